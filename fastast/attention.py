@@ -1,0 +1,106 @@
+"""Attention over tokens that stand for several: softmax(QK^T / sqrt(d) + log size) V (ToMe, section 3.2).
+
+Shapes: `b` batch, `h` heads, `n` tokens, `d` width of a head.
+
+Four kernels give the same result. They differ in what they ask of the hardware: an additive mask rules
+out the flash kernels of current GPUs, so the size can instead travel in an extra column of the keys or
+be folded into the values. Which one runs is asked for by name and never changed in silence.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "math"]
+ATTENTION_KERNELS: tuple[str, ...] = get_args(AttentionKernel)
+
+_COLUMN_PAD = 8
+"""Flash kernels want a head width that is a multiple of 8; the size takes one or two of these columns."""
+
+
+def resolve_kernel(kernel: str, device: torch.device) -> AttentionKernel:
+    """Return the kernel that `kernel` means on `device`; `auto` is `mask` on a CPU, `key_column` elsewhere.
+
+    Raises ValueError for an unknown name.
+    """
+    if kernel not in ATTENTION_KERNELS:
+        raise ValueError(f"attention: unknown kernel {kernel!r}; there are: {', '.join(ATTENTION_KERNELS)}")
+    if kernel != "auto":
+        return kernel  # type: ignore[return-value]
+    # On a CPU the fused kernel takes a mask at no cost; on a GPU a mask means a slower kernel.
+    return "mask" if device.type == "cpu" else "key_column"
+
+
+def proportional_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    size: Tensor | None,
+    *,
+    kernel: str = "auto",
+    dropout: float = 0.0,
+) -> Tensor:
+    """Attend to every token in proportion to its size.
+
+    q, k, v: (b, h, n, d). size: (b, n) float32, the number of original tokens in each, or None where every
+    token stands for one. Returns (b, h, n, d). Raises ValueError for an unknown kernel.
+    """
+    name = resolve_kernel(kernel, q.device)
+    if name == "math":
+        return _math(q, k, v, size, dropout)
+    if size is None:
+        return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+    if name == "mask":
+        return _mask(q, k, v, size, dropout)
+    if name == "key_column":
+        return _key_column(q, k, v, size, dropout)
+    return _value_fold(q, k, v, size, dropout)
+
+
+def _math(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None, dropout: float) -> Tensor:
+    """The definition, with the (n, n) matrix in memory."""
+    scores = (q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])  # (b, h, n, n)
+    if size is not None:
+        scores = scores + size.log()[:, None, None, :]
+    weights = scores.softmax(dim=-1).to(v.dtype)
+    return F.dropout(weights, dropout) @ v  # (b, h, n, d)
+
+
+def _mask(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -> Tensor:
+    """log size as an additive mask, shared by heads and queries."""
+    mask = size.log().to(q.dtype)[:, None, None, :]  # (b, 1, 1, n)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
+
+
+def _key_column(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -> Tensor:
+    """log size as two more columns of the keys, sqrt(d) as the matching columns of the queries.
+
+    Two, because one half-precision number is off by up to 2 % of a weight at a size of 300: the second
+    holds what the first one lost.
+    """
+    d = q.shape[-1]
+    log_size = size.log()[:, None, :, None].expand(*k.shape[:-1], 1)  # (b, h, n, 1) float32
+    high = log_size.to(k.dtype)
+    low = (log_size - high).to(k.dtype)
+    scale = q.new_full((1,), math.sqrt(d)).expand(*q.shape[:-1], 2)
+    q = F.pad(torch.cat([q, scale], -1), (0, _COLUMN_PAD - 2))  # (b, h, n, d + 8)
+    k = F.pad(torch.cat([k, high, low], -1), (0, _COLUMN_PAD - 2))  # (b, h, n, d + 8)
+    v = F.pad(v, (0, _COLUMN_PAD))  # flash kernels want one width for q, k and v
+    out = F.scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=d**-0.5)
+    return out[..., :d]
+
+
+def _value_fold(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -> Tensor:
+    """Plain attention over [size * v, size]; the last column is the normaliser to divide by."""
+    d = q.shape[-1]
+    weight = size.to(v.dtype)[:, None, :, None]
+    folded = torch.cat([v * weight, weight.expand(*v.shape[:-1], 1)], -1)  # (b, h, n, d + 1)
+    q, k = F.pad(q, (0, _COLUMN_PAD)), F.pad(k, (0, _COLUMN_PAD))
+    folded = F.pad(folded, (0, _COLUMN_PAD - 1))  # (b, h, n, d + 8)
+    out = F.scaled_dot_product_attention(q, k, folded, dropout_p=dropout, scale=d**-0.5)
+    return out[..., :d] / out[..., d : d + 1]

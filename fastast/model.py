@@ -1,0 +1,151 @@
+"""The Audio Spectrogram Transformer (Gong et al. 2021), with a place for token reduction in every block.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `n` tokens,
+`h` heads, `d` width, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+import torch
+from timm.layers import DropPath, Mlp, trunc_normal_
+from torch import Tensor, nn
+
+from fastast.attention import proportional_attention
+from fastast.geometry import Geometry
+from fastast.reduction.attach import AttachedReduction
+from fastast.reduction.plan import MergePlan
+from fastast.reduction.registry import get_method
+from fastast.reduction.trace import MergeTrace
+
+if TYPE_CHECKING:
+    from fastast.frontend import Normalisation
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention that returns its queries, keys and values beside its output."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        super().__init__()
+        self.num_heads = geometry.num_heads
+        self.qkv = nn.Linear(geometry.embed_dim, 3 * geometry.embed_dim, bias=geometry.qkv_bias)
+        self.proj = nn.Linear(geometry.embed_dim, geometry.embed_dim)
+
+    def forward(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, Tensor]:
+        """x: (b, n, d), size: (b, n) or None -> output (b, n, d) and queries, keys, values (3, b, h, n, d/h)."""
+        b, n, d = x.shape
+        qkv = self.qkv(x).reshape(b, n, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4)
+        q, k, v = qkv.unbind(0)  # (b, h, n, d/h) each
+        out = proportional_attention(q, k, v, size, kernel=kernel)
+        return self.proj(out.transpose(1, 2).reshape(b, n, d)), qkv
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block; tokens are reduced between attention and MLP (ToMe, section 3)."""
+
+    def __init__(self, geometry: Geometry, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(geometry.embed_dim, eps=geometry.norm_eps)
+        self.attn = Attention(geometry)
+        self.norm2 = nn.LayerNorm(geometry.embed_dim, eps=geometry.norm_eps)
+        self.mlp = Mlp(geometry.embed_dim, geometry.mlp_dim)
+        self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
+
+    def forward(
+        self, x: Tensor, size: Tensor | None, r: int, attached: AttachedReduction | None, kernel: str
+    ) -> tuple[Tensor, Tensor | None, MergePlan | None]:
+        """x: (b, n, d), size: (b, n) float32 or None -> (b, n - r, d), (b, n - r) or None, and the plan."""
+        weighted = size if attached is not None and attached.reduction.proportional else None
+        out, qkv = self.attn(self.norm1(x), weighted, kernel)
+        x = x + self.drop_path(out)
+        plan = None
+        if attached is not None and r > 0:
+            plan = make_plan(x, qkv, size, r, attached)
+            x, size = plan.merge(x, size)  # (b, n - r, d), (b, n - r)
+        return x + self.drop_path(self.mlp(self.norm2(x))), size, plan
+
+
+def make_plan(x: Tensor, qkv: Tensor, size: Tensor | None, r: int, attached: AttachedReduction) -> MergePlan:
+    """Ask the attached method which `r` tokens go. x: (b, n, d), qkv: (3, b, h, n, d/h)."""
+    reduction = attached.reduction
+    with torch.no_grad():  # the choice of tokens is discrete; gradients flow through the averages
+        if reduction.metric == "tokens":
+            metric = x  # (b, n, d)
+        else:
+            metric = qkv[("queries", "keys", "values").index(reduction.metric)].mean(1)  # (b, n, d/h)
+        method = get_method(reduction.method).plan
+        return method(metric, size, r, num_protected=attached.num_protected, order=reduction.order)
+
+
+class AudioSpectrogramTransformer(nn.Module):
+    """AST with class and distillation token; weights are random until a checkpoint is loaded."""
+
+    labels: tuple[str, ...] | None
+    """Names of the classes, where the checkpoint has them."""
+    normalisation: Normalisation | None
+    """Mean and deviation of the filterbank that the weights were trained with."""
+    attached: AttachedReduction | None
+    """The reduction that `fastast.reduce` put here."""
+    attention_kernel: str
+    """Kernel of `fastast.attention` that the blocks use."""
+
+    def __init__(self, geometry: Geometry, *, drop_path_rate: float = 0.0) -> None:
+        super().__init__()
+        self.geometry = geometry
+        self.labels = None
+        self.normalisation = None
+        self.attached = None
+        self.attention_kernel = "auto"
+        d = geometry.embed_dim
+        stride = (geometry.fstride, geometry.tstride)
+        self.patch_embed = nn.Sequential(OrderedDict(proj=nn.Conv2d(1, d, geometry.patch_size, stride)))
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, d))
+        self.dist_token = nn.Parameter(torch.zeros(1, 1, d))
+        self.pos_embed = nn.Parameter(torch.zeros(1, geometry.num_tokens, d))
+        rates = torch.linspace(0, drop_path_rate, geometry.depth).tolist()
+        self.blocks = nn.ModuleList(Block(geometry, rate) for rate in rates)
+        self.norm = nn.LayerNorm(d, eps=geometry.norm_eps)
+        self.head = nn.Sequential(
+            OrderedDict(norm=nn.LayerNorm(d, eps=geometry.head_norm_eps), linear=nn.Linear(d, geometry.num_classes))
+        )
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew: truncated normal of deviation 0.02, biases zero."""
+        for parameter in (self.cls_token, self.dist_token, self.pos_embed):
+            trunc_normal_(parameter, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d):
+                trunc_normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def embed(self, fbank: Tensor) -> Tensor:
+        """Normalised filterbank (b, f, m) -> tokens with positions (b, n, d)."""
+        expected = (self.geometry.num_frames, self.geometry.num_mel_bins)
+        if fbank.ndim != 3 or tuple(fbank.shape[1:]) != expected:
+            raise ValueError(
+                f"model: the filterbank has shape {tuple(fbank.shape)}; this model takes (batch, {expected[0]} frames, "
+                f"{expected[1]} mel bins). Use fastast.Frontend, or load the model with num_frames= and num_mel_bins="
+            )
+        patches = self.patch_embed(fbank.transpose(1, 2).unsqueeze(1))  # (b, d, f', t')
+        patches = patches.flatten(2).transpose(1, 2)  # (b, f' t', d)
+        prefix = torch.cat([self.cls_token, self.dist_token], 1).expand(fbank.shape[0], -1, -1)
+        return torch.cat([prefix, patches], 1) + self.pos_embed  # (b, n, d)
+
+    def forward_features(self, fbank: Tensor, trace: MergeTrace | None = None) -> Tensor:
+        """(b, f, m) -> the last block's tokens after the norm, (b, n', d). `trace` notes every merge."""
+        x, size = self.embed(fbank), None
+        removals = self.attached.removals if self.attached else (0,) * len(self.blocks)
+        for block, r in zip(self.blocks, removals, strict=True):
+            x, size, plan = block(x, size, r, self.attached, self.attention_kernel)
+            if trace is not None:
+                trace.add(plan, x.shape[0], x.shape[1], x.device)
+        return self.norm(x)
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """Normalised filterbank (b, f, m) -> logits (b, c). Raises ValueError for another shape."""
+        x = self.forward_features(fbank)
+        return self.head((x[:, 0] + x[:, 1]) / 2)

@@ -1,0 +1,53 @@
+"""MergeTrace: where every original token is after each block.
+
+Shapes: `b` batch, `n` original tokens, `p` tokens that are left, `d` width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from fastast.reduction.plan import MergePlan
+
+
+@dataclass(kw_only=True)
+class MergeTrace:
+    """A record of one forward pass, filled by the model when it is asked to keep one."""
+
+    source: list[Tensor] = field(default_factory=list)
+    """After each block, the token that holds each original one, (b, n) int32; -1 for a dropped token."""
+    tokens_per_block: list[int] = field(default_factory=list)
+    """Tokens that left each block, as measured."""
+
+    def add(self, plan: MergePlan | None, batch: int, num_tokens: int, device: torch.device) -> None:
+        """Note one block; `plan` is None where it removed nothing, `num_tokens` is what left it."""
+        if self.source:
+            previous = self.source[-1]
+        else:
+            entered = num_tokens if plan is None else plan.num_tokens
+            previous = torch.arange(entered, dtype=torch.int32, device=device).expand(batch, -1)
+        self.tokens_per_block.append(num_tokens)
+        if plan is None:
+            self.source.append(previous)
+            return
+        slot = plan.slot(batch, device).to(torch.int32)  # (b, tokens that entered)
+        moved = slot.gather(1, previous.clamp_min(0).long())
+        self.source.append(torch.where(previous < 0, previous, moved))
+
+
+def source_sizes(source: Tensor, num_slots: int) -> Tensor:
+    """Return how many original tokens each slot holds, (b, n) int -> (b, p) int64."""
+    kept = (source >= 0).long()
+    return kept.new_zeros(source.shape[0], num_slots).scatter_add(1, source.clamp_min(0).long(), kept)
+
+
+def unmerge(x: Tensor, source: Tensor) -> Tensor:
+    """Give every original token the features of the token that holds it, (b, p, d) -> (b, n, d).
+
+    A dropped token gets zeros.
+    """
+    index = source.clamp_min(0).long()[..., None].expand(-1, -1, x.shape[-1])
+    return x.gather(1, index) * (source >= 0)[..., None]

@@ -1,0 +1,228 @@
+"""Schedules: how many tokens each block removes.
+
+A schedule is a question; `fastast.reduction.TokenReduction.tokens_per_block` answers it for a model and
+refuses what no method can do. Terms: `r` tokens removed per block, `n` tokens, `depth` blocks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fastast.geometry import Geometry
+from fastast.macs import model_macs
+from fastast.names import unknown_name
+
+Limit = Callable[[int, int], int]
+
+
+class ScheduleError(ValueError):
+    """A schedule that makes no sense for any model, or for the one at hand."""
+
+
+@dataclass(frozen=True)
+class Constant:
+    """The same `r` in every block (ToMe, section 3.2)."""
+
+    r: int
+    """Tokens removed per block."""
+
+    def __post_init__(self) -> None:
+        _check_count("constant", "r", self.r)
+
+    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+        """Return `r` once a block."""
+        return (self.r,) * geometry.depth
+
+    def __str__(self) -> str:
+        return f"constant:{self.r}"
+
+
+@dataclass(frozen=True)
+class Linear:
+    """From `r (1 - inflection)` in the first block to `r (1 + inflection)` in the last, in equal steps.
+
+    ToMe's own rule and rounding (towards zero): inflection -1 is its decreasing, +1 its increasing schedule.
+    """
+
+    r: int
+    """Mean tokens removed per block, before rounding."""
+    inflection: float
+    """From -1 (remove early) over 0 (constant) to 1 (remove late)."""
+
+    def __post_init__(self) -> None:
+        _check_count("linear", "r", self.r)
+        if not -1 <= self.inflection <= 1:
+            raise ScheduleError(
+                f"schedule linear: inflection is {self.inflection!r}; allowed is -1 (remove early) to 1 (remove "
+                "late), beyond which a block would remove fewer than 0 tokens"
+            )
+
+    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+        """Return the removals block by block; a model of one block removes `r`."""
+        steps = geometry.depth - 1
+        if steps == 0:
+            return (self.r,)
+        first = int(self.r * (1 - self.inflection))
+        last = 2 * self.r - first
+        # In integers, so that no step lands a hair below a whole number.
+        return tuple((first * steps + (last - first) * i) // steps for i in range(geometry.depth))
+
+    def __str__(self) -> str:
+        name = {-1.0: "decreasing", 1.0: "increasing"}.get(float(self.inflection))
+        return f"{name}:{self.r}" if name else f"linear:{self.r}:{self.inflection:g}"
+
+
+@dataclass(frozen=True)
+class PerBlock:
+    """A number for every block."""
+
+    counts: tuple[int, ...]
+    """Tokens removed by each block, as many as the model has blocks."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "counts", tuple(self.counts))
+        for i, count in enumerate(self.counts):
+            _check_count("list", f"number {i + 1}", count)
+
+    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+        """Return the list. Raises ScheduleError where its length is not the model's depth."""
+        if len(self.counts) != geometry.depth:
+            raise ScheduleError(
+                f"schedule list: {len(self.counts)} numbers for a model of {geometry.depth} blocks; give one a block"
+            )
+        return self.counts
+
+    def __str__(self) -> str:
+        return "list:" + ",".join(map(str, self.counts))
+
+
+@dataclass(frozen=True)
+class KeepRatio:
+    """Keep the same share of the unprotected tokens in every block, rounded up."""
+
+    ratio: float
+    """Share of the unprotected tokens that leave a block, from 0.5 (the most bipartite matching can merge) to 1."""
+
+    def __post_init__(self) -> None:
+        if not 0.5 <= self.ratio <= 1:
+            raise ScheduleError(
+                f"schedule keep: ratio is {self.ratio!r}; allowed is 0.5 (merge every second token) to 1 (merge none)"
+            )
+
+    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+        """Return the removals that leave `ceil(ratio * unprotected)` tokens block by block."""
+        left, counts = geometry.num_tokens - num_protected, []
+        for _ in range(geometry.depth):
+            kept = math.ceil(left * self.ratio)
+            counts.append(left - kept)
+            left = kept
+        return tuple(counts)
+
+    def __str__(self) -> str:
+        return f"keep:{self.ratio:g}"
+
+
+@dataclass(frozen=True)
+class TargetSpeedup:
+    """The smallest `r` of a linear family whose MACs are at least `speedup` times fewer."""
+
+    speedup: float
+    """MACs of the unmerged model over those of the merged one, at least 1."""
+    inflection: float = 0.0
+    """Shape of the family, as in `Linear`; 0 is constant."""
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.speedup) and self.speedup >= 1):
+            raise ScheduleError(f"schedule speedup: {self.speedup!r} is not a speed-up; give a number of at least 1")
+        Linear(0, self.inflection)
+
+    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+        """Return the removals of that `r`. Raises ScheduleError where no `r` reaches the target, with the best."""
+        unmerged, best = model_macs(geometry), 1.0
+        for r in range(geometry.num_tokens):
+            counts = Linear(r, self.inflection).removals(geometry, num_protected)
+            tokens, excess = count_tokens(geometry.num_tokens, num_protected, counts)
+            if excess is not None:
+                break
+            best = unmerged / model_macs(geometry, tokens)
+            if best >= self.speedup:
+                return counts
+        raise ScheduleError(
+            f"schedule speedup: {self.speedup:g} times fewer MACs cannot be reached with {geometry.num_tokens} tokens "
+            f"and inflection {self.inflection:g}; the most is {best:.2f}. Remove earlier (inflection -1) or ask for less"
+        )
+
+    def __str__(self) -> str:
+        return f"speedup:{self.speedup:g}" + (f":{self.inflection:g}" if self.inflection else "")
+
+
+Schedule = Constant | Linear | PerBlock | KeepRatio | TargetSpeedup
+
+
+def half_of_unprotected(num_tokens: int, num_protected: int) -> int:
+    """Return the most tokens that pairing can remove: half of the unprotected ones."""
+    return max(0, (num_tokens - num_protected) // 2)
+
+
+def count_tokens(
+    num_tokens: int, num_protected: int, removals: tuple[int, ...], limit: Limit = half_of_unprotected
+) -> tuple[tuple[int, ...], int | None]:
+    """Return the tokens that leave each block and the index of the first block asked for more than `limit`.
+
+    Blocks from there on are counted at their limit; None means that every removal is possible.
+    """
+    tokens, first_excess = [], None
+    for block, r in enumerate(removals):
+        most = limit(num_tokens, num_protected)
+        if r > most and first_excess is None:
+            first_excess = block
+        num_tokens -= min(r, most)
+        tokens.append(num_tokens)
+    return tuple(tokens), first_excess
+
+
+_FORMS = (
+    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, list:R1,R2,..., keep:RATIO, speedup:X[:INFLECTION]"
+)
+
+
+def parse_schedule(text: str) -> Schedule:
+    """Read a schedule from its text, the form that `str(schedule)` writes.
+
+    Raises ScheduleError naming the text and the forms there are.
+    """
+    name, _, rest = text.strip().partition(":")
+    values = rest.split(":") if rest else []
+    try:
+        match name, values:
+            case "constant", [r]:
+                return Constant(int(r))
+            case "decreasing", [r]:
+                return Linear(int(r), -1.0)
+            case "increasing", [r]:
+                return Linear(int(r), 1.0)
+            case "linear", [r, inflection]:
+                return Linear(int(r), float(inflection))
+            case "list", [counts]:
+                return PerBlock(tuple(int(count) for count in counts.split(",")))
+            case "keep", [ratio]:
+                return KeepRatio(float(ratio))
+            case "speedup", [speedup]:
+                return TargetSpeedup(float(speedup))
+            case "speedup", [speedup, inflection]:
+                return TargetSpeedup(float(speedup), float(inflection))
+    except ScheduleError:
+        raise
+    except ValueError as error:
+        raise ScheduleError(f"schedule {text!r}: {error}; the forms are {_FORMS}") from None
+    known = ["constant", "decreasing", "increasing", "linear", "list", "keep", "speedup"]
+    if name not in known:
+        raise ScheduleError(f"schedule {text!r}: {unknown_name('schedule', name, known)}; the forms are {_FORMS}")
+    raise ScheduleError(f"schedule {text!r}: the forms are {_FORMS}")
+
+
+def _check_count(schedule: str, name: str, value: object) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ScheduleError(f"schedule {schedule}: {name} is {value!r}; it must be a whole number of at least 0")

@@ -1,0 +1,48 @@
+"""The models there are, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastast.geometry import SIZES, geometry
+from fastast.names import unknown_name
+
+if TYPE_CHECKING:
+    from fastast.model import AudioSpectrogramTransformer
+
+ASSETS = Path(__file__).parent / "assets"
+
+EMBEDDED: dict[str, Path] = {"ast_tiny_soundscapes": ASSETS / "ast_tiny_soundscapes.safetensors"}
+"""Trained models that come with the package."""
+
+ARCHITECTURES: dict[str, str] = {f"ast_{size}": size for size in SIZES}
+"""Shapes without weights: they start random, or from a checkpoint of yours."""
+
+
+def model_names() -> tuple[str, ...]:
+    """Return all names that `create_model` knows."""
+    return (*EMBEDDED, *ARCHITECTURES)
+
+
+def create_model(
+    name: str, *, checkpoint: str | Path | None = None, drop_path_rate: float = 0.0, **overrides: object
+) -> AudioSpectrogramTransformer:
+    """Build a model by name.
+
+    `ast_tiny`, `ast_small`, `ast_base`: random weights, or those of `checkpoint` (any format that
+    `fastast.load_model` reads). `ast_tiny_soundscapes`: the embedded trained weights. `overrides` are fields of
+    `Geometry`; with weights, only `num_frames`, `num_mel_bins` and the strides can differ, and the position
+    embeddings are adapted. Raises ValueError for an unknown name or field, CheckpointError for a bad file.
+    """
+    from fastast.model import AudioSpectrogramTransformer
+
+    if name in EMBEDDED:
+        checkpoint = EMBEDDED[name] if checkpoint is None else checkpoint
+    elif name not in ARCHITECTURES:
+        raise ValueError(unknown_name("model", name, model_names()))
+    if checkpoint is None:
+        return AudioSpectrogramTransformer(geometry(ARCHITECTURES[name], **overrides), drop_path_rate=drop_path_rate)
+    from fastast.checkpoints import load_model
+
+    return load_model(checkpoint, drop_path_rate=drop_path_rate, **overrides)  # type: ignore[arg-type]
