@@ -66,14 +66,14 @@ def _math(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None, dropout: float) 
     """The definition, with the (n, n) matrix in memory."""
     scores = (q @ k.transpose(-2, -1)) / math.sqrt(q.shape[-1])  # (b, h, n, n)
     if size is not None:
-        scores = scores + size.log()[:, None, None, :]
+        scores = scores + _log(size, q)[:, None, None, :]
     weights = scores.softmax(dim=-1).to(v.dtype)
     return F.dropout(weights, dropout) @ v  # (b, h, n, d)
 
 
 def _mask(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -> Tensor:
     """log size as an additive mask, shared by heads and queries."""
-    mask = size.log().to(q.dtype)[:, None, None, :]  # (b, 1, 1, n)
+    mask = _log(size, q).to(q.dtype)[:, None, None, :]  # (b, 1, 1, n)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
 
@@ -84,7 +84,7 @@ def _key_column(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -
     holds what the first one lost.
     """
     d = q.shape[-1]
-    log_size = size.log()[:, None, :, None].expand(*k.shape[:-1], 1)  # (b, h, n, 1) float32
+    log_size = _log(size, q)[:, None, :, None].expand(*k.shape[:-1], 1)  # (b, h, n, 1)
     high = log_size.to(k.dtype)
     low = (log_size - high).to(k.dtype)
     scale = q.new_full((1,), math.sqrt(d)).expand(*q.shape[:-1], 2)
@@ -104,3 +104,8 @@ def _value_fold(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -
     folded = F.pad(folded, (0, _COLUMN_PAD - 1))  # (b, h, n, d + 8)
     out = F.scaled_dot_product_attention(q, k, folded, dropout_p=dropout, scale=d**-0.5)
     return out[..., :d] / out[..., d : d + 1]
+
+
+def _log(size: Tensor, like: Tensor) -> Tensor:
+    """log size, in float32 or wider: half precision would lose it."""
+    return (size.double() if like.dtype == torch.float64 else size).log()

@@ -104,7 +104,7 @@ class AudioSpectrogramTransformer(nn.Module):
         self.cls_token = nn.Parameter(torch.zeros(1, 1, d))
         self.dist_token = nn.Parameter(torch.zeros(1, 1, d))
         self.pos_embed = nn.Parameter(torch.zeros(1, geometry.num_tokens, d))
-        rates = torch.linspace(0, drop_path_rate, geometry.depth).tolist()
+        rates = [drop_path_rate * i / max(1, geometry.depth - 1) for i in range(geometry.depth)]
         self.blocks = nn.ModuleList(Block(geometry, rate) for rate in rates)
         self.norm = nn.LayerNorm(d, eps=geometry.norm_eps)
         self.head = nn.Sequential(

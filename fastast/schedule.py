@@ -151,7 +151,8 @@ class TargetSpeedup:
                 return counts
         raise ScheduleError(
             f"schedule speedup: {self.speedup:g} times fewer MACs cannot be reached with {geometry.num_tokens} tokens "
-            f"and inflection {self.inflection:g}; the most is {best:.2f}. Remove earlier (inflection -1) or ask for less"
+            f"and inflection {self.inflection:g}; the most is {best:.2f}. Remove earlier "
+            "(inflection -1) or ask for less"
         )
 
     def __str__(self) -> str:

@@ -66,7 +66,8 @@ class MergePlan:
             return self.take_owners(x), self.merge_sizes(size, x.shape[0], x.device)
         new_size = self.merge_sizes(size, x.shape[0], x.device)
         assert new_size is not None
-        owners, joining = self.take_owners(x).float(), _gather(x, self.merged).float()
+        wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+        owners, joining = self.take_owners(x).to(wide), _gather(x, self.merged).to(wide)
         if size is not None:
             owners = owners * self.take_owners(size).unsqueeze(-1)
             joining = joining * _gather(size, self.merged).unsqueeze(-1)

@@ -1,0 +1,116 @@
+"""The `fastast` command: labels of audio files, and what a schedule does to a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Faster Audio Spectrogram Transformers by token merging.",
+    no_args_is_help=True,
+    add_completion=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+DEFAULT_MODEL = "ast_tiny_soundscapes"
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="A name of the zoo (see `fastast info`), or a checkpoint file or folder.")
+]
+ScheduleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--schedule",
+        "-s",
+        help="Tokens each block removes: constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, "
+        "list:R1,R2,..., keep:RATIO, speedup:X. Not given: no merging.",
+    ),
+]
+
+
+@app.callback(invoke_without_command=True)
+def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Faster Audio Spectrogram Transformers by token merging."""
+    if version:
+        from fastast import __version__
+
+        typer.echo(f"fastast {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def predict(
+    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", metavar="FILE...")],
+    model: ModelOption = DEFAULT_MODEL,
+    schedule: ScheduleOption = None,
+    top: Annotated[int, typer.Option(min=1, help="Labels to print per file.")] = 5,
+    draw: Annotated[
+        Path | None, typer.Option(help="Write a picture of the merged tokens of each file into this folder.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
+) -> None:
+    """Print the labels of audio files. A file longer than the model's input is cut into windows, all of them used."""
+    from fastast.prediction import Predictor
+
+    with _errors_for_people():
+        predictor = Predictor(model, schedule)
+        if not as_json:
+            typer.echo(predictor.describe())
+    failed = 0
+    for path in files:
+        try:
+            with _errors_for_people():
+                result = predictor(path)
+                picture = predictor.draw(result, draw) if draw else None
+        except typer.Exit:
+            failed += 1
+            continue
+        if as_json:
+            typer.echo(json.dumps(result.as_dict(top), ensure_ascii=False))
+            continue
+        windows = f", {result.num_windows} windows" if result.num_windows > 1 else ""
+        typer.echo(f"\n{path} ({result.seconds:.2f} s{windows})")
+        for label, score in result.top(top):
+            typer.echo(f"  {score:6.3f}  {label}")
+        if picture:
+            typer.echo(f"  picture: {picture}")
+    if failed:
+        typer.echo(f"fastast: {failed} of {len(files)} files could not be read", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(
+    model: Annotated[str | None, typer.Argument(help="A name of the zoo, or a checkpoint. Not given: the zoo.")] = None,
+    schedule: ScheduleOption = None,
+    frames: Annotated[
+        int | None, typer.Option(help="Input length in frames of 10 ms, where not the model's own.")
+    ] = None,
+) -> None:
+    """Show the zoo, or the tokens and MACs of every block of a model under a schedule."""
+    from fastast.describe import describe_model, describe_zoo
+
+    with _errors_for_people():
+        typer.echo(describe_zoo() if model is None else describe_model(model, schedule, frames))
+
+
+class _errors_for_people:  # noqa: N801
+    """Turn the package's own errors into one line on stderr and exit code 1."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ValueError | OSError):
+            sys.stdout.flush()
+            typer.echo(f"fastast: {error}", err=True)
+            raise typer.Exit(1) from None
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,108 @@
+"""Schedules: the numbers of ToMe's own rule, and refusals that say what is allowed."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastast.geometry import Geometry, geometry
+from fastast.macs import model_macs
+from fastast.schedule import (
+    Constant,
+    KeepRatio,
+    Linear,
+    PerBlock,
+    ScheduleError,
+    TargetSpeedup,
+    count_tokens,
+    parse_schedule,
+)
+
+BASE = geometry("base")
+
+
+def test_decreasing_is_tomes_rule_and_rounding() -> None:
+    # ToMe's published rule for (16, -1) on 12 blocks: 187 tokens, not 192, because it rounds towards zero.
+    expected = (32, 29, 26, 23, 20, 17, 14, 11, 8, 5, 2, 0)
+    assert Linear(16, -1).removals(BASE, 2) == expected
+    assert Linear(16, 1).removals(BASE, 2) == expected[::-1]
+
+
+@pytest.mark.parametrize("r", [0, 1, 7, 16, 40, 101])
+def test_inflection_zero_is_constant(r: int) -> None:
+    assert Linear(r, 0).removals(BASE, 2) == Constant(r).removals(BASE, 2) == (r,) * 12
+
+
+def test_one_block_removes_r() -> None:
+    one = Geometry(embed_dim=8, depth=1, num_heads=1, num_classes=1)
+    assert Linear(8, -1).removals(one, 2) == (8,)
+
+
+def test_keep_ratio_keeps_that_share_of_unprotected_tokens() -> None:
+    counts = KeepRatio(0.7).removals(BASE, 2)
+    left = 1212
+    for count in counts:
+        assert left - count == -(-left * 7 // 10)  # ceil in integers
+        left -= count
+
+
+def test_target_speedup_is_the_smallest_r_that_reaches_it() -> None:
+    counts = TargetSpeedup(1.5).removals(BASE, 2)
+    r = counts[0]
+    assert counts == (r,) * 12
+
+    def speedup(r: int) -> float:
+        return model_macs(BASE) / model_macs(BASE, count_tokens(1214, 2, (r,) * 12)[0])
+
+    assert speedup(r) >= 1.5 > speedup(r - 1)
+
+
+def test_target_speedup_out_of_reach_names_the_most() -> None:
+    with pytest.raises(ScheduleError, match=r"100 times fewer MACs cannot be reached.*the most is \d"):
+        TargetSpeedup(100).removals(BASE, 2)
+
+
+def test_count_tokens_stops_at_half_of_the_unprotected() -> None:
+    # 146 tokens (Speech Commands), r=16: by hand, 146 - 16 * 7 = 34, then (34 - 2) // 2 = 16 fits, 18 -> 8, ...
+    tokens, excess = count_tokens(146, 2, (16,) * 12)
+    assert tokens == (130, 114, 98, 82, 66, 50, 34, 18, 10, 6, 4, 3)
+    assert excess == 8
+    assert count_tokens(146, 2, (8,) * 12) == (tuple(range(138, 49, -8)), None)
+
+
+@pytest.mark.parametrize(
+    "text", ["constant:40", "decreasing:40", "increasing:7", "linear:8:-0.5", "list:3,2,1", "keep:0.7", "speedup:1.5"]
+)
+def test_text_round_trip(text: str) -> None:
+    assert str(parse_schedule(text)) == text
+    assert parse_schedule(str(parse_schedule(text))) == parse_schedule(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("constant:-1", "whole number of at least 0"),
+        ("constant:2.5", "constant:R"),
+        ("constant", "constant:R"),
+        ("decresing:4", "Did you mean 'decreasing'"),
+        ("linear:4:2", "allowed is -1"),
+        ("list:1,x", "list:R1,R2"),
+        ("list:1,-2", "number 2 is -2"),
+        ("keep:0.3", "0.5 .merge every second token. to 1"),
+        ("speedup:0.5", "at least 1"),
+        ("speedup:nan", "at least 1"),
+        ("", "the forms are"),
+    ],
+)
+def test_bad_text_says_what_is_allowed(text: str, message: str) -> None:
+    with pytest.raises(ScheduleError, match=message):
+        parse_schedule(text)
+
+
+def test_list_of_another_length_is_refused() -> None:
+    with pytest.raises(ScheduleError, match="2 numbers for a model of 12 blocks"):
+        PerBlock((1, 2)).removals(BASE, 2)
+
+
+def test_bool_is_not_a_count() -> None:
+    with pytest.raises(ScheduleError, match="r is True"):
+        Constant(True)
