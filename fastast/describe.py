@@ -45,7 +45,7 @@ def describe_model(name: str, schedule: str | None, frames: int | None = None) -
     rows, columns = shape.grid
     lines = [
         f"{name}: {shape.num_mel_bins} mel bins x {shape.num_frames} frames, patches of {shape.patch_size} at stride "
-        f"{shape.fstride} x {shape.tstride}: {rows} x {columns} + {shape.num_prefix_tokens} = {shape.num_tokens} tokens",
+        f"{shape.fstride} x {shape.tstride}: {rows} x {columns} patches, {shape.num_tokens} tokens",
         str(reduction) if schedule else "no merging (give --schedule)",
         "",
         "block   tokens in   removed   tokens out      MMACs",

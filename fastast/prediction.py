@@ -48,7 +48,12 @@ class Prediction:
     def as_dict(self, count: int) -> dict[str, object]:
         """Return what `fastast predict --json` prints."""
         labels = [{"label": label, "score": round(score, 6)} for label, score in self.top(count)]
-        return {"file": str(self.path), "seconds": round(self.seconds, 3), "windows": self.num_windows, "labels": labels}
+        return {
+            "file": str(self.path),
+            "seconds": round(self.seconds, 3),
+            "windows": self.num_windows,
+            "labels": labels,
+        }
 
 
 class Predictor:

@@ -1,0 +1,138 @@
+"""Summaries of raw samples: medians, spreads and bootstrap intervals.
+
+Shapes: `k` rounds, `b` bootstrap replicates, `n` clips, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+RATIO_REPLICATES = 2000
+"""Bootstrap replicates of a ratio of medians."""
+CLIP_REPLICATES = 1000
+"""Bootstrap replicates of a mean average precision."""
+CONFIDENCE = 0.95
+"""Share of replicates inside an interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A value with its bootstrap interval."""
+
+    value: float
+    """The value of the sample itself."""
+    low: float
+    """Lower end of the interval."""
+    high: float
+    """Upper end of the interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What is said of a list of samples, in their unit."""
+
+    median: float
+    """Half of the samples are below."""
+    iqr: float
+    """Distance between the quartiles."""
+    p90: float
+    """A tenth of the samples is above."""
+    p99: float
+    """A hundredth of the samples is above."""
+
+
+def summarise(samples: ArrayLike) -> Summary:
+    """Return median, inter-quartile range and upper percentiles. Raises ValueError for no samples."""
+    values = np.asarray(samples, dtype=np.float64)
+    if values.size == 0:
+        raise ValueError("statistics: no samples to summarise")
+    low, median, high, p90, p99 = np.percentile(values, [25, 50, 75, 90, 99])
+    return Summary(median=float(median), iqr=float(high - low), p90=float(p90), p99=float(p99))
+
+
+def round_medians(seconds: Sequence[float], iterations_per_round: int) -> Floats:
+    """Return the median of every round, (k,). Raises ValueError where the samples are not whole rounds."""
+    values = np.asarray(seconds, dtype=np.float64)
+    if iterations_per_round < 1 or values.size == 0 or values.size % iterations_per_round:
+        raise ValueError(f"statistics: {values.size} samples are not whole rounds of {iterations_per_round}")
+    return np.median(values.reshape(-1, iterations_per_round), axis=1)
+
+
+def ratio_of_medians(
+    numerator: ArrayLike,
+    denominator: ArrayLike,
+    *,
+    seed: int = 0,
+    replicates: int = RATIO_REPLICATES,
+    confidence: float = CONFIDENCE,
+) -> Estimate:
+    """Return median(numerator) / median(denominator) and its interval over paired rounds.
+
+    Both: (k,), measured in the same rounds; a replicate draws rounds, and with them both sides. Raises
+    ValueError for lists of different length or none.
+    """
+    above, below = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
+    if above.shape != below.shape or above.ndim != 1 or above.size == 0:
+        raise ValueError(f"statistics: rounds are not paired: {above.size} and {below.size} samples")
+    drawn = np.random.default_rng(seed).integers(above.size, size=(replicates, above.size))  # (b, k)
+    ratios = np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1)
+    low, high = percentile_interval(ratios, confidence)
+    return Estimate(value=float(np.median(above) / np.median(below)), low=low, high=high)
+
+
+def percentile_interval(replicates: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the interval that holds the middle `confidence` of the replicates."""
+    tail = 50 * (1 - confidence)
+    low, high = np.percentile(np.asarray(replicates), [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def relative_spread(numerator: ArrayLike, denominator: ArrayLike) -> float:
+    """Return the inter-quartile range of the per-round ratios over their median: how noisy a run was."""
+    summary = summarise(np.asarray(numerator) / np.asarray(denominator))
+    return summary.iqr / summary.median
+
+
+def clip_weights(num_clips: int, *, seed: int, replicates: int = CLIP_REPLICATES) -> NDArray[np.int64]:
+    """Return how often each replicate draws each clip, (b, n).
+
+    The same seed and number of clips give the same draws, so that two models are compared on the same ones.
+    """
+    return np.random.default_rng(seed).multinomial(num_clips, [1 / num_clips] * num_clips, size=replicates)
+
+
+def mean_average_precisions(labels: NDArray[np.uint8], scores: Floats, weights: NDArray[np.int64]) -> Floats:
+    """Return the macro mean average precision of every replicate, (b,).
+
+    labels: (n, c) of 0 and 1; scores: (n, c); weights: (b, n). A replicate leaves out the classes of which it
+    drew no positive clip. Equal scores share a threshold, as in scikit-learn.
+    """
+    total = np.zeros(len(weights))
+    count = np.zeros(len(weights))
+    for column in range(labels.shape[1]):
+        values = _weighted_average_precision(labels[:, column], scores[:, column], weights)
+        drawn = ~np.isnan(values)
+        total[drawn] += values[drawn]
+        count += drawn
+    with np.errstate(invalid="ignore"):
+        return total / count
+
+
+def _weighted_average_precision(label: NDArray[np.uint8], score: Floats, weights: NDArray[np.int64]) -> Floats:
+    """Return the average precision of one class in every replicate, (b,); NaN where no positive was drawn."""
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    last_of_tie = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    drawn = weights[:, order]  # (b, n)
+    positives = np.cumsum(drawn * label[order], axis=1)[:, last_of_tie]  # (b, thresholds)
+    retrieved = np.cumsum(drawn, axis=1)[:, last_of_tie]
+    precision = positives / np.maximum(retrieved, 1)
+    gained = np.diff(positives, axis=1, prepend=0)
+    with np.errstate(invalid="ignore"):
+        return (gained * precision).sum(axis=1) / positives[:, -1]

@@ -1,0 +1,76 @@
+"""TokenReduction is a value, and its methods have names."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from fastast.geometry import geometry
+from fastast.reduction import (
+    MergePlan,
+    ReductionError,
+    TokenReduction,
+    get_method,
+    method_names,
+    reduce,
+    register_method,
+)
+from fastast.reduction.registry import _METHODS
+from fastast.schedule import Constant, Linear
+
+
+def test_equal_questions_are_equal_values() -> None:
+    one, two = (TokenReduction(schedule=Linear(16, -1)) for _ in range(2))
+    assert one == two
+    assert hash(one) == hash(two)
+    assert str(one) == "tome decreasing:16"
+    assert str(TokenReduction(schedule=Constant(4), proportional=False, order="position")) == (
+        "tome constant:4 proportional=False order=position"
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"method": "tom"}, "Did you mean 'tome'"),
+        ({"metric": "key"}, "Did you mean 'keys'"),
+        ({"order": "random"}, "There are: tome, position"),
+        ({"excess": "clip"}, "There are: refuse, cap"),
+        ({"num_protected": -1}, "allowed are None, 0, 1"),
+    ],
+)
+def test_a_bad_field_says_what_is_allowed(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TokenReduction(schedule=Constant(1), **fields)  # type: ignore[arg-type]
+
+
+def test_the_largest_constant_r_of_ast_base() -> None:
+    # The 12th block has n - 11 r tokens and can merge half of the n - 2 - 11 r unprotected: r <= (n - 2) / 13.
+    for frames, stride, most in ((1024, 10, 1212 // 13), (512, 10, 600 // 13), (1024, 16, 512 // 13)):
+        shape = geometry("base", num_frames=frames, fstride=stride, tstride=stride)
+        assert len(TokenReduction(schedule=Constant(most)).tokens_per_block(shape)) == 12
+        with pytest.raises(ReductionError, match="block 12 of 12"):
+            TokenReduction(schedule=Constant(most + 1)).tokens_per_block(shape)
+
+
+def test_a_new_method_is_one_function(small_model, small_fbank) -> None:
+    def first_half(metric, size, r, *, num_protected, order):
+        return MergePlan(num_tokens=metric.shape[1], owner=slice(0, metric.shape[1] - r))
+
+    register_method("first", limit=lambda n, protected: n - protected)(first_half)
+    try:
+        assert "first" in method_names()
+        assert get_method("first").plan is first_half
+        with reduce(small_model, TokenReduction(method="first", schedule=Constant(20))) as handle:
+            assert handle.tokens_per_block == (50, 30, 10)
+            assert torch.isfinite(small_model(small_fbank)).all()
+        with pytest.raises(ValueError, match="'first' is registered already"):
+            register_method("first", limit=lambda n, protected: 0)(lambda *args, **kwargs: None)
+    finally:
+        del _METHODS["first"]
+
+
+def test_an_unknown_attention_kernel_is_refused_before_anything_is_attached(small_model) -> None:
+    with pytest.raises(ValueError, match="unknown kernel 'fast'"):
+        reduce(small_model, TokenReduction(schedule=Constant(1)), attention="fast")
+    assert small_model.attached is None
