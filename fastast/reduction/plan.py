@@ -71,7 +71,9 @@ class MergePlan:
         if size is not None:
             owners = owners * self.take_owners(size).unsqueeze(-1)
             joining = joining * _gather(size, self.merged).unsqueeze(-1)
-        total = owners.scatter_add(1, _index_like(self.target, joining), joining)  # (b, p, d)
+        if isinstance(self.owner, slice):
+            owners = owners.clone()  # a view of x so far
+        total = owners.scatter_add_(1, _index_like(self.target, joining), joining)  # (b, p, d)
         return (total / new_size.unsqueeze(-1)).to(x.dtype), new_size
 
     def slot(self, batch: int, device: torch.device) -> Tensor:

@@ -1,0 +1,20 @@
+"""Weights from disk and back: original AST, Hugging Face AST of transformers 4 and 5, and FastAST's own files.
+
+Everything is loaded strictly and safely: a checkpoint either fits in every key, or one error names the file, the key
+and what to do; nothing in a file is ever run.
+"""
+
+from __future__ import annotations
+
+from fastast.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointNotFoundError
+from fastast.checkpoints.load import load_checkpoint, load_model
+from fastast.checkpoints.own import save_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "CheckpointNotFoundError",
+    "load_checkpoint",
+    "load_model",
+    "save_checkpoint",
+]

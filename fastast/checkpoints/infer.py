@@ -1,0 +1,142 @@
+"""The geometry of weights that come without one, from the shapes of their tensors.
+
+Shapes: `d` width, `n` tokens, `f'` and `t'` patches along frequency and time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from itertools import product
+from pathlib import Path
+
+from torch import Tensor
+
+from fastast.checkpoints.checkpoint import CheckpointError
+from fastast.checkpoints.layouts import Layout
+from fastast.geometry import Geometry
+
+STRIDES = (10, 12, 14, 16)
+"""Strides of the published ASTs, the same along frequency and time."""
+FRAMES = (1024, 512, 128)
+"""Frames of the published recipes: AudioSet, ESC-50 and Speech Commands."""
+HEAD_DIM = 64
+"""Width of a head in every published AST; the number of heads leaves no trace in the shapes."""
+_NUM_PREFIX = 2
+_FIELDS = {field.name for field in dataclasses.fields(Geometry)}
+_PASS = "pass what you know as load_checkpoint(path, geometry={...}) or load_model(path, geometry={...})"
+
+
+def infer_geometry(
+    path: Path, tensors: Mapping[str, Tensor], layout: Layout, given: Mapping[str, object] | None = None
+) -> Geometry:
+    """Read the geometry off the tensors; fields in `given` are believed.
+
+    Strides and frames are found by the number of position embeddings: equal strides of 10, 12, 14 or 16, 128 mel bins
+    by 1024, 512 or 128 frames, unless given. Raises CheckpointError where nothing fits or more than one thing does,
+    naming the candidates.
+    """
+    known = check_fields(path, given)
+    width = _shape(path, tensors, layout, "cls_token", 3)[2]
+    if "num_heads" not in known and width % HEAD_DIM:
+        raise CheckpointError(
+            f"{path}: the number of heads cannot be told from a width of {width}, which is no multiple of {HEAD_DIM}; "
+            f"{_PASS}, here 'num_heads'"
+        )
+    epsilon = {"norm_eps": 1e-12, "head_norm_eps": 1e-12} if layout.format == "huggingface" else {}
+    values: dict[str, object] = {
+        "embed_dim": width,
+        "depth": _depth(tensors, layout),
+        "num_heads": width // HEAD_DIM,
+        "num_classes": _shape(path, tensors, layout, "head.linear.weight", 2)[0],
+        "patch_size": _shape(path, tensors, layout, "patch_embed.proj.weight", 4)[-1],
+        "mlp_ratio": _shape(path, tensors, layout, "blocks.0.mlp.fc1.weight", 2)[0] / width,
+        "qkv_bias": any(key in tensors for key in layout.keys("blocks.0.attn.qkv.bias")),
+        **epsilon,
+        **known,
+    }
+    tokens = _shape(path, tensors, layout, "pos_embed", 3)[1]
+    candidates = _candidates(values, known, tokens)
+    if len(candidates) == 1:
+        return candidates[0]
+    found = "; ".join(_say(c) for c in candidates) or "none"
+    hint = "" if candidates else f". Unequal strides that would fit: {_unequal(values, tokens)}"
+    raise CheckpointError(
+        f"{path}: key {layout.keys('pos_embed')[0]!r} has {tokens} position embeddings, and the strides and frames "
+        f"they stand for are not in the file. Candidates: {found}{hint}. {_PASS}: 'fstride', 'tstride', 'num_frames', "
+        "'num_mel_bins'"
+    )
+
+
+def check_fields(path: Path, given: Mapping[str, object] | None) -> dict[str, object]:
+    """Return `given` as a dict. Raises CheckpointError for a field that Geometry does not have."""
+    unknown = sorted(set(given or {}) - _FIELDS)
+    if unknown:
+        raise CheckpointError(f"{path}: geometry has no field {unknown[0]!r}; there are: {', '.join(sorted(_FIELDS))}")
+    return dict(given or {})
+
+
+def build_geometry(path: Path, values: Mapping[str, object]) -> Geometry:
+    """Make a Geometry, with the file named in the error if it is none."""
+    try:
+        return Geometry(**values)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def _candidates(values: Mapping[str, object], known: Mapping[str, object], tokens: int) -> list[Geometry]:
+    """Geometries with the right number of tokens among the published strides and frames, or those given."""
+    strides = [known[name] for name in ("fstride", "tstride") if name in known]
+    if len(strides) == 2:
+        pairs = [(strides[0], strides[1])]
+    elif "fstride" in known:
+        pairs = [(strides[0], stride) for stride in STRIDES]
+    elif "tstride" in known:
+        pairs = [(stride, strides[0]) for stride in STRIDES]
+    else:
+        pairs = [(stride, stride) for stride in STRIDES]
+    frames = [known["num_frames"]] if "num_frames" in known else list(FRAMES)
+    found = []
+    for (fstride, tstride), length in product(pairs, frames):
+        try:
+            geometry = Geometry(**{**values, "fstride": fstride, "tstride": tstride, "num_frames": length})  # type: ignore[arg-type]
+        except ValueError:
+            continue
+        if geometry.num_tokens == tokens:
+            found.append(geometry)
+    return found
+
+
+def _unequal(values: Mapping[str, object], tokens: int) -> str:
+    """Say which other strides and lengths have this number of tokens."""
+    patch, bins = int(str(values["patch_size"])), int(str(values.get("num_mel_bins", 128)))
+    found = []
+    for fstride, tstride in product(STRIDES, STRIDES):
+        rows = (bins - patch) // fstride + 1
+        if rows < 1 or (tokens - _NUM_PREFIX) % rows or tokens <= _NUM_PREFIX:
+            continue
+        first = ((tokens - _NUM_PREFIX) // rows - 1) * tstride + patch
+        found.append(f"fstride {fstride}, tstride {tstride}, {first} to {first + tstride - 1} frames")
+    return "; ".join(found) or f"none at {bins} mel bins"
+
+
+def _say(geometry: Geometry) -> str:
+    return f"fstride {geometry.fstride}, tstride {geometry.tstride}, {geometry.num_frames} frames"
+
+
+def _shape(path: Path, tensors: Mapping[str, Tensor], layout: Layout, native: str, axes: int) -> tuple[int, ...]:
+    """Shape of the tensor that FastAST calls `native`; of its first part, where it is in parts."""
+    key = layout.keys(native)[0]
+    if key not in tensors:
+        raise CheckpointError(f"{path}: key {key!r} is missing; without it the model's geometry cannot be told")
+    shape = tuple(tensors[key].shape)
+    if len(shape) != axes or 0 in shape:
+        raise CheckpointError(f"{path}: key {key!r} has shape {shape}; {axes} axes, none of them empty, were expected")
+    return shape
+
+
+def _depth(tensors: Mapping[str, Tensor], layout: Layout) -> int:
+    before, after = (layout.prefix + layout.block).split("{}")
+    pattern = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    return max((int(match[1]) + 1 for key in tensors if (match := pattern.match(key))), default=0)

@@ -1,0 +1,138 @@
+"""Path -> Checkpoint -> model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fastast.checkpoints import huggingface
+from fastast.checkpoints.checkpoint import Checkpoint, CheckpointError
+from fastast.checkpoints.files import check_values, read_tensors, sha256_of
+from fastast.checkpoints.infer import build_geometry, check_fields, infer_geometry
+from fastast.checkpoints.layouts import OWN, Layout, convert, recognise
+from fastast.checkpoints.own import ENTRY, Header, read_header
+from fastast.frontend import Normalisation
+from fastast.geometry import Geometry
+
+if TYPE_CHECKING:
+    from fastast.model import AudioSpectrogramTransformer
+
+ADAPTABLE = ("num_frames", "num_mel_bins", "fstride", "tstride")
+"""Fields of Geometry that trained weights can take another value of: only position embeddings hang on them."""
+
+
+def load_checkpoint(
+    path: str | Path,
+    *,
+    geometry: Mapping[str, object] | None = None,
+    labels: Sequence[str] | None = None,
+    normalisation: Normalisation | None = None,
+) -> Checkpoint:
+    """Read a checkpoint of any known format, strictly and without running anything in it.
+
+    path: an original AST file (.pth), a Hugging Face folder or its weights file, or a file of FastAST's own.
+    geometry: fields of `Geometry` that the file does not say and that cannot be inferred, or to override what it says:
+    `{"fstride": 12, "tstride": 10, "num_frames": 1024}`. labels, normalisation: where the file has none, or others.
+
+    Raises CheckpointError, naming file and key, for a file that is missing, cut off or something else, and for tensors
+    that are missing, too many, of the wrong shape or type, or not finite.
+    """
+    path = Path(path)
+    files = huggingface.find_weights(path) if path.is_dir() else [path]
+    if path.is_dir():
+        tensors, metadata = huggingface.read_weights(path, files), dict[str, str]()
+    else:
+        tensors, metadata = read_tensors(path)
+    layout = OWN if ENTRY in metadata else recognise(path, tensors)
+    check_values(path, {key: value for key, value in tensors.items() if key not in layout.ignored})
+    header = _describe(path, tensors, metadata, layout, geometry)
+    return Checkpoint(
+        state=convert(path, tensors, layout, header.geometry),
+        geometry=header.geometry,
+        labels=header.labels if labels is None else tuple(labels),
+        normalisation=normalisation or header.normalisation,
+        training=header.training,
+        format=layout.format,
+        sha256=sha256_of(files),
+        path=path,
+    )
+
+
+def load_model(
+    path: str | Path,
+    *,
+    geometry: Mapping[str, object] | None = None,
+    labels: Sequence[str] | None = None,
+    normalisation: Normalisation | None = None,
+    dtype: torch.dtype = torch.float32,
+    drop_path_rate: float = 0.0,
+    **overrides: object,
+) -> AudioSpectrogramTransformer:
+    """Build the model of a checkpoint, with its weights, labels and normalisation, on the CPU and in training mode.
+
+    `geometry`, `labels` and `normalisation` say what the file is, as for `load_checkpoint`. `overrides` are what the
+    model is to be: `num_frames`, `num_mel_bins`, `fstride` and `tstride` may differ from the file, and the position
+    embeddings are adapted by AST's rule. Parameters are float32 unless `dtype` is given, whatever the file stores.
+
+    Raises CheckpointError as `load_checkpoint` does, and for an override that trained weights cannot follow.
+    """
+    from fastast.model import AudioSpectrogramTransformer
+    from fastast.positions import adapt_position_embedding
+
+    checkpoint = load_checkpoint(path, geometry=geometry, labels=labels, normalisation=normalisation)
+    target = _override(checkpoint, overrides)
+    state = {key: tensor.to(dtype) for key, tensor in checkpoint.state.items()}
+    state["pos_embed"] = adapt_position_embedding(state["pos_embed"], checkpoint.geometry.grid, target.grid)
+    model = AudioSpectrogramTransformer(target, drop_path_rate=drop_path_rate).to(dtype)
+    model.load_state_dict(state, strict=True)
+    model.labels = checkpoint.labels
+    model.normalisation = checkpoint.normalisation
+    return model
+
+
+def _describe(
+    path: Path,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    layout: Layout,
+    given: Mapping[str, object] | None,
+) -> Header:
+    """Find out geometry, labels and normalisation."""
+    if ENTRY in metadata:
+        header = read_header(path, metadata[ENTRY])
+        return dataclasses.replace(header, geometry=_replace(path, header.geometry, given))
+    if layout is OWN:
+        raise CheckpointError(
+            f"{path}: FastAST's keys without FastAST's header (geometry, labels, normalisation); write the file with "
+            "fastast.save_checkpoint"
+        )
+    folder = path if path.is_dir() else path.parent
+    if layout.format == "huggingface" and (folder / "config.json").is_file():
+        head = tensors.get("classifier.dense.weight")
+        found, names = huggingface.read_config(folder / "config.json", 0 if head is None else len(head))
+        found = _replace(path, found, given)
+        normalisation = huggingface.read_preprocessor(folder / "preprocessor_config.json", found)
+        return Header(geometry=found, labels=names, normalisation=normalisation, training=None)
+    found = infer_geometry(path, tensors, layout, given)
+    return Header(geometry=found, labels=None, normalisation=None, training=None)
+
+
+def _replace(path: Path, found: Geometry, given: Mapping[str, object] | None) -> Geometry:
+    return build_geometry(path, dataclasses.asdict(found) | check_fields(path, given))
+
+
+def _override(checkpoint: Checkpoint, overrides: Mapping[str, object]) -> Geometry:
+    """Return the geometry the model is to have."""
+    source = checkpoint.geometry
+    for name, value in check_fields(checkpoint.path, overrides).items():
+        if name not in ADAPTABLE and value != getattr(source, name):
+            raise CheckpointError(
+                f"{checkpoint.path}: the weights have {name} = {getattr(source, name)!r} and cannot become {value!r}; "
+                f"only {', '.join(ADAPTABLE)} can differ. For other classes, replace model.head.linear after loading"
+            )
+    return build_geometry(checkpoint.path, dataclasses.asdict(source) | dict(overrides))
