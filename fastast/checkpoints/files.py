@@ -77,7 +77,8 @@ def _read_safetensors(path: Path, *, header_size: int, size: int) -> tuple[dict[
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         # weights_only: tensors and plain containers; a pickle that names anything else is refused before it runs.
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # by a path, torch.load would go by the name's ending
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
@@ -92,6 +93,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
                 f"{path}: the state dict is inside the key {key!r}; save that part alone: "
                 f"torch.save(torch.load(path, weights_only=True)[{key!r}], new_path)"
             )
+    for key, value in loaded.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(
                 f"{path}: key {key!r} holds a {type(value).__name__}, not a tensor; save model.state_dict() alone"

@@ -147,3 +147,11 @@ def test_stochastic_depth_is_off_in_eval(small_geometry: Geometry, small_fbank) 
     assert not torch.equal(model(small_fbank), model(small_fbank))
     model.eval()
     assert torch.equal(model(small_fbank), model(small_fbank))
+
+
+def test_a_reduced_model_exports_for_any_batch(small_model, small_fbank) -> None:
+    reduce(small_model, MERGE)
+    batch = torch.export.Dim("batch", min=1, max=64)
+    exported = torch.export.export(small_model, (small_fbank,), dynamic_shapes=({0: batch},)).module()
+    for clips in (small_fbank, torch.cat([small_fbank, small_fbank + 1, small_fbank * 2])):
+        torch.testing.assert_close(exported(clips), small_model(clips), atol=1e-6, rtol=1e-5)
