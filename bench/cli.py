@@ -1,0 +1,168 @@
+"""`python -m bench`: run a sweep, export its records, draw its report, see how far it is.
+
+Exit codes: 0 done (a cell may be `noisy`), 1 some cell failed or something kept the run from going on, 2 the
+sweep or the command line is wrong, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from bench.cells import Cell
+    from bench.sweep import SweepConfig
+
+app = typer.Typer(
+    help="Measure speed and quality of reduced Audio Spectrogram Transformers.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+)
+
+SweepArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of one in bench/sweeps, such as default.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key of the sweep in TOML, such as grid.r=[4]."),
+]
+ResultsOption = Annotated[Path, typer.Option(help="Root folder of all results.")]
+
+
+@app.command()
+def run(
+    sweep: SweepArgument,
+    overrides: SetOption = None,
+    results: ResultsOption = Path("results"),
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
+    ] = None,
+    redo: Annotated[bool, typer.Option("--redo", help="Measure cells again that have a record.")] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Measure cells again whose record is error, oom, timeout or noisy.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+) -> None:
+    """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command goes on."""
+    with _for_people():
+        config, cells = _cells(sweep, overrides)
+        if dry_run:
+            for cell in cells:
+                typer.echo(f"{cell.id}  {cell.title}")
+            kinds = Counter(cell.kind for cell in cells)
+            listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+            typer.echo(f"{len(cells)} cells: {listed}")
+            return
+        from bench.progress import Progress
+        from bench.run import Options, run_sweep
+        from fastast.data.soundscapes_cache import default_folder
+
+        options = Options(
+            results=results,
+            cache=cache or default_folder(),
+            redo=redo,
+            retry_failed=retry_failed,
+            command=command_line(sys.argv[1:]),
+        )
+        with Progress() as progress:
+            counts = run_sweep(config.name, cells, options, progress=progress)
+        typer.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items()) if count))
+        if counts["error"] + counts["oom"] + counts["timeout"]:
+            raise typer.Exit(1)
+
+
+@app.command()
+def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOption = Path("results")) -> None:
+    """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
+    with _for_people():
+        from bench.progress import TimeLeft, duration
+        from bench.store import Store
+
+        config, cells = _cells(sweep, overrides)
+        machines = sorted(folder.parent.name for folder in results.glob(f"*/{config.name}") if folder.is_dir())
+        if not machines:
+            typer.echo(f"{config.name}: {len(cells)} cells, no records in {results}")
+        for machine in machines:
+            store = Store(results, machine, config.name)
+            left, counts = TimeLeft(cells), Counter[str]()
+            for cell in cells:
+                record = store.read(cell.id)
+                counts[record.status if record else "left"] += 1
+                if record is not None:
+                    left.done(cell.kind, (record.finished - record.started).total_seconds())
+            seconds = left.estimate() if counts["left"] else 0
+            time_left = f", about {duration(seconds)} to go" if seconds else ""
+            listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+            typer.echo(f"{config.name} on {machine}: {len(cells)} cells: {listed}{time_left}")
+
+
+@app.command()
+def export(
+    results: ResultsOption = Path("results"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")] = Path("results/cells.csv"),
+) -> None:
+    """Write one CSV row for every record below a folder."""
+    with _for_people():
+        from bench.store import read_records, write_csv
+
+        records = read_records(results)
+        write_csv(records, out)
+        typer.echo(f"{len(records)} records written to {out}")
+
+
+@app.command()
+def report(
+    sweep: Annotated[str, typer.Argument(help="Name of the sweep.")] = "default",
+    results: ResultsOption = Path("results"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("reports"),
+    formats: Annotated[list[str] | None, typer.Option("--format", help="Of figures: pdf, svg, png.")] = None,
+) -> None:
+    """Draw figures and tables from the records of a sweep."""
+    with _for_people():
+        from bench.report import render
+
+        for path in render(results, out, sweep=sweep, formats=tuple(formats or ("pdf", "svg", "png"))):
+            typer.echo(path)
+
+
+def command_line(arguments: list[str]) -> tuple[str, ...]:
+    """Return the command as it is recorded: of an absolute path only the name."""
+    shown = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        shown.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return ("python", "-m", "bench", *shown)
+
+
+def _cells(sweep: str, overrides: list[str] | None) -> tuple[SweepConfig, tuple[Cell, ...]]:
+    from bench.sweep import find_sweep, load_sweep
+
+    path = find_sweep(sweep)
+    config = load_sweep(path, overrides or ())
+    from bench.cells import expand
+
+    return config, expand(config, str(path))
+
+
+@contextmanager
+def _for_people() -> Iterator[None]:
+    """Turn what is the user's to mend into one message and an exit code."""
+    from bench.sweep import ConfigError
+
+    try:
+        yield
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: what was measured is kept; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, OSError, RuntimeError) as error:
+        # RunError, RecordError, a full disk: none of them loses a record that was written.
+        typer.echo(f"bench: {error}", err=True)
+        raise typer.Exit(1) from None

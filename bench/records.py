@@ -1,0 +1,194 @@
+"""The schema of a record: one cell's question and answer.
+
+Every summary, table and figure is a function of records; nothing edits one. `SCHEMA_VERSION` grows when a
+field changes its meaning or goes away, and `MIGRATIONS` then gets the function from the version before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.machine import Facts, Machine, Software
+
+SCHEMA_VERSION = 1
+
+MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""From each older version, the function that makes the next one of it."""
+
+Status = Literal["ok", "noisy", "error", "oom", "timeout"]
+Kind = Literal["performance", "quality"]
+
+
+class CellPart(Facts):
+    """The question."""
+
+    id: str
+    """First 12 hex digits of the SHA-256 of the canonical question."""
+    kind: Kind
+    question: dict[str, Any]
+    """Everything that the answer depends on, the machine excepted."""
+
+
+class Suite(Facts):
+    """The code that measured."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+    """Whether `fastast` or `bench` differed from the commit; None where there is no git."""
+
+
+class ModelPart(Facts):
+    """The model and what the reduction does to it."""
+
+    name: str
+    """Name of the zoo, or file name of the checkpoint."""
+    sha256: str | None
+    """Of the checkpoint; None for random weights."""
+    weights: Literal["trained", "random"]
+    parameters: int
+    geometry: dict[str, int | float | bool]
+    tokens_in: int
+    """Tokens that enter the first block."""
+    tokens_planned: tuple[int, ...]
+    """Tokens that leave each block, by the schedule."""
+    tokens_measured: tuple[int, ...]
+    """Tokens that left each block in a real forward."""
+    macs_per_clip: int
+    macs_unmerged: int
+
+
+class AttentionPart(Facts):
+    """How attention was computed."""
+
+    asked: str
+    kernel: str
+    """What `asked` resolved to."""
+    backend_ran: str | None
+    """Backend of PyTorch that the profiler saw; several are joined by `+`, `math` is bmm and softmax."""
+
+
+class Warmup(Facts):
+    """How warm-up ended."""
+
+    rule: str
+    iterations: dict[str, int]
+    """By arm."""
+    stable: dict[str, bool]
+    """Whether the arm became stable before its limit."""
+
+
+class Noise(Facts):
+    """How quiet the measurement was."""
+
+    value: float
+    """Inter-quartile range of the per-round ratio over its median, the largest of all baselines."""
+    limit: float
+    attempts: tuple[float, ...]
+    """Of every attempt; the quietest one was kept."""
+
+
+class Arm(Facts):
+    """Raw samples of one arm."""
+
+    seconds: tuple[float, ...]
+    """Every iteration of one batch, seconds, in the order of measurement."""
+    iterations_per_round: int
+
+
+class ArmMemory(Facts):
+    """Memory of one forward of one arm."""
+
+    before_bytes: int | None
+    """Taken before the forward: weights, on a CPU also libraries and what other arms left."""
+    peak_bytes: int | None
+    """The most taken at any time of the forward, `before_bytes` included."""
+    reserved_bytes: int | None
+    """The most that PyTorch's CUDA allocator held; None on a CPU."""
+
+
+class Memory(Facts):
+    """Memory of every arm."""
+
+    kind: str
+    """What was read: CUDA's allocator, or the process's peak resident set (libraries and weights included)."""
+    arms: dict[str, ArmMemory]
+
+
+class Performance(Facts):
+    """Samples of a performance cell; the arm `candidate` is the cell's question."""
+
+    clock: str
+    batch_size: int
+    input: str
+    """What was fed, and what is timed."""
+    warmup: Warmup
+    noise: Noise
+    rounds: int
+    arms: dict[str, Arm]
+    memory: Memory
+
+
+class Delta(Facts):
+    """Paired difference to the unmerged model on the same clips."""
+
+    mAP: float  # noqa: N815
+    interval: tuple[float, float]
+    against: str
+    """Id of the unmerged model's cell."""
+    top1_agreement: float
+    """Share of clips whose best class is the same."""
+    largest_score_difference: float
+
+
+class Quality(Facts):
+    """Metrics of a quality cell, computed from the stored predictions."""
+
+    dataset: str
+    split: str
+    clips: int
+    ids_sha256: str
+    clips_sha256: str
+    matches_reference: bool | None
+    """Whether the mixed clips are bit for bit those of the reference machine; None where not known."""
+    classes: int
+    classes_without_positives: int
+    """Classes left out of the means."""
+    mAP: float  # noqa: N815
+    mAP_interval: tuple[float, float]  # noqa: N815
+    AUC: float
+    d_prime: float
+    AP: dict[str, float | None]
+    """By class; None without positives."""
+    replicates: int
+    """Bootstrap replicates behind the intervals."""
+    delta: Delta | None
+    seconds: float
+    """Wall time of the predictions."""
+
+
+class Record(BaseModel):
+    """One cell's answer on one machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    schema_version: Literal[1] = 1
+    cell: CellPart
+    sweep: str
+    status: Status
+    message: str
+    """Empty, or what went wrong."""
+    started: datetime
+    finished: datetime
+    command: tuple[str, ...]
+    suite: Suite
+    machine: Machine
+    software: Software
+    model: ModelPart | None
+    attention: AttentionPart | None
+    performance: Performance | None
+    quality: Quality | None

@@ -1,0 +1,104 @@
+"""One HTML page of a report, self-contained: it opens from a file and asks nothing of the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.records import Record
+from bench.report.frame import panels
+from bench.report.tables import COLUMNS, NOT_MEASURED, panel_name, readable
+
+CAPTIONS = {
+    "pareto": "Quality against throughput. Filled points are on the Pareto front, hollow ones are dominated.",
+    "merging": "What merging gains and what it costs, against the tokens removed per block. The slice oracle drops as "
+    "many tokens for free and is the limit of any method.",
+}
+
+
+def page(
+    joined: pd.DataFrame,
+    drawn: Mapping[str, str],
+    texts: Mapping[str, str],
+    failed: Sequence[Record],
+    records: Sequence[Record],
+    sweep: str,
+) -> str:
+    """Return the page. `drawn` holds each figure as SVG, or the reason why it could not be drawn."""
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    figures = [
+        {
+            "caption": caption,
+            "svg": Markup(inline_svg(drawn[name], f"{sweep}: {caption}")) if drawn[name].startswith("<") else None,  # noqa: S704
+            "reason": drawn[name],
+        }
+        for name, caption in CAPTIONS.items()
+    ]
+    return environment.get_template("page.html").render(
+        sweep=sweep,
+        figures=figures,
+        heads=list(COLUMNS.values()),
+        panels=[(panel_name(panel), readable(panel).to_numpy().tolist()) for _, panel in panels(joined)],
+        not_measured=NOT_MEASURED,
+        facts=facts(records),
+        failed=failed,
+        counts=len(records),
+        files=sorted(texts),
+    )
+
+
+def facts(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
+    """Return what the records were made with, each fact with all its values."""
+
+    def values(*names: str) -> list[str]:
+        found = []
+        for record in records:
+            value: Any = record
+            for name in names:
+                value = getattr(value, name, None)
+            if value is not None:
+                found.append(str(value))
+        return sorted(set(found))
+
+    listed = [
+        ("Device", values("machine", "device_name")),
+        ("CPU threads", values("machine", "threads")),
+        ("GPU driver", values("machine", "gpu", "driver")),
+        ("Model", values("model", "name")),
+        ("Weights (SHA-256)", values("model", "sha256")),
+        ("Attention backend", values("attention", "backend_ran")),
+        ("Python", values("software", "python")),
+        ("PyTorch", values("software", "torch")),
+        ("CUDA", values("software", "cuda")),
+        ("timm", values("software", "timm")),
+        ("FastAST", values("suite", "version")),
+        ("Commit", values("suite", "commit")),
+        ("Code differed from its commit", values("suite", "dirty")),
+        ("Clips (SHA-256)", values("quality", "clips_sha256")),
+        ("First measured (UTC)", [min(record.started for record in records).strftime("%Y-%m-%d %H:%M")]),
+        ("Last measured (UTC)", [max(record.finished for record in records).strftime("%Y-%m-%d %H:%M")]),
+    ]
+    return [(name, found) for name, found in listed if found]
+
+
+def inline_svg(text: str, title: str) -> str:
+    """Return an SVG file as an element of a page: without its XML head, with a title for those who cannot see it."""
+    from markupsafe import escape
+
+    element = text[text.index("<svg") :]
+    element = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", element, count=1)
+    element = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img"', element, count=1)
+    end = element.index(">") + 1
+    return f"{element[:end]}<title>{escape(title)}</title>{element[end:]}"

@@ -1,0 +1,68 @@
+"""How figures look: sizes of a two-column paper, fonts that embed, colours that everybody can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+SINGLE, DOUBLE = 3.25, 6.75
+"""Widths of one and of two columns, inches."""
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's palette."""
+MARKERS = ("o", "s", "^", "D", "v", "P")
+GREY = "#666666"
+
+RC: dict[str, Any] = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "font.family": "DejaVu Sans",
+    "mathtext.fontset": "dejavusans",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.linewidth": 0.4,
+    "grid.color": "#dddddd",
+    "axes.axisbelow": True,
+    "lines.linewidth": 1.0,
+    "lines.markersize": 4.5,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fastast",
+    "savefig.dpi": 250,
+    "figure.constrained_layout.use": True,
+}
+
+METADATA: dict[str, dict[str, Any]] = {
+    "pdf": {"CreationDate": None, "ModDate": None, "Producer": None},
+    "svg": {"Date": None},
+    "png": {"Software": None},
+}
+"""No dates in files: the same records make the same bytes."""
+
+
+@contextmanager
+def paper_style() -> Iterator[None]:
+    """Draw inside with the style of the paper, on seaborn's ticks, and without a display."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    with mpl.rc_context():
+        sns.set_theme(context="paper", style="ticks")
+        mpl.rcParams.update(RC)
+        yield
+
+
+def colour_of(names: list[str]) -> dict[str, tuple[str, str]]:
+    """Return a colour and a marker for every name. Raises ValueError for more names than there are colours."""
+    if len(names) > len(COLOURS):
+        raise ValueError(
+            f"report: {len(names)} schedules in one figure ({', '.join(names)}), at most {len(COLOURS)} can be told "
+            "apart; split the sweep"
+        )
+    return {name: (COLOURS[i], MARKERS[i]) for i, name in enumerate(names)}

@@ -1,0 +1,143 @@
+"""Stand-ins for what runs in a cell's process: no model, and every way to go wrong on demand.
+
+A cell's model is named after what its process shall do, such as `sleep:0.3` or `raise`; its path is a log that the
+process writes its cell and its own id to.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from bench.answers import Answer, Context
+from bench.machine import Cpu, Machine, Software
+from bench.records import Arm, ArmMemory, Memory, Noise, Performance, Warmup
+
+
+def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
+    cpu = Cpu(model="Abacus", physical_cores=1, logical_cores=1, governor=None)
+    machine = Machine(
+        key="cpu-abacus-1-threads",
+        device="cpu",
+        device_name="Abacus",
+        cpu=cpu,
+        gpu=None,
+        threads=1,
+        memory_bytes=1,
+        load_before=None,
+        load_after=None,
+    )
+    versions = dict.fromkeys(("torchvision", "timm", "numpy", "scipy", "scikit_learn", "cuda"))
+    software = Software(
+        python="3",
+        os="Linux",
+        kernel="6",
+        torch="2",
+        cudnn=None,
+        blas="other",
+        onednn=False,
+        cpu_capability="none",
+        float32_matmul_precision="highest",
+        tf32_cudnn=False,
+        cudnn_benchmark=False,
+        deterministic=False,
+        **versions,
+    )
+    return machine, software
+
+
+def answer(cell, context: Context) -> Answer:
+    if cell.model.path is not None:
+        with cell.model.path.open("a") as file:
+            file.write(f"{cell.id} {os.getpid()}\n")
+    what, _, value = cell.model.name.partition(":")
+    if what == "sleep":
+        time.sleep(float(value))
+    elif what == "hang_once" and cell.model.path.read_text().count(cell.id) == 1:
+        time.sleep(600)
+    elif what == "raise":
+        raise ValueError(f"no luck in {Path.home()}/secret")
+    elif what == "memory":
+        raise MemoryError("not a byte left")
+    elif what == "cuda_memory":
+        raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")
+    elif what == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "exit":
+        os._exit(7)
+    machine, software = probe("cpu", None)
+    result = Answer(machine=machine, software=software, noisy=what == "noisy", performance=performance())
+    if cell.kind == "quality":
+        scores = np.full((2, 3), 0.5, dtype=np.float16)
+        return Answer(machine=machine, software=software, scores=scores, hashes={"ids_sha256": "0"})
+    return result
+
+
+def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performance:
+    arms = {"candidate": candidate, "unmerged": unmerged}
+    return Performance(
+        clock="fake",
+        batch_size=4,
+        input="none",
+        warmup=Warmup(rule="none", iterations=dict.fromkeys(arms, 0), stable=dict.fromkeys(arms, True)),
+        noise=Noise(value=0.5, limit=0.1, attempts=(0.5,)),
+        rounds=3,
+        arms={name: Arm(seconds=tuple(seconds), iterations_per_round=1) for name, seconds in arms.items()},
+        memory=Memory(
+            kind="none",
+            arms={name: ArmMemory(before_bytes=1, peak_bytes=3, reserved_bytes=None) for name in arms},
+        ),
+    )
+
+
+def cell(what: str, number: int = 0, *, log: Path | None = None, kind: str = "performance", time_limit_s: float = 30.0):
+    from bench.cells import Cell, ModelRef
+    from bench.sweep import DataConfig, MeasureConfig
+
+    return Cell(
+        kind=kind,
+        model=ModelRef(name=what, path=log, sha256=None, frames=None),
+        reduction=None,
+        attention="auto",
+        dtype="float32",
+        device="cpu",
+        seed=number,
+        measure=MeasureConfig(time_limit_s=time_limit_s),
+        batch_size=4 if kind == "performance" else None,
+        data=DataConfig(clips=2) if kind == "quality" else None,
+    )
+
+
+def run(cells, results: Path, stream=None, **options):
+    """Run cells with the functions of this module."""
+    from bench.isolation import Isolation
+    from bench.progress import Progress
+    from bench.run import Options, Runners, run_sweep
+
+    runners = Runners(probe="cheap_runners:probe", prepare="cheap_runners:prepare", answer="cheap_runners:answer")
+    with Progress(stream) as progress:
+        return run_sweep(
+            "cheap",
+            cells,
+            Options(results=results, cache=results, **options),
+            progress=progress,
+            isolation=Isolation(preload=("bench.cells", "bench.answers")),
+            runners=runners,
+        )
+
+
+def prepare(*arguments: object) -> None:
+    return None
+
+
+if __name__ == "__main__":  # a driver for the tests to interrupt: results, log, then what the cells shall do
+    numbered = [cell(what, number, log=Path(sys.argv[2])) for number, what in enumerate(sys.argv[3:])]
+    try:
+        run(numbered, Path(sys.argv[1]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,89 @@
+"""The commands beside `run`."""
+
+from __future__ import annotations
+
+import cheap_runners
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from bench.cells import expand
+from bench.cli import app
+from bench.progress import TimeLeft, duration
+from bench.store import Store
+from bench.sweep import load_sweep
+
+SWEEP = """
+name = "small"
+kinds = ["performance"]
+[model]
+name = "ast_tiny"
+[grid]
+r = [0, 10]
+batch_size = [1, 8]
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    path = tmp_path / "small.toml"
+    path.write_text(SWEEP)
+    return path
+
+
+def store_records(sweep, results, make) -> list[str]:
+    cells = expand(load_sweep(sweep))
+    store = Store(results, "abacus", "small")
+    for cell, status in zip(cells, ("ok", "error"), strict=False):
+        store.write(make(cell, status=status))
+    return [cell.id for cell in cells]
+
+
+@pytest.fixture
+def make():
+    from test_store import make
+
+    return make
+
+
+def test_status_counts_what_is_done_failed_and_left(sweep, tmp_path, make):
+    results = tmp_path / "results"
+    shown = CliRunner().invoke(app, ["status", str(sweep), "--results", str(results)])
+    assert "small: 4 cells, no records in" in shown.output
+    store_records(sweep, results, make)
+    shown = CliRunner().invoke(app, ["status", str(sweep), "--results", str(results)])
+    assert shown.exit_code == 0
+    assert "small on abacus: 4 cells: 1 error, 2 left, 1 ok" in shown.output
+
+
+def test_export_writes_a_row_for_every_record(sweep, tmp_path, make):
+    ids = store_records(sweep, tmp_path / "results", make)
+    out = tmp_path / "all.csv"
+    shown = CliRunner().invoke(app, ["export", "--results", str(tmp_path / "results"), "--out", str(out)])
+    assert shown.exit_code == 0
+    assert sorted(pd.read_csv(out).cell.astype(str)) == sorted(ids[:2])
+
+
+def test_a_bad_record_ends_a_command_with_its_name_and_exit_code_1(sweep, tmp_path, make):
+    store_records(sweep, tmp_path / "results", make)
+    path = next((tmp_path / "results").rglob("*.json"))
+    path.write_text("{")
+    for command in (["status", str(sweep)], ["export"]):
+        shown = CliRunner().invoke(app, [*command, "--results", str(tmp_path / "results")])
+        assert shown.exit_code == 1
+        assert f"{path.name}: not a whole JSON file" in shown.output
+
+
+def test_the_time_left_is_counted_by_kind():
+    fast, slow = cheap_runners.cell("fine"), cheap_runners.cell("fine", kind="quality")
+    left = TimeLeft([fast, fast, fast, slow, slow])
+    assert left.estimate() is None
+    left.done("performance", 2.0)
+    assert left.estimate() == 2 * 2.0 + 2 * 2.0  # of quality nothing is known yet
+    left.done("quality", 10.0)
+    assert left.estimate() == 2 * 2.0 + 10.0
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(44.6, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
+def test_times_are_written_for_people(seconds, text):
+    assert duration(seconds) == text
