@@ -71,7 +71,7 @@ def draw_merges(
     return fig
 
 
-def _edges(geometry: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _edges(geometry: Geometry) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
     """Borders of the patches' own cells, in seconds and in mel bins."""
     rows, columns = geometry.grid
     half = (geometry.patch_size - geometry.tstride) / 2, (geometry.patch_size - geometry.fstride) / 2
@@ -82,7 +82,7 @@ def _edges(geometry: Geometry) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 
 def _draw_borders(
-    ax: Axes, groups: NDArray[np.int64], edges_t: NDArray[np.float64], edges_f: NDArray[np.float64]
+    ax: Axes, groups: NDArray[np.int64], edges_t: NDArray[np.floating], edges_f: NDArray[np.floating]
 ) -> None:
     """Draw a line between every two neighbouring cells of different groups."""
     from matplotlib.collections import LineCollection

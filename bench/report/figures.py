@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -22,9 +22,11 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
     Points on the front are filled and joined by steps, dominated ones hollow. Raises ValueError where nothing has
     both speed and quality.
     """
-    whole = joined.dropna(subset=["clips_per_s", "mAP"]).copy()
+    whole = joined.dropna(subset=["throughput", "mAP"]).copy()
     if whole.empty:
-        raise ValueError("report: no configuration has both a speed and a quality record; run the sweep with both kinds")
+        raise ValueError(
+            "report: no configuration has both a speed and a quality record; run the sweep with both kinds"
+        )
     figure, axes, names = _grid(whole, height=2.7)
     for axis, (_, panel) in zip(axes.flat, panels(whole), strict=False):
         _draw_points(axis, panel, names)
@@ -38,7 +40,7 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
 
 
 def merging_figure(joined: pd.DataFrame) -> Figure:
-    """Draw what merging gains and costs against r: speed-up above, difference in mAP below.
+    """Draw what merging gains, speed-up against r, and what it costs, mAP against that speed-up.
 
     With the speed-up of the slice oracle, which removes as many tokens for free, and the bound by MACs. Raises
     ValueError where no schedule has an r.
@@ -51,17 +53,18 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(
-        2, len(groups), figsize=(DOUBLE, 4.6), squeeze=False, sharex=True, sharey="row", height_ratios=(3, 2)
+        2, len(groups), figsize=(DOUBLE, 5.0), squeeze=False, sharey="row", height_ratios=(3, 2)
     )
     for column, (_, panel) in enumerate(groups):
         axes[0, column].set_title(_title(panel), loc="left")
         for name, (colour, marker) in names.items():
-            line = panel[panel["series"] == name].sort_values("r")
+            line = panel[panel["series"].isin((name, "unmerged"))].sort_values("r")
             _draw_gain(axes[0, column], line, colour, marker)
             _draw_cost(axes[1, column], line, colour, marker)
         axes[0, column].axhline(1, color=GREY, linewidth=0.6)
         axes[1, column].axhline(0, color=GREY, linewidth=0.6)
-        axes[1, column].set_xlabel("Tokens removed per block, mean (r)")
+        axes[0, column].set_xlabel("Tokens removed per block, mean (r)")
+        axes[1, column].set_xlabel("Speed-up over unmerged")
     axes[0, 0].set_ylabel("Speed-up over unmerged")
     axes[1, 0].set_ylabel("mAP minus unmerged")
     _legend(figure, axes, names, extra=["measured", "slice oracle", "MAC bound"])
@@ -101,9 +104,9 @@ def _draw_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, st
         colour, marker = names.get(row["series"], ("black", "*"))
         on_front = row["standing"] == "front"
         axis.errorbar(
-            row["clips_per_s"],
+            row["throughput"],
             row["mAP"],
-            xerr=_bar(row, "clips_per_s"),
+            xerr=_bar(row, "throughput"),
             yerr=_bar(row, "mAP"),
             fmt="none",
             ecolor=colour,
@@ -112,7 +115,7 @@ def _draw_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, st
             zorder=2,
         )
         axis.plot(
-            *(row["clips_per_s"], row["mAP"], marker),
+            *(row["throughput"], row["mAP"], marker),
             color=colour,
             markerfacecolor=colour if on_front else "white",
             markersize=8 if marker == "*" else 4.5,
@@ -132,7 +135,7 @@ def _label_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, s
         text = "r=0" if row["method"] == "none" else f"{row['r']:.0f}"
         axis.annotate(
             text,
-            (row["clips_per_s"], row["mAP"]),
+            (row["throughput"], row["mAP"]),
             xytext=(0, -6 if below else 5),
             textcoords="offset points",
             ha="center",
@@ -144,23 +147,38 @@ def _label_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, s
 
 
 def _draw_front(axis: Axes, panel: pd.DataFrame) -> None:
-    front = panel[panel["standing"] == "front"].sort_values("clips_per_s")
-    axis.step(front["clips_per_s"], front["mAP"], where="pre", color=GREY, linewidth=0.9, zorder=1)
+    front = panel[panel["standing"] == "front"].sort_values("throughput")
+    axis.step(front["throughput"], front["mAP"], where="pre", color=GREY, linewidth=0.9, zorder=1)
 
 
 def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
+    merged = line[line["method"] != "none"]
     axis.errorbar(
-        line["r"], line["speedup_unmerged"], yerr=_bars(line, "speedup_unmerged"), color=colour, marker=marker, capsize=1.5
+        merged["r"],
+        merged["speedup_unmerged"],
+        yerr=_bars(merged, "speedup_unmerged"),
+        color=colour,
+        marker=marker,
+        capsize=1.5,
     )
     axis.plot(line["r"], line["macs_ratio"], color=colour, linestyle=":", linewidth=0.9)
     sliced = line.dropna(subset=["speedup_slice"])
-    axis.plot(sliced["r"], sliced["speedup_unmerged"] / sliced["speedup_slice"], color=colour, linestyle="--", linewidth=0.9)
+    axis.plot(
+        sliced["r"], sliced["speedup_unmerged"] / sliced["speedup_slice"], color=colour, linestyle="--", linewidth=0.9
+    )
 
 
 def _draw_cost(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
     known = line.dropna(subset=["delta_mAP"])
     if len(known):
-        axis.errorbar(known["r"], known["delta_mAP"], yerr=_bars(known, "delta_mAP"), color=colour, marker=marker, capsize=1.5)
+        axis.errorbar(
+            known["speedup_unmerged"],
+            known["delta_mAP"],
+            yerr=_bars(known, "delta_mAP"),
+            color=colour,
+            marker=marker,
+            capsize=1.5,
+        )
 
 
 def _bar(row: pd.Series, name: str) -> list[list[float]]:
@@ -174,9 +192,15 @@ def _bars(rows: pd.DataFrame, name: str) -> np.ndarray:
 def _legend(figure: Figure, axes: np.ndarray, names: dict[str, tuple[str, str]], *, extra: list[str]) -> None:
     from matplotlib.lines import Line2D
 
-    styles = {
+    styles: dict[str, dict[str, Any]] = {
         "front": {"color": GREY, "marker": "o", "markerfacecolor": GREY, "label": "on the Pareto front"},
-        "dominated": {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none", "label": "dominated"},
+        "dominated": {
+            "color": GREY,
+            "marker": "o",
+            "markerfacecolor": "white",
+            "linestyle": "none",
+            "label": "dominated",
+        },
         "measured": {"color": GREY, "label": "measured, 95 % interval"},
         "slice oracle": {"color": GREY, "linestyle": "--", "label": "slice oracle (tokens removed for free)"},
         "MAC bound": {"color": GREY, "linestyle": ":", "label": "bound by MACs"},
@@ -187,8 +211,9 @@ def _legend(figure: Figure, axes: np.ndarray, names: dict[str, tuple[str, str]],
     ]
     if "front" in extra:
         handles.append(Line2D([], [], color="black", marker="*", markersize=8, linestyle="none", label="unmerged"))
-    handles += [Line2D([], [], **{"linewidth": 0.9} | styles[name]) for name in extra]
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(6, len(handles)), handletextpad=0.4)
+    handles += [Line2D([], [], linewidth=0.9, **styles[name]) for name in extra]
+    columns = len(handles) if len(handles) < 6 and "measured" not in extra else 3
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handletextpad=0.4)
 
 
 def _finish(figure: Figure, rows: pd.DataFrame) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from bench.pareto import Point, standing
 from bench.records import Record
-from bench.statistics import ratio_of_medians, round_medians
 from bench.store import to_frame
 
 SETTING = ["machine", "sha256", "model", "dtype", "attention"]
@@ -29,11 +27,13 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     """Return one row for every measured configuration, batch size and machine.
 
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN. Columns:
-    those of `bench.store.COLUMNS`, `clips_per_s_low`, `clips_per_s_high` and `standing` on the Pareto front of its
-    panel. Rows are sorted as tables show them.
+    those of `bench.store.COLUMNS`, `throughput` with `throughput_low` and `throughput_high`, and `standing` on the
+    Pareto front of its panel. Rows are sorted as tables show them.
+
+    `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
+    throughput in the whole panel: a machine that was slower for one cell than for the next drops out.
     """
     frame = to_frame(records)
-    frame["clips_per_s_low"], frame["clips_per_s_high"] = zip(*map(_throughput_interval, records), strict=True)
     measured = frame[frame["status"].isin(MEASURED)]
     # An unmerged model has no metric, order, ...: a word joins where None would not.
     keys = SETTING + CONFIGURATION
@@ -43,6 +43,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     joined = speed.merge(quality, how="left", on=keys, validate="many_to_one")
     alone = measured[measured["kind"] == "quality"].merge(speed[keys].drop_duplicates(), how="left", indicator=True)
     joined = pd.concat([joined, alone[alone["_merge"] == "left_only"][list(joined.columns)]], ignore_index=True)
+    joined = _with_throughput(joined)
     joined["standing"] = _standing(joined)
     by = ["machine", "dtype", "attention", "batch_size", "method", "family", "order", "metric", "r"]
     return joined.sort_values(by, key=_none_first, kind="stable").reset_index(drop=True)
@@ -58,26 +59,28 @@ def problems(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.status != "ok"]
 
 
-def _throughput_interval(record: Record) -> tuple[float, float]:
-    part = record.performance
-    if part is None:
-        return (np.nan, np.nan)
-    arm = part.arms["candidate"]
-    rounds = round_medians(arm.seconds, arm.iterations_per_round)
-    estimate = ratio_of_medians(np.full_like(rounds, part.batch_size), rounds)
-    return estimate.low, estimate.high
+def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
+    """Add the throughput of every row, in clips a second, free of the machine's drift from cell to cell."""
+    reference = joined.groupby([*SETTING, "batch_size"])["clips_per_s_unmerged"].transform("median")
+    for end in ("", "_low", "_high"):
+        joined[f"throughput{end}"] = joined[f"speedup_unmerged{end}"] * reference
+    same = joined["method"] == "none"
+    joined.loc[same, "throughput"] = reference[same]  # its speed-up over itself is 1, whatever was measured
+    joined.loc[same, "throughput_low"] = joined.loc[same, ["throughput", "throughput_low"]].min(axis=1)
+    joined.loc[same, "throughput_high"] = joined.loc[same, ["throughput", "throughput_high"]].max(axis=1)
+    return joined
 
 
 def _standing(joined: pd.DataFrame) -> pd.Series:
     """Return how every row with speed and quality stands on the front of its panel, empty for others."""
     words = pd.Series("", index=joined.index, dtype=object)
     for _, panel in panels(joined):
-        whole = panel.dropna(subset=["clips_per_s", "mAP"])
+        whole = panel.dropna(subset=["throughput", "mAP"])
         points = [
             Point(
-                throughput=row.clips_per_s,
+                throughput=row.throughput,
                 quality=row.mAP,
-                throughput_interval=(row.clips_per_s_low, row.clips_per_s_high),
+                throughput_interval=(row.throughput_low, row.throughput_high),
                 quality_interval=(row.mAP_low, row.mAP_high),
             )
             for row in whole.itertuples()

@@ -41,7 +41,7 @@ def page(
     figures = [
         {
             "caption": caption,
-            "svg": Markup(inline_svg(drawn[name], f"{sweep}: {caption}")) if drawn[name].startswith("<") else None,  # noqa: S704
+            "svg": Markup(inline_svg(drawn[name], f"{sweep}: {caption}")) if drawn[name].startswith("<") else None,
             "reason": drawn[name],
         }
         for name, caption in CAPTIONS.items()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pandas as pd
 
 from bench.report.frame import panels
@@ -55,7 +53,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "r": "0" if unmerged else _number(row["r"], "{:.0f}", missing=str(row["schedule"])),
                 "tokens_out": _number(row["tokens_out"], "{:.0f}"),
                 "macs": _number(row["macs_per_clip"] / 1e9, "{:.2f}"),
-                "throughput": _number(row["clips_per_s"], "{:.1f}"),
+                "throughput": _number(row["throughput"], "{:.1f}"),
                 "latency": _number(row["latency_ms"], "{:.1f}"),
                 "speedup": "1" if unmerged else _interval(row, "speedup_unmerged", "{:.2f}"),
                 "oracle": "–" if unmerged else _number(row["speedup_slice"], "{:.2f}"),
@@ -109,7 +107,9 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         )
         # A table of two columns' width in the size that such tables have in papers.
         body = body.replace("\\begin{table}", "\\begin{table*}").replace("\\end{table}", "\\end{table*}")
-        parts.append(body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{3.5pt}\n\\begin{tabular}"))
+        parts.append(
+            body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{3.5pt}\n\\begin{tabular}")
+        )
     return "\n".join(parts)
 
 
@@ -120,7 +120,7 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
     """
     reset = panel.reset_index(drop=True)
     found = {}
-    for column, source in (("throughput", "clips_per_s"), ("speedup", "speedup_unmerged"), ("map", "mAP")):
+    for column, source in (("throughput", "throughput"), ("speedup", "speedup_unmerged"), ("map", "mAP")):
         values = reset.loc[reset["method"] != "none", source] if column == "speedup" else reset[source]
         ranked = values.dropna().sort_values(ascending=False, kind="stable")
         if len(ranked) > place and len(ranked) > 1:
@@ -135,10 +135,8 @@ def _number(value: float, form: str, *, missing: str = NOT_MEASURED) -> str:
 def _interval(row: pd.Series, name: str, form: str) -> str:
     if pd.isna(row[name]):
         return NOT_MEASURED
-    plain: Callable[[float], str] = lambda value: _number(value, form)  # noqa: E731
-    if pd.isna(row[f"{name}_low"]):
-        return plain(row[name])
-    return f"{plain(row[name])} [{plain(row[f'{name}_low'])}, {plain(row[f'{name}_high'])}]"
+    value, low, high = (_number(row[key], form) for key in (name, f"{name}_low", f"{name}_high"))
+    return value if pd.isna(row[f"{name}_low"]) else f"{value} [{low}, {high}]"
 
 
 def _escape(text: str) -> str:
@@ -149,8 +147,8 @@ def _escape(text: str) -> str:
 
 def _explain(joined: pd.DataFrame) -> str:
     return (
-        f"{facts_line(joined)}. Speed-up: median time of the unmerged model over that of the configuration, interleaved "
-        "in the same process. Of oracle: throughput over that of a model that drops as many tokens for free. Difference "
-        "in mAP: on the same clips, paired. Pareto: `dominated` is within the intervals of a better one, `clearly "
-        "dominated` is not."
+        f"{facts_line(joined)}. Speed-up: median time of the unmerged model over that of the configuration, "
+        "interleaved in the same process; clips/s: that speed-up times the unmerged model's. Of oracle: throughput "
+        "over that of a model that drops as many tokens for free. Difference in mAP: on the same clips, paired. "
+        "Pareto: `dominated` is within the intervals of a better one, `clearly dominated` is not."
     )

@@ -27,6 +27,8 @@ def facts_line(rows: pd.DataFrame) -> str:
     if len(quality):
         first = quality.iloc[0]
         clips = ", ".join(f"{count:.0f}" for count in sorted(quality["clips"].unique()))
-        parts.append(f"mAP on {clips} clips of {first['dataset']} {first['split']} (synthetic scenes of real recordings)")
+        parts.append(
+            f"mAP on {clips} clips of {first['dataset']} {first['split']} (synthetic scenes of real recordings)"
+        )
     parts.append("PyTorch " + ", ".join(sorted(rows["torch"].dropna().unique())))
     return "; ".join(parts) + "; bars are 95 % bootstrap intervals"

@@ -107,7 +107,8 @@ def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if tensor.dtype not in FLOATING:
             names = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATING)
             raise CheckpointError(f"{path}: key {key!r} is {tensor.dtype}; weights must be one of {names}")
-        if not bool(tensor.isfinite().all()):
+        # One bad value spoils the sum: only then is it worth looking at every one.
+        if not bool(tensor.sum(dtype=torch.float64).isfinite()) and not bool(tensor.isfinite().all()):
             raise CheckpointError(f"{path}: key {key!r} holds NaN or infinite values; the weights are of no use")
 
 

@@ -304,6 +304,7 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "hf")
 
 
+@pytest.mark.oracle
 def hf_model(shape: Geometry, spread: float) -> Any:
     """transformers' own AST with random weights; `spread` more random than it starts."""
     transformers = pytest.importorskip("transformers")
