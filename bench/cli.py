@@ -121,6 +121,7 @@ def report(
     results: ResultsOption = Path("results"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("reports"),
     formats: Annotated[list[str] | None, typer.Option("--format", help="Of figures: pdf, svg, png.")] = None,
+    readme: Annotated[Path | None, typer.Option(help="A README whose section of results is replaced.")] = None,
 ) -> None:
     """Draw figures and tables from the records of a sweep."""
     with _for_people():
@@ -128,6 +129,10 @@ def report(
 
         for path in render(results, out, sweep=sweep, formats=tuple(formats or ("pdf", "svg", "png"))):
             typer.echo(path)
+        if readme is not None:
+            from bench.report.readme import update_readme
+
+            update_readme(readme, out / sweep, sweep=sweep)
 
 
 def command_line(arguments: list[str]) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
         axis.set_xlabel("Throughput (clips/s)")
     for axis in axes[:, 0]:
         axis.set_ylabel("mAP (macro)")
-    _legend(figure, axes, names, extra=["front", "dominated"])
+    _legend(figure, names, extra=["front", "dominated"])
     _finish(figure, whole)
     return figure
 
@@ -52,22 +52,29 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     groups = panels(rows)
     import matplotlib.pyplot as plt
 
+    columns = max(1, rows["batch_size"].nunique())
+    bands = -(-len(groups) // columns)  # of two rows each: gain above cost
     figure, axes = plt.subplots(
-        2, len(groups), figsize=(DOUBLE, 5.0), squeeze=False, sharey="row", height_ratios=(3, 2)
+        2 * bands, columns, figsize=(DOUBLE, 0.5 + 4.5 * bands), squeeze=False, height_ratios=(3, 2) * bands
     )
-    for column, (_, panel) in enumerate(groups):
-        axes[0, column].set_title(_title(panel), loc="left")
+    for number, (_, panel) in enumerate(groups):
+        band, column = divmod(number, columns)
+        gain, cost = axes[2 * band : 2 * band + 2, column]
+        gain.set_title(_title(panel), loc="left")
         for name, (colour, marker) in names.items():
             line = panel[panel["series"].isin((name, "unmerged"))].sort_values("r")
-            _draw_gain(axes[0, column], line, colour, marker)
-            _draw_cost(axes[1, column], line, colour, marker)
-        axes[0, column].axhline(1, color=GREY, linewidth=0.6)
-        axes[1, column].axhline(0, color=GREY, linewidth=0.6)
-        axes[0, column].set_xlabel("Tokens removed per block, mean (r)")
-        axes[1, column].set_xlabel("Speed-up over unmerged")
-    axes[0, 0].set_ylabel("Speed-up over unmerged")
-    axes[1, 0].set_ylabel("mAP minus unmerged")
-    _legend(figure, axes, names, extra=["measured", "slice oracle", "MAC bound"])
+            _draw_gain(gain, line, colour, marker)
+            _draw_cost(cost, line, colour, marker)
+        gain.axhline(1, color=GREY, linewidth=0.6)
+        cost.axhline(0, color=GREY, linewidth=0.6)
+        gain.set_xlabel("Tokens removed per block, mean (r)")
+        cost.set_xlabel("Speed-up over unmerged")
+        if column == 0:
+            gain.set_ylabel("Speed-up over unmerged")
+            cost.set_ylabel("mAP minus unmerged")
+    for axis in axes[:, len(groups) % columns :][-2:].flat if len(groups) % columns else ():
+        axis.set_visible(False)
+    _legend(figure, names, extra=["measured", "slice oracle", "MAC bound"])
     _finish(figure, rows)
     return figure
 
@@ -189,7 +196,7 @@ def _bars(rows: pd.DataFrame, name: str) -> np.ndarray:
     return np.stack([rows[name] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[name]]).clip(min=0)
 
 
-def _legend(figure: Figure, axes: np.ndarray, names: dict[str, tuple[str, str]], *, extra: list[str]) -> None:
+def _legend(figure: Figure, names: dict[str, tuple[str, str]], *, extra: list[str]) -> None:
     from matplotlib.lines import Line2D
 
     styles: dict[str, dict[str, Any]] = {

@@ -25,6 +25,20 @@ COLUMNS: dict[str, str] = {
 """Columns of the readable tables and their heads."""
 
 
+LATEX_COLUMNS: dict[str, str] = {
+    "configuration": "Configuration",
+    "r": "r",
+    "tokens_out": "Tokens",
+    "macs": "GMACs",
+    "throughput": "Clips/s",
+    "speedup": "Speed-up",
+    "oracle": "Of oracle",
+    "map": "mAP",
+    "delta": "Δ mAP",
+}
+"""Columns of the LaTeX table and their heads."""
+
+
 def tables(joined: pd.DataFrame, sweep: str) -> dict[str, str]:
     """Return `table.csv` (all columns of the joined frame), `table.md` and `table.tex` by file name."""
     return {
@@ -84,33 +98,48 @@ def markdown(joined: pd.DataFrame) -> str:
 
 
 def latex(joined: pd.DataFrame, sweep: str) -> str:
-    """Return one booktabs table a panel, for `\\usepackage{booktabs}`; best in bold, second best underlined."""
+    """Return one booktabs table a panel, for `\\usepackage{booktabs}`, as wide as a page of two columns.
+
+    Best in bold, second best underlined, a dagger on what stands on the Pareto front; an interval is written as
+    half of its width.
+    """
     parts = ["% Made from records; do not edit. Needs \\usepackage{booktabs}."]
     for number, (_, panel) in enumerate(panels(joined), 1):
-        text = readable(panel)
-        best, second = best_rows(panel), best_rows(panel, place=1)
-        text = text.map(_escape)
-        for marks, command in ((best, "textbf"), (second, "underline")):
-            for column, index in marks.items():
+        text = narrow(panel).map(_escape)
+        for place, command in ((0, "textbf"), (1, "underline")):
+            for column, index in best_rows(panel, place).items():
                 text.loc[index, column] = f"\\{command}{{{text.loc[index, column]}}}"
-        text.columns = pd.Index([_escape(head) for head in COLUMNS.values()])
-        align = "".join("l" if column in ("configuration", "standing") else "r" for column in COLUMNS)
-        caption = f"{panel_name(panel)}. {facts_line(panel)}."
-        styled = text.style.hide(axis="index")
-        body = styled.to_latex(
+        front = (panel["standing"] == "front").to_numpy()
+        text.loc[front, "configuration"] += "$^\\dagger$"
+        text.columns = pd.Index([_escape(LATEX_COLUMNS[column]) for column in text.columns])
+        caption = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width. Dagger: on the Pareto front."
+        body = text.style.hide(axis="index").to_latex(
             hrules=True,
-            column_format=align,
+            column_format="l" + "r" * (len(text.columns) - 1),
             caption=_escape(caption),
             label=f"tab:{sweep}-{number}",
             position="t",
             position_float="centering",
         )
-        # A table of two columns' width in the size that such tables have in papers.
-        body = body.replace("\\begin{table}", "\\begin{table*}").replace("\\end{table}", "\\end{table*}")
-        parts.append(
-            body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{3.5pt}\n\\begin{tabular}")
-        )
+        body = body.replace("{table}", "{table*}")
+        parts.append(body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}"))
     return "\n".join(parts)
+
+
+def narrow(panel: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of `readable` that a page of two columns has room for, intervals as half of their width."""
+    text = readable(panel)[list(LATEX_COLUMNS)].copy()
+    for column, source, form in (
+        ("speedup", "speedup_unmerged", "{:.2f}"),
+        ("map", "mAP", "{:.3f}"),
+        ("delta", "delta_mAP", "{:+.4f}"),
+    ):
+        for index, (_, row) in enumerate(panel.iterrows()):
+            if "[" in text.loc[index, column]:
+                half = (row[f"{source}_high"] - row[f"{source}_low"]) / 2
+                value = _number(row[source], form)
+                text.loc[index, column] = f"{value} ± {_number(half, form.replace('+', ''))}"
+    return text
 
 
 def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
@@ -142,7 +171,7 @@ def _interval(row: pd.Series, name: str, form: str) -> str:
 def _escape(text: str) -> str:
     for character in "&%$#_{}":
         text = text.replace(character, f"\\{character}")
-    return text.replace("−", "$-$").replace("–", "--").replace("~", "\\textasciitilde{}")
+    return text.replace("−", "$-$").replace("–", "--").replace("±", "$\\pm$").replace("Δ", "$\\Delta$")
 
 
 def _explain(joined: pd.DataFrame) -> str:

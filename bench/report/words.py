@@ -31,4 +31,4 @@ def facts_line(rows: pd.DataFrame) -> str:
             f"mAP on {clips} clips of {first['dataset']} {first['split']} (synthetic scenes of real recordings)"
         )
     parts.append("PyTorch " + ", ".join(sorted(rows["torch"].dropna().unique())))
-    return "; ".join(parts) + "; bars are 95 % bootstrap intervals"
+    return "; ".join(parts) + "; intervals are 95 % bootstrap"

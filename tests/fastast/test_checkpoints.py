@@ -304,7 +304,6 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "hf")
 
 
-@pytest.mark.oracle
 def hf_model(shape: Geometry, spread: float) -> Any:
     """transformers' own AST with random weights; `spread` more random than it starts."""
     transformers = pytest.importorskip("transformers")
@@ -326,6 +325,7 @@ def hf_model(shape: Geometry, spread: float) -> Any:
     return model
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize(("size", "frames"), [("tiny", 1024), ("base", 256)])
 @pytest.mark.parametrize("spread", [0.0, 0.05])
 def test_the_logits_are_those_of_transformers(tmp_path: Path, size: str, frames: int, spread: float) -> None:
@@ -341,6 +341,7 @@ def test_the_logits_are_those_of_transformers(tmp_path: Path, size: str, frames:
         torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("stride", [10, 12, 14, 16])
 def test_the_strides_of_transformers_agree(tmp_path: Path, stride: int) -> None:
     shape = dataclasses.replace(SMALL, fstride=stride, tstride=stride, num_frames=512, depth=1)

@@ -63,7 +63,7 @@ class Matching:
     owner_of: Integers
     """(o,): the token that a slot keeps the place of; for a merged slot the B token."""
     margin: float
-    """How much closer the scores of the nearest rival decision would have to be to change the result; 0 for a tie."""
+    """How far the narrowest decision is from turning out otherwise, as a difference of two cosines; 0 for a tie."""
 
 
 def match(metric: Floats, r: int, p: int, order: str = "tome") -> Matching:
@@ -174,11 +174,16 @@ def forward(
     tstride: int,
     order: str = "tome",
     proportional: bool = True,
-    protect: bool = True,
+    num_protected: int = 2,
+    metric: str = "keys",
     norm_eps: float = 1e-6,
     head_norm_eps: float = 1e-5,
 ) -> Forward:
-    """One clip (f, m) through an AST whose block i removes rs[i] tokens between attention and MLP."""
+    """One clip (f, m) through an AST whose block i removes rs[i] tokens between attention and MLP.
+
+    Tokens are compared by the mean over heads of the `metric` (keys, queries, values) that this block's attention
+    computed, or by themselves ("tokens"), as they are when they are about to be merged.
+    """
 
     def norm(x: Floats, name: str, eps: float = norm_eps) -> Floats:
         return layer_norm(x, weights[f"{name}.weight"], weights[f"{name}.bias"], eps)
@@ -205,7 +210,8 @@ def forward(
         x = x + linear(np.concatenate(heads, axis=-1), f"{block}.attn.proj")
 
         if r > 0:
-            matching = match(k.mean(1), r, 2 if protect else 0, order)
+            compared = x if metric == "tokens" else {"keys": k, "queries": q, "values": v}[metric].mean(1)
+            matching = match(compared, r, num_protected, order)
             x, sizes = merge(x, sizes, matching)
             source, owner = matching.slot_of[source], owner[matching.owner_of]
             margin = min(margin, matching.margin)

@@ -1,0 +1,39 @@
+"""The part of the README that shows results: replaced by code, never written by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.report.page import CAPTIONS
+from bench.store import write_atomically
+
+END = "<!-- end of results -->"
+
+
+class ReadmeError(ValueError):
+    """A README without a place for results."""
+
+
+def update_readme(readme: Path, report: Path, *, sweep: str) -> None:
+    """Put a sweep's figures and its table between the marks `<!-- results: SWEEP -->` and `<!-- end of results -->`.
+
+    `report` is the rendered folder. Raises ReadmeError where the marks are missing.
+    """
+    text = readme.read_text(encoding="utf-8")
+    begin = f"<!-- results: {sweep} -->"
+    if begin not in text or END not in text[text.index(begin) :]:
+        raise ReadmeError(f"{readme}: has no lines {begin!r} and {END!r} for the results to stand between")
+    before, rest = text.split(begin, 1)
+    after = rest.split(END, 1)[1]
+    write_atomically(readme, f"{before}{begin}\n{section(report)}{END}{after}".encode())
+
+
+def section(report: Path) -> str:
+    """Return figures and table of a rendered folder in Markdown, with paths as seen from the repository's root."""
+    figures = [
+        f"![{caption}](reports/{report.name}/{name}.png)"
+        for name, caption in CAPTIONS.items()
+        if (report / f"{name}.png").exists()
+    ]
+    table = (report / "table.md").read_text(encoding="utf-8")
+    return "\n\n".join(["", *figures, table]).lstrip("\n") + "\n"

@@ -1,0 +1,44 @@
+"""The README's results are those of the rendered report, and come from nowhere else."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import records as made
+
+from bench.report import render
+from bench.report.readme import ReadmeError, section, update_readme
+from bench.report.render import write_report
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
+    write_report(made.sweep(), tmp_path / "invented", sweep="invented", formats=("png",))
+    readme = tmp_path / "README.md"
+    readme.write_text("before\n<!-- results: invented -->\nold\n<!-- end of results -->\nafter\n")
+    update_readme(readme, tmp_path / "invented", sweep="invented")
+    text = readme.read_text()
+    assert text.startswith("before\n<!-- results: invented -->\n![Quality against throughput")
+    assert text.endswith("<!-- end of results -->\nafter\n")
+    assert "old" not in text
+    assert "| ToMe, decreasing r | 40 | 127 |" in text
+    update_readme(readme, tmp_path / "invented", sweep="invented")
+    assert readme.read_text() == text
+
+
+def test_a_readme_without_marks_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("nothing here")
+    with pytest.raises(ReadmeError, match="has no lines '<!-- results: invented -->'"):
+        update_readme(tmp_path / "README.md", tmp_path, sweep="invented")
+
+
+def test_this_readme_shows_what_the_committed_records_say(tmp_path: Path) -> None:
+    render(ROOT / "results", tmp_path, sweep="default", formats=("png",))
+    assert section(tmp_path / "default") in (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("table.md", "table.tex", "table.csv"):
+        assert (tmp_path / "default" / name).read_text() == (ROOT / "reports" / "default" / name).read_text(), name

@@ -1,0 +1,161 @@
+"""Reports say what the records say: joined rows, figures, tables and the page, against numbers known by hand."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import records as made
+
+from bench.report import ReportError, render
+from bench.report.figures import merging_figure, pareto_figure
+from bench.report.frame import join
+from bench.report.render import write_report
+from bench.report.style import colour_of
+from bench.report.tables import latex, markdown
+from bench.store import Store
+
+
+def row_of(joined, schedule: str, batch_size: int = 8):
+    found = joined[(joined["schedule"] == schedule) & (joined["batch_size"] == batch_size)]
+    assert len(found) == 1
+    return found.iloc[0]
+
+
+def test_speed_and_quality_of_a_configuration_stand_in_one_row() -> None:
+    row = row_of(join(made.sweep()), "constant:20")
+    assert row["speedup_unmerged"] == pytest.approx(1 / 0.8)
+    assert row["speedup_slice"] == pytest.approx(0.75 / 0.8)
+    assert (row["mAP"], row["delta_mAP"]) == (0.48, pytest.approx(-0.02))
+
+
+def test_throughput_does_not_follow_a_machine_that_was_slow_for_one_cell() -> None:
+    joined = join(made.sweep())
+    # 8 clips in 1 s unmerged; constant:40 is twice as fast as the unmerged model beside it.
+    assert row_of(joined, "none")["throughput"] == pytest.approx(8)
+    assert row_of(joined, "constant:40")["throughput"] == pytest.approx(16)
+    assert row_of(joined, "constant:40")["clips_per_s"] == pytest.approx(8)  # as measured
+
+
+def test_standing_on_the_front_is_told_panel_by_panel() -> None:
+    joined = join(made.sweep())
+    for batch_size in (1, 8):
+        told = {name: row_of(joined, name, batch_size)["standing"] for name in made.TOKENS}
+        assert told == {
+            "none": "front",
+            "constant:20": "clearly dominated",
+            "constant:40": "front",
+            "decreasing:40": "front",
+        }
+
+
+def test_what_was_not_measured_says_so() -> None:
+    records = [made.record("performance"), made.record("performance", "constant:20", sliced=0.5)]
+    records += [made.record("quality", "constant:40", delta=0.0)]
+    text = markdown(join(records))
+    line = next(line for line in text.splitlines() if "| 20 |" in line)
+    assert line.count("not measured") == 3  # mAP, its difference, the front
+    assert "quality only" in text
+    assert "nan" not in text.lower()
+
+
+def test_the_pareto_figure_has_a_point_for_every_row_and_hollow_dominated_ones() -> None:
+    joined = join(made.sweep())
+    figure = pareto_figure(joined)
+    assert len([axis for axis in figure.axes if axis.get_visible()]) == 2
+    for axis in figure.axes:
+        points = [line for line in axis.lines if line.get_marker() not in ("None", "")]
+        assert len(points) == 4
+        hollow = {line.get_xdata()[0] for line in points if line.get_markerfacecolor() == "white"}
+        unmerged = axis.get_title(loc="left").count("batch 8") * 7 + 1
+        assert sorted(hollow) == [pytest.approx(unmerged / 0.8)]  # constant:20
+        assert sorted(text.get_text() for text in axis.texts) == ["20", "40", "40", "r=0"]
+
+
+def test_the_merging_figure_draws_measured_oracle_and_bound() -> None:
+    axis = merging_figure(join(made.sweep())).axes[0]
+    drawn = {line.get_linestyle(): line for line in axis.lines if len(line.get_xdata()) >= 2}
+    assert {"-", "--", ":"} <= set(drawn)
+    # Of constant r: the oracle is 1 / 0.75 at r = 20 and 2 / 0.9 at r = 40.
+    oracles = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "--" and len(line.get_xdata()) == 2]
+    assert [pytest.approx([1 / 0.75, 2 / 0.9])] == [list(values) for values in oracles]
+
+
+def test_the_same_records_make_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_report(made.sweep(), tmp_path / name, sweep="invented", formats=("pdf", "svg", "png"))
+    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert files == sorted(
+        [f"{name}.{form}" for name in ("pareto", "merging") for form in ("pdf", "svg", "png")]
+        + ["table.csv", "table.md", "table.tex", "index.html"]
+    )
+    for name in files:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_the_page_lists_failures_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
+    failed = made.record("performance", "constant:40", status="oom", message="<b>no memory</b>")
+    write_report([*made.sweep()[:-2], failed], tmp_path, sweep="invented", formats=("png",))
+    page = (tmp_path / "index.html").read_text()
+    assert "&lt;b&gt;no memory&lt;/b&gt;" in page
+    assert "1 of them not" in page
+    assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
+    assert "@import" not in page
+    assert page.count("<svg") == 2
+    assert "c0ffee" in page
+
+
+def test_speed_alone_is_reported_and_the_missing_figure_explained(tmp_path: Path) -> None:
+    speed = [record for record in made.sweep() if record.cell.kind == "performance"]
+    write_report(speed, tmp_path, sweep="invented", formats=("png",))
+    assert not (tmp_path / "pareto.png").exists()
+    assert (tmp_path / "merging.png").exists()
+    assert "no configuration has both a speed and a quality record" in (tmp_path / "index.html").read_text()
+
+
+def test_two_machines_are_two_rows_of_panels() -> None:
+    figure = pareto_figure(join(made.sweep() + made.sweep("slide-rule")))
+    titles = [axis.get_title(loc="left") for axis in figure.axes if axis.get_visible()]
+    assert [title.split(",")[0] for title in titles] == ["Abacus", "Abacus", "Slide-Rule", "Slide-Rule"]
+
+
+def test_records_on_disk_are_rendered_and_none_are_told_what_to_run(tmp_path: Path) -> None:
+    for record in made.sweep():
+        Store(tmp_path / "results", "abacus", "invented").write(record)
+    paths = render(tmp_path / "results", tmp_path / "reports", sweep="invented", formats=("svg",))
+    assert {path.name for path in paths} >= {"pareto.svg", "table.md", "index.html"}
+    assert all(path.parent == tmp_path / "reports" / "invented" for path in paths)
+    with pytest.raises(ReportError, match="no records of sweep 'other'.*nox -s bench -- --sweep other"):
+        render(tmp_path / "results", tmp_path, sweep="other")
+    with pytest.raises(ReportError, match="unknown format 'gif'; there are: pdf, svg, png"):
+        render(tmp_path / "results", tmp_path, sweep="invented", formats=("gif",))
+
+
+def test_more_lines_than_colours_are_refused() -> None:
+    with pytest.raises(ValueError, match="7 schedules in one figure"):
+        colour_of([str(i) for i in range(7)])
+
+
+def test_latex_escapes_and_marks_the_best() -> None:
+    text = latex(join(made.sweep()), "invented")
+    assert "model\\_with\\_underscores" in text
+    assert text.count("\\toprule") == 2
+    assert "\\textbf{20.0}" in text  # 8 clips in 0.4 s
+    assert "\\underline{16.0}" in text
+    assert "95 \\%" in text
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+def test_latex_compiles(tmp_path: Path) -> None:
+    (tmp_path / "table.tex").write_text(latex(join(made.sweep()), "invented"))
+    head = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}"
+    (tmp_path / "paper.tex").write_text(head + "\\input{table}\\end{document}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
