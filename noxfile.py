@@ -41,9 +41,17 @@ def prepare(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure a sweep and render its figures and tables: `nox -s bench -- --sweep NAME`."""
+    """Measure a sweep and draw its report: `nox -s bench -- --sweep NAME`, more as of `python -m bench run`."""
     prepare(session)
-    session.run(PYTHON, "-m", "bench", "run", *session.posargs)
+    options = list(session.posargs)
+    sweep = "default"
+    if "--sweep" in options:
+        at = options.index("--sweep")
+        if at + 1 == len(options):
+            session.error("--sweep needs a name of bench/sweeps, or a TOML file")
+        sweep = options.pop(at + 1)
+        options.pop(at)
+    session.run(PYTHON, "-m", "bench", "run", sweep, "--reports", "build/reports", *options)
 
 
 @nox.session

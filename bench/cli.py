@@ -31,14 +31,16 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key of the sweep in TOML, such as grid.r=[4]."),
 ]
-ResultsOption = Annotated[Path, typer.Option(help="Root folder of all results.")]
+ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the published ones are in results.")]
+RESULTS, REPORTS = Path("build/results"), Path("build/reports")
+"""Where runs go. What is published lies in `results` and `reports`, and gets there by `merge` and `report`."""
 
 
 @app.command()
 def run(
     sweep: SweepArgument,
     overrides: SetOption = None,
-    results: ResultsOption = Path("results"),
+    results: ResultsOption = RESULTS,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
     ] = None,
@@ -47,6 +49,7 @@ def run(
         bool, typer.Option("--retry-failed", help="Measure cells again whose record is error, oom, timeout or noisy.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
+    reports: Annotated[Path | None, typer.Option(help="Draw the report into this folder when done.")] = None,
 ) -> None:
     """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command goes on."""
     with _for_people():
@@ -72,12 +75,16 @@ def run(
         with Progress() as progress:
             counts = run_sweep(config.name, cells, options, progress=progress)
         typer.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items()) if count))
+        if reports is not None:
+            from bench.report import render
+
+            typer.echo(f"report: {render(results, reports, sweep=config.name)[-1]}")
         if counts["error"] + counts["oom"] + counts["timeout"]:
             raise typer.Exit(1)
 
 
 @app.command()
-def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOption = Path("results")) -> None:
+def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOption = RESULTS) -> None:
     """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
     with _for_people():
         from bench.progress import TimeLeft, duration
@@ -103,8 +110,8 @@ def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOp
 
 @app.command()
 def export(
-    results: ResultsOption = Path("results"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")] = Path("results/cells.csv"),
+    results: ResultsOption = RESULTS,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")] = RESULTS / "cells.csv",
 ) -> None:
     """Write one CSV row for every record below a folder."""
     with _for_people():
@@ -118,8 +125,8 @@ def export(
 @app.command()
 def report(
     sweep: Annotated[str, typer.Argument(help="Name of the sweep.")] = "default",
-    results: ResultsOption = Path("results"),
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("reports"),
+    results: ResultsOption = RESULTS,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = REPORTS,
     formats: Annotated[list[str] | None, typer.Option("--format", help="Of figures: pdf, svg, png.")] = None,
     readme: Annotated[Path | None, typer.Option(help="A README whose section of results is replaced.")] = None,
 ) -> None:

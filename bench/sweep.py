@@ -231,7 +231,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
 def find_sweep(name: str) -> Path:
     """Return the path of a sweep given by path or by the name of one in `bench/sweeps`."""
     embedded = SWEEPS / f"{name}.toml"
-    return embedded if re.fullmatch(r"[\w-]+", name) and embedded.exists() else Path(name)
+    if not (re.fullmatch(r"[\w-]+", name) and embedded.exists()):
+        return Path(name)
+    return embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
 
 
 def unknown_key(key: str, allowed: Sequence[str]) -> str:
