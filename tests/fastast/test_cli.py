@@ -1,0 +1,92 @@
+"""The command line, on the embedded model and the example scene."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+from fastast.cli import app
+
+EXAMPLE = Path(__file__).parents[2] / "fastast/assets/examples/bird_and_water.ogg"
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("schedule", [(), ("--schedule", "constant:40")])
+def test_the_scene_is_what_it_is_made_of(schedule: tuple[str, ...]) -> None:
+    # The scene was mixed from a bird and running water; the model was not trained on either recording.
+    out = run("predict", EXAMPLE, "--top", 3, *schedule)
+    labels = {line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  ")}
+    assert labels == {"Animal", "Bird song", "Water"}
+    assert ("602 tokens merged to 122" in out) == bool(schedule)
+
+
+def test_json_is_one_object_a_file() -> None:
+    lines = run("predict", "--json", EXAMPLE, EXAMPLE).splitlines()
+    first, second = map(json.loads, lines)
+    assert first == second
+    assert first["seconds"] == 5.0
+    assert [label["score"] for label in first["labels"]] == sorted((x["score"] for x in first["labels"]), reverse=True)
+
+
+def test_a_long_file_is_heard_to_its_end(tmp_path: Path) -> None:
+    scene, rate = soundfile.read(EXAMPLE, dtype="float32")
+    noise = np.random.default_rng(0).normal(0, 1e-3, 3 * len(scene)).astype(np.float32)
+    soundfile.write(tmp_path / "late.wav", np.concatenate([noise, scene]), rate)
+    soundfile.write(tmp_path / "never.wav", np.concatenate([noise, noise[: len(scene)]]), rate)
+
+    def bird(name: str) -> tuple[float, int]:
+        found = json.loads(run("predict", "--json", "--top", 64, tmp_path / name))
+        return next(label["score"] for label in found["labels"] if label["label"] == "Bird song"), found["windows"]
+
+    (late, windows), (never, _) = bird("late.wav"), bird("never.wav")
+    assert windows == 4
+    assert late > never + 0.1
+
+
+def test_a_picture_is_drawn(tmp_path: Path) -> None:
+    out = run("predict", EXAMPLE, "--schedule", "constant:40", "--draw", tmp_path / "pictures")
+    assert str(tmp_path / "pictures" / "bird_and_water.png") in out
+    assert (tmp_path / "pictures" / "bird_and_water.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_bad_file_is_named_and_the_others_are_still_read(tmp_path: Path) -> None:
+    (tmp_path / "text.wav").write_text("this is no sound")
+    out = run("predict", tmp_path / "text.wav", EXAMPLE, tmp_path / "gone.wav", code=1)
+    assert f"{tmp_path / 'text.wav'}:" in out
+    assert f"{tmp_path / 'gone.wav'}: there is no such file" in out
+    assert "Bird song" in out
+    assert "2 of 3 files could not be read" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "ast_tiny_soundscape"), "Did you mean 'ast_tiny_soundscapes'"),
+        (("--model", "ast_base"), "ast_base has no trained weights"),
+        (("--schedule", "constant:50"), "block 12 of 12 has 52 tokens"),
+        (("--schedule", "constant"), "constant:R"),
+        (("--model", str(EXAMPLE)), "not a checkpoint"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_read(arguments: tuple[str, ...], message: str) -> None:
+    assert message in run("predict", "gone.wav", *arguments, code=1)
+
+
+def test_info_counts_tokens_and_macs() -> None:
+    out = run("info", "ast_base", "--schedule", "constant:40")
+    assert "1214 tokens" in out
+    assert "   12         774        40          734" in out  # 1214 - 11 * 40
+    assert "130.514 unmerged" in out
+    assert "602 tokens" in run("info", "ast_base", "--frames", 512)
+    assert "ast_tiny_soundscapes" in run("info")
+    assert run("--version").startswith("fastast 0.")
