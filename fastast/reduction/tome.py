@@ -48,9 +48,10 @@ def bipartite_soft_matching(
 
 def _match(metric: Tensor, num_protected: int) -> tuple[Tensor, Tensor]:
     """Return for every token of A its best similarity and the index in B of its partner, (b, a) each."""
-    # float32 (or wider): a cosine in half precision ties tokens that differ.
-    unit = F.normalize(metric if metric.dtype == torch.float64 else metric.float(), dim=-1)
-    scores = unit[:, ::2] @ unit[:, 1::2].transpose(-1, -2)  # (b, a, c)
+    # float32 (or wider), under autocast too: a cosine in half precision ties tokens that differ.
+    with torch.autocast(metric.device.type, enabled=False):
+        unit = F.normalize(metric if metric.dtype == torch.float64 else metric.float(), dim=-1)
+        scores = unit[:, ::2] @ unit[:, 1::2].transpose(-1, -2)  # (b, a, c)
     scores[:, : (num_protected + 1) // 2] = -torch.inf  # protected even positions
     scores[:, :, : num_protected // 2] = -torch.inf  # protected odd positions
     best, partner = scores.max(dim=-1)
