@@ -33,7 +33,7 @@ SetOption = Annotated[
 ]
 ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the published ones are in results.")]
 RESULTS, REPORTS = Path("build/results"), Path("build/reports")
-"""Where runs go. What is published lies in `results` and `reports`, and gets there by `merge` and `report`."""
+"""Where runs go. What is published lies in `results` and `reports`, and gets there by copying and `report`."""
 
 
 @app.command()

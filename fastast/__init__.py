@@ -35,6 +35,7 @@ _HOME = {
     "parse_schedule": "fastast.schedule",
     "proportional_attention": "fastast.attention",
     "reduce": "fastast.reduction",
+    "restore": "fastast.reduction",
     "save_checkpoint": "fastast.checkpoints",
     "unmerge": "fastast.reduction",
 }
@@ -73,6 +74,7 @@ if TYPE_CHECKING:
     from fastast.reduction import ReductionError as ReductionError
     from fastast.reduction import TokenReduction as TokenReduction
     from fastast.reduction import reduce as reduce
+    from fastast.reduction import restore as restore
     from fastast.reduction import unmerge as unmerge
     from fastast.schedule import Constant as Constant
     from fastast.schedule import KeepRatio as KeepRatio

@@ -30,7 +30,7 @@ def model_macs(geometry: Geometry, tokens_per_block: Sequence[int] | None = None
     `tokens_per_block` are the tokens that leave each block; None is the unmerged model. Raises ValueError
     where there is not one number a block.
     """
-    tokens_out = list(tokens_per_block or [geometry.num_tokens] * geometry.depth)
+    tokens_out = [geometry.num_tokens] * geometry.depth if tokens_per_block is None else list(tokens_per_block)
     if len(tokens_out) != geometry.depth:
         raise ValueError(f"macs: {len(tokens_out)} token counts for {geometry.depth} blocks; give one a block")
     tokens_in = [geometry.num_tokens, *tokens_out[:-1]]

@@ -1,7 +1,7 @@
 """Token reduction: methods, plans, and attaching them to a model."""
 
 from fastast.reduction import tome as _tome  # registers the method
-from fastast.reduction.attach import Handle, reduce
+from fastast.reduction.attach import Handle, reduce, restore
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import get_method, method_names, register_method
 from fastast.reduction.spec import ReductionError, TokenReduction
@@ -17,6 +17,7 @@ __all__ = [
     "method_names",
     "reduce",
     "register_method",
+    "restore",
     "source_sizes",
     "unmerge",
 ]

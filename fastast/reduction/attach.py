@@ -87,3 +87,9 @@ def reduce(model: Reducible, reduction: TokenReduction, *, attention: str = "aut
     model.attached = attached
     model.attention_kernel = attention
     return handle
+
+
+def restore(model: Reducible) -> None:
+    """Take any reduction off `model`, such as a copy or an unpickled one, to which no handle belongs."""
+    model.attached = None
+    model.attention_kernel = "auto"

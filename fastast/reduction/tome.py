@@ -21,9 +21,9 @@ def bipartite_soft_matching(
     """Merge the `r` tokens of A that are most similar to a token of B into that token.
 
     Even positions form A, odd ones B. Every token of A names its most similar token of B by cosine; the `r`
-    best pairs merge. Protected tokens are neither merged nor merged into. Ties go to the lower position on
-    both sides, and a zero metric has similarity 0 to everything, so padded silence merges the same way on
-    every device.
+    best pairs merge. Protected tokens are neither merged nor merged into. Exact ties go to the lower position on
+    both sides, and a zero metric has similarity 0 to everything. Equal tokens can still have similarities that
+    differ in the last bit, as the device's matrix product rounds them.
 
     metric: (b, n, d). `order` is that of the tokens that stay: "tome" puts the protected ones first, then
     A, then B, as ToMe does, on which the next block's A and B depend; "position" keeps the original order.

@@ -8,6 +8,7 @@ whose cosines are exact in any order of summation, so that a tie is a tie for ev
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,15 @@ from tests.oracles import numpy_tome as oracle
 
 WIDE = 1e-9
 """A choice decided by at least this difference of cosines is far from rounding in float64."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """These models are so small that a second thread costs more than it gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def plan_of(metric: np.ndarray, r: int, p: int, order: str) -> MergePlan:

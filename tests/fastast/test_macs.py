@@ -36,6 +36,8 @@ def test_published_size_of_ast_base() -> None:
 def test_another_depth_is_refused() -> None:
     with pytest.raises(ValueError, match="2 token counts for 12 blocks"):
         model_macs(geometry("tiny"), (5, 4))
+    with pytest.raises(ValueError, match="0 token counts for 12 blocks"):
+        model_macs(geometry("tiny"), ())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import MergeTrace, ReductionError, TokenReduction, reduce, source_sizes, unmerge
+from fastast.reduction import MergeTrace, ReductionError, TokenReduction, reduce, restore, source_sizes, unmerge
 from fastast.schedule import Constant, Linear, PerBlock
 
 MERGE = TokenReduction(schedule=Constant(9))
@@ -119,6 +119,9 @@ def test_a_reduced_model_copies_and_pickles(small_model, small_fbank) -> None:
     merged = small_model(small_fbank)
     for clone in (copy.deepcopy(small_model), pickle.loads(pickle.dumps(small_model))):
         assert torch.equal(clone(small_fbank), merged)
+        restore(clone)
+        with reduce(clone, TokenReduction(schedule=Constant(0))):
+            assert not torch.equal(clone(small_fbank), merged)
 
 
 def test_gradients_reach_every_parameter_through_merges(small_model, small_fbank) -> None:

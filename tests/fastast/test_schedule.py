@@ -45,6 +45,13 @@ def test_keep_ratio_keeps_that_share_of_unprotected_tokens() -> None:
         left -= count
 
 
+def test_keep_ratio_is_exact_where_floating_point_is_not() -> None:
+    # 25 * 0.56 is 14; as floating point it is a hair more, which would round up to 15.
+    shape = Geometry(embed_dim=8, depth=1, num_heads=1, num_classes=1, num_mel_bins=16, num_frames=256)
+    assert shape.num_tokens - 2 == 25
+    assert KeepRatio(0.56).removals(shape, 2) == (11,)
+
+
 def test_target_speedup_is_the_smallest_r_that_reaches_it() -> None:
     counts = TargetSpeedup(1.5).removals(BASE, 2)
     r = counts[0]

@@ -6,6 +6,7 @@ import copy
 import pickle
 import threading
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,15 @@ AST_10S = geometry("base")
 AST_STRIDE_16 = geometry("base", fstride=16, tstride=16)
 ESC_50 = geometry("base", num_frames=512)
 SPEECH_COMMANDS = geometry("base", num_frames=128)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """These models are so small that a second thread costs more than it gives."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def plan_of(metric: Tensor, r: int, p: int = 2, order: str = "tome") -> MergePlan:

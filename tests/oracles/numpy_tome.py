@@ -46,12 +46,10 @@ def linear_schedule(r: int, inflection: int, blocks: int) -> list[int]:
     return [math.floor(first + (last - first) * i / (blocks - 1)) for i in range(blocks)]
 
 
-def cosine(a: Floats, b: Floats) -> Any:
-    """Cosine of two vectors; 0 if one of them has no direction."""
-    lengths = np.sqrt((a * a).sum()), np.sqrt((b * b).sum())
-    if lengths[0] == 0 or lengths[1] == 0:
-        return a.dtype.type(0)
-    return ((a / lengths[0]) * (b / lengths[1])).sum()
+def directions(vectors: Floats) -> Floats:
+    """Vectors (n, d) at length 1; a vector of length 0 stays, and so has a cosine of 0 with every other."""
+    lengths = np.sqrt((vectors * vectors).sum(-1, keepdims=True))
+    return vectors / np.where(lengths == 0, vectors.dtype.type(1), lengths)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,11 +76,10 @@ def match(metric: Floats, r: int, p: int, order: str = "tome") -> Matching:
     a_tokens = [i for i in range(0, n, 2) if i >= p]
     b_tokens = [i for i in range(1, n, 2) if i >= p]
 
+    units = directions(metric)
     proposals = []  # (score, A token, B token, lead over the second best B token)
-    for a in a_tokens:
-        scores = [float(cosine(metric[a], metric[b])) for b in b_tokens]
-        if not scores:
-            continue
+    for a in a_tokens if b_tokens else []:
+        scores = (units[a] * units[b_tokens]).sum(-1).tolist()
         best = max(scores)
         choice = scores.index(best)
         rivals = scores[:choice] + scores[choice + 1 :]
