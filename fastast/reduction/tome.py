@@ -5,6 +5,8 @@ Shapes: `b` batch, `n` tokens, `a` tokens of set A (even positions), `c` of set 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -49,7 +51,8 @@ def bipartite_soft_matching(
 def _match(metric: Tensor, num_protected: int) -> tuple[Tensor, Tensor]:
     """Return for every token of A its best similarity and the index in B of its partner, (b, a) each."""
     # float32 (or wider), under autocast too: a cosine in half precision ties tokens that differ.
-    with torch.autocast(metric.device.type, enabled=False):
+    device = metric.device.type
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         unit = F.normalize(metric if metric.dtype == torch.float64 else metric.float(), dim=-1)
         scores = unit[:, ::2] @ unit[:, 1::2].transpose(-1, -2)  # (b, a, c)
     scores[:, : (num_protected + 1) // 2] = -torch.inf  # protected even positions
