@@ -133,7 +133,7 @@ def expand(config: SweepConfig, shown: str = "sweep") -> tuple[Cell, ...]:
     model, geometry = _resolve_model(config, shown)
     devices = _resolve_devices(config.grid, shown)
     _check_data(config, model, geometry, shown)
-    _check_reductions(config.grid, geometry, shown)
+    _check_reductions(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
         for point in _points(config, kind):
@@ -268,17 +268,20 @@ def _check_data(config: SweepConfig, model: ModelRef, geometry: Geometry, shown:
         )
 
 
-def _check_reductions(grid: GridConfig, geometry: Geometry, shown: str) -> None:
-    """Raise, once a reason, where the model has too few tokens for a schedule."""
-    problems = []
+def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> None:
+    """Raise, once a reason, where the model has too few tokens for a schedule that is not excluded."""
+    grid, problems = config.grid, []
+    points = itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds)
+    asked = {(point["method"], point["schedule"], point["r"]) for point in points}
     for method, (i, schedule) in itertools.product(grid.method, enumerate(grid.schedule)):
         if not _takes_r(schedule):
-            reason = _impossible(method, schedule, geometry)
+            wanted = any((method, schedule, r) in asked for r in grid.r)
+            reason = _impossible(method, schedule, geometry) if wanted else None
             problems += [f"{shown}: grid.schedule.{i}: {reason}"] if reason else []
             continue
         for j, r in enumerate(grid.r):
             reason = _impossible(method, schedule_text(schedule, r), geometry)
-            if reason:
+            if reason and (method, schedule, r) in asked:
                 most = largest_r(method, schedule, geometry)
                 problems.append(f"{shown}: grid.r.{j}: {reason}. The largest r of {method} {schedule} here is {most}")
     if problems:

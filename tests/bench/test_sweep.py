@@ -187,6 +187,15 @@ def test_excluded_points_are_left_out(tmp_path):
     assert merged == {("constant:10", 1), ("constant:10", 8), ("decreasing:10", 1)}
 
 
+def test_what_is_excluded_need_not_be_possible(tmp_path):
+    text = GOOD.replace("r = [0, 10, 40]", "r = [0, 10, 400]")
+    assert text != GOOD
+    with pytest.raises(ConfigError, match="grid.r.2"):
+        expand(load_sweep(write(tmp_path, text)))
+    cells = expand(load_sweep(write(tmp_path, text + "[[exclude]]\nr = 400\n")))
+    assert {cell.reduction.schedule for cell in cells if cell.reduction} == {"constant:10", "decreasing:10"}
+
+
 def test_overrides_are_written_in_toml(tmp_path):
     path = write(tmp_path, GOOD)
     config = load_sweep(
@@ -282,7 +291,7 @@ def test_the_sweeps_that_come_along_are_valid(name):
     config = load_sweep(path)
     assert config.name == name
     cells = expand(config, str(path))
-    assert {cell.kind for cell in cells} == {"performance", "quality"}
+    assert {cell.kind for cell in cells} == set(config.kinds)
 
 
 def test_a_dry_run_prints_the_cells_and_measures_nothing(tmp_path):
