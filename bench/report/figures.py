@@ -132,23 +132,26 @@ def _draw_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, st
 
 
 def _label_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, str]]) -> None:
-    """Write r beside every point: above for the first schedule, below for the second, and so on."""
+    """Write r beside every point: above for the first schedule, below for the second, further off in a crowd."""
     order = list(names)
-    for _, row in panel.iterrows():
+    points_a_clip = 180 / max(np.ptp(panel["throughput"]), 1e-9)  # of a panel that is about 3 inches wide
+    crowd: dict[bool, list[float]] = {True: [], False: []}
+    for _, row in panel.sort_values("throughput").iterrows():
         if pd.isna(row["r"]):
             continue
         below = row["series"] in order and order.index(row["series"]) % 2 == 1
-        colour = names.get(row["series"], ("black", ""))[0]
-        text = "r=0" if row["method"] == "none" else f"{row['r']:.0f}"
+        near = sum(abs(row["throughput"] - other) * points_a_clip < 9 for other in crowd[below])
+        crowd[below].append(row["throughput"])
+        unmerged = row["method"] == "none"
         axis.annotate(
-            text,
+            "r=0" if unmerged else f"{row['r']:.0f}",
             (row["throughput"], row["mAP"]),
-            xytext=(0, -6 if below else 5),
+            xytext=(0, (-1 if below else 1) * (6 + 7 * near)),
             textcoords="offset points",
             ha="center",
             va="top" if below else "bottom",
             fontsize=6,
-            color=colour,
+            color=names.get(row["series"], ("black", ""))[0],
             zorder=5,
         )
 
