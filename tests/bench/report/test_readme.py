@@ -40,5 +40,5 @@ def test_a_readme_without_marks_is_refused(tmp_path: Path) -> None:
 def test_this_readme_shows_what_the_committed_records_say(tmp_path: Path) -> None:
     render(ROOT / "results", tmp_path, sweep="default", formats=("png",))
     assert section(tmp_path / "default") in (ROOT / "README.md").read_text(encoding="utf-8")
-    for name in ("table.md", "table.tex", "table.csv"):
+    for name in ("table.md", "table.tex"):
         assert (tmp_path / "default" / name).read_text() == (ROOT / "reports" / "default" / name).read_text(), name
