@@ -136,6 +136,7 @@ def prepare(*arguments: object) -> None:
 
 
 if __name__ == "__main__":  # a driver for the tests to interrupt: results, log, then what the cells shall do
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     numbered = [cell(what, number, log=Path(sys.argv[2])) for number, what in enumerate(sys.argv[3:])]
     try:
         run(numbered, Path(sys.argv[1]))
