@@ -142,6 +142,25 @@ def report(
             update_readme(readme, out / sweep, sweep=sweep)
 
 
+@app.command()
+def profile(
+    sweep: SweepArgument,
+    cell: Annotated[str | None, typer.Argument(help="Id of a performance cell, or the start of one.")] = None,
+    overrides: SetOption = None,
+    r: Annotated[int | None, typer.Option("--r", help="Cells that remove so many tokens a block; 0: unmerged.")] = None,
+    schedule: Annotated[str | None, typer.Option(help="Cells of a schedule: constant, or constant:40.")] = None,
+    forwards: Annotated[int, typer.Option(min=1, help="Forwards that are profiled.")] = 10,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for traces and tables.")] = Path("build/profiles"),
+) -> None:
+    """Show where the time of a cell goes: traces for TensorBoard and Perfetto, CSV tables by operator and block."""
+    with _for_people():
+        config, cells = _cells(sweep, overrides)
+        from bench.profiling.select import select_cells
+        from bench.profiling.show import profile_cells
+
+        profile_cells(select_cells(cells, cell, r=r, schedule=schedule), out / config.name, forwards=forwards)
+
+
 def command_line(arguments: list[str]) -> tuple[str, ...]:
     """Return the command as it is recorded: of an absolute path only the name."""
     shown = []

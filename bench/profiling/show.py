@@ -1,0 +1,104 @@
+"""Profile cells, write their tables and print a short one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.cells import Cell
+from bench.isolation import Isolation
+from bench.profiling.tables import Profile, SummaryRow, write_tables
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+def profile_cells(
+    cells: Sequence[Cell],
+    out: Path,
+    *,
+    forwards: int,
+    console: Console | None = None,
+    isolation: Isolation | None = None,
+) -> list[Path]:
+    """Profile cells one at a time, each in its own process, and return their folders below `out`.
+
+    Raises OSError for a folder that cannot be written, before anything runs, and RuntimeError where a cell fails.
+    """
+    from rich.console import Console
+
+    console = console or Console(highlight=False)
+    folders = [out / f"{cell.id}-{cell.device}" for cell in cells]
+    for folder in folders:
+        check_writable(folder)
+    console.print("Loading PyTorch ...")
+    isolation = isolation or Isolation()
+    for cell, folder in zip(cells, folders, strict=True):
+        console.print(f"{cell.id}  {cell.title}")
+        outcome = isolation.run(
+            "bench.profiling.capture:profile_cell", cell, folder, forwards, time_limit=cell.measure.time_limit_s
+        )
+        if outcome.status != "ok":
+            hint = "; give fewer --forwards, or -s measure.time_limit_s=SECONDS" if outcome.status == "timeout" else ""
+            raise RuntimeError(f"cell {cell.id}: {outcome.status}: {outcome.message}{hint}")
+        write_tables(folder, outcome.value)
+        _print(console, outcome.value)
+        console.print(f"traces and tables: {folder}", soft_wrap=True)
+    console.print(f"To look at them: python -m tensorboard.main --logdir {out}, tab PyTorch Profiler;", soft_wrap=True)
+    console.print("or open a .pt.trace.json in https://ui.perfetto.dev or chrome://tracing", soft_wrap=True)
+    return folders
+
+
+def check_writable(folder: Path) -> None:
+    """Make `folder`; raise OSError with what to do where files cannot be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or os.strerror(error.errno or 0)
+        raise OSError(f"{folder}: cannot be written: {reason}; give another folder with --out") from None
+
+
+def _print(console: Console, profiles: Sequence[Profile]) -> None:
+    for profile in profiles:
+        row = profile.summary[-1]  # on a GPU its kernels are what matters
+        if row.arm == "candidate":
+            console.print(_block_table(profile, row.device))
+        console.print(sentence(row), soft_wrap=True)
+
+
+def _block_table(profile: Profile, device: str) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    what = "time on the CPU" if device == "cpu" else "CUDA kernels"
+    title = f"{profile.arm}: {what}, ms a forward"
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", collapse_padding=True, pad_edge=False)
+    for name in ("block", "tokens", "attention", "plan", "merge", "MLP", "other", "total", "merging"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in profile.blocks:
+        if row.device != device:
+            continue
+        times = (row.attention_ms, row.plan_ms, row.merge_ms, row.mlp_ms, row.other_ms, row.total_ms)
+        tokens = f"{row.tokens_in} → {row.tokens_out}"
+        table.add_row(str(row.block), tokens, *(f"{value:.2f}" for value in times), f"{row.merging_share:.1%}")
+    return table
+
+
+def sentence(row: SummaryRow) -> str:
+    """Return the sum of an arm in words."""
+    where = "on the CPU" if row.device == "cpu" else "in CUDA kernels"
+    parts = [f"{row.arm}: a forward of {row.batch_size} takes {row.forward_ms:.2f} ms {where}"]
+    if row.merging_ms:
+        parts.append(
+            f"merging is {row.merging_share:.1%} of the blocks "
+            f"({row.merging_share_low:.1%} to {row.merging_share_high:.1%} in single forwards, of {row.forwards})"
+        )
+    interval = f"[{row.overhead_low:.2f}, {row.overhead_high:.2f}]"
+    parts.append(f"the profiler makes it {row.profiler_overhead:.2f} times {interval} as long")
+    return "; ".join(parts)
