@@ -97,7 +97,7 @@ def sentence(row: SummaryRow) -> str:
     if row.merging_ms:
         parts.append(
             f"merging is {row.merging_share:.1%} of the blocks "
-            f"({row.merging_share_low:.1%} to {row.merging_share_high:.1%} in single forwards, of {row.forwards})"
+            f"({row.merging_share_low:.1%} to {row.merging_share_high:.1%} in single forwards, pauses included)"
         )
     interval = f"[{row.overhead_low:.2f}, {row.overhead_high:.2f}]"
     parts.append(f"the profiler makes it {row.profiler_overhead:.2f} times {interval} as long")
