@@ -1,5 +1,10 @@
 """Which points are worth having: dominance for throughput and quality, both to be maximised.
 
+A point is *dominated* when another is at least as good in both and better in one. It is *clearly dominated* when, on
+top of that, the two intervals do not overlap in throughput or do not overlap in quality: what is only dominated may as
+well be on the front, were it measured again. For quality, intervals of differences to one model on the same clips may
+be given: where two of them are apart, so are the points, however correlated.
+
 Shapes: `n` points.
 """
 

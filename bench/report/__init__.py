@@ -1,5 +1,6 @@
 """Figures, tables and a page, all of them functions of records."""
 
-from bench.report.render import ReportError, render
+from bench.report.frame import ReportError
+from bench.report.render import render
 
 __all__ = ["ReportError", "render"]

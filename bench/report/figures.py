@@ -2,157 +2,109 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from bench.report.frame import panels
-from bench.report.style import DOUBLE, GREY, colour_of
-from bench.report.words import facts_line, series_name
+from bench.report.labels import Label, place_labels
+from bench.report.layout import UNMERGED, Styles, footnote, grid, legend, settle, styles_of
+from bench.report.style import GREY
+from bench.report.words import facts_line, interval, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+DODGE = 0.008
+"""Distance of series at the same r, as a share of the axis: bars that lie on each other cannot be read."""
+
 
 def pareto_figure(joined: pd.DataFrame) -> Figure:
     """Draw mAP against throughput: one row of panels a device, one column a batch size.
 
-    Points on the front are filled and joined by steps, dominated ones hollow. Raises ValueError where nothing has
-    both speed and quality.
+    Points on the front are filled and joined by steps, dominated ones hollow. Bars are 95 % intervals, of mAP those in
+    which a panel's models are compared. Raises ValueError where nothing has both speed and quality.
     """
     whole = joined.dropna(subset=["throughput", "mAP"]).copy()
     if whole.empty:
         raise ValueError(
             "report: no configuration has both a speed and a quality record; run the sweep with both kinds"
         )
-    figure, axes, names = _grid(whole, height=2.7)
-    for axis, (_, panel) in zip(axes.flat, panels(whole), strict=False):
-        _draw_points(axis, panel, names)
+    styles = styles_of(whole)
+    figure, placed, left = grid(whole, heights=[2.5])
+    for (axis,), panel in placed:
+        _draw_points(axis, panel, styles)
         _draw_front(axis, panel)
         axis.set_xlabel("Throughput (clips/s)")
-    for axis in axes[:, 0]:
+        axis.margins(x=0.09, y=0.09)
+    for axis in left:
         axis.set_ylabel("mAP (macro)")
-    _legend(figure, names, extra=["front", "dominated"])
-    _finish(figure, whole)
+    star = ["unmerged"] if (whole["method"] == "none").any() else []
+    legend(figure, styles, [*star, "front", "dominated"])
+    footnote(figure, facts_line(whole), _about_bars(whole))
+    settle(figure)  # labels need to know where things are
+    for (axis,), panel in placed:
+        _label_points(axis, panel, styles)
     return figure
 
 
 def merging_figure(joined: pd.DataFrame) -> Figure:
     """Draw what merging gains, speed-up against r, and what it costs, mAP against that speed-up.
 
-    With the speed-up of the slice oracle, which removes as many tokens for free, and the bound by MACs. Raises
+    With the speed-up of the slice oracle, which removes as many tokens for free, and the ratio of MACs. Raises
     ValueError where no schedule has an r.
     """
     rows = joined[joined["r"].notna() & joined["speedup_unmerged"].notna()].copy()
     if rows[rows["method"] != "none"].empty:
         raise ValueError("report: no merged configuration with an r was timed against the unmerged model")
-    names = colour_of(_series(rows))
-    groups = panels(rows)
-    import matplotlib.pyplot as plt
-
-    columns = max(1, rows["batch_size"].nunique())
-    bands = -(-len(groups) // columns)  # of two rows each: gain above cost
-    figure, axes = plt.subplots(
-        2 * bands, columns, figsize=(DOUBLE, 0.5 + 4.5 * bands), squeeze=False, height_ratios=(3, 2) * bands
-    )
-    for number, (_, panel) in enumerate(groups):
-        band, column = divmod(number, columns)
-        gain, cost = axes[2 * band : 2 * band + 2, column]
-        gain.set_title(_title(panel), loc="left")
-        for name, (colour, marker) in names.items():
-            line = panel[panel["series"].isin((name, "unmerged"))].sort_values("r")
-            _draw_gain(gain, line, colour, marker)
-            _draw_cost(cost, line, colour, marker)
-        gain.axhline(1, color=GREY, linewidth=0.6)
-        cost.axhline(0, color=GREY, linewidth=0.6)
-        gain.set_xlabel("Tokens removed per block, mean (r)")
-        cost.set_xlabel("Speed-up over unmerged")
-        if column == 0:
-            gain.set_ylabel("Speed-up over unmerged")
-            cost.set_ylabel("mAP minus unmerged")
-    for axis in axes[:, len(groups) % columns :][-2:].flat if len(groups) % columns else ():
-        axis.set_visible(False)
-    _legend(figure, names, extra=["measured", "slice oracle", "MAC bound"])
-    _finish(figure, rows)
+    styles = styles_of(rows)
+    compared = bool(rows["delta_mAP"].notna().any())
+    figure, placed, left = grid(rows, heights=[2.4, 1.7] if compared else [2.4])
+    for axes, panel in placed:
+        names = panel.apply(series_name, axis=1)
+        for i, (name, (colour, marker)) in enumerate(styles.items()):
+            line = panel[(names == name) | (names == UNMERGED)].sort_values("r")
+            if (names == name).any():
+                shift = (i - (len(styles) - 1) / 2) * DODGE * float(panel["r"].max())
+                _draw_gain(axes[0], line, colour, marker, shift)
+            if compared:
+                _draw_cost(axes[1], line, colour, marker)
+        axes[0].axhline(1, color=GREY, linewidth=0.6, zorder=0)
+        narrow = axes[0].get_subplotspec().get_gridspec().ncols > 2  # type: ignore[union-attr]
+        axes[0].set_xlabel("Mean r" if narrow else "Tokens removed per block, mean (r)")
+        if compared:
+            axes[1].axhline(0, color=GREY, linewidth=0.6, zorder=0)
+            axes[1].set_xlabel("Speed-up over unmerged")
+    for i, axis in enumerate(left):
+        axis.set_ylabel("mAP minus unmerged" if compared and i % 2 else "Speed-up over unmerged")
+    oracle = ["oracle"] if rows["speedup_slice"].notna().any() else []
+    legend(figure, styles, ["measured", *oracle, "macs"])
+    footnote(figure, facts_line(rows))
+    settle(figure)
     return figure
 
 
-def _series(rows: pd.DataFrame) -> list[str]:
-    rows["series"] = rows.apply(series_name, axis=1)
-    return [name for name in dict.fromkeys(rows["series"]) if name != "unmerged"]
-
-
-def _grid(whole: pd.DataFrame, height: float) -> tuple[Figure, np.ndarray, dict[str, tuple[str, str]]]:
-    import matplotlib.pyplot as plt
-
-    names = colour_of(_series(whole))
-    groups = panels(whole)
-    columns = max(1, whole["batch_size"].nunique())
-    rows = -(-len(groups) // columns)
-    figure, axes = plt.subplots(rows, columns, figsize=(DOUBLE, 0.5 + height * rows), squeeze=False, sharey=True)
-    for axis, (_, panel) in zip(axes.flat, groups, strict=False):
-        axis.set_title(_title(panel), loc="left")
-    for axis in axes.flat[len(groups) :]:
-        axis.set_visible(False)
-    return figure, axes, names
-
-
-def _title(panel: pd.DataFrame) -> str:
-    first = panel.iloc[0]
-    name = first["device_name"] + (f", {first['threads']} threads" if first["device"] == "cpu" else "")
-    kernel = "" if first["attention"] == "auto" else f", {first['attention']}"
-    return f"{name}, batch {first['batch_size']:.0f}, {first['dtype']}{kernel}"
-
-
-def _draw_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, str]]) -> None:
+def _draw_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     for _, row in panel.iterrows():
-        colour, marker = names.get(row["series"], ("black", "*"))
-        on_front = row["standing"] == "front"
+        colour, marker = styles.get(series_name(row), ("black", "*"))
         axis.errorbar(
             row["throughput"],
             row["mAP"],
-            xerr=_bar(row, "throughput"),
-            yerr=_bar(row, "mAP"),
+            xerr=_bar(row, "throughput", "throughput"),
+            yerr=_bar(row, "mAP", "compared"),
             fmt="none",
             ecolor=colour,
-            elinewidth=0.6,
-            alpha=0.35,
+            elinewidth=0.7,
+            alpha=0.4,
             zorder=2,
         )
         axis.plot(
             *(row["throughput"], row["mAP"], marker),
             color=colour,
-            markerfacecolor=colour if on_front else "white",
+            markerfacecolor=colour if row["standing"] == "front" else "white",
             markersize=8 if marker == "*" else 4.5,
             zorder=4,
-        )
-    _label_points(axis, panel, names)
-
-
-def _label_points(axis: Axes, panel: pd.DataFrame, names: dict[str, tuple[str, str]]) -> None:
-    """Write r beside every point: above for the first schedule, below for the second, further off in a crowd."""
-    order = list(names)
-    points_a_clip = 180 / max(np.ptp(panel["throughput"]), 1e-9)  # of a panel that is about 3 inches wide
-    crowd: dict[bool, list[float]] = {True: [], False: []}
-    for _, row in panel.sort_values("throughput").iterrows():
-        if pd.isna(row["r"]):
-            continue
-        below = row["series"] in order and order.index(row["series"]) % 2 == 1
-        near = sum(abs(row["throughput"] - other) * points_a_clip < 9 for other in crowd[below])
-        crowd[below].append(row["throughput"])
-        unmerged = row["method"] == "none"
-        axis.annotate(
-            "r=0" if unmerged else f"{row['r']:.0f}",
-            (row["throughput"], row["mAP"]),
-            xytext=(0, (-1 if below else 1) * (6 + 7 * near)),
-            textcoords="offset points",
-            ha="center",
-            va="top" if below else "bottom",
-            fontsize=6,
-            color=names.get(row["series"], ("black", ""))[0],
-            zorder=5,
         )
 
 
@@ -161,70 +113,82 @@ def _draw_front(axis: Axes, panel: pd.DataFrame) -> None:
     axis.step(front["throughput"], front["mAP"], where="pre", color=GREY, linewidth=0.9, zorder=1)
 
 
-def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
+def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
+    """Write r beside every point, above for the first schedule and below for the second, where there is room."""
+    known = panel[panel["r"].notna()]
+    labels = []
+    for _, row in known.iterrows():
+        colour = styles.get(series_name(row), ("black", ""))[0]
+        text = "r=0" if row["method"] == "none" else f"{row['r']:.0f}"
+        above = list(styles).index(series_name(row)) % 2 == 0 if series_name(row) in styles else True
+        labels.append(Label(x=row["throughput"], y=row["mAP"], text=text, colour=colour, above=above))
+    front = panel[panel["standing"] == "front"].sort_values("throughput")
+    x, y = np.repeat(front["throughput"].to_numpy(), 2)[:-1], np.repeat(front["mAP"].to_numpy(), 2)[1:]
+    bars = [
+        bar
+        for row in panel.itertuples()
+        for bar in (
+            [(row.throughput_low, row.mAP), (row.throughput_high, row.mAP)],
+            [(row.throughput, row.compared_low), (row.throughput, row.compared_high)],
+        )
+    ]
+    place_labels(axis, labels, lines=[np.stack([x, y], axis=1)], bars=bars)
+
+
+def _about_bars(whole: pd.DataFrame) -> str:
+    """Return what the bars of mAP are, and how sure the unmerged model's own is, which they leave out."""
+    if not whole["paired"].all():
+        return "" if not whole["paired"].any() else "bars of mAP: paired where all rows of a panel have a difference"
+    own = whole[whole["method"] == "none"].drop_duplicates(["mAP", "mAP_low", "mAP_high"])
+    told = " and ".join(interval(row, "mAP", "{:.3f}") for _, row in own.iterrows())
+    about = "bars of mAP: paired difference to the unmerged model on the same clips"
+    return f"{about}; its own mAP is {told}" if told else about
+
+
+def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: float) -> None:
     merged = line[line["method"] != "none"]
+    start = [0.0] if (line["method"] == "none").any() else []  # r = 0 is the unmerged model itself
+    sliced = merged.dropna(subset=["speedup_slice"])
+    limit = sliced["speedup_unmerged"] / sliced["speedup_slice"]
+    for r, values, style, width in (
+        (merged["r"] + shift, merged["speedup_unmerged"], "-", 1.0),
+        (sliced["r"], limit, "--", 0.9),
+        (merged["r"], merged["macs_ratio"], ":", 0.9),
+    ):
+        ones = [1.0] * len(start)
+        axis.plot([*start, *r], [*ones, *values], color=colour, linestyle=style, linewidth=width)
     axis.errorbar(
-        merged["r"],
+        merged["r"] + shift,
         merged["speedup_unmerged"],
         yerr=_bars(merged, "speedup_unmerged"),
         color=colour,
         marker=marker,
+        linestyle="none",
         capsize=1.5,
-    )
-    axis.plot(line["r"], line["macs_ratio"], color=colour, linestyle=":", linewidth=0.9)
-    sliced = line.dropna(subset=["speedup_slice"])
-    axis.plot(
-        sliced["r"], sliced["speedup_unmerged"] / sliced["speedup_slice"], color=colour, linestyle="--", linewidth=0.9
+        elinewidth=0.8,
     )
 
 
 def _draw_cost(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
     known = line.dropna(subset=["delta_mAP"])
-    if len(known):
-        axis.errorbar(
-            known["speedup_unmerged"],
-            known["delta_mAP"],
-            yerr=_bars(known, "delta_mAP"),
-            color=colour,
-            marker=marker,
-            capsize=1.5,
-        )
+    if known.empty:
+        return
+    if (line["method"] == "none").any():
+        axis.plot([1, known["speedup_unmerged"].iloc[0]], [0, known["delta_mAP"].iloc[0]], color=colour)
+    axis.errorbar(
+        known["speedup_unmerged"],
+        known["delta_mAP"],
+        yerr=_bars(known, "delta_mAP"),
+        color=colour,
+        marker=marker,
+        capsize=1.5,
+        elinewidth=0.8,
+    )
 
 
-def _bar(row: pd.Series, name: str) -> list[list[float]]:
-    return [[max(0.0, row[name] - row[f"{name}_low"])], [max(0.0, row[f"{name}_high"] - row[name])]]
+def _bar(row: pd.Series, name: str, ends: str) -> list[list[float]]:
+    return [[max(0.0, row[name] - row[f"{ends}_low"])], [max(0.0, row[f"{ends}_high"] - row[name])]]
 
 
 def _bars(rows: pd.DataFrame, name: str) -> np.ndarray:
     return np.stack([rows[name] - rows[f"{name}_low"], rows[f"{name}_high"] - rows[name]]).clip(min=0)
-
-
-def _legend(figure: Figure, names: dict[str, tuple[str, str]], *, extra: list[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    styles: dict[str, dict[str, Any]] = {
-        "front": {"color": GREY, "marker": "o", "markerfacecolor": GREY, "label": "on the Pareto front"},
-        "dominated": {
-            "color": GREY,
-            "marker": "o",
-            "markerfacecolor": "white",
-            "linestyle": "none",
-            "label": "dominated",
-        },
-        "measured": {"color": GREY, "label": "measured, 95 % interval"},
-        "slice oracle": {"color": GREY, "linestyle": "--", "label": "slice oracle (tokens removed for free)"},
-        "MAC bound": {"color": GREY, "linestyle": ":", "label": "bound by MACs"},
-    }
-    handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="none", label=name)
-        for name, (colour, marker) in names.items()
-    ]
-    if "front" in extra:
-        handles.append(Line2D([], [], color="black", marker="*", markersize=8, linestyle="none", label="unmerged"))
-    handles += [Line2D([], [], linewidth=0.9, **styles[name]) for name in extra]
-    columns = len(handles) if len(handles) < 6 and "measured" not in extra else 3
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handletextpad=0.4)
-
-
-def _finish(figure: Figure, rows: pd.DataFrame) -> None:
-    figure.supxlabel(facts_line(rows), fontsize=6, color=GREY)

@@ -9,48 +9,69 @@ import pandas as pd
 
 from bench.pareto import Point, standing
 from bench.records import Record
+from bench.report.words import series_name
 from bench.store import to_frame
 
-SETTING = ["machine", "sha256", "model", "dtype", "attention"]
+SETTING = ["machine", "sha256", "model", "dtype"]
 """What all rows of a panel share, beside the batch size."""
-CONFIGURATION = ["method", "schedule", "metric", "proportional", "order"]
+CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "attention"]
 """What is compared within a panel."""
 MEASURED = ("ok", "noisy")
 """Records with numbers in them."""
 _QUALITY = [
-    *("dataset", "split", "clips", "classes", "classes_without_positives", "mAP", "mAP_low", "mAP_high", "AUC"),
-    *("delta_mAP", "delta_mAP_low", "delta_mAP_high", "top1_agreement"),
+    *("dataset", "split", "clips", "ids_sha256", "clips_sha256", "classes", "classes_without_positives"),
+    *("mAP", "mAP_low", "mAP_high", "AUC", "d_prime", "delta_mAP", "delta_mAP_low", "delta_mAP_high", "top1_agreement"),
+]
+_TEXTS = ["dataset", "split", "ids_sha256", "clips_sha256"]
+_NUMBERS = [
+    *("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio", "latency_ms", "clips_per_s_unmerged"),
+    *(f"speedup_{baseline}{end}" for baseline in ("unmerged", "slice") for end in ("", "_low", "_high")),
+    *(name for name in _QUALITY if name not in _TEXTS),
 ]
 
 
-def join(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row for every measured configuration, batch size and machine.
+class ReportError(ValueError):
+    """Nothing to report, in no form that there is, or records that cannot stand in one table."""
 
-    A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN. Columns:
-    those of `bench.store.COLUMNS`, `throughput` with `throughput_low` and `throughput_high`, and `standing` on the
-    Pareto front of its panel. Rows are sorted as tables show them.
+
+def join(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one row for every configuration, batch size and machine.
+
+    A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
+    (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
+    `bench.store.COLUMNS`, both statuses, `throughput`, `compared` (see `_with_compared`), each of these two with `_low`
+    and `_high`, and `standing` on the Pareto front of its panel. Rows are sorted as tables show them.
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
     throughput in the whole panel: a machine that was slower for one cell than for the next drops out.
+
+    Raises ReportError where two records answer for one row, or qualities of one machine are of different clips.
     """
-    frame = to_frame(records)
-    measured = frame[frame["status"].isin(MEASURED)]
-    # An unmerged model has no metric, order, ...: a word joins where None would not.
+    frame = _with_models(to_frame(records), records)
     keys = SETTING + CONFIGURATION
-    measured = measured.assign(**{key: measured[key].astype(object).where(measured[key].notna(), "") for key in keys})
-    speed = measured[measured["kind"] == "performance"].drop(columns=_QUALITY)
-    quality = measured.loc[measured["kind"] == "quality", keys + _QUALITY]
-    joined = speed.merge(quality, how="left", on=keys, validate="many_to_one")
-    alone = measured[measured["kind"] == "quality"].merge(speed[keys].drop_duplicates(), how="left", indicator=True)
-    joined = pd.concat([joined, alone[alone["_merge"] == "left_only"][list(joined.columns)]], ignore_index=True)
-    joined = _with_throughput(joined)
+    # An unmerged model has no metric, order, ...: a word joins where None would not.
+    frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
+    frame[_NUMBERS] = frame[_NUMBERS].apply(pd.to_numeric)
+    speed = _one_each(frame[frame["kind"] == "performance"], [*keys, "batch_size"])
+    quality = _one_each(frame[frame["kind"] == "quality"], keys)
+    _refuse_other_clips(quality)
+    quality = quality.rename(columns={"status": "quality_status"})
+    joined = speed.drop(columns=_QUALITY).merge(
+        quality[[*keys, *_QUALITY, "quality_status"]], how="left", on=keys, validate="many_to_one"
+    )
+    alone = quality.merge(speed[keys].drop_duplicates(), how="left", on=keys, indicator=True)
+    alone = alone[alone["_merge"] == "left_only"].reindex(columns=joined.columns)
+    joined = pd.concat([joined, alone], ignore_index=True) if len(alone) else joined
+    for name in ("status", "quality_status"):
+        joined[name] = joined[name].astype(object).where(joined[name].notna(), "")
+    joined = _with_compared(_with_throughput(joined))
     joined["standing"] = _standing(joined)
-    by = ["machine", "dtype", "attention", "batch_size", "method", "family", "order", "metric", "r"]
+    by = ["machine", "dtype", "batch_size", "method", "family", "order", "metric", "attention", "r"]
     return joined.sort_values(by, key=_none_first, kind="stable").reset_index(drop=True)
 
 
 def panels(joined: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
-    """Return the groups of rows that can be compared: one a machine, model, dtype, attention and batch size."""
+    """Return the groups of rows that can be compared: one a machine, model, dtype and batch size."""
     return list(joined.groupby([*SETTING, "batch_size"], sort=True, dropna=False))
 
 
@@ -59,15 +80,75 @@ def problems(records: Sequence[Record]) -> list[Record]:
     return [record for record in records if record.status != "ok"]
 
 
+def _with_models(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
+    """Name the model of records that failed before they knew it, as others with the same weights do."""
+    asked = [record.cell.question.get("model", {}) for record in records]
+    weights = pd.Series([model.get("sha256") for model in asked], index=frame.index, dtype=object)
+    frame["sha256"] = frame["sha256"].astype(object).where(frame["sha256"].notna(), weights)
+    named = frame.dropna(subset=["model"]).drop_duplicates("sha256").set_index("sha256")["model"].to_dict()
+    names = [named.get(sha256, model.get("name", "")) for sha256, model in zip(frame["sha256"], asked, strict=True)]
+    frame["model"] = frame["model"].astype(object).where(frame["model"].notna(), pd.Series(names, frame.index, object))
+    return frame
+
+
+def _one_each(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the rows without failures of which there is a measured twin. Raises ReportError for two measured ones."""
+    measured = frame["status"].isin(MEASURED)
+    twins = frame[measured & frame[measured].duplicated(keys, keep=False).reindex(frame.index, fill_value=False)]
+    if len(twins):
+        first = twins.iloc[0]
+        same = twins[(twins[keys] == first[keys]).all(axis=1)]
+        raise ReportError(
+            f"report: records {', '.join(same['cell'])} of sweep {first['sweep']!r} on {first['machine']} answer for "
+            f"one row, {first['kind']} of {series_name(first)} {first['schedule']}: the sweep was changed between "
+            f"them. Move the old ones out of the results, or give the sweep a new name"
+        )
+    order = measured.sort_values(ascending=False, kind="stable").index
+    return frame.loc[order].drop_duplicates(keys).sort_index()
+
+
+def _refuse_other_clips(quality: pd.DataFrame) -> None:
+    measured = quality[quality["status"].isin(MEASURED)]
+    for machine, group in measured.groupby("machine"):
+        seen = group.groupby(["dataset", "split", "clips", "ids_sha256"])["cell"].agg(list)
+        if len(seen) > 1:
+            told = "; ".join(
+                f"{clips:.0f} clips of {dataset} {split} (ids {ids[:6]}): {len(cells)} records such as {cells[0]}"
+                for (dataset, split, clips, ids), cells in seen.items()
+            )
+            raise ReportError(
+                f"report: qualities of sweep {group['sweep'].iloc[0]!r} on {machine} are of different clips and cannot "
+                f"be compared: {told}. Move the old records out of the results, or give the sweep a new name"
+            )
+
+
 def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
     """Add the throughput of every row, in clips a second, free of the machine's drift from cell to cell."""
     reference = joined.groupby([*SETTING, "batch_size"])["clips_per_s_unmerged"].transform("median")
     for end in ("", "_low", "_high"):
         joined[f"throughput{end}"] = joined[f"speedup_unmerged{end}"] * reference
-    same = joined["method"] == "none"
-    joined.loc[same, "throughput"] = reference[same]  # its speed-up over itself is 1, whatever was measured
+    # Its speed-up over itself is 1, whatever was measured.
+    same = (joined["method"] == "none") & (joined["attention"] == "auto") & joined["throughput"].notna()
+    joined.loc[same, "throughput"] = reference[same]
     joined.loc[same, "throughput_low"] = joined.loc[same, ["throughput", "throughput_low"]].min(axis=1)
     joined.loc[same, "throughput_high"] = joined.loc[same, ["throughput", "throughput_high"]].max(axis=1)
+    return joined
+
+
+def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
+    """Add the interval in which a panel's qualities are compared with each other.
+
+    That of the paired difference to the unmerged model, moved to that model's mAP, where all rows have one (`paired`):
+    all models saw the same clips, and what those have in common does not tell models apart. Else that of mAP itself.
+    """
+    joined["paired"] = False
+    for _, panel in panels(joined):
+        known = panel[panel["mAP"].notna()]
+        itself = known["method"] == "none"
+        joined.loc[panel.index, "paired"] = bool(len(known) and (itself | known["delta_mAP_low"].notna()).all())
+    for end in ("low", "high"):
+        moved = joined["mAP"] + (joined[f"delta_mAP_{end}"] - joined["delta_mAP"]).fillna(0)
+        joined[f"compared_{end}"] = moved.where(joined["paired"], joined[f"mAP_{end}"])
     return joined
 
 
@@ -81,7 +162,7 @@ def _standing(joined: pd.DataFrame) -> pd.Series:
                 throughput=row.throughput,
                 quality=row.mAP,
                 throughput_interval=(row.throughput_low, row.throughput_high),
-                quality_interval=(row.mAP_low, row.mAP_high),
+                quality_interval=(row.compared_low, row.compared_high),
             )
             for row in whole.itertuples()
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ import pandas as pd
 
 from bench.records import Record
 from bench.report.frame import panels
-from bench.report.tables import COLUMNS, NOT_MEASURED, panel_name, readable
+from bench.report.tables import COLUMNS, NOISY, NOISY_MEANS, panel_name, readable
+from bench.report.words import FAILURES, NOT_MEASURED
 
 CAPTIONS = {
-    "pareto": "Quality against throughput. Filled points are on the Pareto front, hollow ones are dominated.",
+    "pareto": "Quality against throughput. Filled points are on the Pareto front, hollow ones are dominated; labels "
+    "are the tokens removed per block.",
     "merging": "What merging gains and what it costs, against the tokens removed per block. The slice oracle drops as "
-    "many tokens for free and is the limit of any method.",
+    "many tokens for free and is the limit of any method; the ratio of MACs is what arithmetic alone would give.",
 }
 
 
@@ -41,7 +44,9 @@ def page(
     figures = [
         {
             "caption": caption,
-            "svg": Markup(inline_svg(drawn[name], f"{sweep}: {caption}")) if drawn[name].startswith("<") else None,
+            "svg": Markup(inline_svg(drawn[name], name, f"{sweep}: {caption}"))
+            if drawn[name].startswith("<")
+            else None,
             "reason": drawn[name],
         }
         for name, caption in CAPTIONS.items()
@@ -51,10 +56,12 @@ def page(
         figures=figures,
         heads=list(COLUMNS.values()),
         panels=[(panel_name(panel), readable(panel).to_numpy().tolist()) for _, panel in panels(joined)],
-        not_measured=NOT_MEASURED,
+        missing={NOT_MEASURED, *FAILURES.values()},
+        noisy=f"{NOISY}: {NOISY_MEANS}." if (joined["status"] == "noisy").any() else "",
         facts=facts(records),
-        failed=failed,
-        counts=len(records),
+        total=len(records),
+        statuses=[f"{count} {status}" for status, count in sorted(Counter(record.status for record in failed).items())],
+        listed=[(record, _asked(record)) for record in failed],
         files=sorted(texts),
     )
 
@@ -93,12 +100,25 @@ def facts(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
     return [(name, found) for name, found in listed if found]
 
 
-def inline_svg(text: str, title: str) -> str:
-    """Return an SVG file as an element of a page: without its XML head, with a title for those who cannot see it."""
+def inline_svg(text: str, name: str, title: str) -> str:
+    """Return an SVG file as an element of a page: without its XML head, with a title for those who cannot see it.
+
+    Its ids start with `name`: figures of one page would have the same ones.
+    """
     from markupsafe import escape
 
     element = text[text.index("<svg") :]
+    element = re.sub(r'\b(id="|xlink:href="#|href="#|url\(#)', rf"\g<1>{name}-", element)
     element = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", element, count=1)
     element = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1 role="img"', element, count=1)
     end = element.index(">") + 1
     return f"{element[:end]}<title>{escape(title)}</title>{element[end:]}"
+
+
+def _asked(record: Record) -> str:
+    """Return the question of a record in a few words."""
+    question = record.cell.question
+    reduction = question["reduction"]
+    what = "unmerged" if reduction is None else f"{reduction['method']} {reduction['schedule']}"
+    batch = question["workload"].get("batch_size")
+    return ", ".join([what, *([f"batch {batch}"] if batch else []), question["dtype"]])

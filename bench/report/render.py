@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.records import Record
 from bench.report.figures import merging_figure, pareto_figure
-from bench.report.frame import join, problems
+from bench.report.frame import ReportError, join, problems
 from bench.report.page import page
 from bench.report.style import METADATA, paper_style
 from bench.report.tables import tables
 from bench.store import read_records, write_atomically
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 FORMATS = ("pdf", "svg", "png")
 
 
-class ReportError(ValueError):
-    """Nothing to report, or in no form that there is."""
+__all__ = ["FORMATS", "ReportError", "render", "write_report"]
 
 
 def render(results: Path, out: Path, *, sweep: str, formats: tuple[str, ...] = FORMATS) -> list[Path]:
     """Write `out/<sweep>/`: figures, `table.csv`, `table.md`, `table.tex` and `index.html`; return their paths.
 
     A figure that cannot be drawn (of speed alone there is no front) is left out and the page says why. Records that
-    are not `ok` are listed on the page. Raises ReportError for no records or an unknown format.
+    are not `ok` are listed on the page. Raises ReportError for no records, an unknown format, or records that cannot
+    stand in one table.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:
@@ -47,15 +51,16 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
                 figure = draw(joined.copy())
             except ValueError as error:
                 drawn[name] = str(error)
+                for form in FORMATS:  # one of an earlier report would pass for one of this
+                    (folder / f"{name}.{form}").unlink(missing_ok=True)
                 continue
             for form in dict.fromkeys((*formats, "svg")):
-                buffer = io.BytesIO()
-                figure.savefig(buffer, format=form, metadata=METADATA[form])
+                content = _file(figure, form)
                 if form == "svg":
-                    drawn[name] = buffer.getvalue().decode()
+                    drawn[name] = content.decode()
                 if form in formats:
                     written.append(folder / f"{name}.{form}")
-                    write_atomically(written[-1], buffer.getvalue())
+                    write_atomically(written[-1], content)
             plt.close(figure)
     texts = tables(joined, sweep)
     texts["index.html"] = page(joined, drawn, texts, problems(records), records, sweep)
@@ -63,3 +68,13 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
         written.append(folder / name)
         write_atomically(written[-1], text.encode())
     return written
+
+
+def _file(figure: Figure, form: str) -> bytes:
+    """Return a figure as a file. Text in SVG stays text, in whatever font of the width of DejaVu there is."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, metadata=METADATA[form])
+    content = buffer.getvalue()
+    if form != "svg":
+        return content
+    return content.replace(b"font-family: 'DejaVu Sans'", b"font-family: 'DejaVu Sans', Verdana, Arial, sans-serif")

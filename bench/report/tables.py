@@ -5,9 +5,11 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.report.frame import panels
-from bench.report.words import facts_line, series_name
+from bench.report.words import FAILURES, NOT_MEASURED, device_name, facts_line, interval, number, series_name
 
-NOT_MEASURED = "not measured"
+NOISY = "≈"
+"""Stands before a speed-up of a record that is `noisy`."""
+NOISY_MEANS = "rounds scattered by more than the sweep's limit"
 
 COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
@@ -39,6 +41,11 @@ LATEX_COLUMNS: dict[str, str] = {
 """Columns of the LaTeX table and their heads."""
 
 
+SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "timeout"}
+"""What a narrow table has room for."""
+_COMMANDS = {"−": "$-$", "–": "--", "±": "$\\pm$", "Δ": "$\\Delta$", NOISY: "$\\approx$"}
+
+
 def tables(joined: pd.DataFrame, sweep: str) -> dict[str, str]:
     """Return `table.csv` (all columns of the joined frame), `table.md` and `table.tex` by file name."""
     return {
@@ -51,28 +58,29 @@ def tables(joined: pd.DataFrame, sweep: str) -> dict[str, str]:
 def panel_name(panel: pd.DataFrame) -> str:
     """Return what all rows of a panel share."""
     first = panel.iloc[0]
-    threads = f", {first['threads']} threads" if first["device"] == "cpu" else ""
     batch = "quality only" if pd.isna(first["batch_size"]) else f"batch size {first['batch_size']:.0f}"
-    return f"{first['device_name']}{threads}, {batch}, {first['dtype']}"
+    return f"{device_name(first)}, {batch}, {first['dtype']}"
 
 
 def readable(panel: pd.DataFrame) -> pd.DataFrame:
-    """Return a panel as text, one row a configuration; what was not measured says so."""
+    """Return a panel as text, one row a configuration; what failed or was not measured says so."""
     rows = []
     for _, row in panel.iterrows():
-        unmerged = row["method"] == "none"
+        timed, scored = (series_name(row) == "unmerged" and pd.notna(row[name]) for name in ("throughput", "mAP"))
+        slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
+        noisy = NOISY if row["status"] == "noisy" else ""
         rows.append(
             {
                 "configuration": series_name(row),
-                "r": "0" if unmerged else _number(row["r"], "{:.0f}", missing=str(row["schedule"])),
-                "tokens_out": _number(row["tokens_out"], "{:.0f}"),
-                "macs": _number(row["macs_per_clip"] / 1e9, "{:.2f}"),
-                "throughput": _number(row["throughput"], "{:.1f}"),
-                "latency": _number(row["latency_ms"], "{:.1f}"),
-                "speedup": "1" if unmerged else _interval(row, "speedup_unmerged", "{:.2f}"),
-                "oracle": "–" if unmerged else _number(row["speedup_slice"], "{:.2f}"),
-                "map": _interval(row, "mAP", "{:.3f}"),
-                "delta": "0" if unmerged else _interval(row, "delta_mAP", "{:+.4f}"),
+                "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing=str(row["schedule"])),
+                "tokens_out": number(row["tokens_out"], "{:.0f}"),
+                "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
+                "throughput": number(row["throughput"], "{:.1f}", missing=slow),
+                "latency": number(row["latency_ms"], "{:.1f}", missing=slow),
+                "speedup": "1" if timed else noisy + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
+                "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
+                "map": interval(row, "mAP", "{:.3f}", missing=bad),
+                "delta": "0" if scored else interval(row, "delta_mAP", "{:+.4f}", missing=bad),
                 "standing": row["standing"] or NOT_MEASURED,
             }
         )
@@ -104,20 +112,24 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
     half of its width.
     """
     parts = ["% Made from records; do not edit. Needs \\usepackage{booktabs}."]
-    for number, (_, panel) in enumerate(panels(joined), 1):
-        text = narrow(panel).map(_escape)
-        for place, command in ((0, "textbf"), (1, "underline")):
-            for column, index in best_rows(panel, place).items():
+    for place, (_, panel) in enumerate(panels(joined), 1):
+        text = narrow(panel)
+        gaps = [f"{short}: {long}." for long, short in SHORT.items() if (text == short).any(axis=None)]
+        text = text.map(_escape)
+        for rank, command in ((0, "textbf"), (1, "underline")):
+            for column, index in best_rows(panel, rank).items():
                 text.loc[index, column] = f"\\{command}{{{text.loc[index, column]}}}"
         front = (panel["standing"] == "front").to_numpy()
         text.loc[front, "configuration"] += "$^\\dagger$"
         text.columns = pd.Index([_escape(LATEX_COLUMNS[column]) for column in text.columns])
-        caption = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width. Dagger: on the Pareto front."
+        noisy = [f"{NOISY}: {NOISY_MEANS}."] if (panel["status"] == "noisy").any() else []
+        facts = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width. Dagger: on the Pareto front."
+        caption = " ".join([facts, *noisy, *gaps])
         body = text.style.hide(axis="index").to_latex(
             hrules=True,
             column_format="l" + "r" * (len(text.columns) - 1),
             caption=_escape(caption),
-            label=f"tab:{sweep}-{number}",
+            label=f"tab:{sweep}-{place}",
             position="t",
             position_float="centering",
         )
@@ -128,7 +140,7 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
 
 def narrow(panel: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of `readable` that a page of two columns has room for, intervals as half of their width."""
-    text = readable(panel)[list(LATEX_COLUMNS)].copy()
+    text = readable(panel)[list(LATEX_COLUMNS)].replace(SHORT)
     for column, source, form in (
         ("speedup", "speedup_unmerged", "{:.2f}"),
         ("map", "mAP", "{:.3f}"),
@@ -137,8 +149,8 @@ def narrow(panel: pd.DataFrame) -> pd.DataFrame:
         for index, (_, row) in enumerate(panel.iterrows()):
             if "[" in text.loc[index, column]:
                 half = (row[f"{source}_high"] - row[f"{source}_low"]) / 2
-                value = _number(row[source], form)
-                text.loc[index, column] = f"{value} ± {_number(half, form.replace('+', ''))}"
+                noisy = NOISY if text.loc[index, column].startswith(NOISY) else ""
+                text.loc[index, column] = f"{noisy}{number(row[source], form)} ± {number(half, form.replace('+', ''))}"
     return text
 
 
@@ -157,21 +169,12 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
     return found
 
 
-def _number(value: float, form: str, *, missing: str = NOT_MEASURED) -> str:
-    return missing if pd.isna(value) else form.format(value).replace("-", "−")
-
-
-def _interval(row: pd.Series, name: str, form: str) -> str:
-    if pd.isna(row[name]):
-        return NOT_MEASURED
-    value, low, high = (_number(row[key], form) for key in (name, f"{name}_low", f"{name}_high"))
-    return value if pd.isna(row[f"{name}_low"]) else f"{value} [{low}, {high}]"
-
-
 def _escape(text: str) -> str:
     for character in "&%$#_{}":
         text = text.replace(character, f"\\{character}")
-    return text.replace("−", "$-$").replace("–", "--").replace("±", "$\\pm$").replace("Δ", "$\\Delta$")
+    for character, command in _COMMANDS.items():
+        text = text.replace(character, command)
+    return text
 
 
 def _explain(joined: pd.DataFrame) -> str:
@@ -180,4 +183,5 @@ def _explain(joined: pd.DataFrame) -> str:
         "interleaved in the same process; clips/s: that speed-up times the unmerged model's. Of oracle: throughput "
         "over that of a model that drops as many tokens for free. Difference in mAP: on the same clips, paired. "
         "Pareto: `dominated` is within the intervals of a better one, `clearly dominated` is not."
+        + (f" {NOISY}: {NOISY_MEANS}." if (joined["status"] == "noisy").any() else "")
     )

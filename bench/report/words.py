@@ -5,30 +5,56 @@ from __future__ import annotations
 import pandas as pd
 
 FAMILY_NAMES = {"constant": "constant r", "decreasing": "decreasing r", "increasing": "increasing r"}
+DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
+"""What a reader must know of a data set."""
+FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out"}
+"""What stands where a number would."""
+NOT_MEASURED = "not measured"
 
 
 def series_name(row: pd.Series) -> str:
     """Return the name of a line of a figure: method and family of schedules, and what is unusual about it."""
+    kernel = [] if row["attention"] in ("auto", "") else [f"{row['attention']} attention"]
     if row["method"] == "none":
-        return "unmerged"
+        return ", ".join(["unmerged", *kernel])
     family = FAMILY_NAMES.get(row["family"], row["family"])
     usual = (("metric", "keys", "by {}"), ("order", "tome", "{} order"))
     extras = [text.format(row[key]) for key, value, text in usual if row[key] not in (value, "")]
     if row["proportional"] is False:
         extras.append("unweighted")
     method = {"tome": "ToMe"}.get(row["method"], row["method"])
-    return ", ".join([f"{method}, {family}", *extras])
+    return ", ".join([f"{method}, {family}", *extras, *kernel])
 
 
 def facts_line(rows: pd.DataFrame) -> str:
     """Return what a reader must know of the numbers, in one line."""
-    parts = [", ".join(sorted(rows["model"].unique()))]
+    parts = [", ".join(sorted({str(name) for name in rows["model"] if name}))]
     quality = rows.dropna(subset=["mAP"])
     if len(quality):
         first = quality.iloc[0]
         clips = ", ".join(f"{count:.0f}" for count in sorted(quality["clips"].unique()))
-        parts.append(
-            f"mAP on {clips} clips of {first['dataset']} {first['split']} (synthetic scenes of real recordings)"
-        )
+        note = DATASET_NOTES.get(first["dataset"])
+        parts.append(f"mAP on {clips} clips of {first['dataset']} {first['split']}" + (f" ({note})" if note else ""))
     parts.append("PyTorch " + ", ".join(sorted(rows["torch"].dropna().unique())))
-    return "; ".join(parts) + "; intervals are 95 % bootstrap"
+    return "; ".join([*filter(None, parts), "intervals are 95 % bootstrap"])
+
+
+def device_name(row: pd.Series) -> str:
+    """Return what ran it: the device, of a CPU also its threads."""
+    return row["device_name"] + (f", {row['threads']} threads" if row["device"] == "cpu" else "")
+
+
+def number(value: float, form: str, *, missing: str = NOT_MEASURED) -> str:
+    """Return a number with a real minus sign, or what stands for a missing one; zero has no sign."""
+    if pd.isna(value):
+        return missing
+    text = form.format(value)
+    return text.lstrip("+-") if not text.strip("+-0.") else text.replace("-", "−")
+
+
+def interval(row: pd.Series, name: str, form: str, *, missing: str = NOT_MEASURED) -> str:
+    """Return `value [low, high]` of a column with its `_low` and `_high`."""
+    if pd.isna(row[name]):
+        return missing
+    value, low, high = (number(row[key], form) for key in (name, f"{name}_low", f"{name}_high"))
+    return value if pd.isna(row[f"{name}_low"]) else f"{value} [{low}, {high}]"

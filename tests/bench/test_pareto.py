@@ -43,3 +43,18 @@ def test_clear_dominance_is_dominance_and_never_mutual(a: tuple, b: tuple, sprea
     first, second = point(*a, spread), point(*b, spread)
     assert not clearly_dominates(first, second) or dominates(first, second)
     assert not (dominates(first, second) and dominates(second, first))
+
+
+boxes = st.tuples(values, values, *[st.integers(0, 3).map(float)] * 4)
+
+
+@given(st.lists(boxes, min_size=1, max_size=10))
+def test_standing_is_what_a_look_at_every_pair_gives(found: list[tuple[float, ...]]) -> None:
+    points = [
+        Point(throughput=x, quality=y, throughput_interval=(x - a, x + b), quality_interval=(y - c, y + d))
+        for x, y, a, b, c, d in found
+    ]
+    for (x, y, _, b, _, d), word in zip(found, standing(points), strict=True):
+        better = [other for other in found if other[0] >= x and other[1] >= y and other[:2] != (x, y)]
+        apart = [other for other in better if other[0] - other[2] > x + b or other[1] - other[4] > y + d]
+        assert word == ("front" if not better else "clearly dominated" if apart else "dominated")

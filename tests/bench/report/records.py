@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.records import Record
 
-TOKENS = {"none": 602, "constant:20": 362, "constant:40": 122, "decreasing:40": 127}
+TOKENS = {"none": 602, "constant:20": 362, "constant:40": 122, "decreasing:20": 367, "decreasing:40": 127}
 """Tokens that leave the last block."""
 
 
@@ -26,6 +26,8 @@ def record(
     status: str = "ok",
     message: str = "",
     rounds: int = 5,
+    clips: int = 10,
+    attention: str = "auto",
 ) -> Record:
     """One record; times are seconds a batch, with a hair of spread so that intervals are not points."""
     reduction = None
@@ -36,12 +38,15 @@ def record(
     raw: dict[str, Any] = {
         "schema_version": 1,
         "cell": {
-            "id": hashlib.sha256(f"{kind} {schedule} {batch_size} {machine}".encode()).hexdigest()[:12],
+            "id": hashlib.sha256(
+                f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds}".encode()
+            ).hexdigest()[:12],
             "kind": kind,
             "question": {
+                "model": {"sha256": "ab"},
                 "reduction": reduction,
                 "dtype": "float32",
-                "attention": "auto",
+                "attention": attention,
                 "workload": {"batch_size": batch_size} if kind == "performance" else {},
             },
         },
@@ -82,7 +87,7 @@ def record(
             "macs_per_clip": 4_000_000_000 * TOKENS[schedule] // 602,
             "macs_unmerged": 4_000_000_000,
         },
-        "attention": {"asked": "auto", "kernel": "mask", "backend_ran": "flash_cpu"},
+        "attention": {"asked": attention, "kernel": "mask", "backend_ran": "flash_cpu"},
         "performance": None,
         "quality": None,
     }
@@ -108,7 +113,13 @@ def record(
     else:
         raw["quality"] = {
             **dict.fromkeys(("dataset", "split", "ids_sha256", "clips_sha256"), "invented"),
-            **{"clips": 10, "matches_reference": True, "classes": 3, "classes_without_positives": 0, "replicates": 9},
+            **{
+                "clips": clips,
+                "matches_reference": True,
+                "classes": 3,
+                "classes_without_positives": 0,
+                "replicates": 9,
+            },
             **{"mAP": quality, "mAP_interval": (quality - 0.02, quality + 0.02), "AUC": 0.9, "d_prime": 1.0},
             **{"AP": {}, "seconds": 1.0, "delta": None},
         }

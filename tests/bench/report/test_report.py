@@ -19,7 +19,15 @@ from bench.report.frame import join
 from bench.report.render import write_report
 from bench.report.style import colour_of
 from bench.report.tables import latex, markdown
+from bench.report.words import facts_line, number
 from bench.store import Store
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reports") / "invented"
+    write_report(made.sweep(), folder, sweep="invented", formats=("pdf", "svg", "png"))
+    return folder
 
 
 def row_of(joined, schedule: str, batch_size: int = 8):
@@ -46,7 +54,10 @@ def test_throughput_does_not_follow_a_machine_that_was_slow_for_one_cell() -> No
 def test_standing_on_the_front_is_told_panel_by_panel() -> None:
     joined = join(made.sweep())
     for batch_size in (1, 8):
-        told = {name: row_of(joined, name, batch_size)["standing"] for name in made.TOKENS}
+        told = {
+            name: row_of(joined, name, batch_size)["standing"]
+            for name in ("none", "constant:20", "constant:40", "decreasing:40")
+        }
         assert told == {
             "none": "front",
             "constant:20": "clearly dominated",
@@ -83,20 +94,19 @@ def test_the_merging_figure_draws_measured_oracle_and_bound() -> None:
     drawn = {line.get_linestyle(): line for line in axis.lines if len(line.get_xdata()) >= 2}
     assert {"-", "--", ":"} <= set(drawn)
     # Of constant r: the oracle is 1 / 0.75 at r = 20 and 2 / 0.9 at r = 40.
-    oracles = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "--" and len(line.get_xdata()) == 2]
-    assert [pytest.approx([1 / 0.75, 2 / 0.9])] == [list(values) for values in oracles]
+    oracles = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "--" and len(line.get_xdata()) == 3]
+    assert [pytest.approx([1, 1 / 0.75, 2 / 0.9])] == [list(values) for values in oracles]
 
 
-def test_the_same_records_make_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        write_report(made.sweep(), tmp_path / name, sweep="invented", formats=("pdf", "svg", "png"))
-    files = sorted(path.name for path in (tmp_path / "one").iterdir())
+def test_the_same_records_make_the_same_bytes(rendered: Path, tmp_path: Path) -> None:
+    write_report(made.sweep(), tmp_path, sweep="invented", formats=("pdf", "svg", "png"))
+    files = sorted(path.name for path in tmp_path.iterdir())
     assert files == sorted(
         [f"{name}.{form}" for name in ("pareto", "merging") for form in ("pdf", "svg", "png")]
         + ["table.csv", "table.md", "table.tex", "index.html"]
     )
     for name in files:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+        assert (tmp_path / name).read_bytes() == (rendered / name).read_bytes(), name
 
 
 def test_the_page_lists_failures_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
@@ -104,19 +114,68 @@ def test_the_page_lists_failures_and_asks_nothing_of_the_network(tmp_path: Path)
     write_report([*made.sweep()[:-2], failed], tmp_path, sweep="invented", formats=("png",))
     page = (tmp_path / "index.html").read_text()
     assert "&lt;b&gt;no memory&lt;/b&gt;" in page
-    assert "1 of them not" in page
+    assert re.search(r"1 of them not <code>ok</code> \(1 oom", page)
+    assert "performance of tome constant:40, batch 8, float32" in page
+    assert page.count('<td class="missing">out of memory</td>') == 4  # clips/s, latency, speed-up, of oracle
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
     assert "@import" not in page
     assert page.count("<svg") == 2
+    assert page.count("</title>\n") - 1 == page.count("<title>invented: ") == 2
+    ids = re.findall(r'\bid="([^"]+)"', page)
+    assert len(ids) == len(set(ids))
+    for name in re.findall(r'(?:href="#|url\(#)([^")]+)', page):
+        assert name in ids
     assert "c0ffee" in page
 
 
 def test_speed_alone_is_reported_and_the_missing_figure_explained(tmp_path: Path) -> None:
+    (tmp_path / "pareto.png").touch()  # of an earlier report
     speed = [record for record in made.sweep() if record.cell.kind == "performance"]
     write_report(speed, tmp_path, sweep="invented", formats=("png",))
-    assert not (tmp_path / "pareto.png").exists()
-    assert (tmp_path / "merging.png").exists()
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["merging.png"]
     assert "no configuration has both a speed and a quality record" in (tmp_path / "index.html").read_text()
+
+
+def test_nothing_but_failures_makes_a_page_that_says_so(tmp_path: Path) -> None:
+    records = [made.record(kind, status="error", message="broken") for kind in ("performance", "quality")]
+    write_report(records, tmp_path, sweep="invented", formats=("png",))
+    page = (tmp_path / "index.html").read_text()
+    assert "(2 error;" in page
+    assert page.count("Not drawn.") == 2
+    assert '<td class="missing">failed</td>' in page
+    assert list(tmp_path.glob("*.png")) == []
+
+
+def test_what_was_noisy_is_marked_and_explained() -> None:
+    noisy = made.record("performance", "constant:20", seconds=0.8, status="noisy", message="noise")
+    for text, mark in ((markdown(join([noisy])), "≈1.25 ["), (latex(join([noisy]), "invented"), "$\\approx$1.25")):
+        assert mark in text
+        assert "rounds scattered by more than the sweep's limit" in text
+    assert "≈" not in markdown(join(made.sweep()))
+
+
+def test_zero_has_no_sign_and_minus_is_a_minus() -> None:
+    assert [number(value, "{:+.2f}") for value in (-0.001, 0.001, -0.5, 0.5)] == ["0.00", "0.00", "−0.50", "+0.50"]
+
+
+def test_only_soundscapes_are_called_synthetic() -> None:
+    joined = join(made.sweep())
+    assert "synthetic" not in facts_line(joined)
+    assert "synthetic scenes of real recordings" in facts_line(joined.assign(dataset="soundscapes"))
+
+
+def test_the_figure_says_what_its_bars_are_and_how_sure_the_unmerged_model_is() -> None:
+    figure = pareto_figure(join(made.sweep()))
+    assert "paired difference to the unmerged model on the same clips" in figure.get_supxlabel()
+    assert "0.500 [0.480, 0.520]" in figure.get_supxlabel()
+
+
+def test_a_device_without_a_batch_size_leaves_its_place_empty() -> None:
+    other = [record for record in made.sweep("slide-rule") if record.cell.question["workload"].get("batch_size") != 1]
+    figure = pareto_figure(join(made.sweep() + other))
+    shown = {axis.get_title(loc="left"): axis.get_subplotspec() for axis in figure.axes if axis.get_visible()}
+    places = {(spec.rowspan.start, spec.colspan.start) for spec in shown.values()}
+    assert places == {(0, 0), (0, 1), (1, 1)}
 
 
 def test_two_machines_are_two_rows_of_panels() -> None:
@@ -149,6 +208,12 @@ def test_latex_escapes_and_marks_the_best() -> None:
     assert "\\textbf{20.0}" in text  # 8 clips in 0.4 s
     assert "\\underline{16.0}" in text
     assert "95 \\%" in text
+
+
+def test_text_of_svg_files_stays_text_in_a_font_that_others_have_too(rendered: Path) -> None:
+    text = (rendered / "pareto.svg").read_text()
+    assert ">Throughput (clips/s)</text>" in text
+    assert set(re.findall('font-family: ([^;"]+)', text)) == {"'DejaVu Sans', Verdana, Arial, sans-serif"}
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")

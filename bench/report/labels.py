@@ -1,0 +1,137 @@
+"""Labels beside points, placed where they cover neither points nor lines nor each other."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+SIZE = 6.0
+"""Of a label's font, pt."""
+_MARKER = 3.5
+"""Half of a marker's width, pt."""
+_WEIGHTS = {"marker": 30.0, "label": 30.0, "line": 1.0, "bar": 1.0}
+"""What it costs to cover a sample of each; samples are a point apart."""
+_EDGE = 2.0
+"""Room between a label and the frame, pt."""
+_OUTSIDE = 1000.0
+"""What it costs to stand outside."""
+_FAR = 0.6
+"""What a point of distance costs."""
+_STRAY = 4.0
+"""What it costs to be a point nearer to another marker than to the own one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """A text that belongs to a point."""
+
+    x: float
+    """In data coordinates."""
+    y: float
+    """In data coordinates."""
+    text: str
+    """What is written."""
+    colour: str
+    """Of the text."""
+    above: bool
+    """Where it stands if there is room on both sides."""
+
+
+def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = (), bars: Sequence[Any] = ()) -> None:
+    """Write every label at the best of some places around its point, one after the other, top of the list first.
+
+    lines and bars: polylines, (n, 2) in data coordinates, that had better not be covered. The layout of the figure must
+    be done; places are counted in points, so that every resolution has the same.
+    """
+    scale = 72.0 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
+    points = axis.transData.transform([(label.x, label.y) for label in labels]) * scale
+    frame = axis.get_window_extent()
+    inside = np.array([frame.x0, frame.y0, frame.x1, frame.y1]) * scale + (_EDGE, _EDGE, -_EDGE, -_EDGE)
+    obstacles = [(_square(point, _MARKER), _WEIGHTS["marker"]) for point in points]
+    for weight, paths in (("line", lines), ("bar", bars)):
+        obstacles += [(_samples(axis.transData.transform(path) * scale), _WEIGHTS[weight]) for path in paths]
+    for label, point in zip(labels, points, strict=True):
+        half = np.array([0.32 * SIZE * len(label.text), 0.45 * SIZE])
+        places = [point + offset for offset in _offsets(half, above=label.above)]
+        costs = [_cost(place, half, obstacles, inside) + _distance_cost(place, point, points) for place in places]
+        best = places[int(np.argmin(costs))]
+        obstacles.append((_rectangle(best, half), _WEIGHTS["label"]))
+        _write(axis, label, best - point, half)
+
+
+def _offsets(half: Floats, *, above: bool) -> list[Floats]:
+    """Return centres of a label around its point, preferred ones first: equal costs go to the first."""
+    side = 1 if above else -1
+    angles = [side * 90, -side * 90, side * 50, side * 130, -side * 50, -side * 130, 0, 180]
+    found = []
+    for gap in (0.0, 3.0, 6.0, 10.0, 15.0):
+        for angle in angles:
+            way = np.array([math.cos(math.radians(angle)), math.sin(math.radians(angle))])
+            way[np.abs(way) < 1e-9] = 0
+            found.append(way * (half + _MARKER + 1 + gap))
+    return found
+
+
+def _cost(place: Floats, half: Floats, obstacles: Sequence[tuple[Floats, float]], inside: Floats) -> float:
+    cost = 0.0
+    for samples, weight in obstacles:
+        cost += weight * int((np.abs(samples - place) < half + 0.5).all(axis=1).sum())
+    over = np.concatenate([inside[:2] - (place - half), (place + half) - inside[2:]]).max()
+    return cost + (_OUTSIDE + over if over > 0 else 0)
+
+
+def _distance_cost(place: Floats, own: Floats, points: Floats) -> float:
+    """Return what it costs to be far from the own point, and to look like the label of another."""
+    distance = float(np.hypot(*(place - own)))
+    others = np.hypot(*(points[(points != own).any(axis=1)] - place).T)
+    stray = max(0.0, distance + 1 - float(others.min())) if len(others) else 0.0
+    return _FAR * distance + _STRAY * stray
+
+
+def _write(axis: Axes, label: Label, offset: Floats, half: Floats) -> None:
+    far = np.abs(offset).max() > (half + _MARKER + 4).max()
+    text = axis.annotate(
+        label.text,
+        (label.x, label.y),
+        xytext=(float(offset[0]), float(offset[1])),
+        textcoords="offset points",
+        ha="center",
+        va="center_baseline",
+        fontsize=SIZE,
+        color=label.colour,
+        zorder=6,
+        arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
+        if far
+        else None,
+    )
+    text.set_in_layout(False)
+
+
+def _samples(path: Floats) -> Floats:
+    """Return points about 1 pt apart along a polyline, (n, 2)."""
+    pieces = []
+    for start, end in itertools.pairwise(path):
+        count = max(2, int(np.hypot(*(end - start))) + 1)
+        pieces.append(start + (end - start) * np.linspace(0, 1, count)[:, None])
+    return np.concatenate(pieces) if pieces else np.empty((0, 2))
+
+
+def _square(centre: Floats, half: float) -> Floats:
+    return _rectangle(centre, np.array([half, half]))
+
+
+def _rectangle(centre: Floats, half: Floats) -> Floats:
+    """Return points about 1 pt apart that fill a rectangle, (n, 2)."""
+    across, up = (np.linspace(-h, h, int(2 * h) + 2) for h in half)
+    return centre + np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)

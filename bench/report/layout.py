@@ -1,0 +1,124 @@
+"""What all figures share: one row of panels a device, one column a batch size, a legend above, facts below."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.report.frame import panels
+from bench.report.style import DOUBLE, GREY, colour_of
+from bench.report.words import device_name, series_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Styles = dict[str, tuple[str, str]]
+"""Colour and marker of every series."""
+MOST_COLUMNS = 4
+UNMERGED = "unmerged"
+KEYS: dict[str, dict[str, Any]] = {
+    "unmerged": {"color": "black", "marker": "*", "markersize": 8, "linestyle": "none", "label": "unmerged"},
+    "front": {"color": GREY, "marker": "o", "markerfacecolor": GREY, "label": "on the Pareto front"},
+    "dominated": {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none", "label": "dominated"},
+    "measured": {"color": GREY, "label": "measured"},
+    "oracle": {"color": GREY, "linestyle": "--", "label": "slice oracle"},
+    "macs": {"color": GREY, "linestyle": ":", "label": "ratio of MACs"},
+}
+"""Entries of legends beside the series."""
+
+
+def styles_of(rows: pd.DataFrame) -> Styles:
+    """Return a colour and a marker for every series of `rows` but the unmerged model.
+
+    Raises ValueError for more series than can be told apart.
+    """
+    names = [name for name in dict.fromkeys(rows.apply(series_name, axis=1)) if name != UNMERGED]
+    return colour_of(names)
+
+
+def grid(
+    rows: pd.DataFrame, heights: Sequence[float]
+) -> tuple[Figure, list[tuple[tuple[Axes, ...], pd.DataFrame]], list[Axes]]:
+    """Return a figure, every panel of `rows` with its axes, and the axes at the left edge.
+
+    A panel has one axis for each of `heights` (in inches), one below the other. A device starts a row; batch sizes
+    stand in columns, of more than four in several rows. Axes of one kind in one row share their y axis.
+    """
+    import matplotlib.pyplot as plt
+
+    groups = [panel for _, panel in panels(rows)]
+    batches = sorted(rows["batch_size"].unique())
+    columns = len(batches) if len(batches) <= MOST_COLUMNS else -(-len(batches) // -(-len(batches) // MOST_COLUMNS))
+    bands = -(-len(batches) // columns)  # that one device takes
+    devices = list(dict.fromkeys(_device(panel) for panel in groups))
+    count = len(devices) * bands
+    figure, axes = plt.subplots(
+        *(count * len(heights), columns),
+        figsize=(DOUBLE, 0.7 + sum(heights) * count),
+        squeeze=False,
+        height_ratios=list(heights) * count,
+        sharey="row",
+    )
+    used, placed = set(), []
+    for panel in groups:
+        band, column = divmod(batches.index(panel["batch_size"].iloc[0]), columns)
+        first = (devices.index(_device(panel)) * bands + band) * len(heights)
+        cells = [(first + i, column) for i in range(len(heights))]
+        used.update(cells)
+        placed.append((tuple(axes[cell] for cell in cells), panel))
+        size = 8 if columns < 3 else 7
+        letters = int(6.1 / columns / 0.0085 / size)  # DejaVu takes about 0.0085 in a letter and point
+        axes[cells[0]].set_title(_title(panel, letters), loc="left", size=size)
+    left = []
+    for place, axis in np.ndenumerate(axes):
+        if place not in used:
+            axis.set_visible(False)
+        elif all((place[0], column) not in used for column in range(place[1])):
+            left.append(axis)
+            axis.tick_params(labelleft=True)
+    return figure, placed, left
+
+
+def legend(figure: Figure, styles: Styles, extra: Sequence[str]) -> None:
+    """Write the legend above the panels: the series, then the entries of `KEYS` named in `extra`."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=colour, marker=marker, linestyle="none", label=name)
+        for name, (colour, marker) in styles.items()
+    ]
+    handles += [Line2D([], [], linewidth=0.9, **KEYS[name]) for name in extra]
+    # DejaVu at 7 pt: about 0.058 in a letter, 0.45 in a handle.
+    widest = max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(DOUBLE / (0.45 + 0.058 * widest))))
+    if sum(0.45 + 0.058 * len(str(handle.get_label())) for handle in handles) < DOUBLE:
+        columns = len(handles)
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handletextpad=0.4, columnspacing=1.2)
+
+
+def footnote(figure: Figure, *lines: str) -> None:
+    """Write facts below the panels."""
+    figure.supxlabel("\n".join(filter(None, lines)), fontsize=6, color=GREY)
+
+
+def settle(figure: Figure) -> None:
+    """Lay the figure out, once and for all formats: what is drawn later moves nothing."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+
+
+def _device(panel: pd.DataFrame) -> tuple[Any, ...]:
+    first = panel.iloc[0]
+    return first["machine"], first["sha256"], first["model"], first["dtype"]
+
+
+def _title(panel: pd.DataFrame, letters: int) -> str:
+    first = panel.iloc[0]
+    glue = "\N{NO-BREAK SPACE}"
+    lines = textwrap.fill(f"{device_name(first)}, batch{glue}{first['batch_size']:.0f}, {first['dtype']}", letters)
+    return lines.replace(glue, " ")
