@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.devices import resolve_local
 from bench.sweep import ConfigError, DataConfig, GridConfig, MeasureConfig, SweepConfig
 from fastast.geometry import Geometry
 from fastast.schedule import parse_schedule
@@ -73,7 +74,7 @@ class Cell:
     attention: str
     dtype: str
     device: str
-    """`cpu` or `cuda`: where it runs, which is no part of the question."""
+    """`cpu`, `cuda` or on a cluster a GPU type: where it runs, which is no part of the question."""
     seed: int
     measure: MeasureConfig
     batch_size: int | None = None
@@ -125,13 +126,16 @@ def canonical(question: Mapping[str, Any]) -> str:
     return json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
-def expand(config: SweepConfig, shown: str = "sweep") -> tuple[Cell, ...]:
+def expand(
+    config: SweepConfig, shown: str = "sweep", resolve: Callable[[str], str] = resolve_local
+) -> tuple[Cell, ...]:
     """Return the cells of a sweep: unmerged ones first, quality before performance of the same kind, no duplicates.
 
-    `shown` is the name of the file in messages. Raises ConfigError for what this machine or model cannot do.
+    `shown` is the name of the file in messages; `resolve` says what a device of the sweep means where the cells will
+    run, which is here if not given. Raises ConfigError for what that place or the model cannot do.
     """
     model, geometry = _resolve_model(config, shown)
-    devices = _resolve_devices(config.grid, shown)
+    devices = _resolve_devices(config.grid, shown, resolve)
     _check_data(config, model, geometry, shown)
     _check_reductions(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
@@ -235,13 +239,11 @@ def hash_checkpoint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _resolve_devices(grid: GridConfig, shown: str) -> dict[str, str]:
-    from bench.machine import resolve_device
-
+def _resolve_devices(grid: GridConfig, shown: str, resolve: Callable[[str], str]) -> dict[str, str]:
     devices = {}
     for i, device in enumerate(grid.device):
         try:
-            devices[device] = resolve_device(device)
+            devices[device] = resolve(device)
         except ValueError as error:
             raise ConfigError([f"{shown}: grid.device.{i}: {error}"]) from None
     return devices

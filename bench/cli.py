@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -32,6 +32,8 @@ SetOption = Annotated[
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key of the sweep in TOML, such as grid.r=[4]."),
 ]
 ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the published ones are in results.")]
+LauncherName = Literal["local", "ray", "slurm"]
+Keep = Literal["ours", "theirs", "newer"]
 RESULTS, REPORTS = Path("build/results"), Path("build/reports")
 """Where runs go. What is published lies in `results` and `reports`, and gets there by copying and `report`."""
 
@@ -50,10 +52,39 @@ def run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     reports: Annotated[Path | None, typer.Option(help="Draw the report into this folder when done.")] = None,
+    launcher: Annotated[LauncherName, typer.Option(help="Where cells run: here, on Ray, or on Slurm.")] = "local",
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Ray: a cluster's address, or auto. Not given: RAY_ADDRESS, or a Ray that is started here."),
+    ] = None,
+    ray_resource: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DEVICE=NAME", help="Ray: only nodes with this resource get the device's cells; repeatable."
+        ),
+    ] = None,
+    ray_wait: Annotated[
+        float, typer.Option(min=0, help="Ray: seconds without a node for some cells until the run ends.")
+    ] = 600,
+    slurm_config: Annotated[
+        Path | None, typer.Option(help="Slurm: a TOML file with partition and resources of each device.")
+    ] = None,
 ) -> None:
     """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command goes on."""
-    with _for_people():
-        config, cells = _cells(sweep, overrides)
+    with _for_people(), ExitStack() as stack:
+        from bench.launchers.choose import choose_launcher
+
+        place = stack.enter_context(
+            choose_launcher(
+                launcher,
+                cache=cache,
+                ray_address=ray_address,
+                ray_resources=ray_resource or (),
+                ray_wait_s=ray_wait,
+                slurm_config=slurm_config,
+            )
+        )
+        config, cells = _cells(sweep, overrides, place.resolve)
         if dry_run:
             for cell in cells:
                 typer.echo(f"{cell.id}  {cell.title}")
@@ -73,7 +104,7 @@ def run(
             command=command_line(sys.argv[1:]),
         )
         with Progress() as progress:
-            counts = run_sweep(config.name, cells, options, progress=progress)
+            counts = run_sweep(config.name, cells, options, progress=progress, launcher=place)
         typer.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items()) if count))
         if reports is not None:
             from bench.report import render
@@ -90,7 +121,7 @@ def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOp
         from bench.progress import TimeLeft, duration
         from bench.store import Store
 
-        config, cells = _cells(sweep, overrides)
+        config, cells = _cells(sweep, overrides, lambda device: "any")  # each cell once; the machines may be elsewhere
         machines = sorted(folder.parent.name for folder in results.glob(f"*/{config.name}") if folder.is_dir())
         if not machines:
             typer.echo(f"{config.name}: {len(cells)} cells, no records in {results}")
@@ -120,6 +151,24 @@ def export(
         records = read_records(results)
         write_csv(records, out)
         typer.echo(f"{len(records)} records written to {out}")
+
+
+@app.command()
+def merge(
+    sources: Annotated[list[Path], typer.Argument(help="Folders of results, or of one machine or one sweep of them.")],
+    into: Annotated[Path, typer.Option(help="Root folder of results to merge into.")] = RESULTS,
+    keep: Annotated[
+        Keep | None, typer.Option(help="Which of two different records of one cell on one machine to keep.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
+) -> None:
+    """Copy the records of other machines into one folder of results. No different record is overwritten unasked."""
+    with _for_people():
+        from bench.merge import merge_results
+
+        result = merge_results(sources, into, keep=keep, dry_run=dry_run)
+        for line in result.lines():
+            typer.echo(line)
 
 
 @app.command()
@@ -161,6 +210,50 @@ def profile(
         profile_cells(select_cells(cells, cell, r=r, schedule=schedule), out / config.name, forwards=forwards)
 
 
+@app.command()
+def compare(
+    a: Annotated[str, typer.Argument(help="A folder of results, or a git revision.")],
+    b: Annotated[str, typer.Argument(help="The other one, judged against the first.")],
+    relative_to: Annotated[
+        str | None,
+        typer.Option(help="Folders: times relative to this arm of the same rounds: unmerged, slice."),
+    ] = None,
+    allow_different_machines: Annotated[
+        bool, typer.Option("--allow-different-machines", help="Folders: compare machines, and say so in every row.")
+    ] = False,
+    cell: Annotated[
+        list[str] | None, typer.Option(help="Revisions: tokens removed and clips, such as r40-batch1; repeatable.")
+    ] = None,
+    launches: Annotated[int, typer.Option(min=1, help="Revisions: pairs of processes.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Revisions: rounds of each pair of processes.")] = 8,
+    threads: Annotated[int, typer.Option(min=1, help="Revisions: threads of PyTorch.")] = 1,
+    device: Annotated[str, typer.Option(help="Revisions: cpu, cuda, auto.")] = "cpu",
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Largest p-value, Holm-corrected, that counts.")] = 0.002,
+    threshold: Annotated[float, typer.Option(min=0, help="Smallest difference that counts; 0.03 is 3 %.")] = 0.03,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
+) -> None:
+    """Tell whether B is slower than A, cell by cell. Exit code 1 if some cell is, 2 if they cannot be compared."""
+    with _for_people():
+        from bench.compare_command import CompareOptions, run_compare
+
+        options = CompareOptions(
+            relative_to=relative_to,
+            allow_different_machines=allow_different_machines,
+            cells=tuple(cell or ()),
+            launches=launches,
+            rounds=rounds,
+            threads=threads,
+            device=device,
+            alpha=alpha,
+            threshold=threshold,
+            csv=csv,
+            markdown=markdown,
+        )
+        if run_compare(a, b, options):
+            raise typer.Exit(1)
+
+
 def command_line(arguments: list[str]) -> tuple[str, ...]:
     """Return the command as it is recorded: of an absolute path only the name."""
     shown = []
@@ -170,14 +263,16 @@ def command_line(arguments: list[str]) -> tuple[str, ...]:
     return ("python", "-m", "bench", *shown)
 
 
-def _cells(sweep: str, overrides: list[str] | None) -> tuple[SweepConfig, tuple[Cell, ...]]:
+def _cells(
+    sweep: str, overrides: list[str] | None, resolve: Callable[[str], str] | None = None
+) -> tuple[SweepConfig, tuple[Cell, ...]]:
     from bench.sweep import find_sweep, load_sweep
 
     path = find_sweep(sweep)
     config = load_sweep(path, overrides or ())
     from bench.cells import expand
 
-    return config, expand(config, str(path))
+    return config, expand(config, str(path), **({} if resolve is None else {"resolve": resolve}))
 
 
 @contextmanager

@@ -1,7 +1,7 @@
-"""A run: every cell of a sweep that has no record yet, one at a time, each in its own process.
+"""A run: every cell of a sweep that has no record yet, where a launcher runs them.
 
-Only this process writes records. It can be ended at any time: what is measured is on disk, the cell that ran
-is lost, and the same command goes on from there.
+Only this process writes records. It can be ended at any time: what is measured is on disk, the cells that ran
+are lost, and the same command goes on from there.
 """
 
 from __future__ import annotations
@@ -9,18 +9,20 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import fastast
-from bench.answers import Context
 from bench.cells import Cell
 from bench.isolation import ROOT, Isolation, Outcome
+from bench.launchers import RUNNERS, Ended, Job, Launcher, RunError, Runners
+from bench.launchers.local import LocalLauncher
 from bench.machine import Machine, Software, load_average
 from bench.progress import Progress
 from bench.records import CellPart, Record, Suite
@@ -28,18 +30,6 @@ from bench.store import RecordError, Store, read_record, write_csv
 
 RETRIED = ("error", "oom", "timeout", "noisy")
 """Records that `--retry-failed` measures again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Runners:
-    """The functions that run in processes of their own, written `module:name`."""
-
-    probe: str = "bench.worker:probe"
-    """(device, threads) -> Machine, Software."""
-    prepare: str = "bench.worker:prepare"
-    """(data, model, cache, threads, progress) -> FeatureSet."""
-    answer: str = "bench.worker:answer"
-    """(cell, context) -> Answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +48,6 @@ class Options:
     """The command line, without paths of this machine."""
 
 
-class RunError(RuntimeError):
-    """What keeps all cells from running."""
-
-
 def run_sweep(
     name: str,
     cells: Sequence[Cell],
@@ -69,44 +55,46 @@ def run_sweep(
     *,
     progress: Progress,
     isolation: Isolation | None = None,
-    runners: Runners = Runners(),
+    runners: Runners = RUNNERS,
+    launcher: Launcher | None = None,
 ) -> Counter[str]:
     """Run the cells that have no record yet and return how many ended with which status (`skipped` among them).
 
-    A record that is not `ok` is left alone too, unless `retry_failed` or `redo` asks for it. Raises RunError where
-    nothing can run, RecordError for a record that cannot be read or a folder that another run writes to, OSError
-    where a record cannot be written.
+    Without a `launcher` they run here, by `isolation` and `runners`. A record that is not `ok` is left alone too,
+    unless `retry_failed` or `redo` asks for it. Raises RunError where nothing can run, RecordError for a record that
+    cannot be read or a folder that another run writes to, OSError where a record cannot be written.
     """
-    if isolation is None:
-        progress.say("Loading PyTorch ...")
-        isolation = Isolation()
+    launcher = launcher or LocalLauncher(isolation, runners)
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         stack.enter_context(_end_on_sigterm())
-        machines = {device: _get(isolation.run(runners.probe, device, _threads(cells))) for device in _devices(cells)}
+        machines = launcher.survey(cells, progress)
+        _check_distinct(machines)
         stores = {device: Store(options.results, machine.key, name) for device, (machine, _) in machines.items()}
-        for store in stores.values():
+        by_machine = {machine.key: stores[device] for device, (machine, _) in machines.items()}
+        for store in by_machine.values():
             stack.enter_context(store.lock())
         todo = [cell for cell in cells if _wanted(stores[cell.device].read(cell.id), options)]
         counts["skipped"] = len(cells) - len(todo)
         _say_skipped(cells, stores, counts["skipped"], options, progress)
-        features = _prepare(todo, options, isolation, runners, progress)
+        launcher.prepare(todo, options.cache, progress)
         progress.plan(todo)
         suite = describe_suite()
-        for cell in todo:
-            progress.begin(cell)
-            store = stores[cell.device]
-            context = Context(features=features, reference=_reference(cell, store))
-            started, load = datetime.now(UTC), load_average()
-            outcome = isolation.run(runners.answer, cell, context, time_limit=cell.measure.time_limit_s)
-            machine, software = machines[cell.device]
-            record = make_record(name, cell, outcome, suite, machine, software, options.command, started, load)
-            if outcome.status == "ok" and outcome.value.scores is not None:
-                store.write_predictions(cell.id, outcome.value.scores, outcome.value.hashes)
+        ends = stack.enter_context(closing(launcher.run(_jobs(todo, stores), progress)))
+        for end in ends:
+            record = _record(name, end, suite, options)
+            if record.machine.key not in by_machine:
+                key = record.machine.key
+                progress.say(f"a node of {end.cell.device} is a {key}: its records go to its own folder")
+                by_machine[key] = Store(options.results, key, name)
+                stack.enter_context(by_machine[key].lock())
+            store = by_machine[record.machine.key]
+            if end.outcome.status == "ok" and end.outcome.value.scores is not None:
+                store.write_predictions(end.cell.id, end.outcome.value.scores, end.outcome.value.hashes)
             store.write(record)
             counts[record.status] += 1
-            progress.end(cell, record)
-        for store in stores.values():
+            progress.end(end.cell, record)
+        for store in by_machine.values():
             export(store)
     return counts
 
@@ -121,8 +109,16 @@ def make_record(
     command: tuple[str, ...],
     started: datetime,
     load_before: float | None,
+    *,
+    finished: datetime | None = None,
+    load_after: float | None = None,
 ) -> Record:
-    """Return the record of an outcome; a cell that failed keeps its message and the machine's facts."""
+    """Return the record of an outcome; a cell that failed keeps its message and the machine's facts.
+
+    Without `finished` it ended now and here, where `load_after` is then read.
+    """
+    if finished is None:
+        finished, load_after = datetime.now(UTC), load_average()
     value = outcome.value if outcome.status == "ok" else None
     if value is not None:
         machine, software = value.machine, value.software
@@ -132,10 +128,10 @@ def make_record(
         status="noisy" if value is not None and value.noisy else outcome.status,
         message=_noise_message(value) if value is not None and value.noisy else outcome.message,
         started=started,
-        finished=datetime.now(UTC),
+        finished=finished,
         command=command,
         suite=suite,
-        machine=machine.model_copy(update={"load_before": load_before, "load_after": load_average()}),
+        machine=machine.model_copy(update={"load_before": load_before, "load_after": load_after}),
         software=software,
         model=value.model if value is not None else None,
         attention=value.attention if value is not None else None,
@@ -179,41 +175,62 @@ def _say_skipped(
         progress.say(f"of those, {listed}: left as they are (--retry-failed measures them again)")
 
 
-def _prepare(todo: Sequence[Cell], options: Options, isolation: Isolation, runners: Runners, progress: Progress) -> Any:
-    """Make the features that the quality cells share; None where there are none of them."""
-    cell = next((cell for cell in todo if cell.data is not None), None)
-    if cell is None or cell.data is None:
+def _check_distinct(machines: Mapping[str, tuple[Machine, Software]]) -> None:
+    """Raise RunError where two devices are the same machine, whose records would have the same files."""
+    devices: dict[str, str] = {}
+    for device, (machine, _) in machines.items():
+        other = devices.setdefault(machine.key, device)
+        if other != device:
+            raise RunError(f"'{other}' and '{device}' are the same machine, {machine.key}; give one of them")
+
+
+def _jobs(todo: Sequence[Cell], stores: Mapping[str, Store]) -> list[Job]:
+    """Return the cells as jobs: one that is compared with the unmerged model's comes after it."""
+    keys = {(cell.id, cell.device) for cell in todo}
+    jobs = []
+    for cell in todo:
+        unmerged = _unmerged(cell)
+        after = (unmerged.id, unmerged.device) if unmerged is not None else None
+        reference = partial(_reference, cell, stores[cell.device])
+        jobs.append(Job(cell=cell, reference=reference, after=after if after in keys else None))
+    return jobs
+
+
+def _record(name: str, end: Ended, suite: Suite, options: Options) -> Record:
+    before, after = end.load
+    return make_record(
+        name,
+        end.cell,
+        end.outcome,
+        suite,
+        end.machine,
+        end.software,
+        options.command,
+        end.started,
+        before,
+        finished=end.finished,
+        load_after=after,
+    )
+
+
+def _unmerged(cell: Cell) -> Cell | None:
+    """Return the unmerged model's cell that a quality cell is compared with."""
+    if cell.kind != "quality" or cell.reduction is None:
         return None
-    progress.say(f"Preparing {cell.data.clips} clips of {cell.data.split} (kept in the cache) ...")
-    outcome = isolation.run(runners.prepare, cell.data, cell.model, options.cache, cell.measure.threads, True)
-    return _get(outcome)
+    return replace(cell, reduction=None, attention="math" if cell.attention == "math" else "auto")
 
 
 def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
     """Return id and predictions of the unmerged model's quality cell, where they are."""
-    if cell.kind != "quality" or cell.reduction is None:
+    unmerged = _unmerged(cell)
+    if unmerged is None:
         return None
-    unmerged = replace(cell, reduction=None, attention="math" if cell.attention == "math" else "auto")
     path = store.predictions_path(unmerged.id)
     try:
         record = store.read(unmerged.id)
     except RecordError:
         return None
     return (unmerged.id, path) if record is not None and record.status == "ok" and path.exists() else None
-
-
-def _get(outcome: Outcome) -> Any:
-    if outcome.status != "ok":
-        raise RunError(outcome.message)
-    return outcome.value
-
-
-def _devices(cells: Sequence[Cell]) -> list[str]:
-    return list(dict.fromkeys(cell.device for cell in cells))
-
-
-def _threads(cells: Sequence[Cell]) -> int | None:
-    return cells[0].measure.threads if cells else None
 
 
 def _noise_message(value: Any) -> str:

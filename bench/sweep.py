@@ -22,6 +22,7 @@ WHOLE = ("keep:RATIO", "speedup:X[:INFLECTION]", "list:R1,R2,...")
 BASELINES = ("unmerged", "slice", "tome_plain")
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
+"""Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
 
 
 class ConfigError(ValueError):
@@ -112,7 +113,8 @@ class GridConfig(_Part):
     @classmethod
     def _names(cls, values: tuple[str, ...], info: Any) -> tuple[str, ...]:
         for i, value in enumerate(values):
-            _one_of(info.field_name, value, _allowed(info.field_name), i)
+            if info.field_name != "device" or not _is_gpu_type(value):
+                _one_of(info.field_name, value, _allowed(info.field_name), i)
         return values
 
 
@@ -326,11 +328,16 @@ def _check_schedule(value: str, index: int) -> None:
         raise _at(index, str(error)) from None
 
 
+def _is_gpu_type(value: str) -> bool:
+    """Return whether a device is written as a GPU type is: a capital first, and not CUDA or CPU in capitals."""
+    return re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", value) is not None and value.lower() not in DEVICES
+
+
 def _allowed(axis: str) -> tuple[str, ...]:
     if axis == "dtype":
         return DTYPES
     if axis == "device":
-        return DEVICES
+        return (*DEVICES, "a GPU type such as H100")
     if axis == "attention":
         from fastast.attention import ATTENTION_KERNELS
 

@@ -1,0 +1,164 @@
+"""What the gate measures: one small model, its reductions, and the arms they are timed against.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `h` heads, `d` width, `c` classes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench import baselines
+from bench.statistics import Estimate, ratio_of_medians
+from fastast import Constant, TokenReduction, create_model, reduce
+from fastast.model import AudioSpectrogramTransformer
+
+FRAMES = 512
+"""Frames of the input: 602 tokens, so that the whole gate takes well under a minute on two cores."""
+RATIOS = {"unmerged": "speedup", "slice": "of_slice", "reference": "of_reference"}
+"""By arm, what its time over the candidate's is called; for all of them more is better."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One thing that is timed."""
+
+    r: int
+    """Tokens removed per block; 0 is the reduction attached but removing nothing."""
+    batch_size: int
+    """Clips a batch."""
+    rounds: int
+    """Interleaved rounds."""
+
+    frames: int = FRAMES
+    """Frames of the input."""
+
+    def __str__(self) -> str:
+        length = "" if self.frames == FRAMES else f"-{self.frames}frames"
+        return f"r{self.r}-batch{self.batch_size}{length}"
+
+
+CASES = (
+    Case(r=0, batch_size=1, rounds=9),
+    Case(r=20, batch_size=1, rounds=9),
+    Case(r=40, batch_size=1, rounds=9),
+    Case(r=40, batch_size=2, rounds=7),
+    Case(r=20, batch_size=1, rounds=11, frames=256),
+)
+
+
+def build_model(*, depth: int = 12, frames: int = FRAMES) -> AudioSpectrogramTransformer:
+    """Return the gate's model with random weights that are the same in every run."""
+    torch.manual_seed(0)
+    return create_model("ast_tiny", num_frames=frames, depth=depth).eval()
+
+
+def reduction(r: int) -> TokenReduction:
+    """Return the reduction that removes `r` tokens in every block."""
+    return TokenReduction(schedule=Constant(r))
+
+
+def merged(model: AudioSpectrogramTransformer, r: int, *, attention: str = "auto") -> AudioSpectrogramTransformer:
+    """Return a model that shares all weights with `model` and removes `r` tokens in every block."""
+    twin = baselines.unmerged(model)
+    reduce(twin, reduction(r), attention=attention)
+    return twin
+
+
+def random_input(model: AudioSpectrogramTransformer, batch_size: int, device: str = "cpu") -> Tensor:
+    """Return normal noise (b, f, m), the same in every run."""
+    shape = (batch_size, model.geometry.num_frames, model.geometry.num_mel_bins)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
+
+
+class Arm:
+    """A forward that ends when its result is there, and keeps the processor's time of every call."""
+
+    def __init__(self, forward: Callable[[Tensor], Tensor], fbank: Tensor) -> None:
+        self._forward, self._fbank = forward, fbank
+        self.cpu_seconds: list[float] = []
+
+    def __call__(self) -> None:
+        start = time.process_time()
+        with torch.inference_mode():
+            self._forward(self._fbank)
+        if self._fbank.is_cuda:
+            torch.cuda.synchronize()
+        self.cpu_seconds.append(time.process_time() - start)
+
+
+def build_arms(case: Case, device: str = "cpu") -> dict[str, Arm]:
+    """Return the arms of a case by name, the candidate first."""
+    model = build_model(frames=case.frames).to(device)
+    fbank = random_input(model, case.batch_size, device)
+    forwards: dict[str, Callable[[Tensor], Tensor]] = {
+        "candidate": merged(model, case.r),
+        "unmerged": baselines.unmerged(model),
+        "reference": partial(reference, model),
+    }
+    if case.r:
+        forwards["slice"] = baselines.sliced(model, Constant(case.r))
+    return {name: Arm(forward, fbank) for name, forward in forwards.items()}
+
+
+def ratios(
+    arms: Mapping[str, Arm], seconds: Mapping[str, Sequence[float]], device: str = "cpu"
+) -> dict[str, dict[str, Estimate]]:
+    """Return by clock, `wall` and where it means something `cpu`, every ratio of `RATIOS` with its interval.
+
+    `seconds` of wall time are those of the same, last rounds. Time of the processor leaves out what other processes
+    take from it, so that it sees small changes on a busy machine; wall time sees waiting too. With several threads it
+    would count their waiting for each other.
+    """
+    clocks = {"wall": seconds}
+    if device == "cpu" and torch.get_num_threads() == 1:
+        clocks["cpu"] = {name: arms[name].cpu_seconds[-len(values) :] for name, values in seconds.items()}
+    return {
+        clock: {name: paired_ratio(times[arm], times["candidate"]) for arm, name in RATIOS.items() if arm in times}
+        for clock, times in clocks.items()
+    }
+
+
+def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
+    """Return the median of the per-round ratios and its interval: what disturbs a round disturbs both its sides."""
+    per_round = np.divide(numerator, denominator)
+    return ratio_of_medians(per_round, np.ones_like(per_round))
+
+
+def reference(model: AudioSpectrogramTransformer, fbank: Tensor) -> Tensor:
+    """Run the unmerged model's arithmetic without its code: PyTorch's functions over its weights. (b, f, m) -> (b, c).
+
+    The other arms share their blocks' code with the candidate, so that what slows all of them alike leaves their
+    ratios as they are. This arm stays as it is written here; do not make it faster or slower.
+    """
+    w, g = dict(model.named_parameters()), model.geometry
+    x = F.conv2d(
+        fbank.transpose(1, 2).unsqueeze(1),
+        w["patch_embed.proj.weight"],
+        w["patch_embed.proj.bias"],
+        (g.fstride, g.tstride),
+    )
+    x = x.flatten(2).transpose(1, 2)  # (b, n - 2, d)
+    prefix = torch.cat([w["cls_token"], w["dist_token"]], 1).expand(len(x), -1, -1)
+    x = torch.cat([prefix, x], 1) + w["pos_embed"]  # (b, n, d)
+    b, n, d = x.shape
+    for i in range(g.depth):
+        p = f"blocks.{i}."
+        y = F.layer_norm(x, (d,), w[p + "norm1.weight"], w[p + "norm1.bias"], g.norm_eps)
+        qkv = F.linear(y, w[p + "attn.qkv.weight"], w[p + "attn.qkv.bias"] if g.qkv_bias else None)
+        q, k, v = qkv.view(b, n, 3, g.num_heads, g.head_dim).permute(2, 0, 3, 1, 4).unbind(0)  # (b, h, n, d/h) each
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)
+        x = x + F.linear(y, w[p + "attn.proj.weight"], w[p + "attn.proj.bias"])
+        y = F.layer_norm(x, (d,), w[p + "norm2.weight"], w[p + "norm2.bias"], g.norm_eps)
+        y = F.gelu(F.linear(y, w[p + "mlp.fc1.weight"], w[p + "mlp.fc1.bias"]))
+        x = x + F.linear(y, w[p + "mlp.fc2.weight"], w[p + "mlp.fc2.bias"])
+    x = F.layer_norm(x, (d,), w["norm.weight"], w["norm.bias"], g.norm_eps)
+    x = F.layer_norm((x[:, 0] + x[:, 1]) / 2, (d,), w["head.norm.weight"], w["head.norm.bias"], g.head_norm_eps)
+    return F.linear(x, w["head.linear.weight"], w["head.linear.bias"])  # (b, c)

@@ -1,0 +1,119 @@
+"""Deterministic stand-ins for time and memory: counts that do not depend on the machine or its load.
+
+Shapes: `b` batch, `f` frames, `m` mel bins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.baselines import unmerged
+from bench.regression.cases import build_model, merged, random_input
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import MergeTrace
+
+REMOVALS = (0, 20, 40)
+"""Tokens removed per block; 0 is the unmerged model."""
+GRAPH_DEPTH = 3
+"""Blocks of the model whose graphs are counted: all blocks are alike, and tracing twelve takes long."""
+
+
+class ForwardCounter(TorchDispatchMode):
+    """Counts operators of ATen and the bytes that they hold at once; what was there before is not counted.
+
+    `launches` are those that compute something: on a GPU, each starts at least one kernel; views start none.
+    Memory inside an operator is not seen.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators = self.launches = self.peak_bytes = 0
+        self._live: dict[int, tuple[StorageWeakRef, int]] = {}
+        self._before: dict[int, StorageWeakRef] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        # A weak reference keeps an address from being given to another storage.
+        for tensor in _tensors((args, kwargs)):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._live:
+                self._before.setdefault(storage._cdata, StorageWeakRef(storage))
+        out = func(*args, **(kwargs or {}))
+        self.operators += 1
+        self.launches += not func.is_view
+        self._live = {key: entry for key, entry in self._live.items() if not entry[0].expired()}
+        for tensor in _tensors(out):
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._before:
+                self._live.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+        self.peak_bytes = max(self.peak_bytes, sum(size for _, size in self._live.values()))
+        return out
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def count(r: int) -> dict[str, int | list[int]]:
+    """Return every proxy of one forward of one clip with `r` tokens removed per block."""
+    model = _candidate(build_model(), r)
+    fbank, trace = random_input(model, 1), MergeTrace()
+    with torch.no_grad():
+        model.forward_features(fbank, trace)
+        with ForwardCounter() as counter:
+            model(fbank)
+    return {
+        "tokens_per_block": list(trace.tokens_per_block),
+        "macs": count_macs(r),
+        "operators": counter.operators,
+        "launches": counter.launches,
+        "peak_bytes": counter.peak_bytes,
+        "graphs": count_graphs(r),
+    }
+
+
+def count_macs(r: int) -> int:
+    """Return multiply-accumulates as PyTorch counts them; on the meta device, as on a CPU it misses attention."""
+    with torch.device("meta"):
+        model = build_model()
+        fbank = torch.empty(1, model.geometry.num_frames, model.geometry.num_mel_bins)
+    model = _candidate(model, r, attention="math")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(fbank)
+    return counter.get_total_flops() // 2
+
+
+def count_graphs(r: int) -> int:
+    """Return into how many graphs `torch.compile` cuts the model; more than one is a graph break."""
+    model = build_model(depth=GRAPH_DEPTH)
+    fbank, model = random_input(model, 1), _candidate(model, r)
+    with _fresh_dynamo(), torch.no_grad():
+        found: int = torch._dynamo.explain(model)(fbank).graph_count
+    return found
+
+
+def _candidate(model: AudioSpectrogramTransformer, r: int, *, attention: str = "auto") -> AudioSpectrogramTransformer:
+    if r:
+        return merged(model, r, attention=attention)
+    twin = unmerged(model)
+    twin.attention_kernel = attention
+    return twin
+
+
+@contextmanager
+def _fresh_dynamo() -> Iterator[None]:
+    import torch._dynamo
+
+    torch._dynamo.reset()
+    try:
+        yield
+    finally:
+        torch._dynamo.reset()
