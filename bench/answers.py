@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.conditions import Conditions
 from bench.machine import Machine, Software
 from bench.quality import FeatureSet
 from bench.records import AttentionPart, ModelPart, Performance, Quality
+from bench.sanity import Gate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,8 @@ class Answer:
 
     machine: Machine
     software: Software
+    conditions: Conditions | None = None
+    gates: tuple[Gate, ...] = ()
     model: ModelPart | None = None
     attention: AttentionPart | None = None
     performance: Performance | None = None

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 
+_LATER = ("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance")
+"""Keys of `measure` that came after the first records; at their defaults they stay out of the question."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelRef:
     """A model as a cell names it."""
@@ -77,8 +81,8 @@ class Cell:
     """`cpu`, `cuda` or on a cluster a GPU type: where it runs, which is no part of the question."""
     seed: int
     measure: MeasureConfig
-    batch_size: int | None = None
-    """Clips a batch; None for a quality cell."""
+    batch_size: int | Literal["best"] | None = None
+    """Clips a batch, or the best for each arm; None for a quality cell."""
     data: DataConfig | None = None
     """None for a performance cell."""
 
@@ -95,6 +99,9 @@ class Cell:
         if self.data is not None:
             return common | {"workload": self.data.model_dump()}
         measured = self.measure.model_dump(mode="json", exclude={"threads", "noise_repeats", "time_limit_s"})
+        for key in _LATER:
+            if measured[key] == MeasureConfig.model_fields[key].default:
+                del measured[key]
         if self.reduction is None:
             measured["baselines"] = [name for name in measured["baselines"] if name != "slice"]
         workload = {"input": "normal", "batch_size": self.batch_size, "seed": self.seed}

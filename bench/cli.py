@@ -48,7 +48,7 @@ def run(
     ] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Measure cells again that have a record.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure cells again whose record is error, oom, timeout or noisy.")
+        bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     reports: Annotated[Path | None, typer.Option(help="Draw the report into this folder when done.")] = None,

@@ -120,7 +120,8 @@ def _sample(record: Record, relative_to: str | None) -> Sample:
     reduction = question.get("reduction") or {}
     what = " ".join(str(reduction[name]) for name in ("method", "schedule") if name in reduction) or "unmerged"
     model = record.model.name if record.model else ""
-    title = " ".join(filter(None, (model, what, f"batch {record.performance.batch_size}", question.get("dtype"))))
+    batch = question["workload"].get("batch_size")
+    title = " ".join(filter(None, (model, what, f"batch {batch}", question.get("dtype"))))
     return Sample(
         title=title,
         machine=record.machine.key,

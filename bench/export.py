@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bench.nvml import name_reasons
 from bench.records import Performance, Record
-from bench.statistics import ratio_of_medians, round_medians, summarise
+from bench.speedup import speedup_over
+from bench.statistics import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +26,7 @@ COLUMNS: dict[str, str] = {
     "sweep": "name of the sweep",
     "cell": "id of the cell",
     "kind": "performance or quality",
-    "status": "ok, noisy, error, oom, timeout",
+    "status": "ok, noisy, implausible, error, oom, timeout",
     "message": "what went wrong",
     "machine": "key of the machine",
     "device": "cpu or cuda",
@@ -48,26 +51,35 @@ COLUMNS: dict[str, str] = {
     "tokens_out": "tokens that left the last block",
     "tokens_per_block": "tokens that left each block as measured, separated by spaces",
     "macs_per_clip": "multiply-accumulates of one clip, by formula",
+    "macs_counted": "the same as PyTorch counts them, operator by operator",
     "macs_unmerged": "those of the unmerged model",
-    "macs_ratio": "macs_unmerged / macs_per_clip: the most a reduction can gain",
-    "batch_size": "clips a batch",
+    "macs_ratio": "macs_unmerged / macs_per_clip: what a reduction can gain where time goes into products",
+    "batch": "clips a batch as asked for; best where every arm has its own",
+    "batch_size": "clips a batch as measured",
     "rounds": "interleaved rounds measured",
     "noise": "relative inter-quartile range of the per-round ratio",
     "latency_ms": "median time of one batch, ms",
     "latency_iqr_ms": "its inter-quartile range, ms",
-    "latency_p90_ms": "its 90th percentile, ms",
-    "latency_p99_ms": "its 99th percentile, ms",
+    "latency_p90_ms": "its 90th percentile, ms; empty below 10 samples",
+    "latency_p99_ms": "its 99th percentile, ms; empty below 100 samples",
+    "samples": "timed forwards of the candidate",
+    "first_call_s": "the candidate's very first call, s: compilation, capture, set-up",
     "clips_per_s": "batch_size / median time",
     "peak_memory_bytes": "the most memory taken during a forward, see memory_kind",
     "forward_memory_bytes": "what a forward took on top of what was taken before",
     "memory_kind": "what these were read from",
+    "reserved_memory_bytes": "the most that CUDA's allocator held; empty on a CPU",
+    "energy_source": "NVML, RAPL or unavailable",
+    "energy_j_per_clip": "joules a clip, idle power included; empty where unavailable",
+    "power_w": "mean power meanwhile, W",
     **{
         f"{column}_{baseline}{end}": text
         for baseline in BASELINES
         for column, end, text in (
             ("latency", "_ms", f"median time of one batch of {baseline}, ms, measured in the same rounds"),
             ("clips_per_s", "", f"throughput of {baseline}"),
-            ("speedup", "", f"median time of {baseline} / that of the candidate"),
+            ("batch_size", "", f"clips a batch of {baseline}"),
+            ("speedup", "", f"median time a clip of {baseline} / that of the candidate"),
             ("speedup", "_low", "lower end of its 95 % bootstrap interval"),
             ("speedup", "_high", "upper end of its 95 % bootstrap interval"),
         )
@@ -95,6 +107,9 @@ COLUMNS: dict[str, str] = {
     "timm": "version of timm",
     "cuda": "version of CUDA",
     "driver": "version of the GPU driver",
+    "gates": "gates that did not pass, separated by spaces; empty where all passed or none was looked at",
+    "throttled": "why the GPU's clock was lowered at the end of some round",
+    "graphics_clock_mhz": "median clock of the GPU at the ends of rounds, MHz",
     "load_before": "load average before the cell",
     "load_after": "load average after the cell",
     "started": "UTC",
@@ -134,8 +149,11 @@ def _row(record: Record) -> dict[str, Any]:
         "timm": record.software.timm,
         "cuda": record.software.cuda,
         "driver": record.machine.gpu.driver if record.machine.gpu else None,
-        "load_before": record.machine.load_before,
-        "load_after": record.machine.load_after,
+        "gates": " ".join(gate.name for gate in record.gates if not gate.passed) or None,
+        "throttled": name_reasons(record.conditions.gpu_throttle_reasons or 0) or None,
+        "graphics_clock_mhz": median(record.conditions.gpu_clocks_mhz) if record.conditions.gpu_clocks_mhz else None,
+        "load_before": record.conditions.load[0],
+        "load_after": record.conditions.load[1],
         "started": record.started.isoformat(),
         "finished": record.finished.isoformat(),
     }
@@ -155,7 +173,8 @@ def _question(question: dict[str, Any]) -> dict[str, Any]:
         "order": reduction.get("order"),
         "dtype": question["dtype"],
         "attention": question["attention"],
-        "batch_size": question["workload"].get("batch_size"),
+        "batch": _text(question["workload"].get("batch_size")),
+        "batch_size": _number(question["workload"].get("batch_size")),
     }
 
 
@@ -182,6 +201,7 @@ def _model(record: Record) -> dict[str, Any]:
             "tokens_out": model.tokens_measured[-1],
             "tokens_per_block": " ".join(map(str, model.tokens_measured)),
             "macs_per_clip": model.macs_per_clip,
+            "macs_counted": model.macs_counted,
             "macs_unmerged": model.macs_unmerged,
             "macs_ratio": model.macs_unmerged / model.macs_per_clip,
         }
@@ -196,32 +216,57 @@ def _performance(part: Performance | None) -> dict[str, Any]:
     candidate, memory = part.arms["candidate"], part.memory.arms["candidate"]
     summary = summarise(candidate.seconds)
     row: dict[str, Any] = {
+        "batch_size": candidate.batch_size,
         "rounds": part.rounds,
         "noise": part.noise.value,
         "latency_ms": summary.median * 1e3,
         "latency_iqr_ms": summary.iqr * 1e3,
-        "latency_p90_ms": summary.p90 * 1e3,
-        "latency_p99_ms": summary.p99 * 1e3,
-        "clips_per_s": part.batch_size / summary.median,
+        "latency_p90_ms": summary.p90 * 1e3 if len(candidate.seconds) >= 10 else None,
+        "latency_p99_ms": summary.p99 * 1e3 if len(candidate.seconds) >= 100 else None,
+        "samples": len(candidate.seconds),
+        "first_call_s": candidate.first_call_s,
+        "clips_per_s": candidate.batch_size / summary.median,
         "peak_memory_bytes": memory.peak_bytes,
         "forward_memory_bytes": _difference(memory.peak_bytes, memory.before_bytes),
         "memory_kind": part.memory.kind,
+        "reserved_memory_bytes": memory.reserved_bytes,
     }
-    below = round_medians(candidate.seconds, candidate.iterations_per_round)
     for baseline in BASELINES:
         if baseline not in part.arms:
             continue
         arm = part.arms[baseline]
-        median = summarise(arm.seconds).median
-        ratio = ratio_of_medians(round_medians(arm.seconds, arm.iterations_per_round), below)
+        middle = summarise(arm.seconds).median
+        ratio = speedup_over(part, baseline)
         row |= {
-            f"latency_{baseline}_ms": median * 1e3,
-            f"clips_per_s_{baseline}": part.batch_size / median,
+            f"latency_{baseline}_ms": middle * 1e3,
+            f"clips_per_s_{baseline}": arm.batch_size / middle,
+            f"batch_size_{baseline}": arm.batch_size,
             f"speedup_{baseline}": ratio.value,
             f"speedup_{baseline}_low": ratio.low,
             f"speedup_{baseline}_high": ratio.high,
         }
+    return row | _energy(part, candidate.batch_size)
+
+
+def _energy(part: Performance, batch_size: int) -> dict[str, Any]:
+    if part.energy is None:
+        return {}
+    row: dict[str, Any] = {"energy_source": part.energy.source}
+    if "candidate" in part.energy.arms:
+        arm = part.energy.arms["candidate"]
+        row |= {
+            "energy_j_per_clip": arm.joules / (arm.forwards * batch_size),
+            "power_w": arm.joules / arm.seconds,
+        }
     return row
+
+
+def _text(value: int | str | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(value: int | str | None) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _difference(peak: int | None, before: int | None) -> int | None:

@@ -111,7 +111,7 @@ def _child(sender: connection.Connection, function: str, args: tuple[Any, ...]) 
     except MemoryError as error:
         outcome = Outcome(status="oom", message=_describe(error))
     except Exception as error:
-        outcome = Outcome(status="oom" if _is_out_of_memory(error) else "error", message=_describe(error))
+        outcome = Outcome(status="oom" if is_out_of_memory(error) else "error", message=_describe(error))
     sender.send(outcome)
 
 
@@ -122,7 +122,7 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """CUDA raises its own class; PyTorch's allocator for the CPU a RuntimeError."""
     return type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error)
 

@@ -7,12 +7,8 @@ import platform
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
-
-if TYPE_CHECKING:
-    import torch
 
 
 class Facts(BaseModel):
@@ -40,15 +36,8 @@ class Gpu(Facts):
     memory_bytes: int
     driver: str | None
     power_limit_w: float | None
-    graphics_clock_mhz: int | None
-    memory_clock_mhz: int | None
     max_graphics_clock_mhz: int | None
-    temperature_c: int | None
-    throttle_reasons: int | None
-    """NVML's bit mask of the reasons why the clock is below its most; 0 is none."""
     mig: bool | None
-    other_processes: int | None
-    """Compute processes on the device beside this one."""
 
 
 class Machine(Facts):
@@ -64,9 +53,6 @@ class Machine(Facts):
     threads: int
     """Threads that PyTorch used."""
     memory_bytes: int
-    load_before: float | None
-    """Load average of the last minute before the cell: other processes disturb a measurement."""
-    load_after: float | None
 
 
 class Software(Facts):
@@ -147,7 +133,6 @@ def describe_machine(device: str) -> Machine:
     )
     threads = torch.get_num_threads()
     name = gpu.name if gpu else cpu.model
-    load = load_average()
     return Machine(
         key=machine_key(device, name, threads),
         device=device,
@@ -156,8 +141,6 @@ def describe_machine(device: str) -> Machine:
         gpu=gpu,
         threads=threads,
         memory_bytes=psutil.virtual_memory().total,
-        load_before=load,
-        load_after=load,
     )
 
 
@@ -211,38 +194,10 @@ def _gpu() -> Gpu:
     """Return the current CUDA device: from PyTorch what every installation knows, from NVML what is there."""
     import torch
 
+    from bench import nvml
+
     properties = torch.cuda.get_device_properties(torch.cuda.current_device())
-    return Gpu(name=properties.name, memory_bytes=properties.total_memory, **_nvml(properties))  # type: ignore[arg-type]
-
-
-def _nvml(properties: torch._C._CudaDeviceProperties) -> dict[str, object]:
-    """Ask NVML about the device; every answer that it does not give is None."""
-    answers: dict[str, object] = dict.fromkeys(set(Gpu.model_fields) - {"name", "memory_bytes"})
-    try:
-        import pynvml
-
-        pynvml.nvmlInit()
-        # By UUID: CUDA_VISIBLE_DEVICES renumbers devices for CUDA, not for NVML.
-        handle = pynvml.nvmlDeviceGetHandleByUUID(f"GPU-{properties.uuid}")
-    except Exception:
-        return answers
-    questions = {
-        "driver": lambda: pynvml.nvmlSystemGetDriverVersion(),
-        "power_limit_w": lambda: pynvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000,
-        "graphics_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_GRAPHICS),
-        "memory_clock_mhz": lambda: pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_MEM),
-        "max_graphics_clock_mhz": lambda: pynvml.nvmlDeviceGetMaxClockInfo(handle, pynvml.NVML_CLOCK_GRAPHICS),
-        "temperature_c": lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU),
-        "throttle_reasons": lambda: pynvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle),
-        "mig": lambda: pynvml.nvmlDeviceGetMigMode(handle)[0] == pynvml.NVML_DEVICE_MIG_ENABLE,
-        "other_processes": lambda: sum(
-            process.pid != os.getpid() for process in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)
-        ),
-    }
-    for name, ask in questions.items():
-        try:
-            answers[name] = ask()
-        except Exception:  # a MIG slice, a virtual GPU or an old driver does not answer everything
-            answers[name] = None
-    pynvml.nvmlShutdown()
-    return answers
+    unknown = dict.fromkeys(("driver", "power_limit_w", "max_graphics_clock_mhz", "mig"))
+    with nvml.current_device() as device:
+        known = device.fixed() if device else unknown
+    return Gpu(name=properties.name, memory_bytes=properties.total_memory, **known)

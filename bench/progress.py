@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.records import Record
-from bench.statistics import ratio_of_medians, round_medians
+from bench.speedup import speedup_over
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -123,12 +123,10 @@ def duration(seconds: float) -> str:
 def result_text(record: Record) -> str:
     """Return the result of a record in a few words, or what went wrong."""
     if record.performance is not None:
-        arms = {
-            name: round_medians(arm.seconds, arm.iterations_per_round) for name, arm in record.performance.arms.items()
-        }
-        ratio = ratio_of_medians(arms["unmerged"], arms["candidate"]) if "unmerged" in arms else None
+        ratio = speedup_over(record.performance, "unmerged") if "unmerged" in record.performance.arms else None
         text = "" if ratio is None else f": {ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}] of unmerged"
-        return text + (f", noise {record.performance.noise.value:.0%}" if record.status == "noisy" else "")
+        noise = f", noise {record.performance.noise.value:.0%}" if record.status == "noisy" else ""
+        return text + noise + (f", {record.message}" if record.status == "implausible" else "")
     if record.quality is not None:
         low, high = record.quality.mAP_interval
         return f": mAP {record.quality.mAP:.4f} [{low:.4f}, {high:.4f}]"

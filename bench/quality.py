@@ -59,6 +59,8 @@ class Metrics:
 
     AP: NDArray[np.float64]
     """(c,) average precision, NaN for a class without positives."""
+    class_AUC: NDArray[np.float64]  # noqa: N815
+    """(c,) area under the ROC curve, NaN for a class without positives or without negatives."""
     mAP: float  # noqa: N815
     AUC: float
     d_prime: float
@@ -160,15 +162,15 @@ def evaluate(labels: NDArray[np.uint8], scores: NDArray[np.floating[Any]]) -> Me
     positives = labels.sum(axis=0)
     if not positives.any():
         raise ValueError("quality: no class has a positive clip; take more clips")
-    precisions = np.full(labels.shape[1], np.nan)
-    areas = []
+    precisions, areas = np.full(labels.shape[1], np.nan), np.full(labels.shape[1], np.nan)
     for column in np.flatnonzero(positives):
         precisions[column] = average_precision_score(labels[:, column], values[:, column])
         if positives[column] < len(labels):
-            areas.append(roc_auc_score(labels[:, column], values[:, column]))
-    area = float(np.mean(areas)) if areas else math.nan
+            areas[column] = roc_auc_score(labels[:, column], values[:, column])
+    area = float(np.nanmean(areas)) if not np.isnan(areas).all() else math.nan
     return Metrics(
         AP=precisions,
+        class_AUC=areas,
         mAP=float(np.nanmean(precisions)),
         AUC=area,
         d_prime=float(math.sqrt(2) * norm.ppf(area)),

@@ -1,25 +1,26 @@
 """The schema of a record: one cell's question and answer.
 
 Every summary, table and figure is a function of records; nothing edits one. `SCHEMA_VERSION` grows when a
-field changes its meaning or goes away, and `MIGRATIONS` then gets the function from the version before.
+field is added, changes its meaning or goes away, and `bench.migrations` then gets the function from the version before.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.best_batch import Search
+from bench.conditions import Conditions
+from bench.energy import Energy
 from bench.machine import Facts, Machine, Software
+from bench.sanity import Gate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
-MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
-"""From each older version, the function that makes the next one of it."""
-
-Status = Literal["ok", "noisy", "error", "oom", "timeout"]
+Status = Literal["ok", "noisy", "implausible", "error", "oom", "timeout"]
+"""`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever the noise."""
 Kind = Literal["performance", "quality"]
 
 
@@ -59,6 +60,9 @@ class ModelPart(Facts):
     tokens_measured: tuple[int, ...]
     """Tokens that left each block in a real forward."""
     macs_per_clip: int
+    """Multiply-accumulates by formula."""
+    macs_counted: int | None
+    """Those that PyTorch counted of a forward without data, operator by operator; None where nobody counted."""
     macs_unmerged: int
 
 
@@ -98,6 +102,10 @@ class Arm(Facts):
     seconds: tuple[float, ...]
     """Every iteration of one batch, seconds, in the order of measurement."""
     iterations_per_round: int
+    batch_size: int
+    """Clips a batch."""
+    first_call_s: float | None
+    """The very first call, seconds: compilation, graph capture, what libraries set up. It is no sample."""
 
 
 class ArmMemory(Facts):
@@ -123,14 +131,19 @@ class Performance(Facts):
     """Samples of a performance cell; the arm `candidate` is the cell's question."""
 
     clock: str
-    batch_size: int
     input: str
     """What was fed, and what is timed."""
+    search: dict[str, Search] | None
+    """How each arm's batch size was found; None where the cell fixes it."""
+    flushed_bytes: int
+    """Written before every sample so that caches hold nothing of the model; 0 where they were left alone."""
     warmup: Warmup
     noise: Noise
     rounds: int
     arms: dict[str, Arm]
     memory: Memory
+    energy: Energy | None
+    """None where it was not asked for."""
 
 
 class Delta(Facts):
@@ -164,6 +177,8 @@ class Quality(Facts):
     d_prime: float
     AP: dict[str, float | None]
     """By class; None without positives."""
+    class_AUC: dict[str, float | None] | None  # noqa: N815
+    """By class; None without positives or without negatives, or as a whole where it was not kept."""
     replicates: int
     """Bootstrap replicates behind the intervals."""
     delta: Delta | None
@@ -176,7 +191,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     cell: CellPart
     sweep: str
     status: Status
@@ -188,6 +203,9 @@ class Record(BaseModel):
     suite: Suite
     machine: Machine
     software: Software
+    conditions: Conditions
+    gates: tuple[Gate, ...]
+    """What was held against something independent, and whether it passed; empty of a cell that failed."""
     model: ModelPart | None
     attention: AttentionPart | None
     performance: Performance | None

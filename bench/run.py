@@ -20,15 +20,17 @@ from typing import Any
 
 import fastast
 from bench.cells import Cell
+from bench.conditions import unknown_conditions
 from bench.isolation import ROOT, Isolation, Outcome
 from bench.launchers import RUNNERS, Ended, Job, Launcher, RunError, Runners
 from bench.launchers.local import LocalLauncher
 from bench.machine import Machine, Software, load_average
 from bench.progress import Progress
 from bench.records import CellPart, Record, Suite
+from bench.sanity import Gate
 from bench.store import RecordError, Store, read_record, write_csv
 
-RETRIED = ("error", "oom", "timeout", "noisy")
+RETRIED = ("error", "oom", "timeout", "noisy", "implausible")
 """Records that `--retry-failed` measures again."""
 
 
@@ -120,19 +122,24 @@ def make_record(
     if finished is None:
         finished, load_after = datetime.now(UTC), load_average()
     value = outcome.value if outcome.status == "ok" else None
+    conditions = unknown_conditions()
     if value is not None:
         machine, software = value.machine, value.software
+        conditions = value.conditions or conditions
+    failed = [] if value is None else [gate for gate in value.gates if not gate.passed]
     return Record(
         cell=CellPart(id=cell.id, kind=cell.kind, question=cell.question),
         sweep=sweep,
-        status="noisy" if value is not None and value.noisy else outcome.status,
-        message=_noise_message(value) if value is not None and value.noisy else outcome.message,
+        status="implausible" if failed else "noisy" if value is not None and value.noisy else outcome.status,
+        message=_message(value, failed) if value is not None else outcome.message,
         started=started,
         finished=finished,
         command=command,
         suite=suite,
-        machine=machine.model_copy(update={"load_before": load_before, "load_after": load_after}),
+        machine=machine,
         software=software,
+        conditions=conditions.model_copy(update={"load": (load_before, load_after)}),
+        gates=value.gates if value is not None else (),
         model=value.model if value is not None else None,
         attention=value.attention if value is not None else None,
         performance=value.performance if value is not None else None,
@@ -233,7 +240,12 @@ def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
     return (unmerged.id, path) if record is not None and record.status == "ok" and path.exists() else None
 
 
-def _noise_message(value: Any) -> str:
+def _message(value: Any, failed: Sequence[Gate]) -> str:
+    """Return what is wrong with a measurement, empty where nothing is."""
+    if failed:
+        return "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
+    if not value.noisy:
+        return ""
     noise = value.performance.noise
     return (
         f"noise {noise.value:.1%} is above the limit of {noise.limit:.1%} in each of {len(noise.attempts)} attempts; "

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from bench.export import COLUMNS, to_frame, write_csv
-from bench.records import MIGRATIONS, SCHEMA_VERSION, Record
+from bench.migrations import MIGRATIONS
+from bench.records import SCHEMA_VERSION, Record
 
 __all__ = [
     "COLUMNS",
@@ -57,10 +58,16 @@ def read_record(path: Path) -> Record:
         raise RecordError(
             f"{path}: is of schema {version}, this FastAST reads up to {SCHEMA_VERSION}; update FastAST to read it"
         )
+    if version not in {*MIGRATIONS, SCHEMA_VERSION}:
+        raise RecordError(f"{path}: is of schema {version}, which cannot be read any more; measure it again")
     try:
-        return Record.model_validate_json(json.dumps(_migrate(raw, version)))
-    except KeyError:
-        raise RecordError(f"{path}: is of schema {version}, which cannot be read any more; measure it again") from None
+        raw = _migrate(raw, version)
+    except (KeyError, TypeError, AttributeError):
+        raise RecordError(
+            f"{path}: is no whole record of schema {version}; delete it and run the sweep again"
+        ) from None
+    try:
+        return Record.model_validate_json(json.dumps(raw))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))

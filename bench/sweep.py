@@ -79,7 +79,8 @@ class GridConfig(_Part):
     attention: tuple[str, ...] = ("auto",)
     dtype: tuple[str, ...] = ("float32",)
     device: tuple[str, ...] = ("auto",)
-    batch_size: tuple[int, ...] = (1,)
+    batch_size: tuple[int | Literal["best"], ...] = (1,)
+    """Clips a batch; `best` searches the one with the highest throughput, for every arm its own."""
 
     @field_validator("*", mode="before")
     @classmethod
@@ -102,10 +103,10 @@ class GridConfig(_Part):
 
     @field_validator("r", "batch_size")
     @classmethod
-    def _counts(cls, values: tuple[int, ...], info: Any) -> tuple[int, ...]:
+    def _counts(cls, values: tuple[int | str, ...], info: Any) -> tuple[int | str, ...]:
         least = 0 if info.field_name == "r" else 1
         for i, value in enumerate(values):
-            if value < least:
+            if isinstance(value, int) and value < least:
                 raise _at(i, f"is {value}; it must be a whole number of at least {least}")
         return values
 
@@ -136,6 +137,16 @@ class MeasureConfig(_Part):
     noise_repeats: int = Field(default=2, ge=0)
     time_limit_s: float = Field(default=600.0, gt=0)
     """A cell that takes longer is ended and recorded as `timeout`."""
+    min_samples: int = Field(default=1, ge=1)
+    """Rounds go on until every arm has so many samples, or `max_seconds` ends them; a 99th percentile needs 100."""
+    flush_caches: bool = False
+    """Overwrite the caches before every sample, so that none finds the model there."""
+    energy_seconds: float = Field(default=1.0, ge=0)
+    """How long every arm runs for its energy where that can be read, in seconds; 0 does not ask."""
+    best_batch_limit: int = Field(default=256, ge=1)
+    """Largest batch that `batch_size = ["best"]` tries."""
+    bound_tolerance: float = Field(default=0.25, ge=0)
+    """A speed-up whose whole interval is above its bound by more than this share makes a record implausible."""
 
     @field_validator("baselines", mode="before")
     @classmethod

@@ -31,6 +31,8 @@ class TimingRule:
     """Rounds go on until they took this long, in seconds."""
     max_seconds: float
     """No round starts later than this, in seconds; three are always made."""
+    min_samples: int = 1
+    """Rounds go on until every arm has so many samples, unless `max_seconds` ends them."""
     round_seconds: float = 0.02
     """An arm is repeated within a round until it took about this long, in seconds."""
     warmup_window: int = 3
@@ -71,18 +73,24 @@ class Clock(Protocol):
         ...
 
 
+def _nothing() -> None:
+    pass
+
+
 class WallClock:
-    """`time.perf_counter` around each call."""
+    """`time.perf_counter` around each call; `flush` runs before each and is not timed."""
 
     name = "perf_counter"
 
-    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, now: Callable[[], float] = time.perf_counter, flush: Call = _nothing) -> None:
         self.now = now
+        self._flush = flush
 
     def measure(self, call: Call, iterations: int) -> list[float]:
         """Return the seconds that each of `iterations` calls took."""
         seconds = []
         for _ in range(iterations):
+            self._flush()
             start = self.now()
             call()
             seconds.append(self.now() - start)
@@ -90,10 +98,13 @@ class WallClock:
 
 
 class CudaClock:
-    """CUDA events around each call, and one synchronise behind all of them."""
+    """CUDA events around each call, and one synchronise behind all of them; `flush` runs before each, untimed."""
 
     name = "cuda_event"
     now = staticmethod(time.perf_counter)
+
+    def __init__(self, flush: Call = _nothing) -> None:
+        self._flush = flush
 
     def measure(self, call: Call, iterations: int) -> list[float]:
         """Return the seconds of device time between the events of each of `iterations` calls."""
@@ -102,6 +113,7 @@ class CudaClock:
         events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(iterations)]
         torch.cuda.synchronize()
         for start, end in events:
+            self._flush()  # in the same stream, so it is over when the event is
             start.record()
             call()
             end.record()
@@ -145,8 +157,10 @@ class Timing:
     """Whether every attempt was above the limit."""
 
 
-def measure(arms: Mapping[str, Call], rule: TimingRule, clock: Clock) -> Timing:
+def measure(arms: Mapping[str, Call], rule: TimingRule, clock: Clock, *, after_round: Call = _nothing) -> Timing:
     """Warm up every arm, then time them in interleaved rounds; the first arm is the candidate.
+
+    `after_round` is called, untimed, when a round ends: to look at clocks while the device is still hot.
 
     Raises ValueError for no arms.
     """
@@ -160,7 +174,7 @@ def measure(arms: Mapping[str, Call], rule: TimingRule, clock: Clock) -> Timing:
         }
         best, attempts = None, []
         for _ in range(1 + rule.noise_repeats):
-            samples = _rounds(arms, iterations, rule, clock)
+            samples = _rounds(arms, iterations, rule, clock, after_round)
             attempts.append(_noise(samples, iterations))
             if best is None or attempts[-1] == min(attempts):
                 best = samples
@@ -204,7 +218,7 @@ def _warm_up(call: Call, rule: TimingRule, clock: Clock) -> tuple[list[float], b
 
 
 def _rounds(
-    arms: Mapping[str, Call], iterations: Mapping[str, int], rule: TimingRule, clock: Clock
+    arms: Mapping[str, Call], iterations: Mapping[str, int], rule: TimingRule, clock: Clock, after_round: Call
 ) -> dict[str, list[float]]:
     """Return the samples of one attempt."""
     samples: dict[str, list[float]] = {name: [] for name in arms}
@@ -213,11 +227,13 @@ def _rounds(
         elapsed = clock.now() - start
         if done >= MIN_ROUNDS and elapsed >= rule.max_seconds:
             return samples
-        if done >= max(rule.rounds, MIN_ROUNDS) and elapsed >= rule.min_seconds:
+        enough = done >= max(rule.rounds, MIN_ROUNDS) and elapsed >= rule.min_seconds
+        if enough and min(len(seconds) for seconds in samples.values()) >= rule.min_samples:
             return samples
         shift = done % len(names)
         for name in names[shift:] + names[:shift]:
             samples[name] += clock.measure(arms[name], iterations[name])
+        after_round()
         done += 1
 
 

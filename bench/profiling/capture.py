@@ -16,12 +16,14 @@ from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trac
 from bench import baselines
 from bench.cells import Cell
 from bench.machine import default_threads
+from bench.performance import synthetic_input
 from bench.profiling.labels import MERGING
 from bench.profiling.stages import Labels, labelled
 from bench.profiling.tables import Profile, block_rows, operator_rows, summary_rows
 from bench.profiling.trace import DeviceTimes, attribute, read_events
+from bench.sweep import ConfigError
 from bench.timing import Clock, CudaClock, WallClock
-from bench.worker import build_model, synthetic_input
+from bench.worker import build_model
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import reduce
 
@@ -34,6 +36,8 @@ def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]
 
     Traces go to a folder for each arm below `folder`. Of the unmerged cell there is only `unmerged`.
     """
+    if cell.batch_size == "best":
+        raise ConfigError(["profile: this cell searches its batch size; give one, such as -s grid.batch_size=[8]"])
     torch.set_num_threads(cell.measure.threads or default_threads())
     model = build_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
     arms = {"unmerged": baselines.unmerged(model)}

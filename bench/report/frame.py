@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ import pandas as pd
 
 from bench.pareto import Point, standing
 from bench.records import Record
-from bench.report.words import series_name
+from bench.report.words import BEST_BATCH, series_name
 from bench.store import to_frame
 
 SETTING = ["machine", "sha256", "model", "dtype"]
@@ -28,6 +29,7 @@ _NUMBERS = [
     *(f"speedup_{baseline}{end}" for baseline in ("unmerged", "slice") for end in ("", "_low", "_high")),
     *(name for name in _QUALITY if name not in _TEXTS),
 ]
+_RESULTS = [name for name in _NUMBERS if name not in ("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio")]
 
 
 class ReportError(ValueError):
@@ -52,6 +54,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     # An unmerged model has no metric, order, ...: a word joins where None would not.
     frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
     frame[_NUMBERS] = frame[_NUMBERS].apply(pd.to_numeric)
+    frame.loc[~frame["status"].isin(MEASURED), _RESULTS] = math.nan  # an implausible record has numbers nobody may use
+    frame["batch_size"] = frame["batch_size"].where(frame["batch"] != "best", BEST_BATCH)
     speed = _one_each(frame[frame["kind"] == "performance"], [*keys, "batch_size"])
     quality = _one_each(frame[frame["kind"] == "quality"], keys)
     _refuse_other_clips(quality)

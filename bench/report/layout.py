@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.report.frame import panels
 from bench.report.style import DOUBLE, GREY, colour_of
-from bench.report.words import device_name, series_name
+from bench.report.words import batch_words, device_name, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -120,5 +120,6 @@ def _device(panel: pd.DataFrame) -> tuple[Any, ...]:
 def _title(panel: pd.DataFrame, letters: int) -> str:
     first = panel.iloc[0]
     glue = "\N{NO-BREAK SPACE}"
-    lines = textwrap.fill(f"{device_name(first)}, batch{glue}{first['batch_size']:.0f}, {first['dtype']}", letters)
+    batch = batch_words(first["batch_size"]).replace("batch size ", "batch ").replace(" ", glue)
+    lines = textwrap.fill(f"{device_name(first)}, {batch}, {first['dtype']}", letters)
     return lines.replace(glue, " ")

@@ -5,7 +5,16 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.report.frame import panels
-from bench.report.words import FAILURES, NOT_MEASURED, device_name, facts_line, interval, number, series_name
+from bench.report.words import (
+    FAILURES,
+    NOT_MEASURED,
+    batch_words,
+    device_name,
+    facts_line,
+    interval,
+    number,
+    series_name,
+)
 
 NOISY = "≈"
 """Stands before a speed-up of a record that is `noisy`."""
@@ -58,7 +67,7 @@ def tables(joined: pd.DataFrame, sweep: str) -> dict[str, str]:
 def panel_name(panel: pd.DataFrame) -> str:
     """Return what all rows of a panel share."""
     first = panel.iloc[0]
-    batch = "quality only" if pd.isna(first["batch_size"]) else f"batch size {first['batch_size']:.0f}"
+    batch = "quality only" if pd.isna(first["batch_size"]) else batch_words(first["batch_size"])
     return f"{device_name(first)}, {batch}, {first['dtype']}"
 
 

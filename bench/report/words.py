@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 FAMILY_NAMES = {"constant": "constant r", "decreasing": "decreasing r", "increasing": "increasing r"}
 DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
 """What a reader must know of a data set."""
-FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out"}
+FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out", "implausible": "implausible"}
 """What stands where a number would."""
 NOT_MEASURED = "not measured"
+BEST_BATCH = math.inf
+"""Stands for the batch size of cells that search it, for every arm its own; sorts behind all numbers."""
 
 
 def series_name(row: pd.Series) -> str:
@@ -42,6 +46,11 @@ def facts_line(rows: pd.DataFrame) -> str:
 def device_name(row: pd.Series) -> str:
     """Return what ran it: the device, of a CPU also its threads."""
     return row["device_name"] + (f", {row['threads']} threads" if row["device"] == "cpu" else "")
+
+
+def batch_words(batch_size: float) -> str:
+    """Return what a panel's batch size is called."""
+    return "best batch size of each" if batch_size == BEST_BATCH else f"batch size {batch_size:.0f}"
 
 
 def number(value: float, form: str, *, missing: str = NOT_MEASURED) -> str:

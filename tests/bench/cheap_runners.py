@@ -29,8 +29,6 @@ def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
         gpu=None,
         threads=1,
         memory_bytes=1,
-        load_before=None,
-        load_after=None,
     )
     versions = dict.fromkeys(("torchvision", "timm", "numpy", "scipy", "scikit_learn", "cuda"))
     software = Software(
@@ -82,16 +80,21 @@ def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performa
     arms = {"candidate": candidate, "unmerged": unmerged}
     return Performance(
         clock="fake",
-        batch_size=4,
         input="none",
+        search=None,
+        flushed_bytes=0,
         warmup=Warmup(rule="none", iterations=dict.fromkeys(arms, 0), stable=dict.fromkeys(arms, True)),
         noise=Noise(value=0.5, limit=0.1, attempts=(0.5,)),
         rounds=3,
-        arms={name: Arm(seconds=tuple(seconds), iterations_per_round=1) for name, seconds in arms.items()},
+        arms={
+            name: Arm(seconds=tuple(seconds), iterations_per_round=1, batch_size=4, first_call_s=None)
+            for name, seconds in arms.items()
+        },
         memory=Memory(
             kind="none",
             arms={name: ArmMemory(before_bytes=1, peak_bytes=3, reserved_bytes=None) for name in arms},
         ),
+        energy=None,
     )
 
 

@@ -16,7 +16,7 @@ def record(
     kind: str,
     schedule: str = "none",
     *,
-    batch_size: int = 8,
+    batch_size: int | str = 8,
     seconds: float = 1.0,
     unmerged: float = 1.0,
     sliced: float | None = None,
@@ -36,7 +36,7 @@ def record(
     arms = {"candidate": seconds, "unmerged": unmerged} | ({"slice": sliced} if sliced else {})
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
-        "schema_version": 1,
+        "schema_version": 2,
         "cell": {
             "id": hashlib.sha256(
                 f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds}".encode()
@@ -65,8 +65,6 @@ def record(
             "gpu": None,
             "threads": 2,
             "memory_bytes": 1,
-            "load_before": 0.0,
-            "load_after": 0.0,
         },
         "software": {
             **dict.fromkeys(("python", "os", "kernel", "torch", "blas", "cpu_capability"), "1"),
@@ -75,6 +73,12 @@ def record(
             "float32_matmul_precision": "highest",
             **dict.fromkeys(("tf32_cudnn", "cudnn_benchmark", "deterministic"), False),
         },
+        "conditions": {
+            "load": (0.0, 0.0),
+            **dict.fromkeys(("before", "after", "seconds", "gpu_throttle_reasons")),
+            "gpu_clocks_mhz": (),
+        },
+        "gates": (),
         "model": {
             "name": "model_with_underscores",
             "sha256": "ab",
@@ -85,6 +89,7 @@ def record(
             "tokens_planned": (TOKENS[schedule],),
             "tokens_measured": (TOKENS[schedule],),
             "macs_per_clip": 4_000_000_000 * TOKENS[schedule] // 602,
+            "macs_counted": None,
             "macs_unmerged": 4_000_000_000,
         },
         "attention": {"asked": attention, "kernel": "mask", "backend_ran": "flash_cpu"},
@@ -96,13 +101,16 @@ def record(
     elif kind == "performance":
         raw["performance"] = {
             "clock": "invented",
-            "batch_size": batch_size,
             "input": "none",
+            "search": None,
+            "flushed_bytes": 0,
+            "energy": None,
             "warmup": {"rule": "none", "iterations": {}, "stable": {}},
             "noise": {"value": 0.0, "limit": 0.1, "attempts": (0.0,)},
             "rounds": rounds,
             "arms": {
-                name: {"seconds": tuple(value * s for s in spread), "iterations_per_round": 1}
+                name: {"seconds": tuple(value * s for s in spread), "iterations_per_round": 1, "first_call_s": None}
+                | {"batch_size": batch_size if isinstance(batch_size, int) else 16}
                 for name, value in arms.items()
             },
             "memory": {
@@ -121,7 +129,7 @@ def record(
                 "replicates": 9,
             },
             **{"mAP": quality, "mAP_interval": (quality - 0.02, quality + 0.02), "AUC": 0.9, "d_prime": 1.0},
-            **{"AP": {}, "seconds": 1.0, "delta": None},
+            **{"AP": {}, "seconds": 1.0, "delta": None, "class_AUC": None},
         }
         if delta is not None:
             raw["quality"]["delta"] = {

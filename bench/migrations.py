@@ -1,0 +1,47 @@
+"""From the schema of an older record to the next one: what was not measured then is unknown now, never guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Raw = dict[str, Any]
+
+_GPU_MOMENT = ("graphics_clock_mhz", "memory_clock_mhz", "temperature_c", "throttle_reasons", "other_processes")
+
+
+def _conditions_apart(raw: Raw) -> Raw:
+    """1 -> 2: what a machine was like leaves what it is; arms know their batch size; gates and energy come."""
+    machine = dict(raw["machine"])
+    load = [machine.pop("load_before"), machine.pop("load_after")]
+    before = None
+    if machine["gpu"] is not None:
+        gpu = dict(machine["gpu"])
+        moment = {name: gpu.pop(name) for name in _GPU_MOMENT} | {"power_w": None}
+        unread = dict.fromkeys(("cpu_clock_mhz", "cpu_quota_s", "cpu_thermal_events", "cpu_stolen_s"))
+        machine["gpu"], before = gpu, unread | {"gpu": moment}
+    conditions = {
+        "load": load,
+        "before": before,
+        "after": None,
+        "seconds": None,
+        "gpu_clocks_mhz": [],
+        "gpu_throttle_reasons": None,
+    }
+    model = raw["model"] and raw["model"] | {"macs_counted": None}
+    quality = raw["quality"] and raw["quality"] | {"class_AUC": None}
+    changed = {"machine": machine, "model": model, "quality": quality, "performance": _arms_with_batch(raw)}
+    return raw | changed | {"schema_version": 2, "conditions": conditions, "gates": []}
+
+
+def _arms_with_batch(raw: Raw) -> Raw | None:
+    if raw["performance"] is None:
+        return None
+    part = dict(raw["performance"])
+    batch_size = part.pop("batch_size")
+    arms = {name: arm | {"batch_size": batch_size, "first_call_s": None} for name, arm in part["arms"].items()}
+    return part | {"arms": arms, "search": None, "flushed_bytes": 0, "energy": None}
+
+
+MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {1: _conditions_apart}
+"""From each older version, the function that makes the next one of it. It does not change what it is given."""

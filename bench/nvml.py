@@ -1,0 +1,102 @@
+"""NVML: what the driver knows of a GPU. Every answer that it does not give is None, never an error."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+THROTTLE_REASONS = {
+    0x0000000000000004: "power cap",
+    0x0000000000000008: "hardware slowdown",
+    0x0000000000000020: "software thermal slowdown",
+    0x0000000000000040: "hardware thermal slowdown",
+    0x0000000000000080: "power brake",
+}
+"""Bits of NVML's mask that lower a clock under load; others (idle, clocks set by a person) are no throttling."""
+SLOWDOWN = 0x0000000000000008 | 0x0000000000000020 | 0x0000000000000040 | 0x0000000000000080
+"""Those that mean a hot or badly fed card. The power cap is not among them: large matrix products reach it."""
+
+
+class Device:
+    """One GPU, as NVML sees it."""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+
+    def fixed(self) -> dict[str, Any]:
+        """Return what does not change while a cell runs: driver, power limit (W), highest clock (MHz), MIG."""
+        nvml, handle = self._nvml, self._handle
+        return {
+            "driver": _ask(lambda: _text(nvml.nvmlSystemGetDriverVersion())),
+            "power_limit_w": _ask(lambda: nvml.nvmlDeviceGetPowerManagementLimit(handle) / 1000),
+            "max_graphics_clock_mhz": _ask(lambda: nvml.nvmlDeviceGetMaxClockInfo(handle, nvml.NVML_CLOCK_GRAPHICS)),
+            "mig": _ask(lambda: nvml.nvmlDeviceGetMigMode(handle)[0] == nvml.NVML_DEVICE_MIG_ENABLE),
+        }
+
+    def now(self) -> dict[str, Any]:
+        """Return clocks (MHz), temperature (°C), power (W), throttle reasons and the number of other processes."""
+        nvml, handle = self._nvml, self._handle
+        return {
+            "graphics_clock_mhz": _ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_GRAPHICS)),
+            "memory_clock_mhz": _ask(lambda: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_MEM)),
+            "temperature_c": _ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
+            "power_w": _ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
+            "throttle_reasons": self.throttle_reasons(),
+            "other_processes": _ask(
+                lambda: sum(process.pid != os.getpid() for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle))
+            ),
+        }
+
+    def graphics_clock(self) -> int | None:
+        """Return the clock of the multiprocessors, MHz."""
+        return _ask(lambda: self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_GRAPHICS))
+
+    def throttle_reasons(self) -> int | None:
+        """Return NVML's bit mask of the reasons why the clock is below its most."""
+        return _ask(lambda: self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))
+
+    def energy_j(self) -> float | None:
+        """Return the energy that the device took since its driver was loaded, joules."""
+        return _ask(lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1000)
+
+
+@contextmanager
+def current_device() -> Iterator[Device | None]:
+    """Give the current CUDA device, None where there is no CUDA, no pynvml, or a driver that does not answer."""
+    nvml = None
+    try:
+        import pynvml
+        import torch
+
+        properties = torch.cuda.get_device_properties(torch.cuda.current_device())
+        pynvml.nvmlInit()
+        nvml = pynvml
+        # By UUID: CUDA_VISIBLE_DEVICES renumbers devices for CUDA, not for NVML.
+        uuid = str(properties.uuid)
+        handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
+        device = Device(pynvml, handle)
+    except Exception:
+        device = None
+    try:
+        yield device
+    finally:
+        if nvml is not None:
+            nvml.nvmlShutdown()
+
+
+def name_reasons(mask: int) -> str:
+    """Return the throttle reasons of a mask in words, empty where the clock was not lowered."""
+    return ", ".join(name for bit, name in THROTTLE_REASONS.items() if mask & bit)
+
+
+def _ask(question: Callable[[], Any]) -> Any:
+    try:
+        return question()
+    except Exception:  # a MIG slice, a virtual GPU or an old driver does not answer everything
+        return None
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
