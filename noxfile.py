@@ -1,4 +1,4 @@
-"""The project's jobs: `nox -s bench`, `nox -s tests`, `nox -s lint`, `nox -s oracles`.
+"""The project's jobs: `nox -s bench`, `tests`, `lint`, `oracles`, `regression`, `soak`.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
@@ -66,6 +66,20 @@ def oracles(session: nox.Session) -> None:
     """Run the tests against other implementations: Hugging Face transformers, torchaudio, torchmetrics."""
     prepare(session, "test", "oracle")
     session.run(PYTHON, "-m", "pytest", "-m", "oracle", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Run sweeps whose drivers are ended at random, for minutes: `nox -s soak -- PYTEST-ARGUMENTS`."""
+    prepare(session, "test")
+    session.run(PYTHON, "-m", "pytest", "-m", "soak", "--timeout", "1800", "tests/soak", *session.posargs)
+
+
+@nox.session
+def regression(session: nox.Session) -> None:
+    """Gate this build: ratios measured in the run, counts, and times against this machine's own baseline."""
+    prepare(session, "test")
+    session.run(PYTHON, "-m", "pytest", "bench/regression", *session.posargs)
 
 
 @nox.session

@@ -1,7 +1,7 @@
 """`python -m bench`: run a sweep, export its records, draw its report, see how far it is.
 
-Exit codes: 0 done (a cell may be `noisy`), 1 some cell failed or something kept the run from going on, 2 the
-sweep or the command line is wrong, 130 interrupted.
+Exit codes: 0 done (a cell may be `noisy`), 1 some cell failed or is `implausible`, `compare` found something slower, or
+something kept the command from going on, 2 the sweep or the command line is wrong, 130 interrupted, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,23 +15,34 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bench import completion
+
 if TYPE_CHECKING:
     from bench.cells import Cell
     from bench.sweep import SweepConfig
 
 app = typer.Typer(
     help="Measure speed and quality of reduced Audio Spectrogram Transformers.",
+    epilog="Exit codes: 0 done, 1 a cell failed or something kept the command from going on, 2 the sweep or the "
+    "command line is wrong, 130 interrupted.",
+    add_completion=False,  # `completion` prints one that knows of `python -m`
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
 
-SweepArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of one in bench/sweeps, such as default.")]
+SweepArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A TOML file, or the name of one in bench/sweeps, such as default.", autocompletion=completion.sweep_names
+    ),
+]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key of the sweep in TOML, such as grid.r=[4]."),
 ]
 ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the published ones are in results.")]
+Shell = Literal["bash", "zsh"]
 LauncherName = Literal["local", "ray", "slurm"]
 Keep = Literal["ours", "theirs", "newer"]
 RESULTS, REPORTS = Path("build/results"), Path("build/reports")
@@ -93,7 +104,7 @@ def run(
             typer.echo(f"{len(cells)} cells: {listed}")
             return
         from bench.progress import Progress
-        from bench.run import Options, run_sweep
+        from bench.run import FAILURES, Options, run_sweep
         from fastast.data.soundscapes_cache import default_folder
 
         options = Options(
@@ -110,7 +121,7 @@ def run(
             from bench.report import render
 
             typer.echo(f"report: {render(results, reports, sweep=config.name)[-1]}")
-        if counts["error"] + counts["oom"] + counts["timeout"]:
+        if any(counts[failure] for failure in FAILURES):
             raise typer.Exit(1)
 
 
@@ -194,7 +205,13 @@ def report(
 @app.command()
 def profile(
     sweep: SweepArgument,
-    cell: Annotated[str | None, typer.Argument(help="Id of a performance cell, or the start of one.")] = None,
+    cell: Annotated[
+        str | None,
+        typer.Argument(
+            help="Id of a performance cell, or the start of one.",
+            autocompletion=lambda ctx, incomplete: completion.cell_ids(ctx.params["sweep"], incomplete),
+        ),
+    ] = None,
     overrides: SetOption = None,
     r: Annotated[int | None, typer.Option("--r", help="Cells that remove so many tokens a block; 0: unmerged.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Cells of a schedule: constant, or constant:40.")] = None,
@@ -252,6 +269,12 @@ def compare(
         )
         if run_compare(a, b, options):
             raise typer.Exit(1)
+
+
+@app.command("completion")
+def show_completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]) -> None:
+    """Print what completes these commands: `eval "$(python -m bench completion bash)"`."""
+    typer.echo(completion.SCRIPTS[shell], nl=False)
 
 
 def command_line(arguments: list[str]) -> tuple[str, ...]:

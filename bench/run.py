@@ -30,7 +30,9 @@ from bench.records import CellPart, Record, Suite
 from bench.sanity import Gate
 from bench.store import RecordError, Store, read_record, write_csv
 
-RETRIED = ("error", "oom", "timeout", "noisy", "implausible")
+FAILURES = ("error", "oom", "timeout", "implausible")
+"""Records that make a run's exit code 1."""
+RETRIED = (*FAILURES, "noisy")
 """Records that `--retry-failed` measures again."""
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from bench.answers import Answer, Context
 from bench.machine import Cpu, Machine, Software
 from bench.records import Arm, ArmMemory, Memory, Noise, Performance, Warmup
+from bench.sanity import gate
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
@@ -69,7 +70,12 @@ def answer(cell, context: Context) -> Answer:
     elif what == "exit":
         os._exit(7)
     machine, software = probe("cpu", None)
-    result = Answer(machine=machine, software=software, noisy=what == "noisy", performance=performance())
+    gates = (
+        gate("identity", 0.0, 1.0, "logits"),
+        gate("mac_bound", 9.0 if what == "implausible" else 1.0, 2.0, "ratio"),
+    )
+    noisy = what in ("noisy", "implausible")
+    result = Answer(machine=machine, software=software, noisy=noisy, performance=performance(), gates=gates)
     if cell.kind == "quality":
         scores = np.full((2, 3), 0.5, dtype=np.float16)
         return Answer(machine=machine, software=software, scores=scores, hashes={"ids_sha256": "0"})

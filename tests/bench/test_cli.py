@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
 import cheap_runners
 import pandas as pd
 import pytest
@@ -11,7 +18,9 @@ from bench.cells import expand
 from bench.cli import app
 from bench.progress import TimeLeft, duration
 from bench.store import Store
-from bench.sweep import load_sweep
+from bench.sweep import find_sweep, load_sweep
+
+ROOT = Path(__file__).parents[2]
 
 SWEEP = """
 name = "small"
@@ -72,6 +81,38 @@ def test_a_bad_record_ends_a_command_with_its_name_and_exit_code_1(sweep, tmp_pa
         shown = CliRunner().invoke(app, [*command, "--results", str(tmp_path / "results")])
         assert shown.exit_code == 1
         assert f"{path.name}: not a whole JSON file" in shown.output
+
+
+@pytest.mark.parametrize(("status", "code"), [("ok", 0), ("noisy", 0), ("implausible", 1), ("timeout", 1)])
+def test_the_exit_code_of_a_run_tells_of_failures(sweep, tmp_path, monkeypatch, status, code):
+    monkeypatch.setattr("bench.run.run_sweep", lambda *_, **__: Counter({status: 4}))
+    shown = CliRunner().invoke(app, ["run", str(sweep), "--results", str(tmp_path)])
+    assert shown.exit_code == code
+    assert f"4 {status}" in shown.output
+
+
+def complete(words: str, shell: str = "bash") -> list[str]:
+    """What a shell offers after `words` of which the last is not finished."""
+    script = f"""
+eval "$({sys.executable} -m bench completion {shell})"
+COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+_bench_completion
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True, env=environment)
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_options_sweeps_and_cells():
+    python = f"{sys.executable} -m bench"
+    assert complete(f"{python} ru") == ["run"]
+    assert "--launcher" in complete(f"{python} run default --lau")
+    assert complete(f"{python} run defa") == ["default"]
+    first = next(cell for cell in expand(load_sweep(find_sweep("smoke"))) if cell.kind == "performance")
+    assert complete(f"{python} profile smoke {first.id[:6]}") == [first.id]
+    assert complete(f"{sys.executable} -m pytest ru") == []
 
 
 def test_the_time_left_is_counted_by_kind():

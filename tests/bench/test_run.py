@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from bench.isolation import scrub
+from bench.records import SCHEMA_VERSION
 from bench.store import RecordError, read_record, read_records
 
 HERE = Path(__file__).parent
@@ -35,6 +36,7 @@ def test_every_failure_is_a_record_and_the_sweep_goes_on(tmp_path):
         cheap_runners.cell("exit"),
         cheap_runners.cell("sleep:60", time_limit_s=0.5),
         cheap_runners.cell("noisy"),
+        cheap_runners.cell("implausible"),
         cheap_runners.cell("fine"),
     ]
     stream = io.StringIO()
@@ -48,9 +50,10 @@ def test_every_failure_is_a_record_and_the_sweep_goes_on(tmp_path):
         "exit": "error",
         "sleep:60": "timeout",
         "noisy": "noisy",
+        "implausible": "implausible",
         "fine": "ok",
     }
-    assert counts == {"error": 3, "oom": 2, "timeout": 1, "noisy": 1, "ok": 1, "skipped": 0}
+    assert counts == {"error": 3, "oom": 2, "timeout": 1, "noisy": 1, "implausible": 1, "ok": 1, "skipped": 0}
     assert "ValueError: no luck" in records["raise"].message
     assert "tests/bench/cheap_runners.py:" in records["raise"].message
     assert str(Path.home()) not in records["raise"].message
@@ -59,9 +62,23 @@ def test_every_failure_is_a_record_and_the_sweep_goes_on(tmp_path):
     assert "0.5 s" in records["sleep:60"].message
     assert "50.0% is above the limit of 10.0%" in records["noisy"].message
     lines = [line for line in stream.getvalue().splitlines() if line.startswith("[")]
-    assert len(lines) == 8
-    assert lines[-1].startswith("[8/8] ok")
+    assert len(lines) == 9
+    assert lines[-1].startswith("[9/9] ok")
     assert "1.50x" in lines[-1]
+
+
+def test_a_gate_that_does_not_pass_fails_the_record_and_keeps_its_samples(tmp_path):
+    stream = io.StringIO()
+    cells = [cheap_runners.cell("implausible")]
+    cheap_runners.run(cells, tmp_path, stream)
+    record = read_record(next(tmp_path.rglob("*.json")))
+    assert record.message == "mac_bound: ratio: 9, MORE THAN 2"
+    assert [gate.passed for gate in record.gates] == [True, False]
+    assert record.performance.arms["candidate"].seconds == (2.0, 2.0, 2.0)
+    assert "implausible" in stream.getvalue()
+    assert record.message in stream.getvalue()
+    assert cheap_runners.run(cells, tmp_path, stream)["skipped"] == 1
+    assert cheap_runners.run(cells, tmp_path, stream, retry_failed=True)["implausible"] == 1
 
 
 def test_done_cells_are_skipped_and_failed_ones_only_retried_when_asked(tmp_path):
@@ -199,7 +216,7 @@ def test_a_record_names_no_folder_of_this_machine(tmp_path):
         assert private not in text
     record = read_record(next(tmp_path.rglob("*.json")))
     assert record.started.utcoffset().total_seconds() == 0
-    assert json.loads(text)["schema_version"] == 1
+    assert json.loads(text)["schema_version"] == SCHEMA_VERSION
 
 
 def test_scrub_makes_one_line_without_folders():

@@ -13,7 +13,7 @@ import pytest
 from bench import store as store_module
 from bench.export import BASELINES, split_schedule
 from bench.isolation import Outcome
-from bench.records import Suite
+from bench.records import SCHEMA_VERSION, Suite
 from bench.run import make_record
 from bench.store import (
     COLUMNS,
@@ -70,7 +70,9 @@ def test_a_record_cut_in_half_is_named(stored):
 def test_a_record_of_a_newer_schema_is_named(stored):
     _, _, path = stored
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
-    with pytest.raises(RecordError, match=f"{path.name}: is of schema 99, this FastAST reads up to 1; update"):
+    with pytest.raises(
+        RecordError, match=f"{path.name}: is of schema 99, this FastAST reads up to {SCHEMA_VERSION}; update"
+    ):
         read_record(path)
 
 
@@ -100,10 +102,14 @@ def test_an_older_record_is_migrated_step_by_step(stored, monkeypatch):
     old["state"] = old.pop("status")
 
     def rename(raw):
-        raw["status"] = raw.pop("state")
+        raw["condition"] = raw.pop("state")
         return raw | {"schema_version": 1}
 
-    monkeypatch.setattr(store_module, "MIGRATIONS", {0: rename})
+    def rename_again(raw):
+        raw["status"] = raw.pop("condition")
+        return raw | {"schema_version": 2}
+
+    monkeypatch.setattr(store_module, "MIGRATIONS", {1: rename_again, 0: rename})
     path.write_text(json.dumps(old))
     assert read_record(path) == record
 

@@ -156,3 +156,33 @@ def test_the_wall_clock_measures_real_time():
 
     (seconds,) = WallClock().measure(lambda: time.sleep(0.02), 1)
     assert 0.02 <= seconds < 1
+
+
+def test_every_sample_follows_a_flush_that_is_not_timed():
+    world = World()
+
+    def flush() -> None:
+        world.calls.append("flush")
+        world.time += 100.0
+
+    clock = WallClock(now=lambda: world.time, flush=flush)
+    arms = {"candidate": world.arm("candidate", lambda: 1.0), "unmerged": world.arm("unmerged", lambda: 2.0)}
+    timing = measure(arms, rule(rounds=4), clock)
+    assert set(timing.arms["candidate"].seconds) == {1.0}
+    assert set(timing.arms["unmerged"].seconds) == {2.0}
+    assert world.calls[::2] == ["flush"] * (len(world.calls) // 2)
+
+
+def test_rounds_go_on_until_every_arm_has_enough_samples_or_time_is_over():
+    world = World()
+    arms = {"candidate": world.arm("candidate", lambda: 1.0), "unmerged": world.arm("unmerged", lambda: 1.0)}
+    assert measure(arms, rule(rounds=3, min_samples=25), world.clock()).rounds == 25
+    assert measure(arms, rule(rounds=3, min_samples=25, max_seconds=9.0), world.clock()).rounds == 5
+
+
+def test_the_end_of_every_round_is_told():
+    world, ends = World(), []
+    arms = {name: world.arm(name, lambda: 1.0) for name in ("candidate", "unmerged")}
+    timing = measure(arms, rule(rounds=5), world.clock(), after_round=lambda: ends.append(len(world.calls)))
+    assert len(ends) == timing.rounds == 5
+    assert set(np.diff(ends)) == {2}

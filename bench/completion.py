@@ -1,0 +1,59 @@
+"""Shell completion of `python -m bench`, which no shell knows as a command of its own.
+
+Typer completes programs by their name; here the name is `python`, and what follows decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+VARIABLE = "_BENCH_COMPLETE"
+"""Environment variable by which a shell asks for completions instead of a run."""
+
+BASH = f"""\
+_bench_completion() {{
+    COMPREPLY=()
+    [[ ${{COMP_WORDS[1]}} == -m && ${{COMP_WORDS[2]}} == bench && $COMP_CWORD -gt 2 ]] || return 0
+    local words="bench ${{COMP_WORDS[*]:3}}" python="${{COMP_WORDS[0]}}" IFS=$'\\n'
+    local asked=(env COMP_WORDS="$words" COMP_CWORD=$((COMP_CWORD - 2)) {VARIABLE}=complete_bash)
+    COMPREPLY=($("${{asked[@]}}" "$python" -m bench 2>/dev/null))
+}}
+complete -o default -F _bench_completion python python3 .venv/bin/python
+"""
+
+SCRIPTS = {
+    "bash": BASH,
+    "zsh": f"autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n{BASH}",
+}
+"""What a shell has to read, by shell."""
+
+
+def get_ready() -> None:
+    """Let Typer answer a shell, which it does of itself only for programs that install its own completion."""
+    from typer.completion import completion_init
+
+    completion_init()
+
+
+def sweep_names(incomplete: str) -> Iterator[str]:
+    """Yield the embedded sweeps that start so, then TOML files; a folder is for the shell to go on with."""
+    from bench.sweep import SWEEPS
+
+    yield from sorted(path.stem for path in SWEEPS.glob(f"{incomplete}*.toml"))
+    yield from sorted(str(path) for path in Path().glob(f"{incomplete}*.toml")) if incomplete else ()
+
+
+def cell_ids(sweep: str, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Yield ids of the sweep's performance cells that start so, each with its title."""
+    from bench.cells import expand
+    from bench.sweep import ConfigError, find_sweep, load_sweep
+
+    try:
+        path = find_sweep(sweep)
+        cells = expand(load_sweep(path), str(path))
+    except ConfigError:
+        return
+    for cell in cells:
+        if cell.kind == "performance" and cell.id.startswith(incomplete):
+            yield cell.id, cell.title
