@@ -94,6 +94,14 @@ class GridConfig(_Part):
                 raise PydanticCustomError("twice", "has {got} twice; give every value once", {"got": _toml(item)})
         return tuple(value)
 
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _whole_or_best(cls, value: Any) -> Any:
+        for i, item in enumerate(value if isinstance(value, list | tuple) else ()):
+            if item != "best" and (not isinstance(item, int) or isinstance(item, bool)):
+                raise _at(i, f"{_toml(item)} is neither a whole number nor 'best'")
+        return value
+
     @field_validator("schedule")
     @classmethod
     def _schedules(cls, values: tuple[str, ...]) -> tuple[str, ...]:

@@ -41,8 +41,9 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
 
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
-    `bench.store.COLUMNS`, both statuses, `throughput`, `compared` (see `_with_compared`), each of these two with `_low`
-    and `_high`, and `standing` on the Pareto front of its panel. Rows are sorted as tables show them.
+    `bench.store.COLUMNS`, both statuses, `batch_measured` (where `batch_size` is BEST_BATCH), `throughput`, `compared`
+    (see `_with_compared`), each of these two with `_low` and `_high`, and `standing` on the Pareto front of its panel.
+    Rows are sorted as tables show them.
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
     throughput in the whole panel: a machine that was slower for one cell than for the next drops out.
@@ -55,6 +56,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
     frame[_NUMBERS] = frame[_NUMBERS].apply(pd.to_numeric)
     frame.loc[~frame["status"].isin(MEASURED), _RESULTS] = math.nan  # an implausible record has numbers nobody may use
+    frame["batch_measured"] = frame["batch_size"]
     frame["batch_size"] = frame["batch_size"].where(frame["batch"] != "best", BEST_BATCH)
     speed = _one_each(frame[frame["kind"] == "performance"], [*keys, "batch_size"])
     quality = _one_each(frame[frame["kind"] == "quality"], keys)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.records import Record
 from bench.report.frame import panels
-from bench.report.tables import COLUMNS, NOISY, NOISY_MEANS, panel_name, readable
+from bench.report.tables import COLUMNS, notes, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
 
 CAPTIONS = {
@@ -57,7 +57,7 @@ def page(
         heads=list(COLUMNS.values()),
         panels=[(panel_name(panel), readable(panel).to_numpy().tolist()) for _, panel in panels(joined)],
         missing={NOT_MEASURED, *FAILURES.values()},
-        noisy=f"{NOISY}: {NOISY_MEANS}." if (joined["status"] == "noisy").any() else "",
+        notes=" ".join(notes(joined)),
         facts=facts(records),
         total=len(records),
         statuses=[f"{count} {status}" for status, count in sorted(Counter(record.status for record in failed).items())],

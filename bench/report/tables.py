@@ -6,6 +6,7 @@ import pandas as pd
 
 from bench.report.frame import panels
 from bench.report.words import (
+    BEST_BATCH,
     FAILURES,
     NOT_MEASURED,
     batch_words,
@@ -19,6 +20,8 @@ from bench.report.words import (
 NOISY = "≈"
 """Stands before a speed-up of a record that is `noisy`."""
 NOISY_MEANS = "rounds scattered by more than the sweep's limit"
+
+BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios a clip."
 
 COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
@@ -85,12 +88,12 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "tokens_out": number(row["tokens_out"], "{:.0f}"),
                 "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
                 "throughput": number(row["throughput"], "{:.1f}", missing=slow),
-                "latency": number(row["latency_ms"], "{:.1f}", missing=slow),
+                "latency": number(row["latency_ms"], "{:.1f}", missing=slow) + _batch(row),
                 "speedup": "1" if timed else noisy + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
                 "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
                 "map": interval(row, "mAP", "{:.3f}", missing=bad),
                 "delta": "0" if scored else interval(row, "delta_mAP", "{:+.4f}", missing=bad),
-                "standing": row["standing"] or NOT_MEASURED,
+                "standing": row["standing"] or (NOT_MEASURED if NOT_MEASURED in (slow, bad) else "–"),
             }
         )
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -178,6 +181,18 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
     return found
 
 
+def notes(joined: pd.DataFrame) -> list[str]:
+    """Return what marks in these rows mean."""
+    noisy, searched = (joined["status"] == "noisy").any(), (joined["batch_size"] == BEST_BATCH).any()
+    return [f"{NOISY}: {NOISY_MEANS}."] * bool(noisy) + [BATCH_MEANS] * bool(searched)
+
+
+def _batch(row: pd.Series) -> str:
+    """Return the batch that a time is of, where every row of the panel has its own."""
+    searched = row["batch_size"] == BEST_BATCH and pd.notna(row["latency_ms"])
+    return f" ({row['batch_measured']:.0f})" if searched else ""
+
+
 def _escape(text: str) -> str:
     for character in "&%$#_{}":
         text = text.replace(character, f"\\{character}")
@@ -192,5 +207,5 @@ def _explain(joined: pd.DataFrame) -> str:
         "interleaved in the same process; clips/s: that speed-up times the unmerged model's. Of oracle: throughput "
         "over that of a model that drops as many tokens for free. Difference in mAP: on the same clips, paired. "
         "Pareto: `dominated` is within the intervals of a better one, `clearly dominated` is not."
-        + (f" {NOISY}: {NOISY_MEANS}." if (joined["status"] == "noisy").any() else "")
+        + "".join(f" {note}" for note in notes(joined))
     )

@@ -60,6 +60,8 @@ def problems(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> str:
         ("r = [8, 0, 8]", "sweep.toml: grid.r: has 8 twice"),
         ("batch_size = [0]", "sweep.toml: grid.batch_size.0: is 0; it must be a whole number of at least 1"),
         ('method = ["tom"]', "grid.method.0: 'tom' is not a method; did you mean 'tome'? allowed: tome, "),
+        ('batch_size = [1, "bset"]', "grid.batch_size.1: 'bset' is neither a whole number nor 'best'"),
+        ("batch_size = [1.5]", "sweep.toml: grid.batch_size.0: 1.5 is neither a whole number nor 'best'"),
         ('metric = ["key"]', "grid.metric.0: 'key' is not a metric; did you mean 'keys'? allowed: keys, queries"),
         ('attention = ["flash"]', "grid.attention.0: 'flash' is not an attention; allowed: auto, mask, key_column"),
         ('dtype = ["fp32"]', "grid.dtype.0: 'fp32' is not a dtype; allowed: float32, bfloat16, float16"),
@@ -154,6 +156,23 @@ def test_the_grid_becomes_cells_without_duplicates(tmp_path):
     unmerged = [cell for cell in cells if cell.reduction is None]
     assert [cell.batch_size for cell in unmerged] == [1, 8]
     assert cells[:2] == tuple(unmerged), "baselines come first"
+
+
+def test_the_best_batch_is_a_question_of_its_own(tmp_path):
+    text = GOOD.replace("batch_size = [1, 8]", 'batch_size = [1, "best"]')
+    cells = expand(load_sweep(write(tmp_path, text)))
+    assert [cell.batch_size for cell in cells if cell.reduction is None] == [1, "best"]
+    assert {cell.question["workload"]["batch_size"] for cell in cells} == {1, "best"}
+    assert len({cell.id for cell in cells}) == len(cells) == 10
+
+
+def test_how_a_speed_up_is_judged_is_part_of_the_question_only_where_it_is_unusual(tmp_path):
+    ids = []
+    for measure in ("", "bound_tolerance = 0.25\nmin_samples = 1\n", "bound_tolerance = 0.1\n", "min_samples = 100\n"):
+        ids.append({cell.id for cell in expand(load_sweep(write(tmp_path, f"{GOOD}[measure]\n{measure}")))})
+    assert ids[0] == ids[1]
+    assert ids[0].isdisjoint(ids[2])
+    assert ids[0].isdisjoint(ids[3])
 
 
 def test_quality_cells_do_not_depend_on_batch_size_or_measurement(tmp_path):

@@ -12,6 +12,7 @@ import records as made
 
 from bench.report import ReportError
 from bench.report.frame import join, panels
+from bench.report.words import BEST_BATCH
 
 
 def test_a_cell_that_failed_keeps_its_row_with_the_quality_that_is_known() -> None:
@@ -24,6 +25,27 @@ def test_a_cell_that_failed_keeps_its_row_with_the_quality_that_is_known() -> No
     assert len(panels(joined)) == 1
     row = joined[joined["schedule"] == "constant:20"].iloc[0]
     assert (row["status"], row["mAP"], row["standing"]) == ("oom", 0.48, "")
+
+
+def test_an_implausible_record_keeps_its_row_and_none_of_its_numbers() -> None:
+    fast = made.record("performance", "constant:20", seconds=0.01, status="implausible", message="mac_bound: too fast")
+    records = [made.record("performance"), made.record("quality"), fast]
+    records.append(made.record("quality", "constant:20", quality=0.48, delta=-0.02))
+    row = join(records).set_index("schedule").loc["constant:20"]
+    assert (row["status"], row["mAP"], row["standing"]) == ("implausible", 0.48, "")
+    assert row[["throughput", "speedup_unmerged", "latency_ms", "clips_per_s_unmerged"]].isna().all()
+
+
+def test_best_batches_are_a_panel_of_their_own_behind_the_fixed_ones() -> None:
+    records = [made.record("performance", batch_size=size) for size in (8, "best")]
+    records.append(made.record("performance", "constant:20", batch_size="best", seconds=0.5))
+    joined = join(records)
+    assert [key[-1] for key, _ in panels(joined)] == [8, BEST_BATCH]
+    best = joined[joined["batch_size"] == BEST_BATCH].set_index("schedule")["throughput"]
+    assert best.to_dict() == {
+        "none": pytest.approx(16),
+        "constant:20": pytest.approx(32),
+    }  # the records' 16 clips a batch
 
 
 def test_a_failure_gives_way_to_a_measured_answer_of_the_same_row() -> None:

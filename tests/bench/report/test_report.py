@@ -154,6 +154,16 @@ def test_what_was_noisy_is_marked_and_explained() -> None:
     assert "≈" not in markdown(join(made.sweep()))
 
 
+def test_times_of_searched_batches_say_their_batch() -> None:
+    best = made.record("performance", batch_size="best", seconds=2.0)
+    text = markdown(join([best]))
+    assert "| 2000.0 (16) |" in text
+    assert "of the batch in parentheses" in text
+    fixed = markdown(join(made.sweep()))
+    assert "(16)" not in fixed
+    assert "parentheses" not in fixed
+
+
 def test_zero_has_no_sign_and_minus_is_a_minus() -> None:
     assert [number(value, "{:+.2f}") for value in (-0.001, 0.001, -0.5, 0.5)] == ["0.00", "0.00", "−0.50", "+0.50"]
 
