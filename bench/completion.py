@@ -31,7 +31,7 @@ SCRIPTS = {
 
 def get_ready() -> None:
     """Let Typer answer a shell, which it does of itself only for programs that install its own completion."""
-    from typer.completion import completion_init
+    from typer.completion import completion_init  # type: ignore[attr-defined]
 
     completion_init()
 
