@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from bench.export import COLUMNS, to_frame, write_csv
 from bench.migrations import MIGRATIONS
 from bench.records import SCHEMA_VERSION, Record
+from fastast.writing import write_whole as write_atomically
 
 __all__ = [
     "COLUMNS",
@@ -148,25 +149,6 @@ def hash_array(array: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either whole or not there: temporary file, fsync, rename.
-
-    Raises OSError naming the path where the disk is full or the folder cannot be written.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: nothing was written", str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _try_lock(descriptor: int) -> bool:

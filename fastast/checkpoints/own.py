@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from fastast.checkpoints.infer import build_geometry
 from fastast.checkpoints.layouts import OWN, convert
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
+from fastast.writing import write_whole
 
 if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
@@ -83,22 +83,8 @@ def save_checkpoint(
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the training notes are not JSON ({error})") from error
     whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in state.items()}
-    _write(path, save(whole, {ENTRY: entry}))
+    write_whole(path, save(whole, {ENTRY: entry}))
     return path
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write beside the target, then rename: a crash leaves the old file or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
