@@ -1,7 +1,8 @@
 """`python -m bench`: run a sweep, export its records, draw its report, see how far it is.
 
 Exit codes: 0 done (a cell may be `noisy`), 1 some cell failed or is `implausible`, `compare` found something slower, or
-something kept the command from going on, 2 the sweep or the command line is wrong, 130 interrupted, 143 SIGTERM.
+something kept the command from going on (a full or read-only disk, another run, a record that cannot be read), 2 the
+sweep or the command line is wrong, 130 interrupted, 143 SIGTERM.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ such thing they are started anew (`spawn`). A process ends with its caller, howe
 
 from __future__ import annotations
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -59,9 +60,11 @@ class Isolation:
         Only that process imports the module. Whatever interrupts the wait ends the process first.
         """
         receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_child, args=(sender, function, args), daemon=True)  # type: ignore[attr-defined]
+        lifeline, held = self._context.Pipe(duplex=False)  # nothing is ever sent: it closes when this process ends
+        process = self._context.Process(target=_child, args=(sender, lifeline, function, args), daemon=True)  # type: ignore[attr-defined]
         process.start()
         sender.close()
+        lifeline.close()
         try:
             return self._wait(process, receiver, time_limit)
         finally:
@@ -69,6 +72,7 @@ class Isolation:
             process.join()
             process.close()
             receiver.close()
+            held.close()
 
     def _wait(self, process: Any, receiver: connection.Connection, time_limit: float | None) -> Outcome:
         deadline = None if time_limit is None else time.monotonic() + time_limit
@@ -102,8 +106,11 @@ def _death(code: int | None) -> str:
     return f"the cell's process ended with exit code {code} and no answer"
 
 
-def _child(sender: connection.Connection, function: str, args: tuple[Any, ...]) -> None:
+def _child(
+    sender: connection.Connection, lifeline: connection.Connection, function: str, args: tuple[Any, ...]
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller decides
+    _die_with(lifeline)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         module, _, name = function.partition(":")
@@ -113,6 +120,17 @@ def _child(sender: connection.Connection, function: str, args: tuple[Any, ...]) 
     except Exception as error:
         outcome = Outcome(status="oom" if is_out_of_memory(error) else "error", message=_describe(error))
     sender.send(outcome)
+
+
+def _die_with(lifeline: connection.Connection) -> None:
+    """Let the system end this process by SIGIO when the other end of a pipe closes.
+
+    The thread that watches the caller never runs while an extension keeps the interpreter's lock.
+    """
+    descriptor = lifeline.fileno()
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _end_with_parent() -> None:

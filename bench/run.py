@@ -28,7 +28,7 @@ from bench.machine import Machine, Software, load_average
 from bench.progress import Progress
 from bench.records import CellPart, Record, Suite
 from bench.sanity import Gate
-from bench.store import RecordError, Store, read_record, write_csv
+from bench.store import RecordError, Store, read_records, write_csv
 
 FAILURES = ("error", "oom", "timeout", "implausible")
 """Records that make a run's exit code 1."""
@@ -78,6 +78,7 @@ def run_sweep(
         by_machine = {machine.key: stores[device] for device, (machine, _) in machines.items()}
         for store in by_machine.values():
             stack.enter_context(store.lock())
+            read_records(store.folder)  # a bad one is met now, not after an hour of measuring
         todo = [cell for cell in cells if _wanted(stores[cell.device].read(cell.id), options)]
         counts["skipped"] = len(cells) - len(todo)
         _say_skipped(cells, stores, counts["skipped"], options, progress)
@@ -159,8 +160,7 @@ def describe_suite() -> Suite:
 def export(store: Store) -> Path:
     """Write the CSV file of a sweep's records beside them and return its path."""
     path = store.folder / "cells.csv"
-    records = [read_record(file) for file in sorted(store.folder.glob("*.json"))]
-    write_csv(records, path)
+    write_csv(read_records(store.folder), path)
     return path
 
 

@@ -7,6 +7,7 @@ Shapes: `n` clips, `c` classes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import io
@@ -39,7 +40,20 @@ __all__ = [
     "write_csv",
 ]
 
+ROOM = 1 << 16
+"""Bytes that must fit into a folder before anything is measured for it; a record takes fewer."""
+
 _RECORD_NAME = re.compile(r"[0-9a-f]{12}\.json")
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
+_ELSEWHERE = "give another folder with --results, or make this one writable"
+_ADVICE = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+}
 
 
 class RecordError(ValueError):
@@ -114,7 +128,8 @@ class Store:
         text = record.model_dump_json(indent=1)
         # A list of numbers on one line; JSON has no line break inside a string.
         text = re.sub(r"\[\n[^\[\]{}]*\]", lambda found: re.sub(r"\n\s*", " ", found.group()), text)
-        write_atomically(path, (text + "\n").encode())
+        with _advise(path):
+            write_atomically(path, (text + "\n").encode())
         return path
 
     def write_predictions(self, cell_id: str, scores: NDArray[np.float16], hashes: dict[str, str]) -> Path:
@@ -123,20 +138,45 @@ class Store:
         arrays: dict[str, Any] = {name: np.array(value) for name, value in hashes.items()}
         np.savez_compressed(buffer, scores=scores, **arrays)
         path = self.predictions_path(cell_id)
-        write_atomically(path, buffer.getvalue())
+        with _advise(path):
+            write_atomically(path, buffer.getvalue())
         return path
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second run off this folder. Raises RecordError where one is at work; a dead one's lock is gone."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.folder, os.O_RDONLY)  # the folder itself: no file to be left behind
+        """Keep a second run off this folder, and make sure that records can be written to it.
+
+        What an ended run left half-written is removed. Raises RecordError where another run is at work (a dead one's
+        lock is gone with it), OSError where nothing can be written.
+        """
+        path = self.folder / ".lock"
+        with _advise(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = _lock(path)
+        if descriptor is None:
+            raise RecordError(f"{self.folder}: another run writes here; wait for it, or end it")
         try:
-            if not _try_lock(descriptor):
-                raise RecordError(f"{self.folder}: another run writes here; wait for it, or end it")
+            self._remove_leftovers()
+            with _advise(self.folder):
+                self._try_to_write()
             yield
         finally:
+            path.unlink(missing_ok=True)  # before the lock goes, so that nobody locks a file without a name
             os.close(descriptor)
+
+    def _remove_leftovers(self) -> None:
+        for folder in (self.folder, self.folder / "predictions"):
+            for path in folder.glob(".*.tmp"):
+                if _LEFTOVER.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+
+    def _try_to_write(self) -> None:
+        """Better now than after an hour of measuring."""
+        probe = self.folder / f".probe.{os.getpid()}.tmp"
+        try:
+            write_atomically(probe, bytes(ROOM))
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def hash_ids(ids: Sequence[str]) -> str:
@@ -151,12 +191,38 @@ def hash_array(array: NDArray[Any]) -> str:
     return digest.hexdigest()
 
 
-def _try_lock(descriptor: int) -> bool:
+def _lock(path: Path) -> int | None:
+    """Return the descriptor of a locked file, None where another process has it.
+
+    A file, not the folder: of a folder on NFS the lock would hold on this machine only.
+    """
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
+                return descriptor
+        except FileNotFoundError:
+            pass  # between the two looks at it
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except OSError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # whoever had it has just removed it
+
+
+@contextmanager
+def _advise(path: Path) -> Iterator[None]:
+    """Say of what cannot be written what to do about it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        advice = _ADVICE.get(number, "look at the disk")
+        what = f"{os.strerror(number)}: nothing was written; {advice}, and the same command goes on from there"
+        raise OSError(number, what, str(path)) from None
 
 
 def _migrate(raw: dict[str, Any], version: int) -> dict[str, Any]:

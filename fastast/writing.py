@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -19,7 +20,18 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _keep_name(path.parent)
     except OSError as error:
         raise OSError(error.errno, f"{error.strerror}: nothing was written", str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # of a disk that went away, what is wrong has been said
+            temporary.unlink(missing_ok=True)
+
+
+def _keep_name(folder: Path) -> None:
+    """Write the folder itself to the disk: after a power cut the file would be there without its name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,8 @@
+"""The soak uses the stand-ins of the bench's tests."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "bench"))
