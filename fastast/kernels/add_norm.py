@@ -1,0 +1,127 @@
+"""Residual sum and LayerNorm in one pass over the tokens.
+
+Shapes: `b` batch, `n` tokens, `d` width.
+
+Read x and y once, write x + y and its norm once: four passes over memory where the two operations take six.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastast.kernels.launch import PROCESSORS, cdiv, check_launch, next_power_of_two, on_device
+
+PARTIAL_SUMS = 8 * PROCESSORS
+"""Programs of the backward pass, each with its own sums for weight and bias: eight a multiprocessor of an H100."""
+
+
+def add_norm_reference(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return x + y and LayerNorm(x + y), in plain torch.
+
+    x, y: (b, n, d). weight, bias: (d,). eps: added to the variance. Raises ValueError for shapes that do not fit.
+    """
+    _check(x, y, weight, bias)
+    total = x + y
+    return total, F.layer_norm(total, total.shape[-1:], weight, bias, eps)
+
+
+def add_norm(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Return x + y and LayerNorm(x + y), in one Triton kernel; differentiable by all four tensors.
+
+    Shapes as for `add_norm_reference`. Both results have the type of x + y; the sum is normalised before it is rounded
+    to it. Raises ValueError for shapes that do not fit, or a device without Triton.
+    """
+    _check(x, y, weight, bias)
+    check_launch("add_norm", x=x, y=y, weight=weight, bias=bias)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, weight, bias)):
+        total, normed = _AddNorm.apply(x, y, weight, bias, eps)
+        return total, normed
+    return _forward(x, y, weight, bias, eps)
+
+
+def norm_warps(width: int) -> int:
+    """Warps for one row of `width` numbers: eight numbers a thread, which is 16 bytes in half precision."""
+    return min(8, max(1, next_power_of_two(width) // 256))
+
+
+class _AddNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+        total, normed = _forward(x, y, weight, bias, eps)
+        ctx.save_for_backward(total, weight, bias)
+        ctx.eps = eps
+        ctx.dtypes = (x.dtype, y.dtype)
+        return total, normed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_total: Tensor, grad_normed: Tensor) -> tuple[Tensor | None, ...]:
+        total, weight, bias = ctx.saved_tensors
+        grad, grad_weight, grad_bias = _backward(grad_total, grad_normed, total, weight, ctx.eps)
+        return (
+            grad.to(ctx.dtypes[0]),
+            grad.to(ctx.dtypes[1]),
+            grad_weight.to(weight.dtype),
+            grad_bias.to(bias.dtype),
+            None,
+        )
+
+
+def _forward(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    from fastast.kernels._triton_add_norm import add_norm_forward
+
+    x, y = x.contiguous(), y.contiguous()
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    total, normed = torch.empty_like(x, dtype=dtype), torch.empty_like(x, dtype=dtype)
+    d = x.shape[-1]
+    rows = x.numel() // d
+    if rows:
+        with on_device(x):
+            add_norm_forward[(rows,)](
+                x, y, weight.contiguous(), bias.contiguous(), total, normed,
+                D=d, EPS=eps, BD=next_power_of_two(d), ACC=_accumulator(total), num_warps=norm_warps(d),
+            )  # fmt: skip
+    return total, normed
+
+
+def _backward(
+    grad_total: Tensor, grad_normed: Tensor, total: Tensor, weight: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients by the sum (b, n, d) and by weight and bias (d,) each, these two in the accumulator's type."""
+    from fastast.kernels._triton_add_norm import add_norm_backward
+
+    d = total.shape[-1]
+    rows = total.numel() // d
+    grad = torch.empty_like(total)
+    programs = max(1, min(PARTIAL_SUMS, rows))
+    dtype = torch.float64 if total.dtype == torch.float64 else torch.float32
+    partial = torch.empty(2, programs, d, dtype=dtype, device=total.device)
+    with on_device(total):
+        add_norm_backward[(programs,)](
+            grad_total.contiguous(), grad_normed.contiguous(), total, weight.contiguous(), grad, partial,
+            rows, cdiv(rows, programs), programs,
+            D=d, EPS=eps, BD=next_power_of_two(d), ACC=_accumulator(total), num_warps=norm_warps(d),
+        )  # fmt: skip
+    sums = partial.sum(1)  # (2, d); in a fixed order, unlike atomics
+    return grad, sums[0], sums[1]
+
+
+def _accumulator(x: Tensor) -> Any:
+    import triton.language as tl
+
+    return tl.float64 if x.dtype == torch.float64 else tl.float32
+
+
+def _check(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor) -> None:
+    if x.shape != y.shape or x.ndim < 2:
+        raise ValueError(f"add_norm: x has shape {tuple(x.shape)} and y {tuple(y.shape)}; both must be (b, n, d)")
+    width = tuple(x.shape[-1:])
+    if tuple(weight.shape) != width or tuple(bias.shape) != width:
+        raise ValueError(
+            f"add_norm: weight has shape {tuple(weight.shape)} and bias {tuple(bias.shape)}; both must be {width}"
+        )

@@ -1,0 +1,137 @@
+"""Residual sum, size-weighted merging and LayerNorm in one pass over the tokens (ToMe, section 3.1).
+
+Shapes: `b` batch, `n` tokens in, `p` slots (tokens out), `r` merged, `d` width.
+
+One program a slot reads its owner and what merges into it, and writes the mean and its norm: no atomics, so that equal
+inputs give equal bits, and no more traffic than the residual sum and the norm need without merging.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from fastast.kernels.add_norm import norm_warps
+from fastast.kernels.launch import check_launch, dot_options, next_power_of_two, on_device
+from fastast.kernels.merge_plan import FlatPlan
+
+SOURCES_AT_ONCE = 4
+"""Merged tokens that a program reads together. Tokens of silence are alike and may all merge into one."""
+
+
+def merge_norm_reference(
+    x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Average x + y over every slot by size and normalise the mean, in plain torch.
+
+    x, y: (b, n, d). size: (b, n) float32, or None (all ones). weight, bias: (d,). eps: added to the variance. Returns
+    the means (b, p, d), their LayerNorm (b, p, d) and the slots' sizes (b, p), float32. Raises ValueError for shapes
+    that do not fit.
+    """
+    _check(x, y, size, plan, weight, bias)
+    merged, new_size = plan.to_merge_plan().merge(x + y, size)
+    assert new_size is not None
+    return merged, F.layer_norm(merged, merged.shape[-1:], weight, bias, eps), new_size
+
+
+def merge_norm(
+    x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Average x + y over every slot by size and normalise the mean, in one Triton kernel.
+
+    Shapes as for `merge_norm_reference`; differentiable by x, y, weight and bias. Means and norms have the type of
+    x + y; sums are in float32, and the mean is normalised before it is rounded. Raises ValueError for shapes that do
+    not fit, or a device without Triton.
+    """
+    _check(x, y, size, plan, weight, bias)
+    check_launch("merge_norm", x=x, y=y, size=size, weight=weight, bias=bias)
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, weight, bias)):
+        merged, normed, new_size = _MergeNorm.apply(
+            x, y, size, plan.owner, plan.start, plan.source, weight, bias, eps
+        )  # fmt: skip
+        return merged, normed, new_size
+    return _forward(x, y, size, plan, weight, bias, eps)
+
+
+class _MergeNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, size: Tensor | None, owner: Tensor, start: Tensor, source: Tensor,
+        weight: Tensor, bias: Tensor, eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+        plan = FlatPlan(owner=owner, start=start, source=source)
+        merged, normed, new_size = _forward(x, y, size, plan, weight, bias, eps)
+        ctx.mark_non_differentiable(new_size)
+        ctx.save_for_backward(merged, size, new_size, owner, start, source, weight, bias)
+        ctx.eps = eps
+        ctx.dtypes = (x.dtype, y.dtype)
+        return merged, normed, new_size
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_merged: Tensor, grad_normed: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        from fastast.kernels.merge_norm_backward import merge_norm_backward
+
+        merged, size, new_size, owner, start, source, weight, bias = ctx.saved_tensors
+        plan = FlatPlan(owner=owner, start=start, source=source)
+        grad, grad_weight, grad_bias = merge_norm_backward(
+            grad_merged, grad_normed, merged, size, new_size, plan, weight, ctx.eps
+        )
+        x_dtype, y_dtype = ctx.dtypes
+        none = None
+        return (
+            grad.to(x_dtype), grad.to(y_dtype), none, none, none, none,
+            grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), none,
+        )  # fmt: skip
+
+
+def _forward(
+    x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Tensor, bias: Tensor, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    from fastast.kernels._triton_merge_norm import merge_norm_forward
+
+    x, y = x.contiguous(), y.contiguous()
+    b, n, d = x.shape
+    p, r = plan.num_slots, plan.source.shape[1]
+    dtype = torch.promote_types(x.dtype, y.dtype)
+    merged = torch.empty(b, p, d, dtype=dtype, device=x.device)
+    normed = torch.empty_like(merged)
+    new_size = torch.empty(b, p, dtype=torch.float32 if size is None else size.dtype, device=x.device)
+    with on_device(x):
+        merge_norm_forward[(b * p,)](
+            x, y, new_size if size is None else size.contiguous(),
+            plan.owner.contiguous(), plan.start.contiguous(), plan.source.contiguous(),
+            weight.contiguous(), bias.contiguous(), merged, normed, new_size, n, p, r,
+            D=d, EPS=eps, HAS_SIZE=size is not None, BD=next_power_of_two(d), U=SOURCES_AT_ONCE,
+            ACC=dot_options(dtype)["ACC"], num_warps=norm_warps(d),
+        )  # fmt: skip
+    return merged, normed, new_size
+
+
+def _check(x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Tensor, bias: Tensor) -> None:
+    if x.ndim != 3 or x.shape != y.shape or 0 in x.shape:
+        raise ValueError(
+            f"merge_norm: x has shape {tuple(x.shape)} and y {tuple(y.shape)}; both must be (b, n, d), each at least 1"
+        )
+    b, n, d = x.shape
+    if tuple(weight.shape) != (d,) or tuple(bias.shape) != (d,):
+        raise ValueError(
+            f"merge_norm: weight has shape {tuple(weight.shape)} and bias {tuple(bias.shape)}; both must be ({d},)"
+        )
+    if size is not None and (tuple(size.shape) != (b, n) or size.dtype not in (torch.float32, torch.float64)):
+        raise ValueError(
+            f"merge_norm: size is {size.dtype} of shape {tuple(size.shape)}; it must be float32 of ({b}, {n}): "
+            "bfloat16 loses integers above 256"
+        )
+    shapes = tuple(plan.owner.shape), tuple(plan.start.shape), tuple(plan.source.shape)
+    p = plan.num_slots
+    if shapes != ((b, p), (b, p + 1), (b, n - p)):
+        raise ValueError(
+            f"merge_norm: the plan is for {plan.owner.shape[0]} clips of {plan.num_tokens} tokens, x has {b} of {n}"
+        )
+    if any(part.dtype != torch.int32 or part.device != x.device for part in (plan.owner, plan.start, plan.source)):
+        raise ValueError(f"merge_norm: the plan must be int32 on {x.device}, as merge_plan returns it")

@@ -1,0 +1,52 @@
+"""Gradients of `merge_norm`: one pass over the slots, which writes every token's gradient once.
+
+Shapes: `b` batch, `n` tokens in, `p` slots (tokens out), `r` merged, `d` width.
+
+A slot's gradient goes to each of its tokens by the token's share of the slot's size. A token belongs to one slot, so
+that no two programs write the same row and nothing needs to be set to zero first.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastast.kernels.add_norm import PARTIAL_SUMS, norm_warps
+from fastast.kernels.launch import cdiv, dot_options, next_power_of_two, on_device
+from fastast.kernels.merge_plan import FlatPlan
+
+
+def merge_norm_backward(
+    grad_merged: Tensor,
+    grad_normed: Tensor,
+    merged: Tensor,
+    size: Tensor | None,
+    new_size: Tensor,
+    plan: FlatPlan,
+    weight: Tensor,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by x + y, (b, n, d), and by weight and bias, (d,) each in the accumulator's type.
+
+    grad_merged, grad_normed, merged: (b, p, d); size: (b, n) or None; new_size: (b, p).
+    """
+    from fastast.kernels._triton_merge_norm_backward import merge_norm_grad
+
+    b, p, d = merged.shape
+    n, r = plan.num_tokens, plan.source.shape[1]
+    grad = torch.empty(b, n, d, dtype=merged.dtype, device=merged.device)
+    slots = b * p
+    programs = min(PARTIAL_SUMS, slots)
+    wide = torch.float64 if merged.dtype == torch.float64 else torch.float32
+    partial = torch.empty(2, programs, d, dtype=wide, device=merged.device)
+    with on_device(merged):
+        merge_norm_grad[(programs,)](
+            grad_merged.contiguous(), grad_normed.contiguous(), merged,
+            new_size if size is None else size.contiguous(), new_size,
+            plan.owner.contiguous(), plan.start.contiguous(), plan.source.contiguous(), weight.contiguous(),
+            grad, partial, n, p, r, slots, cdiv(slots, programs), programs,
+            D=d, EPS=eps, HAS_SIZE=size is not None, BD=next_power_of_two(d), ACC=dot_options(merged.dtype)["ACC"],
+            num_warps=norm_warps(d),
+        )  # fmt: skip
+    sums = partial.sum(1)  # (2, d); in a fixed order, unlike atomics
+    return grad, sums[0], sums[1]

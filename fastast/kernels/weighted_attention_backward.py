@@ -1,0 +1,70 @@
+"""Backward pass of weighted attention: two kernels, no atomics, equal bits in every run.
+
+Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e.
+
+The weights are computed again from the saved normalisers (Dao et al. 2022, FlashAttention, algorithm 4). One kernel
+walks over keys and sums dQ, with Δ = Σ out · grad on the way; the other walks over queries and sums dK and dV. Both
+write into one buffer that is laid out like qkv, as the backward pass of the linear layer reads it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastast.kernels.launch import Tiling, cdiv, dot_options, on_device, padded_width
+
+
+def weighted_attention_backward(
+    grad: Tensor, qkv: Tensor, size: Tensor | None, out: Tensor, lse: Tensor, num_heads: int
+) -> Tensor:
+    """Gradient by qkv. grad, out: (b, n, d), lse: (b, h, n) in base 2. Returns (b, n, 3d)."""
+    from fastast.kernels._triton_weighted_attention_backward import attention_grad_kv, attention_grad_q
+
+    b, n, d = out.shape
+    e = d // num_heads
+    grad = grad.contiguous()
+    grad_qkv = torch.empty_like(qkv)
+    delta = torch.empty_like(lse)
+    for kernel, tiling in ((attention_grad_q, grad_q_tiling), (attention_grad_kv, grad_kv_tiling)):
+        tiles = tiling(e, qkv.dtype)
+        with on_device(qkv):
+            kernel[(cdiv(n, tiles.block_m) * b * num_heads,)](
+                qkv,
+                qkv if size is None else size,
+                out,
+                grad,
+                lse,
+                delta,
+                grad_qkv,
+                n,
+                H=num_heads,
+                E=e,
+                EP=padded_width(e),
+                SCALE=e**-0.5,
+                HAS_SIZE=size is not None,
+                BM=tiles.block_m,
+                BN=tiles.block_n,
+                num_warps=tiles.num_warps,
+                num_stages=tiles.num_stages,
+                **dot_options(qkv.dtype),
+            )
+    return grad_qkv
+
+
+def grad_q_tiling(head_width: int, dtype: torch.dtype) -> Tiling:
+    """Tiles of the pass that sums dQ: `block_m` queries stay, `block_n` keys pass by."""
+    if dtype.itemsize >= 4 or padded_width(head_width) > 128:
+        return Tiling(block_m=32, block_n=32, num_warps=8, num_stages=1)
+    if padded_width(head_width) == 128:
+        return Tiling(block_m=64, block_n=32, num_warps=4, num_stages=2)
+    return Tiling(block_m=128, block_n=64, num_warps=8, num_stages=2)
+
+
+def grad_kv_tiling(head_width: int, dtype: torch.dtype) -> Tiling:
+    """Tiles of the pass that sums dK and dV: `block_m` keys stay, `block_n` queries pass by."""
+    if dtype.itemsize >= 4 or padded_width(head_width) > 128:
+        return Tiling(block_m=32, block_n=32, num_warps=8, num_stages=1)
+    if padded_width(head_width) == 128:
+        return Tiling(block_m=64, block_n=32, num_warps=4, num_stages=2)
+    return Tiling(block_m=128, block_n=64, num_warps=8, num_stages=2)
