@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Measure speed and quality of reduced Audio Spectrogram Transformers.",
-    epilog="Exit codes: 0 done, 1 a cell failed or something kept the command from going on, 2 the sweep or the "
-    "command line is wrong, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a cell failed, compare found something slower, or something kept the command from "
+    "going on, 2 the sweep or the command line is wrong, 130 interrupted.",
     add_completion=False,  # `completion` prints one that knows of `python -m`
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -242,7 +242,7 @@ def compare(
     cell: Annotated[
         list[str] | None, typer.Option(help="Revisions: tokens removed and clips, such as r40-batch1; repeatable.")
     ] = None,
-    launches: Annotated[int, typer.Option(min=1, help="Revisions: pairs of processes.")] = 2,
+    launches: Annotated[int, typer.Option(min=1, help="Revisions: pairs of processes.")] = 4,
     rounds: Annotated[int, typer.Option(min=1, help="Revisions: rounds of each pair of processes.")] = 8,
     threads: Annotated[int, typer.Option(min=1, help="Revisions: threads of PyTorch.")] = 1,
     device: Annotated[str, typer.Option(help="Revisions: cpu, cuda, auto.")] = "cpu",

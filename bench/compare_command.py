@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare import Comparison, Side, compare, load_side
+from bench.compare import Comparison, compare
+from bench.compare_samples import Side, load_side
 from bench.sweep import ConfigError
 
 

@@ -10,16 +10,42 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.compare import Comparison, table
+from bench.compare import Comparison
+from bench.compare_statistics import probability_larger
 
-HEADINGS = ("cell", "what", "machine", "rounds", "A", "B", "B / A", "Cliff's delta", "p (Holm)", "outcome")
+HEADINGS = ("cell", "what", "machine", "rounds", "A", "B", "B / A", "Cliff's delta", "A12", "p (Holm)", "outcome")
+
+
+def table(comparison: Comparison) -> list[dict[str, Any]]:
+    """Return one dictionary a cell, for CSV and tables; slowest first."""
+    return [
+        {
+            "cell": row.cell,
+            "what": row.title,
+            "machine": row.machine,
+            "rounds_a": row.rounds[0],
+            "rounds_b": row.rounds[1],
+            "median_a": row.median[0],
+            "median_b": row.median[1],
+            "unit": row.unit,
+            "ratio": row.ratio.value,
+            "ratio_low": row.ratio.low,
+            "ratio_high": row.ratio.high,
+            "cliffs_delta": row.delta,
+            "a12": probability_larger(row.delta),
+            "p": row.p,
+            "p_holm": row.p_corrected,
+            "outcome": row.outcome,
+        }
+        for row in sorted(comparison.rows, key=lambda row: -row.ratio.value)
+    ]
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the table, the cells of one side only and what to keep in mind."""
     console = console or Console()
     shown = Table(*HEADINGS)
-    styles = {"slower": "red", "faster": "green", "too few rounds": "yellow"}
+    styles = {"slower": "red", "faster": "green", "too few rounds": "yellow", "implausible": "yellow"}
     for row in table(comparison):
         shown.add_row(*_words(row), style=styles.get(row["outcome"]))
     if not console.is_terminal:
@@ -57,7 +83,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
 
 
 def _words(row: dict[str, Any]) -> tuple[str, ...]:
-    unit = " ms" if row["unit"] == "ms" else ""
+    unit = "" if row["unit"] == "ratio" else f" {row['unit']}"
     return (
         row["cell"],
         row["what"],
@@ -67,6 +93,7 @@ def _words(row: dict[str, Any]) -> tuple[str, ...]:
         f"{row['median_b']:.4g}{unit}",
         f"{row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]",
         f"{row['cliffs_delta']:+.2f}",
+        f"{row['a12']:.2f}",
         f"{row['p_holm']:.2g}",
         row["outcome"],
     )

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.compare import Sample
+from bench.compare_samples import Sample
 from bench.isolation import ROOT, scrub
 from bench.sweep import ConfigError
 

@@ -5,7 +5,9 @@ A baseline is a file of pytest-benchmark in a folder named after the machine: pr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,25 @@ from bench.machine import describe_machine, slug
 
 STORAGE = Path("build/regression")
 """Where baselines are kept where `--benchmark-storage` names no other folder."""
-SLOWER = "min:25%"
-"""What fails against a baseline: the fastest round, as whatever disturbs a machine makes rounds slower, not faster."""
-IDENTITY = ("key", "device", "device_name", "threads", "torch", "python", "system")
+IDENTITY = ("key", "device", "device_name", "cores", "cpu_capability", "threads", "torch", "python", "system")
 """What makes a machine the same: times of machines that differ in one of these are not compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """An earlier run."""
+
+    path: Path
+    machine: dict[str, Any]
+    """What identifies the machine that it ran on."""
+    benchmarks: dict[str, dict[str, Any]]
+    """What was measured, by the full name of the test."""
+
+    def rounds(self, test: str) -> dict[str, list[float]] | None:
+        """Return the seconds of every round by arm; None for a test that it has not, or was compared itself."""
+        extra = self.benchmarks.get(test, {}).get("extra_info", {})
+        found: dict[str, list[float]] | None = extra.get("rounds") if extra.get("is_baseline") else None
+        return found
 
 
 def describe(device: str) -> dict[str, Any]:
@@ -30,6 +47,8 @@ def describe(device: str) -> dict[str, Any]:
         "key": machine.key,
         "device": machine.device,
         "device_name": machine.device_name,
+        "cores": machine.cpu.logical_cores,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": machine.threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -42,9 +61,48 @@ def folder(root: Path, machine: Mapping[str, object]) -> Path:
     return root / str(machine["key"]) / f"torch-{slug(str(machine['torch']))}-python-{slug(str(machine['python']))}"
 
 
-def newest(where: Path) -> Path | None:
-    """Return the newest saved run below a machine's folder, None where there is none."""
-    return max(where.rglob("[0-9][0-9][0-9][0-9]_*.json"), key=lambda path: path.name, default=None)
+def read(path: Path) -> Baseline:
+    """Read a run that pytest-benchmark saved. Raises ValueError naming the file."""
+    try:
+        run = json.loads(path.read_bytes())
+        benchmarks = {test["fullname"]: test for test in run["benchmarks"]}
+        return Baseline(path=path, machine=run["machine_info"], benchmarks=benchmarks)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: is no whole run of pytest-benchmark ({error!r}); delete it") from None
+
+
+def choose(where: Path, machine: Mapping[str, Any], asked: str | None = None) -> tuple[Baseline, ...]:
+    """Return the runs of this machine in its folder, newest first, or the one that is asked for by file or number.
+
+    Raises ValueError for one that is asked for and is not there, or is of another machine.
+    """
+    if asked is None:
+        return tuple(run for run in _newest_first(where) if not differences(machine, run.machine))
+    if Path(asked).is_file():
+        found = read(Path(asked))
+    else:
+        matching = [run for run in _newest_first(where) if run.path.name.startswith(f"{asked}_")]
+        if not matching:
+            names = ", ".join(run.path.name for run in _newest_first(where)) or "none"
+            raise ValueError(f"{asked!r} is neither a file nor the number of a baseline in {where}: there are {names}")
+        found = matching[0]
+    different = differences(machine, found.machine)
+    if different:
+        raise ValueError(
+            f"the baseline is of another machine: {'; '.join(different)}. Absolute times cannot be compared. Leave out "
+            "--benchmark-compare to use this machine's own baseline"
+        )
+    return (found,)
+
+
+def find_rounds(runs: tuple[Baseline, ...], test: str) -> dict[str, list[float]] | None:
+    """Return the seconds of every round by arm of the first run that is a baseline of a test, None where none is."""
+    return next((found for run in runs if (found := run.rounds(test)) is not None), None)
+
+
+def _newest_first(where: Path) -> Iterator[Baseline]:
+    paths = where.rglob("[0-9][0-9][0-9][0-9]_*.json")
+    return (read(path) for path in sorted(paths, key=lambda path: path.name, reverse=True))
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:

@@ -24,6 +24,8 @@ FRAMES = 512
 """Frames of the input: 602 tokens, so that the whole gate takes well under a minute on two cores."""
 RATIOS = {"unmerged": "speedup", "slice": "of_slice", "reference": "of_reference"}
 """By arm, what its time over the candidate's is called; for all of them more is better."""
+Times = dict[str, dict[str, list[float]]]
+"""By clock, then by arm: the seconds of every round; the same place in two lists is the same round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,21 +110,31 @@ def build_arms(case: Case, device: str = "cpu") -> dict[str, Arm]:
     return {name: Arm(forward, fbank) for name, forward in forwards.items()}
 
 
-def ratios(
-    arms: Mapping[str, Arm], seconds: Mapping[str, Sequence[float]], device: str = "cpu"
-) -> dict[str, dict[str, Estimate]]:
-    """Return by clock, `wall` and where it means something `cpu`, every ratio of `RATIOS` with its interval.
+def by_clock(arms: Mapping[str, Arm], wall: Mapping[str, Sequence[float]], device: str = "cpu") -> Times:
+    """Return the seconds of every arm by clock, `wall` and where it means something `cpu`.
 
-    `seconds` of wall time are those of the same, last rounds. Time of the processor leaves out what other processes
-    take from it, so that it sees small changes on a busy machine; wall time sees waiting too. With several threads it
-    would count their waiting for each other.
+    `wall` are those of the last calls of every arm. Time of the processor leaves out what other processes take from it,
+    so that it sees small changes on a busy machine; wall time sees waiting too. With several threads the processor's
+    time would count their waiting for each other.
     """
-    clocks = {"wall": seconds}
+    times: Times = {"wall": {name: list(values) for name, values in wall.items()}}
     if device == "cpu" and torch.get_num_threads() == 1:
-        clocks["cpu"] = {name: arms[name].cpu_seconds[-len(values) :] for name, values in seconds.items()}
+        times["cpu"] = {name: arms[name].cpu_seconds[-len(values) :] for name, values in wall.items()}
+    return times
+
+
+def steadiest(times: Times) -> dict[str, list[float]]:
+    """Return the seconds by the clock that a baseline is kept of: the processor's time where it means something."""
+    return times.get("cpu", times["wall"])
+
+
+def ratios(times: Times) -> dict[str, dict[str, Estimate]]:
+    """Return by clock every ratio of `RATIOS` with its interval."""
     return {
-        clock: {name: paired_ratio(times[arm], times["candidate"]) for arm, name in RATIOS.items() if arm in times}
-        for clock, times in clocks.items()
+        clock: {
+            name: paired_ratio(seconds[arm], seconds["candidate"]) for arm, name in RATIOS.items() if arm in seconds
+        }
+        for clock, seconds in times.items()
     }
 
 

@@ -8,16 +8,20 @@ from typing import Any
 
 import pytest
 import torch
-from pytest_benchmark.utils import parse_compare_fail
 
 from bench.machine import resolve_device
 from bench.regression import baseline
-from bench.regression.gates import Gates, Verdict, load_gates
+from bench.regression.gates import PATH, GateError, Gates, load_gates
+from bench.regression.verdicts import Verdict
 
 NOTES = pytest.StashKey[list[str]]()
 """What is told at the end."""
 MACHINE = pytest.StashKey[dict[str, Any]]()
 """What identifies this machine."""
+BASELINES = pytest.StashKey[tuple[baseline.Baseline, ...]]()
+"""Earlier runs of this machine that times are judged by, newest first."""
+FIRST = pytest.StashKey[list[str]]()
+"""Tests that have no baseline yet."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="Threads of PyTorch. One by default: more of them wait for each other on a machine that others use.",
     )
     group.addoption("--regression-rounds", type=int, help="Interleaved rounds of every case. Fewer are less sure.")
+    group.addoption("--regression-gates", type=Path, default=PATH, help="The file of gate values.")
     group.addoption(
         "--regression-save", action="store_true", help="Keep this run as the machine's new baseline, if it passes."
     )
@@ -45,27 +50,21 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--regression-device: {error}") from None
     torch.set_num_threads(option.regression_threads)
     machine = baseline.describe(device)
-    config.stash[MACHINE] = machine
-    config.stash[NOTES] = []
+    config.stash[MACHINE], config.stash[NOTES], config.stash[FIRST] = machine, [], []
     option.benchmark_enable = True  # the project's tests disable benchmarks, which would leave nothing to gate
     root = option.benchmark_storage.removeprefix("file://")
     if root == "./.benchmarks":  # pytest-benchmark's default
         root = str(baseline.STORAGE)
     where = baseline.folder(Path(root), machine)
     option.benchmark_storage = f"file://{where}"
-    found = baseline.newest(where)
-    save = option.regression_save or (found is None and not option.benchmark_compare)
-    if save:
-        option.benchmark_save = option.benchmark_save or "baseline"
-    if found is not None and not option.benchmark_compare:
-        option.benchmark_compare = str(found)
-    if option.benchmark_compare and not option.benchmark_compare_fail and not option.regression_save:
-        option.benchmark_compare_fail = [parse_compare_fail(baseline.SLOWER)]
-    if found is None and save:
-        config.stash[NOTES].append(
-            f"no baseline of {machine['key']} with PyTorch {machine['torch']}: absolute times are not judged; if this "
-            f"run passes, it is saved as the first one in {where}"
-        )
+    asked = option.benchmark_compare if isinstance(option.benchmark_compare, str) else None
+    try:
+        found = baseline.choose(where, machine, asked)
+    except ValueError as error:
+        raise pytest.UsageError(f"bench/regression: {error}") from None
+    config.stash[BASELINES] = () if option.regression_save else found
+    if found and option.benchmark_compare:  # pytest-benchmark shows it beside this run
+        option.benchmark_compare = str(found[0].path)
 
 
 def _refuse_parallel(config: pytest.Config) -> None:
@@ -85,23 +84,23 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info.update(machine)
 
 
-def pytest_benchmark_compare_machine_info(machine_info: dict[str, Any], compared_benchmark: dict[str, Any]) -> None:
-    """Refuse a baseline of another machine, where pytest-benchmark only warns."""
-    found = baseline.differences(machine_info, compared_benchmark["machine_info"])
-    if found:
-        raise pytest.UsageError(
-            f"the baseline is of another machine: {'; '.join(found)}. Absolute times cannot be compared. Leave out "
-            "--benchmark-compare to use this machine's own baseline"
-        )
-
-
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
-    """Keep a run that failed from becoming a baseline."""
-    benchmarks = getattr(session.config, "_benchmarksession", None)
-    if exitstatus != 0 and benchmarks is not None and benchmarks.save == "baseline":
-        benchmarks.save = None
-        session.config.stash[NOTES].append("this run did not pass, so it is not saved as a baseline")
+    """Save a run that passed where it is the first of some test, and keep one that failed from being a baseline."""
+    config = session.config
+    benchmarks, first, notes = getattr(config, "_benchmarksession", None), config.stash[FIRST], config.stash[NOTES]
+    if benchmarks is not None and exitstatus != 0:
+        if first or benchmarks.save or benchmarks.autosave:
+            notes.append("this run did not pass, so it is not saved as a baseline")
+        benchmarks.save = benchmarks.autosave = None
+    elif benchmarks is not None and first and (config.option.regression_save or not config.option.benchmark_compare):
+        benchmarks.save = benchmarks.save or "baseline"
+        machine, where = config.stash[MACHINE], config.option.benchmark_storage.removeprefix("file://")
+        notes.append(
+            f"absolute times of {', '.join(first)} are not judged: they are saved as the "
+            f"{'new' if config.option.regression_save else 'first'} baseline of {machine['key']} with PyTorch "
+            f"{machine['torch']} in {where}"
+        )
     yield
 
 
@@ -114,15 +113,40 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def gates() -> Gates:
+def gates(request: pytest.FixtureRequest) -> Gates:
     """Return the committed gate values."""
-    return load_gates()
+    try:
+        return load_gates(request.config.option.regression_gates)
+    except GateError as error:
+        pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture(scope="session")
-def device(request: pytest.FixtureRequest) -> str:
-    """Return the device that is measured."""
-    return str(request.config.stash[MACHINE]["device"])
+def machine(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return what identifies this machine."""
+    return request.config.stash[MACHINE]
+
+
+@pytest.fixture
+def then(request: pytest.FixtureRequest) -> dict[str, list[float]] | None:
+    """Return the seconds of every round of this test's baseline by arm, None where it has none."""
+    config = request.config
+    found = baseline.find_rounds(config.stash[BASELINES], request.node.nodeid)
+    if found is None:
+        config.stash[FIRST].append(_case(request))
+    return found
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Return a function that has a line told at the end, once."""
+    notes = request.config.stash[NOTES]
+
+    def add(text: str) -> None:
+        if text and text not in notes:
+            notes.append(text)
+
+    return add
 
 
 @pytest.fixture
@@ -134,14 +158,17 @@ def rounds(request: pytest.FixtureRequest) -> int | None:
 
 @pytest.fixture
 def judge(request: pytest.FixtureRequest) -> Callable[[list[Verdict]], None]:
-    """Return a function that fails the test for what is worse and tells what is better."""
+    """Return a function that fails the test for what is worse and tells what is better or could not be judged."""
 
     def check(verdicts: list[Verdict]) -> None:
-        case = request.node.name.partition("[")[2].rstrip("]")
-        notes = request.config.stash[NOTES]
-        notes += [f"{case} {verdict.text}" for verdict in verdicts if verdict.state == "better"]
-        worse = [verdict.text for verdict in verdicts if verdict.state == "worse"]
+        case, notes = _case(request), request.config.stash[NOTES]
+        notes += [f"{case} {said.text}" for said in verdicts if said.state not in ("ok", "worse")]
+        worse = [said.text for said in verdicts if said.state == "worse"]
         if worse:
             pytest.fail("\n".join([f"{case} is worse than its gate:", *worse]), pytrace=False)
 
     return check
+
+
+def _case(request: pytest.FixtureRequest) -> str:
+    return str(request.node.name).partition("[")[2].rstrip("]")

@@ -1,6 +1,7 @@
-"""Gate values: `gates.toml`, which `python -m bench.regression.update` writes, and what is said against them.
+"""Gate values: `gates.toml`, which `python -m bench.regression.update` writes.
 
-A proxy must not be above its gate, a ratio not below; tokens per block must be equal. Better is never a failure.
+Counts are the same on all machines. Ratios are kept by machine: how fast merging is beside multiplying is the
+processor's.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-from bench.statistics import Estimate
+from typing import Any
 
 PATH = Path(__file__).with_name("gates.toml")
 RATIO_TOLERANCE = 0.1
-"""How far below its gate a ratio may be, as a share: other processors merge and multiply at other relative speeds."""
+"""How far below its gate a ratio may be, as a share, on the machine that the gate was measured on."""
+OTHER_MACHINE_TOLERANCE = 0.3
+"""The same on another machine: other processors merge and multiply at other relative speeds."""
 UPDATE = "python -m bench.regression.update"
 
 Gates = dict[str, Any]
@@ -26,13 +27,15 @@ class GateError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What is said of one measured value."""
+class RatioGate:
+    """What the ratios of one case must reach."""
 
-    state: Literal["ok", "worse", "better"]
-    """`worse` is a failure; `better` is told, so that the gate can be tightened."""
-    text: str
-    """Value, gate and what to do."""
+    ratios: dict[str, float]
+    """By name."""
+    tolerance: float
+    """How far below a ratio may be, as a share."""
+    note: str
+    """What to keep in mind; empty where the gate is of this machine."""
 
 
 def load_gates(path: Path = PATH) -> Gates:
@@ -43,40 +46,36 @@ def load_gates(path: Path = PATH) -> Gates:
         raise GateError(f"{path}: cannot be read ({error}); write it with `{UPDATE}`") from None
 
 
-def find_gate(gates: Mapping[str, Any], *keys: str) -> Any:
-    """Return the value under nested `keys`. Raises GateError naming them where there is none."""
-    value: Any = gates
-    for key in keys:
-        if not isinstance(value, dict) or key not in value:
-            device = f" --device {keys[1]}" if keys[0] == "ratios" else ""
-            raise GateError(f"{PATH.name}: has no {'.'.join(keys)}; measure it with `{UPDATE}{device}` and commit it")
-        value = value[key]
-    return value
+def proxy_gate(gates: Gates, name: str) -> dict[str, Any]:
+    """Return the counts of `r20` and the like. Raises GateError where there are none."""
+    found: dict[str, Any] | None = gates.get("proxies", {}).get(name)
+    if found is None:
+        raise GateError(f"{PATH.name}: has no proxies.{name}; count them with `{UPDATE} --only proxies` and commit it")
+    return found
 
 
-def judge_proxy(name: str, value: int | list[int], gate: int | list[int], *, made_with: str) -> Verdict:
-    """Judge a deterministic count. `made_with` is the PyTorch that the gate's values are of."""
-    if value == gate:
-        return Verdict(state="ok", text=f"{name}: {value}, as the gate")
-    if isinstance(value, list) or isinstance(gate, list):
-        text = f"{name}: {value}, the gate has {gate}: another computation. If it is meant, run `{UPDATE}`"
-        return Verdict(state="worse", text=text)
-    if value < gate:
-        text = f"{name}: {value:,} is better than the gate of {gate:,}; keep it with `{UPDATE}`"
-        return Verdict(state="better", text=text)
-    return Verdict(state="worse", text=f"{name}: {value:,} is above the gate of {gate:,}{_torch(made_with)}")
+def ratio_gate(gates: Gates, machine: str, device: str, case: str) -> RatioGate:
+    """Return the gate of a case on this machine; where it has none of its own, the first of its kind of device.
 
-
-def judge_ratio(name: str, measured: Estimate, gate: float, *, tolerance: float = RATIO_TOLERANCE) -> Verdict:
-    """Judge a ratio of which more is better: it fails only where its whole interval is below gate less tolerance."""
-    shown = f"{name}: {measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
-    floor, ceiling = gate * (1 - tolerance), gate * (1 + tolerance)
-    if measured.high < floor:
-        text = f"{shown} is wholly below {floor:.3f}, the gate of {gate:.3f} less {tolerance:.0%}"
-        return Verdict(state="worse", text=text)
-    if measured.low > ceiling:
-        return Verdict(state="better", text=f"{shown} is better than the gate of {gate:.3f}; keep it with `{UPDATE}`")
-    return Verdict(state="ok", text=f"{shown}, the gate is {gate:.3f}")
+    Raises GateError where there is none at all.
+    """
+    by_machine: dict[str, Any] = gates.get("ratios", {})
+    own = by_machine.get(machine)
+    others = [name for name, table in by_machine.items() if table["device"] == device]
+    write = f"measure it with `{UPDATE} --only ratios --device {device}` and commit it"
+    if own is None and not others:
+        raise GateError(f"{PATH.name}: has no ratios of a machine with {device}; {write}")
+    of = machine if own is not None else others[0]
+    if case not in by_machine[of]:
+        raise GateError(f"{PATH.name}: has no ratios.{of}.{case}; {write}")
+    if own is not None:
+        return RatioGate(ratios=own[case], tolerance=RATIO_TOLERANCE, note="")
+    return RatioGate(
+        ratios=by_machine[of][case],
+        tolerance=OTHER_MACHINE_TOLERANCE,
+        note=f"{PATH.name} has no ratios of {machine}: those of {of} are used, with a tolerance of "
+        f"{OTHER_MACHINE_TOLERANCE:.0%} instead of {RATIO_TOLERANCE:.0%}; {write}",
+    )
 
 
 def to_toml(gates: Mapping[str, Any]) -> str:
@@ -98,13 +97,3 @@ def _write_table(table: Mapping[str, Any], keys: tuple[str, ...], lines: list[st
 
 def _toml_value(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
-
-
-def _torch(made_with: str) -> str:
-    import torch
-
-    if torch.__version__.split("+")[0] == made_with:
-        return ""
-    return (
-        f". The gate is of PyTorch {made_with}, this is {torch.__version__}: try that one before you look for a cause"
-    )

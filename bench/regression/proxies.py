@@ -5,6 +5,7 @@ Shapes: `b` batch, `f` frames, `m` mel bins.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -112,8 +113,12 @@ def _candidate(model: AudioSpectrogramTransformer, r: int, *, attention: str = "
 def _fresh_dynamo() -> Iterator[None]:
     import torch._dynamo
 
+    # Every step of tracing is logged for tools of PyTorch's own; pytest would show thousands of lines of it.
+    trace = logging.getLogger("torch.__trace")
+    disabled, trace.disabled = trace.disabled, True
     torch._dynamo.reset()
     try:
         yield
     finally:
         torch._dynamo.reset()
+        trace.disabled = disabled

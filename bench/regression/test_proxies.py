@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+import torch
 
 from bench.regression.cases import build_model, reduction
-from bench.regression.gates import Gates, Verdict, find_gate, judge_proxy
+from bench.regression.gates import Gates, proxy_gate
 from bench.regression.proxies import REMOVALS, count
+from bench.regression.verdicts import Verdict, judge_proxy
 from fastast import model_macs
 
 
 @pytest.mark.parametrize("r", REMOVALS, ids=lambda r: f"r{r}")
 def test_counts(r: int, gates: Gates, judge: Callable[[list[Verdict]], None]) -> None:
-    counted, made_with = count(r), find_gate(gates, "proxies", "torch")
+    gate, counted = proxy_gate(gates, f"r{r}"), count(r)
     geometry = build_model().geometry
     planned = reduction(r).tokens_per_block(geometry)
     assert counted["tokens_per_block"] == list(planned)
     assert counted["macs"] == model_macs(geometry, planned), "macs: counted and by formula"
-    gate = find_gate(gates, "proxies", f"r{r}")
-    judge([judge_proxy(name, counted[name], value, made_with=made_with) for name, value in gate.items()])
+    versions = {"made_with": gates["proxies"]["torch"], "torch": torch.__version__.split("+")[0]}
+    judge([judge_proxy(name, counted[name], value, **versions) for name, value in gate.items()])

@@ -1,16 +1,55 @@
-"""Interleaved timing of a case's arms, for a confirmation and for new gate values."""
+"""Interleaved timing of a case's arms: by pytest-benchmark, and without it for a confirmation and for new gates."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from bench.regression.cases import Arm, ratios
-from bench.statistics import Estimate
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from bench.regression.cases import Arm, Times, by_clock
 from bench.timing import TimingRule, WallClock, measure
 
+WARMUP_ROUNDS = 2
 
-def measure_ratios(arms: Mapping[str, Arm], rounds: int, device: str = "cpu") -> dict[str, dict[str, Estimate]]:
-    """Time all arms in `rounds` interleaved rounds of one iteration each and return their ratios by clock."""
+
+def time_interleaved(benchmark: BenchmarkFixture, arms: dict[str, Arm], rounds: int, device: str = "cpu") -> Times:
+    """Let pytest-benchmark time the candidate, and time the other arms before and after it in each of its rounds.
+
+    The order rotates from round to round, so that no arm always has the same one before it.
+    """
+    clock, names, done = WallClock(), list(arms), 0
+    seconds: dict[str, list[float]] = {name: [] for name in names if name != "candidate"}
+
+    def order() -> tuple[list[str], list[str]]:
+        shift = done % len(names)
+        rotated = names[shift:] + names[:shift]
+        at = rotated.index("candidate")
+        return rotated[:at], rotated[at + 1 :]
+
+    def before() -> None:
+        for name in order()[0]:
+            seconds[name] += clock.measure(arms[name], 1)
+
+    def after() -> None:
+        nonlocal done
+        for name in order()[1]:
+            seconds[name] += clock.measure(arms[name], 1)
+        done += 1
+
+    benchmark.pedantic(arms["candidate"], setup=before, teardown=after, rounds=rounds, warmup_rounds=WARMUP_ROUNDS)
+    others = {name: values[WARMUP_ROUNDS:] for name, values in seconds.items()}
+    return by_clock(arms, {"candidate": list(candidate_stats(benchmark).data)} | others, device)
+
+
+def candidate_stats(benchmark: BenchmarkFixture) -> Any:
+    """Return what pytest-benchmark measured of the candidate."""
+    assert benchmark.stats is not None
+    return benchmark.stats.stats
+
+
+def measure_times(arms: Mapping[str, Arm], rounds: int, device: str = "cpu") -> Times:
+    """Time all arms in `rounds` interleaved rounds of one iteration each."""
     rule = TimingRule(
         rounds=rounds,
         min_seconds=0,
@@ -22,4 +61,4 @@ def measure_ratios(arms: Mapping[str, Arm], rounds: int, device: str = "cpu") ->
     )
     # Every call ends when its result is there, so that one clock serves all devices.
     timing = measure(arms, rule, WallClock())
-    return ratios(arms, {name: arm.seconds for name, arm in timing.arms.items()}, device)
+    return by_clock(arms, {name: arm.seconds for name, arm in timing.arms.items()}, device)

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from bench.machine import describe_machine, resolve_device
-from bench.regression.cases import CASES, Case, build_arms
+from bench.regression.cases import CASES, Case, build_arms, ratios
 from bench.regression.gates import PATH, Gates, load_gates, to_toml
 from bench.regression.proxies import REMOVALS, count
-from bench.regression.timing import measure_ratios
+from bench.regression.timing import measure_times
 from bench.statistics import Estimate
 from bench.store import write_atomically
 
@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"counting operators, bytes and graphs of {len(REMOVALS)} forwards ...", flush=True)
         gates["proxies"] = {"torch": torch.__version__.split("+")[0]} | {f"r{r}": count(r) for r in REMOVALS}
     if options.only != "proxies":
-        gates.setdefault("ratios", {})[device] = _measure(device)
+        gates.setdefault("ratios", {})[describe_machine(device).key] = _measure(device)
     write_atomically(options.out, to_toml(gates).encode())
     print(f"written: {options.out}")
 
 
 def _measure(device: str) -> Gates:
     """Return the ratios of every case, by the processor's time where that means something."""
-    found: Gates = {"machine": describe_machine(device).key, "rounds": ROUNDS}
+    found: Gates = {"device": device, "rounds": ROUNDS}
     for case in CASES:
         found[str(case)] = {name: round(ratio.value, 4) for name, ratio in _quiet_ratios(case, device).items()}
     return found
@@ -57,7 +57,7 @@ def _measure(device: str) -> Gates:
 
 def _quiet_ratios(case: Case, device: str) -> dict[str, Estimate]:
     for _ in range(ATTEMPTS):
-        clocks = measure_ratios(build_arms(case, device), ROUNDS, device)
+        clocks = ratios(measure_times(build_arms(case, device), ROUNDS, device))
         clock = "cpu" if "cpu" in clocks else "wall"
         for name, ratio in clocks[clock].items():
             print(f"{case} {name} ({clock} time): {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]", flush=True)

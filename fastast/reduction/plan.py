@@ -62,19 +62,20 @@ class MergePlan:
         x: (b, n, d). size: (b, n) float32 or None (all ones). Returns (b, p, d) in the dtype of `x` and the
         slots' sizes, (b, p) float32 or None. Sizes stay float32: bfloat16 loses integers above 256.
         """
-        if self.merged is None or self.target is None:
-            return self.take_owners(x), self.merge_sizes(size, x.shape[0], x.device)
         new_size = self.merge_sizes(size, x.shape[0], x.device)
+        if self.merged is None or self.target is None:
+            return self.take_owners(x), new_size
         assert new_size is not None
         wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-        owners, joining = self.take_owners(x).to(wide), _gather(x, self.merged).to(wide)
-        if size is not None:
-            owners = owners * self.take_owners(size).unsqueeze(-1)
-            joining = joining * _gather(size, self.merged).unsqueeze(-1)
+        total, joining = self.take_owners(x).to(wide), _gather(x, self.merged).to(wide)
         if isinstance(self.owner, slice):
-            owners = owners.clone()  # a view of x so far
-        total = owners.scatter_add_(1, _index_like(self.target, joining), joining)  # (b, p, d)
-        return (total / new_size.unsqueeze(-1)).to(x.dtype), new_size
+            total = total.clone()  # a view of x so far
+        if size is not None:
+            # In place: on a CPU, fresh memory costs more than the arithmetic.
+            total = total.mul_(self.take_owners(size).unsqueeze(-1))
+            joining = joining.mul_(_gather(size, self.merged).unsqueeze(-1))
+        total = total.scatter_add_(1, _index_like(self.target, joining), joining)  # (b, p, d)
+        return total.div_(new_size.unsqueeze(-1)).to(x.dtype), new_size
 
     def slot(self, batch: int, device: torch.device) -> Tensor:
         """Return the slot of every token, (b, n) int64; -1 for a dropped token."""
@@ -96,4 +97,9 @@ def _index_like(index: Tensor, x: Tensor) -> Tensor:
 
 def _gather(x: Tensor, index: Tensor) -> Tensor:
     """Return rows `index` (b, k) of `x` (b, n, ...)."""
-    return x.gather(1, _index_like(index, x))
+    if x.ndim == 2:
+        return x.gather(1, index)
+    # Whole rows of one flat list are copied; a gather would look up the row anew for every number.
+    b, n = x.shape[:2]
+    first = torch.arange(b, device=index.device).unsqueeze(-1) * n  # (b, 1)
+    return x.flatten(0, 1).index_select(0, (index + first).flatten()).unflatten(0, index.shape)

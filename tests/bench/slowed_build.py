@@ -12,8 +12,8 @@ how = os.environ["SLOWED_BUILD"]
 forward, make_plan = Block.forward, model.make_plan
 
 
-def attend_thrice(self, x, size, r, attached, kernel):
-    for _ in range(2):
+def attend_often(self, x, size, r, attached, kernel):
+    for _ in range(4):
         self.attn(self.norm1(x), None, kernel)
     return forward(self, x, size, r, attached, kernel)
 
@@ -41,4 +41,4 @@ def plan_often(*arguments):
 if how == "matching":
     model.make_plan = plan_often
 else:
-    Block.forward = {"attention": attend_thrice, "waiting": wait, "faster": leave_out_the_mlp}[how]
+    Block.forward = {"attention": attend_often, "waiting": wait, "faster": leave_out_the_mlp}[how]

@@ -13,7 +13,14 @@ from typer.testing import CliRunner
 
 from bench import revisions
 from bench.cli import app
-from bench.compare import Sample, compare, holm, load_side, ratio_of_independent_medians, smallest_p
+from bench.compare import compare
+from bench.compare_samples import Sample, load_side
+from bench.compare_statistics import (
+    holm,
+    probability_larger,
+    ratio_of_independent_medians,
+    smallest_p,
+)
 from bench.store import Store
 from bench.sweep import ConfigError
 
@@ -46,6 +53,7 @@ def test_what_is_said_of_a_cell():
     (row,) = compare(side(x=a), side(x=b)).rows
     wins = sum(y > x for x in a for y in b) - sum(y < x for x in a for y in b)
     assert row.delta == wins / 16 == (2 + 3 + 4 + 4 - 2 - 1) / 16
+    assert probability_larger(row.delta) == (2 + 3 + 4 + 4) / 16
     # Of the 70 ways to rank four among eight, those at least as far from the middle as U = 13 (of 16):
     assert row.p == pytest.approx(mannwhitneyu(b, a).pvalue)
     assert row.p == pytest.approx(2 * 7 / 70)
@@ -146,6 +154,43 @@ def test_relative_to_an_arm_drift_of_the_machine_does_not_count(tmp_path):
     missing = run(a, b, "--relative-to", "slice")
     assert missing.exit_code == 2
     assert "no record of a performance cell with the arm 'slice'" in missing.output
+
+
+def write_best(folder, batch_size: int, seconds: tuple[float, ...], *, status: str = "ok"):
+    """A record of a cell whose batch size was searched."""
+    from test_store import make
+
+    from bench.best_batch import Search, Trial
+
+    part = cheap_runners.performance(seconds, seconds)
+    arms = {name: arm.model_copy(update={"batch_size": batch_size}) for name, arm in part.arms.items()}
+    found = Search(best=batch_size, ended="limit", trials=(Trial(batch_size=batch_size, clips_per_s=1.0),))
+    part = part.model_copy(update={"arms": arms, "search": dict.fromkeys(arms, found)})
+    record = make(cheap_runners.cell("fine"), status="ok").model_copy(update={"performance": part, "status": status})
+    Store(folder, record.machine.key, "best").write(record)
+
+
+def test_cells_of_different_best_batches_are_compared_per_clip(tmp_path):
+    a, b, table = tmp_path / "a", tmp_path / "b", tmp_path / "t.csv"
+    write_best(a, 4, rounds(4.0, seed=0))
+    write_best(b, 8, rounds(6.0, seed=1))  # a batch takes longer, a clip a quarter less
+    done = run(a, b, "--csv", table)
+    assert done.exit_code == 0, done.output
+    with table.open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["outcome"], row["unit"]) == ("faster", "ms a clip")
+    assert float(row["median_a"]) == pytest.approx(1000, rel=0.02)
+    assert float(row["ratio"]) == pytest.approx(0.75, rel=0.03)
+    assert "best batch float32 (4 / 8)" in row["what"]
+
+
+def test_a_cell_that_failed_a_sanity_gate_is_shown_and_not_judged(tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write_best(a, 4, rounds(4.0, seed=0))
+    write_best(b, 4, rounds(9.0, seed=1), status="implausible")
+    done = run(a, b)
+    assert done.exit_code == 0, done.output
+    assert "1 of 1 cells failed a sanity gate on one side: their times are not judged" in done.output
 
 
 def test_records_of_one_cell_are_put_together(tmp_path):

@@ -11,9 +11,10 @@ from fastast.reduction import MergePlan, MergeTrace, source_sizes, unmerge
 
 
 def plan_of(owner: list[int], merged: list[int], target: list[int], n: int) -> MergePlan:
-    return MergePlan(
-        num_tokens=n, owner=torch.tensor([owner]), merged=torch.tensor([merged]), target=torch.tensor([target])
-    )
+    def rows(index: list[int]) -> torch.Tensor:
+        return torch.tensor([index], dtype=torch.int64)  # an empty list would be float
+
+    return MergePlan(num_tokens=n, owner=rows(owner), merged=rows(merged), target=rows(target))
 
 
 def test_a_merge_by_hand() -> None:
