@@ -1,4 +1,4 @@
-"""The `fastast` command: labels of audio files, and what a schedule does to a model."""
+"""The `fastast` command: labels of audio files, what a schedule does to a model, training and evaluation."""
 
 from __future__ import annotations
 
@@ -97,6 +97,59 @@ def info(
 
     with _errors_for_people():
         typer.echo(describe_zoo() if model is None else describe_model(model, schedule, frames))
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file (TOML), or the name of one that comes with FastAST.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="A value in place of the recipe's; may be repeated."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run; runs/RECIPE if not given.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder, if any.")] = False,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
+    check: Annotated[bool, typer.Option("--check", help="Print the whole recipe and stop.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors and the result.")] = False,
+) -> None:
+    """Train a model by a recipe. Start it under torchrun to use several GPUs, or several processes on a CPU."""
+    with _errors_for_people():
+        from fastast.training.recipe_file import load_recipe, recipe_path
+
+        wanted = load_recipe(recipe, settings or ())
+        if check:
+            typer.echo(json.dumps(wanted.question(), indent=1))
+            return
+        from fastast.training.loop import train as follow
+
+        folder = out or Path("runs") / recipe_path(recipe).stem
+        result = follow(wanted, folder, resume=resume, device=device, quiet=quiet)
+        typer.echo(json.dumps({"folder": str(folder), **result}, ensure_ascii=False))
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A name of the zoo with weights, or a checkpoint file or folder.")],
+    recipe: Annotated[str, typer.Argument(help="The recipe that says the data: a file, or a name.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A value in place of the recipe's; may be repeated."),
+    ] = None,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option("--schedule", "-s", help="Merge by this schedule (`fastast info --help`); may be repeated."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Measure mAP, AUC and accuracy of a model on the data of a recipe, unmerged or merged by schedules."""
+    with _errors_for_people():
+        from fastast.training.command import evaluate_command
+
+        typer.echo(
+            evaluate_command(model, recipe, settings or (), schedule or (), split=split, device=device, as_json=as_json)
+        )
 
 
 class _errors_for_people:  # noqa: N801

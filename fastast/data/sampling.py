@@ -1,0 +1,151 @@
+"""Which clips a step sees: the order of an epoch, its division into steps, processes and parts, and the loader.
+
+Shapes: `k` clips of an epoch, `c` classes, `b` clips of a step, over all processes and parts.
+
+Everything here is a function of seed, epoch and step; nothing is remembered, so that a run goes on at any step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from fastast.data.training_set import Batch, DataError, Item, TrainingSet, collate, read_clip, read_or_replace
+
+SAMPLERS = ("shuffle", "balanced")
+Position = tuple[int, int]
+"""Index of a clip, and the epoch it is read in."""
+
+
+def draw_seed(seed: int, *words: object) -> int:
+    """Return a seed below 2**63 for one purpose, such as ("order", epoch)."""
+    digest = hashlib.sha256(" ".join(map(str, ("fastast", seed, *words))).encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1
+
+
+def balanced_weights(labels: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the weight of every clip, the sum over its labels of 1000 / (count of the label + 0.01).
+
+    labels: (k, c) of 0 and 1 -> (k,). AST's class-balanced sampling (Gong et al. 2021, section 3.1; `gen_weight_file`).
+    """
+    counts = labels.sum(axis=0, dtype=np.float64)  # (c,)
+    return labels.astype(np.float64) @ (1000.0 / (counts + 0.01))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """The order of the clips of every epoch, cut into steps; what is left over at an epoch's end is dropped."""
+
+    num_clips: int
+    """Clips of an epoch, k."""
+    batch_size: int
+    """Clips of a step over all processes and parts, b."""
+    seed: int
+    """Of the order."""
+    weights: NDArray[np.float64] | None = None
+    """(k,): clips are drawn with replacement in proportion to it; None: every clip once."""
+
+    def __post_init__(self) -> None:
+        if self.num_clips < self.batch_size:
+            raise DataError(
+                f"data: {self.num_clips} clips make no batch of {self.batch_size}; lower batch_size or give more clips"
+            )
+        if self.weights is not None and not self.weights.any():
+            raise DataError("data: sampler 'balanced' finds no label on any clip; use sampler = \"shuffle\"")
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
+        return self.num_clips // self.batch_size
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the indices of an epoch, (k,)."""
+        generator = torch.Generator().manual_seed(draw_seed(self.seed, "order", epoch))
+        if self.weights is None:
+            return torch.randperm(self.num_clips, generator=generator).numpy()
+        drawn = torch.multinomial(torch.from_numpy(self.weights), self.num_clips, True, generator=generator)
+        return drawn.numpy()
+
+    def parts(
+        self, first_step: int, last_step: int, *, rank: int = 0, world_size: int = 1, accumulation: int = 1
+    ) -> Iterator[list[Position]]:
+        """Yield, from a step to another, what one process reads: `accumulation` lists a step, each of equal size.
+
+        The clips of a step are the same however many processes and parts share them.
+        """
+        size = self.batch_size // (world_size * accumulation)
+        order, epoch_of_order = np.empty(0, np.int64), -1
+        for step in range(first_step, last_step):
+            epoch, within = divmod(step, self.steps_per_epoch)
+            if epoch != epoch_of_order:
+                order, epoch_of_order = self.order(epoch), epoch
+            for part in range(accumulation):
+                start = within * self.batch_size + (part * world_size + rank) * size
+                yield [(int(index), epoch) for index in order[start : start + size]]
+
+
+class _Reader(Dataset[Item]):
+    """A data set by position, for torch's loader."""
+
+    def __init__(self, data: TrainingSet, *, replace: bool) -> None:
+        self.data = data
+        self.replace = replace
+
+    def __getitem__(self, position: Position) -> Item:
+        index, epoch = position
+        return read_or_replace(self.data, index, epoch) if self.replace else read_clip(self.data, index, epoch)
+
+
+class _Positions:
+    """An iterable of batches of positions, for torch's loader."""
+
+    def __init__(self, parts: Iterator[list[Position]]) -> None:
+        self.parts = parts
+
+    def __iter__(self) -> Iterator[list[Position]]:
+        return self.parts
+
+
+def load_batches(
+    data: TrainingSet, parts: Iterator[list[Position]], *, workers: int, replace: bool, pin_memory: bool = False
+) -> Iterator[Batch]:
+    """Yield one batch for each list of positions, in order; `workers` processes read ahead (0: this process reads).
+
+    With `replace` the next sound clip takes a corrupt one's place; without, a batch is smaller by it.
+    """
+    if workers:
+        data.prepare()
+    loader: DataLoader[Item] = DataLoader(
+        _Reader(data, replace=replace),
+        batch_sampler=_Positions(parts),
+        num_workers=workers,
+        collate_fn=partial(collate, num_classes=len(data.classes)),
+        pin_memory=pin_memory,
+        worker_init_fn=_one_thread if workers else None,
+        # What the parent has prepared is shared by fork, and by no other way.
+        multiprocessing_context="fork" if workers else None,
+    )
+    yield from loader
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
+
+
+def in_order(count: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> Iterator[list[Position]]:
+    """Yield every clip once, in order, in batches: what one of several processes evaluates."""
+    mine = range(rank, count, world_size)
+    for start in range(0, len(mine), batch_size):
+        yield [(index, 0) for index in mine[start : start + batch_size]]
+
+
+def all_labels(data: TrainingSet, epoch: int = 0) -> NDArray[np.float32]:
+    """Return the labels of every clip, (k, c)."""
+    return np.stack([data.labels(index, epoch) for index in range(len(data))])

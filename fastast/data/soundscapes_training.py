@@ -1,0 +1,169 @@
+"""Soundscapes for training: mixed on the fly, new mixtures every epoch, from the recordings of one split.
+
+Shapes: `s` samples of a clip or a source, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from fastast.data.mixing import Source, mix_clip, plan
+from fastast.data.soundscapes import MAX_COUNT, MAX_SECONDS, MIN_SECONDS
+from fastast.data.soundscapes_classes import CLASSES
+from fastast.data.soundscapes_pool import FIRST_SEED, Pool, catalogue, pool_path
+from fastast.data.training_set import DataError
+from fastast.names import unknown_name
+
+_LAST_SEED = 2**32 - 1
+_SLOWEST, _FASTEST = 0.85, 1.18
+_MIN_RESAMPLED = 800
+
+
+@dataclass(frozen=True, kw_only=True)
+class Soundscapes:
+    """The `[data]` of a recipe on soundscapes. Train mixes its own clips; val and test are the published ones."""
+
+    seconds: float = 5.0
+    """Length of a clip."""
+    train_clips: int = 10_000
+    """Clips of an epoch."""
+    val_clips: int = 1_000
+    """Clips of the validation set: the first so many of the published ones."""
+    test_clips: int = 2_000
+    """Clips of the test set, likewise."""
+    fresh: bool = True
+    """New mixtures every epoch; if false, every epoch has the clips of the first, which are kept in memory (160 MB for
+    1,000 clips of 5 s, in each reading process). Clips of val and test are kept always."""
+    speed_share: float = 0.0
+    """Share of the sources that are played faster or slower, by 0.85 to 1.18 (training only)."""
+    classes: tuple[str, ...] = ()
+    """Classes that count; the mixtures are the same. Empty: all 64."""
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
+        if not number or not MIN_SECONDS <= self.seconds <= MAX_SECONDS:
+            raise DataError(
+                f"data: seconds is {self.seconds!r}; it must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:g}"
+            )
+        for name in ("train_clips", "val_clips", "test_clips"):
+            value = getattr(self, name)
+            most = None if name == "train_clips" else MAX_COUNT
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
+                limit = "of at least 1" if most is None else f"from 1 to {most:,}"
+                raise DataError(f"data: {name} is {value!r}; it must be a whole number {limit}")
+        share = self.speed_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise DataError(f"data: speed_share is {share!r}; it is a share, from 0 to 1")
+        if not isinstance(self.fresh, bool):
+            raise DataError(f"data: fresh is {self.fresh!r}; it must be true or false")
+        for name in self.classes:
+            if name not in CLASSES:
+                raise DataError(f"data: classes: {unknown_name('class of the soundscapes', name, CLASSES)}")
+        if len(set(self.classes)) < len(self.classes):
+            raise DataError("data: classes names one class twice")
+
+    def split(self, name: str) -> SoundscapesSet:
+        """Return a split: train, val or test."""
+        if name not in FIRST_SEED:
+            raise DataError(unknown_name("split of the soundscapes", name, FIRST_SEED))
+        return SoundscapesSet(self, name)
+
+
+class SoundscapesSet:
+    """One split, mixed when asked for."""
+
+    def __init__(self, options: Soundscapes, split: str) -> None:
+        self.options = options
+        self.split = split
+        self.classes: tuple[str, ...] = tuple(options.classes) or CLASSES
+        self._columns = {name: column for column, name in enumerate(self.classes)}
+        self._count = int(getattr(options, f"{split}_clips"))
+        self._catalogue = catalogue(split)
+        self._pool: Pool | None = None
+        self._keeps = split != "train" or not options.fresh
+        self._kept: dict[int, tuple[NDArray[np.int16], NDArray[np.float32]]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def name(self, index: int) -> str:
+        """Return the clip's id, such as test_00042."""
+        return f"{self.split}_{index:05d}"
+
+    def seed(self, index: int, epoch: int) -> int:
+        """Return the seed of a mixture: no two of a run are the same, and none is one of another split."""
+        if self.split == "train" and self.options.fresh:
+            index += epoch * self._count
+        seed = FIRST_SEED[self.split] + index
+        if seed > _LAST_SEED:
+            raise DataError(
+                f"data: clip {index:,} is beyond the mixer's seeds; train fewer epochs, or fewer clips each"
+            )
+        return seed
+
+    def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mix a clip: samples (s,) and labels (c,)."""
+        if index not in self._kept:
+            mixed = self._mix(self.seed(index, epoch))
+            if not self._keeps:
+                return _floating(mixed[0]), mixed[1]
+            self._kept[index] = mixed
+        samples, labels = self._kept[index]
+        return _floating(samples), labels
+
+    def _mix(self, seed: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        source: Source = self._opened()
+        if self.split == "train" and self.options.speed_share:
+            source = _Resampled(source, self.options.speed_share, seed)
+        samples, recipe = mix_clip(seed, self._catalogue, self.options.seconds, source)
+        return samples, self._encode(recipe.labels)
+
+    def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
+        """The labels (c,) of a clip, from its recipe alone."""
+        recipe = plan(RandomState(self.seed(index, epoch)), self._catalogue, self.options.seconds)
+        return self._encode(recipe.labels)
+
+    def prepare(self) -> None:
+        """Decode every source now, on several threads, for the processes that will mix."""
+        pool = self._opened()
+        with ThreadPoolExecutor() as executor:
+            for _ in executor.map(pool, self._catalogue.samples):
+                pass
+
+    def _opened(self) -> Pool:
+        if self._pool is None:
+            self._pool = Pool(self.split, pool_path())
+        return self._pool
+
+    def _encode(self, names: Sequence[str]) -> NDArray[np.float32]:
+        labels = np.zeros(len(self.classes), np.float32)
+        labels[[self._columns[name] for name in names if name in self._columns]] = 1
+        return labels
+
+
+def _floating(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return np.divide(samples, 32768, dtype=np.float32)  # as the front end reads int16
+
+
+class _Resampled:
+    """Gives some sources faster or slower than they are, the same for the same clip."""
+
+    def __init__(self, source: Source, share: float, seed: int) -> None:
+        self._source = source
+        self._share = share
+        self._random = RandomState((seed ^ 0x5BD1E995) & _LAST_SEED)
+
+    def __call__(self, name: str) -> NDArray[np.float32]:
+        samples = self._source(name)
+        if self._random.rand() >= self._share or len(samples) <= _MIN_RESAMPLED:
+            return samples
+        factor = self._random.uniform(_SLOWEST, _FASTEST)
+        at = np.arange(int(len(samples) / factor)) * factor
+        stretched: NDArray[np.float64] = np.interp(at, np.arange(len(samples)), samples)
+        return stretched.astype(np.float32)

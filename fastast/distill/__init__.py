@@ -1,0 +1,28 @@
+"""Cross-model knowledge distillation (CMKD): losses, the frozen teacher, and its answers stored for later.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+from fastast.distill.distillation import Distillation, DistillationError
+from fastast.distill.distiller import Distiller, FrozenTeacher, create_distiller
+from fastast.distill.losses import bernoulli_kl, binary_cross_entropy, softmax_cross_entropy, softmax_kl
+from fastast.distill.record import record_targets
+from fastast.distill.targets import StoredTargets, load_targets, targets_recipe_hash
+
+__all__ = [
+    "Distillation",
+    "DistillationError",
+    "Distiller",
+    "FrozenTeacher",
+    "StoredTargets",
+    "bernoulli_kl",
+    "binary_cross_entropy",
+    "create_distiller",
+    "load_targets",
+    "record_targets",
+    "softmax_cross_entropy",
+    "softmax_kl",
+    "targets_recipe_hash",
+]

@@ -1,0 +1,99 @@
+"""What a recipe says about distillation, and the loss that follows from it.
+
+Shapes: `b` batch, `c` classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastast.distill.losses import bernoulli_kl, binary_cross_entropy, softmax_cross_entropy, softmax_kl
+
+ACTIVATIONS = ("sigmoid", "softmax")
+FORMS = ("kl", "bce")
+_LOSSES: dict[tuple[str, str], Callable[[Tensor, Tensor, float], Tensor]] = {
+    ("sigmoid", "kl"): bernoulli_kl,
+    ("sigmoid", "bce"): binary_cross_entropy,
+    ("softmax", "kl"): softmax_kl,
+    ("softmax", "bce"): softmax_cross_entropy,
+}
+
+
+class DistillationError(ValueError):
+    """Distillation that cannot be: a wrong setting, a teacher or stored answers that do not fit."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distillation:
+    """How a student learns from a frozen teacher (CMKD, Gong et al. 2022, arXiv 2203.06760).
+
+    loss = label_weight * L_g(student, labels) + (1 - label_weight) * L_d(student, teacher / temperature)
+    """
+
+    teacher: str
+    """A trained teacher: the name of an embedded model (`ast_tiny_soundscapes`), or the path of a file that
+    `fastast.teachers.save_teacher` or `fastast.save_checkpoint` wrote, or any AST checkpoint."""
+    label_weight: float = 0.5
+    """Lambda: weight of the loss against the labels, 0 to 1 (CMKD: 0.5; FastAST's published code: 0.1)."""
+    temperature: float = 1.0
+    """Tau, which divides the teacher's logits, and the teacher's only."""
+    form: str = "kl"
+    """`kl`: the divergence, as in CMKD; `bce`: cross-entropy against the teacher's probabilities, as in FastAST's
+    published code. Their gradients are the same; they differ by the teacher's entropy, which is no one's to change."""
+    activation: str = "sigmoid"
+    """`sigmoid` where a clip can have several labels, `softmax` where it has exactly one."""
+    consistent: bool = True
+    """Consistent teaching: the teacher sees the very spectrogram the student sees, augmented and mixed. If false, it
+    sees the clip without augmentation."""
+    targets: str = ""
+    """A file of stored answers (`fastast.distill.record_targets`) to learn from instead of running the teacher."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.teacher, str) or not self.teacher:
+            raise DistillationError(
+                f"distillation: teacher is {self.teacher!r}; give the name of an embedded model or a file's path"
+            )
+        for name, low, high in (("label_weight", 0.0, 1.0), ("temperature", 1e-3, 1e3)):
+            value = getattr(self, name)
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if not number or not low <= value <= high:
+                raise DistillationError(
+                    f"distillation: {name} is {value!r}; it must be a number from {low:g} to {high:g}"
+                )
+        for name, allowed in (("form", FORMS), ("activation", ACTIVATIONS)):
+            if getattr(self, name) not in allowed:
+                raise DistillationError(
+                    f"distillation: {name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}"
+                )
+        if not isinstance(self.consistent, bool):
+            raise DistillationError(f"distillation: consistent is {self.consistent!r}; it must be true or false")
+        if not isinstance(self.targets, str):
+            raise DistillationError(f"distillation: targets is {self.targets!r}; it must be a file's path, or empty")
+
+    def loss(
+        self, student_logits: Tensor, labels: Tensor, *, teacher_logits: Tensor, base_loss: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Return the scalars `loss` (to differentiate), `label_loss` (L_g) and `teacher_loss` (L_d), both detached.
+
+        Logits and labels: (b, c). `base_loss`: L_g where the caller has computed it already (class weights and the
+        like); else binary cross-entropy, or cross-entropy for `softmax`.
+        Raises ValueError where the logits' shapes differ.
+        """
+        label_loss = self.label_loss(student_logits, labels) if base_loss is None else base_loss
+        teacher_loss = _LOSSES[self.activation, self.form](student_logits, teacher_logits, self.temperature)
+        loss = self.label_weight * label_loss + (1 - self.label_weight) * teacher_loss
+        return {"loss": loss, "label_loss": label_loss.detach(), "teacher_loss": teacher_loss.detach()}
+
+    def label_loss(self, student_logits: Tensor, labels: Tensor) -> Tensor:
+        """L_g: binary cross-entropy for `sigmoid`, cross-entropy with labels as probabilities for `softmax`."""
+        with torch.autocast(student_logits.device.type, enabled=False):
+            logits = student_logits.to(torch.float64 if student_logits.dtype == torch.float64 else torch.float32)
+            if self.activation == "sigmoid":
+                return F.binary_cross_entropy_with_logits(logits, labels.to(logits.dtype))
+            return F.cross_entropy(logits, labels.to(logits.dtype))

@@ -1,0 +1,163 @@
+"""The frozen teacher beside a student in training.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from fastast.distill.distillation import Distillation, DistillationError
+from fastast.frontend import Normalisation
+
+if TYPE_CHECKING:
+    from fastast.distill.targets import StoredTargets
+
+
+class FrozenTeacher:
+    """A teacher that answers and never learns: in evaluation mode, without gradients, its statistics untouched."""
+
+    def __init__(self, model: nn.Module, *, normalisation: Normalisation | None = None) -> None:
+        """`normalisation` is the one of the spectrograms to come; where the teacher has another, they are converted."""
+        self.model = model.eval().requires_grad_(False)
+        own = getattr(model, "normalisation", None)
+        self._from = normalisation if own is not None and own != normalisation else None
+        self._to = own
+        self._dtype = next((p.dtype for p in model.parameters()), None)
+
+    @torch.inference_mode()
+    def _answer(self, fbank: Tensor) -> Tensor:
+        if self._from is not None and self._to is not None:
+            fbank = self._to(fbank * (2 * self._from.std) + self._from.mean)
+        # A student in float64 has its spectrograms so; under autocast both are float32.
+        return self.model(fbank if self._dtype is None else fbank.to(self._dtype))
+
+    def __call__(self, fbank: Tensor) -> Tensor:
+        """(b, f, m) -> float32 logits (b, c), under the autocast of the caller."""
+        if self.model.training:
+            raise DistillationError(
+                "distillation: the teacher is in training mode, so dropout and batch statistics would change its "
+                "answers; leave it in eval() and out of what the loop trains"
+            )
+        return self._answer(fbank).float().clone()  # an ordinary tensor: one of inference mode stops the backward pass
+
+
+class Distiller:
+    """A `Distillation` with its teacher, or with the answers the teacher gave before."""
+
+    def __init__(
+        self,
+        distillation: Distillation,
+        *,
+        teacher: FrozenTeacher | None = None,
+        targets: StoredTargets | None = None,
+    ) -> None:
+        if (teacher is None) == (targets is None):
+            raise DistillationError("distillation: give a teacher or stored targets, and not both")
+        self.distillation = distillation
+        self.teacher = teacher
+        self.targets = targets
+
+    @property
+    def needs_plain_fbank(self) -> bool:
+        """Whether `loss` wants the clips without augmentation too, as `plain_fbank`."""
+        return self.teacher is not None and not self.distillation.consistent
+
+    def teacher_logits(
+        self,
+        *,
+        fbank: Tensor,
+        indices: Tensor | None = None,
+        plain_fbank: Tensor | None = None,
+        seed: int | None = None,
+    ) -> Tensor:
+        """What the teacher says to a batch, (b, c) float32; see `loss` for the arguments."""
+        if self.targets is not None:
+            if indices is None:
+                raise DistillationError("distillation: stored targets are found by the clips' indices; pass indices=")
+            return self.targets.logits(indices, seed=seed).to(fbank.device)
+        assert self.teacher is not None
+        if self.distillation.consistent:
+            return self.teacher(fbank)
+        if plain_fbank is None:
+            raise DistillationError(
+                "distillation: without consistent teaching the teacher sees clips that are not augmented; pass "
+                "plain_fbank= (Augmentation.plain makes it)"
+            )
+        return self.teacher(plain_fbank)
+
+    def loss(
+        self,
+        student_logits: Tensor,
+        labels: Tensor,
+        *,
+        fbank: Tensor,
+        indices: Tensor | None = None,
+        base_loss: Tensor | None = None,
+        plain_fbank: Tensor | None = None,
+        seed: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the scalars `loss`, `label_loss` and `teacher_loss` of a batch, as `Distillation.loss` does.
+
+        student_logits, labels: (b, c). fbank: (b, f, m), what the student saw. plain_fbank: the same clips without
+        augmentation, where `needs_plain_fbank`. indices: (b,) and seed, the augmentation's: for stored targets.
+        """
+        teacher_logits = self.teacher_logits(fbank=fbank, indices=indices, plain_fbank=plain_fbank, seed=seed)
+        return self.distillation.loss(student_logits, labels, teacher_logits=teacher_logits, base_loss=base_loss)
+
+
+def create_distiller(
+    distillation: Distillation,
+    *,
+    num_classes: int,
+    normalisation: Normalisation,
+    shape: tuple[int, int] | None = None,
+    labels: Sequence[str] | None = None,
+    device: torch.device | str = "cpu",
+    recipe_hash: str = "",
+) -> Distiller:
+    """Load what a `Distillation` names: its teacher onto `device`, or its stored targets.
+
+    `num_classes`, `normalisation`, `shape` (frames, mel bins) and `labels` (names of the classes) are the student's.
+    With `shape` the teacher is tried on an empty clip, with `labels` their order is compared, so that what does not
+    fit is told before the training starts. `recipe_hash` says which clips, in which batches and with which
+    augmentation; stored targets of another are refused.
+    Raises DistillationError, TeacherError or CheckpointError (all ValueError) where teacher or targets do not fit,
+    FileNotFoundError where there are none.
+    """
+    from fastast.teachers import load_teacher
+
+    model = load_teacher(distillation.teacher, num_classes=num_classes, labels=labels)
+    if model.normalisation is None:
+        raise DistillationError(
+            f"{distillation.teacher}: nothing says with which normalisation this teacher was trained; write it anew "
+            "with it, as in fastast.save_checkpoint(path, model, normalisation=fastast.frontend.AUDIOSET)"
+        )
+    if distillation.targets:
+        from fastast.distill.targets import load_targets
+        from fastast.teachers import teacher_identity
+
+        targets = load_targets(
+            Path(distillation.targets),
+            num_classes=num_classes,
+            activation=distillation.activation,
+            consistent=distillation.consistent,
+            teacher_identity=teacher_identity(model),
+            recipe_hash=recipe_hash,
+        )
+        return Distiller(distillation, targets=targets)
+    teacher = FrozenTeacher(model.to(device), normalisation=normalisation)
+    if shape is not None:
+        try:
+            teacher(torch.zeros(1, *shape, device=device))
+        except ValueError as error:
+            raise DistillationError(
+                f"{distillation.teacher}: this teacher cannot take the student's filterbank of {shape[0]} frames and "
+                f"{shape[1]} mel bins: {error}"
+            ) from error
+    return Distiller(distillation, teacher=teacher)

@@ -1,0 +1,89 @@
+"""Running a teacher over the batches of a training to come, and storing what it says.
+
+Shapes: `b` batch, `c` classes, `k` stored classes of a clip.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import save
+
+from fastast.distill.distillation import DistillationError
+from fastast.distill.distiller import FrozenTeacher
+from fastast.distill.targets import ENTRY, TargetsHeader, compress
+from fastast.frontend import Frontend
+from fastast.teachers import teacher_identity
+from fastast.training.augment import Augmentation, Batch
+from fastast.writing import write_whole
+
+
+def record_targets(
+    path: str | Path,
+    teacher: FrozenTeacher,
+    batches: Iterable[tuple[int, Batch]],
+    *,
+    augmentation: Augmentation,
+    frontend: Frontend,
+    generator: torch.Generator,
+    recipe_hash: str,
+    num_classes: int,
+    k: int,
+    activation: str = "sigmoid",
+    consistent: bool = True,
+) -> Path:
+    """Store the teacher's answers to the batches of a training, whole or not at all, and return the path.
+
+    `batches`: every batch with the seed its augmentation will have (`step_seed`), as the training will see them; the
+    `generator` is set to that seed before each, as the training does. Without consistent teaching seeds do not matter,
+    and a clip that comes again is not asked again. `k`: logits to keep of a clip.
+    The autocast in force is the teacher's: use the training's.
+    Raises DistillationError for a k that is too large, or for a seed that comes twice.
+    """
+    path = Path(path)
+    seeds: list[int] = []
+    starts = [0]
+    parts: dict[str, list[torch.Tensor]] = {"indices": [], "values": [], "classes": [], "rest": []}
+    known: set[int] = set()
+    for seed, batch in batches:
+        indices = batch.indices.cpu().long()
+        if consistent:
+            if seed in known:
+                raise DistillationError(f"{path}: augmentation seed {seed} comes twice; give every step its own")
+            known.add(seed)
+            generator.manual_seed(seed)
+            fbank, _ = augmentation.apply(batch, generator, frontend)
+            new = torch.ones(len(indices), dtype=torch.bool)
+        else:
+            fbank = augmentation.plain(batch, frontend)
+            new = torch.tensor([i not in known and i not in indices[:p] for p, i in enumerate(indices.tolist())])
+            known.update(indices.tolist())
+        logits = teacher(fbank).cpu()
+        if logits.shape[1] != num_classes:
+            raise DistillationError(
+                f"{path}: the teacher answers with {logits.shape[1]} classes, the student has {num_classes}"
+            )
+        values, classes, rest = compress(logits, k, activation)
+        found = {"indices": indices, "values": values, "classes": classes.to(torch.int32), "rest": rest}
+        for name, tensor in found.items():
+            parts[name].append(tensor[new])
+        seeds.append(seed)
+        starts.append(starts[-1] + int(new.sum()))
+    if not seeds:
+        raise DistillationError(f"{path}: no batches were given; nothing was written")
+    header = TargetsHeader(
+        teacher_identity=teacher_identity(teacher.model),
+        recipe_hash=recipe_hash,
+        num_classes=num_classes,
+        k=k,
+        activation=activation,
+        consistent=consistent,
+    )
+    tensors = {name: torch.cat(pieces).contiguous() for name, pieces in parts.items()}
+    tensors |= {"seeds": torch.tensor(seeds), "starts": torch.tensor(starts)}
+    write_whole(path, save(tensors, {ENTRY: json.dumps(dataclasses.asdict(header))}))
+    return path

@@ -1,0 +1,97 @@
+"""Storing a teacher's answers for the whole training that a recipe describes.
+
+It lies apart from `fastast.distill`, which the training loop imports, because it imports parts of that loop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
+from fastast.data.training_set import Batch
+from fastast.distill.distillation import DistillationError
+from fastast.distill.distiller import create_distiller
+from fastast.distill.record import record_targets
+from fastast.distill.targets import targets_recipe_hash
+from fastast.frontend import Normalisation
+from fastast.training.augment import Augmentation, step_seed
+from fastast.training.build import build_model, frontend_of
+from fastast.training.evaluate import autocast
+from fastast.training.recipe import Recipe
+
+
+def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cpu", processes: int = 1) -> Path:
+    """Run a recipe's teacher over all the batches of its training and store the k best logits of every clip.
+
+    One process does it, for a training of `processes` on this kind of device. The file then is the recipe's
+    `distillation.targets`. Without consistent teaching every clip of the set is asked once.
+
+    Raises DistillationError for a recipe without a teacher, a k that is too large, and clips that are mixed anew in
+    every epoch where the teacher is to see them without augmentation; other ValueErrors where parts of the recipe or
+    the teacher do not fit.
+    """
+    if recipe.distillation is None:
+        raise DistillationError("recipe: it has no [distillation] part, so there is no teacher whose answers to store")
+    if recipe.batch_size % (processes * recipe.accumulation):
+        raise DistillationError(
+            f"recipe: batch_size {recipe.batch_size} cannot be shared by {processes} processes in "
+            f"{recipe.accumulation} parts"
+        )
+    consistent = recipe.distillation.consistent
+    if not consistent and getattr(recipe.data.options, "fresh", False):
+        raise DistillationError(
+            "recipe: data.fresh mixes other clips in every epoch, so an answer cannot be found by its clip; use "
+            "data.fresh = false, or distillation.consistent = true"
+        )
+    place = torch.device(device)
+    data = recipe.data.options.split("train")
+    weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
+    sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
+    normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    frontend = frontend_of(build_model(recipe.model, data.classes, normalisation), recipe.model, normalisation)
+    distiller = create_distiller(
+        dataclasses.replace(recipe.distillation, targets=""),
+        num_classes=len(data.classes),
+        normalisation=normalisation,
+        shape=(frontend.num_frames, frontend.num_mel_bins),
+        labels=data.classes,
+        device=place,
+    )
+    assert distiller.teacher is not None
+
+    def batches() -> Iterator[tuple[int, Batch]]:
+        steps = recipe.steps or recipe.epochs * sampler.steps_per_epoch
+        for rank in range(processes):
+            parts = sampler.parts(0, steps, rank=rank, world_size=processes, accumulation=recipe.accumulation)
+            if not consistent:  # no batch matters, only that every clip comes once
+                parts = in_order(len(data), recipe.batch_size, rank=rank, world_size=processes)
+            for number, batch in enumerate(load_batches(data, parts, workers=recipe.run.workers, replace=True)):
+                yield step_seed(recipe.seed, number, rank), batch.to(place)
+
+    augmentation = recipe.augmentation or Augmentation()
+    with autocast(place, recipe.precision):
+        return record_targets(
+            path,
+            distiller.teacher,
+            batches(),
+            augmentation=augmentation,
+            frontend=frontend,
+            generator=torch.Generator(place),
+            recipe_hash=targets_recipe_hash(
+                augmentation,
+                frontend,
+                data=json.dumps(recipe.question()["data"], sort_keys=True),
+                batch_size=recipe.batch_size // (processes * recipe.accumulation),
+                seed=recipe.seed,
+                generator=place.type,
+            ),
+            num_classes=len(data.classes),
+            k=k,
+            activation=recipe.distillation.activation,
+            consistent=consistent,
+        )

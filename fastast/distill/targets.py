@@ -1,0 +1,196 @@
+"""A teacher's answers, stored: the best k logits of every clip, and the seed of the augmentation that it saw.
+
+Shapes: `b` batch, `c` classes, `k` stored classes of a clip, `r` rows (clips times epochs), `s` batches.
+
+With consistent teaching a row belongs to a batch, because clips are mixed within it: a batch is found by its seed, and
+its clips must be the stored ones in the stored order. Without, a row belongs to a clip and is found by its index.
+Storing seeds rather than spectrograms is CED's idea (Dinkel et al. 2023, arXiv 2308.11957).
+
+The file is safetensors with one header entry, `fastast_targets`, that is JSON. Its tensors: `seeds` (s,), `starts`
+(s + 1,) first row of every batch, `indices` (r,), `classes` (r, k), `values` (r, k) and `rest` (r,).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from fastast.distill.distillation import DistillationError
+from fastast.frontend import Frontend
+from fastast.training.augment import Augmentation
+
+ENTRY = "fastast_targets"
+VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetsHeader:
+    """What a file of stored answers says of itself; all of it must fit, or the file is refused."""
+
+    teacher_identity: str
+    """SHA-256 of the teacher (`fastast.teachers.teacher_identity`)."""
+    recipe_hash: str
+    """Which clips, in which batches, with which augmentation (`targets_recipe_hash`)."""
+    num_classes: int
+    """Classes of the teacher, c."""
+    k: int
+    """Logits stored for a clip; with k = c nothing is lost."""
+    activation: str
+    """`sigmoid` or `softmax`: how what is not stored is filled in."""
+    consistent: bool
+    """Whether the teacher saw the augmented clips."""
+    version: int = VERSION
+    """Version of the file."""
+
+
+class StoredTargets:
+    """Stored answers in memory, looked up batch by batch."""
+
+    def __init__(self, header: TargetsHeader, tensors: dict[str, Tensor], path: Path) -> None:
+        self.header = header
+        self.path = path
+        self._tensors = tensors
+        if header.consistent:
+            self._rows = {int(seed): batch for batch, seed in enumerate(tensors["seeds"].tolist())}
+        else:
+            self._rows = {int(index): row for row, index in enumerate(tensors["indices"].tolist())}
+
+    def __len__(self) -> int:
+        """Rows that are stored."""
+        return len(self._tensors["indices"])
+
+    def logits(self, indices: Tensor, *, seed: int | None = None) -> Tensor:
+        """Return the teacher's logits (b, c) float32 of the clips `indices` (b,) in the batch augmented with `seed`.
+
+        Raises DistillationError where that batch or clip is not stored, or holds other clips.
+        """
+        wanted = indices.detach().cpu().long()
+        if self.header.consistent:
+            rows = self._rows_of_batch(wanted, seed)
+        else:
+            missing = [i for i in wanted.tolist() if i not in self._rows]
+            if missing:
+                raise DistillationError(f"{self.path}: nothing is stored for clip {missing[0]}; record the whole set")
+            rows = torch.tensor([self._rows[i] for i in wanted.tolist()])
+        values, classes, rest = (self._tensors[name][rows] for name in ("values", "classes", "rest"))
+        return expand(values, classes.long(), rest, self.header.num_classes)
+
+    def _rows_of_batch(self, wanted: Tensor, seed: int | None) -> Tensor:
+        if seed is None:
+            raise DistillationError(
+                f"{self.path}: answers under consistent teaching are found by the batch's augmentation seed; pass seed="
+            )
+        if seed not in self._rows:
+            raise DistillationError(
+                f"{self.path}: no batch of augmentation seed {seed} is stored, only {len(self._rows)} others; record "
+                "as many steps as are trained, from the same seed"
+            )
+        batch = self._rows[seed]
+        first, last = self._tensors["starts"][batch : batch + 2].tolist()
+        stored = self._tensors["indices"][first:last]
+        if not torch.equal(stored, wanted):
+            raise DistillationError(
+                f"{self.path}: the batch of augmentation seed {seed} holds the clips {stored.tolist()[:4]}… "
+                f"({len(stored)}), asked for were {wanted.tolist()[:4]}… ({len(wanted)}); sampler and batch size "
+                "must be those of the recording"
+            )
+        return torch.arange(first, last)
+
+    @property
+    def largest_missing_probability(self) -> float:
+        """The bound of the error of any probability at temperature 1: the largest stored k-th one; 0 with k = c."""
+        if self.header.k == self.header.num_classes or not len(self):
+            return 0.0
+        values, classes, rest = (self._tensors[name] for name in ("values", "classes", "rest"))
+        if self.header.activation == "sigmoid":
+            return float(values[:, -1].double().sigmoid().max())
+        logits = expand(values, classes.long(), rest, self.header.num_classes).double()
+        return float(logits.softmax(1).gather(1, classes[:, -1:].long()).max())
+
+
+def compress(logits: Tensor, k: int, activation: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the k best logits (b, k) with their classes (b, k), and one logit (b,) that stands for all the others.
+
+    That one has the others' mean probability, so that at temperature 1 the sum of the probabilities stays, and with
+    `softmax` the k best probabilities too. No other's probability is off by more than the k-th best.
+    """
+    c = logits.shape[1]
+    if not 1 <= k <= c:
+        raise DistillationError(f"targets: k is {k}; the teacher has {c} classes, so it must be 1 to {c}")
+    values, classes = logits.float().topk(k, dim=1)
+    if k == c:
+        return values, classes, values[:, -1]
+    others = torch.ones_like(logits, dtype=torch.bool).scatter_(1, classes, False)
+    rest = logits.double()[others].view(len(logits), c - k)
+    if activation == "softmax":
+        fill = rest.logsumexp(1) - math.log(c - k)
+    else:
+        log_mean = torch.nn.functional.logsigmoid(rest).logsumexp(1) - math.log(c - k)
+        fill = log_mean - torch.log(-torch.expm1(log_mean))  # the logit of the mean probability
+    return values, classes, torch.minimum(fill.float(), values[:, -1])
+
+
+def expand(values: Tensor, classes: Tensor, rest: Tensor, num_classes: int) -> Tensor:
+    """Undo `compress` as far as it can be undone: logits (b, c)."""
+    logits = rest[:, None].repeat(1, num_classes)
+    return logits.scatter_(1, classes, values)
+
+
+def targets_recipe_hash(
+    augmentation: Augmentation, frontend: Frontend, *, data: str, batch_size: int, seed: int, generator: str = "cpu"
+) -> str:
+    """Return the SHA-256 of what decides which spectrograms a teacher sees.
+
+    `data`: what names the clips and their order, such as the data set's hash with the sampler's name. `generator`: the
+    kind of device whose generator draws the augmentation; they draw differently.
+    """
+    question = {
+        "augmentation": dataclasses.asdict(augmentation),
+        "frontend": [frontend.num_frames, frontend.num_mel_bins, dataclasses.asdict(frontend.normalisation)],
+        "data": data,
+        "batch_size": batch_size,
+        "seed": seed,
+        "generator": generator,
+    }
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+def load_targets(
+    path: Path, *, num_classes: int, activation: str, consistent: bool, teacher_identity: str, recipe_hash: str
+) -> StoredTargets:
+    """Read stored answers. Raises DistillationError for a file that is damaged, or of another teacher or recipe."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there are no stored answers; make them with fastast.distill.record_targets")
+    try:
+        with safe_open(path, framework="pt") as file:
+            entry = (file.metadata() or {}).get(ENTRY, "null")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        found = json.loads(entry)
+    except (SafetensorError, ValueError) as error:
+        raise DistillationError(f"{path}: not a whole file of stored answers ({error}); record it anew") from error
+    names = [field.name for field in dataclasses.fields(TargetsHeader)]
+    if not isinstance(found, dict) or sorted(found) != sorted(names) or found["version"] != VERSION:
+        raise DistillationError(f"{path}: not a file of stored answers of version {VERSION}; record it anew")
+    header = TargetsHeader(**found)
+    checks = (
+        ("num_classes", num_classes, "The teacher has other classes than the student"),
+        ("activation", activation, "Record them with the recipe's activation"),
+        ("consistent", consistent, "Record them with the recipe's choice of consistent teaching"),
+        ("teacher_identity", teacher_identity, "They were made by another teacher, or before it was trained further"),
+        ("recipe_hash", recipe_hash, "Data, augmentation, batch size or seed have changed"),
+    )
+    for name, wanted, why in checks:
+        if getattr(header, name) != wanted:
+            raise DistillationError(
+                f"{path}: {name} is {getattr(header, name)!r}, this run's is {wanted!r}. {why}; record them anew or "
+                "change the recipe back"
+            )
+    return StoredTargets(header, tensors, path)

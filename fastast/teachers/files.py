@@ -1,0 +1,157 @@
+"""Trained teachers on disk, and what tells one from another.
+
+Safetensors with one header entry, `fastast_teacher`, that is JSON:
+{"version": 1, "name": ..., "options": {...}, "num_classes": ..., "labels": [...] or null,
+ "normalisation": {"mean": ..., "std": ...} or null, "training": {...} or null}
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from fastast.frontend import Normalisation
+from fastast.teachers.create import other_classes, rebuild_teacher
+from fastast.teachers.protocol import Teacher, TeacherError
+from fastast.teachers.transformer import TransformerTeacher
+from fastast.writing import write_whole
+from fastast.zoo import EMBEDDED
+
+ENTRY = "fastast_teacher"
+VERSION = 1
+_TRAINING_ONLY = ("patchout_freq", "patchout_time", "drop_path_rate")
+_KEYS = ("version", "name", "options", "num_classes", "labels", "normalisation", "training")
+
+
+def save_teacher(
+    path: str | Path,
+    teacher: Teacher,
+    *,
+    labels: Sequence[str] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a teacher that `create_teacher` built, whole or not at all, and return the path.
+
+    `labels`: names of the classes; `training`: notes, any JSON object.
+    Raises TeacherError for a teacher without a name, a wrong number of labels, or weights that are not finite.
+    """
+    path = Path(path)
+    if not teacher.name:
+        raise TeacherError(f"{path}: this teacher has no name; build it with create_teacher")
+    labels = teacher.labels if labels is None else tuple(labels)
+    if labels is not None and len(labels) != teacher.num_classes:
+        raise TeacherError(f"{path}: {len(labels)} labels for a teacher of {teacher.num_classes} classes")
+    state = {key: value.detach().cpu().contiguous().clone() for key, value in teacher.state_dict().items()}
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise TeacherError(f"{path}: weight {key!r} is not finite; nothing was written")
+    header = {
+        "version": VERSION,
+        "name": teacher.name,
+        "options": teacher.options,
+        "num_classes": teacher.num_classes,
+        "labels": None if labels is None else list(labels),
+        "normalisation": None if teacher.normalisation is None else dataclasses.asdict(teacher.normalisation),
+        "training": None if training is None else dict(training),
+    }
+    content = save(state, {ENTRY: json.dumps(header, allow_nan=False, ensure_ascii=False)})
+    write_whole(path, content)
+    return path
+
+
+def load_teacher(source: str | Path, *, num_classes: int, labels: Sequence[str] | None = None) -> Teacher:
+    """Load a trained teacher in evaluation mode: an embedded model's name, a teacher's file, or an AST checkpoint.
+
+    Raises TeacherError where it has other than `num_classes` classes, naming both counts, or other `labels`, or where
+    the file is no teacher; FileNotFoundError where there is none.
+    """
+    path = EMBEDDED.get(str(source), Path(source))
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{source}: there is no such teacher; give the path of a trained one, or one of {', '.join(EMBEDDED)}"
+        )
+    header = None if path.is_dir() else _read_header(path)
+    teacher = _load_ast(source, path, num_classes) if header is None else _load_own(path, header, num_classes)
+    _check_labels(path, teacher.labels, labels)
+    return teacher.eval()
+
+
+def teacher_identity(teacher: nn.Module) -> str:
+    """Return the SHA-256 of all that decides a teacher's answers: kind, shape, normalisation, weights and statistics.
+
+    Neither its file's name nor what matters in training only is in it.
+    """
+    digest = hashlib.sha256()
+    options = {key: value for key, value in getattr(teacher, "options", {}).items() if key not in _TRAINING_ONLY}
+    notes = [type(teacher).__name__, options, repr(getattr(teacher, "normalisation", None))]
+    digest.update(json.dumps(notes, sort_keys=True).encode())
+    for key, value in sorted(teacher.state_dict().items()):
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _read_header(path: Path) -> dict[str, Any] | None:
+    """Return the header of a teacher's file, None for any other file."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            entry = (file.metadata() or {}).get(ENTRY)
+    except SafetensorError:
+        return None  # perhaps another format; the checkpoints' reader will say
+    if entry is None:
+        return None
+    try:
+        header = json.loads(entry)
+    except ValueError as error:
+        raise TeacherError(f"{path}: header {ENTRY!r} is not JSON ({error}); the file is damaged") from error
+    if not isinstance(header, dict) or set(header) != set(_KEYS) or header["version"] != VERSION:
+        raise TeacherError(
+            f"{path}: header {ENTRY!r} must have version {VERSION} and the keys {', '.join(_KEYS)}; update FastAST, "
+            "or write the file anew with save_teacher"
+        )
+    return header
+
+
+def _load_own(path: Path, header: dict[str, Any], num_classes: int) -> Teacher:
+    if header["num_classes"] != num_classes:
+        raise TeacherError(other_classes(str(path), header["num_classes"], num_classes))
+    normalisation = None if header["normalisation"] is None else Normalisation(**header["normalisation"])
+    teacher = rebuild_teacher(header["name"], num_classes, header["options"], normalisation)
+    with safe_open(path, framework="pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    try:
+        teacher.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise TeacherError(f"{path}: the weights are not those of {header['name']!r}: {error}") from error
+    teacher.labels = None if header["labels"] is None else tuple(header["labels"])
+    return teacher
+
+
+def _load_ast(source: str | Path, path: Path, num_classes: int) -> Teacher:
+    from fastast.checkpoints import load_model
+
+    model = load_model(path)
+    if model.geometry.num_classes != num_classes:
+        raise TeacherError(other_classes(str(source), model.geometry.num_classes, num_classes))
+    teacher = TransformerTeacher(model)
+    teacher.name = str(source) if str(source) in EMBEDDED else path.name
+    return teacher
+
+
+def _check_labels(path: Path, has: Sequence[str] | None, wanted: Sequence[str] | None) -> None:
+    if has is None or wanted is None or tuple(has) == tuple(wanted):
+        return
+    index = next(i for i, (a, b) in enumerate(zip(has, wanted, strict=False)) if a != b)
+    raise TeacherError(
+        f"{path}: class {index} of this teacher is {has[index]!r}, of the student {wanted[index]!r}; their classes "
+        "must be the same, in the same order"
+    )

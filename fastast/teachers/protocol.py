@@ -1,0 +1,55 @@
+"""What every teacher is.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from fastast.frontend import Normalisation
+
+
+class TeacherError(ValueError):
+    """A teacher that cannot be made, loaded or used here; the message says which and why."""
+
+
+class Teacher(nn.Module):
+    """A network from a normalised filterbank (b, f, m) to logits (b, c), with what is needed to make it again."""
+
+    name: str
+    """Its name in `create_teacher`."""
+    options: dict[str, Any]
+    """What else is needed to build the same network again, without its weights; JSON."""
+    num_classes: int
+    """Outputs, c."""
+    labels: tuple[str, ...] | None
+    """Names of the classes, where known."""
+    normalisation: Normalisation | None
+    """Normalisation of the filterbank that it was trained with, where known."""
+
+    def __init__(self, *, num_classes: int) -> None:
+        super().__init__()
+        if isinstance(num_classes, bool) or not isinstance(num_classes, int) or num_classes < 1:
+            raise TeacherError(f"teacher: num_classes is {num_classes!r}; it must be a whole number of at least 1")
+        self.name = ""
+        self.options = {}
+        self.num_classes = num_classes
+        self.labels = None
+        self.normalisation = None
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """Normalised filterbank (b, f, m) -> logits (b, c)."""
+        raise NotImplementedError
+
+
+def check_fbank(name: str, fbank: Tensor, *, num_mel_bins: int | None = None, min_frames: int = 1) -> None:
+    """Raise TeacherError unless a filterbank has the shape that a teacher takes."""
+    if fbank.ndim != 3 or fbank.shape[1] < min_frames or (num_mel_bins is not None and fbank.shape[2] != num_mel_bins):
+        bins = "mel bins" if num_mel_bins is None else f"{num_mel_bins} mel bins"
+        raise TeacherError(
+            f"{name}: the filterbank has shape {tuple(fbank.shape)}; it takes (batch, at least {min_frames} frames, "
+            f"{bins})"
+        )

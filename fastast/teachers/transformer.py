@@ -1,0 +1,79 @@
+"""AST as a teacher: unmerged, and trained with structured patchout as in PaSST.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `n` tokens, `d` width,
+`c` classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import torch
+from torch import Tensor
+
+from fastast.geometry import Geometry
+from fastast.model import AudioSpectrogramTransformer
+from fastast.teachers.protocol import Teacher, TeacherError
+
+
+class PatchoutTransformer(AudioSpectrogramTransformer):
+    """An AST that loses whole rows and columns of its patches in training (Koutini et al. 2022, arXiv 2110.05069).
+
+    The rows (bands of frequency) and columns (moments) to drop are drawn anew for every batch, the same for all of its
+    clips, from torch's global generator; the patches that stay keep their position embeddings. In evaluation nothing
+    is dropped.
+    """
+
+    def __init__(
+        self, geometry: Geometry, *, drop_path_rate: float = 0.0, patchout_freq: int = 0, patchout_time: int = 0
+    ) -> None:
+        """Raises TeacherError where no row or no column would be left."""
+        super().__init__(geometry, drop_path_rate=drop_path_rate)
+        for name, dropped, size in zip(
+            ("patchout_freq", "patchout_time"), (patchout_freq, patchout_time), geometry.grid, strict=True
+        ):
+            if isinstance(dropped, bool) or not isinstance(dropped, int) or not 0 <= dropped < size:
+                raise TeacherError(
+                    f"patchout: {name} is {dropped!r}; the grid has {size} there, so it must be 0 to {size - 1}"
+                )
+        self.patchout = (patchout_freq, patchout_time)
+
+    def embed(self, fbank: Tensor) -> Tensor:
+        """Normalised filterbank (b, f, m) -> tokens with positions (b, n', d); n' = n but in training."""
+        x = super().embed(fbank)  # (b, n, d)
+        if not self.training or self.patchout == (0, 0):
+            return x
+        if self.attached is not None:
+            raise TeacherError(
+                "patchout: the model is reduced too; its schedule counts on all tokens. Train it with patchout or "
+                "with merging, not with both"
+            )
+        return x[:, kept_tokens(self.geometry, self.patchout).to(x.device)]  # (b, n', d)
+
+
+def kept_tokens(geometry: Geometry, patchout: tuple[int, int]) -> Tensor:
+    """Draw which tokens stay, in order: the prefix, and the crossings of the rows and columns that stay."""
+    rows, columns = (
+        torch.randperm(size)[: size - dropped].sort().values
+        for size, dropped in zip(geometry.grid, patchout, strict=True)
+    )
+    patches = rows[:, None] * geometry.grid[1] + columns  # (f' - dropped, t' - dropped)
+    prefix = torch.arange(geometry.num_prefix_tokens)
+    return torch.cat([prefix, geometry.num_prefix_tokens + patches.flatten()])
+
+
+class TransformerTeacher(Teacher):
+    """An AST behind the teachers' protocol."""
+
+    def __init__(self, model: AudioSpectrogramTransformer) -> None:
+        super().__init__(num_classes=model.geometry.num_classes)
+        self.model = model
+        self.options = {key: value for key, value in asdict(model.geometry).items() if key != "num_classes"}
+        if isinstance(model, PatchoutTransformer):
+            self.options |= {"patchout_freq": model.patchout[0], "patchout_time": model.patchout[1]}
+        self.labels = model.labels
+        self.normalisation = model.normalisation
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """Normalised filterbank (b, f, m) -> logits (b, c)."""
+        return self.model(fbank)

@@ -1,0 +1,70 @@
+"""Averages of weights: exponential while training, and AST's mean over the ends of epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+
+class MovingAverage:
+    """Exponential moving average of a model's weights; buffers that are not numbers to average are copied.
+
+    The decay rises with the updates, min(decay, (1 + updates) / (10 + updates)), so that the random beginning is soon
+    forgotten.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.state: dict[str, Tensor] = {key: value.detach().clone() for key, value in model.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take in the weights after a step."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        mine, new = [], []
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                mine.append(self.state[key])
+                new.append(value.detach())
+            else:
+                self.state[key].copy_(value)
+        torch._foreach_lerp_(mine, new, 1 - decay)
+
+    def load(self, state: Mapping[str, Tensor], updates: int) -> None:
+        """Go on from saved weights."""
+        self.updates = updates
+        for key, value in state.items():
+            self.state[key].copy_(value)
+
+
+class EpochMean:
+    """Mean of the weights after each of several epochs (Gong et al. 2021, section 3.1: weight averaging)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum: dict[str, Tensor] = {}
+
+    @torch.no_grad()
+    def add(self, model: nn.Module) -> None:
+        """Take in the weights at an epoch's end."""
+        self.count += 1
+        for key, value in model.state_dict().items():
+            wide = value.detach().double() if value.is_floating_point() else value.detach().clone()
+            # In float64, so that the mean does not depend on the order of the epochs. Counters are taken as they are.
+            self.sum[key] = self.sum[key] + wide if key in self.sum and value.is_floating_point() else wide
+
+    def mean(self, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the mean in the types of `like`."""
+        return {
+            key: (self.sum[key] / self.count if value.is_floating_point() else self.sum[key]).to(value.dtype)
+            for key, value in like.items()
+        }
+
+    def load(self, state: Mapping[str, Tensor], count: int) -> None:
+        """Go on from a saved sum."""
+        self.count = count
+        self.sum = {key: value.clone() for key, value in state.items()}

@@ -1,0 +1,172 @@
+"""The model of a recipe, and writing it to a file again.
+
+Shapes: `d` width, `f'` and `t'` patches along frequency and time, `c` classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastast.checkpoints import load_model, save_checkpoint
+from fastast.frontend import Frontend, Normalisation
+from fastast.geometry import SIZES, Geometry
+from fastast.model import AudioSpectrogramTransformer
+from fastast.names import unknown_name
+from fastast.positions import adapt_position_embedding
+from fastast.teachers import Teacher, create_teacher, save_teacher, teacher_names
+from fastast.training.checks import RecipeError
+from fastast.training.parts import ModelPart
+from fastast.zoo import ARCHITECTURES, EMBEDDED, create_model, model_names
+
+DEIT = {
+    "tiny": "deit_tiny_distilled_patch16_224",
+    "small": "deit_small_distilled_patch16_224",
+    "base": "deit_base_distilled_patch16_384",
+}
+"""What AST begins with, by size (Gong et al. 2021, section 2.2): timm's names."""
+_ONLY_TEACHERS = ("patchout_freq", "patchout_time")
+CNN_FRAMES = 1024
+
+
+def build_model(part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation) -> nn.Module:
+    """Build what a recipe trains, for these classes, with the weights it begins with.
+
+    Raises RecipeError for a name that is not known, CheckpointError or TeacherError for weights that do not fit.
+    """
+    known = sorted({*model_names(), *teacher_names()})
+    if part.name not in known:
+        raise RecipeError(f"model.name: {unknown_name('model', part.name, known)}")
+    options = dict(part.options)
+    transformer = part.name in (*ARCHITECTURES, *EMBEDDED)
+    if not transformer or any(option in options for option in _ONLY_TEACHERS):
+        return _teacher(part, classes, normalisation, options, transformer)
+    if part.checkpoint or part.name in EMBEDDED:
+        model = load_model(part.checkpoint or EMBEDDED[part.name], drop_path_rate=part.drop_path_rate, **options)
+        model = _fit_head(model, part, classes)
+    else:
+        options["num_classes"] = len(classes)
+        model = create_model(part.name, drop_path_rate=part.drop_path_rate, **options)
+        if part.imagenet:
+            start_from_imagenet(model, _imagenet_weights(part))
+    model.labels, model.normalisation = classes, normalisation
+    return model.train()
+
+
+def _teacher(
+    part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation, options: dict[str, Any], transformer: bool
+) -> Teacher:
+    options.pop("num_frames", None) if not transformer else None
+    if transformer:
+        options |= {"new_head": part.new_head, "drop_path_rate": part.drop_path_rate}
+        if part.checkpoint:
+            options["checkpoint"] = part.checkpoint
+    elif part.checkpoint or part.imagenet:
+        raise RecipeError(
+            f"model: {part.name} takes no checkpoint and no imagenet; look at the options of its create_teacher"
+        )
+    teacher = create_teacher(part.name, len(classes), normalisation=normalisation, **options)
+    teacher.labels = classes
+    return teacher.train()
+
+
+def _fit_head(
+    model: AudioSpectrogramTransformer, part: ModelPart, classes: tuple[str, ...]
+) -> AudioSpectrogramTransformer:
+    """Return the model with an output a class, its last layer new where the recipe says so."""
+    same = model.geometry.num_classes == len(classes) and model.labels in (None, classes)
+    if same and not part.new_head:
+        return model
+    if not part.new_head:
+        raise RecipeError(
+            f"model: the weights know {model.geometry.num_classes} classes, and not those {len(classes)} of the data; "
+            "say model.new_head = true to begin with a new last layer"
+        )
+    geometry = dataclasses.replace(model.geometry, num_classes=len(classes))
+    fitted = AudioSpectrogramTransformer(geometry, drop_path_rate=part.drop_path_rate)
+    state = model.state_dict() | {k: v for k, v in fitted.state_dict().items() if k.startswith("head.linear.")}
+    fitted.load_state_dict(state)
+    return fitted
+
+
+def _imagenet_weights(part: ModelPart) -> Mapping[str, Tensor]:
+    import timm
+
+    size = ARCHITECTURES[part.name]
+    if part.imagenet != "download":
+        from fastast.checkpoints.files import read_tensors
+
+        return read_tensors(Path(part.imagenet))[0]
+    try:
+        return timm.create_model(DEIT[size], pretrained=True).state_dict()
+    except Exception as error:  # whatever the hub's client raises
+        raise RecipeError(
+            f"model.imagenet: {DEIT[size]} could not be fetched ({error}); fetch its weights elsewhere and name the "
+            "file: -s model.imagenet=FILE, or begin at random: -s model.imagenet="
+        ) from error
+
+
+def start_from_imagenet(model: AudioSpectrogramTransformer, weights: Mapping[str, Tensor]) -> None:
+    """Give a model the weights of a distilled vision transformer (timm's keys), as AST does (section 2.2).
+
+    The patch embedding is the sum over the three colours; position embeddings are cut or interpolated to the patch
+    grid; the head stays as it is. Raises RecipeError where a weight is missing or of another shape.
+    """
+    state = model.state_dict()
+    fitted: dict[str, Tensor] = {}
+    for key, own in state.items():
+        if key.startswith("head."):
+            fitted[key] = own
+            continue
+        if key not in weights:
+            raise RecipeError(f"model.imagenet: weight {key!r} is missing; it must be a distilled DeiT of timm")
+        value = weights[key].to(own.dtype)
+        if key == "patch_embed.proj.weight":
+            value = value.sum(1, keepdim=True)  # (d, 1, p, p)
+        elif key == "pos_embed":
+            side = round((value.shape[1] - 2) ** 0.5)
+            value = adapt_position_embedding(value, (side, side), model.geometry.grid)
+        if value.shape != own.shape:
+            raise RecipeError(
+                f"model.imagenet: weight {key!r} has shape {tuple(value.shape)}, the model's is {tuple(own.shape)}"
+            )
+        fitted[key] = value
+    model.load_state_dict(fitted)
+
+
+def frontend_of(model: nn.Module, part: ModelPart, normalisation: Normalisation) -> Frontend:
+    """Return the front end that makes the model's input; lengths are checked where clips are read."""
+    inner = getattr(model, "model", model)
+    geometry = getattr(inner, "geometry", None)
+    if geometry is None:  # a CNN takes any length; the recipe says which
+        frames = int(part.options.get("num_frames", CNN_FRAMES))
+        geometry = Geometry(embed_dim=SIZES["tiny"][0], num_heads=1, num_classes=1, num_frames=frames)
+    return Frontend(geometry, normalisation, check=False)
+
+
+def save_model(
+    path: Path, model: nn.Module, state: Mapping[str, Tensor], classes: tuple[str, ...], notes: Mapping[str, Any]
+) -> Path:
+    """Write weights of a trained model, whole or not at all, in the format of its kind."""
+    if isinstance(model, Teacher):
+        current = {key: value.clone() for key, value in model.state_dict().items()}
+        model.load_state_dict(state)
+        try:
+            return save_teacher(path, model, labels=classes, training=notes)
+        finally:
+            model.load_state_dict(current)
+    assert isinstance(model, AudioSpectrogramTransformer)
+    single = {key: value.to(torch.float32) for key, value in state.items()}
+    return save_checkpoint(
+        path,
+        single,
+        geometry=model.geometry,
+        labels=classes,
+        normalisation=model.normalisation,
+        training=notes,
+    )

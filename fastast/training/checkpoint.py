@@ -1,0 +1,115 @@
+"""The state of a run on disk: written whole or not at all, enough to go on to the very same weights.
+
+A state is a folder `state-<step>` of safetensors and JSON; nothing in it is ever run. It is written beside its place
+and renamed: a kill leaves the state before or the new one. Random numbers need no state of their own: everything that
+is drawn in a step is drawn from a seed made of the recipe's and the step's number.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+PREFIX = "state-"
+VERSION = 1
+
+
+class ResumeError(ValueError):
+    """A run that cannot go on, or a folder that holds another; nothing was written."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """All that a run is after a step."""
+
+    step: int
+    """Steps that are done."""
+    notes: Mapping[str, Any]
+    """Counters and scores, as JSON."""
+    tensors: Mapping[str, Mapping[str, Tensor]]
+    """`model`, `optimiser`, and `ema` or `mean` where the recipe has them; each by key, on the CPU."""
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the folder of the state with the most steps, None where there is none."""
+    found = [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal()]
+    return max(found, key=lambda path: int(path.name.removeprefix(PREFIX)), default=None)
+
+
+def save_state(folder: Path, state: State) -> Path:
+    """Write a state, then remove the older ones. Returns its folder."""
+    target = folder / f"{PREFIX}{state.step:09d}"
+    if target.exists():
+        return target
+    for left in folder.glob(f".{PREFIX}*.tmp"):  # of a run that was killed
+        shutil.rmtree(left)
+    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
+    temporary.mkdir(parents=True)
+    for name, tensors in state.tensors.items():
+        path = temporary / f"{name}.safetensors"
+        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+        _sync(path)
+    notes = {"version": VERSION, "step": state.step, "tensors": sorted(state.tensors), "notes": dict(state.notes)}
+    path = temporary / "state.json"
+    path.write_text(json.dumps(notes), encoding="utf-8")
+    _sync(path)
+    _sync(temporary)
+    os.rename(temporary, target)
+    _sync(folder)
+    for old in folder.glob(f"{PREFIX}*"):
+        if old != target and old.name.removeprefix(PREFIX).isdecimal():
+            shutil.rmtree(old)
+    return target
+
+
+def load_state(path: Path) -> State:
+    """Read a state. Raises ResumeError where a file of it is missing or damaged."""
+    try:
+        content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+        if content["version"] != VERSION:
+            raise ResumeError(f"{path}: a state of version {content['version']}; this FastAST reads {VERSION}")
+        tensors = {}
+        for name in content["tensors"]:
+            with safe_open(path / f"{name}.safetensors", framework="pt") as file:
+                tensors[name] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        return State(step=content["step"], notes=content["notes"], tensors=tensors)
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        raise ResumeError(
+            f"{path}: the state of the run is damaged ({error}); start anew in another folder with --out"
+        ) from error
+
+
+def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimiser's running means by `<parameter>.<name>`."""
+    return {
+        f"{index}.{name}": value
+        for index, entry in optimiser.state_dict()["state"].items()
+        for name, value in entry.items()
+    }
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give the optimiser its running means back; its groups are those of the recipe."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        index, _, name = key.partition(".")
+        state.setdefault(int(index), {})[name] = value
+    optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

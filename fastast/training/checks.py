@@ -1,0 +1,48 @@
+"""Checks of a recipe's values, with one wording."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from fastast.names import unknown_name
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be followed; the message names the key, what it is and what is allowed."""
+
+
+def check_whole(key: str, value: object, *, low: int, high: int | None = None) -> None:
+    """Raise RecipeError unless `value` is a whole number from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
+        limit = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise RecipeError(f"{key} is {value!r}; it must be a whole number {limit}")
+
+
+def check_number(key: str, value: object, *, low: float, high: float = math.inf, more: bool = False) -> None:
+    """Raise RecipeError unless `value` is a finite number from `low` to `high`, above `low` with `more`."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not low <= float(value) <= high or (more and value == low):  # type: ignore[arg-type]
+        limit = (f"more than {low:g}" if more else f"at least {low:g}") + (
+            "" if math.isinf(high) else f", at most {high:g}"
+        )
+        raise RecipeError(f"{key} is {value!r}; it must be a number, {limit}")
+
+
+def check_choice(key: str, value: object, allowed: Iterable[str]) -> None:
+    """Raise RecipeError unless `value` is one of the names in `allowed`."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise RecipeError(f"{key}: {unknown_name('value', value, allowed)}")
+
+
+def check_flag(key: str, value: object) -> None:
+    """Raise RecipeError unless `value` is true or false."""
+    if not isinstance(value, bool):
+        raise RecipeError(f"{key} is {value!r}; it must be true or false")
+
+
+def check_text(key: str, value: object) -> None:
+    """Raise RecipeError unless `value` is text."""
+    if not isinstance(value, str):
+        raise RecipeError(f"{key} is {value!r}; it must be text")

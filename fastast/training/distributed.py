@@ -1,0 +1,77 @@
+"""The processes of a run: one, or several that torchrun started."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """Where this process stands among those of the run."""
+
+    rank: int = 0
+    """Number of this process; 0 writes files and talks."""
+    size: int = 1
+    """Processes."""
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    """What this one computes on."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process writes and talks."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return the model whose gradients are averaged over the processes."""
+        if self.size == 1:
+            return model
+        return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every process's value, in the order of the ranks."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_leader(self, value: Any) -> Any:
+        """Return the value of process 0."""
+        return self.gather(value)[0]
+
+    def largest(self, value: Tensor) -> Tensor:
+        """Return the elementwise largest of every process's tensor."""
+        if self.size > 1:
+            dist.all_reduce(value, dist.ReduceOp.MAX)
+        return value
+
+
+@contextmanager
+def open_world(device: str = "auto") -> Iterator[World]:
+    """Join the processes that torchrun started, or be alone; gloo on a CPU, NCCL on GPUs.
+
+    Raises ValueError for a GPU that is not there.
+    """
+    cuda = torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
+    if cuda and not torch.cuda.is_available():
+        raise ValueError(f"device {device!r}: this machine has no CUDA device; use --device cpu")
+    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+        yield World(device=torch.device("cuda" if device == "auto" and cuda else "cpu" if device == "auto" else device))
+        return
+    local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
+    if cuda:
+        torch.cuda.set_device(local)
+    dist.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield World(rank=dist.get_rank(), size=dist.get_world_size(), device=local)
+    finally:
+        dist.destroy_process_group()

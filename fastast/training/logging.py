@@ -1,0 +1,105 @@
+"""What a run says: a line of JSON an event, TensorBoard, and a bar or lines on stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastast.training.distributed import World
+
+
+class RunLog:
+    """The log of a run; every process but the first one is silent."""
+
+    def __init__(self, folder: Path, world: World, *, total_steps: int, step: int, quiet: bool = False) -> None:
+        """Open the log at a step; lines of later steps, which a killed run wrote, are taken back."""
+        self._active = world.leads
+        self._quiet = quiet or not world.leads
+        self._bar: Any = None
+        if not self._active:
+            return
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._path = folder / "log.jsonl"
+        _take_back(self._path, step)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+        if not self._quiet and sys.stderr.isatty():
+            self._bar = _bar(total_steps, step)
+
+    def event(self, kind: str, step: int, **values: Any) -> None:
+        """Write an event; numbers go to TensorBoard too, under `kind/name`."""
+        if not self._active:
+            return
+        self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}, ensure_ascii=False) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+        if not self._quiet:
+            self._say(kind, step, values)
+
+    def advance(self, step: int) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update(self._bar.task_ids[0], completed=step)
+
+    def close(self) -> None:
+        """Close files and bar."""
+        if not self._active:
+            return
+        if self._bar is not None:
+            self._bar.stop()
+        self._file.close()
+        self._board.close()
+
+    def _say(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
+        words = [
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+        ]
+        line = f"step {step}  {kind}  " + "  ".join(words)
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False, highlight=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values that JSON knows: what is not finite becomes null."""
+    return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the events of a run, without a last line that a kill cut short."""
+    events = []
+    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+        try:
+            events.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return events
+
+
+def _take_back(path: Path, step: int) -> None:
+    if not path.exists():
+        return
+    kept = [event for event in read_log(path.parent) if event["step"] <= step]
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _bar(total: int, step: int) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=Console(stderr=True))
+    bar.add_task("training", total=total, completed=step)
+    bar.start()
+    return bar

@@ -1,0 +1,57 @@
+"""The optimiser, and the learning rate as a function of the step."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+
+from fastast.training.parts import OptimiserPart, SchedulePart
+
+_UNDECAYED = ("cls_token", "dist_token", "pos_embed")
+
+
+def parameter_groups(model: nn.Module, part: OptimiserPart) -> list[dict[str, object]]:
+    """Return the parameters that learn, with their decay: all alike, or matrices and kernels apart from the rest."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if part.decay_all:
+        return [{"params": [parameter for _, parameter in named], "weight_decay": part.weight_decay}]
+
+    def decays(name: str, parameter: nn.Parameter) -> bool:
+        return parameter.ndim > 1 and name.rpartition(".")[2] not in _UNDECAYED
+
+    return [
+        {"params": [p for name, p in named if decays(name, p)], "weight_decay": part.weight_decay},
+        {"params": [p for name, p in named if not decays(name, p)], "weight_decay": 0.0},
+    ]
+
+
+def build_optimiser(model: nn.Module, part: OptimiserPart) -> torch.optim.Optimizer:
+    """Return the optimiser of a recipe over a model's parameters."""
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[part.name]
+    return kind(parameter_groups(model, part), lr=part.lr, betas=(part.betas[0], part.betas[1]))
+
+
+def rate_factor(part: SchedulePart, step: int, *, steps_per_epoch: int, total_steps: int) -> float:
+    """Return what the learning rate is multiplied by in a step; steps and epochs count from 0.
+
+    Warm-up is a rise from 0 in stairs: AST's is 1,000 steps in stairs of 50, the first of which learn nothing.
+    Multistep is AST's MultiStepLR: epoch `start` is the first one below the full rate.
+    """
+    factor = 1.0
+    if part.name == "multistep":
+        epoch = step // steps_per_epoch
+        changes = 0 if epoch < part.start else 1 + (epoch - part.start) // part.every
+        factor = part.factor**changes
+    elif part.name == "cosine":
+        factor = part.floor + (1 - part.floor) * 0.5 * (1 + math.cos(math.pi * step / total_steps))
+    if step < part.warmup_steps:
+        factor *= step // part.warmup_stair * part.warmup_stair / part.warmup_steps
+    return factor
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every group."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate

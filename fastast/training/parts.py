@@ -1,0 +1,186 @@
+"""The parts of a recipe: model, merging, optimiser, schedule of the learning rate, and how a run behaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastast.reduction import TokenReduction
+from fastast.schedule import Constant, parse_schedule
+from fastast.training.checks import RecipeError, check_choice, check_flag, check_number, check_text, check_whole
+
+OPTIMISERS = ("adam", "adamw")
+SCHEDULES = ("constant", "multistep", "cosine")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPart:
+    """What is trained."""
+
+    name: str = "ast_tiny"
+    """A name of the zoo (`fastast info`), or of a teacher (`efficientnet_b2`, `aisfx_cnn9`)."""
+    checkpoint: str = ""
+    """Weights to begin with: any checkpoint that `fastast.load_model` reads. Empty: the zoo's own, or random."""
+    new_head: bool = False
+    """Begin with a new last layer, where the checkpoint has other classes."""
+    imagenet: str = ""
+    """Begin, as AST does, with a vision transformer trained on ImageNet: `download` for timm's distilled DeiT of the
+    model's size, or the path of its weights."""
+    drop_path_rate: float = 0.0
+    """Stochastic depth of the last block; linear from 0."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of `Geometry` such as `num_frames`; for a teacher, its options in `create_teacher`."""
+
+    def __post_init__(self) -> None:
+        for name in ("name", "checkpoint", "imagenet"):
+            check_text(f"model.{name}", getattr(self, name))
+        check_flag("model.new_head", self.new_head)
+        check_number("model.drop_path_rate", self.drop_path_rate, low=0, high=0.99)
+        if self.checkpoint and self.imagenet:
+            raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReductionPart:
+    """Merging in training: one schedule, or several of which each step draws one."""
+
+    r: tuple[int, ...] = ()
+    """Tokens merged in every block; of several, each step draws one, so that one set of weights serves them all."""
+    schedule: tuple[str, ...] = ()
+    """The same for any schedule, as text (`decreasing:40`); in place of `r`."""
+    method: str = "tome"
+    """Name of a method."""
+    metric: str = "keys"
+    """What tokens are compared by."""
+    proportional: bool = True
+    """Weight a token by its size in attention."""
+
+    def __post_init__(self) -> None:
+        if bool(self.r) == bool(self.schedule):
+            raise RecipeError("reduction: give r (a number, or several) or schedule (text, or several), one of the two")
+        for r in self.r:
+            check_whole("reduction.r", r, low=0)
+        check_flag("reduction.proportional", self.proportional)
+        for reduction in self.reductions():
+            str(reduction)
+
+    def texts(self) -> tuple[str, ...]:
+        """Return the schedules as text."""
+        return tuple(str(Constant(r)) for r in self.r) or self.schedule
+
+    def reductions(self) -> tuple[TokenReduction, ...]:
+        """Return what a step can have; checks schedules and names."""
+        try:
+            return tuple(self.reduction(text) for text in self.texts())
+        except ValueError as error:
+            raise RecipeError(f"reduction: {error}") from error
+
+    def reduction(self, schedule: str) -> TokenReduction:
+        """Return the reduction with another schedule, as when measuring."""
+        return TokenReduction(
+            schedule=parse_schedule(schedule),
+            method=self.method,
+            metric=self.metric,  # type: ignore[arg-type]
+            proportional=self.proportional,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormalisationPart:
+    """Mean and deviation of the training set's filterbank."""
+
+    mean: float
+    std: float
+
+    def __post_init__(self) -> None:
+        check_number("normalisation.mean", self.mean, low=-1e3, high=1e3)
+        check_number("normalisation.std", self.std, low=0, more=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimiserPart:
+    """Adam as AST has it, or AdamW."""
+
+    lr: float
+    """Learning rate, before schedule and warm-up."""
+    name: str = "adam"
+    """`adam` (decay is part of the gradient) or `adamw` (decay apart)."""
+    weight_decay: float = 0.0
+    """Weight decay."""
+    betas: tuple[float, ...] = (0.9, 0.999)
+    """Of the running means of gradient and square."""
+    decay_all: bool = True
+    """Decay every parameter, as AST does; if false, not biases, norms, tokens and positions."""
+    clip_norm: float = 0.0
+    """Largest norm of the gradient; 0: as it comes."""
+
+    def __post_init__(self) -> None:
+        check_choice("optimiser.name", self.name, OPTIMISERS)
+        check_number("optimiser.lr", self.lr, low=0, more=True)
+        check_number("optimiser.weight_decay", self.weight_decay, low=0)
+        check_number("optimiser.clip_norm", self.clip_norm, low=0)
+        check_flag("optimiser.decay_all", self.decay_all)
+        if len(self.betas) != 2:
+            raise RecipeError(f"optimiser.betas is {self.betas!r}; it must be two numbers")
+        for beta in self.betas:
+            check_number("optimiser.betas", beta, low=0, high=0.999999)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchedulePart:
+    """How the learning rate changes. Epochs count from 0."""
+
+    name: str = "constant"
+    """`constant`, `multistep` (times `factor` at epoch `start` and each `every` after it) or `cosine`."""
+    start: int = 1
+    """Multistep: epochs at the full rate."""
+    every: int = 1
+    """Multistep: epochs between two changes."""
+    factor: float = 0.5
+    """Multistep: what a change multiplies by."""
+    floor: float = 0.0
+    """Cosine: share of the rate that is left at the end."""
+    warmup_steps: int = 0
+    """Steps of a rise from 0 to the full rate; the other schedule runs meanwhile."""
+    warmup_stair: int = 1
+    """Steps between two rises (AST: 50 of 1,000)."""
+
+    def __post_init__(self) -> None:
+        check_choice("schedule.name", self.name, SCHEDULES)
+        check_whole("schedule.start", self.start, low=0)
+        check_whole("schedule.every", self.every, low=1)
+        check_number("schedule.factor", self.factor, low=0, high=1, more=True)
+        check_number("schedule.floor", self.floor, low=0, high=1)
+        check_whole("schedule.warmup_steps", self.warmup_steps, low=0)
+        check_whole("schedule.warmup_stair", self.warmup_stair, low=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPart:
+    """What changes how a run goes but not the weights it makes; may differ when a run goes on."""
+
+    workers: int = 0
+    """Processes that read clips ahead; 0: the training process reads."""
+    log_every: int = 50
+    """Steps between two lines of the log."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints; there is one at each epoch's end too."""
+    evaluate_every: int = 0
+    """Steps between two evaluations on the validation set; 0: at each epoch's end."""
+    evaluate: tuple[str, ...] = ()
+    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights. Empty: as trained."""
+    eval_batch: int = 32
+    """Clips of a batch in evaluation, on each process."""
+
+    def __post_init__(self) -> None:
+        check_whole("run.workers", self.workers, low=0)
+        check_whole("run.log_every", self.log_every, low=1)
+        check_whole("run.checkpoint_every", self.checkpoint_every, low=1)
+        check_whole("run.evaluate_every", self.evaluate_every, low=0)
+        check_whole("run.eval_batch", self.eval_batch, low=1)
+        for text in self.evaluate:
+            try:
+                parse_schedule(text)
+            except ValueError as error:
+                raise RecipeError(f"run.evaluate: {error}") from error

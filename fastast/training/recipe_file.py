@@ -1,0 +1,141 @@
+"""TOML -> Recipe, with errors that name file, key, value and what is allowed."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastast.data.datasets import DATASETS, options_type
+from fastast.names import unknown_name
+from fastast.training.checks import RecipeError
+from fastast.training.parts import (
+    ModelPart,
+    NormalisationPart,
+    OptimiserPart,
+    ReductionPart,
+    RunPart,
+    SchedulePart,
+)
+from fastast.training.recipe import DataPart, Recipe
+
+FOLDER = Path(__file__).parent / "recipes"
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the recipes that come with the package."""
+    return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
+
+
+def recipe_path(name: str) -> Path:
+    """Return the file of a shipped recipe, or `name` itself as a path. Raises RecipeError where there is none."""
+    if name in recipe_names():
+        return FOLDER / f"{name}.toml"
+    path = Path(name)
+    if path.suffix != ".toml":
+        raise RecipeError(unknown_name("recipe", name, recipe_names()) + ", or a file that ends in .toml")
+    if not path.is_file():
+        raise RecipeError(f"{path}: there is no such recipe; give a file, or one of {', '.join(recipe_names())}")
+    return path
+
+
+def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name or path, with `key=value` settings that go before the file's.
+
+    A value is TOML (`optimiser.lr=1e-4`, `reduction.r=[0,20]`); what is not TOML is text. A part is taken out with
+    an empty value: `distillation=`.
+    Raises RecipeError naming file, key, value, what is allowed and the nearest known key.
+    """
+    path = recipe_path(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path}: not readable as TOML: {error}") from error
+    where = str(path)
+    for setting in settings:
+        _set(values, setting)
+        where = f"{path} with {', '.join(settings)}"
+    return parse_recipe(values, where)
+
+
+def _set(values: dict[str, Any], setting: str) -> None:
+    key, equals, text = setting.partition("=")
+    if not equals or not key.strip():
+        raise RecipeError(f"setting {setting!r}: it must be key=value, such as optimiser.lr=1e-4")
+    *parents, last = key.strip().split(".")
+    table = values
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"setting {setting!r}: {parent} is a value, not a part")
+    if not text:
+        table.pop(last, None)
+        return
+    try:
+        table[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        table[last] = text
+
+
+def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
+    """Make a recipe of what a TOML file says; `where` is named in errors."""
+    from fastast.distill import Distillation
+    from fastast.training.augment import Augmentation
+
+    parts: dict[str, type] = {
+        "model": ModelPart,
+        "reduction": ReductionPart,
+        "normalisation": NormalisationPart,
+        "optimiser": OptimiserPart,
+        "schedule": SchedulePart,
+        "augmentation": Augmentation,
+        "distillation": Distillation,
+        "run": RunPart,
+    }
+    try:
+        top = dict(values)
+        for name, kind in parts.items():
+            if name in top:
+                top[name] = build(kind, top[name], name)
+        if "data" in top:
+            top["data"] = _build_data(top["data"])
+        return build(Recipe, top, "")
+    except ValueError as error:
+        raise RecipeError(f"{where}: {error}") from error
+
+
+def _build_data(values: Any) -> DataPart:
+    if not isinstance(values, dict) or "name" not in values:
+        raise RecipeError(f"data.name is missing; it must be one of {', '.join(DATASETS)}")
+    own = {key: values[key] for key in values if key in ("name", "sampler")}
+    kind = options_type(values["name"])
+    rest = {key: value for key, value in values.items() if key not in own}
+    options = build(kind, rest, "data", also=("name", "sampler"))
+    return DataPart(options=options, **own)
+
+
+def build(kind: type, values: Any, part: str, *, also: tuple[str, ...] = ()) -> Any:
+    """Make a dataclass of a table. Raises RecipeError for a key it does not have, or one that is missing."""
+    prefix = f"{part}." if part else ""
+    if not isinstance(values, Mapping):
+        raise RecipeError(f"{part} is {values!r}; it must be a part of the recipe: [{part}] and its keys below")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key in values:
+        if key not in fields:
+            raise RecipeError(f"{prefix}{key}: {unknown_name('key', key, (*also, *fields))}")
+    missing = [
+        name
+        for name, field in fields.items()
+        if name not in values and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise RecipeError(f"{prefix}{missing[0]} is missing")
+    # A tuple in a recipe may be written as one value.
+    several = {name for name, field in fields.items() if str(field.type).startswith("tuple")}
+    plain = {
+        key: (tuple(value) if isinstance(value, list) else (value,)) if key in several else value
+        for key, value in values.items()
+    }
+    return kind(**plain)

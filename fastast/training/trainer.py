@@ -1,0 +1,217 @@
+"""One training in memory: model, optimiser, averages and teacher, and what a step does to them.
+
+Shapes: `b` clips of a part of a step, `f` frames, `m` mel bins, `c` classes.
+
+Everything that is drawn in a step has a seed made of the recipe's seed, the step's and part's number and the process:
+so a step does the same whether the steps before it ran in this process or in one that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastast.data.sampling import Sampler, draw_seed
+from fastast.data.training_set import Batch
+from fastast.distill import Distiller, create_distiller, targets_recipe_hash
+from fastast.frontend import Normalisation
+from fastast.reduction import TokenReduction
+from fastast.training.augment import Augmentation, step_seed
+from fastast.training.averaging import EpochMean, MovingAverage
+from fastast.training.build import build_model, frontend_of
+from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
+from fastast.training.checks import RecipeError
+from fastast.training.distributed import World
+from fastast.training.evaluate import autocast, merged
+from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
+from fastast.training.recipe import Recipe
+
+
+class NotFiniteError(ValueError):
+    """A loss that is NaN or infinite: training stops, and the last checkpoint stays."""
+
+
+class Trainer:
+    """What a recipe trains, between two steps."""
+
+    def __init__(self, recipe: Recipe, classes: tuple[str, ...], sampler: Sampler, world: World) -> None:
+        """Build everything on the world's device. Raises ValueError where parts of the recipe do not fit together."""
+        self.recipe = recipe
+        self.world = world
+        self.steps_per_epoch = sampler.steps_per_epoch
+        self.total_steps = recipe.steps or recipe.epochs * sampler.steps_per_epoch
+        self.part_size = recipe.batch_size // (world.size * recipe.accumulation)
+        if self.part_size * world.size * recipe.accumulation != recipe.batch_size:
+            raise RecipeError(
+                f"batch_size {recipe.batch_size} cannot be shared by {world.size} processes in {recipe.accumulation} "
+                "parts; it must be a multiple of their product"
+            )
+        normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+        torch.manual_seed(draw_seed(recipe.seed, "weights"))
+        model = build_model(recipe.model, classes, normalisation)
+        self.model = model.to(world.device, torch.float64 if recipe.precision == "float64" else torch.float32)
+        self.reducible: Any = getattr(self.model, "model", self.model)
+        self.reductions = self._reductions()
+        self.frontend = frontend_of(self.model, recipe.model, normalisation)
+        self.augmentation = recipe.augmentation or Augmentation()
+        self.optimiser = build_optimiser(self.model, recipe.optimiser)
+        self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.precision == "float16")
+        self.ema = MovingAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
+        self.mean = EpochMean() if recipe.average_epochs else None
+        self.distiller = self._distiller(classes, normalisation)
+        self._generator = torch.Generator(world.device)
+        self._bad_step = torch.full((), -1, dtype=torch.int64, device=world.device)
+        self.wrapped = world.wrap(self.model)
+
+    def _reductions(self) -> tuple[TokenReduction, ...]:
+        if self.recipe.reduction is None:
+            return ()
+        if not hasattr(self.reducible, "attached"):
+            raise RecipeError(f"reduction: {self.recipe.model.name} has no tokens to merge; take the part out")
+        for reduction in self.recipe.reduction.reductions():
+            reduction.removals(self.reducible.geometry)  # refused now rather than at some step
+        return self.recipe.reduction.reductions()
+
+    def _distiller(self, classes: tuple[str, ...], normalisation: Normalisation) -> Distiller | None:
+        if self.recipe.distillation is None:
+            return None
+        question = targets_recipe_hash(
+            self.augmentation,
+            self.frontend,
+            data=json.dumps(self.recipe.question()["data"], sort_keys=True),
+            batch_size=self.part_size,
+            seed=self.recipe.seed,
+            generator=self.world.device.type,
+        )
+        return create_distiller(
+            self.recipe.distillation,
+            num_classes=len(classes),
+            normalisation=normalisation,
+            shape=(self.frontend.num_frames, self.frontend.num_mel_bins),
+            labels=classes,
+            device=self.world.device,
+            recipe_hash=question,
+        )
+
+    def reduction_of(self, step: int) -> TokenReduction | None:
+        """Return the reduction of a step: the same in every process; None for no merging."""
+        if not self.reductions:
+            return None
+        return self.reductions[draw_seed(self.recipe.seed, "reduction", step) % len(self.reductions)]
+
+    def augmentation_seed(self, step: int, part: int) -> int:
+        """Return the seed of the augmentation of one part of a step in this process."""
+        return step_seed(self.recipe.seed, step * self.recipe.accumulation + part, self.world.rank)
+
+    def step(self, step: int, parts: Sequence[Batch]) -> dict[str, Tensor]:
+        """Learn from the parts of one step; returns the mean losses (this process's), detached."""
+        factor = rate_factor(
+            self.recipe.schedule, step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps
+        )
+        set_rate(self.optimiser, self.recipe.optimiser.lr * factor)
+        losses: dict[str, Tensor] = {}
+        with merged(self.reducible, self.reduction_of(step)):
+            for number, batch in enumerate(parts):
+                last = number + 1 == len(parts)
+                with contextlib.nullcontext() if last or self.world.size == 1 else self.wrapped.no_sync():  # type: ignore[operator]
+                    found = self._learn(batch.to(self.world.device), step, number)
+                for name, value in found.items():
+                    losses[name] = losses.get(name, 0) + value.detach() / len(parts)
+        if self.world.device.type != "cuda":
+            self.check_finite()  # on a GPU looking makes the host wait; there the loop looks now and then
+        self.scaler.unscale_(self.optimiser)
+        if self.recipe.optimiser.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimiser.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        if self.ema is not None:
+            self.ema.update(self.model)
+        return losses
+
+    def _learn(self, batch: Batch, step: int, part: int) -> dict[str, Tensor]:
+        """Run one part forward and back. Waveforms (b, s) -> filterbank (b, f, m) -> logits (b, c) -> losses."""
+        seed = self.augmentation_seed(step, part)
+        self._generator.manual_seed(seed)
+        torch.manual_seed(draw_seed(seed, "model"))  # stochastic depth, dropout and patchout draw from the global one
+        fbank, labels = self.augmentation.apply(batch, self._generator, self.frontend)
+        if self.recipe.precision == "float64":
+            fbank, labels = fbank.double(), labels.double()
+        with autocast(self.world.device, self.recipe.precision):
+            logits = self.wrapped(fbank)  # (b, c)
+            base = label_loss(logits, labels, self.recipe.loss)
+            losses = {"loss": base}
+            if self.distiller is not None:
+                plain = Augmentation.plain(batch, self.frontend) if self.distiller.needs_plain_fbank else None
+                losses = self.distiller.loss(
+                    logits, labels, fbank=fbank, indices=batch.indices, base_loss=base, plain_fbank=plain, seed=seed
+                )
+        bad = ~losses["loss"].detach().isfinite() & (self._bad_step < 0)
+        self._bad_step = torch.where(bad, step, self._bad_step)
+        self.scaler.scale(losses["loss"] / self.recipe.accumulation).backward()
+        return losses
+
+    def check_finite(self) -> None:
+        """Raise NotFiniteError in every process if the loss was not finite in any."""
+        step = int(self.world.largest(self._bad_step.clone()))
+        if step >= 0:
+            raise NotFiniteError(
+                f"step {step}: the loss is NaN or infinite; training stopped, and the checkpoint before it stays. "
+                f"Lower optimiser.lr ({self.recipe.optimiser.lr:g}), set optimiser.clip_norm, warm up longer, or use "
+                'precision = "float32"'
+            )
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """Return the weights to evaluate and keep now: averaged ones where there are."""
+        state = self.model.state_dict()
+        if self.mean is not None and self.mean.count:
+            return self.mean.mean(state)
+        return dict(self.ema.state) if self.ema is not None else dict(state)
+
+    @contextlib.contextmanager
+    def with_weights(self, weights: dict[str, Tensor]) -> Iterator[nn.Module]:
+        """Put other weights into the model for the time of the block."""
+        own = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self.model.load_state_dict(weights)
+        try:
+            yield self.model
+        finally:
+            self.model.load_state_dict(own)
+
+    def state(self, step: int, notes: Mapping[str, object]) -> State:
+        """Return all that the training is after `step` steps."""
+        tensors = {"model": self.model.state_dict(), "optimiser": optimiser_tensors(self.optimiser)}
+        notes = {**notes, "scaler": self.scaler.state_dict()}
+        if self.ema is not None:
+            tensors["ema"] = self.ema.state
+            notes["ema_updates"] = self.ema.updates
+        if self.mean is not None and self.mean.count:
+            tensors["mean"] = self.mean.sum
+            notes["mean_count"] = self.mean.count
+        return State(step=step, notes=notes, tensors=tensors)
+
+    def load(self, state: State) -> None:
+        """Become what `state` was taken from."""
+        self.model.load_state_dict(dict(state.tensors["model"]))
+        load_optimiser(self.optimiser, state.tensors["optimiser"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state.notes["scaler"])
+        if self.ema is not None:
+            self.ema.load(state.tensors["ema"], state.notes["ema_updates"])
+        if self.mean is not None and "mean" in state.tensors:
+            on_device = {key: value.to(self.world.device) for key, value in state.tensors["mean"].items()}
+            self.mean.load(on_device, state.notes["mean_count"])
+
+
+def label_loss(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
+    """Return the loss of logits (b, c) against labels (b, c) in [0, 1]: `bce`, or `ce` with labels as probabilities."""
+    with torch.autocast(logits.device.type, enabled=False):
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        labels = labels.to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits, labels) if kind == "bce" else F.cross_entropy(logits, labels)

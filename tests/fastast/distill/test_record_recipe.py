@@ -1,0 +1,128 @@
+"""A recipe's training with stored answers is its training with the teacher, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from fastast.distill import DistillationError
+from fastast.distill.record_recipe import record_recipe
+from fastast.frontend import Normalisation
+from fastast.teachers import create_teacher, save_teacher
+from fastast.training.augment import step_seed
+from fastast.training.loop import train
+from fastast.training.recipe_file import load_recipe
+
+RECIPE = """
+batch_size = 8
+epochs = 2
+accumulation = 2
+loss = "ce"
+[model]
+name = "ast_tiny"
+options = {{embed_dim = 16, depth = 2, num_heads = 2, num_frames = 32, fstride = 16, tstride = 16}}
+[reduction]
+r = [0, 3]
+[data]
+name = "esc50"
+root = "{root}"
+[normalisation]
+mean = -6.0
+std = 5.0
+[augmentation]
+mixup_rate = 0.5
+freq_mask = 24
+[optimiser]
+name = "adamw"
+lr = 3e-3
+[distillation]
+teacher = "{teacher}"
+activation = "softmax"
+"""
+CATEGORIES = ("dog", "rain", "siren")
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ESC-50's layout with a few clips of noise, a teacher that was never trained, and a recipe for both."""
+    folder = tmp_path_factory.mktemp("record")
+    random = np.random.default_rng(0)
+    (folder / "esc50/audio").mkdir(parents=True)
+    (folder / "esc50/meta").mkdir()
+    lines = ["filename,fold,target,category,esc10,src_file,take"]
+    for fold in range(1, 6):
+        for target, category in enumerate(CATEGORIES):
+            name = f"{fold}-{target}-A.wav"
+            soundfile.write(folder / "esc50/audio" / name, 0.1 * random.standard_normal(4_000), 16_000)
+            lines.append(f"{name},{fold},{target},{category},False,0,A")
+    (folder / "esc50/meta/esc50.csv").write_text("\n".join(lines) + "\n")
+    torch.manual_seed(0)
+    teacher = create_teacher("efficientnet_b0", 3, normalisation=Normalisation(mean=-6.0, std=5.0))
+    teacher(torch.randn(4, 32, 128))  # moves the batch statistics
+    with torch.no_grad():
+        teacher.pooling.linear.weight.mul_(1e5)  # type: ignore[union-attr, operator]
+    saved = save_teacher(folder / "teacher.safetensors", teacher, labels=sorted(CATEGORIES))
+    path = folder / "recipe.toml"
+    path.write_text(RECIPE.format(root=(folder / "esc50").as_posix(), teacher=saved.as_posix()))
+    return path
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_training_with_stored_answers_gives_the_same_weights(
+    recipe_file: Path, tmp_path: Path, consistent: bool
+) -> None:
+    settings = [f"distillation.consistent={str(consistent).lower()}"]
+    train(load_recipe(str(recipe_file), settings), tmp_path / "online", device="cpu", quiet=True)
+    path = record_recipe(load_recipe(str(recipe_file), settings), tmp_path / "targets.safetensors", k=3)
+    settings += [f"distillation.targets={path.as_posix()}"]
+    train(load_recipe(str(recipe_file), settings), tmp_path / "offline", device="cpu", quiet=True)
+    online, offline = (load_file(tmp_path / name / "model.safetensors") for name in ("online", "offline"))
+    for key, weight in online.items():
+        if consistent:
+            assert torch.equal(weight, offline[key]), key
+        else:  # the teacher saw the clips in other batches, which round otherwise
+            torch.testing.assert_close(weight, offline[key], atol=1e-3, rtol=0)
+
+
+def test_the_teacher_makes_a_difference(recipe_file: Path, tmp_path: Path) -> None:
+    weights = []
+    for name, settings in (("with", []), ("without", ["distillation="])):
+        train(load_recipe(str(recipe_file), settings), tmp_path / name, device="cpu", quiet=True)
+        weights.append(load_file(tmp_path / name / "model.safetensors")["head.linear.weight"])
+    assert float((weights[0] - weights[1]).abs().max()) > 1e-3
+
+
+def test_every_process_finds_its_own_batches(recipe_file: Path, tmp_path: Path) -> None:
+    path = record_recipe(load_recipe(str(recipe_file)), tmp_path / "targets.safetensors", k=1, processes=2)
+    stored = load_file(path)
+    # 9 clips in 3 of ESC-50's folds: one step of 8 an epoch, 2 epochs, 2 parts and 2 processes: 8 batches of 2 clips.
+    assert stored["seeds"].tolist() == [step_seed(0, number, rank) for rank in range(2) for number in range(4)]
+    assert stored["starts"].tolist() == list(range(0, 17, 2))
+    batches = stored["indices"].view(2, 2, 2, 2)  # rank, epoch, part, clip
+    for epoch in range(2):
+        assert len(batches[:, epoch].unique()) == 8
+
+
+def test_answers_for_another_recipe_are_refused(recipe_file: Path, tmp_path: Path) -> None:
+    path = record_recipe(load_recipe(str(recipe_file)), tmp_path / "targets.safetensors", k=2)
+    targets = f"distillation.targets={path.as_posix()}"
+    for change in ("seed=1", "augmentation.freq_mask=12", "batch_size=4", "accumulation=1"):
+        with pytest.raises(DistillationError, match="recipe_hash"):
+            train(load_recipe(str(recipe_file), [targets, change]), tmp_path / "run", device="cpu", quiet=True)
+        assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_what_cannot_be_recorded_is_named(recipe_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "targets.safetensors"
+    with pytest.raises(DistillationError, match=r"no \[distillation\] part"):
+        record_recipe(load_recipe(str(recipe_file), ["distillation="]), path, k=2)
+    with pytest.raises(DistillationError, match="k is 4; the teacher has 3 classes"):
+        record_recipe(load_recipe(str(recipe_file)), path, k=4)
+    with pytest.raises(DistillationError, match="shared by 3 processes in 2 parts"):
+        record_recipe(load_recipe(str(recipe_file)), path, k=2, processes=3)
+    assert not path.exists()

@@ -1,0 +1,67 @@
+"""Weights that a training begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from fastast.checkpoints import save_checkpoint
+from fastast.frontend import AUDIOSET
+from fastast.model import AudioSpectrogramTransformer
+from fastast.training.build import build_model, frontend_of, start_from_imagenet
+from fastast.training.parts import ModelPart
+from fastast.zoo import create_model
+
+
+def test_a_model_can_begin_with_an_image_transformer() -> None:
+    """Beside timm's own forward: on one patch grid and a grey picture, the first block sees the same tokens."""
+    torch.manual_seed(0)
+    image = timm.create_model("deit_tiny_distilled_patch16_224").eval()
+    model = create_model("ast_tiny", num_classes=3, num_mel_bins=224, num_frames=224, fstride=16, tstride=16).eval()
+    head = model.head.linear.weight.clone()
+    start_from_imagenet(model, image.state_dict())
+    picture = torch.randn(2, 224, 224)  # (b, f, m); frequency is the picture's height
+    expected = image.forward_features(picture.transpose(1, 2)[:, None].expand(-1, 3, -1, -1))
+    torch.testing.assert_close(model.forward_features(picture), expected, rtol=1e-4, atol=1e-4)
+    assert torch.equal(model.head.linear.weight, head)
+
+
+def test_the_grid_of_an_image_transformer_is_fitted_and_wrong_weights_are_named() -> None:
+    image = timm.create_model("deit_tiny_distilled_patch16_224").state_dict()
+    model = create_model("ast_tiny", num_classes=3, num_frames=512)
+    start_from_imagenet(model, image)
+    assert model.pos_embed.shape == (1, model.geometry.num_tokens, 192)
+    with pytest.raises(ValueError, match=r"weight 'dist_token' is missing"):
+        start_from_imagenet(model, {key: value for key, value in image.items() if key != "dist_token"})
+    with pytest.raises(ValueError, match=r"weight 'cls_token' has shape \(1, 1, 192\), the model's is \(1, 1, 384\)"):
+        start_from_imagenet(create_model("ast_small", num_classes=3), image)
+
+
+def test_a_checkpoint_with_other_classes_needs_a_new_head(
+    small_model: AudioSpectrogramTransformer, tmp_path: Path
+) -> None:
+    path = save_checkpoint(tmp_path / "a.safetensors", small_model, labels=list("abcde"), normalisation=AUDIOSET)
+    part = ModelPart(name="ast_tiny", checkpoint=str(path))
+    assert isinstance(build_model(part, tuple("abcde"), AUDIOSET), AudioSpectrogramTransformer)
+    for classes in ("xy", "abcdx"):
+        with pytest.raises(ValueError, match=r"know 5 classes, and not those . of the data; say model.new_head = true"):
+            build_model(part, tuple(classes), AUDIOSET)
+    fitted = build_model(ModelPart(name="ast_tiny", checkpoint=str(path), new_head=True), ("x", "y"), AUDIOSET)
+    state, old = fitted.state_dict(), small_model.state_dict()
+    assert state["head.linear.weight"].shape == (2, 32)
+    assert all(torch.equal(state[key], old[key]) for key in old if not key.startswith("head.linear."))
+    assert fitted.labels == ("x", "y")
+
+
+def test_a_cnn_and_patchout_are_models_too_and_unknown_names_are_not() -> None:
+    cnn = ModelPart(name="efficientnet_b0", options={"num_frames": 100})
+    model = build_model(cnn, ("a", "b"), AUDIOSET)
+    assert model(torch.randn(2, 100, 128)).shape == (2, 2)
+    assert frontend_of(model, cnn, AUDIOSET).num_frames == 100
+    patchout = ModelPart(name="ast_tiny", options={"num_frames": 128, "patchout_time": 4})
+    assert build_model(patchout, ("a", "b"), AUDIOSET)(torch.randn(1, 128, 128)).shape == (1, 2)
+    with pytest.raises(ValueError, match=r"model.name: unknown model 'efficientnet_b3'. Did you mean 'efficientnet_b"):
+        build_model(ModelPart(name="efficientnet_b3"), ("a",), AUDIOSET)

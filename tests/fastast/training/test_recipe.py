@@ -1,0 +1,119 @@
+"""Recipes: what is read, and what is said about one that is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fastast.training.recipe import first_difference
+from fastast.training.recipe_file import load_recipe, recipe_names
+from fastast.training.trainer import Trainer
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_shipped_recipe_can_be_read(name: str) -> None:
+    assert load_recipe(name).batch_size >= 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimiser.lr=-1", r"optimiser.lr is -1; it must be a number, more than 0"),
+        ("optimiser.weight_decey=0.1", r"optimiser.weight_decey: unknown key .* mean 'weight_decay'"),
+        ("optimiser.name=adamww", r"optimiser.name: unknown value 'adamww'. Did you mean 'adamw'"),
+        ("bach_size=3", r"unknown key 'bach_size'. Did you mean 'batch_size'"),
+        ("data.name=esc5", r"unknown data set 'esc5'. Did you mean 'esc50'"),
+        ("data.fold=6", r"data: fold is 6; ESC-50 has the folds 1, 2, 3, 4 and 5"),
+        ("data.foldd=2", r"data.foldd: unknown key 'foldd'. Did you mean 'fold'"),
+        ("accumulation=3", r"accumulation is 3; it must divide batch_size, 8"),
+        ("epochs=3", r"epochs is 3, steps is 12; give one of the two"),
+        ("precision=float8", r"precision: unknown value 'float8'"),
+        ("reduction.r=-3", r"reduction.r is -3; it must be a whole number of at least 0"),
+        ("reduction.schedule=decreasin:3", r"reduction: schedule 'decreasin:3': unknown schedule"),
+        ("reduction={r=1, schedule='constant:1'}", "one of the two"),
+        ("schedule.name=step", r"schedule.name: unknown value 'step'"),
+        ("augmentation.mixup_rate=2", r"augmentation: mixup_rate is 2"),
+        ("distillation={teacher='x', activation='softmax'}", r"with loss = 'bce' it must be 'sigmoid'"),
+        ("distillation.label_weight=0.5", r"distillation.teacher is missing"),
+        ("average_epochs=[1,2]", r"epochs is 0"),
+        ("run.workers=1.5", r"run.workers is 1.5"),
+        ("optimiser=3", r"optimiser is 3; it must be a part of the recipe"),
+        ("optimiser.lr", r"it must be key=value"),
+        ("normalisation.std=", r"normalisation.std is missing"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(recipe_file: Path, setting: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_recipe(str(recipe_file), [setting])
+
+
+def test_the_file_is_named(recipe_file: Path) -> None:
+    with pytest.raises(ValueError, match=r"tones.toml with seed=-1: seed is -1"):
+        load_recipe(str(recipe_file), ["seed=-1"])
+    recipe_file.write_text("batch_size = = 3")
+    with pytest.raises(ValueError, match=r"tones.toml: not readable as TOML: .*line 1"):
+        load_recipe(str(recipe_file))
+    with pytest.raises(ValueError, match=r"Did you mean 'smoke'"):
+        load_recipe("smok")
+
+
+def test_settings_go_before_the_file(recipe_file: Path) -> None:
+    recipe = load_recipe(
+        str(recipe_file), ["optimiser.lr=0.5", "reduction.r=[0, 3]", "model.options.depth=3", "seed=4"]
+    )
+    assert recipe.optimiser.lr == 0.5
+    assert recipe.reduction is not None
+    assert recipe.reduction.texts() == ("constant:0", "constant:3")
+    assert recipe.model.options["depth"] == 3
+
+
+def test_identity_is_what_decides_the_weights_and_no_more(recipe_file: Path, tmp_path: Path) -> None:
+    base = load_recipe(str(recipe_file))
+    for same in ("run.workers=2", f"data.root={tmp_path}"):
+        assert load_recipe(str(recipe_file), [same]).identity == base.identity
+    for other in ("seed=1", "optimiser.lr=1e-3", "data.fold=2", "model.options.depth=1", "augmentation.gain_db=1.0"):
+        assert load_recipe(str(recipe_file), [other]).identity != base.identity
+    other_lr = load_recipe(str(recipe_file), ["optimiser.lr=1e-3"])
+    assert first_difference(base.question(), other_lr.question()) == "optimiser.lr is 0.003, there it is 0.001"
+
+
+def test_asts_recipes_are_asts() -> None:
+    """Against the table of the published run scripts (egs/*/run*.sh), typed in here once more."""
+    published = {
+        "audioset_full": (
+            1e-5, 5, 12, 2, 1, 0.5, 1000, 48, 192, 0.5, 1024, -4.2677393, 4.5689974, (1, 5), "bce", "mAP",
+        ),
+        "audioset_balanced": (
+            5e-5, 25, 12, 10, 5, 0.5, 1000, 48, 192, 0.5, 1024, -4.2677393, 4.5689974, (6, 25), "bce", "mAP",
+        ),
+        "esc50": (1e-5, 25, 48, 5, 1, 0.85, 0, 24, 96, 0.0, 512, -6.6268077, 5.358466, (), "ce", "accuracy"),
+        "speech_commands": (
+            2.5e-4, 30, 128, 5, 1, 0.85, 0, 48, 48, 0.6, 128, -6.845978, 5.5654526, (), "bce", "accuracy",
+        ),
+    }  # fmt: skip
+    for name, expected in published.items():
+        r = load_recipe(name)
+        assert r.augmentation is not None
+        found = (
+            r.optimiser.lr, r.epochs, r.batch_size, r.schedule.start, r.schedule.every, r.schedule.factor,
+            r.schedule.warmup_steps, r.augmentation.freq_mask, r.augmentation.time_mask, r.augmentation.mixup_rate,
+            r.model.options["num_frames"], r.normalisation.mean, r.normalisation.std, r.average_epochs,
+            r.loss, r.metric,
+        )  # fmt: skip
+        assert found == expected, name
+        assert (r.optimiser.name, r.optimiser.weight_decay, r.optimiser.betas) == ("adam", 5e-7, (0.95, 0.999))
+        assert r.optimiser.decay_all
+        assert (r.model.options.get("fstride", 10), r.model.options.get("tstride", 10)) == (10, 10)
+        assert r.data.sampler == ("balanced" if name == "audioset_full" else "shuffle")
+        noise = (0.1, 10) if name == "speech_commands" else (0.0, 0)
+        assert (r.augmentation.noise, r.augmentation.shift_frames) == noise
+
+
+def test_a_merging_that_a_model_cannot_do_is_refused_before_training(recipe_file: Path) -> None:
+    from fastast.data.sampling import Sampler
+    from fastast.training.distributed import World
+
+    recipe = load_recipe(str(recipe_file), ["reduction.r=[0, 9]"])
+    with pytest.raises(ValueError, match="can remove"):
+        Trainer(recipe, ("a", "b"), Sampler(num_clips=8, batch_size=8, seed=0), World())
