@@ -40,11 +40,14 @@ class ModelRef:
     """Of the weights; None where they are random."""
     frames: int | None
     """Input length where not the model's own."""
+    engine: str = "plain"
+    """What runs it, of `bench.sweep.ENGINES`."""
 
     def question(self, seed: int) -> dict[str, Any]:
         """Return the model's part of the question: weights count, their name does not."""
         weights = {"sha256": self.sha256} if self.sha256 else {"name": self.name, "seed": seed}
-        return weights | ({"frames": self.frames} if self.frames else {})
+        engine = {} if self.engine == "plain" else {"engine": self.engine}  # came after the first records
+        return weights | ({"frames": self.frames} if self.frames else {}) | engine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +60,14 @@ class ReductionRef:
     metric: str
     proportional: bool
     order: str
+    excess: str = "refuse"
+
+    def question(self) -> dict[str, Any]:
+        """Return the reduction's part of the question."""
+        values = asdict(self)
+        if self.excess == "refuse":
+            del values["excess"]  # came after the first records
+        return values
 
     def build(self) -> TokenReduction:
         """Return the reduction."""
@@ -92,7 +103,7 @@ class Cell:
         common = {
             "kind": self.kind,
             "model": self.model.question(self.seed),
-            "reduction": asdict(self.reduction) if self.reduction else None,
+            "reduction": self.reduction.question() if self.reduction else None,
             "attention": self.attention,
             "dtype": self.dtype,
         }
@@ -119,13 +130,14 @@ class Cell:
         if self.reduction is not None:
             extras = [
                 f"{name}={getattr(self.reduction, name)}"
-                for name, usual in (("metric", "keys"), ("proportional", True), ("order", "tome"))
+                for name, usual in (("metric", "keys"), ("proportional", True), ("order", "tome"), ("excess", "refuse"))
                 if getattr(self.reduction, name) != usual
             ]
             what = " ".join([self.reduction.method, self.reduction.schedule, *extras])
         where = f"batch {self.batch_size}" if self.data is None else f"{self.data.clips} clips of {self.data.split}"
         kernel = "" if self.attention == "auto" else f" {self.attention}"
-        return f"{self.kind} {what} {where} {self.dtype}{kernel} {self.device}"
+        engine = "" if self.model.engine == "plain" else f" {self.model.engine}"
+        return f"{self.kind} {what} {where} {self.dtype}{kernel}{engine} {self.device}"
 
 
 def canonical(question: Mapping[str, Any]) -> str:
@@ -174,7 +186,7 @@ def _cell(
     schedule = schedule_text(point["schedule"], point["r"])
     # Of a schedule with an r, r = 0 is the unmerged model, whatever the other axes of the reduction say.
     merged = not (_takes_r(point["schedule"]) and point["r"] == 0)
-    names = ("method", "metric", "proportional", "order")
+    names = ("method", "metric", "proportional", "order", "excess")
     reduction = ReductionRef(schedule=schedule, **{name: point[name] for name in names}) if merged else None
     attention = point["attention"]
     if reduction is None and attention != "math":
@@ -210,7 +222,7 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry]
     from fastast.describe import model_geometry
     from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
-    name, frames = config.model.name, config.model.frames
+    name, frames, engine = config.model.name, config.model.frames, config.model.engine
     path = EMBEDDED.get(name, Path(name))
     if name not in ARCHITECTURES and not path.exists():
         raise ConfigError(
@@ -226,10 +238,11 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry]
     except (ValueError, OSError) as error:
         raise ConfigError([f"{shown}: model.name: {error}"]) from None
     if name in ARCHITECTURES:
-        return ModelRef(name=name, path=None, sha256=None, frames=frames), geometry
+        return ModelRef(name=name, path=None, sha256=None, frames=frames, engine=engine), geometry
     digest = hash_checkpoint(path)
     own = None if name in EMBEDDED else path
-    return ModelRef(name=name if own is None else path.name, path=own, sha256=digest, frames=frames), geometry
+    shown_name = name if own is None else path.name
+    return ModelRef(name=shown_name, path=own, sha256=digest, frames=frames, engine=engine), geometry
 
 
 def hash_checkpoint(path: Path) -> str:
@@ -281,7 +294,8 @@ def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> No
     """Raise, once a reason, where the model has too few tokens for a schedule that is not excluded."""
     grid, problems = config.grid, []
     points = itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds)
-    asked = {(point["method"], point["schedule"], point["r"]) for point in points}
+    # What is capped is never impossible.
+    asked = {(p["method"], p["schedule"], p["r"]) for p in points if p["excess"] == "refuse"}
     for method, (i, schedule) in itertools.product(grid.method, enumerate(grid.schedule)):
         if not _takes_r(schedule):
             wanted = any((method, schedule, r) in asked for r in grid.r)

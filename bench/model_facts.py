@@ -16,6 +16,8 @@ from bench import baselines, records, sanity
 from bench.cells import Cell
 from fastast import model_macs
 from fastast.attention import resolve_kernel
+from fastast.engine import Engine
+from fastast.kernels import interpreted
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace, TokenReduction, reduce
 from fastast.schedule import Constant
@@ -28,6 +30,8 @@ _BACKENDS = {
     "_scaled_dot_product_attention_math": "math",
 }
 """Operators that PyTorch's fused attention calls, and what they are called in a record."""
+_TRITON_ATTENTION = "attention_forward"
+"""The engine's kernel, as the profiler sees it on a GPU."""
 
 
 def describe(
@@ -37,8 +41,8 @@ def describe(
     geometry = model.geometry
     reduction = cell.reduction.build() if cell.reduction is not None else None
     planned = (geometry.num_tokens,) * geometry.depth if reduction is None else reduction.tokens_per_block(geometry)
-    trace = MergeTrace()
-    candidate.forward_features(fbank, trace)
+    engine = baselines.EngineArm(model, reduction, None).engine if cell.model.engine != "plain" else None
+    measured = tokens_that_left(candidate if engine is None else engine, fbank)
     macs = model_macs(geometry, planned, matching=reduction is not None and reduction.method != "slice")
     counted = count_macs(model, reduction)
     part = records.ModelPart(
@@ -49,21 +53,21 @@ def describe(
         geometry=dataclasses.asdict(geometry),
         tokens_in=geometry.num_tokens,
         tokens_planned=planned,
-        tokens_measured=tuple(trace.tokens_per_block),
+        tokens_measured=measured,
         macs_per_clip=macs,
         macs_counted=counted,
         macs_unmerged=model_macs(geometry),
     )
     attention = records.AttentionPart(
         asked=cell.attention,
-        kernel=resolve_kernel(cell.attention, torch.device(cell.device)),
-        backend_ran=backend_that_ran(lambda: candidate(fbank), cell.device),
+        kernel=attention_kernel(cell, engine),
+        backend_ran=attention_that_ran(candidate if engine is None else engine, fbank, cell.device),
     )
-    gates = [sanity.tokens_as_planned(planned, trace.tokens_per_block)]
+    gates = [sanity.tokens_as_planned(planned, measured)]
     if counted is not None:
         gates.append(sanity.macs_as_counted(macs, counted))
-    if reduction is not None or cell.attention != "auto":
-        difference = difference_at_zero(model, reduction, cell.attention, fbank)
+    if reduction is not None or cell.attention != "auto" or engine is not None:
+        difference = difference_at_zero(model, reduction, cell, fbank)
         gates.append(sanity.nothing_merged_is_unmerged(difference, cell.dtype))
     return part, attention, tuple(gates)
 
@@ -91,18 +95,50 @@ def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | N
 
 
 def difference_at_zero(
-    model: AudioSpectrogramTransformer, reduction: TokenReduction | None, attention: str, fbank: Tensor
+    model: AudioSpectrogramTransformer, reduction: TokenReduction | None, cell: Cell, fbank: Tensor
 ) -> float:
     """Return the largest difference of logits to the unmerged model's, relative to the largest of those.
 
-    That of the reduction where it removes nothing, and of the kernel; fbank: (b, f, m).
+    That of the reduction where it removes nothing, and of the kernel or engine; fbank: (b, f, m).
     """
-    twin = baselines.unmerged(model)
-    twin.attention_kernel = attention
-    if reduction is not None:
-        reduce(twin, dataclasses.replace(reduction, schedule=Constant(0)), attention=attention)
+    nothing = None if reduction is None else dataclasses.replace(reduction, schedule=Constant(0))
+    twin: Callable[[Tensor], Tensor]
+    if cell.model.engine != "plain":
+        twin = baselines.EngineArm(model, nothing, None)
+    else:
+        twin = plain = baselines.unmerged(model)
+        plain.attention_kernel = cell.attention
+        if nothing is not None:
+            reduce(plain, nothing, attention=cell.attention)
     expected = baselines.unmerged(model)(fbank).double()  # (b, c)
     return float((twin(fbank).double() - expected).abs().max() / expected.abs().max())
+
+
+def tokens_that_left(candidate: AudioSpectrogramTransformer | Engine, fbank: Tensor) -> tuple[int, ...]:
+    """Run a forward and return the tokens that left each block; fbank: (b, f, m)."""
+    if isinstance(candidate, Engine):
+        return candidate.measure_tokens(fbank)
+    trace = MergeTrace()
+    candidate.forward_features(fbank, trace)
+    return tuple(trace.tokens_per_block)
+
+
+def attention_kernel(cell: Cell, engine: Engine | None) -> str:
+    """Return what the attention asked for means here: `triton`, or the name that `fastast.attention` has for it."""
+    if engine is None:
+        return resolve_kernel(cell.attention, torch.device(cell.device))
+    return engine.kernels["attention" if engine.path == "plain" else "weighted_attention"]
+
+
+def attention_that_ran(candidate: AudioSpectrogramTransformer | Engine, fbank: Tensor, device: str) -> str | None:
+    """Run `candidate` under the profiler and return its attention's backends; a fallback names its engine, `plain:`."""
+    ran = backend_that_ran(lambda: candidate(fbank), device)
+    if not isinstance(candidate, Engine):
+        return ran
+    if candidate.path == "plain":
+        return f"plain:{ran}"
+    # In the interpreter a kernel is a Python function that no profiler sees; there is no other way it could have gone.
+    return "triton_interpreter" if interpreted() else ran
 
 
 def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
@@ -114,6 +150,8 @@ def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
     with profile(activities=activities) as profiler:
         call()
     ran = {event.key.removeprefix("aten::") for event in profiler.key_averages()}
+    if _TRITON_ATTENTION in ran:
+        return "triton"  # what else ran belongs to the last block, of which the engine computes two tokens
     names = sorted({name for operator, name in _BACKENDS.items() if operator in ran})
     if names:
         return "+".join(names)

@@ -26,6 +26,7 @@ from bench.timing import Clock, CudaClock, TimingRule, WallClock, measure
 from fastast import model_macs
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
+from fastast.schedule import PerBlock
 
 Arm = Callable[[Tensor], Tensor]
 
@@ -50,6 +51,8 @@ def measure_performance(
         sizes = dict.fromkeys(arms, cell.batch_size)
     inputs = {size: synthetic_input(cell, model, size) for size in set(sizes.values())}
     calls: dict[str, Callable[[], object]] = {name: partial(arm, inputs[sizes[name]]) for name, arm in arms.items()}
+    # What a graph needs was taken when it was captured: its replay would show no memory at all.
+    eager = {name: partial(getattr(arm, "eagerly", arm), inputs[sizes[name]]) for name, arm in arms.items()}
     rule = TimingRule(
         **{
             field.name: getattr(cell.measure, field.name)
@@ -80,7 +83,7 @@ def measure_performance(
             )
             for name, arm in timing.arms.items()
         },
-        memory=measure_memory(calls, cell.device),
+        memory=measure_memory(eager, cell.device),
         energy=measure_energy(calls, cell.device, seconds=seconds) if seconds else None,
     )
     return performance, timing.noisy
@@ -106,19 +109,34 @@ def build_arms(
 ) -> dict[str, Arm]:
     """Return candidate and baselines, all over the same weights.
 
-    Of the unmerged model, the arm `unmerged` is the same model again: its ratio shows the noise of the machine.
+    `unmerged` and `slice` run on the candidate's own engine, the others on their own. Of the unmerged model, the arm
+    `unmerged` is the same model again: its ratio shows the noise of the machine.
     """
-    arms: dict[str, Arm] = {"candidate": candidate}
     reduction = cell.reduction.build() if cell.reduction else None
+    on_engine = cell.model.engine != "plain"
+    # A search tries sizes that nobody knows before: no graphs then.
+    captured = None if cell.batch_size == "best" else cell.batch_size
+    arms: dict[str, Arm] = {"candidate": baselines.EngineArm(model, reduction, captured) if on_engine else candidate}
     for name in cell.question["measure"]["baselines"]:
         if name == "unmerged":
-            arms[name] = baselines.unmerged(model)
+            arms[name] = baselines.EngineArm(model, None, captured) if on_engine else baselines.unmerged(model)
         elif name == "slice" and reduction is not None:
-            arms[name] = baselines.sliced(model, reduction.schedule)
+            # As many tokens as the candidate really removes, where its schedule is capped.
+            counts = PerBlock(reduction.removals(model.geometry))
+            if on_engine:
+                arms[name] = baselines.EngineArm(model, baselines.slicing(counts), captured)
+            else:
+                arms[name] = baselines.sliced(model, counts)
         elif name == "tome_plain":
             removals = reduction.removals(model.geometry) if reduction else (0,) * model.geometry.depth
             proportional = reduction.proportional if reduction else True
             arms[name] = baselines.PlainToMe(model, removals, proportional=proportional)
+        elif name == "timm":
+            arms[name] = baselines.TimmAST(model)
+        elif name == "timm_compiled":
+            arms[name] = baselines.compiled(baselines.TimmAST(model))
+        elif name == "hf":
+            arms[name] = baselines.hugging_face_ast(model)
     return arms
 
 

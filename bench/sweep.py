@@ -19,7 +19,10 @@ FAMILIES = ("constant", "decreasing", "increasing", "linear:INFLECTION")
 """Schedules that `r` goes into."""
 WHOLE = ("keep:RATIO", "speedup:X[:INFLECTION]", "list:R1,R2,...")
 """Schedules without an `r`."""
-BASELINES = ("unmerged", "slice", "tome_plain")
+BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf")
+"""See `bench.baselines`; new ones go to the end, as their order is part of a cell's identity."""
+ENGINES = ("plain", "triton")
+"""What runs the candidate and its own baselines: the model's forward in plain PyTorch, or `fastast.compile`."""
 DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda")
 """Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
@@ -44,6 +47,13 @@ class ModelConfig(_Part):
     """A name of the zoo, or the path of a checkpoint."""
     frames: int | None = Field(default=None, ge=16)
     """Input length in frames of 10 ms, where not the model's own."""
+    engine: str = "plain"
+    """`plain`, or `triton` for `fastast.compile`, which falls back to plain PyTorch where its kernels cannot run."""
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, value: str) -> str:
+        return _one_of("engine", value, ENGINES)
 
 
 class DataConfig(_Part):
@@ -76,6 +86,8 @@ class GridConfig(_Part):
     metric: tuple[str, ...] = ("keys",)
     proportional: tuple[bool, ...] = (True,)
     order: tuple[str, ...] = ("tome",)
+    excess: tuple[str, ...] = ("refuse",)
+    """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
     attention: tuple[str, ...] = ("auto",)
     dtype: tuple[str, ...] = ("float32",)
     device: tuple[str, ...] = ("auto",)
@@ -118,7 +130,7 @@ class GridConfig(_Part):
                 raise _at(i, f"is {value}; it must be a whole number of at least {least}")
         return values
 
-    @field_validator("method", "metric", "order", "attention", "dtype", "device")
+    @field_validator("method", "metric", "order", "excess", "attention", "dtype", "device")
     @classmethod
     def _names(cls, values: tuple[str, ...], info: Any) -> tuple[str, ...]:
         for i, value in enumerate(values):
@@ -205,6 +217,22 @@ class SweepConfig(_Part):
         if not values:
             raise PydanticCustomError("empty", "is empty; give performance, quality or both")
         return values
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> SweepConfig:
+        if self.model.engine == "plain":
+            return self
+        for i, kernel in enumerate(self.grid.attention):
+            if kernel != "auto":
+                text = f"{_toml(kernel)}: the engine {_toml(self.model.engine)} has its own attention; allowed: auto"
+                raise _at_path(f"grid.attention.{i}", text)
+        if "quality" in self.kinds:
+            text = (
+                f"quality is measured with the engine 'plain' only, and model.engine is {_toml(self.model.engine)}; "
+                "leave 'quality' out, or the engine"
+            )
+            raise _at_path("kinds", text)
+        return self
 
     @model_validator(mode="after")
     def _excludes_fit(self) -> SweepConfig:
@@ -363,9 +391,10 @@ def _allowed(axis: str) -> tuple[str, ...]:
         return ATTENTION_KERNELS
     import bench.slicing  # noqa: F401  registers the method
     from fastast.reduction import method_names
-    from fastast.reduction.spec import Metric, Order
+    from fastast.reduction.spec import Excess, Metric, Order
 
-    return {"method": method_names(), "metric": get_args(Metric), "order": get_args(Order)}[axis]
+    names = {"metric": get_args(Metric), "order": get_args(Order), "excess": get_args(Excess)}
+    return method_names() if axis == "method" else names[axis]
 
 
 def _one_of(what: str, value: str, allowed: Sequence[str], index: int | None = None) -> str:

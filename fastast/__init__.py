@@ -15,6 +15,7 @@ _HOME = {
     "Checkpoint": "fastast.checkpoints",
     "CheckpointError": "fastast.checkpoints",
     "Constant": "fastast.schedule",
+    "Engine": "fastast.engine",
     "Frontend": "fastast.frontend",
     "Geometry": "fastast.geometry",
     "KeepRatio": "fastast.schedule",
@@ -26,6 +27,7 @@ _HOME = {
     "ReductionError": "fastast.reduction",
     "TargetSpeedup": "fastast.schedule",
     "TokenReduction": "fastast.reduction",
+    "compile": "fastast.engine",
     "create_model": "fastast.zoo",
     "fbank": "fastast.frontend",
     "load_audio": "fastast.data.audio",
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
     from fastast.checkpoints import load_model as load_model
     from fastast.checkpoints import save_checkpoint as save_checkpoint
     from fastast.data.audio import load_audio as load_audio
+    from fastast.engine import Engine as Engine
+    from fastast.engine import compile as compile
     from fastast.frontend import Frontend as Frontend
     from fastast.frontend import Normalisation as Normalisation
     from fastast.frontend import fbank as fbank

@@ -38,7 +38,7 @@ def bipartite_soft_matching(
     if r == 0:
         return MergePlan(num_tokens=n, owner=slice(None))
     best, partner = _match(metric, num_protected)  # (b, a), (b, a)
-    ranked = best.argsort(dim=-1, descending=True, stable=True)  # (b, a)
+    ranked = _best_first(best)  # (b, a)
     chosen = ranked[:, :r]  # (b, r) indices into A
     kept_a = 2 * ranked[:, r:].sort(dim=-1).values  # (b, a - r) positions
     all_b = torch.arange(1, n, 2, device=metric.device).expand(b, -1)  # (b, c) positions
@@ -59,6 +59,14 @@ def _match(metric: Tensor, num_protected: int) -> tuple[Tensor, Tensor]:
     scores[:, :, : num_protected // 2] = -torch.inf  # protected odd positions
     best, partner = scores.max(dim=-1)
     return best, partner
+
+
+def _best_first(best: Tensor) -> Tensor:
+    """Return the indices of the tokens of A by falling similarity, equals by position, (b, a)."""
+    if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
+        # ONNX knows no stable sort by that name; the TopK that this becomes keeps the order of equals by definition.
+        return best.argsort(dim=-1, descending=True)
+    return best.argsort(dim=-1, descending=True, stable=True)
 
 
 def _ordered_owners(kept_a: Tensor, all_b: Tensor, num_protected: int, order: str) -> Tensor:

@@ -108,7 +108,9 @@ def test_a_wrong_file_is_met_with_one_clear_line(tmp_path, text, message):
 
 
 def test_broken_toml_is_located():
-    with pytest.raises(ConfigError, match=r"absent\.toml: no such file; give a TOML file or one of: default, smoke"):
+    with pytest.raises(
+        ConfigError, match=r"absent\.toml: no such file; give a TOML file or one of: default, engine_gpu, smoke"
+    ):
         load_sweep(Path("absent.toml"))
 
 

@@ -1,39 +1,17 @@
-"""What a reduction is compared with, each a real model over the same weights.
+"""ToMe's arithmetic in plain PyTorch, with the attention matrix in memory: what a speed-up used to be quoted against.
 
-`unmerged`: the model without reduction, on fused attention. `slice`: keeps the first tokens of every block, so
-that the same number of tokens goes for free: the limit of any method. `tome_plain`: ToMe's arithmetic in plain
-PyTorch, with the attention matrix in memory.
 Shapes: `b` batch, `f` frames, `m` mel bins, `h` heads, `n` tokens, `a` tokens of set A, `d` width, `c` classes.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-import bench.slicing  # noqa: F401  registers the method
+from bench.baselines.native import unmerged
 from fastast.model import Attention, AudioSpectrogramTransformer, Block
-from fastast.reduction import TokenReduction, reduce
-from fastast.schedule import Schedule
-
-
-def unmerged(model: AudioSpectrogramTransformer) -> AudioSpectrogramTransformer:
-    """Return a model that shares all weights with `model` and has no reduction."""
-    twin = copy.copy(model)
-    twin.attached = None
-    twin.attention_kernel = "auto"
-    return twin
-
-
-def sliced(model: AudioSpectrogramTransformer, schedule: Schedule) -> AudioSpectrogramTransformer:
-    """Return a model that shares all weights with `model` and drops the tokens of `schedule` for free."""
-    twin = unmerged(model)
-    # Compared by "tokens", the block computes no metric that would then not be used.
-    reduce(twin, TokenReduction(schedule=schedule, method="slice", metric="tokens", proportional=False))
-    return twin
 
 
 class PlainToMe(nn.Module):
