@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.conditions import Conditions
 from bench.machine import Machine, Software
 from bench.quality import FeatureSet
-from bench.records import AttentionPart, ModelPart, Performance, Quality
+from bench.records import AttentionPart, EnginePart, ModelPart, Performance, Quality
 from bench.sanity import Gate
 
 
@@ -38,6 +38,7 @@ class Answer:
     gates: tuple[Gate, ...] = ()
     model: ModelPart | None = None
     attention: AttentionPart | None = None
+    engine: EnginePart | None = None
     performance: Performance | None = None
     quality: Quality | None = None
     noisy: bool = False

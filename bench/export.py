@@ -19,7 +19,7 @@ from bench.statistics import summarise
 if TYPE_CHECKING:
     import pandas as pd
 
-BASELINES = ("unmerged", "slice", "tome_plain")
+BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf")
 """Arms that a candidate can be compared with."""
 
 COLUMNS: dict[str, str] = {
@@ -43,7 +43,10 @@ COLUMNS: dict[str, str] = {
     "metric": "what tokens are compared by",
     "proportional": "whether attention weighs tokens by their size",
     "order": "order of the tokens that stay",
+    "excess": "what became of an r that a block has too few tokens for: refuse or cap",
     "dtype": "of weights and activations",
+    "engine": "what runs the model: plain, or triton where it was compiled",
+    "engine_path": "what then ran: triton, or plain where the kernels could not; empty without an engine",
     "attention": "kernel asked for",
     "attention_kernel": "kernel that this meant",
     "attention_backend": "backend of PyTorch that ran",
@@ -171,6 +174,8 @@ def _question(question: dict[str, Any]) -> dict[str, Any]:
         "metric": reduction.get("metric"),
         "proportional": reduction.get("proportional"),
         "order": reduction.get("order"),
+        "excess": reduction.get("excess", "refuse") if reduction else None,
+        "engine": question["model"].get("engine", "plain"),
         "dtype": question["dtype"],
         "attention": question["attention"],
         "batch": _text(question["workload"].get("batch_size")),
@@ -207,6 +212,8 @@ def _model(record: Record) -> dict[str, Any]:
         }
     if attention is not None:
         row |= {"attention_kernel": attention.kernel, "attention_backend": attention.backend_ran}
+    if record.engine is not None:
+        row["engine_path"] = record.engine.path
     return row
 
 

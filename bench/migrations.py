@@ -31,7 +31,7 @@ def _conditions_apart(raw: Raw) -> Raw:
     model = raw["model"] and raw["model"] | {"macs_counted": None}
     quality = raw["quality"] and raw["quality"] | {"class_AUC": None}
     changed = {"machine": machine, "model": model, "quality": quality, "performance": _arms_with_batch(raw)}
-    return raw | changed | {"schema_version": 2, "conditions": conditions, "gates": []}
+    return raw | changed | {"schema_version": 2, "conditions": conditions, "gates": [], "engine": None}
 
 
 def _arms_with_batch(raw: Raw) -> Raw | None:

@@ -36,7 +36,7 @@ _TRITON_ATTENTION = "attention_forward"
 
 def describe(
     cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, fbank: Tensor
-) -> tuple[records.ModelPart, records.AttentionPart, tuple[sanity.Gate, ...]]:
+) -> tuple[records.ModelPart, records.AttentionPart, records.EnginePart | None, tuple[sanity.Gate, ...]]:
     """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m)."""
     geometry = model.geometry
     reduction = cell.reduction.build() if cell.reduction is not None else None
@@ -69,7 +69,10 @@ def describe(
     if reduction is not None or cell.attention != "auto" or engine is not None:
         difference = difference_at_zero(model, reduction, cell, fbank)
         gates.append(sanity.nothing_merged_is_unmerged(difference, cell.dtype))
-    return part, attention, tuple(gates)
+    if engine is None:
+        return part, attention, None, tuple(gates)
+    ran = records.EnginePart(path=engine.path, why_plain=engine.why_plain, kernels=dict(engine.kernels))
+    return part, attention, ran, tuple(gates)
 
 
 def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> int | None:

@@ -76,6 +76,17 @@ class AttentionPart(Facts):
     """Backend of PyTorch that the profiler saw; several are joined by `+`, `math` is bmm and softmax."""
 
 
+class EnginePart(Facts):
+    """What `fastast.compile` made of the candidate."""
+
+    path: Literal["triton", "plain"]
+    """The fused kernels, or the model's forward in plain PyTorch."""
+    why_plain: str
+    """Why the kernels did not run; empty where they did."""
+    kernels: dict[str, str]
+    """What each stage ran on."""
+
+
 class Warmup(Facts):
     """How warm-up ended."""
 
@@ -208,5 +219,7 @@ class Record(BaseModel):
     """What was held against something independent, and whether it passed; empty of a cell that failed."""
     model: ModelPart | None
     attention: AttentionPart | None
+    engine: EnginePart | None
+    """None where no engine was asked for: the model's own forward ran."""
     performance: Performance | None
     quality: Quality | None

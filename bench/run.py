@@ -145,6 +145,7 @@ def make_record(
         gates=value.gates if value is not None else (),
         model=value.model if value is not None else None,
         attention=value.attention if value is not None else None,
+        engine=value.engine if value is not None else None,
         performance=value.performance if value is not None else None,
         quality=value.quality if value is not None else None,
     )

@@ -226,12 +226,6 @@ class SweepConfig(_Part):
             if kernel != "auto":
                 text = f"{_toml(kernel)}: the engine {_toml(self.model.engine)} has its own attention; allowed: auto"
                 raise _at_path(f"grid.attention.{i}", text)
-        if "quality" in self.kinds:
-            text = (
-                f"quality is measured with the engine 'plain' only, and model.engine is {_toml(self.model.engine)}; "
-                "leave 'quality' out, or the engine"
-            )
-            raise _at_path("kinds", text)
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import sklearn.metrics  # noqa: F401  slow to import, and wanted by every quality cell
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bench import baselines, quality, records, sanity
 from bench.answers import Answer, Context
@@ -63,11 +64,12 @@ def answer(cell: Cell, context: Context) -> Answer:
             conditions = watch.conditions()
             gates = performance_gates(cell, model.geometry, performance, conditions)
         else:
-            result = _measure_quality(cell, candidate, context, result)
+            result = _measure_quality(cell, _predictor(cell, model, candidate), context, result)
             conditions, gates = watch.conditions(), result.gates
         # Only now: the first calls above are the first that this process makes.
-        part, attention, seen = describe(cell, model, candidate, synthetic_input(cell, model, 1))
-    return dataclasses.replace(result, model=part, attention=attention, conditions=conditions, gates=seen + gates)
+        part, attention, engine, seen = describe(cell, model, candidate, synthetic_input(cell, model, 1))
+    result = dataclasses.replace(result, model=part, attention=attention, engine=engine)
+    return dataclasses.replace(result, conditions=conditions, gates=seen + gates)
 
 
 def build_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer:
@@ -79,7 +81,16 @@ def build_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer:
     return create_model(ref.name, **frames)
 
 
-def _measure_quality(cell: Cell, candidate: AudioSpectrogramTransformer, context: Context, result: Answer) -> Answer:
+def _predictor(
+    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer
+) -> Callable[[Tensor], Tensor]:
+    """Return what scores clips (b, f, m) -> (b, c): the candidate, or it on the engine that the cell asks for."""
+    if cell.model.engine == "plain":
+        return candidate
+    return baselines.EngineArm(model, cell.reduction.build() if cell.reduction else None, quality.PREDICTION_BATCH)
+
+
+def _measure_quality(cell: Cell, candidate: Callable[[Tensor], Tensor], context: Context, result: Answer) -> Answer:
     assert cell.data is not None
     assert context.features is not None
     features, labels = context.features, context.features.labels

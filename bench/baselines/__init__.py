@@ -12,14 +12,13 @@ from bench.baselines.engine import EngineArm
 from bench.baselines.hugging_face import MissingTransformersError, hugging_face_ast
 from bench.baselines.native import sliced, slicing, unmerged
 from bench.baselines.timm_blocks import TimmAST, compiled
-from bench.baselines.tome_plain import PlainToMe, _merge
+from bench.baselines.tome_plain import PlainToMe
 
 __all__ = [
     "EngineArm",
     "MissingTransformersError",
     "PlainToMe",
     "TimmAST",
-    "_merge",
     "compiled",
     "hugging_face_ast",
     "sliced",

@@ -38,6 +38,13 @@ def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]
     """
     if cell.batch_size == "best":
         raise ConfigError(["profile: this cell searches its batch size; give one, such as -s grid.batch_size=[8]"])
+    if cell.model.engine != "plain":
+        raise ConfigError(
+            [
+                f"profile: the stages of the engine '{cell.model.engine}' cannot be told apart yet; "
+                "-s model.engine=plain profiles the model's own forward"
+            ]
+        )
     torch.set_num_threads(cell.measure.threads or default_threads())
     model = build_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
     arms = {"unmerged": baselines.unmerged(model)}

@@ -13,9 +13,9 @@ from bench.records import Record
 from bench.report.words import BEST_BATCH, series_name
 from bench.store import to_frame
 
-SETTING = ["machine", "sha256", "model", "dtype"]
+SETTING = ["machine", "sha256", "model", "dtype", "engine"]
 """What all rows of a panel share, beside the batch size."""
-CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "attention"]
+CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "excess", "attention"]
 """What is compared within a panel."""
 MEASURED = ("ok", "noisy")
 """Records with numbers in them."""
@@ -72,7 +72,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
         joined[name] = joined[name].astype(object).where(joined[name].notna(), "")
     joined = _with_compared(_with_throughput(joined))
     joined["standing"] = _standing(joined)
-    by = ["machine", "dtype", "batch_size", "method", "family", "order", "metric", "attention", "r"]
+    by = ["machine", "dtype", "engine", "batch_size", "method", "family", "order", "metric", "attention", "r"]
     return joined.sort_values(by, key=_none_first, kind="stable").reset_index(drop=True)
 
 

@@ -11,6 +11,7 @@ from bench.report.words import (
     NOT_MEASURED,
     batch_words,
     device_name,
+    engine_words,
     facts_line,
     interval,
     number,
@@ -71,7 +72,7 @@ def panel_name(panel: pd.DataFrame) -> str:
     """Return what all rows of a panel share."""
     first = panel.iloc[0]
     batch = "quality only" if pd.isna(first["batch_size"]) else batch_words(first["batch_size"])
-    return f"{device_name(first)}, {batch}, {first['dtype']}"
+    return f"{device_name(first)}, {batch}, {first['dtype']}{engine_words(panel)}"
 
 
 def readable(panel: pd.DataFrame) -> pd.DataFrame:

@@ -22,7 +22,7 @@ def series_name(row: pd.Series) -> str:
     if row["method"] == "none":
         return ", ".join(["unmerged", *kernel])
     family = FAMILY_NAMES.get(row["family"], row["family"])
-    usual = (("metric", "keys", "by {}"), ("order", "tome", "{} order"))
+    usual = (("metric", "keys", "by {}"), ("order", "tome", "{} order"), ("excess", "refuse", "{}ped"))
     extras = [text.format(row[key]) for key, value, text in usual if row[key] not in (value, "")]
     if row["proportional"] is False:
         extras.append("unweighted")
@@ -46,6 +46,14 @@ def facts_line(rows: pd.DataFrame) -> str:
 def device_name(row: pd.Series) -> str:
     """Return what ran it: the device, of a CPU also its threads."""
     return row["device_name"] + (f", {row['threads']} threads" if row["device"] == "cpu" else "")
+
+
+def engine_words(panel: pd.DataFrame) -> str:
+    """Return what ran a panel's models where it was not their own forward, to be put behind other words."""
+    if panel["engine"].iloc[0] == "plain":
+        return ""
+    paths = sorted(panel["engine_path"].dropna().unique())
+    return ", engine" + (f" ({', '.join(paths)})" if paths and paths != ["triton"] else "")
 
 
 def batch_words(batch_size: float) -> str:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from test_worker import cell
+from test_worker import cell, quality_cell
 
 from bench import baselines, worker
 from bench.answers import Context
@@ -23,7 +23,7 @@ from fastast.model import AudioSpectrogramTransformer
 GEOMETRY = Geometry(
     embed_dim=32, depth=2, num_heads=2, num_classes=5, num_mel_bins=48, num_frames=96, norm_eps=1e-3, head_norm_eps=1e-2
 )
-needs_transformers = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
+without_transformers = pytest.mark.skipif(find_spec("transformers") is None, reason="transformers is not installed")
 needs_compiler = pytest.mark.skipif(
     sys.platform == "win32" or not shutil.which("c++"), reason="torch.compile needs a C++ compiler on a CPU"
 )
@@ -55,7 +55,11 @@ def arm_of(name: str, model: AudioSpectrogramTransformer):
 
 @pytest.mark.parametrize(
     "name",
-    ["timm", pytest.param("timm_compiled", marks=needs_compiler), pytest.param("hf", marks=needs_transformers)],
+    [
+        "timm",
+        pytest.param("timm_compiled", marks=needs_compiler),
+        pytest.param("hf", marks=[pytest.mark.oracle, without_transformers]),
+    ],
 )
 def test_a_foreign_model_with_the_same_weights_gives_the_same_logits(model, fbank, name) -> None:
     with torch.inference_mode():
@@ -64,7 +68,8 @@ def test_a_foreign_model_with_the_same_weights_gives_the_same_logits(model, fban
         assert not torch.allclose(arm(-fbank), model(fbank), atol=1e-2)
 
 
-@needs_transformers
+@pytest.mark.oracle
+@without_transformers
 def test_hugging_faces_model_runs_on_fused_attention(model, fbank) -> None:
     from bench.model_facts import backend_that_ran
 
@@ -100,8 +105,21 @@ def test_a_cell_whose_engine_falls_back_says_so() -> None:
     assert list(answer.performance.arms) == ["candidate", *names]
     assert answer.attention.backend_ran == "plain:flash_cpu"
     assert answer.attention.kernel == "mask"
+    assert answer.engine.path == "plain"
+    assert "cpu" in answer.engine.why_plain
     assert answer.model.tokens_measured == answer.model.tokens_planned
     assert all(gate.passed for gate in answer.gates if gate.name in ("tokens", "macs", "identity"))
+
+
+def test_quality_is_that_of_the_engine(tmp_path, monkeypatch) -> None:
+    asked, _, features = quality_cell(tmp_path)
+    plain = worker.answer(asked, Context(features=features))
+    monkeypatch.setattr(baselines.EngineArm, "__call__", lambda self, fbank: torch.zeros(len(fbank), 527))
+    on = dataclasses.replace(asked, model=dataclasses.replace(asked.model, engine="triton"))
+    scored = worker.answer(on, Context(features=features))
+    assert plain.engine is None
+    assert scored.engine is not None
+    assert (scored.scores == 0.5).all(), "not the engine's scores"
 
 
 @falls_back
@@ -124,6 +142,8 @@ def test_a_cell_on_the_kernels_says_so(monkeypatch) -> None:
     answer = worker.answer(on_engine(batch_size=1, reduction=reduction), Context())
     assert answer.attention.kernel == "triton"
     assert answer.attention.backend_ran == "triton_interpreter"
+    assert (answer.engine.path, answer.engine.why_plain) == ("triton", "")
+    assert answer.engine.kernels["weighted_attention"] == "triton"
     assert answer.model.tokens_measured == answer.model.tokens_planned == (33, 28)
     assert list(answer.performance.arms) == ["candidate", "unmerged", "slice"]
     assert {gate.name: gate.passed for gate in answer.gates}["identity"]
@@ -153,7 +173,6 @@ def test_later_keys_are_no_part_of_older_questions() -> None:
     ("changes", "message"),
     [
         ({"model": {"engine": "tritn"}}, "did you mean 'triton'"),
-        ({"model": {"engine": "triton"}}, "quality is measured with the engine 'plain' only"),
         ({"model": {"engine": "triton"}, "kinds": ["performance"], "grid": {"attention": ["mask"]}}, "has its own"),
     ],
 )

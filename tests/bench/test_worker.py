@@ -10,6 +10,7 @@ import torch
 
 from bench import baselines, worker
 from bench.answers import Context
+from bench.baselines import tome_plain
 from bench.cells import Cell, ModelRef, ReductionRef
 from bench.quality import FeatureSet
 from bench.store import hash_array, hash_ids
@@ -186,7 +187,7 @@ def test_plain_tome_merges_token_by_token_as_the_paper_says():
         groups[b].append(a)
     order = [0, 1, *[a for a in range(2, 12, 2) if a not in merged], *range(3, 12, 2)]
     expected = np.array([np.average(x[groups[t]], axis=0, weights=size[groups[t]]) for t in order])
-    out, sizes = baselines._merge(*(torch.from_numpy(v)[None] for v in (x, size[:, None], metric)), r)
+    out, sizes = tome_plain._merge(*(torch.from_numpy(v)[None] for v in (x, size[:, None], metric)), r)
     np.testing.assert_allclose(out[0], expected)
     np.testing.assert_allclose(sizes[0, :, 0], [size[groups[t]].sum() for t in order])
 

@@ -93,6 +93,7 @@ def record(
             "macs_unmerged": 4_000_000_000,
         },
         "attention": {"asked": attention, "kernel": "mask", "backend_ran": "flash_cpu"},
+        "engine": None,
         "performance": None,
         "quality": None,
     }
