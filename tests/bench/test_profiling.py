@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections import defaultdict
 
+import psutil
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -21,13 +22,13 @@ from typer.testing import CliRunner
 import fastast.model
 from bench.cells import expand
 from bench.cli import app
-from bench.profiling.capture import profile_model
+from bench.profiling.capture import profile_cell, profile_model
 from bench.profiling.labels import STAGES
 from bench.profiling.select import select_cells
 from bench.profiling.stages import labelled
 from bench.profiling.tables import block_rows, summary_rows, write_tables
 from bench.profiling.trace import Event, attribute, read_events, self_times
-from bench.sweep import ConfigError, load_sweep
+from bench.sweep import SWEEPS, ConfigError, load_sweep
 from fastast.reduction import MergePlan, TokenReduction, reduce
 from fastast.schedule import PerBlock
 
@@ -302,8 +303,11 @@ def plugin(folder, profiles):
 
         yield ask
     finally:
-        process.kill()
+        family = psutil.Process(process.pid).children(recursive=True)  # the plugin reads in processes of its own
+        for one in [process, *family]:
+            one.kill()
         process.wait()
+        psutil.wait_procs(family, timeout=10)
 
 
 def test_tensorboards_plugin_opens_the_traces(plugin, profiles):
@@ -423,3 +427,9 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(sweep, tmp
     shown = CliRunner().invoke(app, ["profile", str(sweep), "zzz"])
     assert shown.exit_code == 2
     assert "no cell 'zzz'" in shown.output
+
+
+def test_the_engine_is_not_profiled_as_if_it_were_the_plain_model(tmp_path):
+    (cell,) = expand(load_sweep(SWEEPS / "smoke.toml", ["model.engine=triton", "grid.r=[0]", "kinds=['performance']"]))
+    with pytest.raises(ConfigError, match="-s model.engine=plain profiles the model's own forward"):
+        profile_cell(cell, tmp_path, 1)
