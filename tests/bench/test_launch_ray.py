@@ -8,9 +8,11 @@ import signal
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import cluster_runners
 import psutil
@@ -41,23 +43,30 @@ class Emulated:
         import ray
         from ray.cluster_utils import Cluster
 
+        # Linux ends a node with the thread that started it, not with the process.
+        self.caretaker = ThreadPoolExecutor(1)
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         self.nodes = {name: self.add(name) for name in ("A100", "H100")}
         ray.init(address=self.cluster.address, log_to_driver=False, logging_level="error")
 
     def add(self, name, machine=None):
-        node = self.cluster.add_node(
-            num_cpus=2,
-            num_gpus=1,
-            resources={f"accelerator_type:{name}": 1, f"only_{name}": 1},
-            env_vars={
-                "PYTHONPATH": str(HERE),
-                "FAKE_MACHINE": machine or f"nvidia-{name.lower()}",
-                "FAKE_CPU": f"cpu-{name.lower()}",
-            },
-        )
+        node = self.caretaker.submit(self._start, name, machine or f"nvidia-{name.lower()}").result()
         self.nodes = {**getattr(self, "nodes", {}), name: node}
         return node
+
+    def _start(self, name, machine):
+        # A node would handle SIGTERM for this whole process, which no thread but the first may ask for.
+        with mock.patch("ray._private.utils.set_sigterm_handler"):
+            return self.cluster.add_node(
+                num_cpus=2,
+                num_gpus=1,
+                resources={f"accelerator_type:{name}": 1, f"only_{name}": 1},
+                env_vars={
+                    "PYTHONPATH": str(HERE),
+                    "FAKE_MACHINE": machine,
+                    "FAKE_CPU": name.lower(),
+                },
+            )
 
     def remove(self, name):
         self.cluster.remove_node(self.nodes.pop(name), allow_graceful=False)
