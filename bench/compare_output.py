@@ -63,23 +63,23 @@ def summary(comparison: Comparison) -> str:
 
 def write_csv(comparison: Comparison, path: Path) -> None:
     """Write one row a cell, numbers in full."""
-    from bench.store import write_atomically
+    from fastast.writing import write_whole
 
     rows, buffer = table(comparison), io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_atomically(path, buffer.getvalue().encode())
+    write_whole(path, buffer.getvalue().encode())
 
 
 def write_markdown(comparison: Comparison, path: Path) -> None:
     """Write the table of the terminal for a pull request."""
-    from bench.store import write_atomically
+    from fastast.writing import write_whole
 
     lines = [f"| {' | '.join(HEADINGS)} |", "|" + " --- |" * len(HEADINGS)]
     lines += [f"| {' | '.join(word.replace('|', '/') for word in _words(row))} |" for row in table(comparison)]
     lines += ["", *(f"- {line}" for line in (*comparison.only, *comparison.notes)), "", summary(comparison)]
-    write_atomically(path, ("\n".join(lines) + "\n").encode())
+    write_whole(path, ("\n".join(lines) + "\n").encode())
 
 
 def _words(row: dict[str, Any]) -> tuple[str, ...]:

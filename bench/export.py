@@ -129,9 +129,9 @@ def to_frame(records: Sequence[Record]) -> pd.DataFrame:
 
 def write_csv(records: Sequence[Record], path: Path) -> None:
     """Write the rows of `records` to `path`, atomically."""
-    from bench.store import write_atomically
+    from fastast.writing import write_whole
 
-    write_atomically(path, to_frame(records).to_csv(index=False, lineterminator="\n").encode())
+    write_whole(path, to_frame(records).to_csv(index=False, lineterminator="\n").encode())
 
 
 def _row(record: Record) -> dict[str, Any]:

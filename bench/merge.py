@@ -17,7 +17,8 @@ import numpy as np
 from bench.cells import canonical
 from bench.export import write_csv
 from bench.records import Record
-from bench.store import RecordError, Store, read_record, read_records, write_atomically
+from bench.store import RecordError, Store, read_record, read_records
+from fastast.writing import write_whole
 
 Keep = Literal["ours", "theirs", "newer"]
 """Of two different records: the one that is there, the one that comes, or the one that was finished later."""
@@ -191,7 +192,7 @@ def _write(copies: Iterable[_Copy]) -> None:
             for copy in group:
                 predictions = copy.store.predictions_path(copy.record.cell.id)
                 if copy.record.quality is not None:
-                    write_atomically(predictions, copy.predictions.read_bytes())
+                    write_whole(predictions, copy.predictions.read_bytes())
                 copy.store.write(copy.record)
                 if copy.record.quality is None:
                     predictions.unlink(missing_ok=True)  # of the record that was replaced

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from bench.export import COLUMNS, to_frame, write_csv
 from bench.migrations import MIGRATIONS
 from bench.records import SCHEMA_VERSION, Record
-from fastast.writing import write_whole as write_atomically
+from fastast.writing import write_whole
 
 __all__ = [
     "COLUMNS",
@@ -36,7 +36,6 @@ __all__ = [
     "read_record",
     "read_records",
     "to_frame",
-    "write_atomically",
     "write_csv",
 ]
 
@@ -129,7 +128,7 @@ class Store:
         # A list of numbers on one line; JSON has no line break inside a string.
         text = re.sub(r"\[\n[^\[\]{}]*\]", lambda found: re.sub(r"\n\s*", " ", found.group()), text)
         with _advise(path):
-            write_atomically(path, (text + "\n").encode())
+            write_whole(path, (text + "\n").encode())
         return path
 
     def write_predictions(self, cell_id: str, scores: NDArray[np.float16], hashes: dict[str, str]) -> Path:
@@ -139,7 +138,7 @@ class Store:
         np.savez_compressed(buffer, scores=scores, **arrays)
         path = self.predictions_path(cell_id)
         with _advise(path):
-            write_atomically(path, buffer.getvalue())
+            write_whole(path, buffer.getvalue())
         return path
 
     @contextmanager
@@ -174,7 +173,7 @@ class Store:
         """Better now than after an hour of measuring."""
         probe = self.folder / f".probe.{os.getpid()}.tmp"
         try:
-            write_atomically(probe, bytes(ROOM))
+            write_whole(probe, bytes(ROOM))
         finally:
             probe.unlink(missing_ok=True)
 

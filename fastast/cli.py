@@ -152,6 +152,27 @@ def evaluate(
         )
 
 
+@app.command()
+def record(
+    recipe: Annotated[str, typer.Argument(help="A recipe with a teacher: a file (TOML), or a name.")],
+    out: Annotated[Path, typer.Argument(help="The file to write; the recipe's distillation.targets then.")],
+    k: Annotated[int, typer.Option("--k", min=1, help="Logits to keep of each clip; all classes: nothing is lost.")],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="A value in place of the recipe's; may be repeated."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that the training will have.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu or cuda: the kind of device that will train.")] = "cpu",
+) -> None:
+    """Store what a recipe's teacher says to every batch of its training, so that the training need not ask it."""
+    with _errors_for_people():
+        from fastast.distill.record_recipe import record_recipe
+        from fastast.training.recipe_file import load_recipe
+
+        wanted = load_recipe(recipe, settings or ())
+        typer.echo(record_recipe(wanted, out, k=k, device=device, processes=processes))
+
+
 class _errors_for_people:  # noqa: N801
     """Turn the package's own errors into one line on stderr and exit code 1."""
 

@@ -28,8 +28,8 @@ from bench.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners, nod
 from bench.launchers.node import Facts, Order, Report
 from bench.machine import Machine, Software
 from bench.progress import Progress
-from bench.store import write_atomically
 from bench.sweep import ConfigError, unknown_key
+from fastast.writing import write_whole
 
 _OVERHEAD_MIN = 10
 """Minutes that a job gets beyond the time limits of its cells: start, imports, clips and features."""
@@ -224,7 +224,7 @@ class SlurmLauncher:
 def work_all(orders: Sequence[Order], folder: Path) -> None:
     """Run cells one after the other and leave a report of each, whole or not at all. Runs in a job."""
     for number, order in enumerate(orders):
-        write_atomically(folder / f"{number}.report", pickle.dumps(node.work(order)))
+        write_whole(folder / f"{number}.report", pickle.dumps(node.work(order)))
 
 
 def _collect(batch: _Batch, known: Mapping[str, Facts]) -> Iterator[Ended]:

@@ -14,7 +14,7 @@ from bench.regression.gates import PATH, Gates, load_gates, to_toml
 from bench.regression.proxies import REMOVALS, count
 from bench.regression.timing import measure_times
 from bench.statistics import Estimate
-from bench.store import write_atomically
+from fastast.writing import write_whole
 
 ROUNDS = 21
 """Interleaved rounds behind a gate value."""
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         gates["proxies"] = {"torch": torch.__version__.split("+")[0]} | {f"r{r}": count(r) for r in REMOVALS}
     if options.only != "proxies":
         gates.setdefault("ratios", {})[describe_machine(device).key] = _measure(device)
-    write_atomically(options.out, to_toml(gates).encode())
+    write_whole(options.out, to_toml(gates).encode())
     print(f"written: {options.out}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.report.page import CAPTIONS
-from bench.store import write_atomically
+from fastast.writing import write_whole
 
 END = "<!-- end of results -->"
 
@@ -25,7 +25,7 @@ def update_readme(readme: Path, report: Path, *, sweep: str) -> None:
         raise ReadmeError(f"{readme}: has no lines {begin!r} and {END!r} for the results to stand between")
     before, rest = text.split(begin, 1)
     after = rest.split(END, 1)[1]
-    write_atomically(readme, f"{before}{begin}\n{section(report)}{END}{after}".encode())
+    write_whole(readme, f"{before}{begin}\n{section(report)}{END}{after}".encode())
 
 
 def section(report: Path) -> str:

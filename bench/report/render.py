@@ -12,7 +12,8 @@ from bench.report.frame import ReportError, join, problems
 from bench.report.page import page
 from bench.report.style import METADATA, paper_style
 from bench.report.tables import tables
-from bench.store import read_records, write_atomically
+from bench.store import read_records
+from fastast.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -60,13 +61,13 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
                     drawn[name] = content.decode()
                 if form in formats:
                     written.append(folder / f"{name}.{form}")
-                    write_atomically(written[-1], content)
+                    write_whole(written[-1], content)
             plt.close(figure)
     texts = tables(joined, sweep)
     texts["index.html"] = page(joined, drawn, texts, problems(records), records, sweep)
     for name, text in texts.items():
         written.append(folder / name)
-        write_atomically(written[-1], text.encode())
+        write_whole(written[-1], text.encode())
     return written
 
 

@@ -9,7 +9,9 @@ import pytest
 import soundfile
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from fastast.cli import app
 from fastast.distill import DistillationError
 from fastast.distill.record_recipe import record_recipe
 from fastast.frontend import Normalisation
@@ -115,6 +117,18 @@ def test_answers_for_another_recipe_are_refused(recipe_file: Path, tmp_path: Pat
         with pytest.raises(DistillationError, match="recipe_hash"):
             train(load_recipe(str(recipe_file), [targets, change]), tmp_path / "run", device="cpu", quiet=True)
         assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_the_command_records_what_the_function_does(recipe_file: Path, tmp_path: Path) -> None:
+    expected = load_file(record_recipe(load_recipe(str(recipe_file)), tmp_path / "expected.safetensors", k=2))
+    shown = CliRunner().invoke(app, ["record", str(recipe_file), str(tmp_path / "said.safetensors"), "--k", "2"])
+    assert shown.exit_code == 0, shown.output
+    said = load_file(tmp_path / "said.safetensors")
+    assert all(torch.equal(said[name], expected[name]) for name in expected)
+    shown = CliRunner().invoke(app, ["record", str(recipe_file), str(tmp_path / "more.safetensors"), "--k", "9"])
+    assert shown.exit_code == 1
+    assert "k is 9; the teacher has 3 classes" in shown.output
+    assert not (tmp_path / "more.safetensors").exists()
 
 
 def test_what_cannot_be_recorded_is_named(recipe_file: Path, tmp_path: Path) -> None:
