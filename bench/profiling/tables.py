@@ -74,7 +74,7 @@ class SummaryRow:
     """Sum of the blocks' totals, milliseconds."""
     merging_ms: float
     merging_share: float
-    """Of plans and merges in all blocks together."""
+    """Of plans and merges in all blocks together, median of the forwards."""
     merging_share_low: float
     """The smallest in one forward."""
     merging_share_high: float
@@ -178,7 +178,7 @@ def summary_rows(
                 forward_ms=forward,
                 blocks_ms=total,
                 merging_ms=merging,
-                merging_share=_share(merging, total),
+                merging_share=statistics.median(shares),
                 merging_share_low=min(shares),
                 merging_share_high=max(shares),
                 merging_share_of_forward=_share(merging, forward),
