@@ -22,7 +22,7 @@ def write_whole(path: Path, content: bytes) -> None:
         os.replace(temporary, path)
         _keep_name(path.parent)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: nothing was written", str(path)) from None
+        raise OSError(error.errno, f"{error.strerror or error}: nothing was written", str(path)) from None
     finally:
         with suppress(OSError):  # of a disk that went away, what is wrong has been said
             temporary.unlink(missing_ok=True)
