@@ -45,7 +45,10 @@ class Emulated:
 
         # Linux ends a node with the thread that started it, not with the process.
         self.caretaker = ThreadPoolExecutor(1)
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        # A node that is gone is missed after two seconds, where the default is 15.
+        pulse = {"health_check_period_ms": 500, "health_check_timeout_ms": 2000, "health_check_failure_threshold": 4}
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": pulse}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes = {name: self.add(name) for name in ("A100", "H100")}
         ray.init(address=self.cluster.address, log_to_driver=False, logging_level="error")
 
