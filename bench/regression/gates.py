@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("gates.toml")
-RATIO_TOLERANCE = 0.1
-"""How far below its gate a ratio may be, as a share, on the machine that the gate was measured on."""
+RATIO_TOLERANCE = 0.15
+"""How far below its gate a ratio may be, as a share, on the machine that the gate was measured on.
+
+More than the noise of one run: between runs of the same build, ratios of one clip were seen to differ by 14 %.
+"""
 OTHER_MACHINE_TOLERANCE = 0.3
 """The same on another machine: other processors merge and multiply at other relative speeds."""
 UPDATE = "python -m bench.regression.update"
