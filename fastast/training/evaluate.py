@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save
 from torch import nn
 
 from fastast.data.sampling import in_order, load_batches
@@ -21,6 +23,7 @@ from fastast.reduction import TokenReduction, reduce
 from fastast.training.augment import Augmentation
 from fastast.training.distributed import World
 from fastast.training.metrics import Metrics, measure
+from fastast.writing import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +36,10 @@ class Evaluation:
     """Clips that were scored."""
     skipped: tuple[tuple[str, str], ...]
     """Name and fault of every corrupt clip that was left out."""
+    labels: NDArray[np.float32]
+    """(k, c), in the order of the split."""
+    scores: dict[str, NDArray[np.float32]]
+    """(k, c), by schedule."""
 
 
 @contextmanager
@@ -93,11 +100,24 @@ def evaluate(
     # In the order of the set: equal scores, and so the metrics, do not depend on the number of processes.
     order = np.argsort(np.concatenate([part for share in shares for part in share[1]]), kind="stable")
     truth = np.concatenate(flat_labels)[order]
-    found = {
-        name: measure(truth, np.concatenate([part for share in shares for part in share[2][name]])[order])
-        for name, _ in reductions
+    ordered = {
+        name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name, _ in reductions
     }
-    return Evaluation(metrics=found, clips=len(truth), skipped=tuple(entry for share in shares for entry in share[3]))
+    return Evaluation(
+        metrics={name: measure(truth, found) for name, found in ordered.items()},
+        clips=len(truth),
+        skipped=tuple(entry for share in shares for entry in share[3]),
+        labels=truth,
+        scores=ordered,
+    )
+
+
+def save_scores(path: Path, found: Evaluation) -> Path:
+    """Write labels (uint8) and scores (float32), `labels` and `scores SCHEDULE`, each (k, c), whole or not at all."""
+    tensors = {"labels": torch.from_numpy(found.labels.astype(np.uint8))}
+    tensors |= {f"scores {name or 'unmerged'}": torch.from_numpy(values) for name, values in found.scores.items()}
+    write_whole(path, save(tensors, {"clips": str(found.clips)}))
+    return path
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -21,13 +21,13 @@ from fastast.schedule import parse_schedule
 from fastast.training.build import save_model
 from fastast.training.checkpoint import State, save_state
 from fastast.training.distributed import World, open_world
-from fastast.training.evaluate import Evaluation, evaluate
+from fastast.training.evaluate import Evaluation, evaluate, save_scores
 from fastast.training.folder import RESULT, open_folder, write_json
 from fastast.training.logging import RunLog, plain
 from fastast.training.recipe import Recipe
 from fastast.training.trainer import Trainer
 
-MODEL, BEST = "model.safetensors", "best.safetensors"
+MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
 
 
 def train(
@@ -252,12 +252,14 @@ class _Run:
         """Evaluate and write the finished weights."""
         done = self.trainer.total_steps
         seconds = self.seconds + time.perf_counter() - self._began
+        memory = peak_memory_mib(self.world.device)  # of training, before anything is evaluated on top
         self.validate(done)
         found = self._evaluate(test, "test", done)
         result = {
             "identity": self.recipe.identity,
             "steps": done,
             "seconds": round(seconds, 1),
+            "peak_memory_mib": memory,
             "best_val": self.best,
             "best_step": self.best_step,
             "corrupt": self.corrupt,
@@ -267,6 +269,8 @@ class _Run:
         }
         if self.world.leads:
             self._save(MODEL, done)
+            if self.recipe.run.keep_scores:
+                save_scores(self.folder / SCORES, found)
             write_json(self.folder / RESULT, result)
         return result
 
@@ -276,8 +280,10 @@ def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction 
     texts = recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())
     if not texts:
         return (("", None),)
-    make = recipe.reduction.reduction if recipe.reduction else lambda t: TokenReduction(schedule=parse_schedule(t))
-    return tuple((text, make(text)) for text in texts)
+    if recipe.reduction:
+        return tuple((text, recipe.reduction.reduction(text)) for text in texts)
+    excess: Any = recipe.run.evaluate_excess
+    return tuple((text, TokenReduction(schedule=parse_schedule(text), excess=excess)) for text in texts)
 
 
 def _grouped(batches: Any, size: int) -> Any:

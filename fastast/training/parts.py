@@ -12,6 +12,7 @@ from fastast.training.checks import RecipeError, check_choice, check_flag, check
 
 OPTIMISERS = ("adam", "adamw")
 SCHEDULES = ("constant", "multistep", "cosine")
+EXCESS = ("refuse", "cap")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +56,8 @@ class ReductionPart:
     """What tokens are compared by."""
     proportional: bool = True
     """Weight a token by its size in attention."""
+    excess: str = "refuse"
+    """Where a block has too few tokens for its r: `refuse` before training, or `cap` to as many as can be merged."""
 
     def __post_init__(self) -> None:
         if bool(self.r) == bool(self.schedule):
@@ -83,6 +86,7 @@ class ReductionPart:
             method=self.method,
             metric=self.metric,  # type: ignore[arg-type]
             proportional=self.proportional,
+            excess=self.excess,  # type: ignore[arg-type]
         )
 
 
@@ -170,8 +174,12 @@ class RunPart:
     """Steps between two evaluations on the validation set; 0: at each epoch's end."""
     evaluate: tuple[str, ...] = ()
     """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights. Empty: as trained."""
+    evaluate_excess: str = "refuse"
+    """As `reduction.excess`, for the schedules of `evaluate` in a recipe that trains without merging."""
     eval_batch: int = 32
     """Clips of a batch in evaluation, on each process."""
+    keep_scores: bool = False
+    """Write the labels and the scores of every test clip, from which intervals can be had later."""
 
     def __post_init__(self) -> None:
         check_whole("run.workers", self.workers, low=0)
@@ -179,6 +187,8 @@ class RunPart:
         check_whole("run.checkpoint_every", self.checkpoint_every, low=1)
         check_whole("run.evaluate_every", self.evaluate_every, low=0)
         check_whole("run.eval_batch", self.eval_batch, low=1)
+        check_choice("run.evaluate_excess", self.evaluate_excess, EXCESS)
+        check_flag("run.keep_scores", self.keep_scores)
         for text in self.evaluate:
             try:
                 parse_schedule(text)
