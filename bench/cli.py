@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench import completion
+from bench.study.command import app as study
 
 if TYPE_CHECKING:
     from bench.cells import Cell
@@ -31,6 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(study, name="study")
 
 SweepArgument = Annotated[
     str,
@@ -83,7 +86,7 @@ def run(
     ] = None,
 ) -> None:
     """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command goes on."""
-    with _for_people(), ExitStack() as stack:
+    with for_people(), ExitStack() as stack:
         from bench.launchers.choose import choose_launcher
 
         place = stack.enter_context(
@@ -129,7 +132,7 @@ def run(
 @app.command()
 def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOption = RESULTS) -> None:
     """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
-    with _for_people():
+    with for_people():
         from bench.progress import TimeLeft, duration
         from bench.store import Store
 
@@ -157,7 +160,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")] = RESULTS / "cells.csv",
 ) -> None:
     """Write one CSV row for every record below a folder."""
-    with _for_people():
+    with for_people():
         from bench.store import read_records, write_csv
 
         records = read_records(results)
@@ -175,7 +178,7 @@ def merge(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
     """Copy the records of other machines into one folder of results. No different record is overwritten unasked."""
-    with _for_people():
+    with for_people():
         from bench.merge import merge_results
 
         result = merge_results(sources, into, keep=keep, dry_run=dry_run)
@@ -192,7 +195,7 @@ def report(
     readme: Annotated[Path | None, typer.Option(help="A README whose section of results is replaced.")] = None,
 ) -> None:
     """Draw figures and tables from the records of a sweep."""
-    with _for_people():
+    with for_people():
         from bench.report import render
 
         for path in render(results, out, sweep=sweep, formats=tuple(formats or ("pdf", "svg", "png"))):
@@ -220,7 +223,7 @@ def profile(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for traces and tables.")] = Path("build/profiles"),
 ) -> None:
     """Show where the time of a cell goes: traces for TensorBoard and Perfetto, CSV tables by operator and block."""
-    with _for_people():
+    with for_people():
         config, cells = _cells(sweep, overrides)
         from bench.profiling.select import select_cells
         from bench.profiling.show import profile_cells
@@ -252,7 +255,7 @@ def compare(
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
 ) -> None:
     """Tell whether B is slower than A, cell by cell. Exit code 1 if some cell is, 2 if they cannot be compared."""
-    with _for_people():
+    with for_people():
         from bench.compare_command import CompareOptions, run_compare
 
         options = CompareOptions(
@@ -300,7 +303,7 @@ def _cells(
 
 
 @contextmanager
-def _for_people() -> Iterator[None]:
+def for_people() -> Iterator[None]:
     """Turn what is the user's to mend into one message and an exit code."""
     from bench.sweep import ConfigError
 

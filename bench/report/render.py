@@ -56,7 +56,7 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
                     (folder / f"{name}.{form}").unlink(missing_ok=True)
                 continue
             for form in dict.fromkeys((*formats, "svg")):
-                content = _file(figure, form)
+                content = figure_file(figure, form)
                 if form == "svg":
                     drawn[name] = content.decode()
                 if form in formats:
@@ -71,7 +71,7 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
     return written
 
 
-def _file(figure: Figure, form: str) -> bytes:
+def figure_file(figure: Figure, form: str) -> bytes:
     """Return a figure as a file. Text in SVG stays text, in whatever font of the width of DejaVu there is."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, metadata=METADATA[form])

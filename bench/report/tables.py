@@ -128,20 +128,20 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
     for place, (_, panel) in enumerate(panels(joined), 1):
         text = narrow(panel)
         gaps = [f"{short}: {long}." for long, short in SHORT.items() if (text == short).any(axis=None)]
-        text = text.map(_escape)
+        text = text.map(escape)
         for rank, command in ((0, "textbf"), (1, "underline")):
             for column, index in best_rows(panel, rank).items():
                 text.loc[index, column] = f"\\{command}{{{text.loc[index, column]}}}"
         front = (panel["standing"] == "front").to_numpy()
         text.loc[front, "configuration"] += "$^\\dagger$"
-        text.columns = pd.Index([_escape(LATEX_COLUMNS[column]) for column in text.columns])
+        text.columns = pd.Index([escape(LATEX_COLUMNS[column]) for column in text.columns])
         noisy = [f"{NOISY}: {NOISY_MEANS}."] if (panel["status"] == "noisy").any() else []
         facts = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width. Dagger: on the Pareto front."
         caption = " ".join([facts, *noisy, *gaps])
         body = text.style.hide(axis="index").to_latex(
             hrules=True,
             column_format="l" + "r" * (len(text.columns) - 1),
-            caption=_escape(caption),
+            caption=escape(caption),
             label=f"tab:{sweep}-{place}",
             position="t",
             position_float="centering",
@@ -194,7 +194,8 @@ def _batch(row: pd.Series) -> str:
     return f" ({row['batch_measured']:.0f})" if searched else ""
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
+    """Return text as LaTeX."""
     for character in "&%$#_{}":
         text = text.replace(character, f"\\{character}")
     for character, command in _COMMANDS.items():

@@ -197,13 +197,13 @@ def main(arguments: list[str]) -> int:
     import typer
     from cheap_runners import run
 
-    from bench.cli import _for_people
+    from bench.cli import for_people
     from bench.run import FAILURES
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     results, log = Path(arguments[0]), Path(arguments[1])
     try:
-        with _for_people():
+        with for_people():
             counts = run(plan(int(arguments[2]), int(arguments[3]), float(arguments[4]), log), results)
     except typer.Exit as ended:
         return ended.exit_code

@@ -1,0 +1,68 @@
+"""`python -m bench study`: train the arms of a study, publish what came out, draw its report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Train several models under several seeds and compare what comes out.", no_args_is_help=True)
+
+StudyArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of one in bench/study/studies.")]
+RUNS, PUBLISHED = Path("build/studies"), Path("results/studies")
+RunsOption = Annotated[Path, typer.Option(help="Root folder of trainings, weights included.")]
+PublishedOption = Annotated[Path, typer.Option(help="Root folder of what is published of trainings.")]
+
+
+@app.command()
+def run(
+    study: StudyArgument,
+    arm: Annotated[list[str] | None, typer.Option(help="Only this arm; repeatable.")] = None,
+    out: RunsOption = RUNS,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trainings and stop.")] = False,
+) -> None:
+    """Train every arm under every seed that is not trained yet. Interrupt at will: the same command goes on."""
+    from bench.cli import for_people
+
+    with for_people():
+        from bench.study.study_file import load_study
+        from bench.study.trainings import is_trained, run_study
+
+        wanted = load_study(study)
+        if dry_run:
+            for one, seed in wanted.trainings(tuple(arm or ())):
+                there = ", is there" if is_trained(wanted, one, seed, out) else ""
+                typer.echo(f"{one.name}, seed {seed}: {one.label}{there}")
+            return
+        run_study(wanted, out, arms=tuple(arm or ()), say=typer.echo)
+
+
+@app.command()
+def publish(study: StudyArgument, out: RunsOption = RUNS, to: PublishedOption = PUBLISHED) -> None:
+    """Copy recipe, result, log and bootstrap replicates of every finished training; weights and scores stay."""
+    from bench.cli import for_people
+
+    with for_people():
+        from bench.study.publish import publish as copy
+        from bench.study.study_file import load_study
+
+        typer.echo(f"{copy(load_study(study), out, to, say=typer.echo)} trainings published")
+
+
+@app.command()
+def report(
+    study: StudyArgument,
+    trainings: PublishedOption = PUBLISHED,
+    results: Annotated[Path, typer.Option(help="Root folder of records, for the speeds.")] = Path("results"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("build/reports"),
+) -> None:
+    """Draw figures and tables of what is published."""
+    from bench.cli import for_people
+
+    with for_people():
+        from bench.study.report import write_report
+        from bench.study.study_file import load_study
+
+        for path in write_report(load_study(study), trainings, results, out):
+            typer.echo(path)

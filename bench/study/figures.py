@@ -1,0 +1,81 @@
+"""The figures of a study: mAP against speed, and its ablations."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.report.style import DOUBLE, GREY, colour_of
+from bench.study.tables import groups, schedule_words, unmerged
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
+    """Draw mAP against speed-up, a line an arm: the mean over seeds, bars from the lowest seed to the highest.
+
+    The dashed line is the reference, unmerged. Raises ValueError where no merged row has a speed.
+    """
+    import matplotlib.pyplot as plt
+
+    main = rows[rows["group"] == "main"].copy()
+    main.loc[main["schedule"].map(unmerged), "speedup"] = 1.0
+    main = main.dropna(subset=["speedup"])
+    if main[main["speedup"] != 1.0].empty:
+        raise ValueError("study: no merged row has a speed; run the sweep that the study names, and publish it")
+    figure, axis = plt.subplots(figsize=(DOUBLE, 3.4))
+    styles = colour_of(list(dict.fromkeys(main["label"])))
+    for label, part in main.groupby("label", sort=False):
+        part = part.sort_values("speedup")
+        colour, marker = styles[str(label)]
+        bars = np.abs(part[["mAP_low", "mAP_high"]].to_numpy().T - part["mAP"].to_numpy())
+        axis.errorbar(
+            *(part["speedup"], part["mAP"]),
+            yerr=bars,
+            color=colour,
+            marker=marker,
+            capsize=2,
+            elinewidth=0.7,
+            label=label,
+        )
+    base = main[(main["arm"] == reference) & main["schedule"].map(unmerged)]
+    if len(base):
+        axis.axhline(base["mAP"].iloc[0], color=GREY, linestyle="--", linewidth=0.8, zorder=0)
+    merged = main[~main["schedule"].map(unmerged)].drop_duplicates("schedule").sort_values("speedup")
+    top = axis.secondary_xaxis("top")
+    top.set_xticks(merged["speedup"], [schedule_words(name).removeprefix("r = ") for name in merged["schedule"]])
+    top.set_xlabel("Tokens merged a block, r")
+    axis.set_xlabel("Throughput over the unmerged model's")
+    axis.set_ylabel("mAP (macro)")
+    axis.legend(loc="lower left")
+    figure.supxlabel(f"Bars: lowest and highest seed. {notes}", fontsize=6, color=GREY, wrap=True)
+    return figure
+
+
+def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
+    """Draw every ablation as one panel: mAP of each of its arms, mean and range over seeds.
+
+    Raises ValueError where there is none.
+    """
+    import matplotlib.pyplot as plt
+
+    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(("main", "teacher"))])]
+    if not asked:
+        raise ValueError("study: no ablation is published yet")
+    heights = [0.35 + 0.2 * len(part) for _, part in asked]
+    figure, axes = plt.subplots(
+        len(asked), 1, figsize=(DOUBLE, 0.7 + sum(heights)), squeeze=False, height_ratios=heights, sharex=True
+    )
+    for axis, (title, part) in zip(axes[:, 0], asked, strict=True):
+        places = np.arange(len(part))[::-1]
+        bars = np.abs(part[["mAP_low", "mAP_high"]].to_numpy().T - part["mAP"].to_numpy())
+        axis.errorbar(part["mAP"], places, xerr=bars, color="black", linestyle="none", marker="o", capsize=2)
+        axis.set_yticks(places, [f"{row.label}, {schedule_words(row.schedule)}" for row in part.itertuples()])
+        axis.set_ylim(-0.6, len(part) - 0.4)
+        axis.set_title(title, loc="left")
+    axes[-1, 0].set_xlabel("mAP (macro)")
+    figure.supxlabel(f"Bars: lowest and highest seed. {notes}", fontsize=6, color=GREY, wrap=True)
+    return figure

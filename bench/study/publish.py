@@ -1,0 +1,43 @@
+"""From folders of runs to what is published of them: the recipe, the result, the log and the replicates of mAP.
+
+Weights, optimiser states and scores stay where they are; a training is published whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.study.scores import REPLICATES, SCORES, write_replicates
+from bench.study.study_file import Study
+from bench.study.trainings import RESULT, StudyError, run_folder
+from fastast.writing import write_whole
+
+KEPT = ("recipe.json", "log.jsonl", RESULT)
+
+
+def publish(study: Study, source: Path, target: Path, *, say: Callable[[str], None]) -> int:
+    """Copy every finished training of a study that `target` does not have as it is; return how many.
+
+    Raises StudyError where `target` has a training of another recipe under the same name.
+    """
+    count = 0
+    for arm, seed in study.trainings():
+        mine, theirs = (run_folder(root, study, arm.name, seed) for root in (source, target))
+        if not (mine / RESULT).is_file():
+            continue
+        _refuse_another(mine / "recipe.json", theirs / "recipe.json")
+        if (theirs / RESULT).is_file() and (theirs / RESULT).read_bytes() == (mine / RESULT).read_bytes():
+            continue
+        theirs.mkdir(parents=True, exist_ok=True)
+        write_replicates(mine / SCORES, theirs / REPLICATES)
+        for name in KEPT:  # the result last: with it a training counts as published
+            write_whole(theirs / name, (mine / name).read_bytes())
+        say(str(theirs))
+        count += 1
+    return count
+
+
+def _refuse_another(mine: Path, theirs: Path) -> None:
+    if theirs.is_file() and theirs.read_bytes() != mine.read_bytes():
+        raise StudyError(f"{theirs} is of another recipe than {mine}; move it away, or give the arm another name")

@@ -1,0 +1,76 @@
+"""Published trainings of a study -> a folder of figures and tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from bench.report.render import figure_file
+from bench.report.style import paper_style
+from bench.speedup import speedup_over
+from bench.store import read_records
+from bench.study.figures import ablation_figure, speed_figure
+from bench.study.frame import frame
+from bench.study.study_file import Study
+from bench.study.tables import tables
+from fastast.writing import write_whole
+
+FORMATS = ("pdf", "svg", "png")
+
+
+def write_report(study: Study, trainings: Path, results: Path, out: Path) -> list[Path]:
+    """Write `out/<study>/`: `table.csv`, `table.md`, `table.tex`, and the figures that can be drawn; return the paths.
+
+    `trainings`: published ones; `results`: records of sweeps, for the speeds. Raises StudyError where nothing is
+    published, or trainings cannot be compared.
+    """
+    rows = frame(study, trainings, speeds(study, results))
+    notes = facts(study, rows)
+    folder, written = out / study.name, []
+    with paper_style():
+        import matplotlib.pyplot as plt
+
+        for name, draw in (
+            ("speed", lambda: speed_figure(rows, study.reference, notes)),
+            ("ablations", lambda: ablation_figure(rows, notes)),
+        ):
+            try:
+                figure = draw()
+            except ValueError:
+                for form in FORMATS:  # one of an earlier report would pass for one of this
+                    (folder / f"{name}.{form}").unlink(missing_ok=True)
+                continue
+            for form in FORMATS:
+                written.append(folder / f"{name}.{form}")
+                write_whole(written[-1], figure_file(figure, form))
+            plt.close(figure)
+    for name, text in tables(rows, study.name, notes).items():
+        written.append(folder / name)
+        write_whole(written[-1], text.encode())
+    return written
+
+
+def speeds(study: Study, results: Path) -> dict[str, tuple[float, float, float]]:
+    """Return speed-up and interval by schedule, of the records of the study's sweep; of several machines, the first."""
+    found: dict[str, tuple[float, float, float]] = {}
+    if not study.speed or not results.is_dir():
+        return found
+    for record in read_records(results):
+        part, reduction = record.performance, record.cell.question.get("reduction")
+        if record.sweep != study.speed or part is None or reduction is None or record.status not in ("ok", "noisy"):
+            continue
+        estimate = speedup_over(part, "unmerged")
+        found.setdefault(reduction["schedule"], (estimate.value, estimate.low, estimate.high))
+    return found
+
+
+def facts(study: Study, rows: pd.DataFrame) -> str:
+    """Return what a reader must know of the numbers."""
+    first = rows.iloc[0]
+    reference = study.arm(study.reference)
+    return (
+        f"mAP on {first['clips']} test clips of soundscapes (synthetic scenes of real recordings), mean ± standard "
+        f"deviation over the seeds; difference to {reference.label} unmerged, seed by seed, with its 95 % interval over "
+        f"seeds and clips. Speed-up: of the forward, from records of the sweep {study.speed or '(none)'}."
+    )

@@ -1,0 +1,130 @@
+"""A study file: which trainings are compared, under which seeds, and what they are held against."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.sweep import ConfigError
+from fastast.names import unknown_name
+
+STUDIES = Path(__file__).parent / "studies"
+"""The studies that come with the repository."""
+_NAME = re.compile(r"[a-z0-9_]+")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class Arm(_Part):
+    """One way to train, or (without `train`) the weights that the recipe begins with."""
+
+    name: str
+    """Of its folder."""
+    label: str
+    """In tables and figures."""
+    group: str = "main"
+    """Arms of one group stand in one table: `main`, `teacher`, or what an ablation asks."""
+    set: tuple[str, ...] = ()
+    """Settings in place of the recipe's, `key=value` as on the command line."""
+    evaluate: tuple[str, ...] | None = None
+    """Schedules that the test set is scored under; not given: the study's. Empty: unmerged, as a CNN has no tokens."""
+    teacher: str = ""
+    """Who teaches: another arm's name (its first seed's weights), or an embedded model. Empty: nobody."""
+    stored: bool = True
+    """Ask the teacher once and store its answers, for all arms that ask it about the same clips; if false, it runs
+    beside the training."""
+    seeds: tuple[int, ...] | None = None
+    """Where not the study's."""
+
+
+class Study(_Part):
+    """A whole study."""
+
+    name: str
+    recipe: str
+    """A recipe's name or file, the same for every arm."""
+    seeds: tuple[int, ...] = Field(min_length=1)
+    """Every arm is trained once under each; a seed draws clips, augmentation and merging."""
+    evaluate: tuple[str, ...] = ("constant:0",)
+    """Schedules that the test set is scored under."""
+    excess: str = "cap"
+    """What becomes of a schedule that asks for more than there is, when evaluated: refuse or cap."""
+    reference: str
+    """Arm whose first schedule all others are held against, seed by seed."""
+    speed: str = ""
+    """Sweep whose records say how fast a schedule is. Empty: no speeds."""
+    arms: tuple[Arm, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _check(self) -> Study:
+        names = [arm.name for arm in self.arms]
+        for name in (self.name, *names):
+            if not _NAME.fullmatch(name):
+                raise ValueError(f"name {name!r} must be of a-z, 0-9 and _: it names a folder")
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two arms are called {name!r}")
+        if self.reference not in names:
+            raise ValueError("reference: " + unknown_name("arm", self.reference, names))
+        for place, arm in enumerate(self.arms):
+            if arm.teacher in names[place:]:
+                raise ValueError(f"arm {arm.name!r} learns from {arm.teacher!r}, which must stand before it")
+        return self
+
+    def arm(self, name: str) -> Arm:
+        """Return an arm. Raises ConfigError for a name that is not there."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise ConfigError([f"study {self.name}: " + unknown_name("arm", name, [arm.name for arm in self.arms])])
+
+    def seeds_of(self, arm: Arm) -> tuple[int, ...]:
+        """Return the seeds that an arm is trained under."""
+        return self.seeds if arm.seeds is None else arm.seeds
+
+    def schedules_of(self, arm: Arm) -> tuple[str, ...]:
+        """Return the schedules that an arm is scored under; none: unmerged."""
+        return self.evaluate if arm.evaluate is None else arm.evaluate
+
+    def trainings(self, arms: tuple[str, ...] = ()) -> list[tuple[Arm, int]]:
+        """Return what is to be trained, in order: the first seed of every arm, then the second, ..."""
+        chosen = [self.arm(name) for name in arms] or list(self.arms)
+        seeds = list(dict.fromkeys(seed for arm in chosen for seed in self.seeds_of(arm)))
+        return [(arm, seed) for seed in seeds for arm in chosen if seed in self.seeds_of(arm)]
+
+
+def study_names() -> tuple[str, ...]:
+    """Return the studies that come with the repository."""
+    return tuple(sorted(path.stem for path in STUDIES.glob("*.toml")))
+
+
+def load_study(name: str) -> Study:
+    """Read a study by name or path. Raises ConfigError with file, key, value and what is allowed."""
+    path = STUDIES / f"{name}.toml" if name in study_names() else Path(name)
+    if path.suffix != ".toml":
+        raise ConfigError([unknown_name("study", name, study_names()) + ", or a file that ends in .toml"])
+    if not path.is_file():
+        raise ConfigError([f"{path}: there is no such study; give a file, or one of {', '.join(study_names())}"])
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError([f"{path}: not readable as TOML: {error}"]) from error
+    try:
+        return Study(**_tuples(values))
+    except ValidationError as error:
+        raise ConfigError(
+            [f"{path}: {'.'.join(map(str, p['loc']))}: {p['msg']} (got {p['input']!r})"[:400] for p in error.errors()]
+        ) from error
+
+
+def _tuples(value: Any) -> Any:
+    """TOML has lists where the parts have tuples."""
+    if isinstance(value, dict):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -1,0 +1,102 @@
+"""The tables of a study as CSV, Markdown and LaTeX (booktabs), one for each group of arms."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.report.tables import escape
+from bench.report.words import interval, number
+
+HEADS: dict[str, str] = {
+    "label": "Model",
+    "schedule": "Tested with",
+    "speedup": "Speed-up",
+    "mAP": "mAP",
+    "delta": "Difference to the reference",
+    "seeds": "Seeds",
+    "seconds_per_1000": "Training, s for 1,000 clips",
+    "peak_memory_mib": "Memory in training, MiB",
+}
+GROUPS = {"main": "Merging and distillation", "teacher": "Teachers"}
+"""Titles of tables; those of ablations are their groups' own words."""
+
+
+def tables(rows: pd.DataFrame, title: str, notes: str) -> dict[str, str]:
+    """Return `table.csv` (every column of the frame), `table.md` and `table.tex` by file name."""
+    return {
+        "table.csv": rows.to_csv(index=False, lineterminator="\n"),
+        "table.md": markdown(rows, notes),
+        "table.tex": latex(rows, title, notes),
+    }
+
+
+def readable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a group's rows as text. mAP is the mean over seeds, with their standard deviation."""
+    return pd.DataFrame(
+        [
+            {
+                "label": row["label"],
+                "schedule": schedule_words(row["schedule"]),
+                "speedup": "1" if unmerged(row["schedule"]) else number(row["speedup"], "{:.2f}", missing="–"),
+                "mAP": number(row["mAP"], "{:.4f}")
+                + ("" if pd.isna(row["mAP_sd"]) else f" ± {number(row['mAP_sd'], '{:.4f}')}"),
+                "delta": interval(row, "delta", "{:+.4f}", missing="–"),
+                "seeds": str(row["seeds"]),
+                "seconds_per_1000": number(row["seconds_per_1000"], "{:.0f}"),
+                "peak_memory_mib": number(row["peak_memory_mib"], "{:.0f}"),
+            }
+            for _, row in rows.iterrows()
+        ],
+        columns=list(HEADS),
+    )
+
+
+def unmerged(schedule: str) -> bool:
+    """Whether a schedule merges nothing."""
+    return schedule in ("unmerged", "constant:0")
+
+
+def schedule_words(schedule: str) -> str:
+    """Return a schedule as a table says it."""
+    family, _, rest = schedule.partition(":")
+    return "no merging" if unmerged(schedule) else f"r = {rest}" if family == "constant" else schedule
+
+
+def groups(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """Return the tables: title and rows, in the order of the study."""
+    return [(GROUPS.get(str(name), str(name)), part) for name, part in rows.groupby("group", sort=False)]
+
+
+def markdown(rows: pd.DataFrame, notes: str) -> str:
+    """Return one GitHub table a group."""
+    parts = []
+    for title, part in groups(rows):
+        text = readable(part)
+        lines = [
+            f"**{title}**",
+            "",
+            "| " + " | ".join(HEADS.values()) + " |",
+            "|---|---|" + "---:|" * (len(HEADS) - 2),
+            *("| " + " | ".join(values) + " |" for values in text.itertuples(index=False, name=None)),
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join([*parts, notes]) + "\n"
+
+
+def latex(rows: pd.DataFrame, title: str, notes: str) -> str:
+    """Return one booktabs table a group, as wide as a page of two columns."""
+    parts = ["% Made from published trainings; do not edit. Needs \\usepackage{booktabs}."]
+    for place, (name, part) in enumerate(groups(rows), 1):
+        text = readable(part).map(escape)
+        text.columns = pd.Index([escape(HEADS[column]) for column in text.columns])
+        body = text.style.hide(axis="index").to_latex(
+            hrules=True,
+            column_format="ll" + "r" * (len(HEADS) - 2),
+            caption=escape(f"{name}. {notes}" if place == 1 else f"{name}."),
+            label=f"tab:{title}-{place}",
+            position="t",
+            position_float="centering",
+        )
+        body = body.replace("{table}", "{table*}")
+        parts.append(body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}"))
+    return "\n".join(parts)

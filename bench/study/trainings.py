@@ -1,0 +1,109 @@
+"""What a study runs: for every arm and seed a training in its own process, into its own folder.
+
+A training that is finished is not repeated, and one that was cut off goes on: both are what `--resume` does.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bench.study.study_file import Arm, Study
+from fastast.training.recipe import Recipe, first_difference
+from fastast.training.recipe_file import load_recipe
+
+RESULT, MODEL = "result.json", "model.safetensors"
+
+
+class StudyError(ValueError):
+    """A study that cannot go on, or has nothing to report."""
+
+
+def run_folder(out: Path, study: Study, arm: str, seed: int) -> Path:
+    """Return where a training lies."""
+    return out / study.name / arm / f"seed-{seed}"
+
+
+def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
+    """Return all that an arm and a seed set in the recipe, `key=value`."""
+    chosen = [f"seed={seed}", "run.keep_scores=true", *arm.set]
+    schedules = study.schedules_of(arm)
+    if schedules:
+        chosen.append(f"run.evaluate={json.dumps(schedules)}")
+        if not any(text.startswith("reduction.") for text in arm.set):
+            chosen.append(f"run.evaluate_excess={study.excess}")
+    if arm.teacher:
+        chosen.append(f"distillation.teacher={teacher(study, arm, out)}")
+        if arm.stored:
+            chosen.append(f"distillation.targets={answers(study, arm, seed, out)}")
+    return chosen
+
+
+def teacher(study: Study, arm: Arm, out: Path) -> str:
+    """Return who teaches: the weights of another arm's first seed, or an embedded model."""
+    if arm.teacher not in {other.name for other in study.arms}:
+        return arm.teacher
+    return str(run_folder(out, study, arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) / MODEL)
+
+
+def answers(study: Study, arm: Arm, seed: int, out: Path) -> Path:
+    """Return where the teacher's answers are stored: one file for all arms that ask it about the same clips."""
+    return out / study.name / "answers" / f"{arm.teacher}-seed-{seed}.safetensors"
+
+
+def recipe(study: Study, arm: Arm, seed: int, out: Path) -> Recipe:
+    """Return the recipe of a training. Raises RecipeError where an arm sets what there is not."""
+    return load_recipe(study.recipe, settings(study, arm, seed, out))
+
+
+def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]]:
+    """Return the commands of a training: storing the teacher's answers where they are not yet, then training."""
+    chosen = settings(study, arm, seed, out)
+    options = [part for text in chosen for part in ("-s", text)]
+    fastast = [sys.executable, "-m", "fastast.cli"]
+    stored = answers(study, arm, seed, out)
+    if arm.teacher and arm.stored and not stored.is_file():
+        from fastast.data.soundscapes_classes import CLASSES
+
+        # All classes: nothing of an answer is lost. The file is another's if anything of the question differs.
+        asking = [part for text in chosen if not text.startswith("distillation.targets") for part in ("-s", text)]
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        yield [*fastast, "record", study.recipe, str(stored), "--k", str(len(CLASSES)), *asking]
+    folder = run_folder(out, study, arm.name, seed)
+    yield [*fastast, "train", study.recipe, *options, "--out", str(folder), "--resume", "--quiet"]
+
+
+def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
+    """Whether a training is finished. Raises StudyError where its folder holds one of another recipe."""
+    folder = run_folder(out, study, arm.name, seed)
+    if not (folder / RESULT).is_file():
+        return False
+    wanted = recipe(study, arm, seed, out)
+    found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    if found["identity"] != wanted.identity:
+        difference = first_difference(wanted.question(), found["question"]) or "FastAST's defaults have changed"
+        raise StudyError(f"{folder} is trained by another recipe: {difference}; move it away to train it anew")
+    return True
+
+
+def run_study(study: Study, out: Path, *, arms: tuple[str, ...] = (), say: Callable[[str], None]) -> None:
+    """Train what is not trained yet. Every recipe is read first, so that what is wrong is said before anything runs.
+
+    Raises StudyError with the training's own message where one fails; those before it stay, and the next call goes on.
+    """
+    todo = study.trainings(arms)
+    for arm, seed in todo:
+        recipe(study, arm, seed, out)
+    for place, (arm, seed) in enumerate(todo, 1):
+        name = f"{place} of {len(todo)}: {arm.name}, seed {seed}"
+        if is_trained(study, arm, seed, out):
+            say(f"{name}: is there")
+            continue
+        say(name)
+        for command in commands(study, arm, seed, out):
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+            if done.returncode:
+                raise StudyError(f"{name}: {(done.stderr or done.stdout).strip()[-2000:]}")

@@ -1,0 +1,76 @@
+"""Study files: what they may say, and the interval of a difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench.study.frame import difference
+from bench.study.study_file import load_study, study_names
+from bench.study.trainings import recipe
+from bench.sweep import ConfigError
+
+GOOD = """
+name = "small"
+recipe = "smoke"
+seeds = [0]
+reference = "ast"
+[[arms]]
+name = "ast"
+label = "AST"
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("seeds = [0]", "seeds = []"), "seeds"),
+        (('reference = "ast"', 'reference = "asd"'), "asd"),
+        (('name = "ast"', 'name = "../ast"'), "names a folder"),
+        (('label = "AST"', 'label = "AST"\nteacher = "ast"'), "must stand before it"),
+        (('label = "AST"', 'label = "AST"\ncolour = "red"'), "colour"),
+    ],
+)
+def test_what_is_wrong_is_said(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(GOOD.replace(*change))
+    with pytest.raises(ConfigError, match=message):
+        load_study(str(path))
+
+
+def test_the_nearest_study_is_named() -> None:
+    with pytest.raises(ConfigError, match="soundscapes_continue"):
+        load_study("soundscapes_continu")
+
+
+@pytest.mark.parametrize("name", study_names())
+def test_every_training_of_a_study_that_comes_with_it_has_a_recipe(name: str) -> None:
+    study = load_study(name)
+    identities = {}
+    for arm, seed in study.trainings():
+        identity = recipe(study, arm, seed, Path("build/studies")).identity
+        assert identity not in identities, f"{arm.name} asks what {identities[identity]} asks"
+        identities[identity] = arm.name
+
+
+def test_the_interval_of_three_seeds_by_hand() -> None:
+    # Student's t of two degrees of freedom is 4.3027; the deviation of 0.01, 0.02, 0.03 is 0.01.
+    mean, low, high = difference(np.array([0.51, 0.52, 0.53]), np.full(3, 0.5), np.full(50, 0.02))
+    assert (mean, low, high) == pytest.approx(
+        (0.02, 0.02 - 4.3027 * 0.01 / 3**0.5, 0.02 + 4.3027 * 0.01 / 3**0.5), abs=1e-5
+    )
+
+
+def test_the_interval_covers_what_it_promises() -> None:
+    """Differences with chance of seeds and of clips: the truth lies inside at least as often as is said."""
+    random = np.random.default_rng(0)
+    hits, of_seeds, of_clips, truth = 0, 0.004, 0.003, 0.01
+    for _ in range(1000):
+        clips = random.normal(0, of_clips)
+        mine = truth + clips + random.normal(0, of_seeds, 3)
+        replicates = mine.mean() + random.normal(0, of_clips, 200)
+        _, low, high = difference(mine, np.zeros(3), replicates)
+        hits += low <= truth <= high
+    assert hits >= 940

@@ -1,0 +1,120 @@
+"""A study of very small models, trained, published and reported for real."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import average_precision_score
+
+from bench.study.frame import frame
+from bench.study.publish import publish
+from bench.study.report import write_report
+from bench.study.scores import read_replicates
+from bench.study.study_file import Arm, Study
+from bench.study.trainings import StudyError, is_trained, run_folder, run_study
+
+SHORT = ("steps=3", "batch_size=8", "data.train_clips=32", "data.val_clips=8", "data.test_clips=60", "run.log_every=1")
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return Study(
+        name="very_small",
+        recipe="smoke",
+        seeds=(0, 1),
+        evaluate=("constant:0", "constant:8"),
+        reference="ast",
+        arms=(
+            Arm(name="ast", label="AST", set=(*SHORT, "reduction=")),
+            Arm(name="taught", label="AST + CMKD", set=SHORT, teacher="ast", seeds=(0,), evaluate=("constant:8",)),
+        ),
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study")
+    said: list[str] = []
+    run_study(study, out, say=said.append)
+    assert said == ["1 of 3: ast, seed 0", "2 of 3: taught, seed 0", "3 of 3: ast, seed 1"]
+    return out
+
+
+def test_every_arm_is_trained_under_its_seeds_and_only_once(study: Study, trained: Path) -> None:
+    weights = {path: path.stat().st_mtime_ns for path in trained.rglob("model.safetensors")}
+    assert len(weights) == 3
+    again: list[str] = []
+    run_study(study, trained, say=again.append)
+    assert all(line.endswith("is there") for line in again) and len(again) == 3
+    assert weights == {path: path.stat().st_mtime_ns for path in trained.rglob("model.safetensors")}
+
+
+def test_a_student_learns_from_the_first_seed_of_its_teacher(study: Study, trained: Path) -> None:
+    recipe = json.loads((run_folder(trained, study, "taught", 0) / "recipe.json").read_text())["question"]
+    assert recipe["distillation"]["teacher"] == str(run_folder(trained, study, "ast", 0) / "model.safetensors")
+    assert Path(recipe["distillation"]["targets"]).is_file()
+
+
+def test_another_recipe_in_the_folder_is_refused_with_the_difference(study: Study, trained: Path) -> None:
+    other = Arm(name="ast", label="AST", set=(*SHORT, "reduction=", "optimiser.lr=0.5"))
+    with pytest.raises(StudyError, match=r"optimiser\.lr is 0\.5, there it is 0\.002"):
+        is_trained(study, other, 0, trained)
+
+
+def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: Path, tmp_path: Path) -> None:
+    assert publish(study, trained, tmp_path, say=lambda _: None) == 3
+    assert publish(study, trained, tmp_path, say=lambda _: None) == 0
+    assert not list(tmp_path.rglob("model.safetensors"))
+    rows = frame(study, tmp_path, {"constant:8": (1.5, 1.4, 1.6)}).set_index(["arm", "schedule"])
+    kept = load_file(run_folder(trained, study, "taught", 0) / "scores.safetensors")
+    labels, scores = kept["labels"], kept["scores constant:8"]
+    present = labels.any(axis=0)
+    # scikit-learn has not seen a line of this project.
+    expected = np.mean([average_precision_score(labels[:, j], scores[:, j]) for j in np.flatnonzero(present)])
+    assert rows.loc[("taught", "constant:8"), "mAP"] == pytest.approx(expected, abs=1e-6)
+    values = [
+        json.loads((run_folder(trained, study, "ast", seed) / "result.json").read_text())["test"]["constant:0"]["mAP"]
+        for seed in (0, 1)
+    ]
+    assert rows.loc[("ast", "constant:0"), "mAP"] == pytest.approx(np.mean(values))
+    assert rows.loc[("taught", "constant:8"), "delta"] == pytest.approx(expected - values[0], abs=1e-6)
+    assert rows.loc[("taught", "constant:8"), "delta_seeds"] == 1  # the seeds that both have
+    assert rows.loc[("ast", "constant:8"), "speedup"] == 1.5
+    replicates = read_replicates(run_folder(tmp_path, study, "taught", 0))
+    assert replicates.clips == 60 and replicates.by_schedule["constant:8"].std() > 0
+
+
+def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
+    published = tmp_path / "published"
+    publish(study, trained, published, say=lambda _: None)
+    written = write_report(study, published, tmp_path / "no records", tmp_path / "reports")
+    names = {path.name for path in written}
+    assert {"table.csv", "table.md", "table.tex"} <= names
+    assert "speed.pdf" not in names  # no record says how fast anything is
+    text = (tmp_path / "reports" / study.name / "table.md").read_text()
+    assert "AST + CMKD | r = 8" in text and "on 60 test clips" in text
+
+
+def test_trainings_that_were_tested_on_other_clips_are_not_compared(
+    study: Study, trained: Path, tmp_path: Path
+) -> None:
+    publish(study, trained, tmp_path, say=lambda _: None)
+    folder = run_folder(tmp_path, study, "ast", 1)
+    from safetensors.numpy import save_file
+
+    tensors = load_file(folder / "replicates.safetensors")
+    tensors["labels"] = tensors["labels"][::-1].copy()
+    save_file(tensors, folder / "replicates.safetensors")
+    with pytest.raises(StudyError, match="tested on other clips"):
+        frame(study, tmp_path, {})
+
+
+def test_a_training_that_fails_says_its_own_message(tmp_path: Path) -> None:
+    arm = Arm(name="ast", label="AST", set=(*SHORT, "model.checkpoint=nowhere.safetensors"))
+    study = Study(name="broken", recipe="smoke", seeds=(0,), reference="ast", arms=(arm,))
+    with pytest.raises(StudyError, match="nowhere.safetensors"):
+        run_study(study, tmp_path, say=lambda _: None)
