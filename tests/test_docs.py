@@ -54,9 +54,10 @@ def test_commands_of_fastast_run(command: str, tmp_path: Path, monkeypatch: pyte
 def test_commands_of_bench_exist_with_their_options(command: str) -> None:
     from bench.cli import app
 
-    _, _, _, name, *rest = shlex.split(command)
-    options = [word.split("=")[0] for word in rest if word.startswith("--")]
-    help_text = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"}).output
+    _, _, _, *words = shlex.split(command)
+    name = words[:2] if words[0] == "study" else words[:1]
+    options = [word.split("=")[0] for word in words if word.startswith("--")]
+    help_text = CliRunner().invoke(app, [*name, "--help"], env={"COLUMNS": "200"}).output
     assert "Usage" in help_text, name
     assert [option for option in options if option not in help_text] == []
 

@@ -167,6 +167,7 @@ def test_a_cell_whose_worker_is_killed_is_measured_again_once(emulated, tmp_path
     assert not killed[0].is_running()
 
 
+@pytest.mark.slow
 def test_a_cell_whose_node_is_removed_is_measured_on_its_replacement(emulated, tmp_path):
     log, results = tmp_path / "log", tmp_path / "results"
     cells = [
@@ -216,6 +217,7 @@ def test_one_device_on_two_kinds_of_machines_needs_a_choice(emulated, tmp_path):
     assert [line["machine"] for line in lines(log, "end")] == ["cpu-h100"]
 
 
+@pytest.mark.slow
 def test_a_device_that_stays_without_a_node_ends_the_run_and_keeps_its_records(emulated, tmp_path):
     log, results = tmp_path / "log", tmp_path / "results"
     cells = [cell("fine", 1, log=log, device="H100"), cell("once:600", 2, log=log, device="H100")]

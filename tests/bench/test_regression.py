@@ -89,6 +89,7 @@ def test_this_build_passes_and_its_times_are_saved_as_the_first_of_the_machine(u
     assert set(run["machine_info"]) == set(baseline.IDENTITY)  # neither the host's name nor its clock
 
 
+@pytest.mark.slow
 def test_redundant_attention_in_every_block_is_caught_by_ratios_counts_and_the_baseline(gate, unchanged):
     _, storage = unchanged
     done = gate(SPEED, COUNTS, storage=storage, build="attention")
@@ -100,6 +101,7 @@ def test_redundant_attention_in_every_block_is_caught_by_ratios_counts_and_the_b
     assert len(list(storage.rglob("*.json"))) == 1
 
 
+@pytest.mark.slow
 def test_slower_merging_is_caught(gate, tmp_path):
     done = gate(SPEED, storage=tmp_path, build="matching")
     assert done.returncode == 1, done.stdout
@@ -109,12 +111,14 @@ def test_slower_merging_is_caught(gate, tmp_path):
     assert list(tmp_path.rglob("*.json")) == []
 
 
+@pytest.mark.slow
 def test_waiting_is_caught_by_the_wall_clock(gate, tmp_path):
     done = gate(SPEED, storage=tmp_path, build="waiting")
     assert done.returncode == 1, done.stdout
     assert "of_reference (wall time)" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_faster_build_passes_and_is_told(gate, tmp_path):
     done = gate(SPEED, storage=tmp_path, build="faster")
     assert done.returncode == 0, done.stdout

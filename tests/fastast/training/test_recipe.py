@@ -38,6 +38,9 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
         ("distillation.label_weight=0.5", r"distillation.teacher is missing"),
         ("average_epochs=[1,2]", r"epochs is 0"),
         ("run.workers=1.5", r"run.workers is 1.5"),
+        ("run.evaluate_excess=crop", r"run.evaluate_excess: unknown value 'crop'"),
+        ("run.keep_scores=1", r"run.keep_scores is 1"),
+        ("reduction={r=1, excess='crop'}", r"reduction: .*'crop'"),
         ("optimiser=3", r"optimiser is 3; it must be a part of the recipe"),
         ("optimiser.lr", r"it must be key=value"),
         ("normalisation.std=", r"normalisation.std is missing"),
@@ -117,3 +120,21 @@ def test_a_merging_that_a_model_cannot_do_is_refused_before_training(recipe_file
     recipe = load_recipe(str(recipe_file), ["reduction.r=[0, 9]"])
     with pytest.raises(ValueError, match="can remove"):
         Trainer(recipe, ("a", "b"), Sampler(num_clips=8, batch_size=8, seed=0), World())
+
+
+def test_a_cap_merges_what_there_is_in_training_and_in_evaluation(recipe_file: Path) -> None:
+    from fastast.data.sampling import Sampler
+    from fastast.training.distributed import World
+    from fastast.training.loop import evaluation_reductions
+
+    sampler = Sampler(num_clips=8, batch_size=8, seed=0)
+    asked = ["reduction.r=[0, 9]", "reduction.excess=cap", "run.evaluate=['constant:9']"]
+    trainer = Trainer(load_recipe(str(recipe_file), asked), ("a", "b"), sampler, World())
+    # A grid of 8 by 2 patches and two protected tokens: half of 16 can go, then half of what is left.
+    assert trainer.reducible.geometry.num_tokens == 18
+    assert [r.removals(trainer.reducible.geometry) for r in trainer.reductions] == [(0, 0), (8, 4)]
+    ((_, reduction),) = evaluation_reductions(trainer.recipe)
+    assert reduction.removals(trainer.reducible.geometry) == (8, 4)
+    unmerged = ["run.evaluate=['constant:9']", "run.evaluate_excess=cap"]
+    ((_, reduction),) = evaluation_reductions(load_recipe(str(recipe_file), unmerged))
+    assert reduction.removals(trainer.reducible.geometry) == (8, 4)
