@@ -21,6 +21,7 @@ from fastast.names import unknown_name
 from fastast.positions import adapt_position_embedding
 from fastast.teachers import Teacher, create_teacher, save_teacher, teacher_names
 from fastast.training.checks import RecipeError
+from fastast.training.freezing import freeze_all_but_head
 from fastast.training.parts import ModelPart
 from fastast.zoo import ARCHITECTURES, EMBEDDED, create_model, model_names
 
@@ -39,6 +40,11 @@ def build_model(part: ModelPart, classes: tuple[str, ...], normalisation: Normal
 
     Raises RecipeError for a name that is not known, CheckpointError or TeacherError for weights that do not fit.
     """
+    model = _build(part, classes, normalisation)
+    return freeze_all_but_head(model) if part.trained == "head" else model
+
+
+def _build(part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation) -> nn.Module:
     known = sorted({*model_names(), *teacher_names()})
     if part.name not in known:
         raise RecipeError(f"model.name: {unknown_name('model', part.name, known)}")

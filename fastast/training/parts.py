@@ -13,6 +13,7 @@ from fastast.training.checks import RecipeError, check_choice, check_flag, check
 OPTIMISERS = ("adam", "adamw")
 SCHEDULES = ("constant", "multistep", "cosine")
 EXCESS = ("refuse", "cap")
+TRAINED = ("all", "head")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class ModelPart:
     imagenet: str = ""
     """Begin, as AST does, with a vision transformer trained on ImageNet: `download` for timm's distilled DeiT of the
     model's size, or the path of its weights."""
+    trained: str = "all"
+    """What learns: `all`, or the `head` alone on features that stay as they are."""
     drop_path_rate: float = 0.0
     """Stochastic depth of the last block; linear from 0."""
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -37,6 +40,7 @@ class ModelPart:
         for name in ("name", "checkpoint", "imagenet"):
             check_text(f"model.{name}", getattr(self, name))
         check_flag("model.new_head", self.new_head)
+        check_choice("model.trained", self.trained, TRAINED)
         check_number("model.drop_path_rate", self.drop_path_rate, low=0, high=0.99)
         if self.checkpoint and self.imagenet:
             raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")

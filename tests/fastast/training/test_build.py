@@ -65,3 +65,26 @@ def test_a_cnn_and_patchout_are_models_too_and_unknown_names_are_not() -> None:
     assert build_model(patchout, ("a", "b"), AUDIOSET)(torch.randn(1, 128, 128)).shape == (1, 2)
     with pytest.raises(ValueError, match=r"model.name: unknown model 'efficientnet_b3'. Did you mean 'efficientnet_b"):
         build_model(ModelPart(name="efficientnet_b3"), ("a",), AUDIOSET)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        ModelPart(name="aisfx_cnn9", trained="head"),
+        ModelPart(name="efficientnet_b0", trained="head", options={"pooling": "attention", "pretrained": False}),
+        ModelPart(name="ast_tiny", trained="head", options={"depth": 1, "num_frames": 64}),
+        ModelPart(name="ast_tiny", trained="head", options={"depth": 1, "num_frames": 64, "patchout_time": 1}),
+    ],
+    ids=lambda part: f"{part.name}-{len(part.options)}",
+)
+def test_a_head_learns_on_features_that_stay(part: ModelPart) -> None:
+    torch.manual_seed(0)
+    model = build_model(part, ("a", "b"), AUDIOSET).train()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model(torch.randn(4, 64, 128)).square().sum().backward()
+    optimiser.step()
+    # Statistics of batch norms are part of the state.
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed
+    assert all(".head" in f".{key}" or ".pooling" in f".{key}" for key in changed), changed

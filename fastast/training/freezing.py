@@ -1,0 +1,35 @@
+"""Training only the head of a model whose other weights stay as they are (a linear probe)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from fastast.training.checks import RecipeError
+
+HEADS = ("head", "pooling")
+"""What the models and teachers here call the layers behind their features."""
+
+
+def freeze_all_but_head(model: nn.Module) -> nn.Module:
+    """Freeze all but the head, in evaluation mode for good: batch norms keep their statistics, nothing is dropped.
+
+    Raises RecipeError for a model whose head is not known.
+    """
+    inner = getattr(model, "model", model)  # a transformer teacher holds one
+    if not any(isinstance(getattr(inner, name, None), nn.Module) for name in HEADS):
+        raise RecipeError(f"model.trained is 'head', but {type(inner).__name__} has none of {', '.join(HEADS)}")
+    model.requires_grad_(False)
+    for name, child in inner.named_children():
+        if name in HEADS:
+            child.requires_grad_(True)
+        else:
+            child.eval()
+            child.train = _stays(child)  # type: ignore[method-assign]
+    return model
+
+
+def _stays(module: nn.Module) -> object:
+    def train(mode: bool = True) -> nn.Module:
+        return module
+
+    return train
