@@ -20,22 +20,25 @@ def run(
     study: StudyArgument,
     arm: Annotated[list[str] | None, typer.Option(help="Only this arm; repeatable.")] = None,
     out: RunsOption = RUNS,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the trainings and stop.")] = False,
+    published: PublishedOption = PUBLISHED,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is left to train and stop.")] = False,
 ) -> None:
-    """Train every arm under every seed that is not trained yet. Interrupt at will: the same command goes on."""
+    """Train every arm under every seed that is not trained or published yet. Interrupt at will: the same command goes
+    on. A teacher is trained again where only its weights are missing."""
     from bench.cli import for_people
 
     with for_people():
         from bench.study.study_file import load_study
-        from bench.study.trainings import is_trained, run_study
+        from bench.study.trainings import missing, run_study
 
-        wanted = load_study(study)
+        wanted, arms = load_study(study), tuple(arm or ())
         if dry_run:
-            for one, seed in wanted.trainings(tuple(arm or ())):
-                there = ", is there" if is_trained(wanted, one, seed, out) else ""
-                typer.echo(f"{one.name}, seed {seed}: {one.label}{there}")
+            left = missing(wanted, arms, out, published)
+            for one, seed in left:
+                typer.echo(f"{one.name}, seed {seed}: {one.label}")
+            typer.echo(f"{len(left)} of {len(wanted.trainings(arms))} trainings are left")
             return
-        run_study(wanted, out, arms=tuple(arm or ()), say=typer.echo)
+        run_study(wanted, out, published, arms=arms, say=typer.echo)
 
 
 @app.command()

@@ -71,6 +71,6 @@ def facts(study: Study, rows: pd.DataFrame) -> str:
     reference = study.arm(study.reference)
     return (
         f"mAP on {first['clips']} test clips of soundscapes (synthetic scenes of real recordings), mean ± standard "
-        f"deviation over the seeds; difference to {reference.label} unmerged, seed by seed, with its 95 % interval over "
-        f"seeds and clips. Speed-up: of the forward, from records of the sweep {study.speed or '(none)'}."
+        f"deviation over the seeds; difference to {reference.label} unmerged, seed by seed, with its 95 % interval "
+        f"over seeds and clips. Speed-up: of the forward, from records of the sweep {study.speed or '(none)'}."
     )

@@ -66,12 +66,11 @@ def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]
     fastast = [sys.executable, "-m", "fastast.cli"]
     stored = answers(study, arm, seed, out)
     if arm.teacher and arm.stored and not stored.is_file():
-        from fastast.data.soundscapes_classes import CLASSES
-
-        # All classes: nothing of an answer is lost. The file is another's if anything of the question differs.
+        # All classes: nothing of an answer is lost.
+        classes = len(recipe(study, arm, seed, out).data.options.split("train").classes)
         asking = [part for text in chosen if not text.startswith("distillation.targets") for part in ("-s", text)]
         stored.parent.mkdir(parents=True, exist_ok=True)
-        yield [*fastast, "record", study.recipe, str(stored), "--k", str(len(CLASSES)), *asking]
+        yield [*fastast, "record", study.recipe, str(stored), "--k", str(classes), *asking]
     folder = run_folder(out, study, arm.name, seed)
     yield [*fastast, "train", study.recipe, *options, "--out", str(folder), "--resume", "--quiet"]
 
@@ -89,19 +88,39 @@ def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
     return True
 
 
-def run_study(study: Study, out: Path, *, arms: tuple[str, ...] = (), say: Callable[[str], None]) -> None:
-    """Train what is not trained yet. Every recipe is read first, so that what is wrong is said before anything runs.
+def is_published(study: Study, arm: Arm, seed: int, out: Path, published: Path) -> bool:
+    """Whether the very training that `out` would get is among those published."""
+    path = run_folder(published, study, arm.name, seed) / "recipe.json"
+    if not path.is_file():
+        return False
+    return bool(json.loads(path.read_text(encoding="utf-8"))["identity"] == recipe(study, arm, seed, out).identity)
+
+
+def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[Arm, int]]:
+    """Return what is neither trained in `out` nor published, in order, with the teachers whose weights it needs.
+
+    Every recipe is read, so that what is wrong is said before anything runs.
+    """
+    left = [
+        (arm, seed)
+        for arm, seed in study.trainings(arms)
+        if not is_published(study, arm, seed, out, published) and not is_trained(study, arm, seed, out)
+    ]
+    taught_by = {arm.teacher for arm, _ in left}
+    teachers = [(arm, study.seeds_of(arm)[0]) for arm in study.arms if arm.name in taught_by]
+    return [one for one in teachers if one not in left and not is_trained(study, *one, out)] + left
+
+
+def run_study(
+    study: Study, out: Path, published: Path, *, arms: tuple[str, ...] = (), say: Callable[[str], None]
+) -> None:
+    """Train what is neither trained nor published yet.
 
     Raises StudyError with the training's own message where one fails; those before it stay, and the next call goes on.
     """
-    todo = study.trainings(arms)
-    for arm, seed in todo:
-        recipe(study, arm, seed, out)
+    todo = missing(study, arms, out, published)
     for place, (arm, seed) in enumerate(todo, 1):
         name = f"{place} of {len(todo)}: {arm.name}, seed {seed}"
-        if is_trained(study, arm, seed, out):
-            say(f"{name}: is there")
-            continue
         say(name)
         for command in commands(study, arm, seed, out):
             done = subprocess.run(command, check=False, capture_output=True, text=True)

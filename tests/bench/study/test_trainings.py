@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from bench.study.publish import publish
 from bench.study.report import write_report
 from bench.study.scores import read_replicates
 from bench.study.study_file import Arm, Study
-from bench.study.trainings import StudyError, is_trained, run_folder, run_study
+from bench.study.trainings import StudyError, is_trained, missing, run_folder, run_study
 
 SHORT = ("steps=3", "batch_size=8", "data.train_clips=32", "data.val_clips=8", "data.test_clips=60", "run.log_every=1")
 
@@ -39,18 +40,18 @@ def study() -> Study:
 def trained(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
     said: list[str] = []
-    run_study(study, out, say=said.append)
+    run_study(study, out, out / "nothing published", say=said.append)
     assert said == ["1 of 3: ast, seed 0", "2 of 3: taught, seed 0", "3 of 3: ast, seed 1"]
     return out
 
 
 def test_every_arm_is_trained_under_its_seeds_and_only_once(study: Study, trained: Path) -> None:
-    weights = {path: path.stat().st_mtime_ns for path in trained.rglob("model.safetensors")}
+    weights = {path: path.stat().st_mtime_ns for path in trained.rglob("seed-*/model.safetensors")}
     assert len(weights) == 3
     again: list[str] = []
-    run_study(study, trained, say=again.append)
-    assert all(line.endswith("is there") for line in again) and len(again) == 3
-    assert weights == {path: path.stat().st_mtime_ns for path in trained.rglob("model.safetensors")}
+    run_study(study, trained, trained / "nothing published", say=again.append)
+    assert again == []
+    assert weights == {path: path.stat().st_mtime_ns for path in trained.rglob("seed-*/model.safetensors")}
 
 
 def test_a_student_learns_from_the_first_seed_of_its_teacher(study: Study, trained: Path) -> None:
@@ -85,7 +86,8 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
     assert rows.loc[("taught", "constant:8"), "delta_seeds"] == 1  # the seeds that both have
     assert rows.loc[("ast", "constant:8"), "speedup"] == 1.5
     replicates = read_replicates(run_folder(tmp_path, study, "taught", 0))
-    assert replicates.clips == 60 and replicates.by_schedule["constant:8"].std() > 0
+    assert replicates.clips == 60
+    assert replicates.by_schedule["constant:8"].std() > 0
 
 
 def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
@@ -96,7 +98,8 @@ def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_pa
     assert {"table.csv", "table.md", "table.tex"} <= names
     assert "speed.pdf" not in names  # no record says how fast anything is
     text = (tmp_path / "reports" / study.name / "table.md").read_text()
-    assert "AST + CMKD | r = 8" in text and "on 60 test clips" in text
+    assert "AST + CMKD | r = 8" in text
+    assert "on 60 test clips" in text
 
 
 def test_trainings_that_were_tested_on_other_clips_are_not_compared(
@@ -117,4 +120,23 @@ def test_a_training_that_fails_says_its_own_message(tmp_path: Path) -> None:
     arm = Arm(name="ast", label="AST", set=(*SHORT, "model.checkpoint=nowhere.safetensors"))
     study = Study(name="broken", recipe="smoke", seeds=(0,), reference="ast", arms=(arm,))
     with pytest.raises(StudyError, match="nowhere.safetensors"):
-        run_study(study, tmp_path, say=lambda _: None)
+        run_study(study, tmp_path, tmp_path / "nothing published", say=lambda _: None)
+
+
+def test_what_is_published_is_not_trained_again_but_for_a_teachers_weights(study: Study, trained: Path) -> None:
+    """Of three published trainings one is withdrawn; its teacher has to be trained again where its weights are gone."""
+    published = trained / "published"
+    publish(study, trained, published, say=lambda _: None)
+    assert missing(study, (), trained, published) == []
+    weights = run_folder(trained, study, "ast", 0)
+    hidden = weights.with_name("hidden")
+    shutil.rmtree(run_folder(published, study, "taught", 0))
+    run_folder(trained, study, "taught", 0).rename(trained / "taught before")
+    try:
+        assert [(arm.name, seed) for arm, seed in missing(study, (), trained, published)] == [("taught", 0)]
+        weights.rename(hidden)
+        left = missing(study, (), trained, published)
+        assert [(arm.name, seed) for arm, seed in left] == [("ast", 0), ("taught", 0)]
+    finally:
+        hidden.rename(weights) if hidden.exists() else None
+        (trained / "taught before").rename(run_folder(trained, study, "taught", 0))
