@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 
-_LATER = ("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance")
+_LATER = ("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance", "scope")
 """Keys of `measure` that came after the first records; at their defaults they stay out of the question."""
 
 
@@ -137,7 +137,8 @@ class Cell:
         where = f"batch {self.batch_size}" if self.data is None else f"{self.data.clips} clips of {self.data.split}"
         kernel = "" if self.attention == "auto" else f" {self.attention}"
         engine = "" if self.model.engine == "plain" else f" {self.model.engine}"
-        return f"{self.kind} {what} {where} {self.dtype}{kernel}{engine} {self.device}"
+        scope = "" if self.data is not None or self.measure.scope == "forward" else f" {self.measure.scope}"
+        return f"{self.kind}{scope} {what} {where} {self.dtype}{kernel}{engine} {self.device}"
 
 
 def canonical(question: Mapping[str, Any]) -> str:

@@ -19,13 +19,14 @@ from bench.statistics import summarise
 if TYPE_CHECKING:
     import pandas as pd
 
-BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf")
+BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf", "model_alone")
 """Arms that a candidate can be compared with."""
 
 COLUMNS: dict[str, str] = {
     "sweep": "name of the sweep",
     "cell": "id of the cell",
     "kind": "performance or quality",
+    "scope": "what was timed: forward, waveform (front end too) or training_step; empty for quality",
     "status": "ok, noisy, implausible, error, oom, timeout",
     "message": "what went wrong",
     "machine": "key of the machine",
@@ -65,11 +66,11 @@ COLUMNS: dict[str, str] = {
     "latency_iqr_ms": "its inter-quartile range, ms",
     "latency_p90_ms": "its 90th percentile, ms; empty below 10 samples",
     "latency_p99_ms": "its 99th percentile, ms; empty below 100 samples",
-    "samples": "timed forwards of the candidate",
+    "samples": "timed runs of the candidate",
     "first_call_s": "the candidate's very first call, s: compilation, capture, set-up",
     "clips_per_s": "batch_size / median time",
-    "peak_memory_bytes": "the most memory taken during a forward, see memory_kind",
-    "forward_memory_bytes": "what a forward took on top of what was taken before",
+    "peak_memory_bytes": "the most memory taken during a run, see memory_kind",
+    "forward_memory_bytes": "what a run took on top of what was taken before",
     "memory_kind": "what these were read from",
     "reserved_memory_bytes": "the most that CUDA's allocator held; empty on a CPU",
     "energy_source": "NVML, RAPL or unavailable",
@@ -160,6 +161,8 @@ def _row(record: Record) -> dict[str, Any]:
         "started": record.started.isoformat(),
         "finished": record.finished.isoformat(),
     }
+    if record.cell.kind == "performance":
+        row["scope"] = record.cell.question.get("measure", {}).get("scope", "forward")
     return row | _question(record.cell.question) | _model(record) | _performance(record.performance) | _quality(record)
 
 

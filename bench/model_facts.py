@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,9 +15,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench import baselines, records, sanity
 from bench.cells import Cell
+from bench.inputs import frontend_of, inputs_of
+from bench.training_step import kernels_of, tokens_on_kernels
 from fastast import model_macs
 from fastast.attention import resolve_kernel
-from fastast.engine import Engine
+from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
+from fastast.engine.route import plan_route
 from fastast.kernels import interpreted
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace, TokenReduction, reduce
@@ -40,9 +44,9 @@ def describe(
     """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m)."""
     geometry = model.geometry
     reduction = cell.reduction.build() if cell.reduction is not None else None
-    planned = (geometry.num_tokens,) * geometry.depth if reduction is None else reduction.tokens_per_block(geometry)
-    engine = baselines.EngineArm(model, reduction, None).engine if cell.model.engine != "plain" else None
-    measured = tokens_that_left(candidate if engine is None else engine, fbank)
+    planned = tokens_planned(model, reduction)
+    ran = what_runs(cell, model, candidate, reduction)
+    measured = ran.tokens(fbank)
     macs = model_macs(geometry, planned, matching=reduction is not None and reduction.method != "slice")
     counted = count_macs(model, reduction)
     part = records.ModelPart(
@@ -60,19 +64,69 @@ def describe(
     )
     attention = records.AttentionPart(
         asked=cell.attention,
-        kernel=attention_kernel(cell, engine),
-        backend_ran=attention_that_ran(candidate if engine is None else engine, fbank, cell.device),
+        kernel=attention_kernel(cell, ran.engine),
+        backend_ran=attention_that_ran(ran, fbank, cell.device),
     )
     gates = [sanity.tokens_as_planned(planned, measured)]
     if counted is not None:
         gates.append(sanity.macs_as_counted(macs, counted))
-    if reduction is not None or cell.attention != "auto" or engine is not None:
+    if reduction is not None or cell.attention != "auto" or ran.engine is not None:
         difference = difference_at_zero(model, reduction, cell, fbank)
         gates.append(sanity.nothing_merged_is_unmerged(difference, cell.dtype))
-    if engine is None:
-        return part, attention, None, tuple(gates)
-    ran = records.EnginePart(path=engine.path, why_plain=engine.why_plain, kernels=dict(engine.kernels))
-    return part, attention, ran, tuple(gates)
+    if ran.engine is not None and "filterbank" in ran.engine.kernels:
+        gates.append(sanity.front_end_is_the_models(difference_by_front_end(model, cell), cell.dtype))
+    return part, attention, ran.engine, tuple(gates)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a cell's candidate runs on, to be looked at."""
+
+    forward: Callable[[Tensor], Tensor]
+    """(b, f, m) -> logits (b, c)."""
+    tokens: Callable[[Tensor], tuple[int, ...]]
+    """(b, f, m) -> tokens that left each block of a real forward."""
+    engine: records.EnginePart | None
+    """None where no engine was asked for."""
+
+
+def what_runs(
+    cell: Cell,
+    model: AudioSpectrogramTransformer,
+    candidate: AudioSpectrogramTransformer,
+    reduction: TokenReduction | None,
+) -> Ran:
+    """Return what runs `candidate`, which is `model` with `reduction`: itself, the engine, or the engine's training."""
+    if cell.model.engine == "plain":
+        return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=None)
+    if cell.kind == "performance" and cell.measure.scope == "training_step":
+        reason = why_not_differentiable(model, reduction)
+        if reason:
+            kernels: dict[str, str] = {"attention": resolve_kernel(cell.attention, torch.device(cell.device))}
+            part = records.EnginePart(path="plain", why_plain=reason, kernels=kernels)
+            return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=part)
+        part = records.EnginePart(path="triton", why_plain="", kernels=kernels_of(model))
+        short, planned = plan_route(model.geometry, reduction).short_last_block, tokens_planned(model, reduction)
+
+        def tokens(fbank: Tensor) -> tuple[int, ...]:
+            *others, last = tokens_on_kernels(model, reduction, fbank)
+            return (*others, planned[-1] if short else last)  # computed for the head alone, as in an Engine
+
+        return Ran(forward=differentiable_forward(model, reduction), tokens=tokens, engine=part)
+    engine = baselines.EngineArm(model, reduction, None).engine
+    names = dict(engine.kernels)
+    if cell.kind == "performance" and cell.measure.scope == "waveform":
+        names = baselines.EngineArm(model, reduction, None, frontend_of(model)).engine.kernels
+    part = records.EnginePart(path=engine.path, why_plain=engine.why_plain, kernels=names)
+    return Ran(forward=engine, tokens=engine.measure_tokens, engine=part)
+
+
+def tokens_planned(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> tuple[int, ...]:
+    """Return the tokens that leave each block by the schedule."""
+    geometry = model.geometry
+    if reduction is None:
+        return (geometry.num_tokens,) * geometry.depth
+    return reduction.tokens_per_block(geometry)
 
 
 def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> int | None:
@@ -105,43 +159,49 @@ def difference_at_zero(
     That of the reduction where it removes nothing, and of the kernel or engine; fbank: (b, f, m).
     """
     nothing = None if reduction is None else dataclasses.replace(reduction, schedule=Constant(0))
-    twin: Callable[[Tensor], Tensor]
-    if cell.model.engine != "plain":
-        twin = baselines.EngineArm(model, nothing, None)
-    else:
-        twin = plain = baselines.unmerged(model)
-        plain.attention_kernel = cell.attention
-        if nothing is not None:
-            reduce(plain, nothing, attention=cell.attention)
+    twin = baselines.unmerged(model)
+    twin.attention_kernel = cell.attention
+    if nothing is not None:
+        reduce(twin, nothing, attention=cell.attention)
+    runs = what_runs(cell, baselines.unmerged(model), twin, nothing).forward
     expected = baselines.unmerged(model)(fbank).double()  # (b, c)
-    return float((twin(fbank).double() - expected).abs().max() / expected.abs().max())
+    return float((runs(fbank).double() - expected).abs().max() / expected.abs().max())
 
 
-def tokens_that_left(candidate: AudioSpectrogramTransformer | Engine, fbank: Tensor) -> tuple[int, ...]:
+def difference_by_front_end(model: AudioSpectrogramTransformer, cell: Cell) -> float:
+    """Return how far the unmerged engine's logits from waveforms are from those of the front end's filterbanks.
+
+    Relative to the largest of those; unmerged, as a last digit can decide which tokens merge.
+    """
+    (waveforms,), (fbank,) = (inputs_of(cell, model, name, 1) for name in ("candidate", "model_alone"))
+    expected = baselines.EngineArm(model, None, None)(fbank).double()  # (b, c)
+    logits = baselines.EngineArm(model, None, None, frontend_of(model))(waveforms).double()
+    return float((logits - expected).abs().max() / expected.abs().max())
+
+
+def tokens_that_left(candidate: AudioSpectrogramTransformer, fbank: Tensor) -> tuple[int, ...]:
     """Run a forward and return the tokens that left each block; fbank: (b, f, m)."""
-    if isinstance(candidate, Engine):
-        return candidate.measure_tokens(fbank)
     trace = MergeTrace()
     candidate.forward_features(fbank, trace)
     return tuple(trace.tokens_per_block)
 
 
-def attention_kernel(cell: Cell, engine: Engine | None) -> str:
+def attention_kernel(cell: Cell, engine: records.EnginePart | None) -> str:
     """Return what the attention asked for means here: `triton`, or the name that `fastast.attention` has for it."""
     if engine is None:
         return resolve_kernel(cell.attention, torch.device(cell.device))
     return engine.kernels["attention" if engine.path == "plain" else "weighted_attention"]
 
 
-def attention_that_ran(candidate: AudioSpectrogramTransformer | Engine, fbank: Tensor, device: str) -> str | None:
-    """Run `candidate` under the profiler and return its attention's backends; a fallback names its engine, `plain:`."""
-    ran = backend_that_ran(lambda: candidate(fbank), device)
-    if not isinstance(candidate, Engine):
-        return ran
-    if candidate.path == "plain":
-        return f"plain:{ran}"
+def attention_that_ran(ran: Ran, fbank: Tensor, device: str) -> str | None:
+    """Run a forward under the profiler and return its attention's backends; a fallback names its engine, `plain:`."""
+    seen = backend_that_ran(lambda: ran.forward(fbank), device)
+    if ran.engine is None:
+        return seen
+    if ran.engine.path == "plain":
+        return f"plain:{seen}"
     # In the interpreter a kernel is a Python function that no profiler sees; there is no other way it could have gone.
-    return "triton_interpreter" if interpreted() else ran
+    return "triton_interpreter" if interpreted() else seen
 
 
 def backend_that_ran(call: Callable[[], object], device: str) -> str | None:

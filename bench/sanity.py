@@ -22,6 +22,8 @@ QUOTA_SHARE = 0.01
 """Largest share of a measurement that a CPU quota may have kept the process waiting."""
 IDENTITY_TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
 """Largest difference to the unmerged logits, relative to the largest of those, that rounding explains."""
+FRONT_END_TOLERANCE = IDENTITY_TOLERANCE | {"float32": 1e-3}
+"""The same for logits from waveforms: the logarithm of a quiet band's energy turns rounding into its third digit."""
 AUC_TOLERANCE = 1e-6
 """How far beyond its bounds an average precision may lie: rounding."""
 
@@ -65,6 +67,12 @@ def nothing_merged_is_unmerged(difference: float, dtype: str) -> Gate:
     return gate("identity", difference, IDENTITY_TOLERANCE[dtype], "largest difference of logits at r = 0 to unmerged")
 
 
+def front_end_is_the_models(difference: float, dtype: str) -> Gate:
+    """Compare the logits of an engine from waveforms with those from the front end's filterbanks, relative as above."""
+    limit = FRONT_END_TOLERANCE[dtype]
+    return gate("front_end", difference, limit, "largest difference of logits from waveforms to those of filterbanks")
+
+
 def within_mac_bound(speedup: Estimate, macs_ratio: float, tolerance: float) -> Gate:
     """Compare the lower end of a speed-up's interval with what the saved multiply-accumulates allow.
 
@@ -77,6 +85,16 @@ def within_mac_bound(speedup: Estimate, macs_ratio: float, tolerance: float) -> 
 def within_slice_bound(share: Estimate, tolerance: float) -> Gate:
     """Compare the lower end of the speed-up over the slice oracle with 1: no method is faster than dropping."""
     return gate("slice_bound", share.low, 1 + tolerance, "speed-up over the slice oracle")
+
+
+def within_model_alone(share: Estimate, tolerance: float) -> Gate:
+    """Compare the lower end of the speed-up over the model alone with 1: no front end takes less than no time."""
+    return gate("model_alone_bound", share.low, 1 + tolerance, "speed-up over the model without its front end")
+
+
+def not_looked_at(name: str, reason: str) -> Gate:
+    """Return a gate that passes because what it compares with is no bound here."""
+    return Gate(name=name, passed=True, value=None, limit=None, message=f"not looked at: {reason}")
 
 
 def clock_held(conditions: Conditions) -> Gate:

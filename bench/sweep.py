@@ -19,8 +19,14 @@ FAMILIES = ("constant", "decreasing", "increasing", "linear:INFLECTION")
 """Schedules that `r` goes into."""
 WHOLE = ("keep:RATIO", "speedup:X[:INFLECTION]", "list:R1,R2,...")
 """Schedules without an `r`."""
-BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf")
+BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf", "model_alone")
 """See `bench.baselines`; new ones go to the end, as their order is part of a cell's identity."""
+SCOPES: dict[str, tuple[str, ...]] = {
+    "forward": tuple(name for name in BASELINES if name != "model_alone"),
+    "waveform": BASELINES,
+    "training_step": ("unmerged", "slice", "timm"),
+}
+"""What can be timed, each with the baselines that can be timed so; see `MeasureConfig.scope`."""
 ENGINES = ("plain", "triton")
 """What runs the candidate and its own baselines: the model's forward in plain PyTorch, or `fastast.compile`."""
 DTYPES = ("float32", "bfloat16", "float16")
@@ -142,6 +148,9 @@ class GridConfig(_Part):
 class MeasureConfig(_Part):
     """How time is measured; see `bench.timing.TimingRule`."""
 
+    scope: str = "forward"
+    """`forward`: filterbanks to logits. `waveform`: the front end too. `training_step`: forward, loss, backward and
+    optimiser."""
     baselines: tuple[str, ...] = ("unmerged", "slice")
     """Arms that are timed in the same rounds as the candidate."""
     threads: int | None = Field(default=None, ge=1)
@@ -168,6 +177,11 @@ class MeasureConfig(_Part):
     bound_tolerance: float = Field(default=0.25, ge=0)
     """A speed-up whose whole interval is above its bound by more than this share makes a record implausible."""
 
+    @field_validator("scope")
+    @classmethod
+    def _known_scope(cls, value: str) -> str:
+        return _one_of("scope", value, tuple(SCOPES))
+
     @field_validator("baselines", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
@@ -181,6 +195,17 @@ class MeasureConfig(_Part):
         if "unmerged" not in values:
             raise PydanticCustomError("denominator", "lacks 'unmerged'; a speed-up needs it as its denominator")
         return tuple(name for name in BASELINES if name in values)
+
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> MeasureConfig:
+        allowed = SCOPES[self.scope]
+        for name in self.baselines:
+            if name not in allowed:
+                alone = name == "model_alone"
+                why = "shows what the front end adds to 'waveform'" if alone else "is a baseline of inference"
+                text = f"{_toml(name)} {why}; allowed with scope {_toml(self.scope)}: {', '.join(allowed)}"
+                raise _at_path("baselines", text)
+        return self
 
     @model_validator(mode="after")
     def _order_of_limits(self) -> MeasureConfig:
@@ -226,6 +251,12 @@ class SweepConfig(_Part):
             if kernel != "auto":
                 text = f"{_toml(kernel)}: the engine {_toml(self.model.engine)} has its own attention; allowed: auto"
                 raise _at_path(f"grid.attention.{i}", text)
+        return self
+
+    @model_validator(mode="after")
+    def _scope_fits(self) -> SweepConfig:
+        if self.measure.scope == "training_step" and "quality" in self.kinds:
+            raise _at_path("kinds", 'a training step has no quality; write kinds = ["performance"]')
         return self
 
     @model_validator(mode="after")

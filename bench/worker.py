@@ -23,12 +23,14 @@ from bench import baselines, quality, records, sanity
 from bench.answers import Answer, Context
 from bench.cells import Cell, ModelRef
 from bench.conditions import Watch
+from bench.inputs import synthetic_input
 from bench.machine import Machine, Software, default_threads, describe_machine, describe_software
 from bench.model_facts import describe
-from bench.performance import measure_performance, performance_gates, synthetic_input
+from bench.performance import measure_performance, performance_gates
 from bench.statistics import CLIP_REPLICATES
 from bench.store import hash_array, hash_ids
 from bench.sweep import DataConfig
+from bench.training_step import autocast
 from fastast import create_model, load_model
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import reduce
@@ -51,12 +53,15 @@ def answer(cell: Cell, context: Context) -> Answer:
     """Measure one cell."""
     torch.set_num_threads(cell.measure.threads or default_threads())
     torch.manual_seed(cell.seed)
-    model = build_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
+    training = cell.kind == "performance" and cell.measure.scope == "training_step"
+    dtype = getattr(torch, cell.dtype)
+    # What learns keeps its weights in float32; half precision is autocast there.
+    model = build_model(cell.model, seed=cell.seed).to(cell.device, torch.float32 if training else dtype).eval()
     candidate = baselines.unmerged(model)
     candidate.attention_kernel = cell.attention
     if cell.reduction is not None:
         reduce(candidate, cell.reduction.build(), attention=cell.attention)
-    with torch.inference_mode():
+    with torch.inference_mode(mode=not training):
         watch, result = Watch(cell.device), Answer(machine=describe_machine(cell.device), software=describe_software())
         if cell.kind == "performance":
             performance, noisy = measure_performance(cell, model, candidate, watch)
@@ -66,7 +71,8 @@ def answer(cell: Cell, context: Context) -> Answer:
         else:
             result = _measure_quality(cell, _predictor(cell, model, candidate), context, result)
             conditions, gates = watch.conditions(), result.gates
-        # Only now: the first calls above are the first that this process makes.
+    # Only now: the first calls above are the first that this process makes.
+    with torch.inference_mode(), autocast(cell.device, dtype if training else torch.float32):
         part, attention, engine, seen = describe(cell, model, candidate, synthetic_input(cell, model, 1))
     result = dataclasses.replace(result, model=part, attention=attention, engine=engine)
     return dataclasses.replace(result, conditions=conditions, gates=seen + gates)

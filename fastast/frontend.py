@@ -97,7 +97,8 @@ def fbank(
             x = x.masked_fill(beyond, 0.0)
             x = (x - x.sum(1, keepdim=True) / lengths[:, None]).masked_fill(beyond, 0.0)
         if check and not torch.compiler.is_compiling():
-            _check_values(x, lengths, window_length, sample_rate)
+            # `x` has lost its mean, so that one bad sample has spoilt its clip and no other.
+            _check_values(x[:, 0].isfinite(), lengths, x.shape[1], window_length, sample_rate)
         frames = x.unfold(1, window_length, shift)  # (b, f, w)
         frames = frames - frames.mean(-1, keepdim=True)
         previous = torch.cat([frames[..., :1], frames[..., :-1]], -1)
@@ -150,13 +151,32 @@ class Frontend(nn.Module):
 
         Samples are floating point in [-1, 1], or int16. Raises ValueError as `fbank` does.
         """
-        lengths = None
-        if not isinstance(waveforms, Tensor):
-            waveforms, lengths = _stack(waveforms)
-        if waveforms.dtype == torch.int16:
-            waveforms = waveforms.to(torch.float32) / 32768
+        waveforms, lengths = one_batch(waveforms)
         features = fbank(waveforms, num_mel_bins=self.num_mel_bins, lengths=lengths, check=self.check)  # (b, f, m)
         return self.normalisation(pad_or_cut(features, self.num_frames))
+
+
+def one_batch(clips: Tensor | Sequence[Tensor | NDArray[np.generic]]) -> tuple[Tensor, Tensor | None]:
+    """Return what `Frontend` takes as waveforms (b, samples), and of a list the clips' lengths (b,).
+
+    int16 becomes float32 in [-1, 1]. Raises ValueError for an empty list, or clips of a list that do not fit together.
+    """
+    waveforms, lengths = (clips, None) if isinstance(clips, Tensor) else _stack(clips)
+    if waveforms.dtype == torch.int16:
+        waveforms = waveforms.to(torch.float32) / 32768
+    return waveforms, lengths
+
+
+def check_waveforms(waveforms: Tensor, lengths: Tensor | None, *, values: bool = True) -> None:
+    """Raise the ValueErrors of `fbank` without computing it, for clips (b, samples) at 16 kHz that were padded with 0.
+
+    With `values` the samples are looked at too, for which the host waits for the device.
+    """
+    window, _ = _frame_length(SAMPLE_RATE)
+    _check_shapes(waveforms, lengths, window, SAMPLE_RATE)
+    if values:
+        finite = waveforms.sum(1, dtype=torch.float32).isfinite()  # (b,)
+        _check_values(finite, lengths, waveforms.shape[1], window, SAMPLE_RATE)
 
 
 def _frame_length(sample_rate: int) -> tuple[int, int]:
@@ -198,15 +218,14 @@ def _check_shapes(waveforms: Tensor, lengths: Tensor | None, window: int, sample
         )
 
 
-def _check_values(x: Tensor, lengths: Tensor | None, window: int, sample_rate: int) -> None:
-    """x: (b, samples) less its mean, so that one bad sample has spoilt its clip and no other."""
-    if lengths is not None and bool(((lengths < window) | (lengths > x.shape[1])).any()):
-        index = int(((lengths < window) | (lengths > x.shape[1])).nonzero()[0])
+def _check_values(finite: Tensor, lengths: Tensor | None, width: int, window: int, sample_rate: int) -> None:
+    """finite: (b,) whether all samples of a clip are."""
+    if lengths is not None and bool(((lengths < window) | (lengths > width)).any()):
+        index = int(((lengths < window) | (lengths > width)).nonzero()[0])
         raise ValueError(
             f"fbank: clip {index} has {int(lengths[index])} valid samples; at {sample_rate} Hz it must be from "
-            f"{window} (one frame) to {x.shape[1]} (the batch's width)"
+            f"{window} (one frame) to {width} (the batch's width)"
         )
-    finite = x[:, 0].isfinite()  # (b,)
     if not bool(finite.all()):
         index = int(finite.logical_not().nonzero()[0])
         raise ValueError(f"fbank: clip {index} of the batch holds NaN or infinite samples; repair it or leave it out")

@@ -1,6 +1,6 @@
 """FastAST's engine as an arm: compiled at its first call, so that this is timed as the first call.
 
-Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from functools import cached_property
 from torch import Tensor
 
 from fastast.engine import Engine, compile
+from fastast.frontend import Frontend
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 
@@ -18,23 +19,32 @@ class EngineArm:
     """A model on the engine, with a CUDA graph for one batch size where there are graphs."""
 
     def __init__(
-        self, model: AudioSpectrogramTransformer, reduction: TokenReduction | None, batch_size: int | None
+        self,
+        model: AudioSpectrogramTransformer,
+        reduction: TokenReduction | None,
+        batch_size: int | None,
+        frontend: Frontend | None = None,
     ) -> None:
-        """`batch_size` None captures nothing: every batch runs eagerly."""
-        self._model, self._reduction, self._batch_size = model, reduction, batch_size
+        """`batch_size` None captures nothing: every batch runs eagerly. With `frontend` it takes waveforms (b, s)."""
+        self._model, self._reduction, self._batch_size, self._frontend = model, reduction, batch_size, frontend
 
     @cached_property
     def engine(self) -> Engine:
         """The engine, compiled when it is first asked for."""
         weight = self._model.cls_token
         return compile(
-            self._model, self._reduction, batch_size=self._batch_size, dtype=weight.dtype, device=weight.device
+            self._model,
+            self._reduction,
+            batch_size=self._batch_size,
+            dtype=weight.dtype,
+            device=weight.device,
+            frontend=self._frontend,
         )
 
-    def __call__(self, fbank: Tensor) -> Tensor:
-        """(b, f, m) -> logits (b, c)."""
-        return self.engine(fbank)
+    def __call__(self, clips: Tensor) -> Tensor:
+        """(b, f, m) or (b, s) -> logits (b, c)."""
+        return self.engine(clips)
 
-    def eagerly(self, fbank: Tensor) -> Tensor:
-        """(b, f, m) -> logits (b, c), without a graph, whose memory is taken once and for all when it is captured."""
-        return self.engine.eagerly(fbank)
+    def eagerly(self, clips: Tensor) -> Tensor:
+        """The same without a graph, whose memory is taken once and for all when it is captured."""
+        return self.engine.eagerly(clips)

@@ -6,8 +6,10 @@ Shapes: `b` batch, `f` frames, `m` mel bins.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,8 +17,9 @@ from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trac
 
 from bench import baselines
 from bench.cells import Cell
+from bench.inputs import synthetic_input
 from bench.machine import default_threads
-from bench.performance import synthetic_input
+from bench.profiling.by_stage import block_stage_rows, kernel_rows, stage_rows
 from bench.profiling.labels import MERGING
 from bench.profiling.stages import Labels, labelled
 from bench.profiling.tables import Profile, block_rows, operator_rows, summary_rows
@@ -32,21 +35,26 @@ WAIT, WARMUP = 1, 2
 
 
 def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]:
-    """Profile a cell's candidate and the unmerged model over the same weights and input.
+    """Profile a cell's candidate and the unmerged model over the same weights and input, on the cell's engine.
 
-    Traces go to a folder for each arm below `folder`. Of the unmerged cell there is only `unmerged`.
+    Traces go to a folder for each arm below `folder`. Of the unmerged cell there is only `unmerged`; on the engine the
+    oracle `slice` is there too where it is one of the cell's baselines.
     """
     if cell.batch_size == "best":
         raise ConfigError(["profile: this cell searches its batch size; give one, such as -s grid.batch_size=[8]"])
-    if cell.model.engine != "plain":
+    if cell.measure.scope != "forward":
         raise ConfigError(
             [
-                f"profile: the stages of the engine '{cell.model.engine}' cannot be told apart yet; "
-                "-s model.engine=plain profiles the model's own forward"
+                f"profile: measure.scope is '{cell.measure.scope}', and only forwards can be profiled; "
+                "-s measure.scope=forward profiles the model's forward"
             ]
         )
     torch.set_num_threads(cell.measure.threads or default_threads())
     model = build_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
+    if cell.model.engine != "plain":
+        from bench.profiling.engine_capture import profile_engines
+
+        return profile_engines(cell, model, folder, forwards)
     arms = {"unmerged": baselines.unmerged(model)}
     if cell.reduction is None:
         arms["unmerged"].attention_kernel = cell.attention
@@ -69,39 +77,55 @@ def profile_model(
 
     Raises RuntimeError where what ran is not what the model's reduction planned: its times would belong to another.
     """
-    clock: Clock = CudaClock() if device == "cuda" else WallClock()
-    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == "cuda" else [])
     call = partial(model, fbank)
-    older = set(_traces(folder, name))
     with labelled(model) as labels:
-        _record(call, name, folder, forwards, clock, activities)
-    (path,) = set(_traces(folder, name)) - older
-    times = attribute(read_events(path), len(model.blocks))
-    _check(model, labels, times, forwards)
-    for old in older:
-        old.unlink()
-    seconds = [_with_and_without(model, call, clock, activities) for _ in range(forwards)]
-    blocks = block_rows(times, labels.tokens)
+        trace, times = record(
+            call, name, folder, forwards, device, check=lambda times: _check(model, labels, times, forwards)
+        )
+    seconds = [with_and_without(partial(labelled, model), call, device) for _ in range(forwards)]
+    return profile_of(name, trace, times, labels.tokens, batch_size=fbank.shape[0], seconds=seconds)
+
+
+def profile_of(
+    name: str,
+    trace: str,
+    times: dict[str, DeviceTimes],
+    tokens: dict[int, tuple[int, int]],
+    *,
+    batch_size: int,
+    seconds: list[tuple[float, float]],
+    ran: str = "plain",
+) -> Profile:
+    """Return all tables of an arm."""
+    blocks, block_stages = block_rows(times, tokens), block_stage_rows(times)
     return Profile(
         arm=name,
-        trace=path.name,
+        trace=trace,
         operators=operator_rows(times),
         blocks=blocks,
-        summary=summary_rows(name, times, blocks, batch_size=fbank.shape[0], seconds=seconds),
+        summary=summary_rows(name, times, blocks, batch_size=batch_size, seconds=seconds, ran=ran),
+        stages=stage_rows(block_stages),
+        block_stages=block_stages,
+        kernels=kernel_rows(times, "eagerly"),
     )
 
 
-def _record(
+def record(
     call: Callable[[], object],
     name: str,
     folder: Path,
     forwards: int,
-    clock: Clock,
-    activities: list[ProfilerActivity],
-) -> None:
-    """Run `call` under the profiler and write the trace of the last `forwards` calls to `folder`."""
+    device: str,
+    *,
+    check: Callable[[dict[str, DeviceTimes]], None],
+) -> tuple[str, dict[str, DeviceTimes]]:
+    """Run `call` under the profiler; return the name and the times of the trace of the last `forwards` calls.
+
+    The trace goes to `folder`, where older ones of that name go once `check` has raised nothing.
+    """
+    older, clock = set(_traces(folder, name)), _clock(device)
     with profile(
-        activities=activities,
+        activities=_activities(device),
         schedule=schedule(wait=WAIT, warmup=WARMUP, active=forwards, repeat=1),
         on_trace_ready=tensorboard_trace_handler(str(folder), worker_name=name),  # the default is the host's name
         record_shapes=True,
@@ -109,16 +133,33 @@ def _record(
         for _ in range(WAIT + WARMUP + forwards):
             clock.measure(call, 1)  # which waits for the device
             profiler.step()
+    (path,) = set(_traces(folder, name)) - older
+    times = attribute(read_events(path))
+    if len(times["cpu"].forwards) != forwards:
+        raise RuntimeError(f"the trace has {len(times['cpu'].forwards)} forwards, {forwards} were profiled")
+    check(times)
+    for old in older:
+        old.unlink()
+    return path.name, times
 
 
-def _with_and_without(
-    model: AudioSpectrogramTransformer, call: Callable[[], object], clock: Clock, activities: list[ProfilerActivity]
+def with_and_without(
+    labels: Callable[[], AbstractContextManager[Any]], call: Callable[[], object], device: str
 ) -> tuple[float, float]:
     """Return the seconds of a forward under the profiler and of one without, one right after the other."""
-    with labelled(model), profile(activities=activities, record_shapes=True):
+    clock = _clock(device)
+    with labels(), profile(activities=_activities(device), record_shapes=True):
         (with_profiler,) = clock.measure(call, 1)
     (without,) = clock.measure(call, 1)
     return with_profiler, without
+
+
+def _clock(device: str) -> Clock:
+    return CudaClock() if device == "cuda" else WallClock()
+
+
+def _activities(device: str) -> list[ProfilerActivity]:
+    return [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == "cuda" else [])
 
 
 def _traces(folder: Path, name: str) -> list[Path]:
@@ -134,14 +175,18 @@ def _check(model: AudioSpectrogramTransformer, labels: Labels, times: dict[str, 
         seen = labels.tokens.get(block)
         if seen != planned:
             raise RuntimeError(f"block {block}: tokens in and out are {seen}, planned were {planned}")
-    if len(times["cpu"].forwards) != forwards:
-        raise RuntimeError(f"the trace has {len(times['cpu'].forwards)} forwards, {forwards} were profiled")
+    wanted = {block: {"attention", "mlp", *(MERGING if r > 0 else ())} for block, r in enumerate(removals, 1)}
+    check_stages(times, wanted, forwards, "bench.profiling.stages")
+
+
+def check_stages(times: dict[str, DeviceTimes], wanted: dict[int, set[str]], forwards: int, module: str) -> None:
+    """Raise RuntimeError where a block of a forward has not the labels that `module` was to put there."""
     for forward in range(forwards):
-        for block, r in enumerate(removals, 1):
-            wanted = {"attention", "mlp", *(MERGING if r > 0 else ())}
-            missing = [stage for stage in sorted(wanted) if (forward, block, stage) not in times["cpu"].stages]
+        for block, stages in wanted.items():
+            missing = [stage for stage in sorted(stages) if (forward, block, stage) not in times["cpu"].stages]
             if missing:
+                where = f"block {block}" if block else "outside of blocks"
                 raise RuntimeError(
-                    f"block {block}: no label {' and '.join(missing)} in the trace; does the model still run that part "
-                    "where bench.profiling.stages looks for it?"
+                    f"{where}: no label {' and '.join(missing)} in the trace; does the model still run that part "
+                    f"where {module} looks for it?"
                 )

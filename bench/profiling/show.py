@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+LONGEST = 15
+"""Kernels that are printed; all are in `kernels.csv`."""
+
 
 def profile_cells(
     cells: Sequence[Cell],
@@ -65,28 +68,71 @@ def check_writable(folder: Path) -> None:
 
 
 def _print(console: Console, profiles: Sequence[Profile]) -> None:
+    for note in dict.fromkeys(profile.note for profile in profiles if profile.note):
+        console.print(f"Note: {note}", soft_wrap=True)
     for profile in profiles:
         row = profile.summary[-1]  # on a GPU its kernels are what matters
+        if row.ran != "plain":
+            console.print(_stage_table(profile, row.device))
         if row.arm == "candidate":
             console.print(_block_table(profile, row.device))
+        if row.ran != "plain" and profile.kernels:
+            console.print(_kernel_table(profile))
         console.print(sentence(row), soft_wrap=True)
 
 
-def _block_table(profile: Profile, device: str) -> Table:
+def _stage_table(profile: Profile, device: str) -> Table:
+    table = _table(f"{profile.arm}: {_what(device)} by stage", ("calls", "ms", "share"), first="stage")
+    for row in profile.stages:
+        if row.device == device:
+            table.add_row(row.stage, f"{row.calls:.0f}" if row.calls else "", f"{row.ms:.3f}", percent(row.share))
+    return table
+
+
+def _kernel_table(profile: Profile) -> Table:
+    """Return the longest kernels of the graph, which is what cells time, or without one of the eager forward."""
+    ran = profile.kernels[-1].ran
+    rows = [row for row in profile.kernels if row.ran == ran]
+    how = "in the replayed graph" if ran == "graph" else "launched one by one"
+    table = _table(f"{profile.arm}: kernels {how}", ("calls", "ms", "share"), first="kernel")
+    for row in rows[:LONGEST]:
+        table.add_row(row.name[:60], f"{row.calls:.0f}", f"{row.ms:.3f}", percent(row.share))
+    if len(rows) > LONGEST:
+        others = rows[LONGEST:]
+        calls, ms = sum(row.calls for row in others), sum(row.ms for row in others)
+        table.add_row(f"{len(others)} more", f"{calls:.0f}", f"{ms:.3f}", percent(sum(row.share for row in others)))
+    return table
+
+
+def _table(title: str, columns: Sequence[str], *, first: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    what = "time on the CPU" if device == "cpu" else "CUDA kernels"
-    title = f"{profile.arm}: {what}, ms a forward"
     table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", collapse_padding=True, pad_edge=False)
-    for name in ("block", "tokens", "attention", "plan", "merge", "MLP", "other", "total", "merging"):
+    table.add_column(first, no_wrap=True)
+    for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _what(device: str) -> str:
+    return "time on the CPU" if device == "cpu" else "CUDA kernels"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in words, a dash where there is none."""
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _block_table(profile: Profile, device: str) -> Table:
+    names = ("tokens", "attention", "plan", "merge", "MLP", "other", "total", "merging")
+    table = _table(f"{profile.arm}: {_what(device)}, ms a forward", names, first="block")
     for row in profile.blocks:
         if row.device != device:
             continue
         times = (row.attention_ms, row.plan_ms, row.merge_ms, row.mlp_ms, row.other_ms, row.total_ms)
         tokens = f"{row.tokens_in} → {row.tokens_out}"
-        table.add_row(str(row.block), tokens, *(f"{value:.2f}" for value in times), f"{row.merging_share:.1%}")
+        table.add_row(str(row.block), tokens, *(f"{value:.2f}" for value in times), percent(row.merging_share))
     return table
 
 
@@ -94,11 +140,16 @@ def sentence(row: SummaryRow) -> str:
     """Return the sum of an arm in words."""
     where = "on the CPU" if row.device == "cpu" else "in CUDA kernels"
     parts = [f"{row.arm}: a forward of {row.batch_size} takes {row.forward_ms:.2f} ms {where}"]
-    if row.merging_ms:
-        parts.append(
-            f"merging is {row.merging_share:.1%} of the blocks "
-            f"({row.merging_share_low:.1%} to {row.merging_share_high:.1%} in single forwards, pauses included)"
-        )
+    if row.merging_ms and row.merging_share is not None:
+        merging = f"merging is {percent(row.merging_share)} of the blocks"
+        if row.ran == "triton":
+            merging = (
+                f"merging is {percent(row.plan_share)} to {percent(row.merging_share)} of the blocks: it is without "
+                "and with the kernel that averages tokens and also adds the residual and normalises"
+            )
+        low, high = percent(row.merging_share_low), percent(row.merging_share_high)
+        which = "with it " if row.ran == "triton" else ""
+        parts.append(f"{merging} ({which}{low} to {high} in single forwards, pauses included)")
     interval = f"[{row.overhead_low:.2f}, {row.overhead_high:.2f}]"
     parts.append(f"the profiler makes it {row.profiler_overhead:.2f} times {interval} as long")
     return "; ".join(parts)

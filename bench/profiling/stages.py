@@ -74,17 +74,17 @@ def labelled(model: AudioSpectrogramTransformer) -> Iterator[Labels]:
     """
     labels = Labels()
     with ExitStack() as stack:
-        _replace(stack, model, "forward", labels.around_forward)
+        replace_attribute(stack, model, "forward", labels.around_forward)
         for number, block in enumerate(model.blocks, 1):
-            _replace(stack, block, "forward", partial(labels.around_block, number))
-            _replace(stack, block.attn, "forward", partial(labels.around_stage, "attention"))
-            _replace(stack, block.mlp, "forward", partial(labels.around_stage, "mlp"))
-        _replace(stack, fastast.model, "make_plan", partial(labels.around_stage, "plan"))
-        _replace(stack, MergePlan, "merge", partial(labels.around_stage, "merge"))
+            replace_attribute(stack, block, "forward", partial(labels.around_block, number))
+            replace_attribute(stack, block.attn, "forward", partial(labels.around_stage, "attention"))
+            replace_attribute(stack, block.mlp, "forward", partial(labels.around_stage, "mlp"))
+        replace_attribute(stack, fastast.model, "make_plan", partial(labels.around_stage, "plan"))
+        replace_attribute(stack, MergePlan, "merge", partial(labels.around_stage, "merge"))
         yield labels
 
 
-def _replace(stack: ExitStack, owner: Any, name: str, wrap: Callable[[Function], Function]) -> None:
+def replace_attribute(stack: ExitStack, owner: Any, name: str, wrap: Callable[[Function], Function]) -> None:
     """Put `wrap(owner.name)` in its place until `stack` is closed; what was inherited is inherited again."""
     own, before = name in vars(owner), getattr(owner, name)
     setattr(owner, name, wrap(before))

@@ -9,10 +9,13 @@ from __future__ import annotations
 import csv
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
-from bench.profiling.labels import MERGING, STAGES
+from bench.profiling.by_stage import BlockStageRow, KernelRow, StageRow
+from bench.profiling.by_stage import share as _share
+from bench.profiling.labels import MERGING, STAGE_OF, STAGES
 from bench.profiling.trace import WHOLE, DeviceTimes
 from bench.statistics import ratio_of_medians
 
@@ -31,7 +34,7 @@ class OperatorRow:
     """Calls in a forward, mean over forwards."""
     self_ms: float
     """Time in a forward without that of the operators it calls, median over forwards, milliseconds."""
-    share: float
+    share: float | None
     """Of the self time of all rows of the device."""
 
 
@@ -49,12 +52,12 @@ class BlockRow:
     plan_ms: float
     """Comparing tokens and choosing which merge."""
     merge_ms: float
-    """Averaging them."""
+    """Averaging them; on the engine with the residual sum and the norm that are in the same kernel."""
     mlp_ms: float
     other_ms: float
-    """Norms and residuals: what is left of the block."""
+    """Norms and residuals: what is left of the block. On the engine the last is the norm before the next block."""
     total_ms: float
-    merging_share: float
+    merging_share: float | None
     """Plan and merge, of the total."""
 
 
@@ -63,7 +66,9 @@ class SummaryRow:
     """An arm on a device."""
 
     arm: str
-    """`candidate` or `unmerged`."""
+    """`candidate`, `unmerged` or, on the engine, `slice`."""
+    ran: str
+    """`plain`, `triton`, or `triton_interpreter`, in which times mean nothing."""
     device: str
     forwards: int
     """That were profiled."""
@@ -73,13 +78,15 @@ class SummaryRow:
     blocks_ms: float
     """Sum of the blocks' totals, milliseconds."""
     merging_ms: float
-    merging_share: float
+    merging_share: float | None
     """Of plans and merges in all blocks together, median of the forwards."""
-    merging_share_low: float
+    merging_share_low: float | None
     """The smallest in one forward."""
-    merging_share_high: float
+    merging_share_high: float | None
     """The largest in one forward."""
-    merging_share_of_forward: float
+    merging_share_of_forward: float | None
+    plan_share: float | None
+    """Of plans alone: on the engine, merging is at least this and at most `merging_share`."""
     profiled_ms: float
     """Median of a forward under the profiler, by the clock that cells are timed with."""
     unprofiled_ms: float
@@ -102,6 +109,29 @@ class Profile:
     operators: tuple[OperatorRow, ...]
     blocks: tuple[BlockRow, ...]
     summary: tuple[SummaryRow, ...]
+    stages: tuple[StageRow, ...]
+    block_stages: tuple[BlockStageRow, ...]
+    kernels: tuple[KernelRow, ...] = ()
+    """Of the GPU: as they ran eagerly, and behind them those of a captured graph where there is one."""
+    note: str = ""
+    """What a reader must know of how it ran; empty where nothing is special."""
+
+
+def without_shares(profile: Profile) -> Profile:
+    """Return a profile whose shares are empty: for Triton's interpreter, whose times say nothing of a GPU."""
+
+    def cut(rows: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(replace(row, **{f.name: None for f in fields(row) if "share" in f.name}) for row in rows)
+
+    return replace(
+        profile,
+        operators=cut(profile.operators),
+        blocks=cut(profile.blocks),
+        summary=cut(profile.summary),
+        stages=cut(profile.stages),
+        block_stages=cut(profile.block_stages),
+        kernels=(),
+    )
 
 
 def operator_rows(times: Mapping[str, DeviceTimes]) -> tuple[OperatorRow, ...]:
@@ -147,7 +177,10 @@ def block_rows(times: Mapping[str, DeviceTimes], tokens: Mapping[int, tuple[int,
 def _split(times: DeviceTimes, block: int) -> dict[str, list[int]]:
     """Return the nanoseconds of every stage of a block in every forward, what is left of it as `other`."""
     forwards = range(len(times.forwards))
-    split = {stage: [times.stages.get((i, block, stage), 0) for i in forwards] for stage in STAGES}
+    split = {part: [0 for _ in forwards] for part in STAGES}
+    for (i, of_block, stage), value in times.stages.items():
+        if of_block == block and stage in STAGE_OF:
+            split[STAGE_OF[stage]][i] += value
     rest = [times.stages.get((i, block, WHOLE), 0) - sum(values[i] for values in split.values()) for i in forwards]
     return split | {"other": rest}
 
@@ -159,6 +192,7 @@ def summary_rows(
     *,
     batch_size: int,
     seconds: Sequence[tuple[float, float]],
+    ran: str = "plain",
 ) -> tuple[SummaryRow, ...]:
     """Return the sum of every device; `seconds` are pairs of a forward under the profiler and one without."""
     profiled, unprofiled = ([pair[side] for pair in seconds] for side in (0, 1))
@@ -168,10 +202,11 @@ def summary_rows(
         own = [row for row in blocks if row.device == device]
         total, merging = sum(row.total_ms for row in own), sum(row.plan_ms + row.merge_ms for row in own)
         forward = statistics.median(part.forwards) / _MS
-        shares = [_merging_share(part, i) for i in range(len(part.forwards))]
+        shares = [_share_of_blocks(part, i, MERGING) for i in range(len(part.forwards))]
         rows.append(
             SummaryRow(
                 arm=arm,
+                ran=ran,
                 device=device,
                 forwards=len(part.forwards),
                 batch_size=batch_size,
@@ -182,6 +217,7 @@ def summary_rows(
                 merging_share_low=min(shares),
                 merging_share_high=max(shares),
                 merging_share_of_forward=_share(merging, forward),
+                plan_share=statistics.median(_share_of_blocks(part, i, ("plan",)) for i in range(len(part.forwards))),
                 profiled_ms=statistics.median(profiled) * 1000,
                 unprofiled_ms=statistics.median(unprofiled) * 1000,
                 profiler_overhead=overhead.value,
@@ -192,27 +228,37 @@ def summary_rows(
     return tuple(rows)
 
 
-def _merging_share(times: DeviceTimes, forward: int) -> float:
-    """Return the share of merging in the blocks of one forward."""
-    whole = sum(value for (i, _, stage), value in times.stages.items() if i == forward and stage == WHOLE)
-    merging = sum(value for (i, _, stage), value in times.stages.items() if i == forward and stage in MERGING)
-    return _share(merging, whole)
+def _share_of_blocks(times: DeviceTimes, forward: int, parts: Sequence[str]) -> float:
+    """Return the share of some parts in the blocks of one forward."""
+    own = {key[1:]: value for key, value in times.stages.items() if key[0] == forward}
+    whole = sum(value for (_, stage), value in own.items() if stage == WHOLE)
+    return _share(sum(value for (_, stage), value in own.items() if STAGE_OF.get(stage) in parts), whole)
 
 
 def write_tables(folder: Path, profiles: Iterable[Profile]) -> list[Path]:
-    """Write `summary.csv` to a cell's folder, `operators.csv` and `blocks.csv` to those of its arms; return them."""
+    """Write `summary.csv` to a cell's folder and the other tables to those of its arms; return them.
+
+    `kernels.csv` is there where a GPU ran something; one of an earlier profile goes.
+    """
     written: list[Path] = []
     summary: list[SummaryRow] = []
     for profile in profiles:
         summary += profile.summary
+        own = folder / profile.arm
         written += [
-            _write(folder / profile.arm / "operators.csv", OperatorRow, profile.operators),
-            _write(folder / profile.arm / "blocks.csv", BlockRow, profile.blocks),
+            _write(own / "operators.csv", OperatorRow, profile.operators),
+            _write(own / "blocks.csv", BlockRow, profile.blocks),
+            _write(own / "stages.csv", StageRow, profile.stages),
+            _write(own / "block_stages.csv", BlockStageRow, profile.block_stages),
         ]
+        if profile.kernels:
+            written.append(_write(own / "kernels.csv", KernelRow, profile.kernels))
+        else:
+            (own / "kernels.csv").unlink(missing_ok=True)
     return [_write(folder / "summary.csv", SummaryRow, summary), *written]
 
 
-def _write(path: Path, kind: type, rows: Sequence[OperatorRow | BlockRow | SummaryRow]) -> Path:
+def _write(path: Path, kind: type, rows: Sequence[Any]) -> Path:
     names = [field.name for field in fields(kind)]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -221,7 +267,3 @@ def _write(path: Path, kind: type, rows: Sequence[OperatorRow | BlockRow | Summa
             values = (getattr(row, name) for name in names)
             writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in values])
     return path
-
-
-def _share(part: float, whole: float) -> float:
-    return part / whole if whole else 0.0

@@ -1,7 +1,8 @@
 """A Chrome trace as PyTorch writes it, read back: which time belongs to which forward, block and stage.
 
-On a CPU a stage takes as long as its label. On a GPU work is started long before it runs, so that a kernel belongs to
-the stage in whose label it was *launched*; a stage takes the sum of its kernels' times.
+On a CPU a stage takes as long as its label, less the labels inside it. On a GPU work is started long before it runs,
+so that a kernel belongs to the innermost label in which it was *launched*; a stage takes the sum of its kernels' times.
+All kernels of a CUDA graph are launched by the one call that replays it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.profiling.labels import FORWARD, STAGES, block_label, stage_label
+from bench.profiling.labels import FORWARD, read_label
 
 _KERNELS = ("kernel", "gpu_memcpy", "gpu_memset")
 _LAUNCHES = ("cuda_runtime", "cuda_driver")
@@ -52,13 +53,22 @@ class DeviceTimes:
     forwards: list[int]
     """Of every forward."""
     stages: dict[tuple[int, int, str], int] = field(default_factory=lambda: defaultdict(int))
-    """By forward, block (counted from 1) and stage; the stage `whole` is all of the block."""
+    """By forward, block (counted from 1, 0 is outside of blocks) and stage; the stage `whole` is all of the block."""
+    stage_calls: dict[tuple[int, int, str], int] = field(default_factory=lambda: defaultdict(int))
+    """Labels by the same keys, on a GPU kernels; without `whole`."""
     operators: dict[str, list[list[int]]] = field(default_factory=dict)
     """Self times of all calls in every forward, by the name of the operator or kernel."""
+    stages_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Stages that launched a kernel, by its name."""
 
     def add_call(self, forward: int, name: str, duration: int) -> None:
         """Note a call of an operator or kernel."""
         self.operators.setdefault(name, [[] for _ in self.forwards])[forward].append(duration)
+
+    def add_stage(self, forward: int, block: int, stage: str, duration: int) -> None:
+        """Note a label, or a kernel launched in it."""
+        self.stages[forward, block, stage] += duration
+        self.stage_calls[forward, block, stage] += 1
 
 
 def read_events(path: Path) -> list[Event]:
@@ -85,7 +95,7 @@ def read_events(path: Path) -> list[Event]:
     return events
 
 
-def attribute(events: Sequence[Event], blocks: int) -> dict[str, DeviceTimes]:
+def attribute(events: Sequence[Event]) -> dict[str, DeviceTimes]:
     """Return the times of every device that worked: `cpu`, and `cuda` where there are kernels.
 
     Raises ValueError for a trace without a labelled forward.
@@ -94,16 +104,20 @@ def attribute(events: Sequence[Event], blocks: int) -> dict[str, DeviceTimes]:
     forwards = sorted((event for event in labels if event.name == FORWARD), key=lambda event: event.start)
     if not forwards:
         raise ValueError(f"the trace has no label {FORWARD!r}: no forward was profiled")
-    names = {block_label(block): (block, WHOLE) for block in range(1, blocks + 1)}
-    names |= {stage_label(block, stage): (block, stage) for block in range(1, blocks + 1) for stage in STAGES}
-    parts = [event for event in labels if event.name in names]
+    read = {event.name: read_label(event.name) for event in labels}
+    parts = [event for event in labels if read[event.name] is not None]
+    names = {name: found for name, found in read.items() if found is not None}
     of_forward = _Finder(forwards)
 
     cpu = DeviceTimes(forwards=[event.duration for event in forwards])
-    for part in parts:
-        forward = of_forward(part)
-        if forward is not None:
-            cpu.stages[forward, *names[part.name]] += part.duration
+    for part, own in self_times(parts):
+        forward, (block, stage) = of_forward(part), names[part.name]
+        if forward is None:
+            continue
+        if stage is None:
+            cpu.stages[forward, block, WHOLE] += part.duration
+        else:
+            cpu.add_stage(forward, block, stage, own)
     for event, own in self_times(event for event in events if event.category == _OPERATORS):
         forward = of_forward(event)
         if forward is not None:
@@ -115,9 +129,10 @@ def attribute(events: Sequence[Event], blocks: int) -> dict[str, DeviceTimes]:
         return times
     cuda = DeviceTimes(forwards=[0] * len(forwards))
     launches = {event.correlation: event for event in events if event.category in _LAUNCHES}
-    wholes = [part for part in parts if names[part.name][1] == WHOLE]
-    stages = [part for part in parts if names[part.name][1] != WHOLE]
-    finders = ((_Finder(wholes), wholes), (_Finder(stages), stages))
+    wholes = [part for part in parts if names[part.name][1] is None]
+    of_block = _Finder(wholes)
+    # A stage may be inside another: of those that nest, each level has its own finder, the innermost comes first.
+    levels = [(_Finder(level), level) for level in _levels([part for part in parts if names[part.name][1] is not None])]
     for kernel in kernels:
         launch = launches.get(kernel.correlation)
         forward = None if launch is None else of_forward(launch)
@@ -125,17 +140,43 @@ def attribute(events: Sequence[Event], blocks: int) -> dict[str, DeviceTimes]:
             continue  # a copy or an event of the harness between two forwards
         cuda.forwards[forward] += kernel.duration
         cuda.add_call(forward, kernel.name, kernel.duration)
-        for find, found in finders:
+        index = of_block(launch)
+        if index is not None:
+            cuda.stages[forward, names[wholes[index].name][0], WHOLE] += kernel.duration
+        for find, level in levels:
             index = find(launch)
             if index is not None:
-                cuda.stages[forward, *names[found[index].name]] += kernel.duration
+                block, stage = names[level[index].name]
+                assert stage is not None
+                cuda.add_stage(forward, block, stage, kernel.duration)
+                cuda.stages_of[kernel.name].add(stage)
+                break
     return times | {"cuda": cuda}
+
+
+def _levels(events: Sequence[Event]) -> list[list[Event]]:
+    """Return the events by how many others they are inside, the innermost first."""
+    levels: list[list[Event]] = []
+    stack: list[Event] = []
+    for event in _nested(events):
+        while stack and (stack[-1].thread != event.thread or stack[-1].end <= event.start):
+            stack.pop()
+        if len(stack) == len(levels):
+            levels.append([])
+        levels[len(stack)].append(event)
+        stack.append(event)
+    return levels[::-1]
+
+
+def _nested(events: Iterable[Event]) -> list[Event]:
+    """Return the events of one thread after the other, each before those inside it."""
+    return sorted(events, key=lambda event: (str(event.thread), event.start, -event.end))
 
 
 def self_times(events: Iterable[Event]) -> list[tuple[Event, int]]:
     """Return every event with its duration less that of the events directly inside it, nanoseconds."""
     children: dict[int, int] = defaultdict(int)
-    ordered = sorted(events, key=lambda event: (str(event.thread), event.start, -event.end))
+    ordered = _nested(events)
     stack: list[Event] = []
     for event in ordered:
         while stack and (stack[-1].thread != event.thread or stack[-1].end <= event.start):

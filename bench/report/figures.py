@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.labels import Label, place_labels
 from bench.report.layout import UNMERGED, Styles, footnote, grid, legend, settle, styles_of
 from bench.report.style import GREY
-from bench.report.words import facts_line, interval, series_name
+from bench.report.words import facts_line, interval, is_denominator, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,16 +147,18 @@ def _about_bars(whole: pd.DataFrame) -> str:
 
 def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: float) -> None:
     merged = line[line["method"] != "none"]
-    start = [0.0] if (line["method"] == "none").any() else []  # r = 0 is the unmerged model itself
+    unmerged = line[line["method"] == "none"]
+    start = [0.0] if len(unmerged) else []
+    # r = 0 is the unmerged model itself, except where that is measured on another engine.
+    there = [1.0 if is_denominator(row) else row["speedup_unmerged"] for _, row in unmerged.iloc[:1].iterrows()]
     sliced = merged.dropna(subset=["speedup_slice"])
     limit = sliced["speedup_unmerged"] / sliced["speedup_slice"]
-    for r, values, style, width in (
-        (merged["r"] + shift, merged["speedup_unmerged"], "-", 1.0),
-        (sliced["r"], limit, "--", 0.9),
-        (merged["r"], merged["macs_ratio"], ":", 0.9),
+    for r, values, first, style, width in (
+        (merged["r"] + shift, merged["speedup_unmerged"], there, "-", 1.0),
+        (sliced["r"], limit, there, "--", 0.9),
+        (merged["r"], merged["macs_ratio"], [1.0] * len(start), ":", 0.9),
     ):
-        ones = [1.0] * len(start)
-        axis.plot([*start, *r], [*ones, *values], color=colour, linestyle=style, linewidth=width)
+        axis.plot([*start, *r], [*first, *values], color=colour, linestyle=style, linewidth=width)
     axis.errorbar(
         merged["r"] + shift,
         merged["speedup_unmerged"],

@@ -10,11 +10,13 @@ import pandas as pd
 
 from bench.pareto import Point, standing
 from bench.records import Record
-from bench.report.words import BEST_BATCH, series_name
+from bench.report.words import BEST_BATCH, is_denominator, series_name
 from bench.store import to_frame
 
 SETTING = ["machine", "sha256", "model", "dtype", "engine"]
-"""What all rows of a panel share, beside the batch size."""
+"""What all rows of a panel share, beside what was timed and the batch size."""
+WORKLOAD = ["scope", "batch_size"]
+"""What speeds of a panel share; quality does not depend on it."""
 CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "excess", "attention"]
 """What is compared within a panel."""
 MEASURED = ("ok", "noisy")
@@ -26,7 +28,7 @@ _QUALITY = [
 _TEXTS = ["dataset", "split", "ids_sha256", "clips_sha256"]
 _NUMBERS = [
     *("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio", "latency_ms", "clips_per_s_unmerged"),
-    *(f"speedup_{baseline}{end}" for baseline in ("unmerged", "slice") for end in ("", "_low", "_high")),
+    *(f"speedup_{baseline}{end}" for baseline in ("unmerged", "slice", "model_alone") for end in ("", "_low", "_high")),
     *(name for name in _QUALITY if name not in _TEXTS),
 ]
 _RESULTS = [name for name in _NUMBERS if name not in ("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio")]
@@ -37,7 +39,7 @@ class ReportError(ValueError):
 
 
 def join(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row for every configuration, batch size and machine.
+    """Return one row for every configuration, scope, batch size and machine.
 
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
@@ -47,6 +49,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
     throughput in the whole panel: a machine that was slower for one cell than for the next drops out.
+
+    A training step has no quality: that of the same configuration is what the forward's speed is joined with.
 
     Raises ReportError where two records answer for one row, or qualities of one machine are of different clips.
     """
@@ -58,27 +62,29 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     frame.loc[~frame["status"].isin(MEASURED), _RESULTS] = math.nan  # an implausible record has numbers nobody may use
     frame["batch_measured"] = frame["batch_size"]
     frame["batch_size"] = frame["batch_size"].where(frame["batch"] != "best", BEST_BATCH)
-    speed = _one_each(frame[frame["kind"] == "performance"], [*keys, "batch_size"])
+    speed = _one_each(frame[frame["kind"] == "performance"], [*keys, *WORKLOAD])
     quality = _one_each(frame[frame["kind"] == "quality"], keys)
     _refuse_other_clips(quality)
     quality = quality.rename(columns={"status": "quality_status"})
+    trained, speed = speed[speed["scope"] == "training_step"], speed[speed["scope"] != "training_step"]
     joined = speed.drop(columns=_QUALITY).merge(
         quality[[*keys, *_QUALITY, "quality_status"]], how="left", on=keys, validate="many_to_one"
     )
+    joined = pd.concat([joined, trained.drop(columns=_QUALITY)], ignore_index=True) if len(trained) else joined
     alone = quality.merge(speed[keys].drop_duplicates(), how="left", on=keys, indicator=True)
     alone = alone[alone["_merge"] == "left_only"].reindex(columns=joined.columns)
     joined = pd.concat([joined, alone], ignore_index=True) if len(alone) else joined
-    for name in ("status", "quality_status"):
+    for name in ("status", "quality_status", "scope"):
         joined[name] = joined[name].astype(object).where(joined[name].notna(), "")
-    joined = _with_compared(_with_throughput(joined))
+    joined = _with_over_alone(_with_compared(_with_throughput(joined)))
     joined["standing"] = _standing(joined)
-    by = ["machine", "dtype", "engine", "batch_size", "method", "family", "order", "metric", "attention", "r"]
+    by = ["machine", "dtype", "engine", "scope", "batch_size", "method", "family", "order", "metric", "attention", "r"]
     return joined.sort_values(by, key=_none_first, kind="stable").reset_index(drop=True)
 
 
 def panels(joined: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
-    """Return the groups of rows that can be compared: one a machine, model, dtype and batch size."""
-    return list(joined.groupby([*SETTING, "batch_size"], sort=True, dropna=False))
+    """Return the groups of rows that can be compared: one a machine, model, dtype, scope and batch size."""
+    return list(joined.groupby([*SETTING, *WORKLOAD], sort=True, dropna=False))
 
 
 def problems(records: Sequence[Record]) -> list[Record]:
@@ -130,11 +136,11 @@ def _refuse_other_clips(quality: pd.DataFrame) -> None:
 
 def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
     """Add the throughput of every row, in clips a second, free of the machine's drift from cell to cell."""
-    reference = joined.groupby([*SETTING, "batch_size"])["clips_per_s_unmerged"].transform("median")
+    reference = joined.groupby([*SETTING, *WORKLOAD])["clips_per_s_unmerged"].transform("median")
     for end in ("", "_low", "_high"):
         joined[f"throughput{end}"] = joined[f"speedup_unmerged{end}"] * reference
     # Its speed-up over itself is 1, whatever was measured.
-    same = (joined["method"] == "none") & (joined["attention"] == "auto") & joined["throughput"].notna()
+    same = joined.apply(is_denominator, axis=1).astype(bool) & joined["throughput"].notna()
     joined.loc[same, "throughput"] = reference[same]
     joined.loc[same, "throughput_low"] = joined.loc[same, ["throughput", "throughput_low"]].min(axis=1)
     joined.loc[same, "throughput_high"] = joined.loc[same, ["throughput", "throughput_high"]].max(axis=1)
@@ -155,6 +161,13 @@ def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
     for end in ("low", "high"):
         moved = joined["mAP"] + (joined[f"delta_mAP_{end}"] - joined["delta_mAP"]).fillna(0)
         joined[f"compared_{end}"] = moved.where(joined["paired"], joined[f"mAP_{end}"])
+    return joined
+
+
+def _with_over_alone(joined: pd.DataFrame) -> pd.DataFrame:
+    """Add the time from waveforms over that of the model alone, and its interval: the speed-up, turned over."""
+    for end, other in (("", ""), ("_low", "_high"), ("_high", "_low")):
+        joined[f"over_alone{end}"] = 1 / joined[f"speedup_model_alone{other}"]
     return joined
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.report.frame import panels
 from bench.report.style import DOUBLE, GREY, colour_of
-from bench.report.words import batch_words, device_name, engine_words, series_name
+from bench.report.words import batch_words, device_name, engine_words, scope_words, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -114,12 +114,13 @@ def settle(figure: Figure) -> None:
 
 def _device(panel: pd.DataFrame) -> tuple[Any, ...]:
     first = panel.iloc[0]
-    return first["machine"], first["sha256"], first["model"], first["dtype"], first["engine"]
+    return first["machine"], first["sha256"], first["model"], first["dtype"], first["engine"], first["scope"]
 
 
 def _title(panel: pd.DataFrame, letters: int) -> str:
     first = panel.iloc[0]
     glue = "\N{NO-BREAK SPACE}"
     batch = batch_words(first["batch_size"]).replace("batch size ", "batch ").replace(" ", glue)
-    lines = textwrap.fill(f"{device_name(first)}, {batch}, {first['dtype']}{engine_words(panel)}", letters)
+    what = f"{engine_words(panel)}{scope_words(first)}"
+    lines = textwrap.fill(f"{device_name(first)}, {batch}, {first['dtype']}{what}", letters)
     return lines.replace(glue, " ")

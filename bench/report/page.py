@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.records import Record
 from bench.report.frame import panels
-from bench.report.tables import COLUMNS, notes, panel_name, readable
+from bench.report.tables import columns_of, notes, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
 
 CAPTIONS = {
@@ -54,8 +54,10 @@ def page(
     return environment.get_template("page.html").render(
         sweep=sweep,
         figures=figures,
-        heads=list(COLUMNS.values()),
-        panels=[(panel_name(panel), readable(panel).to_numpy().tolist()) for _, panel in panels(joined)],
+        panels=[
+            (panel_name(panel), list(columns_of(panel).values()), readable(panel).to_numpy().tolist())
+            for _, panel in panels(joined)
+        ],
         missing={NOT_MEASURED, *FAILURES.values()},
         notes=" ".join(notes(joined)),
         facts=facts(records),
@@ -121,4 +123,5 @@ def _asked(record: Record) -> str:
     reduction = question["reduction"]
     what = "unmerged" if reduction is None else f"{reduction['method']} {reduction['schedule']}"
     batch = question["workload"].get("batch_size")
-    return ", ".join([what, *([f"batch {batch}"] if batch else []), question["dtype"]])
+    scope = question.get("measure", {}).get("scope")
+    return ", ".join([what, *([f"batch {batch}"] if batch else []), question["dtype"], *([scope] if scope else [])])

@@ -14,7 +14,9 @@ from bench.report.words import (
     engine_words,
     facts_line,
     interval,
+    is_denominator,
     number,
+    scope_words,
     series_name,
 )
 
@@ -23,6 +25,12 @@ NOISY = "≈"
 NOISY_MEANS = "rounds scattered by more than the sweep's limit"
 
 BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios a clip."
+
+ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
+TRAINED_MEANS = (
+    "Training step: forward, loss, backward and optimiser; MACs are those of its forward, speed-ups over the plain "
+    "unmerged model on PyTorch's fused attention."
+)
 
 COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
@@ -33,11 +41,12 @@ COLUMNS: dict[str, str] = {
     "latency": "Latency (ms)",
     "speedup": "Speed-up",
     "oracle": "Of oracle",
+    "alone": "Time over model alone",
     "map": "mAP",
     "delta": "Difference in mAP",
     "standing": "Pareto",
 }
-"""Columns of the readable tables and their heads."""
+"""Columns of the readable tables and their heads; `alone` where waveforms were timed against the model alone."""
 
 
 LATEX_COLUMNS: dict[str, str] = {
@@ -48,6 +57,7 @@ LATEX_COLUMNS: dict[str, str] = {
     "throughput": "Clips/s",
     "speedup": "Speed-up",
     "oracle": "Of oracle",
+    "alone": "Over model",
     "map": "mAP",
     "delta": "Δ mAP",
 }
@@ -72,19 +82,26 @@ def panel_name(panel: pd.DataFrame) -> str:
     """Return what all rows of a panel share."""
     first = panel.iloc[0]
     batch = "quality only" if pd.isna(first["batch_size"]) else batch_words(first["batch_size"])
-    return f"{device_name(first)}, {batch}, {first['dtype']}{engine_words(panel)}"
+    return f"{device_name(first)}, {batch}, {first['dtype']}{engine_words(panel)}{scope_words(first)}"
+
+
+def columns_of(panel: pd.DataFrame) -> dict[str, str]:
+    """Return the columns of a panel's table and their heads."""
+    alone = bool(panel["over_alone"].notna().any())
+    return {column: head for column, head in COLUMNS.items() if alone or column != "alone"}
 
 
 def readable(panel: pd.DataFrame) -> pd.DataFrame:
     """Return a panel as text, one row a configuration; what failed or was not measured says so."""
     rows = []
     for _, row in panel.iterrows():
-        timed, scored = (series_name(row) == "unmerged" and pd.notna(row[name]) for name in ("throughput", "mAP"))
+        timed = is_denominator(row) and pd.notna(row["throughput"])
+        scored = series_name(row) == "unmerged" and pd.notna(row["mAP"])
         slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
         noisy = NOISY if row["status"] == "noisy" else ""
         rows.append(
             {
-                "configuration": series_name(row),
+                "configuration": series_name(row) + (" on the engine" if _is_other_unmerged(row) else ""),
                 "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing=str(row["schedule"])),
                 "tokens_out": number(row["tokens_out"], "{:.0f}"),
                 "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
@@ -92,26 +109,27 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "latency": number(row["latency_ms"], "{:.1f}", missing=slow) + _batch(row),
                 "speedup": "1" if timed else noisy + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
                 "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
+                "alone": interval(row, "over_alone", "{:.3f}", missing=slow),
                 "map": interval(row, "mAP", "{:.3f}", missing=bad),
                 "delta": "0" if scored else interval(row, "delta_mAP", "{:+.4f}", missing=bad),
                 "standing": row["standing"] or (NOT_MEASURED if NOT_MEASURED in (slow, bad) else "–"),
             }
         )
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return pd.DataFrame(rows, columns=list(columns_of(panel)))
 
 
 def markdown(joined: pd.DataFrame) -> str:
     """Return one GitHub table a panel; the best of a column is bold."""
     parts = []
     for _, panel in panels(joined):
-        text, best = readable(panel), best_rows(panel)
+        text, best, heads = readable(panel), best_rows(panel), columns_of(panel)
         for column, index in best.items():
             text.loc[index, column] = f"**{text.loc[index, column]}**"
         lines = [
             f"**{panel_name(panel)}**",
             "",
-            "| " + " | ".join(COLUMNS.values()) + " |",
-            "|" + "|".join("---" if column in ("configuration", "standing") else "---:" for column in COLUMNS) + "|",
+            "| " + " | ".join(heads.values()) + " |",
+            "|" + "|".join("---" if column in ("configuration", "standing") else "---:" for column in heads) + "|",
             *("| " + " | ".join(values) + " |" for values in text.itertuples(index=False, name=None)),
         ]
         parts.append("\n".join(lines))
@@ -153,9 +171,10 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
 
 def narrow(panel: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of `readable` that a page of two columns has room for, intervals as half of their width."""
-    text = readable(panel)[list(LATEX_COLUMNS)].replace(SHORT)
+    text = readable(panel)[[name for name in LATEX_COLUMNS if name in columns_of(panel)]].replace(SHORT)
     for column, source, form in (
         ("speedup", "speedup_unmerged", "{:.2f}"),
+        *([("alone", "over_alone", "{:.3f}")] if "alone" in text else []),
         ("map", "mAP", "{:.3f}"),
         ("delta", "delta_mAP", "{:+.4f}"),
     ):
@@ -185,7 +204,19 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
 def notes(joined: pd.DataFrame) -> list[str]:
     """Return what marks in these rows mean."""
     noisy, searched = (joined["status"] == "noisy").any(), (joined["batch_size"] == BEST_BATCH).any()
-    return [f"{NOISY}: {NOISY_MEANS}."] * bool(noisy) + [BATCH_MEANS] * bool(searched)
+    alone, trained = joined["over_alone"].notna().any(), (joined["scope"] == "training_step").any()
+    said = (
+        (noisy, f"{NOISY}: {NOISY_MEANS}."),
+        (searched, BATCH_MEANS),
+        (alone, ALONE_MEANS),
+        (trained, TRAINED_MEANS),
+    )
+    return [text for there, text in said if there]
+
+
+def _is_other_unmerged(row: pd.Series) -> bool:
+    """Return whether a row is the unmerged model on another engine than the one that speed-ups are over."""
+    return series_name(row) == "unmerged" and not is_denominator(row)
 
 
 def _batch(row: pd.Series) -> str:

@@ -11,6 +11,8 @@ DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
 """What a reader must know of a data set."""
 FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out", "implausible": "implausible"}
 """What stands where a number would."""
+SCOPE_NAMES = {"waveform": "from waveforms", "training_step": "training step"}
+"""What was timed, where it was not the forward alone."""
 NOT_MEASURED = "not measured"
 BEST_BATCH = math.inf
 """Stands for the batch size of cells that search it, for every arm its own; sorts behind all numbers."""
@@ -28,6 +30,15 @@ def series_name(row: pd.Series) -> str:
         extras.append("unweighted")
     method = {"tome": "ToMe"}.get(row["method"], row["method"])
     return ", ".join([f"{method}, {family}", *extras, *kernel])
+
+
+def is_denominator(row: pd.Series) -> bool:
+    """Return whether a row is what its speed-ups are over, measured again: its own is 1, whatever was measured.
+
+    Not a training step on the engine: speed-ups are over the plain model then.
+    """
+    elsewhere = row["scope"] == "training_step" and row["engine"] != "plain"
+    return series_name(row) == "unmerged" and not elsewhere
 
 
 def facts_line(rows: pd.DataFrame) -> str:
@@ -54,6 +65,11 @@ def engine_words(panel: pd.DataFrame) -> str:
         return ""
     paths = sorted(panel["engine_path"].dropna().unique())
     return ", engine" + (f" ({', '.join(paths)})" if paths and paths != ["triton"] else "")
+
+
+def scope_words(row: pd.Series) -> str:
+    """Return what of a panel was timed where it was not the forward alone, to be put behind other words."""
+    return f", {SCOPE_NAMES[row['scope']]}" if row["scope"] in SCOPE_NAMES else ""
 
 
 def batch_words(batch_size: float) -> str:

@@ -1,9 +1,11 @@
 """The engine: a model's forward over the fused kernels, behind captured CUDA graphs where shapes are known.
 
 `compile` packs the weights of a model once and returns an `Engine`, a callable from filterbanks to logits. Where the
-kernels cannot run it falls back to the model's own plain-torch forward and says so once.
+kernels cannot run it falls back to the model's own plain-torch forward and says so once. `differentiable_forward` is
+for training: the same kernels over the model's own parameters, with gradients.
 """
 
+from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
 from fastast.engine.engine import Engine, EngineFallbackWarning, compile
 
-__all__ = ["Engine", "EngineFallbackWarning", "compile"]
+__all__ = ["Engine", "EngineFallbackWarning", "compile", "differentiable_forward", "why_not_differentiable"]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from fastast.kernels.add_norm import add_norm_reference
+from fastast.kernels.launch import refuse_gradients
 from fastast.kernels.merge_norm import merge_norm
 from fastast.kernels.merge_plan import FlatPlan
 
@@ -35,7 +36,8 @@ class DropNorm:
         self._plans: dict[tuple[int, int, int, torch.device], FlatPlan] = {}
 
     def __call__(self, x: Tensor, y: Tensor, p: int, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        """x, y: (b, n, d)."""
+        """x, y: (b, n, d). Raises ValueError where gradients are asked for: those of what is dropped go unwritten."""
+        refuse_gradients("drop_norm", x, y, weight, bias)
         key = (x.shape[0], x.shape[1], p, x.device)
         if key not in self._plans:
             self._plans[key] = keep_first(*key)

@@ -34,10 +34,12 @@ def add_norm_forward(
 
 @triton.jit(do_not_specialize=["rows", "per_program", "programs"])
 def add_norm_backward(
-    grad_total, grad_normed, total, weight, grad, partial, rows, per_program, programs,
-    D: tl.constexpr, EPS: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr,
+    grad_total, grad_normed, total, weight, grad, narrow, partial, rows, per_program, programs,
+    D: tl.constexpr, EPS: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
     """Gradient by each row of the sum, and this program's share of those by weight and bias.
+
+    NARROW: whether the gradient is written to `narrow` too, in the type of the addend that is not of the sum's.
 
     With x̂ the normalised row and g = grad · weight: grad_total + (g − mean(g) − x̂ mean(g x̂)) / deviation.
     """
@@ -62,5 +64,7 @@ def add_norm_backward(
         g = g_normed * w
         inner = (g - tl.sum(g, 0) / D - unit * (tl.sum(g * unit, 0) / D)) * scale
         tl.store(grad + row + columns, (g_total + inner).to(grad.dtype.element_ty), mask=inside)
+        if NARROW:
+            tl.store(narrow + row + columns, (g_total + inner).to(narrow.dtype.element_ty), mask=inside)
     tl.store(partial + program * D + columns, sum_weight, mask=inside)
     tl.store(partial + (programs + program) * D + columns, sum_bias, mask=inside)

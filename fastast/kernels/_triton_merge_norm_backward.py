@@ -1,7 +1,8 @@
 """Device code of the gradients of residual sum, merging and LayerNorm: one program a run of slots.
 
 `merged` and its gradients are (b, p, D), `size` (b, n), `owner` and `new_size` (b, p), `start` (b, p + 1), `source`
-(b, r), `grad` (b, n, D), `partial` (2, programs, D). BD is D padded to a power of two.
+(b, r), `grad` and
+`narrow` (b, n, D), `partial` (2, programs, D). BD is D padded to a power of two.
 """
 
 # What the compiler is told is written in capitals, and device code has no Python types.
@@ -16,14 +17,16 @@ import triton.language as tl
 
 @triton.jit(do_not_specialize=["n", "p", "r", "slots", "per_program", "programs"])
 def merge_norm_grad(
-    grad_merged, grad_normed, merged, size, new_size, owner, start, source, weight, grad, partial,
+    grad_merged, grad_normed, merged, size, new_size, owner, start, source, weight, grad, narrow, partial,
     n, p, r, slots, per_program, programs,
     D: tl.constexpr, EPS: tl.constexpr, HAS_SIZE: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr,
+    NARROW: tl.constexpr,
 ):  # fmt: skip
     """Gradient by every token, and this program's share of those by weight and bias.
 
     With x̂ the normalised slot and g = grad_normed · weight, a slot's gradient is that of its mean,
     grad_merged + (g − mean(g) − x̂ mean(g x̂)) / deviation; a token's is that times its size over the slot's.
+    NARROW: whether it is written to `narrow` too, in the type of the addend that is not of the sum's.
     """
     program = tl.program_id(0)
     columns = tl.arange(0, BD)
@@ -54,11 +57,17 @@ def merge_norm_grad(
             g = g / tl.load(new_size + slot).to(ACC)
             own = g * tl.load(size + token).to(ACC) if HAS_SIZE else g
             tl.store(grad + token * D + columns, own.to(grad.dtype.element_ty), mask=inside)
+            if NARROW:
+                tl.store(narrow + token * D + columns, own.to(narrow.dtype.element_ty), mask=inside)
             for k in range(begin, end):
                 token = clip * n + tl.load(source + clip * r + k)
                 share = g * tl.load(size + token).to(ACC) if HAS_SIZE else g
                 tl.store(grad + token * D + columns, share.to(grad.dtype.element_ty), mask=inside)
+                if NARROW:
+                    tl.store(narrow + token * D + columns, share.to(narrow.dtype.element_ty), mask=inside)
         else:
             tl.store(grad + token * D + columns, g.to(grad.dtype.element_ty), mask=inside)
+            if NARROW:
+                tl.store(narrow + token * D + columns, g.to(narrow.dtype.element_ty), mask=inside)
     tl.store(partial + program * D + columns, sum_weight, mask=inside)
     tl.store(partial + (programs + program) * D + columns, sum_bias, mask=inside)

@@ -20,28 +20,33 @@ PARTIAL_SUMS = 8 * PROCESSORS
 """Programs of the backward pass, each with its own sums for weight and bias: eight a multiprocessor of an H100."""
 
 
-def add_norm_reference(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def add_norm_reference(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
     """Return x + y and LayerNorm(x + y), in plain torch.
 
-    x, y: (b, n, d). weight, bias: (d,). eps: added to the variance. Raises ValueError for shapes that do not fit.
+    x, y: (b, n, d). weight, bias: (d,). eps: added to the variance. normed_dtype: of the norm, where not that of x + y.
+    Raises ValueError for shapes that do not fit.
     """
     _check(x, y, weight, bias)
     total = x + y
-    return total, F.layer_norm(total, total.shape[-1:], weight, bias, eps)
+    return total, F.layer_norm(total, total.shape[-1:], weight, bias, eps).to(normed_dtype or total.dtype)
 
 
-def add_norm(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def add_norm(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None = None
+) -> tuple[Tensor, Tensor]:
     """Return x + y and LayerNorm(x + y), in one Triton kernel; differentiable by all four tensors.
 
-    Shapes as for `add_norm_reference`. Both results have the type of x + y; the sum is normalised before it is rounded
-    to it. Raises ValueError for shapes that do not fit, or a device without Triton.
+    Shapes as for `add_norm_reference`. Both results have the type of x + y, or the norm its own; the sum is normalised
+    before it is rounded. Raises ValueError for shapes that do not fit, or a device without Triton.
     """
     _check(x, y, weight, bias)
     check_launch("add_norm", x=x, y=y, weight=weight, bias=bias)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, weight, bias)):
-        total, normed = _AddNorm.apply(x, y, weight, bias, eps)
+        total, normed = _AddNorm.apply(x, y, weight, bias, eps, normed_dtype)
         return total, normed
-    return _forward(x, y, weight, bias, eps)
+    return _forward(x, y, weight, bias, eps, normed_dtype)
 
 
 def norm_warps(width: int) -> int:
@@ -49,10 +54,22 @@ def norm_warps(width: int) -> int:
     return min(8, max(1, next_power_of_two(width) // 256))
 
 
+def narrow_dtype(total: torch.dtype, x: torch.dtype, y: torch.dtype) -> torch.dtype | None:
+    """Return the type of the addend that is not of the sum's type; None where both are."""
+    return next((dtype for dtype in (x, y) if dtype != total), None)
+
+
+def in_dtype(grads: dict[torch.dtype, Tensor], dtype: torch.dtype) -> Tensor:
+    """Return the gradient in a type: as it was written, or rounded from the first, where it was not."""
+    return grads[dtype] if dtype in grads else next(iter(grads.values())).to(dtype)
+
+
 class _AddNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-        total, normed = _forward(x, y, weight, bias, eps)
+    def forward(
+        ctx: Any, x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None
+    ) -> tuple[Tensor, Tensor]:
+        total, normed = _forward(x, y, weight, bias, eps, normed_dtype)
         ctx.save_for_backward(total, weight, bias)
         ctx.eps = eps
         ctx.dtypes = (x.dtype, y.dtype)
@@ -62,22 +79,26 @@ class _AddNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor, grad_normed: Tensor) -> tuple[Tensor | None, ...]:
         total, weight, bias = ctx.saved_tensors
-        grad, grad_weight, grad_bias = _backward(grad_total, grad_normed, total, weight, ctx.eps)
+        narrow = narrow_dtype(total.dtype, *ctx.dtypes)
+        grads, grad_weight, grad_bias = _backward(grad_total, grad_normed, total, weight, ctx.eps, narrow)
         return (
-            grad.to(ctx.dtypes[0]),
-            grad.to(ctx.dtypes[1]),
+            in_dtype(grads, ctx.dtypes[0]),
+            in_dtype(grads, ctx.dtypes[1]),
             grad_weight.to(weight.dtype),
             grad_bias.to(bias.dtype),
+            None,
             None,
         )
 
 
-def _forward(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+def _forward(
+    x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None
+) -> tuple[Tensor, Tensor]:
     from fastast.kernels._triton_add_norm import add_norm_forward
 
     x, y = x.contiguous(), y.contiguous()
     dtype = torch.promote_types(x.dtype, y.dtype)
-    total, normed = torch.empty_like(x, dtype=dtype), torch.empty_like(x, dtype=dtype)
+    total, normed = torch.empty_like(x, dtype=dtype), torch.empty_like(x, dtype=normed_dtype or dtype)
     d = x.shape[-1]
     rows = x.numel() // d
     if rows:
@@ -90,25 +111,29 @@ def _forward(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> 
 
 
 def _backward(
-    grad_total: Tensor, grad_normed: Tensor, total: Tensor, weight: Tensor, eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients by the sum (b, n, d) and by weight and bias (d,) each, these two in the accumulator's type."""
+    grad_total: Tensor, grad_normed: Tensor, total: Tensor, weight: Tensor, eps: float, narrow: torch.dtype | None
+) -> tuple[dict[torch.dtype, Tensor], Tensor, Tensor]:
+    """Gradients by the sum (b, n, d), in its type and in `narrow`, and by weight and bias (d,) each.
+
+    The last two are in the accumulator's type.
+    """
     from fastast.kernels._triton_add_norm import add_norm_backward
 
     d = total.shape[-1]
     rows = total.numel() // d
-    grad = torch.empty_like(total)
+    grads = {dtype: torch.empty_like(total, dtype=dtype) for dtype in (total.dtype, narrow) if dtype is not None}
     programs = max(1, min(PARTIAL_SUMS, rows))
     dtype = torch.float64 if total.dtype == torch.float64 else torch.float32
     partial = torch.empty(2, programs, d, dtype=dtype, device=total.device)
     with on_device(total):
         add_norm_backward[(programs,)](
-            grad_total.contiguous(), grad_normed.contiguous(), total, weight.contiguous(), grad, partial,
-            rows, cdiv(rows, programs), programs,
-            D=d, EPS=eps, BD=next_power_of_two(d), ACC=_accumulator(total), num_warps=norm_warps(d),
+            grad_total.contiguous(), grad_normed.contiguous(), total, weight.contiguous(),
+            grads[total.dtype], grads[narrow or total.dtype], partial, rows, cdiv(rows, programs), programs,
+            D=d, EPS=eps, BD=next_power_of_two(d), ACC=_accumulator(total), NARROW=narrow is not None,
+            num_warps=norm_warps(d),
         )  # fmt: skip
     sums = partial.sum(1)  # (2, d); in a fixed order, unlike atomics
-    return grad, sums[0], sums[1]
+    return grads, sums[0], sums[1]
 
 
 def _accumulator(x: Tensor) -> Any:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from fastast.kernels.add_norm import norm_warps
+from fastast.kernels.add_norm import in_dtype, narrow_dtype, norm_warps
 from fastast.kernels.launch import check_launch, dot_options, next_power_of_two, on_device
 from fastast.kernels.merge_plan import FlatPlan
 
@@ -24,47 +24,62 @@ SOURCES_AT_ONCE = 4
 
 
 def merge_norm_reference(
-    x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Tensor, bias: Tensor, eps: float
+    x: Tensor,
+    y: Tensor,
+    size: Tensor | None,
+    plan: FlatPlan,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    normed_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Average x + y over every slot by size and normalise the mean, in plain torch.
 
-    x, y: (b, n, d). size: (b, n) float32, or None (all ones). weight, bias: (d,). eps: added to the variance. Returns
-    the means (b, p, d), their LayerNorm (b, p, d) and the slots' sizes (b, p), float32. Raises ValueError for shapes
-    that do not fit.
+    x, y: (b, n, d). size: (b, n) float32, or None (all ones). weight, bias: (d,). eps: added to the variance.
+    normed_dtype: of the norm, where not that of x + y. Returns the means (b, p, d), their LayerNorm (b, p, d) and the
+    slots' sizes (b, p), float32. Raises ValueError for shapes that do not fit.
     """
     _check(x, y, size, plan, weight, bias)
     merged, new_size = plan.to_merge_plan().merge(x + y, size)
     assert new_size is not None
-    return merged, F.layer_norm(merged, merged.shape[-1:], weight, bias, eps), new_size
+    normed = F.layer_norm(merged, merged.shape[-1:], weight, bias, eps)
+    return merged, normed.to(normed_dtype or merged.dtype), new_size
 
 
 def merge_norm(
-    x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Tensor, bias: Tensor, eps: float
+    x: Tensor,
+    y: Tensor,
+    size: Tensor | None,
+    plan: FlatPlan,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    normed_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Average x + y over every slot by size and normalise the mean, in one Triton kernel.
 
     Shapes as for `merge_norm_reference`; differentiable by x, y, weight and bias. Means and norms have the type of
-    x + y; sums are in float32, and the mean is normalised before it is rounded. Raises ValueError for shapes that do
-    not fit, or a device without Triton.
+    x + y, or norms their own; sums are in float32, and the mean is normalised before it is rounded. Raises ValueError
+    for shapes that do not fit, or a device without Triton.
     """
     _check(x, y, size, plan, weight, bias)
     check_launch("merge_norm", x=x, y=y, size=size, weight=weight, bias=bias)
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, weight, bias)):
         merged, normed, new_size = _MergeNorm.apply(
-            x, y, size, plan.owner, plan.start, plan.source, weight, bias, eps
+            x, y, size, plan.owner, plan.start, plan.source, weight, bias, eps, normed_dtype
         )  # fmt: skip
         return merged, normed, new_size
-    return _forward(x, y, size, plan, weight, bias, eps)
+    return _forward(x, y, size, plan, weight, bias, eps, normed_dtype)
 
 
 class _MergeNorm(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, y: Tensor, size: Tensor | None, owner: Tensor, start: Tensor, source: Tensor,
-        weight: Tensor, bias: Tensor, eps: float,
+        weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
         plan = FlatPlan(owner=owner, start=start, source=source)
-        merged, normed, new_size = _forward(x, y, size, plan, weight, bias, eps)
+        merged, normed, new_size = _forward(x, y, size, plan, weight, bias, eps, normed_dtype)
         ctx.mark_non_differentiable(new_size)
         ctx.save_for_backward(merged, size, new_size, owner, start, source, weight, bias)
         ctx.eps = eps
@@ -78,19 +93,27 @@ class _MergeNorm(torch.autograd.Function):
 
         merged, size, new_size, owner, start, source, weight, bias = ctx.saved_tensors
         plan = FlatPlan(owner=owner, start=start, source=source)
-        grad, grad_weight, grad_bias = merge_norm_backward(
-            grad_merged, grad_normed, merged, size, new_size, plan, weight, ctx.eps
+        narrow = narrow_dtype(merged.dtype, *ctx.dtypes)
+        grads, grad_weight, grad_bias = merge_norm_backward(
+            grad_merged, grad_normed, merged, size, new_size, plan, weight, ctx.eps, narrow
         )
         x_dtype, y_dtype = ctx.dtypes
         none = None
         return (
-            grad.to(x_dtype), grad.to(y_dtype), none, none, none, none,
-            grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), none,
+            in_dtype(grads, x_dtype), in_dtype(grads, y_dtype), none, none, none, none,
+            grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), none, none,
         )  # fmt: skip
 
 
 def _forward(
-    x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Tensor, bias: Tensor, eps: float
+    x: Tensor,
+    y: Tensor,
+    size: Tensor | None,
+    plan: FlatPlan,
+    weight: Tensor,
+    bias: Tensor,
+    eps: float,
+    normed_dtype: torch.dtype | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     from fastast.kernels._triton_merge_norm import merge_norm_forward
 
@@ -99,7 +122,7 @@ def _forward(
     p, r = plan.num_slots, plan.source.shape[1]
     dtype = torch.promote_types(x.dtype, y.dtype)
     merged = torch.empty(b, p, d, dtype=dtype, device=x.device)
-    normed = torch.empty_like(merged)
+    normed = torch.empty_like(merged, dtype=normed_dtype or dtype)
     new_size = torch.empty(b, p, dtype=torch.float32 if size is None else size.dtype, device=x.device)
     with on_device(x):
         merge_norm_forward[(b * p,)](

@@ -25,16 +25,22 @@ def merge_norm_backward(
     plan: FlatPlan,
     weight: Tensor,
     eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
+    narrow: torch.dtype | None,
+) -> tuple[dict[torch.dtype, Tensor], Tensor, Tensor]:
     """Return the gradients by x + y, (b, n, d), and by weight and bias, (d,) each in the accumulator's type.
 
-    grad_merged, grad_normed, merged: (b, p, d); size: (b, n) or None; new_size: (b, p).
+    grad_merged, grad_normed, merged: (b, p, d); size: (b, n) or None; new_size: (b, p). The first is in the type of
+    `merged` and, where given, in `narrow`, by type.
     """
     from fastast.kernels._triton_merge_norm_backward import merge_norm_grad
 
     b, p, d = merged.shape
     n, r = plan.num_tokens, plan.source.shape[1]
-    grad = torch.empty(b, n, d, dtype=merged.dtype, device=merged.device)
+    grads = {
+        dtype: torch.empty(b, n, d, dtype=dtype, device=merged.device)
+        for dtype in (merged.dtype, narrow)
+        if dtype is not None
+    }
     slots = b * p
     programs = min(PARTIAL_SUMS, slots)
     wide = torch.float64 if merged.dtype == torch.float64 else torch.float32
@@ -44,9 +50,10 @@ def merge_norm_backward(
             grad_merged.contiguous(), grad_normed.contiguous(), merged,
             new_size if size is None else size.contiguous(), new_size,
             plan.owner.contiguous(), plan.start.contiguous(), plan.source.contiguous(), weight.contiguous(),
-            grad, partial, n, p, r, slots, cdiv(slots, programs), programs,
+            grads[merged.dtype], grads[narrow or merged.dtype], partial,
+            n, p, r, slots, cdiv(slots, programs), programs,
             D=d, EPS=eps, HAS_SIZE=size is not None, BD=next_power_of_two(d), ACC=dot_options(merged.dtype)["ACC"],
-            num_warps=norm_warps(d),
+            NARROW=narrow is not None, num_warps=norm_warps(d),
         )  # fmt: skip
     sums = partial.sum(1)  # (2, d); in a fixed order, unlike atomics
-    return grad, sums[0], sums[1]
+    return grads, sums[0], sums[1]

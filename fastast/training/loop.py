@@ -119,6 +119,7 @@ class _Run:
             steps=self.trainer.total_steps,
             processes=self.world.size,
             device=str(self.world.device),
+            engine=self.recipe.engine,
             torch=torch.__version__,
         )
 

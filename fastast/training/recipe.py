@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 LOSSES = ("bce", "ce")
 METRICS = ("mAP", "accuracy")
+ENGINES = ("plain", "triton")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +78,9 @@ class Recipe:
     """Parts that a step is computed in, one after another, where it does not fit into memory."""
     precision: str = "float32"
     """`float32`; `bfloat16` or `float16` (autocast; float16 with a scaled loss); `float64` for tests."""
+    engine: str = "plain"
+    """What the steps run on: `plain`, the model in plain torch, or `triton`, the GPU kernels there and back. It rounds
+    differently; what is evaluated is the model either way."""
     loss: str = "bce"
     """`bce`: a clip can have several labels; `ce`: it has one."""
     metric: str = "mAP"
@@ -95,6 +99,7 @@ class Recipe:
         check_whole("steps", self.steps, low=0)
         check_whole("seed", self.seed, low=0, high=2**31 - 1)
         check_choice("precision", self.precision, PRECISIONS)
+        check_choice("engine", self.engine, ENGINES)
         check_choice("loss", self.loss, LOSSES)
         check_choice("metric", self.metric, METRICS)
         check_number("ema_decay", self.ema_decay, low=0, high=0.999999)
@@ -130,6 +135,8 @@ class Recipe:
         """Return everything that decides the weights, as plain values: all but `run` and where the data lies."""
         values = dataclasses.asdict(self)
         del values["run"]
+        if self.engine == "plain":
+            del values["engine"]  # as in the recipes of before there was a choice: their runs can go on
         values["data"]["options"].pop("root", None)
         return json.loads(json.dumps(values, default=list))
 

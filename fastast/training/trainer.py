@@ -67,7 +67,7 @@ class Trainer:
         self.distiller = self._distiller(classes, normalisation)
         self._generator = torch.Generator(world.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=world.device)
-        self.wrapped = world.wrap(self.model)
+        self.wrapped = world.wrap(self._stepped())
 
     def _reductions(self) -> tuple[TokenReduction, ...]:
         if self.recipe.reduction is None:
@@ -77,6 +77,20 @@ class Trainer:
         for reduction in self.recipe.reduction.reductions():
             reduction.removals(self.reducible.geometry)  # refused now rather than at some step
         return self.recipe.reduction.reductions()
+
+    def _stepped(self) -> nn.Module:
+        """Return the module that steps go through: the model, or the same parameters under the kernels' forward.
+
+        The module and not only its function, as several processes average gradients by the module that is called.
+        """
+        if self.recipe.engine == "plain":
+            return self.model
+        from fastast.engine import differentiable_forward, why_not_differentiable
+
+        for reduction in self.reductions or (None,):
+            if reason := why_not_differentiable(self.reducible, reduction):
+                raise RecipeError(f"engine is 'triton', but {reason}; say engine = \"plain\" to train in plain torch")
+        return differentiable_forward(self.reducible)
 
     def _distiller(self, classes: tuple[str, ...], normalisation: Normalisation) -> Distiller | None:
         if self.recipe.distillation is None:

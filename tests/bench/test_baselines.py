@@ -14,7 +14,7 @@ from test_worker import cell, quality_cell
 from bench import baselines, worker
 from bench.answers import Context
 from bench.cells import canonical, expand
-from bench.sweep import BASELINES, ConfigError, SweepConfig, find_sweep, load_sweep
+from bench.sweep import SCOPES, ConfigError, SweepConfig, find_sweep, load_sweep
 from fastast.engine import EngineFallbackWarning
 from fastast.geometry import Geometry
 from fastast.kernels import available
@@ -150,7 +150,7 @@ def test_a_cell_on_the_kernels_says_so(monkeypatch) -> None:
 
 
 def test_the_slice_oracle_of_a_capped_schedule_keeps_as_many_tokens(model) -> None:
-    from bench.performance import build_arms
+    from bench.arms import build_arms
 
     reduction = dataclasses.replace(cell().reduction, schedule="constant:20", excess="cap")
     arms = build_arms(cell(reduction=reduction), model, model)
@@ -184,7 +184,7 @@ def test_what_the_engine_cannot_do_is_said_up_front(changes, message) -> None:
 def test_the_engines_sweep_asks_for_every_baseline_and_batch() -> None:
     config = load_sweep(find_sweep("engine_gpu"))
     cells = expand(config)
-    assert config.measure.baselines == BASELINES
+    assert config.measure.baselines == SCOPES["forward"]
     assert {cell.model.engine for cell in cells} == {"triton"}
     assert {cell.batch_size for cell in cells} == {1, 8, 64, 256}
     assert {cell.dtype for cell in cells} == {"bfloat16", "float16"}

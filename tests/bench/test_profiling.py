@@ -196,14 +196,14 @@ def test_a_kernel_belongs_to_the_stage_that_launched_it():
         event("other", "kernel", 120, 1000, thread=(0, 7), correlation=11),
         event("Memcpy HtoD", "gpu_memcpy", 0, 1000, thread=(0, 7), correlation=12),
     ]
-    times = attribute(events, blocks=1)
+    times = attribute(events)
     assert times["cuda"].forwards == [40 + 3 + 5 + 2]
     assert dict(times["cuda"].stages) == {(0, 1, "attention"): 40, (0, 1, "merge"): 3, (0, 1, "whole"): 40 + 3 + 5}
     assert times["cuda"].operators == {"gemm": [[40]], "scatter": [[3]], "norm": [[5]], "head": [[2]]}
     assert times["cpu"].operators == {"aten::mm": [[7]]}
     assert dict(times["cpu"].stages) == {(0, 1, "attention"): 18, (0, 1, "merge"): 20, (0, 1, "whole"): 80}
     with pytest.raises(ValueError, match="no forward was profiled"):
-        attribute(events[1:], blocks=1)
+        attribute(events[1:])
 
 
 def test_one_interrupted_forward_does_not_move_the_share():
@@ -218,7 +218,7 @@ def test_one_interrupted_forward_does_not_move_the_share():
             event("block 1 plan", label, start + 40_000_000, start + 48_000_000),
             event("block 1 merge", label, start + 48_000_000, start + 60_000_000 + pause),
         ]
-    times = attribute(events, blocks=1)
+    times = attribute(events)
     (row,) = block_rows(times, {1: (70, 50)})
     assert (row.attention_ms, row.plan_ms, row.merge_ms, row.mlp_ms, row.other_ms) == (40, 8, 12, 0, 20)
     assert (row.total_ms, row.merging_share) == (80, 0.25)
@@ -232,13 +232,13 @@ def test_a_part_that_escapes_its_label_is_no_zero(small_model, small_fbank, tmp_
     """Were merging done elsewhere, a share of 0 % would be a lie."""
     import bench.profiling.stages as stages
 
-    real = stages._replace
+    real = stages.replace_attribute
 
     def all_but_merge(stack, owner, name, wrap):
         if owner is not MergePlan:
             real(stack, owner, name, wrap)
 
-    monkeypatch.setattr(stages, "_replace", all_but_merge)
+    monkeypatch.setattr(stages, "replace_attribute", all_but_merge)
     reduce(small_model, TokenReduction(schedule=PerBlock(REMOVED)))
     with pytest.raises(RuntimeError, match="block 1: no label merge in the trace"), torch.inference_mode():
         profile_model("candidate", small_model, small_fbank, tmp_path, forwards=1, device="cpu")
@@ -429,7 +429,9 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_runs(sweep, tmp
     assert "no cell 'zzz'" in shown.output
 
 
-def test_the_engine_is_not_profiled_as_if_it_were_the_plain_model(tmp_path):
-    (cell,) = expand(load_sweep(SWEEPS / "smoke.toml", ["model.engine=triton", "grid.r=[0]", "kinds=['performance']"]))
-    with pytest.raises(ConfigError, match="-s model.engine=plain profiles the model's own forward"):
+@pytest.mark.parametrize("scope", ["waveform", "training_step"])
+def test_what_is_no_forward_is_not_profiled_as_if_it_were_one(tmp_path, scope):
+    asked = [f"measure.scope={scope}", "measure.baselines=['unmerged']", "grid.r=[0]", "kinds=['performance']"]
+    (cell,) = expand(load_sweep(SWEEPS / "smoke.toml", asked))
+    with pytest.raises(ConfigError, match="-s measure.scope=forward profiles the model's forward"):
         profile_cell(cell, tmp_path, 1)

@@ -109,7 +109,9 @@ def test_a_wrong_file_is_met_with_one_clear_line(tmp_path, text, message):
 
 def test_broken_toml_is_located():
     with pytest.raises(
-        ConfigError, match=r"absent\.toml: no such file; give a TOML file or one of: default, engine_gpu, smoke"
+        ConfigError,
+        match=r"absent\.toml: no such file; give a TOML file or one of: default, engine_gpu, engine_gpu_training, "
+        "engine_gpu_waveform, smoke",
     ):
         load_sweep(Path("absent.toml"))
 

@@ -28,27 +28,32 @@ def record(
     rounds: int = 5,
     clips: int = 10,
     attention: str = "auto",
+    scope: str = "forward",
+    alone: float | None = None,
+    engine: str = "plain",
 ) -> Record:
     """One record; times are seconds a batch, with a hair of spread so that intervals are not points."""
     reduction = None
     if schedule != "none":
         reduction = {"method": "tome", "schedule": schedule, "metric": "keys", "proportional": True, "order": "tome"}
     arms = {"candidate": seconds, "unmerged": unmerged} | ({"slice": sliced} if sliced else {})
+    arms |= {"model_alone": alone} if alone else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
         "schema_version": 2,
         "cell": {
             "id": hashlib.sha256(
-                f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds}".encode()
+                f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds} {scope} {engine}".encode()
             ).hexdigest()[:12],
             "kind": kind,
             "question": {
-                "model": {"sha256": "ab"},
+                "model": {"sha256": "ab"} | ({"engine": engine} if engine != "plain" else {}),
                 "reduction": reduction,
                 "dtype": "float32",
                 "attention": attention,
                 "workload": {"batch_size": batch_size} if kind == "performance" else {},
-            },
+            }
+            | ({"measure": {"scope": scope}} if scope != "forward" else {}),
         },
         "sweep": "invented",
         "status": status,

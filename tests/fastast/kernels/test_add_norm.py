@@ -132,6 +132,38 @@ def test_gradients_in_half_precision(device: torch.device, dtype: torch.dtype) -
         assert error < TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_as_under_autocast(device: torch.device, dtype: torch.dtype) -> None:
+    """A wide residual stream, a half-precision addend, and a norm for a half-precision product."""
+    x, y, weight, bias = inputs(device, 2, 9, 96)
+    tensors = [t.requires_grad_() for t in (x, y.to(dtype), weight, bias)]
+    grads = [torch.randn(2, 9, 96, device=device), torch.randn(2, 9, 96, device=device, dtype=dtype)]
+    total, normed = add_norm(*tensors, EPS, dtype)
+    assert (total.dtype, normed.dtype) == (torch.float32, dtype)
+    want_total, want_normed = definition(*tensors)
+    torch.testing.assert_close(total.detach().cpu().double(), want_total, atol=3e-6, rtol=3e-6)
+    torch.testing.assert_close(
+        normed.detach().cpu().double(), want_normed, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype]
+    )
+    assert add_norm_reference(*tensors, EPS, dtype)[1].dtype == dtype
+    got = torch.autograd.grad([total, normed], tensors, grads)
+    exact = [t.detach().double().requires_grad_() for t in tensors]
+    want = gradients(add_norm_reference, exact, [g.double() for g in grads], (0, 1))
+    for part, tensor, exact_part in zip(got, tensors, want, strict=True):
+        assert part.dtype == tensor.dtype
+        tolerance = 1e-5 if part.dtype == torch.float32 else TOLERANCE[dtype]
+        assert (part.double() - exact_part).abs().max() / exact_part.abs().max() < tolerance
+
+
+def test_gradients_of_two_types_of_which_the_sum_has_neither(device: torch.device) -> None:
+    x, y, weight, bias = inputs(device, 1, 5, 32)
+    tensors = [t.requires_grad_() for t in (x.half(), y.bfloat16(), weight, bias)]
+    total, normed = add_norm(*tensors, EPS)
+    got = torch.autograd.grad(total.square().sum() + normed.square().sum(), tensors)
+    assert [g.dtype for g in got[:2]] == [torch.float16, torch.bfloat16]
+    torch.testing.assert_close(got[0].float(), got[1].float(), atol=0.05, rtol=0.05)
+
+
 def test_gradients_are_the_slopes_of_the_kernel_itself(device: torch.device) -> None:
     tensors = [t.requires_grad_() for t in inputs(device, 1, 3, 5, dtype=torch.float64)]
     assert torch.autograd.gradcheck(lambda *t: add_norm(*t, EPS), tensors)

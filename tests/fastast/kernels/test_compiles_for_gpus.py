@@ -35,6 +35,13 @@ def norm(dtype: torch.dtype, *, d: int = 768) -> None:
     (total.sum() + normed.sum()).backward()
 
 
+def norm_in_training(*, d: int = 768) -> None:
+    x, y = empty(64, 1214, d, dtype=torch.float32, grad=True), empty(64, 1214, d, dtype=half, grad=True)
+    weight, bias = empty(d, dtype=torch.float32, grad=True), empty(d, dtype=torch.float32, grad=True)
+    total, normed = add_norm(x, y, weight, bias, 1e-6, half)
+    (total.sum() + normed.sum()).backward()
+
+
 def mlp(dtype: torch.dtype, *, m: int = 64 * 1214, d: int = 768) -> None:
     linear_gelu(empty(m, d, dtype=dtype), empty(4 * d, d, dtype=dtype), empty(4 * d, dtype=dtype))
 
@@ -58,6 +65,7 @@ CASES: dict[str, Callable[[], None]] = {
     "norm, bfloat16": partial(norm, half),
     "norm, float16": partial(norm, torch.float16),
     "norm, float32": partial(norm, torch.float32),
+    "norm, bfloat16 under autocast": norm_in_training,
     "linear, bfloat16": partial(mlp, half),
     "linear, float32": partial(mlp, torch.float32),
     "linear, float16, eight clips": partial(mlp, torch.float16, m=8 * 1214),

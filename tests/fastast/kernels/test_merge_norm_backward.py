@@ -107,6 +107,27 @@ def test_each_input_has_a_gradient_of_its_own_type(device: torch.device) -> None
     assert not new_size.requires_grad
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("sized", [False, True], ids=["first block", "sized"])
+def test_as_under_autocast(device: torch.device, sized: bool, dtype: torch.dtype) -> None:
+    """A wide residual stream, a half-precision addend, and a norm for a half-precision product."""
+    x, y, weight, bias = inputs(device, 2, 40, 96)
+    tensors = [t.requires_grad_() for t in (x, y.to(dtype), weight, bias)]
+    size, plan = random_sizes(device, 2, 40) if sized else None, random_plan(device, 2, 40, 15)
+    merged, normed, _ = merge_norm(*tensors[:2], size, plan, weight, bias, EPS, dtype)
+    reference = merge_norm_reference(*tensors[:2], size, plan, weight, bias, EPS, dtype)
+    assert (merged.dtype, normed.dtype) == (reference[0].dtype, reference[1].dtype) == (torch.float32, dtype)
+    tolerance = {torch.float16: 4e-3, torch.bfloat16: 3e-2}[dtype]
+    torch.testing.assert_close(normed, reference[1], atol=tolerance, rtol=tolerance)
+    grads = random_gradients(x, 25)
+    grads[1] = grads[1].to(dtype)
+    got = torch.autograd.grad([merged, normed], tensors, grads)
+    for part, tensor, exact in zip(got, tensors, exact_gradients(tensors, size, plan, grads), strict=True):
+        assert part.dtype == tensor.dtype
+        error = (part.double() - exact).abs().max() / exact.abs().max()
+        assert error < (1e-5 if part.dtype == torch.float32 else tolerance)
+
+
 def test_gradients_are_the_slopes_of_the_kernel_itself(device: torch.device) -> None:
     tensors = [t.requires_grad_() for t in inputs(device, 1, 4, 2, torch.float64)]
     size, plan = random_sizes(device, 1, 4).double(), random_plan(device, 1, 4, 2)

@@ -31,16 +31,19 @@ def match(products: Products, *, b: int = 64, e: int = 64) -> None:
     best_partner(empty(b, 1214, e, dtype=torch.float32), 2, products=products)
 
 
-def merge(dtype: torch.dtype, *, d: int = 768, n: int = 1214, r: int = 40, sized: bool = True) -> None:
+def merge(
+    dtype: torch.dtype, *, d: int = 768, n: int = 1214, r: int = 40, sized: bool = True, wide: torch.dtype | None = None
+) -> None:
+    """`wide`: of the residual stream, weights and biases, as under autocast."""
     b, p = 64, n - r
     plan = FlatPlan(
         owner=empty(b, p, dtype=torch.int32), start=empty(b, p + 1, dtype=torch.int32),
         source=empty(b, r, dtype=torch.int32),
     )  # fmt: skip
-    x, y = empty(b, n, d, dtype=dtype, grad=True), empty(b, n, d, dtype=dtype, grad=True)
+    x, y = empty(b, n, d, dtype=wide or dtype, grad=True), empty(b, n, d, dtype=dtype, grad=True)
     size = empty(b, n, dtype=torch.float32) if sized else None
-    weight, bias = empty(d, dtype=dtype, grad=True), empty(d, dtype=dtype, grad=True)
-    merged, normed, _ = merge_norm(x, y, size, plan, weight, bias, 1e-6)
+    weight, bias = empty(d, dtype=wide or dtype, grad=True), empty(d, dtype=wide or dtype, grad=True)
+    merged, normed, _ = merge_norm(x, y, size, plan, weight, bias, 1e-6, dtype)
     (merged.sum() + normed.sum()).backward()
 
 
@@ -58,6 +61,7 @@ CASES: dict[str, Callable[[], None]] = {
     "filterbank": listen,
     "merge, bfloat16": partial(merge, torch.bfloat16),
     "merge, float16, first block": partial(merge, torch.float16, sized=False, d=192),
+    "merge, bfloat16 under autocast": partial(merge, torch.bfloat16, wide=torch.float32),
     "merge, float32": partial(merge, torch.float32, d=384),
 }
 

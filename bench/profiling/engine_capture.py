@@ -1,0 +1,122 @@
+"""Profiles of cells on the engine: its eager forward with labels, and the replay of its CUDA graph.
+
+A replay is one call of the host: its trace has the kernels and nothing that tells to which stage one belongs, so that
+stages and blocks come from the eager forward, which launches the same kernels one by one.
+Shapes: `b` batch, `f` frames, `m` mel bins.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.profiler import record_function
+
+from bench import baselines
+from bench.cells import Cell
+from bench.inputs import synthetic_input
+from bench.profiling.by_stage import KernelRow, kernel_rows
+from bench.profiling.capture import check_stages, profile_model, profile_of, record, with_and_without
+from bench.profiling.engine_stages import expected_stages, labelled_engine, route_of
+from bench.profiling.labels import FORWARD
+from bench.profiling.tables import Profile, without_shares
+from bench.profiling.trace import DeviceTimes
+from fastast.engine import Engine
+from fastast.kernels import interpreted
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction
+from fastast.schedule import PerBlock
+
+GRAPH = "graph"
+"""Of the replay: the folder of its trace in that of its arm."""
+INTERPRETED = (
+    "the kernels ran in Triton's interpreter: these are the times of Python, no GPU ran anything, and shares and the "
+    "table of kernels are left out"
+)
+
+
+def profile_engines(cell: Cell, model: AudioSpectrogramTransformer, folder: Path, forwards: int) -> tuple[Profile, ...]:
+    """Profile candidate, unmerged model and, where it is a baseline of the cell, the oracle, each on the engine."""
+    reduction = cell.reduction.build() if cell.reduction else None
+    arms: dict[str, TokenReduction | None] = {"unmerged": None}
+    if reduction is not None:
+        arms = {"candidate": reduction, **arms}
+        if "slice" in cell.question["measure"]["baselines"]:
+            arms["slice"] = baselines.slicing(PerBlock(reduction.removals(model.geometry)))
+    size = cell.batch_size if isinstance(cell.batch_size, int) else 1
+    with torch.inference_mode():
+        fbank = synthetic_input(cell, model, size)
+    return tuple(
+        profile_engine(
+            name,
+            baselines.EngineArm(model, what, size).engine,
+            fbank,
+            folder / name,
+            forwards=forwards,
+            device=cell.device,
+        )
+        for name, what in arms.items()
+    )
+
+
+def profile_engine(name: str, engine: Engine, fbank: Tensor, folder: Path, *, forwards: int, device: str) -> Profile:
+    """Profile an engine on fbank (b, f, m), eagerly and as the graph that it has for that batch.
+
+    Traces go to `folder` and to its folder `graph`. Where the engine fell back, what is profiled is the model's own
+    forward, and the profile's note says so. Raises RuntimeError where what ran is not what was planned.
+    """
+    if engine.path == "plain":
+        return _fallback(name, engine, fbank, folder, forwards=forwards, device=device)
+    tokens = (engine.geometry.num_tokens, *engine.measure_tokens(fbank))
+    if tokens[1:] != engine.tokens_per_block:
+        raise RuntimeError(f"tokens that left the blocks are {tokens[1:]}, planned were {engine.tokens_per_block}")
+    wanted, call = expected_stages(route_of(engine)), partial(engine.eagerly, fbank)
+
+    def check(times: dict[str, DeviceTimes]) -> None:
+        check_stages(times, wanted, forwards, "bench.profiling.engine_stages")
+
+    with labelled_engine(engine):
+        trace, times = record(call, name, folder, forwards, device, check=check)
+    made = profile_of(
+        name,
+        trace,
+        times,
+        {block: (tokens[block - 1], tokens[block]) for block in range(1, len(tokens))},
+        batch_size=fbank.shape[0],
+        seconds=[with_and_without(partial(labelled_engine, engine), call, device) for _ in range(forwards)],
+        ran="triton_interpreter" if interpreted() else "triton",
+    )
+    if interpreted():
+        return replace(without_shares(made), note=INTERPRETED)
+    if fbank.shape[0] in engine.batch_sizes:
+        return replace(made, kernels=made.kernels + _replayed(name, engine, fbank, folder, forwards, device))
+    return made
+
+
+def _replayed(
+    name: str, engine: Engine, fbank: Tensor, folder: Path, forwards: int, device: str
+) -> tuple[KernelRow, ...]:
+    """Profile the replay of the engine's graph and return its kernels."""
+
+    def call() -> None:
+        with record_function(FORWARD):
+            engine(fbank)
+
+    def check(times: dict[str, DeviceTimes]) -> None:
+        if "cuda" not in times or not all(times["cuda"].forwards):
+            raise RuntimeError("the trace of the graph's replay has a forward without kernels of the GPU")
+
+    _, times = record(call, f"{name}_{GRAPH}", folder / GRAPH, forwards, device, check=check)
+    return kernel_rows(times, "graph")
+
+
+def _fallback(name: str, engine: Engine, fbank: Tensor, folder: Path, *, forwards: int, device: str) -> Profile:
+    twin = engine._forward
+    assert isinstance(twin, AudioSpectrogramTransformer)
+    with torch.inference_mode():
+        made = profile_model(name, twin, fbank, folder, forwards=forwards, device=device)
+    note = f"the engine fell back, as {engine.why_plain}; this is the model's own forward in plain torch"
+    return replace(made, note=note)

@@ -1,0 +1,103 @@
+"""A training step as an arm: forward, binary cross-entropy, backward, AdamW.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width, `c` classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fastast.engine import EngineFallbackWarning
+from fastast.engine.differentiable import DifferentiableForward, differentiable_forward, why_not_differentiable
+from fastast.engine.stages import triton_stages
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction
+
+LEARNING_RATE, WEIGHT_DECAY = 1e-5, 5e-7
+"""The first is AST's on AudioSet: thousands of steps on one batch must not leave the numbers that training sees."""
+
+
+class TrainingStep:
+    """A model with weights of its own that learns one batch at each call.
+
+    Weights, gradients and optimiser are in float32; half precision is autocast, with a scaled loss in float16.
+    """
+
+    def __init__(
+        self, model: nn.Module, forward: Callable[[Tensor], Tensor] | None = None, *, dtype: str, device: str
+    ) -> None:
+        """`forward`, over the weights of `model`, is the model's own where not given.
+
+        `model` is taken as it is: whoever calls gives a copy.
+        """
+        self._forward = forward or model.train().requires_grad_(True)
+        self._device, self._dtype = device, getattr(torch, dtype)
+        self._optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self._scaler = torch.amp.GradScaler(device, enabled=dtype == "float16")
+
+    def __call__(self, fbank: Tensor, labels: Tensor) -> Tensor:
+        """Learn from (b, f, m) and (b, c) and return the loss."""
+        with autocast(self._device, self._dtype):
+            logits = self._forward(fbank)  # (b, c)
+        loss = F.binary_cross_entropy_with_logits(logits.float(), labels)
+        self._scaler.scale(loss).backward()
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self._optimiser.zero_grad(set_to_none=True)
+        return loss.detach()
+
+
+def autocast(device: str, dtype: torch.dtype) -> torch.autocast:
+    """Compute in half precision where that is asked for; float32 stays as it is."""
+    half = dtype != torch.float32
+    return torch.autocast(device, dtype if half else None, enabled=half)
+
+
+def on_kernels(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> DifferentiableForward | None:
+    """Return the engine's forward with gradients, (b, f, m) -> (b, c), over the weights of `model`.
+
+    None, with an EngineFallbackWarning, where its kernels cannot run: the model itself trains there.
+    """
+    reason = why_not_differentiable(model, reduction)
+    if reason:
+        warnings.warn(f"training step: {reason}. The model trains in plain torch", EngineFallbackWarning, stacklevel=2)
+        return None
+    return differentiable_forward(model, reduction)
+
+
+def kernels_of(model: AudioSpectrogramTransformer) -> dict[str, str]:
+    """Return what each stage of a training step runs on: only kernels that have a backward pass are in it."""
+    names = triton_stages(next(model.parameters()).dtype).names
+    return names | dict.fromkeys(("patch_tokens", "linear_gelu", "drop_norm"), "torch")
+
+
+def tokens_on_kernels(
+    model: AudioSpectrogramTransformer, reduction: TokenReduction | None, fbank: Tensor
+) -> tuple[int, ...]:
+    """Run a forward of (b, f, m) and return the tokens that left each block; of the last one those that the head reads.
+
+    A block ends with two residual sums, behind its attention and behind its MLP; their results (b, n, d) are looked at.
+    """
+    seen: list[int] = []
+
+    def noting(kernel: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **options: Any) -> Any:
+            made = kernel(*arguments, **options)
+            seen.append(made[0].shape[1])
+            return made
+
+        return noted
+
+    stages = triton_stages(next(model.parameters()).dtype)
+    stages = dataclasses.replace(
+        stages, add_norm=noting(stages.add_norm), merge_norm=noting(stages.merge_norm)
+    )  # fmt: skip
+    DifferentiableForward(model, reduction, stages)(fbank)
+    return tuple(seen[1::2])

@@ -1,0 +1,117 @@
+"""The front end inside an engine: clips -> normalised filterbank, by the kernel, or in plain torch.
+
+Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins.
+
+A frame loses its own mean, so that neither what lies beyond the model's last frame nor silence behind a clip changes
+it: every clip is cut or padded to the samples that fill the model's input, and its length says which frames are its
+own. One captured graph then serves clips of all lengths.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastast.frontend import FRAME_SECONDS, SAMPLE_RATE, SHIFT_SECONDS, Frontend, check_waveforms, one_batch
+from fastast.geometry import Geometry
+from fastast.kernels import filterbank as kernel
+
+Clips = Tensor | Sequence[Tensor | NDArray[np.generic]]
+"""Waveforms (b, s), or a list of clips of any lengths."""
+
+
+def input_samples(num_frames: int) -> int:
+    """Return how many samples at 16 kHz fill `num_frames` frames: 164,080, or 10.255 s, for the 1,024 of AudioSet."""
+    return int(SAMPLE_RATE * FRAME_SECONDS) + (num_frames - 1) * int(SAMPLE_RATE * SHIFT_SECONDS)
+
+
+def check_frontend(frontend: Any, geometry: Geometry) -> None:
+    """Raise ValueError unless `frontend` is a `fastast.Frontend` that fits the model."""
+    if type(frontend) is not Frontend:  # another class may compute anything
+        raise ValueError(
+            f"compile: frontend is a {type(frontend).__name__}; give "
+            "fastast.Frontend(model.geometry, model.normalisation), or none and call the engine with filterbanks"
+        )
+    theirs, ours = (frontend.num_frames, frontend.num_mel_bins), (geometry.num_frames, geometry.num_mel_bins)
+    if theirs != ours:
+        raise ValueError(
+            f"compile: the front end makes {theirs[0]} frames of {theirs[1]} mel bins, the model takes {ours[0]} of "
+            f"{ours[1]}; make it with fastast.Frontend(model.geometry, ...)"
+        )
+
+
+class KernelWaveforms:
+    """Waveforms through the filterbank in Triton."""
+
+    what = "from waveforms"
+
+    def __init__(self, frontend: Frontend, dtype: torch.dtype, device: torch.device) -> None:
+        self.names = {"filterbank": "triton"}
+        self._frontend, self._dtype, self._device = frontend, dtype, device
+        self._samples = input_samples(frontend.num_frames)
+        # A captured graph reads them where they are now: they must outlive the cache that they come from.
+        self._constants = kernel._constants(frontend.num_mel_bins, SAMPLE_RATE, device)
+
+    def read(self, given: Clips) -> tuple[Tensor, ...]:
+        """Return waveforms (b, s) and the valid samples (b,) of each, both cut to what the model sees."""
+        waveforms, lengths = one_batch(given)
+        check_waveforms(waveforms, lengths, values=self._frontend.check)
+        _refuse_empty(len(waveforms))
+        waveforms = waveforms[:, : self._samples]
+        if lengths is None:
+            lengths = torch.full((len(waveforms),), waveforms.shape[1], device=self._device)
+        return waveforms, lengths.clamp(max=self._samples)
+
+    def fbank(self, *read: Tensor) -> Tensor:
+        """(b, s) and (b,) -> (b, f, m)."""
+        waveforms, lengths = read
+        features = kernel.filterbank(
+            waveforms.to(self._device, torch.float32),
+            self._frontend.normalisation,
+            self._frontend.num_frames,
+            num_mel_bins=self._frontend.num_mel_bins,
+            sample_rate=SAMPLE_RATE,
+            lengths=lengths.to(self._device),
+        )
+        return features.to(self._dtype)
+
+    def buffers(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Return silence (b, s) of the model's whole input, and its lengths (b,)."""
+        silence = torch.zeros(batch_size, self._samples, dtype=torch.float32, device=self._device)
+        return silence, torch.full((batch_size,), self._samples, device=self._device)
+
+
+class PlainWaveforms:
+    """Waveforms through the front end as it is."""
+
+    what = "from waveforms"
+
+    def __init__(self, frontend: Frontend, dtype: torch.dtype, device: torch.device) -> None:
+        self.names = {"filterbank": "torch"}
+        self._frontend, self._dtype, self._device = frontend, dtype, device
+
+    def read(self, given: Clips) -> tuple[Tensor, ...]:
+        """Return the filterbank (b, f, m) in float32."""
+        if isinstance(given, Tensor):
+            _refuse_empty(len(given))
+            given = given.to(self._device)
+        features: Tensor = self._frontend(given)
+        return (features,)
+
+    def fbank(self, *read: Tensor) -> Tensor:
+        """Move and round a filterbank (b, f, m)."""
+        return read[0].to(self._device, self._dtype)
+
+    def buffers(self, batch_size: int) -> tuple[Tensor, ...]:
+        """Raise RuntimeError: what runs in plain torch is not captured."""
+        raise RuntimeError("the plain front end is not captured")
+
+
+def _refuse_empty(batch_size: int) -> None:
+    if batch_size == 0:
+        raise ValueError("engine: no clips; give a batch of at least 1")
