@@ -44,14 +44,21 @@ COLUMNS: dict[str, str] = {
     "speedup": "throughput over the unmerged model's",
     "speedup_low": "lower end of its 95 % interval",
     "speedup_high": "upper end",
+    "step_speedup": "of a step of training that merges so, over one without merging",
+    "step_speedup_low": "lower end of its 95 % interval",
+    "step_speedup_high": "upper end",
 }
 
 
-def frame(study: Study, results: Path, speeds: Mapping[str, tuple[float, float, float]]) -> pd.DataFrame:
+Speeds = Mapping[str, tuple[float, float, float]]
+"""Speed-up and both ends of its interval, by schedule."""
+
+
+def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds | None = None) -> pd.DataFrame:
     """Return one row for every arm and schedule that has a published training, in the order of the study.
 
-    `speeds`: speed-up and its interval by schedule. Raises StudyError where nothing is published, the reference is
-    not, or two trainings were tested on other clips.
+    `speeds`: of the forward; `step_speeds`: of a step of training, for arms that merge in training. Raises StudyError
+    where nothing is published, the reference is not, or two trainings were tested on other clips.
     """
     found = {arm.name: _trainings(study, arm, results) for arm in study.arms}
     _refuse_other_clips(found)
@@ -69,7 +76,10 @@ def frame(study: Study, results: Path, speeds: Mapping[str, tuple[float, float, 
             having = {seed: run for seed, run in trainings.items() if schedule in run["result"]["test"]}
             if having:
                 base = None if arm.name == study.reference and schedule == base_schedule else reference
-                rows.append(_row(arm, schedule, having, base, base_schedule, speeds))
+                row = _row(arm, schedule, having, base, base_schedule)
+                rows.append(
+                    row | _speed("speedup", schedule, speeds) | _speed("step_speedup", schedule, step_speeds or {})
+                )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -125,7 +135,6 @@ def _row(
     runs: Mapping[int, Mapping[str, Any]],
     reference: Mapping[int, Mapping[str, Any]] | None,
     base_schedule: str,
-    speeds: Mapping[str, tuple[float, float, float]],
 ) -> dict[str, Any]:
     results = [run["result"] for run in runs.values()]
     values = np.array([result["test"][schedule]["mAP"] for result in results])
@@ -142,7 +151,6 @@ def _row(
         base = np.array([reference[seed]["result"]["test"][base_schedule]["mAP"] for seed in both])
         mine = np.array([runs[seed]["result"]["test"][schedule]["mAP"] for seed in both])
         delta = difference(mine, base, np.mean(draws, axis=0))
-    speed = speeds.get(schedule, (math.nan,) * 3)
     return {
         "arm": arm.name,
         "label": arm.label,
@@ -160,5 +168,8 @@ def _row(
         "peak_memory_mib": max(result.get("peak_memory_mib", 0) for result in results),
         "clips": results[0]["test_clips"],
         "steps": results[0]["steps"],
-        **dict(zip(("speedup", "speedup_low", "speedup_high"), speed, strict=True)),
     }
+
+
+def _speed(name: str, schedule: str, speeds: Speeds) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), speeds.get(schedule, (math.nan,) * 3), strict=True))

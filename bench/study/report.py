@@ -25,7 +25,7 @@ def write_report(study: Study, trainings: Path, results: Path, out: Path) -> lis
     `trainings`: published ones; `results`: records of sweeps, for the speeds. Raises StudyError where nothing is
     published, or trainings cannot be compared.
     """
-    rows = frame(study, trainings, speeds(study, results))
+    rows = frame(study, trainings, speeds(study.speed, results), speeds(study.training_speed, results))
     notes = facts(study, rows)
     folder, written = out / study.name, []
     with paper_style():
@@ -51,14 +51,14 @@ def write_report(study: Study, trainings: Path, results: Path, out: Path) -> lis
     return written
 
 
-def speeds(study: Study, results: Path) -> dict[str, tuple[float, float, float]]:
-    """Return speed-up and interval by schedule, of the records of the study's sweep; of several machines, the first."""
+def speeds(sweep: str, results: Path) -> dict[str, tuple[float, float, float]]:
+    """Return speed-up and interval by schedule, of the records of a sweep; of several machines, the first."""
     found: dict[str, tuple[float, float, float]] = {}
-    if not study.speed or not results.is_dir():
+    if not sweep or not results.is_dir():
         return found
     for record in read_records(results):
         part, reduction = record.performance, record.cell.question.get("reduction")
-        if record.sweep != study.speed or part is None or reduction is None or record.status not in ("ok", "noisy"):
+        if record.sweep != sweep or part is None or reduction is None or record.status not in ("ok", "noisy"):
             continue
         estimate = speedup_over(part, "unmerged")
         found.setdefault(reduction["schedule"], (estimate.value, estimate.low, estimate.high))
@@ -72,5 +72,6 @@ def facts(study: Study, rows: pd.DataFrame) -> str:
     return (
         f"mAP on {first['clips']} test clips of soundscapes (synthetic scenes of real recordings), mean ± standard "
         f"deviation over the seeds; difference to {reference.label} unmerged, seed by seed, with its 95 % interval "
-        f"over seeds and clips. Speed-up: of the forward, from records of the sweep {study.speed or '(none)'}."
+        f"over seeds and clips. Speed-up: of the forward, and of a training step that merges so; "
+        f"from records of the sweeps {study.speed or '(none)'} and {study.training_speed or '(none)'}."
     )

@@ -59,6 +59,8 @@ class Study(_Part):
     """Arm whose first schedule all others are held against, seed by seed."""
     speed: str = ""
     """Sweep whose records say how fast a schedule is. Empty: no speeds."""
+    training_speed: str = ""
+    """Sweep whose records say how fast a step of training with a schedule is."""
     arms: tuple[Arm, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
