@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.style import DOUBLE, GREY, colour_of
-from bench.study.tables import groups, schedule_words, unmerged
+from bench.study.tables import UNMERGED, groups, schedule_words, unmerged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     import matplotlib.pyplot as plt
 
     main = rows[rows["group"] == "main"].copy()
-    main.loc[main["schedule"].map(unmerged), "speedup"] = 1.0
+    main.loc[main["schedule"] == UNMERGED, "speedup"] = 1.0
     main = main.dropna(subset=["speedup"])
     if main[main["speedup"] != 1.0].empty:
         raise ValueError("study: no merged row has a speed; run the sweep that the study names, and publish it")

@@ -77,9 +77,9 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds | Non
             if having:
                 base = None if arm.name == study.reference and schedule == base_schedule else reference
                 row = _row(arm, schedule, having, base, base_schedule)
-                rows.append(
-                    row | _speed("speedup", schedule, speeds) | _speed("step_speedup", schedule, step_speeds or {})
-                )
+                merges = any(run["recipe"]["reduction"] for run in having.values())
+                steps = (step_speeds or {}) if merges else {}
+                rows.append(row | _speed("speedup", schedule, speeds) | _speed("step_speedup", schedule, steps))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -71,7 +71,6 @@ def facts(study: Study, rows: pd.DataFrame) -> str:
     reference = study.arm(study.reference)
     return (
         f"mAP on {first['clips']} test clips of soundscapes (synthetic scenes of real recordings), mean ± standard "
-        f"deviation over the seeds; difference to {reference.label} unmerged, seed by seed, with its 95 % interval "
-        f"over seeds and clips. Speed-up: of the forward, and of a training step that merges so; "
-        f"from records of the sweeps {study.speed or '(none)'} and {study.training_speed or '(none)'}."
+        f"deviation over the seeds; difference to “{reference.label}” without merging, seed by seed, with its 95 % "
+        f"interval over seeds and clips. Speed-up: of the forward, and of a training step that merges so; from records of the sweeps {study.speed or '(none)'} and {study.training_speed or '(none)'}."
     )

@@ -17,6 +17,7 @@ HEADS: dict[str, str] = {
     "step_speedup": "Speed-up of a training step",
     "peak_memory_mib": "Memory in training (MiB)",
 }
+UNMERGED = "constant:0"
 GROUPS = {"main": "Merging and distillation", "teacher": "Teachers"}
 """Titles of tables; those of ablations are their groups' own words."""
 
@@ -37,14 +38,12 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
             {
                 "label": row["label"],
                 "schedule": schedule_words(row["schedule"]),
-                "speedup": "1" if unmerged(row["schedule"]) else number(row["speedup"], "{:.2f}", missing="–"),
+                "speedup": "1" if row["schedule"] == UNMERGED else number(row["speedup"], "{:.2f}", missing="–"),
                 "mAP": number(row["mAP"], "{:.4f}")
                 + ("" if pd.isna(row["mAP_sd"]) else f" ± {number(row['mAP_sd'], '{:.4f}')}"),
                 "delta": interval(row, "delta", "{:+.4f}", missing="–"),
                 "seeds": str(row["seeds"]),
-                "step_speedup": "1"
-                if unmerged(row["schedule"])
-                else number(row["step_speedup"], "{:.2f}", missing="–"),
+                "step_speedup": number(row["step_speedup"], "{:.2f}", missing="–"),
                 "peak_memory_mib": number(row["peak_memory_mib"], "{:.0f}"),
             }
             for _, row in rows.iterrows()
@@ -54,8 +53,8 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def unmerged(schedule: str) -> bool:
-    """Whether a schedule merges nothing."""
-    return schedule in ("unmerged", "constant:0")
+    """Whether a schedule merges nothing; a model without tokens has none."""
+    return schedule in ("unmerged", UNMERGED)
 
 
 def schedule_words(schedule: str) -> str:
