@@ -72,5 +72,6 @@ def facts(study: Study, rows: pd.DataFrame) -> str:
     return (
         f"mAP on {first['clips']} test clips of soundscapes (synthetic scenes of real recordings), mean ± standard "
         f"deviation over the seeds; difference to “{reference.label}” without merging, seed by seed, with its 95 % "
-        f"interval over seeds and clips. Speed-up: of the forward, and of a training step that merges so; from records of the sweeps {study.speed or '(none)'} and {study.training_speed or '(none)'}."
+        f"interval over seeds and clips. Speed-up: of the forward, and of a training step that merges so; from "
+        f"records of the sweeps {study.speed or '(none)'} and {study.training_speed or '(none)'}."
     )
