@@ -230,7 +230,7 @@ def test_records_from_before_scopes_are_those_of_a_forward() -> None:
     assert to_frame([old])["scope"].tolist() == ["forward"]
 
 
-@pytest.mark.parametrize("scope", ["waveform", "training_step"])
+@pytest.mark.parametrize("scope", [pytest.param("waveform", marks=pytest.mark.slow), "training_step"])
 def test_a_sweep_of_a_scope_runs_and_its_records_come_back(tmp_path, scope) -> None:
     path = tmp_path / "scoped.toml"
     path.write_text(SWEEP)

@@ -18,6 +18,7 @@ from bench.study.scores import read_replicates
 from bench.study.study_file import Arm, Study
 from bench.study.trainings import StudyError, is_trained, missing, run_folder, run_study
 
+pytestmark = pytest.mark.slow
 SHORT = ("steps=3", "batch_size=8", "data.train_clips=32", "data.val_clips=8", "data.test_clips=60", "run.log_every=1")
 
 

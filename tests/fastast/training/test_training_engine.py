@@ -29,6 +29,7 @@ def run(recipe: Path, folder: Path, device: torch.device, *settings: str) -> dic
     return load_file(folder / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_the_kernels_make_the_weights_that_plain_torch_makes(recipe_file: Path, tmp_path: Path, device) -> None:
     settings = (*SETTINGS, "precision=float64" if device.type == "cpu" else "precision=float32")
     # Adam divides by the gradient's size: rounding of a gradient that is nearly zero is a step like any other.
