@@ -32,8 +32,11 @@ def tables(rows: pd.DataFrame, title: str, notes: str) -> dict[str, str]:
 
 
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a group's rows as text. mAP is the mean over seeds, with their standard deviation."""
-    return pd.DataFrame(
+    """Return a group's rows as text. mAP is the mean over seeds, with their standard deviation.
+
+    Speeds that were not measured for any row have no column.
+    """
+    text = pd.DataFrame(
         [
             {
                 "label": row["label"],
@@ -50,6 +53,7 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
         ],
         columns=list(HEADS),
     )
+    return text.drop(columns=[name for name in ("speedup", "step_speedup") if (text[name] == "–").all()])
 
 
 def unmerged(schedule: str) -> bool:
@@ -76,8 +80,8 @@ def markdown(rows: pd.DataFrame, notes: str) -> str:
         lines = [
             f"**{title}**",
             "",
-            "| " + " | ".join(HEADS.values()) + " |",
-            "|---|---|" + "---:|" * (len(HEADS) - 2),
+            "| " + " | ".join(HEADS[column] for column in text) + " |",
+            "|---|---|" + "---:|" * (len(text.columns) - 2),
             *("| " + " | ".join(values) + " |" for values in text.itertuples(index=False, name=None)),
         ]
         parts.append("\n".join(lines))
@@ -92,7 +96,7 @@ def latex(rows: pd.DataFrame, title: str, notes: str) -> str:
         text.columns = pd.Index([escape(HEADS[column]) for column in text.columns])
         body = text.style.hide(axis="index").to_latex(
             hrules=True,
-            column_format="ll" + "r" * (len(HEADS) - 2),
+            column_format="ll" + "r" * (len(text.columns) - 2),
             caption=escape(f"{name}. {notes}" if place == 1 else f"{name}."),
             label=f"tab:{title}-{place}",
             position="t",
