@@ -17,6 +17,8 @@ HEADS: dict[str, str] = {
     "step_speedup": "Speed-up of a training step",
     "peak_memory_mib": "Memory in training (MiB)",
 }
+NARROW = HEADS | {"schedule": "Merging", "delta": "Δ mAP", "step_speedup": "Step", "peak_memory_mib": "MiB"}
+"""Heads where a page of two columns has to do."""
 UNMERGED = "constant:0"
 GROUPS = {"main": "Merging and distillation", "teacher": "Teachers"}
 """Titles of tables; those of ablations are their groups' own words."""
@@ -89,11 +91,13 @@ def markdown(rows: pd.DataFrame, notes: str) -> str:
 
 
 def latex(rows: pd.DataFrame, title: str, notes: str) -> str:
-    """Return one booktabs table a group, as wide as a page of two columns."""
+    """Return one booktabs table a group, as wide as a page of two columns; an interval is half of its width."""
     parts = ["% Made from published trainings; do not edit. Needs \\usepackage{booktabs}."]
     for place, (name, part) in enumerate(groups(rows), 1):
-        text = readable(part).map(escape)
-        text.columns = pd.Index([escape(HEADS[column]) for column in text.columns])
+        text = readable(part)
+        text["delta"] = [_half(row) for _, row in part.iterrows()]
+        text = text.map(escape)
+        text.columns = pd.Index([escape(NARROW[column]) for column in text.columns])
         body = text.style.hide(axis="index").to_latex(
             hrules=True,
             column_format="ll" + "r" * (len(text.columns) - 2),
@@ -105,3 +109,10 @@ def latex(rows: pd.DataFrame, title: str, notes: str) -> str:
         body = body.replace("{table}", "{table*}")
         parts.append(body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}"))
     return "\n".join(parts)
+
+
+def _half(row: pd.Series) -> str:
+    if pd.isna(row["delta"]):
+        return "–"
+    half = (row["delta_high"] - row["delta_low"]) / 2
+    return f"{number(row['delta'], '{:+.4f}')} ± {number(half, '{:.4f}')}"
