@@ -1,8 +1,8 @@
 """The rows of a study: every arm under every schedule, over its seeds, held against the reference.
 
 How sure a difference is hangs on two things that chance decided: the seed of the training, and the clips of the test.
-The interval has both: Student's t over the seeds, with the variance of the clips (of replicates that draw the same
-clips for both sides, averaged over seeds) added to that of the seeds' mean. With three seeds that is a wide one.
+The interval has both: the variance of the seeds' mean and that of the clips (of replicates that draw the same clips for
+both sides, averaged over seeds), and Student's t with the degrees of freedom of Welch and Satterthwaite.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def difference(
     count, clips = len(values), float(np.var(replicates, ddof=1))
     tail = 0.5 + CONFIDENCE / 2
     if count > 1:
-        half = float(t.ppf(tail, count - 1)) * math.sqrt(float(np.var(values, ddof=1)) / count + clips)
+        seeds = float(np.var(values, ddof=1)) / count
+        # Welch and Satterthwaite: the clips' part is known far better than that of a few seeds.
+        freedom = (count - 1) * ((seeds + clips) / seeds) ** 2 if seeds else math.inf
+        half = float(t.ppf(tail, freedom)) * math.sqrt(seeds + clips)
     else:
         half = float(norm.ppf(tail)) * math.sqrt(clips)
     mean = float(values.mean())
