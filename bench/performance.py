@@ -16,7 +16,6 @@ from bench.cells import Cell
 from bench.conditions import Conditions, Watch
 from bench.energy import measure_energy
 from bench.inputs import FED, inputs_of
-from bench.inputs import synthetic_input as synthetic_input
 from bench.isolation import is_out_of_memory
 from bench.memory import measure_memory
 from bench.sanity import Gate

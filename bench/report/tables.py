@@ -156,17 +156,23 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         noisy = [f"{NOISY}: {NOISY_MEANS}."] if (panel["status"] == "noisy").any() else []
         facts = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width. Dagger: on the Pareto front."
         caption = " ".join([facts, *noisy, *gaps])
-        body = text.style.hide(axis="index").to_latex(
-            hrules=True,
-            column_format="l" + "r" * (len(text.columns) - 1),
-            caption=escape(caption),
-            label=f"tab:{sweep}-{place}",
-            position="t",
-            position_float="centering",
-        )
-        body = body.replace("{table}", "{table*}")
-        parts.append(body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}"))
+        columns = "l" + "r" * (len(text.columns) - 1)
+        parts.append(booktabs(text, columns, caption=caption, label=f"tab:{sweep}-{place}"))
     return "\n".join(parts)
+
+
+def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str) -> str:
+    """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text."""
+    body = text.style.hide(axis="index").to_latex(
+        hrules=True,
+        column_format=columns,
+        caption=escape(caption),
+        label=label,
+        position="t",
+        position_float="centering",
+    )
+    body = body.replace("{table}", "{table*}")
+    return body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}")
 
 
 def narrow(panel: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from bench.statistics import CONFIDENCE
 from bench.study.scores import Replicates, read_replicates
 from bench.study.study_file import Arm, Study
-from bench.study.trainings import RESULT, StudyError, run_folder
+from bench.study.trainings import StudyError, run_folder
+from fastast.training.folder import RECIPE, RESULT
 
 COLUMNS: dict[str, str] = {
     "arm": "name of the arm",
@@ -114,7 +115,7 @@ def _trainings(study: Study, arm: Arm, results: Path) -> dict[int, dict[str, Any
         if (folder / RESULT).is_file():
             runs[seed] = {
                 "result": json.loads((folder / RESULT).read_text(encoding="utf-8")),
-                "recipe": json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["question"],
+                "recipe": json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"],
                 "replicates": read_replicates(folder),
                 "folder": folder,
             }

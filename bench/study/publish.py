@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bench.study.scores import REPLICATES, SCORES, write_replicates
+from bench.study.scores import REPLICATES, write_replicates
 from bench.study.study_file import Study
-from bench.study.trainings import RESULT, StudyError, run_folder
+from bench.study.trainings import StudyError, run_folder
+from fastast.training.folder import RECIPE, RESULT
+from fastast.training.loop import SCORES
 from fastast.writing import write_whole
 
-KEPT = ("recipe.json", "log.jsonl", RESULT)
+KEPT = (RECIPE, "log.jsonl", RESULT)
 
 
 def publish(study: Study, source: Path, target: Path, *, say: Callable[[str], None]) -> int:
@@ -26,7 +28,7 @@ def publish(study: Study, source: Path, target: Path, *, say: Callable[[str], No
         mine, theirs = (run_folder(root, study, arm.name, seed) for root in (source, target))
         if not (mine / RESULT).is_file():
             continue
-        _refuse_another(mine / "recipe.json", theirs / "recipe.json")
+        _refuse_another(mine / RECIPE, theirs / RECIPE)
         if (theirs / RESULT).is_file() and (theirs / RESULT).read_bytes() == (mine / RESULT).read_bytes():
             continue
         theirs.mkdir(parents=True, exist_ok=True)

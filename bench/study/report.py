@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from bench.report.render import figure_file
+from bench.records import Record
+from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
 from bench.speedup import speedup_over
 from bench.store import read_records
@@ -16,8 +18,6 @@ from bench.study.study_file import Study
 from bench.study.tables import tables
 from fastast.writing import write_whole
 
-FORMATS = ("pdf", "svg", "png")
-
 
 def write_report(study: Study, trainings: Path, results: Path, out: Path) -> list[Path]:
     """Write `out/<study>/`: `table.csv`, `table.md`, `table.tex`, and the figures that can be drawn; return the paths.
@@ -25,7 +25,8 @@ def write_report(study: Study, trainings: Path, results: Path, out: Path) -> lis
     `trainings`: published ones; `results`: records of sweeps, for the speeds. Raises StudyError where nothing is
     published, or trainings cannot be compared.
     """
-    rows = frame(study, trainings, speeds(study.speed, results), speeds(study.training_speed, results))
+    records = read_records(results) if results.is_dir() else []
+    rows = frame(study, trainings, speeds(study.speed, records), speeds(study.training_speed, records))
     notes = facts(study, rows)
     folder, written = out / study.name, []
     with paper_style():
@@ -51,12 +52,10 @@ def write_report(study: Study, trainings: Path, results: Path, out: Path) -> lis
     return written
 
 
-def speeds(sweep: str, results: Path) -> dict[str, tuple[float, float, float]]:
+def speeds(sweep: str, records: Sequence[Record]) -> dict[str, tuple[float, float, float]]:
     """Return speed-up and interval by schedule, of the records of a sweep; of several machines, the first."""
     found: dict[str, tuple[float, float, float]] = {}
-    if not sweep or not results.is_dir():
-        return found
-    for record in read_records(results):
+    for record in records:
         part, reduction = record.performance, record.cell.question.get("reduction")
         if record.sweep != sweep or part is None or reduction is None or record.status not in ("ok", "noisy"):
             continue

@@ -20,7 +20,7 @@ from bench.statistics import clip_weights, mean_average_precisions
 from bench.study.trainings import StudyError
 from fastast.writing import write_whole
 
-SCORES, REPLICATES = "scores.safetensors", "replicates.safetensors"
+REPLICATES = "replicates.safetensors"
 SEED = 0
 """Of the clips that the replicates draw."""
 COUNT = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.tables import escape
+from bench.report.tables import booktabs, escape
 from bench.report.words import interval, number
 
 HEADS: dict[str, str] = {
@@ -98,16 +98,9 @@ def latex(rows: pd.DataFrame, title: str, notes: str) -> str:
         text["delta"] = [_half(row) for _, row in part.iterrows()]
         text = text.map(escape)
         text.columns = pd.Index([escape(NARROW[column]) for column in text.columns])
-        body = text.style.hide(axis="index").to_latex(
-            hrules=True,
-            column_format="ll" + "r" * (len(text.columns) - 2),
-            caption=escape(f"{name}. {notes}" if place == 1 else f"{name}."),
-            label=f"tab:{title}-{place}",
-            position="t",
-            position_float="centering",
-        )
-        body = body.replace("{table}", "{table*}")
-        parts.append(body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}"))
+        columns = "ll" + "r" * (len(text.columns) - 2)
+        caption = f"{name}. {notes}" if place == 1 else f"{name}."
+        parts.append(booktabs(text, columns, caption=caption, label=f"tab:{title}-{place}"))
     return "\n".join(parts)
 
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bench.study.study_file import Arm, Study
+from fastast.training.folder import RECIPE, RESULT
+from fastast.training.loop import MODEL
 from fastast.training.recipe import Recipe, first_difference
 from fastast.training.recipe_file import load_recipe
-
-RESULT, MODEL = "result.json", "model.safetensors"
 
 
 class StudyError(ValueError):
@@ -81,7 +81,7 @@ def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
     if not (folder / RESULT).is_file():
         return False
     wanted = recipe(study, arm, seed, out)
-    found = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     if found["identity"] != wanted.identity:
         difference = first_difference(wanted.question(), found["question"]) or "FastAST's defaults have changed"
         raise StudyError(f"{folder} is trained by another recipe: {difference}; move it away to train it anew")
@@ -90,10 +90,11 @@ def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
 
 def is_published(study: Study, arm: Arm, seed: int, out: Path, published: Path) -> bool:
     """Whether the very training that `out` would get is among those published."""
-    path = run_folder(published, study, arm.name, seed) / "recipe.json"
-    if not path.is_file():
+    folder = run_folder(published, study, arm.name, seed)
+    if not (folder / RESULT).is_file():
         return False
-    return bool(json.loads(path.read_text(encoding="utf-8"))["identity"] == recipe(study, arm, seed, out).identity)
+    found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+    return bool(found["identity"] == recipe(study, arm, seed, out).identity)
 
 
 def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[Arm, int]]:

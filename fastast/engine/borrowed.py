@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from fastast.engine.weights import PackedBlock, PackedLinear, PackedModel, PackedNorm
+from fastast.engine.weights import PackedLinear, PackedModel, PackedNorm, arrange_block
 
 if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
@@ -22,7 +22,7 @@ def borrow(model: AudioSpectrogramTransformer) -> PackedModel:
     """
     patch: Any = model.patch_embed.proj
     geometry = model.geometry
-    blocks = tuple(_block(layer) for layer in model.blocks)
+    blocks = tuple(arrange_block(layer, _linear, _norm) for layer in model.blocks)
     last = blocks[-1].qkv.weight  # (3d, d)
     wide = torch.float64 if last.dtype == torch.float64 else torch.float32
     d = geometry.embed_dim
@@ -38,17 +38,6 @@ def borrow(model: AudioSpectrogramTransformer) -> PackedModel:
         head=_linear(model.head.linear),
         last_keys=keys,
         last_values=values,
-    )
-
-
-def _block(layer: Any) -> PackedBlock:
-    return PackedBlock(
-        norm1=_norm(layer.norm1),
-        qkv=_linear(layer.attn.qkv),
-        proj=_linear(layer.attn.proj),
-        norm2=_norm(layer.norm2),
-        fc1=_linear(layer.mlp.fc1),
-        fc2=_linear(layer.mlp.fc2),
     )
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastast.engine.borrowed import borrow
-from fastast.engine.forward import linear, norm
+from fastast.engine.forward import choose_merges, linear, norm
 from fastast.engine.last_block import attend
 from fastast.engine.route import MERGES, Route, plan_route, why_not_reduction
 from fastast.engine.stages import Stages, triton_stages
@@ -159,19 +159,16 @@ def _reduce(
     stages: Stages,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Residual sum, reduction and norm: (b, n, d) -> (b, p, d) twice and sizes (b, p) or None."""
-    n = x.shape[1]
     if r > 0 and route.method == MERGES:
         with torch.no_grad():  # the choice of tokens is discrete; gradients flow through the averages
-            metric = stages.key_metric(qkv, num_heads)
-            best, partner = stages.best_partner(metric, route.num_protected)
-            plan = stages.merge_plan(best, partner, n, r, route.num_protected)
+            plan = choose_merges(qkv, r, route, num_heads, stages)
         layer = block.norm2
         merged, normed, new_size = stages.merge_norm(
             x, out, size, plan, layer.weight, layer.bias, layer.eps, dtype
         )  # fmt: skip
         return merged, normed, new_size
     if r > 0:  # the oracle: the last tokens go, unread
-        total, normed = drop_norm(x, out, n - r, block.norm2, dtype, stages)
+        total, normed = drop_norm(x, out, x.shape[1] - r, block.norm2, dtype, stages)
         return total, normed, None
     total, normed = _add_norm(x, out, block.norm2, dtype, stages)
     return total, normed, size

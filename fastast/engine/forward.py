@@ -16,6 +16,7 @@ from fastast.engine.last_block import head_tokens
 from fastast.engine.route import MERGES, Route
 from fastast.engine.stages import Stages
 from fastast.engine.weights import PackedBlock, PackedLinear, PackedModel, PackedNorm
+from fastast.kernels.merge_plan import FlatPlan
 
 
 def forward(
@@ -61,18 +62,23 @@ def _reduce(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Residual sum, reduction and norm: (b, n, d) -> (b, p, d) twice and sizes (b, p) or None."""
     weight, bias, eps = block.norm2.weight, block.norm2.bias, block.norm2.eps
-    n = x.shape[1]
     if r > 0 and route.method == MERGES:
-        metric = stages.key_metric(qkv, num_heads)
-        best, partner = stages.best_partner(metric, route.num_protected)
-        plan = stages.merge_plan(best, partner, n, r, route.num_protected)
+        plan = choose_merges(qkv, r, route, num_heads, stages)
         merged, normed, new_size = stages.merge_norm(x, out, size, plan, weight, bias, eps)
         return merged, normed, new_size
     if r > 0:  # the oracle: the last tokens go, unread
-        total, normed = stages.drop_norm(x, out, n - r, weight, bias, eps)
+        total, normed = stages.drop_norm(x, out, x.shape[1] - r, weight, bias, eps)
         return total, normed, None
     total, normed = stages.add_norm(x, out, weight, bias, eps)
     return total, normed, size
+
+
+def choose_merges(qkv: Tensor, r: int, route: Route, num_heads: int, stages: Stages) -> FlatPlan:
+    """Choose the `r` tokens that merge, and into which: (b, n, 3d) -> their plan."""
+    metric = stages.key_metric(qkv, num_heads)
+    best, partner = stages.best_partner(metric, route.num_protected)
+    plan: FlatPlan = stages.merge_plan(best, partner, qkv.shape[1], r, route.num_protected)
+    return plan
 
 
 def norm(x: Tensor, layer: PackedNorm) -> Tensor:

@@ -8,6 +8,7 @@ four, and the kernel applies it in registers at no cost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,16 +87,6 @@ def pack(model: AudioSpectrogramTransformer, *, dtype: torch.dtype, device: torc
         def norm(layer: Any) -> PackedNorm:
             return PackedNorm(weight=copy(layer.weight), bias=copy(layer.bias), eps=layer.eps)
 
-        def block(layer: Any) -> PackedBlock:
-            return PackedBlock(
-                norm1=norm(layer.norm1),
-                qkv=linear(layer.attn.qkv),
-                proj=linear(layer.attn.proj),
-                norm2=norm(layer.norm2),
-                fc1=linear(layer.mlp.fc1),
-                fc2=linear(layer.mlp.fc2),
-            )
-
         patch: Any = model.patch_embed.proj
         last: nn.Linear = model.blocks[-1].attn.qkv  # type: ignore[union-attr,assignment]
         geometry = model.geometry
@@ -107,13 +98,25 @@ def pack(model: AudioSpectrogramTransformer, *, dtype: torch.dtype, device: torc
             patch=PackedLinear(weight=_time_first(copy(patch.weight)), bias=copy(patch.bias)),
             prefix=copy(torch.cat([model.cls_token[0], model.dist_token[0]])),
             pos_embed=copy(model.pos_embed),
-            blocks=tuple(block(layer) for layer in model.blocks),
+            blocks=tuple(arrange_block(layer, linear, norm) for layer in model.blocks),
             norm=norm(model.norm),
             head_norm=norm(model.head.norm),
             head=linear(model.head.linear),
             last_keys=keys.clone(),
             last_values=values.clone(),
         )
+
+
+def arrange_block(layer: Any, linear: Callable[[Any], PackedLinear], norm: Callable[[Any], PackedNorm]) -> PackedBlock:
+    """Return a block of the model under the engine's names, each of its layers through `linear` or `norm`."""
+    return PackedBlock(
+        norm1=norm(layer.norm1),
+        qkv=linear(layer.attn.qkv),
+        proj=linear(layer.attn.proj),
+        norm2=norm(layer.norm2),
+        fc1=linear(layer.mlp.fc1),
+        fc2=linear(layer.mlp.fc2),
+    )
 
 
 def _time_first(weight: Tensor) -> Tensor:

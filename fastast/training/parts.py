@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from fastast.reduction import TokenReduction
+from fastast.reduction.spec import Excess
 from fastast.schedule import Constant, parse_schedule
 from fastast.training.checks import RecipeError, check_choice, check_flag, check_number, check_text, check_whole
 
 OPTIMISERS = ("adam", "adamw")
 SCHEDULES = ("constant", "multistep", "cosine")
-EXCESS = ("refuse", "cap")
+EXCESS = get_args(Excess)
 TRAINED = ("all", "head")
 
 

@@ -63,6 +63,13 @@ def test_the_interval_of_three_seeds_by_hand() -> None:
     )
 
 
+def test_few_seeds_do_not_widen_what_the_clips_tell() -> None:
+    """Seeds that all but agree leave the interval of the clips, which is the normal one: 1.96 deviations."""
+    replicates = np.random.default_rng(0).normal(0, 0.003, 1000)
+    _, low, high = difference(np.array([0.51, 0.5101]), np.full(2, 0.5), replicates)
+    assert (high - low) / 2 == pytest.approx(1.96 * replicates.std(ddof=1), rel=0.01)
+
+
 def test_the_interval_covers_what_it_promises() -> None:
     """Differences with chance of seeds and of clips: the truth lies inside at least as often as is said."""
     random = np.random.default_rng(0)

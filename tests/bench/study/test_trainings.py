@@ -16,7 +16,7 @@ from bench.study.publish import publish
 from bench.study.report import write_report
 from bench.study.scores import read_replicates
 from bench.study.study_file import Arm, Study
-from bench.study.trainings import StudyError, is_trained, missing, run_folder, run_study
+from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study
 
 pytestmark = pytest.mark.slow
 SHORT = ("steps=3", "batch_size=8", "data.train_clips=32", "data.val_clips=8", "data.test_clips=60", "run.log_every=1")
@@ -129,6 +129,11 @@ def test_what_is_published_is_not_trained_again_but_for_a_teachers_weights(study
     published = trained / "published"
     publish(study, trained, published, say=lambda _: None)
     assert missing(study, (), trained, published) == []
+    (arm,) = (arm for arm in study.arms if arm.name == "taught")
+    result = run_folder(published, study, "taught", 0) / "result.json"
+    assert is_published(study, arm, 0, trained, published)
+    result.unlink()  # publishing was cut off: the result is what comes last
+    assert not is_published(study, arm, 0, trained, published)
     weights = run_folder(trained, study, "ast", 0)
     hidden = weights.with_name("hidden")
     shutil.rmtree(run_folder(published, study, "taught", 0))
