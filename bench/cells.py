@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.complaints import ConfigError
 from bench.devices import resolve_local
-from bench.sweep import ConfigError, DataConfig, GridConfig, MeasureConfig, SweepConfig
+from bench.sweep import DataConfig, GridConfig, MeasureConfig, SweepConfig
 from fastast.geometry import Geometry
 from fastast.schedule import parse_schedule
 
@@ -41,7 +42,7 @@ class ModelRef:
     frames: int | None
     """Input length where not the model's own."""
     engine: str = "plain"
-    """What runs it, of `bench.sweep.ENGINES`."""
+    """What runs it, of `bench.axes.ENGINES`."""
 
     def question(self, seed: int) -> dict[str, Any]:
         """Return the model's part of the question: weights count, their name does not."""

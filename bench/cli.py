@@ -293,7 +293,7 @@ def command_line(arguments: list[str]) -> tuple[str, ...]:
 def _cells(
     sweep: str, overrides: list[str] | None, resolve: Callable[[str], str] | None = None
 ) -> tuple[SweepConfig, tuple[Cell, ...]]:
-    from bench.sweep import find_sweep, load_sweep
+    from bench.sweep_file import find_sweep, load_sweep
 
     path = find_sweep(sweep)
     config = load_sweep(path, overrides or ())
@@ -305,7 +305,7 @@ def _cells(
 @contextmanager
 def for_people() -> Iterator[None]:
     """Turn what is the user's to mend into one message and an exit code."""
-    from bench.sweep import ConfigError
+    from bench.complaints import ConfigError
 
     try:
         yield

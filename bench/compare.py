@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.compare_samples import Sample, Side, Unit
 from bench.compare_statistics import holm, mann_whitney, ratio_of_independent_medians, smallest_p
+from bench.complaints import ConfigError
 from bench.statistics import Estimate
-from bench.sweep import ConfigError
 
 ALPHA = 0.002
 """Largest corrected p-value of a difference."""

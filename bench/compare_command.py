@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.compare import Comparison, compare
 from bench.compare_samples import Side, load_side
-from bench.sweep import ConfigError
+from bench.complaints import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from bench.sweep import ConfigError
+from bench.complaints import ConfigError
 
 if TYPE_CHECKING:
     from bench.records import Record

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from bench.axes import BASELINES
 from bench.nvml import name_reasons
 from bench.records import Performance, Record
 from bench.speedup import speedup_over
@@ -18,9 +19,6 @@ from bench.statistics import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
-
-BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf", "model_alone")
-"""Arms that a candidate can be compared with."""
 
 COLUMNS: dict[str, str] = {
     "sweep": "name of the sweep",

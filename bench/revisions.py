@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.compare_samples import Sample
+from bench.complaints import ConfigError
 from bench.isolation import ROOT, scrub
-from bench.sweep import ConfigError
 
 WORKER = Path(__file__).with_name("revision_worker.py")
 PAUSE = 0.02

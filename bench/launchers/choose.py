@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from bench.complaints import ConfigError
 from bench.launchers import Launcher
-from bench.sweep import ConfigError
 
 
 def choose_launcher(

@@ -22,13 +22,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.cells import Cell
+from bench.complaints import ConfigError, unknown_key
 from bench.devices import resolve_among
 from bench.isolation import scrub
 from bench.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners, node, remote
 from bench.launchers.node import Facts, Order, Report
 from bench.machine import Machine, Software
 from bench.progress import Progress
-from bench.sweep import ConfigError, unknown_key
 from fastast.writing import write_whole
 
 _OVERHEAD_MIN = 10

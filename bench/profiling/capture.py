@@ -17,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trac
 
 from bench import baselines
 from bench.cells import Cell
+from bench.complaints import ConfigError
 from bench.inputs import synthetic_input
 from bench.machine import default_threads
 from bench.profiling.by_stage import block_stage_rows, kernel_rows, stage_rows
@@ -24,7 +25,6 @@ from bench.profiling.labels import MERGING
 from bench.profiling.stages import Labels, labelled
 from bench.profiling.tables import Profile, block_rows, operator_rows, summary_rows
 from bench.profiling.trace import DeviceTimes, attribute, read_events
-from bench.sweep import ConfigError
 from bench.timing import Clock, CudaClock, WallClock
 from bench.worker import build_model
 from fastast.model import AudioSpectrogramTransformer

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from bench.cells import Cell
-from bench.sweep import ConfigError
+from bench.complaints import ConfigError
 
 
 def select_cells(

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.sweep import ConfigError
+from bench.complaints import ConfigError
 from fastast.names import unknown_name
 
 STUDIES = Path(__file__).parent / "studies"

@@ -13,8 +13,11 @@ from test_worker import cell, quality_cell
 
 from bench import baselines, worker
 from bench.answers import Context
+from bench.axes import SCOPES
 from bench.cells import canonical, expand
-from bench.sweep import SCOPES, ConfigError, SweepConfig, find_sweep, load_sweep
+from bench.complaints import ConfigError
+from bench.sweep import SweepConfig
+from bench.sweep_file import find_sweep, load_sweep
 from fastast.engine import EngineFallbackWarning
 from fastast.geometry import Geometry
 from fastast.kernels import available

@@ -18,7 +18,7 @@ from bench.cells import expand
 from bench.cli import app
 from bench.progress import TimeLeft, duration
 from bench.store import Store
-from bench.sweep import find_sweep, load_sweep
+from bench.sweep_file import find_sweep, load_sweep
 
 ROOT = Path(__file__).parents[2]
 

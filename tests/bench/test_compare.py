@@ -21,8 +21,8 @@ from bench.compare_statistics import (
     ratio_of_independent_medians,
     smallest_p,
 )
+from bench.complaints import ConfigError
 from bench.store import Store
-from bench.sweep import ConfigError
 
 
 def rounds(median: float, count: int = 20, *, seed: int) -> tuple[float, ...]:

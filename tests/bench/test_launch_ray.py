@@ -20,12 +20,13 @@ import pytest
 from cluster_runners import cell, lines
 
 from bench.cells import ReductionRef, expand
+from bench.complaints import ConfigError
 from bench.devices import gpu_type
 from bench.launchers import RunError
 from bench.progress import Progress
 from bench.run import Options, run_sweep
 from bench.store import read_records
-from bench.sweep import ConfigError, SweepConfig
+from bench.sweep import SweepConfig
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'fastast[ray]'")
 

@@ -16,12 +16,12 @@ import psutil
 import pytest
 from cluster_runners import cell, lines
 
+from bench.complaints import ConfigError
 from bench.launchers import RunError
 from bench.launchers.choose import choose_launcher
 from bench.progress import Progress
 from bench.run import Options, run_sweep
 from bench.store import read_records
-from bench.sweep import ConfigError
 
 pytest.importorskip("submitit", reason="submitit is an extra: pip install 'fastast[slurm]'")
 

@@ -13,7 +13,7 @@ from bench.export import to_frame
 from bench.migrations import MIGRATIONS
 from bench.records import SCHEMA_VERSION
 from bench.store import RecordError, read_record, read_records
-from bench.sweep import find_sweep, load_sweep
+from bench.sweep_file import find_sweep, load_sweep
 
 OLD = Path(__file__).parent / "old_records"
 """As they were written, with fewer rounds and classes."""

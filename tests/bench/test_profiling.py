@@ -22,13 +22,14 @@ from typer.testing import CliRunner
 import fastast.model
 from bench.cells import expand
 from bench.cli import app
+from bench.complaints import ConfigError
 from bench.profiling.capture import profile_cell, profile_model
 from bench.profiling.labels import STAGES
 from bench.profiling.select import select_cells
 from bench.profiling.stages import labelled
 from bench.profiling.tables import block_rows, summary_rows, write_tables
 from bench.profiling.trace import Event, attribute, read_events, self_times
-from bench.sweep import SWEEPS, ConfigError, load_sweep
+from bench.sweep_file import SWEEPS, load_sweep
 from fastast.reduction import MergePlan, TokenReduction, reduce
 from fastast.schedule import PerBlock
 

@@ -26,7 +26,7 @@ from bench.profiling.engine_stages import labelled_engine
 from bench.profiling.show import profile_cells
 from bench.profiling.tables import block_rows, summary_rows, write_tables
 from bench.profiling.trace import attribute, read_events
-from bench.sweep import SWEEPS, load_sweep
+from bench.sweep_file import SWEEPS, load_sweep
 from fastast.engine import Engine
 from fastast.engine.stages import reference_stages
 from fastast.geometry import Geometry

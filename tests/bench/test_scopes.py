@@ -16,11 +16,12 @@ from bench import arms, inputs, performance, worker
 from bench.answers import Context
 from bench.cells import canonical, expand
 from bench.cli import app
+from bench.complaints import ConfigError
 from bench.conditions import unknown_conditions
 from bench.export import to_frame
 from bench.records import Arm
 from bench.store import read_record, read_records
-from bench.sweep import ConfigError, find_sweep, load_sweep
+from bench.sweep_file import find_sweep, load_sweep
 from bench.training_step import TrainingStep
 from fastast import create_model
 from fastast.engine import EngineFallbackWarning

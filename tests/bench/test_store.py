@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from bench import store as store_module
-from bench.export import BASELINES, split_schedule
+from bench.axes import BASELINES
+from bench.export import split_schedule
 from bench.isolation import Outcome
 from bench.records import SCHEMA_VERSION, Suite
 from bench.run import make_record

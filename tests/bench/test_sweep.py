@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from bench.cells import Cell, ModelRef, ReductionRef, canonical, expand, largest_r
 from bench.cli import app, command_line
-from bench.sweep import SWEEPS, ConfigError, DataConfig, MeasureConfig, find_sweep, load_sweep
+from bench.complaints import ConfigError
+from bench.sweep import DataConfig, MeasureConfig
+from bench.sweep_file import SWEEPS, find_sweep, load_sweep
 from fastast.geometry import geometry
 
 SMALL = """

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.complaints import ConfigError
 from bench.study.frame import difference
 from bench.study.study_file import load_study, study_names
 from bench.study.trainings import recipe
-from bench.sweep import ConfigError
 
 GOOD = """
 name = "small"
