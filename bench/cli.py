@@ -297,7 +297,7 @@ def _cells(
 
     path = find_sweep(sweep)
     config = load_sweep(path, overrides or ())
-    from bench.cells import expand
+    from bench.expansion import expand
 
     return config, expand(config, str(path), **({} if resolve is None else {"resolve": resolve}))
 

@@ -46,8 +46,8 @@ def sweep_names(incomplete: str) -> Iterator[str]:
 
 def cell_ids(sweep: str, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield ids of the sweep's performance cells that start so, each with its title."""
-    from bench.cells import expand
     from bench.complaints import ConfigError
+    from bench.expansion import expand
     from bench.sweep_file import find_sweep, load_sweep
 
     try:

@@ -7,27 +7,22 @@ are lost, and the same command goes on from there.
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import fastast
 from bench.cells import Cell
-from bench.conditions import unknown_conditions
-from bench.isolation import ROOT, Isolation, Outcome
-from bench.launchers import RUNNERS, Ended, Job, Launcher, RunError, Runners
+from bench.isolation import Isolation
+from bench.launchers import RUNNERS, Job, Launcher, RunError, Runners
 from bench.launchers.local import LocalLauncher
-from bench.machine import Machine, Software, load_average
+from bench.machine import Machine, Software
 from bench.progress import Progress
-from bench.records import CellPart, Record, Suite
-from bench.sanity import Gate
+from bench.recording import describe_suite, record_end
+from bench.records import Record
 from bench.store import RecordError, Store, read_records, write_csv
 
 FAILURES = ("error", "oom", "timeout", "implausible")
@@ -87,7 +82,7 @@ def run_sweep(
         suite = describe_suite()
         ends = stack.enter_context(closing(launcher.run(_jobs(todo, stores), progress)))
         for end in ends:
-            record = _record(name, end, suite, options)
+            record = record_end(name, end, suite, options.command)
             if record.machine.key not in by_machine:
                 key = record.machine.key
                 progress.say(f"a node of {end.cell.device} is a {key}: its records go to its own folder")
@@ -102,60 +97,6 @@ def run_sweep(
         for store in by_machine.values():
             export(store)
     return counts
-
-
-def make_record(
-    sweep: str,
-    cell: Cell,
-    outcome: Outcome,
-    suite: Suite,
-    machine: Machine,
-    software: Software,
-    command: tuple[str, ...],
-    started: datetime,
-    load_before: float | None,
-    *,
-    finished: datetime | None = None,
-    load_after: float | None = None,
-) -> Record:
-    """Return the record of an outcome; a cell that failed keeps its message and the machine's facts.
-
-    Without `finished` it ended now and here, where `load_after` is then read.
-    """
-    if finished is None:
-        finished, load_after = datetime.now(UTC), load_average()
-    value = outcome.value if outcome.status == "ok" else None
-    conditions = unknown_conditions()
-    if value is not None:
-        machine, software = value.machine, value.software
-        conditions = value.conditions or conditions
-    failed = [] if value is None else [gate for gate in value.gates if not gate.passed]
-    return Record(
-        cell=CellPart(id=cell.id, kind=cell.kind, question=cell.question),
-        sweep=sweep,
-        status="implausible" if failed else "noisy" if value is not None and value.noisy else outcome.status,
-        message=_message(value, failed) if value is not None else outcome.message,
-        started=started,
-        finished=finished,
-        command=command,
-        suite=suite,
-        machine=machine,
-        software=software,
-        conditions=conditions.model_copy(update={"load": (load_before, load_after)}),
-        gates=value.gates if value is not None else (),
-        model=value.model if value is not None else None,
-        attention=value.attention if value is not None else None,
-        engine=value.engine if value is not None else None,
-        performance=value.performance if value is not None else None,
-        quality=value.quality if value is not None else None,
-    )
-
-
-def describe_suite() -> Suite:
-    """Return version and commit of the code; results that lie in the repository do not make it dirty."""
-    commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", "fastast", "bench", "pyproject.toml")
-    return Suite(version=fastast.__version__, commit=commit, dirty=None if changes is None else bool(changes))
 
 
 def export(store: Store) -> Path:
@@ -206,23 +147,6 @@ def _jobs(todo: Sequence[Cell], stores: Mapping[str, Store]) -> list[Job]:
     return jobs
 
 
-def _record(name: str, end: Ended, suite: Suite, options: Options) -> Record:
-    before, after = end.load
-    return make_record(
-        name,
-        end.cell,
-        end.outcome,
-        suite,
-        end.machine,
-        end.software,
-        options.command,
-        end.started,
-        before,
-        finished=end.finished,
-        load_after=after,
-    )
-
-
 def _unmerged(cell: Cell) -> Cell | None:
     """Return the unmerged model's cell that a quality cell is compared with."""
     if cell.kind != "quality" or cell.reduction is None:
@@ -241,29 +165,6 @@ def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
     except RecordError:
         return None
     return (unmerged.id, path) if record is not None and record.status == "ok" and path.exists() else None
-
-
-def _message(value: Any, failed: Sequence[Gate]) -> str:
-    """Return what is wrong with a measurement, empty where nothing is."""
-    if failed:
-        return "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
-    if not value.noisy:
-        return ""
-    noise = value.performance.noise
-    return (
-        f"noise {noise.value:.1%} is above the limit of {noise.limit:.1%} in each of {len(noise.attempts)} attempts; "
-        "other processes may be at work"
-    )
-
-
-def _git(*arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True, timeout=30
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.answers import Context
-from bench.cells import Cell, ModelRef, hash_checkpoint
+from bench.cells import Cell, ModelRef
+from bench.expansion import hash_checkpoint
 from bench.isolation import ROOT, Isolation, Outcome
 from bench.launchers import RunError, Runners
 from bench.machine import Machine, Software, load_average

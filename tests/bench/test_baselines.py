@@ -14,8 +14,9 @@ from test_worker import cell, quality_cell
 from bench import baselines, worker
 from bench.answers import Context
 from bench.axes import SCOPES
-from bench.cells import canonical, expand
+from bench.cells import canonical
 from bench.complaints import ConfigError
+from bench.expansion import expand
 from bench.sweep import SweepConfig
 from bench.sweep_file import find_sweep, load_sweep
 from fastast.engine import EngineFallbackWarning

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from bench.cells import expand
 from bench.cli import app
+from bench.expansion import expand
 from bench.progress import TimeLeft, duration
 from bench.store import Store
 from bench.sweep_file import find_sweep, load_sweep

@@ -19,9 +19,10 @@ import psutil
 import pytest
 from cluster_runners import cell, lines
 
-from bench.cells import ReductionRef, expand
+from bench.cells import ReductionRef
 from bench.complaints import ConfigError
 from bench.devices import gpu_type
+from bench.expansion import expand
 from bench.launchers import RunError
 from bench.progress import Progress
 from bench.run import Options, run_sweep

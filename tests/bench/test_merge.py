@@ -131,7 +131,7 @@ def test_predictions_travel_with_their_record_and_must_be_whole(tmp_path):
     from bench import worker
     from bench.answers import Context
     from bench.isolation import Outcome
-    from bench.run import describe_suite, make_record
+    from bench.recording import describe_suite, make_record
 
     cell, _, features = quality_cell(tmp_path)
     answer = worker.answer(cell, Context(features=features))

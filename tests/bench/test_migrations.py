@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.cells import canonical, expand
+from bench.cells import canonical
+from bench.expansion import expand
 from bench.export import to_frame
 from bench.migrations import MIGRATIONS
 from bench.records import SCHEMA_VERSION

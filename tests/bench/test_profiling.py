@@ -20,9 +20,9 @@ import torch
 from typer.testing import CliRunner
 
 import fastast.model
-from bench.cells import expand
 from bench.cli import app
 from bench.complaints import ConfigError
+from bench.expansion import expand
 from bench.profiling.capture import profile_cell, profile_model
 from bench.profiling.labels import STAGES
 from bench.profiling.select import select_cells

@@ -16,7 +16,7 @@ from rich.console import Console
 import fastast
 import fastast.engine.forward
 from bench import baselines
-from bench.cells import expand
+from bench.expansion import expand
 from bench.isolation import Outcome
 from bench.profiling import engine_stages
 from bench.profiling.by_stage import block_stage_rows, kernel_rows, stage_rows

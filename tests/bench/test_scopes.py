@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 
 from bench import arms, inputs, performance, worker
 from bench.answers import Context
-from bench.cells import canonical, expand
+from bench.cells import canonical
 from bench.cli import app
 from bench.complaints import ConfigError
 from bench.conditions import unknown_conditions
+from bench.expansion import expand
 from bench.export import to_frame
 from bench.records import Arm
 from bench.store import read_record, read_records

@@ -14,8 +14,8 @@ from bench import store as store_module
 from bench.axes import BASELINES
 from bench.export import split_schedule
 from bench.isolation import Outcome
+from bench.recording import make_record
 from bench.records import SCHEMA_VERSION, Suite
-from bench.run import make_record
 from bench.store import (
     COLUMNS,
     RecordError,

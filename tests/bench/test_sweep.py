@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.cells import Cell, ModelRef, ReductionRef, canonical, expand, largest_r
+from bench.cells import Cell, ModelRef, ReductionRef, canonical
 from bench.cli import app, command_line
 from bench.complaints import ConfigError
+from bench.expansion import expand, largest_r
 from bench.sweep import DataConfig, MeasureConfig
 from bench.sweep_file import SWEEPS, find_sweep, load_sweep
 from fastast.geometry import geometry
@@ -300,7 +301,7 @@ def test_a_question_survives_json():
 
 
 def test_the_weights_are_the_identity_of_a_checkpoint(tmp_path):
-    from bench.cells import hash_checkpoint
+    from bench.expansion import hash_checkpoint
 
     file = tmp_path / "a.bin"
     file.write_bytes(b"weights")
