@@ -67,5 +67,5 @@ def report(
         from bench.study.report import write_report
         from bench.study.study_file import load_study
 
-        for path in write_report(load_study(study), trainings, results, out):
+        for path in write_report(load_study(study), trainings, results, out, say=typer.echo):
             typer.echo(path)

@@ -25,7 +25,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     main.loc[main["schedule"] == UNMERGED, "speedup"] = 1.0
     main = main.dropna(subset=["speedup"])
     if main[main["speedup"] != 1.0].empty:
-        raise ValueError("study: no merged row has a speed; run the sweep that the study names, and publish it")
+        raise ValueError("no merged row has a speed; run the sweep that the study names as `speed`, and publish it")
     figure, axis = plt.subplots(figsize=(DOUBLE, 3.4))
     styles = colour_of(list(dict.fromkeys(main["label"])))
     for label, part in main.groupby("label", sort=False):
@@ -64,7 +64,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
 
     asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(("main", "teacher"))])]
     if not asked:
-        raise ValueError("study: no ablation is published yet")
+        raise ValueError("no ablation is published yet")
     heights = [0.35 + 0.2 * len(part) for _, part in asked]
     figure, axes = plt.subplots(
         len(asked), 1, figsize=(DOUBLE, 0.7 + sum(heights)), squeeze=False, height_ratios=heights, sharex=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,11 +19,13 @@ from bench.study.tables import tables
 from fastast.writing import write_whole
 
 
-def write_report(study: Study, trainings: Path, results: Path, out: Path) -> list[Path]:
+def write_report(
+    study: Study, trainings: Path, results: Path, out: Path, *, say: Callable[[str], object] = print
+) -> list[Path]:
     """Write `out/<study>/`: `table.csv`, `table.md`, `table.tex`, and the figures that can be drawn; return the paths.
 
-    `trainings`: published ones; `results`: records of sweeps, for the speeds. Raises StudyError where nothing is
-    published, or trainings cannot be compared.
+    `trainings`: published ones; `results`: records of sweeps, for the speeds; `say` is told of every figure that cannot
+    be drawn, and why. Raises StudyError where nothing is published, or trainings cannot be compared.
     """
     records = read_records(results) if results.is_dir() else []
     rows = frame(study, trainings, speeds(study.speed, records), speeds(study.training_speed, records))
@@ -38,7 +40,8 @@ def write_report(study: Study, trainings: Path, results: Path, out: Path) -> lis
         ):
             try:
                 figure = draw()
-            except ValueError:
+            except ValueError as error:
+                say(f"no figure {name!r}: {error}")
                 for form in FORMATS:  # one of an earlier report would pass for one of this
                     (folder / f"{name}.{form}").unlink(missing_ok=True)
                 continue

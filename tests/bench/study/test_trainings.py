@@ -94,10 +94,13 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
 def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
     published = tmp_path / "published"
     publish(study, trained, published, say=lambda _: None)
-    written = write_report(study, published, tmp_path / "no records", tmp_path / "reports")
+    said: list[str] = []
+    written = write_report(study, published, tmp_path / "no records", tmp_path / "reports", say=said.append)
     names = {path.name for path in written}
     assert {"table.csv", "table.md", "table.tex"} <= names
     assert "speed.pdf" not in names  # no record says how fast anything is
+    assert [line.split(":")[0] for line in said] == ["no figure 'speed'", "no figure 'ablations'"]
+    assert "run the sweep that the study names" in said[0]
     text = (tmp_path / "reports" / study.name / "table.md").read_text()
     assert "AST + CMKD | r = 8" in text
     assert "on 60 test clips" in text
