@@ -6,6 +6,7 @@ A training that is finished is not repeated, and one that was cut off goes on: b
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -28,7 +29,11 @@ def run_folder(out: Path, study: Study, arm: str, seed: int) -> Path:
 
 
 def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
-    """Return all that an arm and a seed set in the recipe, `key=value`."""
+    """Return all that an arm and a seed set in the recipe, `key=value`.
+
+    Paths under the working folder are relative to it: `--out` gives one recipe however it is written.
+    """
+    out = Path(os.path.relpath(out)) if out.absolute().is_relative_to(Path.cwd()) else out
     chosen = [f"seed={seed}", "run.keep_scores=true", *arm.set]
     schedules = study.schedules_of(arm)
     if schedules:

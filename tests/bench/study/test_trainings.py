@@ -16,7 +16,7 @@ from bench.study.publish import publish
 from bench.study.report import write_report
 from bench.study.scores import read_replicates
 from bench.study.study_file import Arm, Study
-from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study
+from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study, settings
 
 pytestmark = pytest.mark.slow
 SHORT = ("steps=3", "batch_size=8", "data.train_clips=32", "data.val_clips=8", "data.test_clips=60", "run.log_every=1")
@@ -65,6 +65,17 @@ def test_another_recipe_in_the_folder_is_refused_with_the_difference(study: Stud
     other = Arm(name="ast", label="AST", set=(*SHORT, "reduction=", "optimiser.lr=0.5"))
     with pytest.raises(StudyError, match=r"optimiser\.lr is 0\.5, there it is 0\.002"):
         is_trained(study, other, 0, trained)
+
+
+def test_a_folder_is_one_folder_however_it_is_written(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    relative = settings(study, study.arm("taught"), 0, Path("build"))
+    assert "distillation.teacher=build/very_small/ast/seed-0/model.safetensors" in relative
+    assert settings(study, study.arm("taught"), 0, tmp_path / "build") == relative
+    elsewhere = settings(study, study.arm("taught"), 0, tmp_path.parent / "build")
+    assert f"distillation.teacher={tmp_path.parent}/build/very_small/ast/seed-0/model.safetensors" in elsewhere
 
 
 def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: Path, tmp_path: Path) -> None:
