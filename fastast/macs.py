@@ -15,12 +15,15 @@ from fastast.geometry import Geometry
 def block_macs(geometry: Geometry, tokens_in: int, tokens_out: int, *, matching: bool = True) -> int:
     """Return the MACs of one block whose attention sees `tokens_in` and whose MLP sees `tokens_out` tokens.
 
-    `matching` counts the (n/2)^2 products of head width that bipartite matching needs where tokens are removed.
+    `matching` counts what bipartite matching needs where tokens are removed: a product of head width for every
+    patch token at an even position with every one at an odd position (prefix tokens are protected, as by default).
     """
     d = geometry.embed_dim
     attention = 4 * tokens_in * d * d + 2 * tokens_in * tokens_in * d
     mlp = 2 * tokens_out * d * geometry.mlp_dim
-    pairs = (tokens_in // 2) * ((tokens_in + 1) // 2) if matching and tokens_out < tokens_in else 0
+    even = (tokens_in + 1) // 2 - (geometry.num_prefix_tokens + 1) // 2
+    odd = tokens_in // 2 - geometry.num_prefix_tokens // 2
+    pairs = even * odd if matching and tokens_out < tokens_in else 0
     return attention + mlp + pairs * geometry.head_dim
 
 

@@ -3,8 +3,8 @@
 Shapes: `b` batch, `n` tokens in, `p` output slots (tokens out), `r` merged tokens, `d` width.
 
 A plan is a partition. Every output slot has one *owner*, a token that stays; a *merged* token joins the
-slot of an owner; a token that is neither is dropped. Averages are weighted by size, written as a sum and
-a division: exporters translate a scatter with "mean" wrongly.
+slot of an owner; a token that is neither is dropped. Averages are weighted by size, written as a sum: exporters
+translate a scatter with "mean" wrongly.
 """
 
 from __future__ import annotations
@@ -67,15 +67,16 @@ class MergePlan:
             return self.take_owners(x), new_size
         assert new_size is not None
         wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-        total, joining = self.take_owners(x).to(wide), _gather(x, self.merged).to(wide)
+        out, joining = self.take_owners(x).to(wide), _gather(x, self.merged).to(wide)  # (b, p, d), (b, r, d)
         if isinstance(self.owner, slice):
-            total = total.clone()  # a view of x so far
+            out = out.clone()  # a view of x so far
+        # The average as the owner plus what each joining token moves it by: a slot that none joins is left alone.
+        share = new_size.gather(1, self.target).to(wide).reciprocal_()  # (b, r)
         if size is not None:
-            # In place: on a CPU, fresh memory costs more than the arithmetic.
-            total = total.mul_(self.take_owners(size).unsqueeze(-1))
-            joining = joining.mul_(_gather(size, self.merged).unsqueeze(-1))
-        total = total.scatter_add_(1, _index_like(self.target, joining), joining)  # (b, p, d)
-        return total.div_(new_size.unsqueeze(-1)).to(x.dtype), new_size
+            share = share.mul_(size.gather(1, self.merged))
+        joining = joining.sub_(_gather(out, self.target)).mul_(share.unsqueeze(-1))
+        out = out.scatter_add_(1, _index_like(self.target, joining), joining)  # (b, p, d)
+        return out.to(x.dtype), new_size
 
     def slot(self, batch: int, device: torch.device) -> Tensor:
         """Return the slot of every token, (b, n) int64; -1 for a dropped token."""

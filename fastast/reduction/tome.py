@@ -1,6 +1,9 @@
 """Token merging by bipartite soft matching (ToMe, arXiv 2210.09461, section 3.1).
 
-Shapes: `b` batch, `n` tokens, `a` tokens of set A (even positions), `c` of set B (odd positions), `d` width.
+Shapes: `b` batch, `n` tokens, `a` unprotected tokens of set A (even positions), `c` of set B (odd positions),
+`p` tokens that stay, `d` width.
+
+On a CPU a block of one clip computes for so short a time that every small operation counts: hence few of them.
 """
 
 from __future__ import annotations
@@ -14,6 +17,9 @@ from torch import Tensor
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import register_method
 from fastast.schedule import half_of_unprotected
+
+ORDERS = ("tome", "position")
+"""Orders of the tokens that stay."""
 
 
 @register_method("tome", limit=half_of_unprotected)
@@ -33,30 +39,37 @@ def bipartite_soft_matching(
     """
     b, n, _ = metric.shape
     limit = half_of_unprotected(n, num_protected)
+    if order not in ORDERS:
+        raise ValueError(f"tome: unknown order {order!r}; there are: {', '.join(ORDERS)}")
     if not 0 <= r <= limit:
         raise ValueError(f"tome: cannot merge {r} of {n} tokens, {num_protected} protected; at most {limit}")
     if r == 0:
         return MergePlan(num_tokens=n, owner=slice(None))
-    best, partner = _match(metric, num_protected)  # (b, a), (b, a)
-    ranked = _best_first(best)  # (b, a)
-    chosen = ranked[:, :r]  # (b, r) indices into A
-    kept_a = 2 * ranked[:, r:].sort(dim=-1).values  # (b, a - r) positions
-    all_b = torch.arange(1, n, 2, device=metric.device).expand(b, -1)  # (b, c) positions
-    owner = _ordered_owners(kept_a, all_b, num_protected, order)  # (b, p)
-    slot_of = owner.new_zeros(b, n).scatter(1, owner, torch.arange(n - r, device=owner.device).expand(b, -1))
-    target = slot_of.gather(1, 2 * partner.gather(1, chosen) + 1)  # (b, r)
-    return MergePlan(num_tokens=n, owner=owner, merged=2 * chosen, target=target)
+    first_a = num_protected + num_protected % 2
+    first_b = num_protected + 1 - num_protected % 2
+    best, partner = _match(metric, first_a, first_b)  # (b, a), (b, a)
+    ranked = _best_first(best)  # (b, a) indices into A
+    target = partner.gather(1, ranked[:, :r])  # (b, r) indices into B, slots once the order is known
+    ranked = 2 * ranked + first_a  # (b, a) positions
+    positions = torch.arange(n, device=metric.device)
+    kept_a, all_b = ranked[:, r:].sort(dim=-1).values, positions[first_b::2].expand(b, -1)  # (b, a - r), (b, c)
+    protected = positions[:num_protected].expand(b, -1)
+    owner = torch.cat([protected, kept_a, all_b], dim=1)  # (b, p) positions
+    target = target + (num_protected + kept_a.shape[1])  # (b, r)
+    if order == "position":
+        owner, moved = owner.sort(dim=1)
+        slots = torch.empty_like(moved).scatter_(1, moved, positions[: n - r].expand(b, -1))  # (b, p)
+        target = slots.gather(1, target)
+    return MergePlan(num_tokens=n, owner=owner, merged=ranked[:, :r], target=target)
 
 
-def _match(metric: Tensor, num_protected: int) -> tuple[Tensor, Tensor]:
-    """Return for every token of A its best similarity and the index in B of its partner, (b, a) each."""
+def _match(metric: Tensor, first_a: int, first_b: int) -> tuple[Tensor, Tensor]:
+    """Return for every unprotected token of A its best similarity and the index in B of its partner, (b, a) each."""
     # float32 (or wider), under autocast too: a cosine in half precision ties tokens that differ.
     device = metric.device.type
     with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         unit = F.normalize(metric if metric.dtype == torch.float64 else metric.float(), dim=-1)
-        scores = unit[:, ::2] @ unit[:, 1::2].transpose(-1, -2)  # (b, a, c)
-    scores[:, : (num_protected + 1) // 2] = -torch.inf  # protected even positions
-    scores[:, :, : num_protected // 2] = -torch.inf  # protected odd positions
+        scores = unit[:, first_a::2] @ unit[:, first_b::2].transpose(-1, -2)  # (b, a, c)
     best, partner = scores.max(dim=-1)
     return best, partner
 
@@ -67,15 +80,3 @@ def _best_first(best: Tensor) -> Tensor:
         # ONNX knows no stable sort by that name; the TopK that this becomes keeps the order of equals by definition.
         return best.argsort(dim=-1, descending=True)
     return best.argsort(dim=-1, descending=True, stable=True)
-
-
-def _ordered_owners(kept_a: Tensor, all_b: Tensor, num_protected: int, order: str) -> Tensor:
-    """Return the positions of the tokens that stay, (b, p), in the order asked for."""
-    owners = torch.cat([kept_a, all_b], dim=1)
-    if order == "position":
-        return owners.sort(dim=1).values
-    if order == "tome":
-        in_a, in_b = (num_protected + 1) // 2, num_protected // 2
-        protected = torch.arange(num_protected, device=owners.device).expand(owners.shape[0], -1)
-        return torch.cat([protected, kept_a[:, in_a:], all_b[:, in_b:]], dim=1)
-    raise ValueError(f"tome: unknown order {order!r}; there are: tome, position")
