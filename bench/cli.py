@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from bench import completion
+from bench.command_line import command_line, for_people
 from bench.study.command import app as study
 
 if TYPE_CHECKING:
@@ -133,25 +134,11 @@ def run(
 def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOption = RESULTS) -> None:
     """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
     with for_people():
-        from bench.progress import TimeLeft, duration
-        from bench.store import Store
+        from bench.status import status_lines
 
         config, cells = _cells(sweep, overrides, lambda device: "any")  # each cell once; the machines may be elsewhere
-        machines = sorted(folder.parent.name for folder in results.glob(f"*/{config.name}") if folder.is_dir())
-        if not machines:
-            typer.echo(f"{config.name}: {len(cells)} cells, no records in {results}")
-        for machine in machines:
-            store = Store(results, machine, config.name)
-            left, counts = TimeLeft(cells), Counter[str]()
-            for cell in cells:
-                record = store.read(cell.id)
-                counts[record.status if record else "left"] += 1
-                if record is not None:
-                    left.done(cell.kind, (record.finished - record.started).total_seconds())
-            seconds = left.estimate() if counts["left"] else 0
-            time_left = f", about {duration(seconds)} to go" if seconds else ""
-            listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-            typer.echo(f"{config.name} on {machine}: {len(cells)} cells: {listed}{time_left}")
+        for line in status_lines(config.name, cells, results):
+            typer.echo(line)
 
 
 @app.command()
@@ -281,15 +268,6 @@ def show_completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]
     typer.echo(completion.SCRIPTS[shell], nl=False)
 
 
-def command_line(arguments: list[str]) -> tuple[str, ...]:
-    """Return the command as it is recorded: of an absolute path only the name."""
-    shown = []
-    for argument in arguments:
-        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-        shown.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
-    return ("python", "-m", "bench", *shown)
-
-
 def _cells(
     sweep: str, overrides: list[str] | None, resolve: Callable[[str], str] | None = None
 ) -> tuple[SweepConfig, tuple[Cell, ...]]:
@@ -300,22 +278,3 @@ def _cells(
     from bench.expansion import expand
 
     return config, expand(config, str(path), **({} if resolve is None else {"resolve": resolve}))
-
-
-@contextmanager
-def for_people() -> Iterator[None]:
-    """Turn what is the user's to mend into one message and an exit code."""
-    from bench.complaints import ConfigError
-
-    try:
-        yield
-    except ConfigError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted: what was measured is kept; the same command goes on from there", err=True)
-        raise typer.Exit(130) from None
-    except (ValueError, OSError, RuntimeError) as error:
-        # RunError, RecordError, a full disk: none of them loses a record that was written.
-        typer.echo(f"bench: {error}", err=True)
-        raise typer.Exit(1) from None

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bench.command_line import for_people
+
 app = typer.Typer(help="Train several models under several seeds and compare what comes out.", no_args_is_help=True)
 
 StudyArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of one in bench/study/studies.")]
@@ -25,8 +27,6 @@ def run(
 ) -> None:
     """Train every arm under every seed that is not trained or published yet. Interrupt at will: the same command goes
     on. A teacher is trained again where only its weights are missing."""
-    from bench.cli import for_people
-
     with for_people():
         from bench.study.study_file import load_study
         from bench.study.trainings import missing, run_study
@@ -44,8 +44,6 @@ def run(
 @app.command()
 def publish(study: StudyArgument, out: RunsOption = RUNS, to: PublishedOption = PUBLISHED) -> None:
     """Copy recipe, result, log and bootstrap replicates of every finished training; weights and scores stay."""
-    from bench.cli import for_people
-
     with for_people():
         from bench.study.publish import publish as copy
         from bench.study.study_file import load_study
@@ -61,8 +59,6 @@ def report(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("build/reports"),
 ) -> None:
     """Draw figures and tables of what is published."""
-    from bench.cli import for_people
-
     with for_people():
         from bench.study.report import write_report
         from bench.study.study_file import load_study

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.style import DOUBLE, GREY, colour_of
+from bench.study.frame import CONTRAST
 from bench.study.tables import UNMERGED, groups, schedule_words, unmerged
 
 if TYPE_CHECKING:
@@ -51,18 +52,19 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     axis.set_xlabel("Throughput over the unmerged model's")
     axis.set_ylabel("mAP (macro)")
     axis.legend(loc="lower left")
-    figure.supxlabel(f"Bars: lowest and highest seed. {notes}", fontsize=6, color=GREY, wrap=True)
+    dashed = f"Dashed: {base['label'].iloc[0]}, no merging. " if len(base) else ""
+    _caption(figure, f"{notes}. Points: mean over the seeds; bars: lowest to highest. {dashed}")
     return figure
 
 
 def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """Draw every ablation as one panel: mAP of each of its arms, mean and range over seeds.
 
-    Raises ValueError where there is none.
+    Hollow: the mean of what it is held against. Raises ValueError where there is none.
     """
     import matplotlib.pyplot as plt
 
-    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(("main", "teacher"))])]
+    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(("main", "teacher", CONTRAST))])]
     if not asked:
         raise ValueError("no ablation is published yet")
     heights = [0.35 + 0.2 * len(part) for _, part in asked]
@@ -73,9 +75,55 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
         places = np.arange(len(part))[::-1]
         bars = np.abs(part[["mAP_low", "mAP_high"]].to_numpy().T - part["mAP"].to_numpy())
         axis.errorbar(part["mAP"], places, xerr=bars, color="black", linestyle="none", marker="o", capsize=2)
+        axis.plot(part["against_mAP"], places, color=GREY, linestyle="none", marker="o", fillstyle="none", zorder=0)
         axis.set_yticks(places, [f"{row.label}, {schedule_words(row.schedule)}" for row in part.itertuples()])
         axis.set_ylim(-0.6, len(part) - 0.4)
         axis.set_title(title, loc="left")
     axes[-1, 0].set_xlabel("mAP (macro)")
-    figure.supxlabel(f"Bars: lowest and highest seed. {notes}", fontsize=6, color=GREY, wrap=True)
+    _caption(
+        figure,
+        f"{notes}. Points: mean over the seeds; bars: lowest to highest. Hollow: mean of what the arm is held against, "
+        "over the same seeds.",
+    )
     return figure
+
+
+def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
+    """Draw what each part adds to mAP under every schedule, with its 95 % interval.
+
+    Raises ValueError where the study has no contrast that is published.
+    """
+    import matplotlib.pyplot as plt
+
+    pairs = rows[rows["group"] == CONTRAST]
+    if pairs.empty:
+        raise ValueError("no contrast is published yet, or the study file has none")
+    schedules = [name for name in dict.fromkeys(rows["schedule"]) if (pairs["schedule"] == name).any()]
+    styles = colour_of(list(dict.fromkeys(pairs["label"])))
+    figure, axis = plt.subplots(figsize=(DOUBLE, 3.4))
+    for place, (label, part) in enumerate(pairs.groupby("label", sort=False)):
+        shift = 0.12 * (place - (len(styles) - 1) / 2)
+        colour, marker = styles[str(label)]
+        axis.errorbar(
+            [schedules.index(name) + shift for name in part["schedule"]],
+            part["delta"],
+            yerr=np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy()),
+            color=colour,
+            marker=marker,
+            linestyle="none",
+            capsize=2,
+            elinewidth=0.7,
+            label=f"{label} (against: {part['against'].iloc[0]})",
+        )
+    axis.axhline(0, color=GREY, linewidth=0.8, zorder=0)
+    axis.set_xticks(range(len(schedules)), [schedule_words(name) for name in schedules])
+    axis.set_xlim(-0.5, len(schedules) - 0.5)
+    axis.set_xlabel("Tested with")
+    axis.set_ylabel("Difference of mAP")
+    figure.legend(loc="outside upper left")
+    _caption(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds and clips.")
+    return figure
+
+
+def _caption(figure: Figure, words: str) -> None:
+    figure.supxlabel(words, fontsize=6, color=GREY, wrap=True)

@@ -1,4 +1,4 @@
-"""The rows of a study: every arm under every schedule, over its seeds, held against the reference.
+"""The rows of a study: every arm under every schedule, over its seeds, held against another.
 
 How sure a difference is hangs on two things that chance decided: the seed of the training, and the clips of the test.
 The interval has both: the variance of the seeds' mean and that of the clips (of replicates that draw the same clips for
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ COLUMNS: dict[str, str] = {
     "mAP_sd": "standard deviation over seeds",
     "mAP_low": "lowest seed",
     "mAP_high": "highest seed",
-    "delta": "mAP less that of the reference, mean over the seeds that both have",
+    "against": "label of the arm that it is held against",
+    "against_schedule": "and its schedule",
+    "against_mAP": "its mean over the seeds that both have",
+    "delta": "mAP less that of the arm it is held against, mean over the seeds that both have",
     "delta_low": "lower end of its 95 % interval, over seeds and clips",
     "delta_high": "upper end",
     "delta_seeds": "seeds that both have",
@@ -50,7 +53,8 @@ COLUMNS: dict[str, str] = {
     "step_speedup_high": "upper end",
 }
 
-
+CONTRAST = "contrast"
+"""Group of the contrasts of a study."""
 Speeds = Mapping[str, tuple[float, float, float]]
 """Speed-up and both ends of its interval, by schedule."""
 
@@ -63,25 +67,39 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds | Non
     """
     found = {arm.name: _trainings(study, arm, results) for arm in study.arms}
     _refuse_other_clips(found)
-    reference = found[study.reference]
-    if not reference:
+    if not found[study.reference]:
         raise StudyError(
             f"study {study.name}: {results / study.name} has no training of the reference {study.reference!r}; "
             f"run python -m bench study run {study.name} and publish it"
         )
-    base_schedule = (study.schedules_of(study.arm(study.reference)) or ("unmerged",))[0]
+    first = (study.schedules_of(study.arm(study.reference)) or ("unmerged",))[0]
     rows = []
-    for arm in study.arms:
-        trainings = found[arm.name]
+    for arm, against in _compared(study):
+        base_arm = study.arm(against or study.reference)
         for schedule in study.schedules_of(arm) or ("unmerged",):
-            having = {seed: run for seed, run in trainings.items() if schedule in run["result"]["test"]}
-            if having:
-                base = None if arm.name == study.reference and schedule == base_schedule else reference
-                row = _row(arm, schedule, having, base, base_schedule)
-                merges = any(run["recipe"]["reduction"] for run in having.values())
-                steps = (step_speeds or {}) if merges else {}
-                rows.append(row | _speed("speedup", schedule, speeds) | _speed("step_speedup", schedule, steps))
+            base_schedule = schedule if against else first
+            runs, base = _scored(found[arm.name], schedule), _scored(found[base_arm.name], base_schedule)
+            if not runs or (arm.group == CONTRAST and not base):
+                continue
+            itself = (base_arm.name, base_schedule) == (arm.name, schedule)
+            merges = any(run["recipe"]["reduction"] for run in runs.values())
+            rows.append(
+                _row(arm, schedule, runs)
+                | {"against": "" if itself else base_arm.label, "against_schedule": "" if itself else base_schedule}
+                | _difference(runs, schedule, {} if itself else base, base_schedule)
+                | _speed("speedup", schedule, speeds)
+                | _speed("step_speedup", schedule, (step_speeds or {}) if merges else {})
+            )
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _compared(study: Study) -> list[tuple[Arm, str]]:
+    """Return the arms, and the contrasts as arms of a group of their own, each with the arm it is held against."""
+    contrasts = [
+        (study.arm(pair.arm).model_copy(update={"label": pair.label, "group": CONTRAST}), pair.against)
+        for pair in study.contrasts
+    ]
+    return [*((arm, arm.against) for arm in study.arms), *contrasts]
 
 
 def difference(
@@ -133,28 +151,17 @@ def _refuse_other_clips(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) ->
         raise StudyError(f"{first} and {second} were tested on other clips and cannot be compared; move one away")
 
 
-def _row(
-    arm: Arm,
-    schedule: str,
-    runs: Mapping[int, Mapping[str, Any]],
-    reference: Mapping[int, Mapping[str, Any]] | None,
-    base_schedule: str,
-) -> dict[str, Any]:
+def _scored(runs: Mapping[int, Mapping[str, Any]], schedule: str) -> dict[int, Mapping[str, Any]]:
+    return {seed: run for seed, run in runs.items() if schedule in run["result"]["test"]}
+
+
+def _row(arm: Arm, schedule: str, runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
     results = [run["result"] for run in runs.values()]
-    values = np.array([result["test"][schedule]["mAP"] for result in results])
+    values = _mean_average_precisions(runs, schedule, runs)
     seconds = [
         r["seconds"] / (r["steps"] * run["recipe"]["batch_size"]) * 1000
         for r, run in zip(results, runs.values(), strict=True)
     ]
-    delta, both = (math.nan,) * 3, [seed for seed in runs if reference and seed in reference]
-    if reference and both:
-        draws = [
-            runs[seed]["replicates"].by_schedule[schedule] - reference[seed]["replicates"].by_schedule[base_schedule]
-            for seed in both
-        ]
-        base = np.array([reference[seed]["result"]["test"][base_schedule]["mAP"] for seed in both])
-        mine = np.array([runs[seed]["result"]["test"][schedule]["mAP"] for seed in both])
-        delta = difference(mine, base, np.mean(draws, axis=0))
     return {
         "arm": arm.name,
         "label": arm.label,
@@ -165,14 +172,41 @@ def _row(
         "mAP_sd": values.std(ddof=1) if len(values) > 1 else math.nan,
         "mAP_low": values.min(),
         "mAP_high": values.max(),
-        **dict(zip(("delta", "delta_low", "delta_high"), delta, strict=True)),
-        "delta_seeds": len(both),
         "AUC": np.mean([result["test"][schedule]["AUC"] for result in results]),
         "seconds_per_1000": float(np.median(seconds)),
         "peak_memory_mib": max(result.get("peak_memory_mib", 0) for result in results),
         "clips": results[0]["test_clips"],
         "steps": results[0]["steps"],
     }
+
+
+def _difference(
+    runs: Mapping[int, Mapping[str, Any]],
+    schedule: str,
+    base: Mapping[int, Mapping[str, Any]],
+    base_schedule: str,
+) -> dict[str, Any]:
+    both = [seed for seed in runs if seed in base]
+    delta, theirs = (math.nan,) * 3, math.nan
+    if both:
+        draws = [
+            runs[seed]["replicates"].by_schedule[schedule] - base[seed]["replicates"].by_schedule[base_schedule]
+            for seed in both
+        ]
+        of_base = _mean_average_precisions(base, base_schedule, both)
+        delta = difference(_mean_average_precisions(runs, schedule, both), of_base, np.mean(draws, axis=0))
+        theirs = float(of_base.mean())
+    return {
+        "against_mAP": theirs,
+        **dict(zip(("delta", "delta_low", "delta_high"), delta, strict=True)),
+        "delta_seeds": len(both),
+    }
+
+
+def _mean_average_precisions(
+    runs: Mapping[int, Mapping[str, Any]], schedule: str, seeds: Iterable[int]
+) -> NDArray[np.float64]:
+    return np.array([runs[seed]["result"]["test"][schedule]["mAP"] for seed in seeds])  # (s,)
 
 
 def _speed(name: str, schedule: str, speeds: Speeds) -> dict[str, float]:

@@ -12,7 +12,7 @@ from bench.study.scores import REPLICATES, write_replicates
 from bench.study.study_file import Study
 from bench.study.trainings import StudyError, run_folder
 from fastast.training.folder import RECIPE, RESULT
-from fastast.training.loop import SCORES
+from fastast.training.run import SCORES
 from fastast.writing import write_whole
 
 KEPT = (RECIPE, "log.jsonl", RESULT)

@@ -12,7 +12,7 @@ from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
 from bench.speedup import speedup_over
 from bench.store import read_records
-from bench.study.figures import ablation_figure, speed_figure
+from bench.study.figures import ablation_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
 from bench.study.study_file import Study
 from bench.study.tables import tables
@@ -29,14 +29,14 @@ def write_report(
     """
     records = read_records(results) if results.is_dir() else []
     rows = frame(study, trainings, speeds(study.speed, records), speeds(study.training_speed, records))
-    notes = facts(study, rows)
     folder, written = out / study.name, []
     with paper_style():
         import matplotlib.pyplot as plt
 
         for name, draw in (
-            ("speed", lambda: speed_figure(rows, study.reference, notes)),
-            ("ablations", lambda: ablation_figure(rows, notes)),
+            ("speed", lambda: speed_figure(rows, study.reference, facts(rows))),
+            ("contrasts", lambda: contrast_figure(rows, facts(rows))),
+            ("ablations", lambda: ablation_figure(rows, facts(rows))),
         ):
             try:
                 figure = draw()
@@ -49,7 +49,7 @@ def write_report(
                 written.append(folder / f"{name}.{form}")
                 write_whole(written[-1], figure_file(figure, form))
             plt.close(figure)
-    for name, text in tables(rows, study.name, notes).items():
+    for name, text in tables(rows, study.name, of_tables(study, rows)).items():
         written.append(folder / name)
         write_whole(written[-1], text.encode())
     return written
@@ -67,13 +67,15 @@ def speeds(sweep: str, records: Sequence[Record]) -> dict[str, tuple[float, floa
     return found
 
 
-def facts(study: Study, rows: pd.DataFrame) -> str:
-    """Return what a reader must know of the numbers."""
-    first = rows.iloc[0]
-    reference = study.arm(study.reference)
+def facts(rows: pd.DataFrame) -> str:
+    """Return what mAP is of."""
+    return f"mAP on {rows['clips'].iloc[0]} test clips of soundscapes (synthetic scenes of real recordings)"
+
+
+def of_tables(study: Study, rows: pd.DataFrame) -> str:
+    """Return what a reader must know of the tables."""
+    steps = f", of a training step that merges so, {study.training_speed}" if study.training_speed else ""
     return (
-        f"mAP on {first['clips']} test clips of soundscapes (synthetic scenes of real recordings), mean ± standard "
-        f"deviation over the seeds; difference to “{reference.label}” without merging, seed by seed, with its 95 % "
-        f"interval over seeds and clips. Speed-up: of the forward, and of a training step that merges so; from "
-        f"records of the sweeps {study.speed or '(none)'} and {study.training_speed or '(none)'}."
+        f"{facts(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % interval "
+        f"over seeds and clips. Speed-up of the forward: records of the sweep {study.speed or '(none)'}{steps}."
     )

@@ -41,6 +41,17 @@ class Arm(_Part):
     beside the training."""
     seeds: tuple[int, ...] | None = None
     """Where not the study's."""
+    against: str = ""
+    """Arm that this one is held against, both under the same schedule. Empty: the study's reference."""
+
+
+class Contrast(_Part):
+    """Two arms held against each other under every schedule that both are scored under: what one part of one adds."""
+
+    label: str
+    """What the arm has that the other has not."""
+    arm: str
+    against: str
 
 
 class Study(_Part):
@@ -62,6 +73,7 @@ class Study(_Part):
     training_speed: str = ""
     """Sweep whose records say how fast a step of training with a schedule is."""
     arms: tuple[Arm, ...] = Field(min_length=1)
+    contrasts: tuple[Contrast, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Study:
@@ -77,7 +89,26 @@ class Study(_Part):
         for place, arm in enumerate(self.arms):
             if arm.teacher in names[place:]:
                 raise ValueError(f"arm {arm.name!r} learns from {arm.teacher!r}, which must stand before it")
+            if arm.against:
+                self._check_pair(f"arm {arm.name!r}", arm.name, arm.against, names)
+                if missing := [name for name in self.schedules_of(arm) if name not in self._schedules(arm.against)]:
+                    raise ValueError(
+                        f"arm {arm.name!r} is scored under {missing[0]!r}, {arm.against!r} that it is held against is "
+                        f"not; there: {', '.join(self._schedules(arm.against)) or 'unmerged only'}"
+                    )
+        for contrast in self.contrasts:
+            self._check_pair(f"contrast {contrast.label!r}", contrast.arm, contrast.against, names)
+            if not set(self._schedules(contrast.arm)) & set(self._schedules(contrast.against)):
+                raise ValueError(f"contrast {contrast.label!r}: its arms are scored under no schedule that both have")
         return self
+
+    def _check_pair(self, where: str, arm: str, against: str, names: list[str]) -> None:
+        for key, name, others in (("arm", arm, names), ("against", against, [name for name in names if name != arm])):
+            if name not in others:
+                raise ValueError(f"{where}: {key}: " + unknown_name("arm", name, others))
+
+    def _schedules(self, name: str) -> tuple[str, ...]:
+        return self.schedules_of(self.arm(name))
 
     def arm(self, name: str) -> Arm:
         """Return an arm. Raises ConfigError for a name that is not there."""

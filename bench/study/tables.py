@@ -6,21 +6,31 @@ import pandas as pd
 
 from bench.report.tables import booktabs, escape
 from bench.report.words import interval, number
+from bench.study.frame import CONTRAST
 
 HEADS: dict[str, str] = {
     "label": "Model",
+    "against": "Held against",
     "schedule": "Tested with",
     "speedup": "Speed-up",
     "mAP": "mAP",
-    "delta": "Difference to the reference",
+    "delta": "Difference",
     "seeds": "Seeds",
     "step_speedup": "Speed-up of a training step",
     "peak_memory_mib": "Memory in training (MiB)",
 }
-NARROW = HEADS | {"schedule": "Merging", "delta": "Δ mAP", "step_speedup": "Step", "peak_memory_mib": "MiB"}
+NARROW = HEADS | {
+    "schedule": "Merging",
+    "delta": "Δ mAP",
+    "against": "to",
+    "step_speedup": "Step",
+    "peak_memory_mib": "MiB",
+}
 """Heads where a page of two columns has to do."""
+WORDS = ("label", "schedule", "against")
+"""Columns of words: to the left; numbers are to the right."""
 UNMERGED = "constant:0"
-GROUPS = {"main": "Merging and distillation", "teacher": "Teachers"}
+GROUPS = {"main": "Merging and distillation", "teacher": "Teachers", CONTRAST: "What each part adds"}
 """Titles of tables; those of ablations are their groups' own words."""
 
 
@@ -36,12 +46,13 @@ def tables(rows: pd.DataFrame, title: str, notes: str) -> dict[str, str]:
 def readable(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a group's rows as text. mAP is the mean over seeds, with their standard deviation.
 
-    Speeds that were not measured for any row have no column.
+    Speeds that were not measured for any row have no column, nor has what all rows are held against.
     """
     text = pd.DataFrame(
         [
             {
                 "label": row["label"],
+                "against": against(row) or "–",
                 "schedule": schedule_words(row["schedule"]),
                 "speedup": "1" if row["schedule"] == UNMERGED else number(row["speedup"], "{:.2f}", missing="–"),
                 "mAP": number(row["mAP"], "{:.4f}")
@@ -55,7 +66,29 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
         ],
         columns=list(HEADS),
     )
-    return text.drop(columns=[name for name in ("speedup", "step_speedup") if (text[name] == "–").all()])
+    empty = [name for name in ("speedup", "step_speedup") if (text[name] == "–").all()]
+    return text.drop(columns=[*empty, *([] if mixed(rows) else ["against"])])
+
+
+def against(row: pd.Series) -> str:
+    """Return what a row is held against, with the schedule where that is another; empty for the reference itself."""
+    same = row["against_schedule"] == row["schedule"]
+    return str(row["against"]) + ("" if same or not row["against"] else f", {schedule_words(row['against_schedule'])}")
+
+
+def mixed(rows: pd.DataFrame) -> bool:
+    """Whether the rows of a group are held against different arms."""
+    return rows.loc[rows["against"] != "", "against"].nunique() > 1
+
+
+def held_against(rows: pd.DataFrame) -> str:
+    """Return the sentence that names what a group's rows are held against; none where a column names it."""
+    held = rows[rows["against"] != ""]
+    if mixed(rows) or held.empty:
+        return ""
+    same = (held["against_schedule"] == held["schedule"]).all()
+    schedule = "under the same schedule" if same else schedule_words(held["against_schedule"].iloc[0])
+    return f"Difference to “{held['against'].iloc[0]}”, {schedule}."
 
 
 def unmerged(schedule: str) -> bool:
@@ -80,10 +113,10 @@ def markdown(rows: pd.DataFrame, notes: str) -> str:
     for title, part in groups(rows):
         text = readable(part)
         lines = [
-            f"**{title}**",
+            f"**{title}**" + (f" · {held_against(part)}" if held_against(part) else ""),
             "",
             "| " + " | ".join(HEADS[column] for column in text) + " |",
-            "|---|---|" + "---:|" * (len(text.columns) - 2),
+            "|" + "".join("---|" if column in WORDS else "---:|" for column in text),
             *("| " + " | ".join(values) + " |" for values in text.itertuples(index=False, name=None)),
         ]
         parts.append("\n".join(lines))
@@ -97,9 +130,9 @@ def latex(rows: pd.DataFrame, title: str, notes: str) -> str:
         text = readable(part)
         text["delta"] = [_half(row) for _, row in part.iterrows()]
         text = text.map(escape)
+        columns = "".join("l" if column in WORDS else "r" for column in text)
         text.columns = pd.Index([escape(NARROW[column]) for column in text.columns])
-        columns = "ll" + "r" * (len(text.columns) - 2)
-        caption = f"{name}. {notes}" if place == 1 else f"{name}."
+        caption = " ".join(filter(None, [f"{name}.", held_against(part), notes if place == 1 else ""]))
         parts.append(booktabs(text, columns, caption=caption, label=f"tab:{title}-{place}"))
     return "\n".join(parts)
 

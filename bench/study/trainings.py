@@ -14,9 +14,9 @@ from pathlib import Path
 
 from bench.study.study_file import Arm, Study
 from fastast.training.folder import RECIPE, RESULT
-from fastast.training.loop import MODEL
 from fastast.training.recipe import Recipe, first_difference
 from fastast.training.recipe_file import load_recipe
+from fastast.training.run import MODEL
 
 
 class StudyError(ValueError):

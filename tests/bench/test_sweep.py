@@ -11,7 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cells import Cell, ModelRef, ReductionRef, canonical
-from bench.cli import app, command_line
+from bench.cli import app
+from bench.command_line import command_line
 from bench.complaints import ConfigError
 from bench.expansion import expand, largest_r
 from bench.sweep import DataConfig, MeasureConfig

@@ -197,7 +197,7 @@ def main(arguments: list[str]) -> int:
     import typer
     from cheap_runners import run
 
-    from bench.cli import for_people
+    from bench.command_line import for_people
     from bench.run import FAILURES
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored

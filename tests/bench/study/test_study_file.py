@@ -21,6 +21,8 @@ reference = "ast"
 name = "ast"
 label = "AST"
 """
+OTHER = '[[arms]]\nname = "other"\nlabel = "other"\nevaluate = ["constant:5"]'
+PAIR = '[[contrasts]]\nlabel = "more"'
 
 
 @pytest.mark.parametrize(
@@ -31,6 +33,13 @@ label = "AST"
         (('name = "ast"', 'name = "../ast"'), "names a folder"),
         (('label = "AST"', 'label = "AST"\nteacher = "ast"'), "must stand before it"),
         (('label = "AST"', 'label = "AST"\ncolour = "red"'), "colour"),
+        (('label = "AST"', 'label = "AST"\nagainst = "ast"'), "against: .*'ast'"),
+        (('label = "AST"', f'label = "AST"\n{OTHER}\nagainst = "ast"'), "'constant:5', 'ast' .* there: constant:0"),
+        (
+            ('label = "AST"', f'label = "AST"\n{OTHER}\n{PAIR}\narm = "other"\nagainst = "as"'),
+            "contrast 'more': against",
+        ),
+        (('label = "AST"', f'label = "AST"\n{OTHER}\n{PAIR}\narm = "other"\nagainst = "ast"'), "no schedule that both"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -15,7 +15,7 @@ from bench.study.frame import frame
 from bench.study.publish import publish
 from bench.study.report import write_report
 from bench.study.scores import read_replicates
-from bench.study.study_file import Arm, Study
+from bench.study.study_file import Arm, Contrast, Study
 from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study, settings
 
 pytestmark = pytest.mark.slow
@@ -102,6 +102,29 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
     assert replicates.by_schedule["constant:8"].std() > 0
 
 
+def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, trained: Path, tmp_path: Path) -> None:
+    publish(study, trained, tmp_path, say=lambda _: None)
+    arms = (study.arms[0], study.arms[1].model_copy(update={"against": "ast", "group": "an ablation"}))
+    pair = Contrast(label="a teacher", arm="taught", against="ast")
+    other = study.model_copy(update={"arms": arms, "contrasts": (pair,)})
+    rows = frame(other, tmp_path, {}).set_index(["group", "schedule"])
+    mine, theirs = (
+        json.loads((run_folder(trained, study, arm, 0) / "result.json").read_text())["test"]["constant:8"]["mAP"]
+        for arm in ("taught", "ast")
+    )
+    assert mine != theirs
+    for group in ("an ablation", "contrast"):
+        row = rows.loc[(group, "constant:8")]
+        assert row["delta"] == pytest.approx(mine - theirs, abs=1e-9)
+        assert (row["against_mAP"], row["against_schedule"]) == (pytest.approx(theirs), "constant:8")
+    assert ("contrast", "constant:0") not in rows.index  # the student was not scored under it
+    written = write_report(other, tmp_path, tmp_path / "no records", tmp_path / "reports", say=lambda _: None)
+    assert {"contrasts.png", "ablations.png"} <= {path.name for path in written}
+    text = (tmp_path / "reports" / study.name / "table.md").read_text()
+    assert "**an ablation** · Difference to “AST”, under the same schedule." in text
+    assert "**Merging and distillation** · Difference to “AST”, no merging." in text
+
+
 def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
     published = tmp_path / "published"
     publish(study, trained, published, say=lambda _: None)
@@ -110,7 +133,9 @@ def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_pa
     names = {path.name for path in written}
     assert {"table.csv", "table.md", "table.tex"} <= names
     assert "speed.pdf" not in names  # no record says how fast anything is
-    assert [line.split(":")[0] for line in said] == ["no figure 'speed'", "no figure 'ablations'"]
+    assert [line.split(":")[0] for line in said] == [
+        f"no figure '{name}'" for name in ("speed", "contrasts", "ablations")
+    ]
     assert "run the sweep that the study names" in said[0]
     text = (tmp_path / "reports" / study.name / "table.md").read_text()
     assert "AST + CMKD | r = 8" in text

@@ -103,7 +103,7 @@ def test_the_mean_of_epochs_outlives_a_run_that_is_stopped(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastast.training.loop.save_state", stop)
+        patch.setattr("fastast.training.run.save_state", stop)
         with pytest.raises(KeyboardInterrupt):
             run(recipe_file, tmp_path / "stopped", *settings)
     assert same(run(recipe_file, tmp_path / "stopped", *settings, resume=True), whole)

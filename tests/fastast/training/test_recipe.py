@@ -125,7 +125,7 @@ def test_a_merging_that_a_model_cannot_do_is_refused_before_training(recipe_file
 def test_a_cap_merges_what_there_is_in_training_and_in_evaluation(recipe_file: Path) -> None:
     from fastast.data.sampling import Sampler
     from fastast.training.distributed import World
-    from fastast.training.loop import evaluation_reductions
+    from fastast.training.run import evaluation_reductions
 
     sampler = Sampler(num_clips=8, batch_size=8, seed=0)
     asked = ["reduction.r=[0, 9]", "reduction.excess=cap", "run.evaluate=['constant:9']"]

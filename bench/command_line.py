@@ -1,0 +1,37 @@
+"""What all commands share: messages for people in place of tracebacks, and the command as records tell it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+
+@contextmanager
+def for_people() -> Iterator[None]:
+    """Turn what is the user's to mend into one message and an exit code."""
+    from bench.complaints import ConfigError  # late: it takes pydantic, and completion must be quick
+
+    try:
+        yield
+    except ConfigError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted: what was measured is kept; the same command goes on from there", err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, OSError, RuntimeError) as error:
+        # RunError, RecordError, a full disk: none of them loses a record that was written.
+        typer.echo(f"bench: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+def command_line(arguments: list[str]) -> tuple[str, ...]:
+    """Return the command as it is recorded: of an absolute path only the name."""
+    shown = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+        shown.append(option + equals + (Path(value).name if Path(value).is_absolute() else value))
+    return ("python", "-m", "bench", *shown)

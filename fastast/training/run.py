@@ -1,0 +1,246 @@
+"""A run of training in one process: its steps, and what is logged, evaluated and written between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastast.data.sampling import Sampler, load_batches
+from fastast.data.training_set import TrainingSet
+from fastast.reduction import TokenReduction
+from fastast.schedule import parse_schedule
+from fastast.training.build import save_model
+from fastast.training.checkpoint import save_state
+from fastast.training.evaluate import Evaluation, evaluate, save_scores
+from fastast.training.folder import RESULT, write_json
+from fastast.training.logging import RunLog, plain
+from fastast.training.recipe import Recipe
+from fastast.training.trainer import Trainer
+
+MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
+
+
+class Run:
+    """The steps of one process, and what is done between them."""
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        data: TrainingSet,
+        validation: TrainingSet,
+        folder: Path,
+        log: RunLog,
+        notes: dict[str, Any],
+    ) -> None:
+        self.trainer, self.recipe, self.world = trainer, trainer.recipe, trainer.world
+        self.data, self.validation = data, validation
+        self.folder, self.log = folder, log
+        self.best: float | None = notes.get("best")
+        self.best_step: int = notes.get("best_step", 0)
+        self.corrupt: dict[str, str] = notes.get("corrupt", {})
+        self.seconds: float = notes.get("seconds", 0.0)
+        self._new_corrupt: dict[str, str] = {}
+        self._sums: dict[str, Tensor] = {}
+        self._counted = 0
+        self._logged_at = self._epoch_at = self._began = time.perf_counter()
+
+    def announce(self, first: int, *, resumed: bool) -> None:
+        """Say what is trained on what."""
+        self.log.event(
+            "resume" if resumed else "start",
+            first,
+            recipe=self.recipe.identity[:12],
+            parameters=sum(p.numel() for p in self.trainer.model.parameters()),
+            clips=len(self.data),
+            left_out=getattr(self.data, "left_out", 0),
+            classes=len(self.data.classes),
+            steps=self.trainer.total_steps,
+            processes=self.world.size,
+            device=str(self.world.device),
+            engine=self.recipe.engine,
+            torch=torch.__version__,
+        )
+
+    def steps(self, first: int, sampler: Sampler) -> None:
+        """Train from a step to the last."""
+        trainer, recipe, run = self.trainer, self.recipe, self.recipe.run
+        trainer.model.train()
+        parts = sampler.parts(
+            first,
+            trainer.total_steps,
+            rank=self.world.rank,
+            world_size=self.world.size,
+            accumulation=recipe.accumulation,
+        )
+        pinned = self.world.device.type == "cuda"
+        batches = load_batches(self.data, parts, workers=run.workers, replace=True, pin_memory=pinned)
+        if pinned:
+            torch.cuda.reset_peak_memory_stats(self.world.device)
+        self._counted = first
+        self._logged_at = self._epoch_at = self._began = time.perf_counter()
+        for step, some in enumerate(_grouped(batches, recipe.accumulation), start=first):
+            for batch in some:
+                self._new_corrupt |= {k: v for k, v in batch.skipped if k not in self.corrupt}
+            for name, value in trainer.step(step, some).items():
+                self._sums[name] = self._sums.get(name, 0) + value
+            self._after(step + 1)
+
+    def _after(self, done: int) -> None:
+        """Log, evaluate and write what is due after so many steps."""
+        run, trainer = self.recipe.run, self.trainer
+        epoch, rest = divmod(done, trainer.steps_per_epoch)
+        ends, finished = rest == 0, done == trainer.total_steps
+        self.log.advance(done)
+        if (done % run.log_every == 0 or ends or finished) and done > self._counted:
+            self._log_losses(done)
+        if ends:
+            average = self.recipe.average_epochs
+            if trainer.mean is not None and average[0] <= epoch <= average[1]:
+                trainer.mean.add(trainer.model)
+            self._log_epoch(done, epoch)
+        due = done % run.evaluate_every == 0 if run.evaluate_every else ends
+        if due and not finished:  # the last evaluation is that of the finished weights
+            self.validate(done)
+        if done % run.checkpoint_every == 0 or ends or finished:
+            self._checkpoint(done)
+
+    def _log_losses(self, done: int) -> None:
+        self.trainer.check_finite()
+        for found in self.world.gather(self._new_corrupt):
+            for name, fault in found.items():
+                if name not in self.corrupt:
+                    self.corrupt[name] = fault
+                    self.log.event("corrupt", done, clip=name, fault=fault)
+        self._new_corrupt = {}
+        now, steps = time.perf_counter(), done - self._counted
+        self._counted = done
+        means = {name: float(value) / max(1, steps) for name, value in self._sums.items()}
+        shares = self.world.gather(means)
+        self._sums = {}
+        reduction = self.trainer.reduction_of(done - 1)
+        self.log.event(
+            "train",
+            done,
+            **{name: sum(share[name] for share in shares) / len(shares) for name in means},
+            lr=self.trainer.optimiser.param_groups[0]["lr"],
+            merging="" if reduction is None else str(reduction.schedule),
+            clips_per_second=round(steps * self.recipe.batch_size / (now - self._logged_at), 1),
+            corrupt=len(self.corrupt),
+        )
+        self._logged_at = now
+
+    def _log_epoch(self, done: int, epoch: int) -> None:
+        now = time.perf_counter()
+        self.log.event(
+            "epoch",
+            done,
+            epoch=epoch,
+            seconds=round(now - self._epoch_at, 2),
+            peak_memory_mib=peak_memory_mib(self.world.device),
+            corrupt=len(self.corrupt),
+        )
+        self._epoch_at = now
+
+    def validate(self, done: int) -> None:
+        """Evaluate on the validation set; keep the weights if they are the best so far."""
+        self.trainer.check_finite()
+        found = self._evaluate(self.validation, "val", done)
+        score = float(getattr(next(iter(found.metrics.values())), self.recipe.metric))
+        if self.best is None or score > self.best:
+            self.best, self.best_step = score, done
+            if self.world.leads:
+                self._save(BEST, done)
+
+    def _evaluate(self, data: TrainingSet, split: str, done: int) -> Evaluation:
+        with self.trainer.with_weights(self.trainer.best_weights()) as model:
+            found = evaluate(
+                model,
+                data,
+                self.trainer.frontend,
+                evaluation_reductions(self.recipe),
+                world=self.world,
+                batch_size=self.recipe.run.eval_batch,
+                workers=self.recipe.run.workers,
+                precision=self.recipe.precision,
+            )
+        for name, fault in found.skipped:
+            self.log.event("corrupt", done, clip=name, fault=fault, split=split)
+        for schedule, metrics in found.metrics.items():
+            values = dataclasses.asdict(metrics)
+            kind = f"{split} {schedule}".strip()
+            self.log.event(kind, done, **values, clips=found.clips, skipped=len(found.skipped))
+        return found
+
+    def _save(self, name: str, done: int) -> None:
+        notes = {"recipe": self.recipe.question(), "identity": self.recipe.identity, "step": done}
+        trainer = self.trainer
+        save_model(self.folder / name, trainer.model, trainer.best_weights(), self.data.classes, notes)
+
+    def _checkpoint(self, done: int) -> None:
+        self.trainer.check_finite()
+        if self.world.leads:
+            notes = {
+                "best": self.best,
+                "best_step": self.best_step,
+                "corrupt": self.corrupt,
+                "seconds": self.seconds + time.perf_counter() - self._began,
+            }
+            save_state(self.folder, self.trainer.state(done, notes))
+
+    def finish(self, test: TrainingSet) -> dict[str, Any]:
+        """Evaluate and write the finished weights."""
+        done = self.trainer.total_steps
+        seconds = self.seconds + time.perf_counter() - self._began
+        memory = peak_memory_mib(self.world.device)  # of training, before anything is evaluated on top
+        self.validate(done)
+        found = self._evaluate(test, "test", done)
+        result = {
+            "identity": self.recipe.identity,
+            "steps": done,
+            "seconds": round(seconds, 1),
+            "peak_memory_mib": memory,
+            "best_val": self.best,
+            "best_step": self.best_step,
+            "corrupt": self.corrupt,
+            "test": {name or "unmerged": plain(dataclasses.asdict(m)) for name, m in found.metrics.items()},
+            "test_clips": found.clips,
+            "test_skipped": len(found.skipped),
+        }
+        if self.world.leads:
+            self._save(MODEL, done)
+            if self.recipe.run.keep_scores:
+                save_scores(self.folder / SCORES, found)
+            write_json(self.folder / RESULT, result)
+        return result
+
+
+def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction | None]]:
+    """Return the named reductions that a recipe is evaluated under."""
+    texts = recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())
+    if not texts:
+        return (("", None),)
+    if recipe.reduction:
+        return tuple((text, recipe.reduction.reduction(text)) for text in texts)
+    excess: Any = recipe.run.evaluate_excess
+    return tuple((text, TokenReduction(schedule=parse_schedule(text), excess=excess)) for text in texts)
+
+
+def _grouped(batches: Any, size: int) -> Any:
+    """Yield lists of `size` batches."""
+    while group := list(itertools.islice(batches, size)):
+        yield group
+
+
+def peak_memory_mib(device: torch.device) -> int:
+    """Return the most memory used so far: of the GPU's allocator, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
