@@ -39,14 +39,14 @@ class MergePlan:
         """Return the owners' rows of `x`: (b, n, ...) -> (b, p, ...)."""
         if isinstance(self.owner, slice):
             return x[:, self.owner]
-        return _gather(x, self.owner)
+        return take_rows(x, self.owner)
 
     def sum(self, x: Tensor) -> Tensor:
         """Sum `x` over every slot: (b, n, ...) -> (b, p, ...)."""
         out = self.take_owners(x)
         if self.merged is None or self.target is None:
             return out
-        return out.scatter_add(1, _index_like(self.target, x), _gather(x, self.merged))
+        return out.scatter_add(1, _index_like(self.target, x), take_rows(x, self.merged))
 
     def merge_sizes(self, size: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
         """Return the slots' sizes, (b, p) float32; None stays None where nothing is merged."""
@@ -67,14 +67,14 @@ class MergePlan:
             return self.take_owners(x), new_size
         assert new_size is not None
         wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-        out, joining = self.take_owners(x).to(wide), _gather(x, self.merged).to(wide)  # (b, p, d), (b, r, d)
+        out, joining = self.take_owners(x).to(wide), take_rows(x, self.merged).to(wide)  # (b, p, d), (b, r, d)
         if isinstance(self.owner, slice):
             out = out.clone()  # a view of x so far
         # The average as the owner plus what each joining token moves it by: a slot that none joins is left alone.
         share = new_size.gather(1, self.target).to(wide).reciprocal_()  # (b, r)
         if size is not None:
             share = share.mul_(size.gather(1, self.merged))
-        joining = joining.sub_(_gather(out, self.target)).mul_(share.unsqueeze(-1))
+        joining = joining.sub_(take_rows(out, self.target)).mul_(share.unsqueeze(-1))
         out = out.scatter_add_(1, _index_like(self.target, joining), joining)  # (b, p, d)
         return out.to(x.dtype), new_size
 
@@ -96,8 +96,8 @@ def _index_like(index: Tensor, x: Tensor) -> Tensor:
     return index.reshape(*index.shape, *[1] * (x.ndim - 2)).expand(*index.shape, *x.shape[2:])
 
 
-def _gather(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows `index` (b, k) of `x` (b, n, ...)."""
+def take_rows(x: Tensor, index: Tensor) -> Tensor:
+    """Return rows `index` (b, k) of `x` (b, n, ...), (b, k, ...)."""
     if x.ndim == 2:
         return x.gather(1, index)
     # Whole rows of one flat list are copied; a gather would look up the row anew for every number.

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastast.reduction.plan import MergePlan
+from fastast.reduction.plan import MergePlan, take_rows
 from fastast.reduction.registry import register_method
 from fastast.schedule import half_of_unprotected
 
@@ -47,9 +47,10 @@ def bipartite_soft_matching(
         return MergePlan(num_tokens=n, owner=slice(None))
     first_a = num_protected + num_protected % 2
     first_b = num_protected + 1 - num_protected % 2
-    best, partner = _match(metric, first_a, first_b)  # (b, a), (b, a)
-    ranked = _best_first(best)  # (b, a) indices into A
-    target = partner.gather(1, ranked[:, :r])  # (b, r) indices into B, slots once the order is known
+    scores = _similarity(metric, first_a, first_b)  # (b, a, c)
+    ranked = _best_first(scores.amax(dim=-1))  # (b, a) indices into A
+    # Partners of the merged only: to find where a maximum is takes many times as long as to find how large it is.
+    target = take_rows(scores, ranked[:, :r]).argmax(dim=-1)  # (b, r) indices into B, slots once the order is known
     ranked = 2 * ranked + first_a  # (b, a) positions
     positions = torch.arange(n, device=metric.device)
     kept_a, all_b = ranked[:, r:].sort(dim=-1).values, positions[first_b::2].expand(b, -1)  # (b, a - r), (b, c)
@@ -63,15 +64,13 @@ def bipartite_soft_matching(
     return MergePlan(num_tokens=n, owner=owner, merged=ranked[:, :r], target=target)
 
 
-def _match(metric: Tensor, first_a: int, first_b: int) -> tuple[Tensor, Tensor]:
-    """Return for every unprotected token of A its best similarity and the index in B of its partner, (b, a) each."""
+def _similarity(metric: Tensor, first_a: int, first_b: int) -> Tensor:
+    """Return the cosine of every unprotected token of A with every one of B, (b, a, c)."""
     # float32 (or wider), under autocast too: a cosine in half precision ties tokens that differ.
     device = metric.device.type
     with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         unit = F.normalize(metric if metric.dtype == torch.float64 else metric.float(), dim=-1)
-        scores = unit[:, first_a::2] @ unit[:, first_b::2].transpose(-1, -2)  # (b, a, c)
-    best, partner = scores.max(dim=-1)
-    return best, partner
+        return unit[:, first_a::2] @ unit[:, first_b::2].transpose(-1, -2)  # (b, a, c)
 
 
 def _best_first(best: Tensor) -> Tensor:
