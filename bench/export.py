@@ -1,8 +1,4 @@
-"""The flat view of records: one row a record, a fixed order of columns, computed from the raw samples only.
-
-`COLUMNS` names every column with what it holds. A column that does not apply (a quality column of a
-performance cell, anything measured of a failed cell) is empty.
-"""
+"""The flat view of records: one row a record, the columns of `bench.columns`, computed from the raw samples only."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from bench.axes import BASELINES
+from bench.columns import COLUMNS
 from bench.nvml import name_reasons
 from bench.records import Performance, Record
 from bench.speedup import speedup_over
@@ -19,104 +16,6 @@ from bench.statistics import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS: dict[str, str] = {
-    "sweep": "name of the sweep",
-    "cell": "id of the cell",
-    "kind": "performance or quality",
-    "scope": "what was timed: forward, waveform (front end too) or training_step; empty for quality",
-    "status": "ok, noisy, implausible, error, oom, timeout",
-    "message": "what went wrong",
-    "machine": "key of the machine",
-    "device": "cpu or cuda",
-    "device_name": "full name of the device",
-    "threads": "CPU threads that PyTorch used",
-    "model": "name of the zoo or of the checkpoint file",
-    "sha256": "of the checkpoint",
-    "weights": "trained or random",
-    "parameters": "of the model",
-    "method": "reduction method, none for the unmerged model",
-    "schedule": "the whole schedule, such as decreasing:40; none for the unmerged model",
-    "family": "the schedule without r: constant, decreasing, ...; none for the unmerged model",
-    "r": "mean tokens removed per block, 0 for the unmerged model, empty where the schedule has no r",
-    "metric": "what tokens are compared by",
-    "proportional": "whether attention weighs tokens by their size",
-    "order": "order of the tokens that stay",
-    "excess": "what became of an r that a block has too few tokens for: refuse or cap",
-    "dtype": "of weights and activations",
-    "engine": "what runs the model: plain, or triton where it was compiled",
-    "engine_path": "what then ran: triton, or plain where the kernels could not; empty without an engine",
-    "attention": "kernel asked for",
-    "attention_kernel": "kernel that this meant",
-    "attention_backend": "backend of PyTorch that ran",
-    "tokens_in": "tokens that enter the first block",
-    "tokens_out": "tokens that left the last block",
-    "tokens_per_block": "tokens that left each block as measured, separated by spaces",
-    "macs_per_clip": "multiply-accumulates of one clip, by formula",
-    "macs_counted": "the same as PyTorch counts them, operator by operator",
-    "macs_unmerged": "those of the unmerged model",
-    "macs_ratio": "macs_unmerged / macs_per_clip: what a reduction can gain where time goes into products",
-    "batch": "clips a batch as asked for; best where every arm has its own",
-    "batch_size": "clips a batch as measured",
-    "rounds": "interleaved rounds measured",
-    "noise": "relative inter-quartile range of the per-round ratio",
-    "latency_ms": "median time of one batch, ms",
-    "latency_iqr_ms": "its inter-quartile range, ms",
-    "latency_p90_ms": "its 90th percentile, ms; empty below 10 samples",
-    "latency_p99_ms": "its 99th percentile, ms; empty below 100 samples",
-    "samples": "timed runs of the candidate",
-    "first_call_s": "the candidate's very first call, s: compilation, capture, set-up",
-    "clips_per_s": "batch_size / median time",
-    "peak_memory_bytes": "the most memory taken during a run, see memory_kind",
-    "forward_memory_bytes": "what a run took on top of what was taken before",
-    "memory_kind": "what these were read from",
-    "reserved_memory_bytes": "the most that CUDA's allocator held; empty on a CPU",
-    "energy_source": "NVML, RAPL or unavailable",
-    "energy_j_per_clip": "joules a clip, idle power included; empty where unavailable",
-    "power_w": "mean power meanwhile, W",
-    **{
-        f"{column}_{baseline}{end}": text
-        for baseline in BASELINES
-        for column, end, text in (
-            ("latency", "_ms", f"median time of one batch of {baseline}, ms, measured in the same rounds"),
-            ("clips_per_s", "", f"throughput of {baseline}"),
-            ("batch_size", "", f"clips a batch of {baseline}"),
-            ("speedup", "", f"median time a clip of {baseline} / that of the candidate"),
-            ("speedup", "_low", "lower end of its 95 % bootstrap interval"),
-            ("speedup", "_high", "upper end of its 95 % bootstrap interval"),
-        )
-    },
-    "dataset": "data set",
-    "split": "its split",
-    "clips": "clips scored",
-    "ids_sha256": "hash of the list of clip ids",
-    "clips_sha256": "hash of the clips",
-    "classes": "classes of the data set",
-    "classes_without_positives": "classes left out of the means",
-    "mAP": "macro mean average precision",
-    "mAP_low": "lower end of its 95 % bootstrap interval over clips",
-    "mAP_high": "upper end of its 95 % bootstrap interval over clips",
-    "AUC": "macro mean area under the ROC curve",
-    "d_prime": "sqrt(2) times the normal quantile of AUC",
-    "delta_mAP": "mAP minus that of the unmerged model on the same clips",
-    "delta_mAP_low": "lower end of its paired 95 % bootstrap interval",
-    "delta_mAP_high": "upper end of its paired 95 % bootstrap interval",
-    "top1_agreement": "share of clips whose best class is that of the unmerged model",
-    "suite_version": "version of FastAST",
-    "commit": "git commit that measured",
-    "dirty": "whether the code differed from it",
-    "torch": "version of PyTorch",
-    "timm": "version of timm",
-    "cuda": "version of CUDA",
-    "driver": "version of the GPU driver",
-    "gates": "gates that did not pass, separated by spaces; empty where all passed or none was looked at",
-    "throttled": "why the GPU's clock was lowered at the end of some round",
-    "graphics_clock_mhz": "median clock of the GPU at the ends of rounds, MHz",
-    "load_before": "load average before the cell",
-    "load_after": "load average after the cell",
-    "started": "UTC",
-    "finished": "UTC",
-}
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from bench.export import COLUMNS, to_frame, write_csv
+from bench.columns import COLUMNS
+from bench.export import to_frame, write_csv
 from bench.migrations import MIGRATIONS
 from bench.records import SCHEMA_VERSION, Record
 from fastast.writing import write_whole

@@ -29,7 +29,7 @@ _HOME = {
     "TokenReduction": "fastast.reduction",
     "compile": "fastast.engine",
     "create_model": "fastast.zoo",
-    "fbank": "fastast.frontend",
+    "fbank": "fastast.filterbank",
     "load_audio": "fastast.data.audio",
     "load_checkpoint": "fastast.checkpoints",
     "load_model": "fastast.checkpoints",
@@ -67,9 +67,9 @@ if TYPE_CHECKING:
     from fastast.data.audio import load_audio as load_audio
     from fastast.engine import Engine as Engine
     from fastast.engine import compile as compile
+    from fastast.filterbank import fbank as fbank
     from fastast.frontend import Frontend as Frontend
     from fastast.frontend import Normalisation as Normalisation
-    from fastast.frontend import fbank as fbank
     from fastast.geometry import Geometry as Geometry
     from fastast.macs import model_macs as model_macs
     from fastast.model import AudioSpectrogramTransformer as AudioSpectrogramTransformer

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from bench.export import COLUMNS
+from bench.columns import COLUMNS
 from bench.records import Record
 
 ROOT = Path(__file__).parents[1]

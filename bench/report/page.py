@@ -12,7 +12,7 @@ import pandas as pd
 
 from bench.records import Record
 from bench.report.frame import panels
-from bench.report.tables import columns_of, notes, panel_name, readable
+from bench.report.tables import columns_of, explain, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
 
 CAPTIONS = {
@@ -59,7 +59,7 @@ def page(
             for _, panel in panels(joined)
         ],
         missing={NOT_MEASURED, *FAILURES.values()},
-        notes=" ".join(notes(joined)),
+        explanation=" ".join(explain(joined)),
         facts=facts(records),
         total=len(records),
         statuses=[f"{count} {status}" for status, count in sorted(Counter(record.status for record in failed).items())],

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from bench.records import Record
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import ReportError, join, problems
+from bench.report.latex import latex
 from bench.report.page import page
 from bench.report.style import METADATA, paper_style
-from bench.report.tables import tables
+from bench.report.tables import markdown
 from bench.store import read_records
 from fastast.writing import write_whole
 
@@ -63,7 +64,11 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
                     written.append(folder / f"{name}.{form}")
                     write_whole(written[-1], content)
             plt.close(figure)
-    texts = tables(joined, sweep)
+    texts = {
+        "table.csv": joined.to_csv(index=False, lineterminator="\n"),
+        "table.md": markdown(joined),
+        "table.tex": latex(joined, sweep),
+    }
     texts["index.html"] = page(joined, drawn, texts, problems(records), records, sweep)
     for name, text in texts.items():
         written.append(folder / name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.tables import booktabs, escape
+from bench.report.latex import booktabs, escape
 from bench.report.words import interval, number
 from bench.study.frame import CONTRAST
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from fastast.checkpoints.checkpoint import CheckpointError, CheckpointNotFoundError
 from fastast.checkpoints.files import read_json, read_tensors
 from fastast.checkpoints.infer import build_geometry
-from fastast.frontend import SAMPLE_RATE, Normalisation
+from fastast.filterbank import SAMPLE_RATE
+from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastast.frontend import FRAME_SECONDS, SAMPLE_RATE, SHIFT_SECONDS, Frontend, check_waveforms, one_batch
+from fastast.filterbank import FRAME_SECONDS, SAMPLE_RATE, SHIFT_SECONDS, check_waveforms
+from fastast.frontend import Frontend, one_batch
 from fastast.geometry import Geometry
 from fastast.kernels import filterbank as kernel
 

@@ -17,17 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastast.frontend import (
-    FLOOR,
-    FRAME_SECONDS,
-    PRE_EMPHASIS,
-    SHIFT_SECONDS,
-    Normalisation,
-    fbank,
-    mel_filters,
-    num_frames,
-    pad_or_cut,
-)
+from fastast.filterbank import FLOOR, FRAME_SECONDS, PRE_EMPHASIS, SHIFT_SECONDS, fbank, mel_filters, num_frames
+from fastast.frontend import Normalisation, pad_or_cut
 from fastast.kernels.launch import cdiv, check_launch, next_power_of_two, on_device, refuse_gradients
 
 FRAMES_AT_ONCE = 4

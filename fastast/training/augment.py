@@ -16,7 +16,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from fastast.frontend import Frontend, fbank, pad_or_cut
+from fastast.filterbank import fbank
+from fastast.frontend import Frontend, pad_or_cut
 
 MIXED_LABELS = ("weighted", "union")
 

@@ -15,17 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastast.frontend import (
-    AUDIOSET,
-    ESC50,
-    SPEECH_COMMANDS,
-    Frontend,
-    Normalisation,
-    fbank,
-    mel_filters,
-    num_frames,
-    pad_or_cut,
-)
+from fastast.filterbank import fbank, mel_filters, num_frames
+from fastast.frontend import AUDIOSET, ESC50, SPEECH_COMMANDS, Frontend, Normalisation, pad_or_cut
 from fastast.geometry import geometry
 
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("fbank_*.npz"))

@@ -16,9 +16,10 @@ import records as made
 from bench.report import ReportError, render
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import join
+from bench.report.latex import latex
 from bench.report.render import write_report
 from bench.report.style import colour_of
-from bench.report.tables import latex, markdown
+from bench.report.tables import markdown
 from bench.report.words import facts_line, number
 from bench.store import Store
 
@@ -68,12 +69,37 @@ def test_standing_on_the_front_is_told_panel_by_panel() -> None:
 
 def test_what_was_not_measured_says_so() -> None:
     records = [made.record("performance"), made.record("performance", "constant:20", sliced=0.5)]
-    records += [made.record("quality", "constant:40", delta=0.0)]
+    records += [made.record("quality")]
     text = markdown(join(records))
     line = next(line for line in text.splitlines() if "| 20 |" in line)
     assert line.count("not measured") == 3  # mAP, its difference, the front
-    assert "quality only" in text
     assert "nan" not in text.lower()
+
+
+def heads_of(text: str, panel: str) -> list[str]:
+    lines = text.splitlines()
+    at = next(index for index, line in enumerate(lines) if line.startswith("**") and panel in line)
+    return [head.strip() for head in lines[at + 2].strip("|").split("|")]
+
+
+def test_a_table_has_no_columns_that_nothing_in_it_was_asked_for() -> None:
+    speed = [record for record in made.sweep() if record.cell.kind == "performance"]
+    quality = [record for record in made.sweep() if record.cell.kind == "quality"]
+    timed, scored = markdown(join(speed)), markdown(join(quality))
+    assert heads_of(timed, "batch size 8")[-2:] == ["Speed-up", "Of oracle"]
+    assert heads_of(scored, "quality only")[-3:] == ["MACs (G)", "mAP", "Difference in mAP"]
+    assert "not measured" not in timed + scored
+    assert ("Speed-up:" in timed, "Difference in mAP:" in timed, "Pareto:" in timed) == (True, False, False)
+    assert ("Speed-up:" in scored, "Difference in mAP:" in scored, "Pareto:" in scored) == (False, True, False)
+    for text in (latex(join(speed), "speed"), latex(join(quality), "quality")):
+        assert "Dagger" not in text
+        assert len({line.count("&") for line in text.splitlines() if "&" in line}) == 1
+
+
+def test_what_was_asked_for_and_failed_keeps_its_columns() -> None:
+    failed = [made.record(kind, status="error", message="broken") for kind in ("performance", "quality")]
+    heads = heads_of(markdown(join(failed)), "batch size 8")
+    assert {"Clips/s", "Speed-up", "mAP", "Pareto"} <= set(heads)
 
 
 def test_the_pareto_figure_has_a_point_for_every_row_and_hollow_dominated_ones() -> None:

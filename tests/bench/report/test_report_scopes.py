@@ -12,8 +12,9 @@ import records as made
 
 from bench.report.figures import merging_figure
 from bench.report.frame import join, panels
+from bench.report.latex import latex
 from bench.report.render import write_report
-from bench.report.tables import columns_of, latex, markdown, panel_name, readable
+from bench.report.tables import columns_of, markdown, panel_name, readable
 
 
 def scoped():

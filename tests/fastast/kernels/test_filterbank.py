@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastast.frontend import AUDIOSET, Frontend, Normalisation, mel_filters
+from fastast.filterbank import mel_filters
+from fastast.frontend import AUDIOSET, Frontend, Normalisation
 from fastast.geometry import Geometry
 from fastast.kernels.filterbank import _constants, filterbank, filterbank_reference
 

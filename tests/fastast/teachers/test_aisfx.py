@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fastast.data.audio import load_audio
-from fastast.frontend import AUDIOSET, fbank
+from fastast.filterbank import fbank
+from fastast.frontend import AUDIOSET
 from fastast.teachers import TeacherError, aisfx, create_teacher
 from fastast.teachers.aisfx import AisfxTeacher
 

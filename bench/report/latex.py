@@ -1,0 +1,94 @@
+"""The table of a report as LaTeX (booktabs)."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.report.frame import panels
+from bench.report.tables import NOISY, NOISY_MEANS, best_rows, columns_of, panel_name, readable
+from bench.report.words import FAILURES, NOT_MEASURED, facts_line, number
+
+LATEX_COLUMNS: dict[str, str] = {
+    "configuration": "Configuration",
+    "r": "r",
+    "tokens_out": "Tokens",
+    "macs": "GMACs",
+    "throughput": "Clips/s",
+    "speedup": "Speed-up",
+    "oracle": "Of oracle",
+    "alone": "Over model",
+    "map": "mAP",
+    "delta": "Δ mAP",
+}
+"""Columns of the LaTeX table and their heads."""
+
+
+SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "timeout"}
+"""What a narrow table has room for."""
+_COMMANDS = {"−": "$-$", "–": "--", "±": "$\\pm$", "Δ": "$\\Delta$", NOISY: "$\\approx$"}
+
+
+def latex(joined: pd.DataFrame, sweep: str) -> str:
+    """Return one booktabs table a panel, for `\\usepackage{booktabs}`, as wide as a page of two columns.
+
+    Best in bold, second best underlined, a dagger on what stands on the Pareto front; an interval is written as
+    half of its width.
+    """
+    parts = ["% Made from records; do not edit. Needs \\usepackage{booktabs}."]
+    for place, (_, panel) in enumerate(panels(joined), 1):
+        text = narrow(panel)
+        gaps = [f"{short}: {long}." for long, short in SHORT.items() if (text == short).any(axis=None)]
+        text = text.map(escape)
+        for rank, command in ((0, "textbf"), (1, "underline")):
+            for column, index in best_rows(panel, rank).items():
+                text.loc[index, column] = f"\\{command}{{{text.loc[index, column]}}}"
+        front = (panel["standing"] == "front").to_numpy()
+        text.loc[front, "configuration"] += "$^\\dagger$"
+        text.columns = pd.Index([escape(LATEX_COLUMNS[column]) for column in text.columns])
+        noisy = [f"{NOISY}: {NOISY_MEANS}."] if (panel["status"] == "noisy").any() else []
+        facts = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width."
+        dagger = ["Dagger: on the Pareto front."] if front.any() else []
+        caption = " ".join([facts, *dagger, *noisy, *gaps])
+        columns = "l" + "r" * (len(text.columns) - 1)
+        parts.append(booktabs(text, columns, caption=caption, label=f"tab:{sweep}-{place}"))
+    return "\n".join(parts)
+
+
+def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str) -> str:
+    """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text."""
+    body = text.style.hide(axis="index").to_latex(
+        hrules=True,
+        column_format=columns,
+        caption=escape(caption),
+        label=label,
+        position="t",
+        position_float="centering",
+    )
+    body = body.replace("{table}", "{table*}")
+    return body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}")
+
+
+def narrow(panel: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns of `readable` that a page of two columns has room for, intervals as half of their width."""
+    text = readable(panel)[[name for name in LATEX_COLUMNS if name in columns_of(panel)]].replace(SHORT)
+    for column, source, form in (
+        ("speedup", "speedup_unmerged", "{:.2f}"),
+        ("alone", "over_alone", "{:.3f}"),
+        ("map", "mAP", "{:.3f}"),
+        ("delta", "delta_mAP", "{:+.4f}"),
+    ):
+        for index, (_, row) in enumerate(panel.iterrows() if column in text else ()):
+            if "[" in text.loc[index, column]:
+                half = (row[f"{source}_high"] - row[f"{source}_low"]) / 2
+                noisy = NOISY if text.loc[index, column].startswith(NOISY) else ""
+                text.loc[index, column] = f"{noisy}{number(row[source], form)} ± {number(half, form.replace('+', ''))}"
+    return text
+
+
+def escape(text: str) -> str:
+    """Return text as LaTeX."""
+    for character in "&%$#_{}":
+        text = text.replace(character, f"\\{character}")
+    for character, command in _COMMANDS.items():
+        text = text.replace(character, command)
+    return text
