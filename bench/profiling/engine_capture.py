@@ -19,12 +19,14 @@ from bench import baselines
 from bench.cells import Cell
 from bench.inputs import synthetic_input
 from bench.profiling.by_stage import KernelRow, kernel_rows
-from bench.profiling.capture import check_stages, profile_model, profile_of, record, with_and_without
 from bench.profiling.engine_stages import expected_stages, labelled_engine, route_of
 from bench.profiling.labels import FORWARD
+from bench.profiling.model_capture import profile_model
 from bench.profiling.tables import Profile, without_shares
 from bench.profiling.trace import DeviceTimes
+from bench.profiling.tracing import check_stages, profile_of, record, with_and_without
 from fastast.engine import Engine
+from fastast.engine.runners import PlainRunner
 from fastast.kernels import interpreted
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
@@ -114,9 +116,8 @@ def _replayed(
 
 
 def _fallback(name: str, engine: Engine, fbank: Tensor, folder: Path, *, forwards: int, device: str) -> Profile:
-    twin = engine._forward
-    assert isinstance(twin, AudioSpectrogramTransformer)
+    assert isinstance(engine.runner, PlainRunner)
     with torch.inference_mode():
-        made = profile_model(name, twin, fbank, folder, forwards=forwards, device=device)
+        made = profile_model(name, engine.runner.model, fbank, folder, forwards=forwards, device=device)
     note = f"the engine fell back, as {engine.why_plain}; this is the model's own forward in plain torch"
     return replace(made, note=note)

@@ -19,6 +19,7 @@ from bench.profiling.labels import CHOOSING, FORWARD, MERGE_NORM, OUTSIDE, block
 from bench.profiling.stages import replace_attribute
 from fastast.engine import Engine
 from fastast.engine.route import MERGES, Route
+from fastast.engine.runners import StageRunner
 from fastast.engine.stages import Stages
 from fastast.engine.weights import PackedBlock, PackedModel
 
@@ -93,17 +94,16 @@ def labelled_engine(engine: Engine) -> Iterator[None]:
 
     Only one engine at a time, and only one that runs on stages. A graph that was captured before has no labels.
     """
-    run = engine._forward
-    if not isinstance(run, partial):
+    run = engine.runner
+    if not isinstance(run, StageRunner):
         raise ValueError("labelled_engine: this engine runs the model's own forward, which has no stages")
-    weights, route, stages = run.args
     labels = EngineLabels()
-    labelled_weights = replace(weights, blocks=labels.blocks(weights.blocks))
-    labelled_run = partial(run.func, labelled_weights, route, labels.stages(stages))
-    linears, norms = _layers(weights)
+    labelled_weights = replace(run.weights, blocks=labels.blocks(run.weights.blocks))
+    labelled_run = replace(run, weights=labelled_weights, stages=labels.stages(run.stages))
+    linears, norms = _layers(run.weights)
     module = fastast.engine.forward
     with ExitStack() as stack:
-        replace_attribute(stack, engine, "_forward", lambda _: labelled_run)
+        replace_attribute(stack, engine, "runner", lambda _: labelled_run)
         replace_attribute(stack, engine, "_logits", partial(labels.around, FORWARD))
         if engine.frontend is not None:
             replace_attribute(stack, engine._input, "fbank", partial(labels.around, "filterbank"))
@@ -115,9 +115,8 @@ def labelled_engine(engine: Engine) -> Iterator[None]:
 
 def route_of(engine: Engine) -> Route:
     """Return the route of an engine that runs on stages."""
-    assert isinstance(engine._forward, partial)
-    route: Route = engine._forward.args[1]
-    return route
+    assert isinstance(engine.runner, StageRunner)
+    return engine.runner.route
 
 
 def expected_stages(route: Route) -> dict[int, set[str]]:

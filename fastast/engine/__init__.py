@@ -5,7 +5,8 @@ kernels cannot run it falls back to the model's own plain-torch forward and says
 for training: the same kernels over the model's own parameters, with gradients.
 """
 
+from fastast.engine.compilation import EngineFallbackWarning, compile
 from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
-from fastast.engine.engine import Engine, EngineFallbackWarning, compile
+from fastast.engine.engine import Engine
 
 __all__ = ["Engine", "EngineFallbackWarning", "compile", "differentiable_forward", "why_not_differentiable"]

@@ -129,7 +129,7 @@ def test_quality_is_that_of_the_engine(tmp_path, monkeypatch) -> None:
 @falls_back
 def test_the_fallback_warns() -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastast.engine.engine._SAID", set())
+        patch.setattr("fastast.engine.compilation._SAID", set())
         with pytest.warns(EngineFallbackWarning):
             worker.answer(on_engine(reduction=None, baselines=("unmerged",)), Context())
 

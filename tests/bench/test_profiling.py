@@ -23,8 +23,9 @@ import fastast.model
 from bench.cli import app
 from bench.complaints import ConfigError
 from bench.expansion import expand
-from bench.profiling.capture import profile_cell, profile_model
+from bench.profiling.capture import profile_cell
 from bench.profiling.labels import STAGES
+from bench.profiling.model_capture import profile_model
 from bench.profiling.select import select_cells
 from bench.profiling.stages import labelled
 from bench.profiling.tables import block_rows, summary_rows, write_tables

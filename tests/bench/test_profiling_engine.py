@@ -191,7 +191,7 @@ def test_labels_change_no_output_and_leave_nothing_behind():
     with pytest.raises(ValueError, match="filterbank"), labelled_engine(engine):
         engine.eagerly(clips[:, :5])
     with pytest.raises(ValueError, match="it must be"), labelled_engine(engine):
-        engine._forward(clips[:, :50])  # which nobody looked at before
+        engine.runner(clips[:, :50])  # which nobody looked at before
     assert (dict(vars(engine)), dict(vars(module))) == before
     assert torch.equal(engine(clips), expected)
 
@@ -345,7 +345,7 @@ class HereAndNow:
 def cell(monkeypatch):
     """A cell on the engine, with a model of that geometry."""
     monkeypatch.setattr("bench.profiling.capture.build_model", lambda ref, seed: tiny_model())
-    monkeypatch.setattr("fastast.engine.engine._SAID", set())
+    monkeypatch.setattr("fastast.engine.compilation._SAID", set())
     asked = ["model.engine=triton", "grid.r=[1]", "grid.schedule=['constant']", "kinds=['performance']"]
     asked += ["measure.baselines=['unmerged', 'slice']", "measure.threads=1", "grid.batch_size=[1]"]
     (cell,) = expand(load_sweep(SWEEPS / "smoke.toml", [*asked, "grid.device=['cpu']"]))

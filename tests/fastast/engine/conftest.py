@@ -33,4 +33,4 @@ def tiny_fbank() -> torch.Tensor:
 @pytest.fixture(autouse=True)
 def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The engine warns once a process: every test is a new one."""
-    monkeypatch.setattr("fastast.engine.engine._SAID", set())
+    monkeypatch.setattr("fastast.engine.compilation._SAID", set())

@@ -1,0 +1,122 @@
+"""`compile`: what is asked for is checked, and runs on the kernels where they can run, else in plain torch.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from fastast.engine.engine import Engine
+from fastast.engine.route import why_not_reduction
+from fastast.engine.stages import triton_stages
+from fastast.engine.waveforms import check_frontend
+from fastast.kernels import interpreted, why_not
+from fastast.reduction import ReductionError, TokenReduction
+
+if TYPE_CHECKING:
+    from fastast.frontend import Frontend
+    from fastast.model import AudioSpectrogramTransformer
+
+ENGINE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+"""Dtypes of the kernels; float64 runs in plain torch."""
+
+
+class EngineFallbackWarning(UserWarning):
+    """The kernels cannot run here: the engine uses the model's plain-torch forward."""
+
+
+def compile(
+    model: AudioSpectrogramTransformer,
+    reduction: TokenReduction | None = None,
+    *,
+    batch_size: int | Sequence[int] | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    frontend: Frontend | None = None,
+) -> Engine:
+    """Compile `model` with `reduction` into an `Engine`, a callable from filterbanks (b, f, m) to logits (b, c).
+
+    With a `frontend` it takes waveforms: the filterbank runs on its kernel too, inside the captured graphs. Looking for
+    NaN makes the host wait for the device; `fastast.Frontend(..., check=False)` does not look, and what comes of a clip
+    with NaN then means nothing.
+
+    The engine keeps a copy of the weights as they are now, and the model stays as it is. Without `reduction` the
+    engine does what the model does now: the reduction attached to it, or none. `batch_size`, one or several, are
+    captured as CUDA graphs; other batches run eagerly. `dtype` and `device` are the model's where not given.
+
+    Where the kernels cannot run (a CPU, a GPU without Triton, a method they do not know, float64), the engine runs the
+    plain-torch forward (and front end) without graphs, says why in `engine.why_plain`, and warns with an
+    EngineFallbackWarning, once a process for each reason.
+
+    Raises ValueError for a model in training mode, a batch size below 1 or a front end that does not fit the model,
+    ReductionError for a reduction that is impossible or a second one.
+    """
+    if any(module.training for module in model.modules()):
+        raise ValueError("compile: the model is in training mode; call model.eval() first, an engine is for inference")
+    sizes = _batch_sizes(batch_size)
+    parameter = next(model.parameters())
+    dtype, device = dtype or parameter.dtype, _indexed(torch.device(device or parameter.device))
+    if frontend is not None:
+        check_frontend(frontend, model.geometry)
+    if not dtype.is_floating_point:
+        raise ValueError(f"compile: dtype is {dtype}; give torch.bfloat16, torch.float16 or torch.float32")
+    if reduction is None:
+        reduction = model.attached.reduction if model.attached else None
+    elif model.attached is not None:
+        raise ReductionError(
+            f"compile: the model is reduced already ({model.attached.reduction}); remove() that handle first, or "
+            "compile without a reduction to keep it"
+        )
+    if reduction is not None:
+        reduction.removals(model.geometry)  # refuses what is impossible before anything is copied
+    reason = why_not_reduction(reduction) or why_not_dtype(dtype) or why_not(device)
+    if reason:
+        _warn_once(reason)
+    return Engine(
+        model,
+        reduction,
+        dtype=dtype,
+        device=device,
+        batch_sizes=sizes,
+        stages=None if reason else triton_stages(dtype),
+        why_plain=reason,
+        frontend=frontend,
+    )
+
+
+def why_not_dtype(dtype: torch.dtype) -> str:
+    """Why the kernels do not run in a dtype, as a sentence; empty where they do."""
+    if dtype in ENGINE_DTYPES or (dtype == torch.float64 and interpreted()):
+        return ""
+    return f"the kernels have no {str(dtype).removeprefix('torch.')}"
+
+
+def _warn_once(reason: str) -> None:
+    """Warn that there is a fallback, once a process for each reason: a sweep over reductions compiles hundreds."""
+    if reason not in _SAID:
+        _SAID.add(reason)
+        message = f"compile: {reason}. The engine runs the model's forward in plain torch"
+        warnings.warn(message, EngineFallbackWarning, stacklevel=3)
+
+
+_SAID: set[str] = set()
+
+
+def _batch_sizes(batch_size: int | Sequence[int] | None) -> tuple[int, ...]:
+    sizes = () if batch_size is None else (batch_size,) if isinstance(batch_size, int) else tuple(batch_size)
+    for size in sizes:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"compile: batch_size is {batch_size!r}; give whole numbers of at least 1")
+    return sizes
+
+
+def _indexed(device: torch.device) -> torch.device:
+    """`cuda` means the current device now, not whichever is current at a call."""
+    if device.type == "cuda" and device.index is None and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return device
