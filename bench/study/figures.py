@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.style import DOUBLE, GREY, colour_of
-from bench.study.frame import CONTRAST
+from bench.study.frame import CLAIM, CONTRAST
 from bench.study.tables import UNMERGED, groups, schedule_words, unmerged
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(("main", "teacher", CONTRAST))])]
+    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(("main", "teacher", CONTRAST, CLAIM))])]
     if not asked:
         raise ValueError("no ablation is published yet")
     heights = [0.35 + 0.2 * len(part) for _, part in asked]
@@ -122,6 +122,44 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_ylabel("Difference of mAP")
     figure.legend(loc="outside upper left")
     _caption(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds and clips.")
+    return figure
+
+
+def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
+    """Draw the difference of mAP to the model that the claim is held against, by speed-up over it, with its interval.
+
+    Raises ValueError where the study makes no claim that is published, or nothing of it has a speed.
+    """
+    import matplotlib.pyplot as plt
+
+    held = rows[rows["group"] == CLAIM].dropna(subset=["speedup", "delta"])
+    if held.empty:
+        raise ValueError("no claim is published yet with its speeds, or the study file makes none")
+    styles = colour_of(list(dict.fromkeys(held["label"])))
+    figure, axis = plt.subplots(figsize=(DOUBLE, 3.6))
+    for place, (label, part) in enumerate(held.groupby("label", sort=False)):
+        part = part.sort_values("speedup")
+        colour, marker = styles[str(label)]
+        axis.errorbar(
+            part["speedup"] + 0.03 * (place - (len(styles) - 1) / 2),
+            part["delta"],
+            yerr=np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy()),
+            color=colour,
+            marker=marker,
+            capsize=2,
+            elinewidth=0.7,
+            label=label,
+        )
+    axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=0)
+    steps = held.drop_duplicates("schedule").sort_values("speedup")
+    top = axis.secondary_xaxis("top")
+    top.set_xticks(steps["speedup"], [schedule_words(name).removeprefix("r = ") for name in steps["schedule"]])
+    top.set_xlabel("Tokens merged a block, r")
+    axis.set_xlabel("Throughput over the unmerged model's")
+    axis.set_ylabel("Difference of mAP")
+    axis.legend(loc="lower left")
+    words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"
+    _caption(figure, f"{notes}; {words}. Bars: 95 % interval over seeds and clips.")
     return figure
 
 

@@ -53,8 +53,10 @@ COLUMNS: dict[str, str] = {
     "step_speedup_high": "upper end",
 }
 
-CONTRAST = "contrast"
-"""Group of the contrasts of a study."""
+CONTRAST, CLAIM = "contrast", "claim"
+"""Groups of the contrasts of a study, and of its claim."""
+Runs = Mapping[int, Mapping[str, Any]]
+"""Trainings of an arm by seed."""
 Speeds = Mapping[str, tuple[float, float, float]]
 """Speed-up and both ends of its interval, by schedule."""
 
@@ -72,34 +74,51 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds | Non
             f"study {study.name}: {results / study.name} has no training of the reference {study.reference!r}; "
             f"run python -m bench study run {study.name} and publish it"
         )
-    first = (study.schedules_of(study.arm(study.reference)) or ("unmerged",))[0]
     rows = []
-    for arm, against in _compared(study):
-        base_arm = study.arm(against or study.reference)
+    for arm, base_arm, fixed in _compared(study):
         for schedule in study.schedules_of(arm) or ("unmerged",):
-            base_schedule = schedule if against else first
+            base_schedule = fixed or schedule
             runs, base = _scored(found[arm.name], schedule), _scored(found[base_arm.name], base_schedule)
-            if not runs or (arm.group == CONTRAST and not base):
+            if not runs or (arm.group in (CONTRAST, CLAIM) and not base):
                 continue
             itself = (base_arm.name, base_schedule) == (arm.name, schedule)
             merges = any(run["recipe"]["reduction"] for run in runs.values())
             rows.append(
                 _row(arm, schedule, runs)
                 | {"against": "" if itself else base_arm.label, "against_schedule": "" if itself else base_schedule}
-                | _difference(runs, schedule, {} if itself else base, base_schedule)
+                | _difference(*_paired(arm, runs, base_arm, {} if itself else base), schedule, base_schedule)
                 | _speed("speedup", schedule, speeds)
                 | _speed("step_speedup", schedule, (step_speeds or {}) if merges else {})
             )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _compared(study: Study) -> list[tuple[Arm, str]]:
-    """Return the arms, and the contrasts as arms of a group of their own, each with the arm it is held against."""
-    contrasts = [
-        (study.arm(pair.arm).model_copy(update={"label": pair.label, "group": CONTRAST}), pair.against)
-        for pair in study.contrasts
+def _compared(study: Study) -> list[tuple[Arm, Arm, str]]:
+    """Return the arms, the contrasts and the claim, the latter as arms of groups of their own.
+
+    Each with the arm that it is held against and that one's schedule; empty: the same as its own.
+    """
+
+    def copy(name: str, **update: str) -> Arm:
+        return study.arm(name).model_copy(update=update)
+
+    def first(name: str) -> str:
+        return (study.schedules_of(study.arm(name)) or ("unmerged",))[0]
+
+    arms = [
+        (arm, study.arm(arm.against or study.reference), "" if arm.against else first(study.reference))
+        for arm in study.arms
     ]
-    return [*((arm, arm.against) for arm in study.arms), *contrasts]
+    contrasts = [
+        (copy(pair.arm, label=pair.label, group=CONTRAST), study.arm(pair.against), "") for pair in study.contrasts
+    ]
+    claim = study.claim
+    claims = (
+        [(copy(name, group=CLAIM), study.arm(claim.against), first(claim.against)) for name in claim.arms]
+        if claim
+        else []
+    )
+    return [*arms, *claims, *contrasts]
 
 
 def difference(
@@ -140,7 +159,7 @@ def _trainings(study: Study, arm: Arm, results: Path) -> dict[int, dict[str, Any
     return runs
 
 
-def _refuse_other_clips(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) -> None:
+def _refuse_other_clips(found: Mapping[str, Runs]) -> None:
     seen: dict[tuple[int, str], Path] = {}
     for runs in found.values():
         for run in runs.values():
@@ -151,11 +170,20 @@ def _refuse_other_clips(found: Mapping[str, Mapping[int, Mapping[str, Any]]]) ->
         raise StudyError(f"{first} and {second} were tested on other clips and cannot be compared; move one away")
 
 
-def _scored(runs: Mapping[int, Mapping[str, Any]], schedule: str) -> dict[int, Mapping[str, Any]]:
+def _scored(runs: Runs, schedule: str) -> Runs:
     return {seed: run for seed, run in runs.items() if schedule in run["result"]["test"]}
 
 
-def _row(arm: Arm, schedule: str, runs: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def _paired(arm: Arm, runs: Runs, base_arm: Arm, base: Runs) -> tuple[Runs, Runs]:
+    """Return the trainings of both sides by seed; untrained weights stand beside every seed of the other side."""
+    if base_arm.untrained and base:
+        return runs, dict.fromkeys(runs, *base.values())
+    if arm.untrained and base:
+        return dict.fromkeys(base, *runs.values()), base
+    return runs, base
+
+
+def _row(arm: Arm, schedule: str, runs: Runs) -> dict[str, Any]:
     results = [run["result"] for run in runs.values()]
     values = _mean_average_precisions(runs, schedule, runs)
     seconds = [
@@ -180,12 +208,7 @@ def _row(arm: Arm, schedule: str, runs: Mapping[int, Mapping[str, Any]]) -> dict
     }
 
 
-def _difference(
-    runs: Mapping[int, Mapping[str, Any]],
-    schedule: str,
-    base: Mapping[int, Mapping[str, Any]],
-    base_schedule: str,
-) -> dict[str, Any]:
+def _difference(runs: Runs, base: Runs, schedule: str, base_schedule: str) -> dict[str, Any]:
     both = [seed for seed in runs if seed in base]
     delta, theirs = (math.nan,) * 3, math.nan
     if both:
@@ -203,9 +226,7 @@ def _difference(
     }
 
 
-def _mean_average_precisions(
-    runs: Mapping[int, Mapping[str, Any]], schedule: str, seeds: Iterable[int]
-) -> NDArray[np.float64]:
+def _mean_average_precisions(runs: Runs, schedule: str, seeds: Iterable[int]) -> NDArray[np.float64]:
     return np.array([runs[seed]["result"]["test"][schedule]["mAP"] for seed in seeds])  # (s,)
 
 

@@ -12,7 +12,7 @@ from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
 from bench.speedup import speedup_over
 from bench.store import read_records
-from bench.study.figures import ablation_figure, contrast_figure, speed_figure
+from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
 from bench.study.study_file import Study
 from bench.study.tables import tables
@@ -35,6 +35,7 @@ def write_report(
 
         for name, draw in (
             ("speed", lambda: speed_figure(rows, study.reference, facts(rows))),
+            ("claim", lambda: claim_figure(rows, facts(rows))),
             ("contrasts", lambda: contrast_figure(rows, facts(rows))),
             ("ablations", lambda: ablation_figure(rows, facts(rows))),
         ):

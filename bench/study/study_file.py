@@ -43,6 +43,8 @@ class Arm(_Part):
     """Where not the study's."""
     against: str = ""
     """Arm that this one is held against, both under the same schedule. Empty: the study's reference."""
+    untrained: bool = False
+    """Weights that no seed changes, those that the recipe begins with; they stand beside every seed of another arm."""
 
 
 class Contrast(_Part):
@@ -52,6 +54,13 @@ class Contrast(_Part):
     """What the arm has that the other has not."""
     arm: str
     against: str
+
+
+class Claim(_Part):
+    """That arms are faster than one model and as accurate: all their schedules are held against its first one."""
+
+    against: str
+    arms: tuple[str, ...] = Field(min_length=1)
 
 
 class Study(_Part):
@@ -74,6 +83,7 @@ class Study(_Part):
     """Sweep whose records say how fast a step of training with a schedule is."""
     arms: tuple[Arm, ...] = Field(min_length=1)
     contrasts: tuple[Contrast, ...] = ()
+    claim: Claim | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Study:
@@ -96,6 +106,11 @@ class Study(_Part):
                         f"arm {arm.name!r} is scored under {missing[0]!r}, {arm.against!r} that it is held against is "
                         f"not; there: {', '.join(self._schedules(arm.against)) or 'unmerged only'}"
                     )
+            if arm.untrained and len(self.seeds_of(arm)) > 1:
+                raise ValueError(f"arm {arm.name!r} is untrained and has several seeds; give it one, seeds = [0]")
+        for name in (self.claim.against, *self.claim.arms) if self.claim else ():
+            if name not in names:
+                raise ValueError("claim: " + unknown_name("arm", name, names))
         for contrast in self.contrasts:
             self._check_pair(f"contrast {contrast.label!r}", contrast.arm, contrast.against, names)
             if not set(self._schedules(contrast.arm)) & set(self._schedules(contrast.against)):

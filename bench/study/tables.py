@@ -6,7 +6,7 @@ import pandas as pd
 
 from bench.report.latex import booktabs, escape
 from bench.report.words import interval, number
-from bench.study.frame import CONTRAST
+from bench.study.frame import CLAIM, CONTRAST
 
 HEADS: dict[str, str] = {
     "label": "Model",
@@ -30,7 +30,12 @@ NARROW = HEADS | {
 WORDS = ("label", "schedule", "against")
 """Columns of words: to the left; numbers are to the right."""
 UNMERGED = "constant:0"
-GROUPS = {"main": "Merging and distillation", "teacher": "Teachers", CONTRAST: "What each part adds"}
+GROUPS = {
+    "main": "Merging and distillation",
+    "teacher": "Teachers",
+    CLAIM: "Faster, and as accurate?",
+    CONTRAST: "What each part adds",
+}
 """Titles of tables; those of ablations are their groups' own words."""
 
 

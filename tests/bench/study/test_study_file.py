@@ -40,6 +40,9 @@ PAIR = '[[contrasts]]\nlabel = "more"'
             "contrast 'more': against",
         ),
         (('label = "AST"', f'label = "AST"\n{OTHER}\n{PAIR}\narm = "other"\nagainst = "ast"'), "no schedule that both"),
+        (('label = "AST"', 'label = "AST"\n[claim]\nagainst = "as"\narms = ["ast"]'), "claim: .*'as'.* ast"),
+        (('label = "AST"', 'label = "AST"\n[claim]\nagainst = "ast"\narms = ["at"]'), "claim: .*'at'.* ast"),
+        (('label = "AST"', 'label = "AST"\nseeds = [0, 1]\nuntrained = true'), "'ast' is untrained .* seeds = .0."),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -11,11 +11,12 @@ import pytest
 from safetensors.numpy import load_file
 from sklearn.metrics import average_precision_score
 
+from bench.study.figures import claim_figure
 from bench.study.frame import frame
 from bench.study.publish import publish
 from bench.study.report import write_report
 from bench.study.scores import read_replicates
-from bench.study.study_file import Arm, Contrast, Study
+from bench.study.study_file import Arm, Claim, Contrast, Study
 from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study, settings
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,34 @@ def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, tr
     assert "**Merging and distillation** · Difference to “AST”, no merging." in text
 
 
+def test_untrained_weights_stand_beside_every_seed(study: Study, trained: Path, tmp_path: Path) -> None:
+    publish(study, trained, tmp_path, say=lambda _: None)
+    arms = (study.arms[0], study.arms[1].model_copy(update={"untrained": True}))
+    other = study.model_copy(update={"arms": arms, "claim": Claim(against="taught", arms=("ast", "taught"))})
+    plain, merged = (
+        [
+            json.loads((run_folder(trained, study, "ast", seed) / "result.json").read_text())["test"][schedule]["mAP"]
+            for seed in (0, 1)
+        ]
+        for schedule in ("constant:0", "constant:8")
+    )
+    begun = json.loads((run_folder(trained, study, "taught", 0) / "result.json").read_text())["test"]["constant:8"]
+    rows = frame(other, tmp_path, {"constant:8": (1.5, 1.4, 1.6)})
+    found = rows.set_index(["group", "arm", "schedule"])
+    # The claim: every schedule against the first of `taught`, over both seeds of `ast`.
+    for schedule, values in (("constant:0", plain), ("constant:8", merged)):
+        row = found.loc[("claim", "ast", schedule)]
+        assert row["delta"] == pytest.approx(np.mean(values) - begun["mAP"], abs=1e-9)
+        assert (row["delta_seeds"], row["against_schedule"]) == (2, "constant:8")
+    # The other way round: the untrained arm against the reference.
+    row = found.loc[("main", "taught", "constant:8")]
+    assert row["delta"] == pytest.approx(begun["mAP"] - np.mean(plain), abs=1e-9)
+    assert (row["delta_seeds"], row["seeds"]) == (2, 1)
+    axis = claim_figure(rows, "notes").axes[0]
+    drawn = [line for line in axis.lines if len(line.get_xdata()) == 1 and line.get_marker() not in ("None", "_", "|")]
+    assert [line.get_ydata()[0] for line in drawn] == [pytest.approx(np.mean(merged) - begun["mAP"])]
+
+
 def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
     published = tmp_path / "published"
     publish(study, trained, published, say=lambda _: None)
@@ -134,7 +163,7 @@ def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_pa
     assert {"table.csv", "table.md", "table.tex"} <= names
     assert "speed.pdf" not in names  # no record says how fast anything is
     assert [line.split(":")[0] for line in said] == [
-        f"no figure '{name}'" for name in ("speed", "contrasts", "ablations")
+        f"no figure '{name}'" for name in ("speed", "claim", "contrasts", "ablations")
     ]
     assert "run the sweep that the study names" in said[0]
     text = (tmp_path / "reports" / study.name / "table.md").read_text()
