@@ -13,6 +13,7 @@ from bench import records, sanity
 from bench.arms import Arm, build_arms
 from bench.best_batch import Search, fastest_seconds, search_best_batch
 from bench.cells import Cell
+from bench.clocks import Clock, CudaClock, WallClock
 from bench.conditions import Conditions, Watch
 from bench.energy import measure_energy
 from bench.inputs import FED, inputs_of
@@ -20,7 +21,7 @@ from bench.isolation import is_out_of_memory
 from bench.memory import measure_memory
 from bench.sanity import Gate
 from bench.speedup import speedup_over
-from bench.timing import Clock, CudaClock, TimingRule, WallClock, measure
+from bench.timing import TimingRule, measure
 from fastast import model_macs
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer

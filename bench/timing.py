@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import gc
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
+from bench.clocks import Call, Clock, nothing
 from bench.statistics import relative_spread, round_medians
-
-Call = Callable[[], object]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,68 +56,6 @@ MIN_ROUNDS = 3
 """Fewer rounds have no quartiles worth the name."""
 
 
-class Clock(Protocol):
-    """Something that times calls."""
-
-    name: str
-
-    def now(self) -> float:
-        """Return the wall time in seconds."""
-        ...
-
-    def measure(self, call: Call, iterations: int) -> list[float]:
-        """Return the seconds that each of `iterations` calls took."""
-        ...
-
-
-def _nothing() -> None:
-    pass
-
-
-class WallClock:
-    """`time.perf_counter` around each call; `flush` runs before each and is not timed."""
-
-    name = "perf_counter"
-
-    def __init__(self, now: Callable[[], float] = time.perf_counter, flush: Call = _nothing) -> None:
-        self.now = now
-        self._flush = flush
-
-    def measure(self, call: Call, iterations: int) -> list[float]:
-        """Return the seconds that each of `iterations` calls took."""
-        seconds = []
-        for _ in range(iterations):
-            self._flush()
-            start = self.now()
-            call()
-            seconds.append(self.now() - start)
-        return seconds
-
-
-class CudaClock:
-    """CUDA events around each call, and one synchronise behind all of them; `flush` runs before each, untimed."""
-
-    name = "cuda_event"
-    now = staticmethod(time.perf_counter)
-
-    def __init__(self, flush: Call = _nothing) -> None:
-        self._flush = flush
-
-    def measure(self, call: Call, iterations: int) -> list[float]:
-        """Return the seconds of device time between the events of each of `iterations` calls."""
-        import torch
-
-        events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(iterations)]
-        torch.cuda.synchronize()
-        for start, end in events:
-            self._flush()  # in the same stream, so it is over when the event is
-            start.record()
-            call()
-            end.record()
-        torch.cuda.synchronize()
-        return [start.elapsed_time(end) / 1000 for start, end in events]
-
-
 @dataclass(frozen=True, kw_only=True)
 class ArmTiming:
     """The samples of one arm."""
@@ -157,7 +92,7 @@ class Timing:
     """Whether every attempt was above the limit."""
 
 
-def measure(arms: Mapping[str, Call], rule: TimingRule, clock: Clock, *, after_round: Call = _nothing) -> Timing:
+def measure(arms: Mapping[str, Call], rule: TimingRule, clock: Clock, *, after_round: Call = nothing) -> Timing:
     """Warm up every arm, then time them in interleaved rounds; the first arm is the candidate.
 
     `after_round` is called, untimed, when a round ends: to look at clocks while the device is still hot.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from bench.cells import Cell
 from bench.isolation import Isolation
-from bench.profiling.tables import Profile, SummaryRow, write_tables
+from bench.profiling.files import write_tables
+from bench.profiling.tables import Profile, SummaryRow
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -1,4 +1,4 @@
-"""Rows of a profile: operators, blocks and the sum, as data and as CSV files.
+"""Rows of a profile: operators, blocks and the sum.
 
 All times are of one forward: medians over the profiled ones, because a machine that is interrupted once would otherwise
 put its pause into some stage. Parts are medians and a whole is the sum of its parts, so that shares add up.
@@ -6,11 +6,9 @@ put its pause into some stage. Parts are medians and a whole is the sum of its p
 
 from __future__ import annotations
 
-import csv
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 from bench.profiling.by_stage import BlockStageRow, KernelRow, StageRow
@@ -233,37 +231,3 @@ def _share_of_blocks(times: DeviceTimes, forward: int, parts: Sequence[str]) -> 
     own = {key[1:]: value for key, value in times.stages.items() if key[0] == forward}
     whole = sum(value for (_, stage), value in own.items() if stage == WHOLE)
     return _share(sum(value for (_, stage), value in own.items() if STAGE_OF.get(stage) in parts), whole)
-
-
-def write_tables(folder: Path, profiles: Iterable[Profile]) -> list[Path]:
-    """Write `summary.csv` to a cell's folder and the other tables to those of its arms; return them.
-
-    `kernels.csv` is there where a GPU ran something; one of an earlier profile goes.
-    """
-    written: list[Path] = []
-    summary: list[SummaryRow] = []
-    for profile in profiles:
-        summary += profile.summary
-        own = folder / profile.arm
-        written += [
-            _write(own / "operators.csv", OperatorRow, profile.operators),
-            _write(own / "blocks.csv", BlockRow, profile.blocks),
-            _write(own / "stages.csv", StageRow, profile.stages),
-            _write(own / "block_stages.csv", BlockStageRow, profile.block_stages),
-        ]
-        if profile.kernels:
-            written.append(_write(own / "kernels.csv", KernelRow, profile.kernels))
-        else:
-            (own / "kernels.csv").unlink(missing_ok=True)
-    return [_write(folder / "summary.csv", SummaryRow, summary), *written]
-
-
-def _write(path: Path, kind: type, rows: Sequence[Any]) -> Path:
-    names = [field.name for field in fields(kind)]
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(names)
-        for row in rows:
-            values = (getattr(row, name) for name in names)
-            writer.writerow([f"{value:.6g}" if isinstance(value, float) else value for value in values])
-    return path

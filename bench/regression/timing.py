@@ -7,8 +7,9 @@ from typing import Any
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.clocks import WallClock
 from bench.regression.cases import Arm, Times, by_clock
-from bench.timing import TimingRule, WallClock, measure
+from bench.timing import TimingRule, measure
 
 WARMUP_ROUNDS = 2
 

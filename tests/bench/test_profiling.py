@@ -24,11 +24,12 @@ from bench.cli import app
 from bench.complaints import ConfigError
 from bench.expansion import expand
 from bench.profiling.capture import profile_cell
+from bench.profiling.files import write_tables
 from bench.profiling.labels import STAGES
 from bench.profiling.model_capture import profile_model
 from bench.profiling.select import select_cells
 from bench.profiling.stages import labelled
-from bench.profiling.tables import block_rows, summary_rows, write_tables
+from bench.profiling.tables import block_rows, summary_rows
 from bench.profiling.trace import Event, attribute, read_events, self_times
 from bench.sweep_file import SWEEPS, load_sweep
 from fastast.reduction import MergePlan, TokenReduction, reduce

@@ -23,8 +23,9 @@ from bench.profiling.by_stage import block_stage_rows, kernel_rows, stage_rows
 from bench.profiling.capture import profile_cell
 from bench.profiling.engine_capture import INTERPRETED, profile_engine
 from bench.profiling.engine_stages import labelled_engine
+from bench.profiling.files import write_tables
 from bench.profiling.show import profile_cells
-from bench.profiling.tables import block_rows, summary_rows, write_tables
+from bench.profiling.tables import block_rows, summary_rows
 from bench.profiling.trace import attribute, read_events
 from bench.sweep_file import SWEEPS, load_sweep
 from fastast.engine import Engine

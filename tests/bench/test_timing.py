@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
+from bench.clocks import WallClock
 from bench.statistics import ratio_of_medians
-from bench.timing import MIN_ROUNDS, TimingRule, WallClock, measure
+from bench.timing import MIN_ROUNDS, TimingRule, measure
 
 
 class World:

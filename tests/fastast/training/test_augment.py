@@ -13,15 +13,8 @@ from torch import Tensor
 
 from fastast.frontend import SPEECH_COMMANDS, Frontend
 from fastast.geometry import Geometry
-from fastast.training.augment import (
-    Augmentation,
-    add_noise,
-    mix_up,
-    random_gain,
-    spec_augment,
-    step_seed,
-    time_shift,
-)
+from fastast.training.augment import Augmentation, step_seed
+from fastast.training.transforms import add_noise, mix_up, random_gain, spec_augment, time_shift
 
 SAMPLES = 16_000
 
