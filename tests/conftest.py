@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 import torch
 
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
+
+# How long an example takes says something of the machine, nothing of the code.
+hypothesis.settings.register_profile("fastast", deadline=None)
+hypothesis.settings.load_profile("fastast")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -15,6 +20,7 @@ def _two_threads() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    torch.manual_seed(0)  # before fixtures too: what a test draws must not hang on the tests before it
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device; there is none")
 

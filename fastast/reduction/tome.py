@@ -67,8 +67,8 @@ def bipartite_soft_matching(
 def _similarity(metric: Tensor, first_a: int, first_b: int) -> Tensor:
     """Return the cosine of every unprotected token of A with every one of B, (b, a, c)."""
     # float32 (or wider), under autocast too: a cosine in half precision ties tokens that differ.
-    device = metric.device.type
-    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
+    # Tensors without data have no autocast; `is_autocast_available` would break the graph of PyTorch 2.11's compiler.
+    with nullcontext() if metric.is_meta else torch.autocast(metric.device.type, enabled=False):
         unit = F.normalize(metric if metric.dtype == torch.float64 else metric.float(), dim=-1)
         return unit[:, first_a::2] @ unit[:, first_b::2].transpose(-1, -2)  # (b, a, c)
 

@@ -61,7 +61,7 @@ def arm_of(name: str, model: AudioSpectrogramTransformer):
     "name",
     [
         "timm",
-        pytest.param("timm_compiled", marks=needs_compiler),
+        pytest.param("timm_compiled", marks=[pytest.mark.slow, needs_compiler]),
         pytest.param("hf", marks=[pytest.mark.oracle, without_transformers]),
     ],
 )

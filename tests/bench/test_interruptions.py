@@ -37,6 +37,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_sweep_whose_drivers_are_killed_ends_with_every_record_once(tmp_path):
     sweep = Sweep(folder=tmp_path, cells=40, seed=7)
     account = torment(sweep, kills=4)

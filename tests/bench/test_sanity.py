@@ -37,7 +37,7 @@ def test_no_ranking_leaves_the_bounds_which_are_close(positives, negatives):
         assert high - 1e-6 <= most < high + 0.07
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_real_scores_with_ties_pass(data):
     n = data.draw(st.integers(2, 60))

@@ -61,7 +61,7 @@ def blocks(draw: st.DrawFn) -> tuple[int, int, str, list[int], np.random.Generat
 
 
 @given(blocks())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_merging_block_after_block_equals_the_oracle(drawn: tuple[int, int, str, list[int], Any]) -> None:
     n, p, order, rs, rng = drawn
     x, sizes = rng.standard_normal((n, 5)), np.ones(n)
@@ -97,7 +97,7 @@ def exact_vectors(rng: np.random.Generator, n: int, kinds: int, dtype: Any) -> n
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @given(blocks(), st.integers(2, 8))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_exact_ties_and_zero_keys_are_decided_like_the_oracle(
     dtype: Any, drawn: tuple[int, int, str, list[int], Any], kinds: int
 ) -> None:
@@ -136,6 +136,7 @@ class Run:
 def build(frames: int = 96, depth: int = 12, seed: int = 0) -> AudioSpectrogramTransformer:
     """A float64 AST of 32 dimensions with 4 rows of patches, its weights large enough that tokens differ."""
     shape = Geometry(embed_dim=32, depth=depth, num_heads=2, num_classes=5, num_mel_bins=48, num_frames=frames)
+    torch.manual_seed(seed)
     model = AudioSpectrogramTransformer(shape).double().eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -236,7 +237,7 @@ def test_a_capped_schedule_gives_the_oracles_logits() -> None:
 
 
 @given(st.integers(0, 2**32), st.integers(6, 12), st.data())
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 def test_any_list_of_removals_gives_the_oracles_logits(seed: int, columns: int, data: st.DataObject) -> None:
     model = build(frames=6 + 10 * columns, depth=4, seed=seed % 1000)
     fbank, rs, left = clips(model, 1, seed), [], model.geometry.num_tokens

@@ -563,7 +563,7 @@ def test_padded_silence_merges_first_and_changes_no_logit() -> None:
     with torch.no_grad():
         expected = model(fbank)
         trace = MergeTrace()
-        with reduce(model, TokenReduction(schedule=PerBlock((10, 5, 3)))):
+        with reduce(model, TokenReduction(schedule=PerBlock((8, 4, 2)))):
             found = model(fbank)
             model.forward_features(fbank, trace)
     columns = torch.arange(36) % 9

@@ -127,6 +127,7 @@ def test_a_step_in_parts_is_the_step_at_once(recipe_file: Path, tmp_path: Path) 
             torch.testing.assert_close(in_parts[key], value, rtol=1e-6, atol=1e-7)  # stored in float32
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_with_the_doubled_batch(recipe_file: Path, tmp_path: Path) -> None:
     settings = ("precision=float64", "reduction.r=[0, 3]", "accumulation=2", "ema_decay=0.9")
     alone = run(recipe_file, tmp_path / "alone", *settings)
