@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 ASSETS = Path(__file__).parent / "assets"
 
-EMBEDDED: dict[str, Path] = {"ast_tiny_soundscapes": ASSETS / "ast_tiny_soundscapes.safetensors"}
-"""Trained models that come with the package."""
+EMBEDDED: dict[str, Path] = {
+    name: ASSETS / f"{name}.safetensors" for name in ("ast_tiny_soundscapes", "ast_tiny_soundscapes_merged")
+}
+"""Trained models that come with the package; the second went on from the first with merging, for r of 100 on."""
 
 ARCHITECTURES: dict[str, str] = {f"ast_{size}": size for size in SIZES}
 """Shapes without weights: they start random, or from a checkpoint of yours."""
@@ -31,7 +33,7 @@ def create_model(
     """Build a model by name.
 
     `ast_tiny`, `ast_small`, `ast_base`: random weights, or those of `checkpoint` (any format that
-    `fastast.load_model` reads). `ast_tiny_soundscapes`: the embedded trained weights. `overrides` are fields of
+    `fastast.load_model` reads). Those of `EMBEDDED`: trained weights. `overrides` are fields of
     `Geometry`; with weights, only `num_frames`, `num_mel_bins` and the strides can differ, and the position
     embeddings are adapted. Raises ValueError for an unknown name or field, CheckpointError for a bad file.
     """

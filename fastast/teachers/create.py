@@ -33,7 +33,7 @@ def create_teacher(
 
     `efficientnet_b2` (and `_b0`): `pooling` (`mean` or `attention`), `num_heads`, `pretrained` (ImageNet, downloaded),
     `drop_path_rate`.
-    `ast_tiny`, `ast_small`, `ast_base`, `ast_tiny_soundscapes`: `patchout_freq` and `patchout_time`, rows and columns
+    `ast_tiny`, `ast_small`, `ast_base`, an embedded model: `patchout_freq` and `patchout_time`, rows and columns
     dropped in training (PaSST: 4 and 40 for AudioSet); `checkpoint`; `new_head` where its classes are others;
     `drop_path_rate`; fields of `Geometry`.
     `aisfx_cnn9`: `weights`, see `fastast.teachers.aisfx`; it needs `normalisation` to know the energies.

@@ -129,6 +129,23 @@ def test_the_embedded_model_holds_the_trained_weights() -> None:
     assert checkpoint.training["steps"] == notes["steps"]
 
 
+def test_the_weights_that_were_trained_merged_are_those_of_their_log() -> None:
+    from fastast.training.recipe_file import load_recipe
+    from fastast.zoo import EMBEDDED
+
+    path = EMBEDDED["ast_tiny_soundscapes_merged"]
+    notes = json.loads(path.with_suffix(".training.json").read_text())
+    checkpoint, before = load_checkpoint(path), load_checkpoint(EMBEDDED["ast_tiny_soundscapes"])
+    assert (checkpoint.geometry, checkpoint.labels) == (before.geometry, before.labels)
+    assert checkpoint.normalisation == before.normalisation
+    assert {tensor.dtype for tensor in checkpoint.state.values()} == {torch.float16}
+    assert checkpoint.training is not None
+    assert checkpoint.training["step"] == notes["steps"] == 2048
+    assert checkpoint.training["identity"] == notes["identity"] == load_recipe("soundscapes_tiny_merged").identity
+    changed = [key for key, value in checkpoint.state.items() if not torch.equal(value, before.state[key])]
+    assert len(changed) > len(before.state) / 2
+
+
 # The original AST
 
 
