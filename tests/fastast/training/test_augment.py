@@ -161,7 +161,7 @@ def test_a_mask_is_one_run_in_every_clip_and_axis() -> None:
 def test_masks_are_torchaudios_for_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     functional = pytest.importorskip("torchaudio.functional")
     draws = torch.rand(2, 64, 1, generator=generator())
-    monkeypatch.setattr("fastast.training.augment._uniform", lambda *_: draws)
+    monkeypatch.setattr("fastast.training.transforms._uniform", lambda *_: draws)
     ours = spec_augment(torch.ones(64, 5, 40), freq_mask=12, time_mask=0, generator=generator())
     given = iter(draws)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: next(given).view(64, 1))
