@@ -81,7 +81,10 @@ def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]
 
 
 def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
-    """Whether a training is finished. Raises StudyError where its folder holds one of another recipe."""
+    """Whether a training is finished and scored under every schedule of its arm.
+
+    Raises StudyError where its folder holds one of another recipe, or one that was not scored so.
+    """
     folder = run_folder(out, study, arm.name, seed)
     if not (folder / RESULT).is_file():
         return False
@@ -90,16 +93,23 @@ def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
     if found["identity"] != wanted.identity:
         difference = first_difference(wanted.question(), found["question"]) or "FastAST's defaults have changed"
         raise StudyError(f"{folder} is trained by another recipe: {difference}; move it away to train it anew")
+    if unscored := _unscored(folder, study, arm):
+        raise StudyError(f"{folder} was not scored under {', '.join(unscored)}; move it away to train and score it anew")
     return True
 
 
 def is_published(study: Study, arm: Arm, seed: int, out: Path, published: Path) -> bool:
-    """Whether the very training that `out` would get is among those published."""
+    """Whether the very training that `out` would get is among those published, scored under every schedule."""
     folder = run_folder(published, study, arm.name, seed)
     if not (folder / RESULT).is_file():
         return False
     found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    return bool(found["identity"] == recipe(study, arm, seed, out).identity)
+    return bool(found["identity"] == recipe(study, arm, seed, out).identity) and not _unscored(folder, study, arm)
+
+
+def _unscored(folder: Path, study: Study, arm: Arm) -> list[str]:
+    scored = json.loads((folder / RESULT).read_text(encoding="utf-8"))["test"]
+    return [schedule for schedule in study.schedules_of(arm) if schedule not in scored]
 
 
 def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[Arm, int]]:

@@ -1,4 +1,4 @@
-"""Averages of weights: exponential while training, and AST's mean over the ends of epochs."""
+"""Averages of weights: exponential while training, AST's mean over the ends of epochs, and with those at the start."""
 
 from __future__ import annotations
 
@@ -68,3 +68,15 @@ class EpochMean:
         """Go on from a saved sum."""
         self.count = count
         self.sum = {key: value.clone() for key, value in state.items()}
+
+
+@torch.no_grad()
+def interpolated(weights: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
+    """Return `weights` with a share of `start`; what is not a number to average is taken as it is.
+
+    Fine-tuned weights on the line to those they began with often beat both ends (Wortsman et al. 2022, arXiv 2109.01903).
+    """
+    return {
+        key: value.lerp(start[key].to(value), share) if value.is_floating_point() else value
+        for key, value in weights.items()
+    }

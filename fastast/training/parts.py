@@ -10,6 +10,7 @@ from fastast.reduction import TokenReduction
 from fastast.reduction.spec import Excess
 from fastast.schedule import Constant, parse_schedule
 from fastast.training.checks import RecipeError, check_choice, check_flag, check_number, check_text, check_whole
+from fastast.zoo import EMBEDDED
 
 OPTIMISERS = ("adam", "adamw")
 SCHEDULES = ("constant", "multistep", "cosine")
@@ -45,6 +46,11 @@ class ModelPart:
         check_number("model.drop_path_rate", self.drop_path_rate, low=0, high=0.99)
         if self.checkpoint and self.imagenet:
             raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")
+
+    @property
+    def begins_trained(self) -> bool:
+        """Whether all of its weights, the last layer's too, were trained before."""
+        return bool(self.checkpoint or self.name in EMBEDDED) and not self.new_head
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,6 +89,9 @@ class Recipe:
     """Of the exponential moving average of the weights (0.999); it is what is evaluated and kept. 0: none."""
     average_epochs: tuple[int, ...] = ()
     """AST's weight averaging: mean of the weights after each of the epochs a to b, counted from 1: [a, b]."""
+    start_share: float = 0.0
+    """Share of the weights that training begins with in those that are evaluated and kept, the rest being what it came
+    to (weight-space ensembling, Wortsman et al. 2022, arXiv 2109.01903). 0: none."""
     seed: int = 0
     """Of everything that is drawn."""
 
@@ -103,11 +106,17 @@ class Recipe:
         check_choice("loss", self.loss, LOSSES)
         check_choice("metric", self.metric, METRICS)
         check_number("ema_decay", self.ema_decay, low=0, high=0.999999)
+        check_number("start_share", self.start_share, low=0, high=0.99)
         if bool(self.epochs) == bool(self.steps):
             raise RecipeError(f"epochs is {self.epochs}, steps is {self.steps}; give one of the two")
         if self.batch_size % self.accumulation:
             raise RecipeError(f"accumulation is {self.accumulation}; it must divide batch_size, {self.batch_size}")
         self._check_average()
+        if self.start_share and not self.model.begins_trained:
+            raise RecipeError(
+                f"start_share is {self.start_share:g}, but {self.model.name} begins with random weights, or a random "
+                "last layer; begin with a checkpoint of the same classes, or take start_share out"
+            )
         if self.distillation is not None:
             expected = {"bce": "sigmoid", "ce": "softmax"}[self.loss]
             if self.distillation.activation != expected:
@@ -135,8 +144,9 @@ class Recipe:
         """Return everything that decides the weights, as plain values: all but `run` and where the data lies."""
         values = dataclasses.asdict(self)
         del values["run"]
-        if self.engine == "plain":
-            del values["engine"]  # as in the recipes of before there was a choice: their runs can go on
+        for key in ("engine", "start_share"):
+            if values[key] == getattr(Recipe, key):
+                del values[key]  # as in the recipes of before there was a choice: their runs can go on
         values["data"]["options"].pop("root", None)
         return json.loads(json.dumps(values, default=list))
 

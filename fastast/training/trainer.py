@@ -23,7 +23,7 @@ from fastast.distill import Distiller, create_distiller, targets_recipe_hash
 from fastast.frontend import Normalisation
 from fastast.reduction import TokenReduction
 from fastast.training.augment import Augmentation, step_seed
-from fastast.training.averaging import EpochMean, MovingAverage
+from fastast.training.averaging import EpochMean, MovingAverage, interpolated
 from fastast.training.build import build_model, frontend_of
 from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.checks import RecipeError
@@ -64,6 +64,7 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.precision == "float16")
         self.ema = MovingAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.mean = EpochMean() if recipe.average_epochs else None
+        self.start = {k: v.clone() for k, v in self.model.state_dict().items()} if recipe.start_share else None
         self.distiller = self._distiller(classes, normalisation)
         self._generator = torch.Generator(world.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=world.device)
@@ -182,11 +183,13 @@ class Trainer:
             )
 
     def best_weights(self) -> dict[str, Tensor]:
-        """Return the weights to evaluate and keep now: averaged ones where there are."""
-        state = self.model.state_dict()
+        """Return the weights to evaluate and keep now: averaged ones where there are, on the way back to the start."""
+        weights = dict(self.model.state_dict())
         if self.mean is not None and self.mean.count:
-            return self.mean.mean(state)
-        return dict(self.ema.state) if self.ema is not None else dict(state)
+            weights = self.mean.mean(weights)
+        elif self.ema is not None:
+            weights = dict(self.ema.state)
+        return weights if self.start is None else interpolated(weights, self.start, self.recipe.start_share)
 
     @contextlib.contextmanager
     def with_weights(self, weights: dict[str, Tensor]) -> Iterator[nn.Module]:

@@ -68,6 +68,15 @@ def test_another_recipe_in_the_folder_is_refused_with_the_difference(study: Stud
         is_trained(study, other, 0, trained)
 
 
+def test_scores_that_an_arm_asks_for_and_a_training_lacks_are_missed(study: Study, trained: Path) -> None:
+    published = trained / "published"
+    publish(study, trained, published, say=lambda _: None)
+    asks_more = study.arm("taught").model_copy(update={"evaluate": ("constant:8", "constant:4")})
+    assert not is_published(study, asks_more, 0, trained, published)
+    with pytest.raises(StudyError, match=r"taught/seed-0 was not scored under constant:4; move it away"):
+        is_trained(study, asks_more, 0, trained)
+
+
 def test_a_folder_is_one_folder_however_it_is_written(
     study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

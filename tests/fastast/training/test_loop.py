@@ -159,6 +159,30 @@ def test_the_mean_of_epochs_is_the_mean_of_their_weights(recipe_file: Path, tmp_
     assert not same(ends[0], ends[1])
 
 
+def test_what_is_kept_lies_on_the_line_to_the_start(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against the same run that keeps its own weights; one that goes on has the same start."""
+    start = run(recipe_file, tmp_path / "start")
+    settings = (f"model.checkpoint={tmp_path / 'start' / 'model.safetensors'}", "ema_decay=0.9", "seed=1")
+    end = run(recipe_file, tmp_path / "end", *settings)
+    assert not same(start, end)
+    settings = (*settings, "start_share=0.25", "run.checkpoint_every=5")
+    kept = run(recipe_file, tmp_path / "kept", *settings)
+    for key, value in kept.items():
+        torch.testing.assert_close(value, 0.25 * start[key] + 0.75 * end[key], rtol=1e-5, atol=1e-7)
+
+    def stop(folder: Path, state: State) -> None:
+        save_state(folder, state)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastast.training.run.save_state", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe_file, tmp_path / "stopped", *settings)
+    assert same(run(recipe_file, tmp_path / "stopped", *settings, resume=True), kept)
+
+
 def test_the_merging_of_a_step_is_drawn_from_the_list(recipe_file: Path, tmp_path: Path) -> None:
     run(recipe_file, tmp_path / "run", "reduction.r=[0, 2, 4]", "run.log_every=1", "steps=30")
     drawn = [event["merging"] for event in read_log(tmp_path / "run") if event["event"] == "train"]

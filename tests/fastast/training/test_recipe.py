@@ -37,6 +37,8 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
         ("distillation={teacher='x', activation='softmax'}", r"with loss = 'bce' it must be 'sigmoid'"),
         ("distillation.label_weight=0.5", r"distillation.teacher is missing"),
         ("average_epochs=[1,2]", r"epochs is 0"),
+        ("start_share=1", r"start_share is 1; it must be a number"),
+        ("start_share=0.5", r"start_share is 0.5, but ast_tiny begins with random weights"),
         ("run.workers=1.5", r"run.workers is 1.5"),
         ("run.evaluate_excess=crop", r"run.evaluate_excess: unknown value 'crop'"),
         ("run.keep_scores=1", r"run.keep_scores is 1"),
