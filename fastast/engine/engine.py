@@ -111,12 +111,14 @@ class Engine:
 
         Where the kernels compute only the head's tokens of the last block, that block's number is the planned one.
         """
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             tokens = tuple(self.runner.measure_tokens(self._input.fbank(*self._input.read(clips))))
             return tokens + self.tokens_per_block[len(tokens) :]
 
     def _logits(self, *read: Tensor) -> Tensor:
-        return self.runner(self._input.fbank(*read))
+        # Under a caller's autocast, products would come in another dtype than that of the kernels' other operands.
+        with torch.autocast(self.device.type, enabled=False):
+            return self.runner(self._input.fbank(*read))
 
     def __repr__(self) -> str:
         what = "unmerged" if self.reduction is None else str(self.reduction)

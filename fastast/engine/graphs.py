@@ -34,16 +34,15 @@ class CapturedForward:
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         with torch.cuda.device(device):
             pool = torch.cuda.graph_pool_handle()
+            # Its own: torch's stream for captures is of whichever device the process captured on first. Nothing has run
+            # on this one, so that what cuBLAS keeps for every stream comes from the pool and lives with the graphs.
+            stream = torch.cuda.Stream()
             for b in sorted(set(batch_sizes), reverse=True):
                 inputs = [buffer[:b] for buffer in buffers]
-                side = torch.cuda.Stream()
-                side.wait_stream(torch.cuda.current_stream())
-                with torch.cuda.stream(side):
-                    for _ in range(WARMUP_FORWARDS):
-                        forward(*inputs)
-                torch.cuda.current_stream().wait_stream(side)
+                for _ in range(WARMUP_FORWARDS):
+                    forward(*inputs)
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=pool):
+                with torch.cuda.graph(graph, pool=pool, stream=stream):  # which waits for the device first
                     logits = forward(*inputs)
                 self._graphs[b] = graph, logits
 

@@ -9,7 +9,8 @@ be installed, and its pinned dependencies are old.
 
 The network was trained on another spectrogram. So that teacher and student see the same augmented one, the filterbank
 is translated: back to energies, from Kaldi's mel bins at 16 kHz to 96 HTK bands up to 22.05 kHz, from 10 ms to 23.2 ms,
-and into log10(1 + 10^4 power) over its training maximum. Above 8 kHz there is silence.
+and into log10(1 + 10^4 power) over its training maximum. Above 8 kHz there is silence, and so there is in padding and under
+masks.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ LARGEST = 9.457798957824707
 REPLAY_GAIN = 10 ** (-6 / 20)
 """Its loader plays everything 6 dB softer."""
 CHANNELS = (64, 128, 256, 512)
+FILLED = 1e-4
+"""A logarithm of energy so close to 0 is padding or a mask; of sounds, a few values in a hundred thousand are."""
 
 
 class ConvBlock(nn.Module):
@@ -108,7 +111,9 @@ class AisfxTeacher(Teacher):
         assert self.normalisation is not None
         with torch.autocast(fbank.device.type, enabled=False):
             log_energy = fbank.float() * (2 * self.normalisation.std) + self.normalisation.mean
-            power = log_energy.exp() @ self.translation  # (b, f, k)
+            # Padding and masks are 0 before normalisation, the logarithm of a loud sound: here they are silence.
+            energy = log_energy.exp().masked_fill(log_energy.abs() < FILLED, 0)  # (b, f, m)
+            power = energy @ self.translation  # (b, f, k)
             length = max(8, round(fbank.shape[1] * SHIFT_SECONDS * RATE / HOP))
             power = F.interpolate(power.transpose(1, 2), size=length, mode="linear", align_corners=False)
             return torch.log10(1 + 1e4 * power.transpose(1, 2)) / LARGEST  # (b, t, k)

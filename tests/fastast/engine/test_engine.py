@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 import bench.slicing  # noqa: F401  registers the oracle
 import fastast
-from fastast.engine import EngineFallbackWarning
+from fastast.engine import Engine, EngineFallbackWarning
 from fastast.engine.stages import reference_stages
 from fastast.kernels import available
 from fastast.reduction import ReductionError, TokenReduction, method_names, reduce
@@ -65,6 +65,19 @@ def test_the_last_block_reads_all_keys_after_merging_under_kernels(tiny_model, t
     torch.testing.assert_close(
         logits.double().cpu(), expected(tiny_model, tiny_fbank, reduction), rtol=2e-5, atol=2e-5
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_a_callers_autocast_changes_nothing(tiny_model, tiny_fbank, dtype) -> None:
+    engine = Engine(
+        tiny_model, REDUCTIONS["tome"], dtype=dtype, device=CPU, batch_sizes=(), stages=reference_stages(), why_plain=""
+    )
+    expected, tokens = engine(tiny_fbank), engine.measure_tokens(tiny_fbank)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = engine(tiny_fbank)
+        assert engine.measure_tokens(tiny_fbank) == tokens
+    assert logits.dtype == dtype
+    assert torch.equal(logits, expected)
 
 
 @pytest.mark.skipif(available(CPU), reason="TRITON_INTERPRET=1 is set: nothing falls back")

@@ -73,3 +73,23 @@ def test_an_engine_made_in_inference_mode_works_outside(tiny_model, tiny_fbank) 
         engine = fastast.compile(tiny_model, MERGED, device=CUDA, batch_size=3)
         inside = engine(tiny_fbank)
     assert torch.equal(engine(tiny_fbank), inside)
+
+
+def test_a_callers_autocast_is_not_captured(tiny_model, tiny_fbank) -> None:
+    engine = fastast.compile(tiny_model, MERGED, device=CUDA, batch_size=3)
+    with torch.autocast("cuda", torch.bfloat16):
+        inside = fastast.compile(tiny_model, MERGED, device=CUDA, batch_size=3)
+        logits = inside(tiny_fbank)
+    assert logits.dtype == torch.float32
+    assert torch.equal(logits, engine(tiny_fbank))
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_each_device_has_graphs_of_its_own(tiny_model, tiny_fbank) -> None:
+    """Whichever device is the current one, and whichever was captured on first."""
+    engines = [fastast.compile(tiny_model, MERGED, device=f"cuda:{i}", batch_size=3) for i in range(2)]
+    for _ in range(2):
+        first, second = (engine(tiny_fbank) for engine in engines)
+        assert (first.device.index, second.device.index) == (0, 1)
+        torch.testing.assert_close(first.cpu(), second.cpu(), rtol=1e-5, atol=1e-5)
+        assert not torch.equal(engines[1](-tiny_fbank), second)

@@ -16,7 +16,7 @@ from torch import nn
 
 from fastast.data.audio import load_audio
 from fastast.filterbank import fbank
-from fastast.frontend import AUDIOSET
+from fastast.frontend import AUDIOSET, pad_or_cut
 from fastast.teachers import TeacherError, aisfx, create_teacher
 from fastast.teachers.aisfx import AisfxTeacher
 
@@ -71,6 +71,21 @@ def test_its_level_is_right_in_every_band() -> None:
     assert abs(difference[below_7_khz].mean()) < 0.005
     silent = aisfx.htk_centres() >= 8_000
     assert not ours[:, silent].any()
+
+
+def test_padding_and_masks_are_silence() -> None:
+    """The network pools by a maximum over time: what is 0 in a filterbank, a loud sound in its unit, would drown a clip."""
+    model = teacher()
+    sound = fbank(torch.from_numpy(load_audio(BIRD)[:80_000]).float()[None])  # (1, 498, 128)
+    padded = AUDIOSET(pad_or_cut(sound, 548))
+    assert not model.translate(padded)[0, -20:].any()
+    masked = sound.clone()
+    masked[:, 100:200] = 0
+    assert not model.translate(AUDIOSET(masked))[0, 45:84].any()
+    masked[:] = sound
+    masked[:, :, 40:80] = 0
+    inside = (aisfx.htk_centres() > 1_000) & (aisfx.htk_centres() < 2_500)
+    assert not model.translate(AUDIOSET(masked))[..., inside].any()
 
 
 def test_gradients_flow_through_the_translation() -> None:
