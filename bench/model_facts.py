@@ -201,7 +201,10 @@ def attention_that_ran(ran: Ran, fbank: Tensor, device: str) -> str | None:
     if ran.engine.path == "plain":
         return f"plain:{seen}"
     # In the interpreter a kernel is a Python function that no profiler sees; there is no other way it could have gone.
-    return "triton_interpreter" if interpreted() else seen
+    if interpreted():
+        return "triton_interpreter"
+    # Where the profiler gets no kernels from CUPTI, it still sees PyTorch's product in the last block.
+    return "triton" if seen == "triton" else "triton_unseen"
 
 
 def backend_that_ran(call: Callable[[], object], device: str) -> str | None:

@@ -5,6 +5,7 @@ Weights, optimiser states and scores stay where they are; a training is publishe
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,5 +42,9 @@ def publish(study: Study, source: Path, target: Path, *, say: Callable[[str], No
 
 
 def _refuse_another(mine: Path, theirs: Path) -> None:
-    if theirs.is_file() and theirs.read_bytes() != mine.read_bytes():
+    if theirs.is_file() and _identity(theirs) != _identity(mine):
         raise StudyError(f"{theirs} is of another recipe than {mine}; move it away, or give the arm another name")
+
+
+def _identity(recipe: Path) -> str:
+    return str(json.loads(recipe.read_text(encoding="utf-8"))["identity"])

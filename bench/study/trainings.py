@@ -94,7 +94,7 @@ def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
         difference = first_difference(wanted.question(), found["question"]) or "FastAST's defaults have changed"
         raise StudyError(f"{folder} is trained by another recipe: {difference}; move it away to train it anew")
     if unscored := _unscored(folder, study, arm):
-        raise StudyError(f"{folder} was not scored under {', '.join(unscored)}; move it away to train and score it anew")
+        raise StudyError(f"{folder} was not scored under {', '.join(unscored)}; move it away to score it anew")
     return True
 
 

@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,17 @@ class StoredTargets:
             rows = torch.tensor([self._rows[i] for i in wanted.tolist()])
         values, classes, rest = (self._tensors[name][rows] for name in ("values", "classes", "rest"))
         return expand(values, classes.long(), rest, self.header.num_classes)
+
+    def check_covers(self, seeds: Iterable[int], clips: int) -> None:
+        """Raise DistillationError unless all batches of a training, by seed, or all clips of its set are stored."""
+        wanted = seeds if self.header.consistent else range(clips)
+        missing = sum(one not in self._rows for one in wanted)
+        if missing:
+            what = "batches" if self.header.consistent else "clips"
+            raise DistillationError(
+                f"{self.path}: the answers to {missing} {what} of this training are not stored, only those to "
+                f"{len(self._rows)}; record as many steps as are trained, by as many processes"
+            )
 
     def _rows_of_batch(self, wanted: Tensor, seed: int | None) -> Tensor:
         if seed is None:

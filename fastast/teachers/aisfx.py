@@ -9,8 +9,7 @@ be installed, and its pinned dependencies are old.
 
 The network was trained on another spectrogram. So that teacher and student see the same augmented one, the filterbank
 is translated: back to energies, from Kaldi's mel bins at 16 kHz to 96 HTK bands up to 22.05 kHz, from 10 ms to 23.2 ms,
-and into log10(1 + 10^4 power) over its training maximum. Above 8 kHz there is silence, and so there is in padding and under
-masks.
+and into log10(1 + 10^4 power) over its training maximum. Above 8 kHz, in padding and under masks there is silence.
 """
 
 from __future__ import annotations

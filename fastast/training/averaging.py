@@ -74,7 +74,8 @@ class EpochMean:
 def interpolated(weights: Mapping[str, Tensor], start: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
     """Return `weights` with a share of `start`; what is not a number to average is taken as it is.
 
-    Fine-tuned weights on the line to those they began with often beat both ends (Wortsman et al. 2022, arXiv 2109.01903).
+    Fine-tuned weights on the line to those they began with often beat both ends (Wortsman et al. 2022, arXiv
+    2109.01903).
     """
     return {
         key: value.lerp(start[key].to(value), share) if value.is_floating_point() else value

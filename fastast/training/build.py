@@ -6,7 +6,7 @@ Shapes: `d` width, `f'` and `t'` patches along frequency and time, `c` classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
 from fastast.positions import adapt_position_embedding
 from fastast.teachers import Teacher, create_teacher, save_teacher, teacher_names
+from fastast.teachers.transformer import TransformerTeacher
 from fastast.training.checks import RecipeError
 from fastast.training.freezing import freeze_all_but_head
 from fastast.training.parts import ModelPart
@@ -77,6 +78,10 @@ def _teacher(
             f"model: {part.name} takes no checkpoint and no imagenet; look at the options of its create_teacher"
         )
     teacher = create_teacher(part.name, len(classes), normalisation=normalisation, **options)
+    if isinstance(teacher, TransformerTeacher) and part.imagenet:
+        start_from_imagenet(teacher.model, _imagenet_weights(part))
+    if teacher.labels not in (None, classes):
+        raise RecipeError(_other_classes(teacher.labels, classes))
     teacher.labels = classes
     return teacher.train()
 
@@ -89,15 +94,22 @@ def _fit_head(
     if same and not part.new_head:
         return model
     if not part.new_head:
-        raise RecipeError(
-            f"model: the weights know {model.geometry.num_classes} classes, and not those {len(classes)} of the data; "
-            "say model.new_head = true to begin with a new last layer"
-        )
+        raise RecipeError(_other_classes(model.labels or ("",) * model.geometry.num_classes, classes))
     geometry = dataclasses.replace(model.geometry, num_classes=len(classes))
     fitted = AudioSpectrogramTransformer(geometry, drop_path_rate=part.drop_path_rate)
     state = model.state_dict() | {k: v for k, v in fitted.state_dict().items() if k.startswith("head.linear.")}
     fitted.load_state_dict(state)
     return fitted
+
+
+def _other_classes(known: Sequence[str], classes: Sequence[str]) -> str:
+    """Return the message for weights whose classes are not the data's, or in another order."""
+    if len(known) == len(classes):
+        place = next(place for place, name in enumerate(classes) if name != known[place])
+        difference = f"the weights' class {place} is {known[place]!r}, the data's {classes[place]!r}"
+    else:
+        difference = f"the weights know {len(known)} classes, the data has {len(classes)}"
+    return f"model: {difference}; say model.new_head = true to begin with a new last layer"
 
 
 def _imagenet_weights(part: ModelPart) -> Mapping[str, Tensor]:

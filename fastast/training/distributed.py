@@ -48,6 +48,13 @@ class World:
         """Return the value of process 0."""
         return self.gather(value)[0]
 
+    def leaders(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Give every process the tensors of process 0, in place."""
+        if self.size > 1:
+            for tensor in tensors.values():
+                dist.broadcast(tensor, 0)
+        return tensors
+
     def largest(self, value: Tensor) -> Tensor:
         """Return the elementwise largest of every process's tensor."""
         if self.size > 1:

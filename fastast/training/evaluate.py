@@ -70,6 +70,7 @@ def evaluate(
     """
     world = world or World()
     training = model.training
+    reducible = getattr(model, "model", model)  # a teacher holds one
     model.eval()
     scores: dict[str, list[NDArray[np.float32]]] = {name: [] for name, _ in reductions}
     labels: list[NDArray[np.float32]] = []
@@ -87,16 +88,15 @@ def evaluate(
             if precision == "float64":
                 fbank = fbank.double()
             for name, reduction in reductions:
-                with torch.inference_mode(), merged(model, reduction), autocast(world.device, precision):
+                with torch.inference_mode(), merged(reducible, reduction), autocast(world.device, precision):
                     scores[name].append(model(fbank).float().sigmoid().cpu().numpy())
     finally:
         model.train(training)
     shares = world.gather((labels, indices, scores, skipped))
     flat_labels = [part for share in shares for part in share[0]]
     if not flat_labels:
-        raise ValueError(
-            "evaluate: not one clip could be read; the first says: " + "".join(skipped[0] if skipped else ())
-        )
+        faults = [describe_fault(*entry) for share in shares for entry in share[3]]
+        raise ValueError("evaluate: not one clip could be read" + f"; the first says: {faults[0]}" * bool(faults))
     # In the order of the set: equal scores, and so the metrics, do not depend on the number of processes.
     order = np.argsort(np.concatenate([part for share in shares for part in share[1]]), kind="stable")
     truth = np.concatenate(flat_labels)[order]
@@ -110,6 +110,11 @@ def evaluate(
         labels=truth,
         scores=ordered,
     )
+
+
+def describe_fault(name: str, fault: str) -> str:
+    """Return what is wrong with a clip, with its name once: most faults begin with it."""
+    return fault if fault.startswith(name) else f"{name}: {fault}"
 
 
 def save_scores(path: Path, found: Evaluation) -> Path:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
 
 RECIPE, RESULT = "recipe.json", "result.json"
 
 
-def open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> State | None:
+def open_folder(folder: Path, recipe: Recipe, *, resume: bool, data: TrainingSet | None = None) -> State | None:
     """Make the folder of a new run, or return the state that an old one goes on from (None: from the beginning).
 
-    Raises ResumeError where the folder holds something and `resume` is not asked for, or holds the run of another
-    recipe; then nothing is written.
+    `data`: what is trained on. Raises ResumeError where the folder holds something and `resume` is not asked for, or
+    holds the run of another recipe, or of other files under the same names; then nothing is written.
     """
     if folder.exists() and not folder.is_dir():
         raise ResumeError(f"{folder}: a file; name a folder for the run with --out")
@@ -29,15 +31,41 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool) -> State | None:
             "--resume, or name another folder with --out"
         )
     if held:
-        _check_same(folder, recipe)
+        _check_same(folder, recipe, inputs_of(recipe, data))
         path = latest(folder)
         return None if path is None else load_state(path)
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RECIPE, {"identity": recipe.identity, "question": recipe.question()})
+    content = {"identity": recipe.identity, "question": recipe.question(), "inputs": inputs_of(recipe, data)}
+    write_json(folder / RECIPE, content)
     return None
 
 
-def _check_same(folder: Path, recipe: Recipe) -> None:
+def inputs_of(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
+    """Return what a recipe only names: SHA-256 of the files of its weights, clips and classes of its data."""
+    named = {
+        "model.checkpoint": recipe.model.checkpoint,
+        "model.imagenet": recipe.model.imagenet,
+        "model.options.weights": recipe.model.options.get("weights"),
+        "distillation.teacher": recipe.distillation.teacher if recipe.distillation else "",
+    }
+    inputs: dict[str, Any] = {key: _sha256(Path(name)) for key, name in named.items() if name and Path(name).exists()}
+    if data is not None:
+        classes = hashlib.sha256(json.dumps(data.classes).encode()).hexdigest()
+        inputs |= {"data.clips": len(data), "data.classes": classes}
+    return inputs
+
+
+def _sha256(path: Path) -> str:
+    """Return the hash of a file, or of all the files of a folder."""
+    found = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb") as content:
+                found.update(hashlib.file_digest(content, "sha256").digest())
+    return found.hexdigest()
+
+
+def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
     path = folder / RECIPE
     if not path.is_file():
         raise ResumeError(
@@ -46,12 +74,18 @@ def _check_same(folder: Path, recipe: Recipe) -> None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         identity, question = content["identity"], content["question"]
+        before = content.get("inputs", inputs)  # not there in runs of before it was written
     except (ValueError, KeyError, TypeError) as error:
         raise ResumeError(f"{path}: damaged ({error}); start anew in another folder with --out") from error
     if identity != recipe.identity:
         difference = first_difference(recipe.question(), question) or "FastAST's defaults have changed"
         raise ResumeError(
             f"{folder}: this is the run of another recipe: {difference}. Go on with the recipe it was begun with, or "
+            "begin a new run in another folder with --out"
+        )
+    if changed := first_difference(inputs, before):
+        raise ResumeError(
+            f"{folder}: this run was begun with other files under the same names: {changed}. Bring those back, or "
             "begin a new run in another folder with --out"
         )
 

@@ -28,7 +28,7 @@ class RunLog:
         self._path = folder / "log.jsonl"
         _take_back(self._path, step)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step or None)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
         if not self._quiet and sys.stderr.isatty():
             self._bar = _bar(total_steps, step)
 

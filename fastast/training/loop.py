@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
+from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import State
 from fastast.training.distributed import World, open_world
 from fastast.training.folder import RESULT, open_folder
@@ -29,11 +30,11 @@ def train(
     """
     with open_world(device) as world:
         data = recipe.data.options.split("train")
-        validation = recipe.data.options.split("val")
+        validation, test = recipe.data.options.split("val"), recipe.data.options.split("test")
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
         trainer = Trainer(recipe, data.classes, sampler, world)
-        state = _open(folder, recipe, world, resume)
+        state = _open(folder, recipe, world, resume, data)
         if resume and world.leads and (folder / RESULT).is_file():
             finished = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         else:
@@ -49,18 +50,18 @@ def train(
             run = Run(trainer, data, validation, folder, log, dict(state.notes) if state else {})
             run.announce(first, resumed=state is not None)
             run.steps(first, sampler)
-            return run.finish(recipe.data.options.split("test"))
+            return run.finish(test)
         finally:
             log.close()
 
 
-def _open(folder: Path, recipe: Recipe, world: World, resume: bool) -> State | None:
+def _open(folder: Path, recipe: Recipe, world: World, resume: bool, data: TrainingSet) -> State | None:
     """Open the folder in one process; every process gets the state, or the error."""
     error: ValueError | None = None
     state = None
     if world.leads:
         try:
-            state = open_folder(folder, recipe, resume=resume)
+            state = open_folder(folder, recipe, resume=resume, data=data)
         except ValueError as found:
             error = found
     if error := world.from_leader(error):

@@ -6,7 +6,6 @@ import dataclasses
 import itertools
 import resource
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,12 @@ from torch import Tensor
 
 from fastast.data.sampling import Sampler, load_batches
 from fastast.data.training_set import TrainingSet
-from fastast.reduction import TokenReduction
-from fastast.schedule import parse_schedule
 from fastast.training.build import save_model
 from fastast.training.checkpoint import save_state
 from fastast.training.evaluate import Evaluation, evaluate, save_scores
 from fastast.training.folder import RESULT, write_json
 from fastast.training.logging import RunLog, plain
-from fastast.training.recipe import Recipe
+from fastast.training.reductions import evaluation_reductions
 from fastast.training.trainer import Trainer
 
 MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
@@ -108,18 +105,29 @@ class Run:
             self._log_epoch(done, epoch)
         due = done % run.evaluate_every == 0 if run.evaluate_every else ends
         if due and not finished:  # the last evaluation is that of the finished weights
+            began = time.perf_counter()
             self.validate(done)
+            self._skip_time(time.perf_counter() - began)
         if done % run.checkpoint_every == 0 or ends or finished:
             self._checkpoint(done)
 
-    def _log_losses(self, done: int) -> None:
-        self.trainer.check_finite()
+    def _skip_time(self, seconds: float) -> None:
+        """Leave time out that was not training."""
+        self._began += seconds
+        self._epoch_at += seconds
+        self._logged_at += seconds
+
+    def _log_corrupt(self, done: int) -> None:
         for found in self.world.gather(self._new_corrupt):
             for name, fault in found.items():
                 if name not in self.corrupt:
                     self.corrupt[name] = fault
                     self.log.event("corrupt", done, clip=name, fault=fault)
         self._new_corrupt = {}
+
+    def _log_losses(self, done: int) -> None:
+        self.trainer.check_finite()
+        self._log_corrupt(done)
         now, steps = time.perf_counter(), done - self._counted
         self._counted = done
         means = {name: float(value) / max(1, steps) for name, value in self._sums.items()}
@@ -160,7 +168,8 @@ class Run:
                 self._save(BEST, done)
 
     def _evaluate(self, data: TrainingSet, split: str, done: int) -> Evaluation:
-        with self.trainer.with_weights(self.trainer.best_weights()) as model:
+        # Batch norm's statistics are each process's own: all measure the weights that are kept, the leader's.
+        with self.trainer.with_weights(self.world.leaders(self.trainer.best_weights())) as model:
             found = evaluate(
                 model,
                 data,
@@ -186,6 +195,7 @@ class Run:
 
     def _checkpoint(self, done: int) -> None:
         self.trainer.check_finite()
+        self._log_corrupt(done)  # a run that goes on from here does not read those clips again
         if self.world.leads:
             notes = {
                 "best": self.best,
@@ -220,17 +230,6 @@ class Run:
                 save_scores(self.folder / SCORES, found)
             write_json(self.folder / RESULT, result)
         return result
-
-
-def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction | None]]:
-    """Return the named reductions that a recipe is evaluated under."""
-    texts = recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())
-    if not texts:
-        return (("", None),)
-    if recipe.reduction:
-        return tuple((text, recipe.reduction.reduction(text)) for text in texts)
-    excess: Any = recipe.run.evaluate_excess
-    return tuple((text, TokenReduction(schedule=parse_schedule(text), excess=excess)) for text in texts)
 
 
 def _grouped(batches: Any, size: int) -> Any:

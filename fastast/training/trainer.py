@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +30,7 @@ from fastast.training.distributed import World
 from fastast.training.evaluate import autocast, merged
 from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
 from fastast.training.recipe import Recipe
+from fastast.training.reductions import check_evaluation, reducible, training_reductions
 
 
 class NotFiniteError(ValueError):
@@ -56,8 +56,9 @@ class Trainer:
         torch.manual_seed(draw_seed(recipe.seed, "weights"))
         model = build_model(recipe.model, classes, normalisation)
         self.model = model.to(world.device, torch.float64 if recipe.precision == "float64" else torch.float32)
-        self.reducible: Any = getattr(self.model, "model", self.model)
-        self.reductions = self._reductions()
+        self.reducible = reducible(self.model)
+        self.reductions = training_reductions(recipe, self.model)
+        check_evaluation(recipe, self.model)
         self.frontend = frontend_of(self.model, recipe.model, normalisation)
         self.augmentation = recipe.augmentation or Augmentation()
         self.optimiser = build_optimiser(self.model, recipe.optimiser)
@@ -65,19 +66,10 @@ class Trainer:
         self.ema = MovingAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.mean = EpochMean() if recipe.average_epochs else None
         self.start = {k: v.clone() for k, v in self.model.state_dict().items()} if recipe.start_share else None
-        self.distiller = self._distiller(classes, normalisation)
+        self.distiller = self._distiller(classes, normalisation, sampler)
         self._generator = torch.Generator(world.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=world.device)
         self.wrapped = world.wrap(self._stepped())
-
-    def _reductions(self) -> tuple[TokenReduction, ...]:
-        if self.recipe.reduction is None:
-            return ()
-        if not hasattr(self.reducible, "attached"):
-            raise RecipeError(f"reduction: {self.recipe.model.name} has no tokens to merge; take the part out")
-        for reduction in self.recipe.reduction.reductions():
-            reduction.removals(self.reducible.geometry)  # refused now rather than at some step
-        return self.recipe.reduction.reductions()
 
     def _stepped(self) -> nn.Module:
         """Return the module that steps go through: the model, or the same parameters under the kernels' forward.
@@ -93,7 +85,7 @@ class Trainer:
                 raise RecipeError(f"engine is 'triton', but {reason}; say engine = \"plain\" to train in plain torch")
         return differentiable_forward(self.reducible)
 
-    def _distiller(self, classes: tuple[str, ...], normalisation: Normalisation) -> Distiller | None:
+    def _distiller(self, classes: tuple[str, ...], normalisation: Normalisation, sampler: Sampler) -> Distiller | None:
         if self.recipe.distillation is None:
             return None
         question = targets_recipe_hash(
@@ -104,7 +96,7 @@ class Trainer:
             seed=self.recipe.seed,
             generator=self.world.device.type,
         )
-        return create_distiller(
+        distiller = create_distiller(
             self.recipe.distillation,
             num_classes=len(classes),
             normalisation=normalisation,
@@ -113,6 +105,11 @@ class Trainer:
             device=self.world.device,
             recipe_hash=question,
         )
+        if distiller.targets is not None:
+            parts = range(self.recipe.accumulation)
+            seeds = (self.augmentation_seed(step, part) for step in range(self.total_steps) for part in parts)
+            distiller.targets.check_covers(seeds, sampler.num_clips)
+        return distiller
 
     def reduction_of(self, step: int) -> TokenReduction | None:
         """Return the reduction of a step: the same in every process; None for no merging."""
@@ -179,7 +176,7 @@ class Trainer:
             raise NotFiniteError(
                 f"step {step}: the loss is NaN or infinite; training stopped, and the checkpoint before it stays. "
                 f"Lower optimiser.lr ({self.recipe.optimiser.lr:g}), set optimiser.clip_norm, warm up longer, or use "
-                'precision = "float32"'
+                'precision = "float32", and begin anew with another --out: going on takes the same steps again'
             )
 
     def best_weights(self) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import dataclasses
 import shutil
 import sys
 from importlib.util import find_spec
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from bench.axes import SCOPES
 from bench.cells import canonical
 from bench.complaints import ConfigError
 from bench.expansion import expand
+from bench.model_facts import attention_that_ran
 from bench.sweep import SweepConfig
 from bench.sweep_file import find_sweep, load_sweep
 from fastast.engine import EngineFallbackWarning
@@ -198,3 +200,13 @@ def test_the_engines_sweep_asks_for_every_baseline_and_batch() -> None:
 def test_an_excess_that_is_refused_is_still_refused() -> None:
     with pytest.raises(ConfigError, match="The largest r of tome constant here is 93"):
         expand(load_sweep(find_sweep("engine_gpu"), ['grid.excess=["refuse"]']))
+
+
+@pytest.mark.parametrize(("seen", "said"), [("triton", "triton"), ("math", "triton_unseen"), (None, "triton_unseen")])
+def test_an_engine_whose_kernels_the_profiler_missed_is_not_called_pytorchs(
+    monkeypatch: pytest.MonkeyPatch, seen: str | None, said: str
+) -> None:
+    monkeypatch.setattr("bench.model_facts.backend_that_ran", lambda call, device: seen)
+    monkeypatch.setattr("bench.model_facts.interpreted", lambda: False)
+    ran = SimpleNamespace(forward=lambda fbank: None, engine=SimpleNamespace(path="triton"))
+    assert attention_that_ran(ran, torch.zeros(1, 32, 128), "cuda") == said

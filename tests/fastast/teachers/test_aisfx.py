@@ -74,7 +74,7 @@ def test_its_level_is_right_in_every_band() -> None:
 
 
 def test_padding_and_masks_are_silence() -> None:
-    """The network pools by a maximum over time: what is 0 in a filterbank, a loud sound in its unit, would drown a clip."""
+    """The network pools by a maximum over time: what is 0 in a filterbank, a loud sound in its unit, drowns a clip."""
     model = teacher()
     sound = fbank(torch.from_numpy(load_audio(BIRD)[:80_000]).float()[None])  # (1, 498, 128)
     padded = AUDIOSET(pad_or_cut(sound, 548))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from fastast.checkpoints import save_checkpoint
 from fastast.frontend import AUDIOSET
@@ -40,15 +42,29 @@ def test_the_grid_of_an_image_transformer_is_fitted_and_wrong_weights_are_named(
         start_from_imagenet(create_model("ast_small", num_classes=3), image)
 
 
+def test_patchout_begins_with_an_image_transformer_too(tmp_path: Path) -> None:
+    path = tmp_path / "deit.safetensors"
+    save_file(timm.create_model("deit_tiny_distilled_patch16_224").state_dict(), path)
+    plain = ModelPart(name="ast_tiny", imagenet=str(path), options={"num_frames": 128})
+    patchout = dataclasses.replace(plain, options={"num_frames": 128, "patchout_time": 2})
+    ours, theirs = (build_model(part, ("a", "b"), AUDIOSET).state_dict() for part in (patchout, plain))
+    trained = [key for key in theirs if not key.startswith("head.")]
+    assert len(trained) > 100
+    assert all(torch.equal(ours[f"model.{key}"], theirs[key]) for key in trained)
+
+
 def test_a_checkpoint_with_other_classes_needs_a_new_head(
     small_model: AudioSpectrogramTransformer, tmp_path: Path
 ) -> None:
     path = save_checkpoint(tmp_path / "a.safetensors", small_model, labels=list("abcde"), normalisation=AUDIOSET)
     part = ModelPart(name="ast_tiny", checkpoint=str(path))
     assert isinstance(build_model(part, tuple("abcde"), AUDIOSET), AudioSpectrogramTransformer)
-    for classes in ("xy", "abcdx"):
-        with pytest.raises(ValueError, match=r"know 5 classes, and not those . of the data; say model.new_head = true"):
+    patchout = dataclasses.replace(part, options={"patchout_time": 1})
+    for classes, difference in (("xy", "know 5 classes, the data has 2"), ("abcxd", "class 3 is 'd', the data's 'x'")):
+        with pytest.raises(ValueError, match=rf"{difference}; say model.new_head = true"):
             build_model(part, tuple(classes), AUDIOSET)
+    with pytest.raises(ValueError, match=r"class 3 is 'd', the data's 'x'; say model.new_head = true"):
+        build_model(patchout, tuple("abcxd"), AUDIOSET)
     fitted = build_model(ModelPart(name="ast_tiny", checkpoint=str(path), new_head=True), ("x", "y"), AUDIOSET)
     state, old = fitted.state_dict(), small_model.state_dict()
     assert state["head.linear.weight"].shape == (2, 32)

@@ -1,0 +1,63 @@
+"""What a recipe merges, in training and in evaluation, held against the model before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import nn
+
+from fastast.reduction import TokenReduction
+from fastast.schedule import parse_schedule
+from fastast.training.checks import RecipeError
+from fastast.training.recipe import Recipe
+
+
+def reducible(model: nn.Module) -> Any:
+    """Return what tokens are merged in: the model, or the one inside of a teacher."""
+    return getattr(model, "model", model)
+
+
+def training_reductions(recipe: Recipe, model: nn.Module) -> tuple[TokenReduction, ...]:
+    """Return what a step can merge; none for a recipe that does not.
+
+    Raises RecipeError for a model without tokens, or one that drops patches; ReductionError where a block has too few.
+    """
+    if recipe.reduction is None:
+        return ()
+    _refuse_without_tokens(model, recipe, "reduction", "take the part out")
+    if any(getattr(reducible(model), "patchout", ())):
+        raise RecipeError(
+            "reduction: model.options has patchout too; train with patchout or with merging, not with both"
+        )
+    for reduction in recipe.reduction.reductions():
+        reduction.removals(reducible(model).geometry)
+    return recipe.reduction.reductions()
+
+
+def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction | None]]:
+    """Return the named reductions that a recipe is evaluated under."""
+    texts = recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())
+    if not texts:
+        return (("", None),)
+    if recipe.reduction:
+        return tuple((text, recipe.reduction.reduction(text)) for text in texts)
+    excess: Any = recipe.run.evaluate_excess
+    return tuple((text, TokenReduction(schedule=parse_schedule(text), excess=excess)) for text in texts)
+
+
+def check_evaluation(recipe: Recipe, model: nn.Module) -> None:
+    """Raise RecipeError where the model cannot be evaluated as the recipe says: better now than after the last step."""
+    for text, reduction in evaluation_reductions(recipe):
+        if reduction is None:
+            continue
+        _refuse_without_tokens(model, recipe, "run.evaluate", "leave it empty: -s run.evaluate=")
+        try:
+            reduction.removals(reducible(model).geometry)
+        except ValueError as error:
+            raise RecipeError(f"run.evaluate: {text}: {error}") from error
+
+
+def _refuse_without_tokens(model: nn.Module, recipe: Recipe, where: str, advice: str) -> None:
+    if not hasattr(reducible(model), "attached"):
+        raise RecipeError(f"{where}: {recipe.model.name} has no tokens to merge; {advice}")

@@ -1,0 +1,187 @@
+"""What a run refuses before its first step, and what its log, times and count of corrupt clips are after a stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fastast.data.esc50 import ESC50
+from fastast.data.training_set import DataNotFoundError
+from fastast.distill.record_recipe import record_recipe
+from fastast.teachers import load_teacher
+from fastast.training.checkpoint import ResumeError, State, save_state
+from fastast.training.evaluate import evaluate
+from fastast.training.logging import read_log
+from fastast.training.loop import train
+from fastast.training.recipe_file import load_recipe
+
+CNN = ("model={name='efficientnet_b0', options={num_frames=100}}",)
+PATCHOUT = ("model.options.patchout_time=1",)
+
+
+def run(recipe: Path, folder: Path, *settings: str, resume: bool = False) -> dict[str, Any]:
+    return train(load_recipe(str(recipe), settings), folder, resume=resume, device="cpu", quiet=True)
+
+
+def stopped(recipe: Path, folder: Path, *settings: str, at: int, patch: pytest.MonkeyPatch) -> None:
+    """Train until the state after `at` steps is written, and no further."""
+
+    def stop(path: Path, state: State) -> None:
+        save_state(path, state)
+        if state.step == at:
+            raise KeyboardInterrupt
+
+    with patch.context() as context:
+        context.setattr("fastast.training.run.save_state", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe, folder, *settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["run.evaluate=['constant:500']"], r"run\.evaluate: constant:500: .*can remove"),
+        ([*CNN, "run.evaluate=['constant:1']"], r"run\.evaluate: efficientnet_b0 has no tokens to merge"),
+        ([*CNN, "reduction.r=1"], r"reduction: efficientnet_b0 has no tokens to merge"),
+        ([*PATCHOUT, "reduction.r=1"], r"reduction: model\.options has patchout too"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_a_folder_is_made(
+    recipe_file: Path, tmp_path: Path, settings: Sequence[str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(recipe_file, tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_test_set_that_is_not_whole_is_noticed_before_the_first_step(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ESC50.split
+
+    def split(self: ESC50, name: str) -> Any:
+        if name == "test":
+            raise DataNotFoundError("a clip of the test set is not there")
+        return whole(self, name)
+
+    monkeypatch.setattr(ESC50, "split", split)
+    with pytest.raises(DataNotFoundError, match="a clip of the test set"):
+        run(recipe_file, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_model_with_patchout_is_measured_merged(recipe_file: Path, tmp_path: Path) -> None:
+    found = run(recipe_file, tmp_path / "run", *PATCHOUT, "run.evaluate=['constant:0', 'constant:2']", "steps=2")
+    assert set(found["test"]) == {"constant:0", "constant:2"}
+
+
+def test_stored_answers_that_will_not_last_are_noticed_before_the_first_step(recipe_file: Path, tmp_path: Path) -> None:
+    run(recipe_file, tmp_path / "teacher")
+    taught = (f"distillation.teacher={tmp_path / 'teacher' / 'model.safetensors'}", "seed=1")
+    answers = tmp_path / "answers.safetensors"
+    record_recipe(load_recipe(str(recipe_file), (*taught, "steps=3")), answers, k=4, device="cpu")
+    settings = (*taught, f"distillation.targets={answers}")
+    with pytest.raises(ValueError, match=r"the answers to 3 batches of this training are not stored, only those to 3"):
+        run(recipe_file, tmp_path / "run", *settings, "steps=6")
+    assert not (tmp_path / "run").exists()
+    assert run(recipe_file, tmp_path / "run", *settings, "steps=3")["steps"] == 3
+
+
+def test_other_files_under_the_same_names_are_refused(
+    recipe_file: Path, esc50_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seed in (("one", 1), ("two", 2)):
+        run(recipe_file, tmp_path / name, f"seed={seed}", "steps=2")
+    weights, root = tmp_path / "weights.safetensors", tmp_path / "data"
+    shutil.copy(tmp_path / "one" / "model.safetensors", weights)
+    shutil.copytree(esc50_root, root)
+    for key in ("model.checkpoint", "distillation.teacher"):
+        folder, settings = tmp_path / key, (f"{key}={weights}", f"data.root={root}", "run.checkpoint_every=4")
+        stopped(recipe_file, folder, *settings, at=4, patch=monkeypatch)
+        shutil.copy(tmp_path / "two" / "model.safetensors", weights)
+        with pytest.raises(ResumeError, match=rf"other files under the same names: {key} is "):
+            run(recipe_file, folder, *settings, resume=True)
+        shutil.copy(tmp_path / "one" / "model.safetensors", weights)
+    table = root / "meta" / "esc50.csv"
+    whole = table.read_text()
+    table.write_text("\n".join(line for line in whole.splitlines() if not line.startswith("5-3-")))
+    with pytest.raises(ResumeError, match=r"data\.clips is 30, there it is 32"):
+        run(recipe_file, folder, *settings, resume=True)
+    table.write_text(whole)
+    assert run(recipe_file, folder, *settings, resume=True)["steps"] == 12
+
+
+def test_a_corrupt_clip_is_counted_though_the_run_stopped_before_its_line(
+    recipe_file: Path, esc50_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "broken"
+    shutil.copytree(esc50_root, root)
+    (root / "audio" / "2-1-0.wav").write_bytes(b"RIFFhalf")
+    settings = (f"data.root={root}", "steps=6", "run.checkpoint_every=1", "run.log_every=100")
+    whole = run(recipe_file, tmp_path / "whole", *settings)
+    met = next(e["step"] for e in read_log(tmp_path / "whole") if e["event"] == "corrupt" and "split" not in e)
+    assert met < 4, "the clip is met after the epoch's line, which tells of it"
+    stopped(recipe_file, tmp_path / "run", *settings, at=met, patch=monkeypatch)
+    assert run(recipe_file, tmp_path / "run", *settings, resume=True)["corrupt"] == whole["corrupt"] != {}
+
+
+def test_time_of_training_is_that_of_training(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        time.sleep(5)
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr("fastast.training.run.evaluate", slowly)
+    result = run(recipe_file, tmp_path / "run", "steps=0", "epochs=2", "run.log_every=1")
+    events = read_log(tmp_path / "run")
+    assert result["seconds"] < 5
+    assert [event["seconds"] < 5 for event in events if event["event"] == "epoch"] == [True, True]
+    assert all(event["clips_per_second"] > 8 / 5 for event in events if event["event"] == "train")
+
+
+def test_the_board_has_every_step_of_a_run_that_went_on(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    settings = ("steps=6", "run.log_every=1", "run.checkpoint_every=3")
+    stopped(recipe_file, tmp_path / "run", *settings, at=3, patch=monkeypatch)
+    run(recipe_file, tmp_path / "run", *settings, resume=True)
+    board = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    board.Reload()
+    assert [point.step for point in board.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.slow
+def test_two_processes_measure_the_weights_that_are_kept(recipe_file: Path, tmp_path: Path) -> None:
+    """Batch norm's running statistics differ between processes; those of the first one are written."""
+    folder = tmp_path / "two"
+    options = [word for setting in (*CNN, "steps=4", "optimiser.lr=1e-2") for word in ("-s", setting)]
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "fastast.cli",
+        "train", str(recipe_file), "--out", str(folder), "--device", "cpu", "-q", *options,
+    ]  # fmt: skip
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    recipe = load_recipe(str(recipe_file), CNN)
+    test = recipe.data.options.split("test")
+    teacher = load_teacher(str(folder / "model.safetensors"), num_classes=4)
+    from fastast.frontend import Normalisation
+    from fastast.training.build import frontend_of
+
+    normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    found = evaluate(teacher, test, frontend_of(teacher, recipe.model, normalisation)).metrics[""]
+    result = json.loads((folder / "result.json").read_text())["test"]["unmerged"]
+    assert (result["mAP"], result["AUC"]) == pytest.approx((found.mAP, found.AUC), abs=1e-6)
