@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.report.style import DOUBLE, GREY, colour_of
 from bench.study.frame import CLAIM, CONTRAST
-from bench.study.tables import UNMERGED, groups, schedule_words, unmerged
+from bench.study.tables import groups, schedule_words, unmerged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +23,6 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     import matplotlib.pyplot as plt
 
     main = rows[rows["group"] == "main"].copy()
-    main.loc[main["schedule"] == UNMERGED, "speedup"] = 1.0
     main = main.dropna(subset=["speedup"])
     if main[main["speedup"] != 1.0].empty:
         raise ValueError("no merged row has a speed; run the sweep that the study names as `speed`, and publish it")
@@ -132,7 +131,7 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    held = rows[rows["group"] == CLAIM].dropna(subset=["speedup", "delta"])
+    held = rows[(rows["group"] == CLAIM) & ~rows["schedule"].map(unmerged)].dropna(subset=["speedup", "delta"])
     if held.empty:
         raise ValueError("no claim is published yet with its speeds, or the study file makes none")
     styles = colour_of(list(dict.fromkeys(held["label"])))

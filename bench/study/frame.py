@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from bench.statistics import CONFIDENCE
 from bench.study.scores import Replicates, read_replicates
+from bench.study.speeds import Speeds
 from bench.study.study_file import Arm, Study
 from bench.study.trainings import StudyError, run_folder
+from fastast.schedule import Constant
 from fastast.training.folder import RECIPE, RESULT
 
 COLUMNS: dict[str, str] = {
@@ -41,27 +43,26 @@ COLUMNS: dict[str, str] = {
     "delta_high": "upper end",
     "delta_seeds": "seeds that both have",
     "AUC": "mean over seeds",
-    "seconds_per_1000": "training time of 1,000 clips, s, median over seeds; as the log has it, not for comparing",
+    "logged_seconds_per_1000": "training time of 1,000 clips, s, median over seeds, of the logs: whatever else ran",
     "peak_memory_mib": "most memory of a training, MiB",
     "clips": "test clips",
     "steps": "of a training",
     "speedup": "throughput over the unmerged model's",
     "speedup_low": "lower end of its 95 % interval",
     "speedup_high": "upper end",
-    "step_speedup": "of a step of training that merges so, over one without merging",
-    "step_speedup_low": "lower end of its 95 % interval",
-    "step_speedup_high": "upper end",
+    "clips_per_second": "the unmerged model's throughput times that speed-up",
+    "step_speedup": "of a step of training over one without merging, on the mean over the schedules that steps draw",
+    "train_seconds_per_1000": "seconds of the steps for 1,000 clips, likewise: the unmerged model's over the speed-ups",
 }
 
+NOT_MEASURED = Speeds()
 CONTRAST, CLAIM = "contrast", "claim"
 """Groups of the contrasts of a study, and of its claim."""
 Runs = Mapping[int, Mapping[str, Any]]
 """Trainings of an arm by seed."""
-Speeds = Mapping[str, tuple[float, float, float]]
-"""Speed-up and both ends of its interval, by schedule."""
 
 
-def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds | None = None) -> pd.DataFrame:
+def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds = NOT_MEASURED) -> pd.DataFrame:
     """Return one row for every arm and schedule that has a published training, in the order of the study.
 
     `speeds`: of the forward; `step_speeds`: of a step of training, for arms that merge in training. Raises StudyError
@@ -82,13 +83,12 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds | Non
             if not runs or (arm.group in (CONTRAST, CLAIM) and not base):
                 continue
             itself = (base_arm.name, base_schedule) == (arm.name, schedule)
-            merges = any(run["recipe"]["reduction"] for run in runs.values())
             rows.append(
                 _row(arm, schedule, runs)
                 | {"against": "" if itself else base_arm.label, "against_schedule": "" if itself else base_schedule}
                 | _difference(*_paired(arm, runs, base_arm, {} if itself else base), schedule, base_schedule)
-                | _speed("speedup", schedule, speeds)
-                | _speed("step_speedup", schedule, (step_speeds or {}) if merges else {})
+                | _speed(schedule, speeds)
+                | _step_speed(arm, runs, step_speeds if study.schedules_of(arm) else NOT_MEASURED)
             )
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -201,7 +201,7 @@ def _row(arm: Arm, schedule: str, runs: Runs) -> dict[str, Any]:
         "mAP_low": values.min(),
         "mAP_high": values.max(),
         "AUC": np.mean([result["test"][schedule]["AUC"] for result in results]),
-        "seconds_per_1000": float(np.median(seconds)),
+        "logged_seconds_per_1000": math.nan if arm.untrained else float(np.median(seconds)),
         "peak_memory_mib": max(result.get("peak_memory_mib", 0) for result in results),
         "clips": results[0]["test_clips"],
         "steps": results[0]["steps"],
@@ -230,5 +230,14 @@ def _mean_average_precisions(runs: Runs, schedule: str, seeds: Iterable[int]) ->
     return np.array([runs[seed]["result"]["test"][schedule]["mAP"] for seed in seeds])  # (s,)
 
 
-def _speed(name: str, schedule: str, speeds: Speeds) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), speeds.get(schedule, (math.nan,) * 3), strict=True))
+def _speed(schedule: str, speeds: Speeds) -> dict[str, float]:
+    names = ("speedup", "speedup_low", "speedup_high")
+    return dict(zip(names, speeds.ratio(schedule), strict=True)) | {"clips_per_second": 1 / speeds.seconds(schedule)}
+
+
+def _step_speed(arm: Arm, runs: Runs, speeds: Speeds) -> dict[str, float]:
+    """Return how fast the arm trains: with each of the schedules that its steps draw, on the mean."""
+    reduction = next(iter(runs.values()))["recipe"]["reduction"] or {"r": [0], "schedule": []}
+    drawn = [str(Constant(r)) for r in reduction["r"]] or reduction["schedule"]
+    seconds = math.nan if arm.untrained else float(np.mean([speeds.seconds(schedule) for schedule in drawn]))
+    return {"step_speedup": speeds.unmerged_seconds / seconds, "train_seconds_per_1000": 1000 * seconds}

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from bench.records import Record
 from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
-from bench.speedup import speedup_over
 from bench.store import read_records
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
+from bench.study.speeds import speeds_of
 from bench.study.study_file import Study
 from bench.study.tables import tables
 from fastast.writing import write_whole
@@ -28,7 +27,7 @@ def write_report(
     be drawn, and why. Raises StudyError where nothing is published, or trainings cannot be compared.
     """
     records = read_records(results) if results.is_dir() else []
-    rows = frame(study, trainings, speeds(study.speed, records), speeds(study.training_speed, records))
+    rows = frame(study, trainings, speeds_of(study.speed, records), speeds_of(study.training_speed, records))
     folder, written = out / study.name, []
     with paper_style():
         import matplotlib.pyplot as plt
@@ -56,18 +55,6 @@ def write_report(
     return written
 
 
-def speeds(sweep: str, records: Sequence[Record]) -> dict[str, tuple[float, float, float]]:
-    """Return speed-up and interval by schedule, of the records of a sweep; of several machines, the first."""
-    found: dict[str, tuple[float, float, float]] = {}
-    for record in records:
-        part, reduction = record.performance, record.cell.question.get("reduction")
-        if record.sweep != sweep or part is None or reduction is None or record.status not in ("ok", "noisy"):
-            continue
-        estimate = speedup_over(part, "unmerged")
-        found.setdefault(reduction["schedule"], (estimate.value, estimate.low, estimate.high))
-    return found
-
-
 def facts(rows: pd.DataFrame) -> str:
     """Return what mAP is of."""
     return f"mAP on {rows['clips'].iloc[0]} test clips of soundscapes (synthetic scenes of real recordings)"
@@ -75,8 +62,10 @@ def facts(rows: pd.DataFrame) -> str:
 
 def of_tables(study: Study, rows: pd.DataFrame) -> str:
     """Return what a reader must know of the tables."""
-    steps = f", of a training step that merges so, {study.training_speed}" if study.training_speed else ""
     return (
         f"{facts(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % interval "
-        f"over seeds and clips. Speed-up of the forward: records of the sweep {study.speed or '(none)'}{steps}."
+        "over seeds and clips. Speed-up of the forward over the unmerged model's, interleaved: records of the sweep "
+        f"{study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: seconds of the steps "
+        "for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps draw: records of "
+        f"{study.training_speed or '(none)'}. Memory: the most that the process of a training held, libraries included."
     )

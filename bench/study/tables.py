@@ -7,29 +7,30 @@ import pandas as pd
 from bench.report.latex import booktabs, escape
 from bench.report.words import interval, number
 from bench.study.frame import CLAIM, CONTRAST
+from bench.study.speeds import UNMERGED
 
 HEADS: dict[str, str] = {
     "label": "Model",
     "against": "Held against",
     "schedule": "Tested with",
     "speedup": "Speed-up",
+    "clips": "Clips/s",
     "mAP": "mAP",
     "delta": "Difference",
     "seeds": "Seeds",
-    "step_speedup": "Speed-up of a training step",
+    "training": "Training (s/1,000 clips)",
     "peak_memory_mib": "Memory in training (MiB)",
 }
 NARROW = HEADS | {
     "schedule": "Merging",
     "delta": "Δ mAP",
     "against": "to",
-    "step_speedup": "Step",
+    "training": "s/1k",
     "peak_memory_mib": "MiB",
 }
 """Heads where a page of two columns has to do."""
 WORDS = ("label", "schedule", "against")
 """Columns of words: to the left; numbers are to the right."""
-UNMERGED = "constant:0"
 GROUPS = {
     "main": "Merging and distillation",
     "teacher": "Teachers",
@@ -59,19 +60,20 @@ def readable(rows: pd.DataFrame) -> pd.DataFrame:
                 "label": row["label"],
                 "against": against(row) or "–",
                 "schedule": schedule_words(row["schedule"]),
-                "speedup": "1" if row["schedule"] == UNMERGED else number(row["speedup"], "{:.2f}", missing="–"),
+                "speedup": number(row["speedup"], "1" if row["schedule"] == UNMERGED else "{:.2f}", missing="–"),
+                "clips": number(row["clips_per_second"], "{:.1f}", missing="–"),
                 "mAP": number(row["mAP"], "{:.4f}")
                 + ("" if pd.isna(row["mAP_sd"]) else f" ± {number(row['mAP_sd'], '{:.4f}')}"),
                 "delta": interval(row, "delta", "{:+.4f}", missing="–"),
                 "seeds": str(row["seeds"]),
-                "step_speedup": number(row["step_speedup"], "{:.2f}", missing="–"),
+                "training": number(row["train_seconds_per_1000"], "{:.0f}", missing="–"),
                 "peak_memory_mib": number(row["peak_memory_mib"], "{:.0f}"),
             }
             for _, row in rows.iterrows()
         ],
         columns=list(HEADS),
     )
-    empty = [name for name in ("speedup", "step_speedup") if (text[name] == "–").all()]
+    empty = [name for name in ("speedup", "clips", "training") if (text[name] == "–").all()]
     return text.drop(columns=[*empty, *([] if mixed(rows) else ["against"])])
 
 

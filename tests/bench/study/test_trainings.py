@@ -16,10 +16,12 @@ from bench.study.frame import frame
 from bench.study.publish import publish
 from bench.study.report import write_report
 from bench.study.scores import read_replicates
+from bench.study.speeds import Speeds
 from bench.study.study_file import Arm, Claim, Contrast, Study
 from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study, settings
 
 pytestmark = pytest.mark.slow
+FAST = Speeds(ratios={"constant:8": (1.5, 1.4, 1.6)}, unmerged_seconds=0.1)
 SHORT = ("steps=3", "batch_size=8", "data.train_clips=32", "data.val_clips=8", "data.test_clips=60", "run.log_every=1")
 
 
@@ -92,7 +94,7 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
     assert publish(study, trained, tmp_path, say=lambda _: None) == 3
     assert publish(study, trained, tmp_path, say=lambda _: None) == 0
     assert not list(tmp_path.rglob("model.safetensors"))
-    rows = frame(study, tmp_path, {"constant:8": (1.5, 1.4, 1.6)}).set_index(["arm", "schedule"])
+    rows = frame(study, tmp_path, FAST).set_index(["arm", "schedule"])
     kept = load_file(run_folder(trained, study, "taught", 0) / "scores.safetensors")
     labels, scores = kept["labels"], kept["scores constant:8"]
     present = labels.any(axis=0)
@@ -107,6 +109,11 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
     assert rows.loc[("taught", "constant:8"), "delta"] == pytest.approx(expected - values[0], abs=1e-6)
     assert rows.loc[("taught", "constant:8"), "delta_seeds"] == 1  # the seeds that both have
     assert rows.loc[("ast", "constant:8"), "speedup"] == 1.5
+    assert rows.loc[("ast", "constant:8"), "clips_per_second"] == pytest.approx(15)  # 1.5 times 1 / 0.1 s
+    assert rows.loc[("ast", "constant:0"), "clips_per_second"] == pytest.approx(10)
+    steps = frame(study, tmp_path, FAST, FAST).set_index(["arm", "schedule"])["train_seconds_per_1000"]
+    assert steps[("taught", "constant:8")] == pytest.approx((100 + 100 / 1.5) / 2)  # its steps draw r from 0 and 8
+    assert steps[("ast", "constant:8")] == pytest.approx(100)  # tested with merging, trained without
     replicates = read_replicates(run_folder(tmp_path, study, "taught", 0))
     assert replicates.clips == 60
     assert replicates.by_schedule["constant:8"].std() > 0
@@ -117,7 +124,7 @@ def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, tr
     arms = (study.arms[0], study.arms[1].model_copy(update={"against": "ast", "group": "an ablation"}))
     pair = Contrast(label="a teacher", arm="taught", against="ast")
     other = study.model_copy(update={"arms": arms, "contrasts": (pair,)})
-    rows = frame(other, tmp_path, {}).set_index(["group", "schedule"])
+    rows = frame(other, tmp_path, Speeds()).set_index(["group", "schedule"])
     mine, theirs = (
         json.loads((run_folder(trained, study, arm, 0) / "result.json").read_text())["test"]["constant:8"]["mAP"]
         for arm in ("taught", "ast")
@@ -147,7 +154,7 @@ def test_untrained_weights_stand_beside_every_seed(study: Study, trained: Path, 
         for schedule in ("constant:0", "constant:8")
     )
     begun = json.loads((run_folder(trained, study, "taught", 0) / "result.json").read_text())["test"]["constant:8"]
-    rows = frame(other, tmp_path, {"constant:8": (1.5, 1.4, 1.6)})
+    rows = frame(other, tmp_path, FAST)
     found = rows.set_index(["group", "arm", "schedule"])
     # The claim: every schedule against the first of `taught`, over both seeds of `ast`.
     for schedule, values in (("constant:0", plain), ("constant:8", merged)):
@@ -191,7 +198,7 @@ def test_trainings_that_were_tested_on_other_clips_are_not_compared(
     tensors["labels"] = tensors["labels"][::-1].copy()
     save_file(tensors, folder / "replicates.safetensors")
     with pytest.raises(StudyError, match="tested on other clips"):
-        frame(study, tmp_path, {})
+        frame(study, tmp_path, Speeds())
 
 
 def test_a_training_that_fails_says_its_own_message(tmp_path: Path) -> None:

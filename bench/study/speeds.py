@@ -1,0 +1,50 @@
+"""How fast the schedules of a study are: the records of the sweeps that it names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.records import Record
+from bench.speedup import clip_seconds, speedup_over
+
+UNMERGED = "constant:0"
+Ratio = tuple[float, float, float]
+"""A speed-up and both ends of its interval."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speeds:
+    """What one sweep says, of a forward or of a training step."""
+
+    ratios: Mapping[str, Ratio] = field(default_factory=dict)
+    """Speed-up over the unmerged model of the same rounds, by schedule."""
+    unmerged_seconds: float = math.nan
+    """Seconds a clip of the unmerged model, median over all records of the sweep."""
+
+    def ratio(self, schedule: str) -> Ratio:
+        """Return the speed-up of a schedule: 1 without merging, NaN where it was not measured."""
+        return self.ratios.get(schedule, (1.0,) * 3 if schedule == UNMERGED and self.ratios else (math.nan,) * 3)
+
+    def seconds(self, schedule: str) -> float:
+        """Return seconds a clip: the unmerged model's over the speed-up, and so free of drift between records."""
+        return self.unmerged_seconds / self.ratio(schedule)[0]
+
+
+def speeds_of(sweep: str, records: Sequence[Record]) -> Speeds:
+    """Return what the records of a sweep say; of several machines, the first."""
+    ratios: dict[str, Ratio] = {}
+    unmerged = []
+    for record in records:
+        part, reduction = record.performance, record.cell.question.get("reduction")
+        if record.sweep != sweep or part is None or reduction is None or record.status not in ("ok", "noisy"):
+            continue
+        if reduction["schedule"] in ratios:
+            continue
+        estimate = speedup_over(part, "unmerged")
+        ratios[reduction["schedule"]] = (estimate.value, estimate.low, estimate.high)
+        unmerged.append(np.median(clip_seconds(part.arms["unmerged"])))
+    return Speeds(ratios=ratios, unmerged_seconds=float(np.median(unmerged)) if unmerged else math.nan)
