@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -33,6 +34,17 @@ ScheduleOption = Annotated[
 ]
 
 
+class Excess(StrEnum):
+    """What to do where a block has too few tokens for its schedule, as in `TokenReduction`."""
+
+    refuse = "refuse"
+    cap = "cap"
+
+
+EXCESS_HELP = "Where a block has fewer tokens than the schedule removes: refuse, or cap to as many as can be merged"
+ExcessOption = Annotated[Excess, typer.Option("--excess", help=f"{EXCESS_HELP}.")]
+
+
 @app.callback(invoke_without_command=True)
 def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Faster Audio Spectrogram Transformers by token merging."""
@@ -48,6 +60,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", metavar="FILE...")],
     model: ModelOption = DEFAULT_MODEL,
     schedule: ScheduleOption = None,
+    excess: ExcessOption = Excess.refuse,
     top: Annotated[int, typer.Option(min=1, help="Labels to print per file.")] = 5,
     draw: Annotated[
         Path | None, typer.Option(help="Write a picture of the merged tokens of each file into this folder.")
@@ -58,7 +71,7 @@ def predict(
     from fastast.prediction import Predictor
 
     with _errors_for_people():
-        predictor = Predictor(model, schedule)
+        predictor = Predictor(model, schedule, excess=excess.value)
         if not as_json:
             typer.echo(predictor.describe())
     failed = 0
@@ -88,6 +101,7 @@ def predict(
 def info(
     model: Annotated[str | None, typer.Argument(help="A name of the zoo, or a checkpoint. Not given: the zoo.")] = None,
     schedule: ScheduleOption = None,
+    excess: ExcessOption = Excess.refuse,
     frames: Annotated[
         int | None, typer.Option(help="Input length in frames of 10 ms, where not the model's own.")
     ] = None,
@@ -96,7 +110,7 @@ def info(
     from fastast.describe import describe_model, describe_zoo
 
     with _errors_for_people():
-        typer.echo(describe_zoo() if model is None else describe_model(model, schedule, frames))
+        typer.echo(describe_zoo() if model is None else describe_model(model, schedule, frames, excess=excess.value))
 
 
 @app.command()
@@ -139,16 +153,31 @@ def evaluate(
         list[str] | None,
         typer.Option("--schedule", "-s", help="Merge by this schedule (`fastast info --help`); may be repeated."),
     ] = None,
+    excess: Annotated[
+        Excess | None, typer.Option("--excess", help=f"{EXCESS_HELP}. Not given: as the recipe says.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure mAP, AUC and accuracy of a model on the data of a recipe, unmerged or merged by schedules."""
+    """Measure mAP, AUC and accuracy of a model on the data of a recipe, unmerged or merged by schedules.
+
+    Where the recipe has a part [reduction], its method, metric and the like are those of the schedules too.
+    """
     with _errors_for_people():
         from fastast.training.command import evaluate_command
 
         typer.echo(
-            evaluate_command(model, recipe, settings or (), schedule or (), split=split, device=device, as_json=as_json)
+            evaluate_command(
+                model,
+                recipe,
+                settings or (),
+                schedule or (),
+                excess=None if excess is None else excess.value,
+                split=split,
+                device=device,
+                as_json=as_json,
+            )
         )
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastast.geometry import SIZES, Geometry, geometry
 from fastast.macs import block_macs, model_macs
 from fastast.schedule import Constant, parse_schedule
 from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
+
+if TYPE_CHECKING:
+    from fastast.reduction.spec import Excess
 
 
 def describe_zoo() -> str:
@@ -32,14 +36,14 @@ def describe_zoo() -> str:
     return "\n".join(lines)
 
 
-def describe_model(name: str, schedule: str | None, frames: int | None = None) -> str:
+def describe_model(name: str, schedule: str | None, frames: int | None = None, *, excess: Excess = "refuse") -> str:
     """Return the tokens and MACs of every block. Raises ValueError for a bad name, schedule or number of frames."""
     from fastast.reduction import TokenReduction
 
     shape = model_geometry(name)
     if frames is not None:
         shape = dataclasses.replace(shape, num_frames=frames)
-    reduction = TokenReduction(schedule=parse_schedule(schedule) if schedule else Constant(0))
+    reduction = TokenReduction(schedule=parse_schedule(schedule) if schedule else Constant(0), excess=excess)
     tokens_out = reduction.tokens_per_block(shape)
     tokens_in = (shape.num_tokens, *tokens_out[:-1])
     rows, columns = shape.grid

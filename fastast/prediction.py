@@ -19,6 +19,7 @@ from fastast.frontend import Frontend
 from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
 from fastast.reduction import MergeTrace, TokenReduction, reduce
+from fastast.reduction.spec import Excess
 from fastast.schedule import parse_schedule
 from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
@@ -59,8 +60,10 @@ class Prediction:
 class Predictor:
     """A model ready to label files."""
 
-    def __init__(self, model: str, schedule: str | None = None) -> None:
+    def __init__(self, model: str, schedule: str | None = None, *, excess: Excess = "refuse") -> None:
         """Load `model` (a name of the zoo with weights, or a checkpoint) and merge it by `schedule`.
+
+        `excess`: what to do where a block has too few tokens for the schedule, as in `TokenReduction`.
 
         Raises ValueError for an unknown name or an impossible schedule, CheckpointError for a bad file.
         """
@@ -74,7 +77,9 @@ class Predictor:
         self.frontend = Frontend(self.model.geometry, self.model.normalisation)
         classes = self.model.geometry.num_classes
         self.labels = self.model.labels or tuple(f"class {i}" for i in range(classes))
-        self.handle = reduce(self.model, TokenReduction(schedule=parse_schedule(schedule))) if schedule else None
+        self.handle = None
+        if schedule:
+            self.handle = reduce(self.model, TokenReduction(schedule=parse_schedule(schedule), excess=excess))
 
     def describe(self) -> str:
         """Return one line on the model and its tokens."""
@@ -129,10 +134,15 @@ class Predictor:
 
 
 def _load_trained(name: str) -> AudioSpectrogramTransformer:
+    return load_model(trained_path(name)).eval()
+
+
+def trained_path(name: str) -> Path:
+    """Return the file or folder of a trained model. Raises ValueError where a name has no weights, or is none."""
     if name in ARCHITECTURES:
         raise ValueError(
             f"{name} has no trained weights: give a checkpoint, or one of the trained models ({', '.join(EMBEDDED)})"
         )
     if name not in EMBEDDED and not Path(name).exists():
         raise ValueError(f"no such file, and {unknown_name('model', name, model_names())}")
-    return load_model(EMBEDDED.get(name, Path(name))).eval()
+    return EMBEDDED.get(name, Path(name))

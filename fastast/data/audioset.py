@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastast.data.folders import FolderSet, Recording, check_root, read_table, refuse_missing
+from fastast.data.folders import (
+    FolderSet,
+    Recording,
+    check_root,
+    check_root_is_text,
+    read_rows,
+    read_table,
+    read_whole,
+    refuse_missing,
+)
 from fastast.data.training_set import DataError, DataNotFoundError
 from fastast.names import unknown_name
 
@@ -38,6 +46,7 @@ class AudioSet:
     """Clips that are not there, as many videos are no more: `refuse` to start, or `leave out` (the count is logged)."""
 
     def __post_init__(self) -> None:
+        check_root_is_text(self.root)
         for name, allowed in (("subset", ("balanced", "full")), ("missing", MISSING)):
             if getattr(self, name) not in allowed:
                 raise DataError(f"data: {unknown_name(name, getattr(self, name), allowed)}")
@@ -47,11 +56,7 @@ class AudioSet:
         if name not in ("train", "val", "test"):
             raise DataError(unknown_name("split of AudioSet", name, ("train", "val", "test")))
         root = check_root(self.root, "AudioSet", f"{LABELS}, the tables of segments and a folder of clips for each")
-        rows = read_table(root / LABELS, ("index", "mid", "display_name"))
-        mids = {row["mid"]: int(row["index"]) for row in rows}
-        if sorted(mids.values()) != list(range(len(mids))):
-            raise DataError(f"{root / LABELS}: indices must be 0 to {len(mids) - 1}, each once")
-        classes = tuple(row["display_name"] for row in sorted(rows, key=lambda row: int(row["index"])))
+        mids, classes = read_ontology(root / LABELS)
         recordings: list[Recording] = []
         left_out = 0
         for table in TABLES[self.subset if name == "train" else "eval"]:
@@ -84,17 +89,30 @@ class AudioSet:
         return recordings, len(missing)
 
 
+def read_ontology(table: Path) -> tuple[dict[str, int], tuple[str, ...]]:
+    """Return the index of every class by its machine id, and the names of the classes by index."""
+    mids: dict[str, int] = {}
+    names: dict[int, str] = {}
+    rows = read_table(table, ("index", "mid", "display_name"))
+    for line, row in rows:
+        index = read_whole(f"{table}, line {line}", "index", row["index"])
+        if index in names or row["mid"] in mids or index >= len(rows):
+            raise DataError(
+                f"{table}, line {line}: index is {index}, mid is {row['mid']!r}; indices must be 0 to "
+                f"{len(rows) - 1}, each once, and no mid may come twice"
+            )
+        mids[row["mid"]], names[index] = index, row["display_name"]
+    return mids, tuple(names[index] for index in range(len(rows)))
+
+
 def read_segments(table: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
     """Yield line number, YouTube id and labels of every segment; lines that begin with # are comments."""
-    if not table.is_file():
-        raise DataNotFoundError(f"{table}: there is no such file; it comes with AudioSet")
-    with table.open(newline="", encoding="utf-8") as file:
-        for line, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
-            if not row or row[0].startswith("#"):
-                continue
-            if len(row) != 4 or not row[3]:
-                raise DataError(f'{table}, line {line}: {row!r} is not: id, start, end, "labels"')
-            yield line, row[0], tuple(row[3].split(","))
+    for line, row in read_rows(table, "AudioSet"):
+        if not row or row[0].startswith("#"):
+            continue
+        if len(row) != 4 or not row[3]:
+            raise DataError(f'{table}, line {line}: {row!r} is not: id, start, end, "labels"')
+        yield line, row[0], tuple(row[3].split(","))
 
 
 def _files(folder: Path) -> dict[str, Path]:

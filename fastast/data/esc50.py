@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastast.data.folders import FolderSet, Recording, check_root, read_table, refuse_missing
+from fastast.data.folders import (
+    FolderSet,
+    Recording,
+    check_root,
+    check_root_is_text,
+    read_table,
+    read_whole,
+    refuse_missing,
+)
 from fastast.data.training_set import DataError
 from fastast.names import unknown_name
 
@@ -21,7 +29,8 @@ class ESC50:
     """Official fold, 1 to 5, that is tested on; the other four are trained on."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.fold, bool) or self.fold not in FOLDS:
+        check_root_is_text(self.root)
+        if isinstance(self.fold, bool) or not isinstance(self.fold, int) or self.fold not in FOLDS:
             raise DataError(f"data: fold is {self.fold!r}; ESC-50 has the folds 1, 2, 3, 4 and 5")
 
     def split(self, name: str) -> FolderSet:
@@ -30,24 +39,24 @@ class ESC50:
             raise DataError(unknown_name("split of ESC-50", name, ("train", "val", "test")))
         root = check_root(self.root, "ESC-50", "meta/esc50.csv and audio/")
         table = root / "meta" / "esc50.csv"
-        rows = read_table(table, ("filename", "fold", "target", "category"))
         names: dict[int, str] = {}
-        for line, row in enumerate(rows, start=2):
-            if not row["target"].isdecimal() or not row["fold"].isdecimal() or int(row["fold"]) not in FOLDS:
+        recordings = []
+        for line, row in read_table(table, ("filename", "fold", "target", "category")):
+            where = f"{table}, line {line}"
+            fold, target = (read_whole(where, column, row[column]) for column in ("fold", "target"))
+            if fold not in FOLDS:
+                raise DataError(f"{where}: fold is {fold}; ESC-50 has the folds 1, 2, 3, 4 and 5")
+            if names.setdefault(target, row["category"]) != row["category"]:
                 raise DataError(
-                    f"{table}, line {line}: target {row['target']!r} and fold {row['fold']!r} must be numbers"
+                    f"{where}: target {target} is {row['category']!r} here and {names[target]!r} above; a target has "
+                    "one category"
                 )
-            if names.setdefault(int(row["target"]), row["category"]) != row["category"]:
-                raise DataError(
-                    f"{table}, line {line}: target {row['target']} is {row['category']!r} here and "
-                    f"{names[int(row['target'])]!r} above; a target has one category"
-                )
+            if (fold != self.fold) == (name == "train"):
+                recordings.append(Recording(path=root / "audio" / row["filename"], columns=(target,)))
         if sorted(names) != list(range(len(names))):
             raise DataError(f"{table}: targets must be 0 to {len(names) - 1} without a gap; found {sorted(names)[:8]}…")
-        chosen = [row for row in rows if (int(row["fold"]) == self.fold) != (name == "train")]
-        if not chosen:
+        if not recordings:
             raise DataError(f"{table}: no clip is in the {name} part of fold {self.fold}")
-        recordings = [Recording(path=root / "audio" / r["filename"], columns=(int(r["target"]),)) for r in chosen]
         missing = [recording.path for recording in recordings if not recording.path.exists()]
         refuse_missing(missing, len(recordings), table, "unpack the whole archive")
         return FolderSet(tuple(names[i] for i in range(len(names))), recordings)

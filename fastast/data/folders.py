@@ -6,7 +6,8 @@ Shapes: `s` samples of a clip, `c` classes.
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,12 @@ from numpy.typing import NDArray
 
 from fastast.data.audio import AudioNotFoundError, load_audio
 from fastast.data.training_set import DataError, DataNotFoundError, one_hot
+
+_NOT_UTF8 = re.compile("[\udc80-\udcff]+")
+"""What Python's `surrogateescape` makes of bytes that are not UTF-8."""
+
+_MOST_DIGITS = 9
+"""Of a number in a table: no index of a class is longer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,16 +75,56 @@ def check_root(root: str, what: str, holds: str) -> Path:
     return path
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a CSV file with a header that has at least these columns."""
+def check_root_is_text(root: object) -> None:
+    """Raise DataError where a recipe's `data.root` is no path."""
+    if not isinstance(root, str):
+        raise DataError(f"data: root is {root!r}; it must be text, the path of a folder")
+
+
+def read_lines(path: Path, origin: str = "the data set") -> Iterator[tuple[int, str]]:
+    """Yield number and text of every line. Raises DataError, naming the line, for one that is not UTF-8."""
     if not path.is_file():
-        raise DataNotFoundError(f"{path}: there is no such file; it comes with the data set")
-    with path.open(newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in columns if name not in (reader.fieldnames or ())]
-        if missing:
-            raise DataError(f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}")
-        return list(reader)
+        raise DataNotFoundError(f"{path}: there is no such file; it comes with {origin}")
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        for number, line in enumerate(file, start=1):
+            if wrong := _NOT_UTF8.search(line):
+                found = wrong.group().encode("utf-8", "surrogateescape")
+                raise DataError(f"{path}, line {number}: {found!r} is not UTF-8; a table must be text in UTF-8")
+            yield number, line
+
+
+def read_rows(path: Path, origin: str = "the data set") -> Iterator[tuple[int, list[str]]]:
+    """Yield line and values of every row of a CSV file. Raises DataError, naming the line, where it is none."""
+    reader = csv.reader((text for _, text in read_lines(path, origin)), skipinitialspace=True)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; a table must be CSV, a row a line") from error
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file with a header that has at least these columns: the line of every row, and its values."""
+    rows = ((line, row) for line, row in read_rows(path) if row)
+    _, names = next(rows, (0, []))
+    missing = [name for name in columns if name not in names]
+    if missing:
+        raise DataError(f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}")
+    table = []
+    for line, row in rows:
+        if len(row) != len(names):
+            raise DataError(f"{path}, line {line}: {row!r} must be {len(names)} values: {', '.join(names)}")
+        table.append((line, dict(zip(names, row, strict=True))))
+    if not table:
+        raise DataError(f"{path}: there is no row below the header")
+    return table
+
+
+def read_whole(where: str, name: str, text: str) -> int:
+    """Return a table's whole number. Raises DataError that names place, column and value."""
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number of at least 0")
+    return int(text)
 
 
 def refuse_missing(missing: Sequence[Path], total: int, table: Path, advice: str) -> None:

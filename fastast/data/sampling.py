@@ -8,20 +8,24 @@ Everything here is a function of seed, epoch and step; nothing is remembered, so
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from fastast.data.training_set import Batch, DataError, Item, TrainingSet, collate, read_clip, read_or_replace
 
 SAMPLERS = ("shuffle", "balanced")
 Position = tuple[int, int]
 """Index of a clip, and the epoch it is read in."""
+_BLOCK = 4096
+"""Clips whose labels are looked at at once."""
 
 
 def draw_seed(seed: int, *words: object) -> int:
@@ -30,13 +34,16 @@ def draw_seed(seed: int, *words: object) -> int:
     return int.from_bytes(digest[:8], "little") >> 1
 
 
-def balanced_weights(labels: NDArray[np.floating]) -> NDArray[np.float64]:
+def balanced_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
     """Return the weight of every clip, the sum over its labels of 1000 / (count of the label + 0.01).
 
     labels: (k, c) of 0 and 1 -> (k,). AST's class-balanced sampling (Gong et al. 2021, section 3.1; `gen_weight_file`).
     """
-    counts = labels.sum(axis=0, dtype=np.float64)  # (c,)
-    return labels.astype(np.float64) @ (1000.0 / (counts + 0.01))
+    weights = np.empty(len(labels), np.float64)
+    of_label = 1000.0 / (labels.sum(axis=0, dtype=np.float64) + 0.01)  # (c,)
+    for some in _blocks(len(labels)):  # never all labels as float64: of AudioSet they are 8 GB
+        weights[some] = labels[some].astype(np.float64) @ of_label
+    return weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,16 +98,29 @@ class Sampler:
                 yield [(int(index), epoch) for index in order[start : start + size]]
 
 
-class _Reader(Dataset[Item]):
+class _Reader(Dataset[Item | Exception]):
     """A data set by position, for torch's loader."""
 
     def __init__(self, data: TrainingSet, *, replace: bool) -> None:
         self.data = data
         self.replace = replace
 
-    def __getitem__(self, position: Position) -> Item:
+    def __getitem__(self, position: Position) -> Item | Exception:
         index, epoch = position
-        return read_or_replace(self.data, index, epoch) if self.replace else read_clip(self.data, index, epoch)
+        try:
+            return read_or_replace(self.data, index, epoch) if self.replace else read_clip(self.data, index, epoch)
+        except (ValueError, OSError) as error:
+            # Handed over as it is: what a worker raises, torch turns into the text of a traceback.
+            if get_worker_info() is not None:
+                error.add_note("".join(traceback.format_exception(error)))  # a traceback itself cannot be sent
+            return error
+
+
+def _collate(items: Sequence[Item | Exception], num_classes: int) -> Batch | Exception:
+    """Make a batch, or return the first error among the items."""
+    whole = [item for item in items if isinstance(item, Item)]
+    errors = [item for item in items if isinstance(item, Exception)]
+    return errors[0] if errors else collate(whole, num_classes)
 
 
 class _Positions:
@@ -119,20 +139,24 @@ def load_batches(
     """Yield one batch for each list of positions, in order; `workers` processes read ahead (0: this process reads).
 
     With `replace` the next sound clip takes a corrupt one's place; without, a batch is smaller by it.
+    Raises what reading a clip raises (DataError, ...), whichever process reads.
     """
     if workers:
         data.prepare()
-    loader: DataLoader[Item] = DataLoader(
+    loader: DataLoader[Item | Exception] = DataLoader(
         _Reader(data, replace=replace),
         batch_sampler=_Positions(parts),
         num_workers=workers,
-        collate_fn=partial(collate, num_classes=len(data.classes)),
+        collate_fn=partial(_collate, num_classes=len(data.classes)),
         pin_memory=pin_memory,
         worker_init_fn=_one_thread if workers else None,
         # What the parent has prepared is shared by fork, and by no other way.
         multiprocessing_context="fork" if workers else None,
     )
-    yield from loader
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
 
 
 def _one_thread(worker: int) -> None:
@@ -146,6 +170,21 @@ def in_order(count: int, batch_size: int, *, rank: int = 0, world_size: int = 1)
         yield [(index, 0) for index in mine[start : start + batch_size]]
 
 
-def all_labels(data: TrainingSet, epoch: int = 0) -> NDArray[np.float32]:
-    """Return the labels of every clip, (k, c)."""
-    return np.stack([data.labels(index, epoch) for index in range(len(data))])
+def all_labels(data: TrainingSet, epoch: int = 0) -> NDArray[np.uint8]:
+    """Return the labels of every clip, (k, c): 0 or 1, a byte each, as AudioSet has 2 million clips of 527 classes.
+
+    Raises DataError for a label that is neither.
+    """
+    labels = np.empty((len(data), len(data.classes)), np.uint8)
+    for some in _blocks(len(data)):
+        rows = np.stack([data.labels(index, epoch) for index in range(some.start, some.stop)])
+        labels[some] = rows
+        if not np.array_equal(labels[some], rows) or labels[some].max(initial=0) > 1:
+            raise DataError(f"data: a label of the clips {some.start} to {some.stop - 1} is neither 0 nor 1")
+    return labels
+
+
+def _blocks(count: int) -> Iterator[slice]:
+    """Yield slices of a few thousand that cover `count`."""
+    for start in range(0, count, _BLOCK):
+        yield slice(start, min(count, start + _BLOCK))

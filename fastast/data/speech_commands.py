@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastast.data.folders import FolderSet, Recording, check_root, refuse_missing
+from fastast.data.folders import FolderSet, Recording, check_root, check_root_is_text, read_lines, refuse_missing
 from fastast.data.training_set import DataError, DataNotFoundError
 from fastast.names import unknown_name
 
@@ -25,6 +25,9 @@ class SpeechCommands:
     root: str = ""
     """The unpacked archive: holds a folder a word, `validation_list.txt` and `testing_list.txt`."""
 
+    def __post_init__(self) -> None:
+        check_root_is_text(self.root)
+
     def split(self, name: str) -> FolderSet:
         """Return val or test as listed, or train: every other file of the 35 words."""
         if name not in ("train", *LISTS):
@@ -32,17 +35,13 @@ class SpeechCommands:
         root = check_root(self.root, "Speech Commands V2", "a folder a word and testing_list.txt")
         listed = {split: _read_list(root / file) for split, file in LISTS.items()}
         table = root / LISTS.get(name, "")
-        if name in LISTS:
-            files = listed[name]
-        else:
-            held_out = {*listed["val"], *listed["test"]}
-            found = (f"{word}/{path.name}" for word in WORDS for path in sorted((root / word).glob("*.wav")))
-            files = [file for file in found if file not in held_out]
+        files = listed[name] if name in LISTS else _unlisted(root, {*listed["val"].values(), *listed["test"].values()})
         recordings = []
-        for file in files:
+        for line, file in files.items():
             word = file.split("/")[0]
             if word not in WORDS:
-                raise DataError(f"{table}: {file!r}: {unknown_name('word of Speech Commands V2', word, WORDS)}")
+                wrong = unknown_name("word of Speech Commands V2", word, WORDS)
+                raise DataError(f"{table}, line {line}: {file!r}: {wrong}")
             recordings.append(Recording(path=root / file, columns=(WORDS.index(word),)))
         if not recordings:
             raise DataNotFoundError(f"{root}: no clip is in the {name} split; unpack the whole archive")
@@ -51,7 +50,13 @@ class SpeechCommands:
         return FolderSet(WORDS, recordings)
 
 
-def _read_list(path: Path) -> list[str]:
-    if not path.is_file():
-        raise DataNotFoundError(f"{path}: there is no such file; it comes with Speech Commands V2")
-    return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+def _read_list(path: Path) -> dict[int, str]:
+    """Return the files of a list by line."""
+    lines = read_lines(path, "Speech Commands V2")
+    return {line: text.strip() for line, text in lines if text.strip()}
+
+
+def _unlisted(root: Path, held_out: set[str]) -> dict[int, str]:
+    """Return the files of all words that no list names, numbered."""
+    found = (f"{word}/{path.name}" for word in WORDS for path in sorted((root / word).glob("*.wav")))
+    return dict(enumerate(file for file in found if file not in held_out))

@@ -72,7 +72,8 @@ class TokenReduction:
             f"reduction {self.method} {self.schedule}: block {excess + 1} of {geometry.depth} has {before} tokens, "
             f"{protected} of them protected, and can remove {limit(before, protected)}, not {wanted[excess]}. "
             f"Tokens that leave each block if capped there: {', '.join(map(str, tokens))}. "
-            "Remove fewer tokens, remove them earlier (a decreasing schedule), or ask for the cap with excess='cap'"
+            "Remove fewer tokens, remove them earlier (a decreasing schedule), or ask for the cap with excess='cap' "
+            "(fastast predict, info and evaluate: --excess cap)"
         )
 
     def __str__(self) -> str:

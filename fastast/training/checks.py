@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fastast.names import unknown_name
 
@@ -46,3 +46,19 @@ def check_text(key: str, value: object) -> None:
     """Raise RecipeError unless `value` is text."""
     if not isinstance(value, str):
         raise RecipeError(f"{key} is {value!r}; it must be text")
+
+
+def check_texts(key: str, values: Iterable[object], example: str) -> None:
+    """Raise RecipeError unless all of `values` are text."""
+    for value in values:
+        if not isinstance(value, str):
+            raise RecipeError(f"{key} is {value!r}; it must be text such as {example!r}, or a list of such")
+
+
+def check_options(key: str, value: object, example: str) -> None:
+    """Raise RecipeError unless `value` is a table of plain values."""
+    if not isinstance(value, Mapping):
+        raise RecipeError(f"{key} is {value!r}; it must be a table, such as {example}")
+    for name, option in value.items():
+        if not isinstance(option, str | int | float | bool):
+            raise RecipeError(f"{key}.{name} is {option!r}; it must be text, a number, or true or false")

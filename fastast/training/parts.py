@@ -9,7 +9,16 @@ from typing import Any, get_args
 from fastast.reduction import TokenReduction
 from fastast.reduction.spec import Excess
 from fastast.schedule import Constant, parse_schedule
-from fastast.training.checks import RecipeError, check_choice, check_flag, check_number, check_text, check_whole
+from fastast.training.checks import (
+    RecipeError,
+    check_choice,
+    check_flag,
+    check_number,
+    check_options,
+    check_text,
+    check_texts,
+    check_whole,
+)
 from fastast.zoo import EMBEDDED
 
 OPTIMISERS = ("adam", "adamw")
@@ -44,6 +53,11 @@ class ModelPart:
         check_flag("model.new_head", self.new_head)
         check_choice("model.trained", self.trained, TRAINED)
         check_number("model.drop_path_rate", self.drop_path_rate, low=0, high=0.99)
+        check_options("model.options", self.options, "{ num_frames = 512 }")
+        if "num_frames" in self.options:  # a CNN has no geometry that would check it
+            check_whole("model.options.num_frames", self.options["num_frames"], low=1)
+        if "num_classes" in self.options:
+            raise RecipeError("model.options.num_classes: the classes are those of the data; take it out")
         if self.checkpoint and self.imagenet:
             raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")
 
@@ -69,13 +83,21 @@ class ReductionPart:
     """Weight a token by its size in attention."""
     excess: str = "refuse"
     """Where a block has too few tokens for its r: `refuse` before training, or `cap` to as many as can be merged."""
+    num_protected: int | None = None
+    """Leading tokens never merged. Not given: all prefix tokens, class and distillation."""
+    order: str = "tome"
+    """Order of the tokens that stay: ToMe's (`tome`), or that of their `position`s."""
 
     def __post_init__(self) -> None:
-        if bool(self.r) == bool(self.schedule):
-            raise RecipeError("reduction: give r (a number, or several) or schedule (text, or several), one of the two")
         for r in self.r:
             check_whole("reduction.r", r, low=0)
+        check_texts("reduction.schedule", self.schedule, "decreasing:40")
+        if bool(self.r) == bool(self.schedule):
+            raise RecipeError("reduction: give r (a number, or several) or schedule (text, or several), one of the two")
+        check_text("reduction.method", self.method)
         check_flag("reduction.proportional", self.proportional)
+        if self.num_protected is not None:
+            check_whole("reduction.num_protected", self.num_protected, low=0)
         for reduction in self.reductions():
             str(reduction)
 
@@ -98,6 +120,8 @@ class ReductionPart:
             metric=self.metric,  # type: ignore[arg-type]
             proportional=self.proportional,
             excess=self.excess,  # type: ignore[arg-type]
+            num_protected=self.num_protected,
+            order=self.order,  # type: ignore[arg-type]
         )
 
 
@@ -200,6 +224,7 @@ class RunPart:
         check_whole("run.eval_batch", self.eval_batch, low=1)
         check_choice("run.evaluate_excess", self.evaluate_excess, EXCESS)
         check_flag("run.keep_scores", self.keep_scores)
+        check_texts("run.evaluate", self.evaluate, "constant:40")
         for text in self.evaluate:
             try:
                 parse_schedule(text)

@@ -147,6 +147,9 @@ class Recipe:
         for key in ("engine", "start_share"):
             if values[key] == getattr(Recipe, key):
                 del values[key]  # as in the recipes of before there was a choice: their runs can go on
+        for key in ("num_protected", "order"):
+            if values["reduction"] and values["reduction"][key] == getattr(ReductionPart, key):
+                del values["reduction"][key]
         values["data"]["options"].pop("root", None)
         return json.loads(json.dumps(values, default=list))
 

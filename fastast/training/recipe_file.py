@@ -109,10 +109,17 @@ def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
 def _build_data(values: Any) -> DataPart:
     if not isinstance(values, dict) or "name" not in values:
         raise RecipeError(f"data.name is missing; it must be one of {', '.join(DATASETS)}")
+    if values["name"] not in tuple(DATASETS):
+        raise RecipeError(f"data.name: {unknown_name('data set', values['name'], DATASETS)}")
     own = {key: values[key] for key in values if key in ("name", "sampler")}
     kind = options_type(values["name"])
     rest = {key: value for key, value in values.items() if key not in own}
     options = build(kind, rest, "data", also=("name", "sampler"))
+    if own.get("sampler") == "balanced" and getattr(options, "fresh", False):
+        raise RecipeError(
+            'data.sampler is "balanced", but data.fresh mixes other clips in every epoch, and weights are those of the '
+            'first; set data.fresh = false, or data.sampler = "shuffle"'
+        )
     return DataPart(options=options, **own)
 
 

@@ -74,12 +74,21 @@ def test_a_bad_file_is_named_and_the_others_are_still_read(tmp_path: Path) -> No
         (("--model", "ast_tiny_soundscape"), "Did you mean 'ast_tiny_soundscapes'"),
         (("--model", "ast_base"), "ast_base has no trained weights"),
         (("--schedule", "constant:50"), "block 12 of 12 has 52 tokens"),
+        (("--schedule", "constant:50"), "--excess cap"),
         (("--schedule", "constant"), "constant:R"),
         (("--model", str(EXAMPLE)), "not a checkpoint"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_read(arguments: tuple[str, ...], message: str) -> None:
     assert message in run("predict", "gone.wav", *arguments, code=1)
+
+
+def test_more_than_there_is_can_be_capped() -> None:
+    capped = ("--schedule", "constant:50", "--excess", "cap")
+    assert "602 tokens merged to 27 by tome constant:50 excess=cap" in run("predict", EXAMPLE, *capped)
+    assert "   12          52        25           27" in run("info", "ast_tiny_soundscapes", *capped)
+    assert "--excess cap" in run("info", "ast_tiny_soundscapes", *capped[:2], code=1)
+    assert "crop" in run("info", "ast_tiny_soundscapes", *capped[:3], "crop", code=2)
 
 
 def test_info_counts_tokens_and_macs() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +15,12 @@ import torch
 from fastast.data import soundscapes
 from fastast.data.audioset import AudioSet
 from fastast.data.esc50 import ESC50
-from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order
+from fastast.data.folders import FolderSet, Recording
+from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
 from fastast.data.soundscapes_pool import pool_path
 from fastast.data.soundscapes_training import Soundscapes
 from fastast.data.speech_commands import WORDS, SpeechCommands
+from fastast.data.training_set import DataError, DataNotFoundError
 
 
 def write_clip(path: Path) -> None:
@@ -67,15 +72,77 @@ def test_what_is_wrong_with_audioset_is_named(audioset: Path) -> None:
         AudioSet().split("train")
 
 
-def test_esc50_leaves_its_fold_out(tmp_path: Path) -> None:
+ONTOLOGY, SEGMENTS = "class_labels_indices.csv", "balanced_train_segments.csv"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        (ONTOLOGY, b"2,/t/", b"x,/t/", r"indices.csv, line 4: index is 'x'; it must be a whole number of at least 0"),
+        (ONTOLOGY, b"2,/t/", b"1,/t/", r"indices.csv, line 4: index is 1, .*; indices must be 0 to 2, each once"),
+        (ONTOLOGY, b"2,/t/", b"3,/t/", r"indices.csv, line 4: index is 3, .*; indices must be 0 to 2, each once"),
+        (ONTOLOGY, b"/t/dd00003", b"/m/09x0r", r"indices.csv, line 4: .* '/m/09x0r'; .* no mid may come twice"),
+        (
+            ONTOLOGY,
+            b'"Male speech, man speaking"',
+            b"Male speech, man speaking",
+            r"line 3: .* must be 3 values: index,",
+        ),
+        (ONTOLOGY, b"Bark", "Bêle".encode("latin-1"), r"indices.csv, line 4: b'\\xea' is not UTF-8"),
+        (ONTOLOGY, b"index,", b"number,", r"indices.csv: no column 'index'; it must have index, mid, display_name"),
+        (SEGMENTS, b"# YTID", b"# \xff\xfe", r"segments.csv, line 3: b'\\xff\\xfe' is not UTF-8"),
+        (SEGMENTS, b"0.000, 10.000, ", b"10.000, ", r"segments.csv, line 5: .* is not: id, start, end, \"labels\""),
+        (SEGMENTS, b"xyz, ", b"x" * 140_000, r"segments.csv, line 5: field larger than .* a table must be CSV"),
+    ],
+)
+def test_a_table_of_audioset_that_is_wrong_is_named_with_its_line(
+    audioset: Path, file: str, old: bytes, new: bytes, message: str
+) -> None:
+    table = audioset / file
+    assert old in table.read_bytes()
+    table.write_bytes(table.read_bytes().replace(old, new))
+    with pytest.raises(DataError, match=message):
+        AudioSet(root=str(audioset)).split("train")
+
+
+def test_a_table_without_rows_is_named(audioset: Path) -> None:
+    (audioset / ONTOLOGY).write_text("index,mid,display_name\n\n")
+    with pytest.raises(DataError, match=r"indices.csv: there is no row below the header"):
+        AudioSet(root=str(audioset)).split("train")
+
+
+def write_esc50(root: Path) -> tuple[Path, list[str]]:
+    """Two categories, a clip of each in every fold; returns the table and its lines."""
     rows = ["filename,fold,target,category,esc10,src_file,take"]
     for fold in range(1, 6):
         for target, category in enumerate(("dog", "rooster")):
             rows.append(f"{fold}-{target}.wav,{fold},{target},{category},True,1,A")
-            write_clip(tmp_path / "audio" / f"{fold}-{target}.wav")
-    table = tmp_path / "meta" / "esc50.csv"
+            write_clip(root / "audio" / f"{fold}-{target}.wav")
+    table = root / "meta" / "esc50.csv"
     table.parent.mkdir()
     table.write_text("\n".join(rows))
+    return table, rows
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (b"x.wav,1,first,dog,True,1,A", r"esc50.csv, line 13: target is 'first'; it must be a whole number"),
+        (b"x.wav,,0,dog,True,1,A", r"esc50.csv, line 13: fold is ''; it must be a whole number"),
+        (b"x.wav,6,0,dog,True,1,A", r"esc50.csv, line 13: fold is 6; ESC-50 has the folds 1, 2, 3, 4 and 5"),
+        (b"x.wav,1", r"esc50.csv, line 13: \['x.wav', '1'\] must be 7 values: filename, fold, target"),
+        (b"\xe9.wav,1,0,dog,True,1,A", r"esc50.csv, line 13: b'\\xe9' is not UTF-8"),
+    ],
+)
+def test_a_table_of_esc50_that_is_wrong_is_named_with_its_line(tmp_path: Path, row: bytes, message: str) -> None:
+    table, _ = write_esc50(tmp_path)
+    table.write_bytes(table.read_bytes() + b"\n\n" + row)  # an empty line is a line too
+    with pytest.raises(DataError, match=message):
+        ESC50(root=str(tmp_path)).split("train")
+
+
+def test_esc50_leaves_its_fold_out(tmp_path: Path) -> None:
+    table, rows = write_esc50(tmp_path)
     for fold in range(1, 6):
         options = ESC50(root=str(tmp_path), fold=fold)
         train, test = options.split("train"), options.split("test")
@@ -105,14 +172,98 @@ def test_speech_commands_are_split_by_the_lists(tmp_path: Path) -> None:
         assert all_labels(data).sum(1).tolist() == [1.0] * len(data)
     assert found == {"train": [files[0], files[3]], "val": [files[1]], "test": [files[2]]}
     (tmp_path / "testing_list.txt").write_text("zebra/c.wav\n")
-    with pytest.raises(ValueError, match=r"'zebra/c.wav': unknown word"):
+    with pytest.raises(ValueError, match=r"testing_list.txt, line 1: 'zebra/c.wav': unknown word"):
         SpeechCommands(root=str(tmp_path)).split("test")
+    (tmp_path / "testing_list.txt").write_bytes(b"zero/c_nohash_0.wav\nbed/\xff.wav\n")
+    with pytest.raises(DataError, match=r"testing_list.txt, line 2: b'\\xff' is not UTF-8"):
+        SpeechCommands(root=str(tmp_path)).split("train")
+
+
+@pytest.mark.parametrize("kind", [AudioSet, ESC50, SpeechCommands])
+def test_a_root_that_is_no_path_is_refused(kind: Callable[..., object]) -> None:
+    with pytest.raises(DataError, match=r"data: root is 3; it must be text, the path of a folder"):
+        kind(root=3)
 
 
 def test_the_balanced_weights_are_asts() -> None:
     labels = np.array([[1, 0, 0], [1, 1, 0], [1, 0, 1], [1, 0, 1]], np.float32)
     expected = [1000 / 4.01, 1000 / 4.01 + 1000 / 1.01, *[1000 / 4.01 + 1000 / 2.01] * 2]
     np.testing.assert_allclose(balanced_weights(labels), expected)
+
+
+class _ManyClips:
+    """20,000 clips of 500 classes, two labels each."""
+
+    classes = tuple(map(str, range(500)))
+
+    def __len__(self) -> int:
+        return 20_000
+
+    def labels(self, index: int, epoch: int) -> np.ndarray:
+        labels = np.zeros(500, np.float32)
+        labels[[index % 500, index * 7 % 499]] = 1
+        return labels
+
+
+def test_the_balanced_weights_of_many_clips_need_little_memory() -> None:
+    """AudioSet has 2 million clips of 527 classes: 8 GB as float64."""
+    data = _ManyClips()
+    tracemalloc.start()
+    try:
+        weights = balanced_weights(all_labels(data))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * len(data) * len(data.classes)  # bytes: less than the labels once as float32
+    labels = np.stack([data.labels(index, 0) for index in range(len(data))]).astype(np.float64)
+    np.testing.assert_allclose(weights, labels @ (1000 / (labels.sum(0) + 0.01)), rtol=1e-14)
+
+
+def test_a_label_between_0_and_1_has_no_balanced_weight() -> None:
+    data = _ManyClips()
+    data.labels = lambda index, epoch: np.full(500, 0.5, np.float32)
+    with pytest.raises(DataError, match=r"a label of the clips 0 to 4095 is neither 0 nor 1"):
+        all_labels(data)
+
+
+def tones(folder: Path, count: int) -> FolderSet:
+    """Clips of one class in files."""
+    paths = [folder / f"{index}.wav" for index in range(count)]
+    for path in paths:
+        write_clip(path)
+    return FolderSet(("a",), [Recording(path=path, columns=(0,)) for path in paths])
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_clip_is_named_and_replaced_whichever_process_reads(tmp_path: Path, workers: int) -> None:
+    data = tones(tmp_path, 6)
+    (tmp_path / "1.wav").write_bytes(b"RIFFhalf")
+    (tmp_path / "5.wav").write_bytes(b"")
+    for replace, read in ((True, [[0, 2, 2], [3, 4, 0]]), (False, [[0, 2], [3, 4]])):
+        batches = list(load_batches(data, in_order(6, 3), workers=workers, replace=replace))
+        assert [batch.indices.tolist() for batch in batches] == read
+        assert [Path(name).name for batch in batches for name, _ in batch.skipped] == ["1.wav", "5.wav"]
+        assert "cut off or damaged" in batches[0].skipped[0][1]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_stops_a_worker_is_said_in_one_line(tmp_path: Path, workers: int) -> None:
+    data = tones(tmp_path / "lost", 3)
+    shutil.rmtree(tmp_path / "lost")
+    with pytest.raises(DataNotFoundError) as lost:
+        list(load_batches(data, in_order(3, 3), workers=workers, replace=True))
+    path = tmp_path / "lost" / "0.wav"
+    assert str(lost.value) == f"{path}: there is no such file, although it was there when the data set was opened"
+    if workers:
+        assert "in clip\n" in lost.value.__notes__[0]  # where in the worker it was
+    corrupt = tones(tmp_path / "corrupt", 3)
+    for clip in (tmp_path / "corrupt").iterdir():
+        clip.write_bytes(b"")
+    with pytest.raises(DataError) as all_corrupt:
+        list(load_batches(corrupt, in_order(3, 3), workers=workers, replace=True))
+    assert type(all_corrupt.value) is DataError
+    assert str(all_corrupt.value).startswith("data: 3 clips in a row cannot be used, from ")
+    assert "\n" not in str(all_corrupt.value)
 
 
 def test_balanced_sampling_draws_in_proportion() -> None:

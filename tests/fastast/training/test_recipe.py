@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
-from fastast.training.recipe import first_difference
-from fastast.training.recipe_file import load_recipe, recipe_names
+from fastast.data.audioset import AudioSet
+from fastast.data.datasets import DATASETS, options_type
+from fastast.distill import Distillation
+from fastast.reduction import TokenReduction
+from fastast.schedule import Constant
+from fastast.training.augment import Augmentation
+from fastast.training.checks import RecipeError
+from fastast.training.parts import (
+    ModelPart,
+    NormalisationPart,
+    OptimiserPart,
+    ReductionPart,
+    RunPart,
+    SchedulePart,
+)
+from fastast.training.recipe import DataPart, Recipe, first_difference
+from fastast.training.recipe_file import load_recipe, parse_recipe, recipe_names
 from fastast.training.trainer import Trainer
 
 
@@ -23,7 +41,10 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
         ("optimiser.weight_decey=0.1", r"optimiser.weight_decey: unknown key .* mean 'weight_decay'"),
         ("optimiser.name=adamww", r"optimiser.name: unknown value 'adamww'. Did you mean 'adamw'"),
         ("bach_size=3", r"unknown key 'bach_size'. Did you mean 'batch_size'"),
-        ("data.name=esc5", r"unknown data set 'esc5'. Did you mean 'esc50'"),
+        ("data.name=esc5", r"data.name: unknown data set 'esc5'. Did you mean 'esc50'"),
+        ("data.name=[1]", r"data.name: unknown data set \[1\]"),
+        ("data.root=3", r"data: root is 3; it must be text, the path of a folder"),
+        ("data.fold=1.0", r"data: fold is 1.0; ESC-50 has the folds"),
         ("data.fold=6", r"data: fold is 6; ESC-50 has the folds 1, 2, 3, 4 and 5"),
         ("data.foldd=2", r"data.foldd: unknown key 'foldd'. Did you mean 'fold'"),
         ("accumulation=3", r"accumulation is 3; it must divide batch_size, 8"),
@@ -43,6 +64,22 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
         ("run.evaluate_excess=crop", r"run.evaluate_excess: unknown value 'crop'"),
         ("run.keep_scores=1", r"run.keep_scores is 1"),
         ("reduction={r=1, excess='crop'}", r"reduction: .*'crop'"),
+        (
+            "reduction={r=1, num_protected=-1}",
+            r"reduction.num_protected is -1; it must be a whole number of at least 0",
+        ),
+        ("reduction={r=1, order='random'}", r"reduction: unknown order 'random'. There are: tome, position"),
+        ("reduction={r=1, method=[1]}", r"reduction.method is \[1\]; it must be text"),
+        (
+            "reduction.schedule=3",
+            r"reduction.schedule is 3; it must be text such as 'decreasing:40', or a list of such",
+        ),
+        ("run.evaluate=3", r"run.evaluate is 3; it must be text such as 'constant:40', or a list of such"),
+        ("run.evaluate=['constant:3', 3]", r"run.evaluate is 3; it must be text such as 'constant:40'"),
+        ("model.options=3", r"model.options is 3; it must be a table, such as { num_frames = 512 }"),
+        ("model.options.depth=[2]", r"model.options.depth is \[2\]; it must be text, a number, or true or false"),
+        ("model.options.num_frames=x", r"model.options.num_frames is 'x'; it must be a whole number of at least 1"),
+        ("model.options.num_classes=3", r"model.options.num_classes: the classes are those of the data"),
         ("optimiser=3", r"optimiser is 3; it must be a part of the recipe"),
         ("optimiser.lr", r"it must be key=value"),
         ("normalisation.std=", r"normalisation.std is missing"),
@@ -51,6 +88,57 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
 def test_a_wrong_value_is_named_with_what_is_allowed(recipe_file: Path, setting: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         load_recipe(str(recipe_file), [setting])
+
+
+PARTS = {
+    "": Recipe,
+    "model": ModelPart,
+    "reduction": ReductionPart,
+    "normalisation": NormalisationPart,
+    "optimiser": OptimiserPart,
+    "schedule": SchedulePart,
+    "augmentation": Augmentation,
+    "distillation": Distillation,
+    "run": RunPart,
+    "data": DataPart,
+    **{f"data {name}": options_type(name) for name in DATASETS},
+}
+WRONG = ("3", "-1.5", "nan", "true", "'x'", "[]", "[1]", "[['x']]", "{a = 1}", "[{a = 1}]", "1979-05-27")
+
+
+def refusal(recipe: Path, *settings: str) -> str | None:
+    """What is said about the last setting; None where it is taken. Any other error than the recipe's goes on."""
+    try:
+        load_recipe(str(recipe), settings).question()
+    except RecipeError as error:
+        return str(error).partition(f"{settings[-1]}: ")[2]
+    return None
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_a_value_of_any_type_is_taken_or_refused_with_one_message(recipe_file: Path, part: str) -> None:
+    """Whatever TOML can say: never an error that is not the recipe's own, and the key is in it."""
+    table, _, data_set = part.partition(" ")
+    for field in dataclasses.fields(PARTS[part]):
+        base = {"distillation": ["distillation.teacher=x"], "reduction": ["reduction.r=1"]}.get(part, [])
+        if data_set:
+            base = [f"data={{name='{data_set}'}}"]
+        elif part == "reduction" and field.name == "schedule":
+            base = []
+        for value in WRONG:
+            said = refusal(recipe_file, *base, f"{table}.{field.name}={value}".removeprefix("."))
+            assert said is None or field.name in said, (field.name, value, said)
+
+
+def test_balanced_sampling_is_not_for_clips_that_change() -> None:
+    settings = ["data.sampler=balanced", "data.fresh=true"]
+    with pytest.raises(
+        ValueError, match=r"data.sampler is \"balanced\", but .*; set data.fresh = false, or data.sampler"
+    ):
+        load_recipe("smoke", settings)
+    with pytest.raises(ValueError, match="data.fresh mixes other clips in every epoch"):
+        load_recipe("soundscapes_tiny", settings[:1])  # fresh is the default
+    assert load_recipe("smoke", ["data.sampler=balanced"]).data.sampler == "balanced"
 
 
 def test_the_file_is_named(recipe_file: Path) -> None:
@@ -83,6 +171,52 @@ def test_identity_is_what_decides_the_weights_and_no_more(recipe_file: Path, tmp
     assert first_difference(base.question(), other_lr.question()) == "optimiser.lr is 0.003, there it is 0.001"
 
 
+def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
+    base = load_recipe(str(recipe_file), ["reduction.r=3"])
+    assert base.reduction is not None
+    plain = TokenReduction(schedule=Constant(3))
+    assert base.reduction.reductions() == (plain,)
+    other = {
+        "method": "tome", "metric": "'tokens'", "proportional": "false", "num_protected": "1", "order": "'position'",
+        "excess": "'cap'",
+    }  # fmt: skip
+    assert {field.name for field in dataclasses.fields(TokenReduction)} == {"schedule", *other}
+    settings = [f"reduction.{key}={value}" for key, value in other.items()]
+    full = load_recipe(str(recipe_file), ["reduction.r=3", *settings])
+    assert full.reduction is not None
+    assert full.reduction.reductions() == (
+        TokenReduction(
+            schedule=Constant(3),
+            metric="tokens",
+            proportional=False,
+            num_protected=1,
+            order="position",
+            excess="cap",
+        ),
+    )
+    identities = {load_recipe(str(recipe_file), ["reduction.r=3", setting]).identity for setting in settings[1:]}
+    assert len(identities | {base.identity}) == len(settings)
+
+
+PUBLISHED = sorted((Path(__file__).parents[3] / "results" / "studies").glob("*/*/seed-*/recipe.json"))
+
+
+@pytest.mark.skipif(not PUBLISHED, reason="the results come with the repository only")
+def test_published_trainings_are_still_those_of_their_recipes() -> None:
+    """A new key of a recipe must not change what recipes without it are called: their runs could not go on."""
+    for path in PUBLISHED:
+        published = json.loads(path.read_text(encoding="utf-8"))
+        question = published["question"]
+        own = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+        assert own == published["identity"], path
+        values = {key: value for key, value in question.items() if value is not None}
+        data = question["data"]
+        values["data"] = {"name": data["name"], "sampler": data["sampler"], **data["options"]}
+        recipe = parse_recipe(values, str(path))
+        assert first_difference(recipe.question(), question) == "", path
+        assert recipe.identity == published["identity"], path
+
+
 def test_asts_recipes_are_asts() -> None:
     """Against the table of the published run scripts (egs/*/run*.sh), typed in here once more."""
     published = {
@@ -113,6 +247,17 @@ def test_asts_recipes_are_asts() -> None:
         assert r.data.sampler == ("balanced" if name == "audioset_full" else "shuffle")
         noise = (0.1, 10) if name == "speech_commands" else (0.0, 0)
         assert (r.augmentation.noise, r.augmentation.shift_frames) == noise
+        assert r.augmentation.mixup_alpha == 10  # lambda is drawn from Beta(10, 10)
+        assert r.augmentation.mixup_labels == "weighted"
+        assert r.schedule.name == "multistep"
+        assert r.schedule.warmup_stair == (50 if name.startswith("audioset") else 1)  # 1,000 steps in stairs of 50
+        assert r.precision == "float16"  # autocast with a scaled gradient
+        assert r.model.name == "ast_base"
+        # ESC-50 goes on from AudioSet, with a last layer of its own; the others begin with ImageNet.
+        began = ("", True, True) if name == "esc50" else ("download", False, False)
+        assert (r.model.imagenet, bool(r.model.checkpoint), r.model.new_head) == began
+        if isinstance(r.data.options, AudioSet):
+            assert r.data.options.subset == name.removeprefix("audioset_")
 
 
 def test_a_merging_that_a_model_cannot_do_is_refused_before_training(recipe_file: Path) -> None:
@@ -127,7 +272,7 @@ def test_a_merging_that_a_model_cannot_do_is_refused_before_training(recipe_file
 def test_a_cap_merges_what_there_is_in_training_and_in_evaluation(recipe_file: Path) -> None:
     from fastast.data.sampling import Sampler
     from fastast.training.distributed import World
-    from fastast.training.run import evaluation_reductions
+    from fastast.training.reductions import evaluation_reductions
 
     sampler = Sampler(num_clips=8, batch_size=8, seed=0)
     asked = ["reduction.r=[0, 9]", "reduction.excess=cap", "run.evaluate=['constant:9']"]
