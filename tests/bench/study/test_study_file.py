@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.complaints import ConfigError
-from bench.study.frame import difference
+from bench.study.difference import difference
 from bench.study.study_file import load_study, study_names
 from bench.study.trainings import recipe
 
