@@ -185,6 +185,9 @@ def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_pa
     text = (tmp_path / "reports" / study.name / "table.md").read_text()
     assert "AST + CMKD | r = 8" in text
     assert "on 60 test clips" in text
+    tex = (tmp_path / "reports" / study.name / "table.tex").read_text()
+    assert tex.count("\\raggedright AST &") == 1  # of two rows of one model, the first has its name
+    assert [line.split("&")[1].strip() for line in tex.splitlines() if line.startswith(" & ")] == ["r = 8"]
 
 
 def test_trainings_that_were_tested_on_other_clips_are_not_compared(
