@@ -10,6 +10,7 @@ import pandas as pd
 from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
 from bench.store import read_records
+from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
 from bench.study.speeds import speeds_of
@@ -28,6 +29,7 @@ def write_report(
     """
     records = read_records(results) if results.is_dir() else []
     rows = frame(study, trainings, speeds_of(study.speed, records), speeds_of(study.training_speed, records))
+    by_family = families(study, trainings)
     folder, written = out / study.name, []
     with paper_style():
         import matplotlib.pyplot as plt
@@ -37,6 +39,7 @@ def write_report(
             ("claim", lambda: claim_figure(rows, facts(rows))),
             ("contrasts", lambda: contrast_figure(rows, facts(rows))),
             ("ablations", lambda: ablation_figure(rows, facts(rows))),
+            ("families", lambda: family_figure(by_family, facts(rows).removeprefix("mAP "))),
         ):
             try:
                 figure = draw()
@@ -49,7 +52,10 @@ def write_report(
                 written.append(folder / f"{name}.{form}")
                 write_whole(written[-1], figure_file(figure, form))
             plt.close(figure)
-    for name, text in tables(rows, study.name, of_tables(study, rows)).items():
+    texts = tables(rows, study.name, of_tables(study, rows))
+    if not by_family.empty:
+        texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")
+    for name, text in texts.items():
         written.append(folder / name)
         write_whole(written[-1], text.encode())
     return written

@@ -1,4 +1,4 @@
-"""What is kept of a training's test scores: mAP, and the mAP of every bootstrap replicate of the clips.
+"""What is kept of a training's test scores: the mAP of every bootstrap replicate of the clips, and AP by class.
 
 The replicates of all trainings draw the same clips, so that the difference of any two of them has its interval without
 the scores themselves, which would take a hundred times the room.
@@ -25,6 +25,8 @@ SEED = 0
 """Of the clips that the replicates draw."""
 COUNT = 1000
 """Replicates."""
+_CLASSES = "AP "
+"""Before the schedule, in the file's keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +39,12 @@ class Replicates:
     """Hash of their labels: only replicates of the same clips can be compared."""
     by_schedule: dict[str, NDArray[np.float64]]
     """mAP of every replicate, (b,)."""
+    by_class: dict[str, NDArray[np.float64]]
+    """Average precision of every class, (c,), NaN where no clip has it; none in files of before it was kept."""
 
 
 def write_replicates(scores: Path, out: Path) -> Path:
-    """Read the scores that a training kept and write the mAP of every replicate under every schedule."""
+    """Read the scores that a training kept; write the mAP of replicates and the AP of classes for every schedule."""
     tensors = load_file(scores)
     labels = tensors.pop("labels")  # (k, c)
     weights = clip_weights(len(labels), seed=SEED, replicates=COUNT)  # (b, k)
@@ -50,6 +54,11 @@ def write_replicates(scores: Path, out: Path) -> Path:
         )
         for name, values in tensors.items()
     }
+    once = np.ones((1, len(labels)), np.int64)  # every clip as it is
+    for name, values in tensors.items():
+        columns = [slice(column, column + 1) for column in range(labels.shape[1])]
+        each = [mean_average_precisions(labels[:, one], values[:, one].astype(np.float64), once)[0] for one in columns]
+        found[f"{_CLASSES}{name.removeprefix('scores ')}"] = np.array(each, np.float32)  # (c,)
     found["labels"] = np.frombuffer(hashlib.sha256(labels.tobytes()).digest(), np.uint8)
     found["clips"] = np.array([len(labels)])
     write_whole(out, save(found))
@@ -63,6 +72,6 @@ def read_replicates(folder: Path) -> Replicates:
         raise StudyError(f"{path} is missing: python -m bench study publish makes it of the scores a training kept")
     found = load_file(path)
     labels, clips = found.pop("labels").tobytes().hex(), int(found.pop("clips")[0])
-    return Replicates(
-        clips=clips, labels=labels, by_schedule={name: values.astype(np.float64) for name, values in found.items()}
-    )
+    values = {name: numbers.astype(np.float64) for name, numbers in found.items()}
+    by_class = {name.removeprefix(_CLASSES): values.pop(name) for name in list(values) if name.startswith(_CLASSES)}
+    return Replicates(clips=clips, labels=labels, by_schedule=values, by_class=by_class)

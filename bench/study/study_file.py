@@ -84,6 +84,8 @@ class Study(_Part):
     arms: tuple[Arm, ...] = Field(min_length=1)
     contrasts: tuple[Contrast, ...] = ()
     claim: Claim | None = None
+    families: tuple[str, ...] = ()
+    """Arms of which is shown which sounds they lose, against the claim's model (soundscapes only)."""
 
     @model_validator(mode="after")
     def _check(self) -> Study:
@@ -108,9 +110,15 @@ class Study(_Part):
                     )
             if arm.untrained and len(self.seeds_of(arm)) > 1:
                 raise ValueError(f"arm {arm.name!r} is untrained and has several seeds; give it one, seeds = [0]")
-        for name in (self.claim.against, *self.claim.arms) if self.claim else ():
-            if name not in names:
-                raise ValueError("claim: " + unknown_name("arm", name, names))
+        for where, told in (
+            ("claim", (self.claim.against, *self.claim.arms) if self.claim else ()),
+            ("families", self.families),
+        ):
+            for name in told:
+                if name not in names:
+                    raise ValueError(f"{where}: " + unknown_name("arm", name, names))
+        if self.families and self.claim is None:
+            raise ValueError("families: they are held against the claim's model; make a [claim]")
         for contrast in self.contrasts:
             self._check_pair(f"contrast {contrast.label!r}", contrast.arm, contrast.against, names)
             if not set(self._schedules(contrast.arm)) & set(self._schedules(contrast.against)):

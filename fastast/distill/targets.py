@@ -165,7 +165,7 @@ def targets_recipe_hash(
     kind of device whose generator draws the augmentation; they draw differently.
     """
     question = {
-        "augmentation": dataclasses.asdict(augmentation),
+        "augmentation": augmentation.question(),
         "frontend": [frontend.num_frames, frontend.num_mel_bins, dataclasses.asdict(frontend.normalisation)],
         "data": data,
         "batch_size": batch_size,

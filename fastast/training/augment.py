@@ -5,6 +5,7 @@ Shapes: `b` batch, `s` samples of a clip, `f` frames, `m` mel bins, `c` classes.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from torch import Tensor
 from fastast.filterbank import fbank
 from fastast.frontend import Frontend, pad_or_cut
 from fastast.training.transforms import MIXED_LABELS, add_noise, mix_up, random_gain, spec_augment, time_shift
+
+MASK_FILLS = ("zero", "mean")
 
 
 class Batch(Protocol):
@@ -64,6 +67,9 @@ class Augmentation:
     """Mel bins that SpecAugment masks at most, plus one (AST: 48 of 128 for AudioSet)."""
     time_mask: int = 0
     """Frames that SpecAugment masks at most, plus one (AST: 192 of 1,024 for AudioSet)."""
+    mask_fill: str = "zero"
+    """What masks are filled with: `zero`, before normalisation as in AST, where it is a loud sound; or the training set's
+    `mean`."""
     noise: float = 0.0
     """Largest level of the noise on the normalised filterbank (AST: 0.1 for Speech Commands)."""
     shift_frames: int = 0
@@ -82,10 +88,19 @@ class Augmentation:
             raise ValueError(f"augmentation: mixup_rate is {self.mixup_rate!r}; it is a share, from 0 to 1")
         if self.mixup_alpha == 0:
             raise ValueError("augmentation: mixup_alpha is 0; it must be more than 0 (AST: 10)")
+        if self.mask_fill not in MASK_FILLS:
+            raise ValueError(f"augmentation: mask_fill is {self.mask_fill!r}; it must be {' or '.join(MASK_FILLS)}")
         if self.mixup_labels not in MIXED_LABELS:
             raise ValueError(
                 f"augmentation: mixup_labels is {self.mixup_labels!r}; it must be one of {', '.join(MIXED_LABELS)}"
             )
+
+    def question(self) -> dict[str, object]:
+        """Return all values as plain ones; `mask_fill` only where it is not AST's, as before there was a choice."""
+        values = dataclasses.asdict(self)
+        if self.mask_fill == Augmentation.mask_fill:
+            del values["mask_fill"]
+        return values
 
     @torch.no_grad()
     def apply(self, batch: Batch, generator: torch.Generator, frontend: Frontend) -> tuple[Tensor, Tensor]:
@@ -108,7 +123,10 @@ class Augmentation:
                 mixed_labels=self.mixup_labels,
             )
         features = _features(waveforms, batch.lengths, frontend)  # (b, f, m)
-        features = spec_augment(features, freq_mask=self.freq_mask, time_mask=self.time_mask, generator=generator)
+        fill = 0.0 if self.mask_fill == "zero" else frontend.normalisation.mean
+        features = spec_augment(
+            features, freq_mask=self.freq_mask, time_mask=self.time_mask, generator=generator, value=fill
+        )
         features = frontend.normalisation(features)
         if self.noise:
             features = add_noise(features, amplitude=self.noise, generator=generator)

@@ -150,6 +150,8 @@ class Recipe:
         for key in ("num_protected", "order"):
             if values["reduction"] and values["reduction"][key] == getattr(ReductionPart, key):
                 del values["reduction"][key]
+        if self.augmentation is not None:
+            values["augmentation"] = self.augmentation.question()
         values["data"]["options"].pop("root", None)
         return json.loads(json.dumps(values, default=list))
 

@@ -1,0 +1,99 @@
+"""Which sounds a way of training loses: average precision by family of classes, against the model of the claim.
+
+Shapes: `c` classes, `s` seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.report.style import DOUBLE, GREY, colour_of
+from bench.study.scores import read_replicates
+from bench.study.study_file import Arm, Study
+from bench.study.tables import schedule_words, unmerged
+from bench.study.trainings import run_folder
+from fastast.data.soundscapes_classes import ALONE, CHILDREN, CLASSES, DRUMS, INSTRUMENTS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "Speech": CHILDREN["Speech"],
+    "Animals": CHILDREN["Animal"],
+    "Vehicles": CHILDREN["Vehicle"],
+    "Drums": DRUMS,
+    "Instruments": INSTRUMENTS,
+    "Other sounds": ALONE,
+}
+"""Leaf classes of the soundscapes; parents would count their leaves twice."""
+COLUMNS = ("arm", "label", "family", "classes", "schedule", "seeds", "AP", "delta", "delta_low", "delta_high")
+
+
+def families(study: Study, results: Path) -> pd.DataFrame:
+    """Return mean average precision of every family, and its difference to the claim's model under its first schedule.
+
+    A row an arm of `study.families`, schedule and family; `delta_low` and `delta_high` are the lowest and the highest
+    seed. Arms that were published without average precision by class have no rows.
+    """
+    if study.claim is None:
+        return pd.DataFrame(columns=list(COLUMNS))
+    base_arm = study.arm(study.claim.against)
+    base = _by_class(study, results, base_arm, study.schedules_of(base_arm)[0]).mean(axis=0)  # (c,)
+    rows = []
+    for arm in map(study.arm, study.families):
+        for schedule in study.schedules_of(arm):
+            found = _by_class(study, results, arm, schedule)  # (s, c)
+            for family, columns in _columns() if len(found) and len(base) else ():
+                values, delta = found[:, columns].mean(axis=1), (found - base)[:, columns].mean(axis=1)  # (s,)
+                numbers = (len(values), values.mean(), delta.mean(), delta.min(), delta.max())
+                rows.append((arm.name, arm.label, family, len(columns), schedule, *numbers))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _columns() -> Iterator[tuple[str, list[int]]]:
+    for family, names in FAMILIES.items():
+        yield family, [CLASSES.index(name) for name in names]
+
+
+def _by_class(study: Study, results: Path, arm: Arm, schedule: str) -> NDArray[np.float64]:
+    """Return the average precision of every class, (s, c), of the published seeds that have it."""
+    folders = [run_folder(results, study, arm.name, seed) for seed in study.seeds_of(arm)]
+    found = [read_replicates(folder).by_class.get(schedule) for folder in folders if folder.is_dir()]
+    whole = [values for values in found if values is not None and len(values) == len(CLASSES)]
+    return np.array(whole) if whole else np.empty((0, len(CLASSES)))
+
+
+def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
+    """Draw the difference of every family against r, a panel an arm. Raises ValueError where there is none."""
+    import matplotlib.pyplot as plt
+
+    if rows.empty:
+        raise ValueError("no arm of `families` is published with average precision by class")
+    styles = colour_of(list(FAMILIES))
+    arms = list(dict.fromkeys(rows["label"]))
+    figure, axes = plt.subplots(1, len(arms), figsize=(DOUBLE, 3.0), squeeze=False, sharey=True)
+    for axis, label in zip(axes[0], arms, strict=True):
+        part = rows[(rows["label"] == label) & ~rows["schedule"].map(unmerged)]
+        schedules = list(dict.fromkeys(part["schedule"]))
+        for family, line in part.groupby("family", sort=False):
+            colour, marker = styles[str(family)]
+            at = [schedules.index(name) for name in line["schedule"]]
+            bars = np.abs(line[["delta_low", "delta_high"]].to_numpy().T - line["delta"].to_numpy())
+            axis.errorbar(
+                at, line["delta"], yerr=bars, color=colour, marker=marker, capsize=2, elinewidth=0.7, label=family
+            )
+        axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=0)
+        axis.set_xticks(range(len(schedules)), [schedule_words(name).removeprefix("r = ") for name in schedules])
+        axis.set_xlabel("Tokens merged a block, r")
+        axis.set_title(label, loc="left", wrap=True)
+    axes[0, 0].set_ylabel("Difference of average precision")
+    axes[0, 0].legend(loc="lower left")
+    words = "mean over the classes of a family; bars: lowest to highest seed"
+    figure.supxlabel(f"{notes}; {words}.", fontsize=6, color=GREY, wrap=True)
+    return figure
