@@ -68,8 +68,8 @@ class Augmentation:
     time_mask: int = 0
     """Frames that SpecAugment masks at most, plus one (AST: 192 of 1,024 for AudioSet)."""
     mask_fill: str = "zero"
-    """What masks are filled with: `zero`, before normalisation as in AST, where it is a loud sound; or the training set's
-    `mean`."""
+    """What masks are filled with: `zero`, before normalisation as in AST, where it is a loud sound; or the `mean` of
+    the training set."""
     noise: float = 0.0
     """Largest level of the noise on the normalised filterbank (AST: 0.1 for Speech Commands)."""
     shift_frames: int = 0

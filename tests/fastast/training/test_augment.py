@@ -157,6 +157,22 @@ def test_a_mask_is_one_run_in_every_clip_and_axis() -> None:
     assert bool((features == 1).all())  # the input is left alone
 
 
+def test_masks_are_loud_as_in_ast_or_the_mean(clips: Clips, frontend: Frontend) -> None:
+    """The bins that both mask are the same; SPEECH_COMMANDS has the mean -6.845978 and the deviation 5.5654526."""
+    plain = Augmentation.plain(clips, frontend)
+    loud, mean = (
+        Augmentation(freq_mask=64, mask_fill=fill).apply(clips, generator(2), frontend)[0] for fill in ("zero", "mean")
+    )
+    masked = (loud != plain).any(1)  # (b, m); padding is 0 too
+    assert 0 < masked.sum() < masked.numel()
+    where = masked[:, None].expand_as(plain)
+    torch.testing.assert_close(loud[where], torch.full((int(where.sum()),), 6.845978 / (2 * 5.5654526)))
+    torch.testing.assert_close(mean[where], torch.zeros(int(where.sum())), rtol=0, atol=1e-6)
+    assert torch.equal(mean[~where], plain[~where])
+    assert "mask_fill" not in Augmentation().question()  # recipes of before there was a choice stay what they were
+    assert Augmentation(mask_fill="mean").question()["mask_fill"] == "mean"
+
+
 @pytest.mark.oracle
 def test_masks_are_torchaudios_for_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     functional = pytest.importorskip("torchaudio.functional")
@@ -271,6 +287,7 @@ def test_step_seeds_differ_between_steps_ranks_and_runs() -> None:
         (lambda: Augmentation(time_mask=1.5), "time_mask is 1.5"),
         (lambda: Augmentation(noise=float("nan")), "noise is nan"),
         (lambda: Augmentation(mixup_labels="max"), "weighted, union"),
+        (lambda: Augmentation(mask_fill="noise"), "mask_fill is 'noise'; it must be zero or mean"),
         (lambda: mix_up(torch.ones(2, 2), torch.ones(2, 1), rate=1, alpha=1, generator=generator(), mixed_labels="x"),
          "weighted, union"),
     ],
