@@ -28,10 +28,10 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Animals": CHILDREN["Animal"],
     "Vehicles": CHILDREN["Vehicle"],
     "Drums": DRUMS,
-    "Instruments": INSTRUMENTS,
+    "Other music": (*INSTRUMENTS, "Music track", "Ringtone"),
     "Other sounds": ALONE,
 }
-"""Leaf classes of the soundscapes; parents would count their leaves twice."""
+"""All leaf classes of the soundscapes; parents would count their leaves twice."""
 COLUMNS = ("arm", "label", "family", "classes", "schedule", "seeds", "AP", "delta", "delta_low", "delta_high")
 
 
@@ -44,12 +44,14 @@ def families(study: Study, results: Path) -> pd.DataFrame:
     if study.claim is None:
         return pd.DataFrame(columns=list(COLUMNS))
     base_arm = study.arm(study.claim.against)
-    base = _by_class(study, results, base_arm, study.schedules_of(base_arm)[0]).mean(axis=0)  # (c,)
-    rows = []
+    bases = _by_class(study, results, base_arm, study.schedules_of(base_arm)[0])  # (s, c)
+    if not len(bases):
+        return pd.DataFrame(columns=list(COLUMNS))
+    base, rows = bases.mean(axis=0), []
     for arm in map(study.arm, study.families):
         for schedule in study.schedules_of(arm):
             found = _by_class(study, results, arm, schedule)  # (s, c)
-            for family, columns in _columns() if len(found) and len(base) else ():
+            for family, columns in _columns() if len(found) else ():
                 values, delta = found[:, columns].mean(axis=1), (found - base)[:, columns].mean(axis=1)  # (s,)
                 numbers = (len(values), values.mean(), delta.mean(), delta.min(), delta.max())
                 rows.append((arm.name, arm.label, family, len(columns), schedule, *numbers))
