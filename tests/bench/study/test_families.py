@@ -50,9 +50,8 @@ def publish(root: Path, study: Study) -> dict[tuple[str, int], dict[str, np.ndar
 
 def precision(kept: dict[str, np.ndarray], schedule: str, classes: tuple[str, ...]) -> float:
     columns = [CLASSES.index(name) for name in classes]
-    return float(
-        np.mean([average_precision_score(kept["labels"][:, j], kept[f"scores {schedule}"][:, j]) for j in columns])
-    )
+    labels, scores = kept["labels"], kept[f"scores {schedule}"]
+    return float(np.mean([average_precision_score(labels[:, j], scores[:, j]) for j in columns]))
 
 
 def test_a_family_is_the_mean_of_its_classes_over_seeds(study: Study, tmp_path: Path) -> None:
@@ -71,10 +70,9 @@ def test_a_family_is_the_mean_of_its_classes_over_seeds(study: Study, tmp_path: 
     assert [axis.get_title(loc="left") for axis in axes] == ["AST", "ToMe"]
 
 
-def test_every_leaf_is_in_a_family_of_its_own_and_parents_are_in_none() -> None:
+def test_every_leaf_is_in_one_family_and_parents_are_in_none() -> None:
     named = [name for names in FAMILIES.values() for name in names]
-    assert len(named) == len(set(named))
-    assert set(LEAVES) - set(named) == {"Mallet percussion", "Music track", "Ringtone"} - set(named)
+    assert sorted(named) == sorted(LEAVES)
     assert not set(named) & set(CHILDREN)
 
 
