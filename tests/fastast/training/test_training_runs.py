@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from fastast.data.esc50 import ESC50
 from fastast.data.training_set import DataNotFoundError
@@ -82,6 +84,19 @@ def test_a_test_set_that_is_not_whole_is_noticed_before_the_first_step(
 def test_a_model_with_patchout_is_measured_merged(recipe_file: Path, tmp_path: Path) -> None:
     found = run(recipe_file, tmp_path / "run", *PATCHOUT, "run.evaluate=['constant:0', 'constant:2']", "steps=2")
     assert set(found["test"]) == {"constant:0", "constant:2"}
+
+
+def test_attention_in_proportion_to_size_is_a_choice_of_training_and_evaluation(
+    recipe_file: Path, tmp_path: Path
+) -> None:
+    """From one start, one step apart: tokens of the second block have sizes."""
+    settings = ("reduction.r=6", "steps=1")
+    weighted, plain = (
+        (run(recipe_file, tmp_path / name, *settings, *more), load_file(tmp_path / name / "model.safetensors"))
+        for name, more in (("weighted", ()), ("plain", ("reduction.proportional=false",)))
+    )
+    assert any(not torch.equal(weighted[1][key], plain[1][key]) for key in weighted[1])
+    assert weighted[0]["test"].keys() == plain[0]["test"].keys() == {"constant:6"}
 
 
 def test_stored_answers_that_will_not_last_are_noticed_before_the_first_step(recipe_file: Path, tmp_path: Path) -> None:
