@@ -90,13 +90,13 @@ def test_attention_in_proportion_to_size_is_a_choice_of_training_and_evaluation(
     recipe_file: Path, tmp_path: Path
 ) -> None:
     """From one start, one step apart: tokens of the second block have sizes."""
-    settings = ("reduction.r=6", "steps=1")
+    settings = ("reduction.r=4", "steps=1")
     weighted, plain = (
         (run(recipe_file, tmp_path / name, *settings, *more), load_file(tmp_path / name / "model.safetensors"))
         for name, more in (("weighted", ()), ("plain", ("reduction.proportional=false",)))
     )
     assert any(not torch.equal(weighted[1][key], plain[1][key]) for key in weighted[1])
-    assert weighted[0]["test"].keys() == plain[0]["test"].keys() == {"constant:6"}
+    assert weighted[0]["test"].keys() == plain[0]["test"].keys() == {"constant:4"}
 
 
 def test_stored_answers_that_will_not_last_are_noticed_before_the_first_step(recipe_file: Path, tmp_path: Path) -> None:
