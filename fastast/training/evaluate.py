@@ -23,6 +23,7 @@ from fastast.reduction import TokenReduction, reduce
 from fastast.training.augment import Augmentation
 from fastast.training.distributed import World
 from fastast.training.metrics import Metrics, measure
+from fastast.training.reductions import reducible
 from fastast.writing import write_whole
 
 
@@ -70,7 +71,6 @@ def evaluate(
     """
     world = world or World()
     training = model.training
-    reducible = getattr(model, "model", model)  # a teacher holds one
     model.eval()
     scores: dict[str, list[NDArray[np.float32]]] = {name: [] for name, _ in reductions}
     labels: list[NDArray[np.float32]] = []
@@ -88,7 +88,7 @@ def evaluate(
             if precision == "float64":
                 fbank = fbank.double()
             for name, reduction in reductions:
-                with torch.inference_mode(), merged(reducible, reduction), autocast(world.device, precision):
+                with torch.inference_mode(), merged(reducible(model), reduction), autocast(world.device, precision):
                     scores[name].append(model(fbank).float().sigmoid().cpu().numpy())
     finally:
         model.train(training)

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fastast.checkpoints.files import sha256_of
 from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
@@ -57,12 +58,7 @@ def inputs_of(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
 
 def _sha256(path: Path) -> str:
     """Return the hash of a file, or of all the files of a folder."""
-    found = hashlib.sha256()
-    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if file.is_file():
-            with file.open("rb") as content:
-                found.update(hashlib.file_digest(content, "sha256").digest())
-    return found.hexdigest()
+    return sha256_of(file for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file())
 
 
 def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from fastast.training.checks import RecipeError
+from fastast.training.reductions import reducible
 
 HEADS = ("head", "pooling")
 """What the models and teachers here call the layers behind their features."""
@@ -15,7 +16,7 @@ def freeze_all_but_head(model: nn.Module) -> nn.Module:
 
     Raises RecipeError for a model whose head is not known.
     """
-    inner = getattr(model, "model", model)  # a transformer teacher holds one
+    inner = reducible(model)
     if not any(isinstance(getattr(inner, name, None), nn.Module) for name in HEADS):
         raise RecipeError(f"model.trained is 'head', but {type(inner).__name__} has none of {', '.join(HEADS)}")
     model.requires_grad_(False)

@@ -11,6 +11,10 @@ import pytest
 import soundfile
 import torch
 
+from fastast.training.checkpoint import State, save_state
+from fastast.training.loop import train
+from fastast.training.recipe_file import load_recipe
+
 SAMPLES = 4_000
 CATEGORIES = ("dog", "rain", "clock_tick", "siren")
 RECIPE = """
@@ -71,3 +75,17 @@ def recipe_file(tmp_path: Path, esc50_root: Path) -> Path:
     path = tmp_path / "tones.toml"
     path.write_text(RECIPE.replace('name = "esc50"', f'name = "esc50"\nroot = "{esc50_root.as_posix()}"'))
     return path
+
+
+def stopped(recipe: Path, folder: Path, *settings: str, at: int, patch: pytest.MonkeyPatch) -> None:
+    """Train until the state after `at` steps is written, and no further."""
+
+    def stop(path: Path, state: State) -> None:
+        save_state(path, state)
+        if state.step == at:
+            raise KeyboardInterrupt
+
+    with patch.context() as context:
+        context.setattr("fastast.training.run.save_state", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(load_recipe(str(recipe), settings), folder, device="cpu", quiet=True)

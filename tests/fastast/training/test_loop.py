@@ -17,11 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fastast.checkpoints import load_model
-from fastast.training.checkpoint import ResumeError, State, save_state
+from fastast.training.checkpoint import ResumeError
 from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
 from fastast.training.trainer import NotFiniteError, Trainer
+from tests.fastast.training.conftest import stopped
 
 EVERYTHING = (
     "model.drop_path_rate=0.2",
@@ -96,16 +97,7 @@ def test_the_mean_of_epochs_outlives_a_run_that_is_stopped(
 ) -> None:
     settings = (*EVERYTHING, "steps=0", "epochs=5", "average_epochs=[2, 4]", "run.checkpoint_every=3")
     whole = run(recipe_file, tmp_path / "whole", *settings)
-
-    def stop(folder: Path, state: State) -> None:
-        save_state(folder, state)
-        if state.step == 15:  # between epochs 3 and 4
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("fastast.training.run.save_state", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(recipe_file, tmp_path / "stopped", *settings)
+    stopped(recipe_file, tmp_path / "stopped", *settings, at=15, patch=monkeypatch)  # between epochs 3 and 4
     assert same(run(recipe_file, tmp_path / "stopped", *settings, resume=True), whole)
 
 
@@ -171,15 +163,7 @@ def test_what_is_kept_lies_on_the_line_to_the_start(
     kept = run(recipe_file, tmp_path / "kept", *settings)
     for key, value in kept.items():
         torch.testing.assert_close(value, 0.25 * start[key] + 0.75 * end[key], rtol=1e-5, atol=1e-7)
-
-    def stop(folder: Path, state: State) -> None:
-        save_state(folder, state)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("fastast.training.run.save_state", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(recipe_file, tmp_path / "stopped", *settings)
+    stopped(recipe_file, tmp_path / "stopped", *settings, at=5, patch=monkeypatch)
     assert same(run(recipe_file, tmp_path / "stopped", *settings, resume=True), kept)
 
 

@@ -20,11 +20,12 @@ from fastast.data.esc50 import ESC50
 from fastast.data.training_set import DataNotFoundError
 from fastast.distill.record_recipe import record_recipe
 from fastast.teachers import load_teacher
-from fastast.training.checkpoint import ResumeError, State, save_state
+from fastast.training.checkpoint import ResumeError
 from fastast.training.evaluate import evaluate
 from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
+from tests.fastast.training.conftest import stopped
 
 CNN = ("model={name='efficientnet_b0', options={num_frames=100}}",)
 PATCHOUT = ("model.options.patchout_time=1",)
@@ -32,20 +33,6 @@ PATCHOUT = ("model.options.patchout_time=1",)
 
 def run(recipe: Path, folder: Path, *settings: str, resume: bool = False) -> dict[str, Any]:
     return train(load_recipe(str(recipe), settings), folder, resume=resume, device="cpu", quiet=True)
-
-
-def stopped(recipe: Path, folder: Path, *settings: str, at: int, patch: pytest.MonkeyPatch) -> None:
-    """Train until the state after `at` steps is written, and no further."""
-
-    def stop(path: Path, state: State) -> None:
-        save_state(path, state)
-        if state.step == at:
-            raise KeyboardInterrupt
-
-    with patch.context() as context:
-        context.setattr("fastast.training.run.save_state", stop)
-        with pytest.raises(KeyboardInterrupt):
-            run(recipe, folder, *settings)
 
 
 @pytest.mark.parametrize(
