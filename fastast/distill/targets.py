@@ -84,14 +84,15 @@ class StoredTargets:
         values, classes, rest = (self._tensors[name][rows] for name in ("values", "classes", "rest"))
         return expand(values, classes.long(), rest, self.header.num_classes)
 
-    def check_covers(self, seeds: Iterable[int], clips: int) -> None:
-        """Raise DistillationError unless all batches of a training, by seed, or all clips of its set are stored."""
-        wanted = seeds if self.header.consistent else range(clips)
-        missing = sum(one not in self._rows for one in wanted)
+    def check_covers(self, seeds: Iterable[int]) -> None:
+        """Raise DistillationError unless all batches of a training are stored.
+
+        Answers by clip are those to the whole set, whatever the length of the training; a corrupt clip has none.
+        """
+        missing = sum(seed not in self._rows for seed in seeds) if self.header.consistent else 0
         if missing:
-            what = "batches" if self.header.consistent else "clips"
             raise DistillationError(
-                f"{self.path}: the answers to {missing} {what} of this training are not stored, only those to "
+                f"{self.path}: the answers to {missing} batches of this training are not stored, only those to "
                 f"{len(self._rows)}; record as many steps as are trained, by as many processes"
             )
 

@@ -25,7 +25,7 @@ def freeze_all_but_head(model: nn.Module) -> nn.Module:
             child.requires_grad_(True)
         else:
             child.eval()
-            child.train = _stays(child)  # type: ignore[method-assign]
+            child.train = _stays(child)
     return model
 
 

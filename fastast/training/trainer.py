@@ -66,7 +66,7 @@ class Trainer:
         self.ema = MovingAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.mean = EpochMean() if recipe.average_epochs else None
         self.start = {k: v.clone() for k, v in self.model.state_dict().items()} if recipe.start_share else None
-        self.distiller = self._distiller(classes, normalisation, sampler)
+        self.distiller = self._distiller(classes, normalisation)
         self._generator = torch.Generator(world.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=world.device)
         self.wrapped = world.wrap(self._stepped())
@@ -85,7 +85,7 @@ class Trainer:
                 raise RecipeError(f"engine is 'triton', but {reason}; say engine = \"plain\" to train in plain torch")
         return differentiable_forward(self.reducible)
 
-    def _distiller(self, classes: tuple[str, ...], normalisation: Normalisation, sampler: Sampler) -> Distiller | None:
+    def _distiller(self, classes: tuple[str, ...], normalisation: Normalisation) -> Distiller | None:
         if self.recipe.distillation is None:
             return None
         question = targets_recipe_hash(
@@ -108,7 +108,7 @@ class Trainer:
         if distiller.targets is not None:
             parts = range(self.recipe.accumulation)
             seeds = (self.augmentation_seed(step, part) for step in range(self.total_steps) for part in parts)
-            distiller.targets.check_covers(seeds, sampler.num_clips)
+            distiller.targets.check_covers(seeds)
         return distiller
 
     def reduction_of(self, step: int) -> TokenReduction | None:

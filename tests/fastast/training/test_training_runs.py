@@ -189,3 +189,20 @@ def test_two_processes_measure_the_weights_that_are_kept(recipe_file: Path, tmp_
     found = evaluate(teacher, test, frontend_of(teacher, recipe.model, normalisation)).metrics[""]
     result = json.loads((folder / "result.json").read_text())["test"]["unmerged"]
     assert (result["mAP"], result["AUC"]) == pytest.approx((found.mAP, found.AUC), abs=1e-6)
+
+
+def test_stored_answers_by_clip_need_none_to_a_corrupt_one(recipe_file: Path, esc50_root: Path, tmp_path: Path) -> None:
+    """The clip that takes its place is the one that is asked for."""
+    root = tmp_path / "broken"
+    shutil.copytree(esc50_root, root)
+    (root / "audio" / "2-1-0.wav").write_bytes(b"RIFFhalf")
+    run(recipe_file, tmp_path / "teacher")
+    settings = (
+        f"distillation={{teacher='{tmp_path / 'teacher' / 'model.safetensors'}', consistent=false}}",
+        f"data.root={root}",
+        "seed=1",
+    )
+    answers = tmp_path / "answers.safetensors"
+    record_recipe(load_recipe(str(recipe_file), settings), answers, k=4, device="cpu")
+    result = run(recipe_file, tmp_path / "run", *settings, f"distillation.targets={answers}")
+    assert len(result["corrupt"]) == 1
