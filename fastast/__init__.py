@@ -27,6 +27,7 @@ _HOME = {
     "ReductionError": "fastast.reduction",
     "TargetSpeedup": "fastast.schedule",
     "TokenReduction": "fastast.reduction",
+    "average_checkpoints": "fastast.checkpoints",
     "compile": "fastast.engine",
     "create_model": "fastast.zoo",
     "fbank": "fastast.filterbank",
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from fastast.attention import proportional_attention as proportional_attention
     from fastast.checkpoints import Checkpoint as Checkpoint
     from fastast.checkpoints import CheckpointError as CheckpointError
+    from fastast.checkpoints import average_checkpoints as average_checkpoints
     from fastast.checkpoints import load_checkpoint as load_checkpoint
     from fastast.checkpoints import load_model as load_model
     from fastast.checkpoints import save_checkpoint as save_checkpoint

@@ -202,6 +202,35 @@ def record(
         typer.echo(record_recipe(wanted, out, k=k, device=device, processes=processes))
 
 
+class Stored(StrEnum):
+    """Type of number in a file of weights."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+
+@app.command()
+def average(
+    models: Annotated[list[str], typer.Argument(help="Two models or more: names of the zoo with weights, or checkpoints.")],
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")],
+    share: Annotated[
+        list[float] | None,
+        typer.Option("--share", help="Share of each model, in their order, together 1. Not given: equal ones."),
+    ] = None,
+    dtype: Annotated[Stored, typer.Option(help="Type of the numbers in the file.")] = Stored.float32,
+) -> None:
+    """Average the weights of models that went on from the same weights: one model, often better than each of them."""
+    with _errors_for_people():
+        import torch
+
+        from fastast.checkpoints import average_checkpoints
+        from fastast.prediction import trained_path
+
+        paths = [trained_path(model) for model in models]
+        typer.echo(average_checkpoints(out, paths, share, dtype=getattr(torch, dtype.value)))
+
+
 class _errors_for_people:  # noqa: N801
     """Turn the package's own errors into one line on stderr and exit code 1."""
 

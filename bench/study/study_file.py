@@ -43,6 +43,9 @@ class Arm(_Part):
     """Where not the study's."""
     against: str = ""
     """Arm that this one is held against, both under the same schedule. Empty: the study's reference."""
+    average: dict[str, float] = Field(default_factory=dict)
+    """Begin with the average of these models' weights, each with its share: embedded ones, or arms that stand before,
+    whose weights of the same seed are meant (their only one where they have one). Empty: begin as the recipe does."""
     untrained: bool = False
     """Weights that no seed changes, those that the recipe begins with; they stand beside every seed of another arm."""
 
@@ -108,6 +111,11 @@ class Study(_Part):
                         f"arm {arm.name!r} is scored under {missing[0]!r}, {arm.against!r} that it is held against is "
                         f"not; there: {', '.join(self._schedules(arm.against)) or 'unmerged only'}"
                     )
+            for source in arm.average:
+                if source in names[place:]:
+                    raise ValueError(f"arm {arm.name!r} averages {source!r}, which must stand before it")
+                if source in names and (lacks := self._lacking(source, self.seeds_of(arm))):
+                    raise ValueError(f"arm {arm.name!r} averages {source!r}, which has several seeds but not {lacks[0]}")
             if arm.untrained and len(self.seeds_of(arm)) > 1:
                 raise ValueError(f"arm {arm.name!r} is untrained and has several seeds; give it one, seeds = [0]")
         for where, told in (
@@ -132,6 +140,15 @@ class Study(_Part):
 
     def _schedules(self, name: str) -> tuple[str, ...]:
         return self.schedules_of(self.arm(name))
+
+    def _lacking(self, name: str, seeds: tuple[int, ...]) -> list[int]:
+        theirs = self.seeds_of(self.arm(name))
+        return [] if len(theirs) == 1 else [seed for seed in seeds if seed not in theirs]
+
+    def source_seed(self, name: str, seed: int) -> int:
+        """Return which training of an arm goes into the average of a seed: that seed's, or the only one."""
+        theirs = self.seeds_of(self.arm(name))
+        return theirs[0] if len(theirs) == 1 else seed
 
     def arm(self, name: str) -> Arm:
         """Return an arm. Raises ConfigError for a name that is not there."""

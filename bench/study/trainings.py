@@ -35,6 +35,8 @@ def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
     """
     out = Path(os.path.relpath(out)) if out.absolute().is_relative_to(Path.cwd()) else out
     chosen = [f"seed={seed}", "run.keep_scores=true", *arm.set]
+    if arm.average:
+        chosen.append(f"model.checkpoint={averaged(study, arm, seed, out)}")
     schedules = study.schedules_of(arm)
     if schedules:
         chosen.append(f"run.evaluate={json.dumps(schedules)}")
@@ -59,16 +61,36 @@ def answers(study: Study, arm: Arm, seed: int, out: Path) -> Path:
     return out / study.name / "answers" / f"{arm.teacher}-seed-{seed}.safetensors"
 
 
+def averaged(study: Study, arm: Arm, seed: int, out: Path) -> Path:
+    """Return where the average of weights lies that an arm begins with."""
+    return out / study.name / "averages" / f"{arm.name}-seed-{seed}.safetensors"
+
+
+def sources(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
+    """Return the models that an arm averages: files of other arms, or names of embedded ones."""
+    arms = {other.name for other in study.arms}
+    return [
+        str(run_folder(out, study, name, study.source_seed(name, seed)) / MODEL) if name in arms else name
+        for name in arm.average
+    ]
+
+
 def recipe(study: Study, arm: Arm, seed: int, out: Path) -> Recipe:
     """Return the recipe of a training. Raises RecipeError where an arm sets what there is not."""
     return load_recipe(study.recipe, settings(study, arm, seed, out))
 
 
 def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]]:
-    """Return the commands of a training: storing the teacher's answers where they are not yet, then training."""
+    """Return the commands of a training: what it needs first and is not there (the average that it begins with, the
+    teacher's answers), then training."""
     chosen = settings(study, arm, seed, out)
     options = [part for text in chosen for part in ("-s", text)]
     fastast = [sys.executable, "-m", "fastast.cli"]
+    if arm.average:
+        shares = [part for share in arm.average.values() for part in ("--share", str(share))]
+        target = averaged(study, arm, seed, out)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield [*fastast, "average", *sources(study, arm, seed, out), *shares, "--out", str(target)]
     stored = answers(study, arm, seed, out)
     if arm.teacher and arm.stored and not stored.is_file():
         # All classes: nothing of an answer is lost.
@@ -113,18 +135,22 @@ def _unscored(folder: Path, study: Study, arm: Arm) -> list[str]:
 
 
 def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[Arm, int]]:
-    """Return what is neither trained in `out` nor published, in order, with the teachers whose weights it needs.
+    """Return what is neither trained in `out` nor published, in order, with the arms whose weights it needs.
 
     Every recipe is read, so that what is wrong is said before anything runs.
     """
+    names = {arm.name for arm in study.arms}
     left = [
         (arm, seed)
         for arm, seed in study.trainings(arms)
         if not is_published(study, arm, seed, out, published) and not is_trained(study, arm, seed, out)
     ]
-    taught_by = {arm.teacher for arm, _ in left}
-    teachers = [(arm, study.seeds_of(arm)[0]) for arm in study.arms if arm.name in taught_by]
-    return [one for one in teachers if one not in left and not is_trained(study, *one, out)] + left
+    needed = {(arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) for arm, _ in left if arm.teacher in names}
+    needed |= {
+        (source, study.source_seed(source, seed)) for arm, seed in left for source in arm.average if source in names
+    }
+    first = [(arm, seed) for arm, seed in study.trainings() if (arm.name, seed) in needed]
+    return [one for one in first if one not in left and not is_trained(study, *one, out)] + left
 
 
 def run_study(

@@ -1,0 +1,93 @@
+"""The average of several trained models' weights: one model, as fast as each of them.
+
+Weights on the line between a model and what it became by fine-tuning often beat both (Wortsman et al. 2022, arXiv
+2109.01903); so can the mean of several models fine-tuned from one (model soups, Wortsman et al. 2022, arXiv 2203.05482).
+Models that were trained apart from random weights do not lie in one valley, and their average is of no use.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from fastast.checkpoints.checkpoint import Checkpoint, CheckpointError
+from fastast.checkpoints.load import load_checkpoint
+from fastast.checkpoints.own import save_checkpoint
+
+
+@torch.no_grad()
+def average_checkpoints(
+    out: str | Path,
+    paths: Sequence[str | Path],
+    shares: Sequence[float] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+) -> Path:
+    """Write the weighted mean of checkpoints to FastAST's own format, and return `out`.
+
+    `shares` are the weights of the mean, one a checkpoint, 0 to 1, together 1; equal ones where none are given. It is
+    summed in float64 and stored as `dtype`. The notes on training name every file by its hash, with its share and notes.
+
+    Raises CheckpointError for a file that cannot be read, fewer than two of them, shares that are none, and for models
+    of another shape, other classes or another normalisation than the first; then nothing is written.
+    """
+    if len(paths) < 2:
+        raise CheckpointError(f"an average takes two checkpoints or more, not {len(paths)}")
+    weights = [1 / len(paths)] * len(paths) if shares is None else list(shares)
+    _check_shares(paths, weights)
+    found = [load_checkpoint(path) for path in paths]
+    for other in found[1:]:
+        _check_alike(found[0], other)
+    mean = {
+        key: torch.stack([share * one.state[key].double() for share, one in zip(weights, found, strict=True)]).sum(0)
+        for key in found[0].state
+    }
+    parts = [
+        {"file": one.path.name, "sha256": one.sha256, "share": share, "training": one.training}
+        for share, one in zip(weights, found, strict=True)
+    ]
+    return save_checkpoint(
+        out,
+        mean,
+        geometry=found[0].geometry,
+        labels=next((one.labels for one in found if one.labels is not None), None),
+        normalisation=next((one.normalisation for one in found if one.normalisation is not None), None),
+        training={"average_of": parts},
+        dtype=dtype,
+    )
+
+
+def _check_shares(paths: Sequence[str | Path], shares: Sequence[float]) -> None:
+    if len(shares) != len(paths):
+        raise CheckpointError(f"{len(shares)} shares for {len(paths)} checkpoints; give one each, or none for equal ones")
+    for path, share in zip(paths, shares, strict=True):
+        if not 0 <= share <= 1:
+            raise CheckpointError(f"{path}: its share is {share:g}; a share is from 0 to 1")
+    if not math.isclose(total := math.fsum(shares), 1, abs_tol=1e-6):
+        raise CheckpointError(f"the shares add up to {total:g}; they must add up to 1")
+
+
+def _check_alike(first: Checkpoint, other: Checkpoint) -> None:
+    for name, mine, theirs in (
+        ("shape", first.geometry, other.geometry),
+        ("classes", first.labels, other.labels),
+        ("normalisation", first.normalisation, other.normalisation),
+    ):
+        if mine is not None and theirs is not None and mine != theirs:
+            raise CheckpointError(
+                f"{other.path}: its {name} is another than that of {first.path}: {_difference(theirs, mine)}; only models "
+                "that went on from the same weights can be averaged"
+            )
+
+
+def _difference(one: object, other: object) -> str:
+    """Say the first thing that differs."""
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        index = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+        return f"class {index} is {one[index : index + 1]!r}, there {other[index : index + 1]!r}"
+    mine, theirs = vars(one), vars(other)
+    name = next(name for name in mine if mine[name] != theirs[name])
+    return f"{name} is {mine[name]!r}, there {theirs[name]!r}"
