@@ -212,7 +212,9 @@ class Stored(StrEnum):
 
 @app.command()
 def average(
-    models: Annotated[list[str], typer.Argument(help="Two models or more: names of the zoo with weights, or checkpoints.")],
+    models: Annotated[
+        list[str], typer.Argument(help="Two models or more: names of the zoo with weights, or checkpoints.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The file to write.")],
     share: Annotated[
         list[float] | None,

@@ -115,7 +115,9 @@ class Study(_Part):
                 if source in names[place:]:
                     raise ValueError(f"arm {arm.name!r} averages {source!r}, which must stand before it")
                 if source in names and (lacks := self._lacking(source, self.seeds_of(arm))):
-                    raise ValueError(f"arm {arm.name!r} averages {source!r}, which has several seeds but not {lacks[0]}")
+                    raise ValueError(
+                        f"arm {arm.name!r} averages {source!r}, which has several seeds but not {lacks[0]}"
+                    )
             if arm.untrained and len(self.seeds_of(arm)) > 1:
                 raise ValueError(f"arm {arm.name!r} is untrained and has several seeds; give it one, seeds = [0]")
         for where, told in (

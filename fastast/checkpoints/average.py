@@ -1,8 +1,9 @@
 """The average of several trained models' weights: one model, as fast as each of them.
 
-Weights on the line between a model and what it became by fine-tuning often beat both (Wortsman et al. 2022, arXiv
-2109.01903); so can the mean of several models fine-tuned from one (model soups, Wortsman et al. 2022, arXiv 2203.05482).
-Models that were trained apart from random weights do not lie in one valley, and their average is of no use.
+Weights on the line between a model and what it became by fine-tuning often beat both (Wortsman et al. 2022,
+arXiv 2109.01903); so can the mean of several models fine-tuned from one (model soups, Wortsman et al. 2022,
+arXiv 2203.05482). Models that were trained apart from random weights do not lie in one valley, and their average is of
+no use.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def average_checkpoints(
     """Write the weighted mean of checkpoints to FastAST's own format, and return `out`.
 
     `shares` are the weights of the mean, one a checkpoint, 0 to 1, together 1; equal ones where none are given. It is
-    summed in float64 and stored as `dtype`. The notes on training name every file by its hash, with its share and notes.
+    summed in float64 and stored as `dtype`. The notes on training name every file by its hash, with share and notes.
 
     Raises CheckpointError for a file that cannot be read, fewer than two of them, shares that are none, and for models
     of another shape, other classes or another normalisation than the first; then nothing is written.
@@ -62,7 +63,9 @@ def average_checkpoints(
 
 def _check_shares(paths: Sequence[str | Path], shares: Sequence[float]) -> None:
     if len(shares) != len(paths):
-        raise CheckpointError(f"{len(shares)} shares for {len(paths)} checkpoints; give one each, or none for equal ones")
+        raise CheckpointError(
+            f"{len(shares)} shares for {len(paths)} checkpoints; give one each, or none for equal ones"
+        )
     for path, share in zip(paths, shares, strict=True):
         if not 0 <= share <= 1:
             raise CheckpointError(f"{path}: its share is {share:g}; a share is from 0 to 1")
@@ -78,8 +81,8 @@ def _check_alike(first: Checkpoint, other: Checkpoint) -> None:
     ):
         if mine is not None and theirs is not None and mine != theirs:
             raise CheckpointError(
-                f"{other.path}: its {name} is another than that of {first.path}: {_difference(theirs, mine)}; only models "
-                "that went on from the same weights can be averaged"
+                f"{other.path}: its {name} is another than that of {first.path}: {_difference(theirs, mine)}; only "
+                "models that went on from the same weights can be averaged"
             )
 
 

@@ -21,7 +21,7 @@ from fastast.distill.targets import targets_recipe_hash
 from fastast.frontend import Normalisation
 from fastast.training.augment import Augmentation, step_seed
 from fastast.training.build import build_model, frontend_of
-from fastast.training.evaluate import autocast
+from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
 
 

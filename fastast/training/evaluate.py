@@ -23,6 +23,7 @@ from fastast.reduction import TokenReduction, reduce
 from fastast.training.augment import Augmentation
 from fastast.training.distributed import World
 from fastast.training.metrics import Metrics, measure
+from fastast.training.precision import autocast
 from fastast.training.reductions import reducible
 from fastast.writing import write_whole
 
@@ -123,9 +124,3 @@ def save_scores(path: Path, found: Evaluation) -> Path:
     tensors |= {f"scores {name or 'unmerged'}": torch.from_numpy(values) for name, values in found.scores.items()}
     write_whole(path, save(tensors, {"clips": str(found.clips)}))
     return path
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which a model of this precision runs."""
-    half = {"bfloat16": torch.bfloat16, "float16": torch.float16}.get(precision)
-    return torch.autocast(device.type, half or torch.bfloat16, enabled=half is not None)

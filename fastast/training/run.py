@@ -19,6 +19,7 @@ from fastast.training.checkpoint import save_state
 from fastast.training.evaluate import Evaluation, evaluate, save_scores
 from fastast.training.folder import RESULT, write_json
 from fastast.training.logging import RunLog, plain
+from fastast.training.precision import slow_precision
 from fastast.training.reductions import evaluation_reductions
 from fastast.training.trainer import Trainer
 
@@ -65,6 +66,8 @@ class Run:
             engine=self.recipe.engine,
             torch=torch.__version__,
         )
+        if slow := slow_precision(self.world.device, self.recipe.precision):
+            self.log.event("warning", first, text=slow)
 
     def steps(self, first: int, sampler: Sampler) -> None:
         """Train from a step to the last."""

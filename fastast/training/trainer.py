@@ -27,8 +27,9 @@ from fastast.training.build import build_model, frontend_of
 from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
-from fastast.training.evaluate import autocast, merged
+from fastast.training.evaluate import merged
 from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
+from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
 from fastast.training.reductions import check_evaluation, reducible, training_reductions
 

@@ -42,6 +42,11 @@ PAIR = '[[contrasts]]\nlabel = "more"'
         (('label = "AST"', f'label = "AST"\n{OTHER}\n{PAIR}\narm = "other"\nagainst = "ast"'), "no schedule that both"),
         (('label = "AST"', 'label = "AST"\n[claim]\nagainst = "as"\narms = ["ast"]'), "claim: .*'as'.* ast"),
         (('label = "AST"', 'label = "AST"\n[claim]\nagainst = "ast"\narms = ["at"]'), "claim: .*'at'.* ast"),
+        (('label = "AST"', 'label = "AST"\naverage = {ast = 1.0}'), "averages 'ast', which must stand before it"),
+        (
+            ('label = "AST"', f'label = "AST"\nseeds = [1, 2]\n{OTHER}\naverage = {{ast = 1.0}}'),
+            "'other' averages 'ast', which has several seeds but not 0",
+        ),
         (('label = "AST"', 'label = "AST"\nseeds = [0, 1]\nuntrained = true'), "'ast' is untrained .* seeds = .0."),
     ],
 )

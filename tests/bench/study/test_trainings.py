@@ -170,6 +170,30 @@ def test_untrained_weights_stand_beside_every_seed(study: Study, trained: Path, 
     assert [line.get_ydata()[0] for line in drawn] == [pytest.approx(np.mean(merged) - begun["mAP"])]
 
 
+def test_an_arm_begins_with_the_average_of_others(study: Study, trained: Path, tmp_path: Path) -> None:
+    still = ("steps=1", "optimiser.lr=1e-12", "ema_decay=0.5", *SHORT[1:], "reduction=")
+    between = Arm(name="between", label="between", set=still, average={"ast": 0.75, "taught": 0.25})
+    other = study.model_copy(update={"arms": (*study.arms, between)})
+    nowhere = tmp_path / "nothing published"
+    assert [(arm.name, seed) for arm, seed in missing(other, ("between",), trained, nowhere)] == [
+        ("between", 0),
+        ("between", 1),
+    ]
+    # Its second seed's average has the second seed's `ast`, and the only training of `taught`.
+    assert missing(other, ("between",), tmp_path, nowhere)[:3] == [
+        (study.arm("ast"), 0),
+        (study.arm("taught"), 0),
+        (study.arm("ast"), 1),
+    ]
+    run_study(other, trained, nowhere, arms=("between",), say=lambda _: None)
+    for seed in (0, 1):
+        one, two, found = (
+            load_file(run_folder(trained, study, arm, place) / "model.safetensors")["head.linear.weight"]
+            for arm, place in (("ast", seed), ("taught", 0), ("between", seed))
+        )
+        np.testing.assert_allclose(found, 0.75 * one + 0.25 * two, atol=1e-6)
+
+
 def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
     published = tmp_path / "published"
     publish(study, trained, published, say=lambda _: None)

@@ -1,0 +1,108 @@
+"""Averages of weights, held against NumPy's of the numbers in the files."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from checkpoint_files import LABELS, SMALL, original_names, small_model
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+import fastast
+from fastast.checkpoints import CheckpointError, average_checkpoints, load_checkpoint, save_checkpoint
+from fastast.cli import app
+from fastast.frontend import Normalisation
+
+SCALE = Normalisation(mean=-4.0, std=3.0)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    return [
+        save_checkpoint(tmp_path / f"{seed}.safetensors", small_model(seed=seed), labels=LABELS, normalisation=SCALE)
+        for seed in range(3)
+    ]
+
+
+@pytest.mark.parametrize("shares", [None, [0.5, 0.3, 0.2], [0.0, 1.0, 0.0]])
+def test_every_number_is_the_weighted_mean(files: list[Path], tmp_path: Path, shares: list[float] | None) -> None:
+    found = load_file(average_checkpoints(tmp_path / "mean.safetensors", files, shares))
+    parts = [load_file(path) for path in files]
+    assert set(found) == set(parts[0])
+    for key, values in found.items():
+        expected = np.average(np.stack([part[key].astype(np.float64) for part in parts]), axis=0, weights=shares)
+        np.testing.assert_allclose(values, expected, rtol=1e-6, atol=1e-7)
+
+
+def test_the_file_says_what_it_is_made_of(files: list[Path], tmp_path: Path) -> None:
+    made = load_checkpoint(average_checkpoints(tmp_path / "mean.safetensors", files[:2], [0.25, 0.75]))
+    assert (made.geometry, made.labels, made.normalisation) == (SMALL, LABELS, SCALE)
+    parts = (made.training or {})["average_of"]
+    assert [part["share"] for part in parts] == [0.25, 0.75]
+    assert [part["sha256"] for part in parts] == [load_checkpoint(path).sha256 for path in files[:2]]
+    again = tmp_path / "again.safetensors"
+    average_checkpoints(again, files[:2], [0.25, 0.75])
+    assert again.read_bytes() == (tmp_path / "mean.safetensors").read_bytes()
+
+
+def test_an_original_file_brings_weights_and_the_other_the_labels(files: list[Path], tmp_path: Path) -> None:
+    torch.save(original_names(small_model(seed=7).state_dict()), tmp_path / "original.pth")
+    made = load_checkpoint(average_checkpoints(tmp_path / "mean.safetensors", [tmp_path / "original.pth", files[0]]))
+    assert (made.labels, made.normalisation) == (LABELS, SCALE)
+
+
+def test_half_precision_rounds_the_mean_and_not_its_parts(tmp_path: Path) -> None:
+    names = ("ast_tiny_soundscapes", "ast_tiny_soundscapes_merged")
+    arguments = ["average", *names, "--share", "0.25", "--share", "0.75", "--dtype", "float16", "--out"]
+    out = tmp_path / "mean.safetensors"
+    result = CliRunner().invoke(app, [*arguments, str(out)])
+    assert result.exit_code == 0, result.output
+    assert result.output.strip() == str(out)
+    found = load_file(out)["head.linear.weight"]
+    mine, other = (load_file(Path(fastast.__file__).parent / f"assets/{name}.safetensors") for name in names)
+    exact = 0.25 * mine["head.linear.weight"].astype(np.float64) + 0.75 * other["head.linear.weight"].astype(np.float64)
+    assert found.dtype == np.float16
+    np.testing.assert_array_equal(found, exact.astype(np.float16))
+
+
+@pytest.mark.parametrize(
+    ("shares", "message"),
+    [
+        ([0.5], "1 shares for 2 checkpoints"),
+        ([0.5, 0.4], "add up to 0.9; they must add up to 1"),
+        ([1.5, -0.5], r"0\.safetensors: its share is 1\.5; a share is from 0 to 1"),
+        ([float("nan"), 1.0], r"its share is nan"),
+    ],
+)
+def test_shares_that_are_none(files: list[Path], tmp_path: Path, shares: list[float], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        average_checkpoints(tmp_path / "mean.safetensors", files[:2], shares)
+    assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_one_model_is_no_average(files: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="takes two checkpoints or more, not 1"):
+        average_checkpoints(tmp_path / "mean.safetensors", files[:1])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"geometry": dataclasses.replace(SMALL, depth=3)}, "other.safetensors: its shape .* depth is 3, there 2"),
+        ({"labels": ("bell", "drum", "horn")}, r"its classes .* class 2 is \('horn',\), there \('größe',\)"),
+        ({"normalisation": Normalisation(mean=-4.0, std=2.0)}, r"its normalisation .* std is 2\.0, there 3\.0"),
+    ],
+)
+def test_models_that_do_not_go_together(
+    files: list[Path], tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    shape = change.get("geometry", SMALL)
+    notes = {"labels": LABELS, "normalisation": SCALE} | {k: v for k, v in change.items() if k != "geometry"}
+    other = save_checkpoint(tmp_path / "other.safetensors", small_model(shape), **notes)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match=message):
+        average_checkpoints(tmp_path / "mean.safetensors", [files[0], other])
+    assert not (tmp_path / "mean.safetensors").exists()
