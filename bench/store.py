@@ -8,7 +8,6 @@ Shapes: `n` clips, `c` classes.
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import io
 import json
@@ -27,6 +26,7 @@ from bench.columns import COLUMNS
 from bench.export import to_frame, write_csv
 from bench.migrations import MIGRATIONS
 from bench.records import SCHEMA_VERSION, Record
+from fastast.locking import release_lock, take_lock
 from fastast.writing import write_whole
 
 __all__ = [
@@ -152,7 +152,7 @@ class Store:
         path = self.folder / ".lock"
         with _advise(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            descriptor = _lock(path)
+            descriptor = take_lock(path)
         if descriptor is None:
             raise RecordError(f"{self.folder}: another run writes here; wait for it, or end it")
         try:
@@ -161,8 +161,7 @@ class Store:
                 self._try_to_write()
             yield
         finally:
-            path.unlink(missing_ok=True)  # before the lock goes, so that nobody locks a file without a name
-            os.close(descriptor)
+            release_lock(path, descriptor)
 
     def _remove_leftovers(self) -> None:
         for folder in (self.folder, self.folder / "predictions"):
@@ -189,28 +188,6 @@ def hash_array(array: NDArray[Any]) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _lock(path: Path) -> int | None:
-    """Return the descriptor of a locked file, None where another process has it.
-
-    A file, not the folder: of a folder on NFS the lock would hold on this machine only.
-    """
-    while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
-                return descriptor
-        except FileNotFoundError:
-            pass  # between the two looks at it
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # whoever had it has just removed it
 
 
 @contextmanager

@@ -5,15 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fastast.checkpoints.files import sha256_of
 from fastast.data.training_set import TrainingSet
+from fastast.locking import release_lock, take_lock
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
 
-RECIPE, RESULT = "recipe.json", "result.json"
+RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
 
 
 def open_folder(folder: Path, recipe: Recipe, *, resume: bool, data: TrainingSet | None = None) -> State | None:
@@ -39,6 +42,18 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool, data: TrainingSet
     content = {"identity": recipe.identity, "question": recipe.question(), "inputs": inputs_of(recipe, data)}
     write_json(folder / RECIPE, content)
     return None
+
+
+@contextmanager
+def sole_run(folder: Path) -> Iterator[None]:
+    """Keep a second process off the folder of a run. Raises ResumeError where another trains in it already."""
+    path = folder / LOCK
+    if (descriptor := take_lock(path)) is None:
+        raise ResumeError(f"{folder}: another process is training in it; wait for it, or end it")
+    try:
+        yield
+    finally:
+        release_lock(path, descriptor)
 
 
 def inputs_of(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
@@ -93,4 +108,4 @@ def write_json(path: Path, content: Any) -> None:
     os.replace(temporary, path)
 
 
-__all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "write_json"]
+__all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "sole_run", "write_json"]

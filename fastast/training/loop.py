@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from fastast.data.sampling import Sampler, all_labels, balanced_weights
 from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import State
 from fastast.training.distributed import World, open_world
-from fastast.training.folder import RESULT, open_folder
+from fastast.training.folder import RESULT, open_folder, sole_run
 from fastast.training.logging import RunLog
 from fastast.training.recipe import Recipe
 from fastast.training.run import Run
@@ -28,13 +29,13 @@ def train(
     Raises ValueError (RecipeError, DataError, ResumeError, NotFiniteError, ...) with one message; what was written
     before stays.
     """
-    with open_world(device) as world:
+    with open_world(device) as world, ExitStack() as held:
         data = recipe.data.options.split("train")
         validation, test = recipe.data.options.split("val"), recipe.data.options.split("test")
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
         trainer = Trainer(recipe, data.classes, sampler, world)
-        state = _open(folder, recipe, world, resume, data)
+        state = _open(folder, recipe, world, resume, data, held)
         if resume and world.leads and (folder / RESULT).is_file():
             finished = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         else:
@@ -55,13 +56,15 @@ def train(
             log.close()
 
 
-def _open(folder: Path, recipe: Recipe, world: World, resume: bool, data: TrainingSet) -> State | None:
-    """Open the folder in one process; every process gets the state, or the error."""
+def _open(folder: Path, recipe: Recipe, world: World, resume: bool, data: TrainingSet, held: ExitStack) -> State | None:
+    """Open the folder in one process and keep others off it; every process gets the state, or the error."""
     error: ValueError | None = None
     state = None
     if world.leads:
         try:
             state = open_folder(folder, recipe, resume=resume, data=data)
+            if not (folder / RESULT).is_file():
+                held.enter_context(sole_run(folder))
         except ValueError as found:
             error = found
     if error := world.from_leader(error):
