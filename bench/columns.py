@@ -18,6 +18,7 @@ COLUMNS: dict[str, str] = {
     "device": "cpu or cuda",
     "device_name": "full name of the device",
     "threads": "CPU threads that PyTorch used",
+    "instructions": "instruction set that PyTorch chose on a CPU, such as AVX512",
     "model": "name of the zoo or of the checkpoint file",
     "sha256": "of the checkpoint",
     "weights": "trained or random",

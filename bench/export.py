@@ -43,6 +43,7 @@ def _row(record: Record) -> dict[str, Any]:
         "device": record.machine.device,
         "device_name": record.machine.device_name,
         "threads": record.machine.threads,
+        "instructions": record.software.cpu_capability if record.machine.device == "cpu" else None,
         "suite_version": record.suite.version,
         "commit": record.suite.commit,
         "dirty": record.suite.dirty,

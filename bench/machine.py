@@ -86,9 +86,14 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", cleaned).strip("-") or "unknown"
 
 
-def machine_key(device: str, device_name: str, threads: int) -> str:
-    """Return the folder name of a device: `cpu-amd-epyc-2-threads`, `nvidia-h100-80gb-hbm3`."""
-    return f"cpu-{slug(device_name)}-{threads}-threads" if device == "cpu" else slug(device_name)
+def machine_key(device: str, device_name: str, instructions: str, threads: int) -> str:
+    """Return the folder name of a device: `cpu-amd-epyc-avx512-2-threads`, `nvidia-h100-80gb-hbm3`.
+
+    Of a CPU the instruction set belongs to it: virtual machines give processors of several generations one name.
+    """
+    if device != "cpu":
+        return slug(device_name)
+    return f"cpu-{slug(device_name)}-{slug(instructions)}-{threads}-threads"
 
 
 def resolve_device(device: str) -> str:
@@ -134,7 +139,7 @@ def describe_machine(device: str) -> Machine:
     threads = torch.get_num_threads()
     name = gpu.name if gpu else cpu.model
     return Machine(
-        key=machine_key(device, name, threads),
+        key=machine_key(device, name, torch.backends.cpu.get_cpu_capability(), threads),
         device=device,
         device_name=name,
         cpu=cpu,

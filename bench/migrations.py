@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,5 +44,15 @@ def _arms_with_batch(raw: Raw) -> Raw | None:
     return part | {"arms": arms, "search": None, "flushed_bytes": 0, "energy": None}
 
 
-MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {1: _conditions_apart}
+def _key_with_instructions(raw: Raw) -> Raw:
+    """2 -> 3: the key of a CPU has the instruction set, which the record knew all along."""
+    machine = dict(raw["machine"])
+    if machine["device"] == "cpu":
+        threads = f"-{machine['threads']}-threads"
+        instructions = re.sub(r"[^a-z0-9]+", "-", raw["software"]["cpu_capability"].lower())
+        machine["key"] = f"{machine['key'].removesuffix(threads)}-{instructions}{threads}"
+    return raw | {"machine": machine, "schema_version": 3}
+
+
+MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {1: _conditions_apart, 2: _key_with_instructions}
 """From each older version, the function that makes the next one of it. It does not change what it is given."""

@@ -17,7 +17,7 @@ from bench.energy import Energy
 from bench.machine import Facts, Machine, Software
 from bench.sanity import Gate
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 Status = Literal["ok", "noisy", "implausible", "error", "oom", "timeout"]
 """`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever the noise."""
@@ -202,7 +202,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     cell: CellPart
     sweep: str
     status: Status

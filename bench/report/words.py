@@ -55,8 +55,9 @@ def facts_line(rows: pd.DataFrame) -> str:
 
 
 def device_name(row: pd.Series) -> str:
-    """Return what ran it: the device, of a CPU also its threads."""
-    return row["device_name"] + (f", {row['threads']} threads" if row["device"] == "cpu" else "")
+    """Return what ran it: the device, of a CPU also its instruction set and threads."""
+    cpu = f", {row['instructions']}, {row['threads']} threads" if row["device"] == "cpu" else ""
+    return f"{row['device_name']}{cpu}"
 
 
 def engine_words(panel: pd.DataFrame) -> str:

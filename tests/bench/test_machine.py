@@ -17,15 +17,23 @@ from bench.machine import default_threads, describe_machine, describe_software, 
 @pytest.mark.parametrize(
     ("device", "name", "key"),
     [
-        ("cpu", "AMD EPYC", "cpu-amd-epyc-2-threads"),
-        ("cpu", "Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", "cpu-intel-xeon-e5-2690-v4-2-threads"),
-        ("cpu", "AMD EPYC 7763 64-Core Processor", "cpu-amd-epyc-7763-2-threads"),
+        ("cpu", "AMD EPYC", "cpu-amd-epyc-avx512-2-threads"),
+        ("cpu", "Intel(R) Xeon(R) CPU E5-2690 v4 @ 2.60GHz", "cpu-intel-xeon-e5-2690-v4-avx512-2-threads"),
+        ("cpu", "AMD EPYC 7763 64-Core Processor", "cpu-amd-epyc-7763-avx512-2-threads"),
         ("cuda", "NVIDIA H100 80GB HBM3", "nvidia-h100-80gb-hbm3"),
         ("cuda", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", "nvidia-a100-sxm4-40gb-mig-1g-5gb"),
     ],
 )
-def test_the_key_names_the_device_and_on_a_cpu_its_threads(device, name, key):
-    assert machine_key(device, name, 2) == key
+def test_the_key_names_the_device_and_on_a_cpu_its_instructions_and_threads(device, name, key):
+    assert machine_key(device, name, "AVX512", 2) == key
+
+
+def test_processors_of_one_name_and_other_instructions_are_two_machines(monkeypatch):
+    keys = set()
+    for instructions in ("AVX2", "AVX512"):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda found=instructions: found)
+        keys.add(describe_machine("cpu").key)
+    assert len(keys) == 2
 
 
 def test_a_name_without_letters_is_still_a_folder():

@@ -72,11 +72,26 @@ def test_what_a_gpu_was_like_leaves_what_it_is(tmp_path):
     assert new.conditions.before.gpu.model_dump() == moment | {"other_processes": 2, "power_w": None}
 
 
+@pytest.mark.parametrize(
+    ("device", "key"), [("cpu", "cpu-amd-epyc-avx512-2-threads"), ("cuda", "cpu-amd-epyc-2-threads")]
+)
+def test_the_key_of_a_cpu_gets_the_instructions_that_the_record_knows(tmp_path, device, key):
+    old = raw("v1_performance.json")
+    assert old["software"]["cpu_capability"] == "AVX512"
+    old["machine"]["device"] = device
+    path = tmp_path / "0123456789ab.json"
+    path.write_text(json.dumps(old))
+    assert read_record(path).machine.key == key
+
+
 def test_a_migration_leaves_what_it_is_given():
     old = raw("v1_performance.json")
     before = json.dumps(old)
-    MIGRATIONS[1](old)
+    newer = MIGRATIONS[1](old)
     assert json.dumps(old) == before
+    before = json.dumps(newer)
+    MIGRATIONS[2](newer)
+    assert json.dumps(newer) == before
 
 
 @pytest.mark.parametrize("broken", [{"machine": 3}, {"performance": {"arms": 3}}, {"performance": []}])

@@ -110,7 +110,9 @@ def test_an_older_record_is_migrated_step_by_step(stored, monkeypatch):
         raw["status"] = raw.pop("condition")
         return raw | {"schema_version": 2}
 
-    monkeypatch.setattr(store_module, "MIGRATIONS", {1: rename_again, 0: rename})
+    monkeypatch.setattr(
+        store_module, "MIGRATIONS", {2: lambda raw: raw | {"schema_version": 3}, 1: rename_again, 0: rename}
+    )
     path.write_text(json.dumps(old))
     assert read_record(path) == record
 

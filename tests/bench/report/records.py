@@ -40,7 +40,7 @@ def record(
     arms |= {"model_alone": alone} if alone else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
-        "schema_version": 2,
+        "schema_version": 3,
         "cell": {
             "id": hashlib.sha256(
                 f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds} {scope} {engine}".encode()
@@ -72,7 +72,8 @@ def record(
             "memory_bytes": 1,
         },
         "software": {
-            **dict.fromkeys(("python", "os", "kernel", "torch", "blas", "cpu_capability"), "1"),
+            **dict.fromkeys(("python", "os", "kernel", "torch", "blas"), "1"),
+            "cpu_capability": "AVX512",
             **dict.fromkeys(("torchvision", "timm", "numpy", "scipy", "scikit_learn", "cuda", "cudnn")),
             "onednn": True,
             "float32_matmul_precision": "highest",
