@@ -72,6 +72,8 @@ class Study(_Part):
     name: str
     recipe: str
     """A recipe's name or file, the same for every arm."""
+    set: tuple[str, ...] = ()
+    """Settings in place of the recipe's for every arm, `key=value`; an arm's own go before them."""
     seeds: tuple[int, ...] = Field(min_length=1)
     """Every arm is trained once under each; a seed draws clips, augmentation and merging."""
     evaluate: tuple[str, ...] = ("constant:0",)
@@ -92,7 +94,7 @@ class Study(_Part):
 
     @model_validator(mode="after")
     def _check(self) -> Study:
-        names = [arm.name for arm in self.arms]
+        names = self.names
         for name in (self.name, *names):
             if not _NAME.fullmatch(name):
                 raise ValueError(f"name {name!r} must be of a-z, 0-9 and _: it names a folder")
@@ -114,10 +116,11 @@ class Study(_Part):
             for source in arm.average:
                 if source in names[place:]:
                     raise ValueError(f"arm {arm.name!r} averages {source!r}, which must stand before it")
-                if source in names and (lacks := self._lacking(source, self.seeds_of(arm))):
-                    raise ValueError(
-                        f"arm {arm.name!r} averages {source!r}, which has several seeds but not {lacks[0]}"
-                    )
+                for seed in self.seeds_of(arm) if source in names else ():
+                    if self.source_seed(source, seed) not in self.seeds_of(self.arm(source)):
+                        raise ValueError(
+                            f"arm {arm.name!r} averages {source!r}, which has several seeds but not {seed}"
+                        )
             if arm.untrained and len(self.seeds_of(arm)) > 1:
                 raise ValueError(f"arm {arm.name!r} is untrained and has several seeds; give it one, seeds = [0]")
         for where, told in (
@@ -143,9 +146,10 @@ class Study(_Part):
     def _schedules(self, name: str) -> tuple[str, ...]:
         return self.schedules_of(self.arm(name))
 
-    def _lacking(self, name: str, seeds: tuple[int, ...]) -> list[int]:
-        theirs = self.seeds_of(self.arm(name))
-        return [] if len(theirs) == 1 else [seed for seed in seeds if seed not in theirs]
+    @property
+    def names(self) -> list[str]:
+        """Names of the arms."""
+        return [arm.name for arm in self.arms]
 
     def source_seed(self, name: str, seed: int) -> int:
         """Return which training of an arm goes into the average of a seed: that seed's, or the only one."""
@@ -157,7 +161,7 @@ class Study(_Part):
         for arm in self.arms:
             if arm.name == name:
                 return arm
-        raise ConfigError([f"study {self.name}: " + unknown_name("arm", name, [arm.name for arm in self.arms])])
+        raise ConfigError([f"study {self.name}: " + unknown_name("arm", name, self.names)])
 
     def seeds_of(self, arm: Arm) -> tuple[int, ...]:
         """Return the seeds that an arm is trained under."""

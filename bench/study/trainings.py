@@ -34,13 +34,14 @@ def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
     Paths under the working folder are relative to it: `--out` gives one recipe however it is written.
     """
     out = Path(os.path.relpath(out)) if out.absolute().is_relative_to(Path.cwd()) else out
-    chosen = [f"seed={seed}", "run.keep_scores=true", *arm.set]
+    own = (*study.set, *arm.set)
+    chosen = [f"seed={seed}", "run.keep_scores=true", *own]
     if arm.average:
         chosen.append(f"model.checkpoint={averaged(study, arm, seed, out)}")
     schedules = study.schedules_of(arm)
     if schedules:
         chosen.append(f"run.evaluate={json.dumps(schedules)}")
-        if not any(text.startswith("reduction.") for text in arm.set):
+        if not any(text.startswith("reduction.") for text in own):
             chosen.append(f"run.evaluate_excess={study.excess}")
     if arm.teacher:
         chosen.append(f"distillation.teacher={teacher(study, arm, out)}")
@@ -51,7 +52,7 @@ def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
 
 def teacher(study: Study, arm: Arm, out: Path) -> str:
     """Return who teaches: the weights of another arm's first seed, or an embedded model."""
-    if arm.teacher not in {other.name for other in study.arms}:
+    if arm.teacher not in study.names:
         return arm.teacher
     return str(run_folder(out, study, arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) / MODEL)
 
@@ -68,9 +69,8 @@ def averaged(study: Study, arm: Arm, seed: int, out: Path) -> Path:
 
 def sources(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
     """Return the models that an arm averages: files of other arms, or names of embedded ones."""
-    arms = {other.name for other in study.arms}
     return [
-        str(run_folder(out, study, name, study.source_seed(name, seed)) / MODEL) if name in arms else name
+        str(run_folder(out, study, name, study.source_seed(name, seed)) / MODEL) if name in study.names else name
         for name in arm.average
     ]
 
@@ -81,16 +81,15 @@ def recipe(study: Study, arm: Arm, seed: int, out: Path) -> Recipe:
 
 
 def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]]:
-    """Return the commands of a training: what it needs first and is not there (the average that it begins with, the
-    teacher's answers), then training."""
+    """Return the commands of a training: the average that it begins with, storing the teacher's answers where they are
+    not yet, then training."""
     chosen = settings(study, arm, seed, out)
     options = [part for text in chosen for part in ("-s", text)]
     fastast = [sys.executable, "-m", "fastast.cli"]
     if arm.average:
         shares = [part for share in arm.average.values() for part in ("--share", str(share))]
-        target = averaged(study, arm, seed, out)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        yield [*fastast, "average", *sources(study, arm, seed, out), *shares, "--out", str(target)]
+        target = str(averaged(study, arm, seed, out))
+        yield [*fastast, "average", *sources(study, arm, seed, out), *shares, "--out", target]
     stored = answers(study, arm, seed, out)
     if arm.teacher and arm.stored and not stored.is_file():
         # All classes: nothing of an answer is lost.
@@ -139,15 +138,17 @@ def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> 
 
     Every recipe is read, so that what is wrong is said before anything runs.
     """
-    names = {arm.name for arm in study.arms}
     left = [
         (arm, seed)
         for arm, seed in study.trainings(arms)
         if not is_published(study, arm, seed, out, published) and not is_trained(study, arm, seed, out)
     ]
-    needed = {(arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) for arm, _ in left if arm.teacher in names}
+    needed = {(arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) for arm, _ in left if arm.teacher in study.names}
     needed |= {
-        (source, study.source_seed(source, seed)) for arm, seed in left for source in arm.average if source in names
+        (source, study.source_seed(source, seed))
+        for arm, seed in left
+        for source in arm.average
+        if source in study.names
     }
     first = [(arm, seed) for arm, seed in study.trainings() if (arm.name, seed) in needed]
     return [one for one in first if one not in left and not is_trained(study, *one, out)] + left

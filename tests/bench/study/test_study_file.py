@@ -72,6 +72,15 @@ def test_every_training_of_a_study_that_comes_with_it_has_a_recipe(name: str) ->
         identities[identity] = arm.name
 
 
+def test_settings_of_the_study_are_every_arms_and_an_arms_own_go_before(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    own = OTHER + '\nset = ["steps=5"]'
+    path.write_text(GOOD.replace('recipe = "smoke"', 'recipe = "smoke"\nset = ["steps=3", "batch_size=4"]') + own)
+    study = load_study(str(path))
+    found = {arm.name: recipe(study, arm, 0, tmp_path) for arm in study.arms}
+    assert {name: (one.steps, one.batch_size) for name, one in found.items()} == {"ast": (3, 4), "other": (5, 4)}
+
+
 def test_the_interval_of_three_seeds_by_hand() -> None:
     # Student's t of two degrees of freedom is 4.3027; the deviation of 0.01, 0.02, 0.03 is 0.01.
     mean, low, high = difference(np.array([0.51, 0.52, 0.53]), np.full(3, 0.5), np.full(50, 0.02))
