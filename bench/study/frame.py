@@ -81,7 +81,7 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds = NOT
             rows.append(
                 _row(arm, schedule, runs)
                 | {"against": "" if itself else base_arm.label, "against_schedule": "" if itself else base_schedule}
-                | _difference(*_paired(arm, runs, base_arm, {} if itself else base), schedule, base_schedule)
+                | _difference(*_paired(study, arm, runs, base_arm, {} if itself else base), schedule, base_schedule)
                 | _speed(schedule, speeds)
                 | _step_speed(arm, runs, step_speeds if study.schedules_of(arm) else NOT_MEASURED)
             )
@@ -145,11 +145,15 @@ def _scored(runs: Runs, schedule: str) -> Runs:
     return {seed: run for seed, run in runs.items() if schedule in run["result"]["test"]}
 
 
-def _paired(arm: Arm, runs: Runs, base_arm: Arm, base: Runs) -> tuple[Runs, Runs]:
-    """Return the trainings of both sides by seed; untrained weights stand beside every seed of the other side."""
-    if base_arm.untrained and base:
+def _paired(study: Study, arm: Arm, runs: Runs, base_arm: Arm, base: Runs) -> tuple[Runs, Runs]:
+    """Return the trainings of both sides by seed; untrained weights of one seed stand beside every one of the other."""
+
+    def stands(one: Arm) -> bool:
+        return one.untrained and len(study.seeds_of(one)) == 1
+
+    if base and stands(base_arm):
         return runs, dict.fromkeys(runs, *base.values())
-    if arm.untrained and base:
+    if base and stands(arm):
         return dict.fromkeys(base, *runs.values()), base
     return runs, base
 

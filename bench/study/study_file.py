@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.complaints import ConfigError
 from fastast.names import unknown_name
+from fastast.zoo import EMBEDDED
 
 STUDIES = Path(__file__).parent / "studies"
 """The studies that come with the repository."""
@@ -45,9 +46,15 @@ class Arm(_Part):
     """Arm that this one is held against, both under the same schedule. Empty: the study's reference."""
     average: dict[str, float] = Field(default_factory=dict)
     """Begin with the average of these models' weights, each with its share: embedded ones, or arms that stand before,
-    whose weights of the same seed are meant (their only one where they have one). Empty: begin as the recipe does."""
+    whose weights of the same seed are meant (their only one where they have one). One alone: with its weights. Empty:
+    begin as the recipe does."""
+    soup: bool = False
+    """Average the weights of all seeds of the arms in `average` (model soup), not of the same seed only."""
+    embedded: str = ""
+    """Embedded model that the training of the first seed came to, which is not repeated: its weights stand for it where
+    other arms begin with this one or learn from it. It must have been trained by this very recipe."""
     untrained: bool = False
-    """Weights that no seed changes, those that the recipe begins with; they stand beside every seed of another arm."""
+    """Weights as the recipe begins with them. With one seed they stand beside every seed of another arm."""
 
 
 class Contrast(_Part):
@@ -116,12 +123,16 @@ class Study(_Part):
             for source in arm.average:
                 if source in names[place:]:
                     raise ValueError(f"arm {arm.name!r} averages {source!r}, which must stand before it")
-                for seed in self.seeds_of(arm) if source in names else ():
+                for seed in self.seeds_of(arm) if source in names and not arm.soup else ():
                     if self.source_seed(source, seed) not in self.seeds_of(self.arm(source)):
                         raise ValueError(
                             f"arm {arm.name!r} averages {source!r}, which has several seeds but not {seed}"
                         )
-            if arm.untrained and len(self.seeds_of(arm)) > 1:
+            if arm.embedded and arm.embedded not in EMBEDDED:
+                raise ValueError(f"arm {arm.name!r}: embedded: " + unknown_name("model", arm.embedded, tuple(EMBEDDED)))
+            if arm.soup and not arm.average:
+                raise ValueError(f"arm {arm.name!r} is a soup of nothing; name its models under average")
+            if arm.untrained and len(self.seeds_of(arm)) > 1 and not arm.average:
                 raise ValueError(f"arm {arm.name!r} is untrained and has several seeds; give it one, seeds = [0]")
         for where, told in (
             ("claim", (self.claim.against, *self.claim.arms) if self.claim else ()),
@@ -156,6 +167,17 @@ class Study(_Part):
         theirs = self.seeds_of(self.arm(name))
         return theirs[0] if len(theirs) == 1 else seed
 
+    def parts(self, arm: Arm, seed: int) -> list[tuple[str, int | None, float]]:
+        """Return what an arm averages: an arm's name and seed, or an embedded model's name and None; and its share."""
+        parts: list[tuple[str, int | None, float]] = []
+        for name, share in arm.average.items():
+            if name not in self.names:
+                parts.append((name, None, share))
+                continue
+            seeds = self.seeds_of(self.arm(name)) if arm.soup else (self.source_seed(name, seed),)
+            parts += [(name, one, share / len(seeds)) for one in seeds]
+        return parts
+
     def arm(self, name: str) -> Arm:
         """Return an arm. Raises ConfigError for a name that is not there."""
         for arm in self.arms:
@@ -175,7 +197,16 @@ class Study(_Part):
         """Return what is to be trained, in order: the first seed of every arm, then the second, ..."""
         chosen = [self.arm(name) for name in arms] or list(self.arms)
         seeds = list(dict.fromkeys(seed for arm in chosen for seed in self.seeds_of(arm)))
-        return [(arm, seed) for seed in seeds for arm in chosen if seed in self.seeds_of(arm)]
+        return [
+            (arm, seed)
+            for seed in seeds
+            for arm in chosen
+            if seed in self.seeds_of(arm) and not self.is_embedded(arm, seed)
+        ]
+
+    def is_embedded(self, arm: Arm, seed: int) -> bool:
+        """Whether an embedded model is what this training came to."""
+        return bool(arm.embedded) and seed == self.seeds_of(arm)[0]
 
 
 def study_names() -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from fastast.training.folder import RECIPE, RESULT
 from fastast.training.recipe import Recipe, first_difference
 from fastast.training.recipe_file import load_recipe
 from fastast.training.run import MODEL
+from fastast.zoo import EMBEDDED
 
 
 class StudyError(ValueError):
@@ -37,7 +38,7 @@ def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
     own = (*study.set, *arm.set)
     chosen = [f"seed={seed}", "run.keep_scores=true", *own]
     if arm.average:
-        chosen.append(f"model.checkpoint={averaged(study, arm, seed, out)}")
+        chosen.append(_beginning(study, arm, seed, out))
     schedules = study.schedules_of(arm)
     if schedules:
         chosen.append(f"run.evaluate={json.dumps(schedules)}")
@@ -54,7 +55,26 @@ def teacher(study: Study, arm: Arm, out: Path) -> str:
     """Return who teaches: the weights of another arm's first seed, or an embedded model."""
     if arm.teacher not in study.names:
         return arm.teacher
-    return str(run_folder(out, study, arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) / MODEL)
+    return weights(study, arm.teacher, study.seeds_of(study.arm(arm.teacher))[0], out)
+
+
+def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
+    """Return where the weights of an arm's seed are, a file or an embedded model's name.
+
+    Raises StudyError where the embedded model that stands for it was trained by another recipe.
+    """
+    if seed is None:
+        return name
+    arm = study.arm(name)
+    if not study.is_embedded(arm, seed):
+        return str(run_folder(out, study, name, seed) / MODEL)
+    notes = json.loads(EMBEDDED[arm.embedded].with_suffix(".training.json").read_text(encoding="utf-8"))
+    if notes.get("identity") != recipe(study, arm, seed, out).identity:
+        raise StudyError(
+            f"study {study.name}: arm {name!r} with seed {seed} is another recipe than {arm.embedded} was trained by; "
+            "take out embedded, and it is trained"
+        )
+    return arm.embedded
 
 
 def answers(study: Study, arm: Arm, seed: int, out: Path) -> Path:
@@ -67,12 +87,13 @@ def averaged(study: Study, arm: Arm, seed: int, out: Path) -> Path:
     return out / study.name / "averages" / f"{arm.name}-seed-{seed}.safetensors"
 
 
-def sources(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
-    """Return the models that an arm averages: files of other arms, or names of embedded ones."""
-    return [
-        str(run_folder(out, study, name, study.source_seed(name, seed)) / MODEL) if name in study.names else name
-        for name in arm.average
-    ]
+def _beginning(study: Study, arm: Arm, seed: int, out: Path) -> str:
+    """Return the setting that has an arm begin with its average, or with the one model that it names."""
+    parts = study.parts(arm, seed)
+    if len(parts) > 1:
+        return f"model.checkpoint={averaged(study, arm, seed, out)}"
+    name = weights(study, *parts[0][:2], out)
+    return f"model.name={name}" if name in EMBEDDED else f"model.checkpoint={name}"
 
 
 def recipe(study: Study, arm: Arm, seed: int, out: Path) -> Recipe:
@@ -86,10 +107,11 @@ def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]
     chosen = settings(study, arm, seed, out)
     options = [part for text in chosen for part in ("-s", text)]
     fastast = [sys.executable, "-m", "fastast.cli"]
-    if arm.average:
-        shares = [part for share in arm.average.values() for part in ("--share", str(share))]
-        target = str(averaged(study, arm, seed, out))
-        yield [*fastast, "average", *sources(study, arm, seed, out), *shares, "--out", target]
+    parts = study.parts(arm, seed)
+    if len(parts) > 1:
+        models = [weights(study, name, one, out) for name, one, _ in parts]
+        shares = [text for *_, share in parts for text in ("--share", str(share))]
+        yield [*fastast, "average", *models, *shares, "--out", str(averaged(study, arm, seed, out))]
     stored = answers(study, arm, seed, out)
     if arm.teacher and arm.stored and not stored.is_file():
         # All classes: nothing of an answer is lost.
@@ -144,12 +166,7 @@ def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> 
         if not is_published(study, arm, seed, out, published) and not is_trained(study, arm, seed, out)
     ]
     needed = {(arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) for arm, _ in left if arm.teacher in study.names}
-    needed |= {
-        (source, study.source_seed(source, seed))
-        for arm, seed in left
-        for source in arm.average
-        if source in study.names
-    }
+    needed |= {(name, one) for arm, seed in left for name, one, _ in study.parts(arm, seed) if one is not None}
     first = [(arm, seed) for arm, seed in study.trainings() if (arm.name, seed) in needed]
     return [one for one in first if one not in left and not is_trained(study, *one, out)] + left
 

@@ -9,8 +9,8 @@ import pytest
 
 from bench.complaints import ConfigError
 from bench.study.difference import difference
-from bench.study.study_file import load_study, study_names
-from bench.study.trainings import recipe
+from bench.study.study_file import Arm, load_study, study_names
+from bench.study.trainings import StudyError, recipe, run_folder, settings
 
 GOOD = """
 name = "small"
@@ -48,6 +48,8 @@ PAIR = '[[contrasts]]\nlabel = "more"'
             "'other' averages 'ast', which has several seeds but not 0",
         ),
         (('label = "AST"', 'label = "AST"\nseeds = [0, 1]\nuntrained = true'), "'ast' is untrained .* seeds = .0."),
+        (('label = "AST"', 'label = "AST"\nembedded = "ast_tiny"'), "embedded: .*'ast_tiny'.*ast_tiny_soundscapes"),
+        (('label = "AST"', 'label = "AST"\nsoup = true'), "'ast' is a soup of nothing"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: tuple[str, str], message: str) -> None:
@@ -70,6 +72,22 @@ def test_every_training_of_a_study_that_comes_with_it_has_a_recipe(name: str) ->
         identity = recipe(study, arm, seed, Path("build/studies")).identity
         assert identity not in identities, f"{arm.name} asks what {identities[identity]} asks"
         identities[identity] = arm.name
+
+
+def test_an_embedded_model_stands_for_the_training_that_made_it(tmp_path: Path) -> None:
+    study = load_study("soundscapes_averaged")
+    longer = study.arm("longer")
+    assert [seed for arm, seed in study.trainings() if arm == longer] == [1, 2]
+    begins = {seed: settings(study, study.arm("merged"), seed, tmp_path) for seed in (0, 1)}
+    assert "model.name=ast_tiny_soundscapes_merged" in begins[0]
+    assert f"model.checkpoint={run_folder(tmp_path, study, 'longer', 1) / 'model.safetensors'}" in begins[1]
+    pupil = Arm(name="pupil", label="pupil", teacher="longer", stored=False)
+    assert "distillation.teacher=ast_tiny_soundscapes_merged" in settings(study, pupil, 0, tmp_path)
+    shorter = longer.model_copy(update={"set": (*longer.set, "steps=1024")})
+    arms = tuple(shorter if arm == longer else arm for arm in study.arms)
+    other = study.model_copy(update={"arms": arms})
+    with pytest.raises(StudyError, match="'longer' with seed 0 is another recipe than ast_tiny"):
+        settings(other, study.arm("merged"), 0, tmp_path)
 
 
 def test_settings_of_the_study_are_every_arms_and_an_arms_own_go_before(tmp_path: Path) -> None:

@@ -170,6 +170,15 @@ def test_untrained_weights_stand_beside_every_seed(study: Study, trained: Path, 
     assert [line.get_ydata()[0] for line in drawn] == [pytest.approx(np.mean(merged) - begun["mAP"])]
 
 
+def test_untrained_weights_of_several_seeds_stand_beside_their_own(study: Study, trained: Path, tmp_path: Path) -> None:
+    """As averages are whose parts were trained: their seeds are chance too."""
+    publish(study, trained, tmp_path, say=lambda _: None)
+    plain = study.arms[0].model_copy(update={"untrained": True})
+    other = study.model_copy(update={"arms": (plain, study.arms[1])})
+    row = frame(other, tmp_path, FAST).set_index(["arm", "schedule"]).loc[("taught", "constant:8")]
+    assert row["delta_seeds"] == 1  # the reference has a second seed, which is of no concern to the first
+
+
 def test_an_arm_begins_with_the_average_of_others(study: Study, trained: Path, tmp_path: Path) -> None:
     still = ("steps=1", "optimiser.lr=1e-12", "ema_decay=0.5", *SHORT[1:], "reduction=")
     between = Arm(name="between", label="between", set=still, average={"ast": 0.75, "taught": 0.25})
@@ -192,6 +201,28 @@ def test_an_arm_begins_with_the_average_of_others(study: Study, trained: Path, t
             for arm, place in (("ast", seed), ("taught", 0), ("between", seed))
         )
         np.testing.assert_allclose(found, 0.75 * one + 0.25 * two, atol=1e-6)
+
+
+def test_a_soup_has_the_weights_of_every_seed(study: Study, trained: Path, tmp_path: Path) -> None:
+    still = ("steps=1", "optimiser.lr=1e-12", "ema_decay=0.5", *SHORT[1:], "reduction=")
+    soup = Arm(name="soup", label="soup", set=still, seeds=(5,), soup=True, average={"ast": 0.5, "taught": 0.5})
+    alone = Arm(name="alone", label="alone", set=still, average={"ast": 1.0})
+    other = study.model_copy(update={"arms": (*study.arms, soup, alone)})
+    nowhere = tmp_path / "nothing published"
+    assert missing(other, ("soup",), tmp_path, nowhere) == [
+        (study.arm("ast"), 0),
+        (study.arm("taught"), 0),
+        (study.arm("ast"), 1),
+        (soup, 5),
+    ]
+    run_study(other, trained, nowhere, arms=("soup", "alone"), say=lambda _: None)
+    first, second, taught, found, same = (
+        load_file(run_folder(trained, study, arm, seed) / "model.safetensors")["head.linear.weight"]
+        for arm, seed in (("ast", 0), ("ast", 1), ("taught", 0), ("soup", 5), ("alone", 1))
+    )
+    np.testing.assert_allclose(found, 0.25 * first + 0.25 * second + 0.5 * taught, atol=1e-6)
+    np.testing.assert_allclose(same, second, atol=1e-6)
+    assert not (trained / study.name / "averages" / "alone-seed-1.safetensors").exists()  # of one there is no average
 
 
 def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
