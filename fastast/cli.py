@@ -202,6 +202,21 @@ def record(
         typer.echo(record_recipe(wanted, out, k=k, device=device, processes=processes))
 
 
+@app.command()
+def summary(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs that differ in seed and fold only.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Print mean and spread over runs of one recipe: the folds of ESC-50, or seeds."""
+    with _errors_for_people():
+        import dataclasses
+
+        from fastast.training.summary import summarise, table
+
+        found = summarise(runs)
+        typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else table(found))
+
+
 class Stored(StrEnum):
     """Type of number in a file of weights."""
 

@@ -84,6 +84,7 @@ def facts(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
     listed = [
         ("Device", values("machine", "device_name")),
         ("CPU threads", values("machine", "threads")),
+        ("CPU instructions", values("software", "cpu_capability")),
         ("GPU driver", values("machine", "gpu", "driver")),
         ("Model", values("model", "name")),
         ("Weights (SHA-256)", values("model", "sha256")),

@@ -1,0 +1,151 @@
+"""Mean and spread over runs of one recipe: the folds of a cross-validation, seeds, or both."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from fastast.training.checks import RecipeError
+from fastast.training.folder import RECIPE, RESULT
+from fastast.training.logging import read_log
+from fastast.training.recipe import first_difference
+
+METRICS = ("mAP", "AUC", "accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Of one metric over the runs."""
+
+    mean: float
+    sd: float
+    """Standard deviation of a run, with n - 1."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """When the mean of the validation scores was best: how AST's ESC-50 script quotes five folds."""
+
+    step: int
+    score: float
+    """Mean over the runs of the recipe's metric, under the first schedule evaluated."""
+    last_score: float
+    """The same at the end of training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Runs of one recipe taken together."""
+
+    runs: tuple[dict[str, int], ...]
+    """Seed of each, and fold where the data has folds."""
+    metric: str
+    """What chooses the best weights of this recipe."""
+    test: dict[str, dict[str, Spread]]
+    """By schedule (`unmerged` where none was asked for) and metric; the weights at the end of training."""
+    best: Best
+
+
+def summarise(folders: Sequence[Path]) -> Summary:
+    """Return mean and spread of the test scores of finished runs, which may differ in seed and fold only.
+
+    Raises RecipeError for fewer than two runs, one that is not finished, two of one seed and fold, and runs of other
+    recipes or tested under other schedules.
+    """
+    if len(folders) < 2:
+        raise RecipeError(f"a summary takes two runs or more, not {len(folders)}; name their folders")
+    results, recipes = [], []
+    for folder in folders:
+        if not (folder / RESULT).is_file():
+            raise RecipeError(f"{folder}: no finished run is there (no {RESULT}); go on with it by --resume")
+        results.append(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        recipes.append(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"])
+    runs = [_apart(recipe) for recipe in recipes]
+    _check_alike(folders, runs, results)
+    return Summary(
+        runs=tuple(apart for apart, _ in runs),
+        metric=recipes[0]["metric"],
+        test={
+            schedule: {name: _spread([result["test"][schedule][name] for result in results]) for name in METRICS}
+            for schedule in results[0]["test"]
+        },
+        best=_best(folders, recipes[0]["metric"]),
+    )
+
+
+def _apart(recipe: dict[str, Any]) -> tuple[dict[str, int], dict[str, Any]]:
+    """Split a recipe's question into what runs may differ in, and the rest."""
+    rest = copy.deepcopy(recipe)
+    apart = {"seed": rest.pop("seed")}
+    if "fold" in rest["data"]["options"]:
+        apart["fold"] = rest["data"]["options"].pop("fold")
+    return apart, rest
+
+
+def _check_alike(
+    folders: Sequence[Path], runs: Sequence[tuple[dict[str, int], dict[str, Any]]], results: Sequence[dict[str, Any]]
+) -> None:
+    first: dict[str, Path] = {}
+    for folder, (apart, rest), result in zip(folders, runs, results, strict=True):
+        if difference := first_difference(rest, runs[0][1]):
+            raise RecipeError(
+                f"{folder}: another recipe than {folders[0]}: {difference}; runs may differ in seed and fold only"
+            )
+        if (earlier := first.setdefault(_words(apart), folder)) is not folder:
+            raise RecipeError(f"{folder}: {_words(apart)}, as {earlier} has; every run counts once")
+        if list(result["test"]) != list(results[0]["test"]):
+            raise RecipeError(
+                f"{folder}: tested under {', '.join(result['test'])}; {folders[0]} under "
+                f"{', '.join(results[0]['test'])}. Use fastast evaluate"
+            )
+
+
+def _spread(scores: Sequence[float | None]) -> Spread:
+    values = [math.nan if score is None else score for score in scores]  # JSON has no NaN
+    return Spread(mean=fmean(values), sd=stdev(values), low=min(values), high=max(values))
+
+
+def _best(folders: Sequence[Path], metric: str) -> Best:
+    curves = []
+    for folder in folders:
+        curve: dict[int, float] = {}
+        first = ""
+        for event in read_log(folder):
+            kind = str(event["event"])
+            if kind.split(" ")[0] == "val" and kind == (first := first or kind):
+                curve[event["step"]] = event[metric]
+        curves.append(curve)
+    steps = sorted(set.intersection(*map(set, curves)))
+    if not steps:
+        raise RecipeError(f"{folders[0]}: no validation is in its log that all runs have; was log.jsonl cut?")
+    means = {step: fmean(curve[step] for curve in curves) for step in steps}
+    best = max(steps, key=lambda step: (means[step], -step))
+    return Best(step=best, score=means[best], last_score=means[steps[-1]])
+
+
+def _words(apart: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in apart.items())
+
+
+def table(summary: Summary) -> str:
+    """Return a summary as text."""
+    lines = [f"{len(summary.runs)} runs: " + "; ".join(map(_words, summary.runs))]
+    width = max(len(name) for name in ("schedule", *summary.test))
+    lines.append(f"{'schedule':{width}}" + "".join(f"  {name:>15}" for name in METRICS))
+    for schedule, found in summary.test.items():
+        cells = (f"{found[name].mean:.4f} ± {found[name].sd:.4f}" for name in METRICS)
+        lines.append(f"{schedule:{width}}" + "".join(f"  {cell}" for cell in cells))
+    best = summary.best
+    lines.append(
+        f"mean {summary.metric} on the validation sets: {best.score:.4f} at its best, after step {best.step}; "
+        f"{best.last_score:.4f} at the end"
+    )
+    return "\n".join(lines)

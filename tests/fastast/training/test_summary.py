@@ -1,0 +1,98 @@
+"""Mean and spread over the folds of a cross-validation whose trainings are run for real."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+from sklearn.metrics import accuracy_score, average_precision_score
+from typer.testing import CliRunner
+
+from fastast.cli import app
+from fastast.training.checks import RecipeError
+from fastast.training.loop import train
+from fastast.training.recipe_file import load_recipe
+from fastast.training.summary import summarise, table
+from tests.fastast.training.conftest import RECIPE
+
+
+@pytest.fixture(scope="module")
+def folds(esc50_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    out = tmp_path_factory.mktemp("folds")
+    recipe = out / "tones.toml"
+    recipe.write_text(RECIPE)
+    settings = (
+        f"data.root={esc50_root}",
+        "metric=accuracy",
+        "run.evaluate_every=4",
+        "run.keep_scores=true",
+    )
+    for fold in range(1, 6):
+        wanted = load_recipe(str(recipe), (*settings, f"data.fold={fold}"))
+        train(wanted, out / f"fold-{fold}", device="cpu", quiet=True)
+    return [out / f"fold-{fold}" for fold in range(1, 6)]
+
+
+def test_the_mean_over_five_folds_is_that_of_their_scores(folds: list[Path]) -> None:
+    kept = [load_file(folder / "scores.safetensors") for folder in folds]
+    (name,) = [key for key in kept[0] if key.startswith("scores")]
+    labels, scores = (np.stack([one[key] for one in kept]) for key in ("labels", name))
+    assert labels.shape == (5, 8, 4)  # every clip of the data once
+    found = summarise(folds)
+    assert found.runs == tuple({"seed": 0, "fold": fold} for fold in range(1, 6))
+    by_fold = [average_precision_score(labels[fold], scores[fold], average="macro") for fold in range(5)]
+    spread = found.test["unmerged"]["mAP"]
+    assert (spread.mean, spread.sd) == pytest.approx((np.mean(by_fold), np.std(by_fold, ddof=1)))
+    assert (spread.low, spread.high) == pytest.approx((min(by_fold), max(by_fold)))
+    assert spread.sd > 0
+    # Folds of one size: the mean of their accuracies is the accuracy over all clips, which ESC-50 is quoted by.
+    truth, said = labels.reshape(40, 4).argmax(1), scores.reshape(40, 4).argmax(1)
+    assert found.test["unmerged"]["accuracy"].mean == pytest.approx(accuracy_score(truth, said))
+
+
+def test_the_best_epoch_is_that_of_the_mean_and_not_of_every_fold(folds: list[Path], tmp_path: Path) -> None:
+    """Two curves that are best at different steps; their mean is best at a third."""
+    for folder, curve in zip(folds[:2], ((0.9, 0.8, 0.1), (0.1, 0.7, 0.75)), strict=True):
+        shutil.copytree(folder, tmp_path / folder.name)
+        events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+        scores = iter(curve)
+        for event in events:
+            if event["event"] == "val":
+                event["accuracy"] = next(scores)
+        (tmp_path / folder.name / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    found = summarise([tmp_path / "fold-1", tmp_path / "fold-2"])
+    assert (found.best.step, found.best.score, found.best.last_score) == (8, pytest.approx(0.75), pytest.approx(0.425))
+    assert "accuracy on the validation sets: 0.7500 at its best, after step 8; 0.4250 at the end" in table(found)
+
+
+def test_runs_that_cannot_be_taken_together_are_refused(folds: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="two runs or more, not 1"):
+        summarise(folds[:1])
+    with pytest.raises(RecipeError, match=r"fold-1: seed 0, fold 1, as .*fold-1 has; every run counts once"):
+        summarise([folds[0], folds[1], Path(folds[0])])
+    with pytest.raises(RecipeError, match=r"nowhere: no finished run is there \(no result.json\)"):
+        summarise([folds[0], tmp_path / "nowhere"])
+    shutil.copytree(folds[1], tmp_path / "other")
+    recipe = json.loads((tmp_path / "other" / "recipe.json").read_text())
+    recipe["question"]["optimiser"]["lr"] = 0.5
+    (tmp_path / "other" / "recipe.json").write_text(json.dumps(recipe))
+    with pytest.raises(RecipeError, match=r"other: another recipe than .*fold-1: optimiser.lr is 0.5, there"):
+        summarise([folds[0], tmp_path / "other"])
+
+
+def test_the_command_prints_what_was_computed(folds: list[Path]) -> None:
+    found = summarise(folds)
+    printed = CliRunner().invoke(app, ["summary", *map(str, folds)])
+    assert printed.exit_code == 0
+    accuracy = found.test["unmerged"]["accuracy"]
+    assert f"{accuracy.mean:.4f} ± {accuracy.sd:.4f}" in printed.output
+    assert printed.output.startswith("5 runs: seed 0, fold 1; seed 0, fold 2;")
+    as_json = json.loads(CliRunner().invoke(app, ["summary", "--json", *map(str, folds)]).output)
+    assert as_json["test"]["unmerged"]["accuracy"]["mean"] == accuracy.mean
+    refused = CliRunner().invoke(app, ["summary", str(folds[0])])
+    assert refused.exit_code == 1
+    assert "Traceback" not in refused.output
