@@ -55,7 +55,7 @@ class Summary:
 
 
 def summarise(folders: Sequence[Path]) -> Summary:
-    """Return mean and spread of the test scores of finished runs, which may differ in seed and fold only.
+    """Return mean and spread of the test scores of finished runs, which may differ in seed and fold (and its teacher) only.
 
     Raises RecipeError for fewer than two runs, one that is not finished, two of one seed and fold, and runs of other
     recipes or tested under other schedules.
@@ -82,9 +82,14 @@ def summarise(folders: Sequence[Path]) -> Summary:
 
 
 def _apart(recipe: dict[str, Any]) -> tuple[dict[str, int], dict[str, Any]]:
-    """Split a recipe's question into what runs may differ in, and the rest."""
+    """Split a recipe's question into what tells runs apart, and what must be the same.
+
+    Every fold or seed may have a teacher of its own, and stored answers of it.
+    """
     rest = copy.deepcopy(recipe)
     apart = {"seed": rest.pop("seed")}
+    for key in ("teacher", "targets") if rest["distillation"] else ():
+        del rest["distillation"][key]
     if "fold" in rest["data"]["options"]:
         apart["fold"] = rest["data"]["options"].pop("fold")
     return apart, rest
@@ -137,7 +142,10 @@ def _words(apart: dict[str, int]) -> str:
 
 def table(summary: Summary) -> str:
     """Return a summary as text."""
-    lines = [f"{len(summary.runs)} runs: " + "; ".join(map(_words, summary.runs))]
+    lines = [
+        f"{len(summary.runs)} runs: " + "; ".join(map(_words, summary.runs)),
+        "test sets, weights at the end of training, mean ± standard deviation over the runs:",
+    ]
     width = max(len(name) for name in ("schedule", *summary.test))
     lines.append(f"{'schedule':{width}}" + "".join(f"  {name:>15}" for name in METRICS))
     for schedule, found in summary.test.items():

@@ -84,6 +84,19 @@ def test_runs_that_cannot_be_taken_together_are_refused(folds: list[Path], tmp_p
         summarise([folds[0], tmp_path / "other"])
 
 
+def test_every_fold_may_have_its_own_teacher(folds: list[Path], tmp_path: Path) -> None:
+    taught = []
+    for place, folder in enumerate(folds[:2]):
+        taught.append(shutil.copytree(folder, tmp_path / folder.name))
+        recipe = json.loads((folder / "recipe.json").read_text())
+        own = {"teacher": f"teacher-{place}", "targets": f"answers-{place}", "label_weight": 0.5}
+        recipe["question"]["distillation"] = own
+        (taught[-1] / "recipe.json").write_text(json.dumps(recipe))
+    assert len(summarise(taught).runs) == 2
+    with pytest.raises(RecipeError, match="another recipe"):
+        summarise([folds[0], taught[1]])
+
+
 def test_the_command_prints_what_was_computed(folds: list[Path]) -> None:
     found = summarise(folds)
     printed = CliRunner().invoke(app, ["summary", *map(str, folds)])
