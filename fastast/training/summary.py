@@ -55,7 +55,7 @@ class Summary:
 
 
 def summarise(folders: Sequence[Path]) -> Summary:
-    """Return mean and spread of the test scores of finished runs, which may differ in seed and fold (and its teacher) only.
+    """Return mean and spread of the test scores of finished runs, which differ in seed and fold only.
 
     Raises RecipeError for fewer than two runs, one that is not finished, two of one seed and fold, and runs of other
     recipes or tested under other schedules.
