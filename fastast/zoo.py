@@ -14,9 +14,11 @@ if TYPE_CHECKING:
 ASSETS = Path(__file__).parent / "assets"
 
 EMBEDDED: dict[str, Path] = {
-    name: ASSETS / f"{name}.safetensors" for name in ("ast_tiny_soundscapes", "ast_tiny_soundscapes_merged")
+    name: ASSETS / f"{name}.safetensors"
+    for name in ("ast_tiny_soundscapes", "ast_tiny_soundscapes_merged", "ast_tiny_soundscapes_averaged")
 }
-"""Trained models that come with the package; the second went on from the first with merging, for r of 100 on."""
+"""Trained models that come with the package. The second went on from the first with strong merging and is for r of 150
+on; the third, an average of the first and three of the second's kind, is for every r."""
 
 ARCHITECTURES: dict[str, str] = {f"ast_{size}": size for size in SIZES}
 """Shapes without weights: they start random, or from a checkpoint of yours."""
