@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.report.style import DOUBLE, GREY, colour_of
 from bench.study.frame import CLAIM, CONTRAST
-from bench.study.tables import groups, schedule_words, unmerged
+from bench.study.tables import GROUPS, groups, schedule_words, unmerged
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,7 +63,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(("main", "teacher", CONTRAST, CLAIM))])]
+    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(GROUPS)])]
     if not asked:
         raise ValueError("no ablation is published yet")
     heights = [0.35 + 0.2 * len(part) for _, part in asked]

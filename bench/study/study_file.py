@@ -30,7 +30,7 @@ class Arm(_Part):
     label: str
     """In tables and figures."""
     group: str = "main"
-    """Arms of one group stand in one table: `main`, `teacher`, or what an ablation asks."""
+    """Arms of one group stand in one table: `main`, `teacher`, `part` (of averages), or what an ablation asks."""
     set: tuple[str, ...] = ()
     """Settings in place of the recipe's, `key=value` as on the command line."""
     evaluate: tuple[str, ...] | None = None

@@ -34,6 +34,7 @@ WORDS = ("label", "schedule", "against")
 GROUPS = {
     "main": "Merging and distillation",
     "teacher": "Teachers",
+    "part": "What goes into averages",
     CLAIM: "Faster, and as accurate",
     CONTRAST: "What each part adds",
 }

@@ -163,7 +163,7 @@ def test_the_averaged_weights_say_what_they_are_made_of_and_have_the_scores_of_t
     notes = json.loads(path.with_suffix(".training.json").read_text())
     results = Path(__file__).parents[2] / "results" / "studies" / notes["study"]
     scored = json.loads((results / notes["arm"] / "seed-0" / "result.json").read_text())["test"]
-    assert notes["test"] == {schedule: {name: found[name] for name in ("mAP", "AUC")} for schedule, found in scored.items()}
+    assert notes["test"] == {schedule: {"mAP": found["mAP"], "AUC": found["AUC"]} for schedule, found in scored.items()}
 
 
 # The original AST
