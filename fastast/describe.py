@@ -21,7 +21,7 @@ def describe_zoo() -> str:
     for name, path in EMBEDDED.items():
         shape = model_geometry(name)
         lines.append(
-            f"  {name:29s}{shape.embed_dim} wide, {shape.num_heads} heads, {shape.depth} blocks, {shape.num_tokens} "
+            f"  {name:31s}{shape.embed_dim} wide, {shape.num_heads} heads, {shape.depth} blocks, {shape.num_tokens} "
             f"tokens, {shape.num_classes} classes, {path.stat().st_size / 1e6:.1f} MB"
         )
     lines.append("Architectures (random weights, or a checkpoint of yours):")
@@ -29,7 +29,7 @@ def describe_zoo() -> str:
         width, heads = SIZES[size]
         shape = geometry(size)
         lines.append(
-            f"  {name:29s}{width} wide, {heads} heads, {shape.depth} blocks, {shape.num_tokens} tokens at 10 s, "
+            f"  {name:31s}{width} wide, {heads} heads, {shape.depth} blocks, {shape.num_tokens} tokens at 10 s, "
             f"{model_macs(shape) / 1e9:.1f} GMACs a clip"
         )
     lines.append("Next: fastast info ast_tiny_soundscapes --schedule constant:40")
