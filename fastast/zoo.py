@@ -17,7 +17,7 @@ EMBEDDED: dict[str, Path] = {
     name: ASSETS / f"{name}.safetensors"
     for name in ("ast_tiny_soundscapes", "ast_tiny_soundscapes_merged", "ast_tiny_soundscapes_averaged")
 }
-"""Trained models that come with the package. The second went on from the first with strong merging and is for r of 150
+"""Trained models that come with the package. The second went on from the first with strong merging and is for r of 100
 on; the third, an average of the first and three of the second's kind, is for every r."""
 
 ARCHITECTURES: dict[str, str] = {f"ast_{size}": size for size in SIZES}

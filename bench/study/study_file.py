@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from pathlib import Path
@@ -123,11 +124,12 @@ class Study(_Part):
             for source in arm.average:
                 if source in names[place:]:
                     raise ValueError(f"arm {arm.name!r} averages {source!r}, which must stand before it")
-                for seed in self.seeds_of(arm) if source in names and not arm.soup else ():
-                    if self.source_seed(source, seed) not in self.seeds_of(self.arm(source)):
-                        raise ValueError(
-                            f"arm {arm.name!r} averages {source!r}, which has several seeds but not {seed}"
-                        )
+            for seed in self.seeds_of(arm):
+                for source, one, _ in self.parts(arm, seed):
+                    if one is not None and one not in self.seeds_of(self.arm(source)):
+                        raise ValueError(f"arm {arm.name!r} averages {source!r}, which has several seeds but not {one}")
+            if arm.average and not math.isclose(total := math.fsum(arm.average.values()), 1, abs_tol=1e-6):
+                raise ValueError(f"arm {arm.name!r}: the shares of its average add up to {total:g}; they must to 1")
             if arm.embedded and arm.embedded not in EMBEDDED:
                 raise ValueError(f"arm {arm.name!r}: embedded: " + unknown_name("model", arm.embedded, tuple(EMBEDDED)))
             if arm.soup and not arm.average:
@@ -162,11 +164,6 @@ class Study(_Part):
         """Names of the arms."""
         return [arm.name for arm in self.arms]
 
-    def source_seed(self, name: str, seed: int) -> int:
-        """Return which training of an arm goes into the average of a seed: that seed's, or the only one."""
-        theirs = self.seeds_of(self.arm(name))
-        return theirs[0] if len(theirs) == 1 else seed
-
     def parts(self, arm: Arm, seed: int) -> list[tuple[str, int | None, float]]:
         """Return what an arm averages: an arm's name and seed, or an embedded model's name and None; and its share."""
         parts: list[tuple[str, int | None, float]] = []
@@ -174,8 +171,9 @@ class Study(_Part):
             if name not in self.names:
                 parts.append((name, None, share))
                 continue
-            seeds = self.seeds_of(self.arm(name)) if arm.soup else (self.source_seed(name, seed),)
-            parts += [(name, one, share / len(seeds)) for one in seeds]
+            theirs = self.seeds_of(self.arm(name))
+            used = theirs if arm.soup or len(theirs) == 1 else (seed,)
+            parts += [(name, one, share / len(used)) for one in used]
         return parts
 
     def arm(self, name: str) -> Arm:

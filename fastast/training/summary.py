@@ -104,8 +104,9 @@ def _check_alike(
             raise RecipeError(
                 f"{folder}: another recipe than {folders[0]}: {difference}; runs may differ in seed and fold only"
             )
-        if (earlier := first.setdefault(_words(apart), folder)) is not folder:
-            raise RecipeError(f"{folder}: {_words(apart)}, as {earlier} has; every run counts once")
+        if (words := _words(apart)) in first:
+            raise RecipeError(f"{folder}: {words}, as {first[words]} has; every run counts once")
+        first[words] = folder
         if list(result["test"]) != list(results[0]["test"]):
             raise RecipeError(
                 f"{folder}: tested under {', '.join(result['test'])}; {folders[0]} under "

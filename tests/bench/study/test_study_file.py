@@ -49,6 +49,7 @@ PAIR = '[[contrasts]]\nlabel = "more"'
         ),
         (('label = "AST"', 'label = "AST"\nseeds = [0, 1]\nuntrained = true'), "'ast' is untrained .* seeds = .0."),
         (('label = "AST"', 'label = "AST"\nembedded = "ast_tiny"'), "embedded: .*'ast_tiny'.*ast_tiny_soundscapes"),
+        (('label = "AST"', 'label = "AST"\naverage = {ast_tiny_soundscapes = 0.5}'), "its average add up to 0.5"),
         (('label = "AST"', 'label = "AST"\nsoup = true'), "'ast' is a soup of nothing"),
     ],
 )

@@ -74,6 +74,8 @@ def test_runs_that_cannot_be_taken_together_are_refused(folds: list[Path], tmp_p
         summarise(folds[:1])
     with pytest.raises(RecipeError, match=r"fold-1: seed 0, fold 1, as .*fold-1 has; every run counts once"):
         summarise([folds[0], folds[1], Path(folds[0])])
+    with pytest.raises(RecipeError, match="every run counts once"):
+        summarise([folds[0], folds[0]])
     with pytest.raises(RecipeError, match=r"nowhere: no finished run is there \(no result.json\)"):
         summarise([folds[0], tmp_path / "nowhere"])
     shutil.copytree(folds[1], tmp_path / "other")
