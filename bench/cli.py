@@ -21,8 +21,8 @@ from bench.command_line import command_line, for_people
 from bench.study.command import app as study
 
 if TYPE_CHECKING:
-    from bench.cells import Cell
-    from bench.sweep import SweepConfig
+    from bench.sweep.cells import Cell
+    from bench.sweep.config import SweepConfig
 
 app = typer.Typer(
     help="Measure speed and quality of reduced Audio Spectrogram Transformers.",
@@ -88,7 +88,7 @@ def run(
 ) -> None:
     """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command goes on."""
     with for_people(), ExitStack() as stack:
-        from bench.launchers.choose import choose_launcher
+        from bench.run.launchers.choose import choose_launcher
 
         place = stack.enter_context(
             choose_launcher(
@@ -108,8 +108,8 @@ def run(
             listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             typer.echo(f"{len(cells)} cells: {listed}")
             return
-        from bench.progress import Progress
-        from bench.run import FAILURES, Options, run_sweep
+        from bench.run.driver import FAILURES, Options, run_sweep
+        from bench.run.progress import Progress
         from fastast.data.soundscapes_cache import default_folder
 
         options = Options(
@@ -134,7 +134,7 @@ def run(
 def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOption = RESULTS) -> None:
     """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
     with for_people():
-        from bench.status import status_lines
+        from bench.run.status import status_lines
 
         config, cells = _cells(sweep, overrides, lambda device: "any")  # each cell once; the machines may be elsewhere
         for line in status_lines(config.name, cells, results):
@@ -148,7 +148,7 @@ def export(
 ) -> None:
     """Write one CSV row for every record below a folder."""
     with for_people():
-        from bench.store import read_records, write_csv
+        from bench.records.store import read_records, write_csv
 
         records = read_records(results)
         write_csv(records, out)
@@ -166,7 +166,7 @@ def merge(
 ) -> None:
     """Copy the records of other machines into one folder of results. No different record is overwritten unasked."""
     with for_people():
-        from bench.merge import merge_results
+        from bench.records.gather import merge_results
 
         result = merge_results(sources, into, keep=keep, dry_run=dry_run)
         for line in result.lines():
@@ -243,7 +243,7 @@ def compare(
 ) -> None:
     """Tell whether B is slower than A, cell by cell. Exit code 1 if some cell is, 2 if they cannot be compared."""
     with for_people():
-        from bench.compare_command import CompareOptions, run_compare
+        from bench.compare.command import CompareOptions, run_compare
 
         options = CompareOptions(
             relative_to=relative_to,
@@ -271,10 +271,10 @@ def show_completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]
 def _cells(
     sweep: str, overrides: list[str] | None, resolve: Callable[[str], str] | None = None
 ) -> tuple[SweepConfig, tuple[Cell, ...]]:
-    from bench.sweep_file import find_sweep, load_sweep
+    from bench.sweep.file import find_sweep, load_sweep
 
     path = find_sweep(sweep)
     config = load_sweep(path, overrides or ())
-    from bench.expansion import expand
+    from bench.sweep.expansion import expand
 
     return config, expand(config, str(path), **({} if resolve is None else {"resolve": resolve}))

@@ -12,7 +12,7 @@ import typer
 @contextmanager
 def for_people() -> Iterator[None]:
     """Turn what is the user's to mend into one message and an exit code."""
-    from bench.complaints import ConfigError  # late: it takes pydantic, and completion must be quick
+    from bench.sweep.complaints import ConfigError  # late: it takes pydantic, and completion must be quick
 
     try:
         yield

@@ -38,7 +38,7 @@ def get_ready() -> None:
 
 def sweep_names(incomplete: str) -> Iterator[str]:
     """Yield the embedded sweeps that start so, then TOML files; a folder is for the shell to go on with."""
-    from bench.sweep_file import SWEEPS
+    from bench.sweep.file import SWEEPS
 
     yield from sorted(path.stem for path in SWEEPS.glob(f"{incomplete}*.toml"))
     yield from sorted(str(path) for path in Path().glob(f"{incomplete}*.toml")) if incomplete else ()
@@ -46,9 +46,9 @@ def sweep_names(incomplete: str) -> Iterator[str]:
 
 def cell_ids(sweep: str, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield ids of the sweep's performance cells that start so, each with its title."""
-    from bench.complaints import ConfigError
-    from bench.expansion import expand
-    from bench.sweep_file import find_sweep, load_sweep
+    from bench.sweep.complaints import ConfigError
+    from bench.sweep.expansion import expand
+    from bench.sweep.file import find_sweep, load_sweep
 
     try:
         path = find_sweep(sweep)

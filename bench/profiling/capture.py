@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from bench import baselines
-from bench.cells import Cell
-from bench.complaints import ConfigError
-from bench.inputs import synthetic_input
-from bench.machine import default_threads
+from bench.cell import baselines
+from bench.cell.inputs import synthetic_input
+from bench.cell.worker import build_model
+from bench.measure.machine import default_threads
 from bench.profiling.engine_capture import profile_engines
 from bench.profiling.model_capture import profile_model
 from bench.profiling.tables import Profile
-from bench.worker import build_model
+from bench.sweep.cells import Cell
+from bench.sweep.complaints import ConfigError
 from fastast.reduction import reduce
 
 

@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from bench import baselines
-from bench.cells import Cell
-from bench.inputs import synthetic_input
+from bench.cell import baselines
+from bench.cell.inputs import synthetic_input
 from bench.profiling.by_stage import KernelRow, kernel_rows
 from bench.profiling.engine_stages import expected_stages, labelled_engine, route_of
 from bench.profiling.labels import FORWARD
@@ -25,6 +24,7 @@ from bench.profiling.model_capture import profile_model
 from bench.profiling.tables import Profile, without_shares
 from bench.profiling.trace import DeviceTimes
 from bench.profiling.tracing import check_stages, profile_of, record, with_and_without
+from bench.sweep.cells import Cell
 from fastast.engine import Engine
 from fastast.engine.runners import PlainRunner
 from fastast.kernels import interpreted

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-from bench.cells import Cell
-from bench.complaints import ConfigError
+from bench.sweep.cells import Cell
+from bench.sweep.complaints import ConfigError
 
 
 def select_cells(

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.cells import Cell
-from bench.isolation import Isolation
 from bench.profiling.files import write_tables
 from bench.profiling.tables import Profile, SummaryRow
+from bench.run.isolation import Isolation
+from bench.sweep.cells import Cell
 
 if TYPE_CHECKING:
     from rich.console import Console

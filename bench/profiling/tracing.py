@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
 
-from bench.clocks import Clock, CudaClock, WallClock
+from bench.measure.clocks import Clock, CudaClock, WallClock
 from bench.profiling.by_stage import block_stage_rows, kernel_rows, stage_rows
 from bench.profiling.tables import Profile, block_rows, operator_rows, summary_rows
 from bench.profiling.trace import DeviceTimes, attribute, read_events

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bench.machine import describe_machine, slug
+from bench.measure.machine import describe_machine, slug
 
 STORAGE = Path("build/regression")
 """Where baselines are kept where `--benchmark-storage` names no other folder."""

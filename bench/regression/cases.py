@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench import baselines
-from bench.statistics import Estimate, ratio_of_medians
+from bench.cell import baselines
+from bench.measure.statistics import Estimate, ratio_of_medians
 from fastast import Constant, TokenReduction, create_model, reduce
 from fastast.model import AudioSpectrogramTransformer
 

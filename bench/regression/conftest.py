@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.machine import resolve_device
+from bench.measure.machine import resolve_device
 from bench.regression import baseline
 from bench.regression.gates import PATH, GateError, Gates, load_gates
 from bench.regression.verdicts import Verdict

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.baselines import unmerged
+from bench.cell.baselines import unmerged
 from bench.regression.cases import build_model, merged, random_input
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace

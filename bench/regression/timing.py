@@ -7,9 +7,9 @@ from typing import Any
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.clocks import WallClock
+from bench.measure.clocks import WallClock
+from bench.measure.timing import TimingRule, measure
 from bench.regression.cases import Arm, Times, by_clock
-from bench.timing import TimingRule, measure
 
 WARMUP_ROUNDS = 2
 

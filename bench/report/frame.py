@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.pareto import Point, standing
-from bench.records import Record
+from bench.records.schema import Record
+from bench.records.store import to_frame
+from bench.report.pareto import Point, standing
 from bench.report.words import BEST_BATCH, is_denominator, series_name
-from bench.store import to_frame
 
 SETTING = ["machine", "sha256", "model", "dtype", "engine"]
 """What all rows of a panel share, beside what was timed and the batch size."""
@@ -43,7 +43,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
 
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
-    `bench.store.COLUMNS`, both statuses, `batch_measured` (where `batch_size` is BEST_BATCH), `throughput`, `compared`
+    `bench.records.columns`, both statuses, `batch_measured` (where `batch_size` is BEST_BATCH), `throughput`,
+    `compared`
     (see `_with_compared`), each of these two with `_low` and `_high`, and `standing` on the Pareto front of its panel.
     Rows are sorted as tables show them.
 

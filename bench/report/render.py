@@ -6,14 +6,14 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.records import Record
+from bench.records.schema import Record
+from bench.records.store import read_records
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import ReportError, join, problems
 from bench.report.latex import latex
 from bench.report.page import page
 from bench.report.style import METADATA, paper_style
 from bench.report.tables import markdown
-from bench.store import read_records
 from fastast.writing import write_whole
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.statistics import CONFIDENCE
+from bench.measure.statistics import CONFIDENCE
 
 
 def difference(

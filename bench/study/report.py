@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.records.store import read_records
 from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
-from bench.store import read_records
 from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame

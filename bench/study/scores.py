@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from bench.statistics import clip_weights, mean_average_precisions
+from bench.measure.statistics import clip_weights, mean_average_precisions
 from bench.study.trainings import StudyError
 from fastast.writing import write_whole
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.records import Record
-from bench.speedup import clip_seconds, speedup_over
+from bench.records.schema import Record
+from bench.records.speedup import clip_seconds, speedup_over
 
 UNMERGED = "constant:0"
 Ratio = tuple[float, float, float]

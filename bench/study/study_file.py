@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.complaints import ConfigError
+from bench.sweep.complaints import ConfigError
 from fastast.names import unknown_name
 from fastast.zoo import EMBEDDED
 

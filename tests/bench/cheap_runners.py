@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.answers import Answer, Context
-from bench.machine import Cpu, Machine, Software
-from bench.records import Arm, ArmMemory, Memory, Noise, Performance, Warmup
-from bench.sanity import gate
+from bench.cell.answers import Answer, Context
+from bench.measure.gates import gate
+from bench.measure.machine import Cpu, Machine, Software
+from bench.measure.memory import ArmMemory, Memory
+from bench.records.schema import Arm, Noise, Performance, Warmup
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
@@ -105,8 +106,8 @@ def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performa
 
 
 def cell(what: str, number: int = 0, *, log: Path | None = None, kind: str = "performance", time_limit_s: float = 30.0):
-    from bench.cells import Cell, ModelRef
-    from bench.sweep import DataConfig, MeasureConfig
+    from bench.sweep.cells import Cell, ModelRef
+    from bench.sweep.config import DataConfig, MeasureConfig
 
     return Cell(
         kind=kind,
@@ -124,9 +125,9 @@ def cell(what: str, number: int = 0, *, log: Path | None = None, kind: str = "pe
 
 def run(cells, results: Path, stream=None, **options):
     """Run cells with the functions of this module."""
-    from bench.isolation import Isolation
-    from bench.progress import Progress
-    from bench.run import Options, Runners, run_sweep
+    from bench.run.driver import Options, Runners, run_sweep
+    from bench.run.isolation import Isolation
+    from bench.run.progress import Progress
 
     runners = Runners(probe="cheap_runners:probe", prepare="cheap_runners:prepare", answer="cheap_runners:answer")
     with Progress(stream) as progress:
@@ -135,7 +136,7 @@ def run(cells, results: Path, stream=None, **options):
             cells,
             Options(results=results, cache=results, **options),
             progress=progress,
-            isolation=Isolation(preload=("bench.cells", "bench.answers")),
+            isolation=Isolation(preload=("bench.sweep.cells", "bench.cell.answers")),
             runners=runners,
         )
 

@@ -13,7 +13,7 @@ import time
 import cheap_runners
 import numpy as np
 
-from bench.launchers import Runners
+from bench.run.launchers import Runners
 
 RUNNERS = Runners(probe="cluster_runners:probe", prepare="cluster_runners:prepare", answer="cluster_runners:answer")
 

@@ -15,10 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.expansion import expand
-from bench.progress import TimeLeft, duration
-from bench.store import Store
-from bench.sweep_file import find_sweep, load_sweep
+from bench.records.store import Store
+from bench.run.progress import TimeLeft, duration
+from bench.sweep.expansion import expand
+from bench.sweep.file import find_sweep, load_sweep
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,7 +85,7 @@ def test_a_bad_record_ends_a_command_with_its_name_and_exit_code_1(sweep, tmp_pa
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("noisy", 0), ("implausible", 1), ("timeout", 1)])
 def test_the_exit_code_of_a_run_tells_of_failures(sweep, tmp_path, monkeypatch, status, code):
-    monkeypatch.setattr("bench.run.run_sweep", lambda *_, **__: Counter({status: 4}))
+    monkeypatch.setattr("bench.run.driver.run_sweep", lambda *_, **__: Counter({status: 4}))
     shown = CliRunner().invoke(app, ["run", str(sweep), "--results", str(tmp_path)])
     assert shown.exit_code == code
     assert f"4 {status}" in shown.output

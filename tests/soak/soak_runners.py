@@ -107,7 +107,7 @@ class Sweep:
 
 def environment() -> dict[str, str]:
     """Return the environment of a driver."""
-    path = os.pathsep.join(map(str, (ROOT, TESTS / "bench", TESTS / "soak")))
+    path = os.pathsep.join(map(str, (ROOT, TESTS / "bench", TESTS / "bench" / "run", TESTS / "soak")))
     return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
@@ -198,7 +198,7 @@ def main(arguments: list[str]) -> int:
     from cheap_runners import run
 
     from bench.command_line import for_people
-    from bench.run import FAILURES
+    from bench.run.driver import FAILURES
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     results, log = Path(arguments[0]), Path(arguments[1])

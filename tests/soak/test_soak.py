@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from soak_runners import Sweep, assert_nobody_is_left, torment
 
-from bench.store import read_records
+from bench.records.store import read_records
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 

@@ -6,7 +6,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from bench.records import Record
+from bench.records.schema import Record
 
 TOKENS = {"none": 602, "constant:20": 362, "constant:40": 122, "decreasing:20": 367, "decreasing:40": 127}
 """Tokens that leave the last block."""

@@ -13,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
+from bench.records.store import Store
 from bench.report import ReportError, render
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import join
@@ -21,7 +22,6 @@ from bench.report.render import write_report
 from bench.report.style import colour_of
 from bench.report.tables import markdown
 from bench.report.words import facts_line, number
-from bench.store import Store
 
 
 @pytest.fixture(scope="module")

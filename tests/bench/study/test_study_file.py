@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.complaints import ConfigError
 from bench.study.difference import difference
 from bench.study.study_file import Arm, load_study, study_names
 from bench.study.trainings import StudyError, recipe, run_folder, settings
+from bench.sweep.complaints import ConfigError
 
 GOOD = """
 name = "small"

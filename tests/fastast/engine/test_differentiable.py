@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import bench.slicing  # noqa: F401  registers the oracle
+import bench.cell.slicing  # noqa: F401  registers the oracle
 from fastast.engine import differentiable_forward, why_not_differentiable
 from fastast.engine.differentiable import DifferentiableForward
 from fastast.engine.stages import reference_stages

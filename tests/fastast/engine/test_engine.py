@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import bench.slicing  # noqa: F401  registers the oracle
+import bench.cell.slicing  # noqa: F401  registers the oracle
 import fastast
 from fastast.engine import Engine, EngineFallbackWarning
 from fastast.engine.stages import reference_stages

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import bench.slicing  # noqa: F401  registers the oracle
+import bench.cell.slicing  # noqa: F401  registers the oracle
 from fastast.engine.forward import forward
 from fastast.engine.route import plan_route
 from fastast.engine.stages import Stages, reference_stages

@@ -1,0 +1,49 @@
+"""What goes into a cell's process and what comes back; light enough for both sides.
+
+Shapes: `n` clips, `c` classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cell.quality import FeatureSet
+from bench.measure.conditions import Conditions
+from bench.measure.gates import Gate
+from bench.measure.machine import Machine, Software
+from bench.records.schema import AttentionPart, EnginePart, ModelPart, Performance, Quality
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What a cell's process is told beside its cell."""
+
+    features: FeatureSet | None = None
+    """Of a quality cell's data."""
+    reference: tuple[str, Path] | None = None
+    """Id and predictions of the unmerged model's cell."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a cell's process sends back."""
+
+    machine: Machine
+    software: Software
+    conditions: Conditions | None = None
+    gates: tuple[Gate, ...] = ()
+    model: ModelPart | None = None
+    attention: AttentionPart | None = None
+    engine: EnginePart | None = None
+    performance: Performance | None = None
+    quality: Quality | None = None
+    noisy: bool = False
+    """Whether every attempt at timing was too noisy."""
+    scores: NDArray[np.float16] | None = None
+    """(n, c) of a quality cell."""
+    hashes: dict[str, str] = field(default_factory=dict)
+    """Of labels and ids, stored beside the scores."""

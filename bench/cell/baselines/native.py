@@ -1,0 +1,31 @@
+"""FastAST's own model without reduction, and with one that costs nothing."""
+
+from __future__ import annotations
+
+import copy
+
+import bench.cell.slicing  # noqa: F401  registers the method
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction, reduce
+from fastast.schedule import Schedule
+
+
+def unmerged(model: AudioSpectrogramTransformer) -> AudioSpectrogramTransformer:
+    """Return a model that shares all weights with `model` and has no reduction."""
+    twin = copy.copy(model)
+    twin.attached = None
+    twin.attention_kernel = "auto"
+    return twin
+
+
+def sliced(model: AudioSpectrogramTransformer, schedule: Schedule) -> AudioSpectrogramTransformer:
+    """Return a model that shares all weights with `model` and drops the tokens of `schedule` for free."""
+    twin = unmerged(model)
+    reduce(twin, slicing(schedule))
+    return twin
+
+
+def slicing(schedule: Schedule) -> TokenReduction:
+    """Return the oracle as a reduction: the same number of tokens as any method with this schedule, for free."""
+    # Compared by "tokens", the block computes no metric that would then not be used.
+    return TokenReduction(schedule=schedule, method="slice", metric="tokens", proportional=False)

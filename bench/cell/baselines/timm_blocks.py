@@ -1,0 +1,56 @@
+"""The unmerged model of timm's own blocks on fused attention: the fastest thing that a reader has at hand.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import torch
+from timm.models.vision_transformer import Block
+from torch import Tensor, nn
+
+from bench.cell.baselines.native import unmerged
+from fastast.model import AudioSpectrogramTransformer
+
+
+class TimmAST(nn.Module):
+    """Embedding and head of `model`, and timm's blocks with its weights between them."""
+
+    def __init__(self, model: AudioSpectrogramTransformer) -> None:
+        """Copy the blocks' weights. Raises RuntimeError where timm would not use fused attention."""
+        super().__init__()
+        geometry, weight = model.geometry, model.cls_token
+        self.model = unmerged(model)
+        self.blocks = nn.Sequential(
+            *(
+                Block(
+                    geometry.embed_dim,
+                    geometry.num_heads,
+                    mlp_ratio=geometry.mlp_ratio,
+                    qkv_bias=geometry.qkv_bias,
+                    norm_layer=partial(nn.LayerNorm, eps=geometry.norm_eps),
+                )
+                for _ in range(geometry.depth)
+            )
+        )
+        self.blocks.load_state_dict(model.blocks.state_dict())
+        self.blocks.to(weight.device, weight.dtype).eval().requires_grad_(False)
+        if not all(module.fused_attn for module in self.blocks.modules() if hasattr(module, "fused_attn")):
+            raise RuntimeError("baseline timm: fused attention is switched off; unset TIMM_FUSED_ATTN to measure it")
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """(b, f, m) -> logits (b, c)."""
+        x = self.model.norm(self.blocks(self.model.embed(fbank)))  # (b, n, d)
+        return self.model.head((x[:, 0] + x[:, 1]) / 2)
+
+
+def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return `model` through `torch.compile`, for static shapes; its first call of a shape takes up to minutes.
+
+    With `fullgraph`, a graph that breaks and a shape too many raise, and do not run eagerly without a word.
+    """
+    return cast(Callable[[Tensor], Tensor], torch.compile(model, fullgraph=True, dynamic=False))

@@ -1,0 +1,69 @@
+"""What arms are fed: made once, on the device, and never timed.
+
+Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.sweep.cells import Cell
+from fastast.engine.waveforms import input_samples
+from fastast.frontend import AUDIOSET, Frontend
+from fastast.model import AudioSpectrogramTransformer
+
+LOUDNESS = 0.1
+"""Deviation of the noise that waveforms are made of; clips lie in [-1, 1]."""
+POSITIVES = 0.01
+"""Share of the synthetic labels that are 1: AudioSet's clips have about two or three of 527 classes."""
+FED = {
+    "forward": "normal noise on the device; the model's forward is timed, without features or copies",
+    "waveform": "noise as long as the model's input, as waveforms on the device; front end and forward are timed",
+    "training_step": "normal noise and random labels on the device; forward, loss, backward and optimiser are timed",
+}
+"""What was fed and what is timed, by scope, as a record says it."""
+
+
+def inputs_of(cell: Cell, model: AudioSpectrogramTransformer, arm: str, batch_size: int) -> tuple[Tensor, ...]:
+    """Return what an arm is called with in the cell's scope: filterbanks, waveforms, or filterbanks and labels."""
+    if cell.measure.scope == "training_step":
+        return synthetic_input(cell, model, batch_size).float(), synthetic_labels(cell, model, batch_size)
+    if cell.measure.scope == "forward":
+        return (synthetic_input(cell, model, batch_size),)
+    waveforms = synthetic_waveforms(cell, model, batch_size)
+    if arm != "model_alone":
+        return (waveforms,)
+    return (frontend_of(model)(waveforms).to(getattr(torch, cell.dtype)),)
+
+
+def synthetic_input(cell: Cell, model: AudioSpectrogramTransformer, batch_size: int) -> Tensor:
+    """Return normal noise (b, f, m) from the cell's seed, on its device and in its dtype."""
+    geometry = model.geometry
+    shape = (batch_size, geometry.num_frames, geometry.num_mel_bins)
+    return _noise(cell, shape).to(cell.device, getattr(torch, cell.dtype))
+
+
+def synthetic_waveforms(cell: Cell, model: AudioSpectrogramTransformer, batch_size: int) -> Tensor:
+    """Return normal noise (b, s) float32 that fills the model's input, from the cell's seed, on its device."""
+    shape = (batch_size, input_samples(model.geometry.num_frames))
+    return (LOUDNESS * _noise(cell, shape)).clamp(-1, 1).to(cell.device)
+
+
+def synthetic_labels(cell: Cell, model: AudioSpectrogramTransformer, batch_size: int) -> Tensor:
+    """Return labels (b, c) float32, 0 or 1, from the cell's seed, on its device."""
+    generator = torch.Generator().manual_seed(cell.seed)
+    labels = torch.rand(batch_size, model.geometry.num_classes, generator=generator) < POSITIVES
+    return labels.to(cell.device, torch.float32)
+
+
+def frontend_of(model: AudioSpectrogramTransformer) -> Frontend:
+    """Return the model's front end; random weights, which were trained on nothing, get AudioSet's normalisation.
+
+    Samples are not looked at for NaN: the host would wait for the device in every call.
+    """
+    return Frontend(model.geometry, model.normalisation or AUDIOSET, check=False)
+
+
+def _noise(cell: Cell, shape: tuple[int, ...]) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(cell.seed))

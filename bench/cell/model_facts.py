@@ -1,0 +1,226 @@
+"""What the model of a cell is and does, seen by running it: tokens, multiply-accumulates, the attention that ran.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.cell import baselines
+from bench.cell.inputs import frontend_of, inputs_of
+from bench.cell.training_step import kernels_of, tokens_on_kernels
+from bench.measure import gates
+from bench.records import schema
+from bench.sweep.cells import Cell
+from fastast import model_macs
+from fastast.attention import resolve_kernel
+from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
+from fastast.engine.route import plan_route
+from fastast.kernels import interpreted
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import MergeTrace, TokenReduction, reduce
+from fastast.schedule import Constant
+
+_BACKENDS = {
+    "_scaled_dot_product_flash_attention_for_cpu": "flash_cpu",
+    "_scaled_dot_product_flash_attention": "flash",
+    "_scaled_dot_product_efficient_attention": "efficient",
+    "_scaled_dot_product_cudnn_attention": "cudnn",
+    "_scaled_dot_product_attention_math": "math",
+}
+"""Operators that PyTorch's fused attention calls, and what they are called in a record."""
+_TRITON_ATTENTION = "attention_forward"
+"""The engine's kernel, as the profiler sees it on a GPU."""
+
+
+def describe(
+    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, fbank: Tensor
+) -> tuple[schema.ModelPart, schema.AttentionPart, schema.EnginePart | None, tuple[gates.Gate, ...]]:
+    """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m)."""
+    geometry = model.geometry
+    reduction = cell.reduction.build() if cell.reduction is not None else None
+    planned = tokens_planned(model, reduction)
+    ran = what_runs(cell, model, candidate, reduction)
+    measured = ran.tokens(fbank)
+    macs = model_macs(geometry, planned, matching=reduction is not None and reduction.method != "slice")
+    counted = count_macs(model, reduction)
+    part = schema.ModelPart(
+        name=cell.model.name,
+        sha256=cell.model.sha256,
+        weights="trained" if cell.model.sha256 else "random",
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        geometry=dataclasses.asdict(geometry),
+        tokens_in=geometry.num_tokens,
+        tokens_planned=planned,
+        tokens_measured=measured,
+        macs_per_clip=macs,
+        macs_counted=counted,
+        macs_unmerged=model_macs(geometry),
+    )
+    attention = schema.AttentionPart(
+        asked=cell.attention,
+        kernel=attention_kernel(cell, ran.engine),
+        backend_ran=attention_that_ran(ran, fbank, cell.device),
+    )
+    found = [gates.tokens_as_planned(planned, measured)]
+    if counted is not None:
+        found.append(gates.macs_as_counted(macs, counted))
+    if reduction is not None or cell.attention != "auto" or ran.engine is not None:
+        difference = difference_at_zero(model, reduction, cell, fbank)
+        found.append(gates.nothing_merged_is_unmerged(difference, cell.dtype))
+    if ran.engine is not None and "filterbank" in ran.engine.kernels:
+        found.append(gates.front_end_is_the_models(difference_by_front_end(model, cell), cell.dtype))
+    return part, attention, ran.engine, tuple(found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ran:
+    """What a cell's candidate runs on, to be looked at."""
+
+    forward: Callable[[Tensor], Tensor]
+    """(b, f, m) -> logits (b, c)."""
+    tokens: Callable[[Tensor], tuple[int, ...]]
+    """(b, f, m) -> tokens that left each block of a real forward."""
+    engine: schema.EnginePart | None
+    """None where no engine was asked for."""
+
+
+def what_runs(
+    cell: Cell,
+    model: AudioSpectrogramTransformer,
+    candidate: AudioSpectrogramTransformer,
+    reduction: TokenReduction | None,
+) -> Ran:
+    """Return what runs `candidate`, which is `model` with `reduction`: itself, the engine, or the engine's training."""
+    if cell.model.engine == "plain":
+        return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=None)
+    if cell.kind == "performance" and cell.measure.scope == "training_step":
+        reason = why_not_differentiable(model, reduction)
+        if reason:
+            kernels: dict[str, str] = {"attention": resolve_kernel(cell.attention, torch.device(cell.device))}
+            part = schema.EnginePart(path="plain", why_plain=reason, kernels=kernels)
+            return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=part)
+        part = schema.EnginePart(path="triton", why_plain="", kernels=kernels_of(model))
+        short, planned = plan_route(model.geometry, reduction).short_last_block, tokens_planned(model, reduction)
+
+        def tokens(fbank: Tensor) -> tuple[int, ...]:
+            *others, last = tokens_on_kernels(model, reduction, fbank)
+            return (*others, planned[-1] if short else last)  # computed for the head alone, as in an Engine
+
+        return Ran(forward=differentiable_forward(model, reduction), tokens=tokens, engine=part)
+    engine = baselines.EngineArm(model, reduction, None).engine
+    names = dict(engine.kernels)
+    if cell.kind == "performance" and cell.measure.scope == "waveform":
+        names = baselines.EngineArm(model, reduction, None, frontend_of(model)).engine.kernels
+    part = schema.EnginePart(path=engine.path, why_plain=engine.why_plain, kernels=names)
+    return Ran(forward=engine, tokens=engine.measure_tokens, engine=part)
+
+
+def tokens_planned(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> tuple[int, ...]:
+    """Return the tokens that leave each block by the schedule."""
+    geometry = model.geometry
+    if reduction is None:
+        return (geometry.num_tokens,) * geometry.depth
+    return reduction.tokens_per_block(geometry)
+
+
+def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> int | None:
+    """Return the multiply-accumulates that PyTorch counts of one clip, on the meta device, which has no data.
+
+    Attention is counted as its two products, whatever kernel the cell uses: what a kernel adds is no part of the
+    algorithm. None where a method of reduction looks at its data.
+    """
+    geometry = model.geometry
+    with torch.device("meta"):
+        twin = AudioSpectrogramTransformer(geometry).eval()
+        clip = torch.empty(1, geometry.num_frames, geometry.num_mel_bins)
+    twin.attention_kernel = "math"
+    if reduction is not None:
+        reduce(twin, reduction, attention="math")
+    counter = FlopCounterMode(display=False)
+    try:
+        with counter:
+            twin(clip)
+    except (NotImplementedError, RuntimeError):
+        return None
+    return counter.get_total_flops() // 2
+
+
+def difference_at_zero(
+    model: AudioSpectrogramTransformer, reduction: TokenReduction | None, cell: Cell, fbank: Tensor
+) -> float:
+    """Return the largest difference of logits to the unmerged model's, relative to the largest of those.
+
+    That of the reduction where it removes nothing, and of the kernel or engine; fbank: (b, f, m).
+    """
+    nothing = None if reduction is None else dataclasses.replace(reduction, schedule=Constant(0))
+    twin = baselines.unmerged(model)
+    twin.attention_kernel = cell.attention
+    if nothing is not None:
+        reduce(twin, nothing, attention=cell.attention)
+    runs = what_runs(cell, baselines.unmerged(model), twin, nothing).forward
+    expected = baselines.unmerged(model)(fbank).double()  # (b, c)
+    return float((runs(fbank).double() - expected).abs().max() / expected.abs().max())
+
+
+def difference_by_front_end(model: AudioSpectrogramTransformer, cell: Cell) -> float:
+    """Return how far the unmerged engine's logits from waveforms are from those of the front end's filterbanks.
+
+    Relative to the largest of those; unmerged, as a last digit can decide which tokens merge.
+    """
+    (waveforms,), (fbank,) = (inputs_of(cell, model, name, 1) for name in ("candidate", "model_alone"))
+    expected = baselines.EngineArm(model, None, None)(fbank).double()  # (b, c)
+    logits = baselines.EngineArm(model, None, None, frontend_of(model))(waveforms).double()
+    return float((logits - expected).abs().max() / expected.abs().max())
+
+
+def tokens_that_left(candidate: AudioSpectrogramTransformer, fbank: Tensor) -> tuple[int, ...]:
+    """Run a forward and return the tokens that left each block; fbank: (b, f, m)."""
+    trace = MergeTrace()
+    candidate.forward_features(fbank, trace)
+    return tuple(trace.tokens_per_block)
+
+
+def attention_kernel(cell: Cell, engine: schema.EnginePart | None) -> str:
+    """Return what the attention asked for means here: `triton`, or the name that `fastast.attention` has for it."""
+    if engine is None:
+        return resolve_kernel(cell.attention, torch.device(cell.device))
+    return engine.kernels["attention" if engine.path == "plain" else "weighted_attention"]
+
+
+def attention_that_ran(ran: Ran, fbank: Tensor, device: str) -> str | None:
+    """Run a forward under the profiler and return its attention's backends; a fallback names its engine, `plain:`."""
+    seen = backend_that_ran(lambda: ran.forward(fbank), device)
+    if ran.engine is None:
+        return seen
+    if ran.engine.path == "plain":
+        return f"plain:{seen}"
+    # In the interpreter a kernel is a Python function that no profiler sees; there is no other way it could have gone.
+    if interpreted():
+        return "triton_interpreter"
+    # Where the profiler gets no kernels from CUPTI, it still sees PyTorch's product in the last block.
+    return "triton" if seen == "triton" else "triton_unseen"
+
+
+def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
+    """Run `call` under the profiler and return the attention backends that it used, joined by `+`."""
+    from torch.profiler import ProfilerActivity, profile
+
+    call()
+    activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if device == "cuda" else [])
+    with profile(activities=activities) as profiler:
+        call()
+    ran = {event.key.removeprefix("aten::") for event in profiler.key_averages()}
+    if _TRITON_ATTENTION in ran:
+        return "triton"  # what else ran belongs to the last block, of which the engine computes two tokens
+    names = sorted({name for operator, name in _BACKENDS.items() if operator in ran})
+    if names:
+        return "+".join(names)
+    return "math" if {"bmm", "_softmax"} <= ran else None

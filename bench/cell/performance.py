@@ -1,0 +1,160 @@
+"""A performance cell: candidate and baselines over the same weights, timed against each other."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from bench.cell.arms import Arm, build_arms
+from bench.cell.inputs import FED, inputs_of
+from bench.measure import gates
+from bench.measure.best_batch import Search, fastest_seconds, search_best_batch
+from bench.measure.clocks import Clock, CudaClock, WallClock
+from bench.measure.conditions import Conditions, Watch
+from bench.measure.energy import measure_energy
+from bench.measure.gates import Gate
+from bench.measure.memory import is_out_of_memory, measure_memory
+from bench.measure.timing import TimingRule, measure
+from bench.records import schema
+from bench.records.speedup import speedup_over
+from bench.sweep.cells import Cell
+from fastast import model_macs
+from fastast.geometry import Geometry
+from fastast.model import AudioSpectrogramTransformer
+
+_NO_MAC_BOUND = (
+    "the multiply-accumulates are those of a forward: a backward pass has others, the optimiser none, and the unmerged "
+    "model may run on another engine"
+)
+_UNKNOWN_CACHE = 128 * 2**20
+"""Bytes taken for the last level of cache where the system does not tell; larger than most."""
+
+
+def measure_performance(
+    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, watch: Watch
+) -> tuple[schema.Performance, bool]:
+    """Return the samples of every arm, and whether every attempt was too noisy."""
+    assert cell.batch_size is not None
+    arms = build_arms(cell, model, candidate)
+    flush, flushed = cache_flush(cell.device) if cell.measure.flush_caches else (_nothing, 0)
+    clock: Clock = CudaClock(flush) if cell.device == "cuda" else WallClock(flush=flush)
+    first = {name: _first_call(name, arm, cell, model) for name, arm in arms.items()}
+    search, sizes = None, {}
+    if cell.batch_size == "best":
+        search = {name: _search(name, arm, cell, model, clock) for name, arm in arms.items()}
+        sizes = {name: found.best for name, found in search.items()}
+    else:
+        sizes = dict.fromkeys(arms, cell.batch_size)
+    fed = {name: inputs_of(cell, model, name, sizes[name]) for name in arms}
+    calls: dict[str, Callable[[], object]] = {name: partial(arm, *fed[name]) for name, arm in arms.items()}
+    # What a graph needs was taken when it was captured: its replay would show no memory at all.
+    eager = {name: partial(getattr(arm, "eagerly", arm), *fed[name]) for name, arm in arms.items()}
+    rule = TimingRule(
+        **{
+            field.name: getattr(cell.measure, field.name)
+            for field in dataclasses.fields(TimingRule)
+            if hasattr(cell.measure, field.name)
+        }
+    )
+    timing = measure(calls, rule, clock, after_round=watch)
+    seconds = cell.measure.energy_seconds
+    performance = schema.Performance(
+        clock=timing.clock,
+        input=FED[cell.measure.scope],
+        search=search,
+        flushed_bytes=flushed,
+        warmup=schema.Warmup(
+            rule=str(rule),
+            iterations={name: len(arm.warmup_seconds) for name, arm in timing.arms.items()},
+            stable={name: arm.warmup_stable for name, arm in timing.arms.items()},
+        ),
+        noise=schema.Noise(value=timing.noise, limit=rule.noise_limit, attempts=tuple(timing.noise_attempts)),
+        rounds=timing.rounds,
+        arms={
+            name: schema.Arm(
+                seconds=tuple(arm.seconds),
+                iterations_per_round=arm.iterations_per_round,
+                batch_size=sizes[name],
+                first_call_s=first[name],
+            )
+            for name, arm in timing.arms.items()
+        },
+        memory=measure_memory(eager, cell.device),
+        energy=measure_energy(calls, cell.device, seconds=seconds) if seconds else None,
+    )
+    return performance, timing.noisy
+
+
+def performance_gates(
+    cell: Cell, geometry: Geometry, part: schema.Performance, conditions: Conditions
+) -> tuple[Gate, ...]:
+    """Hold the speed-ups against what they cannot exceed, and look at the clocks.
+
+    A front end that is in every arm only brings ratios nearer to 1, so that the bounds of a forward hold with it too.
+    """
+    found = []
+    tolerance, training = cell.measure.bound_tolerance, cell.measure.scope == "training_step"
+    if cell.reduction is not None and training:
+        found.append(gates.not_looked_at("mac_bound", _NO_MAC_BOUND))
+    elif cell.reduction is not None:
+        tokens = cell.reduction.build().tokens_per_block(geometry)
+        ratio = model_macs(geometry) / model_macs(geometry, tokens, matching=False)
+        found.append(gates.within_mac_bound(speedup_over(part, "unmerged"), ratio, tolerance))
+    if cell.reduction is not None and "slice" in part.arms:
+        found.append(gates.within_slice_bound(speedup_over(part, "slice"), tolerance))
+    if "model_alone" in part.arms:
+        found.append(gates.within_model_alone(speedup_over(part, "model_alone"), tolerance))
+    return (*found, gates.clock_held(conditions))
+
+
+def cache_flush(device: str) -> tuple[Callable[[], object], int]:
+    """Return what overwrites the device's caches with zeros, and how many bytes it writes: twice the last level."""
+    if device == "cuda":
+        size = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
+    else:
+        size = _last_cache_bytes(Path("/sys/devices/system/cpu/cpu0/cache"))
+    buffer = torch.empty(2 * size, dtype=torch.uint8, device=device)
+    return buffer.zero_, 2 * size
+
+
+def _last_cache_bytes(folder: Path) -> int:
+    """Return the size of the last level of cache as Linux shows it."""
+    sizes: Mapping[int, int] = {}
+    try:
+        sizes = {
+            int((index / "level").read_text()): int((index / "size").read_text().strip().removesuffix("K")) * 1024
+            for index in folder.glob("index*")
+        }
+    except (OSError, ValueError):
+        return _UNKNOWN_CACHE
+    return sizes[max(sizes)] if sizes else _UNKNOWN_CACHE
+
+
+def _first_call(name: str, arm: Arm, cell: Cell, model: AudioSpectrogramTransformer) -> float:
+    """Return the seconds of an arm's first call, with a batch of the cell's size, or of one clip before a search."""
+    fed = inputs_of(cell, model, name, 1 if cell.batch_size == "best" else cell.batch_size or 1)
+
+    def call() -> None:
+        arm(*fed)
+        if cell.device == "cuda":
+            torch.cuda.synchronize()
+
+    return WallClock().measure(call, 1)[0]
+
+
+def _search(name: str, arm: Arm, cell: Cell, model: AudioSpectrogramTransformer, clock: Clock) -> Search:
+    def time_batch(size: int) -> float:
+        return fastest_seconds(partial(arm, *inputs_of(cell, model, name, size)), clock.measure)
+
+    found = search_best_batch(time_batch, limit=cell.measure.best_batch_limit, is_out_of_memory=is_out_of_memory)
+    if cell.device == "cuda":
+        torch.cuda.empty_cache()  # what the largest batch took belongs to the next arm
+    return found
+
+
+def _nothing() -> None:
+    pass

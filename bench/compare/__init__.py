@@ -1,0 +1,1 @@
+"""Two revisions or two results folders against each other."""

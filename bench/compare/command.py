@@ -1,0 +1,83 @@
+"""What `python -m bench compare A B` does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.compare.comparison import Comparison, compare
+from bench.compare.samples import Side, load_side
+from bench.sweep.complaints import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """The options of the command, as its help has them."""
+
+    relative_to: str | None
+    allow_different_machines: bool
+    cells: tuple[str, ...]
+    launches: int
+    rounds: int
+    threads: int
+    device: str
+    alpha: float
+    threshold: float
+    csv: Path | None
+    markdown: Path | None
+
+
+def run_compare(a: str, b: str, options: CompareOptions) -> int:
+    """Compare, print, write, and return how many cells are slower in B.
+
+    Raises ConfigError for whatever keeps the two from being compared, so that its exit code is not "slower".
+    """
+    from bench.compare.output import show, write_csv, write_markdown
+
+    try:
+        comparison = _compare(a, b, options)
+        show(comparison)
+        for write, path in ((write_csv, options.csv), (write_markdown, options.markdown)):
+            if path is not None:
+                write(comparison, path)
+    except ConfigError:
+        raise
+    except (ValueError, OSError, RuntimeError) as error:
+        raise ConfigError([f"compare: {error}"]) from None
+    return comparison.slower
+
+
+def _compare(a: str, b: str, options: CompareOptions) -> Comparison:
+    from bench.compare.revisions import is_revision
+
+    sides: tuple[Side, Side]
+    if Path(a).is_dir() or Path(b).is_dir() or not (is_revision(a) and is_revision(b)):
+        sides = load_side(Path(a), options.relative_to), load_side(Path(b), options.relative_to)
+    else:
+        sides = _time_revisions(a, b, options)
+    return compare(
+        *sides,
+        allow_different_machines=options.allow_different_machines,
+        alpha=options.alpha,
+        threshold=options.threshold,
+    )
+
+
+def _time_revisions(a: str, b: str, options: CompareOptions) -> tuple[Side, Side]:
+    import torch
+
+    from bench.compare.revisions import DEFAULT_CELLS, Plan, parse_cells, time_revisions
+    from bench.measure.machine import describe_machine, resolve_device
+
+    if options.relative_to is not None or options.allow_different_machines:
+        raise ConfigError(["compare: --relative-to and --allow-different-machines are for folders, not for revisions"])
+    device = resolve_device(options.device)
+    plan = Plan(
+        cells=parse_cells(options.cells or DEFAULT_CELLS),
+        launches=options.launches,
+        rounds=options.rounds,
+        threads=options.threads,
+        device=device,
+    )
+    torch.set_num_threads(options.threads)
+    return time_revisions(a, b, plan, describe_machine(device).key)

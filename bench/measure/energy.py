@@ -1,0 +1,110 @@
+"""Energy of a forward, from the counters of the driver (NVML) or the processor (RAPL); "unavailable" with the reason.
+
+Both count what the whole device or package took, other processes included.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.measure import nvml
+from bench.measure.machine import Facts
+
+SECONDS = 2.0
+"""How long an arm runs for its energy: NVML's counter moves about ten times a second."""
+RAPL = Path("/sys/class/powercap")
+"""Where Linux shows the energy counters of Intel's and AMD's processors."""
+
+Counter = Callable[[], float]
+"""Joules so far."""
+
+
+class ArmEnergy(Facts):
+    """Energy of one arm."""
+
+    joules: float
+    """Of the whole device or package, idle power included."""
+    seconds: float
+    forwards: int
+
+
+class Energy(Facts):
+    """Energy of every arm."""
+
+    source: str
+    """`NVML`, `RAPL` or `unavailable`."""
+    reason: str
+    """Why it is unavailable; empty where it is not."""
+    arms: dict[str, ArmEnergy]
+
+
+def measure_energy(
+    calls: Mapping[str, Callable[[], object]], device: str, *, seconds: float = SECONDS, rapl: Path = RAPL
+) -> Energy:
+    """Run every arm for `seconds` and return what the device took meanwhile; `device` is `cpu` or `cuda`."""
+    with _gpu_counter() if device == "cuda" else _cpu_counter(rapl) as (source, counter):
+        if counter is None:
+            return Energy(source="unavailable", reason=source, arms={})
+        synchronise = _synchronise if device == "cuda" else _nothing
+        arms = {name: _run(call, counter, synchronise, seconds) for name, call in calls.items()}
+        return Energy(source=source, reason="", arms=arms)
+
+
+def _run(call: Callable[[], object], counter: Counter, synchronise: Callable[[], None], seconds: float) -> ArmEnergy:
+    synchronise()
+    start, before, forwards = time.perf_counter(), counter(), 0
+    while forwards == 0 or time.perf_counter() - start < seconds:
+        call()
+        synchronise()
+        forwards += 1
+    return ArmEnergy(joules=counter() - before, seconds=time.perf_counter() - start, forwards=forwards)
+
+
+@contextmanager
+def _gpu_counter() -> Iterator[tuple[str, Counter | None]]:
+    """Give `NVML` and the counter, or the reason and None."""
+    with nvml.current_device() as handle:
+        if handle is None:
+            yield "NVML does not answer; the extra [gpu] installs its Python package", None
+        elif handle.energy_j() is None:
+            yield "this GPU or driver counts no energy", None
+        else:
+            yield "NVML", lambda: float(handle.energy_j() or 0.0)
+
+
+@contextmanager
+def _cpu_counter(folder: Path) -> Iterator[tuple[str, Counter | None]]:
+    """Give `RAPL` and a counter over all packages that does not fall where theirs start again."""
+    zones = sorted(zone for zone in folder.glob("intel-rapl:*") if zone.name.count(":") == 1)
+    if not zones:
+        yield "this processor shows no energy counters (RAPL)", None
+        return
+    try:
+        ranges = [int((zone / "max_energy_range_uj").read_text()) for zone in zones]
+        last = [int((zone / "energy_uj").read_text()) for zone in zones]
+    except (OSError, ValueError):
+        yield "the energy counters (RAPL) cannot be read; they are the administrator's", None
+        return
+    total = [0]
+
+    def counter() -> float:
+        for i, zone in enumerate(zones):
+            value = int((zone / "energy_uj").read_text())
+            total[0] += (value - last[i]) % ranges[i]
+            last[i] = value
+        return total[0] / 1e6
+
+    yield "RAPL", counter
+
+
+def _synchronise() -> None:
+    import torch
+
+    torch.cuda.synchronize()
+
+
+def _nothing() -> None:
+    pass

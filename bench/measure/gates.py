@@ -1,0 +1,175 @@
+"""Gates: what must hold of a measurement whatever it shows. One that does not makes the record `implausible`.
+
+A gate compares what was measured with something that was not: a count, a bound, another metric of the same scores.
+Shapes: `n` clips, `c` classes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.measure.conditions import Conditions
+from bench.measure.machine import Facts
+from bench.measure.nvml import SLOWDOWN, name_reasons
+from bench.measure.statistics import Estimate
+
+QUOTA_SHARE = 0.01
+"""Largest share of a measurement that a CPU quota may have kept the process waiting."""
+IDENTITY_TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+"""Largest difference to the unmerged logits, relative to the largest of those, that rounding explains."""
+FRONT_END_TOLERANCE = IDENTITY_TOLERANCE | {"float32": 1e-3}
+"""The same for logits from waveforms: the logarithm of a quiet band's energy turns rounding into its third digit."""
+AUC_TOLERANCE = 1e-6
+"""How far beyond its bounds an average precision may lie: rounding."""
+
+
+class Gate(Facts):
+    """What one gate found."""
+
+    name: str
+    passed: bool
+    value: float | None
+    """What was measured, in the gate's own unit; None where it is not a number."""
+    limit: float | None
+    """What it must not exceed."""
+    message: str
+    """What was compared, and what is wrong where it did not pass."""
+
+
+def gate(name: str, value: float, limit: float, compared: str) -> Gate:
+    """Return whether `value` is at most `limit`; a NaN is not."""
+    value, passed = float(value), bool(value <= limit)
+    verdict = "at most" if passed else "MORE THAN"
+    return Gate(
+        name=name, passed=passed, value=value, limit=limit, message=f"{compared}: {value:.4g}, {verdict} {limit:.4g}"
+    )
+
+
+def tokens_as_planned(planned: Sequence[int], measured: Sequence[int]) -> Gate:
+    """Compare the tokens that left each block of a real forward with the schedule's."""
+    passed = tuple(planned) == tuple(measured)
+    said = "as planned" if passed else f"planned {list(planned)}, measured {list(measured)}"
+    return Gate(name="tokens", passed=passed, value=None, limit=None, message=f"tokens that left each block: {said}")
+
+
+def macs_as_counted(formula: int, counted: int) -> Gate:
+    """Compare the formula's multiply-accumulates with those that PyTorch counted, operator by operator."""
+    return gate("macs", abs(formula - counted), 0, f"multiply-accumulates, formula {formula} against counted {counted}")
+
+
+def nothing_merged_is_unmerged(difference: float, dtype: str) -> Gate:
+    """Compare the logits of the reduction at r = 0 with the unmerged model's, relative to the largest logit."""
+    return gate("identity", difference, IDENTITY_TOLERANCE[dtype], "largest difference of logits at r = 0 to unmerged")
+
+
+def front_end_is_the_models(difference: float, dtype: str) -> Gate:
+    """Compare the logits of an engine from waveforms with those from the front end's filterbanks, relative as above."""
+    limit = FRONT_END_TOLERANCE[dtype]
+    return gate("front_end", difference, limit, "largest difference of logits from waveforms to those of filterbanks")
+
+
+def within_mac_bound(speedup: Estimate, macs_ratio: float, tolerance: float) -> Gate:
+    """Compare the lower end of a speed-up's interval with what the saved multiply-accumulates allow.
+
+    What is not counted (softmax, norms, memory traffic) may shrink faster than what is: hence the tolerance.
+    """
+    limit = macs_ratio * (1 + tolerance)
+    return gate("mac_bound", speedup.low, limit, f"speed-up over unmerged, MAC bound {macs_ratio:.4g}")
+
+
+def within_slice_bound(share: Estimate, tolerance: float) -> Gate:
+    """Compare the lower end of the speed-up over the slice oracle with 1: no method is faster than dropping."""
+    return gate("slice_bound", share.low, 1 + tolerance, "speed-up over the slice oracle")
+
+
+def within_model_alone(share: Estimate, tolerance: float) -> Gate:
+    """Compare the lower end of the speed-up over the model alone with 1: no front end takes less than no time."""
+    return gate("model_alone_bound", share.low, 1 + tolerance, "speed-up over the model without its front end")
+
+
+def not_looked_at(name: str, reason: str) -> Gate:
+    """Return a gate that passes because what it compares with is no bound here."""
+    return Gate(name=name, passed=True, value=None, limit=None, message=f"not looked at: {reason}")
+
+
+def clock_held(conditions: Conditions) -> Gate:
+    """Look for a GPU that its heat or supply slowed, a CPU core that its heat slowed, and a quota."""
+    found = []
+    reasons = conditions.gpu_throttle_reasons or 0
+    if reasons & SLOWDOWN:
+        found.append(f"the GPU was slowed: {name_reasons(reasons)}")
+    before, after = conditions.before, conditions.after
+    if before and after:
+        events = _grown(before.cpu_thermal_events, after.cpu_thermal_events)
+        if events:
+            found.append(f"the CPU was slowed for its heat {events:.0f} times")
+        waited = _grown(before.cpu_quota_s, after.cpu_quota_s)
+        if conditions.seconds and waited and waited > QUOTA_SHARE * conditions.seconds:
+            found.append(f"a CPU quota kept the container waiting for {waited:.2f} of {conditions.seconds:.2f} s")
+    return Gate(
+        name="clock",
+        passed=not found,
+        value=None,
+        limit=None,
+        message="; ".join(found) or "no throttling seen" + (": power cap only" if reasons & 4 else ""),
+    )
+
+
+def precision_fits_area(
+    precision: NDArray[np.float64], area: NDArray[np.float64], labels: NDArray[Any], scores: NDArray[Any]
+) -> Gate:
+    """Compare every class's average precision with the bounds that its area under the ROC curve sets.
+
+    precision, area: (c,); labels, scores: (n, c). Two metrics of the same scores cannot contradict each other; where
+    they do, labels, scores or classes were mixed up. Classes without positives or negatives are left out.
+    """
+    worst, where = -math.inf, -1
+    for i, (ap, auc) in enumerate(zip(precision, area, strict=True)):
+        positives, negatives = int(labels[:, i].sum()), int((1 - labels[:, i]).sum())
+        if positives and negatives:
+            pairs, tied = _ties(labels[:, i], scores[:, i])
+            half = pairs / (2 * positives * negatives)  # a tied pair is half a pair to AUC
+            least, _ = precision_bounds(auc - half, positives, negatives)
+            _, most = precision_bounds(auc + half, positives, negatives)
+            # scikit-learn gives all tied positives the precision behind the last of them.
+            excess = max(least - ap, ap - most - tied / positives)
+            worst, where = max((worst, where), (excess, i))
+    if where < 0:
+        return Gate(name="auc", passed=True, value=None, limit=None, message="no class has positives and negatives")
+    compared = f"average precision beyond the bounds of its AUC, most in class {where}"
+    return gate("auc", worst, AUC_TOLERANCE, compared)
+
+
+def precision_bounds(area: float, positives: int, negatives: int) -> tuple[float, float]:
+    """Return bounds of the average precision that scores without ties with this AUC can have.
+
+    (1 - AUC) times the number of pairs is the number of negatives above positives, summed over positives; the precision
+    at the i-th positive is i / (i + negatives above it). The least follows from Cauchy's inequality. The most puts all
+    negatives above as many of the last positives as the sum allows, and what is left where it costs least.
+    """
+    ranks = np.arange(1, positives + 1)
+    swapped = min(max((1 - area) * positives * negatives, 0.0), float(positives * negatives))
+    least = float(np.sqrt(ranks).sum() ** 2 / (ranks.sum() + swapped) / positives)
+    full = min(int(swapped // negatives), positives - 1)
+    rest = swapped - full * negatives
+    last = ranks[positives - full - 1 :]  # `full` of these have all negatives above, one has the rest
+    cost = negatives / (last + negatives)
+    lost = cost.sum() + (rest / (last + rest) - cost).min()
+    return least, float(1 - lost / positives)
+
+
+def _ties(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[int, int]:
+    """Return how many pairs of a positive and a negative are tied, and how many positives tie with any clip."""
+    _, group = np.unique(scores, return_inverse=True)
+    positives, everything = np.bincount(group, weights=labels), np.bincount(group)
+    negatives = everything - positives
+    return int((positives * negatives).sum()), int(positives[everything > 1].sum())
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before

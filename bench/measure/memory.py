@@ -1,0 +1,79 @@
+"""Memory that a forward takes."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+from bench.measure.machine import Facts
+
+
+class ArmMemory(Facts):
+    """Memory of one forward of one arm."""
+
+    before_bytes: int | None
+    """Taken before the forward: weights, on a CPU also libraries and what other arms left."""
+    peak_bytes: int | None
+    """The most taken at any time of the forward, `before_bytes` included."""
+    reserved_bytes: int | None
+    """The most that PyTorch's CUDA allocator held; None on a CPU."""
+
+
+class Memory(Facts):
+    """Memory of every arm."""
+
+    kind: str
+    """What was read: CUDA's allocator, or the process's peak resident set (libraries and weights included)."""
+    arms: dict[str, ArmMemory]
+
+
+def measure_memory(calls: Mapping[str, Callable[[], object]], device: str) -> Memory:
+    """Return what was read and the memory of one forward of every arm; `device` is `cpu` or `cuda`."""
+    if device == "cuda":
+        return Memory(kind="PyTorch's CUDA allocator", arms={name: _cuda_memory(call) for name, call in calls.items()})
+    arms = {name: _resident_memory(call) for name, call in calls.items()}
+    measured = all(arm.peak_bytes is not None for arm in arms.values())
+    return Memory(kind="resident set of the process" if measured else "not measured", arms=arms)
+
+
+def _cuda_memory(call: Callable[[], object]) -> ArmMemory:
+    torch.cuda.synchronize()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    call()
+    torch.cuda.synchronize()
+    return ArmMemory(
+        before_bytes=before,
+        peak_bytes=torch.cuda.max_memory_allocated(),
+        reserved_bytes=torch.cuda.max_memory_reserved(),
+    )
+
+
+def _resident_memory(call: Callable[[], object]) -> ArmMemory:
+    """Return the resident set before and at most while `call` runs; None where the counter cannot be set back."""
+    before = peak = None
+    with contextlib.suppress(OSError, AttributeError):  # another system than Linux with glibc
+        ctypes.CDLL(None).malloc_trim(0)  # what earlier arms freed is still resident
+        Path("/proc/self/clear_refs").write_text("5")
+        before = _status("VmRSS")
+        call()
+        peak = _status("VmHWM")
+    return ArmMemory(before_bytes=before, peak_bytes=peak, reserved_bytes=None)
+
+
+def _status(name: str) -> int:
+    """Return an entry of /proc/self/status, bytes."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1]) * 1024
+    raise OSError(f"/proc/self/status has no {name}")
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """CUDA raises its own class; PyTorch's allocator for the CPU a RuntimeError."""
+    return type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error)

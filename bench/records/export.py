@@ -1,0 +1,194 @@
+"""The flat view of records: one row per record, columns as in `bench.records.columns`, from the raw samples only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench.measure.nvml import name_reasons
+from bench.measure.statistics import summarise
+from bench.records.columns import COLUMNS
+from bench.records.schema import Performance, Record
+from bench.records.speedup import speedup_over
+from bench.sweep.axes import BASELINES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def to_frame(records: Sequence[Record]) -> pd.DataFrame:
+    """Return one row a record, with the columns of `COLUMNS` in their order; intervals are seeded and repeatable."""
+    import pandas as pd
+
+    return pd.DataFrame([_row(record) for record in records], columns=list(COLUMNS))
+
+
+def write_csv(records: Sequence[Record], path: Path) -> None:
+    """Write the rows of `records` to `path`, atomically."""
+    from fastast.writing import write_whole
+
+    write_whole(path, to_frame(records).to_csv(index=False, lineterminator="\n").encode())
+
+
+def _row(record: Record) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "sweep": record.sweep,
+        "cell": record.cell.id,
+        "kind": record.cell.kind,
+        "status": record.status,
+        "message": record.message,
+        "machine": record.machine.key,
+        "device": record.machine.device,
+        "device_name": record.machine.device_name,
+        "threads": record.machine.threads,
+        "instructions": record.software.cpu_capability if record.machine.device == "cpu" else None,
+        "suite_version": record.suite.version,
+        "commit": record.suite.commit,
+        "dirty": record.suite.dirty,
+        "torch": record.software.torch,
+        "timm": record.software.timm,
+        "cuda": record.software.cuda,
+        "driver": record.machine.gpu.driver if record.machine.gpu else None,
+        "gates": " ".join(gate.name for gate in record.gates if not gate.passed) or None,
+        "throttled": name_reasons(record.conditions.gpu_throttle_reasons or 0) or None,
+        "graphics_clock_mhz": median(record.conditions.gpu_clocks_mhz) if record.conditions.gpu_clocks_mhz else None,
+        "load_before": record.conditions.load[0],
+        "load_after": record.conditions.load[1],
+        "started": record.started.isoformat(),
+        "finished": record.finished.isoformat(),
+    }
+    if record.cell.kind == "performance":
+        row["scope"] = record.cell.question.get("measure", {}).get("scope", "forward")
+    return row | _question(record.cell.question) | _model(record) | _performance(record.performance) | _quality(record)
+
+
+def _question(question: dict[str, Any]) -> dict[str, Any]:
+    reduction = question["reduction"] or {}
+    family, r = split_schedule(reduction.get("schedule", "none"))
+    return {
+        "method": reduction.get("method", "none"),
+        "schedule": reduction.get("schedule", "none"),
+        "family": family,
+        "r": r,
+        "metric": reduction.get("metric"),
+        "proportional": reduction.get("proportional"),
+        "order": reduction.get("order"),
+        "excess": reduction.get("excess", "refuse") if reduction else None,
+        "engine": question["model"].get("engine", "plain"),
+        "dtype": question["dtype"],
+        "attention": question["attention"],
+        "batch": _text(question["workload"].get("batch_size")),
+        "batch_size": _number(question["workload"].get("batch_size")),
+    }
+
+
+def split_schedule(schedule: str) -> tuple[str, int | None]:
+    """Return family and `r` of a schedule's text: `linear:40:-0.5` -> (`linear:-0.5`, 40)."""
+    name, *values = schedule.split(":")
+    if name == "none":
+        return "none", 0
+    if name in ("constant", "decreasing", "increasing", "linear"):
+        return ":".join([name, *values[1:]]), int(values[0])
+    return schedule, None
+
+
+def _model(record: Record) -> dict[str, Any]:
+    model, attention = record.model, record.attention
+    row: dict[str, Any] = {}
+    if model is not None:
+        row |= {
+            "model": model.name,
+            "sha256": model.sha256,
+            "weights": model.weights,
+            "parameters": model.parameters,
+            "tokens_in": model.tokens_in,
+            "tokens_out": model.tokens_measured[-1],
+            "tokens_per_block": " ".join(map(str, model.tokens_measured)),
+            "macs_per_clip": model.macs_per_clip,
+            "macs_counted": model.macs_counted,
+            "macs_unmerged": model.macs_unmerged,
+            "macs_ratio": model.macs_unmerged / model.macs_per_clip,
+        }
+    if attention is not None:
+        row |= {"attention_kernel": attention.kernel, "attention_backend": attention.backend_ran}
+    if record.engine is not None:
+        row["engine_path"] = record.engine.path
+    return row
+
+
+def _performance(part: Performance | None) -> dict[str, Any]:
+    if part is None:
+        return {}
+    candidate, memory = part.arms["candidate"], part.memory.arms["candidate"]
+    summary = summarise(candidate.seconds)
+    row: dict[str, Any] = {
+        "batch_size": candidate.batch_size,
+        "rounds": part.rounds,
+        "noise": part.noise.value,
+        "latency_ms": summary.median * 1e3,
+        "latency_iqr_ms": summary.iqr * 1e3,
+        "latency_p90_ms": summary.p90 * 1e3 if len(candidate.seconds) >= 10 else None,
+        "latency_p99_ms": summary.p99 * 1e3 if len(candidate.seconds) >= 100 else None,
+        "samples": len(candidate.seconds),
+        "first_call_s": candidate.first_call_s,
+        "clips_per_s": candidate.batch_size / summary.median,
+        "peak_memory_bytes": memory.peak_bytes,
+        "forward_memory_bytes": _difference(memory.peak_bytes, memory.before_bytes),
+        "memory_kind": part.memory.kind,
+        "reserved_memory_bytes": memory.reserved_bytes,
+    }
+    for baseline in BASELINES:
+        if baseline not in part.arms:
+            continue
+        arm = part.arms[baseline]
+        middle = summarise(arm.seconds).median
+        ratio = speedup_over(part, baseline)
+        row |= {
+            f"latency_{baseline}_ms": middle * 1e3,
+            f"clips_per_s_{baseline}": arm.batch_size / middle,
+            f"batch_size_{baseline}": arm.batch_size,
+            f"speedup_{baseline}": ratio.value,
+            f"speedup_{baseline}_low": ratio.low,
+            f"speedup_{baseline}_high": ratio.high,
+        }
+    return row | _energy(part, candidate.batch_size)
+
+
+def _energy(part: Performance, batch_size: int) -> dict[str, Any]:
+    if part.energy is None:
+        return {}
+    row: dict[str, Any] = {"energy_source": part.energy.source}
+    if "candidate" in part.energy.arms:
+        arm = part.energy.arms["candidate"]
+        row |= {
+            "energy_j_per_clip": arm.joules / (arm.forwards * batch_size),
+            "power_w": arm.joules / arm.seconds,
+        }
+    return row
+
+
+def _text(value: int | str | None) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(value: int | str | None) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _difference(peak: int | None, before: int | None) -> int | None:
+    return None if peak is None or before is None else peak - before
+
+
+def _quality(record: Record) -> dict[str, Any]:
+    part = record.quality
+    if part is None:
+        return {}
+    names = ("dataset", "split", "clips", "ids_sha256", "clips_sha256", "classes", "classes_without_positives")
+    row: dict[str, Any] = {name: getattr(part, name) for name in (*names, "mAP", "AUC", "d_prime")}
+    row["mAP_low"], row["mAP_high"] = part.mAP_interval
+    if part.delta is not None:
+        row |= {"delta_mAP": part.delta.mAP, "top1_agreement": part.delta.top1_agreement}
+        row["delta_mAP_low"], row["delta_mAP_high"] = part.delta.interval
+    return row

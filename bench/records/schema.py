@@ -1,0 +1,208 @@
+"""The schema of a record: one cell's question and answer.
+
+Every summary, table and figure is a function of records; nothing edits one. `SCHEMA_VERSION` grows when a
+field is added, changes its meaning or goes away, and `bench.records.migrations` then gets the function from the
+version before.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from bench.measure.best_batch import Search
+from bench.measure.conditions import Conditions
+from bench.measure.energy import Energy
+from bench.measure.gates import Gate
+from bench.measure.machine import Facts, Machine, Software
+from bench.measure.memory import Memory
+
+SCHEMA_VERSION = 3
+
+Status = Literal["ok", "noisy", "implausible", "error", "oom", "timeout"]
+"""`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever the noise."""
+Kind = Literal["performance", "quality"]
+
+
+class CellPart(Facts):
+    """The question."""
+
+    id: str
+    """First 12 hex digits of the SHA-256 of the canonical question."""
+    kind: Kind
+    question: dict[str, Any]
+    """Everything that the answer depends on, the machine excepted."""
+
+
+class Suite(Facts):
+    """The code that measured."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+    """Whether `fastast` or `bench` differed from the commit; None where there is no git."""
+
+
+class ModelPart(Facts):
+    """The model and what the reduction does to it."""
+
+    name: str
+    """Name of the zoo, or file name of the checkpoint."""
+    sha256: str | None
+    """Of the checkpoint; None for random weights."""
+    weights: Literal["trained", "random"]
+    parameters: int
+    geometry: dict[str, int | float | bool]
+    tokens_in: int
+    """Tokens that enter the first block."""
+    tokens_planned: tuple[int, ...]
+    """Tokens that leave each block, by the schedule."""
+    tokens_measured: tuple[int, ...]
+    """Tokens that left each block in a real forward."""
+    macs_per_clip: int
+    """Multiply-accumulates by formula."""
+    macs_counted: int | None
+    """Those that PyTorch counted of a forward without data, operator by operator; None where nobody counted."""
+    macs_unmerged: int
+
+
+class AttentionPart(Facts):
+    """How attention was computed."""
+
+    asked: str
+    kernel: str
+    """What `asked` resolved to."""
+    backend_ran: str | None
+    """Backend of PyTorch that the profiler saw; several are joined by `+`, `math` is bmm and softmax."""
+
+
+class EnginePart(Facts):
+    """What `fastast.compile` made of the candidate."""
+
+    path: Literal["triton", "plain"]
+    """The fused kernels, or the model's forward in plain PyTorch."""
+    why_plain: str
+    """Why the kernels did not run; empty where they did."""
+    kernels: dict[str, str]
+    """What each stage ran on."""
+
+
+class Warmup(Facts):
+    """How warm-up ended."""
+
+    rule: str
+    iterations: dict[str, int]
+    """By arm."""
+    stable: dict[str, bool]
+    """Whether the arm became stable before its limit."""
+
+
+class Noise(Facts):
+    """How quiet the measurement was."""
+
+    value: float
+    """Inter-quartile range of the per-round ratio over its median, the largest of all baselines."""
+    limit: float
+    attempts: tuple[float, ...]
+    """Of every attempt; the quietest one was kept."""
+
+
+class Arm(Facts):
+    """Raw samples of one arm."""
+
+    seconds: tuple[float, ...]
+    """Every iteration of one batch, seconds, in the order of measurement."""
+    iterations_per_round: int
+    batch_size: int
+    """Clips a batch."""
+    first_call_s: float | None
+    """The very first call, seconds: compilation, graph capture, what libraries set up. It is no sample."""
+
+
+class Performance(Facts):
+    """Samples of a performance cell; the arm `candidate` is the cell's question."""
+
+    clock: str
+    input: str
+    """What was fed, and what is timed."""
+    search: dict[str, Search] | None
+    """How each arm's batch size was found; None where the cell fixes it."""
+    flushed_bytes: int
+    """Written before every sample so that caches hold nothing of the model; 0 where they were left alone."""
+    warmup: Warmup
+    noise: Noise
+    rounds: int
+    arms: dict[str, Arm]
+    memory: Memory
+    energy: Energy | None
+    """None where it was not asked for."""
+
+
+class Delta(Facts):
+    """Paired difference to the unmerged model on the same clips."""
+
+    mAP: float  # noqa: N815
+    interval: tuple[float, float]
+    against: str
+    """Id of the unmerged model's cell."""
+    top1_agreement: float
+    """Share of clips whose best class is the same."""
+    largest_score_difference: float
+
+
+class Quality(Facts):
+    """Metrics of a quality cell, computed from the stored predictions."""
+
+    dataset: str
+    split: str
+    clips: int
+    ids_sha256: str
+    clips_sha256: str
+    matches_reference: bool | None
+    """Whether the mixed clips are bit for bit those of the reference machine; None where not known."""
+    classes: int
+    classes_without_positives: int
+    """Classes left out of the means."""
+    mAP: float  # noqa: N815
+    mAP_interval: tuple[float, float]  # noqa: N815
+    AUC: float
+    d_prime: float
+    AP: dict[str, float | None]
+    """By class; None without positives."""
+    class_AUC: dict[str, float | None] | None  # noqa: N815
+    """By class; None without positives or without negatives, or as a whole where it was not kept."""
+    replicates: int
+    """Bootstrap replicates behind the intervals."""
+    delta: Delta | None
+    seconds: float
+    """Wall time of the predictions."""
+
+
+class Record(BaseModel):
+    """One cell's answer on one machine."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+    schema_version: Literal[3] = 3
+    cell: CellPart
+    sweep: str
+    status: Status
+    message: str
+    """Empty, or what went wrong."""
+    started: datetime
+    finished: datetime
+    command: tuple[str, ...]
+    suite: Suite
+    machine: Machine
+    software: Software
+    conditions: Conditions
+    gates: tuple[Gate, ...]
+    """What was held against something independent, and whether it passed; empty of a cell that failed."""
+    model: ModelPart | None
+    attention: AttentionPart | None
+    engine: EnginePart | None
+    """None where no engine was asked for: the model's own forward ran."""
+    performance: Performance | None
+    quality: Quality | None

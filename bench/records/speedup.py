@@ -1,0 +1,19 @@
+"""A candidate against its baselines: the one place where times become ratios.
+
+Shapes: `k` rounds.
+"""
+
+from __future__ import annotations
+
+from bench.measure.statistics import Estimate, Floats, ratio_of_medians, round_medians
+from bench.records.schema import Arm, Performance
+
+
+def clip_seconds(arm: Arm) -> Floats:
+    """Return the median seconds a clip of every round, (k,): at its best batch every arm has a size of its own."""
+    return round_medians(arm.seconds, arm.iterations_per_round) / arm.batch_size
+
+
+def speedup_over(part: Performance, baseline: str) -> Estimate:
+    """Return the candidate's speed-up over an arm of the same rounds: the baseline's time over its own."""
+    return ratio_of_medians(clip_seconds(part.arms[baseline]), clip_seconds(part.arms["candidate"]))

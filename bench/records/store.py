@@ -1,0 +1,209 @@
+"""Records on disk: `results/<machine>/<sweep>/<cell id>.json`, written atomically, validated when read.
+
+A quality cell keeps its predictions beside it, in `predictions/<cell id>.npz`: `scores` (n, c) float16 and
+the hashes of the labels and of the clips' ids, so that a paired bootstrap can be made later.
+Shapes: `n` clips, `c` classes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from bench.records.columns import COLUMNS
+from bench.records.export import to_frame, write_csv
+from bench.records.migrations import MIGRATIONS
+from bench.records.schema import SCHEMA_VERSION, Record
+from fastast.locking import release_lock, take_lock
+from fastast.writing import write_whole
+
+__all__ = [
+    "COLUMNS",
+    "Record",
+    "RecordError",
+    "Store",
+    "read_record",
+    "read_records",
+    "to_frame",
+    "write_csv",
+]
+
+ROOM = 1 << 16
+"""Bytes that must fit into a folder before anything is measured for it; a record takes fewer."""
+
+_RECORD_NAME = re.compile(r"[0-9a-f]{12}\.json")
+_LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
+_ELSEWHERE = "give another folder with --results, or make this one writable"
+_ADVICE = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit of file sizes (ulimit -f)",
+    errno.EROFS: _ELSEWHERE,
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+}
+
+
+class RecordError(ValueError):
+    """A file that is no record, or one that this version cannot read."""
+
+
+def read_record(path: Path) -> Record:
+    """Read and validate one record. Raises RecordError naming the file and what to do."""
+    try:
+        raw = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path}: not a whole JSON file ({error}); delete it and run the sweep again") from None
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise RecordError(f"{path}: has no schema_version, so it is no record; move it out of the results")
+    if version > SCHEMA_VERSION:
+        raise RecordError(
+            f"{path}: is of schema {version}, this FastAST reads up to {SCHEMA_VERSION}; update FastAST to read it"
+        )
+    if version not in {*MIGRATIONS, SCHEMA_VERSION}:
+        raise RecordError(f"{path}: is of schema {version}, which cannot be read any more; measure it again")
+    try:
+        raw = _migrate(raw, version)
+    except (KeyError, TypeError, AttributeError):
+        raise RecordError(
+            f"{path}: is no whole record of schema {version}; delete it and run the sweep again"
+        ) from None
+    try:
+        return Record.model_validate_json(json.dumps(raw))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise RecordError(f"{path}: {where}: {first['msg']}; delete it and run the sweep again") from None
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Read all records in `folder` and below, sorted by path; other files are left alone.
+
+    `folder` may be all results, one machine's or one sweep's. Raises RecordError for the first bad record.
+    """
+    paths = sorted(path for path in folder.rglob("*.json") if _RECORD_NAME.fullmatch(path.name))
+    return [read_record(path) for path in paths]
+
+
+class Store:
+    """The records of one sweep on one machine."""
+
+    def __init__(self, root: Path, machine: str, sweep: str) -> None:
+        self.folder = root / machine / sweep
+
+    def path(self, cell_id: str) -> Path:
+        """Return where the record of a cell is or would be."""
+        return self.folder / f"{cell_id}.json"
+
+    def predictions_path(self, cell_id: str) -> Path:
+        """Return where the predictions of a cell are or would be."""
+        return self.folder / "predictions" / f"{cell_id}.npz"
+
+    def read(self, cell_id: str) -> Record | None:
+        """Return the record of a cell, None where there is none. Raises RecordError for a bad one."""
+        path = self.path(cell_id)
+        if not path.exists():
+            return None
+        record = read_record(path)
+        if record.cell.id != cell_id:
+            raise RecordError(f"{path}: holds cell {record.cell.id}; a record's file has the name of its cell")
+        return record
+
+    def write(self, record: Record) -> Path:
+        """Write a record; a crash leaves the whole old file or the whole new one."""
+        path = self.path(record.cell.id)
+        text = record.model_dump_json(indent=1)
+        # A list of numbers on one line; JSON has no line break inside a string.
+        text = re.sub(r"\[\n[^\[\]{}]*\]", lambda found: re.sub(r"\n\s*", " ", found.group()), text)
+        with _advise(path):
+            write_whole(path, (text + "\n").encode())
+        return path
+
+    def write_predictions(self, cell_id: str, scores: NDArray[np.float16], hashes: dict[str, str]) -> Path:
+        """Write the scores (n, c) of a cell with the hashes of its labels and ids."""
+        buffer = io.BytesIO()
+        arrays: dict[str, Any] = {name: np.array(value) for name, value in hashes.items()}
+        np.savez_compressed(buffer, scores=scores, **arrays)
+        path = self.predictions_path(cell_id)
+        with _advise(path):
+            write_whole(path, buffer.getvalue())
+        return path
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keep a second run off this folder, and make sure that records can be written to it.
+
+        What an ended run left half-written is removed. Raises RecordError where another run is at work (a dead one's
+        lock is gone with it), OSError where nothing can be written.
+        """
+        path = self.folder / ".lock"
+        with _advise(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            descriptor = take_lock(path)
+        if descriptor is None:
+            raise RecordError(f"{self.folder}: another run writes here; wait for it, or end it")
+        try:
+            self._remove_leftovers()
+            with _advise(self.folder):
+                self._try_to_write()
+            yield
+        finally:
+            release_lock(path, descriptor)
+
+    def _remove_leftovers(self) -> None:
+        for folder in (self.folder, self.folder / "predictions"):
+            for path in folder.glob(".*.tmp"):
+                if _LEFTOVER.fullmatch(path.name):
+                    path.unlink(missing_ok=True)
+
+    def _try_to_write(self) -> None:
+        """Better now than after an hour of measuring."""
+        probe = self.folder / f".probe.{os.getpid()}.tmp"
+        try:
+            write_whole(probe, bytes(ROOM))
+        finally:
+            probe.unlink(missing_ok=True)
+
+
+def hash_ids(ids: Sequence[str]) -> str:
+    """Return the SHA-256 of a list of clip ids, one a line."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def hash_array(array: NDArray[Any]) -> str:
+    """Return the SHA-256 of an array's type, shape and bytes."""
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _advise(path: Path) -> Iterator[None]:
+    """Say of what cannot be written what to do about it."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        advice = _ADVICE.get(number, "look at the disk")
+        what = f"{os.strerror(number)}: nothing was written; {advice}, and the same command goes on from there"
+        raise OSError(number, what, str(path)) from None
+
+
+def _migrate(raw: dict[str, Any], version: int) -> dict[str, Any]:
+    while version < SCHEMA_VERSION:
+        raw = MIGRATIONS[version](raw)
+        version += 1
+    return raw

@@ -1,0 +1,1 @@
+"""Running a sweep: processes, launchers, progress, and one record per cell."""

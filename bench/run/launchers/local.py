@@ -1,0 +1,86 @@
+"""Cells on this machine, one at a time, each in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bench.cell.answers import Context
+from bench.measure.devices import resolve_local
+from bench.measure.machine import Machine, Software, load_average
+from bench.run.isolation import Isolation, Outcome
+from bench.run.launchers import RUNNERS, Ended, Job, RunError, Runners
+from bench.run.progress import Progress
+from bench.sweep.cells import Cell
+
+
+class LocalLauncher:
+    """Runs cells here."""
+
+    def __init__(self, isolation: Isolation | None = None, runners: Runners = RUNNERS) -> None:
+        self._isolation = isolation
+        self._runners = runners
+        self._features: Any = None
+        self._machines: Mapping[str, tuple[Machine, Software]] = {}
+
+    def __enter__(self) -> LocalLauncher:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+    def resolve(self, device: str) -> str:
+        """Return `cpu` or `cuda`; a GPU type is `cuda` where this machine has it."""
+        return resolve_local(device)
+
+    def survey(self, cells: Sequence[Cell], progress: Progress) -> Mapping[str, tuple[Machine, Software]]:
+        """Return this machine with each of the devices."""
+        if self._isolation is None:
+            progress.say("Loading PyTorch ...")
+            self._isolation = Isolation()
+        threads = cells[0].measure.threads if cells else None
+        devices = dict.fromkeys(cell.device for cell in cells)
+        self._machines = {device: _get(self._isolation.run(self._runners.probe, device, threads)) for device in devices}
+        return self._machines
+
+    def prepare(self, cells: Sequence[Cell], cache: Path, progress: Progress) -> None:
+        """Make the features that the quality cells share, where there are such cells."""
+        assert self._isolation is not None
+        cell = next((cell for cell in cells if cell.data is not None), None)
+        if cell is None or cell.data is None:
+            return
+        progress.say(f"Preparing {cell.data.clips} clips of {cell.data.split} (kept in the cache) ...")
+        arguments = (cell.data, cell.model, cache, cell.measure.threads, True)
+        self._features = _get(self._isolation.run(self._runners.prepare, *arguments))
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Ended]:
+        """Run the jobs in their order."""
+        assert self._isolation is not None
+        for job in jobs:
+            progress.begin(job.cell)
+            context = Context(features=self._features, reference=job.reference())
+            started, before = datetime.now(UTC), load_average()
+            outcome = self._isolation.run(
+                self._runners.answer, job.cell, context, time_limit=job.cell.measure.time_limit_s
+            )
+            machine, software = self._machines[job.cell.device]
+            yield Ended(
+                cell=job.cell,
+                outcome=outcome,
+                machine=machine,
+                software=software,
+                started=started,
+                finished=datetime.now(UTC),
+                load=(before, load_average()),
+            )
+
+
+def _get(outcome: Outcome) -> Any:
+    if outcome.status != "ok":
+        raise RunError(outcome.message)
+    return outcome.value

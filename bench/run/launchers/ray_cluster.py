@@ -1,0 +1,195 @@
+"""Cells on the nodes of a Ray cluster, by GPU type.
+
+The driver picks the node of every cell and Ray runs it there: a timing cell takes the whole of the node's own resource
+`node:ADDRESS`, so that no two share a node, not even those of two drivers. What is lost with a worker or a node is
+measured again, on whatever node is there then.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from bench.measure.devices import resolve_among
+from bench.measure.machine import Machine, Software
+from bench.run.isolation import scrub
+from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners, node, remote
+from bench.run.launchers.ray_nodes import Node, Nodes, cause_of
+from bench.run.progress import Progress
+from bench.sweep.cells import Cell
+
+_GRACE_S = 60.0
+"""How long busy nodes are waited for once every device has a node that answered."""
+
+
+class RayLauncher:
+    """Runs cells on a Ray cluster, or on a Ray that it starts on this machine."""
+
+    def __init__(
+        self,
+        *,
+        address: str | None = None,
+        resources: Mapping[str, str] | None = None,
+        cache: Path | None = None,
+        wait_s: float = 600.0,
+        runners: Runners = RUNNERS,
+    ) -> None:
+        """`address` as `ray.init` takes it; not given: RAY_ADDRESS, or a Ray of this machine's own.
+
+        `resources` names for a device a resource that its nodes must have, `cache` the nodes' folder for clips and
+        features, `wait_s` how long a device may be without a node, seconds.
+        """
+        self._address = address or os.environ.get("RAY_ADDRESS") or "local"
+        self._resources = dict(resources or {})
+        self._cache, self._wait_s, self._runners = cache, wait_s, runners
+        self._missed: set[str] = set()
+        self._started = False
+
+    def __enter__(self) -> RayLauncher:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+        except ModuleNotFoundError:
+            raise RunError("Ray is not installed; install it with: pip install 'fastast[ray]'") from None
+        if not ray.is_initialized():
+            options: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
+            if self._address == "local":
+                options["include_dashboard"] = False
+            try:
+                ray.init(address=self._address, **options)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise RunError(f"no Ray cluster at '{self._address}': {scrub(str(error))}") from None
+            self._started = True
+        self._ray = ray
+        self._nodes = Nodes(ray, self._resources)
+        self._nodes.look()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._started:
+            self._ray.shutdown()
+
+    def resolve(self, device: str) -> str:
+        """Return `cpu` or a GPU type that the cluster has."""
+        return resolve_among(device, self._nodes.types, cpu=True, where="this Ray cluster")
+
+    def survey(self, cells: Sequence[Cell], progress: Progress) -> Mapping[str, tuple[Machine, Software]]:
+        """Ask all nodes what they are. Raises RunError where the nodes of one device are of several kinds."""
+        devices = list(dict.fromkeys(cell.device for cell in cells))
+        nodes = self._nodes
+        nodes.questions = {device: remote.question(cells, device, self._runners) for device in devices}
+        progress.say(f"Asking {len(nodes)} nodes what they are ...")
+        begun = time.monotonic()
+        while True:
+            nodes.look()
+            nodes.ask()
+            answered = nodes.answered()
+            waited = time.monotonic() - begun
+            if answered == set(devices) and (not nodes.asked or waited > _GRACE_S):
+                break
+            if waited > self._wait_s:
+                busy = ", ".join(f"{one.address} ({device})" for one, device in nodes.asked.values())
+                missing = ", ".join(sorted(set(devices) - answered))
+                raise RunError(
+                    f"no node for {missing} answered within {self._wait_s:g} s; "
+                    + (f"still waiting for {busy}, which others may be using" if busy else nodes.nobody(missing))
+                )
+            for reference in self._wait(list(nodes.asked)):
+                nodes.answer(reference)
+        return {device: (facts.machine, facts.software) for device, facts in nodes.choose().items()}
+
+    def prepare(self, cells: Sequence[Cell], cache: Path, progress: Progress) -> None:
+        """Do nothing: features are made on the nodes."""
+
+    def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Ended]:
+        """Run the jobs on all nodes at once and yield each when it ends."""
+        nodes = self._nodes
+        waiting = list(jobs)
+        unfinished = {job.key for job in jobs}
+        running: dict[Any, tuple[Job, Node, float]] = {}
+        lost: Counter[CellKey] = Counter()
+        seen = dict.fromkeys(nodes.questions, time.monotonic())
+        try:
+            while unfinished:
+                nodes.look()
+                nodes.ask()
+                for job in [job for job in waiting if job.after not in unfinished]:
+                    share, place = nodes.place(job.cell)
+                    if place is not None:
+                        waiting.remove(job)
+                        running[self._submit(job, place, share)] = (job, place, share)
+                        place.taken += share
+                        progress.begin(job.cell)
+                self._check_stranded(waiting, seen, progress)
+                for reference in self._wait([*running, *nodes.asked]):
+                    if reference in nodes.asked:
+                        nodes.welcome(reference, progress)
+                        continue
+                    job, place, share = running.pop(reference)
+                    place.taken -= share
+                    end = self._collect(reference, job, place, lost, progress)
+                    if end is None:
+                        waiting.insert(0, job)
+                    else:
+                        unfinished.discard(job.key)
+                        yield end
+        finally:
+            with suppress(self._ray.exceptions.RayError, RuntimeError, ValueError):  # Ray itself may be gone
+                for reference in [*running, *nodes.asked]:
+                    self._ray.cancel(reference, force=True)
+
+    def _submit(self, job: Job, place: Node, share: float) -> Any:
+        order = remote.order(job, self._cache, self._runners)
+        return self._nodes.remote(node.work, job.cell.device, place, share, job.cell.measure.threads).remote(order)
+
+    def _collect(
+        self, reference: Any, job: Job, place: Node, lost: Counter[CellKey], progress: Progress
+    ) -> Ended | None:
+        """Return how a job ended; None where it is to be run again, because what ran it is gone."""
+        errors = self._ray.exceptions
+        facts = place.facts[job.cell.device]
+        assert facts is not None
+        try:
+            return remote.ended(job, self._ray.get(reference), facts)
+        except errors.RayTaskError as error:
+            return remote.failed(job, cause_of(error), facts)
+        except errors.TaskUnschedulableError:  # the node went before the cell began
+            return None
+        except errors.RayError as error:
+            lost[job.key] += 1
+            what = f"its worker or node was lost ({type(error).__name__})"
+            if lost[job.key] >= remote.ATTEMPTS:
+                status = "oom" if isinstance(error, errors.OutOfMemoryError) else "error"
+                return remote.failed(job, f"{what}, {remote.ATTEMPTS} times", facts, status=status)
+        progress.say(f"{job.cell.title}: {what}; attempt {lost[job.key] + 1} of {remote.ATTEMPTS} follows")
+        return None
+
+    def _check_stranded(self, waiting: Sequence[Job], seen: dict[str, float], progress: Progress) -> None:
+        """Raise RunError where a device that cells wait for has had no node for too long."""
+        now = time.monotonic()
+        there = self._nodes.usable()
+        for device in {job.cell.device for job in waiting} - there:
+            if now - seen[device] > self._wait_s:
+                left = sum(job.cell.device == device for job in waiting)
+                raise RunError(f"{self._nodes.nobody(device)}, for {self._wait_s:g} s; {left} cells are left")
+            if device not in self._missed:
+                progress.say(f"{self._nodes.nobody(device)} any more; waiting up to {self._wait_s:g} s for one")
+                self._missed.add(device)
+        self._missed -= there
+        seen.update(dict.fromkeys(there, now))
+
+    def _wait(self, references: list[Any]) -> list[Any]:
+        """Return those tasks that are done, after a second at most."""
+        if not references:
+            time.sleep(0.5)
+            return []
+        done, _ = self._ray.wait(references, num_returns=1, timeout=1.0)
+        return list(done)

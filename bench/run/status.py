@@ -1,0 +1,30 @@
+"""How far a sweep is, on every machine that has records of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from bench.records.store import Store
+from bench.run.progress import TimeLeft, duration
+from bench.sweep.cells import Cell
+
+
+def status_lines(sweep: str, cells: Sequence[Cell], results: Path) -> Iterator[str]:
+    """Yield one line a machine: how many cells are done, failed and left, and how long the rest will take."""
+    machines = sorted(folder.parent.name for folder in results.glob(f"*/{sweep}") if folder.is_dir())
+    if not machines:
+        yield f"{sweep}: {len(cells)} cells, no records in {results}"
+    for machine in machines:
+        store = Store(results, machine, sweep)
+        left, counts = TimeLeft(cells), Counter[str]()
+        for cell in cells:
+            record = store.read(cell.id)
+            counts[record.status if record else "left"] += 1
+            if record is not None:
+                left.done(cell.kind, (record.finished - record.started).total_seconds())
+        seconds = left.estimate() if counts["left"] else 0
+        time_left = f", about {duration(seconds)} to go" if seconds else ""
+        listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        yield f"{sweep} on {machine}: {len(cells)} cells: {listed}{time_left}"

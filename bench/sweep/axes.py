@@ -1,0 +1,74 @@
+"""What the axes of a sweep may say."""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import get_args
+
+from bench.sweep.complaints import as_toml, at
+
+FAMILIES = ("constant", "decreasing", "increasing", "linear:INFLECTION")
+"""Schedules that `r` goes into."""
+WHOLE = ("keep:RATIO", "speedup:X[:INFLECTION]", "list:R1,R2,...")
+"""Schedules without an `r`."""
+BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf", "model_alone")
+"""See `bench.cell.baselines`; new ones go to the end, as their order is part of a cell's identity."""
+SCOPES: dict[str, tuple[str, ...]] = {
+    "forward": tuple(name for name in BASELINES if name != "model_alone"),
+    "waveform": BASELINES,
+    "training_step": ("unmerged", "slice", "timm"),
+}
+"""What can be timed, each with the baselines that can be timed so; see `MeasureConfig.scope`."""
+ENGINES = ("plain", "triton")
+"""What runs the candidate and its own baselines: the model's forward in plain PyTorch, or `fastast.compile`."""
+DTYPES = ("float32", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda")
+"""Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
+
+
+def check_schedule(value: str, index: int) -> None:
+    """Raise where `value` is neither a family that takes `r` nor a whole schedule."""
+    from fastast.schedule import ScheduleError, parse_schedule
+
+    name, _, rest = value.partition(":")
+    if name in ("keep", "speedup", "list"):
+        text = value
+    elif name == "linear" and rest:
+        text = f"linear:0:{rest}"
+    elif value in FAMILIES:
+        text = f"{value}:0"
+    else:
+        if name in FAMILIES and rest:
+            raise at(index, f"{as_toml(value)}: the number of tokens goes into grid.r; write {as_toml(name)}")
+        allowed = ", ".join((*FAMILIES, *WHOLE))
+        near = get_close_matches(value, ("constant", "decreasing", "increasing"), n=1)
+        hint = f" did you mean {near[0]!r}?" if near else ""
+        raise at(index, f"{as_toml(value)} is not a schedule;{hint} allowed: {allowed}")
+    try:
+        parse_schedule(text)
+    except ScheduleError as error:
+        raise at(index, str(error)) from None
+
+
+def is_gpu_type(value: str) -> bool:
+    """Return whether a device is written as a GPU type is: a capital first, and not CUDA or CPU in capitals."""
+    return re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", value) is not None and value.lower() not in DEVICES
+
+
+def allowed_values(axis: str) -> tuple[str, ...]:
+    """Return what an axis of names may hold."""
+    if axis == "dtype":
+        return DTYPES
+    if axis == "device":
+        return (*DEVICES, "a GPU type such as H100")
+    if axis == "attention":
+        from fastast.attention import ATTENTION_KERNELS
+
+        return ATTENTION_KERNELS
+    import bench.cell.slicing  # noqa: F401  registers the method
+    from fastast.reduction import method_names
+    from fastast.reduction.spec import Excess, Metric, Order
+
+    names = {"metric": get_args(Metric), "order": get_args(Order), "excess": get_args(Excess)}
+    return method_names() if axis == "method" else names[axis]

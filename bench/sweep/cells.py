@@ -1,0 +1,143 @@
+"""Cells: the questions that a sweep asks, each with an identity that does not depend on the machine.
+
+A cell's `question` is everything its answer depends on, in canonical form; its `id` is the start of that
+question's SHA-256. An axis that is added later stays out of the question at its default, so that the ids
+of older records stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from bench.sweep.config import DataConfig, MeasureConfig
+from fastast.schedule import parse_schedule
+
+if TYPE_CHECKING:
+    from fastast.reduction import TokenReduction
+
+
+_LATER = ("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance", "scope")
+"""Keys of `measure` that came after the first records; at their defaults they stay out of the question."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRef:
+    """A model as a cell names it."""
+
+    name: str
+    """Name of the zoo, or file name of a checkpoint."""
+    path: Path | None
+    """The checkpoint, None for a name of the zoo."""
+    sha256: str | None
+    """Of the weights; None where they are random."""
+    frames: int | None
+    """Input length where not the model's own."""
+    engine: str = "plain"
+    """What runs it, of `bench.sweep.axes.ENGINES`."""
+
+    def question(self, seed: int) -> dict[str, Any]:
+        """Return the model's part of the question: weights count, their name does not."""
+        weights = {"sha256": self.sha256} if self.sha256 else {"name": self.name, "seed": seed}
+        engine = {} if self.engine == "plain" else {"engine": self.engine}  # came after the first records
+        return weights | ({"frames": self.frames} if self.frames else {}) | engine
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReductionRef:
+    """A reduction in text, so that it travels."""
+
+    method: str
+    schedule: str
+    """In the form that `fastast.parse_schedule` reads."""
+    metric: str
+    proportional: bool
+    order: str
+    excess: str = "refuse"
+
+    def question(self) -> dict[str, Any]:
+        """Return the reduction's part of the question."""
+        values = asdict(self)
+        if self.excess == "refuse":
+            del values["excess"]  # came after the first records
+        return values
+
+    def build(self) -> TokenReduction:
+        """Return the reduction."""
+        import bench.cell.slicing  # noqa: F401  registers the method
+        from fastast.reduction import TokenReduction
+
+        values = asdict(self)
+        return TokenReduction(schedule=parse_schedule(values.pop("schedule")), **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One question of a sweep."""
+
+    kind: Literal["performance", "quality"]
+    model: ModelRef
+    reduction: ReductionRef | None
+    """None is the unmerged model."""
+    attention: str
+    dtype: str
+    device: str
+    """`cpu`, `cuda` or on a cluster a GPU type: where it runs, which is no part of the question."""
+    seed: int
+    measure: MeasureConfig
+    batch_size: int | Literal["best"] | None = None
+    """Clips a batch, or the best for each arm; None for a quality cell."""
+    data: DataConfig | None = None
+    """None for a performance cell."""
+
+    @property
+    def question(self) -> dict[str, Any]:
+        """Everything that the answer depends on, the machine excepted."""
+        common = {
+            "kind": self.kind,
+            "model": self.model.question(self.seed),
+            "reduction": self.reduction.question() if self.reduction else None,
+            "attention": self.attention,
+            "dtype": self.dtype,
+        }
+        if self.data is not None:
+            return common | {"workload": self.data.model_dump()}
+        measured = self.measure.model_dump(mode="json", exclude={"threads", "noise_repeats", "time_limit_s"})
+        for key in _LATER:
+            if measured[key] == MeasureConfig.model_fields[key].default:
+                del measured[key]
+        if self.reduction is None:
+            measured["baselines"] = [name for name in measured["baselines"] if name != "slice"]
+        workload = {"input": "normal", "batch_size": self.batch_size, "seed": self.seed}
+        return common | {"workload": workload, "measure": measured}
+
+    @property
+    def id(self) -> str:
+        """First 12 hex digits of the SHA-256 of the canonical question."""
+        return hashlib.sha256(canonical(self.question).encode()).hexdigest()[:12]
+
+    @property
+    def title(self) -> str:
+        """The cell in one short line."""
+        what = "unmerged"
+        if self.reduction is not None:
+            extras = [
+                f"{name}={getattr(self.reduction, name)}"
+                for name, usual in (("metric", "keys"), ("proportional", True), ("order", "tome"), ("excess", "refuse"))
+                if getattr(self.reduction, name) != usual
+            ]
+            what = " ".join([self.reduction.method, self.reduction.schedule, *extras])
+        where = f"batch {self.batch_size}" if self.data is None else f"{self.data.clips} clips of {self.data.split}"
+        kernel = "" if self.attention == "auto" else f" {self.attention}"
+        engine = "" if self.model.engine == "plain" else f" {self.model.engine}"
+        scope = "" if self.data is not None or self.measure.scope == "forward" else f" {self.measure.scope}"
+        return f"{self.kind}{scope} {what} {where} {self.dtype}{kernel}{engine} {self.device}"
+
+
+def canonical(question: Mapping[str, Any]) -> str:
+    """Return the one JSON text of a question: sorted keys, no spaces, ASCII."""
+    return json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)

@@ -1,0 +1,247 @@
+"""What a sweep is made of, and what its parts may say."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from bench.sweep.axes import BASELINES, ENGINES, SCOPES, allowed_values, check_schedule, is_gpu_type
+from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+
+
+class ModelConfig(_Part):
+    """What is measured."""
+
+    name: str = "ast_tiny_soundscapes"
+    """A name of the zoo, or the path of a checkpoint."""
+    frames: int | None = Field(default=None, ge=16)
+    """Input length in frames of 10 ms, where not the model's own."""
+    engine: str = "plain"
+    """`plain`, or `triton` for `fastast.compile`, which falls back to plain PyTorch where its kernels cannot run."""
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, value: str) -> str:
+        return one_of("engine", value, ENGINES)
+
+
+class DataConfig(_Part):
+    """What quality is measured on."""
+
+    dataset: str = "soundscapes"
+    split: str = "test"
+    clips: int = Field(default=1000, ge=2)
+    """The first so many clips of the split."""
+    seconds: float = Field(default=5.0, gt=0)
+    """Length of a clip."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, value: str) -> str:
+        return one_of("data set", value, ("soundscapes",))
+
+    @field_validator("split")
+    @classmethod
+    def _known_split(cls, value: str) -> str:
+        return one_of("split", value, ("train", "val", "test"))
+
+
+class GridConfig(_Part):
+    """The axes; the cells are their Cartesian product."""
+
+    schedule: tuple[str, ...] = ("constant",)
+    r: tuple[int, ...] = (0,)
+    method: tuple[str, ...] = ("tome",)
+    metric: tuple[str, ...] = ("keys",)
+    proportional: tuple[bool, ...] = (True,)
+    order: tuple[str, ...] = ("tome",)
+    excess: tuple[str, ...] = ("refuse",)
+    """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
+    attention: tuple[str, ...] = ("auto",)
+    dtype: tuple[str, ...] = ("float32",)
+    device: tuple[str, ...] = ("auto",)
+    batch_size: tuple[int | Literal["best"], ...] = (1,)
+    """Clips a batch; `best` searches the one with the highest throughput, for every arm its own."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            raise PydanticCustomError(
+                "not_a_list", "must be a list of values, such as [{got}]", {"got": as_toml(value)}
+            )
+        if not value:
+            raise PydanticCustomError("empty", "is empty; give at least one value, or leave the key out")
+        for i, item in enumerate(value):
+            if item in value[:i] and type(item) is type(value[value.index(item)]):
+                raise PydanticCustomError("twice", "has {got} twice; give every value once", {"got": as_toml(item)})
+        return tuple(value)
+
+    @field_validator("batch_size", mode="before")
+    @classmethod
+    def _whole_or_best(cls, value: Any) -> Any:
+        for i, item in enumerate(value if isinstance(value, list | tuple) else ()):
+            if item != "best" and (not isinstance(item, int) or isinstance(item, bool)):
+                raise at(i, f"{as_toml(item)} is neither a whole number nor 'best'")
+        return value
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedules(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for i, value in enumerate(values):
+            check_schedule(value, i)
+        return values
+
+    @field_validator("r", "batch_size")
+    @classmethod
+    def _counts(cls, values: tuple[int | str, ...], info: Any) -> tuple[int | str, ...]:
+        least = 0 if info.field_name == "r" else 1
+        for i, value in enumerate(values):
+            if isinstance(value, int) and value < least:
+                raise at(i, f"is {value}; it must be a whole number of at least {least}")
+        return values
+
+    @field_validator("method", "metric", "order", "excess", "attention", "dtype", "device")
+    @classmethod
+    def _names(cls, values: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        for i, value in enumerate(values):
+            if info.field_name != "device" or not is_gpu_type(value):
+                one_of(info.field_name, value, allowed_values(info.field_name), i)
+        return values
+
+
+class MeasureConfig(_Part):
+    """How time is measured; see `bench.measure.timing.TimingRule`."""
+
+    scope: str = "forward"
+    """`forward`: filterbanks to logits. `waveform`: the front end too. `training_step`: forward, loss, backward and
+    optimiser."""
+    baselines: tuple[str, ...] = ("unmerged", "slice")
+    """Arms that are timed in the same rounds as the candidate."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of PyTorch; all physical cores where not given."""
+    rounds: int = Field(default=10, ge=3)
+    min_seconds: float = Field(default=2.0, ge=0)
+    max_seconds: float = Field(default=20.0, gt=0)
+    warmup_window: int = Field(default=3, ge=1)
+    warmup_tolerance: float = Field(default=0.05, gt=0)
+    warmup_iterations: int = Field(default=50, ge=1)
+    warmup_seconds: float = Field(default=5.0, ge=0)
+    noise_limit: float = Field(default=0.1, gt=0)
+    noise_repeats: int = Field(default=2, ge=0)
+    time_limit_s: float = Field(default=600.0, gt=0)
+    """A cell that takes longer is ended and recorded as `timeout`."""
+    min_samples: int = Field(default=1, ge=1)
+    """Rounds go on until every arm has so many samples, or `max_seconds` ends them; a 99th percentile needs 100."""
+    flush_caches: bool = False
+    """Overwrite the caches before every sample, so that none finds the model there."""
+    energy_seconds: float = Field(default=1.0, ge=0)
+    """How long every arm runs for its energy where that can be read, in seconds; 0 does not ask."""
+    best_batch_limit: int = Field(default=256, ge=1)
+    """Largest batch that `batch_size = ["best"]` tries."""
+    bound_tolerance: float = Field(default=0.25, ge=0)
+    """A speed-up whose whole interval is above its bound by more than this share makes a record implausible."""
+
+    @field_validator("scope")
+    @classmethod
+    def _known_scope(cls, value: str) -> str:
+        return one_of("scope", value, tuple(SCOPES))
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("baselines")
+    @classmethod
+    def _known_baselines(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for i, value in enumerate(values):
+            one_of("baseline", value, BASELINES, i)
+        if "unmerged" not in values:
+            raise PydanticCustomError("denominator", "lacks 'unmerged'; a speed-up needs it as its denominator")
+        return tuple(name for name in BASELINES if name in values)
+
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> MeasureConfig:
+        allowed = SCOPES[self.scope]
+        for name in self.baselines:
+            if name not in allowed:
+                alone = name == "model_alone"
+                why = "shows what the front end adds to 'waveform'" if alone else "is a baseline of inference"
+                text = f"{as_toml(name)} {why}; allowed with scope {as_toml(self.scope)}: {', '.join(allowed)}"
+                raise at_path("baselines", text)
+        return self
+
+    @model_validator(mode="after")
+    def _order_of_limits(self) -> MeasureConfig:
+        if self.min_seconds > self.max_seconds:
+            raise PydanticCustomError(
+                "limits",
+                "min_seconds {low} is more than max_seconds {high}",
+                {"low": self.min_seconds, "high": self.max_seconds},
+            )
+        return self
+
+
+class SweepConfig(_Part):
+    """A whole sweep file."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    """Lower-case name of the folder of its records."""
+    seed: int = Field(default=0, ge=0)
+    kinds: tuple[Literal["performance", "quality"], ...] = ("performance", "quality")
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    grid: GridConfig = GridConfig()
+    exclude: tuple[dict[str, Any], ...] = ()
+    measure: MeasureConfig = MeasureConfig()
+
+    @field_validator("kinds", "exclude", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("kinds")
+    @classmethod
+    def _some_kind(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        if not values:
+            raise PydanticCustomError("empty", "is empty; give performance, quality or both")
+        return values
+
+    @model_validator(mode="after")
+    def _engine_fits(self) -> SweepConfig:
+        if self.model.engine == "plain":
+            return self
+        for i, kernel in enumerate(self.grid.attention):
+            if kernel != "auto":
+                text = (
+                    f"{as_toml(kernel)}: the engine {as_toml(self.model.engine)} has its own attention; allowed: auto"
+                )
+                raise at_path(f"grid.attention.{i}", text)
+        return self
+
+    @model_validator(mode="after")
+    def _scope_fits(self) -> SweepConfig:
+        if self.measure.scope == "training_step" and "quality" in self.kinds:
+            raise at_path("kinds", 'a training step has no quality; write kinds = ["performance"]')
+        return self
+
+    @model_validator(mode="after")
+    def _excludes_fit(self) -> SweepConfig:
+        axes = (*GridConfig.model_fields, "kind")
+        for i, rule in enumerate(self.exclude):
+            for key, wanted in rule.items():
+                if key not in axes:
+                    raise at_path(f"exclude.{i}.{key}", unknown_key(key, axes))
+                present = self.kinds if key == "kind" else getattr(self.grid, key)
+                for value in wanted if isinstance(wanted, list) else [wanted]:
+                    if value not in present:
+                        there = ", ".join(as_toml(item) for item in present)
+                        raise at_path(f"exclude.{i}.{key}", f"{as_toml(value)} is not in the grid, which has {there}")
+        return self

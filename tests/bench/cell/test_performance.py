@@ -1,0 +1,205 @@
+"""Performance cells for real on a small model: gates that hold and break, batch sizes, caches, first calls."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from test_worker import FRAMES, cell
+
+from bench.cell import model_facts, performance, worker
+from bench.cell.answers import Context
+from bench.measure.best_batch import Search
+from bench.measure.conditions import unknown_conditions
+from bench.measure.energy import Energy
+from bench.records.schema import Arm
+from bench.sweep.cells import ReductionRef
+from fastast import create_model
+from fastast.model import AudioSpectrogramTransformer, Block
+from fastast.reduction import TokenReduction
+from fastast.schedule import Constant
+
+
+def gates(answer) -> dict[str, bool]:
+    return {gate.name: gate.passed for gate in answer.gates}
+
+
+def measured(**changes):
+    usual = {"baselines": ("unmerged", "slice"), "energy_seconds": 0.0}
+    asked = cell()
+    return cell(measure=asked.measure.model_copy(update=usual | changes.pop("measure", {})), **changes)
+
+
+def test_all_gates_of_a_merged_cell_are_looked_at():
+    answer = worker.answer(measured(measure={"bound_tolerance": 99.0}), Context())
+    expected = dict.fromkeys(("tokens", "macs", "identity", "mac_bound", "slice_bound", "clock"), True)
+    assert gates(answer) == expected
+    assert answer.conditions.before is not None
+    assert answer.conditions.seconds > 0
+
+
+def test_an_unmerged_cell_has_no_bound():
+    assert gates(worker.answer(measured(reduction=None), Context())) == {"tokens": True, "macs": True, "clock": True}
+
+
+def test_a_block_that_keeps_its_tokens_is_caught(monkeypatch):
+    forward = Block.forward
+
+    def lazy(self, x, size, r, attached, kernel):
+        return forward(self, x, size, 0, attached, kernel)
+
+    monkeypatch.setattr(Block, "forward", lazy)
+    found = gates(worker.answer(measured(), Context()))
+    assert found["tokens"] is False
+    assert found["macs"] is False  # what runs is not what the formula counts
+
+
+def test_a_reduction_that_changes_the_model_at_r_0_is_caught(monkeypatch):
+    forward = AudioSpectrogramTransformer.forward
+
+    def spoiled(self, fbank):
+        return forward(self, fbank) * (1.01 if self.attached else 1.0)
+
+    monkeypatch.setattr(AudioSpectrogramTransformer, "forward", spoiled)
+    assert gates(worker.answer(measured(), Context()))["identity"] is False
+
+
+def arm(seconds: float, batch_size: int = 2) -> Arm:
+    return Arm(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=batch_size, first_call_s=None)
+
+
+@pytest.mark.parametrize(
+    ("candidate", "expected"),
+    [
+        (arm(0.6), {"mac_bound": True, "slice_bound": True}),
+        (arm(0.1), {"mac_bound": False, "slice_bound": False}),  # 10 times as fast as unmerged
+        (arm(0.6, batch_size=20), {"mac_bound": False, "slice_bound": False}),  # the same, a clip
+    ],
+)
+def test_a_speed_up_that_cannot_be_is_caught(candidate, expected):
+    part = worker.answer(measured(), Context()).performance
+    geometry = create_model("ast_tiny", num_frames=FRAMES).geometry
+    arms = {"candidate": candidate, "unmerged": arm(1.0), "slice": arm(0.5)}
+    part = part.model_copy(update={"arms": arms})
+    found = performance.performance_gates(measured(), geometry, part, unknown_conditions())
+    assert {gate.name: gate.passed for gate in found} == expected | {"clock": True}
+
+
+def test_every_arm_has_its_own_best_batch():
+    part = worker.answer(measured(batch_size="best", measure={"best_batch_limit": 4}), Context()).performance
+    for name, found in part.search.items():
+        assert isinstance(found, Search)
+        fastest = max(trial.clips_per_s for trial in found.trials)
+        chosen = next(trial.clips_per_s for trial in found.trials if trial.batch_size == found.best)
+        assert chosen >= fastest / 1.02
+        assert part.arms[name].batch_size == found.best
+
+
+def test_the_search_ends_where_memory_does(monkeypatch):
+    class OutOfMemoryError(RuntimeError):
+        pass
+
+    forward = AudioSpectrogramTransformer.forward
+
+    def small(self, fbank):
+        if len(fbank) > 1:
+            raise OutOfMemoryError("CUDA out of memory")
+        return forward(self, fbank)
+
+    monkeypatch.setattr(AudioSpectrogramTransformer, "forward", small)
+    part = worker.answer(measured(batch_size="best"), Context()).performance
+    assert {found.ended for found in part.search.values()} == {"memory"}
+    assert {arm.batch_size for arm in part.arms.values()} == {1}
+
+
+def test_caches_are_overwritten_before_every_sample_and_not_in_its_time(monkeypatch):
+    order = []
+    monkeypatch.setattr(performance, "cache_flush", lambda device: (lambda: order.append("flush"), 123))
+    forward = AudioSpectrogramTransformer.forward
+    monkeypatch.setattr(
+        AudioSpectrogramTransformer, "forward", lambda self, fbank: (order.append("call"), forward(self, fbank))[1]
+    )
+    asked = measured(reduction=None, measure={"flush_caches": True, "baselines": ("unmerged",)})
+    part = worker.answer(asked, Context()).performance
+    assert part.flushed_bytes == 123
+    samples = sum(len(arm.seconds) for arm in part.arms.values()) + sum(part.warmup.iterations.values())
+    timed = order[2:][: 2 * samples]  # two first calls before
+    assert timed == ["flush", "call"] * samples
+
+
+def test_the_flush_is_twice_the_last_cache(tmp_path):
+    for level, size in (("1", "32K"), ("3", "512K"), ("2", "64K")):
+        folder = tmp_path / f"index{level}"
+        folder.mkdir()
+        (folder / "level").write_text(f"{level}\n")
+        (folder / "size").write_text(f"{size}\n")
+    assert performance._last_cache_bytes(tmp_path) == 512 * 1024
+    assert performance._last_cache_bytes(tmp_path / "none") == performance._UNKNOWN_CACHE
+    flush, count = performance.cache_flush("cpu")
+    assert flush().numel() == count
+
+
+def test_compilation_is_in_the_first_call_and_in_no_sample(monkeypatch):
+    import time
+
+    forward, seen = AudioSpectrogramTransformer.forward, set()
+
+    def compiled(self, fbank):
+        if id(self) not in seen:
+            seen.add(id(self))
+            time.sleep(0.5)
+        return forward(self, fbank)
+
+    monkeypatch.setattr(AudioSpectrogramTransformer, "forward", compiled)
+    part = worker.answer(measured(), Context()).performance
+    assert all(arm.first_call_s > 0.5 > max(arm.seconds) for arm in part.arms.values())
+
+
+def test_rounds_go_on_until_there_are_enough_samples():
+    asked = measured(reduction=None, measure={"min_samples": 40, "max_seconds": 60.0, "baselines": ("unmerged",)})
+    part = worker.answer(asked, Context()).performance
+    assert min(len(arm.seconds) for arm in part.arms.values()) >= 40
+
+
+def test_energy_that_cannot_be_read_is_unavailable_with_its_reason(monkeypatch):
+    nothing = Energy(source="unavailable", reason="no counters here", arms={})
+    monkeypatch.setattr(performance, "measure_energy", lambda calls, device, seconds: nothing)
+    part = worker.answer(measured(measure={"energy_seconds": 0.5}), Context()).performance
+    assert part.energy == nothing
+
+
+@pytest.mark.parametrize(("schedule", "method"), [(None, "tome"), ("constant:8", "tome"), ("constant:8", "slice")])
+def test_counted_multiply_accumulates_are_those_of_a_count_by_hand(schedule, method):
+    model = create_model("ast_tiny", num_frames=FRAMES)
+    reduction = TokenReduction(schedule=Constant(8), method=method) if schedule else None
+    # Two of the 110 tokens are prefix tokens, one of each set, and are not matched.
+    n, d, total = 110, 192, 108 * 256 * 192 + 192 * 527
+    for _ in range(12):
+        out = n - 8 if schedule else n
+        pairs = ((n + 1) // 2 - 1) * (n // 2 - 1) * 64 if schedule and method == "tome" else 0
+        total += 4 * n * d * d + 2 * n * n * d + pairs + 8 * out * d * d
+        n = out
+    assert model_facts.count_macs(model, reduction) == total
+
+
+def test_counting_leaves_the_model_alone():
+    model = create_model("ast_tiny", num_frames=FRAMES)
+    model_facts.count_macs(model, TokenReduction(schedule=Constant(8)))
+    assert model.attached is None
+    assert next(model.parameters()).device == torch.device("cpu")
+
+
+def test_a_method_that_looks_at_its_data_is_not_counted(monkeypatch):
+    monkeypatch.setattr(
+        AudioSpectrogramTransformer, "embed", lambda self, fbank: (fbank.sum().item(), 1 / 0)
+    )  # .item() raises first
+    assert model_facts.count_macs(create_model("ast_tiny", num_frames=FRAMES), None) is None
+
+
+def test_kernels_are_held_against_the_unmerged_model():
+    part = worker.answer(measured(attention="key_column"), Context())
+    assert gates(part)["identity"] is True
+    reduction = ReductionRef(method="tome", schedule="constant:8", metric="keys", proportional=True, order="tome")
+    other = dataclasses.replace(measured(attention="math"), reduction=reduction)
+    assert gates(worker.answer(other, Context()))["identity"] is True

@@ -1,7 +1,0 @@
-"""Figures are drawn without a display."""
-
-from __future__ import annotations
-
-import matplotlib
-
-matplotlib.use("Agg")

@@ -1,0 +1,223 @@
+"""Runs that go wrong: crashes, hangs, kills, bad records. Nothing measured is lost, nothing is measured twice."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cheap_runners
+import psutil
+import pytest
+
+from bench.records.schema import SCHEMA_VERSION
+from bench.records.store import RecordError, read_record, read_records
+from bench.run.isolation import scrub
+
+HERE = Path(__file__).parents[1]
+ROOT = HERE.parents[1]
+
+
+def records_by_model(results: Path) -> dict[str, object]:
+    return {record.cell.question["model"]["name"]: record for record in read_records(results)}
+
+
+def test_every_failure_is_a_record_and_the_sweep_goes_on(tmp_path):
+    cells = [
+        cheap_runners.cell("raise"),
+        cheap_runners.cell("memory"),
+        cheap_runners.cell("cuda_memory"),
+        cheap_runners.cell("killed"),
+        cheap_runners.cell("exit"),
+        cheap_runners.cell("sleep:60", time_limit_s=0.5),
+        cheap_runners.cell("noisy"),
+        cheap_runners.cell("implausible"),
+        cheap_runners.cell("fine"),
+    ]
+    stream = io.StringIO()
+    counts = cheap_runners.run(cells, tmp_path, stream)
+    records = records_by_model(tmp_path)
+    assert {name: record.status for name, record in records.items()} == {
+        "raise": "error",
+        "memory": "oom",
+        "cuda_memory": "oom",
+        "killed": "error",
+        "exit": "error",
+        "sleep:60": "timeout",
+        "noisy": "noisy",
+        "implausible": "implausible",
+        "fine": "ok",
+    }
+    assert counts == {"error": 3, "oom": 2, "timeout": 1, "noisy": 1, "implausible": 1, "ok": 1, "skipped": 0}
+    assert "ValueError: no luck" in records["raise"].message
+    assert "tests/bench/cheap_runners.py:" in records["raise"].message
+    assert str(Path.home()) not in records["raise"].message
+    assert "SIGKILL" in records["killed"].message
+    assert "exit code 7" in records["exit"].message
+    assert "0.5 s" in records["sleep:60"].message
+    assert "50.0% is above the limit of 10.0%" in records["noisy"].message
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("[")]
+    assert len(lines) == 9
+    assert lines[-1].startswith("[9/9] ok")
+    assert "1.50x" in lines[-1]
+
+
+def test_a_gate_that_does_not_pass_fails_the_record_and_keeps_its_samples(tmp_path):
+    stream = io.StringIO()
+    cells = [cheap_runners.cell("implausible")]
+    cheap_runners.run(cells, tmp_path, stream)
+    record = read_record(next(tmp_path.rglob("*.json")))
+    assert record.message == "mac_bound: ratio: 9, MORE THAN 2"
+    assert [gate.passed for gate in record.gates] == [True, False]
+    assert record.performance.arms["candidate"].seconds == (2.0, 2.0, 2.0)
+    assert "implausible" in stream.getvalue()
+    assert record.message in stream.getvalue()
+    assert cheap_runners.run(cells, tmp_path, stream)["skipped"] == 1
+    assert cheap_runners.run(cells, tmp_path, stream, retry_failed=True)["implausible"] == 1
+
+
+def test_done_cells_are_skipped_and_failed_ones_only_retried_when_asked(tmp_path):
+    log, results = tmp_path / "log", tmp_path / "results"
+    cells = [cheap_runners.cell("fine", log=log), cheap_runners.cell("raise", log=log)]
+
+    def measured_after(**options: bool) -> tuple[int, str]:
+        stream = io.StringIO()
+        cheap_runners.run(cells, results, stream, **options)
+        return len(log.read_text().splitlines()), stream.getvalue()
+
+    assert measured_after()[0] == 2
+    count, text = measured_after()
+    assert count == 2
+    assert "2 of 2 cells have a record already" in text
+    assert "1 error: left as they are (--retry-failed" in text
+    assert measured_after(retry_failed=True)[0] == 3
+    assert measured_after(redo=True)[0] == 5
+
+
+def start_driver(results: Path, log: Path, *what: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "cheap_runners.py"), str(results), str(log), *what],
+        env=environment,
+        cwd=ROOT,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for_lines(log: Path, count: int) -> list[list[str]]:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+        if len(lines) >= count:
+            return lines
+        time.sleep(0.02)
+    raise AssertionError(f"no {count} cells were started in time")
+
+
+def assert_all_gone(pids: list[int]) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        alive = [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]
+        if not alive:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"processes {alive} outlived their driver")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_an_ended_driver_loses_only_the_running_cell(tmp_path, number):
+    results, log = tmp_path / "results", tmp_path / "log"
+    plan = ["fine", "fine", "hang_once", "fine"]
+    driver = start_driver(results, log, *plan)
+    started = wait_for_lines(log, 3)
+    family = psutil.Process(driver.pid).children(recursive=True)
+    # Ctrl-C reaches the whole group of the terminal, the cell's process too.
+    if number == signal.SIGINT:
+        os.killpg(driver.pid, number)
+    else:
+        os.kill(driver.pid, number)
+    driver.communicate(timeout=30)
+    assert driver.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert_all_gone([process.pid for process in family])
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*.json")}
+    assert len(before) == 2
+    assert {path.stem for path in before} == {cell_id for cell_id, _ in started[:2]}
+
+    second = start_driver(results, log, *plan)
+    output, errors = second.communicate(timeout=60)
+    assert second.returncode == 0, errors
+    assert "2 of 4 cells have a record already" in output
+    assert all(path.stat().st_mtime_ns == mtime for path, mtime in before.items())
+    measured = [cell_id for cell_id, _ in wait_for_lines(log, 5)]
+    assert len(measured) == 5
+    assert [measured.count(cell_id) for cell_id in dict.fromkeys(measured)] == [1, 1, 2, 1]
+    assert {record.status for record in read_records(results)} == {"ok"}
+    assert not list(results.rglob("*.tmp"))
+
+
+def test_a_second_run_on_the_same_folder_is_refused(tmp_path):
+    results, log = tmp_path / "results", tmp_path / "log"
+    driver = start_driver(results, log, "sleep:30")
+    try:
+        wait_for_lines(log, 1)
+        with pytest.raises(RecordError, match="another run writes here"):
+            cheap_runners.run([cheap_runners.cell("fine")], results, io.StringIO())
+    finally:
+        driver.terminate()
+        driver.communicate(timeout=30)
+
+
+def test_a_record_that_cannot_be_read_stops_the_run_before_anything_is_measured(tmp_path):
+    cells = [cheap_runners.cell("fine"), cheap_runners.cell("raise")]
+    cheap_runners.run(cells, tmp_path, io.StringIO())
+    path = next(tmp_path.rglob(f"{cells[0].id}.json"))
+    path.write_text(path.read_text()[:200])
+    with pytest.raises(RecordError, match=rf"{path.name}: not a whole JSON file"):
+        cheap_runners.run(cells, tmp_path, io.StringIO())
+
+
+def test_quality_cells_keep_predictions_beside_their_record(tmp_path):
+    import numpy as np
+
+    cell = cheap_runners.cell("fine", kind="quality")
+    cheap_runners.run([cell], tmp_path, io.StringIO())
+    path = next(tmp_path.rglob(f"predictions/{cell.id}.npz"))
+    assert path.parent.parent == next(tmp_path.rglob(f"{cell.id}.json")).parent
+    with np.load(path) as stored:
+        assert stored["scores"].dtype == np.float16
+        assert stored["scores"].shape == (2, 3)
+        assert str(stored["ids_sha256"]) == "0"
+
+
+def test_a_run_leaves_a_csv_file_beside_its_records(tmp_path):
+    import pandas as pd
+
+    cells = [cheap_runners.cell("fine"), cheap_runners.cell("raise")]
+    cheap_runners.run(cells, tmp_path, io.StringIO())
+    frame = pd.read_csv(next(tmp_path.rglob("cells.csv"))).set_index("cell")
+    assert len(frame) == 2
+    assert frame.loc[cells[0].id, "clips_per_s"] == pytest.approx(4 / 2.0)
+    assert frame.loc[cells[0].id, "speedup_unmerged"] == pytest.approx(3.0 / 2.0)
+    assert frame.loc[cells[1].id, "status"] == "error"
+
+
+def test_a_record_names_no_folder_of_this_machine(tmp_path):
+    cheap_runners.run([cheap_runners.cell("raise")], tmp_path, io.StringIO(), command=("python", "-m", "bench"))
+    text = next(tmp_path.rglob("*.json")).read_text()
+    for private in (str(Path.home()), str(Path.cwd()), os.uname().nodename):
+        assert private not in text
+    record = read_record(next(tmp_path.rglob("*.json")))
+    assert record.started.utcoffset().total_seconds() == 0
+    assert json.loads(text)["schema_version"] == SCHEMA_VERSION
+
+
+def test_scrub_makes_one_line_without_folders():
+    assert scrub(f"a\n  b {Path.home()}/x") == "a b ~/x"

@@ -1,0 +1,183 @@
+"""Cells in jobs: submitit's local jobs for how a run goes, an `sbatch` of our own for what Slurm is asked for."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import stat
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import cluster_runners
+import psutil
+import pytest
+from cluster_runners import cell, lines
+
+from bench.records.store import read_records
+from bench.run.driver import Options, run_sweep
+from bench.run.launchers import RunError
+from bench.run.launchers.choose import choose_launcher
+from bench.run.progress import Progress
+from bench.sweep.complaints import ConfigError
+
+pytest.importorskip("submitit", reason="submitit is an extra: pip install 'fastast[slurm]'")
+
+from bench.run.launchers.slurm import Place, SlurmConfig, SlurmLauncher, load_slurm_config
+
+HERE = Path(__file__).parents[1]
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(autouse=True)
+def jobs_find_the_runners(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}{os.pathsep}{HERE.parents[1]}")
+
+
+def config(tmp_path, **changes):
+    devices = {"H100": Place(), "cpu": Place()}
+    return SlurmConfig(**({"folder": str(tmp_path / "jobs"), "cluster": "local", "devices": devices} | changes))
+
+
+def run(cells, results, settings):
+    stream = io.StringIO()
+    with Progress(stream) as progress, SlurmLauncher(settings, poll_s=0.2, runners=cluster_runners.RUNNERS) as launcher:
+        counts = run_sweep(
+            "cheap", cells, Options(results=results, cache=results), progress=progress, launcher=launcher
+        )
+    return counts, stream.getvalue()
+
+
+def test_every_cell_has_one_record_from_a_machine_of_its_device(tmp_path):
+    log, results = tmp_path / "log", tmp_path / "results"
+    cells = [cell("fine", number, log=log, device=("H100", "cpu")[number % 2]) for number in range(5)]
+    settings = config(tmp_path, cells_per_job=2)
+    counts, _ = run(cells, results, settings)
+    assert counts == {"ok": 5, "skipped": 0}
+    assert Counter(record.machine.key for record in read_records(results)) == {"abacus": 3, "cpu-abacus": 2}
+    assert Counter(line["cell"] for line in lines(log, "end")) == Counter(one.id for one in cells)
+    assert not list((tmp_path / "jobs").iterdir()), "jobs and reports are removed where a run ended well"
+    counts, _ = run(cells, results, settings)
+    assert counts == {"skipped": 5}
+
+
+def test_a_job_that_dies_is_submitted_again_and_measures_only_what_is_missing(tmp_path):
+    log, results = tmp_path / "log", tmp_path / "results"
+    cells = [cell("fine", 1, log=log, device="cpu"), cell("once:600", 2, log=log, device="cpu")]
+
+    def kill():
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            hanging = [line for line in lines(log, "begin") if line["cell"] == cells[1].id]
+            if hanging:
+                family = psutil.Process(hanging[0]["pid"]).parents()
+                jobs = [one for one in family if "submitit" in " ".join(one.cmdline())]
+                assert jobs, [one.cmdline() for one in family]
+                for one in jobs:
+                    one.send_signal(signal.SIGKILL)
+                return
+            time.sleep(0.1)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    counts, text = run(cells, results, config(tmp_path, cells_per_job=2))
+    thread.join()
+    assert counts == {"ok": 2, "skipped": 0}
+    assert "its job ended without a report; submitted again" in text
+    begun = Counter(line["cell"] for line in lines(log, "begin"))
+    assert begun == {cells[0].id: 1, cells[1].id: 2}
+    assert {record.status for record in read_records(results)} == {"ok"}
+
+
+def test_a_cell_that_fails_is_a_record(tmp_path):
+    cells = [
+        cell("raise", 1, log=tmp_path / "log", device="cpu"),
+        cell("killed", 2, log=tmp_path / "log", device="cpu"),
+    ]
+    counts, _ = run(cells, tmp_path / "results", config(tmp_path, cells_per_job=2))
+    assert counts == {"error": 2, "skipped": 0}
+    messages = " ".join(record.message for record in read_records(tmp_path / "results"))
+    assert "no luck" in messages
+    assert "SIGKILL" in messages
+
+
+FAKE_SBATCH = """#!/bin/sh
+cp "$1" "{folder}/submitted-$$.sh"
+echo "Submitted batch job 4$$"
+"""
+
+
+def test_slurm_is_asked_for_what_the_file_says(tmp_path, monkeypatch):
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    idle = "#!/bin/sh\n"
+    for name, text in {
+        "sbatch": FAKE_SBATCH.format(folder=tmp_path),
+        "srun": idle,
+        "sacct": idle,
+        "scancel": idle,
+    }.items():
+        (programs / name).write_text(text)
+        (programs / name).chmod(stat.S_IRWXU)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    place = Place(
+        partition="gpu", gres="gpu:h100:1", account="audio", cpus_per_task=8, mem_gb=64, setup=["module load cuda"]
+    )
+    settings = config(tmp_path, cluster="slurm", devices={"H100": place})
+    with SlurmLauncher(settings, runners=cluster_runners.RUNNERS) as launcher:
+        executor = launcher._executor("H100", "some-cell", 20.0, timed=True)
+        executor.submit(print, "never runs")
+    (script,) = tmp_path.glob("submitted-*.sh")
+    text = script.read_text()
+    for line in (
+        *("--partition=gpu", "--gres=gpu:h100:1", "--account=audio", "--cpus-per-task=8", "--mem=64GB"),
+        *("--exclusive", "--time=21", "--nodes=1", "--job-name=fastast-some-cell"),
+    ):
+        assert f"#SBATCH {line}" in text, line
+    assert "module load cuda" in text
+
+
+def test_without_sbatch_the_run_says_where_to_start_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RunError, match="no sbatch here"), SlurmLauncher(config(tmp_path, cluster="slurm")):
+        pass
+
+
+def test_devices_are_those_of_the_file(tmp_path):
+    launcher = SlurmLauncher(config(tmp_path))
+    assert [launcher.resolve(device) for device in ("H100", "cpu", "auto")] == ["H100", "cpu", "H100"]
+    with pytest.raises(ValueError, match="'A100' is not in the file of --slurm-config, which has GPUs: H100"):
+        launcher.resolve("A100")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[devices.H100]\npartion = 'gpu'\n", "devices.H100.partion: unknown key; did you mean 'partition'?"),
+        ("folder = 'x'\n", "devices: Field required"),
+        ("devices = {}\n", "devices: "),
+        ("cells_per_job = 0\n[devices.cpu]\n", "cells_per_job: "),
+        ("[devices", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_met_with_file_key_and_what_is_wrong(tmp_path, text, message):
+    path = tmp_path / "slurm.toml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as told:
+        load_slurm_config(path)
+    assert f"{path}: {message}" in str(told.value)
+
+
+def test_options_of_another_launcher_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--slurm-config does nothing with --launcher local"):
+        choose_launcher("local", slurm_config=tmp_path)
+    with pytest.raises(ConfigError, match="--ray-address and --ray-resource do nothing with --launcher slurm"):
+        choose_launcher("slurm", ray_address="auto")
+    with pytest.raises(ConfigError, match="--launcher slurm needs --slurm-config FILE"):
+        choose_launcher("slurm")
+    with pytest.raises(ConfigError, match="write DEVICE=NAME"):
+        choose_launcher("ray", ray_resources=["cpu"])
+    with pytest.raises(ConfigError, match="absent.toml: cannot be read"):
+        choose_launcher("slurm", slurm_config=tmp_path / "absent.toml")

@@ -1,0 +1,344 @@
+"""Sweep files: every way to be wrong is said before anything runs; cells and their identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.command_line import command_line
+from bench.sweep.cells import Cell, ModelRef, ReductionRef, canonical
+from bench.sweep.complaints import ConfigError
+from bench.sweep.config import DataConfig, MeasureConfig
+from bench.sweep.expansion import expand, largest_r
+from bench.sweep.file import SWEEPS, find_sweep, load_sweep
+from fastast.geometry import geometry
+
+SMALL = """
+name = "small"
+kinds = ["performance"]
+[model]
+name = "ast_tiny"
+frames = 512
+[grid]
+"""
+GOOD = SMALL + 'schedule = ["constant", "decreasing"]\nr = [0, 10, 40]\nbatch_size = [1, 8]\n'
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "sweep.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> str:
+    path = write(folder, text)
+    with pytest.raises(ConfigError) as caught:
+        expand(load_sweep(path, overrides), str(path))
+    return str(caught.value).replace(f"{folder}/", "")
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        (
+            'schedule = ["sideways"]',
+            "sweep.toml: grid.schedule.0: 'sideways' is not a schedule; allowed: constant, decreasing, increasing, ",
+        ),
+        ('schedule = ["constant", "decreesing"]', "grid.schedule.1: 'decreesing' is not a schedule; did you mean"),
+        ('schedule = ["constant:40"]', "grid.schedule.0: 'constant:40': the number of tokens goes into grid.r"),
+        ('schedule = ["linear:-3"]', "grid.schedule.0: schedule linear: inflection is -3.0"),
+        ('schedule = ["keep:0.2"]', "grid.schedule.0: schedule keep: ratio is 0.2"),
+        ('shedule = ["constant"]', "grid.shedule: unknown key; did you mean 'schedule'? Allowed: schedule, r,"),
+        ('r = ["8"]', "sweep.toml: grid.r.0: '8' is not a whole number"),
+        ("r = [1.5]", "sweep.toml: grid.r.0: 1.5 is not a whole number"),
+        ("r = [true]", "sweep.toml: grid.r.0: true is not a whole number"),
+        ("r = [-1]", "sweep.toml: grid.r.0: is -1; it must be a whole number of at least 0"),
+        ("r = 8", "sweep.toml: grid.r: must be a list of values, such as [8]"),
+        ("r = []", "sweep.toml: grid.r: is empty"),
+        ("r = [8, 0, 8]", "sweep.toml: grid.r: has 8 twice"),
+        ("batch_size = [0]", "sweep.toml: grid.batch_size.0: is 0; it must be a whole number of at least 1"),
+        ('method = ["tom"]', "grid.method.0: 'tom' is not a method; did you mean 'tome'? allowed: tome, "),
+        ('batch_size = [1, "bset"]', "grid.batch_size.1: 'bset' is neither a whole number nor 'best'"),
+        ("batch_size = [1.5]", "sweep.toml: grid.batch_size.0: 1.5 is neither a whole number nor 'best'"),
+        ('metric = ["key"]', "grid.metric.0: 'key' is not a metric; did you mean 'keys'? allowed: keys, queries"),
+        ('attention = ["flash"]', "grid.attention.0: 'flash' is not an attention; allowed: auto, mask, key_column"),
+        ('dtype = ["fp32"]', "grid.dtype.0: 'fp32' is not a dtype; allowed: float32, bfloat16, float16"),
+        ('order = ["random"]', "grid.order.0: 'random' is not an order; allowed: tome, position"),
+        ('device = ["tpu"]', "grid.device.0: 'tpu' is not a device; did you mean 'cpu'? allowed: auto, cpu, cuda"),
+        ("proportional = [1]", "grid.proportional.0: 1 is not true or false"),
+        ("r = [0, 10, 60]", "grid.r.2: reduction tome constant:60: block 10 of 12 has 62 tokens"),
+    ],
+)
+def test_a_wrong_grid_is_met_with_file_key_value_and_what_is_allowed(tmp_path, grid, message):
+    assert message in problems(tmp_path, SMALL + grid)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('name = "x"\n[grid\n', "sweep.toml: not valid TOML: "),
+        ("[grid]\nr = [1]\n", "sweep.toml: name: is missing"),
+        ('name = "A B"\n', "sweep.toml: name: 'A B' is not a name"),
+        ('name = "x"\nkinds = ["speed"]\n', "sweep.toml: kinds.0: Input should be 'performance' or 'quality'"),
+        ('name = "x"\nkinds = []\n', "sweep.toml: kinds: is empty"),
+        ('name = "x"\n[model]\nname = "ast_huge"\n', "model.name: 'ast_huge' is neither a checkpoint that exists nor"),
+        ('name = "x"\n[model]\nname = "no/such.pth"\n', "model.name: 'no/such.pth' is neither a checkpoint"),
+        ('name = "x"\n[data]\nclips = "all"\n', "sweep.toml: data.clips: 'all' is not a whole number"),
+        ('name = "x"\n[data]\ndataset = "audioset"\n', "sweep.toml: data.dataset: 'audioset' is not a data set"),
+        (
+            'name = "x"\n[data]\nsplit = "eval"\n',
+            "sweep.toml: data.split: 'eval' is not a split; did you mean 'val'? allowed: train, ",
+        ),
+        ('name = "x"\n[model]\nname = "ast_tiny"\n', "sweep.toml: kinds: the weights of 'ast_tiny' are random"),
+        ('name = "x"\n[measure]\nbaselines = ["slice"]\n', "measure.baselines: lacks 'unmerged'"),
+        (
+            'name = "x"\n[measure]\nmin_seconds = 9.0\nmax_seconds = 1.0\n',
+            "min_seconds 9.0 is more than max_seconds 1.0",
+        ),
+        ('name = "x"\n[measure]\nround = 3\n', "sweep.toml: measure.round: unknown key; did you mean 'rounds'?"),
+        (GOOD + '[[exclude]]\nmethd = "tome"\n', "exclude.0.methd: unknown key; did you mean 'method'?"),
+        (GOOD + "[[exclude]]\nr = 11\n", "exclude.0.r: 11 is not in the grid, which has 0, 10, 40"),
+        (GOOD + "[[exclude]]\nr = [0, 10, 40]\n", "every cell is excluded"),
+    ],
+)
+def test_a_wrong_file_is_met_with_one_clear_line(tmp_path, text, message):
+    assert message in problems(tmp_path, text)
+
+
+def test_an_absent_file_is_met_with_the_names_of_the_sweeps_that_are_there():
+    there = sorted(file.stem for file in SWEEPS.glob("*.toml"))
+    assert {"default", "smoke"} <= set(there)
+    message = f"absent.toml: no such file; give a TOML file or one of: {', '.join(there)}"
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_sweep(Path("absent.toml"))
+
+
+def test_broken_toml_names_line_and_column(tmp_path):
+    assert "at line 2, column 7" in problems(tmp_path, 'name = "x"\nr = [ = ]\n')
+
+
+def test_an_impossible_r_is_refused_with_the_tokens_and_the_largest_possible(tmp_path):
+    text = problems(tmp_path, SMALL + "r = [0, 60]")
+    assert "542, 482, 422, 362, 302, 242, 182, 122, 62, 32, 17, 10" in text
+    # By hand: 602 tokens, 2 protected; the last block has 602 - 11 r and can lose half of what is not protected.
+    by_hand = max(r for r in range(100) if r <= (602 - 11 * r - 2) // 2)
+    assert f"The largest r of tome constant here is {by_hand}" in text
+    assert by_hand == 46
+
+
+def test_the_largest_r_of_a_decreasing_schedule_is_larger():
+    shape = geometry("tiny", num_frames=512)
+    assert largest_r("tome", "decreasing", shape) > largest_r("tome", "constant", shape)
+    assert largest_r("slice", "constant", shape) == 600 // 12
+
+
+def test_a_device_that_is_not_here_is_refused(tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert "grid.device.1: 'cuda' is not here" in problems(tmp_path, GOOD + 'device = ["cpu", "cuda"]\n')
+
+
+def test_clips_longer_than_the_models_input_are_refused(tmp_path):
+    text = problems(tmp_path, 'name = "x"\n[data]\nseconds = 10.0\n')
+    assert "data.seconds: clips of 10 s have 998 frames, the model takes 512; give at most 5.135 s" in text
+
+
+def test_several_problems_are_all_told(tmp_path):
+    text = problems(tmp_path, SMALL + 'r = ["x"]\ndtype = ["half"]\n')
+    assert len(text.splitlines()) == 2
+
+
+def test_the_grid_becomes_cells_without_duplicates(tmp_path):
+    cells = expand(load_sweep(write(tmp_path, GOOD)))
+    # By hand: the unmerged model once a batch size, then 2 schedules x 2 r x 2 batch sizes.
+    assert len(cells) == 2 + 8
+    assert len({cell.id for cell in cells}) == 10
+    unmerged = [cell for cell in cells if cell.reduction is None]
+    assert [cell.batch_size for cell in unmerged] == [1, 8]
+    assert cells[:2] == tuple(unmerged), "baselines come first"
+
+
+def test_the_best_batch_is_a_question_of_its_own(tmp_path):
+    text = GOOD.replace("batch_size = [1, 8]", 'batch_size = [1, "best"]')
+    cells = expand(load_sweep(write(tmp_path, text)))
+    assert [cell.batch_size for cell in cells if cell.reduction is None] == [1, "best"]
+    assert {cell.question["workload"]["batch_size"] for cell in cells} == {1, "best"}
+    assert len({cell.id for cell in cells}) == len(cells) == 10
+
+
+def test_how_a_speed_up_is_judged_is_part_of_the_question_only_where_it_is_unusual(tmp_path):
+    ids = []
+    for measure in ("", "bound_tolerance = 0.25\nmin_samples = 1\n", "bound_tolerance = 0.1\n", "min_samples = 100\n"):
+        ids.append({cell.id for cell in expand(load_sweep(write(tmp_path, f"{GOOD}[measure]\n{measure}")))})
+    assert ids[0] == ids[1]
+    assert ids[0].isdisjoint(ids[2])
+    assert ids[0].isdisjoint(ids[3])
+
+
+def test_quality_cells_do_not_depend_on_batch_size_or_measurement(tmp_path):
+    text = 'name = "x"\nkinds = ["quality"]\n[grid]\nr = [0, 10]\nbatch_size = [1, 8]\n'
+    cells = expand(load_sweep(write(tmp_path, text)))
+    assert len(cells) == 2
+    slower = expand(load_sweep(write(tmp_path, text + "[measure]\nrounds = 50\n")))
+    assert [cell.id for cell in cells] == [cell.id for cell in slower]
+    more = expand(load_sweep(write(tmp_path, text + "[data]\nclips = 7\n")))
+    assert {cell.id for cell in cells}.isdisjoint(cell.id for cell in more)
+
+
+def test_schedules_without_an_r_are_one_cell(tmp_path):
+    text = SMALL + 'schedule = ["keep:0.8", "linear:-0.5"]\nr = [0, 10, 20]\n'
+    cells = expand(load_sweep(write(tmp_path, text)))
+    schedules = sorted(cell.reduction.schedule if cell.reduction else "none" for cell in cells)
+    assert schedules == ["keep:0.8", "linear:10:-0.5", "linear:20:-0.5", "none"]
+
+
+def test_kernels_that_only_differ_in_sizes_are_one_cell_without_merging(tmp_path):
+    text = SMALL + 'r = [0, 10]\nattention = ["auto", "mask", "key_column", "math"]\n'
+    cells = expand(load_sweep(write(tmp_path, text)))
+    assert [cell.attention for cell in cells if cell.reduction is None] == ["auto", "math"]
+    assert sum(cell.reduction is not None for cell in cells) == 4
+
+
+def test_excluded_points_are_left_out(tmp_path):
+    text = GOOD + '[[exclude]]\nschedule = "decreasing"\nbatch_size = [8]\n[[exclude]]\nr = 40\n'
+    cells = expand(load_sweep(write(tmp_path, text)))
+    merged = {(cell.reduction.schedule, cell.batch_size) for cell in cells if cell.reduction}
+    assert merged == {("constant:10", 1), ("constant:10", 8), ("decreasing:10", 1)}
+
+
+def test_what_is_excluded_need_not_be_possible(tmp_path):
+    text = GOOD.replace("r = [0, 10, 40]", "r = [0, 10, 400]")
+    assert text != GOOD
+    with pytest.raises(ConfigError, match="grid.r.2"):
+        expand(load_sweep(write(tmp_path, text)))
+    cells = expand(load_sweep(write(tmp_path, text + "[[exclude]]\nr = 400\n")))
+    assert {cell.reduction.schedule for cell in cells if cell.reduction} == {"constant:10", "decreasing:10"}
+
+
+def test_overrides_are_written_in_toml(tmp_path):
+    path = write(tmp_path, GOOD)
+    config = load_sweep(
+        path, ["grid.r=[4]", "measure.rounds=3", "seed=7", 'grid.dtype=["bfloat16"]', "model.name=ast_small"]
+    )
+    assert (config.grid.r, config.measure.rounds, config.seed) == ((4,), 3, 7)
+    assert (config.grid.dtype, config.model.name) == (("bfloat16",), "ast_small")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("grid.r=[4", "-s grid.r=[4: '[4' is not a TOML value"),
+        ("grid.r", "-s grid.r: write key=value, such as -s grid.r=[4]"),
+        ("seed.deep=1", "-s seed.deep=1: seed is a value, not a table"),
+        ("grid.q=[4]", "grid.q: unknown key"),
+        ('grid.r=["a"]', "grid.r.0: 'a' is not a whole number (from -s grid.r=[\"a\"])"),
+    ],
+)
+def test_a_wrong_override_is_named(tmp_path, override, message):
+    assert message in problems(tmp_path, "seed = 0\n" + GOOD, (override,))
+
+
+def golden_cell() -> Cell:
+    return Cell(
+        kind="performance",
+        model=ModelRef(name="any", path=None, sha256="ab" * 32, frames=None),
+        reduction=ReductionRef(method="tome", schedule="decreasing:40", metric="keys", proportional=True, order="tome"),
+        attention="auto",
+        dtype="float32",
+        device="cpu",
+        seed=0,
+        measure=MeasureConfig(),
+        batch_size=8,
+    )
+
+
+GOLDEN = (
+    '{"attention":"auto","dtype":"float32","kind":"performance","measure":{"baselines":["unmerged","slice"],'
+    '"max_seconds":20.0,"min_seconds":2.0,"noise_limit":0.1,"rounds":10,"warmup_iterations":50,"warmup_seconds":5.0,'
+    '"warmup_tolerance":0.05,"warmup_window":3},"model":{"sha256":"' + "ab" * 32 + '"},"reduction":{"method":"tome",'
+    '"metric":"keys","order":"tome","proportional":true,"schedule":"decreasing:40"},"workload":{"batch_size":8,'
+    '"input":"normal","seed":0}}'
+)
+
+
+def test_the_identity_of_a_question_never_changes():
+    """If this fails, every record that people have is orphaned: keep new axes out of the question at their default."""
+    assert canonical(golden_cell().question) == GOLDEN
+    assert golden_cell().id == "4dfe08a85ca8"
+    assert hashlib.sha256(GOLDEN.encode()).hexdigest().startswith(golden_cell().id)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"batch_size": 4}, {"dtype": "bfloat16"}, {"attention": "mask"}, {"seed": 1}, {"reduction": None}],
+)
+def test_another_question_is_another_cell(change):
+    assert dataclasses.replace(golden_cell(), **change).id != golden_cell().id
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"device": "cuda"},
+        {"measure": MeasureConfig(time_limit_s=1.0, threads=3)},
+        {"model": ModelRef(name="copy.pth", path=Path("elsewhere"), sha256="ab" * 32, frames=None)},
+    ],
+)
+def test_machine_time_limit_and_place_of_the_weights_are_no_part_of_the_question(change):
+    assert dataclasses.replace(golden_cell(), **change).id == golden_cell().id
+
+
+def test_a_question_survives_json():
+    cell = dataclasses.replace(golden_cell(), kind="quality", batch_size=None, data=DataConfig())
+    assert json.loads(canonical(cell.question)) == cell.question
+
+
+def test_the_weights_are_the_identity_of_a_checkpoint(tmp_path):
+    from bench.sweep.expansion import hash_checkpoint
+
+    file = tmp_path / "a.bin"
+    file.write_bytes(b"weights")
+    assert hash_checkpoint(file) == hashlib.sha256(b"weights").hexdigest()
+    before = hash_checkpoint(tmp_path)
+    (tmp_path / "b.bin").write_bytes(b"more")
+    assert hash_checkpoint(tmp_path) != before
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SWEEPS.glob("*.toml")))
+def test_the_sweeps_that_come_along_are_valid(name):
+    path = find_sweep(name)
+    config = load_sweep(path)
+    assert config.name == name
+    cells = expand(config, str(path))
+    assert {cell.kind for cell in cells} == set(config.kinds)
+
+
+def test_a_dry_run_prints_the_cells_and_measures_nothing(tmp_path):
+    path = write(tmp_path, GOOD)
+    shown = CliRunner().invoke(app, ["run", str(path), "--dry-run", "--results", str(tmp_path / "results")])
+    assert shown.exit_code == 0
+    lines = shown.output.splitlines()
+    assert lines[-1] == "10 cells: 10 performance"
+    assert lines[0].endswith("performance unmerged batch 1 float32 cpu")
+    assert len(lines) == 11
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_wrong_sweep_ends_with_exit_code_2(tmp_path):
+    shown = CliRunner().invoke(app, ["run", str(write(tmp_path, SMALL + "r = [-1]"))])
+    assert shown.exit_code == 2
+    assert "grid.r.0" in shown.output
+
+
+def test_a_recorded_command_has_no_folders():
+    assert command_line(["run", "/secret/a.toml", "--results=/secret/results", "-s", "grid.r=[4]"]) == (
+        *("python", "-m", "bench", "run", "a.toml", "--results=results", "-s", "grid.r=[4]"),
+    )
