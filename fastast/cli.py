@@ -195,8 +195,8 @@ def record(
 ) -> None:
     """Store what a recipe's teacher says to every batch of its training, so that the training need not ask it."""
     with _errors_for_people():
-        from fastast.distill.record_recipe import record_recipe
         from fastast.training.recipe_file import load_recipe
+        from fastast.training.record_recipe import record_recipe
 
         wanted = load_recipe(recipe, settings or ())
         typer.echo(record_recipe(wanted, out, k=k, device=device, processes=processes))

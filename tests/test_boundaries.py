@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import graphlib
+import itertools
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,52 @@ def test_the_model_package_needs_no_harness(path: Path) -> None:
         assert "matplotlib" not in imports(path)
     if path.name != "cli.py":
         assert "typer" not in imports(path)
+
+
+def rooms(package: Path) -> dict[str, dict[str, str]]:
+    """Every room (folder, or file beside the folders) of a package, with the rooms it imports and an example of each.
+
+    Imports anywhere in a file count: late ones and those for types only too.
+    """
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).with_suffix("").parts
+        if parts == ("__init__",):  # the lazy names of the package reach into every room
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                modules = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                modules = [f"{node.module}.{alias.name}" for alias in node.names]
+            else:
+                continue
+            for module in modules:
+                outer, _, inner = module.partition(".")
+                room = inner.partition(".")[0]
+                there = (package / room).is_dir() or (package / f"{room}.py").exists()
+                if outer == package.name and room and there and room != parts[0]:
+                    found[parts[0]].setdefault(room, f"{path.relative_to(package.parent)}:{node.lineno}")
+    return found
+
+
+@pytest.mark.parametrize("package", ["fastast", "bench"])
+def test_rooms_import_each_other_in_one_direction(package: str) -> None:
+    found = rooms(ROOT / package)
+    assert len(found) > 5
+    if package == "bench":  # until the slice oracle is a method of fastast.reduction: it is registered by an import
+        found["sweep"].pop("cell", None)
+    try:
+        graphlib.TopologicalSorter(found).prepare()
+    except graphlib.CycleError as error:
+        circle = error.args[1][::-1]  # every room imports the next one
+        steps = [f"{a} -> {b} ({found[a][b]})" for a, b in itertools.pairwise(circle)]
+        pytest.fail("rooms import each other in a circle: " + ", ".join(steps))
+
+
+def test_training_knows_distillation_and_never_the_reverse() -> None:
+    found = rooms(ROOT / "fastast")
+    assert "distill" in found["training"]
+    assert "training" not in found["distill"]
 
 
 @pytest.mark.parametrize("arguments", [["fastast.cli", "--help"], ["fastast.cli", "predict", "--help"]])

@@ -1,1 +1,1 @@
-"""Sound: reading files, and the data sets that models are trained and measured with."""
+"""Sound: reading files, data sets to train and measure with, batches of them, and their augmentation."""

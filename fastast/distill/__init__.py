@@ -8,7 +8,6 @@ from __future__ import annotations
 from fastast.distill.distillation import Distillation, DistillationError
 from fastast.distill.distiller import Distiller, FrozenTeacher, create_distiller
 from fastast.distill.losses import bernoulli_kl, binary_cross_entropy, softmax_cross_entropy, softmax_kl
-from fastast.distill.record import record_targets
 from fastast.distill.targets import StoredTargets, load_targets, targets_recipe_hash
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "binary_cross_entropy",
     "create_distiller",
     "load_targets",
-    "record_targets",
     "softmax_cross_entropy",
     "softmax_kl",
     "targets_recipe_hash",

@@ -52,7 +52,7 @@ class Distillation:
     """Consistent teaching: the teacher sees the very spectrogram the student sees, augmented and mixed. If false, it
     sees the clip without augmentation."""
     targets: str = ""
-    """A file of stored answers (`fastast.distill.record_targets`) to learn from instead of running the teacher."""
+    """A file of stored answers (`fastast record` writes it) to learn from instead of running the teacher."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.teacher, str) or not self.teacher:

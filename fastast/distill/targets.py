@@ -24,9 +24,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fastast.data.augment import Augmentation
 from fastast.distill.distillation import DistillationError
 from fastast.frontend import Frontend
-from fastast.training.augment import Augmentation
 
 ENTRY = "fastast_targets"
 VERSION = 1
@@ -181,7 +181,7 @@ def load_targets(
 ) -> StoredTargets:
     """Read stored answers. Raises DistillationError for a file that is damaged, or of another teacher or recipe."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: there are no stored answers; make them with fastast.distill.record_targets")
+        raise FileNotFoundError(f"{path}: no stored answers there; write them with `fastast record RECIPE {path} --k K`")
     try:
         with safe_open(path, framework="pt") as file:
             entry = (file.metadata() or {}).get(ENTRY, "null")

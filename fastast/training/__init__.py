@@ -1,1 +1,1 @@
-"""Training: the loop, augmentation and recipes."""
+"""Training by recipe: the loop, its parts, evaluation, and recording of what a teacher answers."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import nn
 
+from fastast.data.augment import Augmentation
 from fastast.data.sampling import in_order, load_batches
 from fastast.data.training_set import TrainingSet
 from fastast.frontend import Frontend
 from fastast.reduction import TokenReduction, reduce
-from fastast.training.augment import Augmentation
 from fastast.training.distributed import World
 from fastast.training.metrics import Metrics, measure
 from fastast.training.precision import autocast

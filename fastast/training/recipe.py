@@ -21,8 +21,8 @@ from fastast.training.parts import (
 )
 
 if TYPE_CHECKING:
+    from fastast.data.augment import Augmentation
     from fastast.distill import Distillation
-    from fastast.training.augment import Augmentation
 
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 LOSSES = ("bce", "ce")

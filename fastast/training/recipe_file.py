@@ -81,8 +81,8 @@ def _set(values: dict[str, Any], setting: str) -> None:
 
 def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
     """Make a recipe of what a TOML file says; `where` is named in errors."""
+    from fastast.data.augment import Augmentation
     from fastast.distill import Distillation
-    from fastast.training.augment import Augmentation
 
     parts: dict[str, type] = {
         "model": ModelPart,

@@ -16,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fastast.data.augment import Augmentation, step_seed
 from fastast.data.sampling import Sampler, draw_seed
 from fastast.data.training_set import Batch
 from fastast.distill import Distiller, create_distiller, targets_recipe_hash
 from fastast.frontend import Normalisation
 from fastast.reduction import TokenReduction
-from fastast.training.augment import Augmentation, step_seed
 from fastast.training.averaging import EpochMean, MovingAverage, interpolated
 from fastast.training.build import build_model, frontend_of
 from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors

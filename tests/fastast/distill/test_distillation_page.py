@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fastast.data.augment import Augmentation
 from fastast.distill import Distillation
 from fastast.teachers import teacher_names
-from fastast.training.augment import Augmentation
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/distillation.md").read_text(encoding="utf-8")

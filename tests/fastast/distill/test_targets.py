@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from fastast.data.augment import Augmentation, step_seed
 from fastast.distill import (
     Distillation,
     DistillationError,
@@ -21,7 +22,6 @@ from fastast.distill import (
     FrozenTeacher,
     create_distiller,
     load_targets,
-    record_targets,
     targets_recipe_hash,
 )
 from fastast.distill.targets import StoredTargets, compress, expand
@@ -29,7 +29,7 @@ from fastast.frontend import AUDIOSET, Frontend
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import create_teacher, save_teacher, teacher_identity
-from fastast.training.augment import Augmentation, step_seed
+from fastast.training.recording import record_targets
 
 GEOMETRY = Geometry(embed_dim=16, depth=1, num_heads=2, num_classes=9, num_mel_bins=48, num_frames=32)
 FRONTEND = Frontend(GEOMETRY, AUDIOSET)
@@ -273,7 +273,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, teacher: FrozenTeacher) -> No
     save_teacher(path, create_teacher("ast_tiny", 9, num_frames=32, num_mel_bins=48, depth=1))
     with pytest.raises(DistillationError, match="not a file of stored answers"):
         load(path, teacher)
-    with pytest.raises(FileNotFoundError, match="record_targets"):
+    with pytest.raises(FileNotFoundError, match="fastast record RECIPE"):
         load(tmp_path / "none.safetensors", teacher)
 
 

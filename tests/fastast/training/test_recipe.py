@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from fastast.data.audioset import AudioSet
+from fastast.data.augment import Augmentation
 from fastast.data.datasets import DATASETS, options_type
 from fastast.distill import Distillation
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
-from fastast.training.augment import Augmentation
 from fastast.training.checks import RecipeError
 from fastast.training.parts import (
     ModelPart,

@@ -18,13 +18,13 @@ from safetensors.torch import load_file
 
 from fastast.data.esc50 import ESC50
 from fastast.data.training_set import DataNotFoundError
-from fastast.distill.record_recipe import record_recipe
 from fastast.teachers import load_teacher
 from fastast.training.checkpoint import ResumeError
 from fastast.training.evaluate import evaluate
 from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
+from fastast.training.record_recipe import record_recipe
 from tests.fastast.training.conftest import stopped
 
 CNN = ("model={name='efficientnet_b0', options={num_frames=100}}",)

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from fastast.cli import app
+from fastast.data.augment import step_seed
 from fastast.distill import DistillationError
-from fastast.distill.record_recipe import record_recipe
 from fastast.frontend import Normalisation
 from fastast.teachers import create_teacher, save_teacher
-from fastast.training.augment import step_seed
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
+from fastast.training.record_recipe import record_recipe
 
 RECIPE = """
 batch_size = 8

@@ -11,10 +11,10 @@ import scipy.stats
 import torch
 from torch import Tensor
 
+from fastast.data.augment import Augmentation, step_seed
+from fastast.data.transforms import add_noise, mix_up, random_gain, spec_augment, time_shift
 from fastast.frontend import SPEECH_COMMANDS, Frontend
 from fastast.geometry import Geometry
-from fastast.training.augment import Augmentation, step_seed
-from fastast.training.transforms import add_noise, mix_up, random_gain, spec_augment, time_shift
 
 SAMPLES = 16_000
 
@@ -177,7 +177,7 @@ def test_masks_are_loud_as_in_ast_or_the_mean(clips: Clips, frontend: Frontend) 
 def test_masks_are_torchaudios_for_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     functional = pytest.importorskip("torchaudio.functional")
     draws = torch.rand(2, 64, 1, generator=generator())
-    monkeypatch.setattr("fastast.training.transforms._uniform", lambda *_: draws)
+    monkeypatch.setattr("fastast.data.transforms._uniform", lambda *_: draws)
     ours = spec_augment(torch.ones(64, 5, 40), freq_mask=12, time_mask=0, generator=generator())
     given = iter(draws)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: next(given).view(64, 1))

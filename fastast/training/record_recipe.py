@@ -1,7 +1,4 @@
-"""Storing a teacher's answers for the whole training that a recipe describes.
-
-It lies apart from `fastast.distill`, which the training loop imports, because it imports parts of that loop.
-"""
+"""Storing a teacher's answers for the whole training that a recipe describes."""
 
 from __future__ import annotations
 
@@ -12,17 +9,17 @@ from pathlib import Path
 
 import torch
 
+from fastast.data.augment import Augmentation, step_seed
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
 from fastast.data.training_set import Batch
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
-from fastast.distill.record import record_targets
 from fastast.distill.targets import targets_recipe_hash
 from fastast.frontend import Normalisation
-from fastast.training.augment import Augmentation, step_seed
 from fastast.training.build import build_model, frontend_of
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
+from fastast.training.recording import record_targets
 
 
 def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cpu", processes: int = 1) -> Path:

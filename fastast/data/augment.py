@@ -9,36 +9,16 @@ import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from fastast.data.training_set import Batch
+from fastast.data.transforms import MIXED_LABELS, add_noise, mix_up, random_gain, spec_augment, time_shift
 from fastast.filterbank import fbank
 from fastast.frontend import Frontend, pad_or_cut
-from fastast.training.transforms import MIXED_LABELS, add_noise, mix_up, random_gain, spec_augment, time_shift
 
 MASK_FILLS = ("zero", "mean")
-
-
-class Batch(Protocol):
-    """What the training loop hands over: anything with these four tensors."""
-
-    @property
-    def waveforms(self) -> Tensor:
-        """Clips padded with zeros to one length, (b, s) float32 in [-1, 1]."""
-
-    @property
-    def lengths(self) -> Tensor:
-        """Valid samples of every clip, (b,)."""
-
-    @property
-    def labels(self) -> Tensor:
-        """Targets, (b, c) in [0, 1]."""
-
-    @property
-    def indices(self) -> Tensor:
-        """Position of every clip in its data set, (b,)."""
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:

@@ -13,12 +13,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
+from fastast.data.augment import Augmentation
+from fastast.data.training_set import Batch
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import FrozenTeacher
 from fastast.distill.targets import ENTRY, TargetsHeader, compress
 from fastast.frontend import Frontend
 from fastast.teachers import teacher_identity
-from fastast.training.augment import Augmentation, Batch
 from fastast.writing import write_whole
 
 
