@@ -30,10 +30,11 @@ from bench.measure.conditions import Watch
 from bench.measure.machine import Machine, Software, default_threads, describe_machine, describe_software
 from bench.measure.statistics import CLIP_REPLICATES
 from bench.records import schema
-from bench.records.store import hash_array, hash_ids
+from bench.records.store import hash_array
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.config import DataConfig
 from fastast import create_model, load_model
+from fastast.data.training_set import hash_ids
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import reduce
 

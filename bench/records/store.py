@@ -13,7 +13,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -176,11 +176,6 @@ class Store:
             write_whole(probe, bytes(ROOM))
         finally:
             probe.unlink(missing_ok=True)
-
-
-def hash_ids(ids: Sequence[str]) -> str:
-    """Return the SHA-256 of a list of clip ids, one a line."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
 def hash_array(array: NDArray[Any]) -> str:

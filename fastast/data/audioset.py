@@ -65,7 +65,7 @@ class AudioSet:
             left_out += missing
         if not recordings:
             raise DataNotFoundError(f"{root}: not one clip of the {name} split is there")
-        return FolderSet(classes, recordings, left_out=left_out)
+        return FolderSet(classes, recordings, task="multi_label", left_out=left_out)
 
     def _read(self, root: Path, table: Path, mids: dict[str, int]) -> tuple[list[Recording], int]:
         folder = root / table.name.removesuffix("_segments.csv")
@@ -82,7 +82,8 @@ class AudioSet:
             if path is None:
                 missing.append(folder / f"{clip}.wav")
             else:
-                recordings.append(Recording(path=path, columns=tuple(mids[label] for label in labels)))
+                columns = tuple(mids[label] for label in labels)
+                recordings.append(Recording(id=clip, path=path, columns=columns))
         if self.missing == "refuse":
             advice = 'fetch them, or leave them out and count them: -s data.missing="leave out"'
             refuse_missing(missing, len(missing) + len(recordings), table, advice)

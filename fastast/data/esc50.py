@@ -52,11 +52,12 @@ class ESC50:
                     "one category"
                 )
             if (fold != self.fold) == (name == "train"):
-                recordings.append(Recording(path=root / "audio" / row["filename"], columns=(target,)))
+                file = row["filename"]
+                recordings.append(Recording(id=file, path=root / "audio" / file, columns=(target,)))
         if sorted(names) != list(range(len(names))):
             raise DataError(f"{table}: targets must be 0 to {len(names) - 1} without a gap; found {sorted(names)[:8]}…")
         if not recordings:
             raise DataError(f"{table}: no clip is in the {name} part of fold {self.fold}")
         missing = [recording.path for recording in recordings if not recording.path.exists()]
         refuse_missing(missing, len(recordings), table, "unpack the whole archive")
-        return FolderSet(tuple(names[i] for i in range(len(names))), recordings)
+        return FolderSet(tuple(names[i] for i in range(len(names))), recordings, task="single_label")

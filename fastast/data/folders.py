@@ -6,6 +6,7 @@ Shapes: `s` samples of a clip, `c` classes.
 from __future__ import annotations
 
 import csv
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastast.data.audio import AudioNotFoundError, load_audio
-from fastast.data.training_set import DataError, DataNotFoundError, one_hot
+from fastast.data.training_set import DataError, DataNotFoundError, Task, one_hot
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]+")
 """What Python's `surrogateescape` makes of bytes that are not UTF-8."""
+
+_LOST = "there is no such file, although it was there when the data set was opened"
 
 _MOST_DIGITS = 9
 """Of a number in a table: no index of a class is longer."""
@@ -28,6 +31,8 @@ _MOST_DIGITS = 9
 class Recording:
     """A file with its labels."""
 
+    id: str
+    """What the data set calls it wherever it lies: its name in the published tables."""
     path: Path
     """The file."""
     columns: tuple[int, ...]
@@ -37,8 +42,11 @@ class Recording:
 class FolderSet:
     """Clips that lie in files."""
 
-    def __init__(self, classes: tuple[str, ...], recordings: Sequence[Recording], *, left_out: int = 0) -> None:
+    def __init__(
+        self, classes: tuple[str, ...], recordings: Sequence[Recording], *, task: Task, left_out: int = 0
+    ) -> None:
         self.classes = classes
+        self.task: Task = task
         self.recordings = tuple(recordings)
         self.left_out = left_out
         """Clips of the tables that are not there and were not asked for."""
@@ -46,16 +54,32 @@ class FolderSet:
     def __len__(self) -> int:
         return len(self.recordings)
 
+    def id(self, index: int) -> str:
+        """Return what the data set calls the clip."""
+        return self.recordings[index].id
+
     def name(self, index: int) -> str:
         """Return the clip's path."""
         return str(self.recordings[index].path)
 
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of every file's size and time of change. Raises DataNotFoundError for a lost one."""
+        digest = hashlib.sha256()
+        for recording in self.recordings:
+            try:
+                found = recording.path.stat()
+            except FileNotFoundError:
+                raise DataNotFoundError(f"{recording.path}: {_LOST}") from None
+            digest.update(f"{recording.id} {found.st_size} {found.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
     def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Read a clip: samples (s,) and labels (c,), the same every epoch."""
+        recording = self.recordings[index]
         try:
-            return load_audio(self.recordings[index].path), self.labels(index, epoch)
+            return load_audio(recording.path), self.labels(index, epoch)
         except AudioNotFoundError as error:  # it was there when the set was opened: not a corrupt clip, but a lost disk
-            raise DataNotFoundError(f"{error}, although it was there when the data set was opened") from error
+            raise DataNotFoundError(f"{recording.path}: {_LOST}") from error
 
     def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
         """The labels (c,) of a clip."""

@@ -26,14 +26,19 @@ VERSION = 1
 """To be raised when a clip's samples change although pool and recipes do not."""
 
 
-def open_store(split: str, seconds: float, cache_dir: Path | None) -> BlockStore:
-    """Return where clips are kept: a folder of their own for whatever could change a sample."""
+def mixer_hash(split: str, seconds: float) -> str:
+    """Return the SHA-256 of whatever could change a sample: the pool, the recipes, the mixer and the decoder."""
     import soundfile
 
     pool = cast(dict[str, str], committed()["pool"])["sha256"]
     decoder = f"{soundfile.__libsndfile_version__} {platform.machine()}"
     probe = recipe_hashes(split, seconds, 10)[10]
-    key = hashlib.sha256(f"{VERSION} {pool} {probe} {decoder}".encode()).hexdigest()[:12]
+    return hashlib.sha256(f"{VERSION} {pool} {probe} {decoder}".encode()).hexdigest()
+
+
+def open_store(split: str, seconds: float, cache_dir: Path | None) -> BlockStore:
+    """Return where clips are kept: a folder of their own for whatever could change a sample."""
+    key = mixer_hash(split, seconds)[:12]
     folder = Path(cache_dir) if cache_dir is not None else default_folder()
     if folder.exists() and not folder.is_dir():
         raise SoundscapesError(f"{folder}: a file, but mixed clips are cached in a folder; name another one")

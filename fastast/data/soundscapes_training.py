@@ -5,6 +5,7 @@ Shapes: `s` samples of a clip or a source, `c` classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from numpy.typing import NDArray
 from fastast.data.mixing import Source, mix_clip, plan
 from fastast.data.soundscapes import MAX_COUNT, MAX_SECONDS, MIN_SECONDS
 from fastast.data.soundscapes_classes import CLASSES
+from fastast.data.soundscapes_generate import mixer_hash
 from fastast.data.soundscapes_pool import FIRST_SEED, Pool, catalogue, pool_path
-from fastast.data.training_set import DataError
+from fastast.data.soundscapes_reference import check_recipes, furthest
+from fastast.data.training_set import DataError, Task
 from fastast.names import unknown_name
 
 _LAST_SEED = 2**32 - 1
@@ -78,6 +81,8 @@ class Soundscapes:
 class SoundscapesSet:
     """One split, mixed when asked for."""
 
+    task: Task = "multi_label"
+
     def __init__(self, options: Soundscapes, split: str) -> None:
         self.options = options
         self.split = split
@@ -92,9 +97,31 @@ class SoundscapesSet:
     def __len__(self) -> int:
         return self._count
 
-    def name(self, index: int) -> str:
+    def id(self, index: int) -> str:
         """Return the clip's id, such as test_00042."""
         return f"{self.split}_{index:05d}"
+
+    def name(self, index: int) -> str:
+        """Return the clip's id: it has no file."""
+        return self.id(index)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what is mixed and how, in the first epoch."""
+        speed = self.options.speed_share if self.split == "train" else 0
+        said = f"{mixer_hash(self.split, self.options.seconds)} {self.split} {self.options.seconds:g} {speed:g}"
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def reference(self) -> tuple[int, str] | None:
+        """Return how many of the first clips have a committed hash, and that; None where none is committed.
+
+        The hash is of every clip's samples (int16, little-endian) and labels (a byte a class), clip after clip. Raises
+        SoundscapesError where the recipes are not the committed ones, so that these are other clips.
+        """
+        seconds = float(self.options.seconds)
+        check_recipes(self.split, seconds, self._count)
+        known = furthest(self.split, seconds, self._count)
+        altered = self.classes != CLASSES or (self.split == "train" and self.options.speed_share)
+        return None if known is None or altered else (known["count"], known["sha256"])
 
     def seed(self, index: int, epoch: int) -> int:
         """Return the seed of a mixture: no two of a run are the same, and none is one of another split."""

@@ -42,12 +42,12 @@ class SpeechCommands:
             if word not in WORDS:
                 wrong = unknown_name("word of Speech Commands V2", word, WORDS)
                 raise DataError(f"{table}, line {line}: {file!r}: {wrong}")
-            recordings.append(Recording(path=root / file, columns=(WORDS.index(word),)))
+            recordings.append(Recording(id=file, path=root / file, columns=(WORDS.index(word),)))
         if not recordings:
             raise DataNotFoundError(f"{root}: no clip is in the {name} split; unpack the whole archive")
         missing = [recording.path for recording in recordings if not recording.path.exists()]
         refuse_missing(missing, len(recordings), table, "unpack the whole archive")
-        return FolderSet(WORDS, recordings)
+        return FolderSet(WORDS, recordings, task="single_label")
 
 
 def _read_list(path: Path) -> dict[int, str]:

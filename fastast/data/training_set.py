@@ -8,9 +8,10 @@ process, after a kill, or on another machine.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from torch import Tensor
 
 from fastast.data.audio import AudioError
 
+Task = Literal["multi_label", "single_label"]
+"""Whether a clip has any number of labels (mAP, AUC, d') or exactly one (top-1 accuracy): how a set is scored."""
 MIN_SAMPLES = 400
 """Samples (25 ms at 16 kHz) of one frame of the filterbank: a shorter clip has no feature."""
 MAX_CORRUPT_IN_A_ROW = 100
@@ -40,11 +43,21 @@ class TrainingSet(Protocol):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the outputs."""
 
+    @property
+    def task(self) -> Task:
+        """How the set is scored."""
+
     def __len__(self) -> int:
         """Clips of an epoch."""
 
+    def id(self, index: int) -> str:
+        """What the clip is called wherever the data lies: two runs on the same ids were tested on the same clips."""
+
     def name(self, index: int) -> str:
-        """What a person calls the clip: its file, or its id."""
+        """What a person here calls the clip, in messages: its file, or its id."""
+
+    def fingerprint(self) -> str:
+        """Hash of what the audio hangs on, without reading it: other files or another mixer have another one."""
 
     def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Samples (s,) at 16 kHz and labels (c,). Raises AudioError for a clip that cannot be used."""
@@ -141,6 +154,16 @@ def collate(items: Sequence[Item], num_classes: int) -> Batch:
         indices=torch.tensor([i for i, _, _ in whole], dtype=torch.int64),
         skipped=skipped,
     )
+
+
+def all_ids(data: TrainingSet) -> tuple[str, ...]:
+    """Return the ids of a set, in its order."""
+    return tuple(data.id(index) for index in range(len(data)))
+
+
+def hash_ids(ids: Iterable[str]) -> str:
+    """Return the SHA-256 of a list of clip ids, one a line."""
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
 def one_hot(columns: Sequence[int], num_classes: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastast.data.datasets import DATASETS, options_type
+from fastast.data.datasets import DATASETS
 from fastast.names import unknown_name
 from fastast.training.checks import RecipeError
 from fastast.training.parts import (
@@ -112,7 +112,7 @@ def _build_data(values: Any) -> DataPart:
     if values["name"] not in tuple(DATASETS):
         raise RecipeError(f"data.name: {unknown_name('data set', values['name'], DATASETS)}")
     own = {key: values[key] for key in values if key in ("name", "sampler")}
-    kind = options_type(values["name"])
+    kind = DATASETS.get(values["name"])
     rest = {key: value for key, value in values.items() if key not in own}
     options = build(kind, rest, "data", also=("name", "sampler"))
     if own.get("sampler") == "balanced" and getattr(options, "fresh", False):

@@ -12,10 +12,11 @@ from bench.cell import baselines, worker
 from bench.cell.answers import Context
 from bench.cell.baselines import tome_plain
 from bench.cell.quality import FeatureSet
-from bench.records.store import hash_array, hash_ids
+from bench.records.store import hash_array
 from bench.sweep.cells import Cell, ModelRef, ReductionRef
 from bench.sweep.config import DataConfig, MeasureConfig
 from fastast import create_model
+from fastast.data.training_set import hash_ids
 from fastast.reduction import TokenReduction, reduce
 from fastast.schedule import Constant, PerBlock
 

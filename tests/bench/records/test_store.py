@@ -18,7 +18,6 @@ from bench.records.store import (
     RecordError,
     Store,
     hash_array,
-    hash_ids,
     read_record,
     read_records,
     to_frame,
@@ -27,6 +26,7 @@ from bench.records.store import (
 from bench.run.isolation import Outcome
 from bench.run.recording import make_record
 from bench.sweep.axes import BASELINES
+from fastast.data.training_set import hash_ids
 
 
 def make(cell=None, *, status: str = "ok", performance=None):

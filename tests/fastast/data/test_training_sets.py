@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import shutil
 import tracemalloc
 from collections.abc import Callable
@@ -12,15 +15,17 @@ import pytest
 import soundfile
 import torch
 
-from fastast.data import soundscapes
+from fastast.data import soundscapes, soundscapes_generate
 from fastast.data.audioset import AudioSet
 from fastast.data.esc50 import ESC50
 from fastast.data.folders import FolderSet, Recording
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
-from fastast.data.soundscapes_pool import pool_path
+from fastast.data.soundscapes_pool import ASSETS, pool_path
 from fastast.data.soundscapes_training import Soundscapes
 from fastast.data.speech_commands import WORDS, SpeechCommands
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, DataNotFoundError, all_ids, hash_ids
+
+REFERENCE = ASSETS / "reference.json"
 
 
 def write_clip(path: Path) -> None:
@@ -54,6 +59,33 @@ def test_audioset_is_read_as_published(audioset: Path) -> None:
     assert labels.tolist() == [1, 1, 0]
     assert len(AudioSet(root=str(audioset), subset="full").split("train")) == 3
     assert all_labels(AudioSet(root=str(audioset)).split("val")).tolist() == [[0, 1, 0]]
+
+
+def test_a_clip_has_one_id_wherever_the_data_lies_and_however_the_file_is_called(
+    audioset: Path, tmp_path: Path
+) -> None:
+    copy = shutil.copytree(audioset, tmp_path / "copy")
+    (copy / "balanced_train" / "Yxyz.flac").rename(copy / "balanced_train" / "xyz.flac")
+    here, there = (AudioSet(root=str(root)).split("train") for root in (audioset, copy))
+    assert all_ids(here) == all_ids(there) == ("-0abc", "xyz")
+    assert here.name(0) != there.name(0)
+    assert hash_ids(all_ids(here)) == hashlib.sha256(b"-0abc\nxyz").hexdigest()
+    assert here.task == "multi_label"
+
+
+def test_a_file_that_changes_changes_the_fingerprint_and_a_lost_one_is_named(tmp_path: Path) -> None:
+    data = tones(tmp_path, 3)
+    before = data.fingerprint()
+    assert tones_again(tmp_path).fingerprint() == before
+    with (tmp_path / "1.wav").open("ab") as file:
+        file.write(b"more")
+    changed = data.fingerprint()
+    assert changed != before
+    os.utime(tmp_path / "2.wav", ns=(0, 0))
+    assert data.fingerprint() not in (before, changed)
+    (tmp_path / "0.wav").unlink()
+    with pytest.raises(DataNotFoundError, match=r"0.wav: there is no such file, although it was there"):
+        data.fingerprint()
 
 
 def test_what_is_wrong_with_audioset_is_named(audioset: Path) -> None:
@@ -150,6 +182,8 @@ def test_esc50_leaves_its_fold_out(tmp_path: Path) -> None:
         names = {train.name(i) for i in range(len(train))} | {test.name(i) for i in range(len(test))}
         assert (len(train), len(test), len(names)) == (8, 2, 10)
         assert all_labels(test).tolist() == [[1, 0], [0, 1]]
+        assert all_ids(test) == (f"{fold}-0.wav", f"{fold}-1.wav")
+        assert test.task == "single_label"
     table.write_text("\n".join([*rows, "x.wav,1,0,cat,True,1,A"]))
     with pytest.raises(ValueError, match=r"line 12: target 0 is 'cat' here and 'dog' above"):
         ESC50(root=str(tmp_path)).split("train")
@@ -168,7 +202,8 @@ def test_speech_commands_are_split_by_the_lists(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         data = SpeechCommands(root=str(tmp_path)).split(split)
         found[split] = [str(recording.path.relative_to(tmp_path)) for recording in data.recordings]
-        assert data.classes == WORDS
+        assert all_ids(data) == tuple(found[split])
+        assert (data.classes, data.task) == (WORDS, "single_label")
         assert all_labels(data).sum(1).tolist() == [1.0] * len(data)
     assert found == {"train": [files[0], files[3]], "val": [files[1]], "test": [files[2]]}
     (tmp_path / "testing_list.txt").write_text("zebra/c.wav\n")
@@ -228,10 +263,15 @@ def test_a_label_between_0_and_1_has_no_balanced_weight() -> None:
 
 def tones(folder: Path, count: int) -> FolderSet:
     """Clips of one class in files."""
-    paths = [folder / f"{index}.wav" for index in range(count)]
-    for path in paths:
-        write_clip(path)
-    return FolderSet(("a",), [Recording(path=path, columns=(0,)) for path in paths])
+    for index in range(count):
+        write_clip(folder / f"{index}.wav")
+    return tones_again(folder)
+
+
+def tones_again(folder: Path) -> FolderSet:
+    paths = sorted(folder.glob("*.wav"))
+    recordings = [Recording(id=path.stem, path=path, columns=(0,)) for path in paths]
+    return FolderSet(("a",), recordings, task="single_label")
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -308,6 +348,28 @@ def test_soundscapes_for_evaluation_are_the_published_ones(tmp_path: Path) -> No
         waveform, labels = mine.clip(index, epoch=5)
         np.testing.assert_array_equal(waveform, published.waveforms[index].astype(np.float32) / 32768)
         assert labels.tolist() == published.labels[index].tolist() == mine.labels(index, 5).tolist()
+    assert all_ids(mine) == published.ids
+
+
+@pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")
+def test_soundscapes_know_what_their_audio_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fingerprint(**options: object) -> str:
+        return Soundscapes(**options).split("test").fingerprint()
+
+    usual = fingerprint(test_clips=5)
+    assert fingerprint(test_clips=6) == usual  # the same clips, and one more
+    assert fingerprint(test_clips=5, seconds=4.0) != usual
+    monkeypatch.setattr(soundscapes_generate, "VERSION", 99)
+    assert fingerprint(test_clips=5) != usual
+
+
+@pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")
+def test_the_committed_hash_of_soundscapes_is_that_of_whole_clips_only() -> None:
+    count, sha256 = Soundscapes(test_clips=2000).split("test").reference()
+    known = [one for one in json.loads(REFERENCE.read_text())["sets"] if one["sha256"] == sha256]
+    assert [(one["split"], one["seconds"], one["count"]) for one in known] == [("test", 5.0, count)]
+    assert Soundscapes(test_clips=2).split("test").reference() is None
+    assert Soundscapes(test_clips=2000, classes=("Music",)).split("test").reference() is None
 
 
 @pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")

@@ -11,7 +11,7 @@ import pytest
 
 from fastast.data.audioset import AudioSet
 from fastast.data.augment import Augmentation
-from fastast.data.datasets import DATASETS, options_type
+from fastast.data.datasets import DATASETS
 from fastast.distill import Distillation
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
@@ -101,7 +101,7 @@ PARTS = {
     "distillation": Distillation,
     "run": RunPart,
     "data": DataPart,
-    **{f"data {name}": options_type(name) for name in DATASETS},
+    **{f"data {name}": DATASETS.get(name) for name in DATASETS},
 }
 WRONG = ("3", "-1.5", "nan", "true", "'x'", "[]", "[1]", "[['x']]", "{a = 1}", "[{a = 1}]", "1979-05-27")
 
