@@ -156,9 +156,9 @@ def export(
 
 
 @app.command()
-def merge(
+def gather(
     sources: Annotated[list[Path], typer.Argument(help="Folders of results, or of one machine or one sweep of them.")],
-    into: Annotated[Path, typer.Option(help="Root folder of results to merge into.")] = RESULTS,
+    into: Annotated[Path, typer.Option(help="Root folder of results to gather into.")] = RESULTS,
     keep: Annotated[
         Keep | None, typer.Option(help="Which of two different records of one cell on one machine to keep.")
     ] = None,
@@ -166,11 +166,18 @@ def merge(
 ) -> None:
     """Copy the records of other machines into one folder of results. No different record is overwritten unasked."""
     with for_people():
-        from bench.records.gather import merge_results
+        from bench.records.gather import gather_results
 
-        result = merge_results(sources, into, keep=keep, dry_run=dry_run)
+        result = gather_results(sources, into, keep=keep, dry_run=dry_run)
         for line in result.lines():
             typer.echo(line)
+
+
+@app.command("merge", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def merge_is_gather_now() -> None:
+    """Say the new name of the command."""
+    typer.echo("bench: merge is now called gather: python -m bench gather SOURCES... --into RESULTS", err=True)
+    raise typer.Exit(2)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Merging results of several machines: records are copied, checked, and never overwritten unasked.
+"""Gathering the results of several machines: records are copied, checked, and never overwritten unasked.
 
 Two records of one cell on one machine are the same where their content is, however the files are written.
 """
@@ -26,8 +26,8 @@ Keep = Literal["ours", "theirs", "newer"]
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
-class MergeError(ValueError):
-    """What keeps results from being merged; nothing was written. Has one line for each problem."""
+class GatherError(ValueError):
+    """What keeps results from being gathered; nothing was written. One line per problem."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +46,8 @@ class _Copy:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merged:
-    """What a merge did, or would do."""
+class Gathered:
+    """What was gathered, or would be."""
 
     into: Path
     new: int
@@ -66,10 +66,10 @@ class Merged:
         return (f"{where}: {counts}", *(("nothing was written (--dry-run)",) if self.dry_run else ()))
 
 
-def merge_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = None, dry_run: bool = False) -> Merged:
+def gather_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = None, dry_run: bool = False) -> Gathered:
     """Copy all records below `sources` into the results `into`, with their predictions, and write the CSV files again.
 
-    Everything is checked before anything is written. Raises MergeError naming every bad file and every pair of
+    Everything is checked before anything is written. Raises GatherError naming every bad file and every pair of
     different records that `keep` does not decide.
     """
     problems: list[str] = []
@@ -107,11 +107,11 @@ def merge_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = No
         if not found and not problems:
             problems.append(f"{source}: has no records; give a folder of results, such as results or results/MACHINE")
     if problems:
-        raise MergeError("\n".join([*dict.fromkeys(problems), "nothing was written"]))
+        raise GatherError("\n".join([*dict.fromkeys(problems), "nothing was written"]))
     if not dry_run:
         _write(chosen.values())
     replaced = sum(copy.replaces for copy in chosen.values())
-    return Merged(
+    return Gathered(
         into=into,
         new=len(chosen) - replaced,
         identical=counts["identical"],
@@ -128,7 +128,7 @@ def _record_files(source: Path, into: Path, problems: list[str]) -> Iterator[Pat
         problems.append(f"{source}: no such folder")
         return
     if source.resolve() == into.resolve():
-        problems.append(f"{source}: is the folder to merge into")
+        problems.append(f"{source}: is the folder to gather into")
         return
     yield from sorted(path for path in source.rglob("*.json") if re.fullmatch(r"[0-9a-f]{12}\.json", path.name))
 

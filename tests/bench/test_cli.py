@@ -128,3 +128,11 @@ def test_the_time_left_is_counted_by_kind():
 @pytest.mark.parametrize(("seconds", "text"), [(44.6, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min")])
 def test_times_are_written_for_people(seconds, text):
     assert duration(seconds) == text
+
+
+def test_the_old_name_of_gather_says_the_new_one():
+    shown = CliRunner().invoke(app, ["merge", "laptop/results", "--into", "results"])
+    assert shown.exit_code == 2
+    assert shown.stderr.count("\n") == 1
+    assert "python -m bench gather" in shown.stderr
+    assert "merge" not in CliRunner().invoke(app, ["--help"]).stdout.split()

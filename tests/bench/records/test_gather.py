@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.records.gather import MergeError, merge_results
+from bench.records.gather import GatherError, gather_results
 from bench.records.store import Store, read_records
 
 CELLS = [cheap_runners.cell("fine", number) for number in range(3)]
@@ -51,49 +51,49 @@ def content(folder: Path) -> dict[str, bytes]:
 def test_results_of_two_machines_stand_side_by_side(laptop, tmp_path):
     server = of_machine(laptop, "server", tmp_path / "server")
     into = tmp_path / "all"
-    merged = merge_results([laptop, server], into)
-    assert (merged.new, merged.identical, merged.replaced, merged.kept) == (6, 0, 0, 0)
-    assert merged.machines == ("cpu-abacus-1-threads", "server")
+    gathered = gather_results([laptop, server], into)
+    assert (gathered.new, gathered.identical, gathered.replaced, gathered.kept) == (6, 0, 0, 0)
+    assert gathered.machines == ("cpu-abacus-1-threads", "server")
     assert sorted(record.machine.key for record in read_records(into)) == ["cpu-abacus-1-threads"] * 3 + ["server"] * 3
-    for key in merged.machines:
+    for key in gathered.machines:
         assert len(pd.read_csv(into / key / "cheap" / "cells.csv")) == 3
-    # A run over the merged folder finds its cells there.
+    # A run over the gathered folder finds its cells there.
     assert cheap_runners.run(CELLS, into, io.StringIO())["skipped"] == 3
 
 
 def test_the_same_records_again_change_nothing(laptop, tmp_path):
     into = tmp_path / "all"
-    merge_results([laptop], into)
+    gather_results([laptop], into)
     before = content(into)
-    assert merge_results([laptop], into).identical == 3
+    assert gather_results([laptop], into).identical == 3
     path = next(laptop.rglob("*.json"))
     path.write_text(json.dumps(json.loads(path.read_text())))  # the same, written in another way
-    assert merge_results([laptop], into).identical == 3
+    assert gather_results([laptop], into).identical == 3
     assert content(into) == before
 
 
 def test_different_records_of_one_cell_are_refused_until_somebody_chooses(laptop, tmp_path):
     again, into = later(laptop, tmp_path / "again"), tmp_path / "all"
-    merge_results([laptop], into)
+    gather_results([laptop], into)
     before = content(into)
     message = "different records of one cell .* --keep ours, --keep theirs or --keep newer"
-    with pytest.raises(MergeError, match=message) as told:
-        merge_results([again], into)
+    with pytest.raises(GatherError, match=message) as told:
+        gather_results([again], into)
     assert len([line for line in str(told.value).splitlines() if "different records" in line]) == 3
     assert str(told.value).endswith("nothing was written")
-    assert merge_results([again], into, keep="ours").kept == 3
+    assert gather_results([again], into, keep="ours").kept == 3
     assert content(into) == before
-    assert merge_results([later(laptop, tmp_path / "older", seconds=-60)], into, keep="newer").kept == 3
+    assert gather_results([later(laptop, tmp_path / "older", seconds=-60)], into, keep="newer").kept == 3
     assert content(into) == before
-    assert merge_results([again], into, keep="newer").replaced == 3
+    assert gather_results([again], into, keep="newer").replaced == 3
     assert {record.finished for record in read_records(into)} == {record.finished for record in read_records(again)}
-    assert merge_results([laptop], into, keep="theirs").replaced == 3
+    assert gather_results([laptop], into, keep="theirs").replaced == 3
     assert {record.finished for record in read_records(into)} == {record.finished for record in read_records(laptop)}
 
 
 def test_two_sources_that_differ_are_a_conflict_too(laptop, tmp_path):
-    with pytest.raises(MergeError, match="different records of one cell"):
-        merge_results([laptop, later(laptop, tmp_path / "again")], tmp_path / "all")
+    with pytest.raises(GatherError, match="different records of one cell"):
+        gather_results([laptop, later(laptop, tmp_path / "again")], tmp_path / "all")
     assert not (tmp_path / "all").exists()
 
 
@@ -109,8 +109,8 @@ def test_two_sources_that_differ_are_a_conflict_too(laptop, tmp_path):
 def test_a_bad_record_stops_the_merge_before_anything_is_written(laptop, tmp_path, spoil, message):
     path = sorted(laptop.rglob("*.json"))[1]
     path.write_text(json.dumps(spoil(json.loads(path.read_text()))))
-    with pytest.raises(MergeError, match=message) as told:
-        merge_results([laptop], tmp_path / "all")
+    with pytest.raises(GatherError, match=message) as told:
+        gather_results([laptop], tmp_path / "all")
     assert path.name in str(told.value)
     assert not (tmp_path / "all").exists()
 
@@ -118,8 +118,8 @@ def test_a_bad_record_stops_the_merge_before_anything_is_written(laptop, tmp_pat
 def test_every_problem_is_told_at_once(laptop, tmp_path):
     for path in laptop.rglob("*.json"):
         path.write_text("{")
-    with pytest.raises(MergeError) as told:
-        merge_results([laptop, tmp_path / "nowhere", tmp_path / "all"], tmp_path / "all")
+    with pytest.raises(GatherError) as told:
+        gather_results([laptop, tmp_path / "nowhere", tmp_path / "all"], tmp_path / "all")
     lines = str(told.value).splitlines()
     assert sum("not a whole JSON file" in line for line in lines) == 3
     assert any("nowhere: no such folder" in line for line in lines)
@@ -142,24 +142,24 @@ def test_predictions_travel_with_their_record_and_must_be_whole(tmp_path):
     store = Store(tmp_path / "gpu", record.machine.key, "cheap")
     store.write_predictions(cell.id, answer.scores, answer.hashes)
     store.write(record)
-    merge_results([tmp_path / "gpu"], tmp_path / "all")
+    gather_results([tmp_path / "gpu"], tmp_path / "all")
     copy = Store(tmp_path / "all", record.machine.key, "cheap").predictions_path(cell.id)
     assert copy.read_bytes() == store.predictions_path(cell.id).read_bytes()
 
     path = store.predictions_path(cell.id)
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(MergeError, match=f"{cell.id}.npz"):
-        merge_results([tmp_path / "gpu"], tmp_path / "new")
+    with pytest.raises(GatherError, match=f"{cell.id}.npz"):
+        gather_results([tmp_path / "gpu"], tmp_path / "new")
     path.unlink()
-    with pytest.raises(MergeError, match="is missing"):
-        merge_results([tmp_path / "gpu"], tmp_path / "new")
+    with pytest.raises(GatherError, match="is missing"):
+        gather_results([tmp_path / "gpu"], tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_a_run_writes_to_is_left_alone(laptop, tmp_path):
     server = of_machine(laptop, "server", tmp_path / "server")
     with Store(tmp_path / "all", "server", "cheap").lock(), pytest.raises(ValueError, match="another run writes here"):
-        merge_results([server], tmp_path / "all")
+        gather_results([server], tmp_path / "all")
 
 
 def test_the_command_tells_what_it_did(laptop, tmp_path):
