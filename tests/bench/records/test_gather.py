@@ -164,7 +164,7 @@ def test_a_folder_that_a_run_writes_to_is_left_alone(laptop, tmp_path):
 
 def test_the_command_tells_what_it_did(laptop, tmp_path):
     into = tmp_path / "all"
-    command = ["merge", str(laptop), "--into", str(into)]
+    command = ["gather", str(laptop), "--into", str(into)]
     shown = CliRunner().invoke(app, [*command, "--dry-run"])
     assert shown.exit_code == 0
     assert "3 new, 0 identical, 0 replaced, 0 kept as they were" in shown.output
