@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.measure.statistics import CLIP_REPLICATES, basic_interval, clip_weights, mean_average_precisions
+from bench.measure.statistics import CLIP_REPLICATES, basic_interval, clip_weights
 from bench.records.schema import Delta
+from fastast.metrics import mean_average_precisions, measure
 
 if TYPE_CHECKING:
     from bench.sweep.config import DataConfig
@@ -51,21 +51,6 @@ class FeatureSet:
     def open(self) -> NDArray[np.float32]:
         """Return the features (n, f, m) without reading them into memory."""
         return np.load(self.path, mmap_mode="r")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metrics:
-    """Macro means over the classes that have a positive clip."""
-
-    AP: NDArray[np.float64]
-    """(c,) average precision, NaN for a class without positives."""
-    class_AUC: NDArray[np.float64]  # noqa: N815
-    """(c,) area under the ROC curve, NaN for a class without positives or without negatives."""
-    mAP: float  # noqa: N815
-    AUC: float
-    d_prime: float
-    without_positives: int
-    """Classes left out."""
 
 
 def prepare_features(
@@ -146,45 +131,13 @@ def predict(
     return np.concatenate(scores)
 
 
-def evaluate(labels: NDArray[np.uint8], scores: NDArray[np.floating[Any]]) -> Metrics:
-    """Return the metrics of scores (n, c) against labels (n, c); d' as in the AudioSet papers.
-
-    A class without a positive clip has no average precision (scikit-learn would say 0) and is left out; AUC also
-    leaves out classes without a negative one. Raises ValueError where no class is left, or a score is NaN.
-    """
-    from scipy.stats import norm
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    values = np.asarray(scores, dtype=np.float64)
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).any(axis=1).sum())
-        raise ValueError(f"quality: {bad} of {len(values)} clips have scores that are not finite")
-    positives = labels.sum(axis=0)
-    if not positives.any():
-        raise ValueError("quality: no class has a positive clip; take more clips")
-    precisions, areas = np.full(labels.shape[1], np.nan), np.full(labels.shape[1], np.nan)
-    for column in np.flatnonzero(positives):
-        precisions[column] = average_precision_score(labels[:, column], values[:, column])
-        if positives[column] < len(labels):
-            areas[column] = roc_auc_score(labels[:, column], values[:, column])
-    area = float(np.nanmean(areas)) if not np.isnan(areas).all() else math.nan
-    return Metrics(
-        AP=precisions,
-        class_AUC=areas,
-        mAP=float(np.nanmean(precisions)),
-        AUC=area,
-        d_prime=float(math.sqrt(2) * norm.ppf(area)),
-        without_positives=int((positives == 0).sum()),
-    )
-
-
 def map_interval(
     labels: NDArray[np.uint8], scores: NDArray[np.floating[Any]], *, seed: int, replicates: int = CLIP_REPLICATES
 ) -> tuple[float, float]:
     """Return the bootstrap interval over clips of the mean average precision."""
     values = scores.astype(np.float64)
     weights = clip_weights(len(labels), seed=seed, replicates=replicates)
-    return basic_interval(evaluate(labels, values).mAP, mean_average_precisions(labels, values, weights))
+    return basic_interval(measure(labels, values).mAP, mean_average_precisions(labels, values, weights))
 
 
 def compare(
@@ -203,7 +156,7 @@ def compare(
     mine, theirs = scores.astype(np.float64), reference.astype(np.float64)
     weights = clip_weights(len(labels), seed=seed, replicates=replicates)
     drawn = mean_average_precisions(labels, mine, weights) - mean_average_precisions(labels, theirs, weights)
-    difference = evaluate(labels, mine).mAP - evaluate(labels, theirs).mAP
+    difference = measure(labels, mine).mAP - measure(labels, theirs).mAP
     return Delta(
         mAP=difference,
         interval=basic_interval(difference, drawn),

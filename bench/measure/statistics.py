@@ -1,6 +1,6 @@
 """Summaries of raw samples: medians, spreads and bootstrap intervals.
 
-Shapes: `k` rounds, `b` bootstrap replicates, `n` clips, `c` classes.
+Shapes: `k` rounds, `b` bootstrap replicates, `n` clips.
 """
 
 from __future__ import annotations
@@ -115,34 +115,3 @@ def clip_weights(num_clips: int, *, seed: int, replicates: int = CLIP_REPLICATES
     The same seed and number of clips give the same draws, so that two models are compared on the same ones.
     """
     return np.random.default_rng(seed).multinomial(num_clips, [1 / num_clips] * num_clips, size=replicates)
-
-
-def mean_average_precisions(labels: NDArray[np.uint8], scores: Floats, weights: NDArray[np.int64]) -> Floats:
-    """Return the macro mean average precision of every replicate, (b,).
-
-    labels: (n, c) of 0 and 1; scores: (n, c); weights: (b, n). A replicate leaves out the classes of which it
-    drew no positive clip. Equal scores share a threshold, as in scikit-learn.
-    """
-    total = np.zeros(len(weights))
-    count = np.zeros(len(weights))
-    for column in range(labels.shape[1]):
-        values = _weighted_average_precision(labels[:, column], scores[:, column], weights)
-        drawn = ~np.isnan(values)
-        total[drawn] += values[drawn]
-        count += drawn
-    with np.errstate(invalid="ignore"):
-        return total / count
-
-
-def _weighted_average_precision(label: NDArray[np.uint8], score: Floats, weights: NDArray[np.int64]) -> Floats:
-    """Return the average precision of one class in every replicate, (b,); NaN where no positive was drawn."""
-    order = np.argsort(-score, kind="stable")
-    ranked = score[order]
-    last_of_tie = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-    drawn = weights[:, order]  # (b, n)
-    positives = np.cumsum(drawn * label[order], axis=1)[:, last_of_tie]  # (b, thresholds)
-    retrieved = np.cumsum(drawn, axis=1)[:, last_of_tie]
-    precision = positives / np.maximum(retrieved, 1)
-    gained = np.diff(positives, axis=1, prepend=0)
-    with np.errstate(invalid="ignore"):
-        return (gained * precision).sum(axis=1) / positives[:, -1]

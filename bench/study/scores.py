@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 
-from bench.measure.statistics import clip_weights, mean_average_precisions
+from bench.measure.statistics import clip_weights
 from bench.study.trainings import StudyError
+from fastast.metrics import average_precisions, mean_average_precisions
 from fastast.writing import write_whole
 
 REPLICATES = "replicates.safetensors"
@@ -49,16 +50,14 @@ def write_replicates(scores: Path, out: Path) -> Path:
     labels = tensors.pop("labels")  # (k, c)
     weights = clip_weights(len(labels), seed=SEED, replicates=COUNT)  # (b, k)
     found = {
-        name.removeprefix("scores "): mean_average_precisions(labels, values.astype(np.float64), weights).astype(
-            np.float32
-        )
+        name.removeprefix("scores "): mean_average_precisions(labels, values, weights).astype(np.float32)
         for name, values in tensors.items()
     }
     once = np.ones((1, len(labels)), np.int64)  # every clip as it is
     for name, values in tensors.items():
-        columns = [slice(column, column + 1) for column in range(labels.shape[1])]
-        each = [mean_average_precisions(labels[:, one], values[:, one].astype(np.float64), once)[0] for one in columns]
-        found[f"{_CLASSES}{name.removeprefix('scores ')}"] = np.array(each, np.float32)  # (c,)
+        found[f"{_CLASSES}{name.removeprefix('scores ')}"] = average_precisions(labels, values, once)[0].astype(
+            np.float32
+        )
     found["labels"] = np.frombuffer(hashlib.sha256(labels.tobytes()).digest(), np.uint8)
     found["clips"] = np.array([len(labels)])
     write_whole(out, save(found))

@@ -64,7 +64,7 @@ def evaluate_command(
             workers=recipe.run.workers,
         )
     if as_json:
-        metrics = {name or "unmerged": plain(dataclasses.asdict(m)) for name, m in found.metrics.items()}
+        metrics = {name or "unmerged": plain(m.scalars()) for name, m in found.metrics.items()}
         return json.dumps({"split": split, "clips": found.clips, "skipped": list(found.skipped), "metrics": metrics})
     return _table(found, split)
 

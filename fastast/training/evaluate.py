@@ -20,9 +20,9 @@ from fastast.data.augment import Augmentation
 from fastast.data.sampling import in_order, load_batches
 from fastast.data.training_set import TrainingSet
 from fastast.frontend import Frontend
+from fastast.metrics import Metrics, measure
 from fastast.reduction import TokenReduction, reduce
 from fastast.training.distributed import World
-from fastast.training.metrics import Metrics, measure
 from fastast.training.precision import autocast
 from fastast.training.reductions import reducible
 from fastast.writing import write_whole

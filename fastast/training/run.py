@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import resource
 import time
@@ -186,9 +185,8 @@ class Run:
         for name, fault in found.skipped:
             self.log.event("corrupt", done, clip=name, fault=fault, split=split)
         for schedule, metrics in found.metrics.items():
-            values = dataclasses.asdict(metrics)
             kind = f"{split} {schedule}".strip()
-            self.log.event(kind, done, **values, clips=found.clips, skipped=len(found.skipped))
+            self.log.event(kind, done, **metrics.scalars(), clips=found.clips, skipped=len(found.skipped))
         return found
 
     def _save(self, name: str, done: int) -> None:
@@ -223,7 +221,7 @@ class Run:
             "best_val": self.best,
             "best_step": self.best_step,
             "corrupt": self.corrupt,
-            "test": {name or "unmerged": plain(dataclasses.asdict(m)) for name, m in found.metrics.items()},
+            "test": {name or "unmerged": plain(m.scalars()) for name, m in found.metrics.items()},
             "test_clips": found.clips,
             "test_skipped": len(found.skipped),
         }

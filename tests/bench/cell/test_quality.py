@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bench.cell import quality
 from bench.sweep.config import DataConfig
 from fastast import create_model
 from fastast.data import soundscapes
 from fastast.frontend import Frontend, Normalisation
+from fastast.metrics import measure
 
 
 def multi_label(clips: int = 80, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -28,41 +26,12 @@ def multi_label(clips: int = 80, classes: int = 6) -> tuple[np.ndarray, np.ndarr
     return labels, scores
 
 
-def test_classes_without_positives_are_left_out_and_counted():
-    labels, scores = multi_label()
-    metrics = quality.evaluate(labels, scores)
-    kept = [0, 1, 3, 4, 5]
-    expected = [average_precision_score(labels[:, c], scores[:, c].astype(float)) for c in kept]
-    assert metrics.without_positives == 1
-    assert np.isnan(metrics.AP[2])
-    assert metrics.mAP == pytest.approx(np.mean(expected))
-    assert pytest.approx(roc_auc_score(labels[:, kept], scores[:, kept], average="macro")) == metrics.AUC
-    assert metrics.d_prime == pytest.approx(math.sqrt(2) * stats.norm.ppf(metrics.AUC))
-
-
-def test_a_small_case_by_hand():
-    labels = np.array([[1], [0], [1], [0]], np.uint8)
-    scores = np.array([[0.9], [0.8], [0.7], [0.1]])
-    metrics = quality.evaluate(labels, scores)
-    assert metrics.mAP == pytest.approx((1 / 1 + 2 / 3) / 2)
-    assert pytest.approx(3 / 4) == metrics.AUC
-
-
-def test_scores_that_are_not_finite_and_labels_without_positives_are_refused():
-    labels, scores = multi_label()
-    with pytest.raises(ValueError, match="no class has a positive"):
-        quality.evaluate(np.zeros_like(labels), scores)
-    scores[3, 1] = np.nan
-    with pytest.raises(ValueError, match="1 of 80 clips have scores that are not finite"):
-        quality.evaluate(labels, scores)
-
-
 def test_the_interval_contains_the_metric_and_shrinks_with_more_clips():
     few, many = multi_label(40), multi_label(1000)
     widths = []
     for labels, scores in (few, many):
         low, high = quality.map_interval(labels, scores, seed=0)
-        assert low < quality.evaluate(labels, scores).mAP < high
+        assert low < measure(labels, scores).mAP < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 3
 
@@ -74,7 +43,7 @@ def test_a_model_does_not_differ_from_itself_and_a_paired_difference_is_narrower
     noise = np.random.default_rng(1).normal(0, 0.02, scores.shape)
     near = (scores + noise).astype(np.float16)
     delta = quality.compare(labels, near, scores, against="x", seed=0)
-    expected = quality.evaluate(labels, near).mAP - quality.evaluate(labels, scores).mAP
+    expected = measure(labels, near).mAP - measure(labels, scores).mAP
     assert delta.mAP == pytest.approx(expected)
     low, high = quality.map_interval(labels, near, seed=0)
     assert delta.interval[1] - delta.interval[0] < (high - low) / 2

@@ -10,12 +10,12 @@ from sklearn.metrics import average_precision_score
 from bench.measure.statistics import (
     basic_interval,
     clip_weights,
-    mean_average_precisions,
     ratio_of_medians,
     relative_spread,
     round_medians,
     summarise,
 )
+from fastast.metrics import mean_average_precisions
 
 
 def test_a_summary_is_what_numpy_says_of_the_samples():
@@ -87,20 +87,6 @@ def multi_label(clips: int = 60, classes: int = 5) -> tuple[np.ndarray, np.ndarr
     labels[:, 3:4] = 0  # a class without positives
     scores = np.round(generator.random((clips, classes)) + 0.3 * labels, 1)  # many ties
     return labels, scores
-
-
-def test_every_replicate_is_scikit_learns_precision_of_the_clips_drawn():
-    labels, scores = multi_label()
-    weights = clip_weights(len(labels), seed=0, replicates=20)
-    mine = mean_average_precisions(labels, scores, weights)
-    for weight, value in zip(weights, mine, strict=True):
-        drawn = np.repeat(np.arange(len(labels)), weight)
-        expected = [
-            average_precision_score(labels[drawn, c], scores[drawn, c])
-            for c in range(labels.shape[1])
-            if labels[drawn, c].any()
-        ]
-        assert value == pytest.approx(np.mean(expected), abs=1e-12)
 
 
 def test_a_replicate_draws_as_many_clips_as_there_are():
