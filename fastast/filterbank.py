@@ -16,6 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastast.scale import MAX_PEAK, describe_peak
+
 SAMPLE_RATE = 16_000
 """Samples a second (Hz) that every published AST was trained with."""
 FRAME_SECONDS, SHIFT_SECONDS = 0.025, 0.010
@@ -45,8 +47,9 @@ def fbank(
     one length; the padding then changes nothing, and frames that do not lie within the clip are 0.
     Returns (b, f, m), natural logarithm of the energy; f = 1 + (samples - 400) // 160 at 16 kHz.
 
-    Raises ValueError for another shape, clips shorter than a frame, or NaN and infinities, naming the clip. The values
-    are not looked at with `check=False` (looking makes the host wait for the device) or inside a compiled graph.
+    Raises ValueError for another shape, clips shorter than a frame, NaN and infinities, or samples far beyond [-1, 1],
+    naming the clip. The values are not looked at with `check=False` (looking makes the host wait for the device) or
+    inside a compiled graph.
     """
     window_length, shift = _frame_length(sample_rate)
     _check_shapes(waveforms, lengths, window_length, sample_rate)
@@ -62,8 +65,7 @@ def fbank(
             x = x.masked_fill(beyond, 0.0)
             x = (x - x.sum(1, keepdim=True) / lengths[:, None]).masked_fill(beyond, 0.0)
         if check and not torch.compiler.is_compiling():
-            # `x` has lost its mean, so that one bad sample has spoilt its clip and no other.
-            _check_values(x[:, 0].isfinite(), lengths, x.shape[1], window_length, sample_rate)
+            _check_values(x.abs().amax(1), lengths, x.shape[1], window_length, sample_rate)
         frames = x.unfold(1, window_length, shift)  # (b, f, w)
         frames = frames - frames.mean(-1, keepdim=True)
         previous = torch.cat([frames[..., :1], frames[..., :-1]], -1)
@@ -90,8 +92,8 @@ def check_waveforms(waveforms: Tensor, lengths: Tensor | None, *, values: bool =
     window, _ = _frame_length(SAMPLE_RATE)
     _check_shapes(waveforms, lengths, window, SAMPLE_RATE)
     if values:
-        finite = waveforms.sum(1, dtype=torch.float32).isfinite()  # (b,)
-        _check_values(finite, lengths, waveforms.shape[1], window, SAMPLE_RATE)
+        peaks = waveforms.abs().amax(1)  # (b,)
+        _check_values(peaks, lengths, waveforms.shape[1], window, SAMPLE_RATE)
 
 
 def _frame_length(sample_rate: int) -> tuple[int, int]:
@@ -162,14 +164,17 @@ def _check_shapes(waveforms: Tensor, lengths: Tensor | None, window: int, sample
         )
 
 
-def _check_values(finite: Tensor, lengths: Tensor | None, width: int, window: int, sample_rate: int) -> None:
-    """finite: (b,) whether all samples of a clip are."""
+def _check_values(peaks: Tensor, lengths: Tensor | None, width: int, window: int, sample_rate: int) -> None:
+    """peaks: (b,) largest absolute sample of every clip."""
     if lengths is not None and bool(((lengths < window) | (lengths > width)).any()):
         index = int(((lengths < window) | (lengths > width)).nonzero()[0])
         raise ValueError(
             f"fbank: clip {index} has {int(lengths[index])} valid samples; at {sample_rate} Hz it must be from "
             f"{window} (one frame) to {width} (the batch's width)"
         )
-    if not bool(finite.all()):
-        index = int(finite.logical_not().nonzero()[0])
-        raise ValueError(f"fbank: clip {index} of the batch holds NaN or infinite samples; repair it or leave it out")
+    if not bool((peaks <= MAX_PEAK).all()):  # false for NaN too
+        index = int((peaks <= MAX_PEAK).logical_not().nonzero()[0])
+        if not bool(peaks[index].isfinite()):
+            fault = "holds NaN or infinite samples; repair it or leave it out"
+            raise ValueError(f"fbank: clip {index} of the batch {fault}")
+        raise ValueError(f"fbank: clip {index} of the batch: {describe_peak(float(peaks[index]))}")

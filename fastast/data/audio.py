@@ -5,120 +5,190 @@ Shapes: `s` samples, `k` channels.
 
 from __future__ import annotations
 
-import re
+import math
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-FORMATS = "wav, flac, ogg (Vorbis or Opus), opus and mp3"
-"""What libsndfile decodes for us."""
+from fastast.data.decoding.errors import AudioError, AudioNotFoundError
+from fastast.names import unknown_name
+from fastast.scale import MAX_PEAK, describe_peak
+
+__all__ = ["AudioError", "AudioFacts", "AudioNotFoundError", "AudioReader", "AudioWarning", "load_audio"]
+
 RESAMPLER = "soxr HQ"
 """The resampler, for records: another one moves log-mel features by up to 1e-2."""
-_STREAMED = 0x7FFFF000
-"""A WAV whose length was not known when it was begun claims at least this many bytes."""
-_MP3_SLACK = 1152
-"""Samples (one MPEG frame) by which decoder and header of a sound MP3 may disagree."""
-_MAGIC = (
-    (b"version https://git-lfs", 0, "a Git LFS pointer, not the file itself; fetch it with: git lfs pull"),
-    (b"ftyp", 4, "MPEG-4 audio or video (m4a, mp4)"),
-    (b"\xff\xf1", 0, "raw AAC"),
-    (b"\xff\xf9", 0, "raw AAC"),
-    (b"\x30\x26\xb2\x75", 0, "Windows Media audio (wma)"),
-    (b"\x1a\x45\xdf\xa3", 0, "Matroska or WebM"),
-    (b"\x89PNG", 0, "a PNG picture"),
-    (b"PK", 0, "a zip archive"),
-    (b"<", 0, "HTML or XML text, perhaps a web page that was saved in its place"),
-)
+CHANNELS = ("average", "first")
+"""What is made of several channels: their mean, or the first one alone, which is all that AST's own code hears."""
+FULL_SCALE = 0.999
+"""From here on a sample counts as clipped."""
+_CANCELS = 0.01
+"""Share of the channels' energy (20 dB down) below which their mean has lost the sound."""
 
 
-class AudioError(ValueError):
-    """An audio file that cannot be used; the message names it and says what to do."""
+class AudioWarning(UserWarning):
+    """An audio file that can be used, but perhaps not in this way."""
 
 
-class AudioNotFoundError(AudioError, FileNotFoundError):
-    """An audio file that is not there."""
+@dataclass(kw_only=True)
+class AudioFacts:
+    """What was met while a file was read."""
+
+    rates: tuple[int, ...] = ()
+    """Sample rate (Hz) of every part; all but joined files have one part."""
+    channels: int = 0
+    """Most channels of any part."""
+    codec: str = ""
+    """Container and codec of the first part."""
+    seconds: float = 0.0
+    """Length of what was decoded."""
+    samples: int = 0
+    """Samples per channel that were decoded."""
+    peak: float = 0.0
+    """Largest absolute sample of any channel."""
+    clipped: float = 0.0
+    """Samples at full scale, mean over channels."""
+    channel_energy: float = 0.0
+    """Sum of squares, mean over channels."""
+    energy: float = 0.0
+    """Sum of squares of what was made of the channels."""
+    integral: bool = True
+    """Whether every sample is a whole number."""
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of what was made of the channels."""
+        return math.sqrt(self.energy / self.samples) if self.samples else 0.0
+
+    @property
+    def clipped_share(self) -> float:
+        """Share of the samples that are at full scale."""
+        return self.clipped / self.samples if self.samples else 0.0
+
+    @property
+    def cancels(self) -> bool:
+        """Whether averaging the channels lost the sound."""
+        return self.energy < _CANCELS * self.channel_energy
 
 
-def load_audio(path: str | Path, *, sample_rate: int = 16_000) -> NDArray[np.float32]:
-    """Decode a file to one channel, (s,), float32, nominally in [-1, 1], resampled to `sample_rate` (Hz).
+class AudioReader:
+    """The samples of one file, block by block in bounded memory, as one channel at one rate."""
 
-    Channels are averaged. Reads wav, flac, ogg, opus and mp3, whatever the file is called.
+    def __init__(
+        self,
+        where: str | Path | bytes,
+        *,
+        name: str = "",
+        sample_rate: int | None = 16_000,
+        channels: str = "average",
+        max_seconds: float | None = None,
+    ) -> None:
+        """`where`: a path, or the bytes of an encoded file that errors call `name`.
 
-    Raises AudioError for a path that is missing or a folder, and for a file that is empty, cut off, of another format,
-    or holds no samples or NaN. A cut at the very border of two Ogg pages, or in an MP3 without a length in its header,
-    cannot be seen: what is there is returned.
-    """
-    import soundfile
+        `sample_rate`: Hz; None: the file's own. `channels`: `average`, or `first` as in AST's own code. A file longer
+        than `max_seconds` is refused.
+        """
+        if channels not in CHANNELS:
+            raise ValueError(unknown_name("rule for channels", channels, CHANNELS))
+        self._where, self._name = where, name
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.max_seconds = max_seconds
+        self.facts = AudioFacts()
+        """What was met so far."""
 
-    path = Path(path)
-    if not path.exists():
-        raise AudioNotFoundError(f"{path}: there is no such file")
-    if not path.is_file():
-        raise AudioError(f"{path}: not a file but a folder; give one audio file ({FORMATS})")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes), perhaps a download that broke off; fetch it again")
-    try:
-        with soundfile.SoundFile(path) as file:
-            claimed, rate, extra = file.frames, file.samplerate, file.extra_info
-            kind = file.format
-            samples: NDArray[np.float32] = file.read(dtype="float32", always_2d=True)  # (s, k)
-    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise AudioError(f"{path}: {_describe(path)}. FastAST reads {FORMATS}. libsndfile says: {error}") from error
-    _check_whole(path, kind, claimed, len(samples), extra)
-    if len(samples) == 0:
-        raise AudioError(f"{path}: a {kind} file without a single sample; leave it out")
-    mono = samples.mean(axis=1, dtype=np.float32)  # (s,)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{path}: holds NaN or infinite samples; repair the file or leave it out")
-    if rate != sample_rate:
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Yield blocks (s,), float32, nominally in [-1, 1].
+
+        Raises AudioError for a path that is missing or no file, and for a file that is empty, cut off, of another
+        format, or holds NaN or samples on another scale. Some of that shows at the end only, after all blocks.
+        """
+        from fastast.data.decoding import open_parts, open_source
+
+        self.facts = AudioFacts()
+        with open_source(self._where, self._name) as source:
+            for part in open_parts(source):
+                self.facts.rates += (part.rate,)
+                self.facts.channels = max(self.facts.channels, part.channels)
+                self.facts.codec = self.facts.codec or part.codec
+                yield from self._resampled(self._mono(part.blocks, source.name, part.rate), part.rate)
+            if self.facts.integral and self.facts.peak >= 2:
+                raise self._other_scale(source.name)
+
+    def _mono(self, blocks: Iterator[NDArray[np.float32]], name: str, rate: int) -> Iterator[NDArray[np.float32]]:
+        """Look at blocks (s, k) and yield one channel, (s,)."""
+        facts = self.facts
+        for block in blocks:
+            peak = float(max(block.max(), -block.min()))
+            if not math.isfinite(peak):
+                raise AudioError(f"{name}: holds NaN or infinite samples; repair the file or leave it out")
+            facts.peak = max(facts.peak, peak)
+            if peak > MAX_PEAK:
+                raise self._other_scale(name)
+            facts.samples += len(block)
+            facts.seconds += len(block) / rate
+            if self.max_seconds is not None and facts.seconds > self.max_seconds:
+                raise AudioError(f"{name}: longer than {self.max_seconds:g} s; cut it into clips, or leave it out")
+            facts.integral = facts.integral and (peak == 0 or (peak >= 1 and bool((block == np.rint(block)).all())))
+            if peak >= FULL_SCALE:
+                facts.clipped += int((np.abs(block) >= FULL_SCALE).sum()) / block.shape[1]
+            mono = block[:, 0] if self.channels == "first" else block.mean(axis=1, dtype=np.float32)  # (s,)
+            mono = np.ascontiguousarray(mono, np.float32)
+            energy = float(np.dot(mono, mono))
+            facts.energy += energy
+            alone = block.shape[1] == 1 or self.channels == "first"
+            facts.channel_energy += energy if alone else float(np.vdot(block, block)) / block.shape[1]
+            yield mono
+
+    def _resampled(self, blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
+        """Bring blocks to the reader's rate; a stream in blocks has the very samples of one that is whole."""
+        if self.sample_rate in (None, rate):
+            yield from blocks
+            return
         import soxr
 
-        mono = soxr.resample(mono, rate, sample_rate, quality="HQ")  # (s * sample_rate / rate,)
-        if len(mono) == 0:
-            raise AudioError(f"{path}: {len(samples)} samples at {rate} Hz are none at {sample_rate} Hz; leave it out")
-    return np.ascontiguousarray(mono, dtype=np.float32)
+        stream = soxr.ResampleStream(rate, self.sample_rate, 1, dtype="float32", quality="HQ")
+        for block in blocks:
+            yield stream.resample_chunk(block)  # (s * sample_rate / rate,)
+        yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+
+    def _other_scale(self, name: str) -> AudioError:
+        return AudioError(f"{name}: {describe_peak(self.facts.peak)}, or leave the file out")
 
 
-def _describe(path: Path) -> str:
-    """Say what a file that could not be decoded looks like, and what to do."""
-    with path.open("rb") as file:
-        head = file.read(64)
-    for magic, offset, name in _MAGIC:
-        if head[offset : offset + len(magic)] == magic:
-            advice = "" if ";" in name or "text" in name else f"; convert it: ffmpeg -i {path.name!r} {path.stem}.wav"
-            return f"not readable: this is {name}{advice}"
-    for magic in (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3"):
-        if head.startswith(magic):
-            return "begins as an audio file but is cut off or damaged; fetch it again"
-    if all(byte in b"\t\n\r" or 32 <= byte < 127 for byte in head):
-        return f"not audio but text that begins with {head[:24]!r}"
-    return f"not an audio format that is known here; it begins with the bytes {head[:8]!r}"
+def load_audio(
+    path: str | Path | bytes,
+    *,
+    sample_rate: int = 16_000,
+    channels: str = "average",
+    max_seconds: float | None = None,
+    name: str = "",
+) -> NDArray[np.float32]:
+    """Decode a file to one channel, (s,), float32, nominally in [-1, 1], resampled to `sample_rate` (Hz).
 
+    Reads wav, flac, ogg, opus and mp3 whatever the file is called, and m4a, webm and more where PyAV is installed
+    (`pip install 'fastast[media]'`). Channels are averaged, or with `channels="first"` the first one is taken, as in
+    AST's own code. `path` may be the bytes of an encoded file, which errors call `name`.
 
-def _check_whole(path: Path, kind: str, claimed: int, decoded: int, extra: str) -> None:
-    """Raise AudioError for a file that breaks off: libsndfile itself returns what is left without a word."""
-    slack = _MP3_SLACK if kind.startswith("MP") else 0
-    lost = f"its header tells of {claimed:,} samples, {decoded:,} are there" if decoded < claimed - slack else ""
-    # libsndfile notes the data chunk of wav, aiff and their kin as: "data : 96000 (should be 47978)".
-    for declared, there in re.findall(r"(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", extra):
-        if int(there) < int(declared) < _STREAMED:
-            lost = f"its header tells of {int(declared):,} bytes of audio, {int(there):,} are there"
-    if kind == "OGG" and _ogg_breaks_off(path):
-        lost = "its last Ogg page is incomplete"
-    if lost:
-        raise AudioError(f"{path}: the file is cut off: {lost}. Fetch it again, or cut it properly with an audio tool")
-
-
-def _ogg_breaks_off(path: Path) -> bool:
-    """Whether the last page of an Ogg file goes on beyond its end (RFC 3533, section 6)."""
-    tail = 1 << 17  # two pages of the greatest size there is
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - tail))
-        end = file.read()
-    page = end[max(0, end.rfind(b"OggS")) :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return True
-    lacing = page[27 : 27 + page[26]]
-    return len(page) < 27 + page[26] + sum(lacing)
+    Raises AudioError for a path that is missing or a folder, and for a file that is empty, cut off, of another format,
+    longer than `max_seconds`, or holds no samples, NaN or samples on the scale of integers. A cut at the very border
+    of two Ogg pages, or in an MP3 whose header does not count its frames, cannot be seen: what is there is returned.
+    Warns with AudioWarning where averaging cancels the channels out.
+    """
+    reader = AudioReader(path, name=name, sample_rate=sample_rate, channels=channels, max_seconds=max_seconds)
+    blocks = list(reader)
+    name, facts = name or str(path), reader.facts
+    samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)  # (s,)
+    if not facts.samples:
+        raise AudioError(f"{name}: a {facts.codec or 'sound'} file without a single sample; leave it out")
+    if not len(samples):
+        rate = facts.rates[0]
+        raise AudioError(f"{name}: {facts.samples} samples at {rate} Hz are none at {sample_rate} Hz; leave it out")
+    if facts.cancels:
+        text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: channels='first'"
+        warnings.warn(text, AudioWarning, stacklevel=2)
+    return samples

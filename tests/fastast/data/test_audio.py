@@ -11,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from fastast.data.audio import AudioError, load_audio
+from fastast.data.decoding import media
 
 FORMATS = {
     "wav": ("WAV", "PCM_16"),
@@ -117,7 +118,10 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_file_of_something_else_is_named_with_what_it_is(tmp_path: Path, name: str) -> None:
+def test_a_file_of_something_else_is_named_with_what_it_is(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(media, "is_installed", lambda: False)
     content, says = BROKEN[name]
     (tmp_path / name).write_bytes(content)
     with pytest.raises(AudioError, match=rf"(?s){name}.*{says}"):

@@ -1,0 +1,153 @@
+"""What a file is that libsndfile cannot read, by its first bytes, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastast.data.decoding.source import Content
+
+FORMATS = (
+    "FastAST reads wav, flac, ogg (Vorbis or Opus), opus and mp3, and with PyAV "
+    "(pip install 'fastast[media]') m4a, webm and other containers"
+)
+"""The last sentence of a refusal."""
+
+CODECS = {
+    0x0022: "TrueSpeech",
+    0x0028: "LRC",
+    0x0042: "G.723.1",
+    0x0045: "G.726",
+    0x0050: "MPEG layer 2",
+    0x0059: "G.723",
+    0x0064: "G.726",
+    0x0065: "G.722",
+    0x0083: "G.729",
+    0x0092: "AC-3",
+    0x00FF: "AAC",
+    0x0160: "Windows Media Audio 1 (WMA)",
+    0x0161: "Windows Media Audio 2 (WMA)",
+    0x0162: "Windows Media Audio Pro (WMA)",
+    0x0163: "Windows Media Audio lossless (WMA)",
+    0x0270: "ATRAC3",
+    0x028F: "G.722",
+    0x0706: "AAC",
+    0x1600: "AAC",
+    0x1610: "AAC",
+    0x2000: "AC-3",
+    0x2001: "DTS",
+    0x4143: "AAC",
+    0x674F: "Vorbis",
+    0x704F: "Opus",
+    0xA106: "AAC",
+    0xA109: "Speex",
+    0xF1AC: "FLAC",
+    0xFFFE: "a codec that only its GUID names",
+}
+"""Codecs in WAV by their format tag, without those that libsndfile reads."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """A container that PyAV reads."""
+
+    name: str
+    """What people call it."""
+    demuxer: str
+    """What FFmpeg calls it. Always given: a file that FFmpeg may guess could be a playlist, which opens others."""
+
+
+_PACKAGES = (
+    (4, b"ftyp", Kind(name="MPEG-4 audio or video (m4a, mp4)", demuxer="mov")),
+    (4, b"moov", Kind(name="QuickTime", demuxer="mov")),
+    (4, b"mdat", Kind(name="QuickTime", demuxer="mov")),
+    (0, b"\x1a\x45\xdf\xa3", Kind(name="Matroska or WebM", demuxer="matroska")),
+    (0, b"\xff\xf1", Kind(name="raw AAC", demuxer="aac")),
+    (0, b"\xff\xf0", Kind(name="raw AAC", demuxer="aac")),
+    (0, b"\xff\xf9", Kind(name="raw AAC", demuxer="aac")),
+    (0, b"\xff\xf8", Kind(name="raw AAC", demuxer="aac")),
+    (0, b"\x30\x26\xb2\x75", Kind(name="Windows Media (wma, wmv)", demuxer="asf")),
+    (0, b"FLV\x01", Kind(name="Flash video", demuxer="flv")),
+    (0, b"\x00\x00\x01\xba", Kind(name="MPEG video", demuxer="mpeg")),
+    (0, b"caff", Kind(name="Core Audio (caf)", demuxer="caf")),
+    (0, b"wvpk", Kind(name="WavPack", demuxer="wv")),
+    (0, b"MAC ", Kind(name="Monkey's Audio", demuxer="ape")),
+    (0, b"TTA1", Kind(name="True Audio", demuxer="tta")),
+    (0, b"#!AMR", Kind(name="AMR speech", demuxer="amr")),
+    (0, b"\x0b\x77", Kind(name="raw AC-3", demuxer="ac3")),
+)
+_OTHERS = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with: git lfs pull"),
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"GIF8", "a GIF picture"),
+    (b"%PDF", "a PDF document"),
+    (b"PK", "a zip archive; unpack it"),
+    (b"\x1f\x8b", "a gzip archive; unpack it"),
+    (b"\x00\x05\x16\x07", "an AppleDouble companion of a file, which holds no audio; leave it out"),
+    (b"\x89HDF", "an HDF5 file; fastast data check says whether it is a data set"),
+    (b"PAR1", "a Parquet file; fastast data check says whether it is a data set"),
+    (b"MThd", "MIDI, which holds notes and no sound; render it"),
+    (b"<", "HTML or XML text, perhaps a web page that was saved in its place"),
+)
+_SOUND = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"FORM")
+"""How files begin that libsndfile reads."""
+
+
+def packaged_codec(content: Content) -> Kind | None:
+    """Return the container that a file begins as, if PyAV may be able to read what libsndfile cannot."""
+    head = content[:16]
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        name = _wav_codec(content)
+        return Kind(name=name, demuxer="wav") if name else None
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return Kind(name="AVI video", demuxer="avi")
+    if head[:4] == b"OggS":
+        for magic, codec in ((b"\x7fFLAC", "FLAC"), (b"Speex   ", "Speex"), (b"\x80theora", "Theora video")):
+            if magic in content[:512]:
+                return Kind(name=f"Ogg with {codec}", demuxer="ogg")
+        return None
+    for offset, magic, kind in _PACKAGES:
+        if head[offset : offset + len(magic)] == magic:
+            return kind
+    return None
+
+
+def describe(content: Content, name: str) -> str:
+    """Say what a file looks like that could not be read, and what to do."""
+    head, path = content[:64], Path(name)
+    if (kind := packaged_codec(content)) is not None:
+        return (
+            f"not readable: this is {kind.name}. Install PyAV (pip install 'fastast[media]'), or convert it: "
+            f"ffmpeg -i {path.name!r} {path.stem}.wav"
+        )
+    for magic, what in _OTHERS:
+        if head.startswith(magic):
+            return f"not readable: this is {what}"
+    if head.startswith(_SOUND):
+        return "begins as an audio file but is cut off or damaged; fetch it again"
+    if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
+        return f"not audio but text that begins with {head[:24]!r}"
+    return f"not an audio format that is known here; it begins with the bytes {head[:8]!r}"
+
+
+def _wav_codec(content: Content) -> str:
+    """Name the codec in a WAV that libsndfile does not read; empty where that is not what is wrong."""
+    if content[:4] == b"BW64":
+        return "a BW64 file, a WAV for broadcasters"
+    at = 12
+    while at + 26 <= len(content):
+        chunk, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
+        if chunk == b"fmt ":
+            tag = int.from_bytes(content[at + 8 : at + 10], "little")
+            if tag == 0xFFFE and size >= 40:
+                tag = int.from_bytes(content[at + 32 : at + 34], "little")
+            if tag in CODECS:
+                return f"{CODECS[tag]} in a WAV (format tag 0x{tag:04x})"
+            return "" if tag in _READ else f"a codec that is not known here in a WAV (format tag 0x{tag:04x})"
+        at += 8 + size + size % 2
+    return ""
+
+
+_READ = (0x0001, 0x0002, 0x0003, 0x0006, 0x0007, 0x0011, 0x0031, 0x0038, 0x0040, 0x0055)
+"""Format tags that libsndfile reads: where one of these fails, the file is damaged."""

@@ -1,0 +1,180 @@
+"""An audio file -> parts that one decoder reads each, and their samples in blocks.
+
+Shapes: `s` samples of a block, `k` channels.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastast.data.decoding import media
+from fastast.data.decoding.errors import AudioError
+from fastast.data.decoding.kinds import FORMATS, describe, packaged_codec
+from fastast.data.decoding.mpeg import is_mpeg, mpeg_parts
+from fastast.data.decoding.ogg import is_ogg, ogg_links
+from fastast.data.decoding.source import Pieces, Source
+
+if TYPE_CHECKING:
+    import soundfile
+
+BLOCK = 1 << 18
+"""Samples of all channels that are decoded at once: 1 MB."""
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+"""Hz: what a header may tell of."""
+_UNKNOWN = 1 << 62
+"""Samples that libsndfile reports at least where a header tells of none."""
+_STREAMED = 0x7FFF_F000
+"""Bytes that a WAV claims at least whose length was not known when it was begun."""
+_MOST_SAMPLES_PER_BYTE = 65_535 // 10
+"""Of silence in FLAC, the densest of all formats: 65,535 samples per frame of 10 bytes or more."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one decoder reads of a file; all but a few files have one."""
+
+    rate: int
+    """Samples per second."""
+    channels: int
+    codec: str
+    """Container and codec, such as WAV PCM_16."""
+    blocks: Iterator[NDArray[np.float32]]
+    """(s, k) float32, nominally in [-1, 1]. Raises AudioError where the file turns out to be cut off or damaged."""
+
+
+def open_parts(source: Source) -> Iterator[Part]:
+    """Yield the parts of a file, in order; each must be read before the next is asked for.
+
+    Raises AudioError, in constant time and memory, for a file of another kind, one that is cut off as far as its
+    header can tell, and one whose header tells of more samples than its size can hold.
+    """
+    import soundfile
+
+    files: list[Any]
+    if is_mpeg(source.content) and (parts := mpeg_parts(source.content)):
+        files = [part.file(source.name) for part in parts]
+    elif is_ogg(source.content):
+        links = ogg_links(source.content, source.name)
+        files = [source.path] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
+    elif _is_flac_of_unknown_length(source):
+        files = [None]  # read by us, so that its end is seen
+    else:
+        files = [source.path]
+    for file in files:
+        whole = file or Pieces([(source.content, 0, len(source.content))])
+        try:
+            opened = _sequential()(whole)
+        except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+            yield from _otherwise(source, error)
+            return
+        with opened:
+            yield _part(source, opened, whole)
+
+
+@functools.cache
+def _sequential() -> Any:
+    """Return the class that files are opened with."""
+    import soundfile
+
+    class SequentialFile(soundfile.SoundFile):
+        """A file without seeking: after every block soundfile seeks to where it is, and MP3 then loses a frame."""
+
+        def seekable(self) -> bool:
+            return False
+
+    return SequentialFile
+
+
+def _is_flac_of_unknown_length(source: Source) -> bool:
+    """Whether a FLAC tells of no samples, as encoders that write to a pipe leave it (RFC 9639, section 8.2)."""
+    total = int.from_bytes(source.content[18:26], "big") & (1 << 36) - 1
+    return source.content[:4] == b"fLaC" and total == 0
+
+
+def _otherwise(source: Source, error: Exception) -> Iterator[Part]:
+    """Yield what PyAV makes of a file that libsndfile cannot open."""
+    kind = packaged_codec(source.content)
+    if kind is not None and media.is_installed():
+        yield media.open_media(source, kind)
+        return
+    raise AudioError(f"{source.name}: {describe(source.content, source.name)}. {FORMATS}") from error
+
+
+def _part(source: Source, file: soundfile.SoundFile, whole: Any) -> Part:
+    _check_claims(source, file)
+    return Part(
+        rate=check_rate(source.name, file.samplerate),
+        channels=file.channels,
+        codec=f"{file.format} {file.subtype}",
+        blocks=_blocks(source, file, whole),
+    )
+
+
+def check_rate(name: str, rate: int) -> int:
+    """Return a sample rate. Raises AudioError where no recording has it."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"{name}: its header tells of {rate:,} samples per second; FastAST reads {LOWEST_RATE:,} to "
+            f"{HIGHEST_RATE:,}. Repair the header, or leave the file out"
+        )
+    return rate
+
+
+def _check_claims(source: Source, file: soundfile.SoundFile) -> None:
+    """Raise AudioError for a file that tells of more than it has, before anything is read."""
+    size = len(source.content)
+    if file.format not in ("MP3", "OGG") and size * _MOST_SAMPLES_PER_BYTE < file.frames < _UNKNOWN:
+        raise AudioError(
+            f"{source.name}: the file is cut off or damaged: its header tells of {file.frames:,} samples, which "
+            f"{size:,} bytes cannot hold. Fetch it again, or leave it out"
+        )
+    # libsndfile notes the data chunk of wav, aiff and their kin as: "data : 96000 (should be 47978)".
+    for declared, there in re.findall(r"(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", file.extra_info):
+        if int(there) < int(declared) < _STREAMED:
+            raise _cut_off(source, f"{int(declared):,} bytes of audio", f"{int(there):,}")
+
+
+def _cut_off(source: Source, claimed: str, there: str) -> AudioError:
+    return AudioError(
+        f"{source.name}: the file is cut off: its header tells of {claimed}, {there} are there. Fetch it again, or cut "
+        "it properly with an audio tool"
+    )
+
+
+def _blocks(source: Source, file: soundfile.SoundFile, whole: Any) -> Iterator[NDArray[np.float32]]:
+    """Yield all samples of a file, (s, k). Raises AudioError where there are fewer than the header tells of."""
+    import soundfile
+
+    size = max(1, BLOCK // file.channels)
+    done, error = 0, None
+    while error is None:
+        # What a decoder does not fill stays NaN: an error at the end must not cost the samples before it.
+        block = np.full((size, file.channels), np.nan, np.float32)  # (s, k)
+        try:
+            count = len(file.read(out=block))
+        except (soundfile.SoundFileError, OSError, ValueError) as found:
+            error = found
+            count = int(np.isfinite(block[:, 0]).sum())
+        done += count
+        if count:
+            yield block[:count]
+        if count < size:
+            break
+    if file.format == "MP3":
+        return  # its frames were counted
+    if error is not None and file.frames >= _UNKNOWN and isinstance(whole, Pieces) and whole.exhausted:
+        return  # of a FLAC of unknown length the end is an error to libsndfile
+    if file.frames < _UNKNOWN and done < file.frames:
+        raise _cut_off(source, f"{file.frames:,} samples", f"{done:,}")
+    if error is not None:
+        raise AudioError(
+            f"{source.name}: begins as {file.format} but is cut off or damaged after {done / file.samplerate:.2f} s; "
+            f"fetch it again. libsndfile says: {error}"
+        )

@@ -1,0 +1,139 @@
+"""The bytes of an audio file, on disk or in memory, without reading them."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastast.data.decoding.errors import AudioError, AudioNotFoundError
+
+Content = bytes | mmap.mmap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """An encoded file."""
+
+    name: str
+    """What errors call it: its path, or the row of a table that it comes from."""
+    content: Content
+    """Its bytes; those of a file are mapped, not read."""
+    path: Path | None = None
+    """Where it lies; None for bytes in memory."""
+
+
+@contextmanager
+def open_source(where: str | Path | bytes, name: str = "") -> Iterator[Source]:
+    """Open a path, or the bytes of an encoded file that errors call `name`.
+
+    Raises AudioError for a path that is missing, no plain file, unreadable or empty.
+    """
+    if isinstance(where, bytes):
+        _check_size(name, len(where))
+        yield Source(name=name, content=where)
+        return
+    path = Path(where)
+    _check_size(str(path), _size(path))
+    try:
+        with path.open("rb") as file:
+            content: Content = _mapped(file)
+    except OSError as error:
+        raise AudioError(f"{path}: cannot be read: {error.strerror or error}") from error
+    try:
+        yield Source(name=str(path), content=content, path=path)
+    finally:
+        if isinstance(content, mmap.mmap):
+            content.close()
+
+
+def _mapped(file: io.BufferedReader) -> Content:
+    try:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError):  # some network file systems cannot map
+        return file.read()
+
+
+def _size(path: Path) -> int:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if path.is_symlink():
+            raise AudioError(f"{path}: a link to a file that is not there") from error
+        raise AudioNotFoundError(f"{path}: there is no such file") from error
+    except OSError as error:  # a link that leads to itself, a folder that may not be entered
+        raise AudioError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(f"{path}: not a file but a folder; give one audio file")
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(f"{path}: not a plain file but a pipe, socket or device; give an audio file")
+    return status.st_size
+
+
+def _check_size(name: str, size: int) -> None:
+    if size == 0:
+        raise AudioError(f"{name}: the file is empty (0 bytes), perhaps a download that broke off; fetch it again")
+
+
+class Pieces(io.RawIOBase):
+    """Ranges of buffers, one after another, as a file for decoders.
+
+    With `pretended` bytes, the end seems to lie that much further: a decoder that estimates a length from the size of
+    the file then estimates too much rather than too little, and reads until there is really no more.
+    """
+
+    def __init__(self, pieces: list[tuple[Content, int, int]], *, pretended: int = 0) -> None:
+        self._pieces = pieces
+        self._starts = [0]
+        for _, start, end in pieces:
+            self._starts.append(self._starts[-1] + end - start)
+        self._pretended = pretended
+        self._at = 0
+        self._piece = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether everything that is there has been read."""
+        return self._at >= self._starts[-1]
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        end = self._starts[-1] + self._pretended
+        self._at = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: end}[whence])
+        self._piece = 0
+        return self._at
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+        done, size = 0, len(view)
+        while done < size and self._at < self._starts[-1]:
+            while self._starts[self._piece + 1] <= self._at:
+                self._piece += 1
+            content, start, _ = self._pieces[self._piece]
+            count = min(size - done, self._starts[self._piece + 1] - self._at)
+            first = start + self._at - self._starts[self._piece]
+            view[done : done + count] = content[first : first + count]
+            self._at += count
+            done += count
+        if not done and self._pretended and self._at >= self._starts[-1] + self._pretended - _TAG:
+            # Decoders look there for a tag before they begin.
+            done = min(size, self._starts[-1] + self._pretended - self._at)
+            view[:done] = bytes(done)
+            self._at += done
+        return done
+
+
+_TAG = 128
+"""Bytes of an ID3v1 tag, at the very end of a file."""
