@@ -211,10 +211,10 @@ def summary(
     with _errors_for_people():
         import dataclasses
 
-        from fastast.training.summary import summarise, table
+        from fastast.training.summary import runs_table, summarise_runs
 
-        found = summarise(runs)
-        typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else table(found))
+        found = summarise_runs(runs)
+        typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else runs_table(found))
 
 
 class Stored(StrEnum):

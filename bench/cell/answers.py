@@ -15,7 +15,7 @@ from bench.cell.quality import FeatureSet
 from bench.measure.conditions import Conditions
 from bench.measure.gates import Gate
 from bench.measure.machine import Machine, Software
-from bench.records.schema import AttentionPart, EnginePart, ModelPart, Performance, Quality
+from bench.records.schema import AttentionFacts, EngineFacts, ModelFacts, Performance, Quality
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +36,9 @@ class Answer:
     software: Software
     conditions: Conditions | None = None
     gates: tuple[Gate, ...] = ()
-    model: ModelPart | None = None
-    attention: AttentionPart | None = None
-    engine: EnginePart | None = None
+    model: ModelFacts | None = None
+    attention: AttentionFacts | None = None
+    engine: EngineFacts | None = None
     performance: Performance | None = None
     quality: Quality | None = None
     noisy: bool = False

@@ -42,7 +42,7 @@ _TRITON_ATTENTION = "attention_forward"
 
 def describe(
     cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, fbank: Tensor
-) -> tuple[schema.ModelPart, schema.AttentionPart, schema.EnginePart | None, tuple[gates.Gate, ...]]:
+) -> tuple[schema.ModelFacts, schema.AttentionFacts, schema.EngineFacts | None, tuple[gates.Gate, ...]]:
     """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m)."""
     geometry = model.geometry
     reduction = cell.reduction.build() if cell.reduction is not None else None
@@ -51,7 +51,7 @@ def describe(
     measured = ran.tokens(fbank)
     macs = model_macs(geometry, planned, matching=reduction is not None and reduction.method != "slice")
     counted = count_macs(model, reduction)
-    part = schema.ModelPart(
+    part = schema.ModelFacts(
         name=cell.model.name,
         sha256=cell.model.sha256,
         weights="trained" if cell.model.sha256 else "random",
@@ -64,7 +64,7 @@ def describe(
         macs_counted=counted,
         macs_unmerged=model_macs(geometry),
     )
-    attention = schema.AttentionPart(
+    attention = schema.AttentionFacts(
         asked=cell.attention,
         kernel=attention_kernel(cell, ran.engine),
         backend_ran=attention_that_ran(ran, fbank, cell.device),
@@ -88,7 +88,7 @@ class Ran:
     """(b, f, m) -> logits (b, c)."""
     tokens: Callable[[Tensor], tuple[int, ...]]
     """(b, f, m) -> tokens that left each block of a real forward."""
-    engine: schema.EnginePart | None
+    engine: schema.EngineFacts | None
     """None where no engine was asked for."""
 
 
@@ -105,9 +105,9 @@ def what_runs(
         reason = why_not_differentiable(model, reduction)
         if reason:
             kernels: dict[str, str] = {"attention": resolve_kernel(cell.attention, torch.device(cell.device))}
-            part = schema.EnginePart(path="plain", why_plain=reason, kernels=kernels)
+            part = schema.EngineFacts(path="plain", why_plain=reason, kernels=kernels)
             return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=part)
-        part = schema.EnginePart(path="triton", why_plain="", kernels=kernels_of(model))
+        part = schema.EngineFacts(path="triton", why_plain="", kernels=kernels_of(model))
         short, planned = plan_route(model.geometry, reduction).short_last_block, tokens_planned(model, reduction)
 
         def tokens(fbank: Tensor) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ def what_runs(
     names = dict(engine.kernels)
     if cell.kind == "performance" and cell.measure.scope == "waveform":
         names = baselines.EngineArm(model, reduction, None, frontend_of(model)).engine.kernels
-    part = schema.EnginePart(path=engine.path, why_plain=engine.why_plain, kernels=names)
+    part = schema.EngineFacts(path=engine.path, why_plain=engine.why_plain, kernels=names)
     return Ran(forward=engine, tokens=engine.measure_tokens, engine=part)
 
 
@@ -188,7 +188,7 @@ def tokens_that_left(candidate: AudioSpectrogramTransformer, fbank: Tensor) -> t
     return tuple(trace.tokens_per_block)
 
 
-def attention_kernel(cell: Cell, engine: schema.EnginePart | None) -> str:
+def attention_kernel(cell: Cell, engine: schema.EngineFacts | None) -> str:
     """Return what the attention asked for means here: `triton`, or the name that `fastast.attention` has for it."""
     if engine is None:
         return resolve_kernel(cell.attention, torch.device(cell.device))

@@ -75,7 +75,7 @@ def measure_performance(
         noise=schema.Noise(value=timing.noise, limit=rule.noise_limit, attempts=tuple(timing.noise_attempts)),
         rounds=timing.rounds,
         arms={
-            name: schema.Arm(
+            name: schema.ArmTimes(
                 seconds=tuple(arm.seconds),
                 iterations_per_round=arm.iterations_per_round,
                 batch_size=sizes[name],

@@ -44,7 +44,7 @@ class TrainingStep:
 
     def __call__(self, fbank: Tensor, labels: Tensor) -> Tensor:
         """Learn from (b, f, m) and (b, c) and return the loss."""
-        with autocast(self._device, self._dtype):
+        with autocast_to(self._device, self._dtype):
             logits = self._forward(fbank)  # (b, c)
         loss = F.binary_cross_entropy_with_logits(logits.float(), labels)
         self._scaler.scale(loss).backward()
@@ -54,7 +54,7 @@ class TrainingStep:
         return loss.detach()
 
 
-def autocast(device: str, dtype: torch.dtype) -> torch.autocast:
+def autocast_to(device: str, dtype: torch.dtype) -> torch.autocast:
     """Compute in half precision where that is asked for; float32 stays as it is."""
     half = dtype != torch.float32
     return torch.autocast(device, dtype if half else None, enabled=half)

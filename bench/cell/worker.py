@@ -24,7 +24,7 @@ from bench.cell.answers import Answer, Context
 from bench.cell.inputs import synthetic_input
 from bench.cell.model_facts import describe
 from bench.cell.performance import measure_performance, performance_gates
-from bench.cell.training_step import autocast
+from bench.cell.training_step import autocast_to
 from bench.measure import gates
 from bench.measure.conditions import Watch
 from bench.measure.machine import Machine, Software, default_threads, describe_machine, describe_software
@@ -50,7 +50,7 @@ def prepare(data: DataConfig, ref: ModelRef, cache: Path, threads: int | None, p
     """Mix the clips and compute their features where the cache does not have them."""
     torch.set_num_threads(threads or default_threads())
     with torch.inference_mode():
-        return quality.prepare_features(data, build_model(ref, seed=0), cache, progress=progress)
+        return quality.prepare_features(data, build_cell_model(ref, seed=0), cache, progress=progress)
 
 
 def answer(cell: Cell, context: Context) -> Answer:
@@ -60,7 +60,7 @@ def answer(cell: Cell, context: Context) -> Answer:
     training = cell.kind == "performance" and cell.measure.scope == "training_step"
     dtype = getattr(torch, cell.dtype)
     # What learns keeps its weights in float32; half precision is autocast there.
-    model = build_model(cell.model, seed=cell.seed).to(cell.device, torch.float32 if training else dtype).eval()
+    model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, torch.float32 if training else dtype).eval()
     candidate = baselines.unmerged(model)
     candidate.attention_kernel = cell.attention
     if cell.reduction is not None:
@@ -76,13 +76,13 @@ def answer(cell: Cell, context: Context) -> Answer:
             result = _measure_quality(cell, _predictor(cell, model, candidate), context, result)
             conditions, passed = watch.conditions(), result.gates
     # Only now: the first calls above are the first that this process makes.
-    with torch.inference_mode(), autocast(cell.device, dtype if training else torch.float32):
+    with torch.inference_mode(), autocast_to(cell.device, dtype if training else torch.float32):
         part, attention, engine, seen = describe(cell, model, candidate, synthetic_input(cell, model, 1))
     result = dataclasses.replace(result, model=part, attention=attention, engine=engine)
     return dataclasses.replace(result, conditions=conditions, gates=seen + passed)
 
 
-def build_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer:
+def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer:
     """Build the model of a cell; random weights are drawn from `seed`."""
     frames: dict[str, Any] = {} if ref.frames is None else {"num_frames": ref.frames}
     if ref.path is not None:

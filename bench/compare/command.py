@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare.comparison import Comparison, compare
+from bench.compare.comparison import Comparison, compare_sides
 from bench.compare.samples import Side, load_side
 from bench.sweep.complaints import ConfigError
 
@@ -32,12 +32,12 @@ def run_compare(a: str, b: str, options: CompareOptions) -> int:
 
     Raises ConfigError for whatever keeps the two from being compared, so that its exit code is not "slower".
     """
-    from bench.compare.output import show, write_csv, write_markdown
+    from bench.compare.output import show, write_comparison_csv, write_comparison_markdown
 
     try:
         comparison = _compare(a, b, options)
         show(comparison)
-        for write, path in ((write_csv, options.csv), (write_markdown, options.markdown)):
+        for write, path in ((write_comparison_csv, options.csv), (write_comparison_markdown, options.markdown)):
             if path is not None:
                 write(comparison, path)
     except ConfigError:
@@ -55,7 +55,7 @@ def _compare(a: str, b: str, options: CompareOptions) -> Comparison:
         sides = load_side(Path(a), options.relative_to), load_side(Path(b), options.relative_to)
     else:
         sides = _time_revisions(a, b, options)
-    return compare(
+    return compare_sides(
         *sides,
         allow_different_machines=options.allow_different_machines,
         alpha=options.alpha,

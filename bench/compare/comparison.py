@@ -21,7 +21,7 @@ ALPHA = 0.002
 """Largest corrected p-value of a difference."""
 THRESHOLD = 0.03
 """Smallest relative difference of medians that counts."""
-Outcome = Literal["slower", "faster", "same", "too few rounds", "implausible"]
+RowOutcome = Literal["slower", "faster", "same", "too few rounds", "implausible"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Row:
     """Cliff's: share of pairs of rounds in which B is slower, less the share in which A is; -1 to 1."""
     p: float
     p_corrected: float
-    outcome: Outcome
+    outcome: RowOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Comparison:
         return sum(row.outcome == "slower" for row in self.rows)
 
 
-def compare(
+def compare_sides(
     a: Side,
     b: Side,
     *,
@@ -120,7 +120,7 @@ def _row(cell: str, a: Sample, b: Sample) -> Row:
     )
 
 
-def _judge(row: Row, p_corrected: float, cells: int, alpha: float, threshold: float) -> Outcome:
+def _judge(row: Row, p_corrected: float, cells: int, alpha: float, threshold: float) -> RowOutcome:
     if row.outcome == "implausible":
         return "implausible"
     if p_corrected <= alpha:

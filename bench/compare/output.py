@@ -16,7 +16,7 @@ from bench.compare.statistics import probability_larger
 HEADINGS = ("cell", "what", "machine", "rounds", "A", "B", "B / A", "Cliff's delta", "A12", "p (Holm)", "outcome")
 
 
-def table(comparison: Comparison) -> list[dict[str, Any]]:
+def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
     """Return one dictionary a cell, for CSV and tables; slowest first."""
     return [
         {
@@ -46,39 +46,41 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     console = console or Console()
     shown = Table(*HEADINGS)
     styles = {"slower": "red", "faster": "green", "too few rounds": "yellow", "implausible": "yellow"}
-    for row in table(comparison):
+    for row in comparison_rows(comparison):
         shown.add_row(*_words(row), style=styles.get(row["outcome"]))
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file or a pipe has no width to keep to
     console.print(shown)
-    for line in (*comparison.only, *comparison.notes, summary(comparison)):
+    for line in (*comparison.only, *comparison.notes, outcome_line(comparison)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def summary(comparison: Comparison) -> str:
+def outcome_line(comparison: Comparison) -> str:
     """Return the outcome in one line."""
     counts = {name: sum(row.outcome == name for row in comparison.rows) for name in ("slower", "faster")}
     return f"{len(comparison.rows)} cells: {counts['slower']} slower in B, {counts['faster']} faster in B"
 
 
-def write_csv(comparison: Comparison, path: Path) -> None:
+def write_comparison_csv(comparison: Comparison, path: Path) -> None:
     """Write one row a cell, numbers in full."""
     from fastast.writing import write_whole
 
-    rows, buffer = table(comparison), io.StringIO()
+    rows, buffer = comparison_rows(comparison), io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_whole(path, buffer.getvalue().encode())
 
 
-def write_markdown(comparison: Comparison, path: Path) -> None:
+def write_comparison_markdown(comparison: Comparison, path: Path) -> None:
     """Write the table of the terminal for a pull request."""
     from fastast.writing import write_whole
 
     lines = [f"| {' | '.join(HEADINGS)} |", "|" + " --- |" * len(HEADINGS)]
-    lines += [f"| {' | '.join(word.replace('|', '/') for word in _words(row))} |" for row in table(comparison)]
-    lines += ["", *(f"- {line}" for line in (*comparison.only, *comparison.notes)), "", summary(comparison)]
+    lines += [
+        f"| {' | '.join(word.replace('|', '/') for word in _words(row))} |" for row in comparison_rows(comparison)
+    ]
+    lines += ["", *(f"- {line}" for line in (*comparison.only, *comparison.notes)), "", outcome_line(comparison)]
     write_whole(path, ("\n".join(lines) + "\n").encode())
 
 

@@ -8,7 +8,7 @@ import torch
 
 from bench.cell import baselines
 from bench.cell.inputs import synthetic_input
-from bench.cell.worker import build_model
+from bench.cell.worker import build_cell_model
 from bench.measure.machine import default_threads
 from bench.profiling.engine_capture import profile_engines
 from bench.profiling.model_capture import profile_model
@@ -34,7 +34,7 @@ def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]
             ]
         )
     torch.set_num_threads(cell.measure.threads or default_threads())
-    model = build_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
+    model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
     if cell.model.engine != "plain":
         return profile_engines(cell, model, folder, forwards)
     arms = {"unmerged": baselines.unmerged(model)}

@@ -26,7 +26,7 @@ WHOLE = "whole"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class TraceEvent:
     """A complete event (`ph` X) of the trace."""
 
     name: str
@@ -71,7 +71,7 @@ class DeviceTimes:
         self.stage_calls[forward, block, stage] += 1
 
 
-def read_events(path: Path) -> list[Event]:
+def read_events(path: Path) -> list[TraceEvent]:
     """Return the complete events of a trace. Raises ValueError for a file that is no Chrome trace."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
@@ -83,7 +83,7 @@ def read_events(path: Path) -> list[Event]:
             continue
         start = round(item["ts"] * 1000)
         events.append(
-            Event(
+            TraceEvent(
                 name=item["name"],
                 category=item.get("cat", ""),
                 thread=(item["pid"], item["tid"]),
@@ -95,7 +95,7 @@ def read_events(path: Path) -> list[Event]:
     return events
 
 
-def attribute(events: Sequence[Event]) -> dict[str, DeviceTimes]:
+def attribute(events: Sequence[TraceEvent]) -> dict[str, DeviceTimes]:
     """Return the times of every device that worked: `cpu`, and `cuda` where there are kernels.
 
     Raises ValueError for a trace without a labelled forward.
@@ -154,10 +154,10 @@ def attribute(events: Sequence[Event]) -> dict[str, DeviceTimes]:
     return times | {"cuda": cuda}
 
 
-def _levels(events: Sequence[Event]) -> list[list[Event]]:
+def _levels(events: Sequence[TraceEvent]) -> list[list[TraceEvent]]:
     """Return the events by how many others they are inside, the innermost first."""
-    levels: list[list[Event]] = []
-    stack: list[Event] = []
+    levels: list[list[TraceEvent]] = []
+    stack: list[TraceEvent] = []
     for event in _nested(events):
         while stack and (stack[-1].thread != event.thread or stack[-1].end <= event.start):
             stack.pop()
@@ -168,16 +168,16 @@ def _levels(events: Sequence[Event]) -> list[list[Event]]:
     return levels[::-1]
 
 
-def _nested(events: Iterable[Event]) -> list[Event]:
+def _nested(events: Iterable[TraceEvent]) -> list[TraceEvent]:
     """Return the events of one thread after the other, each before those inside it."""
     return sorted(events, key=lambda event: (str(event.thread), event.start, -event.end))
 
 
-def self_times(events: Iterable[Event]) -> list[tuple[Event, int]]:
+def self_times(events: Iterable[TraceEvent]) -> list[tuple[TraceEvent, int]]:
     """Return every event with its duration less that of the events directly inside it, nanoseconds."""
     children: dict[int, int] = defaultdict(int)
     ordered = _nested(events)
-    stack: list[Event] = []
+    stack: list[TraceEvent] = []
     for event in ordered:
         while stack and (stack[-1].thread != event.thread or stack[-1].end <= event.start):
             stack.pop()
@@ -190,14 +190,14 @@ def self_times(events: Iterable[Event]) -> list[tuple[Event, int]]:
 class _Finder:
     """Finds which of some events, none inside another, was under way when another event began on its thread."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[TraceEvent]) -> None:
         self._events = events
         self._order: dict[tuple[Any, Any], list[int]] = defaultdict(list)
         for index in sorted(range(len(events)), key=lambda index: events[index].start):
             self._order[events[index].thread].append(index)
         self._starts = {thread: [events[index].start for index in order] for thread, order in self._order.items()}
 
-    def __call__(self, event: Event) -> int | None:
+    def __call__(self, event: TraceEvent) -> int | None:
         place = bisect_right(self._starts.get(event.thread, []), event.start) - 1
         if place < 0:
             return None

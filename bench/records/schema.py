@@ -45,7 +45,7 @@ class Suite(Facts):
     """Whether `fastast` or `bench` differed from the commit; None where there is no git."""
 
 
-class ModelPart(Facts):
+class ModelFacts(Facts):
     """The model and what the reduction does to it."""
 
     name: str
@@ -68,7 +68,7 @@ class ModelPart(Facts):
     macs_unmerged: int
 
 
-class AttentionPart(Facts):
+class AttentionFacts(Facts):
     """How attention was computed."""
 
     asked: str
@@ -78,7 +78,7 @@ class AttentionPart(Facts):
     """Backend of PyTorch that the profiler saw; several are joined by `+`, `math` is bmm and softmax."""
 
 
-class EnginePart(Facts):
+class EngineFacts(Facts):
     """What `fastast.compile` made of the candidate."""
 
     path: Literal["triton", "plain"]
@@ -109,7 +109,7 @@ class Noise(Facts):
     """Of every attempt; the quietest one was kept."""
 
 
-class Arm(Facts):
+class ArmTimes(Facts):
     """Raw samples of one arm."""
 
     seconds: tuple[float, ...]
@@ -134,7 +134,7 @@ class Performance(Facts):
     warmup: Warmup
     noise: Noise
     rounds: int
-    arms: dict[str, Arm]
+    arms: dict[str, ArmTimes]
     memory: Memory
     energy: Energy | None
     """None where it was not asked for."""
@@ -200,9 +200,9 @@ class Record(BaseModel):
     conditions: Conditions
     gates: tuple[Gate, ...]
     """What was held against something independent, and whether it passed; empty of a cell that failed."""
-    model: ModelPart | None
-    attention: AttentionPart | None
-    engine: EnginePart | None
+    model: ModelFacts | None
+    attention: AttentionFacts | None
+    engine: EngineFacts | None
     """None where no engine was asked for: the model's own forward ran."""
     performance: Performance | None
     quality: Quality | None

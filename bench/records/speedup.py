@@ -6,10 +6,10 @@ Shapes: `k` rounds.
 from __future__ import annotations
 
 from bench.measure.statistics import Estimate, Floats, ratio_of_medians, round_medians
-from bench.records.schema import Arm, Performance
+from bench.records.schema import ArmTimes, Performance
 
 
-def clip_seconds(arm: Arm) -> Floats:
+def clip_seconds(arm: ArmTimes) -> Floats:
     """Return the median seconds a clip of every round, (k,): at its best batch every arm has a size of its own."""
     return round_medians(arm.seconds, arm.iterations_per_round) / arm.batch_size
 

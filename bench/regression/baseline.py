@@ -38,7 +38,7 @@ class Baseline:
         return found
 
 
-def describe(device: str) -> dict[str, Any]:
+def this_machine(device: str) -> dict[str, Any]:
     """Return what identifies this machine as this process uses it; nothing of it names the machine's owner."""
     import platform
 

@@ -56,7 +56,7 @@ CASES = (
 )
 
 
-def build_model(*, depth: int = 12, frames: int = FRAMES) -> AudioSpectrogramTransformer:
+def gate_model(*, depth: int = 12, frames: int = FRAMES) -> AudioSpectrogramTransformer:
     """Return the gate's model with random weights that are the same in every run."""
     torch.manual_seed(0)
     return create_model("ast_tiny", num_frames=frames, depth=depth).eval()
@@ -67,7 +67,7 @@ def reduction(r: int) -> TokenReduction:
     return TokenReduction(schedule=Constant(r))
 
 
-def merged(model: AudioSpectrogramTransformer, r: int, *, attention: str = "auto") -> AudioSpectrogramTransformer:
+def merging_twin(model: AudioSpectrogramTransformer, r: int, *, attention: str = "auto") -> AudioSpectrogramTransformer:
     """Return a model that shares all weights with `model` and removes `r` tokens in every block."""
     twin = baselines.unmerged(model)
     reduce(twin, reduction(r), attention=attention)
@@ -80,7 +80,7 @@ def random_input(model: AudioSpectrogramTransformer, batch_size: int, device: st
     return torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device)
 
 
-class Arm:
+class TimedForward:
     """A forward that ends when its result is there, and keeps the processor's time of every call."""
 
     def __init__(self, forward: Callable[[Tensor], Tensor], fbank: Tensor) -> None:
@@ -96,21 +96,21 @@ class Arm:
         self.cpu_seconds.append(time.process_time() - start)
 
 
-def build_arms(case: Case, device: str = "cpu") -> dict[str, Arm]:
+def arms_of(case: Case, device: str = "cpu") -> dict[str, TimedForward]:
     """Return the arms of a case by name, the candidate first."""
-    model = build_model(frames=case.frames).to(device)
+    model = gate_model(frames=case.frames).to(device)
     fbank = random_input(model, case.batch_size, device)
     forwards: dict[str, Callable[[Tensor], Tensor]] = {
-        "candidate": merged(model, case.r),
+        "candidate": merging_twin(model, case.r),
         "unmerged": baselines.unmerged(model),
         "reference": partial(reference, model),
     }
     if case.r:
         forwards["slice"] = baselines.sliced(model, Constant(case.r))
-    return {name: Arm(forward, fbank) for name, forward in forwards.items()}
+    return {name: TimedForward(forward, fbank) for name, forward in forwards.items()}
 
 
-def by_clock(arms: Mapping[str, Arm], wall: Mapping[str, Sequence[float]], device: str = "cpu") -> Times:
+def by_clock(arms: Mapping[str, TimedForward], wall: Mapping[str, Sequence[float]], device: str = "cpu") -> Times:
     """Return the seconds of every arm by clock, `wall` and where it means something `cpu`.
 
     `wall` are those of the last calls of every arm. Time of the processor leaves out what other processes take from it,

@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except ValueError as error:
         raise pytest.UsageError(f"--regression-device: {error}") from None
     torch.set_num_threads(option.regression_threads)
-    machine = baseline.describe(device)
+    machine = baseline.this_machine(device)
     config.stash[MACHINE], config.stash[NOTES], config.stash[FIRST] = machine, [], []
     option.benchmark_enable = True  # the project's tests disable benchmarks, which would leave nothing to gate
     root = option.benchmark_storage.removeprefix("file://")

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cell.baselines import unmerged
-from bench.regression.cases import build_model, merged, random_input
+from bench.regression.cases import gate_model, merging_twin, random_input
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace
 
@@ -65,7 +65,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 def count(r: int) -> dict[str, int | list[int]]:
     """Return every proxy of one forward of one clip with `r` tokens removed per block."""
-    model = _candidate(build_model(), r)
+    model = _candidate(gate_model(), r)
     fbank, trace = random_input(model, 1), MergeTrace()
     with torch.no_grad():
         model.forward_features(fbank, trace)
@@ -73,7 +73,7 @@ def count(r: int) -> dict[str, int | list[int]]:
             model(fbank)
     return {
         "tokens_per_block": list(trace.tokens_per_block),
-        "macs": count_macs(r),
+        "macs": count_macs_at(r),
         "operators": counter.operators,
         "launches": counter.launches,
         "peak_bytes": counter.peak_bytes,
@@ -81,10 +81,10 @@ def count(r: int) -> dict[str, int | list[int]]:
     }
 
 
-def count_macs(r: int) -> int:
+def count_macs_at(r: int) -> int:
     """Return multiply-accumulates as PyTorch counts them; on the meta device, as on a CPU it misses attention."""
     with torch.device("meta"):
-        model = build_model()
+        model = gate_model()
         fbank = torch.empty(1, model.geometry.num_frames, model.geometry.num_mel_bins)
     model = _candidate(model, r, attention="math")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -94,7 +94,7 @@ def count_macs(r: int) -> int:
 
 def count_graphs(r: int) -> int:
     """Return into how many graphs `torch.compile` cuts the model; more than one is a graph break."""
-    model = build_model(depth=GRAPH_DEPTH)
+    model = gate_model(depth=GRAPH_DEPTH)
     fbank, model = random_input(model, 1), _candidate(model, r)
     with _fresh_dynamo(), torch.no_grad():
         found: int = torch._dynamo.explain(model)(fbank).graph_count
@@ -103,7 +103,7 @@ def count_graphs(r: int) -> int:
 
 def _candidate(model: AudioSpectrogramTransformer, r: int, *, attention: str = "auto") -> AudioSpectrogramTransformer:
     if r:
-        return merged(model, r, attention=attention)
+        return merging_twin(model, r, attention=attention)
     twin = unmerged(model)
     twin.attention_kernel = attention
     return twin

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from bench.regression.cases import build_model, reduction
+from bench.regression.cases import gate_model, reduction
 from bench.regression.gates import Gates, proxy_gate
 from bench.regression.proxies import REMOVALS, count
 from bench.regression.verdicts import Verdict, judge_proxy
@@ -17,7 +17,7 @@ from fastast import model_macs
 @pytest.mark.parametrize("r", REMOVALS, ids=lambda r: f"r{r}")
 def test_counts(r: int, gates: Gates, judge: Callable[[list[Verdict]], None]) -> None:
     gate, counted = proxy_gate(gates, f"r{r}"), count(r)
-    geometry = build_model().geometry
+    geometry = gate_model().geometry
     planned = reduction(r).tokens_per_block(geometry)
     assert counted["tokens_per_block"] == list(planned)
     assert counted["macs"] == model_macs(geometry, planned), "macs: counted and by formula"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.regression.cases import CASES, Case, Times, build_arms, ratios, steadiest
+from bench.regression.cases import CASES, Case, Times, arms_of, ratios, steadiest
 from bench.regression.gates import Gates, RatioGate, ratio_gate
 from bench.regression.timing import candidate_stats, measure_times, time_interleaved
 from bench.regression.verdicts import Verdict, judge_ratio, judge_time, settle
@@ -26,7 +26,7 @@ def test_speed(
 ) -> None:
     gate = ratio_gate(gates, machine["key"], machine["device"], str(case))
     note(gate.note)
-    arms = build_arms(case, machine["device"])
+    arms = arms_of(case, machine["device"])
 
     def measure(before: int) -> dict[str, Verdict]:
         if before:

@@ -9,12 +9,14 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.measure.clocks import WallClock
 from bench.measure.timing import TimingRule, measure
-from bench.regression.cases import Arm, Times, by_clock
+from bench.regression.cases import TimedForward, Times, by_clock
 
 WARMUP_ROUNDS = 2
 
 
-def time_interleaved(benchmark: BenchmarkFixture, arms: dict[str, Arm], rounds: int, device: str = "cpu") -> Times:
+def time_interleaved(
+    benchmark: BenchmarkFixture, arms: dict[str, TimedForward], rounds: int, device: str = "cpu"
+) -> Times:
     """Let pytest-benchmark time the candidate, and time the other arms before and after it in each of its rounds.
 
     The order rotates from round to round, so that no arm always has the same one before it.
@@ -49,7 +51,7 @@ def candidate_stats(benchmark: BenchmarkFixture) -> Any:
     return benchmark.stats.stats
 
 
-def measure_times(arms: Mapping[str, Arm], rounds: int, device: str = "cpu") -> Times:
+def measure_times(arms: Mapping[str, TimedForward], rounds: int, device: str = "cpu") -> Times:
     """Time all arms in `rounds` interleaved rounds of one iteration each."""
     rule = TimingRule(
         rounds=rounds,

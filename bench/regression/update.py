@@ -10,7 +10,7 @@ import torch
 
 from bench.measure.machine import describe_machine, resolve_device
 from bench.measure.statistics import Estimate
-from bench.regression.cases import CASES, Case, build_arms, ratios
+from bench.regression.cases import CASES, Case, arms_of, ratios
 from bench.regression.gates import PATH, Gates, load_gates, to_toml
 from bench.regression.proxies import REMOVALS, count
 from bench.regression.timing import measure_times
@@ -57,7 +57,7 @@ def _measure(device: str) -> Gates:
 
 def _quiet_ratios(case: Case, device: str) -> dict[str, Estimate]:
     for _ in range(ATTEMPTS):
-        clocks = ratios(measure_times(build_arms(case, device), ROUNDS, device))
+        clocks = ratios(measure_times(arms_of(case, device), ROUNDS, device))
         clock = "cpu" if "cpu" in clocks else "wall"
         for name, ratio in clocks[clock].items():
             print(f"{case} {name} ({clock} time): {ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]", flush=True)

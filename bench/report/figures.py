@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.labels import Label, place_labels
-from bench.report.layout import UNMERGED, Styles, footnote, grid, legend, settle, styles_of
+from bench.report.layout import UNMERGED, Styles, fix_layout, footnote, grid, legend, styles_of
 from bench.report.style import GREY
 from bench.report.words import facts_line, interval, is_denominator, series_name
 
@@ -43,7 +43,7 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
     star = ["unmerged"] if (whole["method"] == "none").any() else []
     legend(figure, styles, [*star, "front", "dominated"])
     footnote(figure, facts_line(whole), _about_bars(whole))
-    settle(figure)  # labels need to know where things are
+    fix_layout(figure)  # labels need to know where things are
     for (axis,), panel in placed:
         _label_points(axis, panel, styles)
     return figure
@@ -81,7 +81,7 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     oracle = ["oracle"] if rows["speedup_slice"].notna().any() else []
     legend(figure, styles, ["measured", *oracle, "macs"])
     footnote(figure, facts_line(rows))
-    settle(figure)
+    fix_layout(figure)
     return figure
 
 

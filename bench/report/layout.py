@@ -106,7 +106,7 @@ def footnote(figure: Figure, *lines: str) -> None:
     figure.supxlabel("\n".join(filter(None, lines)), fontsize=6, color=GREY)
 
 
-def settle(figure: Figure) -> None:
+def fix_layout(figure: Figure) -> None:
     """Lay the figure out, once and for all formats: what is drawn later moves nothing."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")

@@ -95,11 +95,11 @@ def run_sweep(
             counts[record.status] += 1
             progress.end(end.cell, record)
         for store in by_machine.values():
-            export(store)
+            export_records(store)
     return counts
 
 
-def export(store: Store) -> Path:
+def export_records(store: Store) -> Path:
     """Write the CSV file of a sweep's records beside them and return its path."""
     path = store.folder / "cells.csv"
     write_csv(read_records(store.folder), path)

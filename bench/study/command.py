@@ -45,7 +45,7 @@ def run(
 def publish(study: StudyArgument, out: RunsOption = RUNS, to: PublishedOption = PUBLISHED) -> None:
     """Copy recipe, result, log and bootstrap replicates of every finished training; weights and scores stay."""
     with for_people():
-        from bench.study.publish import publish as copy
+        from bench.study.publish import publish_trainings as copy
         from bench.study.study_file import load_study
 
         typer.echo(f"{copy(load_study(study), out, to, say=typer.echo)} trainings published")
@@ -60,8 +60,8 @@ def report(
 ) -> None:
     """Draw figures and tables of what is published."""
     with for_people():
-        from bench.study.report import write_report
+        from bench.study.report import write_study_report
         from bench.study.study_file import load_study
 
-        for path in write_report(load_study(study), trainings, results, out, say=typer.echo):
+        for path in write_study_report(load_study(study), trainings, results, out, say=typer.echo):
             typer.echo(path)

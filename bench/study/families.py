@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from bench.report.style import DOUBLE, GREY, colour_of
 from bench.study.scores import read_replicates
-from bench.study.study_file import Arm, Study
-from bench.study.tables import schedule_words, unmerged
+from bench.study.study_file import Study, StudyArm
+from bench.study.tables import merges_nothing, schedule_words
 from bench.study.trainings import run_folder
 from fastast.data.soundscapes_classes import ALONE, CHILDREN, CLASSES, DRUMS, INSTRUMENTS
 
@@ -63,7 +63,7 @@ def _columns() -> Iterator[tuple[str, list[int]]]:
         yield family, [CLASSES.index(name) for name in names]
 
 
-def _by_class(study: Study, results: Path, arm: Arm, schedule: str) -> NDArray[np.float64]:
+def _by_class(study: Study, results: Path, arm: StudyArm, schedule: str) -> NDArray[np.float64]:
     """Return the average precision of every class, (s, c), of the published seeds that have it."""
     folders = [run_folder(results, study, arm.name, seed) for seed in study.seeds_of(arm)]
     found = [read_replicates(folder).by_class.get(schedule) for folder in folders if folder.is_dir()]
@@ -81,7 +81,7 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
     arms = list(dict.fromkeys(rows["label"]))
     figure, axes = plt.subplots(1, len(arms), figsize=(DOUBLE, 3.0), squeeze=False, sharey=True)
     for axis, label in zip(axes[0], arms, strict=True):
-        part = rows[(rows["label"] == label) & ~rows["schedule"].map(unmerged)]
+        part = rows[(rows["label"] == label) & ~rows["schedule"].map(merges_nothing)]
         schedules = list(dict.fromkeys(part["schedule"]))
         for family, line in part.groupby("family", sort=False):
             colour, marker = styles[str(family)]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.report.style import DOUBLE, GREY, colour_of
 from bench.study.frame import CLAIM, CONTRAST
-from bench.study.tables import GROUPS, groups, schedule_words, unmerged
+from bench.study.tables import GROUPS, groups, merges_nothing, schedule_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,10 +41,10 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
             elinewidth=0.7,
             label=label,
         )
-    base = main[(main["arm"] == reference) & main["schedule"].map(unmerged)]
+    base = main[(main["arm"] == reference) & main["schedule"].map(merges_nothing)]
     if len(base):
         axis.axhline(base["mAP"].iloc[0], color=GREY, linestyle="--", linewidth=0.8, zorder=0)
-    merged = main[~main["schedule"].map(unmerged)].drop_duplicates("schedule").sort_values("speedup")
+    merged = main[~main["schedule"].map(merges_nothing)].drop_duplicates("schedule").sort_values("speedup")
     top = axis.secondary_xaxis("top")
     top.set_xticks(merged["speedup"], [schedule_words(name).removeprefix("r = ") for name in merged["schedule"]])
     top.set_xlabel("Tokens merged a block, r")
@@ -131,7 +131,7 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    held = rows[(rows["group"] == CLAIM) & ~rows["schedule"].map(unmerged)].dropna(subset=["speedup", "delta"])
+    held = rows[(rows["group"] == CLAIM) & ~rows["schedule"].map(merges_nothing)].dropna(subset=["speedup", "delta"])
     if held.empty:
         raise ValueError("no claim is published yet with its speeds, or the study file makes none")
     styles = colour_of(list(dict.fromkeys(held["label"])))

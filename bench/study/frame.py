@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bench.study.difference import difference
 from bench.study.scores import Replicates, read_replicates
 from bench.study.speeds import Speeds
-from bench.study.study_file import Arm, Study
+from bench.study.study_file import Study, StudyArm
 from bench.study.trainings import StudyError, run_folder
 from fastast.schedule import Constant
 from fastast.training.folder import RECIPE, RESULT
@@ -88,13 +88,13 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds = NOT
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _compared(study: Study) -> list[tuple[Arm, Arm, str]]:
+def _compared(study: Study) -> list[tuple[StudyArm, StudyArm, str]]:
     """Return the arms, the contrasts and the claim, the latter as arms of groups of their own.
 
     Each with the arm that it is held against and that one's schedule; empty: the same as its own.
     """
 
-    def copy(name: str, **update: str) -> Arm:
+    def copy(name: str, **update: str) -> StudyArm:
         return study.arm(name).model_copy(update=update)
 
     def first(name: str) -> str:
@@ -116,7 +116,7 @@ def _compared(study: Study) -> list[tuple[Arm, Arm, str]]:
     return [*arms, *claims, *contrasts]
 
 
-def _trainings(study: Study, arm: Arm, results: Path) -> dict[int, dict[str, Any]]:
+def _trainings(study: Study, arm: StudyArm, results: Path) -> dict[int, dict[str, Any]]:
     runs = {}
     for seed in study.seeds_of(arm):
         folder = run_folder(results, study, arm.name, seed)
@@ -145,10 +145,10 @@ def _scored(runs: Runs, schedule: str) -> Runs:
     return {seed: run for seed, run in runs.items() if schedule in run["result"]["test"]}
 
 
-def _paired(study: Study, arm: Arm, runs: Runs, base_arm: Arm, base: Runs) -> tuple[Runs, Runs]:
+def _paired(study: Study, arm: StudyArm, runs: Runs, base_arm: StudyArm, base: Runs) -> tuple[Runs, Runs]:
     """Return the trainings of both sides by seed; untrained weights of one seed stand beside every one of the other."""
 
-    def stands(one: Arm) -> bool:
+    def stands(one: StudyArm) -> bool:
         return one.untrained and len(study.seeds_of(one)) == 1
 
     if base and stands(base_arm):
@@ -158,7 +158,7 @@ def _paired(study: Study, arm: Arm, runs: Runs, base_arm: Arm, base: Runs) -> tu
     return runs, base
 
 
-def _row(arm: Arm, schedule: str, runs: Runs) -> dict[str, Any]:
+def _row(arm: StudyArm, schedule: str, runs: Runs) -> dict[str, Any]:
     results = [run["result"] for run in runs.values()]
     values = _mean_average_precisions(runs, schedule, runs)
     seconds = [
@@ -210,7 +210,7 @@ def _speed(schedule: str, speeds: Speeds) -> dict[str, float]:
     return dict(zip(names, speeds.ratio(schedule), strict=True)) | {"clips_per_second": 1 / speeds.seconds(schedule)}
 
 
-def _step_speed(arm: Arm, runs: Runs, speeds: Speeds) -> dict[str, float]:
+def _step_speed(arm: StudyArm, runs: Runs, speeds: Speeds) -> dict[str, float]:
     """Return how fast the arm trains: with each of the schedules that its steps draw, on the mean."""
     reduction = next(iter(runs.values()))["recipe"]["reduction"] or {"r": [0], "schedule": []}
     drawn = [str(Constant(r)) for r in reduction["r"]] or reduction["schedule"]

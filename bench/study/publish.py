@@ -19,7 +19,7 @@ from fastast.writing import write_whole
 KEPT = (RECIPE, "log.jsonl", RESULT)
 
 
-def publish(study: Study, source: Path, target: Path, *, say: Callable[[str], None]) -> int:
+def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable[[str], None]) -> int:
     """Copy every finished training of a study that `target` does not have as it is; return how many.
 
     Raises StudyError where `target` has a training of another recipe under the same name.

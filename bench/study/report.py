@@ -19,7 +19,7 @@ from bench.study.tables import tables
 from fastast.writing import write_whole
 
 
-def write_report(
+def write_study_report(
     study: Study, trainings: Path, results: Path, out: Path, *, say: Callable[[str], object] = print
 ) -> list[Path]:
     """Write `out/<study>/`: `table.csv`, `table.md`, `table.tex`, and the figures that can be drawn; return the paths.
@@ -35,11 +35,11 @@ def write_report(
         import matplotlib.pyplot as plt
 
         for name, draw in (
-            ("speed", lambda: speed_figure(rows, study.reference, facts(rows))),
-            ("claim", lambda: claim_figure(rows, facts(rows))),
-            ("contrasts", lambda: contrast_figure(rows, facts(rows))),
-            ("ablations", lambda: ablation_figure(rows, facts(rows))),
-            ("families", lambda: family_figure(by_family, facts(rows).removeprefix("mAP "))),
+            ("speed", lambda: speed_figure(rows, study.reference, map_words(rows))),
+            ("claim", lambda: claim_figure(rows, map_words(rows))),
+            ("contrasts", lambda: contrast_figure(rows, map_words(rows))),
+            ("ablations", lambda: ablation_figure(rows, map_words(rows))),
+            ("families", lambda: family_figure(by_family, map_words(rows).removeprefix("mAP "))),
         ):
             try:
                 figure = draw()
@@ -61,7 +61,7 @@ def write_report(
     return written
 
 
-def facts(rows: pd.DataFrame) -> str:
+def map_words(rows: pd.DataFrame) -> str:
     """Return what mAP is of."""
     return f"mAP on {rows['clips'].iloc[0]} test clips of soundscapes (synthetic scenes of real recordings)"
 
@@ -69,8 +69,8 @@ def facts(rows: pd.DataFrame) -> str:
 def of_tables(study: Study, rows: pd.DataFrame) -> str:
     """Return what a reader must know of the tables."""
     return (
-        f"{facts(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % interval "
-        "over seeds and clips. Speed-up of the forward over the unmerged model's, interleaved: records of the sweep "
+        f"{map_words(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % "
+        "interval over seeds and clips. Speed-up of the forward over the unmerged model's, interleaved: records of the sweep "
         f"{study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: seconds of the steps "
         "for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps draw: records of "
         f"{study.training_speed or '(none)'}. Memory: the most that the process of a training held, libraries included."

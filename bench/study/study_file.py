@@ -23,7 +23,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
 
-class Arm(_Part):
+class StudyArm(_Part):
     """One way to train, or (without `train`) the weights that the recipe begins with."""
 
     name: str
@@ -94,7 +94,7 @@ class Study(_Part):
     """Sweep whose records say how fast a schedule is. Empty: no speeds."""
     training_speed: str = ""
     """Sweep whose records say how fast a step of training with a schedule is."""
-    arms: tuple[Arm, ...] = Field(min_length=1)
+    arms: tuple[StudyArm, ...] = Field(min_length=1)
     contrasts: tuple[Contrast, ...] = ()
     claim: Claim | None = None
     families: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ class Study(_Part):
         """Names of the arms."""
         return [arm.name for arm in self.arms]
 
-    def parts(self, arm: Arm, seed: int) -> list[tuple[str, int | None, float]]:
+    def parts(self, arm: StudyArm, seed: int) -> list[tuple[str, int | None, float]]:
         """Return what an arm averages: an arm's name and seed, or an embedded model's name and None; and its share."""
         parts: list[tuple[str, int | None, float]] = []
         for name, share in arm.average.items():
@@ -176,22 +176,22 @@ class Study(_Part):
             parts += [(name, one, share / len(used)) for one in used]
         return parts
 
-    def arm(self, name: str) -> Arm:
+    def arm(self, name: str) -> StudyArm:
         """Return an arm. Raises ConfigError for a name that is not there."""
         for arm in self.arms:
             if arm.name == name:
                 return arm
         raise ConfigError([f"study {self.name}: " + unknown_name("arm", name, self.names)])
 
-    def seeds_of(self, arm: Arm) -> tuple[int, ...]:
+    def seeds_of(self, arm: StudyArm) -> tuple[int, ...]:
         """Return the seeds that an arm is trained under."""
         return self.seeds if arm.seeds is None else arm.seeds
 
-    def schedules_of(self, arm: Arm) -> tuple[str, ...]:
+    def schedules_of(self, arm: StudyArm) -> tuple[str, ...]:
         """Return the schedules that an arm is scored under; none: unmerged."""
         return self.evaluate if arm.evaluate is None else arm.evaluate
 
-    def trainings(self, arms: tuple[str, ...] = ()) -> list[tuple[Arm, int]]:
+    def trainings(self, arms: tuple[str, ...] = ()) -> list[tuple[StudyArm, int]]:
         """Return what is to be trained, in order: the first seed of every arm, then the second, ..."""
         chosen = [self.arm(name) for name in arms] or list(self.arms)
         seeds = list(dict.fromkeys(seed for arm in chosen for seed in self.seeds_of(arm)))
@@ -202,7 +202,7 @@ class Study(_Part):
             if seed in self.seeds_of(arm) and not self.is_embedded(arm, seed)
         ]
 
-    def is_embedded(self, arm: Arm, seed: int) -> bool:
+    def is_embedded(self, arm: StudyArm, seed: int) -> bool:
         """Whether an embedded model is what this training came to."""
         return bool(arm.embedded) and seed == self.seeds_of(arm)[0]
 

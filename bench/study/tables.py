@@ -45,12 +45,12 @@ def tables(rows: pd.DataFrame, title: str, notes: str) -> dict[str, str]:
     """Return `table.csv` (every column of the frame), `table.md` and `table.tex` by file name."""
     return {
         "table.csv": rows.to_csv(index=False, lineterminator="\n"),
-        "table.md": markdown(rows, notes),
-        "table.tex": latex(rows, title, notes),
+        "table.md": study_markdown(rows, notes),
+        "table.tex": study_latex(rows, title, notes),
     }
 
 
-def readable(rows: pd.DataFrame) -> pd.DataFrame:
+def study_text(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a group's rows as text. mAP is the mean over seeds, with their standard deviation.
 
     Speeds that were not measured for any row have no column, nor has what all rows are held against.
@@ -99,15 +99,15 @@ def held_against(rows: pd.DataFrame) -> str:
     return f"Difference to “{held['against'].iloc[0]}”, {schedule}."
 
 
-def unmerged(schedule: str) -> bool:
+def merges_nothing(schedule: str) -> bool:
     """Whether a schedule merges nothing; a model without tokens has none."""
-    return schedule in ("unmerged", UNMERGED)
+    return schedule in ("merges_nothing", UNMERGED)
 
 
 def schedule_words(schedule: str) -> str:
     """Return a schedule as a table says it."""
     family, _, rest = schedule.partition(":")
-    return "no merging" if unmerged(schedule) else f"r = {rest}" if family == "constant" else schedule
+    return "no merging" if merges_nothing(schedule) else f"r = {rest}" if family == "constant" else schedule
 
 
 def groups(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
@@ -115,11 +115,11 @@ def groups(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(GROUPS.get(str(name), str(name)), part) for name, part in rows.groupby("group", sort=False)]
 
 
-def markdown(rows: pd.DataFrame, notes: str) -> str:
+def study_markdown(rows: pd.DataFrame, notes: str) -> str:
     """Return one GitHub table a group."""
     parts = []
     for title, part in groups(rows):
-        text = readable(part)
+        text = study_text(part)
         lines = [
             f"**{title}**" + (f" · {held_against(part)}" if held_against(part) else ""),
             "",
@@ -131,11 +131,11 @@ def markdown(rows: pd.DataFrame, notes: str) -> str:
     return "\n\n".join([*parts, notes]) + "\n"
 
 
-def latex(rows: pd.DataFrame, title: str, notes: str) -> str:
+def study_latex(rows: pd.DataFrame, title: str, notes: str) -> str:
     """Return one booktabs table a group, as wide as a page of two columns; an interval is half of its width."""
     parts = ["% Made from published trainings; do not edit. Needs \\usepackage{booktabs}."]
     for place, (name, part) in enumerate(groups(rows), 1):
-        text = readable(part)
+        text = study_text(part)
         text["delta"] = [_half(row) for _, row in part.iterrows()]
         text = _told_once(text.map(escape))
         long = "p{4.6cm}"

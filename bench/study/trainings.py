@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.study.study_file import Arm, Study
+from bench.study.study_file import Study, StudyArm
 from fastast.training.folder import RECIPE, RESULT
 from fastast.training.recipe import Recipe, first_difference
 from fastast.training.recipe_file import load_recipe
@@ -29,7 +29,7 @@ def run_folder(out: Path, study: Study, arm: str, seed: int) -> Path:
     return out / study.name / arm / f"seed-{seed}"
 
 
-def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
+def settings(study: Study, arm: StudyArm, seed: int, out: Path) -> list[str]:
     """Return all that an arm and a seed set in the recipe, `key=value`.
 
     Paths under the working folder are relative to it: `--out` gives one recipe however it is written.
@@ -51,7 +51,7 @@ def settings(study: Study, arm: Arm, seed: int, out: Path) -> list[str]:
     return chosen
 
 
-def teacher(study: Study, arm: Arm, out: Path) -> str:
+def teacher(study: Study, arm: StudyArm, out: Path) -> str:
     """Return who teaches: the weights of another arm's first seed, or an embedded model."""
     if arm.teacher not in study.names:
         return arm.teacher
@@ -77,17 +77,17 @@ def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
     return arm.embedded
 
 
-def answers(study: Study, arm: Arm, seed: int, out: Path) -> Path:
+def answers(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
     """Return where the teacher's answers are stored: one file for all arms that ask it about the same clips."""
     return out / study.name / "answers" / f"{arm.teacher}-seed-{seed}.safetensors"
 
 
-def averaged(study: Study, arm: Arm, seed: int, out: Path) -> Path:
+def averaged(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
     """Return where the average of weights lies that an arm begins with."""
     return out / study.name / "averages" / f"{arm.name}-seed-{seed}.safetensors"
 
 
-def _beginning(study: Study, arm: Arm, seed: int, out: Path) -> str:
+def _beginning(study: Study, arm: StudyArm, seed: int, out: Path) -> str:
     """Return the setting that has an arm begin with its average, or with the one model that it names."""
     parts = study.parts(arm, seed)
     if len(parts) > 1:
@@ -96,12 +96,12 @@ def _beginning(study: Study, arm: Arm, seed: int, out: Path) -> str:
     return f"model.name={name}" if name in EMBEDDED else f"model.checkpoint={name}"
 
 
-def recipe(study: Study, arm: Arm, seed: int, out: Path) -> Recipe:
+def recipe(study: Study, arm: StudyArm, seed: int, out: Path) -> Recipe:
     """Return the recipe of a training. Raises RecipeError where an arm sets what there is not."""
     return load_recipe(study.recipe, settings(study, arm, seed, out))
 
 
-def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]]:
+def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list[str]]:
     """Return the commands of a training: the average that it begins with, storing the teacher's answers where they are
     not yet, then training."""
     chosen = settings(study, arm, seed, out)
@@ -123,7 +123,7 @@ def commands(study: Study, arm: Arm, seed: int, out: Path) -> Iterator[list[str]
     yield [*fastast, "train", study.recipe, *options, "--out", str(folder), "--resume", "--quiet"]
 
 
-def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
+def is_trained(study: Study, arm: StudyArm, seed: int, out: Path) -> bool:
     """Whether a training is finished and scored under every schedule of its arm.
 
     Raises StudyError where its folder holds one of another recipe, or one that was not scored so.
@@ -141,7 +141,7 @@ def is_trained(study: Study, arm: Arm, seed: int, out: Path) -> bool:
     return True
 
 
-def is_published(study: Study, arm: Arm, seed: int, out: Path, published: Path) -> bool:
+def is_published(study: Study, arm: StudyArm, seed: int, out: Path, published: Path) -> bool:
     """Whether the very training that `out` would get is among those published, scored under every schedule."""
     folder = run_folder(published, study, arm.name, seed)
     if not (folder / RESULT).is_file():
@@ -150,12 +150,12 @@ def is_published(study: Study, arm: Arm, seed: int, out: Path, published: Path) 
     return bool(found["identity"] == recipe(study, arm, seed, out).identity) and not _unscored(folder, study, arm)
 
 
-def _unscored(folder: Path, study: Study, arm: Arm) -> list[str]:
+def _unscored(folder: Path, study: Study, arm: StudyArm) -> list[str]:
     scored = json.loads((folder / RESULT).read_text(encoding="utf-8"))["test"]
     return [schedule for schedule in study.schedules_of(arm) if schedule not in scored]
 
 
-def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[Arm, int]]:
+def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[StudyArm, int]]:
     """Return what is neither trained in `out` nor published, in order, with the arms whose weights it needs.
 
     Every recipe is read, so that what is wrong is said before anything runs.

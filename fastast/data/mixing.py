@@ -49,7 +49,7 @@ class Catalogue:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Event:
+class SoundEvent:
     """One source at one place in a clip."""
 
     sound_class: str
@@ -67,12 +67,12 @@ class Event:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class ClipRecipe:
     """All that a clip is made of, but for the noise's samples."""
 
     samples: int
     """Length of the clip."""
-    events: tuple[Event, ...]
+    events: tuple[SoundEvent, ...]
     """What is added up, in this order."""
     noise_db: float
     """RMS of the white noise floor, in dB below full scale."""
@@ -96,14 +96,14 @@ def clip_samples(seconds: float) -> int:
     return round(seconds * SAMPLE_RATE)
 
 
-def plan(random: RandomState, catalogue: Catalogue, seconds: float) -> Recipe:
+def plan(random: RandomState, catalogue: Catalogue, seconds: float) -> ClipRecipe:
     """Draw a clip's recipe; `seconds` is at least 2 (one bar of drums)."""
     kind = int(random.choice(3, p=KINDS))
     events = _ensemble(random, catalogue, seconds) if kind == ENSEMBLE else _scene(random, catalogue, seconds, kind)
-    return Recipe(samples=clip_samples(seconds), events=tuple(events), noise_db=random.uniform(*NOISE_DB))
+    return ClipRecipe(samples=clip_samples(seconds), events=tuple(events), noise_db=random.uniform(*NOISE_DB))
 
 
-def render(random: RandomState, recipe: Recipe, source: Source) -> NDArray[np.int16]:
+def render_clip(random: RandomState, recipe: ClipRecipe, source: Source) -> NDArray[np.int16]:
     """Add up a recipe's events and its noise, which continues the recipe's random stream: int16 (w,).
 
     `source` may change what it gives (a training augmentation, say); the recipe does not change with it.
@@ -118,19 +118,19 @@ def render(random: RandomState, recipe: Recipe, source: Source) -> NDArray[np.in
     return (clip * np.float32(32767)).round().astype(np.int16)
 
 
-def mix_clip(seed: int, catalogue: Catalogue, seconds: float, source: Source) -> tuple[NDArray[np.int16], Recipe]:
+def mix_clip(seed: int, catalogue: Catalogue, seconds: float, source: Source) -> tuple[NDArray[np.int16], ClipRecipe]:
     """Return the clip of a seed, int16 (w,), and its recipe."""
     random = RandomState(seed)
     recipe = plan(random, catalogue, seconds)
-    return render(random, recipe, source), recipe
+    return render_clip(random, recipe, source), recipe
 
 
-def _scene(random: RandomState, catalogue: Catalogue, seconds: float, kind: int) -> list[Event]:
+def _scene(random: RandomState, catalogue: Catalogue, seconds: float, kind: int) -> list[SoundEvent]:
     count = int(random.choice([1, 2, 3], p=[0.35, 0.4, 0.25]))
     classes = [name for name in catalogue.classes if name not in DRUMS]
     if kind == SCENE:
         classes = [name for name in classes if "Music" not in PARENTS.get(name, ()) or name == "Ringtone"]
-    events: list[Event] = []
+    events: list[SoundEvent] = []
     for name in random.choice(classes, count, False):
         level = FOREGROUND_DB + random.uniform(-9, 0)
         events += _occurrences(random, catalogue, seconds, str(name), level)
@@ -141,8 +141,8 @@ def _scene(random: RandomState, catalogue: Catalogue, seconds: float, kind: int)
     return events
 
 
-def _ensemble(random: RandomState, catalogue: Catalogue, seconds: float) -> list[Event]:
-    events: list[Event] = []
+def _ensemble(random: RandomState, catalogue: Catalogue, seconds: float) -> list[SoundEvent]:
+    events: list[SoundEvent] = []
     players = [name for name in INSTRUMENTS if name in catalogue.classes]
     for name in random.choice(players, random.randint(1, 4), False):
         groups = catalogue.classes[name]
@@ -157,7 +157,9 @@ def _ensemble(random: RandomState, catalogue: Catalogue, seconds: float) -> list
     return events
 
 
-def _occurrences(random: RandomState, catalogue: Catalogue, seconds: float, name: str, level: float) -> list[Event]:
+def _occurrences(
+    random: RandomState, catalogue: Catalogue, seconds: float, name: str, level: float
+) -> list[SoundEvent]:
     """Draw one class: one long sound, or short ones in a row, all of one recording group."""
     # A group first and then a source of it, so that large groups do not drown small ones.
     groups = catalogue.classes[name]
@@ -176,9 +178,9 @@ def _occurrences(random: RandomState, catalogue: Catalogue, seconds: float, name
 
 def _row(
     random: RandomState, catalogue: Catalogue, seconds: float, name: str, sources: Sequence[str], level: float
-) -> list[Event]:
+) -> list[SoundEvent]:
     shortest, longest = REPEATS[name]
-    events: list[Event] = []
+    events: list[SoundEvent] = []
     time = random.uniform(0, seconds * 0.45)
     for _ in range(random.randint(1, 4) if longest > 1.3 else random.randint(2, 9)):
         source = _pick(random, sources)
@@ -191,7 +193,7 @@ def _row(
     return events
 
 
-def _bed(random: RandomState, catalogue: Catalogue, seconds: float) -> Event:
+def _bed(random: RandomState, catalogue: Catalogue, seconds: float) -> SoundEvent:
     name = _pick(random, [name for name in BEDS if name in catalogue.classes])
     groups = catalogue.classes[name]
     source = _pick(random, groups[_pick(random, sorted(groups))])
@@ -201,14 +203,14 @@ def _bed(random: RandomState, catalogue: Catalogue, seconds: float) -> Event:
     return _event(name, source, 0.0, level, offset=offset, length=clip_samples(seconds))
 
 
-def _drum_loop(random: RandomState, catalogue: Catalogue, seconds: float, level: float) -> list[Event]:
+def _drum_loop(random: RandomState, catalogue: Catalogue, seconds: float, level: float) -> list[SoundEvent]:
     """Draw a bar of one kit, struck on sixteenths, and repeat it through the clip."""
     kits: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for drum in DRUMS:
         for group, sources in catalogue.classes.get(drum, {}).items():
             kits[group][drum] += sources
     kit = kits[_pick(random, sorted(kits))]
-    events: list[Event] = []
+    events: list[SoundEvent] = []
     for drum in [drum for drum in kit if random.rand() < 0.75] or [_pick(random, sorted(kit))]:
         source = _pick(random, kit[drum])
         struck = [step for step in range(STEPS) if random.rand() < HITS[drum]] or [int(random.choice([0, 8]))]
@@ -222,8 +224,8 @@ def _drum_loop(random: RandomState, catalogue: Catalogue, seconds: float, level:
     return events
 
 
-def _event(name: str, source: str, time: float, level: float, *, length: int, offset: int = 0) -> Event:
-    return Event(
+def _event(name: str, source: str, time: float, level: float, *, length: int, offset: int = 0) -> SoundEvent:
+    return SoundEvent(
         sound_class=name, source=source, start=int(time * SAMPLE_RATE), offset=offset, length=length, level_db=level
     )
 
@@ -232,7 +234,7 @@ def _pick(random: RandomState, choices: Sequence[str]) -> str:
     return choices[random.randint(len(choices))]
 
 
-def _add(clip: NDArray[np.float32], event: Event, source: NDArray[np.float32]) -> None:
+def _add(clip: NDArray[np.float32], event: SoundEvent, source: NDArray[np.float32]) -> None:
     used = source[event.offset : event.offset + event.length]
     if len(used) < event.length:
         used = np.resize(used, event.length)

@@ -23,7 +23,7 @@ from fastast.data.soundscapes_pool import FIRST_SEED, SoundscapesError
 from fastast.data.soundscapes_reference import check_audio, check_recipes
 from fastast.names import unknown_name
 
-__all__ = ["CLASSES", "DEFAULT_COUNTS", "LEAVES", "PARENTS", "Clips", "SoundscapesError", "load"]
+__all__ = ["CLASSES", "DEFAULT_COUNTS", "LEAVES", "PARENTS", "SoundscapeClips", "SoundscapesError", "load"]
 
 DEFAULT_COUNTS = {"train": 10_000, "val": 1_000, "test": 2_000}
 MAX_COUNT = 100_000
@@ -34,7 +34,7 @@ MAX_TOTAL_SECONDS = 500_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clips:
+class SoundscapeClips:
     """A set of mixed clips with their labels."""
 
     split: str
@@ -70,7 +70,7 @@ def load(
     cache_dir: Path | None = None,
     progress: bool = True,
     workers: int | None = None,
-) -> Clips:
+) -> SoundscapeClips:
     """Return the first `count` clips of a split, mixed on first use and cached.
 
     `split` is train, val or test; `count` is 10,000, 1,000 or 2,000 unless told; `seconds` (2 to 60, whole
@@ -91,7 +91,7 @@ def load(
         threads = workers or min(8, os.cpu_count() or 1)
         mix_missing(store, missing, split, seconds, waveforms, labels, progress=progress, workers=threads)
     sha256, matches = check_audio(split, seconds, waveforms, labels)
-    return Clips(
+    return SoundscapeClips(
         split=split,
         seconds=float(seconds),
         ids=tuple(f"{split}_{index:05d}" for index in range(count)),

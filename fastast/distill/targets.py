@@ -82,7 +82,7 @@ class StoredTargets:
                 raise DistillationError(f"{self.path}: nothing is stored for clip {missing[0]}; record the whole set")
             rows = torch.tensor([self._rows[i] for i in wanted.tolist()])
         values, classes, rest = (self._tensors[name][rows] for name in ("values", "classes", "rest"))
-        return expand(values, classes.long(), rest, self.header.num_classes)
+        return decompress(values, classes.long(), rest, self.header.num_classes)
 
     def check_covers(self, seeds: Iterable[int]) -> None:
         """Raise DistillationError unless all batches of a training are stored.
@@ -125,7 +125,7 @@ class StoredTargets:
         values, classes, rest = (self._tensors[name] for name in ("values", "classes", "rest"))
         if self.header.activation == "sigmoid":
             return float(values[:, -1].double().sigmoid().max())
-        logits = expand(values, classes.long(), rest, self.header.num_classes).double()
+        logits = decompress(values, classes.long(), rest, self.header.num_classes).double()
         return float(logits.softmax(1).gather(1, classes[:, -1:].long()).max())
 
 
@@ -151,7 +151,7 @@ def compress(logits: Tensor, k: int, activation: str) -> tuple[Tensor, Tensor, T
     return values, classes, torch.minimum(fill.float(), values[:, -1])
 
 
-def expand(values: Tensor, classes: Tensor, rest: Tensor, num_classes: int) -> Tensor:
+def decompress(values: Tensor, classes: Tensor, rest: Tensor, num_classes: int) -> Tensor:
     """Undo `compress` as far as it can be undone: logits (b, c)."""
     logits = rest[:, None].repeat(1, num_classes)
     return logits.scatter_(1, classes, values)

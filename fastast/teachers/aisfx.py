@@ -89,7 +89,7 @@ class AisfxTeacher(Teacher):
         self.head = nn.Linear(CHANNELS[-1], num_classes)
         self.register_buffer("translation", torch.from_numpy(band_translation(num_mel_bins)).float(), persistent=False)
         if weights is not None:
-            self.blocks.load_state_dict(read_weights(Path(weights)))
+            self.blocks.load_state_dict(read_aisfx_weights(Path(weights)))
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""
@@ -153,7 +153,7 @@ def htk_centres() -> NDArray[np.float64]:
     return 700 * (10 ** (mels / 2595) - 1)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_aisfx_weights(path: Path) -> dict[str, Tensor]:
     """Return the convolutions' weights from the wheel or its `checkpoint.pth`, under the keys of `blocks`.
 
     Raises FileNotFoundError where there is none, TeacherError for another file than that of version 0.1.2.

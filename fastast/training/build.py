@@ -36,7 +36,7 @@ _ONLY_TEACHERS = ("patchout_freq", "patchout_time")
 CNN_FRAMES = 1024
 
 
-def build_model(part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation) -> nn.Module:
+def build_recipe_model(part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation) -> nn.Module:
     """Build what a recipe trains, for these classes, with the weights it begins with.
 
     Raises RecipeError for a name that is not known, CheckpointError or TeacherError for weights that do not fit.
@@ -157,7 +157,7 @@ def start_from_imagenet(model: AudioSpectrogramTransformer, weights: Mapping[str
     model.load_state_dict(fitted)
 
 
-def frontend_of(model: nn.Module, part: ModelPart, normalisation: Normalisation) -> Frontend:
+def recipe_frontend(model: nn.Module, part: ModelPart, normalisation: Normalisation) -> Frontend:
     """Return the front end that makes the model's input; lengths are checked where clips are read."""
     inner = getattr(model, "model", model)
     geometry = getattr(inner, "geometry", None)

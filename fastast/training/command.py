@@ -19,7 +19,7 @@ from fastast.reduction.spec import Excess
 from fastast.schedule import parse_schedule
 from fastast.teachers import load_teacher
 from fastast.teachers.files import ENTRY
-from fastast.training.build import frontend_of
+from fastast.training.build import recipe_frontend
 from fastast.training.checks import RecipeError
 from fastast.training.distributed import open_world
 from fastast.training.evaluate import Evaluation, describe_fault, evaluate
@@ -49,7 +49,7 @@ def evaluate_command(
     data = recipe.data.options.split(split)
     network = load_trained(model, data.classes)
     default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
-    frontend = frontend_of(network, recipe.model, getattr(network, "normalisation", None) or default)
+    frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     target = reducible(network)
     if schedules and not hasattr(target, "attached"):
         raise RecipeError(f"{model}: this model has no tokens to merge; leave --schedule out")

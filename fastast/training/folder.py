@@ -35,11 +35,11 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool, data: TrainingSet
             "--resume, or name another folder with --out"
         )
     if held:
-        _check_same(folder, recipe, inputs_of(recipe, data))
+        _check_same(folder, recipe, named_inputs(recipe, data))
         path = latest(folder)
         return None if path is None else load_state(path)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"identity": recipe.identity, "question": recipe.question(), "inputs": inputs_of(recipe, data)}
+    content = {"identity": recipe.identity, "question": recipe.question(), "inputs": named_inputs(recipe, data)}
     write_json(folder / RECIPE, content)
     return None
 
@@ -56,7 +56,7 @@ def sole_run(folder: Path) -> Iterator[None]:
         release_lock(path, descriptor)
 
 
-def inputs_of(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
+def named_inputs(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
     """Return what a recipe only names: SHA-256 of the files of its weights, clips and classes of its data."""
     named = {
         "model.checkpoint": recipe.model.checkpoint,

@@ -16,7 +16,7 @@ from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
 from fastast.distill.targets import targets_recipe_hash
 from fastast.frontend import Normalisation
-from fastast.training.build import build_model, frontend_of
+from fastast.training.build import build_recipe_model, recipe_frontend
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
 from fastast.training.recording import record_targets
@@ -50,7 +50,9 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
     weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
     sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
     normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
-    frontend = frontend_of(build_model(recipe.model, data.classes, normalisation), recipe.model, normalisation)
+    frontend = recipe_frontend(
+        build_recipe_model(recipe.model, data.classes, normalisation), recipe.model, normalisation
+    )
     distiller = create_distiller(
         dataclasses.replace(recipe.distillation, targets=""),
         num_classes=len(data.classes),

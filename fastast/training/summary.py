@@ -42,7 +42,7 @@ class Best:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class RunsSummary:
     """Runs of one recipe taken together."""
 
     runs: tuple[dict[str, int], ...]
@@ -54,7 +54,7 @@ class Summary:
     best: Best
 
 
-def summarise(folders: Sequence[Path]) -> Summary:
+def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
     """Return mean and spread of the test scores of finished runs, which differ in seed and fold only.
 
     Raises RecipeError for fewer than two runs, one that is not finished, two of one seed and fold, and runs of other
@@ -70,7 +70,7 @@ def summarise(folders: Sequence[Path]) -> Summary:
         recipes.append(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"])
     runs = [_apart(recipe) for recipe in recipes]
     _check_alike(folders, runs, results)
-    return Summary(
+    return RunsSummary(
         runs=tuple(apart for apart, _ in runs),
         metric=recipes[0]["metric"],
         test={
@@ -141,7 +141,7 @@ def _words(apart: dict[str, int]) -> str:
     return ", ".join(f"{name} {value}" for name, value in apart.items())
 
 
-def table(summary: Summary) -> str:
+def runs_table(summary: RunsSummary) -> str:
     """Return a summary as text."""
     lines = [
         f"{len(summary.runs)} runs: " + "; ".join(map(_words, summary.runs)),

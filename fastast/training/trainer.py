@@ -23,7 +23,7 @@ from fastast.distill import Distiller, create_distiller, targets_recipe_hash
 from fastast.frontend import Normalisation
 from fastast.reduction import TokenReduction
 from fastast.training.averaging import EpochMean, MovingAverage, interpolated
-from fastast.training.build import build_model, frontend_of
+from fastast.training.build import build_recipe_model, recipe_frontend
 from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
@@ -55,12 +55,12 @@ class Trainer:
             )
         normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
         torch.manual_seed(draw_seed(recipe.seed, "weights"))
-        model = build_model(recipe.model, classes, normalisation)
+        model = build_recipe_model(recipe.model, classes, normalisation)
         self.model = model.to(world.device, torch.float64 if recipe.precision == "float64" else torch.float32)
         self.reducible = reducible(self.model)
         self.reductions = training_reductions(recipe, self.model)
         check_evaluation(recipe, self.model)
-        self.frontend = frontend_of(self.model, recipe.model, normalisation)
+        self.frontend = recipe_frontend(self.model, recipe.model, normalisation)
         self.augmentation = recipe.augmentation or Augmentation()
         self.optimiser = build_optimiser(self.model, recipe.optimiser)
         self.scaler = torch.amp.GradScaler(world.device.type, enabled=recipe.precision == "float16")

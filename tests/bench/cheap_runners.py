@@ -18,7 +18,7 @@ from bench.cell.answers import Answer, Context
 from bench.measure.gates import gate
 from bench.measure.machine import Cpu, Machine, Software
 from bench.measure.memory import ArmMemory, Memory
-from bench.records.schema import Arm, Noise, Performance, Warmup
+from bench.records.schema import ArmTimes, Noise, Performance, Warmup
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
@@ -94,7 +94,7 @@ def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performa
         noise=Noise(value=0.5, limit=0.1, attempts=(0.5,)),
         rounds=3,
         arms={
-            name: Arm(seconds=tuple(seconds), iterations_per_round=1, batch_size=4, first_call_s=None)
+            name: ArmTimes(seconds=tuple(seconds), iterations_per_round=1, batch_size=4, first_call_s=None)
             for name, seconds in arms.items()
         },
         memory=Memory(

@@ -26,7 +26,7 @@ from bench.sweep.expansion import hash_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class NodeFacts:
     """What a node is."""
 
     machine: Machine
@@ -47,7 +47,7 @@ class Question:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class CellOrder:
     """A cell for a node."""
 
     cell: Cell
@@ -64,14 +64,14 @@ class Report:
     """How a cell ended on a node."""
 
     outcome: Outcome
-    facts: Facts | None
+    facts: NodeFacts | None
     """Of the node; None where it could not say."""
     started: datetime
     finished: datetime
     load: tuple[float | None, float | None]
 
 
-def inspect(question: Question) -> Facts:
+def inspect(question: Question) -> NodeFacts:
     """Return what this node is. Raises RunError where it has other code or other weights than the driver."""
     if code_digest() != question.code:
         raise RunError("its FastAST differs from the driver's; give all nodes the same checkout")
@@ -85,11 +85,11 @@ def inspect(question: Question) -> Facts:
     outcome = _facts(question.runners, question.device, question.threads)
     if outcome.status != "ok":
         raise RunError(f"it could not be described: {outcome.message}")
-    facts: Facts = outcome.value
+    facts: NodeFacts = outcome.value
     return facts
 
 
-def work(order: Order) -> Report:
+def work(order: CellOrder) -> Report:
     """Run a cell, whatever it does; its features are made here where the node's cache lacks them."""
     cell = order.cell
     prepared = _prepare(order)
@@ -102,7 +102,7 @@ def work(order: Order) -> Report:
             outcome = _run(order.runners, order.runners.answer, cell, context, time_limit=cell.measure.time_limit_s)
     finished, after = datetime.now(UTC), load_average()
     if outcome.status == "ok":
-        facts = Facts(machine=outcome.value.machine, software=outcome.value.software)
+        facts = NodeFacts(machine=outcome.value.machine, software=outcome.value.software)
     else:
         facts = _facts(order.runners, cell.device, cell.measure.threads).value
     return Report(outcome=outcome, facts=facts, started=started, finished=finished, load=(before, after))
@@ -152,10 +152,10 @@ def _facts(runners: Runners, device: str, threads: int | None) -> Outcome:
     if outcome.status != "ok":
         return outcome
     machine, software = outcome.value
-    return Outcome(status="ok", value=Facts(machine=machine, software=software))
+    return Outcome(status="ok", value=NodeFacts(machine=machine, software=software))
 
 
-def _prepare(order: Order) -> Outcome:
+def _prepare(order: CellOrder) -> Outcome:
     """Return the features of a quality cell, made by one node at a time where several share the cache."""
     from fastast.data.soundscapes_cache import default_folder
 

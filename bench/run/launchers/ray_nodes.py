@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.run.isolation import scrub
 from bench.run.launchers import RunError, node
-from bench.run.launchers.node import Facts
+from bench.run.launchers.node import NodeFacts
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
 
@@ -25,7 +25,7 @@ class Node:
     resources: dict[str, float]
     taken: float = 0.0
     """Share of it that this driver's cells have; 1 is all."""
-    facts: dict[str, Facts | None] = field(default_factory=dict)
+    facts: dict[str, NodeFacts | None] = field(default_factory=dict)
     """By device, of what was asked; None where it is not to be used."""
 
     @property
@@ -47,7 +47,7 @@ class Nodes:
         """`ray` is the package, connected to a cluster; `resources` as for `RayLauncher`."""
         self._ray, self._resources = ray, resources
         self._alive: dict[str, Node] = {}
-        self._chosen: dict[str, Facts] = {}
+        self._chosen: dict[str, NodeFacts] = {}
         self.questions: dict[str, node.Question] = {}
         """What to ask every node, by device."""
         self.asked: dict[Any, tuple[Node, str]] = {}
@@ -92,7 +92,7 @@ class Nodes:
         there = {device for one in self._alive.values() for device, facts in one.facts.items() if facts is not None}
         return there | {device for _, device in self.asked.values()}
 
-    def choose(self) -> Mapping[str, Facts]:
+    def choose(self) -> Mapping[str, NodeFacts]:
         """Return the one kind of machine that each device stands for. Raises RunError where it is several."""
         self._chosen = {device: self._choose(device) for device in self.questions}
         return self._chosen
@@ -144,7 +144,7 @@ class Nodes:
         resource = self._resources.get(device)
         return f"no node of the cluster has {device}" + (f" and the resource {resource}" if resource else "")
 
-    def _choose(self, device: str) -> Facts:
+    def _choose(self, device: str) -> NodeFacts:
         nodes = [one for one in self._alive.values() if one.facts.get(device) is not None]
         kinds: dict[str, list[Node]] = {}
         for one in nodes:
@@ -161,10 +161,10 @@ class Nodes:
         assert facts is not None
         return facts
 
-    def _facts(self, reference: Any, asked: Node) -> Facts | None:
+    def _facts(self, reference: Any, asked: Node) -> NodeFacts | None:
         """Return a node's answer; None where the node is gone. Raises RunError where it cannot measure."""
         try:
-            facts: Facts = self._ray.get(reference)
+            facts: NodeFacts = self._ray.get(reference)
         except self._ray.exceptions.RayTaskError as error:
             raise RunError(f"node {asked.address}: {cause_of(error)}") from None
         except self._ray.exceptions.RayError:

@@ -10,7 +10,7 @@ from pathlib import Path
 from bench.measure.devices import on_node
 from bench.run.isolation import Outcome
 from bench.run.launchers import Ended, Job, Runners
-from bench.run.launchers.node import Facts, Order, Question, Report, code_digest, weights_path
+from bench.run.launchers.node import CellOrder, NodeFacts, Question, Report, code_digest, weights_path
 from bench.sweep.cells import Cell, ModelRef
 
 ATTEMPTS = 3
@@ -29,10 +29,10 @@ def question(cells: Sequence[Cell], device: str, runners: Runners) -> Question:
     )
 
 
-def order(job: Job, cache: Path | None, runners: Runners) -> Order:
+def order(job: Job, cache: Path | None, runners: Runners) -> CellOrder:
     """Return a job as a node gets it: its GPU is `cuda`, its checkpoint a path that does not depend on the folder."""
     reference = job.reference()
-    return Order(
+    return CellOrder(
         cell=replace(job.cell, device=on_node(job.cell.device), model=_model(job.cell.model)),
         reference=None if reference is None else (reference[0], reference[1].read_bytes()),
         cache=None if cache is None else cache.resolve(),
@@ -40,7 +40,7 @@ def order(job: Job, cache: Path | None, runners: Runners) -> Order:
     )
 
 
-def ended(job: Job, report: Report, known: Facts) -> Ended:
+def ended(job: Job, report: Report, known: NodeFacts) -> Ended:
     """Return how a job ended; `known` is its machine where the node could not describe itself again."""
     facts = report.facts or known
     return Ended(
@@ -54,7 +54,7 @@ def ended(job: Job, report: Report, known: Facts) -> Ended:
     )
 
 
-def failed(job: Job, message: str, known: Facts, *, status: str = "error") -> Ended:
+def failed(job: Job, message: str, known: NodeFacts, *, status: str = "error") -> Ended:
     """Return the end of a job that no node reported."""
     now = datetime.now(UTC)
     return Ended(

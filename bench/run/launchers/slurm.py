@@ -25,7 +25,7 @@ from bench.measure.devices import resolve_among
 from bench.measure.machine import Machine, Software
 from bench.run.isolation import scrub
 from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners, node, remote
-from bench.run.launchers.node import Facts, Order, Report
+from bench.run.launchers.node import CellOrder, NodeFacts, Report
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError, unknown_key
@@ -111,7 +111,7 @@ class SlurmLauncher:
         self._config, self._cache, self._poll_s, self._runners = config, cache, poll_s, runners
         self._folder = Path(config.folder).resolve() / f"run-{uuid.uuid4().hex[:8]}"
         self._jobs: list[Any] = []
-        self._known: dict[str, Facts] = {}
+        self._known: dict[str, NodeFacts] = {}
 
     def __enter__(self) -> SlurmLauncher:
         try:
@@ -221,13 +221,13 @@ class SlurmLauncher:
         return executor
 
 
-def work_all(orders: Sequence[Order], folder: Path) -> None:
+def work_all(orders: Sequence[CellOrder], folder: Path) -> None:
     """Run cells one after the other and leave a report of each, whole or not at all. Runs in a job."""
     for number, order in enumerate(orders):
         write_whole(folder / f"{number}.report", pickle.dumps(node.work(order)))
 
 
-def _collect(batch: _Batch, known: Mapping[str, Facts]) -> Iterator[Ended]:
+def _collect(batch: _Batch, known: Mapping[str, NodeFacts]) -> Iterator[Ended]:
     """Yield the cells of a batch that have a new report."""
     if not batch.folder.exists():
         return

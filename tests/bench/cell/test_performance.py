@@ -13,7 +13,7 @@ from bench.cell.answers import Context
 from bench.measure.best_batch import Search
 from bench.measure.conditions import unknown_conditions
 from bench.measure.energy import Energy
-from bench.records.schema import Arm
+from bench.records.schema import ArmTimes
 from bench.sweep.cells import ReductionRef
 from fastast import create_model
 from fastast.model import AudioSpectrogramTransformer, Block
@@ -65,8 +65,8 @@ def test_a_reduction_that_changes_the_model_at_r_0_is_caught(monkeypatch):
     assert gates(worker.answer(measured(), Context()))["identity"] is False
 
 
-def arm(seconds: float, batch_size: int = 2) -> Arm:
-    return Arm(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=batch_size, first_call_s=None)
+def arm(seconds: float, batch_size: int = 2) -> ArmTimes:
+    return ArmTimes(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=batch_size, first_call_s=None)
 
 
 @pytest.mark.parametrize(

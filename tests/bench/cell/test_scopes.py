@@ -18,7 +18,7 @@ from bench.cell.training_step import TrainingStep
 from bench.cli import app
 from bench.measure.conditions import unknown_conditions
 from bench.records.export import to_frame
-from bench.records.schema import Arm
+from bench.records.schema import ArmTimes
 from bench.records.store import read_record, read_records
 from bench.sweep.cells import canonical
 from bench.sweep.complaints import ConfigError
@@ -128,8 +128,8 @@ def test_bounds_are_looked_at_where_they_are_bounds(answers) -> None:
 
 
 def test_a_candidate_that_leaves_the_front_end_out_is_caught(answers) -> None:
-    def arm(seconds: float) -> Arm:
-        return Arm(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=2, first_call_s=None)
+    def arm(seconds: float) -> ArmTimes:
+        return ArmTimes(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=2, first_call_s=None)
 
     asked = cell(measure=scoped("waveform").measure.model_copy(update={"bound_tolerance": 0.25}))
     timed = {"candidate": arm(0.6), "unmerged": arm(0.7), "slice": arm(0.6), "model_alone": arm(0.9)}

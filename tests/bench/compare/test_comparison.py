@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.compare import revisions
-from bench.compare.comparison import compare
+from bench.compare.comparison import compare_sides
 from bench.compare.samples import Sample, load_side
 from bench.compare.statistics import (
     holm,
@@ -34,7 +34,7 @@ def side(machine: str = "abacus", **cells: tuple[float, ...]) -> dict[tuple[str,
 
 
 def outcomes(*sides, **options) -> dict[str, str]:
-    return {row.cell: row.outcome for row in compare(*sides, **options).rows}
+    return {row.cell: row.outcome for row in compare_sides(*sides, **options).rows}
 
 
 def test_a_slower_cell_is_told_from_a_faster_an_equal_and_one_below_the_threshold():
@@ -45,12 +45,12 @@ def test_a_slower_cell_is_told_from_a_faster_an_equal_and_one_below_the_threshol
     assert outcomes(a, b) == {"slow": "slower", "fast": "faster", "equal": "same", "tiny": "same"}
     assert outcomes(a, b, threshold=0.01)["tiny"] == "slower"
     assert outcomes(a, b, threshold=0.2)["slow"] == "same"
-    assert compare(a, b).slower == 1
+    assert compare_sides(a, b).slower == 1
 
 
 def test_what_is_said_of_a_cell():
     a, b = (1.0, 2.0, 3.0, 4.0), (2.5, 3.5, 10.0, 12.0)
-    (row,) = compare(side(x=a), side(x=b)).rows
+    (row,) = compare_sides(side(x=a), side(x=b)).rows
     wins = sum(y > x for x in a for y in b) - sum(y < x for x in a for y in b)
     assert row.delta == wins / 16 == (2 + 3 + 4 + 4 - 2 - 1) / 16
     assert probability_larger(row.delta) == (2 + 3 + 4 + 4) / 16
@@ -89,25 +89,25 @@ def test_the_interval_of_a_ratio_holds_the_truth_as_often_as_it_says():
 
 def test_too_few_rounds_are_told_instead_of_called_the_same():
     assert smallest_p((3, 3)) == pytest.approx(mannwhitneyu([4, 5, 6], [1, 2, 3]).pvalue)
-    compared = compare(side(x=(1.0, 1.1, 1.2)), side(x=(9.0, 9.1, 9.2)))
+    compared = compare_sides(side(x=(1.0, 1.1, 1.2)), side(x=(9.0, 9.1, 9.2)))
     assert [row.outcome for row in compared.rows] == ["too few rounds"]
     assert compared.notes == ("1 of 1 cells have too few rounds to be told apart at all: measure more of them",)
 
 
 def test_cells_of_one_side_are_listed():
     a, b = side(x=(1.0,) * 9, y=(1.0,) * 9), side(x=(1.0,) * 9, z=(1.0,) * 9)
-    assert compare(a, b).only == ("only in A: y (y, abacus)", "only in B: z (z, abacus)")
+    assert compare_sides(a, b).only == ("only in A: y (y, abacus)", "only in B: z (z, abacus)")
 
 
 def test_different_machines_are_refused_unless_asked_for_and_then_labelled():
     a, b = side("abacus", x=rounds(1.0, seed=1)), side("slide-rule", x=rounds(2.0, seed=2))
     with pytest.raises(ConfigError, match="A is of abacus, B of slide-rule"):
-        compare(a, b)
-    compared = compare(a, b, allow_different_machines=True)
+        compare_sides(a, b)
+    compared = compare_sides(a, b, allow_different_machines=True)
     assert [row.machine for row in compared.rows] == ["DIFFERENT: abacus / slide-rule"]
     assert "of different machines" in compared.notes[0]
     # Where a machine is in both, its cells are compared and the others are not paired across machines.
-    both = compare(a | side("slide-rule", x=rounds(1.0, seed=3)), b, allow_different_machines=True)
+    both = compare_sides(a | side("slide-rule", x=rounds(1.0, seed=3)), b, allow_different_machines=True)
     assert [row.machine for row in both.rows] == ["slide-rule"]
     assert both.only == ("only in A: x (x, abacus)",)
 

@@ -28,7 +28,7 @@ from bench.profiling.model_capture import profile_model
 from bench.profiling.select import select_cells
 from bench.profiling.stages import labelled
 from bench.profiling.tables import block_rows, summary_rows
-from bench.profiling.trace import Event, attribute, read_events, self_times
+from bench.profiling.trace import TraceEvent, attribute, read_events, self_times
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import SWEEPS, load_sweep
@@ -175,7 +175,7 @@ def test_traces_are_chrome_traces_whose_events_nest(folder, profiles):
 
 
 def event(name, category, start, end, *, thread=(1, 1), correlation=None):
-    return Event(name=name, category=category, thread=thread, start=start, end=end, correlation=correlation)
+    return TraceEvent(name=name, category=category, thread=thread, start=start, end=end, correlation=correlation)
 
 
 def test_a_kernel_belongs_to_the_stage_that_launched_it():

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from bench.regression import baseline, proxies
-from bench.regression.cases import CASES, build_arms, ratios
+from bench.regression.cases import CASES, arms_of, ratios
 from bench.regression.gates import to_toml
 from bench.regression.timing import measure_times
 
@@ -33,8 +33,8 @@ def gates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        measured = ratios(measure_times(build_arms(CASE), 11))["cpu"]
-        key = baseline.describe("cpu")["key"]
+        measured = ratios(measure_times(arms_of(CASE), 11))["cpu"]
+        key = baseline.this_machine("cpu")["key"]
         counted = proxies.count(0)
     finally:
         torch.set_num_threads(threads)

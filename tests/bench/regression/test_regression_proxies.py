@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bench.regression import proxies
-from bench.regression.cases import CASES, build_arms, build_model, paired_ratio, random_input, reference
+from bench.regression.cases import CASES, arms_of, gate_model, paired_ratio, random_input, reference
 from bench.regression.proxies import ForwardCounter
 
 
@@ -35,7 +35,7 @@ def test_the_counter_counts_a_graph_break(monkeypatch):
 
 
 def test_the_reference_computes_the_unmerged_model():
-    model = build_model(depth=2)
+    model = gate_model(depth=2)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -44,7 +44,7 @@ def test_the_reference_computes_the_unmerged_model():
 
 
 def test_arms_share_weights_and_rounds_are_paired():
-    arms = build_arms(CASES[-1])
+    arms = arms_of(CASES[-1])
     assert list(arms) == ["candidate", "unmerged", "reference", "slice"]
     for arm in arms.values():
         arm()

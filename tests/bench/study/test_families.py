@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from bench.study.families import FAMILIES, families, family_figure
 from bench.study.scores import REPLICATES, read_replicates, write_replicates
-from bench.study.study_file import Arm, Claim, Study
+from bench.study.study_file import Claim, Study, StudyArm
 from bench.study.trainings import run_folder
 from fastast.data.soundscapes_classes import CHILDREN, CLASSES, LEAVES
 
@@ -26,7 +26,7 @@ def study() -> Study:
         seeds=(0, 1),
         evaluate=SCHEDULES,
         reference="ast",
-        arms=(Arm(name="ast", label="AST", seeds=(0,)), Arm(name="tome", label="ToMe")),
+        arms=(StudyArm(name="ast", label="AST", seeds=(0,)), StudyArm(name="tome", label="ToMe")),
         claim=Claim(against="ast", arms=("tome",)),
         families=("ast", "tome"),
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.study.difference import difference
-from bench.study.study_file import Arm, load_study, study_names
+from bench.study.study_file import StudyArm, load_study, study_names
 from bench.study.trainings import StudyError, recipe, run_folder, settings
 from bench.sweep.complaints import ConfigError
 
@@ -82,7 +82,7 @@ def test_an_embedded_model_stands_for_the_training_that_made_it(tmp_path: Path) 
     begins = {seed: settings(study, study.arm("merged"), seed, tmp_path) for seed in (0, 1)}
     assert "model.name=ast_tiny_soundscapes_merged" in begins[0]
     assert f"model.checkpoint={run_folder(tmp_path, study, 'longer', 1) / 'model.safetensors'}" in begins[1]
-    pupil = Arm(name="pupil", label="pupil", teacher="longer", stored=False)
+    pupil = StudyArm(name="pupil", label="pupil", teacher="longer", stored=False)
     assert "distillation.teacher=ast_tiny_soundscapes_merged" in settings(study, pupil, 0, tmp_path)
     shorter = longer.model_copy(update={"set": (*longer.set, "steps=1024")})
     arms = tuple(shorter if arm == longer else arm for arm in study.arms)

@@ -13,11 +13,11 @@ from sklearn.metrics import average_precision_score
 
 from bench.study.figures import claim_figure
 from bench.study.frame import frame
-from bench.study.publish import publish
-from bench.study.report import write_report
+from bench.study.publish import publish_trainings
+from bench.study.report import write_study_report
 from bench.study.scores import read_replicates
 from bench.study.speeds import Speeds
-from bench.study.study_file import Arm, Claim, Contrast, Study
+from bench.study.study_file import Claim, Contrast, Study, StudyArm
 from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study, settings
 
 pytestmark = pytest.mark.slow
@@ -34,8 +34,8 @@ def study() -> Study:
         evaluate=("constant:0", "constant:8"),
         reference="ast",
         arms=(
-            Arm(name="ast", label="AST", set=(*SHORT, "reduction=")),
-            Arm(name="taught", label="AST + CMKD", set=SHORT, teacher="ast", seeds=(0,), evaluate=("constant:8",)),
+            StudyArm(name="ast", label="AST", set=(*SHORT, "reduction=")),
+            StudyArm(name="taught", label="AST + CMKD", set=SHORT, teacher="ast", seeds=(0,), evaluate=("constant:8",)),
         ),
     )
 
@@ -65,14 +65,14 @@ def test_a_student_learns_from_the_first_seed_of_its_teacher(study: Study, train
 
 
 def test_another_recipe_in_the_folder_is_refused_with_the_difference(study: Study, trained: Path) -> None:
-    other = Arm(name="ast", label="AST", set=(*SHORT, "reduction=", "optimiser.lr=0.5"))
+    other = StudyArm(name="ast", label="AST", set=(*SHORT, "reduction=", "optimiser.lr=0.5"))
     with pytest.raises(StudyError, match=r"optimiser\.lr is 0\.5, there it is 0\.002"):
         is_trained(study, other, 0, trained)
 
 
 def test_scores_that_an_arm_asks_for_and_a_training_lacks_are_missed(study: Study, trained: Path) -> None:
     published = trained / "published"
-    publish(study, trained, published, say=lambda _: None)
+    publish_trainings(study, trained, published, say=lambda _: None)
     asks_more = study.arm("taught").model_copy(update={"evaluate": ("constant:8", "constant:4")})
     assert not is_published(study, asks_more, 0, trained, published)
     with pytest.raises(StudyError, match=r"taught/seed-0 was not scored under constant:4; move it away"):
@@ -91,8 +91,8 @@ def test_a_folder_is_one_folder_however_it_is_written(
 
 
 def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: Path, tmp_path: Path) -> None:
-    assert publish(study, trained, tmp_path, say=lambda _: None) == 3
-    assert publish(study, trained, tmp_path, say=lambda _: None) == 0
+    assert publish_trainings(study, trained, tmp_path, say=lambda _: None) == 3
+    assert publish_trainings(study, trained, tmp_path, say=lambda _: None) == 0
     assert not list(tmp_path.rglob("model.safetensors"))
     rows = frame(study, tmp_path, FAST).set_index(["arm", "schedule"])
     kept = load_file(run_folder(trained, study, "taught", 0) / "scores.safetensors")
@@ -120,7 +120,7 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
 
 
 def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, trained: Path, tmp_path: Path) -> None:
-    publish(study, trained, tmp_path, say=lambda _: None)
+    publish_trainings(study, trained, tmp_path, say=lambda _: None)
     arms = (study.arms[0], study.arms[1].model_copy(update={"against": "ast", "group": "an ablation"}))
     pair = Contrast(label="a teacher", arm="taught", against="ast")
     other = study.model_copy(update={"arms": arms, "contrasts": (pair,)})
@@ -135,7 +135,7 @@ def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, tr
         assert row["delta"] == pytest.approx(mine - theirs, abs=1e-9)
         assert (row["against_mAP"], row["against_schedule"]) == (pytest.approx(theirs), "constant:8")
     assert ("contrast", "constant:0") not in rows.index  # the student was not scored under it
-    written = write_report(other, tmp_path, tmp_path / "no records", tmp_path / "reports", say=lambda _: None)
+    written = write_study_report(other, tmp_path, tmp_path / "no records", tmp_path / "reports", say=lambda _: None)
     assert {"contrasts.png", "ablations.png"} <= {path.name for path in written}
     text = (tmp_path / "reports" / study.name / "table.md").read_text()
     assert "**an ablation** · Difference to “AST”, under the same schedule." in text
@@ -143,7 +143,7 @@ def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, tr
 
 
 def test_untrained_weights_stand_beside_every_seed(study: Study, trained: Path, tmp_path: Path) -> None:
-    publish(study, trained, tmp_path, say=lambda _: None)
+    publish_trainings(study, trained, tmp_path, say=lambda _: None)
     arms = (study.arms[0], study.arms[1].model_copy(update={"untrained": True}))
     other = study.model_copy(update={"arms": arms, "claim": Claim(against="taught", arms=("ast", "taught"))})
     plain, merged = (
@@ -172,7 +172,7 @@ def test_untrained_weights_stand_beside_every_seed(study: Study, trained: Path, 
 
 def test_untrained_weights_of_several_seeds_stand_beside_their_own(study: Study, trained: Path, tmp_path: Path) -> None:
     """As averages are whose parts were trained: their seeds are chance too."""
-    publish(study, trained, tmp_path, say=lambda _: None)
+    publish_trainings(study, trained, tmp_path, say=lambda _: None)
     plain = study.arms[0].model_copy(update={"untrained": True})
     other = study.model_copy(update={"arms": (plain, study.arms[1])})
     row = frame(other, tmp_path, FAST).set_index(["arm", "schedule"]).loc[("taught", "constant:8")]
@@ -181,7 +181,7 @@ def test_untrained_weights_of_several_seeds_stand_beside_their_own(study: Study,
 
 def test_an_arm_begins_with_the_average_of_others(study: Study, trained: Path, tmp_path: Path) -> None:
     still = ("steps=1", "optimiser.lr=1e-12", "ema_decay=0.5", *SHORT[1:], "reduction=")
-    between = Arm(name="between", label="between", set=still, average={"ast": 0.75, "taught": 0.25})
+    between = StudyArm(name="between", label="between", set=still, average={"ast": 0.75, "taught": 0.25})
     other = study.model_copy(update={"arms": (*study.arms, between)})
     nowhere = tmp_path / "nothing published"
     assert [(arm.name, seed) for arm, seed in missing(other, ("between",), trained, nowhere)] == [
@@ -205,8 +205,8 @@ def test_an_arm_begins_with_the_average_of_others(study: Study, trained: Path, t
 
 def test_a_soup_has_the_weights_of_every_seed(study: Study, trained: Path, tmp_path: Path) -> None:
     still = ("steps=1", "optimiser.lr=1e-12", "ema_decay=0.5", *SHORT[1:], "reduction=")
-    soup = Arm(name="soup", label="soup", set=still, seeds=(5,), soup=True, average={"ast": 0.5, "taught": 0.5})
-    alone = Arm(name="alone", label="alone", set=still, average={"ast": 1.0})
+    soup = StudyArm(name="soup", label="soup", set=still, seeds=(5,), soup=True, average={"ast": 0.5, "taught": 0.5})
+    alone = StudyArm(name="alone", label="alone", set=still, average={"ast": 1.0})
     other = study.model_copy(update={"arms": (*study.arms, soup, alone)})
     nowhere = tmp_path / "nothing published"
     assert missing(other, ("soup",), tmp_path, nowhere) == [
@@ -227,9 +227,9 @@ def test_a_soup_has_the_weights_of_every_seed(study: Study, trained: Path, tmp_p
 
 def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_path: Path) -> None:
     published = tmp_path / "published"
-    publish(study, trained, published, say=lambda _: None)
+    publish_trainings(study, trained, published, say=lambda _: None)
     said: list[str] = []
-    written = write_report(study, published, tmp_path / "no records", tmp_path / "reports", say=said.append)
+    written = write_study_report(study, published, tmp_path / "no records", tmp_path / "reports", say=said.append)
     names = {path.name for path in written}
     assert {"table.csv", "table.md", "table.tex"} <= names
     assert "speed.pdf" not in names  # no record says how fast anything is
@@ -248,7 +248,7 @@ def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_pa
 def test_trainings_that_were_tested_on_other_clips_are_not_compared(
     study: Study, trained: Path, tmp_path: Path
 ) -> None:
-    publish(study, trained, tmp_path, say=lambda _: None)
+    publish_trainings(study, trained, tmp_path, say=lambda _: None)
     folder = run_folder(tmp_path, study, "ast", 1)
     from safetensors.numpy import save_file
 
@@ -260,7 +260,7 @@ def test_trainings_that_were_tested_on_other_clips_are_not_compared(
 
 
 def test_a_training_that_fails_says_its_own_message(tmp_path: Path) -> None:
-    arm = Arm(name="ast", label="AST", set=(*SHORT, "model.checkpoint=nowhere.safetensors"))
+    arm = StudyArm(name="ast", label="AST", set=(*SHORT, "model.checkpoint=nowhere.safetensors"))
     study = Study(name="broken", recipe="smoke", seeds=(0,), reference="ast", arms=(arm,))
     with pytest.raises(StudyError, match="nowhere.safetensors"):
         run_study(study, tmp_path, tmp_path / "nothing published", say=lambda _: None)
@@ -269,7 +269,7 @@ def test_a_training_that_fails_says_its_own_message(tmp_path: Path) -> None:
 def test_what_is_published_is_not_trained_again_but_for_a_teachers_weights(study: Study, trained: Path) -> None:
     """Of three published trainings one is withdrawn; its teacher has to be trained again where its weights are gone."""
     published = trained / "published"
-    publish(study, trained, published, say=lambda _: None)
+    publish_trainings(study, trained, published, say=lambda _: None)
     assert missing(study, (), trained, published) == []
     (arm,) = (arm for arm in study.arms if arm.name == "taught")
     result = run_folder(published, study, "taught", 0) / "result.json"

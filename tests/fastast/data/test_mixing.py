@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastast.data.mixing import Catalogue, Event, Recipe, active_rms, mix_clip, plan, render
+from fastast.data.mixing import Catalogue, ClipRecipe, SoundEvent, active_rms, mix_clip, plan, render_clip
 from fastast.data.soundscapes_classes import DRUMS, INSTRUMENTS, PARENTS
 from fastast.data.soundscapes_pool import FIRST_SEED, Pool, catalogue, pool_path
 
@@ -75,13 +75,13 @@ def tone(seconds: float, amplitude: float = 0.5) -> NDArray[np.float32]:
     return (amplitude * np.sin(2 * np.pi * 1000 * np.arange(round(seconds * 16000)) / 16000)).astype(np.float32)
 
 
-def one_event(**changes: object) -> Recipe:
+def one_event(**changes: object) -> ClipRecipe:
     values = {"sound_class": "Bell", "source": "x", "start": 0, "offset": 0, "length": 16000, "level_db": -20.0}
-    return Recipe(samples=32000, events=(Event(**(values | changes)),), noise_db=-120.0)  # type: ignore[arg-type]
+    return ClipRecipe(samples=32000, events=(SoundEvent(**(values | changes)),), noise_db=-120.0)  # type: ignore[arg-type]
 
 
-def rendered(recipe: Recipe, sound: NDArray[np.float32]) -> NDArray[np.float64]:
-    return render(np.random.RandomState(0), recipe, lambda _: sound) / 32767
+def rendered(recipe: ClipRecipe, sound: NDArray[np.float32]) -> NDArray[np.float64]:
+    return render_clip(np.random.RandomState(0), recipe, lambda _: sound) / 32767
 
 
 @pytest.mark.parametrize("amplitude", [0.5, 0.01])
@@ -109,7 +109,7 @@ def test_a_short_source_is_repeated_and_an_offset_skips() -> None:
 
 
 def test_the_noise_floor_has_its_level() -> None:
-    clip = render(np.random.RandomState(0), Recipe(samples=160_000, events=(), noise_db=-50.0), tone) / 32767
+    clip = render_clip(np.random.RandomState(0), ClipRecipe(samples=160_000, events=(), noise_db=-50.0), tone) / 32767
     assert 20 * math.log10(np.sqrt((clip**2).mean())) == pytest.approx(-50, abs=0.1)
 
 

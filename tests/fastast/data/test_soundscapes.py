@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from fastast.data import soundscapes, soundscapes_generate, soundscapes_pool, soundscapes_reference
-from fastast.data.soundscapes import CLASSES, LEAVES, PARENTS, Clips, SoundscapesError, load
+from fastast.data.soundscapes import CLASSES, LEAVES, PARENTS, SoundscapeClips, SoundscapesError, load
 from fastast.data.soundscapes_cache import BlockStore, default_folder
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +30,7 @@ def table(name: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def clips(folder: Path, count: int, **more: Any) -> Clips:
+def clips(folder: Path, count: int, **more: Any) -> SoundscapeClips:
     return load("test", count=count, cache_dir=folder, progress=False, **more)
 
 
@@ -41,14 +41,14 @@ def block(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def nine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Clips]:
+def nine(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SoundscapeClips]:
     """A cache with 9 test clips, and the clips; no hash of so few is committed, so another decoder is no warning."""
     folder = tmp_path_factory.mktemp("cache")
     return folder, clips(folder, 9)
 
 
 @pytest.fixture
-def cache(nine: tuple[Path, Clips], tmp_path: Path) -> tuple[Path, Clips]:
+def cache(nine: tuple[Path, SoundscapeClips], tmp_path: Path) -> tuple[Path, SoundscapeClips]:
     """A copy of that cache that may be damaged."""
     source = block(nine[0])
     copy = tmp_path / source.relative_to(nine[0])
@@ -142,7 +142,7 @@ def test_every_source_has_a_licence_an_author_and_a_notice() -> None:
 # ---- what comes out
 
 
-def test_labels_are_closed_under_parents(nine: tuple[Path, Clips]) -> None:
+def test_labels_are_closed_under_parents(nine: tuple[Path, SoundscapeClips]) -> None:
     labels = nine[1].labels
     column = {name: i for i, name in enumerate(CLASSES)}
     assert labels.shape == (9, 64)
@@ -155,7 +155,7 @@ def test_labels_are_closed_under_parents(nine: tuple[Path, Clips]) -> None:
         assert (labels[:, column[parent]] <= labels[:, below].sum(1)).all()
 
 
-def test_clips_are_described(nine: tuple[Path, Clips]) -> None:
+def test_clips_are_described(nine: tuple[Path, SoundscapeClips]) -> None:
     found = nine[1]
     assert found.ids[:2] == ("test_00000", "test_00001")
     assert found.waveforms.shape == (9, 80_000)
@@ -168,7 +168,7 @@ def test_clips_are_described(nine: tuple[Path, Clips]) -> None:
     assert found.sha256 == by_hand.hexdigest()
 
 
-def test_the_committed_hashes_hold(cache: tuple[Path, Clips]) -> None:
+def test_the_committed_hashes_hold(cache: tuple[Path, SoundscapeClips]) -> None:
     entry = next(e for e in json.loads((ASSETS / "reference.json").read_text())["sets"] if e["split"] == "test")
     assert (entry["count"], entry["seconds"]) == (10, 5.0)
     with warnings.catch_warnings():
@@ -199,7 +199,7 @@ def test_other_splits_and_lengths(tmp_path: Path, split: str, seconds: float) ->
     assert found.labels.sum() >= 1
 
 
-def test_clips_do_not_depend_on_count_workers_or_cache(nine: tuple[Path, Clips], tmp_path: Path) -> None:
+def test_clips_do_not_depend_on_count_workers_or_cache(nine: tuple[Path, SoundscapeClips], tmp_path: Path) -> None:
     alone = clips(tmp_path, 3, workers=1)
     np.testing.assert_array_equal(alone.waveforms, nine[1].waveforms[:3])
     np.testing.assert_array_equal(alone.labels, nine[1].labels[:3])
@@ -208,7 +208,7 @@ def test_clips_do_not_depend_on_count_workers_or_cache(nine: tuple[Path, Clips],
 
 
 def test_blocks_are_put_together_in_order(
-    nine: tuple[Path, Clips], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nine: tuple[Path, SoundscapeClips], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(soundscapes_generate, "BLOCK_CLIPS", 5)
     assert clips(tmp_path, 9).sha256 == nine[1].sha256
@@ -219,7 +219,7 @@ def test_blocks_are_put_together_in_order(
 # ---- the cache
 
 
-def test_a_larger_set_serves_a_smaller_one(cache: tuple[Path, Clips], no_pool: Path) -> None:
+def test_a_larger_set_serves_a_smaller_one(cache: tuple[Path, SoundscapeClips], no_pool: Path) -> None:
     small = clips(cache[0], 4)
     np.testing.assert_array_equal(small.waveforms, cache[1].waveforms[:4])
     with pytest.raises(FileNotFoundError):
@@ -227,7 +227,7 @@ def test_a_larger_set_serves_a_smaller_one(cache: tuple[Path, Clips], no_pool: P
 
 
 @pytest.mark.parametrize("damage", ["flipped", "cut", "empty"])
-def test_a_damaged_cache_is_reported_and_mixed_again(cache: tuple[Path, Clips], damage: str) -> None:
+def test_a_damaged_cache_is_reported_and_mixed_again(cache: tuple[Path, SoundscapeClips], damage: str) -> None:
     path = block(cache[0])
     content = bytearray(path.read_bytes())
     if damage == "flipped":
@@ -240,14 +240,14 @@ def test_a_damaged_cache_is_reported_and_mixed_again(cache: tuple[Path, Clips], 
         assert clips(cache[0], 9).sha256 == cache[1].sha256
 
 
-def test_half_written_files_are_ignored(cache: tuple[Path, Clips], no_pool: Path) -> None:
+def test_half_written_files_are_ignored(cache: tuple[Path, SoundscapeClips], no_pool: Path) -> None:
     path = block(cache[0])
     path.with_name("00000.clips.dead.tmp").write_bytes(path.read_bytes()[:1000])
     assert clips(cache[0], 9).sha256 == cache[1].sha256
 
 
 def test_a_process_killed_while_it_writes_leaves_the_old_block(
-    cache: tuple[Path, Clips], monkeypatch: pytest.MonkeyPatch
+    cache: tuple[Path, SoundscapeClips], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, before = block(cache[0]), block(cache[0]).read_bytes()
     store = BlockStore(folder=path.parent, record=np.dtype([("waveform", "<i2", (4,)), ("labels", "u1", (2,))]))
@@ -262,7 +262,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_block(
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_two_processes_mix_at_once(nine: tuple[Path, Clips], tmp_path: Path) -> None:
+def test_two_processes_mix_at_once(nine: tuple[Path, SoundscapeClips], tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from fastast.data.soundscapes import load; "
         f"print(load('test', count=9, cache_dir=Path({str(tmp_path)!r}), progress=False).sha256)"
@@ -276,7 +276,7 @@ def test_two_processes_mix_at_once(nine: tuple[Path, Clips], tmp_path: Path) -> 
 
 
 def test_a_disk_that_refuses_is_reported_and_the_clips_still_come(
-    nine: tuple[Path, Clips], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nine: tuple[Path, SoundscapeClips], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -311,14 +311,16 @@ def test_progress_says_what_it_does_once(tmp_path: Path, capfd: pytest.CaptureFi
     assert capfd.readouterr() == ("", "")
 
 
-def test_other_recipes_are_an_error(cache: tuple[Path, Clips], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_recipes_are_an_error(cache: tuple[Path, SoundscapeClips], monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"split": "test", "seconds": 5.0, "count": 10, "recipe_sha256": "0" * 64, "sha256": "1" * 64}
     monkeypatch.setattr(soundscapes_reference, "committed", lambda: {"sets": [known]})
     with pytest.raises(SoundscapesError, match=r"first 10 test clips .* not 0{64}: .*would be other clips"):
         clips(cache[0], 10)
 
 
-def test_other_audio_is_a_warning_and_a_flag(cache: tuple[Path, Clips], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_audio_is_a_warning_and_a_flag(
+    cache: tuple[Path, SoundscapeClips], monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipes = cache[1].recipe_sha256
     known = {"split": "test", "seconds": 5.0, "count": 9, "recipe_sha256": recipes, "sha256": "1" * 64}
     monkeypatch.setattr(soundscapes_reference, "committed", lambda: {"sets": [known]})
@@ -375,7 +377,7 @@ def test_damaged_audio_is_named(no_pool: Path, tmp_path: Path, content: bytes | 
     assert str(no_pool / "pool.tar") in str(caught.value)
 
 
-def test_audio_of_another_folder_is_used(nine: tuple[Path, Clips], no_pool: Path, tmp_path: Path) -> None:
+def test_audio_of_another_folder_is_used(nine: tuple[Path, SoundscapeClips], no_pool: Path, tmp_path: Path) -> None:
     (no_pool / "pool.tar").symlink_to(ASSETS / "pool.tar")
     assert soundscapes_pool.pool_path() == no_pool / "pool.tar"
     np.testing.assert_array_equal(clips(tmp_path / "cache", 1).waveforms, nine[1].waveforms[:1])

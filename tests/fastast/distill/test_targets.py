@@ -24,7 +24,7 @@ from fastast.distill import (
     load_targets,
     targets_recipe_hash,
 )
-from fastast.distill.targets import StoredTargets, compress, expand
+from fastast.distill.targets import StoredTargets, compress, decompress
 from fastast.frontend import AUDIOSET, Frontend
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
@@ -147,7 +147,7 @@ def test_with_fewer_the_error_of_a_probability_is_bounded_by_the_kth(activation:
     assert values.shape == classes.shape == (200, k)
     squash = scipy.special.expit if activation == "sigmoid" else lambda x: scipy.special.softmax(x, 1)
     true = squash(logits.double().numpy())
-    stored = squash(expand(values, classes, rest, 9).double().numpy())
+    stored = squash(decompress(values, classes, rest, 9).double().numpy())
     bound = -np.sort(-true, 1)[:, k - 1 : k]
     assert (np.abs(true - stored) <= bound + 1e-6).all()
     np.testing.assert_allclose(stored.sum(1), true.sum(1), rtol=1e-5)
@@ -159,7 +159,7 @@ def test_with_fewer_the_error_of_a_probability_is_bounded_by_the_kth(activation:
 def test_the_mean_of_one_missing_class_is_that_class() -> None:
     logits = torch.randn(50, 9, generator=torch.Generator().manual_seed(0))
     for activation in ("sigmoid", "softmax"):
-        torch.testing.assert_close(expand(*compress(logits, 8, activation), 9), logits)
+        torch.testing.assert_close(decompress(*compress(logits, 8, activation), 9), logits)
 
 
 def test_the_largest_loss_is_told(tmp_path: Path, teacher: FrozenTeacher) -> None:
@@ -177,7 +177,7 @@ def test_the_largest_loss_is_told(tmp_path: Path, teacher: FrozenTeacher) -> Non
 def test_huge_logits_are_stored_finitely() -> None:
     logits = torch.tensor([[50.0, -80.0, -90.0, -100.0], [5.0, 120.0, 110.0, 90.0]])
     for activation in ("sigmoid", "softmax"):
-        assert expand(*compress(logits, 2, activation), 4).isfinite().all()
+        assert decompress(*compress(logits, 2, activation), 4).isfinite().all()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from fastast.checkpoints import save_checkpoint
 from fastast.frontend import AUDIOSET
 from fastast.model import AudioSpectrogramTransformer
-from fastast.training.build import build_model, frontend_of, start_from_imagenet
+from fastast.training.build import build_recipe_model, recipe_frontend, start_from_imagenet
 from fastast.training.parts import ModelPart
 from fastast.zoo import create_model
 
@@ -47,7 +47,7 @@ def test_patchout_begins_with_an_image_transformer_too(tmp_path: Path) -> None:
     save_file(timm.create_model("deit_tiny_distilled_patch16_224").state_dict(), path)
     plain = ModelPart(name="ast_tiny", imagenet=str(path), options={"num_frames": 128})
     patchout = dataclasses.replace(plain, options={"num_frames": 128, "patchout_time": 2})
-    ours, theirs = (build_model(part, ("a", "b"), AUDIOSET).state_dict() for part in (patchout, plain))
+    ours, theirs = (build_recipe_model(part, ("a", "b"), AUDIOSET).state_dict() for part in (patchout, plain))
     trained = [key for key in theirs if not key.startswith("head.")]
     assert len(trained) > 100
     assert all(torch.equal(ours[f"model.{key}"], theirs[key]) for key in trained)
@@ -58,14 +58,14 @@ def test_a_checkpoint_with_other_classes_needs_a_new_head(
 ) -> None:
     path = save_checkpoint(tmp_path / "a.safetensors", small_model, labels=list("abcde"), normalisation=AUDIOSET)
     part = ModelPart(name="ast_tiny", checkpoint=str(path))
-    assert isinstance(build_model(part, tuple("abcde"), AUDIOSET), AudioSpectrogramTransformer)
+    assert isinstance(build_recipe_model(part, tuple("abcde"), AUDIOSET), AudioSpectrogramTransformer)
     patchout = dataclasses.replace(part, options={"patchout_time": 1})
     for classes, difference in (("xy", "know 5 classes, the data has 2"), ("abcxd", "class 3 is 'd', the data's 'x'")):
         with pytest.raises(ValueError, match=rf"{difference}; say model.new_head = true"):
-            build_model(part, tuple(classes), AUDIOSET)
+            build_recipe_model(part, tuple(classes), AUDIOSET)
     with pytest.raises(ValueError, match=r"class 3 is 'd', the data's 'x'; say model.new_head = true"):
-        build_model(patchout, tuple("abcxd"), AUDIOSET)
-    fitted = build_model(ModelPart(name="ast_tiny", checkpoint=str(path), new_head=True), ("x", "y"), AUDIOSET)
+        build_recipe_model(patchout, tuple("abcxd"), AUDIOSET)
+    fitted = build_recipe_model(ModelPart(name="ast_tiny", checkpoint=str(path), new_head=True), ("x", "y"), AUDIOSET)
     state, old = fitted.state_dict(), small_model.state_dict()
     assert state["head.linear.weight"].shape == (2, 32)
     assert all(torch.equal(state[key], old[key]) for key in old if not key.startswith("head.linear."))
@@ -74,13 +74,13 @@ def test_a_checkpoint_with_other_classes_needs_a_new_head(
 
 def test_a_cnn_and_patchout_are_models_too_and_unknown_names_are_not() -> None:
     cnn = ModelPart(name="efficientnet_b0", options={"num_frames": 100})
-    model = build_model(cnn, ("a", "b"), AUDIOSET)
+    model = build_recipe_model(cnn, ("a", "b"), AUDIOSET)
     assert model(torch.randn(2, 100, 128)).shape == (2, 2)
-    assert frontend_of(model, cnn, AUDIOSET).num_frames == 100
+    assert recipe_frontend(model, cnn, AUDIOSET).num_frames == 100
     patchout = ModelPart(name="ast_tiny", options={"num_frames": 128, "patchout_time": 4})
-    assert build_model(patchout, ("a", "b"), AUDIOSET)(torch.randn(1, 128, 128)).shape == (1, 2)
+    assert build_recipe_model(patchout, ("a", "b"), AUDIOSET)(torch.randn(1, 128, 128)).shape == (1, 2)
     with pytest.raises(ValueError, match=r"model.name: unknown model 'efficientnet_b3'. Did you mean 'efficientnet_b"):
-        build_model(ModelPart(name="efficientnet_b3"), ("a",), AUDIOSET)
+        build_recipe_model(ModelPart(name="efficientnet_b3"), ("a",), AUDIOSET)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_cnn_and_patchout_are_models_too_and_unknown_names_are_not() -> None:
 )
 def test_a_head_learns_on_features_that_stay(part: ModelPart) -> None:
     torch.manual_seed(0)
-    model = build_model(part, ("a", "b"), AUDIOSET).train()
+    model = build_recipe_model(part, ("a", "b"), AUDIOSET).train()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
     model(torch.randn(4, 64, 128)).square().sum().backward()

@@ -16,7 +16,7 @@ from fastast.cli import app
 from fastast.training.checks import RecipeError
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
-from fastast.training.summary import summarise, table
+from fastast.training.summary import runs_table, summarise_runs
 from tests.fastast.training.conftest import RECIPE
 
 
@@ -42,7 +42,7 @@ def test_the_mean_over_five_folds_is_that_of_their_scores(folds: list[Path]) -> 
     (name,) = [key for key in kept[0] if key.startswith("scores")]
     labels, scores = (np.stack([one[key] for one in kept]) for key in ("labels", name))
     assert labels.shape == (5, 8, 4)  # every clip of the data once
-    found = summarise(folds)
+    found = summarise_runs(folds)
     assert found.runs == tuple({"seed": 0, "fold": fold} for fold in range(1, 6))
     by_fold = [average_precision_score(labels[fold], scores[fold], average="macro") for fold in range(5)]
     spread = found.test["unmerged"]["mAP"]
@@ -64,26 +64,26 @@ def test_the_best_epoch_is_that_of_the_mean_and_not_of_every_fold(folds: list[Pa
             if event["event"] == "val":
                 event["accuracy"] = next(scores)
         (tmp_path / folder.name / "log.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-    found = summarise([tmp_path / "fold-1", tmp_path / "fold-2"])
+    found = summarise_runs([tmp_path / "fold-1", tmp_path / "fold-2"])
     assert (found.best.step, found.best.score, found.best.last_score) == (8, pytest.approx(0.75), pytest.approx(0.425))
-    assert "accuracy on the validation sets: 0.7500 at its best, after step 8; 0.4250 at the end" in table(found)
+    assert "accuracy on the validation sets: 0.7500 at its best, after step 8; 0.4250 at the end" in runs_table(found)
 
 
 def test_runs_that_cannot_be_taken_together_are_refused(folds: list[Path], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="two runs or more, not 1"):
-        summarise(folds[:1])
+        summarise_runs(folds[:1])
     with pytest.raises(RecipeError, match=r"fold-1: seed 0, fold 1, as .*fold-1 has; every run counts once"):
-        summarise([folds[0], folds[1], Path(folds[0])])
+        summarise_runs([folds[0], folds[1], Path(folds[0])])
     with pytest.raises(RecipeError, match="every run counts once"):
-        summarise([folds[0], folds[0]])
+        summarise_runs([folds[0], folds[0]])
     with pytest.raises(RecipeError, match=r"nowhere: no finished run is there \(no result.json\)"):
-        summarise([folds[0], tmp_path / "nowhere"])
+        summarise_runs([folds[0], tmp_path / "nowhere"])
     shutil.copytree(folds[1], tmp_path / "other")
     recipe = json.loads((tmp_path / "other" / "recipe.json").read_text())
     recipe["question"]["optimiser"]["lr"] = 0.5
     (tmp_path / "other" / "recipe.json").write_text(json.dumps(recipe))
     with pytest.raises(RecipeError, match=r"other: another recipe than .*fold-1: optimiser.lr is 0.5, there"):
-        summarise([folds[0], tmp_path / "other"])
+        summarise_runs([folds[0], tmp_path / "other"])
 
 
 def test_every_fold_may_have_its_own_teacher(folds: list[Path], tmp_path: Path) -> None:
@@ -94,13 +94,13 @@ def test_every_fold_may_have_its_own_teacher(folds: list[Path], tmp_path: Path) 
         own = {"teacher": f"teacher-{place}", "targets": f"answers-{place}", "label_weight": 0.5}
         recipe["question"]["distillation"] = own
         (taught[-1] / "recipe.json").write_text(json.dumps(recipe))
-    assert len(summarise(taught).runs) == 2
+    assert len(summarise_runs(taught).runs) == 2
     with pytest.raises(RecipeError, match="another recipe"):
-        summarise([folds[0], taught[1]])
+        summarise_runs([folds[0], taught[1]])
 
 
 def test_the_command_prints_what_was_computed(folds: list[Path]) -> None:
-    found = summarise(folds)
+    found = summarise_runs(folds)
     printed = CliRunner().invoke(app, ["summary", *map(str, folds)])
     assert printed.exit_code == 0
     accuracy = found.test["unmerged"]["accuracy"]
