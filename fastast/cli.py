@@ -6,7 +6,7 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -34,13 +34,8 @@ ScheduleOption = Annotated[
 ]
 
 
-class Excess(StrEnum):
-    """What to do where a block has too few tokens for its schedule, as in `TokenReduction`."""
-
-    refuse = "refuse"
-    cap = "cap"
-
-
+Excess = Literal["refuse", "cap"]
+"""As in `fastast.reduction.spec`, which takes torch."""
 EXCESS_HELP = "Where a block has fewer tokens than the schedule removes: refuse, or cap to as many as can be merged"
 ExcessOption = Annotated[Excess, typer.Option("--excess", help=f"{EXCESS_HELP}.")]
 
@@ -60,7 +55,7 @@ def predict(
     files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", metavar="FILE...")],
     model: ModelOption = DEFAULT_MODEL,
     schedule: ScheduleOption = None,
-    excess: ExcessOption = Excess.refuse,
+    excess: ExcessOption = "refuse",
     top: Annotated[int, typer.Option(min=1, help="Labels to print per file.")] = 5,
     draw: Annotated[
         Path | None, typer.Option(help="Write a picture of the merged tokens of each file into this folder.")
@@ -71,7 +66,7 @@ def predict(
     from fastast.prediction import Predictor
 
     with _errors_for_people():
-        predictor = Predictor(model, schedule, excess=excess.value)
+        predictor = Predictor(model, schedule, excess=excess)
         if not as_json:
             typer.echo(predictor.describe())
     failed = 0
@@ -101,7 +96,7 @@ def predict(
 def info(
     model: Annotated[str | None, typer.Argument(help="A name of the zoo, or a checkpoint. Not given: the zoo.")] = None,
     schedule: ScheduleOption = None,
-    excess: ExcessOption = Excess.refuse,
+    excess: ExcessOption = "refuse",
     frames: Annotated[
         int | None, typer.Option(help="Input length in frames of 10 ms, where not the model's own.")
     ] = None,
@@ -110,7 +105,7 @@ def info(
     from fastast.describe import describe_model, describe_zoo
 
     with _errors_for_people():
-        typer.echo(describe_zoo() if model is None else describe_model(model, schedule, frames, excess=excess.value))
+        typer.echo(describe_zoo() if model is None else describe_model(model, schedule, frames, excess=excess))
 
 
 @app.command()
@@ -173,7 +168,7 @@ def evaluate(
                 recipe,
                 settings or (),
                 schedule or (),
-                excess=None if excess is None else excess.value,
+                excess=excess,
                 split=split,
                 device=device,
                 as_json=as_json,

@@ -44,7 +44,7 @@ class Metrics:
         return {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
 
 
-def measure(labels: NDArray[np.generic], scores: NDArray[np.floating]) -> Metrics:
+def measure_scores(labels: NDArray[np.generic], scores: NDArray[np.floating]) -> Metrics:
     """Return the metrics of scores (n, c) against labels (n, c) of 0 and 1.
 
     A class without a positive clip has no average precision (scikit-learn says 0) and is left out of the means.

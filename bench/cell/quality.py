@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bench.measure.statistics import CLIP_REPLICATES, basic_interval, clip_weights
 from bench.records.schema import Delta
-from fastast.metrics import mean_average_precisions, measure
+from fastast.metrics import mean_average_precisions, measure_scores
 
 if TYPE_CHECKING:
     from bench.sweep.config import DataConfig
@@ -137,7 +137,7 @@ def map_interval(
     """Return the bootstrap interval over clips of the mean average precision."""
     values = scores.astype(np.float64)
     weights = clip_weights(len(labels), seed=seed, replicates=replicates)
-    return basic_interval(measure(labels, values).mAP, mean_average_precisions(labels, values, weights))
+    return basic_interval(measure_scores(labels, values).mAP, mean_average_precisions(labels, values, weights))
 
 
 def compare(
@@ -156,7 +156,7 @@ def compare(
     mine, theirs = scores.astype(np.float64), reference.astype(np.float64)
     weights = clip_weights(len(labels), seed=seed, replicates=replicates)
     drawn = mean_average_precisions(labels, mine, weights) - mean_average_precisions(labels, theirs, weights)
-    difference = measure(labels, mine).mAP - measure(labels, theirs).mAP
+    difference = measure_scores(labels, mine).mAP - measure_scores(labels, theirs).mAP
     return Delta(
         mAP=difference,
         interval=basic_interval(difference, drawn),

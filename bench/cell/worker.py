@@ -35,7 +35,7 @@ from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.config import DataConfig
 from fastast import create_model, load_model
 from fastast.data.training_set import hash_ids
-from fastast.metrics import measure
+from fastast.metrics import measure_scores
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import reduce
 
@@ -107,7 +107,7 @@ def _measure_quality(cell: Cell, candidate: Callable[[Tensor], Tensor], context:
     start = time.perf_counter()
     scores = quality.predict(candidate, features.open(), device=cell.device, dtype=cell.dtype)
     seconds = time.perf_counter() - start
-    metrics = measure(labels, scores)
+    metrics = measure_scores(labels, scores)
     hashes = {"ids_sha256": hash_ids(features.ids), "labels_sha256": hash_array(labels)}
     part = schema.Quality(
         dataset=cell.data.dataset,

@@ -20,7 +20,7 @@ from fastast.data.augment import Augmentation
 from fastast.data.sampling import in_order, load_batches
 from fastast.data.training_set import TrainingSet
 from fastast.frontend import Frontend
-from fastast.metrics import Metrics, measure
+from fastast.metrics import Metrics, measure_scores
 from fastast.reduction import TokenReduction, reduce
 from fastast.training.distributed import World
 from fastast.training.precision import autocast
@@ -105,7 +105,7 @@ def evaluate(
         name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name, _ in reductions
     }
     return Evaluation(
-        metrics={name: measure(truth, found) for name, found in ordered.items()},
+        metrics={name: measure_scores(truth, found) for name, found in ordered.items()},
         clips=len(truth),
         skipped=tuple(entry for share in shares for entry in share[3]),
         labels=truth,

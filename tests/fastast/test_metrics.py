@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
-from fastast.metrics import accuracies, average_precisions, mean_average_precisions, measure
+from fastast.metrics import accuracies, average_precisions, mean_average_precisions, measure_scores
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -19,7 +19,7 @@ def test_they_are_those_of_scikit_learn(ties: bool) -> None:
     scores = random.random((200, 6)) + 0.3 * labels
     if ties:
         scores = (scores * 5).round() / 5
-    found = measure(labels, scores)
+    found = measure_scores(labels, scores)
     precisions = [average_precision_score(labels[:, j], scores[:, j]) for j in range(6)]
     areas = [roc_auc_score(labels[:, j], scores[:, j]) for j in range(6)]
     np.testing.assert_allclose(found.AP, precisions)
@@ -32,7 +32,7 @@ def test_they_are_those_of_scikit_learn(ties: bool) -> None:
 
 
 def test_a_small_case_by_hand() -> None:
-    found = measure(np.array([[1], [0], [1], [0]]), np.array([[0.9], [0.8], [0.7], [0.1]]))
+    found = measure_scores(np.array([[1], [0], [1], [0]]), np.array([[0.9], [0.8], [0.7], [0.1]]))
     assert found.mAP == pytest.approx((1 / 1 + 2 / 3) / 2)
     assert math.isclose(found.AUC, 3 / 4)
 
@@ -40,7 +40,7 @@ def test_a_small_case_by_hand() -> None:
 def test_classes_without_positives_or_negatives_are_left_out() -> None:
     labels = np.array([[1, 0, 1], [0, 0, 1], [1, 0, 1]], np.float32)
     scores = np.array([[0.9, 0.3, 0.1], [0.5, 0.2, 0.2], [0.1, 0.1, 0.3]])
-    found = measure(labels, scores)
+    found = measure_scores(labels, scores)
     assert found.without_positives == 1
     assert found.mAP == pytest.approx((average_precision_score(labels[:, 0], scores[:, 0]) + 1) / 2)
     assert math.isclose(found.AUC, roc_auc_score(labels[:, 0], scores[:, 0]))
@@ -51,9 +51,9 @@ def test_classes_without_positives_or_negatives_are_left_out() -> None:
 
 def test_scores_that_are_not_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="1 of 2 clips have scores that are not finite"):
-        measure(np.ones((2, 1)), np.array([[0.5], [np.nan]]))
+        measure_scores(np.ones((2, 1)), np.array([[0.5], [np.nan]]))
     with pytest.raises(ValueError, match="no class has a positive clip"):
-        measure(np.zeros((2, 1)), np.zeros((2, 1)))
+        measure_scores(np.zeros((2, 1)), np.zeros((2, 1)))
 
 
 @pytest.mark.parametrize("ends", [(-20.0, -30.0), (9.0, 19.0)])
@@ -63,10 +63,10 @@ def test_a_perfect_ranking_of_logits_is_perfect_where_probabilities_tie(
     logits = np.linspace(*ends, 100, dtype=np.float32)[:, None]
     labels = np.zeros((100, 1))
     labels[logits.argmax()] = 1
-    assert measure(labels, logits).mAP == 1
+    assert measure_scores(labels, logits).mAP == 1
     assert mean_average_precisions(labels, logits, np.ones((1, 100), int)) == 1
     saturated = (1 / (1 + np.exp(-logits.astype(float)))).astype(np.float16)
-    assert measure(labels, saturated).mAP < 0.1  # what was stored once
+    assert measure_scores(labels, saturated).mAP < 0.1  # what was stored once
 
 
 def multi_label(clips: int = 60, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:

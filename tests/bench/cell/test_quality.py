@@ -15,7 +15,7 @@ from bench.sweep.config import DataConfig
 from fastast import create_model
 from fastast.data import soundscapes
 from fastast.frontend import Frontend, Normalisation
-from fastast.metrics import measure
+from fastast.metrics import measure_scores
 
 
 def multi_label(clips: int = 80, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +31,7 @@ def test_the_interval_contains_the_metric_and_shrinks_with_more_clips():
     widths = []
     for labels, scores in (few, many):
         low, high = quality.map_interval(labels, scores, seed=0)
-        assert low < measure(labels, scores).mAP < high
+        assert low < measure_scores(labels, scores).mAP < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 3
 
@@ -43,7 +43,7 @@ def test_a_model_does_not_differ_from_itself_and_a_paired_difference_is_narrower
     noise = np.random.default_rng(1).normal(0, 0.02, scores.shape)
     near = (scores + noise).astype(np.float16)
     delta = quality.compare(labels, near, scores, against="x", seed=0)
-    expected = measure(labels, near).mAP - measure(labels, scores).mAP
+    expected = measure_scores(labels, near).mAP - measure_scores(labels, scores).mAP
     assert delta.mAP == pytest.approx(expected)
     low, high = quality.map_interval(labels, near, seed=0)
     assert delta.interval[1] - delta.interval[0] < (high - low) / 2
