@@ -73,5 +73,6 @@ def of_tables(study: Study, rows: pd.DataFrame) -> str:
         "interval over seeds and clips. Speed-up of the forward over the unmerged model's, interleaved: records of the "
         f"sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: seconds of the "
         "steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps draw: records "
-        f"of {study.training_speed or '(none)'}. Memory: the most that the process of a training held, libraries included."
+        f"of {study.training_speed or '(none)'}. Memory: the most that the process of a training held, "
+        "libraries included."
     )
