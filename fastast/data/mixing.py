@@ -34,7 +34,7 @@ BAR_SECONDS, STEPS = 2.0, 16
 KINDS = (0.62, 0.23, 0.15)
 SCENE, ENSEMBLE, ANYTHING = range(3)
 
-Source = Callable[[str], NDArray[np.float32]]
+SampleSource = Callable[[str], NDArray[np.float32]]
 """Gives a source's samples, float32 (w,) in [-1, 1], by its name."""
 
 
@@ -103,7 +103,7 @@ def plan(random: RandomState, catalogue: Catalogue, seconds: float) -> ClipRecip
     return ClipRecipe(samples=clip_samples(seconds), events=tuple(events), noise_db=random.uniform(*NOISE_DB))
 
 
-def render_clip(random: RandomState, recipe: ClipRecipe, source: Source) -> NDArray[np.int16]:
+def render_clip(random: RandomState, recipe: ClipRecipe, source: SampleSource) -> NDArray[np.int16]:
     """Add up a recipe's events and its noise, which continues the recipe's random stream: int16 (w,).
 
     `source` may change what it gives (a training augmentation, say); the recipe does not change with it.
@@ -118,7 +118,9 @@ def render_clip(random: RandomState, recipe: ClipRecipe, source: Source) -> NDAr
     return (clip * np.float32(32767)).round().astype(np.int16)
 
 
-def mix_clip(seed: int, catalogue: Catalogue, seconds: float, source: Source) -> tuple[NDArray[np.int16], ClipRecipe]:
+def mix_clip(
+    seed: int, catalogue: Catalogue, seconds: float, source: SampleSource
+) -> tuple[NDArray[np.int16], ClipRecipe]:
     """Return the clip of a seed, int16 (w,), and its recipe."""
     random = RandomState(seed)
     recipe = plan(random, catalogue, seconds)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from fastast.data.mixing import Source, mix_clip, plan
+from fastast.data.mixing import SampleSource, mix_clip, plan
 from fastast.data.soundscapes import MAX_COUNT, MAX_SECONDS, MIN_SECONDS
 from fastast.data.soundscapes_classes import CLASSES
 from fastast.data.soundscapes_generate import mixer_hash
@@ -145,7 +145,7 @@ class SoundscapesSet:
         return _floating(samples), labels
 
     def _mix(self, seed: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
-        source: Source = self._opened()
+        source: SampleSource = self._opened()
         if self.split == "train" and self.options.speed_share:
             source = _Resampled(source, self.options.speed_share, seed)
         samples, recipe = mix_clip(seed, self._catalogue, self.options.seconds, source)
@@ -181,7 +181,7 @@ def _floating(samples: NDArray[np.int16]) -> NDArray[np.float32]:
 class _Resampled:
     """Gives some sources faster or slower than they are, the same for the same clip."""
 
-    def __init__(self, source: Source, share: float, seed: int) -> None:
+    def __init__(self, source: SampleSource, share: float, seed: int) -> None:
         self._source = source
         self._share = share
         self._random = RandomState((seed ^ 0x5BD1E995) & _LAST_SEED)

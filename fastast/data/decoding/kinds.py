@@ -48,7 +48,7 @@ CODECS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class FileKind:
     """A container that PyAV reads."""
 
     name: str
@@ -58,23 +58,23 @@ class Kind:
 
 
 _PACKAGES = (
-    (4, b"ftyp", Kind(name="MPEG-4 audio or video (m4a, mp4)", demuxer="mov")),
-    (4, b"moov", Kind(name="QuickTime", demuxer="mov")),
-    (4, b"mdat", Kind(name="QuickTime", demuxer="mov")),
-    (0, b"\x1a\x45\xdf\xa3", Kind(name="Matroska or WebM", demuxer="matroska")),
-    (0, b"\xff\xf1", Kind(name="raw AAC", demuxer="aac")),
-    (0, b"\xff\xf0", Kind(name="raw AAC", demuxer="aac")),
-    (0, b"\xff\xf9", Kind(name="raw AAC", demuxer="aac")),
-    (0, b"\xff\xf8", Kind(name="raw AAC", demuxer="aac")),
-    (0, b"\x30\x26\xb2\x75", Kind(name="Windows Media (wma, wmv)", demuxer="asf")),
-    (0, b"FLV\x01", Kind(name="Flash video", demuxer="flv")),
-    (0, b"\x00\x00\x01\xba", Kind(name="MPEG video", demuxer="mpeg")),
-    (0, b"caff", Kind(name="Core Audio (caf)", demuxer="caf")),
-    (0, b"wvpk", Kind(name="WavPack", demuxer="wv")),
-    (0, b"MAC ", Kind(name="Monkey's Audio", demuxer="ape")),
-    (0, b"TTA1", Kind(name="True Audio", demuxer="tta")),
-    (0, b"#!AMR", Kind(name="AMR speech", demuxer="amr")),
-    (0, b"\x0b\x77", Kind(name="raw AC-3", demuxer="ac3")),
+    (4, b"ftyp", FileKind(name="MPEG-4 audio or video (m4a, mp4)", demuxer="mov")),
+    (4, b"moov", FileKind(name="QuickTime", demuxer="mov")),
+    (4, b"mdat", FileKind(name="QuickTime", demuxer="mov")),
+    (0, b"\x1a\x45\xdf\xa3", FileKind(name="Matroska or WebM", demuxer="matroska")),
+    (0, b"\xff\xf1", FileKind(name="raw AAC", demuxer="aac")),
+    (0, b"\xff\xf0", FileKind(name="raw AAC", demuxer="aac")),
+    (0, b"\xff\xf9", FileKind(name="raw AAC", demuxer="aac")),
+    (0, b"\xff\xf8", FileKind(name="raw AAC", demuxer="aac")),
+    (0, b"\x30\x26\xb2\x75", FileKind(name="Windows Media (wma, wmv)", demuxer="asf")),
+    (0, b"FLV\x01", FileKind(name="Flash video", demuxer="flv")),
+    (0, b"\x00\x00\x01\xba", FileKind(name="MPEG video", demuxer="mpeg")),
+    (0, b"caff", FileKind(name="Core Audio (caf)", demuxer="caf")),
+    (0, b"wvpk", FileKind(name="WavPack", demuxer="wv")),
+    (0, b"MAC ", FileKind(name="Monkey's Audio", demuxer="ape")),
+    (0, b"TTA1", FileKind(name="True Audio", demuxer="tta")),
+    (0, b"#!AMR", FileKind(name="AMR speech", demuxer="amr")),
+    (0, b"\x0b\x77", FileKind(name="raw AC-3", demuxer="ac3")),
 )
 _OTHERS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself; fetch it with: git lfs pull"),
@@ -94,18 +94,18 @@ _SOUND = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xfa", 
 """How files begin that libsndfile reads."""
 
 
-def packaged_codec(content: Content) -> Kind | None:
+def packaged_codec(content: Content) -> FileKind | None:
     """Return the container that a file begins as, if PyAV may be able to read what libsndfile cannot."""
     head = content[:16]
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         name = _wav_codec(content)
-        return Kind(name=name, demuxer="wav") if name else None
+        return FileKind(name=name, demuxer="wav") if name else None
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        return Kind(name="AVI video", demuxer="avi")
+        return FileKind(name="AVI video", demuxer="avi")
     if head[:4] == b"OggS":
         for magic, codec in ((b"\x7fFLAC", "FLAC"), (b"Speex   ", "Speex"), (b"\x80theora", "Theora video")):
             if magic in content[:512]:
-                return Kind(name=f"Ogg with {codec}", demuxer="ogg")
+                return FileKind(name=f"Ogg with {codec}", demuxer="ogg")
         return None
     for offset, magic, kind in _PACKAGES:
         if head[offset : offset + len(magic)] == magic:
@@ -113,7 +113,7 @@ def packaged_codec(content: Content) -> Kind | None:
     return None
 
 
-def describe(content: Content, name: str) -> str:
+def describe_file(content: Content, name: str) -> str:
     """Say what a file looks like that could not be read, and what to do."""
     head, path = content[:64], Path(name)
     if (kind := packaged_codec(content)) is not None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastast.data.decoding.errors import AudioError
-from fastast.data.decoding.kinds import Kind
+from fastast.data.decoding.kinds import FileKind
 from fastast.data.decoding.source import Content, Pieces, Source
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def is_installed() -> bool:
     return find_spec("av") is not None
 
 
-def open_media(source: Source, kind: Kind) -> Part:
+def open_media(source: Source, kind: FileKind) -> Part:
     """Open the first audio stream of a file. Raises AudioError where there is none, or it is cut off or damaged."""
     import av
 
@@ -55,7 +55,7 @@ def open_media(source: Source, kind: Kind) -> Part:
     )
 
 
-def _exact_length(kind: Kind, stream: Any, rate: int) -> int | None:
+def _exact_length(kind: FileKind, stream: Any, rate: int) -> int | None:
     """Return the samples of an MPEG-4 track without the encoder's padding, which its edit list tells."""
     if kind.demuxer != "mov" or not stream.duration or not stream.time_base:
         return None

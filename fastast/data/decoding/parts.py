@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fastast.data.decoding import media
 from fastast.data.decoding.errors import AudioError
-from fastast.data.decoding.kinds import FORMATS, describe, packaged_codec
+from fastast.data.decoding.kinds import FORMATS, describe_file, packaged_codec
 from fastast.data.decoding.mpeg import is_mpeg, mpeg_parts
 from fastast.data.decoding.ogg import is_ogg, ogg_links
 from fastast.data.decoding.source import Pieces, Source
@@ -104,7 +104,7 @@ def _otherwise(source: Source, error: Exception) -> Iterator[Part]:
     if kind is not None and media.is_installed():
         yield media.open_media(source, kind)
         return
-    raise AudioError(f"{source.name}: {describe(source.content, source.name)}. {FORMATS}") from error
+    raise AudioError(f"{source.name}: {describe_file(source.content, source.name)}. {FORMATS}") from error
 
 
 def _part(source: Source, file: soundfile.SoundFile, whole: Any) -> Part:
