@@ -37,6 +37,14 @@ ScheduleOption = Annotated[
 Excess = Literal["refuse", "cap"]
 """As in `fastast.reduction.spec`, which takes torch."""
 EXCESS_HELP = "Where a block has fewer tokens than the schedule removes: refuse, or cap to as many as can be merged"
+ActivationOption = Annotated[
+    str,
+    typer.Option(
+        "--activation",
+        help="sigmoid (of each class, whether it is there) or softmax (which class it is). Not given: by the loss the "
+        "model was trained with, sigmoid where its file does not say.",
+    ),
+]
 ExcessOption = Annotated[Excess, typer.Option("--excess", help=f"{EXCESS_HELP}.")]
 
 
@@ -56,6 +64,7 @@ def predict(
     model: ModelOption = DEFAULT_MODEL,
     schedule: ScheduleOption = None,
     excess: ExcessOption = "refuse",
+    activation: ActivationOption = "",
     top: Annotated[int, typer.Option(min=1, help="Labels to print per file.")] = 5,
     draw: Annotated[
         Path | None, typer.Option(help="Write a picture of the merged tokens of each file into this folder.")
@@ -66,7 +75,7 @@ def predict(
     from fastast.prediction import Predictor
 
     with _errors_for_people():
-        predictor = Predictor(model, schedule, excess=excess)
+        predictor = Predictor(model, schedule, excess=excess, activation=activation)
         if not as_json:
             typer.echo(predictor.describe())
     failed = 0
@@ -151,6 +160,14 @@ def evaluate(
     excess: Annotated[
         Excess | None, typer.Option("--excess", help=f"{EXCESS_HELP}. Not given: as the recipe says.")
     ] = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="Classes of a model whose file does not name them: a file with a name per line in the order of its "
+            "outputs, or data where that is the order of the data's classes."
+        ),
+    ] = "",
+    activation: ActivationOption = "",
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto: a GPU where there is one.")] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -169,6 +186,8 @@ def evaluate(
                 settings or (),
                 schedule or (),
                 excess=excess,
+                labels=labels,
+                activation=activation,
                 split=split,
                 device=device,
                 as_json=as_json,

@@ -22,6 +22,7 @@ from fastast.reduction.trace import MergeTrace
 
 if TYPE_CHECKING:
     from fastast.frontend import Normalisation
+    from fastast.scores import Loss
 
 
 class Attention(nn.Module):
@@ -86,6 +87,8 @@ class AudioSpectrogramTransformer(nn.Module):
     """Names of the classes, where the checkpoint has them."""
     normalisation: Normalisation | None
     """Mean and deviation of the filterbank that the weights were trained with."""
+    loss: Loss | None
+    """What the weights were trained with, where known: see `fastast.scores`."""
     attached: AttachedReduction | None
     """The reduction that `fastast.reduce` put here."""
     attention_kernel: str
@@ -96,6 +99,7 @@ class AudioSpectrogramTransformer(nn.Module):
         self.geometry = geometry
         self.labels = None
         self.normalisation = None
+        self.loss = None
         self.attached = None
         self.attention_kernel = "auto"
         d = geometry.embed_dim

@@ -21,6 +21,7 @@ from fastast.names import unknown_name
 from fastast.reduction import MergeTrace, TokenReduction, reduce
 from fastast.reduction.spec import Excess
 from fastast.schedule import parse_schedule
+from fastast.scores import Activation, activation_of, to_scores
 from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
 SAMPLE_RATE = 16_000
@@ -39,7 +40,9 @@ class Prediction:
     labels: tuple[str, ...]
     """Names of the classes."""
     scores: NDArray[np.float32]
-    """(c,) probabilities, the mean over windows."""
+    """(c,) in [0, 1], the mean over windows."""
+    activation: Activation
+    """What made them of logits: `sigmoid` (of each class, whether it is there) or `softmax` (which class it is)."""
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the `count` best labels with their scores, best first."""
@@ -53,6 +56,7 @@ class Prediction:
             "file": str(self.path),
             "seconds": round(self.seconds, 3),
             "windows": self.num_windows,
+            "activation": self.activation,
             "labels": labels,
         }
 
@@ -60,10 +64,13 @@ class Prediction:
 class Predictor:
     """A model ready to label files."""
 
-    def __init__(self, model: str, schedule: str | None = None, *, excess: Excess = "refuse") -> None:
+    def __init__(
+        self, model: str, schedule: str | None = None, *, excess: Excess = "refuse", activation: str = ""
+    ) -> None:
         """Load `model` (a name of the zoo with weights, or a checkpoint) and merge it by `schedule`.
 
-        `excess`: what to do where a block has too few tokens for the schedule, as in `TokenReduction`.
+        `excess`: what to do where a block has too few tokens for the schedule, as in `TokenReduction`. `activation`:
+        `sigmoid` or `softmax` where not what the model's loss says (`fastast.scores`).
 
         Raises ValueError for an unknown name or an impossible schedule, CheckpointError for a bad file.
         """
@@ -74,6 +81,7 @@ class Predictor:
                 f"{model}: the checkpoint does not say how its filterbank was normalised (mean and deviation); save it "
                 "with fastast.save_checkpoint(..., normalisation=...)"
             )
+        self.activation = activation_of(self.model.loss, activation)
         self.frontend = Frontend(self.model.geometry, self.model.normalisation)
         classes = self.model.geometry.num_classes
         self.labels = self.model.labels or tuple(f"class {i}" for i in range(classes))
@@ -105,13 +113,15 @@ class Predictor:
         """Score one file. Raises AudioError where it cannot be read."""
         waveform = load_audio(path, sample_rate=SAMPLE_RATE)
         features = self.windows(waveform)  # (w, f, m)
-        scores = torch.cat([self.model(batch).sigmoid() for batch in features.split(8)])  # (w, c)
+        logits = torch.cat([self.model(batch) for batch in features.split(8)])  # (w, c)
+        scores = to_scores(logits.numpy(), self.activation)
         return Prediction(
             path=path,
             seconds=len(waveform) / SAMPLE_RATE,
             num_windows=len(features),
             labels=self.labels,
-            scores=scores.mean(0).numpy(),
+            scores=np.asarray(scores.mean(0), dtype=np.float32),
+            activation=self.activation,
         )
 
     @torch.inference_mode()

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from bench.measure.statistics import clip_weights
 from bench.study.trainings import StudyError
 from fastast.metrics import average_precisions, mean_average_precisions
+from fastast.scores import activation_of, to_ranking
 from fastast.writing import write_whole
 
 REPLICATES = "replicates.safetensors"
@@ -45,23 +47,34 @@ class Replicates:
 
 
 def write_replicates(scores: Path, out: Path) -> Path:
-    """Read the scores that a training kept; write the mAP of replicates and the AP of classes for every schedule."""
-    tensors = load_file(scores)
-    labels = tensors.pop("labels")  # (k, c)
+    """Read the logits that a training kept; write the mAP of replicates and the AP of classes for every schedule."""
+    labels, rankings = _read_rankings(scores)
     weights = clip_weights(len(labels), seed=SEED, replicates=COUNT)  # (b, k)
     found = {
-        name.removeprefix("scores "): mean_average_precisions(labels, values, weights).astype(np.float32)
-        for name, values in tensors.items()
+        schedule: mean_average_precisions(labels, values, weights).astype(np.float32)
+        for schedule, values in rankings.items()
     }
     once = np.ones((1, len(labels)), np.int64)  # every clip as it is
-    for name, values in tensors.items():
-        found[f"{_CLASSES}{name.removeprefix('scores ')}"] = average_precisions(labels, values, once)[0].astype(
-            np.float32
-        )
+    for schedule, values in rankings.items():
+        (each,) = average_precisions(labels, values, once)  # (c,)
+        found[f"{_CLASSES}{schedule}"] = each.astype(np.float32)
     found["labels"] = np.frombuffer(hashlib.sha256(labels.tobytes()).digest(), np.uint8)
     found["clips"] = np.array([len(labels)])
     write_whole(out, save(found))
     return out
+
+
+def _read_rankings(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:
+    """Return labels (k, c) and by schedule what ranks the clips (k, c): of logits, or of older files their sigmoids."""
+    with safe_open(path, framework="numpy") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        activation = activation_of(None, (file.metadata() or {}).get("activation", ""))
+    labels = tensors.pop("labels")
+    rankings = {}
+    for key, values in tensors.items():
+        kind, _, schedule = key.partition(" ")
+        rankings[schedule] = to_ranking(values, activation if kind == "logits" else "sigmoid")
+    return labels, rankings
 
 
 def read_replicates(folder: Path) -> Replicates:

@@ -33,7 +33,7 @@ def average_checkpoints(
     summed in float64 and stored as `dtype`. The notes on training name every file by its hash, with share and notes.
 
     Raises CheckpointError for a file that cannot be read, fewer than two of them, shares that are none, and for models
-    of another shape, other classes or another normalisation than the first; then nothing is written.
+    of another shape, other classes, another normalisation or loss than the first; then nothing is written.
     """
     if len(paths) < 2:
         raise CheckpointError(f"an average takes two checkpoints or more, not {len(paths)}")
@@ -56,6 +56,7 @@ def average_checkpoints(
         geometry=found[0].geometry,
         labels=next((one.labels for one in found if one.labels is not None), None),
         normalisation=next((one.normalisation for one in found if one.normalisation is not None), None),
+        loss=next((one.loss for one in found if one.loss is not None), None),
         training={"average_of": parts},
         dtype=dtype,
     )
@@ -78,6 +79,7 @@ def _check_alike(first: Checkpoint, other: Checkpoint) -> None:
         ("shape", first.geometry, other.geometry),
         ("classes", first.labels, other.labels),
         ("normalisation", first.normalisation, other.normalisation),
+        ("loss", first.loss, other.loss),
     ):
         if mine is not None and theirs is not None and mine != theirs:
             raise CheckpointError(
@@ -91,6 +93,8 @@ def _difference(one: object, other: object) -> str:
     if isinstance(one, tuple) and isinstance(other, tuple):
         index = next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
         return f"class {index} is {one[index : index + 1]!r}, there {other[index : index + 1]!r}"
+    if isinstance(one, str):
+        return f"{one!r}, there {other!r}"
     mine, theirs = vars(one), vars(other)
     name = next(name for name in mine if mine[name] != theirs[name])
     return f"{name} is {mine[name]!r}, there {theirs[name]!r}"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
+from fastast.scores import Loss
 
 
 class CheckpointError(ValueError):
@@ -33,6 +34,8 @@ class Checkpoint:
     """Names of the classes in the order of the outputs, where known."""
     normalisation: Normalisation | None = None
     """Normalisation of the filterbank that the weights were trained with, where known."""
+    loss: Loss | None = None
+    """What the weights were trained with, where known: it says what turns logits into scores."""
     training: Mapping[str, Any] | None = None
     """Notes on how the weights were made (own files only)."""
     format: str

@@ -17,6 +17,7 @@ from fastast.checkpoints.infer import build_geometry
 from fastast.filterbank import SAMPLE_RATE
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
+from fastast.scores import Loss
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Names of the weights, the first that is there is read."""
@@ -31,6 +32,7 @@ _INTEGERS = {
     "tstride": ("time_stride", 10),
 }
 """Field of Geometry -> key of config.json, and what transformers takes where the key is left out."""
+_LOSSES: dict[str, Loss] = {"single_label_classification": "ce", "multi_label_classification": "bce"}
 _EPSILON = 1e-12
 _HIDDEN = 3072
 
@@ -107,14 +109,25 @@ def read_config(path: Path, num_classes: int) -> tuple[Geometry, tuple[str, ...]
     epsilon = _number(path, config, "layer_norm_eps", _EPSILON, float)
     hidden = _number(path, config, "intermediate_size", _HIDDEN, int)
     labels = _labels(path, config.get("id2label"))
+    count = len(config.get("id2label") or {}) or num_classes
     values |= {
-        "num_classes": num_classes if labels is None else len(labels),
+        "num_classes": count,
         "mlp_ratio": hidden / max(1, int(str(values["embed_dim"]))),
         "qkv_bias": _flag(path, config, "qkv_bias", default=True),
         "norm_eps": epsilon,
         "head_norm_eps": epsilon,
     }
     return build_geometry(path, values), labels
+
+
+def read_loss(path: Path) -> Loss | None:
+    """Return the loss that a config.json's `problem_type` stands for; None where it has none."""
+    kind = read_json(path).get("problem_type")
+    if kind is None or (isinstance(kind, str) and kind in _LOSSES):
+        return None if kind is None else _LOSSES[kind]
+    raise CheckpointError(
+        f"{path}: problem_type is {kind!r}; FastAST knows models that classify: {', '.join(_LOSSES)}, or null"
+    )
 
 
 def read_preprocessor(path: Path, geometry: Geometry) -> Normalisation | None:
@@ -162,4 +175,6 @@ def _labels(path: Path, id2label: object) -> tuple[str, ...] | None:
         return None
     if not isinstance(id2label, dict) or set(id2label) != {str(i) for i in range(len(id2label))}:
         raise CheckpointError(f"{path}: key 'id2label' must map '0', '1', … without a gap to names of classes")
-    return tuple(id2label[str(i)] for i in range(len(id2label)))
+    names = tuple(id2label[str(i)] for i in range(len(id2label)))
+    # What transformers fills in where nobody gave names.
+    return None if names == tuple(f"LABEL_{i}" for i in range(len(names))) else names

@@ -56,6 +56,7 @@ def load_checkpoint(
         geometry=header.geometry,
         labels=header.labels if labels is None else tuple(labels),
         normalisation=normalisation or header.normalisation,
+        loss=header.loss,
         training=header.training,
         format=layout.format,
         sha256=sha256_of(files),
@@ -73,7 +74,7 @@ def load_model(
     drop_path_rate: float = 0.0,
     **overrides: object,
 ) -> AudioSpectrogramTransformer:
-    """Build the model of a checkpoint, with its weights, labels and normalisation, on the CPU and in training mode.
+    """Build the model of a checkpoint with all that its file says of it, on the CPU and in training mode.
 
     `geometry`, `labels` and `normalisation` say what the file is, as for `load_checkpoint`. `overrides` are what the
     model is to be: `num_frames`, `num_mel_bins`, `fstride` and `tstride` may differ from the file, and the position
@@ -92,6 +93,7 @@ def load_model(
     model.load_state_dict(state, strict=True)
     model.labels = checkpoint.labels
     model.normalisation = checkpoint.normalisation
+    model.loss = checkpoint.loss
     return model
 
 
@@ -102,7 +104,7 @@ def _describe(
     layout: Layout,
     given: Mapping[str, object] | None,
 ) -> Header:
-    """Find out geometry, labels and normalisation."""
+    """Find out geometry, labels, normalisation and loss."""
     if ENTRY in metadata:
         header = read_header(path, metadata[ENTRY])
         return dataclasses.replace(header, geometry=_replace(path, header.geometry, given))
@@ -117,9 +119,10 @@ def _describe(
         found, names = huggingface.read_config(folder / "config.json", 0 if head is None else len(head))
         found = _replace(path, found, given)
         normalisation = huggingface.read_preprocessor(folder / "preprocessor_config.json", found)
-        return Header(geometry=found, labels=names, normalisation=normalisation, training=None)
+        loss = huggingface.read_loss(folder / "config.json")
+        return Header(geometry=found, labels=names, normalisation=normalisation, training=None, loss=loss)
     found = infer_geometry(path, tensors, layout, given)
-    return Header(geometry=found, labels=None, normalisation=None, training=None)
+    return Header(geometry=found, labels=None, normalisation=None, training=None, loss=None)
 
 
 def _replace(path: Path, found: Geometry, given: Mapping[str, object] | None) -> Geometry:

@@ -1,7 +1,9 @@
 """FastAST's own files: safetensors under FastAST's keys, with one header entry, `fastast`, that is JSON.
 
 {"version": 1, "geometry": {every field}, "labels": [...] or null,
- "normalisation": {"mean": ..., "std": ...} or null, "training": {...} or null}
+ "normalisation": {"mean": ..., "std": ...} or null, "training": {...} or null, "loss": "bce" or "ce"}
+
+The last key is there where the loss is known; in files of before there was one, the notes on training may have it.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from fastast.checkpoints.infer import build_geometry
 from fastast.checkpoints.layouts import OWN, convert
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
+from fastast.scores import Loss, known_loss, loss_in_notes
 from fastast.writing import write_whole
 
 if TYPE_CHECKING:
@@ -39,17 +42,18 @@ def save_checkpoint(
     geometry: Geometry | None = None,
     labels: Sequence[str] | None = None,
     normalisation: Normalisation | None = None,
+    loss: Loss | None = None,
     training: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
     """Write weights to FastAST's own format and return the path.
 
     `weights` is a model, a Checkpoint, or a state dict with FastAST's keys; a model or Checkpoint brings its geometry,
-    labels and normalisation, which the arguments override. Tensors keep their type unless `dtype` is given. `training`
-    is any JSON object. The file appears whole or not at all, and the same weights make the same bytes.
+    labels, normalisation and loss, which the arguments override. Tensors keep their type unless `dtype` is given.
+    `training` is any JSON object. The file appears whole or not at all, and the same weights make the same bytes.
 
-    Raises CheckpointError where the weights are not exactly those of the geometry, are not finite, or the notes are not
-    JSON; then nothing is written.
+    Raises CheckpointError where the weights are not exactly those of the geometry, are not finite, the notes are not
+    JSON, or the loss is none that is known; then nothing is written.
     """
     path = Path(path)
     if isinstance(weights, Checkpoint):
@@ -63,6 +67,7 @@ def save_checkpoint(
         geometry = geometry or weights.geometry
         labels = weights.labels if labels is None else labels
         normalisation = normalisation or weights.normalisation
+        loss = loss or weights.loss
     if geometry is None:
         raise CheckpointError(f"{path}: a state dict does not say its geometry; pass geometry=")
     state = convert(path, state, OWN, geometry)
@@ -78,6 +83,8 @@ def save_checkpoint(
         "normalisation": None if normalisation is None else dataclasses.asdict(normalisation),
         "training": None if training is None else dict(training),
     }
+    if loss is not None:
+        header["loss"] = _loss(str(path), loss)
     try:
         entry = json.dumps(header, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError) as error:
@@ -99,6 +106,8 @@ class Header:
     """Normalisation of the filterbank."""
     training: Mapping[str, Any] | None
     """Notes on how the weights were made."""
+    loss: Loss | None
+    """What the weights were trained with."""
 
 
 def read_header(path: Path, entry: str) -> Header:
@@ -133,7 +142,15 @@ def read_header(path: Path, entry: str) -> Header:
         labels=None if labels is None else tuple(labels),
         normalisation=_normalisation(where, header["normalisation"]),
         training=training,
+        loss=_loss(where, header.get("loss", loss_in_notes(training))),
     )
+
+
+def _loss(where: str, value: object) -> Loss | None:
+    try:
+        return known_loss(value)
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from error
 
 
 def _normalisation(where: str, value: object) -> Normalisation | None:

@@ -51,6 +51,9 @@ class Distillation:
     consistent: bool = True
     """Consistent teaching: the teacher sees the very spectrogram the student sees, augmented and mixed. If false, it
     sees the clip without augmentation."""
+    labels: str = ""
+    """Names of the teacher's classes where its file has none, or others: a file with a name per line in the order of
+    its outputs, or `data` where that is the order of the data's classes."""
     targets: str = ""
     """A file of stored answers (`fastast record` writes it) to learn from instead of running the teacher."""
 
@@ -73,8 +76,10 @@ class Distillation:
                 )
         if not isinstance(self.consistent, bool):
             raise DistillationError(f"distillation: consistent is {self.consistent!r}; it must be true or false")
-        if not isinstance(self.targets, str):
-            raise DistillationError(f"distillation: targets is {self.targets!r}; it must be a file's path, or empty")
+        for name in ("labels", "targets"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                raise DistillationError(f"distillation: {name} is {value!r}; it must be a file's path, or empty")
 
     def loss(
         self, student_logits: Tensor, labels: Tensor, *, teacher_logits: Tensor, base_loss: Tensor | None = None

@@ -5,6 +5,7 @@ Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,19 +13,31 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from fastast.classes import is_same_order, match_classes
 from fastast.distill.distillation import Distillation, DistillationError
 from fastast.frontend import Normalisation
 
 if TYPE_CHECKING:
     from fastast.distill.targets import StoredTargets
+    from fastast.teachers import Teacher
 
 
 class FrozenTeacher:
     """A teacher that answers and never learns: in evaluation mode, without gradients, its statistics untouched."""
 
-    def __init__(self, model: nn.Module, *, normalisation: Normalisation | None = None) -> None:
-        """`normalisation` is the one of the spectrograms to come; where the teacher has another, they are converted."""
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        normalisation: Normalisation | None = None,
+        columns: Sequence[int] | None = None,
+    ) -> None:
+        """`normalisation` is the one of the spectrograms to come; where the teacher has another, they are converted.
+
+        `columns`: which of the teacher's outputs each class of the student is; None where the order is the same.
+        """
         self.model = model.eval().requires_grad_(False)
+        self.columns = None if columns is None or is_same_order(columns) else tuple(columns)
         own = getattr(model, "normalisation", None)
         self._from = normalisation if own is not None and own != normalisation else None
         self._to = own
@@ -35,7 +48,16 @@ class FrozenTeacher:
         if self._from is not None and self._to is not None:
             fbank = self._to(fbank * (2 * self._from.std) + self._from.mean)
         # A student in float64 has its spectrograms so; under autocast both are float32.
-        return self.model(fbank if self._dtype is None else fbank.to(self._dtype))
+        logits = self.model(fbank if self._dtype is None else fbank.to(self._dtype))  # (b, c)
+        return logits if self.columns is None else logits[:, list(self.columns)]
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of all that decides the answers, the order of the classes among it."""
+        from fastast.teachers import teacher_identity
+
+        own = teacher_identity(self.model)
+        return own if self.columns is None else hashlib.sha256(f"{own} {self.columns}".encode()).hexdigest()
 
     def __call__(self, fbank: Tensor) -> Tensor:
         """(b, f, m) -> float32 logits (b, c), under the autocast of the caller."""
@@ -124,15 +146,16 @@ def create_distiller(
     """Load what a `Distillation` names: its teacher onto `device`, or its stored targets.
 
     `num_classes`, `normalisation`, `shape` (frames, mel bins) and `labels` (names of the classes) are the student's.
-    With `shape` the teacher is tried on an empty clip, with `labels` their order is compared, so that what does not
-    fit is told before the training starts. `recipe_hash` says which clips, in which batches and with which
-    augmentation; stored targets of another are refused.
+    With `shape` the teacher is tried on an empty clip, with `labels` its classes are matched by name (its outputs are
+    then in the student's order), so that what does not fit is reported before the training starts. `recipe_hash` says
+    which clips, in which batches and with which augmentation; stored targets of another are refused.
     Raises DistillationError, TeacherError or CheckpointError (all ValueError) where teacher or targets do not fit,
     FileNotFoundError where there are none.
     """
     from fastast.teachers import load_teacher
 
-    model = load_teacher(distillation.teacher, num_classes=num_classes, labels=labels)
+    model = load_teacher(distillation.teacher, num_classes=num_classes if labels is None else None)
+    columns = None if labels is None else match_teacher(distillation, model, labels)
     if model.normalisation is None:
         raise DistillationError(
             f"{distillation.teacher}: nothing says with which normalisation this teacher was trained; write it anew "
@@ -140,18 +163,17 @@ def create_distiller(
         )
     if distillation.targets:
         from fastast.distill.targets import load_targets
-        from fastast.teachers import teacher_identity
 
         targets = load_targets(
             Path(distillation.targets),
             num_classes=num_classes,
             activation=distillation.activation,
             consistent=distillation.consistent,
-            teacher_identity=teacher_identity(model),
+            teacher_identity=FrozenTeacher(model, columns=columns).identity,
             recipe_hash=recipe_hash,
         )
         return Distiller(distillation, targets=targets)
-    teacher = FrozenTeacher(model.to(device), normalisation=normalisation)
+    teacher = FrozenTeacher(model.to(device), normalisation=normalisation, columns=columns)
     if shape is not None:
         try:
             teacher(torch.zeros(1, *shape, device=device))
@@ -161,3 +183,17 @@ def create_distiller(
                 f"{shape[1]} mel bins: {error}"
             ) from error
     return Distiller(distillation, teacher=teacher)
+
+
+def match_teacher(distillation: Distillation, teacher: Teacher, classes: Sequence[str]) -> tuple[int, ...]:
+    """Return which of a teacher's outputs each class of the student is. Raises ClassesError where it has others."""
+    return match_classes(
+        distillation.teacher,
+        teacher.labels,
+        teacher.num_classes,
+        classes,
+        stated=distillation.labels,
+        option="distillation.labels",
+        advice=f"train a teacher on them: create_teacher(name, {len(classes)}, checkpoint=..., new_head=True) keeps "
+        "all weights but the last layer's",
+    )

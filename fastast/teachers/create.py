@@ -119,4 +119,5 @@ def _transformer(
         model.load_state_dict(state)
         model.labels = None if new_head else loaded.labels
         model.normalisation = loaded.normalisation
+        model.loss = None if new_head else loaded.loss
     return TransformerTeacher(model)

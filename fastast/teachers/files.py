@@ -2,7 +2,9 @@
 
 Safetensors with one header entry, `fastast_teacher`, that is JSON:
 {"version": 1, "name": ..., "options": {...}, "num_classes": ..., "labels": [...] or null,
- "normalisation": {"mean": ..., "std": ...} or null, "training": {...} or null}
+ "normalisation": {"mean": ..., "std": ...} or null, "training": {...} or null, "loss": "bce" or "ce"}
+
+The last key is there where the loss is known; in files of before there was one, the notes on training may have it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from safetensors.torch import save
 from torch import nn
 
 from fastast.frontend import Normalisation
+from fastast.scores import known_loss, loss_in_notes
 from fastast.teachers.create import other_classes, rebuild_teacher
 from fastast.teachers.protocol import Teacher, TeacherError
 from fastast.teachers.transformer import TransformerTeacher
@@ -63,16 +66,19 @@ def save_teacher(
         "normalisation": None if teacher.normalisation is None else dataclasses.asdict(teacher.normalisation),
         "training": None if training is None else dict(training),
     }
+    if teacher.loss is not None:
+        header["loss"] = teacher.loss
     content = save(state, {ENTRY: json.dumps(header, allow_nan=False, ensure_ascii=False)})
     write_whole(path, content)
     return path
 
 
-def load_teacher(source: str | Path, *, num_classes: int, labels: Sequence[str] | None = None) -> Teacher:
+def load_teacher(source: str | Path, *, num_classes: int | None = None) -> Teacher:
     """Load a trained teacher in evaluation mode: an embedded model's name, a teacher's file, or an AST checkpoint.
 
-    Raises TeacherError where it has other than `num_classes` classes, naming both counts, or other `labels`, or where
-    the file is no teacher; FileNotFoundError where there is none.
+    Its outputs are in its own order: `fastast.classes.match_classes` says which of them are whose.
+    Raises TeacherError where it has other than `num_classes` classes, naming both counts, or where the file is no
+    teacher; FileNotFoundError where there is none.
     """
     path = EMBEDDED.get(str(source), Path(source))
     if not path.exists():
@@ -81,8 +87,16 @@ def load_teacher(source: str | Path, *, num_classes: int, labels: Sequence[str] 
         )
     header = None if path.is_dir() else _read_header(path)
     teacher = _load_ast(source, path, num_classes) if header is None else _load_own(path, header, num_classes)
-    _check_labels(path, teacher.labels, labels)
     return teacher.eval()
+
+
+def is_teacher(path: Path) -> bool:
+    """Return whether a file is a teacher's, whole or not; its reader says what is wrong with it."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return ENTRY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
 
 def teacher_identity(teacher: nn.Module) -> str:
@@ -113,7 +127,7 @@ def _read_header(path: Path) -> dict[str, Any] | None:
         header = json.loads(entry)
     except ValueError as error:
         raise TeacherError(f"{path}: header {ENTRY!r} is not JSON ({error}); the file is damaged") from error
-    if not isinstance(header, dict) or set(header) != set(_KEYS) or header["version"] != VERSION:
+    if not isinstance(header, dict) or {*header, "loss"} != {*_KEYS, "loss"} or header["version"] != VERSION:
         raise TeacherError(
             f"{path}: header {ENTRY!r} must have version {VERSION} and the keys {', '.join(_KEYS)}; update FastAST, "
             "or write the file anew with save_teacher"
@@ -121,11 +135,12 @@ def _read_header(path: Path) -> dict[str, Any] | None:
     return header
 
 
-def _load_own(path: Path, header: dict[str, Any], num_classes: int) -> Teacher:
-    if header["num_classes"] != num_classes:
-        raise TeacherError(other_classes(str(path), header["num_classes"], num_classes))
+def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Teacher:
+    has = header["num_classes"]
+    if num_classes is not None and has != num_classes:
+        raise TeacherError(other_classes(str(path), has, num_classes))
     normalisation = None if header["normalisation"] is None else Normalisation(**header["normalisation"])
-    teacher = rebuild_teacher(header["name"], num_classes, header["options"], normalisation)
+    teacher = rebuild_teacher(header["name"], has, header["options"], normalisation)
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     try:
@@ -133,25 +148,19 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int) -> Teacher:
     except RuntimeError as error:
         raise TeacherError(f"{path}: the weights are not those of {header['name']!r}: {error}") from error
     teacher.labels = None if header["labels"] is None else tuple(header["labels"])
+    try:
+        teacher.loss = known_loss(header.get("loss", loss_in_notes(header["training"])))
+    except ValueError as error:
+        raise TeacherError(f"{path}: header {ENTRY!r}: {error}") from error
     return teacher
 
 
-def _load_ast(source: str | Path, path: Path, num_classes: int) -> Teacher:
+def _load_ast(source: str | Path, path: Path, num_classes: int | None) -> Teacher:
     from fastast.checkpoints import load_model
 
     model = load_model(path)
-    if model.geometry.num_classes != num_classes:
+    if num_classes is not None and model.geometry.num_classes != num_classes:
         raise TeacherError(other_classes(str(source), model.geometry.num_classes, num_classes))
     teacher = TransformerTeacher(model)
     teacher.name = str(source) if str(source) in EMBEDDED else path.name
     return teacher
-
-
-def _check_labels(path: Path, has: Sequence[str] | None, wanted: Sequence[str] | None) -> None:
-    if has is None or wanted is None or tuple(has) == tuple(wanted):
-        return
-    index = next(i for i, (a, b) in enumerate(zip(has, wanted, strict=False)) if a != b)
-    raise TeacherError(
-        f"{path}: class {index} of this teacher is {has[index]!r}, of the student {wanted[index]!r}; their classes "
-        "must be the same, in the same order"
-    )

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from fastast.frontend import Normalisation
+from fastast.scores import Loss
 
 
 class TeacherError(ValueError):
@@ -29,6 +30,8 @@ class Teacher(nn.Module):
     """Names of the classes, where known."""
     normalisation: Normalisation | None
     """Normalisation of the filterbank that it was trained with, where known."""
+    loss: Loss | None
+    """What it was trained with, where known."""
 
     def __init__(self, *, num_classes: int) -> None:
         super().__init__()
@@ -39,6 +42,7 @@ class Teacher(nn.Module):
         self.num_classes = num_classes
         self.labels = None
         self.normalisation = None
+        self.loss = None
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""

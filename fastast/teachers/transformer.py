@@ -73,6 +73,7 @@ class TransformerTeacher(Teacher):
             self.options |= {"patchout_freq": model.patchout[0], "patchout_time": model.patchout[1]}
         self.labels = model.labels
         self.normalisation = model.normalisation
+        self.loss = model.loss
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""

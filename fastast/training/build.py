@@ -6,7 +6,7 @@ Shapes: `d` width, `f'` and `t'` patches along frequency and time, `c` classes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from fastast.checkpoints import load_model, save_checkpoint
+from fastast.classes import is_same_order, match_classes
 from fastast.frontend import Frontend, Normalisation
 from fastast.geometry import SIZES, Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
 from fastast.positions import adapt_position_embedding
+from fastast.scores import Loss
 from fastast.teachers import Teacher, create_teacher, save_teacher, teacher_names
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.training.checks import RecipeError
@@ -36,16 +38,30 @@ _ONLY_TEACHERS = ("patchout_freq", "patchout_time")
 CNN_FRAMES = 1024
 
 
-def build_recipe_model(part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation) -> nn.Module:
+def build_recipe_model(
+    part: ModelPart,
+    classes: tuple[str, ...],
+    normalisation: Normalisation,
+    *,
+    say: Callable[[str], None] | None = None,
+) -> nn.Module:
     """Build what a recipe trains, for these classes, with the weights it begins with.
 
-    Raises RecipeError for a name that is not known, CheckpointError or TeacherError for weights that do not fit.
+    Outputs of trained weights are brought into the order of the classes, by name; `say` hears where that moved any.
+    Raises RecipeError for a name that is not known, CheckpointError or TeacherError for weights that do not fit,
+    ClassesError for weights of other classes, or of unknown ones.
     """
     model = _build(part, classes, normalisation)
-    return freeze_all_but_head(model) if part.trained == "head" else model
+    if part.begins_trained and isinstance(model, AudioSpectrogramTransformer | TransformerTeacher):
+        _match_head(model, part, classes, say)
+    model.labels, model.normalisation = classes, normalisation
+    model.loss = None  # of what comes out, the recipe's
+    return freeze_all_but_head(model.train()) if part.trained == "head" else model.train()
 
 
-def _build(part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation) -> nn.Module:
+def _build(
+    part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation
+) -> AudioSpectrogramTransformer | Teacher:
     known = sorted({*model_names(), *teacher_names()})
     if part.name not in known:
         raise RecipeError(f"model.name: {unknown_name('model', part.name, known)}")
@@ -55,14 +71,12 @@ def _build(part: ModelPart, classes: tuple[str, ...], normalisation: Normalisati
         return _teacher(part, classes, normalisation, options, transformer)
     if part.checkpoint or part.name in EMBEDDED:
         model = load_model(part.checkpoint or EMBEDDED[part.name], drop_path_rate=part.drop_path_rate, **options)
-        model = _fit_head(model, part, classes)
-    else:
-        options["num_classes"] = len(classes)
-        model = create_model(part.name, drop_path_rate=part.drop_path_rate, **options)
-        if part.imagenet:
-            start_from_imagenet(model, _imagenet_weights(part))
-    model.labels, model.normalisation = classes, normalisation
-    return model.train()
+        return _with_new_head(model, part, classes) if part.new_head else model
+    options["num_classes"] = len(classes)
+    model = create_model(part.name, drop_path_rate=part.drop_path_rate, **options)
+    if part.imagenet:
+        start_from_imagenet(model, _imagenet_weights(part))
+    return model
 
 
 def _teacher(
@@ -80,21 +94,13 @@ def _teacher(
     teacher = create_teacher(part.name, len(classes), normalisation=normalisation, **options)
     if isinstance(teacher, TransformerTeacher) and part.imagenet:
         start_from_imagenet(teacher.model, _imagenet_weights(part))
-    if teacher.labels not in (None, classes):
-        raise RecipeError(_other_classes(teacher.labels, classes))
-    teacher.labels = classes
-    return teacher.train()
+    return teacher
 
 
-def _fit_head(
+def _with_new_head(
     model: AudioSpectrogramTransformer, part: ModelPart, classes: tuple[str, ...]
 ) -> AudioSpectrogramTransformer:
-    """Return the model with an output a class, its last layer new where the recipe says so."""
-    same = model.geometry.num_classes == len(classes) and model.labels in (None, classes)
-    if same and not part.new_head:
-        return model
-    if not part.new_head:
-        raise RecipeError(_other_classes(model.labels or ("",) * model.geometry.num_classes, classes))
+    """Return a model with the same weights but for its last layer, which begins at random."""
     geometry = dataclasses.replace(model.geometry, num_classes=len(classes))
     fitted = AudioSpectrogramTransformer(geometry, drop_path_rate=part.drop_path_rate)
     state = model.state_dict() | {k: v for k, v in fitted.state_dict().items() if k.startswith("head.linear.")}
@@ -102,14 +108,33 @@ def _fit_head(
     return fitted
 
 
-def _other_classes(known: Sequence[str], classes: Sequence[str]) -> str:
-    """Return the message for weights whose classes are not the data's, or in another order."""
-    if len(known) == len(classes):
-        place = next(place for place, name in enumerate(classes) if name != known[place])
-        difference = f"the weights' class {place} is {known[place]!r}, the data's {classes[place]!r}"
-    else:
-        difference = f"the weights know {len(known)} classes, the data has {len(classes)}"
-    return f"model: {difference}; say model.new_head = true to begin with a new last layer"
+def _match_head(
+    model: AudioSpectrogramTransformer | TransformerTeacher,
+    part: ModelPart,
+    classes: tuple[str, ...],
+    say: Callable[[str], None] | None,
+) -> None:
+    """Bring the outputs of trained weights into the order of the data's classes."""
+    core = model.model if isinstance(model, TransformerTeacher) else model
+    source = part.checkpoint or part.name
+    columns = match_classes(
+        source,
+        model.labels,
+        core.geometry.num_classes,
+        classes,
+        stated=part.labels,
+        option="model.labels",
+        advice="or say model.new_head = true to begin with a new last layer",
+    )
+    if is_same_order(columns):
+        return
+    linear = core.head.linear
+    assert isinstance(linear, nn.Linear)
+    with torch.no_grad():
+        for parameter in (linear.weight, linear.bias):
+            parameter.copy_(parameter[list(columns)].clone())
+    if say is not None:
+        say(f"{source}: its classes are the data's in another order; the outputs were matched by name")
 
 
 def _imagenet_weights(part: ModelPart) -> Mapping[str, Tensor]:
@@ -168,10 +193,17 @@ def recipe_frontend(model: nn.Module, part: ModelPart, normalisation: Normalisat
 
 
 def save_model(
-    path: Path, model: nn.Module, state: Mapping[str, Tensor], classes: tuple[str, ...], notes: Mapping[str, Any]
+    path: Path,
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    classes: tuple[str, ...],
+    notes: Mapping[str, Any],
+    *,
+    loss: Loss | None = None,
 ) -> Path:
-    """Write weights of a trained model, whole or not at all, in the format of its kind."""
+    """Write weights of a model trained with a loss, whole or not at all, in the format of its kind."""
     if isinstance(model, Teacher):
+        model.loss = loss
         current = {key: value.clone() for key, value in model.state_dict().items()}
         model.load_state_dict(state)
         try:
@@ -186,5 +218,6 @@ def save_model(
         geometry=model.geometry,
         labels=classes,
         normalisation=model.normalisation,
+        loss=loss,
         training=notes,
     )

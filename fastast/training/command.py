@@ -5,20 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from fastast.checkpoints import load_model
+from fastast.classes import is_same_order, match_classes
 from fastast.frontend import Normalisation
+from fastast.model import AudioSpectrogramTransformer
 from fastast.prediction import trained_path
 from fastast.reduction import TokenReduction
 from fastast.reduction.spec import Excess
 from fastast.schedule import parse_schedule
-from fastast.teachers import load_teacher
-from fastast.teachers.files import ENTRY
+from fastast.scores import activation_of
+from fastast.teachers import Teacher, load_teacher
+from fastast.teachers.files import is_teacher
 from fastast.training.build import recipe_frontend
 from fastast.training.checks import RecipeError
 from fastast.training.distributed import open_world
@@ -39,15 +37,18 @@ def evaluate_command(
     device: str,
     as_json: bool,
     excess: Excess | None = None,
+    labels: str = "",
+    activation: str = "",
 ) -> str:
     """Measure a model or a teacher on a split of a recipe's data and return what to print.
 
-    `schedules` are those of the recipe's reduction, if it has one; `excess` goes before what the recipe says.
+    `schedules` are those of the recipe's reduction, if it has one; `excess` overrides what the recipe says. `labels`
+    names the model's outputs (`fastast.classes`), `activation` overrides what its loss says (`fastast.scores`).
     Raises ValueError where the model has other classes than the data, or anything cannot be read.
     """
     recipe = load_recipe(recipe_name, settings)
     data = recipe.data.options.split(split)
-    network = load_trained(model, data.classes)
+    network, columns = load_trained(model, data.classes, labels=labels)
     default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     target = reducible(network)
@@ -59,55 +60,43 @@ def evaluate_command(
             data,
             frontend,
             _reductions(recipe, schedules, excess),
+            activation=activation_of(network.loss, activation),
+            columns=columns,
             world=world,
             batch_size=recipe.run.eval_batch,
             workers=recipe.run.workers,
         )
     if as_json:
         metrics = {name or "unmerged": plain(m.scalars()) for name, m in found.metrics.items()}
-        return json.dumps({"split": split, "clips": found.clips, "skipped": list(found.skipped), "metrics": metrics})
-    return _table(found, split)
+        said = {
+            "split": split,
+            "clips": found.clips,
+            "ids_sha256": found.ids_sha256,
+            "skipped": list(found.skipped),
+            "activation": found.activation,
+            "columns": None if is_same_order(columns) else list(columns),
+            "metrics": metrics,
+        }
+        return json.dumps(said)
+    return _table(found, split, is_same_order(columns))
 
 
-def load_trained(model: str, classes: tuple[str, ...]) -> nn.Module:
-    """Load an AST or a teacher in evaluation mode. Raises RecipeError where its classes are not these."""
+def load_trained(
+    model: str, classes: tuple[str, ...], *, labels: str = ""
+) -> tuple[AudioSpectrogramTransformer | Teacher, tuple[int, ...]]:
+    """Load an AST or a teacher in evaluation mode, and say which of its outputs each of the classes is.
+
+    Raises ClassesError where its classes are not these, or are not known and `labels` does not say.
+    """
     path = trained_path(model)
-    if (header := _teacher_header(path)) is None:
+    network: AudioSpectrogramTransformer | Teacher
+    if is_teacher(path):
+        network = load_teacher(path)
+        count = network.num_classes
+    else:
         network = load_model(path).eval()
-        _check_classes(model, network.geometry.num_classes, network.labels, classes)
-        return network
-    _check_classes(model, header.get("num_classes"), header.get("labels"), classes)
-    return load_teacher(path, num_classes=len(classes))
-
-
-def _teacher_header(path: Path) -> dict[str, Any] | None:
-    """Return what a teacher's file says of itself, None for any other file; its reader will say what is wrong."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            entry = (file.metadata() or {}).get(ENTRY)
-    except (SafetensorError, OSError):
-        return None
-    if entry is None:
-        return None
-    try:
-        header = json.loads(entry)
-    except ValueError:
-        return {}
-    return header if isinstance(header, dict) else {}
-
-
-def _check_classes(model: str, count: int | None, names: Sequence[str] | None, classes: tuple[str, ...]) -> None:
-    if count is not None and count != len(classes):
-        raise RecipeError(
-            f"{model}: the model knows {count} classes and the recipe's data has {len(classes)}; evaluate it on the "
-            "data that it was trained on"
-        )
-    for index, (mine, theirs) in enumerate(zip(names or (), classes, strict=False)):
-        if mine != theirs:
-            raise RecipeError(
-                f"{model}: class {index} of the model is {mine!r}, of the recipe's data {theirs!r}; they must be the "
-                "same classes in the same order"
-            )
+        count = network.geometry.num_classes
+    return network, match_classes(model, network.labels, count, classes, stated=labels)
 
 
 def _reductions(
@@ -125,9 +114,12 @@ def _reductions(
     return [(text, reduction and dataclasses.replace(reduction, excess=excess)) for text, reduction in found]
 
 
-def _table(found: Evaluation, split: str) -> str:
+def _table(found: Evaluation, split: str, same_order: bool) -> str:
     first = next(iter(found.metrics.values()))
-    lines = [f"{split}: {found.clips} clips, {len(found.skipped)} corrupt ones left out; chance mAP {first.chance:.4f}"]
+    lines = [
+        f"{split}: {found.clips} clips, {len(found.skipped)} corrupt ones left out; chance mAP {first.chance:.4f}; "
+        f"scores by {found.activation}" + ("" if same_order else "; classes matched by name, in another order")
+    ]
     lines += [f"  left out: {describe_fault(*entry)}" for entry in found.skipped]
     width = max(len(name or "unmerged") for name in found.metrics)
     lines.append(f"{'schedule':{width}}     mAP     AUC      d'  accuracy")

@@ -1,4 +1,4 @@
-"""Scores of a model on a split, under several schedules at once.
+"""Logits and metrics of a model on a split, under several schedules at once.
 
 Shapes: `b` batch, `k` clips, `c` classes.
 """
@@ -18,10 +18,11 @@ from torch import nn
 
 from fastast.data.augment import Augmentation
 from fastast.data.sampling import in_order, load_batches
-from fastast.data.training_set import TrainingSet
+from fastast.data.training_set import TrainingSet, hash_ids
 from fastast.frontend import Frontend
 from fastast.metrics import Metrics, measure_scores
 from fastast.reduction import TokenReduction, reduce
+from fastast.scores import Activation, to_ranking
 from fastast.training.distributed import World
 from fastast.training.precision import autocast
 from fastast.training.reductions import reducible
@@ -40,8 +41,17 @@ class Evaluation:
     """Name and fault of every corrupt clip that was left out."""
     labels: NDArray[np.float32]
     """(k, c), in the order of the split."""
-    scores: dict[str, NDArray[np.float32]]
-    """(k, c), by schedule."""
+    logits: dict[str, NDArray[np.float32]]
+    """(k, c), by schedule, in the order of the data's classes."""
+    activation: Activation
+    """What turns them into scores; the metrics are those of the scores, without their saturation."""
+    ids: tuple[str, ...]
+    """Of the clips that were scored, in the order of the split."""
+
+    @property
+    def ids_sha256(self) -> str:
+        """Hash of the ids: evaluations of one hash were made on the same clips."""
+        return hash_ids(self.ids)
 
 
 @contextmanager
@@ -60,6 +70,8 @@ def evaluate(
     frontend: Frontend,
     reductions: Sequence[tuple[str, TokenReduction | None]] = (("", None),),
     *,
+    activation: Activation = "sigmoid",
+    columns: Sequence[int] | None = None,
     world: World | None = None,
     batch_size: int = 32,
     workers: int = 0,
@@ -67,13 +79,15 @@ def evaluate(
 ) -> Evaluation:
     """Score a split under every named reduction; the clips are read once. Corrupt ones are named and left out.
 
-    Every process of `world` scores its share, and all of them get the result. The model is left in its mode.
+    `activation` follows the loss the model was trained with; `columns`: which of the model's outputs each class of the
+    data is (`fastast.classes`), None where the order is the same. Every process of `world` scores its share, and all
+    of them get the result. The model is left in its mode.
     Raises ValueError where no clip could be scored, or scores are not finite.
     """
     world = world or World()
     training = model.training
     model.eval()
-    scores: dict[str, list[NDArray[np.float32]]] = {name: [] for name, _ in reductions}
+    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name, _ in reductions}
     labels: list[NDArray[np.float32]] = []
     indices: list[NDArray[np.int64]] = []
     skipped: list[tuple[str, str]] = []
@@ -90,26 +104,30 @@ def evaluate(
                 fbank = fbank.double()
             for name, reduction in reductions:
                 with torch.inference_mode(), merged(reducible(model), reduction), autocast(world.device, precision):
-                    scores[name].append(model(fbank).float().sigmoid().cpu().numpy())
+                    found = model(fbank).float().cpu().numpy()  # (b, c)
+                logits[name].append(found if columns is None else found[:, list(columns)])
     finally:
         model.train(training)
-    shares = world.gather((labels, indices, scores, skipped))
+    shares = world.gather((labels, indices, logits, skipped))
     flat_labels = [part for share in shares for part in share[0]]
     if not flat_labels:
         faults = [describe_fault(*entry) for share in shares for entry in share[3]]
         raise ValueError("evaluate: not one clip could be read" + f"; the first says: {faults[0]}" * bool(faults))
     # In the order of the set: equal scores, and so the metrics, do not depend on the number of processes.
-    order = np.argsort(np.concatenate([part for share in shares for part in share[1]]), kind="stable")
+    places = np.concatenate([part for share in shares for part in share[1]])
+    order = np.argsort(places, kind="stable")
     truth = np.concatenate(flat_labels)[order]
     ordered = {
         name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name, _ in reductions
     }
     return Evaluation(
-        metrics={name: measure_scores(truth, found) for name, found in ordered.items()},
+        metrics={name: measure_scores(truth, to_ranking(found, activation)) for name, found in ordered.items()},
         clips=len(truth),
         skipped=tuple(entry for share in shares for entry in share[3]),
         labels=truth,
-        scores=ordered,
+        logits=ordered,
+        activation=activation,
+        ids=tuple(data.id(int(index)) for index in places[order]),
     )
 
 
@@ -119,8 +137,12 @@ def describe_fault(name: str, fault: str) -> str:
 
 
 def save_scores(path: Path, found: Evaluation) -> Path:
-    """Write labels (uint8) and scores (float32), `labels` and `scores SCHEDULE`, each (k, c), whole or not at all."""
+    """Write `labels` (uint8) and `logits SCHEDULE` (float32), each (k, c), whole or not at all.
+
+    The header has the `activation` that makes scores of them. Files of before had `scores SCHEDULE`, sigmoids.
+    """
     tensors = {"labels": torch.from_numpy(found.labels.astype(np.uint8))}
-    tensors |= {f"scores {name or 'unmerged'}": torch.from_numpy(values) for name, values in found.scores.items()}
-    write_whole(path, save(tensors, {"clips": str(found.clips)}))
+    tensors |= {f"logits {name or 'unmerged'}": torch.from_numpy(values) for name, values in found.logits.items()}
+    notes = {"clips": str(found.clips), "activation": found.activation, "ids_sha256": found.ids_sha256}
+    write_whole(path, save(tensors, notes))
     return path

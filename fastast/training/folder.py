@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.checkpoints.files import sha256_of
+from fastast.classes import AS_DATA
 from fastast.data.training_set import TrainingSet
 from fastast.locking import release_lock, take_lock
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
@@ -60,11 +61,14 @@ def named_inputs(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
     """Return what a recipe only names: SHA-256 of the files of its weights, clips and classes of its data."""
     named = {
         "model.checkpoint": recipe.model.checkpoint,
+        "model.labels": recipe.model.labels,
         "model.imagenet": recipe.model.imagenet,
         "model.options.weights": recipe.model.options.get("weights"),
         "distillation.teacher": recipe.distillation.teacher if recipe.distillation else "",
+        "distillation.labels": recipe.distillation.labels if recipe.distillation else "",
     }
-    inputs: dict[str, Any] = {key: _sha256(Path(name)) for key, name in named.items() if name and Path(name).exists()}
+    files = {key: Path(name) for key, name in named.items() if name and name != AS_DATA}
+    inputs: dict[str, Any] = {key: _sha256(path) for key, path in files.items() if path.exists()}
     if data is not None:
         classes = hashlib.sha256(json.dumps(data.classes).encode()).hexdigest()
         inputs |= {"data.clips": len(data), "data.classes": classes}

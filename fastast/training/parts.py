@@ -35,6 +35,9 @@ class ModelPart:
     """A name of the zoo (`fastast info`), or of a teacher (`efficientnet_b2`, `aisfx_cnn9`)."""
     checkpoint: str = ""
     """Weights to begin with: any checkpoint that `fastast.load_model` reads. Empty: the zoo's own, or random."""
+    labels: str = ""
+    """Names of the checkpoint's classes where its file has none, or others: a file with a name per line in the order of
+    the outputs, or `data` where that is the order of the data's classes."""
     new_head: bool = False
     """Begin with a new last layer, where the checkpoint has other classes."""
     imagenet: str = ""
@@ -48,7 +51,7 @@ class ModelPart:
     """Fields of `Geometry` such as `num_frames`; for a teacher, its options in `create_teacher`."""
 
     def __post_init__(self) -> None:
-        for name in ("name", "checkpoint", "imagenet"):
+        for name in ("name", "checkpoint", "labels", "imagenet"):
             check_text(f"model.{name}", getattr(self, name))
         check_flag("model.new_head", self.new_head)
         check_choice("model.trained", self.trained, TRAINED)
@@ -60,6 +63,9 @@ class ModelPart:
             raise RecipeError("model.options.num_classes: the classes are those of the data; take it out")
         if self.checkpoint and self.imagenet:
             raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")
+
+        if self.labels and not self.begins_trained:
+            raise RecipeError("model.labels names a checkpoint's outputs, and this model begins without; take it out")
 
     @property
     def begins_trained(self) -> bool:

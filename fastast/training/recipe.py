@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastast.data.datasets import DATASETS, DataOptions
 from fastast.data.sampling import SAMPLERS
+from fastast.scores import ACTIVATIONS, LOSSES, Loss
 from fastast.training.checks import RecipeError, check_choice, check_number, check_whole
 from fastast.training.parts import (
     ModelPart,
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from fastast.distill import Distillation
 
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")
-LOSSES = ("bce", "ce")
 METRICS = ("mAP", "accuracy")
 ENGINES = ("plain", "triton")
 
@@ -81,7 +81,7 @@ class Recipe:
     engine: str = "plain"
     """What the steps run on: `plain`, the model in plain torch, or `triton`, the GPU kernels there and back. It rounds
     differently; what is evaluated is the model either way."""
-    loss: str = "bce"
+    loss: Loss = "bce"
     """`bce`: a clip can have several labels; `ce`: it has one."""
     metric: str = "mAP"
     """What chooses the best weights: `mAP` or `accuracy`."""
@@ -118,7 +118,7 @@ class Recipe:
                 "last layer; begin with a checkpoint of the same classes, or take start_share out"
             )
         if self.distillation is not None:
-            expected = {"bce": "sigmoid", "ce": "softmax"}[self.loss]
+            expected = ACTIVATIONS[self.loss]
             if self.distillation.activation != expected:
                 raise RecipeError(
                     f"distillation.activation is {self.distillation.activation!r}; with loss = {self.loss!r} it must "
@@ -150,6 +150,9 @@ class Recipe:
         for key in ("num_protected", "order"):
             if values["reduction"] and values["reduction"][key] == getattr(ReductionPart, key):
                 del values["reduction"][key]
+        for part in ("model", "distillation"):
+            if values[part] and not values[part]["labels"]:
+                del values[part]["labels"]
         if self.augmentation is not None:
             values["augmentation"] = self.augmentation.question()
         values["data"]["options"].pop("root", None)

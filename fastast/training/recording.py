@@ -19,7 +19,6 @@ from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import FrozenTeacher
 from fastast.distill.targets import ENTRY, TargetsHeader, compress
 from fastast.frontend import Frontend
-from fastast.teachers import teacher_identity
 from fastast.writing import write_whole
 
 
@@ -77,7 +76,7 @@ def record_targets(
     if not seeds:
         raise DistillationError(f"{path}: no batches were given; nothing was written")
     header = TargetsHeader(
-        teacher_identity=teacher_identity(teacher.model),
+        teacher_identity=teacher.identity,
         recipe_hash=recipe_hash,
         num_classes=num_classes,
         k=k,

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastast.data.sampling import Sampler, load_batches
 from fastast.data.training_set import TrainingSet
+from fastast.scores import ACTIVATIONS
 from fastast.training.build import save_model
 from fastast.training.checkpoint import save_state
 from fastast.training.evaluate import Evaluation, evaluate, save_scores
@@ -65,8 +66,9 @@ class Run:
             engine=self.recipe.engine,
             torch=torch.__version__,
         )
-        if slow := slow_precision(self.world.device, self.recipe.precision):
-            self.log.event("warning", first, text=slow)
+        slow = slow_precision(self.world.device, self.recipe.precision)
+        for text in (*self.trainer.notices, *([slow] if slow else [])):
+            self.log.event("warning", first, text=text)
 
     def steps(self, first: int, sampler: Sampler) -> None:
         """Train from a step to the last."""
@@ -177,6 +179,7 @@ class Run:
                 data,
                 self.trainer.frontend,
                 evaluation_reductions(self.recipe),
+                activation=ACTIVATIONS[self.recipe.loss],
                 world=self.world,
                 batch_size=self.recipe.run.eval_batch,
                 workers=self.recipe.run.workers,
@@ -192,7 +195,8 @@ class Run:
     def _save(self, name: str, done: int) -> None:
         notes = {"recipe": self.recipe.question(), "identity": self.recipe.identity, "step": done}
         trainer = self.trainer
-        save_model(self.folder / name, trainer.model, trainer.best_weights(), self.data.classes, notes)
+        loss, weights = self.recipe.loss, trainer.best_weights()
+        save_model(self.folder / name, trainer.model, weights, self.data.classes, notes, loss=loss)
 
     def _checkpoint(self, done: int) -> None:
         self.trainer.check_finite()
@@ -222,7 +226,9 @@ class Run:
             "best_step": self.best_step,
             "corrupt": self.corrupt,
             "test": {name or "unmerged": plain(m.scalars()) for name, m in found.metrics.items()},
+            "activation": found.activation,
             "test_clips": found.clips,
+            "test_ids_sha256": found.ids_sha256,
             "test_skipped": len(found.skipped),
         }
         if self.world.leads:

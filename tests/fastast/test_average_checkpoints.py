@@ -23,7 +23,9 @@ SCALE = Normalisation(mean=-4.0, std=3.0)
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
     return [
-        save_checkpoint(tmp_path / f"{seed}.safetensors", small_model(seed=seed), labels=LABELS, normalisation=SCALE)
+        save_checkpoint(
+            tmp_path / f"{seed}.safetensors", small_model(seed=seed), labels=LABELS, normalisation=SCALE, loss="ce"
+        )
         for seed in range(3)
     ]
 
@@ -40,7 +42,7 @@ def test_every_number_is_the_weighted_mean(files: list[Path], tmp_path: Path, sh
 
 def test_the_file_says_what_it_is_made_of(files: list[Path], tmp_path: Path) -> None:
     made = load_checkpoint(average_checkpoints(tmp_path / "mean.safetensors", files[:2], [0.25, 0.75]))
-    assert (made.geometry, made.labels, made.normalisation) == (SMALL, LABELS, SCALE)
+    assert (made.geometry, made.labels, made.normalisation, made.loss) == (SMALL, LABELS, SCALE, "ce")
     parts = (made.training or {})["average_of"]
     assert [part["share"] for part in parts] == [0.25, 0.75]
     assert [part["sha256"] for part in parts] == [load_checkpoint(path).sha256 for path in files[:2]]
@@ -95,6 +97,7 @@ def test_one_model_is_no_average(files: list[Path], tmp_path: Path) -> None:
         ({"geometry": dataclasses.replace(SMALL, depth=3)}, "other.safetensors: its shape .* depth is 3, there 2"),
         ({"labels": ("bell", "drum", "horn")}, r"its classes .* class 2 is \('horn',\), there \('größe',\)"),
         ({"normalisation": Normalisation(mean=-4.0, std=2.0)}, r"its normalisation .* std is 2\.0, there 3\.0"),
+        ({"loss": "bce"}, "its loss is another .*: 'bce', there 'ce'"),
     ],
 )
 def test_models_that_do_not_go_together(

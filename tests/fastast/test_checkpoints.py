@@ -27,6 +27,7 @@ from checkpoint_files import (
     small_model,
     spectrogram,
 )
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -429,3 +430,34 @@ def test_weights_of_numpy_shape_survive(tmp_path: Path) -> None:
     first, last = header["pos_embed"]["data_offsets"]
     stored = np.frombuffer(path.read_bytes()[8 + size + first : 8 + size + last], np.float32).reshape(1, 66, 64)
     np.testing.assert_array_equal(stored, small_model().pos_embed.detach().numpy())
+
+
+@pytest.mark.parametrize("loss", ["ce", "bce"])
+def test_an_own_file_says_the_loss(tmp_path: Path, loss: str) -> None:
+    path = save_checkpoint(tmp_path / "a.safetensors", small_model(), loss=loss)
+    assert load_checkpoint(path).loss == load_model(path).loss == loss
+    again = save_checkpoint(tmp_path / "b.safetensors", load_model(path))
+    assert load_checkpoint(again).loss == loss
+
+
+def test_an_own_file_of_before_says_the_loss_in_its_notes_or_not_at_all(tmp_path: Path) -> None:
+    noted = save_checkpoint(tmp_path / "a.safetensors", small_model(), training={"recipe": {"loss": "ce"}})
+    assert load_checkpoint(noted).loss == "ce"
+    silent = save_checkpoint(tmp_path / "b.safetensors", small_model(), training={"steps": 3})
+    assert load_checkpoint(silent).loss is None
+    with safe_open(silent, "pt") as file:
+        header = json.loads(file.metadata()["fastast"])
+    assert "loss" not in header  # the same bytes as ever
+
+
+def test_a_loss_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"a.safetensors: loss is 'hinge'; it must be one of bce, ce"):
+        save_checkpoint(tmp_path / "a.safetensors", small_model(), loss="hinge")
+    assert not (tmp_path / "a.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss"), [("single_label_classification", "ce"), ("multi_label_classification", "bce"), (None, None)]
+)
+def test_a_hugging_face_folder_says_the_loss_by_its_problem(tmp_path: Path, kind: str | None, loss: str | None) -> None:
+    assert load_checkpoint(huggingface_folder(tmp_path / "hf", problem_type=kind)).loss == loss

@@ -96,7 +96,7 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
     assert not list(tmp_path.rglob("model.safetensors"))
     rows = frame(study, tmp_path, FAST).set_index(["arm", "schedule"])
     kept = load_file(run_folder(trained, study, "taught", 0) / "scores.safetensors")
-    labels, scores = kept["labels"], kept["scores constant:8"]
+    labels, scores = kept["labels"], kept["logits constant:8"]
     present = labels.any(axis=0)
     # scikit-learn has not seen a line of this project.
     expected = np.mean([average_precision_score(labels[:, j], scores[:, j]) for j in np.flatnonzero(present)])

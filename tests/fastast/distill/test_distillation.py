@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import fastast
-from fastast.data.soundscapes_classes import CLASSES
+from fastast.classes import ClassesError
 from fastast.distill import Distillation, DistillationError, Distiller, FrozenTeacher, create_distiller
 from fastast.frontend import AUDIOSET, ESC50
 from fastast.model import AudioSpectrogramTransformer
@@ -192,15 +193,37 @@ def test_a_recipe_makes_a_distiller(tmp_path: Path, small_fbank: Tensor) -> None
         create_distiller(Distillation(teacher=str(path)), num_classes=5, normalisation=AUDIOSET, shape=(192, 48))
 
 
-def test_classes_of_other_names_are_refused() -> None:
-    swapped = [CLASSES[1], CLASSES[0], *CLASSES[2:]]
-    with pytest.raises(TeacherError, match="in the same order"):
-        create_distiller(
-            Distillation(teacher="ast_tiny_soundscapes"),
-            num_classes=64,
-            normalisation=AUDIOSET,
-            labels=swapped,
-        )
+def test_a_teachers_classes_are_matched_by_name(tmp_path: Path, small_fbank: Tensor) -> None:
+    torch.manual_seed(0)
+    teacher = create_teacher("ast_tiny", 3, normalisation=AUDIOSET, num_frames=176, num_mel_bins=48, depth=2).eval()
+    named = Distillation(teacher=str(save_teacher(tmp_path / "named.safetensors", teacher, labels=("a", "b", "c"))))
+    unnamed = Distillation(teacher=str(save_teacher(tmp_path / "unnamed.safetensors", teacher)))
+    answers = teacher(small_fbank)
+
+    def logits(distillation: Distillation, classes: str) -> Tensor:
+        student = {"num_classes": len(classes), "normalisation": AUDIOSET, "shape": (176, 48)}
+        return create_distiller(distillation, **student, labels=tuple(classes)).teacher_logits(fbank=small_fbank)
+
+    torch.testing.assert_close(logits(named, "cab"), answers[:, [2, 0, 1]])
+    with pytest.raises(ClassesError, match=r"only the data has 'd'; only the model has 'c'; train a teacher on them"):
+        logits(named, "abd")
+    with pytest.raises(ClassesError, match=r"its 3 classes are not the 4 of the data: only the data has 'd'"):
+        logits(named, "abcd")
+    with pytest.raises(ClassesError, match=r"nothing says which .*; name them by distillation.labels FILE"):
+        logits(unnamed, "cab")
+    torch.testing.assert_close(logits(replace(unnamed, labels="data"), "cab"), answers)
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+    stated = replace(unnamed, labels=str(tmp_path / "names.txt"))
+    torch.testing.assert_close(logits(stated, "cab"), answers[:, [2, 0, 1]])
+
+
+def test_answers_in_another_order_are_another_teachers(cnn: nn.Module) -> None:
+    orders = (None, range(9), (1, 0, *range(2, 9)))
+    assert [FrozenTeacher(cnn, columns=order).identity == FrozenTeacher(cnn).identity for order in orders] == [
+        True,
+        True,
+        False,
+    ]
 
 
 def test_a_teacher_without_a_normalisation_is_refused(tmp_path: Path) -> None:

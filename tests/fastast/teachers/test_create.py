@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 import fastast
-from fastast.data.soundscapes_classes import CLASSES
 from fastast.frontend import AUDIOSET, ESC50, SPEECH_COMMANDS
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import (
@@ -96,7 +95,7 @@ def test_attention_goes_over_time_and_frequency_is_averaged() -> None:
 
 
 def test_an_embedded_model_is_a_teacher_as_it_is() -> None:
-    teacher = load_teacher("ast_tiny_soundscapes", num_classes=64, labels=CLASSES)
+    teacher = load_teacher("ast_tiny_soundscapes", num_classes=64)
     fbank = torch.randn(1, 512, 128)
     model = fastast.create_model("ast_tiny_soundscapes").eval()
     with torch.inference_mode():
@@ -115,10 +114,14 @@ def test_other_classes_are_refused_with_both_counts(tmp_path: Path) -> None:
         load_teacher(path, num_classes=6)
 
 
-def test_classes_in_another_order_are_refused() -> None:
-    swapped = [CLASSES[1], CLASSES[0], *CLASSES[2:]]
-    with pytest.raises(TeacherError, match=f"class 0 of this teacher is {CLASSES[0]!r}, of the student {CLASSES[1]!r}"):
-        load_teacher("ast_tiny_soundscapes", num_classes=64, labels=swapped)
+@pytest.mark.parametrize("loss", ["ce", None])
+def test_the_loss_comes_back_and_notes_of_before_have_it(tmp_path: Path, loss: str | None) -> None:
+    teacher = MAKERS["aisfx"]()
+    teacher.loss = loss
+    assert load_teacher(save_teacher(tmp_path / "t.safetensors", teacher)).loss == loss
+    teacher.loss = None
+    noted = save_teacher(tmp_path / "n.safetensors", teacher, training={"recipe": {"loss": "ce"}})
+    assert load_teacher(noted).loss == "ce"
 
 
 def test_a_new_head_keeps_everything_else() -> None:

@@ -9,6 +9,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from fastast.checkpoints import save_checkpoint
 from fastast.frontend import AUDIOSET
@@ -60,16 +61,49 @@ def test_a_checkpoint_with_other_classes_needs_a_new_head(
     part = ModelPart(name="ast_tiny", checkpoint=str(path))
     assert isinstance(build_recipe_model(part, tuple("abcde"), AUDIOSET), AudioSpectrogramTransformer)
     patchout = dataclasses.replace(part, options={"patchout_time": 1})
-    for classes, difference in (("xy", "know 5 classes, the data has 2"), ("abcxd", "class 3 is 'd', the data's 'x'")):
-        with pytest.raises(ValueError, match=rf"{difference}; say model.new_head = true"):
+    both = "only the data has 'x', 'y'; only the model has 'a', 'b', 'c', 'd' and 1 more"
+    for classes, difference in (("xy", both), ("abcxd", "only the data has 'x'; only the model has 'e'")):
+        with pytest.raises(ValueError, match=rf"{difference}; or say model.new_head = true"):
             build_recipe_model(part, tuple(classes), AUDIOSET)
-    with pytest.raises(ValueError, match=r"class 3 is 'd', the data's 'x'; say model.new_head = true"):
+    with pytest.raises(ValueError, match=r"only the data has 'x'; only the model has 'e'; or say model.new_head"):
         build_recipe_model(patchout, tuple("abcxd"), AUDIOSET)
     fitted = build_recipe_model(ModelPart(name="ast_tiny", checkpoint=str(path), new_head=True), ("x", "y"), AUDIOSET)
     state, old = fitted.state_dict(), small_model.state_dict()
     assert state["head.linear.weight"].shape == (2, 32)
     assert all(torch.equal(state[key], old[key]) for key in old if not key.startswith("head.linear."))
     assert fitted.labels == ("x", "y")
+
+
+@pytest.mark.parametrize("options", [{}, {"patchout_time": 1}], ids=["AST", "patchout"])
+def test_weights_of_the_same_classes_in_another_order_begin_by_name(
+    small_model: AudioSpectrogramTransformer, small_fbank: Tensor, tmp_path: Path, options: dict[str, int]
+) -> None:
+    path = save_checkpoint(tmp_path / "a.safetensors", small_model, labels=list("abcde"), normalisation=AUDIOSET)
+    part = ModelPart(name="ast_tiny", checkpoint=str(path), options=options)
+    said: list[str] = []
+    model = build_recipe_model(part, tuple("cabed"), AUDIOSET, say=said.append).eval()
+    torch.testing.assert_close(model(small_fbank), small_model(small_fbank)[:, [2, 0, 1, 4, 3]])
+    assert model.labels == tuple("cabed")
+    assert said == [f"{path}: its classes are the data's in another order; the outputs were matched by name"]
+
+
+def test_weights_without_names_do_not_begin_unless_they_are_stated(
+    small_model: AudioSpectrogramTransformer, small_fbank: Tensor, tmp_path: Path
+) -> None:
+    path = save_checkpoint(tmp_path / "a.safetensors", small_model, normalisation=AUDIOSET)
+    part = ModelPart(name="ast_tiny", checkpoint=str(path))
+    with pytest.raises(ValueError, match=r"nothing says .* model.labels FILE .*; or say model.new_head = true"):
+        build_recipe_model(part, tuple("cabed"), AUDIOSET)
+    own = small_model(small_fbank)
+    as_data = build_recipe_model(dataclasses.replace(part, labels="data"), tuple("cabed"), AUDIOSET).eval()
+    torch.testing.assert_close(as_data(small_fbank), own)
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\ne\n")
+    named = dataclasses.replace(part, labels=str(tmp_path / "names.txt"))
+    torch.testing.assert_close(
+        build_recipe_model(named, tuple("cabed"), AUDIOSET).eval()(small_fbank), own[:, [2, 0, 1, 4, 3]]
+    )
+    with pytest.raises(ValueError, match=r"model.labels names a checkpoint's outputs, and this model begins without"):
+        ModelPart(name="ast_tiny", labels="data")
 
 
 def test_a_cnn_and_patchout_are_models_too_and_unknown_names_are_not() -> None:

@@ -100,9 +100,10 @@ def test_a_model_of_other_classes_is_no_teacher(recipe_file: Path, weights: Path
         path: said("evaluate", path, recipe_file, "--device", "cpu")
         for path in (two, other, three, tmp_path / "gone.safetensors")
     }
-    assert f"{two}: the model knows 2 classes and the recipe's data has 4" in messages[two]
-    assert f"{three}: the model knows 3 classes and the recipe's data has 4" in messages[three]
-    assert f"{other}: class 1 of the model is 'wind', of the recipe's data 'rain'" in messages[other]
+    assert f"{two}: it has 2 unnamed outputs, and the data 4 classes" in messages[two]
+    assert f"{three}: it has 3 unnamed outputs, and the data 4 classes" in messages[three]
+    difference = "only the data has 'clock_tick'; only the model has 'wind'"
+    assert f"{other}: its 4 classes are not the 4 of the data: {difference}" in messages[other]
     assert "no such file" in messages[tmp_path / "gone.safetensors"]
     assert not any(word in message for message in messages.values() for word in ("teacher", "student"))
 

@@ -39,7 +39,7 @@ def folds(esc50_root: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
 
 def test_the_mean_over_five_folds_is_that_of_their_scores(folds: list[Path]) -> None:
     kept = [load_file(folder / "scores.safetensors") for folder in folds]
-    (name,) = [key for key in kept[0] if key.startswith("scores")]
+    (name,) = [key for key in kept[0] if key.startswith("logits")]
     labels, scores = (np.stack([one[key] for one in kept]) for key in ("labels", name))
     assert labels.shape == (5, 8, 4)  # every clip of the data once
     found = summarise_runs(folds)
