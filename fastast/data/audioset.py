@@ -1,41 +1,48 @@
-"""AudioSet as published: tables of segments, the ontology's list of classes, and a folder of clips for each table."""
+"""AudioSet: the official tables of segments, and the clips as downloaders leave them (Gemmeke et al. 2017)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastast.data.audioset_names import ClipNames
+from fastast.data.clip_files import clip_files, find_root, subfolders
+from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
     Recording,
+    check_allowed,
+    check_options,
     check_root,
-    check_root_is_text,
-    read_rows,
-    read_table,
-    read_whole,
-    refuse_missing,
+    check_split,
 )
+from fastast.data.ontology import LABELS, Ontology, read_ontology
+from fastast.data.tables import read_rows, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError
-from fastast.names import unknown_name
 
-LABELS = "class_labels_indices.csv"
 TABLES = {
     "balanced": ("balanced_train_segments.csv",),
     "full": ("balanced_train_segments.csv", "unbalanced_train_segments.csv"),
     "eval": ("eval_segments.csv",),
 }
-ENDINGS = ("wav", "flac", "ogg", "opus", "mp3")
-MISSING = ("refuse", "leave out")
+FOLDERS = {
+    "balanced_train_segments.csv": ("balanced_train_segments", "balanced_train", "bal_train", "balanced"),
+    "unbalanced_train_segments.csv": ("unbalanced_train_segments", "unbalanced_train", "unbal_train", "unbalanced"),
+    "eval_segments.csv": ("eval_segments", "evaluation", "eval"),
+}
+"""Names of the folders with the clips of a table, as PANNs, CED and others have them."""
+_DEPTH = 3
+"""Levels below the root where such a folder is looked for."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioSet:
-    """The `[data]` of a recipe on AudioSet (Gemmeke et al. 2017).
+    """The `[data]` of a recipe on AudioSet.
 
-    `root` holds `class_labels_indices.csv`, the tables of segments, and for each table a folder of its name without
-    `_segments.csv` (`balanced_train/`, `unbalanced_train/`, `eval/`) with a file a clip: YTID.wav, or YYTID.wav as some
-    downloaders write it (flac, ogg, opus and mp3 as well).
+    `root`, or a folder below it, holds `class_labels_indices.csv` and the tables of segments. The clips of a table lie
+    in a folder called after it (`eval_segments/`, `eval/`, `audios/eval_segments/`), or all below the root; in parts
+    or not. They are called ID, YID, ID_30.000_40.000, ID_30.000, ID_000030 and the like, in any format.
     """
 
     root: str = ""
@@ -44,80 +51,83 @@ class AudioSet:
     """What is trained on: `balanced` (20 k clips), or `full` (2 M clips, the balanced ones among them)."""
     missing: str = "refuse"
     """Clips that are not there, as many videos are no more: `refuse` to start, or `leave out` (the count is logged)."""
+    channels: str = field(default="average", metadata=LATER)
+    """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_root_is_text(self.root)
-        for name, allowed in (("subset", ("balanced", "full")), ("missing", MISSING)):
-            if getattr(self, name) not in allowed:
-                raise DataError(f"data: {unknown_name(name, getattr(self, name), allowed)}")
+        check_options(self)
+        check_allowed("subset", self.subset, ("balanced", "full"))
 
     def split(self, name: str) -> FolderSet:
         """Return train (the subset), or val, which is the same as test (the evaluation set)."""
-        if name not in ("train", "val", "test"):
-            raise DataError(unknown_name("split of AudioSet", name, ("train", "val", "test")))
-        root = check_root(self.root, "AudioSet", f"{LABELS}, the tables of segments and a folder of clips for each")
-        mids, classes = read_ontology(root / LABELS)
+        check_split(name, "AudioSet")
+        root = check_root(self.root, "AudioSet", f"{LABELS}, the tables of segments and the clips")
+        ontology = read_ontology(find_root(root, LABELS) / LABELS)
         recordings: list[Recording] = []
         left_out = 0
         for table in TABLES[self.subset if name == "train" else "eval"]:
-            found, missing = self._read(root, root / table, mids)
+            found, missing = self._read(root, find_root(root, table) / table, ontology)
             recordings += found
             left_out += missing
-        if not recordings:
-            raise DataNotFoundError(f"{root}: not one clip of the {name} split is there")
-        return FolderSet(classes, recordings, task="multi_label", left_out=left_out)
+        return FolderSet(ontology.classes, recordings, task="multi_label", left_out=left_out, channels=self.channels)
 
-    def _read(self, root: Path, table: Path, mids: dict[str, int]) -> tuple[list[Recording], int]:
-        folder = root / table.name.removesuffix("_segments.csv")
-        there = _files(folder)
+    def _read(self, root: Path, table: Path, ontology: Ontology) -> tuple[list[Recording], int]:
+        segments = list(read_segments(table))
+        folders = clip_folders(root, table.name)
+        names = ClipNames([path for folder in folders for path in clip_files(folder)], (s.id for s in segments))
         recordings, missing = [], []
-        for line, clip, labels in read_segments(table):
-            for label in labels:
-                if label not in mids:
-                    raise DataError(
-                        f"{table}, line {line}: label {label!r} is not in the ontology ({root / LABELS}); use the "
-                        "tables of one release"
-                    )
-            path = there.get(clip) or there.get(f"Y{clip}")
+        for segment in segments:
+            columns = ontology.find(f"{table}, line {segment.line}", segment.labels)
+            path = names.find(segment.id, segment.start, segment.end)
             if path is None:
-                missing.append(folder / f"{clip}.wav")
+                missing.append(segment.id)
             else:
-                columns = tuple(mids[label] for label in labels)
-                recordings.append(Recording(id=clip, path=path, columns=columns))
-        if self.missing == "refuse":
-            advice = 'fetch them, or leave them out and count them: -s data.missing="leave out"'
-            refuse_missing(missing, len(missing) + len(recordings), table, advice)
+                recordings.append(Recording(id=segment.id, path=path, columns=columns))
+        if missing and (self.missing == "refuse" or not recordings):
+            raise DataNotFoundError(
+                f"{folders[0] / missing[0]}.wav: this clip of {table.name} is not there, and {len(missing) - 1} more "
+                f"of {len(segments)} are not either{names.describe(missing)}; fetch them, or leave them out and count "
+                'them: -s data.missing="leave out"'
+            )
         return recordings, len(missing)
 
 
-def read_ontology(table: Path) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Return the index of every class by its machine id, and the names of the classes by index."""
-    mids: dict[str, int] = {}
-    names: dict[int, str] = {}
-    rows = read_table(table, ("index", "mid", "display_name"))
-    for line, row in rows:
-        index = read_whole(f"{table}, line {line}", "index", row["index"])
-        if index in names or row["mid"] in mids or index >= len(rows):
-            raise DataError(
-                f"{table}, line {line}: index is {index}, mid is {row['mid']!r}; indices must be 0 to "
-                f"{len(rows) - 1}, each once, and no mid may come twice"
-            )
-        mids[row["mid"]], names[index] = index, row["display_name"]
-    return mids, tuple(names[index] for index in range(len(rows)))
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Segment:
+    """A row of a table."""
+
+    line: int
+    """Its line."""
+    id: str
+    """YouTube's id of the video."""
+    start: float
+    """Where the clip begins in the video, in seconds."""
+    end: float
+    """Where it ends."""
+    labels: tuple[str, ...]
+    """Machine ids of its classes."""
 
 
-def read_segments(table: Path) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """Yield line number, YouTube id and labels of every segment; lines that begin with # are comments."""
+def read_segments(table: Path) -> Iterator[Segment]:
+    """Yield every segment; lines that begin with # are comments. Raises DataError, naming the line, for another row."""
     for line, row in read_rows(table, "AudioSet"):
-        if not row or row[0].startswith("#"):
+        if not row or row[0].startswith("#") or row[0] == "YTID":
             continue
-        if len(row) != 4 or not row[3]:
-            raise DataError(f'{table}, line {line}: {row!r} is not: id, start, end, "labels"')
-        yield line, row[0], tuple(row[3].split(","))
+        where = f"{table}, line {line}"
+        try:
+            name, start, end, labels = (value.strip() for value in row)
+            yield Segment(line=line, id=name, start=float(start), end=float(end), labels=split_labels(where, labels))
+        except DataError:
+            raise
+        except ValueError:
+            raise DataError(f'{where}: {row!r} is not: id, start, end, "labels"') from None
 
 
-def _files(folder: Path) -> dict[str, Path]:
-    """Return the clips of a folder by their names without ending."""
-    if not folder.is_dir():
-        raise DataNotFoundError(f"{folder}: there is no such folder; it must hold the clips of its table")
-    return {path.stem: path for path in folder.iterdir() if path.suffix.lstrip(".").lower() in ENDINGS}
+def clip_folders(root: Path, table: str) -> list[Path]:
+    """Return the folders nearest to the root that are called after a table; the root itself where none is."""
+    level = [root]
+    for _ in range(_DEPTH):
+        level = [below for folder in level for below in subfolders(folder)]
+        if found := [folder for folder in level if folder.name in FOLDERS[table]]:
+            return found
+    return [root]

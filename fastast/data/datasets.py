@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from fastast.data.training_set import DataError, TrainingSet
 from fastast.registry import Registry
@@ -15,13 +17,34 @@ class DataOptions(Protocol):
         """Return a split: train, val or test."""
 
 
+LATER = {"later": True}
+"""Metadata of an option that a data set did not always have: at its default it is left out of what is asked, so that
+the identities of recipes and sweeps from before stay."""
+
+
+def asked(options: DataOptions) -> Mapping[str, Any]:
+    """Return what of a data set's options decides which clips are heard: all but where they lie, and later defaults."""
+    values = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        value = getattr(options, field.name)
+        if field.name != "root" and not (field.metadata.get("later") and value == field.default):
+            values[field.name] = value
+    return values
+
+
 DATASETS: Registry[type[DataOptions]] = Registry(
     "data set",
     {
+        "ast_lists": "fastast.data.ast_lists:ASTLists",
+        "audio_folder": "fastast.data.audio_folder:AudioFolder",
         "audioset": "fastast.data.audioset:AudioSet",
         "esc50": "fastast.data.esc50:ESC50",
+        "fsd50k": "fastast.data.fsd50k:FSD50K",
+        "hdf5": "fastast.data.hdf5:HDF5",
+        "parquet": "fastast.data.parquet:Parquet",
         "soundscapes": "fastast.data.soundscapes_training:Soundscapes",
         "speech_commands": "fastast.data.speech_commands:SpeechCommands",
+        "table": "fastast.data.table:Table",
     },
     group="fastast.data_sets",
     error=DataError,

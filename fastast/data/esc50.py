@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fastast.data.clip_files import find_root
+from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
     Recording,
+    check_options,
     check_root,
-    check_root_is_text,
-    read_table,
-    read_whole,
+    check_split,
     refuse_missing,
 )
+from fastast.data.tables import read_table, read_whole
 from fastast.data.training_set import DataError
-from fastast.names import unknown_name
 
+TABLE = "meta/esc50.csv"
 FOLDS = (1, 2, 3, 4, 5)
 
 
@@ -27,18 +29,19 @@ class ESC50:
     """The unpacked archive: holds `meta/esc50.csv` and `audio/`."""
     fold: int = 1
     """Official fold, 1 to 5, that is tested on; the other four are trained on."""
+    channels: str = field(default="average", metadata=LATER)
+    """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_root_is_text(self.root)
+        check_options(self)
         if isinstance(self.fold, bool) or not isinstance(self.fold, int) or self.fold not in FOLDS:
             raise DataError(f"data: fold is {self.fold!r}; ESC-50 has the folds 1, 2, 3, 4 and 5")
 
     def split(self, name: str) -> FolderSet:
         """Return train (four folds) or val, which is the same as test (the fold that is left out)."""
-        if name not in ("train", "val", "test"):
-            raise DataError(unknown_name("split of ESC-50", name, ("train", "val", "test")))
-        root = check_root(self.root, "ESC-50", "meta/esc50.csv and audio/")
-        table = root / "meta" / "esc50.csv"
+        check_split(name, "ESC-50")
+        root = find_root(check_root(self.root, "ESC-50", f"{TABLE} and audio/"), TABLE)
+        table = root / TABLE
         names: dict[int, str] = {}
         recordings = []
         for line, row in read_table(table, ("filename", "fold", "target", "category")):
@@ -60,4 +63,5 @@ class ESC50:
             raise DataError(f"{table}: no clip is in the {name} part of fold {self.fold}")
         missing = [recording.path for recording in recordings if not recording.path.exists()]
         refuse_missing(missing, len(recordings), table, "unpack the whole archive")
-        return FolderSet(tuple(names[i] for i in range(len(names))), recordings, task="single_label")
+        classes = tuple(names[i] for i in range(len(names)))
+        return FolderSet(classes, recordings, task="single_label", channels=self.channels)

@@ -1,33 +1,110 @@
-"""What the data sets of audio files in folders share: clips by path, and reading of their tables.
+"""Clips of a list with their labels, and clips that lie in files: what the data sets on disk share.
 
 Shapes: `s` samples of a clip, `c` classes.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastast.data.audio import AudioNotFoundError, load_audio
+from fastast.data.audio import CHANNELS, AudioNotFoundError, load_audio
 from fastast.data.training_set import DataError, DataNotFoundError, Task, one_hot
+from fastast.names import unknown_name
 
-_NOT_UTF8 = re.compile("[\udc80-\udcff]+")
-"""What Python's `surrogateescape` makes of bytes that are not UTF-8."""
-
+SPLITS = ("train", "val", "test")
+MAX_CLIP_SECONDS = 600.0
+"""A file that is longer is no clip: a model hears its first seconds, and the rest would only be decoded."""
+MISSING = ("refuse", "leave out")
+"""What may be done about clips of the tables that are not there."""
 _LOST = "there is no such file, although it was there when the data set was opened"
 
-_MOST_DIGITS = 9
-"""Of a number in a table: no index of a class is longer."""
+
+class Listed(Protocol):
+    """An entry of a list of clips."""
+
+    @property
+    def id(self) -> str:
+        """What the data set calls the clip wherever it lies: its name in the published tables."""
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """Columns of the classes it has."""
 
 
-@dataclass(frozen=True, kw_only=True)
+Entry = TypeVar("Entry", bound=Listed)
+
+
+class ListedSet(ABC, Generic[Entry]):
+    """Clips of a list with their labels; a subclass says where their encoded bytes are."""
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        entries: Sequence[Entry],
+        *,
+        task: Task,
+        left_out: int = 0,
+        channels: str = "average",
+    ) -> None:
+        """Raises DataError where two clips have one id."""
+        self.classes = tuple(classes)
+        self.task: Task = task
+        self.entries = tuple(entries)
+        self.left_out = left_out
+        """Clips of the tables that are not there and were not asked for."""
+        self.channels = channels
+        """What is made of several channels, as in `load_audio`."""
+        seen: set[str] = set()
+        for entry in self.entries:
+            if entry.id in seen:
+                raise DataError(f"data: the clip {entry.id!r} stands twice in the tables of one split; remove one row")
+            seen.add(entry.id)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def id(self, index: int) -> str:
+        """Return what the data set calls the clip."""
+        return self.entries[index].id
+
+    @abstractmethod
+    def name(self, index: int) -> str:
+        """Return what a person here calls the clip."""
+
+    @abstractmethod
+    def source(self, index: int) -> Path | bytes:
+        """Return the file of a clip, or the bytes of one."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return a hash of what the audio hangs on, without reading it."""
+
+    def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Read a clip: samples (s,) and labels (c,), the same every epoch."""
+        name = self.name(index)
+        try:
+            samples = load_audio(self.source(index), name=name, channels=self.channels, max_seconds=MAX_CLIP_SECONDS)
+        except AudioNotFoundError as error:  # it was there when the set was opened: not a corrupt clip, but a lost disk
+            raise DataNotFoundError(f"{name}: {_LOST}") from error
+        return samples, self.labels(index, epoch)
+
+    def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
+        """The labels (c,) of a clip."""
+        return one_hot(self.entries[index].columns, len(self.classes))
+
+    def prepare(self) -> None:
+        """Nothing to share: every process reads for itself."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recording:
     """A file with its labels."""
 
@@ -39,54 +116,37 @@ class Recording:
     """Columns of the classes it has."""
 
 
-class FolderSet:
+class FolderSet(ListedSet[Recording]):
     """Clips that lie in files."""
 
-    def __init__(
-        self, classes: tuple[str, ...], recordings: Sequence[Recording], *, task: Task, left_out: int = 0
-    ) -> None:
-        self.classes = classes
-        self.task: Task = task
-        self.recordings = tuple(recordings)
-        self.left_out = left_out
-        """Clips of the tables that are not there and were not asked for."""
-
-    def __len__(self) -> int:
-        return len(self.recordings)
-
-    def id(self, index: int) -> str:
-        """Return what the data set calls the clip."""
-        return self.recordings[index].id
+    @property
+    def recordings(self) -> tuple[Recording, ...]:
+        """The files, in order."""
+        return self.entries
 
     def name(self, index: int) -> str:
         """Return the clip's path."""
-        return str(self.recordings[index].path)
+        return str(self.entries[index].path)
+
+    def source(self, index: int) -> Path:
+        """Return the clip's path."""
+        return self.entries[index].path
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of every file's size and time of change. Raises DataNotFoundError for a lost one."""
-        digest = hashlib.sha256()
-        for recording in self.recordings:
-            try:
-                found = recording.path.stat()
-            except FileNotFoundError:
-                raise DataNotFoundError(f"{recording.path}: {_LOST}") from None
-            digest.update(f"{recording.id} {found.st_size} {found.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return fingerprint_of((recording.id, recording.path) for recording in self.entries)
 
-    def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Read a clip: samples (s,) and labels (c,), the same every epoch."""
-        recording = self.recordings[index]
+
+def fingerprint_of(files: Iterable[tuple[str, Path]]) -> str:
+    """Return the SHA-256 of names, sizes and times of change. Raises DataNotFoundError for a file that was lost."""
+    digest = hashlib.sha256()
+    for name, path in files:
         try:
-            return load_audio(recording.path), self.labels(index, epoch)
-        except AudioNotFoundError as error:  # it was there when the set was opened: not a corrupt clip, but a lost disk
-            raise DataNotFoundError(f"{recording.path}: {_LOST}") from error
-
-    def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
-        """The labels (c,) of a clip."""
-        return one_hot(self.recordings[index].columns, len(self.classes))
-
-    def prepare(self) -> None:
-        """Nothing to share: every process reads its own files."""
+            found = path.stat()
+        except FileNotFoundError:
+            raise DataNotFoundError(f"{path}: {_LOST}") from None
+        digest.update(f"{name} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def check_root(root: str, what: str, holds: str) -> Path:
@@ -99,56 +159,31 @@ def check_root(root: str, what: str, holds: str) -> Path:
     return path
 
 
-def check_root_is_text(root: object) -> None:
-    """Raise DataError where a recipe's `data.root` is no path."""
-    if not isinstance(root, str):
-        raise DataError(f"data: root is {root!r}; it must be text, the path of a folder")
+def check_options(options: Any) -> None:
+    """Raise DataError where a value in a recipe's `[data]` is not of its field's type, or no allowed one.
+
+    Looks at texts and lists of texts; fields called `channels` and `missing` have few allowed values.
+    """
+    for field in fields(options):
+        value = getattr(options, field.name)
+        if field.type == "str" and not isinstance(value, str):
+            kind = "text, the path of a folder" if field.name == "root" else "text"
+            raise DataError(f"data: {field.name} is {value!r}; it must be {kind}")
+        if field.type == "tuple[str, ...]" and not all(isinstance(text, str) and text for text in value):
+            raise DataError(f"data: {field.name} is {list(value)!r}; it must be a list of texts")
+        check_allowed(field.name, value, {"channels": CHANNELS, "missing": MISSING}.get(field.name, (value,)))
 
 
-def read_lines(path: Path, origin: str = "the data set") -> Iterator[tuple[int, str]]:
-    """Yield number and text of every line. Raises DataError, naming the line, for one that is not UTF-8."""
-    if not path.is_file():
-        raise DataNotFoundError(f"{path}: there is no such file; it comes with {origin}")
-    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-        for number, line in enumerate(file, start=1):
-            if wrong := _NOT_UTF8.search(line):
-                found = wrong.group().encode("utf-8", "surrogateescape")
-                raise DataError(f"{path}, line {number}: {found!r} is not UTF-8; a table must be text in UTF-8")
-            yield number, line
+def check_allowed(name: str, value: object, allowed: Sequence[object]) -> None:
+    """Raise DataError where a value is none of the allowed ones."""
+    if value not in allowed:
+        raise DataError(f"data: {unknown_name(name, value, map(str, allowed))}")
 
 
-def read_rows(path: Path, origin: str = "the data set") -> Iterator[tuple[int, list[str]]]:
-    """Yield line and values of every row of a CSV file. Raises DataError, naming the line, where it is none."""
-    reader = csv.reader((text for _, text in read_lines(path, origin)), skipinitialspace=True)
-    try:
-        for row in reader:
-            yield reader.line_num, row
-    except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}; a table must be CSV, a row a line") from error
-
-
-def read_table(path: Path, columns: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file with a header that has at least these columns: the line of every row, and its values."""
-    rows = ((line, row) for line, row in read_rows(path) if row)
-    _, names = next(rows, (0, []))
-    missing = [name for name in columns if name not in names]
-    if missing:
-        raise DataError(f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}")
-    table = []
-    for line, row in rows:
-        if len(row) != len(names):
-            raise DataError(f"{path}, line {line}: {row!r} must be {len(names)} values: {', '.join(names)}")
-        table.append((line, dict(zip(names, row, strict=True))))
-    if not table:
-        raise DataError(f"{path}: there is no row below the header")
-    return table
-
-
-def read_whole(where: str, name: str, text: str) -> int:
-    """Return a table's whole number. Raises DataError that names place, column and value."""
-    if not text.isdecimal() or len(text) > _MOST_DIGITS:
-        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number of at least 0")
-    return int(text)
+def check_split(name: str, what: str) -> None:
+    """Raise DataError where there is no such split."""
+    if name not in SPLITS:
+        raise DataError(unknown_name(f"split of {what}", name, SPLITS))
 
 
 def refuse_missing(missing: Sequence[Path], total: int, table: Path, advice: str) -> None:
@@ -158,3 +193,13 @@ def refuse_missing(missing: Sequence[Path], total: int, table: Path, advice: str
             f"{missing[0]}: this clip of {table.name} is not there, and {len(missing) - 1} more of {total} are not "
             f"either; {advice}"
         )
+
+
+def index_labels(
+    where: str, labels: Sequence[str], columns: dict[str, int], table: Path, advice: str
+) -> tuple[int, ...]:
+    """Return the columns of a clip's labels. Raises DataError for a label that is no class of `table`."""
+    for label in labels:
+        if label not in columns:
+            raise DataError(f"{where}: label {label!r} is not in {table}; {advice}")
+    return tuple(columns[label] for label in labels)

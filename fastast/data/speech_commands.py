@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastast.data.folders import FolderSet, Recording, check_root, check_root_is_text, read_lines, refuse_missing
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.clip_files import find_root, is_clip
+from fastast.data.datasets import LATER
+from fastast.data.folders import FolderSet, Recording, check_options, check_root, check_split
+from fastast.data.tables import read_lines
+from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 from fastast.names import unknown_name
 
 WORDS = (
@@ -15,7 +19,10 @@ WORDS = (
     "three", "tree", "two", "up", "visual", "wow", "yes", "zero",
 )  # fmt: skip
 """The 35 words of version 2."""
+NEW_IN_V2 = ("backward", "follow", "forward", "learn", "visual")
+"""The words that version 1 does not have."""
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
+_WHAT = "Speech Commands V2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,39 +31,73 @@ class SpeechCommands:
 
     root: str = ""
     """The unpacked archive: holds a folder a word, `validation_list.txt` and `testing_list.txt`."""
+    channels: str = field(default="average", metadata=LATER)
+    """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_root_is_text(self.root)
+        check_options(self)
 
     def split(self, name: str) -> FolderSet:
-        """Return val or test as listed, or train: every other file of the 35 words."""
-        if name not in ("train", *LISTS):
-            raise DataError(unknown_name("split of Speech Commands", name, ("train", *LISTS)))
-        root = check_root(self.root, "Speech Commands V2", "a folder a word and testing_list.txt")
-        listed = {split: _read_list(root / file) for split, file in LISTS.items()}
-        table = root / LISTS.get(name, "")
-        files = listed[name] if name in LISTS else _unlisted(root, {*listed["val"].values(), *listed["test"].values()})
-        recordings = []
-        for line, file in files.items():
-            word = file.split("/")[0]
-            if word not in WORDS:
-                wrong = unknown_name("word of Speech Commands V2", word, WORDS)
-                raise DataError(f"{table}, line {line}: {file!r}: {wrong}")
-            recordings.append(Recording(id=file, path=root / file, columns=(WORDS.index(word),)))
-        if not recordings:
+        """Return val or test as listed, or train: every other file of the 35 words.
+
+        Raises DataError where a line of a list is no clip that is there, as it would be trained on otherwise, or
+        stands twice. Warns where a word has no clip; the 30 words of version 1 are refused as such.
+        """
+        check_split(name, _WHAT)
+        root = find_root(check_root(self.root, _WHAT, "a folder a word and testing_list.txt"), LISTS["test"])
+        there = {file: None for word in WORDS for file in _clips(root, word)}
+        listed = _read_lists(root, there)
+        files = [file for file in there if listed.get(file, "train") == name]
+        if not files:
             raise DataNotFoundError(f"{root}: no clip is in the {name} split; unpack the whole archive")
-        missing = [recording.path for recording in recordings if not recording.path.exists()]
-        refuse_missing(missing, len(recordings), table, "unpack the whole archive")
-        return FolderSet(WORDS, recordings, task="single_label")
+        _check_words(root, {file.partition("/")[0] for file in there})
+        recordings = [
+            Recording(id=file, path=root / file, columns=(WORDS.index(file.partition("/")[0]),)) for file in files
+        ]
+        return FolderSet(WORDS, recordings, task="single_label", channels=self.channels)
 
 
-def _read_list(path: Path) -> dict[int, str]:
-    """Return the files of a list by line."""
-    lines = read_lines(path, "Speech Commands V2")
-    return {line: text.strip() for line, text in lines if text.strip()}
+def _clips(root: Path, word: str) -> list[str]:
+    """Return the clips of a word, as the lists spell them."""
+    folder = root / word
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return [f"{word}/{name}" for name in names if is_clip(name) and name.lower().endswith(".wav")]
 
 
-def _unlisted(root: Path, held_out: set[str]) -> dict[int, str]:
-    """Return the files of all words that no list names, numbered."""
-    found = (f"{word}/{path.name}" for word in WORDS for path in sorted((root / word).glob("*.wav")))
-    return dict(enumerate(file for file in found if file not in held_out))
+def _read_lists(root: Path, there: dict[str, None]) -> dict[str, str]:
+    """Return the split of every file that a list names, whatever way its path is written."""
+    spelt = {file.casefold(): file for file in there}
+    splits: dict[str, str] = {}
+    lines: dict[str, str] = {}
+    for split, table in LISTS.items():
+        for number, text in read_lines(root / table, _WHAT):
+            if not text.strip():
+                continue
+            where = f"{root / table}, line {number}"
+            parts = [part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".")]
+            file = "/".join(parts[-2:])  # whatever stands before: ./, or the folder of the archive
+            word = parts[-2].lower() if len(parts) > 1 else ""
+            if word not in WORDS:
+                raise DataError(f"{where}: {text.strip()!r}: {unknown_name(f'word of {_WHAT}', word, WORDS)}")
+            found = file if file in there else spelt.get(file.casefold())
+            if found is None:
+                raise DataNotFoundError(
+                    f"{root / file}: this clip of {table}, line {number}, is not there; unpack the whole archive"
+                )
+            if found in lines:
+                raise DataError(f"{where}: {found!r} stands in {lines[found]} already; a clip is in one split, once")
+            splits[found], lines[found] = split, where
+    return splits
+
+
+def _check_words(root: Path, present: set[str]) -> None:
+    absent = [word for word in WORDS if word not in present]
+    if not absent:
+        return
+    names = ", ".join(absent)
+    if tuple(absent) == NEW_IN_V2:
+        raise DataError(
+            f"{root}: this is version 1 of Speech Commands (30 words): {names} are absent, which version 2 has and "
+            "which the model would never learn; fetch version 2 (speech_commands_v0.02)"
+        )
+    warnings.warn(f"{root}: {len(absent)} of the 35 words have no clip: {names}", DataWarning, stacklevel=3)

@@ -36,6 +36,10 @@ class DataNotFoundError(DataError, FileNotFoundError):
     """A file or folder of a data set that is not there."""
 
 
+class DataWarning(UserWarning):
+    """A data set that can be used, but that is not all that it seems to be."""
+
+
 class TrainingSet(Protocol):
     """One split of a data set."""
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastast.data.datasets import DATASETS, DataOptions
+from fastast.data.datasets import DATASETS, DataOptions, asked
 from fastast.data.sampling import SAMPLERS
 from fastast.scores import ACTIVATIONS, LOSSES, Loss
 from fastast.training.checks import RecipeError, check_choice, check_number, check_whole
@@ -155,7 +155,7 @@ class Recipe:
                 del values[part]["labels"]
         if self.augmentation is not None:
             values["augmentation"] = self.augmentation.question()
-        values["data"]["options"].pop("root", None)
+        values["data"]["options"] = asked(self.data.options)
         return json.loads(json.dumps(values, default=list))
 
     @property

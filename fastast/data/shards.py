@@ -1,0 +1,107 @@
+"""Clips in large files that hold thousands: which of them make a split, and rows of them as a data set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from fastast.data.clip_files import subfolders
+from fastast.data.folders import ListedSet, fingerprint_of
+from fastast.data.split_names import split_of_path
+from fastast.data.training_set import DataError, DataNotFoundError
+
+Opened = TypeVar("Opened")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A clip in a shard, with its labels."""
+
+    id: str
+    """What the data set calls it."""
+    shard: Path
+    """The file."""
+    index: int
+    """Its row there."""
+    columns: tuple[int, ...]
+    """Columns of the classes it has."""
+
+
+class ShardSet(ListedSet[Row]):
+    """Clips that are rows of shards."""
+
+    def name(self, index: int) -> str:
+        """Return file, row and id of the clip."""
+        row = self.entries[index]
+        return f"{row.shard}, row {row.index} ({row.id})"
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the ids, and of every shard's size and time of change."""
+        shards = dict.fromkeys(row.shard for row in self.entries)
+        ids = " ".join(row.id for row in self.entries)
+        return fingerprint_of(
+            (f"{ids if not number else ''} {shard.name}", shard) for number, shard in enumerate(shards)
+        )
+
+
+class PerProcess(Generic[Opened]):
+    """One open file per path and process: what was opened before a fork is not shared with it."""
+
+    def __init__(self, opener: Callable[[Path], Opened]) -> None:
+        self._opener = opener
+        self._opened: dict[Path, Opened] = {}
+        self._process = 0
+
+    def __call__(self, path: Path) -> Opened:
+        """Return the open file."""
+        if self._process != os.getpid():
+            self._opened, self._process = {}, os.getpid()
+        if path not in self._opened:
+            self._opened[path] = self._opener(path)
+        return self._opened[path]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_opener": self._opener, "_opened": {}, "_process": 0}
+
+
+def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequence[str]) -> list[Path]:
+    """Return the shards of a split, by name: those that match a pattern below the root, or that are called after it.
+
+    Raises DataNotFoundError where there is none; DataError where folders of several names could be meant.
+    """
+    if patterns:
+        found = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
+        if not found:
+            raise DataNotFoundError(f"{root}: nothing matches data.{split}, {', '.join(patterns)}")
+        return found
+    found = [path for path in _files(root, endings) if split_of_path(path.relative_to(root)) == split]
+    groups = sorted({path.parent.relative_to(root) if path.parent != root else _stem(path) for path in found})
+    if not found:
+        raise DataNotFoundError(
+            f"{root}: no file is called after the split {split}; say which they are: -s data.{split}=PATTERN, such as "
+            f"data/{split}-*.{endings[0]}"
+        )
+    if len(groups) > 1:
+        raise DataError(
+            f"{root}: the split {split} could be {' or '.join(map(str, groups))}; say which: "
+            f"-s data.{split}={groups[0]}/*"
+        )
+    return found
+
+
+def _stem(path: Path) -> Path:
+    """Return the name of a shard without what counts it: train-00000-of-00012 is train."""
+    return Path(path.stem.rstrip("0123456789-_of"))
+
+
+def _files(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
+    yield from sorted(
+        path
+        for path in folder.iterdir()
+        if path.is_file() and not path.name.startswith(".") and path.suffix[1:].lower() in endings
+    )
+    for below in subfolders(folder):
+        yield from _files(below, endings)

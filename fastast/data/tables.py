@@ -1,0 +1,94 @@
+"""Reading of the tables and lists that come with data sets: CSV in UTF-8, each fault named with file and line."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fastast.data.training_set import DataError, DataNotFoundError
+
+_NOT_UTF8 = re.compile("[\udc80-\udcff]+")
+"""What Python's `surrogateescape` makes of bytes that are not UTF-8."""
+_MOST_DIGITS = 9
+"""Of a number in a table: no index of a class is longer."""
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What spreadsheets write instead of commas."""
+
+
+def read_lines(path: Path, origin: str = "the data set") -> Iterator[tuple[int, str]]:
+    """Yield number and text of every line, without a byte-order mark.
+
+    Raises DataError, naming the line, for one that is not UTF-8; DataNotFoundError where there is no file.
+    """
+    if not path.is_file():
+        raise DataNotFoundError(f"{path}: there is no such file; it comes with {origin}")
+    with path.open("rb") as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise DataError(f"{path}: this is UTF-16, as spreadsheets write it; save it as CSV in UTF-8")
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        for number, line in enumerate(file, start=1):
+            if wrong := _NOT_UTF8.search(line):
+                found = wrong.group().encode("utf-8", "surrogateescape")
+                raise DataError(f"{path}, line {number}: {found!r} is not UTF-8; a table must be text in UTF-8")
+            yield number, line
+
+
+def read_rows(path: Path, origin: str = "the data set", *, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Yield line and values of every row of a CSV file. Raises DataError, naming the line, where it is none."""
+    lines = (text for _, text in read_lines(path, origin))
+    reader = csv.reader(lines, skipinitialspace=True, delimiter=separator)
+    try:
+        for row in reader:
+            yield reader.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}: {error}; a table must be CSV, a row a line") from error
+
+
+def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV file with a header that has at least these columns: the line of every row, and its values.
+
+    Raises DataError naming the line, the column that is missing, or the character that separates columns instead.
+    """
+    rows = ((line, row) for line, row in read_rows(path, separator=separator) if row)
+    _, names = next(rows, (0, []))
+    names = [name.strip() for name in names]
+    missing = [name for name in columns if name not in names]
+    if missing:
+        _refuse_other_separators(path, names, columns)
+        raise DataError(
+            f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}. It has {', '.join(names) or 'none'}"
+        )
+    table = []
+    for line, row in rows:
+        if len(row) != len(names):
+            raise DataError(f"{path}, line {line}: {row!r} must be {len(names)} values: {', '.join(names)}")
+        table.append((line, {name: value.strip() for name, value in zip(names, row, strict=True)}))
+    if not table:
+        raise DataError(f"{path}: there is no row below the header")
+    return table
+
+
+def _refuse_other_separators(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    for separator, called in _OTHER_SEPARATORS.items():
+        if len(names) == 1 and set(columns) <= {name.strip(' "') for name in names[0].split(separator)}:
+            raise DataError(
+                f"{path}: its columns are separated by {called} ({separator!r}), not by commas; save it as CSV with "
+                "commas"
+            )
+
+
+def read_whole(where: str, name: str, text: str) -> int:
+    """Return a table's whole number. Raises DataError that names place, column and value."""
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
+        raise DataError(f"{where}: {name} is {text!r}; it must be a whole number of at least 0")
+    return int(text)
+
+
+def split_labels(where: str, text: str, separator: str = ",") -> tuple[str, ...]:
+    """Split a field with several labels, with or without spaces between them. Raises DataError for an empty one."""
+    labels = tuple(label.strip() for label in text.split(separator)) if separator else (text.strip(),)
+    if "" in labels:
+        raise DataError(f"{where}: an empty label in {text!r}")
+    return tuple(dict.fromkeys(labels))
