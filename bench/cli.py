@@ -108,7 +108,7 @@ def run(
             listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
             typer.echo(f"{len(cells)} cells: {listed}")
             return
-        from bench.run.driver import FAILURES, Options, run_sweep
+        from bench.run.driver import Options, run_sweep
         from bench.run.progress import Progress
         from fastast.data.soundscapes_cache import default_folder
 
@@ -120,13 +120,13 @@ def run(
             command=command_line(sys.argv[1:]),
         )
         with Progress() as progress:
-            counts = run_sweep(config.name, cells, options, progress=progress, launcher=place)
-        typer.echo(", ".join(f"{count} {status}" for status, count in sorted(counts.items()) if count))
+            summary = run_sweep(config.name, cells, options, progress=progress, launcher=place)
+        typer.echo(str(summary))
         if reports is not None:
             from bench.report import render
 
             typer.echo(f"report: {render(results, reports, sweep=config.name)[-1]}")
-        if any(counts[failure] for failure in FAILURES):
+        if summary.failed:
             raise typer.Exit(1)
 
 

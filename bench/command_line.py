@@ -16,6 +16,8 @@ def for_people() -> Iterator[None]:
 
     try:
         yield
+    except (typer.Exit, typer.Abort):  # RuntimeErrors too, but each has its exit code already
+        raise
     except ConfigError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

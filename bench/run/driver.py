@@ -10,7 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -47,6 +47,28 @@ class Options:
     """The command line, without paths of this machine."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """How the cells of a run stand when it is over."""
+
+    measured: Counter[str] = field(default_factory=Counter)
+    """Cells that it measured, by status."""
+    before: Counter[str] = field(default_factory=Counter)
+    """Cells that had a record already and were left alone, by its status."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether some cell has no answer, be its record of this run or of an earlier one."""
+        return any(counts[status] for counts in (self.measured, self.before) for status in FAILURES)
+
+    def __str__(self) -> str:
+        parts = [f"{count} {status}" for status, count in sorted(self.measured.items()) if count]
+        if self.before:
+            old = ", ".join(f"{count} {status}" for status, count in sorted(self.before.items()))
+            parts.append(f"{self.before.total()} skipped ({old})")
+        return ", ".join(parts)
+
+
 def run_sweep(
     name: str,
     cells: Sequence[Cell],
@@ -56,15 +78,15 @@ def run_sweep(
     isolation: Isolation | None = None,
     runners: Runners = RUNNERS,
     launcher: Launcher | None = None,
-) -> Counter[str]:
-    """Run the cells that have no record yet and return how many ended with which status (`skipped` among them).
+) -> RunSummary:
+    """Run the cells that have no record yet and return how all cells stand.
 
     Without a `launcher` they run here, by `isolation` and `runners`. A record that is not `ok` is left alone too,
     unless `retry_failed` or `redo` asks for it. Raises RunError where nothing can run, RecordError for a record that
     cannot be read or a folder that another run writes to, OSError where a record cannot be written.
     """
     launcher = launcher or LocalLauncher(isolation, runners)
-    counts: Counter[str] = Counter()
+    summary = RunSummary()
     with ExitStack() as stack:
         stack.enter_context(_end_on_sigterm())
         machines = launcher.survey(cells, progress)
@@ -74,9 +96,14 @@ def run_sweep(
         for store in by_machine.values():
             stack.enter_context(store.lock())
             read_records(store.folder)  # a bad one is met now, not after an hour of measuring
-        todo = [cell for cell in cells if _wanted(stores[cell.device].read(cell.id), options)]
-        counts["skipped"] = len(cells) - len(todo)
-        _say_skipped(cells, stores, counts["skipped"], options, progress)
+        todo = []
+        for cell in cells:
+            record = stores[cell.device].read(cell.id)
+            if record is None or _wanted(record, options):
+                todo.append(cell)
+            else:
+                summary.before[record.status] += 1
+        _say_skipped(summary.before, len(cells), options, progress)
         launcher.prepare(todo, options.cache, progress)
         progress.plan(todo)
         suite = describe_suite()
@@ -92,11 +119,11 @@ def run_sweep(
             if end.outcome.status == "ok" and end.outcome.value.scores is not None:
                 store.write_predictions(end.cell.id, end.outcome.value.scores, end.outcome.value.hashes)
             store.write(record)
-            counts[record.status] += 1
+            summary.measured[record.status] += 1
             progress.end(end.cell, record)
         for store in by_machine.values():
             export_records(store)
-    return counts
+    return summary
 
 
 def export_records(store: Store) -> Path:
@@ -106,22 +133,15 @@ def export_records(store: Store) -> Path:
     return path
 
 
-def _wanted(record: Record | None, options: Options) -> bool:
-    if record is None or options.redo:
-        return True
-    return options.retry_failed and record.status in RETRIED
+def _wanted(record: Record, options: Options) -> bool:
+    return options.redo or (options.retry_failed and record.status in RETRIED)
 
 
-def _say_skipped(
-    cells: Sequence[Cell], stores: dict[str, Store], skipped: int, options: Options, progress: Progress
-) -> None:
-    if skipped:
-        progress.say(f"{skipped} of {len(cells)} cells have a record already (--redo measures them again)")
-    if options.redo or options.retry_failed:
-        return
-    read = (stores[cell.device].read(cell.id) for cell in cells)
-    failed = Counter(record.status for record in read if record is not None and record.status != "ok")
-    if failed:
+def _say_skipped(before: Counter[str], total: int, options: Options, progress: Progress) -> None:
+    if before:
+        progress.say(f"{before.total()} of {total} cells have a record already (--redo measures them again)")
+    failed = {status: count for status, count in before.items() if status != "ok"}
+    if failed and not options.retry_failed:
         listed = ", ".join(f"{count} {status}" for status, count in sorted(failed.items()))
         progress.say(f"of those, {listed}: left as they are (--retry-failed measures them again)")
 

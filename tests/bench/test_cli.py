@@ -12,10 +12,13 @@ from pathlib import Path
 import cheap_runners
 import pandas as pd
 import pytest
+import typer
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.command_line import for_people
 from bench.records.store import Store
+from bench.run.driver import RunSummary
 from bench.run.progress import TimeLeft, duration
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
@@ -85,10 +88,20 @@ def test_a_bad_record_ends_a_command_with_its_name_and_exit_code_1(sweep, tmp_pa
 
 @pytest.mark.parametrize(("status", "code"), [("ok", 0), ("noisy", 0), ("implausible", 1), ("timeout", 1)])
 def test_the_exit_code_of_a_run_tells_of_failures(sweep, tmp_path, monkeypatch, status, code):
-    monkeypatch.setattr("bench.run.driver.run_sweep", lambda *_, **__: Counter({status: 4}))
-    shown = CliRunner().invoke(app, ["run", str(sweep), "--results", str(tmp_path)])
-    assert shown.exit_code == code
-    assert f"4 {status}" in shown.output
+    for summary in (RunSummary(measured=Counter({status: 4})), RunSummary(before=Counter({status: 4}))):
+        monkeypatch.setattr("bench.run.driver.run_sweep", lambda *_, found=summary, **__: found)
+        shown = CliRunner().invoke(app, ["run", str(sweep), "--results", str(tmp_path)])
+        assert shown.exit_code == code
+        assert f"4 {status}" in shown.output
+        assert shown.stderr == ""  # the exit itself is no message
+
+
+@pytest.mark.parametrize("ending", [typer.Exit(0), typer.Exit(2), typer.Abort()])
+def test_an_exit_passes_through_as_it_is(ending, capsys):
+    with pytest.raises(type(ending)) as raised, for_people():
+        raise ending
+    assert raised.value is ending
+    assert capsys.readouterr().err == ""
 
 
 def complete(words: str, shell: str = "bash") -> list[str]:

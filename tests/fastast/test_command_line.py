@@ -99,3 +99,16 @@ def test_info_counts_tokens_and_macs() -> None:
     assert "602 tokens" in run("info", "ast_base", "--frames", 512)
     assert "ast_tiny_soundscapes" in run("info")
     assert run("--version").startswith("fastast 0.")
+
+
+def test_an_error_is_told_once_and_the_exit_itself_is_no_message(tmp_path: Path) -> None:
+    lost = tmp_path / "lost.wav"
+    result = CliRunner().invoke(app, ["predict", str(lost)])
+    assert result.exit_code == 1
+    reason, count = result.stderr.splitlines()
+    assert reason.startswith(f"fastast: {lost}")
+    assert count == "fastast: 1 of 1 files could not be read"
+    result = CliRunner().invoke(app, ["info", "no_such_model"])
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
+    assert CliRunner().invoke(app, ["--version"]).exit_code == 0

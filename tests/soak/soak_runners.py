@@ -198,16 +198,15 @@ def main(arguments: list[str]) -> int:
     from cheap_runners import run
 
     from bench.command_line import for_people
-    from bench.run.driver import FAILURES
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
     results, log = Path(arguments[0]), Path(arguments[1])
     try:
         with for_people():
-            counts = run(plan(int(arguments[2]), int(arguments[3]), float(arguments[4]), log), results)
+            summary = run(plan(int(arguments[2]), int(arguments[3]), float(arguments[4]), log), results)
     except typer.Exit as ended:
         return ended.exit_code
-    return int(any(counts[failure] for failure in FAILURES))
+    return int(summary.failed)
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def test_every_failure_is_a_record_and_the_sweep_goes_on(tmp_path):
         cheap_runners.cell("fine"),
     ]
     stream = io.StringIO()
-    counts = cheap_runners.run(cells, tmp_path, stream)
+    summary = cheap_runners.run(cells, tmp_path, stream)
     records = records_by_model(tmp_path)
     assert {name: record.status for name, record in records.items()} == {
         "raise": "error",
@@ -53,7 +53,8 @@ def test_every_failure_is_a_record_and_the_sweep_goes_on(tmp_path):
         "implausible": "implausible",
         "fine": "ok",
     }
-    assert counts == {"error": 3, "oom": 2, "timeout": 1, "noisy": 1, "implausible": 1, "ok": 1, "skipped": 0}
+    assert summary.measured == {"error": 3, "oom": 2, "timeout": 1, "noisy": 1, "implausible": 1, "ok": 1}
+    assert not summary.before
     assert "ValueError: no luck" in records["raise"].message
     assert "tests/bench/cheap_runners.py:" in records["raise"].message
     assert str(Path.home()) not in records["raise"].message
@@ -77,8 +78,17 @@ def test_a_gate_that_does_not_pass_fails_the_record_and_keeps_its_samples(tmp_pa
     assert record.performance.arms["candidate"].seconds == (2.0, 2.0, 2.0)
     assert "implausible" in stream.getvalue()
     assert record.message in stream.getvalue()
-    assert cheap_runners.run(cells, tmp_path, stream)["skipped"] == 1
-    assert cheap_runners.run(cells, tmp_path, stream, retry_failed=True)["implausible"] == 1
+    assert cheap_runners.run(cells, tmp_path, stream).before == {"implausible": 1}
+    assert cheap_runners.run(cells, tmp_path, stream, retry_failed=True).measured == {"implausible": 1}
+
+
+def test_a_rerun_that_leaves_failures_alone_has_failed_too(tmp_path):
+    cells = [cheap_runners.cell("fine"), cheap_runners.cell("raise")]
+    first = cheap_runners.run(cells, tmp_path, io.StringIO())
+    second = cheap_runners.run(cells, tmp_path, io.StringIO())
+    assert (first.failed, second.failed) == (True, True)
+    assert str(second) == "2 skipped (1 error, 1 ok)"
+    assert not cheap_runners.run(cells[:1], tmp_path, io.StringIO()).failed
 
 
 def test_done_cells_are_skipped_and_failed_ones_only_retried_when_asked(tmp_path):

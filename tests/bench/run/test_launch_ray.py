@@ -88,13 +88,13 @@ def emulated():
 
 
 def run(cells, results, **options):
-    """Run cells on the cluster and return counts and what a person sees."""
+    """Run cells on the cluster and return how they stand and what a person sees."""
     stream = io.StringIO()
     with Progress(stream) as progress, RayLauncher(runners=cluster_runners.RUNNERS, wait_s=60, **options) as launcher:
-        counts = run_sweep(
+        summary = run_sweep(
             "cheap", cells, Options(results=results, cache=results), progress=progress, launcher=launcher
         )
-    return counts, stream.getvalue()
+    return summary, stream.getvalue()
 
 
 def meanwhile(log, act):
@@ -124,8 +124,8 @@ def assert_every_cell_has_one_record(cells, results, log):
 def test_cells_run_on_the_nodes_of_their_gpu_type_one_at_a_time(emulated, tmp_path):
     log, results = tmp_path / "log", tmp_path / "results"
     cells = [cell("sleep:0.3", number, log=log, device=("A100", "H100")[number % 2]) for number in range(6)]
-    counts, _ = run(cells, results)
-    assert counts == {"ok": 6, "skipped": 0}
+    summary, _ = run(cells, results)
+    assert summary.measured == {"ok": 6}
     assert_every_cell_has_one_record(cells, results, log)
     for one in cells:
         folder = results / f"nvidia-{one.device.lower()}" / "cheap"
@@ -137,8 +137,8 @@ def test_cells_run_on_the_nodes_of_their_gpu_type_one_at_a_time(emulated, tmp_pa
         assert all(end <= begin for (_, end), (begin, _) in pairwise(there))
     assert {record.machine.device for record in read_records(results)} == {"cuda"}
     # The same command again measures nothing.
-    counts, text = run(cells, results)
-    assert counts == {"skipped": 6}
+    summary, text = run(cells, results)
+    assert (summary.measured, summary.before) == ({}, {"ok": 6})
     assert "6 of 6 cells have a record already" in text
     assert len(lines(log, "end")) == 6
 
@@ -157,9 +157,9 @@ def test_a_cell_whose_worker_is_killed_is_measured_again_once(emulated, tmp_path
 
     kill.cell = cells[0].id
     thread = meanwhile(log, kill)
-    counts, text = run(cells, results)
+    summary, text = run(cells, results)
     thread.join()
-    assert counts == {"ok": 2, "skipped": 0}
+    assert summary.measured == {"ok": 2}
     assert_every_cell_has_one_record(cells, results, log)
     assert Counter(line["cell"] for line in lines(log, "begin")) == {cells[0].id: 2, cells[1].id: 1}
     assert "its worker or node was lost" in text
@@ -185,9 +185,9 @@ def test_a_cell_whose_node_is_removed_is_measured_on_its_replacement(emulated, t
 
     replace_node.cell = cells[0].id
     thread = meanwhile(log, replace_node)
-    counts, text = run(cells, results)
+    summary, text = run(cells, results)
     thread.join()
-    assert counts == {"ok": 3, "skipped": 0}
+    assert summary.measured == {"ok": 3}
     assert_every_cell_has_one_record(cells, results, log)
     assert Counter(line["cell"] for line in lines(log, "begin"))[cells[0].id] == 2
     assert "its worker or node was lost" in text
@@ -214,8 +214,8 @@ def test_one_device_on_two_kinds_of_machines_needs_a_choice(emulated, tmp_path):
     with pytest.raises(RunError, match=r"2 kinds of machines.*cpu-(a100|h100): node:.*--ray-resource cpu="):
         run(cells, results)
     assert not log.exists()
-    counts, _ = run(cells, results, resources={"cpu": "only_H100"})
-    assert counts == {"ok": 1, "skipped": 0}
+    summary, _ = run(cells, results, resources={"cpu": "only_H100"})
+    assert summary.measured == {"ok": 1}
     assert [line["machine"] for line in lines(log, "end")] == ["cpu-h100"]
 
 

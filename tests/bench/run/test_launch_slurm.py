@@ -44,23 +44,23 @@ def config(tmp_path, **changes):
 def run(cells, results, settings):
     stream = io.StringIO()
     with Progress(stream) as progress, SlurmLauncher(settings, poll_s=0.2, runners=cluster_runners.RUNNERS) as launcher:
-        counts = run_sweep(
+        summary = run_sweep(
             "cheap", cells, Options(results=results, cache=results), progress=progress, launcher=launcher
         )
-    return counts, stream.getvalue()
+    return summary, stream.getvalue()
 
 
 def test_every_cell_has_one_record_from_a_machine_of_its_device(tmp_path):
     log, results = tmp_path / "log", tmp_path / "results"
     cells = [cell("fine", number, log=log, device=("H100", "cpu")[number % 2]) for number in range(5)]
     settings = config(tmp_path, cells_per_job=2)
-    counts, _ = run(cells, results, settings)
-    assert counts == {"ok": 5, "skipped": 0}
+    summary, _ = run(cells, results, settings)
+    assert summary.measured == {"ok": 5}
     assert Counter(record.machine.key for record in read_records(results)) == {"abacus": 3, "cpu-abacus": 2}
     assert Counter(line["cell"] for line in lines(log, "end")) == Counter(one.id for one in cells)
     assert not list((tmp_path / "jobs").iterdir()), "jobs and reports are removed where a run ended well"
-    counts, _ = run(cells, results, settings)
-    assert counts == {"skipped": 5}
+    summary, _ = run(cells, results, settings)
+    assert (summary.measured, summary.before) == ({}, {"ok": 5})
 
 
 def test_a_job_that_dies_is_submitted_again_and_measures_only_what_is_missing(tmp_path):
@@ -82,9 +82,9 @@ def test_a_job_that_dies_is_submitted_again_and_measures_only_what_is_missing(tm
 
     thread = threading.Thread(target=kill)
     thread.start()
-    counts, text = run(cells, results, config(tmp_path, cells_per_job=2))
+    summary, text = run(cells, results, config(tmp_path, cells_per_job=2))
     thread.join()
-    assert counts == {"ok": 2, "skipped": 0}
+    assert summary.measured == {"ok": 2}
     assert "its job ended without a report; submitted again" in text
     begun = Counter(line["cell"] for line in lines(log, "begin"))
     assert begun == {cells[0].id: 1, cells[1].id: 2}
@@ -96,8 +96,8 @@ def test_a_cell_that_fails_is_a_record(tmp_path):
         cell("raise", 1, log=tmp_path / "log", device="cpu"),
         cell("killed", 2, log=tmp_path / "log", device="cpu"),
     ]
-    counts, _ = run(cells, tmp_path / "results", config(tmp_path, cells_per_job=2))
-    assert counts == {"error": 2, "skipped": 0}
+    summary, _ = run(cells, tmp_path / "results", config(tmp_path, cells_per_job=2))
+    assert summary.measured == {"error": 2}
     messages = " ".join(record.message for record in read_records(tmp_path / "results"))
     assert "no luck" in messages
     assert "SIGKILL" in messages
