@@ -13,7 +13,7 @@ from fastast.data.folders import (
     FolderSet,
     Recording,
     check_allowed,
-    check_options,
+    check_data_options,
     check_root,
     check_split,
     refuse_missing,
@@ -53,7 +53,7 @@ class ASTLists:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
         check_allowed("task", self.task, TASKS)
 
     def split(self, name: str) -> FolderSet:

@@ -13,7 +13,7 @@ from typing import Any
 
 from fastast.data.clip_files import clip_files, subfolders
 from fastast.data.datasets import LATER
-from fastast.data.folders import FolderSet, Recording, check_options, check_root, check_split
+from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
 from fastast.data.split_names import split_of
 from fastast.data.tables import read_lines, read_table, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError, Task
@@ -44,7 +44,7 @@ class AudioFolder:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
         for name in ("val_share", "test_share"):
             share = getattr(self, name)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:

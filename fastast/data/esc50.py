@@ -9,7 +9,7 @@ from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
     Recording,
-    check_options,
+    check_data_options,
     check_root,
     check_split,
     refuse_missing,
@@ -33,7 +33,7 @@ class ESC50:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
         if isinstance(self.fold, bool) or not isinstance(self.fold, int) or self.fold not in FOLDS:
             raise DataError(f"data: fold is {self.fold!r}; ESC-50 has the folds 1, 2, 3, 4 and 5")
 

@@ -159,7 +159,7 @@ def check_root(root: str, what: str, holds: str) -> Path:
     return path
 
 
-def check_options(options: Any) -> None:
+def check_data_options(options: Any) -> None:
     """Raise DataError where a value in a recipe's `[data]` is not of its field's type, or no allowed one.
 
     Looks at texts and lists of texts; fields called `channels` and `missing` have few allowed values.

@@ -13,7 +13,7 @@ from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
     Recording,
-    check_options,
+    check_data_options,
     check_root,
     check_split,
     index_labels,
@@ -37,7 +37,7 @@ class FSD50K:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
 
     def split(self, name: str) -> FolderSet:
         """Return train or val, the parts of the development set by its column `split`, or test, the eval set."""

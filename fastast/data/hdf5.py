@@ -17,9 +17,9 @@ import numpy as np
 
 from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
-from fastast.data.folders import check_options, check_root, check_split
+from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
-from fastast.data.shards import PerProcess, Row, ShardSet, find_shards
+from fastast.data.shards import PerProcess, ShardRow, ShardSet, find_shards
 from fastast.data.training_set import DataError, DataNotFoundError
 
 ENDINGS = ("h5", "hdf5", "hdf")
@@ -43,14 +43,14 @@ class HDF5:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
 
     def split(self, name: str) -> HDF5Set:
         """Return the clips of a split; rows that PANNs left empty, as their audio was missing, are counted."""
         check_split(name, "the HDF5 files")
         root = check_root(self.root, "the data", f"HDF5 files and {LABELS}")
         ontology = read_ontology(find_root(root, self.classes) / self.classes)
-        rows: list[Row] = []
+        rows: list[ShardRow] = []
         left_out = 0
         for shard in self._shards(root, name):
             found, empty = _read(shard, len(ontology.classes))
@@ -100,7 +100,7 @@ def _opened(path: Path) -> Any:
         raise DataError(f"{path}: not readable as HDF5: {error}") from error
 
 
-def _read(shard: Path, num_classes: int) -> tuple[list[Row], int]:
+def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], int]:
     """Return the rows of a file, and the number of those that hold nothing."""
     with _opened(shard) as file:
         audio = "mp3" if "mp3" in file else "waveform"
@@ -124,7 +124,9 @@ def _read(shard: Path, num_classes: int) -> tuple[list[Row], int]:
     for index, (name, target) in enumerate(zip(names, targets, strict=True)):
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
         if text:
-            rows.append(Row(id=_id(text), shard=shard, index=index, columns=tuple(np.flatnonzero(target).tolist())))
+            rows.append(
+                ShardRow(id=_id(text), shard=shard, index=index, columns=tuple(np.flatnonzero(target).tolist()))
+            )
     return rows, len(names) - len(rows)
 
 

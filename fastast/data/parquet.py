@@ -14,9 +14,9 @@ from typing import Any
 
 from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
-from fastast.data.folders import check_options, check_root, check_split
+from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
-from fastast.data.shards import PerProcess, Row, ShardSet, find_shards
+from fastast.data.shards import PerProcess, ShardRow, ShardSet, find_shards
 from fastast.data.split_names import NAMES
 from fastast.data.training_set import DataError, DataNotFoundError, Task
 
@@ -52,7 +52,7 @@ class Parquet:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
 
     def split(self, name: str) -> ParquetSet:
         """Return the clips of a split."""
@@ -60,7 +60,7 @@ class Parquet:
         root = check_root(self.root, "the data", "Parquet shards")
         shards = self._shards(root, name)
         columns, classes = self._columns(root, shards)
-        rows: list[Row] = []
+        rows: list[ShardRow] = []
         several = False
         for shard in shards:
             table = self._table(shard)
@@ -73,7 +73,7 @@ class Parquet:
                 if wrong or not labels:
                     raise DataError(f"{shard}, row {index}: {self.label} is {value!r}, which is no class of {root}")
                 found = tuple(dict.fromkeys(columns[label] for label in labels))
-                rows.append(Row(id=clip, shard=shard, index=index, columns=found))
+                rows.append(ShardRow(id=clip, shard=shard, index=index, columns=found))
         if not rows:
             raise DataNotFoundError(f"{root}: no clip is in the {name} split")
         task: Task = "multi_label" if several else "single_label"

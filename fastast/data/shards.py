@@ -17,7 +17,7 @@ Opened = TypeVar("Opened")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
+class ShardRow:
     """A clip in a shard, with its labels."""
 
     id: str
@@ -30,7 +30,7 @@ class Row:
     """Columns of the classes it has."""
 
 
-class ShardSet(ListedSet[Row]):
+class ShardSet(ListedSet[ShardRow]):
     """Clips that are rows of shards."""
 
     def name(self, index: int) -> str:

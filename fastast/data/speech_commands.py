@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastast.data.clip_files import find_root, is_clip
 from fastast.data.datasets import LATER
-from fastast.data.folders import FolderSet, Recording, check_options, check_root, check_split
+from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
 from fastast.data.tables import read_lines
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 from fastast.names import unknown_name
@@ -35,7 +35,7 @@ class SpeechCommands:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
 
     def split(self, name: str) -> FolderSet:
         """Return val or test as listed, or train: every other file of the 35 words.

@@ -12,7 +12,7 @@ from fastast.data.folders import (
     FolderSet,
     Recording,
     check_allowed,
-    check_options,
+    check_data_options,
     check_root,
     check_split,
     index_labels,
@@ -57,7 +57,7 @@ class Table:
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
-        check_options(self)
+        check_data_options(self)
         check_allowed("separator", self.separator, tuple(SEPARATORS))
         if self.table and (self.train or self.val or self.test):
             raise DataError("data: table and a table for a split are both given; give one table, or one for each split")
