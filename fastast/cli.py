@@ -72,6 +72,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per file.")] = False,
 ) -> None:
     """Print the labels of audio files. A file longer than the model's input is cut into windows, all of them used."""
+    _set_up()
     from fastast.prediction import Predictor
 
     with _errors_for_people():
@@ -132,6 +133,7 @@ def train(
 ) -> None:
     """Train a model by a recipe. Start it under torchrun to use several GPUs, or several processes on a CPU."""
     with _errors_for_people():
+        _set_up()
         from fastast.training.recipe_file import load_recipe, recipe_path
 
         wanted = load_recipe(recipe, settings or ())
@@ -177,6 +179,7 @@ def evaluate(
     Where the recipe has a part [reduction], its method, metric and the like are those of the schedules too.
     """
     with _errors_for_people():
+        _set_up()
         from fastast.training.command import evaluate_command
 
         typer.echo(
@@ -209,6 +212,7 @@ def record(
 ) -> None:
     """Store what a recipe's teacher says to every batch of its training, so that the training need not ask it."""
     with _errors_for_people():
+        _set_up()
         from fastast.training.recipe_file import load_recipe
         from fastast.training.record_recipe import record_recipe
 
@@ -260,6 +264,13 @@ def average(
 
         paths = [trained_path(model) for model in models]
         typer.echo(average_checkpoints(out, paths, share, dtype=getattr(torch, dtype.value)))
+
+
+def _set_up() -> None:
+    """Set this process up to compute, before PyTorch is imported: how threads wait is read then."""
+    from fastast.runtime import set_up
+
+    set_up()
 
 
 class _errors_for_people:  # noqa: N801

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from fastast.data.sampling import Sampler, load_batches
 from fastast.data.training_set import TrainingSet
+from fastast.runtime import describe_runtime
 from fastast.scores import ACTIVATIONS
 from fastast.training.build import save_model
 from fastast.training.checkpoint import save_state
@@ -250,3 +251,11 @@ def peak_memory_mib(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) >> 20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+
+
+def _runtime() -> dict[str, Any]:
+    """Return what a step's time hangs on beside the recipe, for the log."""
+    found = describe_runtime()
+    waiting = " ".join(f"{name}={value}" for name, value in found.waiting.items())
+    memory = f"{found.memory} by {found.allocator}"
+    return {"threads": found.threads, "memory": memory, "waiting": waiting or "as the library does"}

@@ -1,0 +1,70 @@
+"""The processors that this process may use: those of its affinity, and the time that its container's quota allows."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def affinity() -> int:
+    """Return the logical processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cpu_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Return the processors' worth of time that this process's control groups allow, None without a limit.
+
+    Both versions of Linux control groups are read, and the tightest of a group and those above it counts. `root` is
+    where they are mounted; inside a container its own group may be the root, whatever `proc` says.
+    """
+    quotas = [quota for folder in _groups(proc, root) if (quota := _quota_of(folder)) is not None]
+    return min(quotas, default=None)
+
+
+def most_threads() -> int:
+    """Return how many threads can run at once: more of them only wait for each other."""
+    quota = cpu_quota()
+    return affinity() if quota is None else max(1, min(affinity(), math.ceil(quota)))
+
+
+def usable_threads() -> int:
+    """Return how many threads one operation is best split over: physical cores, within affinity and whole quota."""
+    import psutil
+
+    quota = cpu_quota()
+    cores = psutil.cpu_count(logical=False) or affinity()
+    return max(1, min(affinity(), cores, math.floor(quota) if quota is not None else cores))
+
+
+def _groups(proc: Path, root: Path) -> Iterator[Path]:
+    """Yield the folders of this process's control groups for processor time, from its own up to the root."""
+    try:
+        lines = [line.split(":", 2) for line in proc.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError):
+        return
+    for parts in lines:
+        if len(parts) != 3:
+            continue
+        controllers, inside = parts[1].split(","), parts[2].strip("/")
+        if controllers == [""]:  # version 2, alone or beside version 1
+            tops = [root, root / "unified"]
+        elif "cpu" in controllers:
+            tops = [root / "cpu", root / ",".join(controllers)]
+        else:
+            continue
+        for top in tops:
+            folder = top / inside
+            yield from (folder, *(up for up in folder.parents if up.is_relative_to(top)))
+
+
+def _quota_of(folder: Path) -> float | None:
+    with suppress(OSError, ValueError):
+        allowed, period = (folder / "cpu.max").read_text().split()
+        return None if allowed == "max" else int(allowed) / int(period)
+    with suppress(OSError, ValueError):
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return None if quota <= 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
+    return None
