@@ -24,10 +24,11 @@ PYTHON = str(BIN / "python")
 
 
 def prepare(session: nox.Session, *groups: str) -> None:
-    """Install the project and dependency groups, once for as long as what they ask for stays the same."""
+    """Install the project, the harness's packages and dependency groups, once while these stay the same."""
     project = nox.project.load_toml(ROOT / "pyproject.toml")
     wanted = nox.project.dependency_groups(project, *groups)
-    question = (ROOT / "pyproject.toml").read_bytes() + CONSTRAINTS.read_bytes() + repr(wanted).encode()
+    files = (ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__))
+    question = b"".join(path.read_bytes() for path in files) + repr(wanted).encode()
     stamp = VENV / f".installed-{hashlib.sha256(question).hexdigest()[:12]}"
     if stamp.exists():
         session.log(f"environment .venv is ready: fastast {' '.join(groups)}")
@@ -35,7 +36,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
     session.log("setting up .venv: torch with its libraries is about 5.5 GB, which takes minutes the first time")
     if not Path(PYTHON).exists():
         session.run(sys.executable, "-m", "venv", str(VENV))
-    session.run(PYTHON, "-m", "pip", "install", "-c", str(CONSTRAINTS), "-e", ".", *wanted)
+    session.run(PYTHON, "-m", "pip", "install", "-c", str(CONSTRAINTS), "-e", ".[bench]", *wanted)
     stamp.touch()
 
 

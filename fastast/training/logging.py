@@ -1,4 +1,4 @@
-"""What a run says: a line of JSON an event, TensorBoard, and a bar or lines on stderr."""
+"""What a run says: one line of JSON per event, TensorBoard where it is installed, and a bar or lines on stderr."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import os
 import sys
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +24,24 @@ class RunLog:
         self._bar: Any = None
         if not self._active:
             return
-        from torch.utils.tensorboard import SummaryWriter
-
         self._path = folder / "log.jsonl"
         _take_back(self._path, step)
         self._file = self._path.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1 if step else None)
+        self._board = _board(folder / "tensorboard", step)
+        if self._board is None and not self._quiet:
+            print("TensorBoard is not installed (pip install tensorboard): log.jsonl alone has it all", file=sys.stderr)
         if not self._quiet and sys.stderr.isatty():
             self._bar = _bar(total_steps, step)
 
     def event(self, kind: str, step: int, **values: Any) -> None:
-        """Write an event; numbers go to TensorBoard too, under `kind/name`."""
+        """Write an event; numbers go to TensorBoard too, where it is installed, under `kind/name`."""
         if not self._active:
             return
         self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}, ensure_ascii=False) + "\n")
         self._file.flush()
         for name, value in values.items():
-            if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if number and self._board is not None:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
         if not self._quiet:
             self._say(kind, step, values)
@@ -56,7 +58,8 @@ class RunLog:
         if self._bar is not None:
             self._bar.stop()
         self._file.close()
-        self._board.close()
+        if self._board is not None:
+            self._board.close()
 
     def _say(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         words = [
@@ -67,6 +70,15 @@ class RunLog:
             self._bar.console.print(line, markup=False, highlight=False)
         else:
             print(line, file=sys.stderr, flush=True)
+
+
+def _board(folder: Path, step: int) -> Any:
+    """Return a writer for TensorBoard that continues at a step; None where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

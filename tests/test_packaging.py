@@ -1,0 +1,94 @@
+"""A person who only wants a faster AST installs the core packages, and nothing of the harness."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+HARNESS = ("pandas", "seaborn", "pydantic", "pytest-benchmark", "jinja2", "torch-tb-profiler", "tensorboard")
+
+COMPILE = """
+import torch, fastast
+model = fastast.create_model("ast_tiny", depth=2, num_frames=96).eval()
+engine = fastast.compile(model, fastast.TokenReduction(schedule=fastast.Constant(4)), device="cpu")
+assert engine(torch.randn(1, 96, 128)).shape == (1, 527)
+"""
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-") for requirement in requirements}
+
+
+def needed(requirements: list[str]) -> set[str]:
+    """The distributions that pip would install for these requirements, without their extras."""
+    found: set[str] = set()
+    left = names(requirements)
+    while left:
+        name = left.pop()
+        found.add(name)
+        try:
+            wanted = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:  # for another platform
+            continue
+        left |= names([requirement for requirement in wanted if "extra ==" not in requirement]) - found
+    return found
+
+
+@pytest.fixture(scope="module")
+def hidden() -> str:
+    """What is installed here and not by `pip install fastast`, as names to import."""
+    core = needed(PROJECT["dependencies"])
+    modules = importlib.metadata.packages_distributions()
+    found = {
+        module
+        for module, distributions in modules.items()
+        if not {name.lower().replace("_", "-") for name in distributions} & (core | {"fastast"})
+        and not module.startswith(("nvidia", "cuda"))  # torch takes them as extras of another package
+    }
+    return ",".join(sorted(found))
+
+
+def without(hidden: str, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "tests/without_packages.py"), hidden, module, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_the_harness_is_no_part_of_the_core() -> None:
+    """Nor do the core packages take any of it; jinja2 is torch's too."""
+    assert not needed(PROJECT["dependencies"]) & set(HARNESS) - {"jinja2"}
+    assert names(PROJECT["optional-dependencies"]["bench"]) == set(HARNESS)
+
+
+def test_importing_fastast_and_compiling_take_the_core_only(hidden: str) -> None:
+    done = without(hidden, "timeit", "-n1", "-r1", COMPILE)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_predicting_takes_the_core_only(hidden: str) -> None:
+    done = without(hidden, "fastast.cli", "predict", "fastast/assets/examples/bird_and_water.ogg", "--json")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["labels"][0]["label"] == "Animal"
+
+
+def test_training_takes_the_core_only_and_says_what_it_misses(hidden: str, tmp_path: Path) -> None:
+    small = [f"-s{key}" for key in ("steps=2", "data.train_clips=16", "data.val_clips=16", "data.test_clips=40")]
+    done = without(hidden, "fastast.cli", "train", "smoke", "--out", str(tmp_path / "run"), "--device", "cpu", *small)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["steps"] == 2
+    assert "TensorBoard is not installed (pip install tensorboard)" in done.stderr
+
+
+def test_the_harness_names_its_extra_where_it_is_missing(hidden: str) -> None:
+    done = without(hidden, "bench", "status", "smoke")
+    assert done.returncode == 1
+    assert "pip install -e '.[bench]'" in done.stderr
+    assert "Traceback" not in done.stderr
