@@ -55,9 +55,9 @@ def describe_model(name: str, schedule: str | None, frames: int | None = None, *
         "block   tokens in   removed   tokens out      MMACs",
     ]
     for i, (before, after) in enumerate(zip(tokens_in, tokens_out, strict=True), 1):
-        macs = block_macs(shape, before, after) / 1e6
+        macs = (block_macs(shape, before, after) + reduction.choosing_macs(shape, before, before - after, i - 1)) / 1e6
         lines.append(f"{i:5d}{before:12d}{before - after:10d}{after:13d}{macs:11.1f}")
-    total, unmerged = model_macs(shape, tokens_out), model_macs(shape)
+    total, unmerged = model_macs(shape, reduction), model_macs(shape)
     lines += [
         "",
         f"{total / 1e9:.3f} GMACs a clip, {unmerged / 1e9:.3f} unmerged: {unmerged / total:.2f} times fewer, "

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from fastast.encoder import EncoderShape
+
 SIZES: dict[str, tuple[int, int]] = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}
 """Width and number of heads of the three published sizes; all have 12 blocks."""
 
@@ -88,6 +90,20 @@ class Geometry:
     def mlp_dim(self) -> int:
         """Hidden width of the MLP."""
         return int(self.embed_dim * self.mlp_ratio)
+
+    @property
+    def encoder(self) -> EncoderShape:
+        """What a reduction must know of it: the blocks, without the front of the model."""
+        return EncoderShape(
+            embed_dim=self.embed_dim,
+            depth=self.depth,
+            num_heads=self.num_heads,
+            mlp_dim=self.mlp_dim,
+            num_prefix_tokens=self.num_prefix_tokens,
+            grid=self.grid,
+            reads="prefix",
+            outside_macs=(self.num_patches * self.patch_size**2 + self.num_classes) * self.embed_dim,
+        )
 
 
 def geometry(size: str, **overrides: object) -> Geometry:

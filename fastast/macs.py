@@ -1,42 +1,50 @@
-"""Multiply-accumulates of an AST, by formula.
+"""Multiply-accumulates of a model, by formula.
 
-Counted: every matrix product (patches, queries to projection, both attention products, MLP, head) and the
-similarity product of the matching. Not counted: norms, softmax, GELU, the weighted average of a merge.
+Counted: every matrix product (patches, queries to projection, both attention products, MLP, head) and those by which a
+method chooses tokens. Not counted: norms, softmax, GELU, the weighted average of a merge.
 One MAC is two floating-point operations. Shapes: `n` tokens, `d` width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from fastast.geometry import Geometry
+from fastast.encoder import EncoderShape, HasEncoder, encoder_of
+
+if TYPE_CHECKING:
+    from fastast.reduction import TokenReduction
+    from fastast.schedule import Choosing
 
 
-def block_macs(geometry: Geometry, tokens_in: int, tokens_out: int, *, matching: bool = True) -> int:
-    """Return the MACs of one block whose attention sees `tokens_in` and whose MLP sees `tokens_out` tokens.
+def block_macs(shape: EncoderShape | HasEncoder, tokens_in: int, tokens_out: int) -> int:
+    """Return the MACs of one block whose attention sees `tokens_in` and whose MLP sees `tokens_out` tokens."""
+    encoder = encoder_of(shape)
+    d = encoder.embed_dim
+    return 4 * tokens_in * d * d + 2 * tokens_in * tokens_in * d + 2 * tokens_out * d * encoder.mlp_dim
 
-    `matching` counts what bipartite matching needs where tokens are removed: a product of head width for every
-    patch token at an even position with every one at an odd position (prefix tokens are protected, as by default).
+
+def model_macs(shape: EncoderShape | HasEncoder, reduced: TokenReduction | Sequence[int] | None = None) -> int:
+    """Return the MACs of one clip: unmerged, under a reduction, or with as many tokens leaving each block.
+
+    A reduction's MACs hold what its choices cost; bare numbers of tokens do not say how they were chosen, so that
+    theirs are a lower bound. Raises ValueError where there is not one number per block, ReductionError for a reduction
+    that the model cannot do.
     """
-    d = geometry.embed_dim
-    attention = 4 * tokens_in * d * d + 2 * tokens_in * tokens_in * d
-    mlp = 2 * tokens_out * d * geometry.mlp_dim
-    even = (tokens_in + 1) // 2 - (geometry.num_prefix_tokens + 1) // 2
-    odd = tokens_in // 2 - geometry.num_prefix_tokens // 2
-    pairs = even * odd if matching and tokens_out < tokens_in else 0
-    return attention + mlp + pairs * geometry.head_dim
+    encoder = encoder_of(shape)
+    if reduced is None or isinstance(reduced, Sequence):
+        return encoder_macs(encoder, reduced)
+    return encoder_macs(encoder, reduced.tokens_per_block(encoder), reduced)
 
 
-def model_macs(geometry: Geometry, tokens_per_block: Sequence[int] | None = None, *, matching: bool = True) -> int:
-    """Return the MACs of one clip.
-
-    `tokens_per_block` are the tokens that leave each block; None is the unmerged model. Raises ValueError
-    where there is not one number a block.
-    """
-    tokens_out = [geometry.num_tokens] * geometry.depth if tokens_per_block is None else list(tokens_per_block)
-    if len(tokens_out) != geometry.depth:
-        raise ValueError(f"macs: {len(tokens_out)} token counts for {geometry.depth} blocks; give one a block")
-    tokens_in = [geometry.num_tokens, *tokens_out[:-1]]
-    patches = geometry.num_patches * geometry.patch_size**2 * geometry.embed_dim
-    blocks = sum(block_macs(geometry, *pair, matching=matching) for pair in zip(tokens_in, tokens_out, strict=True))
-    return patches + blocks + geometry.embed_dim * geometry.num_classes
+def encoder_macs(shape: EncoderShape, tokens: Sequence[int] | None = None, choosing: Choosing | None = None) -> int:
+    """Return the MACs of one clip with `tokens` leaving each block, chosen by `choosing` (None: for free)."""
+    tokens_out = [shape.num_tokens] * shape.depth if tokens is None else list(tokens)
+    if len(tokens_out) != shape.depth:
+        raise ValueError(f"macs: {len(tokens_out)} token counts for {shape.depth} blocks; give one per block")
+    total = shape.outside_macs
+    for block, (before, after) in enumerate(zip([shape.num_tokens, *tokens_out[:-1]], tokens_out, strict=True)):
+        total += block_macs(shape, before, after)
+        if choosing is not None:
+            total += choosing.choosing_macs(shape, before, before - after, block)
+    return total

@@ -14,10 +14,11 @@ from timm.layers import DropPath, Mlp, trunc_normal_
 from torch import Tensor, nn
 
 from fastast.attention import proportional_attention
+from fastast.encoder import EncoderShape
 from fastast.geometry import Geometry
 from fastast.reduction.attach import AttachedReduction
-from fastast.reduction.plan import MergePlan
-from fastast.reduction.registry import get_method
+from fastast.reduction.encode import Heads, ModuleStages, encode
+from fastast.reduction.scope import OUTSIDE, Scope, unwatched
 from fastast.reduction.trace import MergeTrace
 
 if TYPE_CHECKING:
@@ -34,17 +35,17 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(geometry.embed_dim, 3 * geometry.embed_dim, bias=geometry.qkv_bias)
         self.proj = nn.Linear(geometry.embed_dim, geometry.embed_dim)
 
-    def forward(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, Tensor]:
-        """x: (b, n, d), size: (b, n) or None -> output (b, n, d) and queries, keys, values (3, b, h, n, d/h)."""
+    def forward(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, Heads]:
+        """x: (b, n, d), size: (b, n) or None -> output (b, n, d) and queries, keys, values (b, h, n, d/h)."""
         b, n, d = x.shape
         qkv = self.qkv(x).reshape(b, n, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4)
         q, k, v = qkv.unbind(0)  # (b, h, n, d/h) each
         out = proportional_attention(q, k, v, size, kernel=kernel)
-        return self.proj(out.transpose(1, 2).reshape(b, n, d)), qkv
+        return self.proj(out.transpose(1, 2).reshape(b, n, d)), (q, k, v)
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block; tokens are reduced between attention and MLP (ToMe, section 3)."""
+    """A pre-norm transformer block, in the two parts between which tokens are reduced (ToMe, section 3)."""
 
     def __init__(self, geometry: Geometry, drop_path: float) -> None:
         super().__init__()
@@ -54,30 +55,14 @@ class Block(nn.Module):
         self.mlp = Mlp(geometry.embed_dim, geometry.mlp_dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
-    def forward(
-        self, x: Tensor, size: Tensor | None, r: int, attached: AttachedReduction | None, kernel: str
-    ) -> tuple[Tensor, Tensor | None, MergePlan | None]:
-        """x: (b, n, d), size: (b, n) float32 or None -> (b, n - r, d), (b, n - r) or None, and the plan."""
-        weighted = size if attached is not None and attached.reduction.proportional else None
-        out, qkv = self.attn(self.norm1(x), weighted, kernel)
-        x = x + self.drop_path(out)
-        plan = None
-        if attached is not None and r > 0:
-            plan = make_plan(x, qkv, size, r, attached)
-            x, size = plan.merge(x, size)  # (b, n - r, d), (b, n - r)
-        return x + self.drop_path(self.mlp(self.norm2(x))), size, plan
+    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, Heads]:
+        """x: (b, n, d), size: (b, n) float32 or None -> what attention adds (b, n, d), and its heads."""
+        out, heads = self.attn(self.norm1(x), size, kernel)
+        return self.drop_path(out), heads
 
-
-def make_plan(x: Tensor, qkv: Tensor, size: Tensor | None, r: int, attached: AttachedReduction) -> MergePlan:
-    """Ask the attached method which `r` tokens go. x: (b, n, d), qkv: (3, b, h, n, d/h)."""
-    reduction = attached.reduction
-    with torch.no_grad():  # the choice of tokens is discrete; gradients flow through the averages
-        if reduction.metric == "tokens":
-            metric = x  # (b, n, d)
-        else:
-            metric = qkv[("queries", "keys", "values").index(reduction.metric)].mean(1)  # (b, n, d/h)
-        method = get_method(reduction.method).plan
-        return method(metric, size, r, num_protected=attached.num_protected, order=reduction.order)
+    def mlp_branch(self, x: Tensor) -> Tensor:
+        """x: (b, n, d) -> what the MLP adds, (b, n, d)."""
+        return self.drop_path(self.mlp(self.norm2(x)))
 
 
 class AudioSpectrogramTransformer(nn.Module):
@@ -139,17 +124,25 @@ class AudioSpectrogramTransformer(nn.Module):
         prefix = torch.cat([self.cls_token, self.dist_token], 1).expand(fbank.shape[0], -1, -1)
         return torch.cat([prefix, patches], 1) + self.pos_embed  # (b, n, d)
 
-    def forward_features(self, fbank: Tensor, trace: MergeTrace | None = None) -> Tensor:
-        """(b, f, m) -> the last block's tokens after the norm, (b, n', d). `trace` notes every merge."""
-        x, size = self.embed(fbank), None
-        removals = self.attached.removals if self.attached else (0,) * len(self.blocks)
-        for block, r in zip(self.blocks, removals, strict=True):
-            x, size, plan = block(x, size, r, self.attached, self.attention_kernel)
-            if trace is not None:
-                trace.add(plan, x.shape[0], x.shape[1], x.device)
+    @property
+    def encoder(self) -> EncoderShape:
+        """The shape of the blocks, for reductions."""
+        return self.geometry.encoder
+
+    def forward_features(self, fbank: Tensor, trace: MergeTrace | None = None, *, scope: Scope = unwatched) -> Tensor:
+        """(b, f, m) -> the last block's tokens after the norm, (b, n', d).
+
+        `trace` notes every merge; `scope` is shown every part of the forward, for profilers.
+        """
+        with scope(OUTSIDE, "embed"):
+            x = self.embed(fbank)  # (b, n, d)
+        stages = ModuleStages(self.encoder, list(self.blocks), self.attention_kernel)  # type: ignore[arg-type]
+        x, _, _ = encode(stages, x, self.attached, trace=trace, scope=scope)
         return self.norm(x)
 
-    def forward(self, fbank: Tensor) -> Tensor:
+    def forward(self, fbank: Tensor, *, scope: Scope = unwatched) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c). Raises ValueError for another shape."""
-        x = self.forward_features(fbank)
-        return self.head((x[:, 0] + x[:, 1]) / 2)
+        with scope(OUTSIDE, "forward"):
+            x = self.forward_features(fbank, scope=scope)
+            with scope(OUTSIDE, "head"):
+                return self.head((x[:, 0] + x[:, 1]) / 2)

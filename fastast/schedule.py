@@ -10,12 +10,26 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Protocol
 
-from fastast.geometry import Geometry
-from fastast.macs import model_macs
+from fastast.encoder import EncoderShape, HasEncoder, encoder_of
+from fastast.macs import encoder_macs
 from fastast.names import unknown_name
 
 Limit = Callable[[int, int], int]
+"""The most tokens that can be removed of so many, in a block of that number."""
+
+
+class Choosing(Protocol):
+    """What a schedule may ask about the reduction that it belongs to."""
+
+    def limit(self, shape: EncoderShape, num_tokens: int, block: int = 0) -> int:
+        """Return the most tokens that a block which `num_tokens` enter can remove."""
+        ...
+
+    def choosing_macs(self, shape: EncoderShape, num_tokens: int, r: int, block: int = 0) -> int:
+        """Return the multiply-accumulates of choosing `r` of them."""
+        ...
 
 
 class ScheduleError(ValueError):
@@ -32,9 +46,11 @@ class Constant:
     def __post_init__(self) -> None:
         _check_count("constant", "r", self.r)
 
-    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+    def removals(
+        self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
+    ) -> tuple[int, ...]:
         """Return `r` once a block."""
-        return (self.r,) * geometry.depth
+        return (self.r,) * encoder_of(shape).depth
 
     def __str__(self) -> str:
         return f"constant:{self.r}"
@@ -61,15 +77,18 @@ class Linear:
                 "late), beyond which a block would remove fewer than 0 tokens"
             )
 
-    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+    def removals(
+        self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
+    ) -> tuple[int, ...]:
         """Return the removals block by block; a model of one block removes `r`."""
-        steps = geometry.depth - 1
+        depth = encoder_of(shape).depth
+        steps = depth - 1
         if steps == 0:
             return (self.r,)
         first = int(self.r * (1 - self.inflection))
         last = 2 * self.r - first
         # In integers, so that no step lands a hair below a whole number.
-        return tuple((first * steps + (last - first) * i) // steps for i in range(geometry.depth))
+        return tuple((first * steps + (last - first) * i) // steps for i in range(depth))
 
     def __str__(self) -> str:
         name = {-1.0: "decreasing", 1.0: "increasing"}.get(float(self.inflection))
@@ -88,11 +107,14 @@ class PerBlock:
         for i, count in enumerate(self.counts):
             _check_count("list", f"number {i + 1}", count)
 
-    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+    def removals(
+        self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
+    ) -> tuple[int, ...]:
         """Return the list. Raises ScheduleError where its length is not the model's depth."""
-        if len(self.counts) != geometry.depth:
+        depth = encoder_of(shape).depth
+        if len(self.counts) != depth:
             raise ScheduleError(
-                f"schedule list: {len(self.counts)} numbers for a model of {geometry.depth} blocks; give one a block"
+                f"schedule list: {len(self.counts)} numbers for a model of {depth} blocks; give one per block"
             )
         return self.counts
 
@@ -105,18 +127,21 @@ class KeepRatio:
     """Keep the same share of the unprotected tokens in every block, rounded up."""
 
     ratio: float
-    """Share of the unprotected tokens that leave a block, from 0.5 (the most bipartite matching can merge) to 1."""
+    """Share of the unprotected tokens that leave a block, above 0 and up to 1; bipartite matching reaches 0.5."""
 
     def __post_init__(self) -> None:
-        if not 0.5 <= self.ratio <= 1:
+        if not 0 < self.ratio <= 1:
             raise ScheduleError(
-                f"schedule keep: ratio is {self.ratio!r}; allowed is 0.5 (merge every second token) to 1 (merge none)"
+                f"schedule keep: ratio is {self.ratio!r}; give a share above 0 (keep almost none), up to 1 (keep all)"
             )
 
-    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+    def removals(
+        self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
+    ) -> tuple[int, ...]:
         """Return the removals that leave `ceil(ratio * unprotected)` tokens block by block."""
-        left, counts = geometry.num_tokens - num_protected, []
-        for _ in range(geometry.depth):
+        encoder = encoder_of(shape)
+        left, counts = encoder.num_tokens - num_protected, []
+        for _ in range(encoder.depth):
             kept = math.ceil(left * Fraction(str(self.ratio)))  # 25 * 0.56 is 14, not a hair more
             counts.append(left - kept)
             left = kept
@@ -140,19 +165,22 @@ class TargetSpeedup:
             raise ScheduleError(f"schedule speedup: {self.speedup!r} is not a speed-up; give a number of at least 1")
         Linear(0, self.inflection)
 
-    def removals(self, geometry: Geometry, num_protected: int) -> tuple[int, ...]:
+    def removals(
+        self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
+    ) -> tuple[int, ...]:
         """Return the removals of that `r`. Raises ScheduleError where no `r` reaches the target, with the best."""
-        unmerged, best = model_macs(geometry), 1.0
-        for r in range(geometry.num_tokens):
-            counts = Linear(r, self.inflection).removals(geometry, num_protected)
-            tokens, excess = count_tokens(geometry.num_tokens, num_protected, counts)
+        encoder, asked = encoder_of(shape), choosing or _by_tome()
+        unmerged, best = encoder_macs(encoder), 1.0
+        for r in range(encoder.num_tokens):
+            counts = Linear(r, self.inflection).removals(encoder, num_protected)
+            tokens, excess = count_tokens(encoder.num_tokens, counts, lambda n, i: asked.limit(encoder, n, i))
             if excess is not None:
                 break
-            best = unmerged / model_macs(geometry, tokens)
+            best = unmerged / encoder_macs(encoder, tokens, asked)
             if best >= self.speedup:
                 return counts
         raise ScheduleError(
-            f"schedule speedup: {self.speedup:g} times fewer MACs cannot be reached with {geometry.num_tokens} tokens "
+            f"schedule speedup: {self.speedup:g} times fewer MACs cannot be reached with {encoder.num_tokens} tokens "
             f"and inflection {self.inflection:g}; the most is {best:.2f}. Remove earlier "
             "(inflection -1) or ask for less"
         )
@@ -164,21 +192,20 @@ class TargetSpeedup:
 Schedule = Constant | Linear | PerBlock | KeepRatio | TargetSpeedup
 
 
-def half_of_unprotected(num_tokens: int, num_protected: int) -> int:
-    """Return the most tokens that pairing can remove: half of the unprotected ones."""
-    return max(0, (num_tokens - num_protected) // 2)
+def _by_tome() -> Choosing:
+    from fastast.reduction import TokenReduction
+
+    return TokenReduction(schedule=Constant(0))
 
 
-def count_tokens(
-    num_tokens: int, num_protected: int, removals: tuple[int, ...], limit: Limit = half_of_unprotected
-) -> tuple[tuple[int, ...], int | None]:
+def count_tokens(num_tokens: int, removals: tuple[int, ...], limit: Limit) -> tuple[tuple[int, ...], int | None]:
     """Return the tokens that leave each block and the index of the first block asked for more than `limit`.
 
     Blocks from there on are counted at their limit; None means that every removal is possible.
     """
     tokens, first_excess = [], None
     for block, r in enumerate(removals):
-        most = limit(num_tokens, num_protected)
+        most = limit(num_tokens, block)
         if r > most and first_excess is None:
             first_excess = block
         num_tokens -= min(r, most)

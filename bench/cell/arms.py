@@ -37,7 +37,7 @@ def build_arms(
         return _training_arms(cell, model)
     frontend = frontend_of(model) if cell.measure.scope == "waveform" else None
     dtype = model.cls_token.dtype
-    reduction = cell.reduction.build() if cell.reduction else None
+    reduction = cell.reduction
     on_engine = cell.model.engine != "plain"
     # A search tries sizes that nobody knows before: no graphs then.
     captured = None if cell.batch_size == "best" else cell.batch_size
@@ -93,7 +93,7 @@ def trainable(cell: Cell, model: AudioSpectrogramTransformer, reduction: TokenRe
 
 
 def _training_arms(cell: Cell, model: AudioSpectrogramTransformer) -> dict[str, Arm]:
-    reduction = cell.reduction.build() if cell.reduction else None
+    reduction = cell.reduction
     arms: dict[str, Arm] = {"candidate": trainable(cell, model, reduction)}
     for name in cell.question["measure"]["baselines"]:
         if name == "unmerged":

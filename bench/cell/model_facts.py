@@ -22,7 +22,6 @@ from bench.sweep.cells import Cell
 from fastast import model_macs
 from fastast.attention import resolve_kernel
 from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
-from fastast.engine.route import plan_route
 from fastast.kernels import interpreted
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace, TokenReduction, reduce
@@ -45,11 +44,11 @@ def describe(
 ) -> tuple[schema.ModelFacts, schema.AttentionFacts, schema.EngineFacts | None, tuple[gates.Gate, ...]]:
     """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m)."""
     geometry = model.geometry
-    reduction = cell.reduction.build() if cell.reduction is not None else None
+    reduction = cell.reduction
     planned = tokens_planned(model, reduction)
     ran = what_runs(cell, model, candidate, reduction)
     measured = ran.tokens(fbank)
-    macs = model_macs(geometry, planned, matching=reduction is not None and reduction.method != "slice")
+    macs = model_macs(geometry, reduction)
     counted = count_macs(model, reduction)
     part = schema.ModelFacts(
         name=cell.model.name,
@@ -108,11 +107,11 @@ def what_runs(
             part = schema.EngineFacts(path="plain", why_plain=reason, kernels=kernels)
             return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=part)
         part = schema.EngineFacts(path="triton", why_plain="", kernels=kernels_of(model))
-        short, planned = plan_route(model.geometry, reduction).short_last_block, tokens_planned(model, reduction)
+        planned = tokens_planned(model, reduction)
 
         def tokens(fbank: Tensor) -> tuple[int, ...]:
-            *others, last = tokens_on_kernels(model, reduction, fbank)
-            return (*others, planned[-1] if short else last)  # computed for the head alone, as in an Engine
+            seen = tokens_on_kernels(model, reduction, fbank)
+            return seen + planned[len(seen) :]  # the last block is computed for the head alone, as in an Engine
 
         return Ran(forward=differentiable_forward(model, reduction), tokens=tokens, engine=part)
     engine = baselines.EngineArm(model, reduction, None).engine

@@ -101,8 +101,7 @@ def performance_gates(
     if cell.reduction is not None and training:
         found.append(gates.not_looked_at("mac_bound", _NO_MAC_BOUND))
     elif cell.reduction is not None:
-        tokens = cell.reduction.build().tokens_per_block(geometry)
-        ratio = model_macs(geometry) / model_macs(geometry, tokens, matching=False)
+        ratio = model_macs(geometry) / model_macs(geometry, cell.reduction.tokens_per_block(geometry))
         found.append(gates.within_mac_bound(speedup_over(part, "unmerged"), ratio, tolerance))
     if cell.reduction is not None and "slice" in part.arms:
         found.append(gates.within_slice_bound(speedup_over(part, "slice"), tolerance))

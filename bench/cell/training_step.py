@@ -1,14 +1,12 @@
 """A training step as an arm: forward, binary cross-entropy, backward, AdamW.
 
-Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width, `c` classes.
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +14,9 @@ from torch import Tensor, nn
 
 from fastast.engine import EngineFallbackWarning
 from fastast.engine.differentiable import DifferentiableForward, differentiable_forward, why_not_differentiable
-from fastast.engine.stages import triton_stages
+from fastast.engine.kernel_table import triton_kernels
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction
+from fastast.reduction import MergeTrace, TokenReduction
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-5, 5e-7
 """The first is AST's on AudioSet: thousands of steps on one batch must not leave the numbers that training sees."""
@@ -74,30 +72,14 @@ def on_kernels(model: AudioSpectrogramTransformer, reduction: TokenReduction | N
 
 def kernels_of(model: AudioSpectrogramTransformer) -> dict[str, str]:
     """Return what each stage of a training step runs on: only kernels that have a backward pass are in it."""
-    names = triton_stages(next(model.parameters()).dtype).names
-    return names | dict.fromkeys(("patch_tokens", "linear_gelu", "drop_norm"), "torch")
+    names = triton_kernels(next(model.parameters()).dtype).names
+    return names | dict.fromkeys(("patch_tokens", "linear_gelu"), "torch")
 
 
 def tokens_on_kernels(
     model: AudioSpectrogramTransformer, reduction: TokenReduction | None, fbank: Tensor
 ) -> tuple[int, ...]:
-    """Run a forward of (b, f, m) and return the tokens that left each block; of the last one those that the head reads.
-
-    A block ends with two residual sums, behind its attention and behind its MLP; their results (b, n, d) are looked at.
-    """
-    seen: list[int] = []
-
-    def noting(kernel: Callable[..., Any]) -> Callable[..., Any]:
-        def noted(*arguments: Any, **options: Any) -> Any:
-            made = kernel(*arguments, **options)
-            seen.append(made[0].shape[1])
-            return made
-
-        return noted
-
-    stages = triton_stages(next(model.parameters()).dtype)
-    stages = dataclasses.replace(
-        stages, add_norm=noting(stages.add_norm), merge_norm=noting(stages.merge_norm)
-    )  # fmt: skip
-    DifferentiableForward(model, reduction, stages)(fbank)
-    return tuple(seen[1::2])
+    """Run a forward of (b, f, m) and return the tokens that left each block, of as many as compute all of theirs."""
+    trace = MergeTrace()
+    DifferentiableForward(model, reduction, triton_kernels(next(model.parameters()).dtype))(fbank, trace)
+    return tuple(trace.tokens_per_block)

@@ -64,7 +64,7 @@ def answer(cell: Cell, context: Context) -> Answer:
     candidate = baselines.unmerged(model)
     candidate.attention_kernel = cell.attention
     if cell.reduction is not None:
-        reduce(candidate, cell.reduction.build(), attention=cell.attention)
+        reduce(candidate, cell.reduction, attention=cell.attention)
     with torch.inference_mode(mode=not training):
         watch, result = Watch(cell.device), Answer(machine=describe_machine(cell.device), software=describe_software())
         if cell.kind == "performance":
@@ -97,7 +97,7 @@ def _predictor(
     """Return what scores clips (b, f, m) -> (b, c): the candidate, or it on the engine that the cell asks for."""
     if cell.model.engine == "plain":
         return candidate
-    return baselines.EngineArm(model, cell.reduction.build() if cell.reduction else None, quality.PREDICTION_BATCH)
+    return baselines.EngineArm(model, cell.reduction, quality.PREDICTION_BATCH)
 
 
 def _measure_quality(cell: Cell, candidate: Callable[[Tensor], Tensor], context: Context, result: Answer) -> Answer:

@@ -42,7 +42,7 @@ def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]
         arms["unmerged"].attention_kernel = cell.attention
     else:
         candidate = baselines.unmerged(model)
-        reduce(candidate, cell.reduction.build(), attention=cell.attention)
+        reduce(candidate, cell.reduction, attention=cell.attention)
         arms = {"candidate": candidate, **arms}
     with torch.inference_mode():
         fbank = synthetic_input(cell, model, cell.batch_size or 1)

@@ -18,7 +18,7 @@ from torch.profiler import record_function
 from bench.cell import baselines
 from bench.cell.inputs import synthetic_input
 from bench.profiling.by_stage import KernelRow, kernel_rows
-from bench.profiling.engine_stages import expected_stages, labelled_engine, route_of
+from bench.profiling.engine_stages import expected_stages, labelled_engine
 from bench.profiling.labels import FORWARD
 from bench.profiling.model_capture import profile_model
 from bench.profiling.tables import Profile, without_shares
@@ -42,7 +42,7 @@ INTERPRETED = (
 
 def profile_engines(cell: Cell, model: AudioSpectrogramTransformer, folder: Path, forwards: int) -> tuple[Profile, ...]:
     """Profile candidate, unmerged model and, where it is a baseline of the cell, the oracle, each on the engine."""
-    reduction = cell.reduction.build() if cell.reduction else None
+    reduction = cell.reduction
     arms: dict[str, TokenReduction | None] = {"unmerged": None}
     if reduction is not None:
         arms = {"candidate": reduction, **arms}
@@ -75,20 +75,23 @@ def profile_engine(name: str, engine: Engine, fbank: Tensor, folder: Path, *, fo
     tokens = (engine.geometry.num_tokens, *engine.measure_tokens(fbank))
     if tokens[1:] != engine.tokens_per_block:
         raise RuntimeError(f"tokens that left the blocks are {tokens[1:]}, planned were {engine.tokens_per_block}")
-    wanted, call = expected_stages(route_of(engine)), partial(engine.eagerly, fbank)
+    wanted, call = expected_stages(engine), partial(engine.eagerly, fbank)
 
     def check(times: dict[str, DeviceTimes]) -> None:
         check_stages(times, wanted, forwards, "bench.profiling.engine_stages")
 
-    with labelled_engine(engine):
-        trace, times = record(call, name, folder, forwards, device, check=check)
+    def labelled_call() -> None:
+        with labelled_engine(engine):
+            engine.eagerly(fbank)
+
+    trace, times = record(labelled_call, name, folder, forwards, device, check=check)
     made = profile_of(
         name,
         trace,
         times,
         {block: (tokens[block - 1], tokens[block]) for block in range(1, len(tokens))},
         batch_size=fbank.shape[0],
-        seconds=[with_and_without(partial(labelled_engine, engine), call, device) for _ in range(forwards)],
+        seconds=[with_and_without(labelled_call, call, device) for _ in range(forwards)],
         ran="triton_interpreter" if interpreted() else "triton",
     )
     if interpreted():

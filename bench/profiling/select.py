@@ -63,7 +63,7 @@ def _by_id(cells: Sequence[Cell], there: Sequence[Cell], cell_id: str) -> list[C
 
 
 def _schedule(cell: Cell) -> str:
-    return cell.reduction.schedule if cell.reduction else "unmerged"
+    return str(cell.reduction.schedule) if cell.reduction else "unmerged"
 
 
 def _list(cells: Sequence[Cell]) -> list[str]:

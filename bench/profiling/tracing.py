@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
 
 from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trace_handler
 
@@ -51,13 +49,11 @@ def record(
     return path.name, times
 
 
-def with_and_without(
-    labels: Callable[[], AbstractContextManager[Any]], call: Callable[[], object], device: str
-) -> tuple[float, float]:
-    """Return the seconds of a forward under the profiler and of one without, one right after the other."""
+def with_and_without(labelled: Callable[[], object], call: Callable[[], object], device: str) -> tuple[float, float]:
+    """Return the seconds of a labelled forward under the profiler and of one without, one right after the other."""
     clock = _clock(device)
-    with labels(), profile(activities=_activities(device), record_shapes=True):
-        (with_profiler,) = clock.measure(call, 1)
+    with profile(activities=_activities(device), record_shapes=True):
+        (with_profiler,) = clock.measure(labelled, 1)
     (without,) = clock.measure(call, 1)
     return with_profiler, without
 

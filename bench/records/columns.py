@@ -30,6 +30,7 @@ COLUMNS: dict[str, str] = {
     "metric": "what tokens are compared by",
     "proportional": "whether attention weighs tokens by their size",
     "order": "order of the tokens that stay",
+    "options": "whatever else the reduction is asked for, name=value separated by spaces; empty at the defaults",
     "excess": "what became of an r that a block has too few tokens for: refuse or cap",
     "dtype": "of weights and activations",
     "engine": "what runs the model: plain, or triton where it was compiled",

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+_COLUMNS = ("method", "schedule", "metric", "proportional", "order", "excess")
+"""Keys of a reduction that have a column of their own."""
+
+
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
     """Return one row a record, with the columns of `COLUMNS` in their order; intervals are seeded and repeatable."""
     import pandas as pd
@@ -75,6 +79,7 @@ def _question(question: dict[str, Any]) -> dict[str, Any]:
         "metric": reduction.get("metric"),
         "proportional": reduction.get("proportional"),
         "order": reduction.get("order"),
+        "options": " ".join(f"{name}={value}" for name, value in sorted(reduction.items()) if name not in _COLUMNS),
         "excess": reduction.get("excess", "refuse") if reduction else None,
         "engine": question["model"].get("engine", "plain"),
         "dtype": question["dtype"],

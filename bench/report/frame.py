@@ -17,7 +17,7 @@ SETTING = ["machine", "sha256", "model", "dtype", "engine"]
 """What all rows of a panel share, beside what was timed and the batch size."""
 WORKLOAD = ["scope", "batch_size"]
 """What speeds of a panel share; quality does not depend on it."""
-CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "excess", "attention"]
+CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "options", "excess", "attention"]
 """What is compared within a panel."""
 MEASURED = ("ok", "noisy")
 """Records with numbers in them."""
@@ -44,8 +44,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
     `bench.records.columns`, both statuses, `batch_measured` (where `batch_size` is BEST_BATCH), `throughput`,
-    `compared`
-    (see `_with_compared`), each of these two with `_low` and `_high`, and `standing` on the Pareto front of its panel.
+    `compared` (see `_with_compared`), each of these two with `_low` and `_high`, and `standing` on the Pareto front of
+    its panel.
     Rows are sorted as tables show them.
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
@@ -79,7 +79,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
         joined[name] = joined[name].astype(object).where(joined[name].notna(), "")
     joined = _with_over_alone(_with_compared(_with_throughput(joined)))
     joined["standing"] = _standing(joined)
-    by = ["machine", "dtype", "engine", "scope", "batch_size", "method", "family", "order", "metric", "attention", "r"]
+    setting = ["machine", "dtype", "engine", "scope", "batch_size"]
+    by = [*setting, "method", "family", "order", "metric", "options", "attention", "r"]
     return joined.sort_values(by, key=_none_first, kind="stable").reset_index(drop=True)
 
 

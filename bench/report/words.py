@@ -28,8 +28,15 @@ def series_name(row: pd.Series) -> str:
     extras = [text.format(row[key]) for key, value, text in usual if row[key] not in (value, "")]
     if row["proportional"] is False:
         extras.append("unweighted")
-    method = {"tome": "ToMe"}.get(row["method"], row["method"])
-    return ", ".join([f"{method}, {family}", *extras, *kernel])
+    extras += [text.replace("=", " ") for text in str(row["options"] or "").split()]
+    return ", ".join([f"{method_label(row['method'])}, {family}", *extras, *kernel])
+
+
+def method_label(name: str) -> str:
+    """Return what a method is called; one that is not installed here, by its name."""
+    from fastast.reduction import get_method, method_names
+
+    return get_method(name).label if name in method_names() else name
 
 
 def is_denominator(row: pd.Series) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import get_args
+from typing import Any, get_args
 
 from bench.sweep.complaints import as_toml, at
 
@@ -66,9 +67,26 @@ def allowed_values(axis: str) -> tuple[str, ...]:
         from fastast.attention import ATTENTION_KERNELS
 
         return ATTENTION_KERNELS
-    import bench.cell.slicing  # noqa: F401  registers the method
     from fastast.reduction import method_names
-    from fastast.reduction.spec import Excess, Metric, Order
+    from fastast.reduction.combine import Combine
+    from fastast.reduction.spec import Excess
 
-    names = {"metric": get_args(Metric), "order": get_args(Order), "excess": get_args(Excess)}
+    names = {"combine": get_args(Combine), "excess": get_args(Excess)}
     return method_names() if axis == "method" else names[axis]
+
+
+def option_problem(methods: Sequence[str], name: str, value: Any) -> str | None:
+    """Return why no method of a grid has such a value of an option, None where one has."""
+    from fastast.reduction import get_method
+    from fastast.reduction.options import allowed_text, option_types, value_fits
+
+    kinds = [option_types(get_method(method).options) for method in methods]
+    allowed = [kind[name] for kind in kinds if name in kind]
+    if any(value_fits(kind, value) for kind in allowed):
+        return None
+    known = list(dict.fromkeys(allowed_text(kind) for kind in allowed))
+    choices = [choice for text in known for choice in text.split(", ")]
+    article = "an" if name[0] in "aeiou" else "a"
+    near = get_close_matches(str(value), choices, n=1)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return f"{as_toml(value)} is not {article} {name};{hint} allowed: {', or '.join(known)}"

@@ -10,12 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bench.sweep.config import DataConfig, MeasureConfig
-from fastast.schedule import parse_schedule
 
 if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
@@ -48,40 +47,12 @@ class ModelRef:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReductionRef:
-    """A reduction in text, so that it travels."""
-
-    method: str
-    schedule: str
-    """In the form that `fastast.parse_schedule` reads."""
-    metric: str
-    proportional: bool
-    order: str
-    excess: str = "refuse"
-
-    def question(self) -> dict[str, Any]:
-        """Return the reduction's part of the question."""
-        values = asdict(self)
-        if self.excess == "refuse":
-            del values["excess"]  # came after the first records
-        return values
-
-    def build(self) -> TokenReduction:
-        """Return the reduction."""
-        import bench.cell.slicing  # noqa: F401  registers the method
-        from fastast.reduction import TokenReduction
-
-        values = asdict(self)
-        return TokenReduction(schedule=parse_schedule(values.pop("schedule")), **values)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Cell:
     """One question of a sweep."""
 
     kind: Literal["performance", "quality"]
     model: ModelRef
-    reduction: ReductionRef | None
+    reduction: TokenReduction | None
     """None is the unmerged model."""
     attention: str
     dtype: str
@@ -100,7 +71,7 @@ class Cell:
         common = {
             "kind": self.kind,
             "model": self.model.question(self.seed),
-            "reduction": self.reduction.question() if self.reduction else None,
+            "reduction": self.reduction.to_dict() if self.reduction else None,
             "attention": self.attention,
             "dtype": self.dtype,
         }
@@ -123,14 +94,7 @@ class Cell:
     @property
     def title(self) -> str:
         """The cell in one short line."""
-        what = "unmerged"
-        if self.reduction is not None:
-            extras = [
-                f"{name}={getattr(self.reduction, name)}"
-                for name, usual in (("metric", "keys"), ("proportional", True), ("order", "tome"), ("excess", "refuse"))
-                if getattr(self.reduction, name) != usual
-            ]
-            what = " ".join([self.reduction.method, self.reduction.schedule, *extras])
+        what = "unmerged" if self.reduction is None else str(self.reduction)
         where = f"batch {self.batch_size}" if self.data is None else f"{self.data.clips} clips of {self.data.split}"
         kernel = "" if self.attention == "auto" else f" {self.attention}"
         engine = "" if self.model.engine == "plain" else f" {self.model.engine}"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from bench.sweep.axes import BASELINES, ENGINES, SCOPES, allowed_values, check_schedule, is_gpu_type
+from bench.sweep.axes import BASELINES, ENGINES, SCOPES, allowed_values, check_schedule, is_gpu_type, option_problem
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
 
 
@@ -53,14 +53,21 @@ class DataConfig(_Part):
 
 
 class GridConfig(_Part):
-    """The axes; the cells are their Cartesian product."""
+    """The axes; the cells are their Cartesian product.
+
+    Any option of the grid's methods is an axis too, such as `metric`; a method that does not have it ignores the axis.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, protected_namespaces=())
 
     schedule: tuple[str, ...] = ("constant",)
     r: tuple[int, ...] = (0,)
     method: tuple[str, ...] = ("tome",)
-    metric: tuple[str, ...] = ("keys",)
     proportional: tuple[bool, ...] = (True,)
-    order: tuple[str, ...] = ("tome",)
+    combine: tuple[str, ...] = ("size",)
+    """How the tokens of a slot become one."""
+    num_protected: tuple[int, ...] = (-1,)
+    """Leading tokens that stay alone; -1 for all prefix tokens."""
     excess: tuple[str, ...] = ("refuse",)
     """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
     attention: tuple[str, ...] = ("auto",)
@@ -72,6 +79,40 @@ class GridConfig(_Part):
     @field_validator("*", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
+        return cls._values(value)
+
+    @property
+    def options(self) -> dict[str, tuple[Any, ...]]:
+        """The axes that are options of methods."""
+        return dict(self.model_extra or {})
+
+    @property
+    def axes(self) -> dict[str, tuple[Any, ...]]:
+        """Every axis with its values."""
+        return {name: getattr(self, name) for name in type(self).model_fields} | self.options
+
+    @model_validator(mode="after")
+    def _options_of_methods(self) -> GridConfig:
+        from fastast.reduction import get_method
+        from fastast.reduction.options import option_types
+
+        known = [name for method in self.method for name in option_types(get_method(method).options)]
+        for name, given in self.options.items():
+            if name not in known:
+                raise at_path(name, unknown_key(name, (*type(self).model_fields, *dict.fromkeys(known))))
+            try:
+                values = self._values(given)
+            except PydanticCustomError as error:
+                raise at_path(name, error.message()) from None
+            for i, value in enumerate(values):
+                if problem := option_problem(self.method, name, value):
+                    raise at_path(f"{name}.{i}", problem)
+            assert self.model_extra is not None
+            self.model_extra[name] = values
+        return self
+
+    @classmethod
+    def _values(cls, value: Any) -> tuple[Any, ...]:
         if not isinstance(value, list | tuple):
             raise PydanticCustomError(
                 "not_a_list", "must be a list of values, such as [{got}]", {"got": as_toml(value)}
@@ -98,16 +139,16 @@ class GridConfig(_Part):
             check_schedule(value, i)
         return values
 
-    @field_validator("r", "batch_size")
+    @field_validator("r", "batch_size", "num_protected")
     @classmethod
     def _counts(cls, values: tuple[int | str, ...], info: Any) -> tuple[int | str, ...]:
-        least = 0 if info.field_name == "r" else 1
+        least = {"r": 0, "batch_size": 1, "num_protected": -1}[info.field_name]
         for i, value in enumerate(values):
             if isinstance(value, int) and value < least:
                 raise at(i, f"is {value}; it must be a whole number of at least {least}")
         return values
 
-    @field_validator("method", "metric", "order", "excess", "attention", "dtype", "device")
+    @field_validator("method", "combine", "excess", "attention", "dtype", "device")
     @classmethod
     def _names(cls, values: tuple[str, ...], info: Any) -> tuple[str, ...]:
         for i, value in enumerate(values):
@@ -234,12 +275,12 @@ class SweepConfig(_Part):
 
     @model_validator(mode="after")
     def _excludes_fit(self) -> SweepConfig:
-        axes = (*GridConfig.model_fields, "kind")
+        axes = (*self.grid.axes, "kind")
         for i, rule in enumerate(self.exclude):
             for key, wanted in rule.items():
                 if key not in axes:
                     raise at_path(f"exclude.{i}.{key}", unknown_key(key, axes))
-                present = self.kinds if key == "kind" else getattr(self.grid, key)
+                present = self.kinds if key == "kind" else self.grid.axes[key]
                 for value in wanted if isinstance(wanted, list) else [wanted]:
                     if value not in present:
                         there = ", ".join(as_toml(item) for item in present)

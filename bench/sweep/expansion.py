@@ -7,14 +7,17 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.measure.devices import resolve_local
-from bench.sweep.cells import Cell, ModelRef, ReductionRef
+from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import GridConfig, SweepConfig
 from fastast.geometry import Geometry
 from fastast.schedule import parse_schedule
+
+if TYPE_CHECKING:
+    from fastast.reduction import TokenReduction
 
 
 def expand(
@@ -41,7 +44,7 @@ def expand(
 
 def _points(config: SweepConfig, kind: str) -> Iterator[dict[str, Any]]:
     """Yield the points of the grid that no `[[exclude]]` matches."""
-    axes = {name: getattr(config.grid, name) for name in GridConfig.model_fields}
+    axes = config.grid.axes
     for values in itertools.product(*axes.values()):
         point = dict(zip(axes, values, strict=True)) | {"kind": kind}
         if not any(_matches(rule, point) for rule in config.exclude):
@@ -55,11 +58,9 @@ def _matches(rule: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
 def _cell(
     config: SweepConfig, kind: Any, model: ModelRef, point: Mapping[str, Any], devices: Mapping[str, str]
 ) -> Cell:
-    schedule = schedule_text(point["schedule"], point["r"])
     # Of a schedule with an r, r = 0 is the unmerged model, whatever the other axes of the reduction say.
     merged = not (_takes_r(point["schedule"]) and point["r"] == 0)
-    names = ("method", "metric", "proportional", "order", "excess")
-    reduction = ReductionRef(schedule=schedule, **{name: point[name] for name in names}) if merged else None
+    reduction = _reduction(point, config) if merged else None
     attention = point["attention"]
     if reduction is None and attention != "math":
         attention = "auto"  # kernels differ in how they weigh sizes; without sizes they are one
@@ -76,6 +77,26 @@ def _cell(
     if kind == "quality":
         return replace(cell, data=config.data)
     return replace(cell, batch_size=point["batch_size"])
+
+
+def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
+    """Return the reduction of a point; an axis that is no option of its method is not in it."""
+    from fastast.reduction import TokenReduction, get_method
+    from fastast.reduction.options import option_types, value_fits
+
+    method = get_method(point["method"])
+    kinds = option_types(method.options)
+    own = [name for name in config.grid.options if name in kinds and value_fits(kinds[name], point[name])]
+    return TokenReduction(
+        schedule=parse_schedule(schedule_text(point["schedule"], point["r"])),
+        method=point["method"],
+        options={name: point[name] for name in own},
+        proportional=point["proportional"],
+        combine=point["combine"],
+        num_protected=None if point["num_protected"] == -1 else point["num_protected"],
+        excess=point["excess"],
+        seed=config.seed if method.random else 0,
+    )
 
 
 def schedule_text(schedule: str, r: int) -> str:
@@ -164,39 +185,43 @@ def _check_data(config: SweepConfig, model: ModelRef, geometry: Geometry, shown:
 
 def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> None:
     """Raise, once a reason, where the model has too few tokens for a schedule that is not excluded."""
-    grid, problems = config.grid, []
-    points = itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds)
-    # What is capped is never impossible.
-    asked = {(p["method"], p["schedule"], p["r"]) for p in points if p["excess"] == "refuse"}
-    for method, (i, schedule) in itertools.product(grid.method, enumerate(grid.schedule)):
-        if not _takes_r(schedule):
-            wanted = any((method, schedule, r) in asked for r in grid.r)
-            reason = _impossible(method, schedule, geometry) if wanted else None
-            problems += [f"{shown}: grid.schedule.{i}: {reason}"] if reason else []
+    grid = config.grid
+    problems: dict[tuple[object, ...], str] = {}
+    for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):
+        takes_r = _takes_r(point["schedule"])
+        if takes_r and point["r"] == 0:
             continue
-        for j, r in enumerate(grid.r):
-            reason = _impossible(method, schedule_text(schedule, r), geometry)
-            if reason and (method, schedule, r) in asked:
-                most = largest_r(method, schedule, geometry)
-                problems.append(f"{shown}: grid.r.{j}: {reason}. The largest r of {method} {schedule} here is {most}")
+        try:
+            reduction = _reduction(point, config)
+        except ValueError as error:  # an option's value that its method refuses
+            problems.setdefault((point["method"], str(error)), f"{shown}: grid: {error}")
+            continue
+        reason = _impossible(reduction, geometry)
+        if reason is None:
+            continue
+        if takes_r:
+            where = f"grid.r.{grid.r.index(point['r'])}"
+            most = largest_r(reduction, point["schedule"], geometry)
+            reason = f"{reason}. The largest r of {reduction.method} {point['schedule']} here is {most}"
+        else:
+            where = f"grid.schedule.{grid.schedule.index(point['schedule'])}"
+        problems.setdefault((point["method"], point["schedule"], point["r"]), f"{shown}: {where}: {reason}")
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(list(problems.values()))
 
 
-def largest_r(method: str, schedule: str, geometry: Geometry) -> int:
-    """Return the largest `r` that a schedule of the grid can have with a model."""
+def largest_r(reduction: TokenReduction, schedule: str, geometry: Geometry) -> int:
+    """Return the largest `r` that a schedule of the grid can have with a model, the rest being as in `reduction`."""
     r = 0
-    while _impossible(method, schedule_text(schedule, r + 1), geometry) is None:
+    while _impossible(replace(reduction, schedule=parse_schedule(schedule_text(schedule, r + 1))), geometry) is None:
         r += 1
     return r
 
 
-def _impossible(method: str, schedule: str, geometry: Geometry) -> str | None:
+def _impossible(reduction: TokenReduction, geometry: Geometry) -> str | None:
     """Return why a model cannot do a reduction, None where it can."""
-    from fastast.reduction import TokenReduction
-
     try:
-        TokenReduction(method=method, schedule=parse_schedule(schedule)).tokens_per_block(geometry)
+        reduction.tokens_per_block(geometry)
     except ValueError as error:  # ReductionError or ScheduleError
         return str(error)
     return None

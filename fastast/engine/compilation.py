@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fastast.engine.choosing import why_not_reduction
 from fastast.engine.engine import Engine
-from fastast.engine.route import why_not_reduction
-from fastast.engine.stages import triton_stages
+from fastast.engine.kernel_table import triton_kernels
 from fastast.engine.waveforms import check_frontend
 from fastast.kernels import interpreted, why_not
 from fastast.reduction import ReductionError, TokenReduction
@@ -49,9 +49,9 @@ def compile(
     engine does what the model does now: the reduction attached to it, or none. `batch_size`, one or several, are
     captured as CUDA graphs; other batches run eagerly. `dtype` and `device` are the model's where not given.
 
-    Where the kernels cannot run (a CPU, a GPU without Triton, a method they do not know, float64), the engine runs the
-    plain-torch forward (and front end) without graphs, says why in `engine.why_plain`, and warns with an
-    EngineFallbackWarning, once a process for each reason.
+    Where the kernels cannot run (a CPU, a GPU without Triton, a method that is not for them, float64), the engine runs
+    the plain-torch forward (and front end) without graphs, says why in `engine.why_plain`, and warns with an
+    EngineFallbackWarning, once per process for each reason.
 
     Raises ValueError for a model in training mode, a batch size below 1 or a front end that does not fit the model,
     ReductionError for a reduction that is impossible or a second one.
@@ -73,7 +73,7 @@ def compile(
             "compile without a reduction to keep it"
         )
     if reduction is not None:
-        reduction.removals(model.geometry)  # refuses what is impossible before anything is copied
+        reduction.removals(model.encoder)  # refuses what is impossible before anything is copied
     reason = why_not_reduction(reduction) or why_not_dtype(dtype) or why_not(device)
     if reason:
         _warn_once(reason)
@@ -83,7 +83,7 @@ def compile(
         dtype=dtype,
         device=device,
         batch_sizes=sizes,
-        stages=None if reason else triton_stages(dtype),
+        kernels=None if reason else triton_kernels(dtype),
         why_plain=reason,
         frontend=frontend,
     )

@@ -1,31 +1,24 @@
 """The forward of a model over the kernels that have a backward pass, for training.
 
-Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `p` tokens that leave a block, `k` tokens that the head reads,
-`h` heads, `d` width, `c` classes.
-
-Attention, merging, and residual sums with their norms run on the kernels, there and back; the matrix products (that of
-the patches too) and GELU are torch's. Types follow autocast as they do in the model: the residual stream keeps the type
-of the parameters, and a norm is written once, in the type in which the matrix product behind it reads it.
+Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width, `c` classes.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fastast.engine.borrowed import borrow
-from fastast.engine.forward import choose_merges, linear, norm
-from fastast.engine.last_block import attend
-from fastast.engine.route import MERGES, Route, plan_route, why_not_reduction
-from fastast.engine.stages import Stages, triton_stages
-from fastast.engine.training_stages import drop_norm, embed
-from fastast.engine.weights import PackedBlock, PackedModel, PackedNorm
+from fastast.engine.choosing import why_not_reduction
+from fastast.engine.kernel_table import KernelTable, triton_kernels
+from fastast.engine.packed_stages import linear, norm
+from fastast.engine.training_stages import TrainingStages, embed
 from fastast.kernels import interpreted, why_not
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import ReductionError
+from fastast.reduction import AttachedReduction, MergeTrace, ReductionError
+from fastast.reduction.encode import encode
 
 if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
@@ -40,58 +33,41 @@ class DifferentiableForward(nn.Module):
     Made by `differentiable_forward`. As a module it can be wrapped for several processes like the model.
     """
 
-    def __init__(self, model: AudioSpectrogramTransformer, reduction: TokenReduction | None, stages: Stages) -> None:
-        """Run over `stages`; `differentiable_forward` is the way to."""
+    def __init__(
+        self, model: AudioSpectrogramTransformer, reduction: TokenReduction | None, kernels: KernelTable
+    ) -> None:
+        """Run over `kernels`; `differentiable_forward` is the way to."""
         super().__init__()
         self.model = model
         self.reduction = reduction
-        self._stages = stages
+        self._kernels = kernels
+        self._own = None if reduction is None else AttachedReduction.of(reduction, model.encoder)
 
-    def forward(self, fbank: Tensor) -> Tensor:
+    def forward(self, fbank: Tensor, trace: MergeTrace | None = None) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c).
 
-        Without a reduction of its own it follows the model's: what is attached to it at the call, or none. Raises
-        ValueError for another shape, or an attached reduction that the kernels cannot do.
+        Without a reduction of its own it follows the model's: what is attached to it at the call, or none. `trace`
+        notes what left each block that computes all of its tokens. Raises ValueError for another shape, or an attached
+        reduction that the kernels cannot do.
         """
         model: AudioSpectrogramTransformer = self.model
-        route = plan_route(model.geometry, self._current())
-        weights, stages = borrow(model), self._stages
-        half = _autocast_dtype(fbank.device)
-        x, size = embed(model, weights, fbank), None  # (b, n, d)
-        normed = norm(x, weights.blocks[0].norm1)  # (b, n, d)
-        after = [*(block.norm1 for block in weights.blocks[1:]), weights.norm]
-        last = len(weights.blocks) - 1
-        for i, (block, r, next_norm) in enumerate(zip(weights.blocks, route.removals, after, strict=True)):
-            drop_path: Any = model.blocks[i].drop_path
-            weighted = size if route.proportional else None
-            if i == last and route.short_last_block:
-                out = _attend_to_all(normed, weighted, weights, block, route.num_prefix)  # (b, k, d)
-                out = drop_path(linear(out, block.proj))
-                x, normed = _add_norm(x[:, : route.num_prefix], out, block.norm2, half, stages)  # (b, k, d) each
-            else:
-                qkv = linear(normed, block.qkv)  # (b, n, 3d)
-                out = stages.weighted_attention(qkv, weighted, model.geometry.num_heads)  # (b, n, d)
-                out = drop_path(linear(out, block.proj))
-                x, normed, size = _reduce(x, out, qkv, size, r, route, model.geometry.num_heads, block, half, stages)
-            out = drop_path(linear(F.gelu(linear(normed, block.fc1)), block.fc2))
-            # Whoever reads this norm other than by a matrix product gets it unrounded, as from the model.
-            unrounded = i == last or (i + 1 == last and route.short_last_block)
-            x, normed = _add_norm(x, out, next_norm, None if unrounded else half, stages)
-        pooled = normed[:, : route.num_prefix].mean(1)  # (b, d)
+        attached, weights = self._current(), borrow(model)
+        half = torch.get_autocast_dtype(fbank.device.type) if torch.is_autocast_enabled(fbank.device.type) else None
+        spares = attached is None or attached.spares_the_head(model.encoder)
+        stages = TrainingStages(model, weights, self._kernels, half, spares_the_head=spares)
+        _, normed, _ = encode(stages, embed(model, weights, fbank), attached, trace=trace)
+        pooled = normed[:, : model.encoder.num_prefix_tokens].mean(1)  # (b, d)
         return linear(norm(pooled, weights.head_norm), weights.head)  # (b, c)
 
-    def _current(self) -> TokenReduction | None:
+    def _current(self) -> AttachedReduction | None:
         attached = self.model.attached
         if self.reduction is not None:
             if attached is not None:
                 raise _reduced_already(attached.reduction)
-            return self.reduction
-        if attached is None:
-            return None
-        reason = why_not_reduction(attached.reduction)
-        if reason:
+            return self._own
+        if attached is not None and (reason := _why_not_training(attached.reduction)):
             raise _refusal(reason)
-        return attached.reduction
+        return attached
 
 
 def differentiable_forward(
@@ -110,11 +86,9 @@ def differentiable_forward(
     reason = why_not_differentiable(model, reduction)
     if reason:
         raise _refusal(reason)
-    if reduction is not None:
-        if model.attached is not None:
-            raise _reduced_already(model.attached.reduction)
-        reduction.removals(model.geometry)  # refuses what is impossible now rather than at a step
-    return DifferentiableForward(model, reduction, triton_stages(next(model.parameters()).dtype))
+    if reduction is not None and model.attached is not None:
+        raise _reduced_already(model.attached.reduction)
+    return DifferentiableForward(model, reduction, triton_kernels(next(model.parameters()).dtype))
 
 
 def why_not_differentiable(model: nn.Module, reduction: TokenReduction | None = None) -> str:
@@ -127,7 +101,13 @@ def why_not_differentiable(model: nn.Module, reduction: TokenReduction | None = 
     dtype = parameter.dtype
     if dtype not in TRAINING_DTYPES and not (dtype == torch.float64 and interpreted()):
         return f"the kernels have no {str(dtype).removeprefix('torch.')}"
-    return why_not_reduction(reduction) or why_not(parameter.device)
+    return _why_not_training(reduction) or why_not(parameter.device)
+
+
+def _why_not_training(reduction: TokenReduction | None) -> str:
+    if reduction is not None and reduction.combine == "norm":
+        return "the kernel of combine='norm' has no backward pass"
+    return why_not_reduction(reduction)
 
 
 def _refusal(reason: str) -> ValueError:
@@ -139,49 +119,3 @@ def _reduced_already(attached: TokenReduction) -> ReductionError:
         f"differentiable_forward: the model is reduced already ({attached}); remove() that handle first, or give no "
         "reduction to follow what is attached"
     )
-
-
-def _autocast_dtype(device: torch.device) -> torch.dtype | None:
-    """Return the type in which matrix products run here, where autocast rules it."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else None
-
-
-def _reduce(
-    x: Tensor,
-    out: Tensor,
-    qkv: Tensor,
-    size: Tensor | None,
-    r: int,
-    route: Route,
-    num_heads: int,
-    block: PackedBlock,
-    dtype: torch.dtype | None,
-    stages: Stages,
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Residual sum, reduction and norm: (b, n, d) -> (b, p, d) twice and sizes (b, p) or None."""
-    if r > 0 and route.method == MERGES:
-        with torch.no_grad():  # the choice of tokens is discrete; gradients flow through the averages
-            plan = choose_merges(qkv, r, route, num_heads, stages)
-        layer = block.norm2
-        merged, normed, new_size = stages.merge_norm(
-            x, out, size, plan, layer.weight, layer.bias, layer.eps, dtype
-        )  # fmt: skip
-        return merged, normed, new_size
-    if r > 0:  # the oracle: the last tokens go, unread
-        total, normed = drop_norm(x, out, x.shape[1] - r, block.norm2, dtype, stages)
-        return total, normed, None
-    total, normed = _add_norm(x, out, block.norm2, dtype, stages)
-    return total, normed, size
-
-
-def _add_norm(
-    x: Tensor, y: Tensor, layer: PackedNorm, dtype: torch.dtype | None, stages: Stages
-) -> tuple[Tensor, Tensor]:
-    total, normed = stages.add_norm(x, y, layer.weight, layer.bias, layer.eps, dtype)
-    return total, normed
-
-
-def _attend_to_all(normed: Tensor, size: Tensor | None, weights: PackedModel, block: PackedBlock, k: int) -> Tensor:
-    """Attention of the first `k` tokens over all, (b, n, d) -> (b, k, d), in the type of the parameters."""
-    with torch.autocast(normed.device.type, enabled=False):
-        return attend(normed.to(block.qkv.weight.dtype), size, weights, block, k)

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from fastast.engine.graphs import CapturedForward
 from fastast.engine.inputs import Filterbanks, Input
-from fastast.engine.runners import PlainRunner, Runner, StageRunner
-from fastast.engine.stages import Stages
+from fastast.engine.kernel_table import KernelTable
+from fastast.engine.runners import KernelRunner, PlainRunner, Runner
 from fastast.engine.waveforms import Clips, KernelWaveforms, PlainWaveforms
 from fastast.geometry import Geometry
 from fastast.reduction import TokenReduction
@@ -59,29 +59,29 @@ class Engine:
         dtype: torch.dtype,
         device: torch.device,
         batch_sizes: Sequence[int],
-        stages: Stages | None,
+        kernels: KernelTable | None,
         why_plain: str,
         frontend: Frontend | None = None,
     ) -> None:
-        """Build an engine over `stages`, or over the plain model where these are None; `compile` is the way to."""
+        """Build an engine over `kernels`, or over the plain model where these are None; `compile` is the way to."""
         self.geometry = model.geometry
         self.reduction, self.frontend = reduction, frontend
         self.tokens_per_block = (
             (model.geometry.num_tokens,) * model.geometry.depth
             if reduction is None
-            else reduction.tokens_per_block(model.geometry)
+            else reduction.tokens_per_block(model.encoder)
         )
         self.dtype, self.device, self.why_plain = dtype, device, why_plain
         with torch.inference_mode(False):
-            self._input = _input(frontend, model.geometry, dtype, device, plain=stages is None)
-            if stages is None:
+            self._input = _input(frontend, model.geometry, dtype, device, plain=kernels is None)
+            if kernels is None:
                 self.runner = PlainRunner.of(model, reduction, dtype=dtype, device=device)
             else:
-                self.runner = StageRunner.of(model, reduction, stages, dtype=dtype, device=device)
-        self.path = "plain" if stages is None else "triton"
+                self.runner = KernelRunner.of(model, reduction, kernels, dtype=dtype, device=device)
+        self.path = "plain" if kernels is None else "triton"
         self.kernels = self._input.names | self.runner.names
         self._captured = None
-        if stages is not None and device.type == "cuda" and batch_sizes:
+        if kernels is not None and device.type == "cuda" and batch_sizes:
             with torch.inference_mode(False), torch.no_grad():
                 buffers = self._input.buffers(max(batch_sizes))
                 self._captured = CapturedForward(self._logits, batch_sizes, buffers, device=device)

@@ -21,28 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from fastast.engine.stages import Stages
     from fastast.engine.weights import PackedBlock, PackedModel
-
-
-def head_tokens(
-    x: Tensor,
-    normed: Tensor,
-    size: Tensor | None,
-    weights: PackedModel,
-    block: PackedBlock,
-    num_tokens: int,
-    stages: Stages,
-) -> tuple[Tensor, Tensor]:
-    """Attend with the first `num_tokens` tokens to all; return their residual sum and its norm, (b, k, d) each.
-
-    x, normed: (b, n, d). size: (b, n) float32, or None where tokens count alike.
-    """
-    out = attend(normed, size, weights, block, num_tokens)  # (b, k, d)
-    out = F.linear(out, block.proj.weight, block.proj.bias)
-    norm = block.norm2
-    total, after = stages.add_norm(x[:, :num_tokens], out, norm.weight, norm.bias, norm.eps)
-    return total, after
 
 
 def attend(normed: Tensor, size: Tensor | None, weights: PackedModel, block: PackedBlock, k: int) -> Tensor:

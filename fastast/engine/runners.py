@@ -1,4 +1,4 @@
-"""The two ways in which an engine runs a model: over its stages, or as the model's own forward in plain torch.
+"""The two ways in which an engine runs a model: on kernels, or as the model's own forward in plain torch.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from fastast.attention import resolve_kernel
-from fastast.engine.forward import forward
-from fastast.engine.route import Route, plan_route
-from fastast.engine.stages import Stages
-from fastast.engine.weights import PackedModel, pack
-from fastast.reduction import MergeTrace, TokenReduction, reduce
+from fastast.engine.forward import PackedForward
+from fastast.engine.kernel_table import KernelTable
+from fastast.engine.weights import pack
+from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction, reduce
+from fastast.reduction.scope import Scope
 
 if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
@@ -41,40 +41,43 @@ class Runner(Protocol):
 
 
 @dataclass(frozen=True)
-class StageRunner:
-    """Packed weights over stages: fused kernels, or their references."""
+class KernelRunner:
+    """Packed weights on kernels, fused or their references."""
 
-    weights: PackedModel
-    route: Route
-    stages: Stages
+    forward: PackedForward
 
     @classmethod
     def of(
         cls,
         model: AudioSpectrogramTransformer,
         reduction: TokenReduction | None,
-        stages: Stages,
+        kernels: KernelTable,
         *,
         dtype: torch.dtype,
         device: torch.device,
-    ) -> StageRunner:
-        """Pack a model's weights and plan its reduction."""
-        return cls(pack(model, dtype=dtype, device=device), plan_route(model.geometry, reduction), stages)
+    ) -> KernelRunner:
+        """Pack a model's weights and resolve its reduction."""
+        attached = None if reduction is None else AttachedReduction.of(reduction, model.encoder)
+        return cls(PackedForward(pack(model, dtype=dtype, device=device), attached, kernels))
 
     @property
     def names(self) -> dict[str, str]:
-        """What each stage runs on."""
-        return self.stages.names
+        """What each kernel runs on."""
+        return self.forward.kernels.names
 
     def __call__(self, fbank: Tensor) -> Tensor:
         """Return the logits (b, c) of a normalised filterbank (b, f, m)."""
-        return forward(self.weights, self.route, self.stages, fbank)
+        return self.forward(fbank)
+
+    def watched(self, scope: Scope) -> KernelRunner:
+        """Return the same under the eyes of `scope`."""
+        return KernelRunner(self.forward.watched(scope))
 
     def measure_tokens(self, fbank: Tensor) -> list[int]:
         """Run and return the tokens that left each block; not of a last block that computes the head's only."""
-        tokens: list[int] = []
-        forward(self.weights, self.route, self.stages, fbank, tokens)
-        return tokens
+        trace = MergeTrace()
+        self.forward(fbank, trace)
+        return list(trace.tokens_per_block)
 
 
 @dataclass(frozen=True)

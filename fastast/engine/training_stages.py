@@ -1,7 +1,11 @@
-"""Stages of training that are not kernels: tokens of a filterbank, and the slice oracle with its gradients.
+"""The stages of a block on the kernels that have a backward pass, for training; and the tokens of a filterbank.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `e` side of a patch, `n`
-tokens, `p` tokens that stay, `d` width.
+tokens, `p` tokens that leave a block, `k` tokens that the head reads, `d` width.
+
+Attention, merging, and residual sums with their norms run on the kernels, there and back; the matrix products and GELU
+are torch's. Types follow autocast as they do in the model: the residual stream keeps the type of the parameters, and a
+norm is written once, in the type in which the matrix product behind it reads it.
 """
 
 from __future__ import annotations
@@ -11,14 +15,102 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from fastast.engine.drop import keep_first
+from fastast.encoder import EncoderShape
+from fastast.engine.choosing import Chooser, PackedHeads
+from fastast.engine.kernel_table import KernelTable
+from fastast.engine.last_block import attend
+from fastast.engine.packed_stages import linear, norm
 from fastast.engine.weights import PackedModel, PackedNorm
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction.scope import unwatched
 
 if TYPE_CHECKING:
-    from fastast.engine.stages import Stages
+    from fastast.reduction import AttachedReduction, BlockTokens, TokenReduction
+
+
+class TrainingStages:
+    """The stages of every block over a model's own parameters, borrowed for one step."""
+
+    shape: EncoderShape
+
+    def __init__(
+        self,
+        model: AudioSpectrogramTransformer,
+        weights: PackedModel,
+        kernels: KernelTable,
+        half: torch.dtype | None,
+        *,
+        spares_the_head: bool,
+    ) -> None:
+        """`half` is the type of matrix products where autocast rules it; `spares_the_head` as of the reduction."""
+        self.shape = model.encoder
+        self._weights, self._kernels, self._half = weights, kernels, half
+        self._drop_paths: list[Any] = [block.drop_path for block in model.blocks]
+        self._last, self._short = self.shape.depth - 1, spares_the_head
+        self._choose = Chooser(kernels, unwatched)
+
+    def open(self, x: Tensor) -> Tensor:
+        """Return the first block's norm of its tokens."""
+        return norm(x, self._weights.blocks[0].norm1)
+
+    def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, PackedHeads]:
+        """Return what attention adds, (b, n, d), and its heads."""
+        layer = self._weights.blocks[block]
+        qkv = linear(normed, layer.qkv)  # (b, n, 3d)
+        out = self._kernels.weighted_attention(qkv, size, self.shape.num_heads)  # (b, n, d)
+        return self._drop_paths[block](linear(out, layer.proj)), PackedHeads.of(qkv, self.shape.num_heads)
+
+    def add(self, block: int, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x + branch and its norm for the MLP."""
+        return self._add_norm(x, branch, self._weights.blocks[block].norm2, self._half)
+
+    def choose(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> FlatPlan:
+        """Return the plan that removes `r` tokens."""
+        return self._choose(tokens, r, attached)
+
+    def merge(
+        self, tokens: BlockTokens, plan: FlatPlan, reduction: TokenReduction
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the tokens (b, p, d) that a plan leaves, their norm, and their sizes."""
+        layer = self._weights.blocks[tokens.block].norm2
+        x, normed, size = self._kernels.merge_norm(
+            tokens.before,
+            tokens.branch,
+            tokens.size,
+            plan,
+            layer.weight,
+            layer.bias,
+            layer.eps,
+            self._half,
+            combine=reduction.combine,
+        )
+        return x, normed, size
+
+    def mlp(self, block: int, normed: Tensor) -> Tensor:
+        """Return what the MLP adds, (b, p, d)."""
+        layer = self._weights.blocks[block]
+        return self._drop_paths[block](linear(F.gelu(linear(normed, layer.fc1)), layer.fc2))
+
+    def close(self, block: int, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x + branch and its norm: the next block's first, or the model's last."""
+        # Whoever reads this norm other than by a matrix product gets it unrounded, as from the model.
+        unrounded = block == self._last or (block + 1 == self._last and self._short)
+        layer = self._weights.norm if block == self._last else self._weights.blocks[block + 1].norm1
+        return self._add_norm(x, branch, layer, None if unrounded else self._half)
+
+    def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Attend with the tokens that the head reads alone; return their residual sum and its norm, (b, k, d) each."""
+        k, layer = self.shape.num_prefix_tokens, self._weights.blocks[-1]
+        with torch.autocast(normed.device.type, enabled=False):
+            out = attend(normed.to(layer.qkv.weight.dtype), size, self._weights, layer, k)  # (b, k, d)
+        out = self._drop_paths[self._last](linear(out, layer.proj))
+        return self._add_norm(x[:, :k], out, layer.norm2, self._half)
+
+    def _add_norm(self, x: Tensor, y: Tensor, layer: PackedNorm, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
+        total, normed = self._kernels.add_norm(x, y, layer.weight, layer.bias, layer.eps, dtype)
+        return total, normed
 
 
 def embed(model: AudioSpectrogramTransformer, weights: PackedModel, fbank: Tensor) -> Tensor:
@@ -37,32 +129,3 @@ def embed(model: AudioSpectrogramTransformer, weights: PackedModel, fbank: Tenso
     tokens = F.linear(patches, weights.patch.weight.flatten(1), weights.patch.bias)  # (b, f' t', d)
     first = (prefix + pos[:, : len(prefix)]).expand(len(fbank), -1, -1)
     return torch.cat([first, tokens + pos[:, len(prefix) :]], 1)  # (b, n, d)
-
-
-def drop_norm(
-    x: Tensor, y: Tensor, p: int, layer: PackedNorm, dtype: torch.dtype | None, stages: Stages
-) -> tuple[Tensor, Tensor]:
-    """Return the first `p` tokens of x + y and their LayerNorm: (b, n, d) -> (b, p, d) twice, norms in `dtype`."""
-    if stages.names["merge_norm"] == "torch":
-        total, normed = stages.add_norm(x[:, :p], y[:, :p], layer.weight, layer.bias, layer.eps, dtype)
-        return total, normed
-    x, y = _Dropping.apply(x, y, p)
-    plan = keep_first(x.shape[0], x.shape[1], p, x.device)
-    total, normed, _ = stages.merge_norm(x, y, None, plan, layer.weight, layer.bias, layer.eps, dtype)
-    return total, normed
-
-
-class _Dropping(torch.autograd.Function):
-    """Nothing forwards; backwards, zeros for the tokens in no slot, whose gradient `merge_norm` never writes."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, y: Tensor, p: int) -> tuple[Tensor, Tensor]:
-        ctx.p = p
-        return x.view_as(x), y.view_as(y)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_x: Tensor, grad_y: Tensor) -> tuple[Tensor, Tensor, None]:
-        for grad in (grad_x, grad_y):
-            grad[:, ctx.p :] = 0  # in place: the buffer is merge_norm's, made for this and read by nobody else
-        return grad_x, grad_y, None

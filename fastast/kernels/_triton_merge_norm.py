@@ -17,9 +17,10 @@ import triton.language as tl
 @triton.jit(do_not_specialize=["n", "p", "r"])
 def merge_norm_forward(
     x, y, size, owner, start, source, weight, bias, merged, normed, new_size, n, p, r,
-    D: tl.constexpr, EPS: tl.constexpr, HAS_SIZE: tl.constexpr, BD: tl.constexpr, U: tl.constexpr, ACC: tl.constexpr,
+    D: tl.constexpr, EPS: tl.constexpr, HAS_SIZE: tl.constexpr, AS_LONG: tl.constexpr, BD: tl.constexpr,
+    U: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """U: merged tokens that are read at once."""
+    """U: merged tokens that are read at once. AS_LONG: whether a mean is made as long as the longest token in it."""
     slot = tl.program_id(0).to(tl.int64)
     clip = (tl.program_id(0) // p).to(tl.int64)
     columns = tl.arange(0, BD)
@@ -31,6 +32,7 @@ def merge_norm_forward(
     mean = tl.load(x + at, mask=inside, other=0.0).to(ACC) + tl.load(y + at, mask=inside, other=0.0).to(ACC)
     mass = tl.load(size + token).to(ACC) if HAS_SIZE else (token * 0 + 1).to(ACC)
     if end > begin:
+        longest = tl.sum(mean * mean, 0)
         mean = mean * mass
         for first in range(begin, end, U):
             k = first + tl.arange(0, U)
@@ -42,7 +44,12 @@ def merge_norm_forward(
             rows = tl.load(x + tile, mask=mask, other=0.0).to(ACC) + tl.load(y + tile, mask=mask, other=0.0).to(ACC)
             mean += tl.sum(rows * share[:, None], 0)
             mass += tl.sum(share, 0)
+            if AS_LONG:
+                longest = tl.maximum(longest, tl.max(tl.sum(rows * rows, 1), 0))
         mean = mean / mass
+        if AS_LONG:
+            length = tl.sum(mean * mean, 0)
+            mean = mean * tl.sqrt(longest / tl.maximum(length, 1e-30))
     tl.store(new_size + slot, mass.to(new_size.dtype.element_ty))
     out = slot * D + columns
     tl.store(merged + out, mean.to(merged.dtype.element_ty), mask=inside)

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from fastast.kernels.add_norm import in_dtype, narrow_dtype, norm_warps
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.launch import check_launch, dot_options, next_power_of_two, on_device
-from fastast.kernels.merge_plan import FlatPlan
+from fastast.reduction.combine import Combine
 
 SOURCES_AT_ONCE = 4
 """Merged tokens that a program reads together. Tokens of silence are alike and may all merge into one."""
@@ -32,15 +33,18 @@ def merge_norm_reference(
     bias: Tensor,
     eps: float,
     normed_dtype: torch.dtype | None = None,
+    *,
+    combine: Combine = "size",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Average x + y over every slot by size and normalise the mean, in plain torch.
+    """Average x + y over every slot and normalise the mean, in plain torch.
 
     x, y: (b, n, d). size: (b, n) float32, or None (all ones). weight, bias: (d,). eps: added to the variance.
-    normed_dtype: of the norm, where not that of x + y. Returns the means (b, p, d), their LayerNorm (b, p, d) and the
-    slots' sizes (b, p), float32. Raises ValueError for shapes that do not fit.
+    normed_dtype: of the norm, where not that of x + y. combine: how the tokens of a slot become one. Returns the means
+    (b, p, d), their LayerNorm (b, p, d) and the slots' sizes (b, p), float32. Raises ValueError for shapes that do not
+    fit.
     """
     _check(x, y, size, plan, weight, bias)
-    merged, new_size = plan.to_merge_plan().merge(x + y, size)
+    merged, new_size = plan.to_merge_plan().merge(x + y, size, combine)
     assert new_size is not None
     normed = F.layer_norm(merged, merged.shape[-1:], weight, bias, eps)
     return merged, normed.to(normed_dtype or merged.dtype), new_size
@@ -55,8 +59,10 @@ def merge_norm(
     bias: Tensor,
     eps: float,
     normed_dtype: torch.dtype | None = None,
+    *,
+    combine: Combine = "size",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Average x + y over every slot by size and normalise the mean, in one Triton kernel.
+    """Average x + y over every slot and normalise the mean, in one Triton kernel.
 
     Shapes as for `merge_norm_reference`; differentiable by x, y, weight and bias. Means and norms have the type of
     x + y, or norms their own; sums are in float32, and the mean is normalised before it is rounded. Raises ValueError
@@ -64,25 +70,34 @@ def merge_norm(
     """
     _check(x, y, size, plan, weight, bias)
     check_launch("merge_norm", x=x, y=y, size=size, weight=weight, bias=bias)
+    slots = plan.owners_alone() if combine == "keep" else plan
+    # What the kernel weighs tokens by; it returns the sums of these, which are the slots' sizes where sizes weigh.
+    by_size = slots.weight is None and combine in ("size", "norm")
+    mass = size if by_size else slots.weight
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, weight, bias)):
-        merged, normed, new_size = _MergeNorm.apply(
-            x, y, size, plan.owner, plan.start, plan.source, weight, bias, eps, normed_dtype
+        if combine == "norm":
+            raise ValueError("merge_norm: combine='norm' has no backward pass; train with merge_norm_reference")
+        merged, normed, total = _MergeNorm.apply(
+            x, y, mass, slots.owner, slots.start, slots.source, weight, bias, eps, normed_dtype, slots.drops
         )  # fmt: skip
-        return merged, normed, new_size
-    return _forward(x, y, size, plan, weight, bias, eps, normed_dtype)
+    else:
+        merged, normed, total = _forward(x, y, mass, slots, weight, bias, eps, normed_dtype, combine == "norm")
+    if by_size or (size is None and combine == "mean" and plan.weight is None):
+        return merged, normed, total
+    return merged, normed, plan.sum(torch.ones(x.shape[:2], device=x.device) if size is None else size)
 
 
 class _MergeNorm(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, y: Tensor, size: Tensor | None, owner: Tensor, start: Tensor, source: Tensor,
-        weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None,
+        weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None, drops: bool,
     ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-        plan = FlatPlan(owner=owner, start=start, source=source)
+        plan = FlatPlan(owner=owner, start=start, source=source, drops=drops)
         merged, normed, new_size = _forward(x, y, size, plan, weight, bias, eps, normed_dtype)
         ctx.mark_non_differentiable(new_size)
         ctx.save_for_backward(merged, size, new_size, owner, start, source, weight, bias)
-        ctx.eps = eps
+        ctx.eps, ctx.drops = eps, drops
         ctx.dtypes = (x.dtype, y.dtype)
         return merged, normed, new_size
 
@@ -92,7 +107,7 @@ class _MergeNorm(torch.autograd.Function):
         from fastast.kernels.merge_norm_backward import merge_norm_backward
 
         merged, size, new_size, owner, start, source, weight, bias = ctx.saved_tensors
-        plan = FlatPlan(owner=owner, start=start, source=source)
+        plan = FlatPlan(owner=owner, start=start, source=source, drops=ctx.drops)
         narrow = narrow_dtype(merged.dtype, *ctx.dtypes)
         grads, grad_weight, grad_bias = merge_norm_backward(
             grad_merged, grad_normed, merged, size, new_size, plan, weight, ctx.eps, narrow
@@ -101,7 +116,7 @@ class _MergeNorm(torch.autograd.Function):
         none = None
         return (
             in_dtype(grads, x_dtype), in_dtype(grads, y_dtype), none, none, none, none,
-            grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), none, none,
+            grad_weight.to(weight.dtype), grad_bias.to(bias.dtype), none, none, none,
         )  # fmt: skip
 
 
@@ -114,6 +129,7 @@ def _forward(
     bias: Tensor,
     eps: float,
     normed_dtype: torch.dtype | None,
+    as_long: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     from fastast.kernels._triton_merge_norm import merge_norm_forward
 
@@ -129,7 +145,7 @@ def _forward(
             x, y, new_size if size is None else size.contiguous(),
             plan.owner.contiguous(), plan.start.contiguous(), plan.source.contiguous(),
             weight.contiguous(), bias.contiguous(), merged, normed, new_size, n, p, r,
-            D=d, EPS=eps, HAS_SIZE=size is not None, BD=next_power_of_two(d), U=SOURCES_AT_ONCE,
+            D=d, EPS=eps, HAS_SIZE=size is not None, AS_LONG=as_long, BD=next_power_of_two(d), U=SOURCES_AT_ONCE,
             ACC=dot_options(dtype)["ACC"], num_warps=norm_warps(d),
         )  # fmt: skip
     return merged, normed, new_size
@@ -155,6 +171,10 @@ def _check(x: Tensor, y: Tensor, size: Tensor | None, plan: FlatPlan, weight: Te
     if shapes != ((b, p), (b, p + 1), (b, n - p)):
         raise ValueError(
             f"merge_norm: the plan is for {plan.owner.shape[0]} clips of {plan.num_tokens} tokens, x has {b} of {n}"
+        )
+    if plan.weight is not None and tuple(plan.weight.shape) != (b, n):
+        raise ValueError(
+            f"merge_norm: the plan's weights have shape {tuple(plan.weight.shape)}; they must be ({b}, {n})"
         )
     if any(part.dtype != torch.int32 or part.device != x.device for part in (plan.owner, plan.start, plan.source)):
         raise ValueError(f"merge_norm: the plan must be int32 on {x.device}, as merge_plan returns it")

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from fastast.kernels.add_norm import PARTIAL_SUMS, norm_warps
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.launch import cdiv, dot_options, next_power_of_two, on_device
-from fastast.kernels.merge_plan import FlatPlan
 
 
 def merge_norm_backward(
@@ -36,10 +36,9 @@ def merge_norm_backward(
 
     b, p, d = merged.shape
     n, r = plan.num_tokens, plan.source.shape[1]
+    made = torch.zeros if plan.drops else torch.empty  # nobody writes the gradient of a token that is in no slot
     grads = {
-        dtype: torch.empty(b, n, d, dtype=dtype, device=merged.device)
-        for dtype in (merged.dtype, narrow)
-        if dtype is not None
+        dtype: made(b, n, d, dtype=dtype, device=merged.device) for dtype in (merged.dtype, narrow) if dtype is not None
     }
     slots = b * p
     programs = min(PARTIAL_SUMS, slots)

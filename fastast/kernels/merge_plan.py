@@ -9,46 +9,11 @@ share a clip. Positions in the lists are counted likewise, from the ranks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.launch import Tiling, cdiv, check_launch, on_device
-from fastast.reduction.plan import MergePlan
-from fastast.schedule import half_of_unprotected
-
-
-@dataclass(frozen=True, kw_only=True)
-class FlatPlan:
-    """A partition of the tokens into slots: every slot has an owner and a range of a list of merged tokens.
-
-    The slots stand in ToMe's order: protected tokens, what stays of A, then B.
-    """
-
-    owner: Tensor
-    """(b, p) int32, the token that owns each slot."""
-    start: Tensor
-    """(b, p + 1) int32, where each slot's range in `source` begins; it ends where the next one begins."""
-    source: Tensor
-    """(b, r) int32, the tokens that are merged, slot by slot and in each by position."""
-
-    @property
-    def num_tokens(self) -> int:
-        """Tokens `n` that enter."""
-        return self.owner.shape[1] + self.source.shape[1]
-
-    @property
-    def num_slots(self) -> int:
-        """Tokens `p` that leave."""
-        return self.owner.shape[1]
-
-    def to_merge_plan(self) -> MergePlan:
-        """Return the same partition as the plain-torch path has it."""
-        b, r = self.source.shape
-        position = torch.arange(r, dtype=torch.int32, device=self.source.device).expand(b, -1).contiguous()
-        target = torch.searchsorted(self.start[:, 1:].contiguous(), position, right=True)  # (b, r)
-        return MergePlan(num_tokens=self.num_tokens, owner=self.owner.long(), merged=self.source.long(), target=target)
 
 
 def merge_plan_reference(best: Tensor, partner: Tensor, n: int, r: int, num_protected: int) -> FlatPlan:
@@ -56,7 +21,7 @@ def merge_plan_reference(best: Tensor, partner: Tensor, n: int, r: int, num_prot
 
     best: (b, a) float32, partner: (b, a) int32, as `best_partner` returns them. Ties go to the lower position. With
     r = 0, tokens stay in their order. Raises ValueError for shapes that do not fit `n`, or where `r` exceeds
-    `half_of_unprotected(n, num_protected)`.
+    half of the unprotected tokens.
     """
     _check(best, partner, n, r, num_protected)
     if r == 0:
@@ -136,6 +101,6 @@ def _check(best: Tensor, partner: Tensor, n: int, r: int, num_protected: int) ->
         )
     if num_protected < 0:
         raise ValueError(f"merge_plan: num_protected = {num_protected}; it must be 0 or more")
-    limit = half_of_unprotected(n, num_protected)
+    limit = max(0, (n - num_protected) // 2)
     if not 0 <= r <= limit:
         raise ValueError(f"merge_plan: cannot merge {r} of {n} tokens, {num_protected} protected; at most {limit}")

@@ -1,24 +1,37 @@
 """Token reduction: methods, plans, and attaching them to a model."""
 
-from fastast.reduction import tome as _tome  # registers the method
-from fastast.reduction.attach import Handle, reduce, restore
+from fastast.reduction.attach import AttachedReduction, Handle, reduce, restore
+from fastast.reduction.options import NoOptions, ReductionError
 from fastast.reduction.plan import MergePlan
-from fastast.reduction.registry import get_method, method_names, register_method
-from fastast.reduction.spec import ReductionError, TokenReduction
+from fastast.reduction.registry import (
+    BlockShape,
+    ReductionMethod,
+    get_method,
+    method_names,
+    reduction_method,
+    register_method,
+)
+from fastast.reduction.spec import TokenReduction
+from fastast.reduction.tokens import BlockTokens
 from fastast.reduction.trace import MergeTrace, source_sizes, unmerge
 
 __all__ = [
+    "AttachedReduction",
+    "BlockShape",
+    "BlockTokens",
     "Handle",
     "MergePlan",
     "MergeTrace",
+    "NoOptions",
     "ReductionError",
+    "ReductionMethod",
     "TokenReduction",
     "get_method",
     "method_names",
     "reduce",
+    "reduction_method",
     "register_method",
     "restore",
     "source_sizes",
     "unmerge",
 ]
-del _tome

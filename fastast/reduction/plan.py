@@ -1,10 +1,9 @@
 """MergePlan: where every token of a block goes, and the one way to apply it.
 
-Shapes: `b` batch, `n` tokens in, `p` output slots (tokens out), `r` merged tokens, `d` width.
+Shapes: `b` batch, `n` tokens in, `p` output slots (tokens out), `m` = n - p tokens that own no slot, `d` width.
 
-A plan is a partition. Every output slot has one *owner*, a token that stays; a *merged* token joins the
-slot of an owner; a token that is neither is dropped. Averages are weighted by size, written as a sum: exporters
-translate a scatter with "mean" wrongly.
+A plan is a partition. Every output slot has one *owner*, a token that stays; any other token joins the slot of an owner
+or is dropped. How the tokens of a slot become one is `fastast.reduction.combine`'s.
 """
 
 from __future__ import annotations
@@ -13,6 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from fastast.reduction.combine import Combine, combine_rows, index_like, take_rows
+
+DROPPED = -1
+"""Stands for the slot of a token that is dropped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +28,29 @@ class MergePlan:
     owner: Tensor | slice
     """(b, p) int64, the token that owns each output slot; or a slice, the same range for every clip."""
     merged: Tensor | None = None
-    """(b, r) int64, the tokens that join a slot; None where no token is merged."""
+    """(b, m) int64, the tokens that own no slot; None where all of them are dropped."""
     target: Tensor | None = None
-    """(b, r) int64, the slot that each merged token joins."""
+    """(b, m) int64, the slot that each of these joins, or DROPPED."""
+    drops: bool = False
+    """Whether `target` may say DROPPED: what cannot happen need not be looked for."""
+    weight: Tensor | None = None
+    """(b, n) float32 of at least 0, the weight of every token in the average of its slot; None leaves it to sizes."""
+
+    @classmethod
+    def from_slots(cls, slot: Tensor, num_slots: int, *, weight: Tensor | None = None, drops: bool = True) -> MergePlan:
+        """Return the plan that sends every token to a slot; the first token of a slot owns it.
+
+        slot: (b, n) int64 of 0 to num_slots - 1, or DROPPED; every slot must have a token in every clip. `weight` as in
+        the plan. `drops=False` promises that no token is dropped.
+        """
+        b, n = slot.shape
+        positions = torch.arange(n, device=slot.device).expand(b, -1)
+        home = torch.where(slot < 0, num_slots, slot) if drops else slot  # (b, n); the dropped share a slot of no one
+        first = torch.full((b, num_slots + 1), n, dtype=torch.int64, device=slot.device)
+        owner = first.scatter_reduce(1, home, positions, "amin")[:, :num_slots]  # (b, p)
+        owns = torch.zeros_like(slot).scatter(1, owner.clamp_max(n - 1), 1)  # (b, n), 1 for owners
+        merged = owns.argsort(dim=1, stable=True)[:, : n - num_slots]  # (b, m), by position
+        return cls(num_tokens=n, owner=owner, merged=merged, target=slot.gather(1, merged), drops=drops, weight=weight)
 
     @property
     def num_slots(self) -> int:
@@ -46,7 +70,16 @@ class MergePlan:
         out = self.take_owners(x)
         if self.merged is None or self.target is None:
             return out
-        return out.scatter_add(1, _index_like(self.target, x), take_rows(x, self.merged))
+        joining = take_rows(x, self.merged)
+        if self.drops:
+            joining = joining * index_like(self.target >= 0, joining)
+        return out.scatter_add(1, index_like(self.joined, joining), joining)
+
+    @property
+    def joined(self) -> Tensor:
+        """(b, m) int64, the slots of `merged`; of a dropped token any slot, for what adds nothing to it."""
+        assert self.target is not None
+        return self.target.clamp_min(0) if self.drops else self.target
 
     def merge_sizes(self, size: Tensor | None, batch: int, device: torch.device) -> Tensor | None:
         """Return the slots' sizes, (b, p) float32; None stays None where nothing is merged."""
@@ -56,31 +89,20 @@ class MergePlan:
             size = torch.ones(batch, self.num_tokens, device=device)
         return self.sum(size)
 
-    def merge(self, x: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """Average `x` over every slot, weighted by size.
+    def merge(self, x: Tensor, size: Tensor | None, combine: Combine = "size") -> tuple[Tensor, Tensor | None]:
+        """Make one token of every slot.
 
         x: (b, n, d). size: (b, n) float32 or None (all ones). Returns (b, p, d) in the dtype of `x` and the
         slots' sizes, (b, p) float32 or None. Sizes stay float32: bfloat16 loses integers above 256.
         """
         new_size = self.merge_sizes(size, x.shape[0], x.device)
-        if self.merged is None or self.target is None:
+        if self.merged is None or combine == "keep":
             return self.take_owners(x), new_size
-        assert new_size is not None
-        wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-        out, joining = self.take_owners(x).to(wide), take_rows(x, self.merged).to(wide)  # (b, p, d), (b, r, d)
-        if isinstance(self.owner, slice):
-            out = out.clone()  # a view of x so far
-        # The average as the owner plus what each joining token moves it by: a slot that none joins is left alone.
-        share = new_size.gather(1, self.target).to(wide).reciprocal_()  # (b, r)
-        if size is not None:
-            share = share.mul_(size.gather(1, self.merged))
-        joining = joining.sub_(take_rows(out, self.target)).mul_(share.unsqueeze(-1))
-        out = out.scatter_add_(1, _index_like(self.target, joining), joining)  # (b, p, d)
-        return out.to(x.dtype), new_size
+        return combine_rows(self, x, size, new_size, combine), new_size
 
     def slot(self, batch: int, device: torch.device) -> Tensor:
         """Return the slot of every token, (b, n) int64; -1 for a dropped token."""
-        slot = torch.full((batch, self.num_tokens), -1, dtype=torch.int64, device=device)
+        slot = torch.full((batch, self.num_tokens), DROPPED, dtype=torch.int64, device=device)
         order = torch.arange(self.num_slots, device=device).expand(batch, -1)
         if isinstance(self.owner, slice):
             slot[:, self.owner] = order
@@ -89,18 +111,3 @@ class MergePlan:
         if self.merged is not None and self.target is not None:
             slot = slot.scatter(1, self.merged, self.target)
         return slot
-
-
-def _index_like(index: Tensor, x: Tensor) -> Tensor:
-    """Broadcast an index (b, k) over the trailing axes of `x`."""
-    return index.reshape(*index.shape, *[1] * (x.ndim - 2)).expand(*index.shape, *x.shape[2:])
-
-
-def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows `index` (b, k) of `x` (b, n, ...), (b, k, ...)."""
-    if x.ndim == 2:
-        return x.gather(1, index)
-    # Whole rows of one flat list are copied; a gather would look up the row anew for every number.
-    b, n = x.shape[:2]
-    first = torch.arange(b, device=index.device).unsqueeze(-1) * n  # (b, 1)
-    return x.flatten(0, 1).index_select(0, (index + first).flatten()).unflatten(0, index.shape)

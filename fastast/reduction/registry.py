@@ -1,65 +1,157 @@
-"""The methods of token reduction, by name."""
+"""The methods of token reduction by name, and what others must know of one before anything runs.
+
+A method is a pure function `method(tokens, r, options) -> MergePlan` (`fastast.reduction.tokens`, `.plan`). Installed
+packages add theirs by the group of entry points `fastast.methods`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import Tensor
+from fastast.reduction.options import NoOptions
+from fastast.registry import Registry
 
-from fastast.names import unknown_name
-from fastast.reduction.plan import MergePlan
-
-
-class ReductionMethod(Protocol):
-    """A pure function from what a block knows of its tokens to a plan that removes `r` of them."""
-
-    def __call__(self, metric: Tensor, size: Tensor | None, r: int, *, num_protected: int, order: str) -> MergePlan:
-        """metric: (b, n, d). size: (b, n) or None. The first `num_protected` tokens stay alone."""
-        ...
-
-
-class RemovalLimit(Protocol):
-    """The most tokens that a method can remove in one block."""
-
-    def __call__(self, num_tokens: int, num_protected: int) -> int:
-        """Return the largest `r` for a block of `num_tokens` tokens."""
-        ...
+if TYPE_CHECKING:
+    from fastast.encoder import EncoderShape
+    from fastast.reduction.plan import MergePlan
+    from fastast.reduction.tokens import BlockTokens
 
 
 @dataclass(frozen=True, kw_only=True)
-class RegisteredMethod:
+class BlockShape:
+    """What is known of a block before anything runs."""
+
+    num_tokens: int
+    """Tokens that enter it."""
+    num_protected: int
+    """Leading tokens that must stay alone."""
+    block: int
+    """Its number, from 0."""
+    encoder: EncoderShape
+    """The encoder that it is a block of."""
+
+    @property
+    def num_free(self) -> int:
+        """Tokens that a method may touch."""
+        return max(0, self.num_tokens - self.num_protected)
+
+
+class ChooseTokens(Protocol):
+    """A pure function from what a block knows of its tokens to a plan that removes `r` of them."""
+
+    def __call__(self, tokens: BlockTokens, r: int, options: Any) -> MergePlan:
+        """`r` is at least 1 and at most the method's limit; the first `tokens.num_protected` tokens stay alone."""
+        ...
+
+
+Limit = Callable[[BlockShape, Any], int]
+"""The most tokens that a method with these options can remove in a block."""
+ChoosingMacs = Callable[[BlockShape, int, Any], int]
+"""Multiply-accumulates of choosing `r` tokens of one clip: every matrix product, as PyTorch counts them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReductionMethod:
     """A method and what is known of it before it runs."""
 
-    plan: ReductionMethod
+    name: str
+    """What sweeps, recipes and the command line call it."""
+    choose: ChooseTokens
     """The function that makes the plan."""
-    limit: RemovalLimit
+    label: str
+    """What figures and tables call it."""
+    options: type = NoOptions
+    """A frozen dataclass: its fields are the options, with defaults and a docstring under each."""
+    limit: Limit
     """The most tokens it can remove in one block."""
+    macs: ChoosingMacs
+    """What the choice itself costs."""
+    keeps_order: bool = False
+    """Whether the tokens that stay keep the order of their positions."""
+    random: bool = False
+    """Whether it draws: its seed is then part of what a record answers."""
+    oracle: bool = False
+    """Whether it is a limit to compare with rather than a way to reduce tokens."""
+    cannot: str = ""
+    """Why the kernels of `fastast.compile` cannot run it, as a sentence; empty where they can."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of its docstring."""
+        return (getattr(self.choose, "__doc__", None) or self.label).strip().splitlines()[0]
+
+    def __call__(self, tokens: BlockTokens, r: int, options: Any = None) -> MergePlan:
+        """Choose, with default options where none are given."""
+        return self.choose(tokens, r, self.options() if options is None else options)
 
 
-_METHODS: dict[str, RegisteredMethod] = {}
+METHODS: Registry[ReductionMethod] = Registry(
+    "reduction method",
+    {name: f"fastast.reduction.methods.{name}:METHOD" for name in ("tome", "slice")},
+    group="fastast.methods",
+)
+"""Every method there is; FastAST's own are imported when they are first asked for."""
 
 
-def register_method(name: str, *, limit: RemovalLimit) -> Callable[[ReductionMethod], ReductionMethod]:
-    """Register a method under `name`. Raises ValueError where the name is taken by another function."""
+def no_macs(shape: BlockShape, r: int, options: Any) -> int:
+    """Return 0: a choice without a matrix product."""
+    return 0
 
-    def decorate(method: ReductionMethod) -> ReductionMethod:
-        if name in _METHODS and _METHODS[name].plan is not method:
-            raise ValueError(f"reduction method {name!r} is registered already")
-        _METHODS[name] = RegisteredMethod(plan=method, limit=limit)
-        return method
+
+def all_free(shape: BlockShape, options: Any) -> int:
+    """Return every token that is not protected."""
+    return shape.num_free
+
+
+def half_of_free(shape: BlockShape, options: Any) -> int:
+    """Return half of the tokens that are not protected: the most that pairing can remove."""
+    return shape.num_free // 2
+
+
+def reduction_method(
+    name: str,
+    *,
+    label: str,
+    limit: Limit,
+    macs: ChoosingMacs = no_macs,
+    options: type = NoOptions,
+    keeps_order: bool = False,
+    random: bool = False,
+    oracle: bool = False,
+    cannot: str = "",
+) -> Callable[[ChooseTokens], ReductionMethod]:
+    """Make a method of a function; an entry point of `fastast.methods`, or `register_method`, makes it known."""
+
+    def decorate(choose: ChooseTokens) -> ReductionMethod:
+        return ReductionMethod(
+            name=name,
+            choose=choose,
+            label=label,
+            options=options,
+            limit=limit,
+            macs=macs,
+            keeps_order=keeps_order,
+            random=random,
+            oracle=oracle,
+            cannot=cannot,
+        )
 
     return decorate
 
 
+def register_method(method: ReductionMethod) -> ReductionMethod:
+    """Make a method known in this process. Raises ValueError where its name is taken."""
+    METHODS.add(method.name, method)
+    return method
+
+
 def method_names() -> tuple[str, ...]:
-    """Return the names of all registered methods."""
-    return tuple(_METHODS)
+    """Return the names of all methods."""
+    return METHODS.names()
 
 
-def get_method(name: str) -> RegisteredMethod:
+def get_method(name: str) -> ReductionMethod:
     """Return the method called `name`. Raises ValueError with the nearest known name."""
-    if name not in _METHODS:
-        raise ValueError(unknown_name("reduction method", name, _METHODS))
-    return _METHODS[name]
+    return METHODS.get(name)

@@ -2,90 +2,154 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
-from fastast.geometry import Geometry
+from fastast.encoder import EncoderShape, HasEncoder, encoder_of
 from fastast.names import unknown_name
-from fastast.reduction.registry import get_method
-from fastast.schedule import Schedule, count_tokens
+from fastast.reduction.combine import Combine
+from fastast.reduction.options import ReductionError, option_types, option_values, parse_options
+from fastast.reduction.registry import BlockShape, ReductionMethod, get_method
+from fastast.schedule import Schedule, count_tokens, parse_schedule
 
-Metric = Literal["keys", "queries", "values", "tokens"]
-Order = Literal["tome", "position"]
 Excess = Literal["refuse", "cap"]
-
-
-class ReductionError(ValueError):
-    """A reduction that the model at hand cannot do."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenReduction:
-    """How tokens are reduced between attention and MLP of every block."""
+    """How tokens are reduced between attention and MLP of every block.
+
+    Its fields are written down here and nowhere else: sweeps, recipes, records and command lines derive theirs from it.
+    """
 
     schedule: Schedule
-    """Tokens removed per block."""
+    """Tokens removed per block; its text, such as "constant:40", is read."""
     method: str = "tome"
-    """Name of a registered method."""
-    metric: Metric = "keys"
-    """What tokens are compared by: keys, queries or values averaged over heads (ToMe: keys), or the tokens."""
+    """Name of a method, of `fastast.reduction.method_names()`."""
+    options: Any = field(default_factory=dict)
+    """The method's own options: a mapping of those that differ from their defaults; kept as the method's dataclass."""
     proportional: bool = True
     """Weight a token by its size in attention (needed off the shelf for supervised models)."""
+    combine: Combine = "size"
+    """How the tokens of a slot become one: size (mean weighted by size), mean, norm (as long as the longest), keep."""
     num_protected: int | None = None
-    """Leading tokens never merged; None protects all prefix tokens, class and distillation."""
-    order: Order = "tome"
-    """Order of the tokens that stay: ToMe's (protected, A, B) or that of their positions."""
+    """Leading tokens that stay alone; None protects all prefix tokens, class and distillation."""
     excess: Excess = "refuse"
     """What to do where a block has too few tokens for its `r`: refuse up front, or cap as ToMe does."""
+    seed: int = 0
+    """Of a method that draws."""
 
     def __post_init__(self) -> None:
-        get_method(self.method)
-        for name, kind in (("metric", Metric), ("order", Order), ("excess", Excess)):
+        if isinstance(self.schedule, str):
+            object.__setattr__(self, "schedule", parse_schedule(self.schedule))
+        method = get_method(self.method)
+        if not isinstance(self.options, method.options):
+            values = self.options
+            if not isinstance(values, Mapping):
+                raise ReductionError(
+                    f"reduction {self.method}: options is {values!r}; give a mapping of names to values"
+                )
+            object.__setattr__(self, "options", parse_options(method.options, values, self.method))
+        for name, kind in (("combine", Combine), ("excess", Excess)):
             if getattr(self, name) not in get_args(kind):
                 raise ReductionError("reduction: " + unknown_name(name, getattr(self, name), get_args(kind)))
         if self.num_protected is not None and self.num_protected < 0:
             raise ReductionError(f"reduction: num_protected is {self.num_protected}; allowed are None, 0, 1, ...")
 
-    def protected(self, geometry: Geometry) -> int:
-        """Return how many leading tokens are protected in a model of this geometry."""
-        return geometry.num_prefix_tokens if self.num_protected is None else self.num_protected
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> TokenReduction:
+        """Return the reduction that `to_dict` wrote: fields and options of the method side by side.
 
-    def removals(self, geometry: Geometry) -> tuple[int, ...]:
+        Raises ReductionError for a key that is neither a field nor an option of the method.
+        """
+        own = {name: value for name, value in values.items() if name in FIELDS}
+        if "schedule" not in own:
+            raise ReductionError("reduction: the schedule is missing, such as schedule = 'constant:40'")
+        options = {name: value for name, value in values.items() if name not in FIELDS}
+        return cls(**own, options=options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the reduction as plain values, the schedule as text: what records carry and a cell's id depends on.
+
+        What came after the first records is left out at its default, so that their ids stay.
+        """
+        later = {
+            name: getattr(self, name)
+            for name in ("combine", "num_protected", "excess", "seed")
+            if getattr(self, name) != _DEFAULTS[name]
+        }
+        first = {"method": self.method, "schedule": str(self.schedule), "proportional": self.proportional}
+        return first | option_values(self.options) | later
+
+    @property
+    def registered(self) -> ReductionMethod:
+        """The method."""
+        return get_method(self.method)
+
+    def protected(self, shape: EncoderShape | HasEncoder) -> int:
+        """Return how many leading tokens are protected in such an encoder."""
+        return encoder_of(shape).num_prefix_tokens if self.num_protected is None else self.num_protected
+
+    def limit(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int = 0) -> int:
+        """Return the most tokens that a block which `num_tokens` enter can remove."""
+        return self.registered.limit(self._block(shape, num_tokens, block), self.options)
+
+    def choosing_macs(self, shape: EncoderShape | HasEncoder, num_tokens: int, r: int, block: int = 0) -> int:
+        """Return the multiply-accumulates of choosing which `r` of a block's tokens go, of one clip."""
+        return self.registered.macs(self._block(shape, num_tokens, block), r, self.options) if r else 0
+
+    def removals(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
         """Return the tokens that each block removes, known before anything runs.
 
         Raises ReductionError, with the tokens each block would have, where a block has too few for its `r` and
         `excess` is "refuse".
         """
-        tokens = self.tokens_per_block(geometry)
-        return tuple(before - after for before, after in zip((geometry.num_tokens, *tokens), tokens, strict=False))
+        tokens = self.tokens_per_block(shape)
+        before = (encoder_of(shape).num_tokens, *tokens)
+        return tuple(here - there for here, there in zip(before, tokens, strict=False))
 
-    def tokens_per_block(self, geometry: Geometry) -> tuple[int, ...]:
+    def tokens_per_block(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
         """Return the tokens that leave each block. Raises ReductionError as `removals` does."""
-        protected = self.protected(geometry)
-        wanted = self.schedule.removals(geometry, protected)
-        limit = get_method(self.method).limit
-        tokens, excess = count_tokens(geometry.num_tokens, protected, wanted, limit)
+        encoder, protected = encoder_of(shape), self.protected(shape)
+        wanted = self.schedule.removals(encoder, protected, self)
+        tokens, excess = count_tokens(encoder.num_tokens, wanted, lambda n, block: self.limit(encoder, n, block))
         if excess is None or self.excess == "cap":
             return tokens
-        before = (geometry.num_tokens, *tokens)[excess]
+        before = (encoder.num_tokens, *tokens)[excess]
         raise ReductionError(
-            f"reduction {self.method} {self.schedule}: block {excess + 1} of {geometry.depth} has {before} tokens, "
-            f"{protected} of them protected, and can remove {limit(before, protected)}, not {wanted[excess]}. "
-            f"Tokens that leave each block if capped there: {', '.join(map(str, tokens))}. "
+            f"reduction {self.method} {self.schedule}: block {excess + 1} of {encoder.depth} has {before} tokens, "
+            f"{protected} of them protected, and can remove {self.limit(encoder, before, excess)}, not "
+            f"{wanted[excess]}. Tokens that leave each block if capped there: {', '.join(map(str, tokens))}. "
             "Remove fewer tokens, remove them earlier (a decreasing schedule), or ask for the cap with excess='cap' "
-            "(fastast predict, info and evaluate: --excess cap)"
+            '(fastast predict, info and evaluate: --excess cap; a sweep: grid.excess = ["cap"])'
         )
 
     def __str__(self) -> str:
-        extras = [
-            f"{name}={getattr(self, name)}"
-            for name, default in (
-                ("metric", "keys"),
-                ("proportional", True),
-                ("num_protected", None),
-                ("order", "tome"),
-                ("excess", "refuse"),
-            )
-            if getattr(self, name) != default
-        ]
-        return " ".join([self.method, str(self.schedule), *extras])
+        values = {name: getattr(self, name) for name in _DEFAULTS} | dataclasses.asdict(self.options)
+        usual = _DEFAULTS | _option_defaults(self.registered.options)
+        changed = [f"{name}={value}" for name, value in values.items() if value != usual[name]]
+        return " ".join([self.method, str(self.schedule), *changed])
+
+    def _block(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int) -> BlockShape:
+        encoder = encoder_of(shape)
+        return BlockShape(num_tokens=num_tokens, num_protected=self.protected(encoder), block=block, encoder=encoder)
+
+
+FIELDS = tuple(one.name for one in dataclasses.fields(TokenReduction) if one.name != "options")
+"""Names of the fields that every method shares."""
+_DEFAULTS = {
+    one.name: one.default
+    for one in dataclasses.fields(TokenReduction)
+    if one.name not in ("schedule", "method", "options")
+}
+
+
+def reduction_keys(method: str) -> tuple[str, ...]:
+    """Return every key that a reduction by this method may have in a sweep, a recipe or a record."""
+    return (*FIELDS, *option_types(get_method(method).options))
+
+
+def _option_defaults(kind: type) -> dict[str, object]:
+    return {one.name: one.default for one in dataclasses.fields(kind)}

@@ -6,11 +6,15 @@ Shapes: `b` batch, `n` original tokens, `p` tokens that are left, `d` width.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fastast.reduction.plan import MergePlan
+
+if TYPE_CHECKING:
+    from fastast.reduction.lineage import AsPlan
 
 
 @dataclass(kw_only=True)
@@ -22,18 +26,19 @@ class MergeTrace:
     tokens_per_block: list[int] = field(default_factory=list)
     """Tokens that left each block, as measured."""
 
-    def add(self, plan: MergePlan | None, batch: int, num_tokens: int, device: torch.device) -> None:
-        """Note one block; `plan` is None where it removed nothing, `num_tokens` is what left it."""
+    def add(self, plan: MergePlan | AsPlan | None, entered: Tensor, left: Tensor) -> None:
+        """Note one block that (b, n, d) entered and (b, p, d) left; `plan` is None where it removed nothing."""
+        batch, device = entered.shape[0], entered.device
         if self.source:
             previous = self.source[-1]
         else:
-            entered = num_tokens if plan is None else plan.num_tokens
-            previous = torch.arange(entered, dtype=torch.int32, device=device).expand(batch, -1)
-        self.tokens_per_block.append(num_tokens)
+            previous = torch.arange(entered.shape[1], dtype=torch.int32, device=device).expand(batch, -1)
+        self.tokens_per_block.append(left.shape[1])
         if plan is None:
             self.source.append(previous)
             return
-        slot = plan.slot(batch, device).to(torch.int32)  # (b, tokens that entered)
+        known = plan if isinstance(plan, MergePlan) else plan.to_merge_plan()
+        slot = known.slot(batch, device).to(torch.int32)  # (b, tokens that entered)
         moved = slot.gather(1, previous.clamp_min(0).long())
         self.source.append(torch.where(previous < 0, previous, moved))
 

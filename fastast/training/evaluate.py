@@ -60,7 +60,7 @@ def merged(model: nn.Module, reduction: TokenReduction | None) -> Iterator[None]
     if reduction is None:
         yield
         return
-    with reduce(model, reduction):  # type: ignore[arg-type]
+    with reduce(model, reduction):
         yield
 
 

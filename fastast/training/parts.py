@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from fastast.reduction import TokenReduction
-from fastast.reduction.spec import Excess
+from fastast.names import unknown_name
+from fastast.reduction import TokenReduction, method_names
+from fastast.reduction.spec import Excess, reduction_keys
 from fastast.schedule import Constant, parse_schedule
 from fastast.training.checks import (
     RecipeError,
@@ -81,18 +82,8 @@ class ReductionPart:
     """Tokens merged in every block; of several, each step draws one, so that one set of weights serves them all."""
     schedule: tuple[str, ...] = ()
     """The same for any schedule, as text (`decreasing:40`); in place of `r`."""
-    method: str = "tome"
-    """Name of a method."""
-    metric: str = "keys"
-    """What tokens are compared by."""
-    proportional: bool = True
-    """Weight a token by its size in attention."""
-    excess: str = "refuse"
-    """Where a block has too few tokens for its r: `refuse` before training, or `cap` to as many as can be merged."""
-    num_protected: int | None = None
-    """Leading tokens never merged. Not given: all prefix tokens, class and distillation."""
-    order: str = "tome"
-    """Order of the tokens that stay: ToMe's (`tome`), or that of their `position`s."""
+    shared: Mapping[str, Any] = field(default_factory=dict)
+    """What the schedules have in common: any other field of `TokenReduction`, and the options of its method."""
 
     def __post_init__(self) -> None:
         for r in self.r:
@@ -100,12 +91,28 @@ class ReductionPart:
         check_texts("reduction.schedule", self.schedule, "decreasing:40")
         if bool(self.r) == bool(self.schedule):
             raise RecipeError("reduction: give r (a number, or several) or schedule (text, or several), one of the two")
-        check_text("reduction.method", self.method)
-        check_flag("reduction.proportional", self.proportional)
-        if self.num_protected is not None:
-            check_whole("reduction.num_protected", self.num_protected, low=0)
-        for reduction in self.reductions():
-            str(reduction)
+        check_text("reduction.method", self.shared.get("method", "tome"))
+        check_flag("reduction.proportional", self.shared.get("proportional", True))
+        if self.shared.get("num_protected") is not None:
+            check_whole("reduction.num_protected", self.shared["num_protected"], low=0)
+        self.reductions()
+
+    @classmethod
+    def from_table(cls, values: Mapping[str, Any]) -> ReductionPart:
+        """Make the part of what a recipe's table says. Raises RecipeError for a key that the method does not have."""
+        own = {
+            key: tuple(values[key]) if isinstance(values[key], list) else (values[key],)
+            for key in ("r", "schedule")
+            if key in values
+        }
+        shared = {key: value for key, value in values.items() if key not in own}
+        method = shared.get("method", "tome")
+        if isinstance(method, str) and method in method_names():
+            known = tuple(key for key in reduction_keys(method) if key != "schedule")
+            for key in shared:
+                if key not in known:
+                    raise RecipeError(f"reduction.{key}: {unknown_name('key', key, ('r', 'schedule', *known))}")
+        return cls(**own, shared=shared)
 
     def texts(self) -> tuple[str, ...]:
         """Return the schedules as text."""
@@ -120,15 +127,15 @@ class ReductionPart:
 
     def reduction(self, schedule: str) -> TokenReduction:
         """Return the reduction with another schedule, as when measuring."""
-        return TokenReduction(
-            schedule=parse_schedule(schedule),
-            method=self.method,
-            metric=self.metric,  # type: ignore[arg-type]
-            proportional=self.proportional,
-            excess=self.excess,  # type: ignore[arg-type]
-            num_protected=self.num_protected,
-            order=self.order,  # type: ignore[arg-type]
-        )
+        return TokenReduction.from_dict({**self.shared, "schedule": schedule})
+
+    def question(self) -> dict[str, Any]:
+        """Return the part as plain values, as in the recipes of before a method had options: their runs can go on."""
+        first = self.reductions()[0]
+        values = first.to_dict() | {"excess": first.excess, "schedule": self.schedule, "r": self.r}
+        if values.get("order") == "tome":
+            del values["order"]
+        return values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -147,9 +147,7 @@ class Recipe:
         for key in ("engine", "start_share"):
             if values[key] == getattr(Recipe, key):
                 del values[key]  # as in the recipes of before there was a choice: their runs can go on
-        for key in ("num_protected", "order"):
-            if values["reduction"] and values["reduction"][key] == getattr(ReductionPart, key):
-                del values["reduction"][key]
+        values["reduction"] = None if self.reduction is None else self.reduction.question()
         for part in ("model", "distillation"):
             if values[part] and not values[part]["labels"]:
                 del values[part]["labels"]

@@ -98,12 +98,18 @@ def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
         top = dict(values)
         for name, kind in parts.items():
             if name in top:
-                top[name] = build(kind, top[name], name)
+                top[name] = _build_part(kind, top[name], name)
         if "data" in top:
             top["data"] = _build_data(top["data"])
         return build(Recipe, top, "")
     except ValueError as error:
         raise RecipeError(f"{where}: {error}") from error
+
+
+def _build_part(kind: type, values: Any, name: str) -> Any:
+    if kind is ReductionPart and isinstance(values, Mapping):
+        return ReductionPart.from_table(values)
+    return build(kind, values, name)
 
 
 def _build_data(values: Any) -> DataPart:

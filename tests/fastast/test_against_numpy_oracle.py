@@ -15,15 +15,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from block_watch import watch_blocks
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import MergeTrace, TokenReduction, get_method, reduce, source_sizes
+from fastast.reduction import MergeTrace, TokenReduction, reduce, source_sizes
+from fastast.reduction.compare import Metric
+from fastast.reduction.matching import Order, bipartite_soft_matching
 from fastast.reduction.plan import MergePlan
-from fastast.reduction.spec import Metric, Order
 from fastast.schedule import Constant, Linear, PerBlock, Schedule
 from tests.oracles import numpy_tome as oracle
 
@@ -41,7 +43,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def plan_of(metric: np.ndarray, r: int, p: int, order: str) -> MergePlan:
-    return get_method("tome").plan(torch.from_numpy(metric)[None], None, r, num_protected=p, order=order)
+    return bipartite_soft_matching(torch.from_numpy(metric)[None], r, num_protected=p, order=order)
 
 
 def slots(plan: MergePlan) -> np.ndarray:
@@ -151,23 +153,15 @@ def clips(model: AudioSpectrogramTransformer, count: int = 2, seed: int = 1) -> 
 
 
 def run(model: AudioSpectrogramTransformer, fbank: Tensor, reduction: TokenReduction, attention: str = "auto") -> Run:
-    sizes: list[np.ndarray | None] = []
-    plans: list[MergePlan | None] = []
-
-    def watch(_block: Any, _args: Any, output: tuple[Tensor, Tensor | None, MergePlan | None]) -> None:
-        sizes.append(None if output[1] is None else output[1].numpy())
-        plans.append(output[2])
-
-    hooks = [block.register_forward_hook(watch) for block in model.blocks]
     trace = MergeTrace()
     with torch.no_grad(), reduce(model, reduction, attention=attention):
-        model.forward_features(fbank, trace)
-        for hook in hooks:
-            hook.remove()
+        with watch_blocks() as seen:
+            model.forward_features(fbank, trace)
         logits = model(fbank)
+    sizes = [None if size is None else size.numpy() for size in seen.sizes]
     owner = torch.arange(model.geometry.num_tokens).expand(len(fbank), -1)
     owners = []
-    for plan in plans:
+    for plan in seen.plans:
         owner = owner if plan is None else plan.take_owners(owner)
         owners.append(owner.numpy())
     return Run(logits.numpy(), trace.tokens_per_block, sizes, [s.numpy() for s in trace.source], owners)
@@ -219,7 +213,7 @@ SCHEDULES: list[tuple[Schedule, tuple[int, ...]]] = [
 def test_twelve_blocks_give_the_oracles_logits(schedule: Schedule, rs: tuple[int, ...], order: Order) -> None:
     model = build()
     fbank = clips(model)
-    reduction = TokenReduction(schedule=schedule, order=order)
+    reduction = TokenReduction(schedule=schedule, options={"order": order})
     ours = run(model, fbank, reduction)
     assert_equal(ours, expect(model, fbank, rs, order=order), model.geometry.num_tokens)
     assert ours.tokens == list(reduction.tokens_per_block(model.geometry))
@@ -262,7 +256,7 @@ def test_every_attention_kernel_gives_the_oracles_logits(attention: str, proport
 def test_every_metric_and_protection_gives_the_oracles_logits(metric: Metric, num_protected: int) -> None:
     model = build(depth=3)
     fbank = clips(model)
-    reduction = TokenReduction(schedule=Constant(6), metric=metric, num_protected=num_protected)
+    reduction = TokenReduction(schedule=Constant(6), options={"metric": metric}, num_protected=num_protected)
     theirs = expect(model, fbank, (6,) * 3, metric=metric, num_protected=num_protected)
     assert_equal(run(model, fbank, reduction), theirs, model.geometry.num_tokens)
 

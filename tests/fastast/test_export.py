@@ -24,7 +24,7 @@ REDUCTIONS = {
     "unmerged": None,
     "merged": TokenReduction(schedule=Constant(6)),
     "unweighted": TokenReduction(schedule=PerBlock((8, 6)), proportional=False),
-    "in_place": TokenReduction(schedule=Constant(6), order="position", metric="tokens"),
+    "in_place": TokenReduction(schedule=Constant(6), options={"order": "position", "metric": "tokens"}),
 }
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 

@@ -106,7 +106,7 @@ def test_equal_neighbours_merge_without_loss(small_geometry) -> None:
 
 @pytest.mark.parametrize("metric", ["keys", "queries", "values", "tokens"])
 def test_every_metric_merges_something_else(small_model, small_fbank, metric) -> None:
-    with reduce(small_model, TokenReduction(schedule=Constant(9), metric=metric)):
+    with reduce(small_model, TokenReduction(schedule=Constant(9), options={"metric": metric})):
         out = small_model(small_fbank)
     with reduce(small_model, MERGE):
         keys = small_model(small_fbank)

@@ -13,13 +13,24 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from block_watch import watch_blocks
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from fastast.geometry import Geometry, geometry
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import MergePlan, MergeTrace, ReductionError, TokenReduction, get_method, reduce, unmerge
+from fastast.reduction import (
+    BlockShape,
+    MergePlan,
+    MergeTrace,
+    ReductionError,
+    TokenReduction,
+    get_method,
+    reduce,
+    unmerge,
+)
+from fastast.reduction.matching import bipartite_soft_matching
 from fastast.schedule import Constant, Linear, PerBlock, Schedule, ScheduleError, parse_schedule
 from tests.oracles import numpy_tome as oracle
 
@@ -41,11 +52,17 @@ def _one_thread() -> Iterator[None]:
 
 
 def plan_of(metric: Tensor, r: int, p: int = 2, order: str = "tome") -> MergePlan:
-    return get_method("tome").plan(metric, None, r, num_protected=p, order=order)
+    return bipartite_soft_matching(metric, r, num_protected=p, order=order)
 
 
 def slots(metric: Tensor, r: int, p: int = 2, order: str = "tome") -> list[int]:
     return plan_of(metric[None], r, p, order).slot(1, CPU)[0].tolist()
+
+
+def limit_of_tome(n: int, p: int) -> int:
+    tiny = geometry("tiny").encoder
+    shape = BlockShape(num_tokens=n, num_protected=p, block=0, encoder=tiny)
+    return get_method("tome").limit(shape, None)
 
 
 def sizes_of(plan: MergePlan) -> Tensor:
@@ -58,26 +75,20 @@ class Watch:
     """What every block of a model saw and made in its forward passes."""
 
     def __init__(self, model: AudioSpectrogramTransformer) -> None:
-        self.sizes: list[Tensor | None] = []
-        self.plans: list[MergePlan | None] = []
         self.qkv: list[Tensor] = []
-        self._hooks = []
-        for block in model.blocks:
-            self._hooks.append(block.register_forward_hook(self._note_block))
-            attention: Any = block.attn
-            self._hooks.append(attention.register_forward_hook(self._note_attention))
+        self._hooks = [block.attn.register_forward_hook(self._note_attention) for block in model.blocks]
+        self._watch = watch_blocks()
 
-    def _note_block(self, _block: Any, _args: Any, output: tuple[Tensor, Tensor | None, MergePlan | None]) -> None:
-        self.sizes.append(output[1])
-        self.plans.append(output[2])
-
-    def _note_attention(self, _attention: Any, _args: Any, output: tuple[Tensor, Tensor]) -> None:
-        self.qkv.append(output[1])
+    def _note_attention(self, _attention: Any, _args: Any, output: tuple[Tensor, tuple[Tensor, ...]]) -> None:
+        self.qkv.append(torch.stack(output[1]))
 
     def __enter__(self) -> Watch:
+        seen = self._watch.__enter__()
+        self.sizes, self.plans = seen.sizes, seen.plans
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._watch.__exit__(None, None, None)
         for hook in self._hooks:
             hook.remove()
 
@@ -91,7 +102,7 @@ class Watch:
 def test_any_number_of_prefix_tokens_is_protected(p: int, n: int, order: str) -> None:
     """KEPT for class and distillation token; CHANGED for more: ToMe merges register tokens."""
     alike = torch.ones(n, 4)  # every token is everyone's best partner
-    plan = plan_of(alike[None], get_method("tome").limit(n, p), p, order)
+    plan = plan_of(alike[None], limit_of_tome(n, p), p, order)
     assert plan.slot(1, CPU)[0, :p].tolist() == list(range(p))
     assert sizes_of(plan)[:p].tolist() == [1] * p
     assert sizes_of(plan).max() > 1
@@ -121,7 +132,7 @@ def test_an_impossible_r_is_refused_unless_the_cap_is_asked_for() -> None:
 )
 def test_at_most_half_of_the_unprotected_tokens_go(n: int, p: int, left: int) -> None:
     """KEPT, for every number of prefix tokens."""
-    limit = get_method("tome").limit(n, p)
+    limit = limit_of_tome(n, p)
     metric = torch.randn(1, n, 4, generator=torch.Generator().manual_seed(n))
     assert plan_of(metric, limit, p).num_slots == left
     with pytest.raises(ValueError, match=f"cannot merge {limit + 1} of {n} tokens"):
@@ -238,7 +249,10 @@ def test_position_order_keeps_neighbours_in_order(
 ) -> None:
     """CHANGED: asked for, all tokens stay in the order of the spectrogram."""
     owner = torch.arange(70).expand(2, -1)
-    with Watch(small_model) as watch, reduce(small_model, TokenReduction(schedule=Constant(9), order="position")):
+    with (
+        Watch(small_model) as watch,
+        reduce(small_model, TokenReduction(schedule=Constant(9), options={"order": "position"})),
+    ):
         small_model(small_fbank)
     for plan in watch.plans:
         assert plan is not None

@@ -25,6 +25,7 @@ from fastast.engine import EngineFallbackWarning
 from fastast.geometry import Geometry
 from fastast.kernels import available
 from fastast.model import AudioSpectrogramTransformer
+from fastast.schedule import Constant
 
 GEOMETRY = Geometry(
     embed_dim=32, depth=2, num_heads=2, num_classes=5, num_mel_bins=48, num_frames=96, norm_eps=1e-3, head_norm_eps=1e-2
@@ -144,7 +145,7 @@ def test_a_cell_on_the_kernels_says_so(monkeypatch) -> None:
 
     interpret(monkeypatch)
     monkeypatch.setattr(worker, "build_model", lambda ref, seed: AudioSpectrogramTransformer(GEOMETRY))
-    reduction = dataclasses.replace(cell().reduction, schedule="constant:5")
+    reduction = dataclasses.replace(cell().reduction, schedule=Constant(5))
     answer = worker.answer(on_engine(batch_size=1, reduction=reduction), Context())
     assert answer.attention.kernel == "triton"
     assert answer.attention.backend_ran == "triton_interpreter"
@@ -158,9 +159,9 @@ def test_a_cell_on_the_kernels_says_so(monkeypatch) -> None:
 def test_the_slice_oracle_of_a_capped_schedule_keeps_as_many_tokens(model) -> None:
     from bench.cell.arms import build_arms
 
-    reduction = dataclasses.replace(cell().reduction, schedule="constant:20", excess="cap")
+    reduction = dataclasses.replace(cell().reduction, schedule=Constant(20), excess="cap")
     arms = build_arms(cell(reduction=reduction), model, model)
-    planned = reduction.build().tokens_per_block(GEOMETRY)
+    planned = reduction.tokens_per_block(GEOMETRY)
     assert planned == (20, 11)  # by hand: 38 tokens lose (38 - 2) / 2 = 18, then (20 - 2) / 2 = 9
     assert arms["slice"].attached.reduction.tokens_per_block(GEOMETRY) == planned
 

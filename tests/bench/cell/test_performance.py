@@ -14,10 +14,10 @@ from bench.measure.best_batch import Search
 from bench.measure.conditions import unknown_conditions
 from bench.measure.energy import Energy
 from bench.records.schema import ArmTimes
-from bench.sweep.cells import ReductionRef
 from fastast import create_model
-from fastast.model import AudioSpectrogramTransformer, Block
+from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
+from fastast.reduction.encode import ModuleStages
 from fastast.schedule import Constant
 
 
@@ -44,12 +44,10 @@ def test_an_unmerged_cell_has_no_bound():
 
 
 def test_a_block_that_keeps_its_tokens_is_caught(monkeypatch):
-    forward = Block.forward
+    def lazy(self, tokens, plan, reduction):
+        return *self.add(tokens.block, tokens.before, tokens.branch), tokens.size
 
-    def lazy(self, x, size, r, attached, kernel):
-        return forward(self, x, size, 0, attached, kernel)
-
-    monkeypatch.setattr(Block, "forward", lazy)
+    monkeypatch.setattr(ModuleStages, "merge", lazy)
     found = gates(worker.answer(measured(), Context()))
     assert found["tokens"] is False
     assert found["macs"] is False  # what runs is not what the formula counts
@@ -200,6 +198,6 @@ def test_a_method_that_looks_at_its_data_is_not_counted(monkeypatch):
 def test_kernels_are_held_against_the_unmerged_model():
     part = worker.answer(measured(attention="key_column"), Context())
     assert gates(part)["identity"] is True
-    reduction = ReductionRef(method="tome", schedule="constant:8", metric="keys", proportional=True, order="tome")
+    reduction = TokenReduction(schedule=Constant(8))
     other = dataclasses.replace(measured(attention="math"), reduction=reduction)
     assert gates(worker.answer(other, Context()))["identity"] is True

@@ -291,7 +291,7 @@ def test_a_training_step_has_no_quality(tmp_path) -> None:
 def test_the_sweeps_of_the_bar_ask_for_it(name, scope, arm) -> None:
     config = load_sweep(find_sweep(name))
     cells = expand(config)
-    assert [cell.reduction.schedule if cell.reduction else "none" for cell in cells] == [
+    assert [str(cell.reduction.schedule) if cell.reduction else "none" for cell in cells] == [
         *("none", "constant:40", "constant:80")
     ]
     for asked in cells:

@@ -13,7 +13,7 @@ from bench.cell.answers import Context
 from bench.cell.baselines import tome_plain
 from bench.cell.quality import FeatureSet
 from bench.records.store import hash_array
-from bench.sweep.cells import Cell, ModelRef, ReductionRef
+from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.config import DataConfig, MeasureConfig
 from fastast import create_model
 from fastast.data.training_set import hash_ids
@@ -36,7 +36,7 @@ MEASURE = MeasureConfig(
 
 
 def cell(**changes: object) -> Cell:
-    reduction = ReductionRef(method="tome", schedule="constant:8", metric="keys", proportional=True, order="tome")
+    reduction = TokenReduction(schedule=Constant(8))
     usual = Cell(
         kind="performance",
         model=ModelRef(name="ast_tiny", path=None, sha256=None, frames=FRAMES),

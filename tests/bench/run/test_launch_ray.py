@@ -24,10 +24,11 @@ from bench.records.store import read_records
 from bench.run.driver import Options, run_sweep
 from bench.run.launchers import RunError
 from bench.run.progress import Progress
-from bench.sweep.cells import ReductionRef
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
+from fastast.reduction import TokenReduction
+from fastast.schedule import Constant
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'fastast[ray]'")
 
@@ -244,7 +245,7 @@ def test_a_device_that_stays_without_a_node_ends_the_run_and_keeps_its_records(e
 
 def test_a_quality_cell_waits_for_the_unmerged_one_and_gets_its_predictions(emulated, tmp_path):
     log, results = tmp_path / "log", tmp_path / "results"
-    reduction = ReductionRef(method="tome", schedule="constant:4", metric="keys", proportional=True, order="tome")
+    reduction = TokenReduction(schedule=Constant(4))
     unmerged = cell("sleep:0.5", 1, log=log, device="A100", kind="quality")
     merged = replace(unmerged, reduction=reduction)
     run([merged, unmerged], results)

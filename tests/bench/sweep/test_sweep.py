@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.command_line import command_line
-from bench.sweep.cells import Cell, ModelRef, ReductionRef, canonical
+from bench.sweep.cells import Cell, ModelRef, canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import DataConfig, MeasureConfig
 from bench.sweep.expansion import expand, largest_r
 from bench.sweep.file import SWEEPS, find_sweep, load_sweep
 from fastast.geometry import geometry
+from fastast.reduction import TokenReduction
+from fastast.schedule import Linear
 
 SMALL = """
 name = "small"
@@ -54,7 +56,7 @@ def problems(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> str:
         ('schedule = ["constant", "decreesing"]', "grid.schedule.1: 'decreesing' is not a schedule; did you mean"),
         ('schedule = ["constant:40"]', "grid.schedule.0: 'constant:40': the number of tokens goes into grid.r"),
         ('schedule = ["linear:-3"]', "grid.schedule.0: schedule linear: inflection is -3.0"),
-        ('schedule = ["keep:0.2"]', "grid.schedule.0: schedule keep: ratio is 0.2"),
+        ('schedule = ["keep:0.2"]', "grid.schedule.0: reduction tome keep:0.2: block 1 of 12 has 602 tokens"),
         ('shedule = ["constant"]', "grid.shedule: unknown key; did you mean 'schedule'? Allowed: schedule, r,"),
         ('r = ["8"]', "sweep.toml: grid.r.0: '8' is not a whole number"),
         ("r = [1.5]", "sweep.toml: grid.r.0: 1.5 is not a whole number"),
@@ -135,8 +137,9 @@ def test_an_impossible_r_is_refused_with_the_tokens_and_the_largest_possible(tmp
 
 def test_the_largest_r_of_a_decreasing_schedule_is_larger():
     shape = geometry("tiny", num_frames=512)
-    assert largest_r("tome", "decreasing", shape) > largest_r("tome", "constant", shape)
-    assert largest_r("slice", "constant", shape) == 600 // 12
+    by_tome, by_slice = (TokenReduction(schedule=Linear(0, 0), method=method) for method in ("tome", "slice"))
+    assert largest_r(by_tome, "decreasing", shape) > largest_r(by_tome, "constant", shape)
+    assert largest_r(by_slice, "constant", shape) == 600 // 12
 
 
 def test_a_device_that_is_not_here_is_refused(tmp_path, monkeypatch):
@@ -196,7 +199,7 @@ def test_quality_cells_do_not_depend_on_batch_size_or_measurement(tmp_path):
 def test_schedules_without_an_r_are_one_cell(tmp_path):
     text = SMALL + 'schedule = ["keep:0.8", "linear:-0.5"]\nr = [0, 10, 20]\n'
     cells = expand(load_sweep(write(tmp_path, text)))
-    schedules = sorted(cell.reduction.schedule if cell.reduction else "none" for cell in cells)
+    schedules = sorted(str(cell.reduction.schedule) if cell.reduction else "none" for cell in cells)
     assert schedules == ["keep:0.8", "linear:10:-0.5", "linear:20:-0.5", "none"]
 
 
@@ -210,7 +213,7 @@ def test_kernels_that_only_differ_in_sizes_are_one_cell_without_merging(tmp_path
 def test_excluded_points_are_left_out(tmp_path):
     text = GOOD + '[[exclude]]\nschedule = "decreasing"\nbatch_size = [8]\n[[exclude]]\nr = 40\n'
     cells = expand(load_sweep(write(tmp_path, text)))
-    merged = {(cell.reduction.schedule, cell.batch_size) for cell in cells if cell.reduction}
+    merged = {(str(cell.reduction.schedule), cell.batch_size) for cell in cells if cell.reduction}
     assert merged == {("constant:10", 1), ("constant:10", 8), ("decreasing:10", 1)}
 
 
@@ -220,7 +223,7 @@ def test_what_is_excluded_need_not_be_possible(tmp_path):
     with pytest.raises(ConfigError, match="grid.r.2"):
         expand(load_sweep(write(tmp_path, text)))
     cells = expand(load_sweep(write(tmp_path, text + "[[exclude]]\nr = 400\n")))
-    assert {cell.reduction.schedule for cell in cells if cell.reduction} == {"constant:10", "decreasing:10"}
+    assert {str(cell.reduction.schedule) for cell in cells if cell.reduction} == {"constant:10", "decreasing:10"}
 
 
 def test_overrides_are_written_in_toml(tmp_path):
@@ -250,7 +253,7 @@ def golden_cell() -> Cell:
     return Cell(
         kind="performance",
         model=ModelRef(name="any", path=None, sha256="ab" * 32, frames=None),
-        reduction=ReductionRef(method="tome", schedule="decreasing:40", metric="keys", proportional=True, order="tome"),
+        reduction=TokenReduction(schedule=Linear(40, -1.0)),
         attention="auto",
         dtype="float32",
         device="cpu",

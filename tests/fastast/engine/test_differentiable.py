@@ -9,10 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import bench.cell.slicing  # noqa: F401  registers the oracle
 from fastast.engine import differentiable_forward, why_not_differentiable
 from fastast.engine.differentiable import DifferentiableForward
-from fastast.engine.stages import reference_stages
+from fastast.engine.kernel_table import reference_kernels
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import ReductionError, TokenReduction, reduce
@@ -70,7 +69,7 @@ def test_over_plain_stages_gradients_are_exact(
 ) -> None:
     model, fbank = tiny_model.double().train(), tiny_fbank.double()
     reduction = TokenReduction(schedule=schedule, method=method, proportional=proportional)
-    engine = DifferentiableForward(model, reduction, reference_stages())
+    engine = DifferentiableForward(model, reduction, reference_kernels())
     assert_same(gradients(engine, model, fbank), gradients(plain(model, reduction), model, fbank), EXACT[torch.float64])
 
 
@@ -78,7 +77,7 @@ def test_over_plain_stages_gradients_are_exact(
 def test_where_the_last_block_may_merge_what_the_head_reads(tiny_model, tiny_fbank, num_protected: int) -> None:
     model, fbank = tiny_model.double(), tiny_fbank.double()
     reduction = TokenReduction(schedule=Constant(4), num_protected=num_protected)
-    engine = DifferentiableForward(model, reduction, reference_stages())
+    engine = DifferentiableForward(model, reduction, reference_kernels())
     assert_same(gradients(engine, model, fbank), gradients(plain(model, reduction), model, fbank), EXACT[torch.float64])
 
 
@@ -146,7 +145,7 @@ def test_autocast_costs_no_more_than_the_models_own(tiny_model, tiny_fbank, r: i
 
 
 def test_under_autocast_a_norm_is_written_as_the_next_product_reads_it(tiny_model, tiny_fbank) -> None:
-    stages = reference_stages()
+    stages = reference_kernels()
     seen = []
 
     def noted(*arguments):
@@ -211,19 +210,19 @@ def test_it_follows_the_models_weights_and_what_is_attached(tiny_model, tiny_fba
 def test_what_the_kernels_cannot_train_is_refused_with_the_reason(tiny_model, device) -> None:
     with pytest.raises(ValueError, match=r"not of a Linear; call the model itself"):
         differentiable_forward(nn.Linear(2, 2))  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"compare tokens by their keys, not by metric='tokens'"):
-        differentiable_forward(tiny_model, TokenReduction(schedule=Constant(2), metric="tokens"))
+    with pytest.raises(ValueError, match=r"combine='norm' has no backward pass"):
+        differentiable_forward(tiny_model, TokenReduction(schedule=Constant(2), combine="norm"))
     with pytest.raises(ReductionError):
         differentiable_forward(tiny_model, TokenReduction(schedule=Constant(15)))
     engine = differentiable_forward(tiny_model, TokenReduction(schedule=Constant(2)))
     following = differentiable_forward(tiny_model)
     fbank = torch.zeros(1, 96, 32)
-    with reduce(tiny_model, TokenReduction(schedule=Constant(2), order="position")):
-        with pytest.raises(ValueError, match=r"not in order='position'"):
+    with reduce(tiny_model, TokenReduction(schedule=Constant(2), combine="norm")):
+        with pytest.raises(ValueError, match=r"combine='norm' has no backward pass"):
             following(fbank)
         with pytest.raises(ReductionError, match=r"reduced already"):
             engine(fbank)
-        with pytest.raises(ValueError, match=r"not in order='position'"):
+        with pytest.raises(ValueError, match=r"combine='norm' has no backward pass"):
             differentiable_forward(tiny_model)
         with pytest.raises(ReductionError, match=r"reduced already"):
             differentiable_forward(tiny_model, TokenReduction(schedule=Constant(2)))

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import warnings
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-import bench.cell.slicing  # noqa: F401  registers the oracle
 import fastast
 from fastast.engine import Engine, EngineFallbackWarning
-from fastast.engine.stages import reference_stages
+from fastast.engine.kernel_table import reference_kernels
 from fastast.kernels import available
-from fastast.reduction import ReductionError, TokenReduction, method_names, reduce
+from fastast.reduction import ReductionError, TokenReduction, get_method, method_names, reduce
+from fastast.reduction.registry import METHODS
 from fastast.schedule import Constant, PerBlock
 
 CPU = torch.device("cpu")
@@ -70,7 +71,13 @@ def test_the_last_block_reads_all_keys_after_merging_under_kernels(tiny_model, t
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 def test_a_callers_autocast_changes_nothing(tiny_model, tiny_fbank, dtype) -> None:
     engine = Engine(
-        tiny_model, REDUCTIONS["tome"], dtype=dtype, device=CPU, batch_sizes=(), stages=reference_stages(), why_plain=""
+        tiny_model,
+        REDUCTIONS["tome"],
+        dtype=dtype,
+        device=CPU,
+        batch_sizes=(),
+        kernels=reference_kernels(),
+        why_plain="",
     )
     expected, tokens = engine(tiny_fbank), engine.measure_tokens(tiny_fbank)
     with torch.autocast("cpu", torch.bfloat16):
@@ -92,15 +99,18 @@ class TestFallback:
         with reduce(tiny_model, reduction), torch.no_grad():
             assert torch.equal(engine(tiny_fbank), tiny_model(tiny_fbank))
 
-    def test_it_says_so_once_and_why(self, tiny_model) -> None:
+    def test_it_says_so_once_and_why(self, tiny_model, monkeypatch) -> None:
         with pytest.warns(EngineFallbackWarning, match="no code for a cpu device.*plain torch"):
             engine = fastast.compile(tiny_model)
         assert "cpu" in engine.why_plain
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert fastast.compile(tiny_model).path == "plain"
-        with pytest.warns(EngineFallbackWarning, match="metric='queries'"):
-            fastast.compile(tiny_model, TokenReduction(schedule=Constant(3), metric="queries"))
+        monkeypatch.setitem(
+            METHODS._entries, "host", dataclasses.replace(get_method("tome"), cannot="it asks the host")
+        )
+        with pytest.warns(EngineFallbackWarning, match="cannot reduce by 'host': it asks the host"):
+            fastast.compile(tiny_model, TokenReduction(schedule=Constant(3), method="host"))
 
     @pytest.mark.filterwarnings("ignore::fastast.engine.EngineFallbackWarning")
     def test_it_works_inside_and_outside_of_inference_mode(self, tiny_model, tiny_fbank) -> None:
@@ -168,4 +178,4 @@ def test_two_reductions_are_refused(tiny_model) -> None:
 
 
 def test_references_are_told_from_kernels() -> None:
-    assert set(reference_stages().names.values()) == {"torch"}
+    assert set(reference_kernels().names.values()) == {"torch"}

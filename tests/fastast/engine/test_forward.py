@@ -6,14 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-import bench.cell.slicing  # noqa: F401  registers the oracle
-from fastast.engine.forward import forward
-from fastast.engine.route import plan_route
-from fastast.engine.stages import Stages, reference_stages
+from fastast.engine.forward import PackedForward
+from fastast.engine.kernel_table import KernelTable, reference_kernels
 from fastast.engine.weights import pack
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import AttachedReduction, TokenReduction, reduce
 from fastast.schedule import Constant, Linear, PerBlock, Schedule
 
 CPU = torch.device("cpu")
@@ -21,10 +19,14 @@ EXACT = {"rtol": 1e-12, "atol": 1e-12}
 
 
 def engine_logits(
-    model: AudioSpectrogramTransformer, fbank: Tensor, reduction: TokenReduction | None, stages: Stages | None = None
+    model: AudioSpectrogramTransformer,
+    fbank: Tensor,
+    reduction: TokenReduction | None,
+    kernels: KernelTable | None = None,
 ) -> Tensor:
     weights = pack(model, dtype=fbank.dtype, device=CPU)
-    return forward(weights, plan_route(model.geometry, reduction), stages or reference_stages(), fbank)
+    attached = None if reduction is None else AttachedReduction.of(reduction, model.encoder)
+    return PackedForward(weights, attached, kernels or reference_kernels())(fbank)
 
 
 def model_logits(model: AudioSpectrogramTransformer, fbank: Tensor, reduction: TokenReduction | None) -> Tensor:
@@ -35,11 +37,14 @@ def model_logits(model: AudioSpectrogramTransformer, fbank: Tensor, reduction: T
 
 
 def check(
-    model: AudioSpectrogramTransformer, fbank: Tensor, reduction: TokenReduction | None, stages: Stages | None = None
+    model: AudioSpectrogramTransformer,
+    fbank: Tensor,
+    reduction: TokenReduction | None,
+    kernels: KernelTable | None = None,
 ) -> None:
     model, fbank = model.double(), fbank.double()
     expected = model_logits(model, fbank, reduction)
-    torch.testing.assert_close(engine_logits(model, fbank, reduction, stages), expected, **EXACT)
+    torch.testing.assert_close(engine_logits(model, fbank, reduction, kernels), expected, **EXACT)
 
 
 def test_unmerged(small_model, small_fbank) -> None:
@@ -106,8 +111,8 @@ def test_the_last_block_is_short_unless_it_could_merge_what_the_head_reads(small
             tokens.append(x.shape[1])
             return torch.nn.functional.gelu(torch.nn.functional.linear(x, weight, bias))
 
-        stages = reference_stages()
-        check(small_model, small_fbank, reduction, Stages(**{**vars(stages), "linear_gelu": counted}))
+        kernels = reference_kernels()
+        check(small_model, small_fbank, reduction, KernelTable(**{**vars(kernels), "linear_gelu": counted}))
         return tokens
 
     assert seen(None) == [70, 70, 2]
@@ -127,11 +132,12 @@ def test_half_precision_stays_close(small_model, small_fbank, dtype: torch.dtype
 
 def test_weights_are_copies(small_model, small_fbank) -> None:
     weights = pack(small_model, dtype=torch.float32, device=CPU)
-    before = forward(weights, plan_route(small_model.geometry, None), reference_stages(), small_fbank)
+    forward = PackedForward(weights, None, reference_kernels())
+    before = forward(small_fbank)
     with torch.no_grad():
         for parameter in small_model.parameters():
             parameter.zero_()
-    after = forward(weights, plan_route(small_model.geometry, None), reference_stages(), small_fbank)
+    after = forward(small_fbank)
     assert torch.equal(before, after)
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.merge_norm import merge_norm, merge_norm_reference
-from fastast.kernels.merge_plan import FlatPlan
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 3e-6, torch.float16: 3e-3, torch.bfloat16: 3e-2}
 """Relative to numbers of a few units: one rounding of the output."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from fastast.kernels import merge_norm_backward as module
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.merge_norm import merge_norm, merge_norm_reference
-from fastast.kernels.merge_plan import FlatPlan
 from tests.fastast.kernels.test_merge_norm import EPS, inputs, random_plan, random_sizes
 
 Used = tuple[int, ...]

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastast.kernels.merge_plan import FlatPlan, merge_plan, merge_plan_reference
+from fastast.kernels.flat_plan import FlatPlan
+from fastast.kernels.merge_plan import merge_plan, merge_plan_reference
 
 
 def similarities(device: torch.device, b: int, n: int, num_protected: int, *, levels: int = 0) -> tuple[Tensor, Tensor]:

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastast.kernels.best_partner import best_partner, best_partner_reference
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.key_metric import key_metric, key_metric_reference
 from fastast.kernels.merge_norm import merge_norm, merge_norm_reference
-from fastast.kernels.merge_plan import FlatPlan, merge_plan, merge_plan_reference
-from fastast.reduction.tome import bipartite_soft_matching
+from fastast.kernels.merge_plan import merge_plan, merge_plan_reference
+from fastast.reduction.matching import bipartite_soft_matching
 
 KERNELS = (key_metric, best_partner, merge_plan, merge_norm)
 REFERENCES = (key_metric_reference, best_partner_reference, merge_plan_reference, merge_norm_reference)
@@ -34,7 +35,7 @@ def assert_merges_as_plain_torch(
     merged, normed, new_size = merge_of(x, y, size, plan, weight, bias, EPS)
 
     keys = qkv.view(b, n, 3, HEADS, d // HEADS)[:, :, 1].mean(2)
-    want = bipartite_soft_matching(keys, size, r, num_protected=num_protected)
+    want = bipartite_soft_matching(keys, r, num_protected=num_protected)
     assert torch.equal(plan.to_merge_plan().slot(b, qkv.device), want.slot(b, qkv.device))
     want_merged, want_size = want.merge(x + y, torch.ones(b, n, device=qkv.device) if size is None else size)
     assert want_size is not None

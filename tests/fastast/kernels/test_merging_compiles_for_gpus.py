@@ -11,9 +11,10 @@ import torch
 from fastast.frontend import AUDIOSET
 from fastast.kernels.best_partner import Products, best_partner
 from fastast.kernels.filterbank import filterbank
+from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.key_metric import key_metric
 from fastast.kernels.merge_norm import merge_norm
-from fastast.kernels.merge_plan import FlatPlan, merge_plan
+from fastast.kernels.merge_plan import merge_plan
 from tests.fastast.kernels.ahead_of_time import CAPABILITIES, SHARED_BYTES, Compiled
 
 

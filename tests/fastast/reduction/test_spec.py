@@ -13,9 +13,10 @@ from fastast.reduction import (
     get_method,
     method_names,
     reduce,
+    reduction_method,
     register_method,
 )
-from fastast.reduction.registry import _METHODS
+from fastast.reduction.registry import METHODS
 from fastast.schedule import Constant, Linear
 
 
@@ -24,7 +25,7 @@ def test_equal_questions_are_equal_values() -> None:
     assert one == two
     assert hash(one) == hash(two)
     assert str(one) == "tome decreasing:16"
-    assert str(TokenReduction(schedule=Constant(4), proportional=False, order="position")) == (
+    assert str(TokenReduction(schedule=Constant(4), proportional=False, options={"order": "position"})) == (
         "tome constant:4 proportional=False order=position"
     )
 
@@ -33,8 +34,11 @@ def test_equal_questions_are_equal_values() -> None:
     ("fields", "message"),
     [
         ({"method": "tom"}, "Did you mean 'tome'"),
-        ({"metric": "key"}, "Did you mean 'keys'"),
-        ({"order": "random"}, "There are: tome, position"),
+        ({"options": {"metric": "key"}}, "metric is 'key'; allowed: keys, queries, values"),
+        ({"options": {"order": "random"}}, "allowed: tome, position"),
+        ({"options": {"metrics": "keys"}}, "unknown option 'metrics'. Did you mean 'metric'"),
+        ({"method": "slice", "options": {"metric": "keys"}}, "unknown option 'metric'. There are none"),
+        ({"combine": "sum"}, "There are: size, mean, norm, keep"),
         ({"excess": "clip"}, "There are: refuse, cap"),
         ({"num_protected": -1}, "allowed are None, 0, 1"),
     ],
@@ -54,20 +58,21 @@ def test_the_largest_constant_r_of_ast_base() -> None:
 
 
 def test_a_new_method_is_one_function(small_model, small_fbank) -> None:
-    def first_half(metric, size, r, *, num_protected, order):
-        return MergePlan(num_tokens=metric.shape[1], owner=slice(0, metric.shape[1] - r))
+    @reduction_method("first", label="first", limit=lambda shape, options: shape.num_free)
+    def first_half(tokens, r, options):
+        return MergePlan(num_tokens=tokens.num_tokens, owner=slice(0, tokens.num_tokens - r))
 
-    register_method("first", limit=lambda n, protected: n - protected)(first_half)
+    register_method(first_half)
     try:
         assert "first" in method_names()
-        assert get_method("first").plan is first_half
+        assert get_method("first") is first_half
         with reduce(small_model, TokenReduction(method="first", schedule=Constant(20))) as handle:
             assert handle.tokens_per_block == (50, 30, 10)
             assert torch.isfinite(small_model(small_fbank)).all()
         with pytest.raises(ValueError, match="'first' is registered already"):
-            register_method("first", limit=lambda n, protected: 0)(lambda *args, **kwargs: None)
+            register_method(first_half)
     finally:
-        del _METHODS["first"]
+        del METHODS._entries["first"]
 
 
 def test_an_unknown_attention_kernel_is_refused_before_anything_is_attached(small_model) -> None:

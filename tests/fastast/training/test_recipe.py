@@ -14,6 +14,7 @@ from fastast.data.augment import Augmentation
 from fastast.data.datasets import DATASETS
 from fastast.distill import Distillation
 from fastast.reduction import TokenReduction
+from fastast.reduction.spec import reduction_keys
 from fastast.schedule import Constant
 from fastast.training.checks import RecipeError
 from fastast.training.parts import (
@@ -68,7 +69,7 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
             "reduction={r=1, num_protected=-1}",
             r"reduction.num_protected is -1; it must be a whole number of at least 0",
         ),
-        ("reduction={r=1, order='random'}", r"reduction: unknown order 'random'. There are: tome, position"),
+        ("reduction={r=1, order='random'}", r"reduction: reduction tome: order is 'random'; allowed: tome, position"),
         ("reduction={r=1, method=[1]}", r"reduction.method is \[1\]; it must be text"),
         (
             "reduction.schedule=3",
@@ -178,19 +179,20 @@ def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
     assert base.reduction.reductions() == (plain,)
     other = {
         "method": "tome", "metric": "'tokens'", "proportional": "false", "num_protected": "1", "order": "'position'",
-        "excess": "'cap'",
+        "excess": "'cap'", "combine": "'mean'", "seed": "3", "heads": "'concat'", "distance": "'dot'",
     }  # fmt: skip
-    assert {field.name for field in dataclasses.fields(TokenReduction)} == {"schedule", *other}
+    assert set(reduction_keys("tome")) == {"schedule", *other}
     settings = [f"reduction.{key}={value}" for key, value in other.items()]
     full = load_recipe(str(recipe_file), ["reduction.r=3", *settings])
     assert full.reduction is not None
     assert full.reduction.reductions() == (
         TokenReduction(
             schedule=Constant(3),
-            metric="tokens",
+            options={"metric": "tokens", "order": "position", "heads": "concat", "distance": "dot"},
             proportional=False,
             num_protected=1,
-            order="position",
+            combine="mean",
+            seed=3,
             excess="cap",
         ),
     )

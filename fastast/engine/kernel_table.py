@@ -1,4 +1,4 @@
-"""The stages of a forward, each by the name of its kernel: in Triton, or as its plain-torch reference."""
+"""The kernels that a forward calls, each by the name of its file: in Triton, or as its plain-torch reference."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from typing import Any
 
 import torch
 
-from fastast.engine.drop import DropNorm, drop_norm_reference
-
 
 @dataclass(frozen=True, kw_only=True)
-class Stages:
-    """The functions that a forward calls; each field but the last is named after its file in `fastast.kernels`."""
+class KernelTable:
+    """The functions that a forward calls; each field is named after its file in `fastast.kernels`."""
 
     patch_tokens: Callable[..., Any]
     weighted_attention: Callable[..., Any]
@@ -24,12 +22,10 @@ class Stages:
     merge_norm: Callable[..., Any]
     add_norm: Callable[..., Any]
     linear_gelu: Callable[..., Any]
-    drop_norm: Callable[..., Any]
-    """For the slice oracle alone."""
 
     @property
     def names(self) -> dict[str, str]:
-        """What each stage is: `triton`, or `torch` for its reference."""
+        """What each kernel is: `triton`, or `torch` for its reference."""
         functions = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
             name: "torch" if function.__name__.endswith("_reference") else "triton"
@@ -37,23 +33,23 @@ class Stages:
         }
 
 
-def triton_stages(dtype: torch.dtype) -> Stages:
+def triton_kernels(dtype: torch.dtype) -> KernelTable:
     """Return the Triton kernels, and where these lose by design, the reference.
 
     In float32 the exact product of `linear_gelu` leaves the matrix units idle: the library's product wins.
     """
-    stages = {name: _load(name) for name in _KERNELS}
+    kernels = {name: _load(name) for name in _NAMES}
     if dtype not in (torch.float16, torch.bfloat16):
-        stages["linear_gelu"] = _load("linear_gelu", "_reference")
-    return Stages(**stages, drop_norm=DropNorm())
+        kernels["linear_gelu"] = _load("linear_gelu", "_reference")
+    return KernelTable(**kernels)
 
 
-def reference_stages() -> Stages:
-    """Return every stage in plain torch: what the engine's forward is compared with, on any device."""
-    return Stages(**{name: _load(name, "_reference") for name in _KERNELS}, drop_norm=drop_norm_reference)
+def reference_kernels() -> KernelTable:
+    """Return every kernel in plain torch: what the engine's forward is compared with, on any device."""
+    return KernelTable(**{name: _load(name, "_reference") for name in _NAMES})
 
 
-_KERNELS = tuple(field.name for field in fields(Stages) if field.name != "drop_norm")
+_NAMES = tuple(field.name for field in fields(KernelTable))
 
 
 def _load(name: str, suffix: str = "") -> Callable[..., Any]:

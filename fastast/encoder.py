@@ -1,0 +1,80 @@
+"""EncoderShape: what a reduction must know of a transformer's encoder, whoever built it.
+
+Shapes: `f'` and `t'` patches along frequency and time (height and width of a picture), `n` tokens, `d` width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol, get_args
+
+Reads = Literal["prefix", "class", "average", "map"]
+"""What a head reads: the mean of all prefix tokens (AST), the class token, the mean of the patches, or attention
+pooling over all tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderShape:
+    """Every number of an encoder that a schedule, a method of reduction or a count of MACs depends on."""
+
+    embed_dim: int
+    """Width `d` of a token."""
+    depth: int
+    """Number of transformer blocks."""
+    num_heads: int
+    """Attention heads in a block; divides `embed_dim`."""
+    mlp_dim: int
+    """Hidden width of the MLP."""
+    num_prefix_tokens: int
+    """Leading tokens that are no patches: class, distillation and register tokens."""
+    grid: tuple[int, int]
+    """Patches along frequency and time, (f', t'); patch (i, j) is token `num_prefix_tokens + i t' + j`."""
+    reads: Reads = "prefix"
+    """What the head reads."""
+    outside_macs: int = 0
+    """Multiply-accumulates of one clip outside of the blocks: patch embedding and head."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, least = getattr(self, field.name), 0 if field.name in ("num_prefix_tokens", "outside_macs") else 1
+            if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise ValueError(f"encoder: {field.name} is {value!r}; it must be an integer of at least {least}")
+        if self.embed_dim % self.num_heads:
+            raise ValueError(f"encoder: embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
+        if len(self.grid) != 2 or min(self.grid) < 1:
+            raise ValueError(
+                f"encoder: grid is {self.grid!r}; give patches along frequency and time, such as (12, 101)"
+            )
+        if self.reads not in get_args(Reads):
+            raise ValueError(f"encoder: reads is {self.reads!r}; allowed: {', '.join(get_args(Reads))}")
+        if self.reads in ("prefix", "class") and self.num_prefix_tokens == 0:
+            raise ValueError(f"encoder: the head reads {self.reads!r}, but there is no prefix token")
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of the grid."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that enter the first block."""
+        return self.num_patches + self.num_prefix_tokens
+
+    @property
+    def head_dim(self) -> int:
+        """Width of one attention head."""
+        return self.embed_dim // self.num_heads
+
+
+class HasEncoder(Protocol):
+    """Something that describes its encoder, such as a `Geometry`."""
+
+    @property
+    def encoder(self) -> EncoderShape:
+        """The shape of its encoder."""
+        ...
+
+
+def encoder_of(shape: EncoderShape | HasEncoder) -> EncoderShape:
+    """Return the encoder's shape of a geometry, or the shape itself."""
+    return shape if isinstance(shape, EncoderShape) else shape.encoder

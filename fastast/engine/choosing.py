@@ -1,0 +1,92 @@
+"""How the engine chooses tokens: by a method in plain torch, or by kernels that make the same choice faster.
+
+Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e.
+
+A method with static shapes runs inside a captured graph as it is; its plan is packed for the kernel that merges.
+Kernels for one method's choice are an accelerator, never a precondition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fastast.engine.kernel_table import KernelTable
+from fastast.kernels.flat_plan import FlatPlan
+from fastast.reduction.methods.tome import ToMeOptions
+from fastast.reduction.scope import Scope
+
+if TYPE_CHECKING:
+    from fastast.reduction import AttachedReduction, BlockTokens, TokenReduction
+
+
+class PackedHeads(tuple[Tensor, Tensor, Tensor]):
+    """Queries, keys and values, (b, h, n, e) each, as views of the product that made them."""
+
+    qkv: Tensor
+    """(b, n, 3d)."""
+
+    @classmethod
+    def of(cls, qkv: Tensor, num_heads: int) -> PackedHeads:
+        """qkv: (b, n, 3d) -> its heads."""
+        b, n, width = qkv.shape
+        heads = qkv.view(b, n, 3, num_heads, width // 3 // num_heads).permute(2, 0, 3, 1, 4)  # (3, b, h, n, e)
+        made = cls(heads.unbind(0))
+        made.qkv = qkv
+        return made
+
+
+Accelerator = Callable[[KernelTable, "BlockTokens", int, Scope], FlatPlan]
+
+
+def accelerator_of(reduction: TokenReduction) -> Accelerator | None:
+    """Return the kernels that choose as a reduction's method does, None where plain torch chooses."""
+    return _tome if reduction.method == "tome" and reduction.options == ToMeOptions() else None
+
+
+class Chooser:
+    """Makes plans for the kernels, and keeps those that depend on shapes alone."""
+
+    def __init__(self, kernels: KernelTable, scope: Scope) -> None:
+        """`scope` is shown every kernel."""
+        self._kernels, self._scope = kernels, scope
+        # Made once and kept as long as the engine, whose graphs hold their addresses: the oracle must cost nothing.
+        self._static: dict[tuple[int, int, int, int, torch.device], FlatPlan] = {}
+
+    def __call__(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> FlatPlan:
+        """Return the plan that removes `r` tokens."""
+        fast = accelerator_of(attached.reduction)
+        if fast is not None:
+            return fast(self._kernels, tokens, r, self._scope)
+        plan = attached.choose(tokens, r)
+        if plan.merged is None and isinstance(plan.owner, slice) and plan.weight is None:
+            kept = plan.owner.indices(tokens.num_tokens)
+            key = (tokens.batch, tokens.num_tokens, kept[0], kept[1], tokens.device)
+            if kept[2] == 1:
+                if key not in self._static:
+                    self._static[key] = FlatPlan.of(plan, tokens.batch, tokens.device)
+                return self._static[key]
+        return FlatPlan.of(plan, tokens.batch, tokens.device)
+
+
+def _tome(kernels: KernelTable, tokens: BlockTokens, r: int, scope: Scope) -> FlatPlan:
+    """ToMe's choice with its usual options: (b, n, 3d) -> the plan, in three kernels."""
+    heads = tokens.heads
+    assert isinstance(heads, PackedHeads)
+    with scope(tokens.block, "key metric"):
+        metric = kernels.key_metric(heads.qkv, tokens.shape.num_heads)
+    with scope(tokens.block, "best partner"):
+        best, partner = kernels.best_partner(metric, tokens.num_protected)
+    with scope(tokens.block, "merge plan"):
+        plan: FlatPlan = kernels.merge_plan(best, partner, tokens.num_tokens, r, tokens.num_protected)
+    return plan
+
+
+def why_not_reduction(reduction: TokenReduction | None) -> str:
+    """Why the kernels cannot do a reduction, as a sentence; empty where they can."""
+    if reduction is None or not reduction.registered.cannot:
+        return ""
+    return f"the kernels cannot reduce by {reduction.method!r}: {reduction.registered.cannot}"

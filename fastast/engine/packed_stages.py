@@ -1,0 +1,113 @@
+"""The stages of a block on the kernels, for inference: packed weights, residual sums fused with the norms behind them.
+
+Shapes: `b` batch, `n` tokens, `p` tokens that leave a block, `k` tokens that the head reads, `h` heads, `d` width.
+
+A block reads its tokens as `x`, the residual stream, and `normed`, their norm.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fastast.encoder import EncoderShape
+from fastast.engine.choosing import Chooser, PackedHeads
+from fastast.engine.kernel_table import KernelTable
+from fastast.engine.last_block import attend
+from fastast.engine.weights import PackedLinear, PackedModel, PackedNorm
+from fastast.kernels.flat_plan import FlatPlan
+from fastast.reduction.scope import OUTSIDE, Scope, unwatched
+
+if TYPE_CHECKING:
+    from fastast.reduction import AttachedReduction, BlockTokens, TokenReduction
+
+
+class PackedStages:
+    """The stages of every block over packed weights."""
+
+    shape: EncoderShape
+
+    def __init__(self, weights: PackedModel, kernels: KernelTable, scope: Scope = unwatched) -> None:
+        """`scope` is shown every kernel and product."""
+        self.shape = weights.geometry.encoder
+        self._weights, self._kernels, self._scope = weights, kernels, scope
+        self._choose = Chooser(kernels, scope)
+
+    def open(self, x: Tensor) -> Tensor:
+        """Return the first block's norm of its tokens."""
+        with self._scope(OUTSIDE, "first norm"):
+            return norm(x, self._weights.blocks[0].norm1)
+
+    def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, PackedHeads]:
+        """Return what attention adds, (b, n, d), and its heads."""
+        layer = self._weights.blocks[block]
+        with self._scope(block, "qkv"):
+            qkv = linear(normed, layer.qkv)  # (b, n, 3d)
+        with self._scope(block, "weighted attention"):
+            out = self._kernels.weighted_attention(qkv, size, self.shape.num_heads)
+        with self._scope(block, "projection"):
+            return linear(out, layer.proj), PackedHeads.of(qkv, self.shape.num_heads)
+
+    def add(self, block: int, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x + branch and its norm for the MLP."""
+        return self._add_norm(block, x, branch, self._weights.blocks[block].norm2)
+
+    def choose(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> FlatPlan:
+        """Return the plan that removes `r` tokens."""
+        return self._choose(tokens, r, attached)
+
+    def merge(
+        self, tokens: BlockTokens, plan: FlatPlan, reduction: TokenReduction
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the tokens (b, p, d) that a plan leaves, their norm, and their sizes."""
+        layer = self._weights.blocks[tokens.block].norm2
+        with self._scope(tokens.block, "merge + norm"):
+            x, normed, size = self._kernels.merge_norm(
+                tokens.before,
+                tokens.branch,
+                tokens.size,
+                plan,
+                layer.weight,
+                layer.bias,
+                layer.eps,
+                combine=reduction.combine,
+            )
+        return x, normed, size
+
+    def mlp(self, block: int, normed: Tensor) -> Tensor:
+        """Return what the MLP adds, (b, p, d)."""
+        layer = self._weights.blocks[block]
+        with self._scope(block, "mlp, first product"):
+            hidden = self._kernels.linear_gelu(normed, layer.fc1.weight, layer.fc1.bias)
+        with self._scope(block, "mlp, second product"):
+            return linear(hidden, layer.fc2)
+
+    def close(self, block: int, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return x + branch and its norm: the next block's first, or the model's last."""
+        blocks = self._weights.blocks
+        layer = blocks[block + 1].norm1 if block + 1 < len(blocks) else self._weights.norm
+        return self._add_norm(block, x, branch, layer)
+
+    def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Attend with the tokens that the head reads alone; return their residual sum and its norm, (b, k, d) each."""
+        k, layer, last = self.shape.num_prefix_tokens, self._weights.blocks[-1], self.shape.depth - 1
+        with self._scope(last, "head's tokens"):
+            out = linear(attend(normed, size, self._weights, layer, k), layer.proj)  # (b, k, d)
+        return self._add_norm(last, x[:, :k], out, layer.norm2)
+
+    def _add_norm(self, block: int, x: Tensor, y: Tensor, layer: PackedNorm) -> tuple[Tensor, Tensor]:
+        with self._scope(block, "add + norm"):
+            total, normed = self._kernels.add_norm(x, y, layer.weight, layer.bias, layer.eps)
+        return total, normed
+
+
+def norm(x: Tensor, layer: PackedNorm) -> Tensor:
+    """LayerNorm over the last axis."""
+    return F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, layer.eps)
+
+
+def linear(x: Tensor, layer: PackedLinear) -> Tensor:
+    """Return x Wᵀ + b."""
+    return F.linear(x, layer.weight, layer.bias)

@@ -1,0 +1,96 @@
+"""FlatPlan: a merge plan as lists that a GPU can read slot by slot.
+
+Shapes: `b` batch, `n` tokens in, `p` slots (tokens out), `m` = n - p tokens that own no slot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fastast.reduction.plan import DROPPED, MergePlan
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlatPlan:
+    """A partition of the tokens into slots: every slot has an owner and a range of a list of the other tokens."""
+
+    owner: Tensor
+    """(b, p) int32, the token that owns each slot."""
+    start: Tensor
+    """(b, p + 1) int32, where each slot's range in `source` begins; it ends where the next one begins."""
+    source: Tensor
+    """(b, m) int32, the tokens that own no slot, slot by slot and in each by position; the dropped ones last."""
+    drops: bool = False
+    """Whether any token may be dropped."""
+    weight: Tensor | None = None
+    """(b, n) float32, the weight of every token in the average of its slot; None leaves it to sizes."""
+
+    @classmethod
+    def of(cls, plan: MergePlan, batch: int, device: torch.device) -> FlatPlan:
+        """Return a plan in this form. Shapes depend on those of the plan alone, so that a CUDA graph can hold it."""
+        n, p = plan.num_tokens, plan.num_slots
+        if isinstance(plan.owner, slice):
+            owner = torch.arange(n, device=device)[plan.owner].expand(batch, -1)
+        else:
+            owner = plan.owner
+        start = torch.zeros(batch, p + 1, dtype=torch.int32, device=device)
+        if plan.merged is None or plan.target is None:
+            source = torch.zeros(batch, n - p, dtype=torch.int32, device=device)
+            drops = n > p
+        else:
+            drops = plan.drops
+            target = torch.where(plan.target < 0, p, plan.target) if drops else plan.target  # (b, m), the dropped last
+            # By slot, and in each by position, whatever order the method listed them in: sums repeat bit for bit.
+            source = plan.merged.gather(1, (target * n + plan.merged).argsort(dim=1)).to(torch.int32)
+            joining = torch.zeros(batch, p + 1, dtype=torch.int32, device=device)
+            joining = joining.scatter_add(1, target, torch.ones_like(target, dtype=torch.int32))
+            start[:, 1:] = joining[:, :p].cumsum(1)
+        return cls(
+            owner=owner.to(torch.int32).contiguous(),
+            start=start,
+            source=source.contiguous(),
+            drops=drops,
+            weight=None if plan.weight is None else plan.weight.contiguous(),
+        )
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens `n` that enter."""
+        return self.owner.shape[1] + self.source.shape[1]
+
+    @property
+    def num_slots(self) -> int:
+        """Tokens `p` that leave."""
+        return self.owner.shape[1]
+
+    @property
+    def target(self) -> Tensor:
+        """(b, m) int64, the slot of every token of `source`; DROPPED for what is in no range."""
+        b, m = self.source.shape
+        position = torch.arange(m, dtype=torch.int32, device=self.source.device).expand(b, -1).contiguous()
+        target = torch.searchsorted(self.start[:, 1:].contiguous(), position, right=True)  # (b, m)
+        return torch.where(target == self.num_slots, DROPPED, target) if self.drops else target
+
+    def to_merge_plan(self) -> MergePlan:
+        """Return the same partition as the plain-torch path has it."""
+        return MergePlan(
+            num_tokens=self.num_tokens,
+            owner=self.owner.long(),
+            merged=self.source.long(),
+            target=self.target,
+            drops=self.drops,
+            weight=self.weight,
+        )
+
+    def owners_alone(self) -> FlatPlan:
+        """Return the plan in which every slot is its owner's and all other tokens are dropped."""
+        return replace(self, start=torch.zeros_like(self.start), drops=self.source.shape[1] > 0, weight=None)
+
+    def sum(self, x: Tensor) -> Tensor:
+        """Sum whole numbers x (b, n) over every slot, (b, p): the sum of a range as the difference of two, exactly."""
+        before = torch.nn.functional.pad(x.gather(1, self.source.long()).cumsum(1), (1, 0))  # (b, m + 1)
+        ends = before.gather(1, self.start.long())  # (b, p + 1)
+        return x.gather(1, self.owner.long()) + ends[:, 1:] - ends[:, :-1]

@@ -1,0 +1,102 @@
+"""What a plan must be, looked at once per block: a method from elsewhere may return anything.
+
+Shapes: `b` batch, `n` tokens, `p` slots, `m` tokens that own no slot.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastast.reduction.options import ReductionError
+from fastast.reduction.plan import MergePlan
+from fastast.reduction.tokens import BlockTokens
+
+
+def looks_at_values(tokens: BlockTokens) -> bool:
+    """Whether the values of a plan can be looked at: not in a graph that is being compiled, exported or captured."""
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting() or tokens.before.is_meta:
+        return False
+    if type(tokens.before) is not Tensor and not isinstance(tokens.before, torch.nn.Parameter):
+        return False  # fake tensors, and those that stand for several
+    return not (tokens.device.type == "cuda" and torch.cuda.is_current_stream_capturing())
+
+
+def check_plan(plan: object, tokens: BlockTokens, r: int, method: str) -> None:
+    """Raise ReductionError with method, block and the rule it broke where `plan` does not remove `r` tokens."""
+    if (problem := _problem(plan, tokens, r)) is not None:
+        raise ReductionError(f"reduction {method}: block {tokens.block + 1} got {problem}")
+
+
+def _problem(plan: object, tokens: BlockTokens, r: int) -> str | None:
+    if not isinstance(plan, MergePlan):
+        return f"a {type(plan).__name__}; a method returns a MergePlan"
+    b, n, p = tokens.batch, tokens.num_tokens, tokens.num_tokens - r
+    if plan.num_tokens != n:
+        return f"a plan for {plan.num_tokens} tokens; the block has {n}"
+    if plan.num_slots != p:
+        return f"a plan that leaves {plan.num_slots} of {n} tokens; asked for were {r} less, {p}"
+    if isinstance(plan.owner, slice):
+        owner = torch.arange(n, device=tokens.device)[plan.owner].expand(b, -1)
+    else:
+        owner = plan.owner
+    parts = {"owner": owner, "merged": plan.merged, "target": plan.target}
+    for name, part in parts.items():
+        if part is None:
+            continue
+        if part.device != tokens.device:
+            return f"a plan whose {name} is on {part.device}; the tokens are on {tokens.device}"
+        if part.dtype != torch.int64:
+            return f"a plan whose {name} is {part.dtype}; it must be int64"
+        if part.ndim != 2 or part.shape[0] != b:
+            return f"a plan whose {name} has shape {tuple(part.shape)}; it must be ({b} clips, tokens)"
+    if (plan.merged is None) != (plan.target is None):
+        return "a plan with one of merged and target; they come together"
+    return _values(plan, owner, tokens) or _weights(plan, tokens)
+
+
+def _values(plan: MergePlan, owner: Tensor, tokens: BlockTokens) -> str | None:
+    b, n, p = tokens.batch, tokens.num_tokens, plan.num_slots
+    if outside := _outside(owner, 0, n):
+        return f"a plan whose owner names token {outside}; there are 0 to {n - 1}"
+    used = torch.zeros(b, n, dtype=torch.int64, device=tokens.device).scatter_add(1, owner, torch.ones_like(owner))
+    if plan.merged is not None and plan.target is not None:
+        if plan.merged.shape != plan.target.shape:
+            return f"a plan with {plan.merged.shape[1]} merged tokens and {plan.target.shape[1]} targets"
+        if outside := _outside(plan.merged, 0, n):
+            return f"a plan that merges token {outside}; there are 0 to {n - 1}"
+        least = -1 if plan.drops else 0
+        if outside := _outside(plan.target, least, p):
+            dropped = " or, with drops=True, -1" if not plan.drops else " or -1"
+            return f"a plan that sends a token to slot {outside}; allowed: 0 to {p - 1}{dropped}"
+        used = used.scatter_add(1, plan.merged, torch.ones_like(plan.merged))
+    if int(used.max()) > 1:
+        return f"a plan that uses token {int((used > 1).nonzero()[0, 1])} twice; every token has one slot"
+    slots = plan.slot(b, tokens.device)[:, : tokens.num_protected]  # (b, protected)
+    alone = torch.zeros(b, p, dtype=torch.int64, device=tokens.device)
+    every = plan.slot(b, tokens.device)
+    alone = alone.scatter_add(1, every.clamp_min(0), (every >= 0).long())
+    if tokens.num_protected and (bool((slots < 0).any()) or int(alone.gather(1, slots.clamp_min(0)).max()) > 1):
+        return f"a plan that merges or drops one of the first {tokens.num_protected} tokens, which are protected"
+    return None
+
+
+def _weights(plan: MergePlan, tokens: BlockTokens) -> str | None:
+    weight = plan.weight
+    if weight is None:
+        return None
+    if tuple(weight.shape) != (tokens.batch, tokens.num_tokens):
+        return f"weights of shape {tuple(weight.shape)}; they must be ({tokens.batch}, {tokens.num_tokens})"
+    if weight.device != tokens.device or weight.dtype not in (torch.float32, torch.float64):
+        return f"weights in {weight.dtype} on {weight.device}; they must be float32 on {tokens.device}"
+    if not bool(torch.isfinite(weight).all()) or bool((weight < 0).any()):
+        return "weights that are negative, infinite or NaN"
+    if not bool((plan.sum(weight) > 0).all()):
+        return "weights that add up to 0 in a slot, which then has no average"
+    return None
+
+
+def _outside(index: Tensor, low: int, high: int) -> str:
+    """Return an entry that is not in [low, high), as text; empty where all are."""
+    wrong = (index < low) | (index >= high)
+    return str(int(index[wrong][0])) if bool(wrong.any()) else ""

@@ -1,0 +1,69 @@
+"""Bipartite soft matching (ToMe, arXiv 2210.09461, section 3.1): pairs of similar tokens from scores between two sets.
+
+Shapes: `b` batch, `n` tokens, `a` unprotected tokens of set A (even positions), `c` of set B (odd positions),
+`p` tokens that stay, `d` width.
+
+On a CPU a block of one clip computes for so short a time that every small operation counts: hence few of them.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from fastast.reduction.combine import take_rows
+from fastast.reduction.compare import Distance, similarity
+from fastast.reduction.plan import MergePlan
+
+Order = Literal["tome", "position"]
+"""Order of the tokens that stay: ToMe's (protected, A, B), on which the next block's A and B depend, or that of their
+positions."""
+
+
+def bipartite_soft_matching(
+    metric: Tensor, r: int, *, num_protected: int, order: Order = "tome", distance: Distance = "cosine"
+) -> MergePlan:
+    """Merge the `r` tokens of A that are most similar to a token of B into that token.
+
+    Even positions form A, odd ones B. Every token of A names its most similar token of B; the `r` best pairs merge.
+    Protected tokens are neither merged nor merged into. Exact ties go to the lower position on both sides, and a zero
+    metric has cosine 0 to everything. Equal tokens can still have similarities that differ in the last bit, as the
+    device's matrix product rounds them.
+
+    metric: (b, n, d). Raises ValueError where `r` exceeds half of the unprotected tokens or `order` is unknown.
+    """
+    b, n, _ = metric.shape
+    limit = max(0, (n - num_protected) // 2)
+    if order not in get_args(Order):
+        raise ValueError(f"tome: unknown order {order!r}; there are: {', '.join(get_args(Order))}")
+    if not 0 <= r <= limit:
+        raise ValueError(f"tome: cannot merge {r} of {n} tokens, {num_protected} protected; at most {limit}")
+    if r == 0:
+        return MergePlan(num_tokens=n, owner=slice(None))
+    first_a = num_protected + num_protected % 2
+    first_b = num_protected + 1 - num_protected % 2
+    scores = similarity(metric, slice(first_a, None, 2), slice(first_b, None, 2), distance)  # (b, a, c)
+    ranked = best_first(scores.amax(dim=-1))  # (b, a) indices into A
+    # Partners of the merged only: to find where a maximum is takes many times as long as to find how large it is.
+    target = take_rows(scores, ranked[:, :r]).argmax(dim=-1)  # (b, r) indices into B, slots once the order is known
+    ranked = 2 * ranked + first_a  # (b, a) positions
+    positions = torch.arange(n, device=metric.device)
+    kept_a, all_b = ranked[:, r:].sort(dim=-1).values, positions[first_b::2].expand(b, -1)  # (b, a - r), (b, c)
+    protected = positions[:num_protected].expand(b, -1)
+    owner = torch.cat([protected, kept_a, all_b], dim=1)  # (b, p) positions
+    target = target + (num_protected + kept_a.shape[1])  # (b, r)
+    if order == "position":
+        owner, moved = owner.sort(dim=1)
+        slots = torch.empty_like(moved).scatter_(1, moved, positions[: n - r].expand(b, -1))  # (b, p)
+        target = slots.gather(1, target)
+    return MergePlan(num_tokens=n, owner=owner, merged=ranked[:, :r], target=target)
+
+
+def best_first(best: Tensor) -> Tensor:
+    """Return the indices of scores (b, a) by falling score, equals by position, (b, a)."""
+    if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
+        # ONNX knows no stable sort by that name; the TopK that this becomes keeps the order of equals by definition.
+        return best.argsort(dim=-1, descending=True)
+    return best.argsort(dim=-1, descending=True, stable=True)

@@ -1,0 +1,141 @@
+"""Typed options of a method: a frozen dataclass, read from plain values and described to people."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import textwrap
+import types
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from fastast.names import unknown_name
+
+
+class ReductionError(ValueError):
+    """A reduction that makes no sense, or that the model at hand cannot do."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """The options of a method that has none."""
+
+
+def parse_options(kind: type, values: Mapping[str, object], method: str) -> Any:
+    """Return options of `kind` from plain values.
+
+    Raises ReductionError for an option that the method does not have, or a value that it does not allow.
+    """
+    known = option_types(kind)
+    for name, value in values.items():
+        if name not in known:
+            have = unknown_name("option", name, known) if known else f"unknown option {name!r}. There are none"
+            raise ReductionError(f"reduction {method}: {have}")
+        if problem := _problem(known[name], value):
+            raise ReductionError(f"reduction {method}: {name} is {value!r}; {problem}")
+    missing = [field.name for field in dataclasses.fields(kind) if _required(field) and field.name not in values]
+    if missing:
+        raise ReductionError(f"reduction {method}: the option {missing[0]} is missing; it has no default")
+    try:
+        return kind(**values)
+    except ReductionError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ReductionError(f"reduction {method}: {error}") from error
+
+
+def read_option(kind: type, name: str, text: str, method: str) -> object:
+    """Return the value that a text of a command line means. Raises ReductionError as `parse_options`."""
+    known = option_types(kind)
+    if name not in known:
+        parse_options(kind, {name: text}, method)  # raises
+    for candidate in _readings(text):
+        if not _problem(known[name], candidate):
+            return candidate
+    raise ReductionError(f"reduction {method}: {name} is {text!r}; {_problem(known[name], text)}")
+
+
+def option_types(kind: type) -> dict[str, Any]:
+    """Return the type of every option by its name."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+
+
+def option_values(options: Any) -> dict[str, object]:
+    """Return the options that are not at their default, or that records have carried from the beginning."""
+    return {
+        field.name: getattr(options, field.name)
+        for field in dataclasses.fields(options)
+        if field.metadata.get("always") or getattr(options, field.name) != field.default
+    }
+
+
+@lru_cache
+def option_docs(kind: type) -> dict[str, str]:
+    """Return what the docstring under every option says, in one line each."""
+    docs: dict[str, str] = {}
+    for base in reversed(kind.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        try:
+            (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        except (OSError, SyntaxError, ValueError):  # made on the spot: there is no source
+            continue
+        body = tree.body if isinstance(tree, ast.ClassDef) else []
+        for line, doc in itertools.pairwise(body):
+            if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and isinstance(doc, ast.Expr):
+                docs[line.target.id] = " ".join(str(ast.literal_eval(doc.value)).split())
+    return docs
+
+
+def allowed_text(kind: Any) -> str:
+    """Return what values a type allows, for people: `keys, queries`, `a number`, `true or false`."""
+    if get_origin(kind) is Literal:
+        return ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) in (Union, types.UnionType):
+        return " or ".join(allowed_text(part) for part in get_args(kind) if part is not type(None))
+    names = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    return names.get(kind, str(kind))
+
+
+def value_fits(kind: Any, value: object) -> bool:
+    """Whether a value is of an option's type."""
+    return not _problem(kind, value)
+
+
+def _problem(kind: Any, value: object) -> str:
+    """Say what a type allows where `value` is not of it."""
+    if get_origin(kind) is Literal:
+        known = get_args(kind)
+        # True == 1, but a switch is no number.
+        fits = any(value == one and type(value) is type(one) for one in known)
+        return "" if fits else f"allowed: {', '.join(map(str, known))}"
+    if get_origin(kind) in (Union, types.UnionType):
+        return "" if any(not _problem(part, value) for part in get_args(kind)) else f"give {allowed_text(kind)}"
+    if kind is type(None):
+        return "" if value is None else "give nothing"
+    numeric = kind is float and isinstance(value, int) and not isinstance(value, bool)
+    fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    return "" if fits or numeric else f"give {allowed_text(kind)}"
+
+
+def _readings(text: str) -> list[object]:
+    """Return what a text may mean, the most special first."""
+    found: list[object] = []
+    if text.lower() in ("true", "false"):
+        found.append(text.lower() == "true")
+    if text.lower() == "none":
+        found.append(None)
+    for number in (int, float):
+        try:
+            found.append(number(text))
+        except ValueError:
+            continue
+    return [*found, text]
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING

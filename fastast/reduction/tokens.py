@@ -1,0 +1,158 @@
+"""BlockTokens: what a block knows of its tokens when it asks a method which of them go.
+
+Shapes: `b` batch, `n` tokens, `p` prefix tokens, `h` heads, `e` width of a head, `d` = h e.
+
+Everything that costs anything is computed when it is asked for, and once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fastast.encoder import EncoderShape
+    from fastast.reduction.lineage import Lineage
+
+
+class BlockTokens:
+    """The tokens of one block between its attention and its MLP."""
+
+    before: Tensor
+    """(b, n, d), the tokens as they entered the block."""
+    branch: Tensor
+    """(b, n, d), what the block's attention adds to them."""
+    heads: tuple[Tensor, Tensor, Tensor]
+    """Queries, keys and values."""
+    queries: Tensor
+    """(b, h, n, e)."""
+    keys: Tensor
+    """(b, h, n, e)."""
+    values: Tensor
+    """(b, h, n, e)."""
+    size: Tensor | None
+    """(b, n) float32, original tokens in each; None where every token is one."""
+    shape: EncoderShape
+    """The encoder."""
+    num_protected: int
+    """Leading tokens that must stay alone."""
+    block: int
+    """Number of the block, from 0."""
+    seed: int
+    """Of what a method draws."""
+
+    def __init__(
+        self,
+        before: Tensor,
+        branch: Tensor,
+        heads: tuple[Tensor, Tensor, Tensor],
+        size: Tensor | None,
+        *,
+        shape: EncoderShape,
+        num_protected: int,
+        block: int,
+        lineage: Lineage | None = None,
+        seed: int = 0,
+        proportional: bool = True,
+    ) -> None:
+        """`heads` are queries, keys and values; `lineage` is that of the tokens that entered."""
+        self.before, self.branch, self.size = before, branch, size
+        self.heads = heads
+        self.queries, self.keys, self.values = heads
+        self.shape, self.num_protected, self.block, self.seed = shape, num_protected, block, seed
+        self._lineage, self._proportional = lineage, proportional
+        self._after: Tensor | None = None
+
+    @property
+    def after(self) -> Tensor:
+        """(b, n, d), the tokens behind the attention, the residual added: what is merged."""
+        if self._after is None:
+            self._after = self.before + self.branch
+        return self._after
+
+    @property
+    def batch(self) -> int:
+        """Clips `b`."""
+        return self.before.shape[0]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens `n`."""
+        return self.before.shape[1]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tokens are."""
+        return self.before.device
+
+    @property
+    def depth(self) -> int:
+        """Blocks of the encoder."""
+        return self.shape.depth
+
+    @property
+    def protected(self) -> Tensor:
+        """(n,) bool, True for the tokens that must stay alone."""
+        return torch.arange(self.num_tokens, device=self.device) < self.num_protected
+
+    @cached_property
+    def sizes(self) -> Tensor:
+        """(b, n) float32, original tokens in each; ones where nothing was merged yet."""
+        return self.size if self.size is not None else torch.ones(self.before.shape[:2], device=self.device)
+
+    @cached_property
+    def prefix_attention(self) -> Tensor:
+        """(b, h, p, n) float32 or wider, how much every prefix token attends to every token, sizes included.
+
+        The product of p queries; the (n, n) matrix is never made.
+        """
+        with torch.autocast(self.device.type, enabled=False):
+            wide = torch.promote_types(self.queries.dtype, torch.float32)
+            q = self.queries[:, :, : self.shape.num_prefix_tokens].to(wide)  # (b, h, p, e)
+            scores = (q * q.shape[-1] ** -0.5) @ self.keys.to(wide).transpose(-2, -1)  # (b, h, p, n)
+            if self._proportional and self.size is not None:
+                scores = scores + self.size.to(wide).log()[:, None, None, :]
+            return scores.softmax(-1)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """(b, n, 2) float32, frequency and time of each token's owner on the patch grid; -1 for a prefix token."""
+        return self._known_lineage.places(self.batch, self.device)
+
+    @cached_property
+    def centres(self) -> Tensor:
+        """(b, n, 2) float32, frequency and time of each token's centre of mass on the patch grid."""
+        return self._known_lineage.centres(self.batch, self.device)
+
+    @property
+    def _known_lineage(self) -> Lineage:
+        if self._lineage is None:
+            raise ValueError("BlockTokens: these tokens were given without their lineage, so they have no places")
+        return self._lineage
+
+    @cached_property
+    def generator(self) -> torch.Generator:
+        """A generator on the CPU that depends on seed and block alone, so that what is drawn repeats."""
+        return torch.Generator().manual_seed(_seed(self.seed, self.block))
+
+    def draw(self) -> Tensor:
+        """Return uniform numbers in [0, 1), (n,) float32, the same for all clips and in every forward.
+
+        Kept once drawn, so that a captured CUDA graph finds them where they were.
+        """
+        return _drawn(self.seed, self.block, self.num_tokens, self.device)
+
+
+def _seed(seed: int, block: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed} {block}".encode()).digest()[:7], "big")
+
+
+@lru_cache(maxsize=1024)
+def _drawn(seed: int, block: int, count: int, device: torch.device) -> Tensor:
+    numbers = torch.rand(count, generator=torch.Generator().manual_seed(_seed(seed, block)))
+    with torch.inference_mode(False):
+        return numbers.to(device)
