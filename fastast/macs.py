@@ -8,13 +8,29 @@ One MAC is two floating-point operations. Shapes: `n` tokens, `d` width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
 
-if TYPE_CHECKING:
-    from fastast.reduction import TokenReduction
-    from fastast.schedule import Choosing
+
+class Choosing(Protocol):
+    """What schedules and counts may ask about the choices of a reduction."""
+
+    def limit(self, shape: EncoderShape, num_tokens: int, block: int = 0) -> int:
+        """Return the most tokens that a block which `num_tokens` enter can remove."""
+        ...
+
+    def choosing_macs(self, shape: EncoderShape, num_tokens: int, r: int, block: int = 0) -> int:
+        """Return the multiply-accumulates of choosing `r` of them."""
+        ...
+
+
+class Reducing(Choosing, Protocol):
+    """A reduction, as counts see it."""
+
+    def tokens_per_block(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
+        """Return the tokens that leave each block."""
+        ...
 
 
 def block_macs(shape: EncoderShape | HasEncoder, tokens_in: int, tokens_out: int) -> int:
@@ -24,7 +40,7 @@ def block_macs(shape: EncoderShape | HasEncoder, tokens_in: int, tokens_out: int
     return 4 * tokens_in * d * d + 2 * tokens_in * tokens_in * d + 2 * tokens_out * d * encoder.mlp_dim
 
 
-def model_macs(shape: EncoderShape | HasEncoder, reduced: TokenReduction | Sequence[int] | None = None) -> int:
+def model_macs(shape: EncoderShape | HasEncoder, reduced: Reducing | Sequence[int] | None = None) -> int:
     """Return the MACs of one clip: unmerged, under a reduction, or with as many tokens leaving each block.
 
     A reduction's MACs hold what its choices cost; bare numbers of tokens do not say how they were chosen, so that

@@ -10,26 +10,13 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
-from fastast.macs import encoder_macs
+from fastast.macs import Choosing, encoder_macs
 from fastast.names import unknown_name
 
 Limit = Callable[[int, int], int]
 """The most tokens that can be removed of so many, in a block of that number."""
-
-
-class Choosing(Protocol):
-    """What a schedule may ask about the reduction that it belongs to."""
-
-    def limit(self, shape: EncoderShape, num_tokens: int, block: int = 0) -> int:
-        """Return the most tokens that a block which `num_tokens` enter can remove."""
-        ...
-
-    def choosing_macs(self, shape: EncoderShape, num_tokens: int, r: int, block: int = 0) -> int:
-        """Return the multiply-accumulates of choosing `r` of them."""
-        ...
 
 
 class ScheduleError(ValueError):
@@ -169,14 +156,16 @@ class TargetSpeedup:
         self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
     ) -> tuple[int, ...]:
         """Return the removals of that `r`. Raises ScheduleError where no `r` reaches the target, with the best."""
-        encoder, asked = encoder_of(shape), choosing or _by_tome()
+        if choosing is None:
+            raise ScheduleError("schedule speedup: what a method costs decides it; ask TokenReduction.removals")
+        encoder = encoder_of(shape)
         unmerged, best = encoder_macs(encoder), 1.0
         for r in range(encoder.num_tokens):
             counts = Linear(r, self.inflection).removals(encoder, num_protected)
-            tokens, excess = count_tokens(encoder.num_tokens, counts, lambda n, i: asked.limit(encoder, n, i))
+            tokens, excess = count_tokens(encoder.num_tokens, counts, lambda n, i: choosing.limit(encoder, n, i))
             if excess is not None:
                 break
-            best = unmerged / encoder_macs(encoder, tokens, asked)
+            best = unmerged / encoder_macs(encoder, tokens, choosing)
             if best >= self.speedup:
                 return counts
         raise ScheduleError(
@@ -190,12 +179,6 @@ class TargetSpeedup:
 
 
 Schedule = Constant | Linear | PerBlock | KeepRatio | TargetSpeedup
-
-
-def _by_tome() -> Choosing:
-    from fastast.reduction import TokenReduction
-
-    return TokenReduction(schedule=Constant(0))
 
 
 def count_tokens(num_tokens: int, removals: tuple[int, ...], limit: Limit) -> tuple[tuple[int, ...], int | None]:

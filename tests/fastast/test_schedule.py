@@ -54,7 +54,7 @@ def test_keep_ratio_is_exact_where_floating_point_is_not() -> None:
 
 
 def test_target_speedup_is_the_smallest_r_that_reaches_it() -> None:
-    counts = TargetSpeedup(1.5).removals(BASE, 2)
+    counts = TokenReduction(schedule=TargetSpeedup(1.5)).removals(BASE)
     r = counts[0]
     assert counts == (r,) * 12
 
@@ -66,7 +66,7 @@ def test_target_speedup_is_the_smallest_r_that_reaches_it() -> None:
 
 def test_target_speedup_out_of_reach_names_the_most() -> None:
     with pytest.raises(ScheduleError, match=r"100 times fewer MACs cannot be reached.*the most is \d"):
-        TargetSpeedup(100).removals(BASE, 2)
+        TokenReduction(schedule=TargetSpeedup(100)).removals(BASE)
 
 
 def test_count_tokens_stops_at_half_of_the_unprotected() -> None:
