@@ -17,7 +17,7 @@ from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape
 from fastast.geometry import Geometry
 from fastast.reduction.attach import AttachedReduction
-from fastast.reduction.encode import Heads, ModuleStages, encode
+from fastast.reduction.encode import HeadTensors, ModuleStages, encode
 from fastast.reduction.scope import OUTSIDE, Scope, unwatched
 from fastast.reduction.trace import MergeTrace
 
@@ -35,7 +35,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(geometry.embed_dim, 3 * geometry.embed_dim, bias=geometry.qkv_bias)
         self.proj = nn.Linear(geometry.embed_dim, geometry.embed_dim)
 
-    def forward(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, Heads]:
+    def forward(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
         """x: (b, n, d), size: (b, n) or None -> output (b, n, d) and queries, keys, values (b, h, n, d/h)."""
         b, n, d = x.shape
         qkv = self.qkv(x).reshape(b, n, 3, self.num_heads, d // self.num_heads).permute(2, 0, 3, 1, 4)
@@ -55,7 +55,7 @@ class Block(nn.Module):
         self.mlp = Mlp(geometry.embed_dim, geometry.mlp_dim)
         self.drop_path = DropPath(drop_path) if drop_path > 0 else nn.Identity()
 
-    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, Heads]:
+    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
         """x: (b, n, d), size: (b, n) float32 or None -> what attention adds (b, n, d), and its heads."""
         out, heads = self.attn(self.norm1(x), size, kernel)
         return self.drop_path(out), heads

@@ -15,7 +15,7 @@ from fastast.encoder import EncoderShape, HasEncoder, encoder_of
 from fastast.macs import Choosing, encoder_macs
 from fastast.names import unknown_name
 
-Limit = Callable[[int, int], int]
+LargestRemoval = Callable[[int, int], int]
 """The most tokens that can be removed of so many, in a block of that number."""
 
 
@@ -181,7 +181,9 @@ class TargetSpeedup:
 Schedule = Constant | Linear | PerBlock | KeepRatio | TargetSpeedup
 
 
-def count_tokens(num_tokens: int, removals: tuple[int, ...], limit: Limit) -> tuple[tuple[int, ...], int | None]:
+def count_tokens(
+    num_tokens: int, removals: tuple[int, ...], limit: LargestRemoval
+) -> tuple[tuple[int, ...], int | None]:
     """Return the tokens that leave each block and the index of the first block asked for more than `limit`.
 
     Blocks from there on are counted at their limit; None means that every removal is possible.

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-UNTIL_MOVED = {"keep_first"}
-"""The slice oracle, which becomes one method of `fastast.reduction`."""
 
 
 def public_names(path: Path) -> Iterator[tuple[str, str]]:
@@ -35,5 +33,5 @@ def test_no_two_public_classes_or_functions_have_one_name() -> None:
                 for name, what in public_names(path):
                     found[name].add(what)
     assert len(found) > 500
-    twice = {name: sorted(where) for name, where in found.items() if len(where) > 1 and name not in UNTIL_MOVED}
+    twice = {name: sorted(where) for name, where in found.items() if len(where) > 1}
     assert not twice, "\n".join(f"{name}: {', '.join(where)}" for name, where in sorted(twice.items()))

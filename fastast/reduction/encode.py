@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fastast.reduction.spec import TokenReduction
     from fastast.reduction.trace import MergeTrace
 
-Heads = tuple[Tensor, Tensor, Tensor]
+HeadTensors = tuple[Tensor, Tensor, Tensor]
 """Queries, keys and values, (b, h, n, e) each."""
 
 
@@ -41,7 +41,7 @@ class BlockStages(Protocol):
         """Return what the first block's attention reads of the tokens that enter it."""
         ...
 
-    def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Heads]:
+    def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, HeadTensors]:
         """Return what attention adds to the tokens, and its queries, keys and values; sizes weigh its keys."""
         ...
 
@@ -130,7 +130,7 @@ def encode(
 class BlockAdapter(Protocol):
     """A block made of modules, as a model in plain torch has it."""
 
-    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, Heads]:
+    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
         """x: (b, n, d), size: (b, n) or None -> what attention adds (b, n, d), and its heads.
 
         Norm, attention weighted by size, projection, layer scale and drop path; all but the residual sum.
@@ -153,7 +153,7 @@ class ModuleStages:
         """Return the tokens themselves."""
         return x
 
-    def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Heads]:
+    def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, HeadTensors]:
         """Return what the block's attention adds, and its heads."""
         return self._blocks[block].attention(normed, size, self._kernel)
 
