@@ -73,6 +73,15 @@ def test_over_plain_stages_gradients_are_exact(
     assert_same(gradients(engine, model, fbank), gradients(plain(model, reduction), model, fbank), EXACT[torch.float64])
 
 
+@pytest.mark.parametrize("combine", ["mean", "keep"])
+@pytest.mark.parametrize("options", [{"metric": "tokens"}, {"order": "position"}], ids=str)
+def test_any_option_and_rule_with_a_gradient(tiny_model, tiny_fbank, options: dict[str, str], combine: str) -> None:
+    model, fbank = tiny_model.double().train(), tiny_fbank.double()
+    reduction = TokenReduction(schedule=Constant(4), options=options, combine=combine)
+    engine = DifferentiableForward(model, reduction, reference_kernels())
+    assert_same(gradients(engine, model, fbank), gradients(plain(model, reduction), model, fbank), EXACT[torch.float64])
+
+
 @pytest.mark.parametrize("num_protected", [0, 1, 3])
 def test_where_the_last_block_may_merge_what_the_head_reads(tiny_model, tiny_fbank, num_protected: int) -> None:
     model, fbank = tiny_model.double(), tiny_fbank.double()

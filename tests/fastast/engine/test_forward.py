@@ -11,7 +11,8 @@ from fastast.engine.kernel_table import KernelTable, reference_kernels
 from fastast.engine.weights import pack
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import AttachedReduction, TokenReduction, reduce
+from fastast.reduction import AttachedReduction, MergePlan, TokenReduction, reduce, reduction_method
+from fastast.reduction.registry import METHODS, all_free
 from fastast.schedule import Constant, Linear, PerBlock, Schedule
 
 CPU = torch.device("cpu")
@@ -68,6 +69,35 @@ def test_reduced(small_model, small_fbank, schedule: Schedule, method: str, prop
 @pytest.mark.parametrize("num_protected", [0, 1, 2, 3, 5])
 def test_any_number_of_protected_tokens(small_model, small_fbank, num_protected: int, method: str) -> None:
     reduction = TokenReduction(schedule=Constant(15), method=method, num_protected=num_protected)
+    check(small_model, small_fbank, reduction)
+
+
+@reduction_method("all kinds", label="all kinds", limit=all_free, random=True)
+def of_all_kinds(tokens, r, options) -> MergePlan:
+    """Drop a token, pool the others that leave into one slot by weight, and ask for places while at it."""
+    n = tokens.num_tokens
+    slot = torch.arange(n).clamp_max(n - r - 1).expand(tokens.batch, -1).clone()
+    slot[:, -1] = -1
+    weight = 1 + tokens.places.abs().sum(-1) + tokens.draw()
+    return MergePlan.from_slots(slot, n - r, weight=weight)
+
+
+@pytest.mark.parametrize("combine", ["size", "mean", "norm", "keep"])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("tome", {"metric": "queries"}),
+        ("tome", {"order": "position"}),
+        ("tome", {"metric": "before", "distance": "euclidean"}),
+        ("all kinds", {}),
+    ],
+    ids=str,
+)
+def test_any_method_any_option_and_any_rule(
+    small_model, small_fbank, monkeypatch, method: str, options: dict[str, str], combine: str
+) -> None:
+    monkeypatch.setitem(METHODS._entries, "all kinds", of_all_kinds)
+    reduction = TokenReduction(schedule=Constant(12), method=method, options=options, combine=combine)
     check(small_model, small_fbank, reduction)
 
 
