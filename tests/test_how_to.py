@@ -1,0 +1,84 @@
+"""The how-to pages, done as they say."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.records.store import read_records
+from fastast import AudioSpectrogramTransformer, Geometry, save_checkpoint
+from fastast.frontend import AUDIOSET
+
+ROOT = Path(__file__).parents[1]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
+
+
+def install(folder: Path) -> dict[str, str]:
+    """Do what `pip install -e .` does with the page's package, without a network; return the environment."""
+    (code,) = blocks("add_a_method.md", "python")
+    project, sweep = blocks("add_a_method.md", "toml")
+    assert len(code.splitlines()) < 40
+    (folder / "longest.py").write_text(code)
+    (folder / "longest.toml").write_text(sweep)
+    group, name, value = re.search(r'entry-points."(\S+)"\]\n(\w+) = "(\S+)"', project).groups()
+    info = folder / "longest-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: longest\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
+    return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
+
+
+def run(folder: Path, environment: dict[str, str], *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_a_method_goes_from_its_page_to_a_figure(tmp_path: Path) -> None:
+    environment = install(tmp_path)
+    info, sweep = (command.split() for command in blocks("add_a_method.md", "console")[0].splitlines())
+    assert info[0] == "fastast"
+    assert "longest constant:40" in run(tmp_path, environment, "fastast.cli", *info[1:])
+    run(tmp_path, environment, *sweep[2:], "--results", "results")
+    records = read_records(tmp_path / "results")
+    assert {record.status for record in records} <= {"ok", "noisy", "disturbed"}, [r.message for r in records]
+    methods = [record.cell.question["reduction"] for record in records if record.cell.question["reduction"]]
+    assert [(m["method"], m.get("of")) for m in methods].count(("longest", "branch")) == 2  # its speed, its quality
+    assert [m["method"] for m in methods].count("tome") == 2  # the axis is none of ToMe's
+    assert {gate.name for record in records for gate in record.gates if not gate.passed} == set()
+    assert (tmp_path / "reports/longest/pareto.png").stat().st_size > 10_000
+    assert "longest tokens, constant r" in (tmp_path / "reports/longest/table.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
+    pytest.importorskip("triton")
+    environment = install(tmp_path) | {"TRITON_INTERPRET": "1"}
+    overrides = (
+        "model.name=ast_tiny",
+        "model.engine=triton",
+        "model.frames=96",
+        'kinds=["performance"]',
+        "grid.r=[0,2]",
+    )
+    options = [part for override in overrides for part in ("--set", override)]
+    run(tmp_path, environment, "bench", "run", "longest.toml", "--results", "results", *options)
+    records = read_records(tmp_path / "results")
+    merged = [record for record in records if (record.cell.question["reduction"] or {}).get("method") == "longest"]
+    assert len(merged) == 2
+    for record in merged:
+        assert record.engine is not None
+        assert (record.engine.path, record.attention.backend_ran) == ("triton", "triton_interpreter")
+        assert {gate.name for gate in record.gates if not gate.passed} <= {"mac_bound", "slice_bound"}  # Python's times
