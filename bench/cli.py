@@ -42,9 +42,14 @@ SweepArgument = Annotated[
         help="A TOML file, or the name of one in bench/sweeps, such as default.", autocompletion=completion.sweep_names
     ),
 ]
-SetOption = Annotated[
+SweepSetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Override a key of the sweep in TOML, such as grid.r=[4]."),
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="Override a value of the sweep, in TOML, such as grid.r=[4]; repeatable.",
+    ),
 ]
 ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the published ones are in results.")]
 Shell = Literal["bash", "zsh"]
@@ -57,7 +62,7 @@ RESULTS, REPORTS = Path("build/results"), Path("build/reports")
 @app.command()
 def run(
     sweep: SweepArgument,
-    overrides: SetOption = None,
+    overrides: SweepSetOption = None,
     results: ResultsOption = RESULTS,
     cache: Annotated[
         Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
@@ -131,7 +136,7 @@ def run(
 
 
 @app.command()
-def status(sweep: SweepArgument, overrides: SetOption = None, results: ResultsOption = RESULTS) -> None:
+def status(sweep: SweepArgument, overrides: SweepSetOption = None, results: ResultsOption = RESULTS) -> None:
     """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
     with for_people():
         from bench.run.status import status_lines
@@ -185,7 +190,9 @@ def report(
     sweep: Annotated[str, typer.Argument(help="Name of the sweep.")] = "default",
     results: ResultsOption = RESULTS,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = REPORTS,
-    formats: Annotated[list[str] | None, typer.Option("--format", help="Of figures: pdf, svg, png.")] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="Of figures: pdf, svg, png; repeatable.")
+    ] = None,
     readme: Annotated[Path | None, typer.Option(help="A README whose section of results is replaced.")] = None,
 ) -> None:
     """Draw figures and tables from the records of a sweep."""
@@ -210,7 +217,7 @@ def profile(
             autocompletion=lambda ctx, incomplete: completion.cell_ids(ctx.params["sweep"], incomplete),
         ),
     ] = None,
-    overrides: SetOption = None,
+    overrides: SweepSetOption = None,
     r: Annotated[int | None, typer.Option("--r", help="Cells that remove so many tokens a block; 0: unmerged.")] = None,
     schedule: Annotated[str | None, typer.Option(help="Cells of a schedule: constant, or constant:40.")] = None,
     forwards: Annotated[int, typer.Option(min=1, help="Forwards that are profiled.")] = 10,

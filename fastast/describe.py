@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 import dataclasses
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastast.geometry import SIZES, Geometry, geometry
 from fastast.macs import block_macs, model_macs
-from fastast.schedule import Constant, parse_schedule
 from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
 if TYPE_CHECKING:
-    from fastast.reduction.spec import Excess
+    from fastast.reduction import TokenReduction
+
+
+def describe_all() -> str:
+    """Return what there is to choose from: models and methods."""
+    next_ = "Next: fastast info ast_tiny_soundscapes --schedule constant:40, or fastast info --method tome"
+    return "\n\n".join([describe_zoo(), describe_methods(), next_])
+
+
+def describe_methods() -> str:
+    """Return a table of the methods of reduction."""
+    from fastast.reduction import get_method, method_names
+
+    return "\n".join(["Methods (--method):", *(f"  {name:31s}{get_method(name).summary}" for name in method_names())])
+
+
+def describe_method(name: str) -> str:
+    """Return what a method does, and every option of it. Raises ValueError for a name that is none."""
+    from fastast.reduction import TokenReduction, get_method
+    from fastast.reduction.options import allowed_text, option_docs, option_types
+
+    method = get_method(name)
+    traits = [
+        *(["the tokens that stay keep their order"] if method.keeps_order else []),
+        *(["draws with a seed"] if method.random else []),
+        *(["a limit to compare with"] if method.oracle else []),
+        *([f"fastast.compile cannot run it: {method.cannot}"] if method.cannot else []),
+    ]
+    lines = [f"{name}: {method.summary}", *(f"  ({trait})" for trait in traits)]
+    for title, kind in ((f"Options of {name}:", method.options), ("Of every method:", TokenReduction)):
+        docs, types = option_docs(kind), option_types(kind)
+        shown = [one for one in dataclasses.fields(kind) if one.name not in ("schedule", "method", "options")]
+        lines += ["", title] if shown else []
+        for one in shown:
+            default = "" if one.default in (dataclasses.MISSING, None) else f" ({_plain(one.default)})"
+            lines += [f"  --option {one.name}={_choices(allowed_text(types[one.name]))}{default}"]
+            lines += textwrap.wrap(docs.get(one.name, ""), 92, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(lines)
 
 
 def describe_zoo() -> str:
@@ -30,37 +67,35 @@ def describe_zoo() -> str:
         shape = geometry(size)
         lines.append(
             f"  {name:31s}{width} wide, {heads} heads, {shape.depth} blocks, {shape.num_tokens} tokens at 10 s, "
-            f"{model_macs(shape) / 1e9:.1f} GMACs a clip"
+            f"{model_macs(shape) / 1e9:.1f} GMACs per clip"
         )
-    lines.append("Next: fastast info ast_tiny_soundscapes --schedule constant:40")
     return "\n".join(lines)
 
 
-def describe_model(name: str, schedule: str | None, frames: int | None = None, *, excess: Excess = "refuse") -> str:
-    """Return the tokens and MACs of every block. Raises ValueError for a bad name, schedule or number of frames."""
-    from fastast.reduction import TokenReduction
-
+def describe_model(name: str, reduction: TokenReduction | None, frames: int | None = None) -> str:
+    """Return the tokens and MACs of every block. Raises ValueError for a bad name or number of frames, or a reduction
+    that is impossible."""
     shape = model_geometry(name)
     if frames is not None:
         shape = dataclasses.replace(shape, num_frames=frames)
-    reduction = TokenReduction(schedule=parse_schedule(schedule) if schedule else Constant(0), excess=excess)
-    tokens_out = reduction.tokens_per_block(shape)
+    tokens_out = reduction.tokens_per_block(shape) if reduction else (shape.num_tokens,) * shape.depth
     tokens_in = (shape.num_tokens, *tokens_out[:-1])
     rows, columns = shape.grid
     lines = [
         f"{name}: {shape.num_mel_bins} mel bins x {shape.num_frames} frames, patches of {shape.patch_size} at stride "
         f"{shape.fstride} x {shape.tstride}: {rows} x {columns} patches, {shape.num_tokens} tokens",
-        str(reduction) if schedule else "no merging (give --schedule)",
+        str(reduction) if reduction else "no merging (give --schedule)",
         "",
         "block   tokens in   removed   tokens out      MMACs",
     ]
     for i, (before, after) in enumerate(zip(tokens_in, tokens_out, strict=True), 1):
-        macs = (block_macs(shape, before, after) + reduction.choosing_macs(shape, before, before - after, i - 1)) / 1e6
+        choosing = reduction.choosing_macs(shape, before, before - after, i - 1) if reduction else 0
+        macs = (block_macs(shape, before, after) + choosing) / 1e6
         lines.append(f"{i:5d}{before:12d}{before - after:10d}{after:13d}{macs:11.1f}")
     total, unmerged = model_macs(shape, reduction), model_macs(shape)
     lines += [
         "",
-        f"{total / 1e9:.3f} GMACs a clip, {unmerged / 1e9:.3f} unmerged: {unmerged / total:.2f} times fewer, "
+        f"{total / 1e9:.3f} GMACs per clip, {unmerged / 1e9:.3f} unmerged: {unmerged / total:.2f} times fewer, "
         "the most that merging can gain",
     ]
     return "\n".join(lines)
@@ -76,3 +111,13 @@ def model_geometry(name: str) -> Geometry:
     if name not in EMBEDDED and not path.exists():
         raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({', '.join(model_names())})")
     return load_checkpoint(path).geometry
+
+
+def _plain(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _choices(text: str) -> str:
+    """Return what is allowed as the value of an option: `keys|queries`, `NUMBER`."""
+    kinds = {"a whole number": "WHOLE NUMBER", "a number": "NUMBER", "a text": "TEXT", "true or false": "true|false"}
+    return kinds.get(text, text.replace(", ", "|"))

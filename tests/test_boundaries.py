@@ -34,7 +34,7 @@ def test_the_model_package_needs_no_harness(path: Path) -> None:
         assert "matplotlib" not in imports(path)
     if path.name != "metrics.py":
         assert "sklearn" not in imports(path)
-    if path.name != "cli.py":
+    if path.name != "cli.py" and path.parent.name != "commands":
         assert "typer" not in imports(path)
 
 

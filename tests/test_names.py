@@ -15,7 +15,8 @@ def public_names(path: Path) -> Iterator[tuple[str, str]]:
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             # A command is called as people type it, and `main` as everybody calls it.
-            command = any(".command" in ast.unparse(d) or ".callback" in ast.unparse(d) for d in node.decorator_list)
+            decorated = any(".command" in ast.unparse(d) or ".callback" in ast.unparse(d) for d in node.decorator_list)
+            command = decorated or (path.parent.name == "commands" and isinstance(node, ast.FunctionDef))
             if not node.name.startswith("_") and node.name != "main" and not command:
                 yield node.name, f"{path.relative_to(ROOT)}:{node.lineno}"
         elif isinstance(node, ast.Assign):

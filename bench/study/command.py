@@ -13,15 +13,15 @@ app = typer.Typer(help="Train several models under several seeds and compare wha
 
 StudyArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of one in bench/study/studies.")]
 RUNS, PUBLISHED = Path("build/studies"), Path("results/studies")
-RunsOption = Annotated[Path, typer.Option(help="Root folder of trainings, weights included.")]
-PublishedOption = Annotated[Path, typer.Option(help="Root folder of what is published of trainings.")]
+RunsOption = Annotated[Path, typer.Option("--runs", help="Root folder of trainings, weights included.")]
+PublishedOption = Annotated[Path, typer.Option("--published", help="Root folder of what is published of trainings.")]
 
 
 @app.command()
 def run(
     study: StudyArgument,
     arm: Annotated[list[str] | None, typer.Option(help="Only this arm; repeatable.")] = None,
-    out: RunsOption = RUNS,
+    runs: RunsOption = RUNS,
     published: PublishedOption = PUBLISHED,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is left to train and stop.")] = False,
 ) -> None:
@@ -33,28 +33,28 @@ def run(
 
         wanted, arms = load_study(study), tuple(arm or ())
         if dry_run:
-            left = missing(wanted, arms, out, published)
+            left = missing(wanted, arms, runs, published)
             for one, seed in left:
                 typer.echo(f"{one.name}, seed {seed}: {one.label}")
             typer.echo(f"{len(left)} of {len(wanted.trainings(arms))} trainings are left")
             return
-        run_study(wanted, out, published, arms=arms, say=typer.echo)
+        run_study(wanted, runs, published, arms=arms, say=typer.echo)
 
 
 @app.command()
-def publish(study: StudyArgument, out: RunsOption = RUNS, to: PublishedOption = PUBLISHED) -> None:
+def publish(study: StudyArgument, runs: RunsOption = RUNS, published: PublishedOption = PUBLISHED) -> None:
     """Copy recipe, result, log and bootstrap replicates of every finished training; weights and scores stay."""
     with for_people():
         from bench.study.publish import publish_trainings as copy
         from bench.study.study_file import load_study
 
-        typer.echo(f"{copy(load_study(study), out, to, say=typer.echo)} trainings published")
+        typer.echo(f"{copy(load_study(study), runs, published, say=typer.echo)} trainings published")
 
 
 @app.command()
 def report(
     study: StudyArgument,
-    trainings: PublishedOption = PUBLISHED,
+    published: PublishedOption = PUBLISHED,
     results: Annotated[Path, typer.Option(help="Root folder of records, for the speeds.")] = Path("results"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("build/reports"),
 ) -> None:
@@ -63,5 +63,5 @@ def report(
         from bench.study.report import write_study_report
         from bench.study.study_file import load_study
 
-        for path in write_study_report(load_study(study), trainings, results, out, say=typer.echo):
+        for path in write_study_report(load_study(study), published, results, out, say=typer.echo):
             typer.echo(path)

@@ -118,7 +118,7 @@ def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list
         classes = len(recipe(study, arm, seed, out).data.options.split("train").classes)
         asking = [part for text in chosen if not text.startswith("distillation.targets") for part in ("-s", text)]
         stored.parent.mkdir(parents=True, exist_ok=True)
-        yield [*fastast, "record", study.recipe, str(stored), "--k", str(classes), *asking]
+        yield [*fastast, "record", study.recipe, "--out", str(stored), "--k", str(classes), *asking]
     folder = run_folder(out, study, arm.name, seed)
     yield [*fastast, "train", study.recipe, *options, "--out", str(folder), "--resume", "--quiet"]
 

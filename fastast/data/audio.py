@@ -156,6 +156,20 @@ class AudioReader:
             yield stream.resample_chunk(block)  # (s * sample_rate / rate,)
         yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
+    def check_heard(self, samples: int) -> None:
+        """Raise AudioError where the file, read to its end, gave no samples; warn where averaging cancels channels."""
+        name, facts = self._name or str(self._where), self.facts
+        if not facts.samples:
+            raise AudioError(f"{name}: a {facts.codec or 'sound'} file without a single sample; leave it out")
+        if not samples:
+            raise AudioError(
+                f"{name}: {facts.samples} samples at {facts.rates[0]} Hz are none at {self.sample_rate} Hz; "
+                "leave it out"
+            )
+        if facts.cancels:
+            text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: channels='first'"
+            warnings.warn(text, AudioWarning, stacklevel=3)
+
     def _other_scale(self, name: str) -> AudioError:
         return AudioError(f"{name}: {describe_peak(self.facts.peak)}, or leave the file out")
 
@@ -181,14 +195,6 @@ def load_audio(
     """
     reader = AudioReader(path, name=name, sample_rate=sample_rate, channels=channels, max_seconds=max_seconds)
     blocks = list(reader)
-    name, facts = name or str(path), reader.facts
     samples = np.concatenate(blocks) if blocks else np.empty(0, np.float32)  # (s,)
-    if not facts.samples:
-        raise AudioError(f"{name}: a {facts.codec or 'sound'} file without a single sample; leave it out")
-    if not len(samples):
-        rate = facts.rates[0]
-        raise AudioError(f"{name}: {facts.samples} samples at {rate} Hz are none at {sample_rate} Hz; leave it out")
-    if facts.cancels:
-        text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: channels='first'"
-        warnings.warn(text, AudioWarning, stacklevel=2)
+    reader.check_heard(len(samples))
     return samples

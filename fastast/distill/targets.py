@@ -182,7 +182,7 @@ def load_targets(
     """Read stored answers. Raises DistillationError for a file that is damaged, or of another teacher or recipe."""
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no stored answers there; write them with `fastast record RECIPE {path} --k K`"
+            f"{path}: no stored answers there; write them with `fastast record RECIPE --out {path} --k K`"
         )
     try:
         with safe_open(path, framework="pt") as file:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from fastast.devices import find_device
 from fastast.engine.choosing import why_not_reduction
 from fastast.engine.engine import Engine
 from fastast.engine.kernel_table import triton_kernels
@@ -47,20 +48,21 @@ def compile(
 
     The engine keeps a copy of the weights as they are now, and the model stays as it is. Without `reduction` the
     engine does what the model does now: the reduction attached to it, or none. `batch_size`, one or several, are
-    captured as CUDA graphs; other batches run eagerly. `dtype` and `device` are the model's where not given.
+    captured as CUDA graphs; other batches run eagerly. `dtype` and `device` are the model's where not given; the device
+    may be `auto`, a GPU where there is one.
 
     Where the kernels cannot run (a CPU, a GPU without Triton, a method that is not for them, float64), the engine runs
     the plain-torch forward (and front end) without graphs, says why in `engine.why_plain`, and warns with an
     EngineFallbackWarning, once per process for each reason.
 
-    Raises ValueError for a model in training mode, a batch size below 1 or a front end that does not fit the model,
-    ReductionError for a reduction that is impossible or a second one.
+    Raises ValueError for a model in training mode, a batch size below 1, a device that is not here, or a front end that
+    does not fit the model, ReductionError for a reduction that is impossible or a second one.
     """
     if any(module.training for module in model.modules()):
         raise ValueError("compile: the model is in training mode; call model.eval() first, an engine is for inference")
     sizes = _batch_sizes(batch_size)
     parameter = next(model.parameters())
-    dtype, device = dtype or parameter.dtype, _indexed(torch.device(device or parameter.device))
+    dtype, device = dtype or parameter.dtype, _indexed(find_device(device or parameter.device, what="compile: device"))
     if frontend is not None:
         check_frontend(frontend, model.geometry)
     if not dtype.is_floating_point:

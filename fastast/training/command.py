@@ -12,7 +12,7 @@ from fastast.frontend import Normalisation
 from fastast.model import AudioSpectrogramTransformer
 from fastast.prediction import trained_path
 from fastast.reduction import TokenReduction
-from fastast.reduction.spec import Excess
+from fastast.reduction.text import override, read_reduction
 from fastast.schedule import parse_schedule
 from fastast.scores import activation_of
 from fastast.teachers import Teacher, load_teacher
@@ -36,14 +36,17 @@ def evaluate_command(
     split: str,
     device: str,
     as_json: bool,
-    excess: Excess | None = None,
+    method: str | None = None,
+    options: Sequence[str] = (),
+    excess: str | None = None,
     labels: str = "",
     activation: str = "",
 ) -> str:
     """Measure a model or a teacher on a split of a recipe's data and return what to print.
 
-    `schedules` are those of the recipe's reduction, if it has one; `excess` overrides what the recipe says. `labels`
-    names the model's outputs (`fastast.classes`), `activation` overrides what its loss says (`fastast.scores`).
+    `schedules` are those of the recipe's reduction, if it has one; `method`, `options` (texts `name=value`) and
+    `excess` override what the recipe says of it. `labels` names the model's outputs (`fastast.classes`), `activation`
+    overrides what its loss says (`fastast.scores`).
     Raises ValueError where the model has other classes than the data, or anything cannot be read.
     """
     recipe = load_recipe(recipe_name, settings)
@@ -54,12 +57,13 @@ def evaluate_command(
     target = reducible(network)
     if schedules and not hasattr(target, "attached"):
         raise RecipeError(f"{model}: this model has no tokens to merge; leave --schedule out")
+    reductions = _reductions(recipe, schedules, method=method, options=options, excess=excess)
     with open_world(device) as world:
         found = evaluate(
             target.to(world.device),
             data,
             frontend,
-            _reductions(recipe, schedules, excess),
+            reductions,
             activation=activation_of(network.loss, activation),
             columns=columns,
             world=world,
@@ -100,18 +104,19 @@ def load_trained(
 
 
 def _reductions(
-    recipe: Recipe, schedules: Sequence[str], excess: Excess | None
+    recipe: Recipe, schedules: Sequence[str], *, method: str | None, options: Sequence[str], excess: str | None
 ) -> Sequence[tuple[str, TokenReduction | None]]:
     """Return what to measure under: the recipe's reduction with each schedule; without one, the model unmerged."""
     if not schedules:
-        return (("", None),)
+        return (("", read_reduction(None, method=method, options=options, excess=excess)),)
     for text in schedules:
         parse_schedule(text)  # its own words, without the key of a recipe
     run = dataclasses.replace(recipe.run, evaluate=tuple(schedules))
     found = evaluation_reductions(dataclasses.replace(recipe, run=run))
-    if excess is None:
-        return found
-    return [(text, reduction and dataclasses.replace(reduction, excess=excess)) for text, reduction in found]
+    return [
+        (text, reduction and override(reduction, method=method, options=options, excess=excess))
+        for text, reduction in found
+    ]
 
 
 def _table(found: Evaluation, split: str, same_order: bool) -> str:

@@ -13,6 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from fastast.devices import find_device
+
 
 @dataclass(frozen=True, kw_only=True)
 class World:
@@ -68,11 +70,10 @@ def open_world(device: str = "auto") -> Iterator[World]:
 
     Raises ValueError for a GPU that is not there.
     """
-    cuda = torch.cuda.is_available() if device == "auto" else device.startswith("cuda")
-    if cuda and not torch.cuda.is_available():
-        raise ValueError(f"device {device!r}: this machine has no CUDA device; use --device cpu")
+    found = find_device(device)
+    cuda = found.type == "cuda"
     if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
-        yield World(device=torch.device("cuda" if device == "auto" and cuda else "cpu" if device == "auto" else device))
+        yield World(device=found)
         return
     local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")
     if cuda:

@@ -12,6 +12,7 @@ import torch
 from fastast.data.augment import Augmentation, step_seed
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
 from fastast.data.training_set import Batch
+from fastast.devices import find_device
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
 from fastast.distill.targets import targets_recipe_hash
@@ -45,7 +46,7 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
             "recipe: data.fresh mixes other clips in every epoch, so an answer cannot be found by its clip; use "
             "data.fresh = false, or distillation.consistent = true"
         )
-    place = torch.device(device)
+    place = find_device(device)
     data = recipe.data.options.split("train")
     weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
     sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)

@@ -52,7 +52,7 @@ def test_what_is_trained_is_evaluated(recipe_file: Path, tmp_path: Path) -> None
     result = json.loads(out.splitlines()[-1])
     assert result == {"folder": str(folder), **json.loads((folder / "result.json").read_text())}
     asked = ("evaluate", folder / "model.safetensors", recipe_file, "--device", "cpu")
-    found = json.loads(run(*asked, "-s", "constant:0", "-s", "constant:3", "--json"))
+    found = json.loads(run(*asked, "--schedule", "constant:0", "--schedule", "constant:3", "--json"))
     assert found["metrics"] == result["test"]
     assert (found["split"], found["clips"], found["skipped"]) == ("test", 8, [])
     table = run(*asked, "--split", "train").splitlines()
@@ -70,7 +70,7 @@ def test_a_recipe_can_be_looked_at_and_a_wrong_one_is_one_line(recipe_file: Path
 
 
 def test_evaluation_merges_as_the_recipe_does(recipe_file: Path, weights: Path) -> None:
-    asked = ("evaluate", weights, recipe_file, "--device", "cpu", "-s", "constant:9")  # of 16 tokens, 8 can go
+    asked = ("evaluate", weights, recipe_file, "--device", "cpu", "--schedule", "constant:9")  # of 16 tokens, 8 can go
     assert "can remove 8, not 9" in said(*asked)
     merged = {
         name: json.loads(run(*asked, "--json", *settings))["metrics"]["constant:9"]
@@ -113,7 +113,9 @@ def test_a_cnn_is_evaluated_too(recipe_file: Path, tmp_path: Path) -> None:
     path = save_teacher(tmp_path / "cnn.safetensors", cnn.eval(), labels=CLASSES)
     asked = ("evaluate", path, recipe_file, "--device", "cpu", "--set", "model={name='efficientnet_b0'}")
     assert "unmerged" in run(*asked)
-    assert f"{path}: this model has no tokens to merge; leave --schedule out" in said(*asked, "-s", "constant:1")
+    assert f"{path}: this model has no tokens to merge; leave --schedule out" in said(
+        *asked, "--schedule", "constant:1"
+    )
 
 
 def test_corrupt_clips_in_a_worker_are_named_replaced_and_counted(
@@ -143,4 +145,4 @@ def test_corrupt_clips_in_a_worker_are_named_replaced_and_counted(
 @real
 def test_the_merged_weights_are_evaluated_as_they_were_trained() -> None:
     asked = ("ast_tiny_soundscapes_merged", "soundscapes_tiny_merged", "--set", "data.test_clips=2", "--device", "cpu")
-    assert "constant:300" in run("evaluate", *asked, "-s", "constant:300")
+    assert "constant:300" in run("evaluate", *asked, "--schedule", "constant:300")

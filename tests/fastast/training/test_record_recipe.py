@@ -121,11 +121,15 @@ def test_answers_for_another_recipe_are_refused(recipe_file: Path, tmp_path: Pat
 
 def test_the_command_records_what_the_function_does(recipe_file: Path, tmp_path: Path) -> None:
     expected = load_file(record_recipe(load_recipe(str(recipe_file)), tmp_path / "expected.safetensors", k=2))
-    shown = CliRunner().invoke(app, ["record", str(recipe_file), str(tmp_path / "said.safetensors"), "--k", "2"])
+    shown = CliRunner().invoke(
+        app, ["record", str(recipe_file), "--out", str(tmp_path / "said.safetensors"), "--k", "2"]
+    )
     assert shown.exit_code == 0, shown.output
     said = load_file(tmp_path / "said.safetensors")
     assert all(torch.equal(said[name], expected[name]) for name in expected)
-    shown = CliRunner().invoke(app, ["record", str(recipe_file), str(tmp_path / "more.safetensors"), "--k", "9"])
+    shown = CliRunner().invoke(
+        app, ["record", str(recipe_file), "--out", str(tmp_path / "more.safetensors"), "--k", "9"]
+    )
     assert shown.exit_code == 1
     assert "k is 9; the teacher has 3 classes" in shown.output
     assert not (tmp_path / "more.safetensors").exists()

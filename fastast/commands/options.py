@@ -1,0 +1,90 @@
+"""The options that several commands have: one spelling, one meaning, one help text.
+
+`-s` is `--set KEY=VALUE` everywhere, here and in `python -m bench`, `-o` is `--out`, and schedules have no short form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+DEFAULT_MODEL = "ast_tiny_soundscapes"
+
+Excess = Literal["refuse", "cap"]
+"""As in `fastast.reduction.spec`, which takes torch."""
+_SCHEDULES = (
+    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, list:R1,R2,..., keep:RATIO, speedup:X[:INFLECTION]"
+)
+
+
+def complete_method(incomplete: str) -> Iterator[str]:
+    """Yield the names of methods that start so."""
+    from fastast.reduction import method_names
+
+    yield from (name for name in method_names() if name.startswith(incomplete))
+
+
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help="A name of the zoo (see `fastast info`), or a checkpoint file or folder.")
+]
+TrainedArgument = Annotated[
+    str, typer.Argument(help="A name of the zoo with weights, or a checkpoint file or folder.", metavar="MODEL")
+]
+RecipeArgument = Annotated[
+    str, typer.Argument(help="A recipe file (TOML), or the name of one that comes with FastAST.", metavar="RECIPE")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Override a value of the recipe, such as seed=1; repeatable."
+    ),
+]
+ScheduleOption = Annotated[
+    str | None,
+    typer.Option("--schedule", help=f"Tokens each block removes: {_SCHEDULES}. Not given: no merging."),
+]
+SchedulesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--schedule", help=f"Tokens each block removes: {_SCHEDULES}; repeatable. Not given: the model unmerged."
+    ),
+]
+MethodOption = Annotated[
+    str | None,
+    typer.Option(
+        "--method",
+        help="Which tokens go: a method that `fastast info` lists. Not given: tome, or what the recipe says.",
+        autocompletion=complete_method,
+    ),
+]
+OptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="NAME=VALUE",
+        help="An option of the method (`fastast info --method tome` lists them), such as metric=queries; repeatable.",
+    ),
+]
+ExcessOption = Annotated[
+    Excess | None,
+    typer.Option(
+        "--excess",
+        help="Where a block has fewer tokens than the schedule removes: refuse, or cap to as many as can be merged. "
+        "Not given: refuse, or what the recipe says.",
+    ),
+]
+ActivationOption = Annotated[
+    str,
+    typer.Option(
+        "--activation",
+        help="sigmoid (of each class, whether it is there) or softmax (which class it is). Not given: by the loss the "
+        "model was trained with, sigmoid where its file does not say.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]
+OutOption = Annotated[Path, typer.Option("--out", "-o", help="The file to write.")]

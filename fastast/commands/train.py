@@ -1,0 +1,133 @@
+"""`fastast train`, `evaluate`, `record` and `summary`: what recipes say is done."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastast.commands.options import (
+    ActivationOption,
+    DeviceOption,
+    ExcessOption,
+    JsonOption,
+    MethodOption,
+    OptionOption,
+    OutOption,
+    QuietOption,
+    RecipeArgument,
+    SchedulesOption,
+    SetOption,
+    TrainedArgument,
+)
+from fastast.commands.people import errors_for_people, set_up_process
+
+
+def train(
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/RECIPE if not given.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder, if any.")] = False,
+    device: DeviceOption = "auto",
+    check: Annotated[bool, typer.Option("--check", help="Print the whole recipe and stop.")] = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Train a model by a recipe. Start it under torchrun to use several GPUs, or several processes on a CPU."""
+    with errors_for_people():
+        set_up_process()
+        from fastast.training.recipe_file import load_recipe, recipe_path
+
+        wanted = load_recipe(recipe, settings or ())
+        if check:
+            typer.echo(json.dumps(wanted.question(), indent=1))
+            return
+        from fastast.training.loop import train as follow
+
+        folder = out or Path("runs") / recipe_path(recipe).stem
+        result = follow(wanted, folder, resume=resume, device=device, quiet=quiet)
+        typer.echo(json.dumps({"folder": str(folder), **result}, ensure_ascii=False))
+
+
+def evaluate(
+    model: TrainedArgument,
+    recipe: RecipeArgument,
+    settings: SetOption = None,
+    schedule: SchedulesOption = None,
+    method: MethodOption = None,
+    options: OptionOption = None,
+    excess: ExcessOption = None,
+    labels: Annotated[
+        str,
+        typer.Option(
+            help="Classes of a model whose file does not name them: a file with a name per line in the order of its "
+            "outputs, or data where that is the order of the data's classes."
+        ),
+    ] = "",
+    activation: ActivationOption = "",
+    split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure mAP, AUC and accuracy of a model on the data of a recipe, unmerged or merged by schedules.
+
+    Where the recipe has a part [reduction], what it says holds for the schedules too, unless it is overridden here.
+    """
+    with errors_for_people():
+        set_up_process()
+        from fastast.training.command import evaluate_command
+
+        typer.echo(
+            evaluate_command(
+                model,
+                recipe,
+                settings or (),
+                schedule or (),
+                method=method,
+                options=options or (),
+                excess=excess,
+                labels=labels,
+                activation=activation,
+                split=split,
+                device=device,
+                as_json=as_json,
+            )
+        )
+
+
+def record(
+    recipe: RecipeArgument,
+    out: OutOption,
+    k: Annotated[int, typer.Option("--k", min=1, help="Logits to keep of each clip; all classes: nothing is lost.")],
+    settings: SetOption = None,
+    processes: Annotated[int, typer.Option(min=1, help="Processes that the training will have.")] = 1,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Store what a recipe's teacher answers to every batch of its training, so that the training need not ask it.
+
+    The file is the recipe's distillation.targets then. The device must be of the kind that will train.
+    """
+    with errors_for_people():
+        set_up_process()
+        from fastast.training.recipe_file import load_recipe
+        from fastast.training.record_recipe import record_recipe
+
+        wanted = load_recipe(recipe, settings or ())
+        typer.echo(record_recipe(wanted, out, k=k, device=device, processes=processes))
+
+
+def summary(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs that differ in seed and fold only.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Print mean and spread over runs of one recipe: the folds of ESC-50, or seeds."""
+    with errors_for_people():
+        import dataclasses
+
+        from fastast.training.summary import runs_table, summarise_runs
+
+        found = summarise_runs(runs)
+        typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else runs_table(found))
