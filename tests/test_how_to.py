@@ -8,11 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from bench.records.store import read_records
-from fastast import AudioSpectrogramTransformer, Geometry, save_checkpoint
-from fastast.frontend import AUDIOSET
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,17 +22,17 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def install(folder: Path) -> dict[str, str]:
+def install(page: str, folder: Path) -> dict[str, str]:
     """Do what `pip install -e .` does with the page's package, without a network; return the environment."""
-    (code,) = blocks("add_a_method.md", "python")
-    project, sweep = blocks("add_a_method.md", "toml")
+    (code,) = blocks(page, "python")
+    project, sweep = blocks(page, "toml")
     assert len(code.splitlines()) < 40
-    (folder / "longest.py").write_text(code)
-    (folder / "longest.toml").write_text(sweep)
     group, name, value = re.search(r'entry-points."(\S+)"\]\n(\w+) = "(\S+)"', project).groups()
-    info = folder / "longest-0.1.dist-info"
+    (folder / f"{name}.py").write_text(code)
+    (folder / f"{name}.toml").write_text(sweep)
+    info = folder / f"{name}-0.1.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: longest\nVersion: 0.1\n")
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1\n")
     (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
     return os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{folder}"}
 
@@ -47,7 +47,7 @@ def run(folder: Path, environment: dict[str, str], *arguments: str) -> str:
 
 @pytest.mark.slow
 def test_a_method_goes_from_its_page_to_a_figure(tmp_path: Path) -> None:
-    environment = install(tmp_path)
+    environment = install("add_a_method.md", tmp_path)
     info, sweep = (command.split() for command in blocks("add_a_method.md", "console")[0].splitlines())
     assert info[0] == "fastast"
     assert "longest constant:40" in run(tmp_path, environment, "fastast.cli", *info[1:])
@@ -65,7 +65,7 @@ def test_a_method_goes_from_its_page_to_a_figure(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
     pytest.importorskip("triton")
-    environment = install(tmp_path) | {"TRITON_INTERPRET": "1"}
+    environment = install("add_a_method.md", tmp_path) | {"TRITON_INTERPRET": "1"}
     overrides = (
         "model.name=ast_tiny",
         "model.engine=triton",
@@ -82,3 +82,26 @@ def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
         assert record.engine is not None
         assert (record.engine.path, record.attention.backend_ran) == ("triton", "triton_interpreter")
         assert {gate.name for gate in record.gates if not gate.passed} <= {"mac_bound", "slice_bound"}  # Python's times
+
+
+def test_a_data_set_goes_from_its_page_to_training_and_a_sweep(tmp_path: Path) -> None:
+    page = "add_a_data_set.md"
+    environment = install(page, tmp_path)
+    (tmp_path / "clips").mkdir()
+    for number in range(10):
+        tone = np.sin(np.arange(16000) / 16000 * 2 * np.pi * (440 if number % 2 else 880))
+        soundfile.write(tmp_path / "clips" / f"{'low' if number % 2 else 'high'}-{number}.wav", tone, 16000)
+    (command,) = blocks(page, "console")[0].splitlines()
+    checked = run(tmp_path, environment, "fastast.cli", *command.split()[1:])
+    assert '"name": "named_clips"' in checked
+    code = (
+        "from fastast.data.datasets import DATASETS; from fastast.data.training_set import all_ids\n"
+        "split = DATASETS.get('named_clips')(root='clips').split\n"
+        "print(split('train').classes, all_ids(split('test')), len(split('train')))\n"
+        "print(split('test').labels(0, 0), len(split('test').clip(0, 0)[0]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    # By hand: sorted, high-0 high-2 high-4 high-6 high-8 low-1 low-3 low-5 low-7 low-9; every fifth from the first.
+    assert done.stdout.splitlines() == ["('high', 'low') ('high-0.wav', 'low-1.wav') 8", "[1. 0.] 16000"]
