@@ -37,8 +37,8 @@ _HOME = {
     "model_macs": "fastast.macs",
     "parse_schedule": "fastast.schedule",
     "proportional_attention": "fastast.attention",
-    "reduce": "fastast.reduction",
-    "restore": "fastast.reduction",
+    "reduce": "fastast.hosts",
+    "restore": "fastast.hosts",
     "save_checkpoint": "fastast.checkpoints",
     "unmerge": "fastast.reduction",
 }
@@ -73,14 +73,14 @@ if TYPE_CHECKING:
     from fastast.frontend import Frontend as Frontend
     from fastast.frontend import Normalisation as Normalisation
     from fastast.geometry import Geometry as Geometry
+    from fastast.hosts import reduce as reduce
+    from fastast.hosts import restore as restore
     from fastast.macs import model_macs as model_macs
     from fastast.model import AudioSpectrogramTransformer as AudioSpectrogramTransformer
     from fastast.reduction import MergePlan as MergePlan
     from fastast.reduction import MergeTrace as MergeTrace
     from fastast.reduction import ReductionError as ReductionError
     from fastast.reduction import TokenReduction as TokenReduction
-    from fastast.reduction import reduce as reduce
-    from fastast.reduction import restore as restore
     from fastast.reduction import unmerge as unmerge
     from fastast.schedule import Constant as Constant
     from fastast.schedule import KeepRatio as KeepRatio

@@ -20,9 +20,10 @@ from fastast.devices import find_device
 from fastast.engine import Engine, compile
 from fastast.engine.waveforms import input_samples
 from fastast.frontend import Frontend
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
-from fastast.reduction import MergeTrace, TokenReduction, reduce
+from fastast.reduction import MergeTrace, TokenReduction
 from fastast.scores import Activation, activation_of, to_scores
 from fastast.windows import Windows
 from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names

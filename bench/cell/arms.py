@@ -16,8 +16,9 @@ from bench.cell.inputs import frontend_of
 from bench.cell.training_step import TrainingStep, on_kernels
 from bench.sweep.cells import Cell
 from fastast.frontend import Frontend
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import TokenReduction
 from fastast.schedule import PerBlock
 
 Arm = Callable[..., Tensor]

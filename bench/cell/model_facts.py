@@ -22,9 +22,10 @@ from bench.sweep.cells import Cell
 from fastast import model_macs
 from fastast.attention import resolve_kernel
 from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
+from fastast.hosts import reduce
 from fastast.kernels import interpreted
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import MergeTrace, TokenReduction, reduce
+from fastast.reduction import MergeTrace, TokenReduction
 from fastast.schedule import Constant
 
 _BACKENDS = {

@@ -35,9 +35,9 @@ from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.config import DataConfig
 from fastast import create_model, load_model
 from fastast.data.training_set import hash_ids
+from fastast.hosts import reduce
 from fastast.metrics import measure_scores
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import reduce
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:

@@ -15,7 +15,7 @@ from bench.profiling.model_capture import profile_model
 from bench.profiling.tables import Profile
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError
-from fastast.reduction import reduce
+from fastast.hosts import reduce
 
 
 def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]:

@@ -16,7 +16,8 @@ from fastast.attention import resolve_kernel
 from fastast.engine.forward import PackedForward
 from fastast.engine.kernel_table import KernelTable
 from fastast.engine.weights import pack
-from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction, reduce
+from fastast.hosts import reduce
+from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction
 from fastast.reduction.scope import Scope
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""Token reduction: methods, plans, and attaching them to a model."""
+"""Token reduction: methods, their plans, and the forward that runs them; `fastast.hosts` attaches it to a model."""
 
-from fastast.reduction.attach import AttachedReduction, Handle, reduce, restore
+from fastast.reduction.attach import AttachedReduction
 from fastast.reduction.options import NoOptions, ReductionError
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import (
@@ -19,7 +19,6 @@ __all__ = [
     "AttachedReduction",
     "BlockShape",
     "BlockTokens",
-    "Handle",
     "MergePlan",
     "MergeTrace",
     "NoOptions",
@@ -28,10 +27,8 @@ __all__ = [
     "TokenReduction",
     "get_method",
     "method_names",
-    "reduce",
     "reduction_method",
     "register_method",
-    "restore",
     "source_sizes",
     "unmerge",
 ]

@@ -20,8 +20,9 @@ from fastast.data.augment import Augmentation
 from fastast.data.sampling import in_order, load_batches
 from fastast.data.training_set import TrainingSet, hash_ids
 from fastast.frontend import Frontend
+from fastast.hosts import reduce
 from fastast.metrics import Metrics, measure_scores
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import TokenReduction
 from fastast.scores import Activation, to_ranking
 from fastast.training.distributed import World
 from fastast.training.precision import autocast

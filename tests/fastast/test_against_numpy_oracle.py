@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastast.geometry import Geometry
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import MergeTrace, TokenReduction, reduce, source_sizes
+from fastast.reduction import MergeTrace, TokenReduction, source_sizes
 from fastast.reduction.compare import Metric
 from fastast.reduction.matching import Order, bipartite_soft_matching
 from fastast.reduction.plan import MergePlan

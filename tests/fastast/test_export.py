@@ -16,8 +16,9 @@ import torch
 from torch import nn
 
 from fastast.geometry import Geometry
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import TokenReduction
 from fastast.schedule import Constant, PerBlock
 
 REDUCTIONS = {

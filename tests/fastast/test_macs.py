@@ -7,9 +7,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from fastast.geometry import Geometry, geometry
+from fastast.hosts import reduce
 from fastast.macs import model_macs
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import TokenReduction
 from fastast.schedule import Constant, Linear, Schedule
 
 

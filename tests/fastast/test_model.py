@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fastast.geometry import Geometry
+from fastast.hosts import reduce, restore
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import MergeTrace, ReductionError, TokenReduction, reduce, restore, source_sizes, unmerge
+from fastast.reduction import MergeTrace, ReductionError, TokenReduction, source_sizes, unmerge
 from fastast.schedule import Constant, Linear, PerBlock
 
 MERGE = TokenReduction(schedule=Constant(9))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import TokenReduction
 from fastast.schedule import Schedule
 
 

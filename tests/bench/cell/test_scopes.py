@@ -27,8 +27,9 @@ from bench.sweep.file import find_sweep, load_sweep
 from fastast import create_model
 from fastast.engine import EngineFallbackWarning
 from fastast.frontend import AUDIOSET, Frontend
+from fastast.hosts import reduce
 from fastast.kernels import available
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
 
 falls_back = pytest.mark.skipif(available("cpu"), reason="TRITON_INTERPRET=1 is set: nothing falls back")

@@ -17,7 +17,8 @@ from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.config import DataConfig, MeasureConfig
 from fastast import create_model
 from fastast.data.training_set import hash_ids
-from fastast.reduction import TokenReduction, reduce
+from fastast.hosts import reduce
+from fastast.reduction import TokenReduction
 from fastast.schedule import Constant, PerBlock
 
 FRAMES = 96

@@ -32,7 +32,8 @@ from bench.profiling.trace import TraceEvent, attribute, read_events, self_times
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import SWEEPS, load_sweep
-from fastast.reduction import MergePlan, TokenReduction, reduce
+from fastast.hosts import reduce
+from fastast.reduction import MergePlan, TokenReduction
 from fastast.schedule import PerBlock
 
 REMOVED = (20, 0, 10)

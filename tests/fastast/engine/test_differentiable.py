@@ -13,8 +13,9 @@ from fastast.engine import differentiable_forward, why_not_differentiable
 from fastast.engine.differentiable import DifferentiableForward
 from fastast.engine.kernel_table import reference_kernels
 from fastast.geometry import Geometry
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import ReductionError, TokenReduction, reduce
+from fastast.reduction import ReductionError, TokenReduction
 from fastast.schedule import Constant, Linear, PerBlock
 from fastast.teachers.transformer import PatchoutTransformer
 from tests.fastast.engine.conftest import TINY

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 import fastast
 from fastast.engine import Engine, EngineFallbackWarning
 from fastast.engine.kernel_table import reference_kernels
+from fastast.hosts import reduce
 from fastast.kernels import available
-from fastast.reduction import ReductionError, TokenReduction, get_method, method_names, reduce
+from fastast.reduction import ReductionError, TokenReduction, get_method, method_names
 from fastast.reduction.registry import METHODS
 from fastast.schedule import Constant, PerBlock
 

@@ -10,8 +10,9 @@ from fastast.engine.forward import PackedForward
 from fastast.engine.kernel_table import KernelTable, reference_kernels
 from fastast.engine.weights import pack
 from fastast.geometry import Geometry
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import AttachedReduction, MergePlan, TokenReduction, reduce, reduction_method
+from fastast.reduction import AttachedReduction, MergePlan, TokenReduction, reduction_method
 from fastast.reduction.registry import METHODS, all_free
 from fastast.schedule import Constant, Linear, PerBlock, Schedule
 

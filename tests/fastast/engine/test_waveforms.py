@@ -11,9 +11,10 @@ import fastast
 from fastast.engine.waveforms import KernelWaveforms, input_samples
 from fastast.frontend import AUDIOSET, Frontend, Normalisation
 from fastast.geometry import Geometry
+from fastast.hosts import reduce
 from fastast.kernels import available
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction, reduce
+from fastast.reduction import TokenReduction
 from fastast.schedule import Constant, PerBlock
 
 MERGED = TokenReduction(schedule=PerBlock((4, 3, 2)))

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from fastast.reduction import MergePlan, ReductionError, TokenReduction, reduce, reduction_method
+from fastast.hosts import reduce
+from fastast.reduction import MergePlan, ReductionError, TokenReduction, reduction_method
 from fastast.reduction.options import allowed_text, option_docs, parse_options, read_option
 from fastast.reduction.registry import METHODS, all_free
 

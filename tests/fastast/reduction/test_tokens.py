@@ -7,7 +7,8 @@ import pytest
 import torch
 from block_watch import watch_blocks
 
-from fastast.reduction import MergePlan, TokenReduction, reduce, reduction_method
+from fastast.hosts import reduce
+from fastast.reduction import MergePlan, TokenReduction, reduction_method
 from fastast.reduction.registry import METHODS, all_free
 from fastast.schedule import PerBlock
 

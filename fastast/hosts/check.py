@@ -1,0 +1,198 @@
+"""The look at a host before a reduction goes on it: what its adapter computes must be what it computes itself.
+
+Shapes: `b` batch, `n` tokens, `d` width.
+
+First every block on a few random tokens, which names the module at fault; then, at r = 0, the whole model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fastast.hosts.attachment import Attachment
+from fastast.reduction import ReductionError
+
+if TYPE_CHECKING:
+    from fastast.hosts.host import Host, HostBlock
+    from fastast.reduction.attach import AttachedReduction
+
+_TOKENS = 7
+_TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
+"""Largest difference by dtype, relative to the largest number of what is compared."""
+_TOLERANCE_TF32 = 5e-3
+"""The same for float32 where a GPU's matrix products may round their factors."""
+
+
+def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> None:
+    """Raise ReductionError, naming the module, where the adapter at r = 0 differs from the host's own forward.
+
+    The model's mode, weights and attributes and PyTorch's random state stay as they are; one clip runs through the
+    model twice.
+    """
+    parameter = next((p for p in host.model.parameters() if p.is_floating_point()), None)
+    if parameter is None or parameter.is_meta:
+        raise ReductionError(f"hosts: {type(host.model).__qualname__} has no weights to compare with its adapter")
+    device, dtype = parameter.device, parameter.dtype
+    with _undisturbed(host.model), torch.no_grad(), torch.autocast(device.type, enabled=False):
+        torch.manual_seed(0)
+        tokens, given = torch.randn(2, _TOKENS, host.encoder.embed_dim).to(device, dtype), host.example()
+        names = {module: name for name, module in host.model.named_modules()}
+        for block in host.blocks():
+            _check_block(block, tokens, kernel, names)
+        arguments = [value.to(device=device, dtype=dtype if value.is_floating_point() else None) for value in given]
+        own = host.model(*arguments)
+        nothing = dataclasses.replace(attached, removals=(0,) * len(attached.removals))
+        Attachment(attached=nothing, kernel=kernel, encoder=host.encoder).put_on(host.module, type(host))
+        try:
+            adapted = host.model(*arguments)
+        finally:
+            Attachment.take_off(host.module)
+        difference = _difference(own, adapted)
+        if difference:
+            raise ReductionError(f"hosts: {_overridden(host)} cannot be honoured: at r = 0 the outputs {difference}")
+
+
+def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Module, str]) -> None:
+    """Compare a block with its adapter on tokens (b, n, d)."""
+
+    def named(module: nn.Module) -> str:
+        return f"{names.get(module, 'a block')} ({type(module).__name__})"
+
+    with _calls(block.module) as called_by_host:
+        own = block.module(x)
+    own = own[0] if isinstance(own, tuple) else own
+    with _calls(block.module) as called_by_adapter:
+        branch, heads = block.attention(x, None, kernel)
+        adapted = x + branch
+        adapted = adapted + block.mlp_branch(adapted)
+    elsewhere = {block.module.get_submodule(name) for name in block.elsewhere}
+    passed_over = [module for module in called_by_host if module not in called_by_adapter and module not in elsewhere]
+    for module in (block.module, *passed_over):
+        if not isinstance(module, nn.Identity) and not any(True for _ in module.children()):
+            raise ReductionError(f"hosts: {named(module)} cannot be honoured: the block's adapter passes over it")
+        if _hooks(module):
+            raise ReductionError(
+                f"hosts: {named(module)} has hooks, which would not run under a reduction: blocks are run in parts. "
+                "Remove the hooks, or put them on the layers inside"
+            )
+    difference = _difference(own, adapted)
+    if difference:
+        raise ReductionError(f"hosts: {named(block.module)} cannot be honoured: at r = 0 its tokens {difference}")
+    if len(heads) != 3 or any(part.ndim != 4 or part.shape[::2] != x.shape[:2] for part in heads):
+        shapes = ", ".join(str(tuple(part.shape)) for part in heads)
+        raise ReductionError(
+            f"hosts: the adapter of {named(block.module)} returns heads of shapes {shapes}; they must be queries, keys "
+            f"and values, ({x.shape[0]}, heads, {x.shape[1]}, width) each"
+        )
+    backwards = x.flip(1)
+    back, _ = block.attention(backwards, None, kernel)
+    total = backwards + back
+    difference = _difference(own, (total + block.mlp_branch(total)).flip(1))
+    if difference:
+        raise ReductionError(
+            f"hosts: {named(block.module)} cannot be honoured: it knows the places of its tokens, which merging moves; "
+            f"in another order its tokens {difference}"
+        )
+    _check_sizes(block, x, kernel, named(block.module))
+
+
+def _check_sizes(block: HostBlock, x: Tensor, kernel: str, name: str) -> None:
+    """See that attention to a token of size 2 is attention to two equal tokens."""
+    size = torch.ones(x.shape[:2], device=x.device)
+    size[:, 0] = 2
+    weighted, _ = block.attention(x, size, kernel)
+    doubled, _ = block.attention(torch.cat([x[:, :1], x], 1), None, kernel)
+    difference = _difference(doubled[:, 1:], weighted)
+    if difference:
+        raise ReductionError(
+            f"hosts: the adapter of {name} does not weigh tokens by their sizes: with one of size 2 in the place of "
+            f"two equal ones, what attention adds to the tokens {difference}"
+        )
+
+
+def _difference(expected: Any, got: Any) -> str:
+    """Say by how much two outputs differ; empty where they agree."""
+    pairs = list(zip(_tensors(expected), _tensors(got), strict=False))
+    if len(list(_tensors(expected))) != len(list(_tensors(got))) or any(a.shape != b.shape for a, b in pairs):
+        shapes = [", ".join(str(tuple(value.shape)) for value in _tensors(output)) for output in (expected, got)]
+        return f"have the shapes {shapes[1]} and not the model's {shapes[0]}"
+    for own, adapted in pairs:
+        if own.numel() == 0:
+            continue
+        scale = float(own.abs().max())
+        largest = float((own.double() - adapted.double()).abs().max())
+        if not largest <= _tolerance(own) * scale:  # NaN differs too
+            return f"differ by up to {largest:.2g}, where the largest is {scale:.2g}"
+    return ""
+
+
+def _tolerance(x: Tensor) -> float:
+    if x.is_cuda and x.dtype == torch.float32 and torch.get_float32_matmul_precision() != "highest":
+        return _TOLERANCE_TF32
+    return _TOLERANCE.get(x.dtype, 0.0)
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """Yield the tensors of an output, however it is nested."""
+    if isinstance(output, Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for value in output.values():
+            yield from _tensors(value)
+    elif isinstance(output, list | tuple):
+        for value in output:
+            yield from _tensors(value)
+
+
+def _overridden(host: Host) -> str:
+    """Name the methods that a user's class overrides, of those that the adapter replaces."""
+    model = type(host.module)
+    owners = {name: next(kind for kind in model.__mro__ if name in vars(kind)) for name in host.replaces}
+    nearest = min(owners.values(), key=model.__mro__.index)
+    names = [f"{nearest.__qualname__}.{name}" for name, owner in owners.items() if owner is nearest]
+    if len(names) == len(owners):  # a class of the library itself
+        return f"what {model.__qualname__} does around its blocks"
+    return ", ".join(names)
+
+
+def _hooks(module: nn.Module) -> bool:
+    """Whether hooks of a user wait for the module to be called."""
+    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    hooks += (*module._backward_hooks.values(), *module._backward_pre_hooks.values())
+    # transformers leaves hooks behind that note hidden states on demand; the adapter notes them itself.
+    return any(not getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
+
+
+@contextmanager
+def _calls(module: nn.Module) -> Iterator[list[nn.Module]]:
+    """List the modules inside `module` that are called."""
+    called: list[nn.Module] = []
+    handles = [
+        part.register_forward_pre_hook(lambda part, _: called.append(part))
+        for part in module.modules()
+        if part is not module
+    ]
+    try:
+        yield called
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _undisturbed(model: nn.Module) -> Iterator[None]:
+    """Put a model in evaluation mode and give every module back its own; random numbers too."""
+    modes = [(module, module.training) for module in model.modules()]
+    with torch.random.fork_rng(devices=[]):
+        model.eval()
+        try:
+            yield
+        finally:
+            for module, mode in modes:
+                module.training = mode

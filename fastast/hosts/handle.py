@@ -1,0 +1,72 @@
+"""Attach a reduction to a model, whoever built it, and take it off again."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import torch
+from torch import nn
+
+from fastast.attention import resolve_kernel
+from fastast.hosts.find import adapter_of
+from fastast.hosts.host import Host
+from fastast.reduction import AttachedReduction, ReductionError, TokenReduction
+
+
+class Handle:
+    """A reduction on a model; leaving the `with` block or `remove()` restores the model exactly."""
+
+    def __init__(self, host: Host, attached: AttachedReduction) -> None:
+        self._host = host
+        self._attached = attached
+        self._shape = host.encoder
+
+    @property
+    def reduction(self) -> TokenReduction:
+        """The reduction that was attached."""
+        return self._attached.reduction
+
+    @property
+    def tokens_per_block(self) -> tuple[int, ...]:
+        """Tokens that leave each block."""
+        return self.reduction.tokens_per_block(self._shape)
+
+    def remove(self) -> None:
+        """Take the reduction off the model; a second call changes nothing."""
+        if self._host.attached is self._attached:
+            self._host.detach()
+
+    def __enter__(self) -> Handle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+
+def reduce(model: nn.Module, reduction: TokenReduction, *, attention: str = "auto") -> Handle:
+    """Make `model` reduce its tokens, in place, and return the handle that undoes it.
+
+    `model` is FastAST's own, one of Hugging Face's or timm's, or any that has a host; its weights stay as they are. A
+    model of another library is looked at first: one clip runs through it twice. `attention` names the kernel of
+    `fastast.attention`.
+
+    Raises ReductionError where the model has no host, where its host cannot honour a module, by the module's name,
+    where the reduction is impossible for the model's encoder and where one is attached already; ValueError for an
+    unknown kernel.
+    """
+    host = adapter_of(model)
+    if host.attached is not None:
+        raise ReductionError(
+            f"reduce: the model is reduced already ({host.attached.reduction}); remove() that handle first"
+        )
+    resolve_kernel(attention, torch.device("cpu"))
+    attached = AttachedReduction.of(reduction, host.encoder)
+    host.attach(attached, attention)
+    return Handle(host, attached)
+
+
+def restore(model: nn.Module) -> None:
+    """Take any reduction off `model`, such as a copy or an unpickled one, to which no handle belongs."""
+    adapter_of(model).detach()

@@ -1,0 +1,92 @@
+"""The weights of a host under the engine's names, whatever the host calls and splits them.
+
+Shapes: `p` side of a patch, `q` prefix tokens, `n` tokens, `d` width.
+
+They are made of the model's parameters by differentiable operations: to copy them is the engine's business.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearLayer:
+    """A linear layer."""
+
+    weight: Tensor
+    """(out, in)."""
+    bias: Tensor | None
+    """(out,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NormLayer:
+    """A LayerNorm."""
+
+    weight: Tensor
+    """(d,)."""
+    bias: Tensor
+    """(d,)."""
+    eps: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockLayers:
+    """One transformer block; layer scales are folded into `proj` and `fc2`."""
+
+    norm1: NormLayer
+    qkv: LinearLayer
+    """(3d, d): queries, keys, values, and in each the heads."""
+    proj: LinearLayer
+    norm2: NormLayer
+    fc1: LinearLayer
+    fc2: LinearLayer
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndLayers:
+    """What is before and behind the blocks."""
+
+    patch: LinearLayer
+    """Weight (d, 1, p, p), frequency before time."""
+    stride: tuple[int, int]
+    """Steps between patches along frequency and time."""
+    prefix: Tensor
+    """(q, d), the prefix tokens in their order."""
+    pos_embed: Tensor
+    """(1, n, d), zero where a prefix token has no position."""
+    norm: NormLayer | None
+    """Of all tokens behind the last block."""
+    head_norm: NormLayer | None
+    """Of what the head reads."""
+    head: LinearLayer
+
+
+def linear(*parts: nn.Linear, scale: Tensor | None = None) -> LinearLayer:
+    """Return linear layers stacked along their outputs, each output times `scale` (out,)."""
+    weight: Tensor = parts[0].weight
+    bias: Tensor | None = parts[0].bias
+    if len(parts) > 1:
+        weight = torch.cat(tuple(part.weight for part in parts))
+        bias = None if bias is None else torch.cat(tuple(part.bias for part in parts))
+    if scale is not None:
+        weight, bias = weight * scale.unsqueeze(-1), None if bias is None else bias * scale
+    return LinearLayer(weight=weight, bias=bias)
+
+
+def norm(layer: nn.LayerNorm) -> NormLayer:
+    """Return a LayerNorm."""
+    return NormLayer(weight=layer.weight, bias=layer.bias, eps=layer.eps)
+
+
+def why_not_norm(name: str, layer: nn.Module) -> str:
+    """Why the kernels have no such norm, as a sentence; empty where they have it."""
+    if not isinstance(layer, nn.LayerNorm):
+        return f"{name} is a {type(layer).__name__}; the kernels have LayerNorm"
+    if layer.weight is None or layer.bias is None:
+        return f"{name} has no weight or no bias; the kernels' LayerNorm has both"
+    return ""

@@ -1,0 +1,112 @@
+"""FastAST's own AST as a host: it honours a reduction by itself, so nothing about it is replaced.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from fastast.hosts.host import Host, HostBlock
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear, norm
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import ReductionError
+from fastast.reduction.encode import HeadTensors
+
+if TYPE_CHECKING:
+    from fastast.encoder import EncoderShape
+    from fastast.reduction.attach import AttachedReduction
+
+
+class NativeBlock(HostBlock):
+    """A block of FastAST's own, which is in two parts already."""
+
+    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
+        """Run the block's attention."""
+        return self.module.attention(x, size, kernel)
+
+    def mlp_branch(self, x: Tensor) -> Tensor:
+        """Run the block's MLP."""
+        return self.module.mlp_branch(x)
+
+
+class NativeHost(Host):
+    """An `AudioSpectrogramTransformer`."""
+
+    replaces = ()
+
+    def __init__(self, model: nn.Module) -> None:
+        """Adapt a model."""
+        super().__init__(model)
+        self._kernel = "auto"
+
+    @property
+    def encoder(self) -> EncoderShape:
+        """The geometry's."""
+        return self.model.geometry.encoder
+
+    def blocks(self) -> list[HostBlock]:
+        """The model's blocks."""
+        return [NativeBlock(block) for block in self.model.blocks]
+
+    def example(self) -> tuple[Tensor, ...]:
+        """A random filterbank (1, frames, mel bins)."""
+        return (torch.randn(1, self.model.geometry.num_frames, self.model.geometry.num_mel_bins),)
+
+    def embed(self, fbank: Tensor) -> Tensor:
+        """Filterbanks (b, f, m) -> tokens that enter the first block (b, n, d)."""
+        return self.model.embed(fbank)
+
+    @property
+    def attached(self) -> AttachedReduction | None:
+        """The reduction that is attached to the model."""
+        return self.model.attached
+
+    def attach(self, attached: AttachedReduction, kernel: str = "auto") -> None:
+        """Put a reduction on the model."""
+        self._kernel = self.model.attention_kernel
+        self.model.attached, self.model.attention_kernel = attached, kernel
+
+    def detach(self) -> None:
+        """Take the reduction off, and give the model back the attention kernel that it had."""
+        if self.model.attached is not None:
+            self.model.attached, self.model.attention_kernel = None, self._kernel
+
+    def packable(self) -> str:
+        """Return nothing: the engine was made for this model."""
+        return ""
+
+    def layers(self, block: int) -> BlockLayers:
+        """Return a block's weights."""
+        layer: Any = self.model.blocks[block]
+        return BlockLayers(
+            norm1=norm(layer.norm1),
+            qkv=linear(layer.attn.qkv),
+            proj=linear(layer.attn.proj),
+            norm2=norm(layer.norm2),
+            fc1=linear(layer.mlp.fc1),
+            fc2=linear(layer.mlp.fc2),
+        )
+
+    def ends(self) -> EndLayers:
+        """Return the weights of embedding and head."""
+        model, patch = self.model, self.model.patch_embed.proj
+        return EndLayers(
+            patch=LinearLayer(weight=patch.weight, bias=patch.bias),
+            stride=patch.stride,
+            prefix=torch.cat([model.cls_token[0], model.dist_token[0]]),
+            pos_embed=model.pos_embed,
+            norm=norm(model.norm),
+            head_norm=norm(model.head.norm),
+            head=linear(model.head.linear),
+        )
+
+
+def native_host(model: nn.Module) -> NativeHost:
+    """Return the adapter of FastAST's own model. Raises ReductionError for any other of its modules."""
+    if isinstance(model, AudioSpectrogramTransformer):
+        return NativeHost(model)
+    raise ReductionError(f"hosts: {type(model).__qualname__} is no model that takes a reduction")

@@ -1,0 +1,102 @@
+"""The weights of timm's vision transformers for the engine, and why its kernels cannot take some.
+
+Shapes: `q` prefix tokens, `n` tokens, `d` width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from timm.layers import Mlp
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.vision_transformer import LayerScale  # where every timm from 1.0.20 on has it
+from torch import Tensor, nn
+
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear, norm, why_not_norm
+
+
+def block_layers(block: Any) -> BlockLayers:
+    """Return the weights of a `Block`, its layer scales folded into them."""
+    return BlockLayers(
+        norm1=norm(block.norm1),
+        qkv=linear(block.attn.qkv),
+        proj=linear(block.attn.proj, scale=_scale(block.ls1)),
+        norm2=norm(block.norm2),
+        fc1=linear(block.mlp.fc1),
+        fc2=linear(block.mlp.fc2, scale=_scale(block.ls2)),
+    )
+
+
+def end_layers(model: Any) -> EndLayers:
+    """Return the weights of embedding and head."""
+    patch, positions = model.patch_embed.proj, model.pos_embed
+    prefix = torch.cat([token[0] for token in (model.cls_token, model.reg_token) if token is not None])  # (q, d)
+    if model.no_embed_class:
+        positions = nn.functional.pad(positions, (0, 0, len(prefix), 0))  # (1, n, d)
+    return EndLayers(
+        patch=LinearLayer(weight=patch.weight, bias=patch.bias),
+        stride=patch.stride,
+        prefix=prefix,
+        pos_embed=positions,
+        norm=None if isinstance(model.norm, nn.Identity) else norm(model.norm),
+        head_norm=None if isinstance(model.fc_norm, nn.Identity) else norm(model.fc_norm),
+        head=linear(model.head),
+    )
+
+
+def why_not(model: Any) -> str:
+    """Why the kernels cannot take a model, as a sentence; empty where they can."""
+    blocks = (_why_not_block(f"blocks.{index}", block) for index, block in enumerate(model.blocks))
+    return _why_not_ends(model) or next(filter(None, blocks), "")
+
+
+def _scale(layer: nn.Module) -> Tensor | None:
+    """Return the factors of a layer scale."""
+    return layer.gamma if isinstance(layer, LayerScale) else None
+
+
+def _why_not_block(name: str, block: Any) -> str:
+    """Why the kernels cannot take a block."""
+    for part in ("attn.q_norm", "attn.k_norm", "attn.norm", "mlp.norm"):
+        kind = type(block.get_submodule(part)).__name__ if _has(block, part) else "Identity"
+        if kind != "Identity":
+            return f"{name}.{part} is a {kind}; the kernels have no norm there"
+    if type(block.mlp) is not Mlp or not isinstance(block.mlp.act, nn.GELU) or block.mlp.act.approximate != "none":
+        return f"{name}.mlp is not two linear layers around a GELU, which the kernels have"
+    for part in ("ls1", "ls2"):
+        if not isinstance(getattr(block, part), nn.Identity | LayerScale):
+            return f"{name}.{part} is a {type(getattr(block, part)).__name__}; the kernels fold LayerScale"
+    for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
+        if type(block.get_submodule(part)) is not nn.Linear:
+            return f"{name}.{part} is a {type(block.get_submodule(part)).__name__}; the kernels have Linear"
+    return why_not_norm(f"{name}.norm1", block.norm1) or why_not_norm(f"{name}.norm2", block.norm2)
+
+
+def _why_not_ends(model: Any) -> str:
+    """Why the kernels cannot take what is before and behind the blocks."""
+    patch = model.patch_embed.proj
+    if isinstance(model, VisionTransformerDistilled):
+        return "the model has two heads, head and head_dist; the kernels have one"
+    if model.global_pool == "map":
+        return "attn_pool pools by attention; the kernels read prefix tokens or a mean"
+    if not isinstance(model.head, nn.Linear):
+        return "head is no linear layer: the model has no classes (num_classes is 0)"
+    if patch.in_channels != 1 or patch.kernel_size[0] != patch.kernel_size[1]:
+        return (
+            f"patches have {patch.in_channels} channels and sides {patch.kernel_size}; the kernels have 1 and squares"
+        )
+    for name in ("norm_pre", "patch_embed.norm"):
+        if not isinstance(model.get_submodule(name), nn.Identity):
+            return f"{name} is a {type(model.get_submodule(name)).__name__}; the kernels have no norm before the blocks"
+    if model.pos_embed is None or model.cls_token is model.reg_token is None:
+        return "the model has no position embedding or no prefix token; the kernels have both"
+    for name in ("norm", "fc_norm"):
+        if not isinstance(getattr(model, name), nn.Identity) and why_not_norm(name, getattr(model, name)):
+            return why_not_norm(name, getattr(model, name))
+    return ""
+
+
+def _has(module: nn.Module, path: str) -> bool:
+    parent, _, name = path.rpartition(".")
+    return hasattr(module.get_submodule(parent), name)

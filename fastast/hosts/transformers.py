@@ -1,0 +1,265 @@
+"""Hugging Face's AST: `ASTModel` and `ASTForAudioClassification` of transformers 4.57 and 5.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `p` tokens that are left, `h` heads, `e` width of a head,
+`d` width.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import ASTForAudioClassification, ASTModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from fastast.attention import proportional_attention
+from fastast.encoder import EncoderShape
+from fastast.hosts.host import CheckpointedBlock, Host, HostBlock
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear, norm
+from fastast.reduction import ReductionError
+from fastast.reduction.encode import HeadTensors
+
+_NAMES_4 = {
+    "query": "attention.attention.query",
+    "key": "attention.attention.key",
+    "value": "attention.attention.value",
+    "projection": "attention.output.dense",
+    "attention_dropout": "attention.output.dropout",
+    "hidden": "intermediate",
+    "fc1": "intermediate.dense",
+    "fc2": "output.dense",
+    "mlp_dropout": "output.dropout",
+}
+"""Parts of a layer in transformers 4, and in 5 at first."""
+_NAMES_5 = {
+    "query": "attention.q_proj",
+    "key": "attention.k_proj",
+    "value": "attention.v_proj",
+    "projection": "attention.o_proj",
+    "attention_dropout": "dropout",
+    "fc1": "mlp.fc1",
+    "fc2": "mlp.fc2",
+    "mlp_dropout": "dropout",
+}
+"""The same in transformers 5."""
+_REFUSED = {
+    "attention_mask": "a mask over the tokens that enter; merged tokens are others",
+    "head_mask": "a mask over heads, which the attention of merged tokens does not take",
+    "output_attentions": "attention of merged tokens, whose matrices have another size in every layer",
+    "is_causal": "causal attention, while merging mixes tokens of all places",
+}
+"""Arguments of a forward that a reduction rules out, and what they ask for."""
+
+
+class ASTLayerBlock(HostBlock):
+    """An `ASTLayer`."""
+
+    def __init__(self, module: nn.Module) -> None:
+        """Find the layer's parts under the names of either version."""
+        super().__init__(module)
+        self._names = _NAMES_5 if hasattr(self.module.attention, "q_proj") else _NAMES_4
+
+    def part(self, name: str) -> Any:
+        """Return a part of the layer."""
+        return self.module.get_submodule(self._names[name])
+
+    @property
+    def num_heads(self) -> int:
+        """HeadTensors that are left of the layer: transformers 4 can prune some."""
+        heads: int = self._attention.num_attention_heads
+        return heads
+
+    @property
+    def dropout(self) -> float:
+        """Dropout of the attention weights in training."""
+        attention = self._attention
+        return float(attention.attention_dropout if hasattr(attention, "attention_dropout") else attention.dropout_prob)
+
+    @property
+    def _attention(self) -> Any:
+        attention = self.module.attention
+        return attention if self._names is _NAMES_5 else attention.attention
+
+    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
+        """(b, n, d) -> what attention adds (b, n, d), and q, k, v (b, h, n, e)."""
+        normed = self.module.layernorm_before(x)
+
+        def heads(name: str) -> Tensor:
+            return self.part(name)(normed).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (b, h, n, e)
+
+        q, k, v = heads("query"), heads("key"), heads("value")
+        dropout = self.dropout if self.module.training else 0.0
+        out = proportional_attention(q, k, v, size, kernel=kernel, dropout=dropout)
+        branch = self.part("projection")(out.transpose(1, 2).flatten(2))  # (b, n, d)
+        return self.part("attention_dropout")(branch), (q, k, v)
+
+    def mlp_branch(self, x: Tensor) -> Tensor:
+        """(b, n, d) -> what the MLP adds (b, n, d)."""
+        normed = self.module.layernorm_after(x)
+        hidden = self.module.mlp(normed) if self._names is _NAMES_5 else self._mlp_4(normed)
+        return self.part("mlp_dropout")(hidden)
+
+    def _mlp_4(self, normed: Tensor) -> Tensor:
+        return self.part("fc2")(self.part("hidden")(normed))  # the activation is in `intermediate`
+
+
+class TransformersHost(Host):
+    """Hugging Face's AST with or without its head."""
+
+    @property
+    def module(self) -> Any:
+        """The `ASTModel`."""
+        return self.model if isinstance(self.model, ASTModel) else self.model.audio_spectrogram_transformer
+
+    @property
+    def layer_modules(self) -> Any:
+        """The layers, where either version has them."""
+        return self.module.layers if hasattr(self.module, "layers") else self.module.encoder.layer
+
+    @property
+    def encoder(self) -> EncoderShape:
+        """As the configuration says."""
+        config = self.module.config
+        return EncoderShape(
+            embed_dim=config.hidden_size,
+            depth=len(self.layer_modules),
+            num_heads=config.num_attention_heads,
+            mlp_dim=config.intermediate_size,
+            num_prefix_tokens=2,
+            grid=tuple(self.module.embeddings.get_shape(config)),
+            reads="prefix",
+        )
+
+    def blocks(self) -> list[HostBlock]:
+        """One for every layer; checkpointed where the layer is."""
+        return [
+            CheckpointedBlock(ASTLayerBlock(layer), layer._gradient_checkpointing_func)
+            if layer.gradient_checkpointing and layer.training
+            else ASTLayerBlock(layer)
+            for layer in self.layer_modules
+        ]
+
+    def example(self) -> tuple[Tensor, ...]:
+        """A random filterbank (1, f, m)."""
+        config = self.module.config
+        return (torch.randn(1, config.max_length, config.num_mel_bins),)
+
+    def embed(self, input_values: Tensor) -> Tensor:
+        """Filterbanks (b, f, m) -> tokens that enter the first layer (b, n, d)."""
+        return self.module.embeddings(input_values)
+
+    def forward(
+        self, input_values: Tensor | None = None, mask: Tensor | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """What `ASTModel.forward` returns, with the tokens (b, p, d) that are left; hidden states shrink with them.
+
+        Raises ReductionError for what a reduction rules out: masks, attention weights, causal attention.
+        """
+        config = self.module.config
+
+        def asked(name: str) -> Any:
+            given = kwargs.get(name)
+            return getattr(config, name, None) if given is None else given
+
+        for name, what in _REFUSED.items():
+            if (value := asked(name)) is not None and value is not False:
+                raise ReductionError(f"hosts: {name} asks for {what}. Leave it out, or remove the reduction")
+        if mask is not None:
+            raise ReductionError(f"hosts: {type(self.module).__name__} got a mask, which fits no merged token")
+        if input_values is None:
+            raise ValueError("hosts: ASTModel needs input_values, a filterbank (batch, frames, mel bins)")
+        x, states = self._run(self.embed(input_values), asked("output_hidden_states"))  # (b, p, d)
+        normed = self.module.layernorm(x)
+        if states is not None and self._ends_normed:
+            states = (*states[:-1], normed)
+        output = BaseModelOutputWithPooling(
+            last_hidden_state=normed, pooler_output=(normed[:, 0] + normed[:, 1]) / 2, hidden_states=states
+        )
+        return output.to_tuple() if asked("return_dict") is False else output
+
+    def _run(self, x: Tensor, wanted: Any) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+        """Run the layers; return the tokens, and where wanted those that enter and leave every layer."""
+        if wanted is None or wanted is False:
+            return self.encode(x)[0], None
+        if wanted is not True:
+            raise ReductionError(f"hosts: output_hidden_states is {wanted!r}; under a reduction give True or False")
+        states: list[Tensor] = []
+        x, _ = self.encode(x, blocks=[_Recorded(block, states) for block in self.blocks()])
+        return x, (*states, x)
+
+    @property
+    def _ends_normed(self) -> bool:
+        """Whether the last hidden state is the one behind the norm: so in transformers 4, and in 5 at first."""
+        setting = getattr(self.module.config, "tie_last_hidden_states", None)
+        return not hasattr(self.module, "layers") if setting is None else bool(setting)
+
+    def packable(self) -> str:
+        """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
+        if not isinstance(self.model, ASTForAudioClassification):
+            return f"{type(self.model).__name__} has no head for classes; compile ASTForAudioClassification"
+        if not isinstance(self.model.classifier.dense, nn.Linear):
+            return "classifier.dense is no linear layer: the model has no classes (num_labels is 0)"
+        if self.module.config.hidden_act != "gelu":
+            return f"hidden_act is {self.module.config.hidden_act!r}; the kernels have 'gelu'"
+        for index, layer in enumerate(self.layer_modules):
+            block = ASTLayerBlock(layer)
+            if block.num_heads != self.module.config.num_attention_heads:
+                return (
+                    f"layer {index} has {block.num_heads} heads left; the kernels have the same number in every layer"
+                )
+            for name in ("query", "key", "value", "projection", "fc1", "fc2"):
+                if type(block.part(name)) is not nn.Linear:
+                    return f"{name} of layer {index} is a {type(block.part(name)).__name__}; the kernels have Linear"
+        return ""
+
+    def layers(self, block: int) -> BlockLayers:
+        """Return a layer's weights."""
+        layer = ASTLayerBlock(self.layer_modules[block])
+        return BlockLayers(
+            norm1=norm(layer.module.layernorm_before),
+            qkv=linear(layer.part("query"), layer.part("key"), layer.part("value")),
+            proj=linear(layer.part("projection")),
+            norm2=norm(layer.module.layernorm_after),
+            fc1=linear(layer.part("fc1")),
+            fc2=linear(layer.part("fc2")),
+        )
+
+    def ends(self) -> EndLayers:
+        """Return the weights of embedding and head."""
+        embeddings, classifier = self.module.embeddings, self.model.classifier
+        patch = embeddings.patch_embeddings.projection
+        return EndLayers(
+            patch=LinearLayer(weight=patch.weight, bias=patch.bias),
+            stride=patch.stride,
+            prefix=torch.cat([embeddings.cls_token[0], embeddings.distillation_token[0]]),
+            pos_embed=embeddings.position_embeddings,
+            norm=norm(self.module.layernorm),
+            head_norm=norm(classifier.layernorm),
+            head=linear(classifier.dense),
+        )
+
+
+class _Recorded(HostBlock):
+    """A layer that notes the tokens that enter it."""
+
+    def __init__(self, block: HostBlock, states: list[Tensor]) -> None:
+        super().__init__(block.module)
+        self._block, self._states = block, states
+
+    def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
+        self._states.append(x)
+        return self._block.attention(x, size, kernel)
+
+    def mlp_branch(self, x: Tensor) -> Tensor:
+        return self._block.mlp_branch(x)
+
+
+def transformers_host(model: nn.Module) -> TransformersHost:
+    """Return the adapter of one of Hugging Face's models. Raises ReductionError for any but AST."""
+    if isinstance(model, ASTModel | ASTForAudioClassification):
+        return TransformersHost(model)
+    raise ReductionError(
+        f"hosts: {type(model).__qualname__} is not supported; of transformers, FastAST knows ASTModel and "
+        "ASTForAudioClassification"
+    )
