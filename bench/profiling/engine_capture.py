@@ -72,7 +72,7 @@ def profile_engine(name: str, engine: Engine, fbank: Tensor, folder: Path, *, fo
     """
     if engine.path == "plain":
         return _fallback(name, engine, fbank, folder, forwards=forwards, device=device)
-    tokens = (engine.geometry.num_tokens, *engine.measure_tokens(fbank))
+    tokens = (engine.encoder.num_tokens, *engine.measure_tokens(fbank))
     if tokens[1:] != engine.tokens_per_block:
         raise RuntimeError(f"tokens that left the blocks are {tokens[1:]}, planned were {engine.tokens_per_block}")
     wanted, call = expected_stages(engine), partial(engine.eagerly, fbank)
@@ -120,7 +120,9 @@ def _replayed(
 
 def _fallback(name: str, engine: Engine, fbank: Tensor, folder: Path, *, forwards: int, device: str) -> Profile:
     assert isinstance(engine.runner, PlainRunner)
+    model = engine.runner.model
+    assert isinstance(model, AudioSpectrogramTransformer)  # as every cell has
     with torch.inference_mode():
-        made = profile_model(name, engine.runner.model, fbank, folder, forwards=forwards, device=device)
+        made = profile_model(name, model, fbank, folder, forwards=forwards, device=device)
     note = f"the engine fell back, as {engine.why_plain}; this is the model's own forward in plain torch"
     return replace(made, note=note)

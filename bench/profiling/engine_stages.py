@@ -59,7 +59,7 @@ def labelled_engine(engine: Engine) -> Iterator[None]:
 def expected_stages(engine: Engine) -> dict[int, set[str]]:
     """Return the parts that every block must have in a trace, by the number of the block, counted from 1."""
     assert isinstance(engine.runner, KernelRunner)
-    attached, encoder = engine.runner.forward.attached, engine.geometry.encoder
+    attached, encoder = engine.runner.forward.attached, engine.encoder
     removals = attached.removals if attached else (0,) * encoder.depth
     expected: dict[int, set[str]] = {OUTSIDE: set(OUTSIDE_PARTS)}
     for block, r in enumerate(removals, 1):

@@ -10,18 +10,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from fastast.devices import find_device
 from fastast.engine.choosing import why_not_reduction
 from fastast.engine.engine import Engine
 from fastast.engine.kernel_table import triton_kernels
 from fastast.engine.waveforms import check_frontend
+from fastast.hosts import adapter_of
 from fastast.kernels import interpreted, why_not
 from fastast.reduction import ReductionError, TokenReduction
 
 if TYPE_CHECKING:
     from fastast.frontend import Frontend
-    from fastast.model import AudioSpectrogramTransformer
 
 ENGINE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 """Dtypes of the kernels; float64 runs in plain torch."""
@@ -32,7 +33,7 @@ class EngineFallbackWarning(UserWarning):
 
 
 def compile(
-    model: AudioSpectrogramTransformer,
+    model: nn.Module,
     reduction: TokenReduction | None = None,
     *,
     batch_size: int | Sequence[int] | None = None,
@@ -41,6 +42,9 @@ def compile(
     frontend: Frontend | None = None,
 ) -> Engine:
     """Compile `model` with `reduction` into an `Engine`, a callable from filterbanks (b, f, m) to logits (b, c).
+
+    `model` is FastAST's own or any that has a host (`fastast.hosts`): Hugging Face's AST, or one of timm's vision
+    transformers with a channel, which sees a filterbank as a picture with frequency upwards.
 
     With a `frontend` it takes waveforms: the filterbank runs on its kernel too, inside the captured graphs. Looking for
     NaN makes the host wait for the device; `fastast.Frontend(..., check=False)` does not look, and what comes of a clip
@@ -60,23 +64,23 @@ def compile(
     """
     if any(module.training for module in model.modules()):
         raise ValueError("compile: the model is in training mode; call model.eval() first, an engine is for inference")
-    sizes = _batch_sizes(batch_size)
+    sizes, host = _batch_sizes(batch_size), adapter_of(model)
     parameter = next(model.parameters())
     dtype, device = dtype or parameter.dtype, _indexed(find_device(device or parameter.device, what="compile: device"))
     if frontend is not None:
-        check_frontend(frontend, model.geometry)
+        check_frontend(frontend, host.fbank_shape)
     if not dtype.is_floating_point:
         raise ValueError(f"compile: dtype is {dtype}; give torch.bfloat16, torch.float16 or torch.float32")
     if reduction is None:
-        reduction = model.attached.reduction if model.attached else None
-    elif model.attached is not None:
+        reduction = host.attached.reduction if host.attached else None
+    elif host.attached is not None:
         raise ReductionError(
-            f"compile: the model is reduced already ({model.attached.reduction}); remove() that handle first, or "
+            f"compile: the model is reduced already ({host.attached.reduction}); remove() that handle first, or "
             "compile without a reduction to keep it"
         )
     if reduction is not None:
-        reduction.removals(model.encoder)  # refuses what is impossible before anything is copied
-    reason = why_not_reduction(reduction) or why_not_dtype(dtype) or why_not(device)
+        reduction.removals(host.encoder)  # refuses what is impossible before anything is copied
+    reason = why_not_reduction(reduction) or host.packable() or why_not_dtype(dtype) or why_not(device)
     if reason:
         _warn_once(reason)
     return Engine(

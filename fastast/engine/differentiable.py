@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from fastast.engine.borrowed import borrow
 from fastast.engine.choosing import why_not_reduction
 from fastast.engine.kernel_table import KernelTable, triton_kernels
-from fastast.engine.packed_stages import linear, norm
+from fastast.engine.packed_stages import read_out
 from fastast.engine.training_stages import TrainingStages, embed
+from fastast.engine.weights import borrow
 from fastast.kernels import interpreted, why_not
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, ReductionError
@@ -55,9 +55,8 @@ class DifferentiableForward(nn.Module):
         half = torch.get_autocast_dtype(fbank.device.type) if torch.is_autocast_enabled(fbank.device.type) else None
         spares = attached is None or attached.spares_the_head(model.encoder)
         stages = TrainingStages(model, weights, self._kernels, half, spares_the_head=spares)
-        _, normed, _ = encode(stages, embed(model, weights, fbank), attached, trace=trace)
-        pooled = normed[:, : model.encoder.num_prefix_tokens].mean(1)  # (b, d)
-        return linear(norm(pooled, weights.head_norm), weights.head)  # (b, c)
+        _, normed, size = encode(stages, embed(model, weights, fbank), attached, trace=trace)
+        return read_out(weights, normed, size)  # (b, c)
 
     def _current(self) -> AttachedReduction | None:
         attached = self.model.attached

@@ -9,19 +9,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from fastast.encoder import EncoderShape
 from fastast.engine.graphs import CapturedForward
 from fastast.engine.inputs import Filterbanks, Input
 from fastast.engine.kernel_table import KernelTable
 from fastast.engine.runners import KernelRunner, PlainRunner, Runner
 from fastast.engine.waveforms import Clips, KernelWaveforms, PlainWaveforms
-from fastast.geometry import Geometry
+from fastast.hosts import adapter_of
 from fastast.reduction import TokenReduction
 
 if TYPE_CHECKING:
     from fastast.frontend import Frontend
-    from fastast.model import AudioSpectrogramTransformer
 
 
 class Engine:
@@ -37,7 +37,8 @@ class Engine:
     kernels: dict[str, str]
     """What each stage really runs on; for the plain path the attention kernel, as `fastast.attention` names it, and the
     `filterbank` where there is a front end."""
-    geometry: Geometry
+    encoder: EncoderShape
+    """The shape of the model's encoder."""
     reduction: TokenReduction | None
     """The reduction that was compiled in."""
     tokens_per_block: tuple[int, ...]
@@ -53,7 +54,7 @@ class Engine:
 
     def __init__(
         self,
-        model: AudioSpectrogramTransformer,
+        model: nn.Module,
         reduction: TokenReduction | None,
         *,
         dtype: torch.dtype,
@@ -64,16 +65,17 @@ class Engine:
         frontend: Frontend | None = None,
     ) -> None:
         """Build an engine over `kernels`, or over the plain model where these are None; `compile` is the way to."""
-        self.geometry = model.geometry
+        host = adapter_of(model)
+        self.encoder = host.encoder
         self.reduction, self.frontend = reduction, frontend
         self.tokens_per_block = (
-            (model.geometry.num_tokens,) * model.geometry.depth
+            (self.encoder.num_tokens,) * self.encoder.depth
             if reduction is None
-            else reduction.tokens_per_block(model.encoder)
+            else reduction.tokens_per_block(self.encoder)
         )
         self.dtype, self.device, self.why_plain = dtype, device, why_plain
         with torch.inference_mode(False):
-            self._input = _input(frontend, model.geometry, dtype, device, plain=kernels is None)
+            self._input = _input(frontend, host.fbank_shape, dtype, device, plain=kernels is None)
             if kernels is None:
                 self.runner = PlainRunner.of(model, reduction, dtype=dtype, device=device)
             else:
@@ -128,8 +130,8 @@ class Engine:
 
 
 def _input(
-    frontend: Frontend | None, geometry: Geometry, dtype: torch.dtype, device: torch.device, *, plain: bool
+    frontend: Frontend | None, shape: tuple[int, int], dtype: torch.dtype, device: torch.device, *, plain: bool
 ) -> Input:
     if frontend is None:
-        return Filterbanks(geometry, dtype, device)
+        return Filterbanks(shape, dtype, device)
     return (PlainWaveforms if plain else KernelWaveforms)(frontend, dtype, device)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastast.engine.kernel_table import KernelTable
-from fastast.engine.packed_stages import PackedStages, linear, norm
-from fastast.engine.weights import PackedModel
+from fastast.engine.packed_stages import PackedStages, read_out
+from fastast.engine.weights import EngineWeights
 from fastast.reduction import AttachedReduction, MergeTrace
 from fastast.reduction.encode import encode
 from fastast.reduction.scope import OUTSIDE, Scope, unwatched
@@ -20,7 +20,7 @@ class PackedForward:
 
     def __init__(
         self,
-        weights: PackedModel,
+        weights: EngineWeights,
         attached: AttachedReduction | None,
         kernels: KernelTable,
         scope: Scope = unwatched,
@@ -39,13 +39,11 @@ class PackedForward:
 
         `trace` notes what left each block that computes all of its tokens.
         """
-        weights, geometry = self.weights, self.weights.geometry
-        patch, stride = weights.patch, (geometry.fstride, geometry.tstride)
+        ends = self.weights.ends
         with self._scope(OUTSIDE, "patch tokens"):
             x = self.kernels.patch_tokens(
-                fbank, patch.weight, patch.bias, weights.prefix, weights.pos_embed, stride
+                fbank, ends.patch.weight, ends.patch.bias, ends.prefix, ends.pos_embed, ends.stride
             )  # (b, n, d)
-        _, normed, _ = encode(self._stages, x, self.attached, trace=trace, scope=self._scope)
+        _, normed, size = encode(self._stages, x, self.attached, trace=trace, scope=self._scope)
         with self._scope(OUTSIDE, "head"):
-            pooled = normed[:, : geometry.num_prefix_tokens].mean(1)  # (b, d)
-            return linear(norm(pooled, weights.head_norm), weights.head)  # (b, c)
+            return read_out(self.weights, normed, size)  # (b, c)

@@ -10,8 +10,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fastast.geometry import Geometry
-
 
 class Input(Protocol):
     """How an engine reads what it is called with."""
@@ -39,9 +37,10 @@ class Filterbanks:
 
     what = ""
 
-    def __init__(self, geometry: Geometry, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> None:
+        """`shape` is frames and mel bins."""
         self.names: dict[str, str] = {}
-        self._shape = (geometry.num_frames, geometry.num_mel_bins)
+        self._shape = shape
         self._dtype, self._device = dtype, device
 
     def read(self, given: Tensor) -> tuple[Tensor, ...]:

@@ -21,10 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from fastast.engine.weights import PackedBlock, PackedModel
+    from fastast.engine.weights import EngineWeights
+    from fastast.hosts.layers import BlockLayers
 
 
-def attend(normed: Tensor, size: Tensor | None, weights: PackedModel, block: PackedBlock, k: int) -> Tensor:
+def attend(normed: Tensor, size: Tensor | None, weights: EngineWeights, block: BlockLayers, k: int) -> Tensor:
     """Attention of the first `k` tokens over all, without keys and values: (b, n, d) -> (b, k, d)."""
     b, _, d = normed.shape
     h, e, _ = weights.last_keys.shape

@@ -16,7 +16,9 @@ from fastast.encoder import EncoderShape
 from fastast.engine.choosing import Chooser, PackedHeads
 from fastast.engine.kernel_table import KernelTable
 from fastast.engine.last_block import attend
-from fastast.engine.weights import PackedLinear, PackedModel, PackedNorm
+from fastast.engine.weights import EngineWeights
+from fastast.hosts import weighted_mean
+from fastast.hosts.layers import LinearLayer, NormLayer
 from fastast.kernels.flat_plan import FlatPlan
 from fastast.reduction.scope import OUTSIDE, Scope, unwatched
 
@@ -29,9 +31,9 @@ class PackedStages:
 
     shape: EncoderShape
 
-    def __init__(self, weights: PackedModel, kernels: KernelTable, scope: Scope = unwatched) -> None:
+    def __init__(self, weights: EngineWeights, kernels: KernelTable, scope: Scope = unwatched) -> None:
         """`scope` is shown every kernel and product."""
-        self.shape = weights.geometry.encoder
+        self.shape = weights.shape
         self._weights, self._kernels, self._scope = weights, kernels, scope
         self._choose = Chooser(kernels, scope)
 
@@ -87,27 +89,45 @@ class PackedStages:
     def close(self, block: int, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
         """Return x + branch and its norm: the next block's first, or the model's last."""
         blocks = self._weights.blocks
-        layer = blocks[block + 1].norm1 if block + 1 < len(blocks) else self._weights.norm
+        layer = blocks[block + 1].norm1 if block + 1 < len(blocks) else self._weights.ends.norm
+        if layer is None:  # the head normalises what it has pooled
+            return x + branch, x + branch
         return self._add_norm(block, x, branch, layer)
 
-    def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Attend with the tokens that the head reads alone; return their residual sum and its norm, (b, k, d) each."""
+    def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Attend with the tokens that the head reads alone; return their residual sum and its norm, (b, k, d) each.
+
+        None where it reads patches too.
+        """
+        if self.shape.reads not in ("prefix", "class"):
+            return None
         k, layer, last = self.shape.num_prefix_tokens, self._weights.blocks[-1], self.shape.depth - 1
         with self._scope(last, "head's tokens"):
             out = linear(attend(normed, size, self._weights, layer, k), layer.proj)  # (b, k, d)
         return self._add_norm(last, x[:, :k], out, layer.norm2)
 
-    def _add_norm(self, block: int, x: Tensor, y: Tensor, layer: PackedNorm) -> tuple[Tensor, Tensor]:
+    def _add_norm(self, block: int, x: Tensor, y: Tensor, layer: NormLayer) -> tuple[Tensor, Tensor]:
         with self._scope(block, "add + norm"):
             total, normed = self._kernels.add_norm(x, y, layer.weight, layer.bias, layer.eps)
         return total, normed
 
 
-def norm(x: Tensor, layer: PackedNorm) -> Tensor:
+def norm(x: Tensor, layer: NormLayer) -> Tensor:
     """LayerNorm over the last axis."""
     return F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, layer.eps)
 
 
-def linear(x: Tensor, layer: PackedLinear) -> Tensor:
+def linear(x: Tensor, layer: LinearLayer) -> Tensor:
     """Return x Wᵀ + b."""
     return F.linear(x, layer.weight, layer.bias)
+
+
+def read_out(weights: EngineWeights, normed: Tensor, size: Tensor | None) -> Tensor:
+    """What the head reads, through its norm and its linear layer: (b, p, d) and sizes (b, p) -> logits (b, c)."""
+    shape, ends = weights.shape, weights.ends
+    if shape.reads == "average":
+        patches = normed[:, shape.num_prefix_tokens :]
+        pooled = weighted_mean(patches, None if size is None else size[:, shape.num_prefix_tokens :])  # (b, d)
+    else:
+        pooled = normed[:, : shape.num_prefix_tokens if shape.reads == "prefix" else 1].mean(1)  # (b, d)
+    return linear(pooled if ends.head_norm is None else norm(pooled, ends.head_norm), ends.head)  # (b, c)

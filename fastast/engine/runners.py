@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from fastast.attention import resolve_kernel
 from fastast.engine.forward import PackedForward
 from fastast.engine.kernel_table import KernelTable
 from fastast.engine.weights import pack
-from fastast.hosts import reduce
+from fastast.hosts import adapter_of, reduce, restore
+from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction
 from fastast.reduction.scope import Scope
-
-if TYPE_CHECKING:
-    from fastast.model import AudioSpectrogramTransformer
 
 
 class Runner(Protocol):
@@ -50,7 +48,7 @@ class KernelRunner:
     @classmethod
     def of(
         cls,
-        model: AudioSpectrogramTransformer,
+        model: nn.Module,
         reduction: TokenReduction | None,
         kernels: KernelTable,
         *,
@@ -58,7 +56,7 @@ class KernelRunner:
         device: torch.device,
     ) -> KernelRunner:
         """Pack a model's weights and resolve its reduction."""
-        attached = None if reduction is None else AttachedReduction.of(reduction, model.encoder)
+        attached = None if reduction is None else AttachedReduction.of(reduction, adapter_of(model).encoder)
         return cls(PackedForward(pack(model, dtype=dtype, device=device), attached, kernels))
 
     @property
@@ -85,35 +83,40 @@ class KernelRunner:
 class PlainRunner:
     """A copy of the model with the reduction attached."""
 
-    model: AudioSpectrogramTransformer
+    model: nn.Module
     names: dict[str, str]
 
     @classmethod
     def of(
         cls,
-        model: AudioSpectrogramTransformer,
+        model: nn.Module,
         reduction: TokenReduction | None,
         *,
         dtype: torch.dtype,
         device: torch.device,
     ) -> PlainRunner:
         """Copy a model, with its attention kernel, and attach `reduction` in place of its own."""
-        kernel = model.attention_kernel
+        kernel = getattr(model, "attention_kernel", "auto")
         with torch.inference_mode(False):
             twin = copy.deepcopy(model)
-        twin.attached = None
-        if reduction is not None:
-            reduce(twin, reduction, attention=kernel)
-        twin = twin.requires_grad_(False).to(device, dtype)
+            restore(twin)
+            twin = twin.requires_grad_(False).to(device, dtype)
+            if isinstance(twin, AudioSpectrogramTransformer):
+                twin.attention_kernel = kernel
+            if reduction is not None:
+                reduce(twin, reduction, attention=kernel)
         return cls(twin, {"attention": resolve_kernel(kernel, device)})
 
     def __call__(self, fbank: Tensor) -> Tensor:
         """Return the logits (b, c) of a normalised filterbank (b, f, m)."""
-        logits: Tensor = self.model(fbank)
-        return logits
+        return adapter_of(self.model).logits(fbank)
 
     def measure_tokens(self, fbank: Tensor) -> list[int]:
         """Run and return the tokens that left each block."""
         trace = MergeTrace()
-        self.model.forward_features(fbank, trace)
+        if isinstance(self.model, AudioSpectrogramTransformer):
+            self.model.forward_features(fbank, trace)
+        else:
+            host = adapter_of(self.model)
+            host.encode(host.tokens_of(fbank), trace=trace)
         return list(trace.tokens_per_block)

@@ -21,7 +21,8 @@ from fastast.engine.choosing import Chooser, PackedHeads
 from fastast.engine.kernel_table import KernelTable
 from fastast.engine.last_block import attend
 from fastast.engine.packed_stages import linear, norm
-from fastast.engine.weights import PackedModel, PackedNorm
+from fastast.engine.weights import EngineWeights
+from fastast.hosts.layers import NormLayer
 from fastast.kernels.flat_plan import FlatPlan
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction.scope import unwatched
@@ -38,7 +39,7 @@ class TrainingStages:
     def __init__(
         self,
         model: AudioSpectrogramTransformer,
-        weights: PackedModel,
+        weights: EngineWeights,
         kernels: KernelTable,
         half: torch.dtype | None,
         *,
@@ -97,7 +98,8 @@ class TrainingStages:
         """Return x + branch and its norm: the next block's first, or the model's last."""
         # Whoever reads this norm other than by a matrix product gets it unrounded, as from the model.
         unrounded = block == self._last or (block + 1 == self._last and self._short)
-        layer = self._weights.norm if block == self._last else self._weights.blocks[block + 1].norm1
+        layer = self._weights.ends.norm if block == self._last else self._weights.blocks[block + 1].norm1
+        assert layer is not None  # of FastAST's own model
         return self._add_norm(x, branch, layer, None if unrounded else self._half)
 
     def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -108,24 +110,25 @@ class TrainingStages:
         out = self._drop_paths[self._last](linear(out, layer.proj))
         return self._add_norm(x[:, :k], out, layer.norm2, self._half)
 
-    def _add_norm(self, x: Tensor, y: Tensor, layer: PackedNorm, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
+    def _add_norm(self, x: Tensor, y: Tensor, layer: NormLayer, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
         total, normed = self._kernels.add_norm(x, y, layer.weight, layer.bias, layer.eps, dtype)
         return total, normed
 
 
-def embed(model: AudioSpectrogramTransformer, weights: PackedModel, fbank: Tensor) -> Tensor:
+def embed(model: AudioSpectrogramTransformer, weights: EngineWeights, fbank: Tensor) -> Tensor:
     """Normalised filterbank (b, f, m) -> tokens with positions (b, n, d), as the model's own `embed`.
 
     A product of gathered patches: a convolution of one input channel leaves the matrix units idle, there and back. A
     model with an `embed` of its own (patchout) keeps it. Raises ValueError for another shape.
     """
-    g = weights.geometry
+    g = model.geometry
     own = type(model).embed is not AudioSpectrogramTransformer.embed
     if own or fbank.ndim != 3 or tuple(fbank.shape[1:]) != (g.num_frames, g.num_mel_bins):
         return model.embed(fbank)
-    side, prefix, pos = g.patch_size, weights.prefix, weights.pos_embed
+    ends, side = weights.ends, g.patch_size
+    prefix, pos = ends.prefix, ends.pos_embed
     patches = fbank.unfold(2, side, g.fstride).unfold(1, side, g.tstride)  # (b, t', f', e, e), frequency before time
     patches = patches.transpose(1, 2).flatten(3).flatten(1, 2)  # (b, f' t', e e)
-    tokens = F.linear(patches, weights.patch.weight.flatten(1), weights.patch.bias)  # (b, f' t', d)
+    tokens = F.linear(patches, ends.patch.weight.flatten(1), ends.patch.bias)  # (b, f' t', d)
     first = (prefix + pos[:, : len(prefix)]).expand(len(fbank), -1, -1)
     return torch.cat([first, tokens + pos[:, len(prefix) :]], 1)  # (b, n, d)

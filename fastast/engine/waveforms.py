@@ -19,7 +19,6 @@ from torch import Tensor
 
 from fastast.filterbank import FRAME_SECONDS, SAMPLE_RATE, SHIFT_SECONDS, check_waveforms
 from fastast.frontend import Frontend, one_batch
-from fastast.geometry import Geometry
 from fastast.kernels import filterbank as kernel
 
 Clips = Tensor | Sequence[Tensor | NDArray[np.generic]]
@@ -31,14 +30,14 @@ def input_samples(num_frames: int) -> int:
     return int(SAMPLE_RATE * FRAME_SECONDS) + (num_frames - 1) * int(SAMPLE_RATE * SHIFT_SECONDS)
 
 
-def check_frontend(frontend: Any, geometry: Geometry) -> None:
-    """Raise ValueError unless `frontend` is a `fastast.Frontend` that fits the model."""
+def check_frontend(frontend: Any, ours: tuple[int, int]) -> None:
+    """Raise ValueError unless `frontend` is a `fastast.Frontend` that makes as many frames and mel bins."""
     if type(frontend) is not Frontend:  # another class may compute anything
         raise ValueError(
             f"compile: frontend is a {type(frontend).__name__}; give "
             "fastast.Frontend(model.geometry, model.normalisation), or none and call the engine with filterbanks"
         )
-    theirs, ours = (frontend.num_frames, frontend.num_mel_bins), (geometry.num_frames, geometry.num_mel_bins)
+    theirs = (frontend.num_frames, frontend.num_mel_bins)
     if theirs != ours:
         raise ValueError(
             f"compile: the front end makes {theirs[0]} frames of {theirs[1]} mel bins, the model takes {ours[0]} of "

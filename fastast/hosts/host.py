@@ -95,6 +95,25 @@ class Host:
         """Random arguments of the model's forward, one clip; dtype and device do not matter."""
         raise NotImplementedError
 
+    @property
+    def fbank_shape(self) -> tuple[int, int]:
+        """Frames and mel bins of the filterbank that the model takes."""
+        _, frames, mel_bins = self.example()[0].shape
+        return frames, mel_bins
+
+    def logits(self, fbank: Tensor) -> Tensor:
+        """Run the model on a normalised filterbank (b, frames, mel bins); return its logits (b, classes)."""
+        logits: Tensor = self.model(fbank)
+        return logits
+
+    def tokens_of(self, fbank: Tensor) -> Tensor:
+        """Return the tokens that enter the first block of a filterbank, (b, frames, mel bins) -> (b, n, d)."""
+        return self.embed(fbank)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """What the model takes -> the tokens that enter the first block, (b, n, d)."""
+        raise NotImplementedError
+
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the model's own forward computes, with `self.encode` in the place of its blocks."""
         raise NotImplementedError

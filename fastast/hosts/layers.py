@@ -66,7 +66,7 @@ class EndLayers:
     head: LinearLayer
 
 
-def linear(*parts: nn.Linear, scale: Tensor | None = None) -> LinearLayer:
+def linear_layer(*parts: nn.Linear, scale: Tensor | None = None) -> LinearLayer:
     """Return linear layers stacked along their outputs, each output times `scale` (out,)."""
     weight: Tensor = parts[0].weight
     bias: Tensor | None = parts[0].bias
@@ -78,7 +78,7 @@ def linear(*parts: nn.Linear, scale: Tensor | None = None) -> LinearLayer:
     return LinearLayer(weight=weight, bias=bias)
 
 
-def norm(layer: nn.LayerNorm) -> NormLayer:
+def norm_layer(layer: nn.LayerNorm) -> NormLayer:
     """Return a LayerNorm."""
     return NormLayer(weight=layer.weight, bias=layer.bias, eps=layer.eps)
 

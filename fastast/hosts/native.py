@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fastast.hosts.host import Host, HostBlock
-from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear, norm
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import ReductionError
 from fastast.reduction.encode import HeadTensors
@@ -83,12 +83,12 @@ class NativeHost(Host):
         """Return a block's weights."""
         layer: Any = self.model.blocks[block]
         return BlockLayers(
-            norm1=norm(layer.norm1),
-            qkv=linear(layer.attn.qkv),
-            proj=linear(layer.attn.proj),
-            norm2=norm(layer.norm2),
-            fc1=linear(layer.mlp.fc1),
-            fc2=linear(layer.mlp.fc2),
+            norm1=norm_layer(layer.norm1),
+            qkv=linear_layer(layer.attn.qkv),
+            proj=linear_layer(layer.attn.proj),
+            norm2=norm_layer(layer.norm2),
+            fc1=linear_layer(layer.mlp.fc1),
+            fc2=linear_layer(layer.mlp.fc2),
         )
 
     def ends(self) -> EndLayers:
@@ -99,9 +99,9 @@ class NativeHost(Host):
             stride=patch.stride,
             prefix=torch.cat([model.cls_token[0], model.dist_token[0]]),
             pos_embed=model.pos_embed,
-            norm=norm(model.norm),
-            head_norm=norm(model.head.norm),
-            head=linear(model.head.linear),
+            norm=norm_layer(model.norm),
+            head_norm=norm_layer(model.head.norm),
+            head=linear_layer(model.head.linear),
         )
 
 

@@ -99,6 +99,21 @@ class TimmHost(Host):
         embed = self.model.patch_embed
         return (torch.randn(1, embed.proj.in_channels, *embed.img_size),)
 
+    @property
+    def fbank_shape(self) -> tuple[int, int]:
+        """A picture's height is frequency, its width time."""
+        height, width = self.model.patch_embed.img_size
+        return width, height
+
+    def logits(self, fbank: Tensor) -> Tensor:
+        """Run the model on filterbanks (b, f, m), as pictures of one channel; return its logits."""
+        logits: Tensor = self.model(fbank.transpose(1, 2).unsqueeze(1))
+        return logits
+
+    def tokens_of(self, fbank: Tensor) -> Tensor:
+        """Return the tokens of filterbanks (b, f, m), as pictures of one channel."""
+        return self.embed(fbank.transpose(1, 2).unsqueeze(1))
+
     def embed(self, x: Tensor) -> Tensor:
         """Pictures (b, channels, height, width) -> tokens that enter the first block (b, n, d)."""
         model = self.model
@@ -153,7 +168,7 @@ class TimmHost(Host):
 
     def packable(self) -> str:
         """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
-        return timm_weights.why_not(self.model)
+        return timm_weights.why_not_weights(self.model)
 
     def layers(self, block: int) -> BlockLayers:
         """Return a block's weights."""

@@ -13,18 +13,18 @@ from timm.models.deit import VisionTransformerDistilled
 from timm.models.vision_transformer import LayerScale  # where every timm from 1.0.20 on has it
 from torch import Tensor, nn
 
-from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear, norm, why_not_norm
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer, why_not_norm
 
 
 def block_layers(block: Any) -> BlockLayers:
     """Return the weights of a `Block`, its layer scales folded into them."""
     return BlockLayers(
-        norm1=norm(block.norm1),
-        qkv=linear(block.attn.qkv),
-        proj=linear(block.attn.proj, scale=_scale(block.ls1)),
-        norm2=norm(block.norm2),
-        fc1=linear(block.mlp.fc1),
-        fc2=linear(block.mlp.fc2, scale=_scale(block.ls2)),
+        norm1=norm_layer(block.norm1),
+        qkv=linear_layer(block.attn.qkv),
+        proj=linear_layer(block.attn.proj, scale=_scale(block.ls1)),
+        norm2=norm_layer(block.norm2),
+        fc1=linear_layer(block.mlp.fc1),
+        fc2=linear_layer(block.mlp.fc2, scale=_scale(block.ls2)),
     )
 
 
@@ -39,13 +39,13 @@ def end_layers(model: Any) -> EndLayers:
         stride=patch.stride,
         prefix=prefix,
         pos_embed=positions,
-        norm=None if isinstance(model.norm, nn.Identity) else norm(model.norm),
-        head_norm=None if isinstance(model.fc_norm, nn.Identity) else norm(model.fc_norm),
-        head=linear(model.head),
+        norm=None if isinstance(model.norm, nn.Identity) else norm_layer(model.norm),
+        head_norm=None if isinstance(model.fc_norm, nn.Identity) else norm_layer(model.fc_norm),
+        head=linear_layer(model.head),
     )
 
 
-def why_not(model: Any) -> str:
+def why_not_weights(model: Any) -> str:
     """Why the kernels cannot take a model, as a sentence; empty where they can."""
     blocks = (_why_not_block(f"blocks.{index}", block) for index, block in enumerate(model.blocks))
     return _why_not_ends(model) or next(filter(None, blocks), "")
@@ -78,6 +78,8 @@ def _why_not_ends(model: Any) -> str:
     patch = model.patch_embed.proj
     if isinstance(model, VisionTransformerDistilled):
         return "the model has two heads, head and head_dist; the kernels have one"
+    if model.global_pool == "avg" and model.pool_include_prefix:
+        return "the mean is taken over prefix tokens too; the kernels read patches alone"
     if model.global_pool == "map":
         return "attn_pool pools by attention; the kernels read prefix tokens or a mean"
     if not isinstance(model.head, nn.Linear):

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock
-from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear, norm
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
 from fastast.reduction import ReductionError
 from fastast.reduction.encode import HeadTensors
 
@@ -149,6 +149,11 @@ class TransformersHost(Host):
         """Filterbanks (b, f, m) -> tokens that enter the first layer (b, n, d)."""
         return self.module.embeddings(input_values)
 
+    def logits(self, fbank: Tensor) -> Tensor:
+        """Run the model on filterbanks (b, f, m); return its logits."""
+        logits: Tensor = self.model(fbank).logits
+        return logits
+
     def forward(
         self, input_values: Tensor | None = None, mask: Tensor | None = None, **kwargs: Any
     ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
@@ -217,12 +222,12 @@ class TransformersHost(Host):
         """Return a layer's weights."""
         layer = ASTLayerBlock(self.layer_modules[block])
         return BlockLayers(
-            norm1=norm(layer.module.layernorm_before),
-            qkv=linear(layer.part("query"), layer.part("key"), layer.part("value")),
-            proj=linear(layer.part("projection")),
-            norm2=norm(layer.module.layernorm_after),
-            fc1=linear(layer.part("fc1")),
-            fc2=linear(layer.part("fc2")),
+            norm1=norm_layer(layer.module.layernorm_before),
+            qkv=linear_layer(layer.part("query"), layer.part("key"), layer.part("value")),
+            proj=linear_layer(layer.part("projection")),
+            norm2=norm_layer(layer.module.layernorm_after),
+            fc1=linear_layer(layer.part("fc1")),
+            fc2=linear_layer(layer.part("fc2")),
         )
 
     def ends(self) -> EndLayers:
@@ -234,9 +239,9 @@ class TransformersHost(Host):
             stride=patch.stride,
             prefix=torch.cat([embeddings.cls_token[0], embeddings.distillation_token[0]]),
             pos_embed=embeddings.position_embeddings,
-            norm=norm(self.module.layernorm),
-            head_norm=norm(classifier.layernorm),
-            head=linear(classifier.dense),
+            norm=norm_layer(self.module.layernorm),
+            head_norm=norm_layer(classifier.layernorm),
+            head=linear_layer(classifier.dense),
         )
 
 
