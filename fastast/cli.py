@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastast.commands import predict, train, weights
+from fastast.commands import data, predict, train, weights
 
 app = typer.Typer(
     help="Faster Audio Spectrogram Transformers by token merging.",
@@ -37,6 +37,7 @@ for command in (
     weights.average,
 ):
     app.command()(command)
+app.add_typer(data.data_app, name="data")
 
 
 if __name__ == "__main__":

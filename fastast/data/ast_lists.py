@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastast.data.clip_files import find_root
+from fastast.data.clip_files import find_root, subfolders
 from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
@@ -16,12 +17,15 @@ from fastast.data.folders import (
     check_data_options,
     check_root,
     check_split,
-    refuse_missing,
+    those_there,
 )
 from fastast.data.ontology import LABELS, read_ontology
+from fastast.data.split_names import split_of_path
 from fastast.data.tables import split_labels
 from fastast.data.training_set import DataError, DataNotFoundError, Task
 
+_LIST = re.compile(rb'\s*\{\s*"data"\s*:\s*\[\s*\{')
+"""How a list begins."""
 TASKS: tuple[Task, ...] = ("multi_label", "single_label")
 
 
@@ -38,7 +42,7 @@ class ASTLists:
     train: str = ""
     """List to train on, below `root`."""
     val: str = ""
-    """List to validate on."""
+    """List to validate on. Empty: that of `test`, as AST does on AudioSet."""
     test: str = ""
     """List to test on."""
     classes: str = LABELS
@@ -56,31 +60,41 @@ class ASTLists:
         check_data_options(self)
         check_allowed("task", self.task, TASKS)
 
+    @classmethod
+    def recognise(cls, root: Path) -> ASTLists | None:
+        """Return the options that read a folder, None where there is no list in it, or no table of the classes."""
+        lists: dict[str, str] = {}
+        for folder in (root, *subfolders(root)):
+            for path in sorted(folder.glob("*.json")):
+                split = split_of_path(path.relative_to(root))
+                with path.open("rb") as file:
+                    begins = _LIST.match(file.read(256))
+                if begins and split:
+                    lists.setdefault(split, path.relative_to(root).as_posix())
+        classes = find_root(root, LABELS)
+        return cls(root=str(root), **lists) if lists and (classes / LABELS).is_file() else None
+
     def split(self, name: str) -> FolderSet:
         """Return the clips of a list."""
         check_split(name, "the lists")
         root = check_root(self.root, "the data", f"JSON lists of files, and {LABELS}")
-        if not getattr(self, name):
-            raise DataError(f"data: {name} is not given; name the list of that split: -s data.{name}=FILE.json")
-        table = root / getattr(self, name)
+        given = getattr(self, name) or (self.test if name == "val" else "")
+        if not given:
+            raise DataNotFoundError(f"data: {name} is not given; name the list of that split: -s data.{name}=FILE.json")
+        table = root / given
         ontology = read_ontology(find_root(root, self.classes) / self.classes)
         folders = [Path(self.audio).expanduser()] if self.audio else [root, table.parent]
         recordings: list[Recording] = []
-        missing: list[Path] = []
         for number, (file, text) in enumerate(read_list(table)):
             where = f"{table}, entry {number}"
             columns = ontology.find(where, split_labels(where, text))
             if self.task == "single_label" and len(columns) != 1:
                 raise DataError(f"{where}: {len(columns)} labels; with data.task = single_label a clip has one")
-            if (path := _locate(file, folders)) is None:
-                missing.append(Path(file))
-            else:
-                recordings.append(Recording(id=file, path=path, columns=columns))
-        if self.missing == "refuse" or not recordings:
-            advice = 'say where they are: -s data.audio=FOLDER, or leave them out: -s data.missing="leave out"'
-            refuse_missing(missing, len(missing) + len(recordings), table, advice)
+            recordings.append(Recording(id=file, path=_locate(file, folders), columns=columns))
+        advice = "say where they are: -s data.audio=FOLDER"
+        there, missing = those_there(recordings, self.missing, table, advice)
         task: Task = "single_label" if self.task == "single_label" else "multi_label"
-        return FolderSet(ontology.classes, recordings, task=task, left_out=len(missing), channels=self.channels)
+        return FolderSet(ontology.classes, there, task=task, missing=missing, channels=self.channels)
 
 
 def read_list(table: Path) -> list[tuple[str, str]]:
@@ -103,7 +117,7 @@ def read_list(table: Path) -> list[tuple[str, str]]:
     return found
 
 
-def _locate(file: str, folders: list[Path]) -> Path | None:
+def _locate(file: str, folders: list[Path]) -> Path:
     """Return where a file of a list is: as it stands, or with as much of its path's end as there is below a folder."""
     path = Path(file.replace("\\", "/"))
     if path.is_absolute() and path.is_file():
@@ -113,4 +127,4 @@ def _locate(file: str, folders: list[Path]) -> Path | None:
         for first in range(len(parts)):
             if (found := folder.joinpath(*parts[first:])).is_file():
                 return found
-    return None
+    return path

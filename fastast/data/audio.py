@@ -14,7 +14,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastast.data.decoding.errors import AudioError, AudioNotFoundError
+from fastast.data.decoding.errors import (
+    AudioError,
+    AudioNotFoundError,
+    AudioScaleError,
+    AudioTooLongError,
+    AudioValueError,
+)
 from fastast.names import unknown_name
 from fastast.scale import MAX_PEAK, describe_peak
 
@@ -125,14 +131,16 @@ class AudioReader:
         for block in blocks:
             peak = float(max(block.max(), -block.min()))
             if not math.isfinite(peak):
-                raise AudioError(f"{name}: holds NaN or infinite samples; repair the file or leave it out")
+                raise AudioValueError(f"{name}: holds NaN or infinite samples; repair the file or leave it out")
             facts.peak = max(facts.peak, peak)
             if peak > MAX_PEAK:
                 raise self._other_scale(name)
             facts.samples += len(block)
             facts.seconds += len(block) / rate
             if self.max_seconds is not None and facts.seconds > self.max_seconds:
-                raise AudioError(f"{name}: longer than {self.max_seconds:g} s; cut it into clips, or leave it out")
+                raise AudioTooLongError(
+                    f"{name}: longer than {self.max_seconds:g} s; cut it into clips, or leave it out"
+                )
             facts.integral = facts.integral and (peak == 0 or (peak >= 1 and bool((block == np.rint(block)).all())))
             if peak >= FULL_SCALE:
                 facts.clipped += int((np.abs(block) >= FULL_SCALE).sum()) / block.shape[1]
@@ -170,8 +178,8 @@ class AudioReader:
             text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: channels='first'"
             warnings.warn(text, AudioWarning, stacklevel=3)
 
-    def _other_scale(self, name: str) -> AudioError:
-        return AudioError(f"{name}: {describe_peak(self.facts.peak)}, or leave the file out")
+    def _other_scale(self, name: str) -> AudioScaleError:
+        return AudioScaleError(f"{name}: {describe_peak(self.facts.peak)}, or leave the file out")
 
 
 def load_audio(

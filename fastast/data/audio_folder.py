@@ -52,6 +52,13 @@ class AudioFolder:
         if self.val_share + self.test_share >= 1:
             raise DataError("data: val_share and test_share leave nothing to train on")
 
+    @classmethod
+    def recognise(cls, root: Path) -> AudioFolder | None:
+        """Return the options that read a folder, None where no clip in it has a class by its folder or a table."""
+        below = [folder for folder in subfolders(root) if next(clip_files(folder), None) is not None]
+        listed = any((folder / name).is_file() for folder in (root, *below) for name in METADATA)
+        return cls(root=str(root)) if below or listed else None
+
     def split(self, name: str) -> FolderSet:
         """Return the clips of a split."""
         check_split(name, "the audio folder")

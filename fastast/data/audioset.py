@@ -58,20 +58,28 @@ class AudioSet:
         check_data_options(self)
         check_allowed("subset", self.subset, ("balanced", "full"))
 
+    @classmethod
+    def recognise(cls, root: Path) -> AudioSet | None:
+        """Return the options that read a folder, None where it is none of this kind."""
+        if not any((find_root(root, table) / table).is_file() for table in FOLDERS):
+            return None
+        has_unbalanced = clip_folders(root, "unbalanced_train_segments.csv") != [root]
+        return cls(root=str(root), subset="full" if has_unbalanced else "balanced")
+
     def split(self, name: str) -> FolderSet:
         """Return train (the subset), or val, which is the same as test (the evaluation set)."""
         check_split(name, "AudioSet")
         root = check_root(self.root, "AudioSet", f"{LABELS}, the tables of segments and the clips")
         ontology = read_ontology(find_root(root, LABELS) / LABELS)
         recordings: list[Recording] = []
-        left_out = 0
+        missing: list[str] = []
         for table in TABLES[self.subset if name == "train" else "eval"]:
-            found, missing = self._read(root, find_root(root, table) / table, ontology)
+            found, lost = self._read(root, find_root(root, table) / table, ontology)
             recordings += found
-            left_out += missing
-        return FolderSet(ontology.classes, recordings, task="multi_label", left_out=left_out, channels=self.channels)
+            missing += lost
+        return FolderSet(ontology.classes, recordings, task="multi_label", missing=missing, channels=self.channels)
 
-    def _read(self, root: Path, table: Path, ontology: Ontology) -> tuple[list[Recording], int]:
+    def _read(self, root: Path, table: Path, ontology: Ontology) -> tuple[list[Recording], list[str]]:
         segments = list(read_segments(table))
         folders = clip_folders(root, table.name)
         names = ClipNames([path for folder in folders for path in clip_files(folder)], (s.id for s in segments))
@@ -89,7 +97,7 @@ class AudioSet:
                 f"of {len(segments)} are not either{names.describe(missing)}; fetch them, or leave them out and count "
                 'them: -s data.missing="leave out"'
             )
-        return recordings, len(missing)
+        return recordings, missing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

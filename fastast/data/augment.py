@@ -90,6 +90,11 @@ class Augmentation:
         model's frames, mel bins and normalisation. Raises ValueError where a mask is wider than the filterbank.
         """
         waveforms, labels = batch.waveforms, batch.labels
+        if batch.features is not None and (self.gain_db or self.mixup_rate):
+            raise ValueError(
+                "augmentation: gain_db and mixup_rate change samples, and this cache holds filterbanks; make one with "
+                "--kind flac, or set both to 0"
+            )
         if self.gain_db:
             waveforms = random_gain(waveforms, gain_db=self.gain_db, generator=generator)
         if self.mixup_rate:
@@ -102,7 +107,7 @@ class Augmentation:
                 lengths=batch.lengths,
                 mixed_labels=self.mixup_labels,
             )
-        features = _features(waveforms, batch.lengths, frontend)  # (b, f, m)
+        features = _features(batch, waveforms, frontend)  # (b, f, m)
         fill = 0.0 if self.mask_fill == "zero" else frontend.normalisation.mean
         features = spec_augment(
             features, freq_mask=self.freq_mask, time_mask=self.time_mask, generator=generator, value=fill
@@ -116,9 +121,16 @@ class Augmentation:
     @torch.no_grad()
     def plain(batch: Batch, frontend: Frontend) -> Tensor:
         """The normalised filterbank (b, f, m) of a batch without any augmentation, as in evaluation."""
-        return frontend.normalisation(_features(batch.waveforms, batch.lengths, frontend))
+        return frontend.normalisation(_features(batch, batch.waveforms, frontend))
 
 
-def _features(waveforms: Tensor, lengths: Tensor, frontend: Frontend) -> Tensor:
-    features = fbank(waveforms, num_mel_bins=frontend.num_mel_bins, lengths=lengths, check=frontend.check)
+def _features(batch: Batch, waveforms: Tensor, frontend: Frontend) -> Tensor:
+    """The filterbank (b, f, m) of a batch: computed, or as it came from a cache."""
+    if batch.features is None:
+        features = fbank(waveforms, num_mel_bins=frontend.num_mel_bins, lengths=batch.lengths, check=frontend.check)
+    elif (features := batch.features).shape[2] != frontend.num_mel_bins:
+        raise ValueError(
+            f"data: the cache holds filterbanks of {features.shape[2]} mel bins, the model takes "
+            f"{frontend.num_mel_bins}; make a cache with --kind flac"
+        )
     return pad_or_cut(features, frontend.num_frames)  # (b, f, m)

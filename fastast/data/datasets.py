@@ -38,6 +38,7 @@ DATASETS: Registry[type[DataOptions]] = Registry(
         "ast_lists": "fastast.data.ast_lists:ASTLists",
         "audio_folder": "fastast.data.audio_folder:AudioFolder",
         "audioset": "fastast.data.audioset:AudioSet",
+        "cache": "fastast.data.cache:Cache",
         "esc50": "fastast.data.esc50:ESC50",
         "fsd50k": "fastast.data.fsd50k:FSD50K",
         "hdf5": "fastast.data.hdf5:HDF5",

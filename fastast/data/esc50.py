@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
@@ -12,7 +13,7 @@ from fastast.data.folders import (
     check_data_options,
     check_root,
     check_split,
-    refuse_missing,
+    those_there,
 )
 from fastast.data.tables import read_table, read_whole
 from fastast.data.training_set import DataError
@@ -29,6 +30,8 @@ class ESC50:
     """The unpacked archive: holds `meta/esc50.csv` and `audio/`."""
     fold: int = 1
     """Official fold, 1 to 5, that is tested on; the other four are trained on."""
+    missing: str = field(default="refuse", metadata=LATER)
+    """Clips that are not there: `refuse` to start, or `leave out` (the count is logged)."""
     channels: str = field(default="average", metadata=LATER)
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
@@ -36,6 +39,11 @@ class ESC50:
         check_data_options(self)
         if isinstance(self.fold, bool) or not isinstance(self.fold, int) or self.fold not in FOLDS:
             raise DataError(f"data: fold is {self.fold!r}; ESC-50 has the folds 1, 2, 3, 4 and 5")
+
+    @classmethod
+    def recognise(cls, root: Path) -> ESC50 | None:
+        """Return the options that read a folder, None where it is none of this kind."""
+        return cls(root=str(root)) if (find_root(root, TABLE) / TABLE).is_file() else None
 
     def split(self, name: str) -> FolderSet:
         """Return train (four folds) or val, which is the same as test (the fold that is left out)."""
@@ -61,7 +69,6 @@ class ESC50:
             raise DataError(f"{table}: targets must be 0 to {len(names) - 1} without a gap; found {sorted(names)[:8]}…")
         if not recordings:
             raise DataError(f"{table}: no clip is in the {name} part of fold {self.fold}")
-        missing = [recording.path for recording in recordings if not recording.path.exists()]
-        refuse_missing(missing, len(recordings), table, "unpack the whole archive")
+        there, missing = those_there(recordings, self.missing, table, "unpack the whole archive")
         classes = tuple(names[i] for i in range(len(names)))
-        return FolderSet(classes, recordings, task="single_label", channels=self.channels)
+        return FolderSet(classes, there, task="single_label", missing=missing, channels=self.channels)

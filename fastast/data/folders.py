@@ -15,7 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastast.data.audio import CHANNELS, AudioNotFoundError, load_audio
+from fastast.data.audio import CHANNELS, RESAMPLER, AudioFacts, AudioNotFoundError, AudioReader, load_audio
 from fastast.data.training_set import DataError, DataNotFoundError, Task, one_hot
 from fastast.names import unknown_name
 
@@ -51,15 +51,15 @@ class ListedSet(ABC, Generic[Entry]):
         entries: Sequence[Entry],
         *,
         task: Task,
-        left_out: int = 0,
+        missing: Sequence[str] = (),
         channels: str = "average",
     ) -> None:
         """Raises DataError where two clips have one id."""
         self.classes = tuple(classes)
         self.task: Task = task
         self.entries = tuple(entries)
-        self.left_out = left_out
-        """Clips of the tables that are not there and were not asked for."""
+        self.missing = tuple(missing)
+        """Clips of the tables that are not there and may be left out."""
         self.channels = channels
         """What is made of several channels, as in `load_audio`."""
         seen: set[str] = set()
@@ -70,6 +70,19 @@ class ListedSet(ABC, Generic[Entry]):
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    @property
+    def left_out(self) -> int:
+        """How many clips of the tables are not there."""
+        return len(self.missing)
+
+    @property
+    def reading(self) -> dict[str, str]:
+        """How audio is read: what is made of channels, by what it is resampled, by what it is decoded."""
+        import soundfile
+
+        decoder = f"libsndfile {soundfile.__libsndfile_version__}"
+        return {"channels": self.channels, "resampler": RESAMPLER, "decoder": decoder}
 
     def id(self, index: int) -> str:
         """Return what the data set calls the clip."""
@@ -95,6 +108,14 @@ class ListedSet(ABC, Generic[Entry]):
         except AudioNotFoundError as error:  # it was there when the set was opened: not a corrupt clip, but a lost disk
             raise DataNotFoundError(f"{name}: {_LOST}") from error
         return samples, self.labels(index, epoch)
+
+    def inspect(self, index: int) -> AudioFacts:
+        """Decode a clip at its own rate and return what was met. Raises AudioError where it cannot be used."""
+        source, name = self.source(index), self.name(index)
+        reader = AudioReader(source, name=name, sample_rate=None, channels=self.channels, max_seconds=MAX_CLIP_SECONDS)
+        for _ in reader:
+            pass
+        return reader.facts
 
     def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
         """The labels (c,) of a clip."""
@@ -186,13 +207,21 @@ def check_split(name: str, what: str) -> None:
         raise DataError(unknown_name(f"split of {what}", name, SPLITS))
 
 
-def refuse_missing(missing: Sequence[Path], total: int, table: Path, advice: str) -> None:
-    """Raise DataNotFoundError, naming the first, if clips are not there."""
-    if missing:
+def those_there(
+    recordings: Sequence[Recording], missing: str, table: Path, advice: str
+) -> tuple[list[Recording], list[str]]:
+    """Return the clips whose file is there, and the ids of the others.
+
+    Raises DataNotFoundError, naming the first, where clips are not there and `missing` is not `leave out`, or all are.
+    """
+    lost = [recording for recording in recordings if not recording.path.is_file()]
+    if lost and (missing == "refuse" or len(lost) == len(recordings)):
         raise DataNotFoundError(
-            f"{missing[0]}: this clip of {table.name} is not there, and {len(missing) - 1} more of {total} are not "
-            f"either; {advice}"
+            f"{lost[0].path}: this clip of {table.name} is not there, and {len(lost) - 1} more of {len(recordings)} "
+            f'are not either; {advice}, or leave them out: -s data.missing="leave out"'
         )
+    gone = {recording.id for recording in lost}
+    return [recording for recording in recordings if recording.id not in gone], [recording.id for recording in lost]
 
 
 def index_labels(

@@ -17,7 +17,7 @@ from fastast.data.folders import (
     check_root,
     check_split,
     index_labels,
-    refuse_missing,
+    those_there,
 )
 from fastast.data.tables import read_rows, read_table, read_whole, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError
@@ -33,11 +33,18 @@ class FSD50K:
 
     root: str = ""
     """Holds `FSD50K.dev_audio/`, `FSD50K.eval_audio/` and `FSD50K.ground_truth/`, as unpacked."""
+    missing: str = field(default="refuse", metadata=LATER)
+    """Clips that are not there: `refuse` to start, or `leave out` (the count is logged)."""
     channels: str = field(default="average", metadata=LATER)
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
+
+    @classmethod
+    def recognise(cls, root: Path) -> FSD50K | None:
+        """Return the options that read a folder, None where it is none of this kind."""
+        return cls(root=str(root)) if (find_root(root, TABLES) / TABLES).is_dir() else None
 
     def split(self, name: str) -> FolderSet:
         """Return train or val, the parts of the development set by its column `split`, or test, the eval set."""
@@ -59,9 +66,9 @@ class FSD50K:
                 recordings.append(Recording(id=row["fname"], path=folder / f"{row['fname']}.wav", columns=found))
         if not recordings:
             raise DataError(f"{table}: no clip is in the {name} part")
-        missing = [recording.path for recording in recordings if not recording.path.exists()]
-        refuse_missing(missing, len(recordings), table, "unpack all parts of the archive (zip -s 0, then unzip)")
-        return FolderSet(classes, recordings, task="multi_label", channels=self.channels)
+        advice = "unpack all parts of the archive (zip -s 0, then unzip)"
+        there, missing = those_there(recordings, self.missing, table, advice)
+        return FolderSet(classes, there, task="multi_label", missing=missing, channels=self.channels)
 
 
 def _audio(root: Path, part: str) -> Path:

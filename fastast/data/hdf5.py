@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
 from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
-from fastast.data.shards import PerProcess, ShardRow, ShardSet, find_shards
+from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files
 from fastast.data.training_set import DataError, DataNotFoundError
 
 ENDINGS = ("h5", "hdf5", "hdf")
@@ -45,20 +44,26 @@ class HDF5:
     def __post_init__(self) -> None:
         check_data_options(self)
 
+    @classmethod
+    def recognise(cls, root: Path) -> HDF5 | None:
+        """Return the options that read a folder, None where it is none of this kind."""
+        files = [path for path in shard_files(root, ENDINGS) if _is_packed(path)]
+        return cls(root=str(root)) if files else None
+
     def split(self, name: str) -> HDF5Set:
         """Return the clips of a split; rows that PANNs left empty, as their audio was missing, are counted."""
         check_split(name, "the HDF5 files")
         root = check_root(self.root, "the data", f"HDF5 files and {LABELS}")
         ontology = read_ontology(find_root(root, self.classes) / self.classes)
         rows: list[ShardRow] = []
-        left_out = 0
+        missing: list[str] = []
         for shard in self._shards(root, name):
             found, empty = _read(shard, len(ontology.classes))
             rows += found
-            left_out += empty
+            missing += empty
         if not rows:
             raise DataNotFoundError(f"{root}: no clip is in the {name} split")
-        return HDF5Set(ontology.classes, rows, task="multi_label", left_out=left_out, channels=self.channels)
+        return HDF5Set(ontology.classes, rows, task="multi_label", missing=missing, channels=self.channels)
 
     def _shards(self, root: Path, name: str) -> list[Path]:
         try:
@@ -72,7 +77,9 @@ class HDF5:
 class HDF5Set(ShardSet):
     """Clips that are rows of HDF5 files."""
 
-    _file = PerProcess[Any](lambda path: _opened(path))
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._file = OpenFiles(_opened)
 
     def source(self, index: int) -> bytes:
         """Return the clip as a WAV or an MP3."""
@@ -100,8 +107,8 @@ def _opened(path: Path) -> Any:
         raise DataError(f"{path}: not readable as HDF5: {error}") from error
 
 
-def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], int]:
-    """Return the rows of a file, and the number of those that hold nothing."""
+def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], list[str]]:
+    """Return the rows of a file, and what those are called that hold nothing."""
     with _opened(shard) as file:
         audio = "mp3" if "mp3" in file else "waveform"
         missing = [name for name in ("audio_name", audio, "target") if name not in file]
@@ -120,14 +127,16 @@ def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], int]:
         targets = np.unpackbits(targets, axis=1, count=num_classes)
     if targets.ndim != 2 or targets.shape[1] != num_classes:
         raise DataError(f"{shard}: targets of {targets.shape[1:]} classes; the table of classes has {num_classes}")
-    rows = []
+    rows, empty = [], []
     for index, (name, target) in enumerate(zip(names, targets, strict=True)):
         text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
         if text:
             rows.append(
                 ShardRow(id=_id(text), shard=shard, index=index, columns=tuple(np.flatnonzero(target).tolist()))
             )
-    return rows, len(names) - len(rows)
+        else:
+            empty.append(f"{shard.name}, row {index}")
+    return rows, empty
 
 
 def _id(name: str) -> str:
@@ -136,10 +145,7 @@ def _id(name: str) -> str:
     return stem[1:] if len(stem) == 12 and stem.startswith("Y") else stem
 
 
-def is_hdf5_set(files: Sequence[Path]) -> bool:
-    """Whether the first of some files is of this kind."""
-    try:
-        with _opened(files[0]) as file:
-            return "audio_name" in file and "target" in file
-    except (DataError, IndexError):
-        return False
+def _is_packed(path: Path) -> bool:
+    """Whether a file is of this kind."""
+    with _opened(path) as file:
+        return "audio_name" in file and "target" in file

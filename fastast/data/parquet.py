@@ -16,7 +16,7 @@ from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
 from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
-from fastast.data.shards import PerProcess, ShardRow, ShardSet, find_shards
+from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files, split_is_clear
 from fastast.data.split_names import NAMES
 from fastast.data.training_set import DataError, DataNotFoundError, Task
 
@@ -53,6 +53,18 @@ class Parquet:
 
     def __post_init__(self) -> None:
         check_data_options(self)
+
+    @classmethod
+    def recognise(cls, root: Path) -> Parquet | None:
+        """Return the options that read a folder, None where no shard in it has encoded audio and labels."""
+        for shard in shard_files(root, ENDINGS):
+            names = _opened(shard).schema_arrow.names
+            label = next((name for name in ("labels", "label", "category", "target", "classes") if name in names), None)
+            clip = next((name for name in ("video_id", "id", "filename", "file", "fname") if name in names), "")
+            if "audio" in names and label:
+                train = () if split_is_clear(root, "train", ENDINGS) else ("data/bal_train/*.parquet",)
+                return cls(root=str(root), id=clip, label=label, train=train)
+        return None
 
     def split(self, name: str) -> ParquetSet:
         """Return the clips of a split."""
@@ -132,9 +144,8 @@ class ParquetSet(ShardSet):
     def __init__(self, *arguments: Any, audio: str, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self._audio = audio
+        self._file = OpenFiles(_opened)
         self._group = functools.lru_cache(maxsize=2)(self._read_group)
-
-    _file = PerProcess[Any](lambda path: _opened(path))
 
     def source(self, index: int) -> bytes | Path:
         """Return the clip's encoded bytes, or the file that the shard names instead."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,24 +48,22 @@ class ShardSet(ListedSet[ShardRow]):
         )
 
 
-class PerProcess(Generic[Opened]):
-    """One open file per path and process: what was opened before a fork is not shared with it."""
+class OpenFiles(Generic[Opened]):
+    """Files that stay open, one of each per thread and process: what was opened before a fork is not shared with it."""
 
     def __init__(self, opener: Callable[[Path], Opened]) -> None:
         self._opener = opener
-        self._opened: dict[Path, Opened] = {}
-        self._process = 0
+        self._opened: dict[tuple[int, int, Path], Opened] = {}
 
     def __call__(self, path: Path) -> Opened:
         """Return the open file."""
-        if self._process != os.getpid():
-            self._opened, self._process = {}, os.getpid()
-        if path not in self._opened:
-            self._opened[path] = self._opener(path)
-        return self._opened[path]
+        key = (os.getpid(), threading.get_ident(), path)
+        if key not in self._opened:
+            self._opened[key] = self._opener(path)
+        return self._opened[key]
 
     def __getstate__(self) -> dict[str, object]:
-        return {"_opener": self._opener, "_opened": {}, "_process": 0}
+        return {"_opener": self._opener, "_opened": {}}
 
 
 def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequence[str]) -> list[Path]:
@@ -77,8 +76,8 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
         if not found:
             raise DataNotFoundError(f"{root}: nothing matches data.{split}, {', '.join(patterns)}")
         return found
-    found = [path for path in _files(root, endings) if split_of_path(path.relative_to(root)) == split]
-    groups = sorted({path.parent.relative_to(root) if path.parent != root else _stem(path) for path in found})
+    found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
+    groups = _groups(root, found)
     if not found:
         raise DataNotFoundError(
             f"{root}: no file is called after the split {split}; say which they are: -s data.{split}=PATTERN, such as "
@@ -92,16 +91,27 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
     return found
 
 
+def split_is_clear(root: Path, split: str, endings: Sequence[str]) -> bool:
+    """Whether the names of shards leave no doubt which make a split."""
+    found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
+    return len(_groups(root, found)) <= 1
+
+
+def _groups(root: Path, found: Sequence[Path]) -> list[Path]:
+    return sorted({path.parent.relative_to(root) if path.parent != root else _stem(path) for path in found})
+
+
 def _stem(path: Path) -> Path:
     """Return the name of a shard without what counts it: train-00000-of-00012 is train."""
     return Path(path.stem.rstrip("0123456789-_of"))
 
 
-def _files(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
+def shard_files(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
+    """Yield the files below a folder with one of some endings, by name."""
     yield from sorted(
         path
         for path in folder.iterdir()
         if path.is_file() and not path.name.startswith(".") and path.suffix[1:].lower() in endings
     )
     for below in subfolders(folder):
-        yield from _files(below, endings)
+        yield from shard_files(below, endings)

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -21,6 +19,7 @@ from fastast.data.soundscapes_cache import BLOCK_CLIPS, BlockStore, default_fold
 from fastast.data.soundscapes_classes import CLASSES
 from fastast.data.soundscapes_pool import FIRST_SEED, Pool, SoundscapesError, catalogue, committed, pool_path
 from fastast.data.soundscapes_reference import recipe_hashes
+from fastast.progress import progress_bar
 
 VERSION = 1
 """To be raised when a clip's samples change although pool and recipes do not."""
@@ -85,7 +84,8 @@ def mix_missing(
     kept = True
     executor = ThreadPoolExecutor(workers)
     try:
-        with _bar(f"soundscapes: mixing {total:,} {split} clips ({seconds:g} s)", total, progress) as advance:
+        what = f"soundscapes: mixing {total:,} {split} clips ({seconds:g} s)"
+        with progress_bar(what, total, shown=progress) as advance:
             for clips in missing:
                 for _ in executor.map(mix_one, clips):
                     advance()
@@ -98,18 +98,3 @@ def mix_missing(
                 kept = store.write(block, records)
     finally:
         executor.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _bar(what: str, total: int, shown: bool) -> Iterator[Callable[[], None]]:
-    """Show a progress bar on stderr; gives the function that moves it on by one."""
-    if not shown:
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)

@@ -37,6 +37,13 @@ class SpeechCommands:
     def __post_init__(self) -> None:
         check_data_options(self)
 
+    @classmethod
+    def recognise(cls, root: Path) -> SpeechCommands | None:
+        """Return the options that read a folder, None where it is none of this kind."""
+        found = find_root(root, LISTS["test"])
+        words = [word for word in WORDS if (found / word).is_dir()]
+        return cls(root=str(root)) if words and (found / LISTS["test"]).is_file() else None
+
     def split(self, name: str) -> FolderSet:
         """Return val or test as listed, or train: every other file of the 35 words.
 

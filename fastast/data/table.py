@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from fastast.data.audio_folder import METADATA
 from fastast.data.clip_files import ENDINGS
 from fastast.data.datasets import LATER
 from fastast.data.folders import (
@@ -16,12 +19,16 @@ from fastast.data.folders import (
     check_root,
     check_split,
     index_labels,
-    refuse_missing,
+    those_there,
 )
-from fastast.data.split_names import NAMES, split_of
-from fastast.data.tables import read_table, split_labels
-from fastast.data.training_set import DataError, Task
+from fastast.data.split_names import NAMES, split_of, split_of_path
+from fastast.data.tables import read_rows, read_table, split_labels
+from fastast.data.training_set import DataError, DataNotFoundError, Task
 
+_LABELS = ("label", "labels", "class", "classes", "category", "tag", "tags", "target", "word")
+"""What columns with labels are often called."""
+_LOOKED_AT = 20
+"""Rows of a table that are looked at to guess what its columns are."""
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 
@@ -64,39 +71,46 @@ class Table:
         if len(set(self.classes)) < len(self.classes):
             raise DataError("data: classes names one class twice")
 
+    @classmethod
+    def recognise(cls, root: Path) -> Table | None:
+        """Return the options that read a folder, None where no table in it has a column that names clips in it."""
+        tables: dict[str, Any] = {}
+        known: dict[str, Any] = {}
+        for path in sorted(root.glob("*.csv")):
+            if path.name not in METADATA and (found := _guess(root, path)):
+                key = split_of_path(path.relative_to(root)) or "table"
+                if known in ({}, found):
+                    tables.setdefault(key if "split_column" not in found else "table", path.name)
+                    known = found
+        if not tables or ("table" in tables and len(tables) > 1):
+            return None
+        return cls(root=str(root), **tables, **known)
+
     def split(self, name: str) -> FolderSet:
         """Return the clips that a table, or the column in it, gives to a split."""
         check_split(name, "the table")
         root = check_root(self.root, "the data", "the clips and their tables")
         tables = {given: root / getattr(self, given) for given in ("table", *NAMES) if getattr(self, given)}
         if not tables:
-            raise DataError("data: no table is given; name it: -s data.table=FILE.csv, or data.train, data.test, ...")
+            raise DataNotFoundError(
+                "data: no table is given; name it: -s data.table=FILE.csv, or data.train, data.test, ..."
+            )
         if "table" not in tables and name not in tables:
-            raise DataError(f"data: {name} is not given; name the table of that split: -s data.{name}=FILE.csv")
+            raise DataNotFoundError(f"data: {name} is not given; name the table of that split: -s data.{name}=FILE.csv")
         rows = [row for given, table in tables.items() for row in self._rows(given, table)]
         classes = self.classes or tuple(sorted({label for row in rows for label in row.labels}))
         columns = {label: column for column, label in enumerate(classes)}
         recordings: list[Recording] = []
-        missing: list[Path] = []
         for row in rows:
-            if row.split != name:
-                continue
             found = index_labels(row.where, row.labels, columns, Path("data.classes"), "add it there, or mend the row")
-            path = root / row.file
-            if not path.is_file():
-                path = next((p for e in ENDINGS if (p := path.with_name(f"{path.name}.{e}")).is_file()), path)
-            if path.is_file():
-                recordings.append(Recording(id=row.file, path=path, columns=found))
-            else:
-                missing.append(path)
+            if row.split == name:
+                recordings.append(Recording(id=row.file, path=_with_ending(root / row.file), columns=found))
         table = tables.get(name) or tables["table"]
-        if not recordings and not missing:
-            raise DataError(f"{table}: no clip is in the {name} split")
-        if self.missing == "refuse" or not recordings:
-            advice = 'check data.root and data.file, or leave them out: -s data.missing="leave out"'
-            refuse_missing(missing, len(missing) + len(recordings), table, advice)
+        if not recordings:
+            raise DataNotFoundError(f"{table}: no clip is in the {name} split")
+        there, missing = those_there(recordings, self.missing, table, "check data.root and data.file")
         task: Task = "multi_label" if self.several else "single_label"
-        return FolderSet(classes, recordings, task=task, left_out=len(missing), channels=self.channels)
+        return FolderSet(classes, there, task=task, missing=missing, channels=self.channels)
 
     def _rows(self, given: str, table: Path) -> Iterable[_Row]:
         columns = (self.file, self.label, *([self.split_column] if given == "table" else []))
@@ -112,6 +126,35 @@ class Table:
             if not file or file.startswith("/") or ".." in file.split("/"):
                 raise DataError(f"{where}: {self.file} is {row[self.file]!r}; it must be a path below {self.root}")
             yield _Row(where=where, split=split, file=file, labels=split_labels(where, row[self.label], self.several))
+
+
+def _guess(root: Path, path: Path) -> dict[str, Any]:
+    """Return the options that say what the columns of a table are; empty where that cannot be seen."""
+    for called, separator in SEPARATORS.items():
+        rows = [row for _, row in itertools.islice(read_rows(path, separator=separator), _LOOKED_AT + 1) if row]
+        if len(rows) < 2 or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
+            continue
+        columns = {name.strip(): [row[index] for row in rows[1:]] for index, name in enumerate(rows[0])}
+        clips = [name for name, values in columns.items() if all(_is_clip(root, value) for value in values)]
+        label = next((name for name in _LABELS if name in columns), None)
+        if not clips or label is None:
+            continue
+        split = next((n for n, values in columns.items() if n not in clips and all(map(split_of, values))), None)
+        several = next((mark for mark in ",;|" if any(mark in value for value in columns[label])), "")
+        found = {"separator": called, "file": clips[0], "label": label, "several": several}
+        return found | ({"split_column": split} if split else {})
+    return {}
+
+
+def _is_clip(root: Path, value: str) -> bool:
+    return bool(value) and _with_ending(root / value.replace("\\", "/")).is_file()
+
+
+def _with_ending(path: Path) -> Path:
+    """Return the file that a table means where it leaves the ending out."""
+    if path.is_file():
+        return path
+    return next((p for ending in ENDINGS if (p := path.with_name(f"{path.name}.{ending}")).is_file()), path)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -64,7 +64,8 @@ class TrainingSet(Protocol):
         """Hash of what the audio hangs on, without reading it: other files or another mixer have another one."""
 
     def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Samples (s,) at 16 kHz and labels (c,). Raises AudioError for a clip that cannot be used."""
+        """Samples (s,) at 16 kHz, or the filterbank (f, m) of a cache of those, unpadded and not normalised; and labels
+        (c,). Raises AudioError for a clip that cannot be used."""
 
     def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
         """The labels (c,) alone, without reading audio."""
@@ -78,15 +79,17 @@ class Batch:
     """Clips of one step, padded with zeros to one length."""
 
     waveforms: Tensor
-    """(b, s) float32 in [-1, 1]."""
+    """(b, s) float32 in [-1, 1]; empty where the set holds filterbanks."""
     lengths: Tensor
-    """(b,) valid samples of every clip."""
+    """(b,) valid samples of every clip; valid frames, where the set holds filterbanks."""
     labels: Tensor
     """(b, c) in [0, 1]."""
     indices: Tensor
     """(b,) position of every clip in its set."""
     skipped: tuple[tuple[str, str], ...] = ()
     """Name and fault of every corrupt clip that was skipped on the way."""
+    features: Tensor | None = None
+    """(b, f, m) filterbanks, padded with zeros, where the set holds those; not normalised."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -96,6 +99,7 @@ class Batch:
             labels=self.labels.to(device, non_blocking=True),
             indices=self.indices.to(device, non_blocking=True),
             skipped=self.skipped,
+            features=None if self.features is None else self.features.to(device, non_blocking=True),
         )
 
 
@@ -105,7 +109,7 @@ class Item:
 
     index: int
     waveform: NDArray[np.float32] | None
-    """(s,), None where the clip is corrupt and nothing stands in for it."""
+    """(s,) samples or (f, m) filterbank, None where the clip is corrupt and nothing stands in for it."""
     labels: NDArray[np.float32] | None
     """(c,)"""
     skipped: tuple[tuple[str, str], ...] = ()
@@ -115,7 +119,7 @@ def read_clip(data: TrainingSet, index: int, epoch: int) -> Item:
     """Read one clip; a corrupt one comes back without samples, with its name and fault."""
     try:
         waveform, labels = data.clip(index, epoch)
-        if len(waveform) < MIN_SAMPLES:
+        if waveform.ndim == 1 and len(waveform) < MIN_SAMPLES:
             raise AudioError(f"{data.name(index)}: {len(waveform)} samples, less than one frame ({MIN_SAMPLES})")
     except AudioError as error:
         return Item(index=index, waveform=None, labels=None, skipped=((data.name(index), str(error)),))
@@ -146,18 +150,26 @@ def collate(items: Sequence[Item], num_classes: int) -> Batch:
     clips = [(item.index, item.waveform, item.labels) for item in items]
     whole = [(i, w, y) for i, w, y in clips if w is not None and y is not None]
     longest = max((len(w) for _, w, _ in whole), default=0)
-    waveforms = np.zeros((len(whole), longest), np.float32)  # (b, s)
+    inner = whole[0][1].shape[1:] if whole else ()  # (m,) of filterbanks
+    padded = np.zeros((len(whole), longest, *inner), np.float32)  # (b, s) or (b, f, m)
     labels = np.zeros((len(whole), num_classes), np.float32)  # (b, c)
     for row, (_, waveform, target) in enumerate(whole):
-        waveforms[row, : len(waveform)] = waveform
+        padded[row, : len(waveform)] = waveform
         labels[row] = target
+    values = torch.from_numpy(padded)
     return Batch(
-        waveforms=torch.from_numpy(waveforms),
+        waveforms=values.new_zeros(len(whole), 0) if inner else values,
+        features=values if inner else None,
         lengths=torch.tensor([len(w) for _, w, _ in whole], dtype=torch.int64),
         labels=torch.from_numpy(labels),
         indices=torch.tensor([i for i, _, _ in whole], dtype=torch.int64),
         skipped=skipped,
     )
+
+
+def reading_of(data: TrainingSet) -> dict[str, str]:
+    """Return how the files of a set are read, for records: channels, resampler, decoder. Mixtures have no files."""
+    return dict(getattr(data, "reading", {}))
 
 
 def all_ids(data: TrainingSet) -> tuple[str, ...]:

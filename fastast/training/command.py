@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from fastast.checkpoints import load_model
 from fastast.classes import is_same_order, match_classes
+from fastast.data.training_set import reading_of
 from fastast.frontend import Normalisation
 from fastast.model import AudioSpectrogramTransformer
 from fastast.prediction import trained_path
@@ -76,6 +77,7 @@ def evaluate_command(
             "split": split,
             "clips": found.clips,
             "ids_sha256": found.ids_sha256,
+            "reading": reading_of(data),
             "skipped": list(found.skipped),
             "activation": found.activation,
             "columns": None if is_same_order(columns) else list(columns),

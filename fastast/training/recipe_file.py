@@ -73,10 +73,15 @@ def _set(values: dict[str, Any], setting: str) -> None:
     if not text:
         table.pop(last, None)
         return
+    table[last] = read_value(text)
+
+
+def read_value(text: str) -> Any:
+    """Return what a value on the command line means: TOML, or the text itself."""
     try:
-        table[last] = tomllib.loads(f"value = {text}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        table[last] = text
+        return text
 
 
 def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fastast.data.sampling import Sampler, load_batches
-from fastast.data.training_set import TrainingSet
+from fastast.data.training_set import TrainingSet, reading_of
 from fastast.runtime import describe_runtime
 from fastast.scores import ACTIVATIONS
 from fastast.training.build import save_model
@@ -230,6 +230,7 @@ class Run:
             "activation": found.activation,
             "test_clips": found.clips,
             "test_ids_sha256": found.ids_sha256,
+            "test_reading": reading_of(test),
             "test_skipped": len(found.skipped),
         }
         if self.world.leads:

@@ -73,6 +73,11 @@ class MpegPart:
         return Pieces([(self.content, *some) for some in ranges], pretended=2 * _LARGEST_FRAME * (self.frames + 1))
 
 
+def may_be_mpeg(head: bytes) -> bool:
+    """Whether a file may be MPEG audio, by its first bytes."""
+    return head[:3] == b"ID3" or head[:1] in (b"\xff", b"\0")
+
+
 def is_mpeg(content: Content) -> bool:
     """Whether a file begins as MPEG audio, after ID3 tags and zeros if any."""
     at = _after_tags(content, 0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fastast.data.decoding import media
 from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.kinds import FORMATS, describe_file, packaged_codec
-from fastast.data.decoding.mpeg import is_mpeg, mpeg_parts
+from fastast.data.decoding.mpeg import is_mpeg, may_be_mpeg, mpeg_parts
 from fastast.data.decoding.ogg import is_ogg, ogg_links
 from fastast.data.decoding.source import Pieces, Source
 
@@ -58,9 +58,9 @@ def open_parts(source: Source) -> Iterator[Part]:
     import soundfile
 
     files: list[Any]
-    if is_mpeg(source.content) and (parts := mpeg_parts(source.content)):
+    if may_be_mpeg(source.head) and is_mpeg(source.content) and (parts := mpeg_parts(source.content)):
         files = [part.file(source.name) for part in parts]
-    elif is_ogg(source.content):
+    elif is_ogg(source.head):
         links = ogg_links(source.content, source.name)
         files = [source.path] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
     elif _is_flac_of_unknown_length(source):
@@ -94,8 +94,8 @@ def _sequential() -> Any:
 
 def _is_flac_of_unknown_length(source: Source) -> bool:
     """Whether a FLAC tells of no samples, as encoders that write to a pipe leave it (RFC 9639, section 8.2)."""
-    total = int.from_bytes(source.content[18:26], "big") & (1 << 36) - 1
-    return source.content[:4] == b"fLaC" and total == 0
+    total = int.from_bytes(source.head[18:26], "big") & (1 << 36) - 1
+    return source.head[:4] == b"fLaC" and total == 0
 
 
 def _otherwise(source: Source, error: Exception) -> Iterator[Part]:
@@ -129,7 +129,7 @@ def check_rate(name: str, rate: int) -> int:
 
 def _check_claims(source: Source, file: soundfile.SoundFile) -> None:
     """Raise AudioError for a file that tells of more than it has, before anything is read."""
-    size = len(source.content)
+    size = source.size
     if file.format not in ("MP3", "OGG") and size * _MOST_SAMPLES_PER_BYTE < file.frames < _UNKNOWN:
         raise AudioError(
             f"{source.name}: the file is cut off or damaged: its header tells of {file.frames:,} samples, which "

@@ -1,30 +1,58 @@
-"""The bytes of an audio file, on disk or in memory, without reading them."""
+"""The bytes of an audio file, on disk or in memory."""
 
 from __future__ import annotations
 
 import io
 import mmap
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from fastast.data.decoding.errors import AudioError, AudioNotFoundError
 
 Content = bytes | mmap.mmap
+_HEAD = 4096
+"""Bytes that tell most formats."""
+_MAPPED = 1 << 28
+"""Bytes from which a file is mapped: to read it would take as much memory."""
 
 
-@dataclass(frozen=True, kw_only=True)
 class Source:
-    """An encoded file."""
+    """An encoded file; its bytes are read when they are asked for."""
 
-    name: str
-    """What errors call it: its path, or the row of a table that it comes from."""
-    content: Content
-    """Its bytes; those of a file are mapped, not read."""
-    path: Path | None = None
-    """Where it lies; None for bytes in memory."""
+    def __init__(self, name: str, where: Path | bytes, file: io.BufferedReader | None = None) -> None:
+        self.name = name
+        """What errors call it: its path, or the row of a table that it comes from."""
+        self.path = where if isinstance(where, Path) else None
+        """Where it lies; None for bytes in memory."""
+        self._where, self._file = where, file
+        self.size = len(where) if isinstance(where, bytes) else os.fstat(file.fileno()).st_size  # type: ignore[union-attr]
+        """Bytes."""
+
+    @cached_property
+    def head(self) -> bytes:
+        """Its first bytes."""
+        return self._where[:_HEAD] if self._file is None else self._read(_HEAD)  # type: ignore[index]
+
+    @cached_property
+    def content(self) -> Content:
+        """All of its bytes; those of a file that is very long are mapped."""
+        if self._file is None:
+            return self._where  # type: ignore[return-value]
+        if self.size > _MAPPED:
+            return mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        return self._read(-1)
+
+    def _read(self, size: int) -> bytes:
+        assert self._file is not None
+        try:
+            self._file.seek(0)
+            return self._file.read(size)
+        except OSError as error:
+            raise AudioError(f"{self.name}: cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager
@@ -35,27 +63,16 @@ def open_source(where: str | Path | bytes, name: str = "") -> Iterator[Source]:
     """
     if isinstance(where, bytes):
         _check_size(name, len(where))
-        yield Source(name=name, content=where)
+        yield Source(name, where)
         return
     path = Path(where)
     _check_size(str(path), _size(path))
     try:
-        with path.open("rb") as file:
-            content: Content = _mapped(file)
+        file = path.open("rb")
     except OSError as error:
         raise AudioError(f"{path}: cannot be read: {error.strerror or error}") from error
-    try:
-        yield Source(name=str(path), content=content, path=path)
-    finally:
-        if isinstance(content, mmap.mmap):
-            content.close()
-
-
-def _mapped(file: io.BufferedReader) -> Content:
-    try:
-        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError):  # some network file systems cannot map
-        return file.read()
+    with file:
+        yield Source(str(path), path, file)
 
 
 def _size(path: Path) -> int:

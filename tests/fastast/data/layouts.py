@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -177,3 +178,41 @@ def write_hdf5(root: Path, *, packed: bool = False) -> Path:
                 target.create_dataset("waveform", data=waveforms)
                 target.attrs["sample_rate"] = np.int32(32_000)
     return root
+
+
+def write_bad_esc50(root: Path) -> dict[str, str]:
+    """ESC-50 with clips of every fault in fold 1 and sound ones elsewhere; returns what is the matter by file."""
+    write_esc50(root)
+    audio, bird = root / "audio", sounds()["bird"]
+    clips = {
+        "empty.wav": (b"", "unreadable"),
+        "truncated.wav": (encode(bird, 16_000, "WAV", "PCM_16")[:9_000], "unreadable"),
+        "text.wav": (b"Dear listener,\n", "unreadable"),
+        "nan.wav": (encode(np.where(np.arange(16_000) == 99, np.nan, bird), 16_000, "WAV", "FLOAT"), "not a number"),
+        "integers.wav": (encode(bird * 30_000, 16_000, "WAV", "FLOAT"), "wrong scale"),
+        "one_sample.wav": (encode(bird[:1], 16_000, "WAV", "PCM_16"), "too short"),
+        "no_sample.wav": (encode(bird[:0], 16_000, "WAV", "PCM_16"), "too short"),
+        "hours.wav": (b"", "too long"),
+        "loop.wav": (b"", "missing"),
+        "gone.wav": (b"", "missing"),
+        "silent.wav": (encode(0 * bird, 16_000, "WAV", "PCM_16"), "silent"),
+        "clipped.wav": (encode(np.clip(50 * bird, -1, 1), 16_000, "WAV", "PCM_16"), "clipped"),
+        "cancels.wav": (encode(np.stack([bird, -bird], 1), 16_000, "WAV", "PCM_16"), "channels cancel"),
+        "mp3.wav": (mp3(bird, 16_000), ""),
+        "8khz.wav": (encode(bird[::2], 8_000, "WAV", "ULAW"), ""),
+        "96khz.wav": (encode(np.repeat(bird, 6), 96_000, "WAV", "PCM_24"), ""),
+    }
+    with (root / "meta/esc50.csv").open("a") as table:
+        for name, (content, _) in clips.items():
+            (audio / name).write_bytes(content)
+            table.write(f"{name},1,0,bird,True,0,A\n")
+    (audio / "gone.wav").unlink()
+    (audio / "loop.wav").unlink()
+    (audio / "loop.wav").symlink_to("loop.wav")
+    samples = 3 * 3600 * 8_000
+    form = struct.pack("<HHIIHH", 1, 1, 8_000, 8_000, 1, 8)
+    with (audio / "hours.wav").open("wb") as file:
+        file.write(b"RIFF" + struct.pack("<I", 36 + samples) + b"WAVEfmt " + struct.pack("<I", 16) + form)
+        file.write(b"data" + struct.pack("<I", samples))
+        file.truncate(44 + samples)
+    return {name: what for name, (_, what) in clips.items()}

@@ -25,6 +25,7 @@ class Clips:
     lengths: Tensor
     labels: Tensor
     indices: Tensor
+    features: Tensor | None = None
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -192,6 +192,7 @@ def test_esc50_leaves_its_fold_out(tmp_path: Path) -> None:
         ESC50(root=str(tmp_path)).split("train")
 
 
+@pytest.mark.filterwarnings("ignore::fastast.data.training_set.DataWarning")
 def test_speech_commands_are_split_by_the_lists(tmp_path: Path) -> None:
     files = ["bed/a_nohash_0.wav", "bed/b_nohash_0.wav", "zero/c_nohash_0.wav", "yes/d_nohash_0.wav"]
     for name in (*files, "_background_noise_/hum.wav"):

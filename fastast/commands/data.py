@@ -1,0 +1,195 @@
+"""`fastast data`: what is in a data set, its mean and deviation, and a cache of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastast.commands.options import JsonOption, QuietOption
+from fastast.commands.people import errors_for_people
+
+if TYPE_CHECKING:
+    from fastast.data.datasets import DataOptions
+
+data_app = typer.Typer(
+    help="Look into a data set on disk, compute its mean and deviation, or make a cache of it.", no_args_is_help=True
+)
+
+RootArgument = Annotated[Path, typer.Argument(help="The folder of a data set.", metavar="DIR")]
+NameOption = Annotated[
+    str, typer.Option("--name", help="What the folder is (esc50, table, ...). Not given: what it looks like.")
+]
+DataSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", metavar="KEY=VALUE", help="Override an option of the data set, such as fold=2; repeatable."
+    ),
+]
+ProcessesOption = Annotated[
+    int, typer.Option("--processes", min=0, help="Processes that read clips. 0: one for each processor.")
+]
+SplitsOption = Annotated[
+    list[str] | None, typer.Option("--split", help="train, val or test; repeatable. Not given: all.")
+]
+
+
+@data_app.command()
+def check(
+    root: RootArgument,
+    name: NameOption = "",
+    settings: DataSetOption = None,
+    splits: SplitsOption = None,
+    processes: ProcessesOption = 0,
+    everything: Annotated[bool, typer.Option("--all", help="Name every clip and every class, not the first.")] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Say what a folder is, decode every clip, and count what is missing, broken, silent, or on the wrong scale.
+
+    Exit code 0: every clip of the tables is there and can be used. 1: something is the matter, or nothing is known.
+    """
+    with errors_for_people():
+        from fastast.data.check import check_set
+        from fastast.data.check_report import as_dict, as_text
+        from fastast.data.folders import SPLITS
+        from fastast.data.parallel import default_processes
+
+        called, options = open_set(root, name, settings or ())
+        found = check_set(
+            called,
+            options,
+            splits=splits or SPLITS,
+            processes=processes or default_processes(),
+            progress=not quiet,
+        )
+        typer.echo(json.dumps(as_dict(found), ensure_ascii=False) if as_json else as_text(found, everything=everything))
+    if not found.is_sound:
+        raise typer.Exit(1)
+
+
+def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tuple[str, DataOptions]:
+    """Return name and options of the data set in a folder: as told, or as it looks.
+
+    Raises ValueError for an option that the data set does not have, or a value that is not allowed.
+    """
+    import dataclasses
+
+    from fastast.data.datasets import DATASETS
+    from fastast.data.recognise import recognise_set
+    from fastast.data.training_set import DataError
+    from fastast.training.recipe_file import build, read_value
+
+    given: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.removeprefix("data.").partition("=")
+        if not equals:
+            raise DataError(f"setting {setting!r}: it must be key=value, such as fold=2")
+        given[key.strip()] = read_value(text)
+    known: dict[str, Any] = {"root": str(root)}
+    if not name:
+        name, options = recognise_set(root)
+        known = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}  # type: ignore[arg-type]
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in {**known, **given}.items()}
+    return name, build(DATASETS.get(name), values, "data")
+
+
+@data_app.command()
+def cache(
+    root: RootArgument,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; one that was begun is gone on with.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="flac: 16 kHz, 16 bits; flac24: 24 bits, as exact as decoding itself; fbank: the filterbank in "
+            "float16, the fastest, for evaluation and for training that mixes no samples."
+        ),
+    ] = "flac",
+    name: NameOption = "",
+    settings: DataSetOption = None,
+    splits: SplitsOption = None,
+    processes: ProcessesOption = 0,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Decode a data set once: to FLAC at 16 kHz, or to filterbanks, in checksummed files of a few hundred clips.
+
+    Stop it at any time and run it again: what is there is not made again. Train and measure on the cache with
+    data.name=cache. A clip that cannot be read stays in its lists, and is named and skipped as before.
+    """
+    with errors_for_people():
+        import dataclasses
+
+        from fastast.data.cache_making import make_cache
+        from fastast.data.folders import SPLITS
+        from fastast.data.parallel import default_processes
+
+        called, options = open_set(root, name, settings or ())
+        outcome = make_cache(
+            called,
+            options,
+            out,
+            kind=kind,
+            splits=splits or SPLITS,
+            processes=processes or default_processes(),
+            progress=not quiet,
+        )
+        if as_json:
+            typer.echo(json.dumps(dataclasses.asdict(outcome), ensure_ascii=False))
+            return
+        lines = [
+            f"{out}: {outcome.clips:,} clips of {called} in {outcome.made + outcome.kept:,} parts, "
+            f"{outcome.size / 1e6:,.1f} MB; {outcome.made:,} parts were made now, {outcome.kept:,} were there",
+            *(f"  not readable: {fault}" for fault in outcome.skipped),
+            f"use it with: -s data.name=cache -s data.root={out}",
+        ]
+        typer.echo("\n".join(lines))
+
+
+@data_app.command()
+def stats(
+    root: RootArgument,
+    name: NameOption = "",
+    settings: DataSetOption = None,
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "train",
+    frames: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Pad or cut every clip to so many frames first, as AST did for its own numbers. Not given: no."
+        ),
+    ] = None,
+    mel_bins: Annotated[int, typer.Option(min=1, help="Mel bins of the filterbank.")] = 128,
+    processes: ProcessesOption = 0,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Compute mean and standard deviation of a set's filterbank: a recipe's [normalisation]."""
+    with errors_for_people():
+        import dataclasses
+
+        from fastast.data.fbank_statistics import fbank_statistics
+        from fastast.data.parallel import default_processes
+
+        called, options = open_set(root, name, settings or ())
+        found = fbank_statistics(
+            options.split(split),
+            num_mel_bins=mel_bins,
+            num_frames=frames,
+            processes=processes or default_processes(),
+            progress=not quiet,
+            what=f"{called}: {split}",
+        )
+        if as_json:
+            typer.echo(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+            return
+        lines = [
+            f"# {called}, {split}: {found.clips:,} clips, {found.frames:,} frames"
+            + (f", each clip {frames} frames" if frames else ""),
+            *(f"# left out: {fault}" for fault in found.skipped),
+            "[normalisation]",
+            f"mean = {found.mean:.6f}",
+            f"std = {found.std:.6f}",
+        ]
+        typer.echo("\n".join(lines))

@@ -1,0 +1,138 @@
+"""What `fastast data check` prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from fastast.data.audio import RESAMPLER
+from fastast.data.check import FAULTS, NOTES, CheckedSet, CheckedSplit
+from fastast.data.recognise import setting_lines
+
+_SHOWN = 5
+"""Clips of one kind of fault that are named, unless all are asked for."""
+_RECIPES = {"audioset": "audioset_balanced", "esc50": "esc50", "fsd50k": "fsd50k", "speech_commands": "speech_commands"}
+"""Recipes of data sets that have one."""
+_LIKE = {"multi_label": "fsd50k", "single_label": "speech_commands"}
+"""For other sets, the recipe of one that is scored alike."""
+_OWN = {"audioset_balanced": "subset", "audioset_full": "subset", "esc50": "fold"}
+"""Settings in recipes that no other data set has."""
+_RECIPE_OF = {"audioset_full": "audioset", **{recipe: name for name, recipe in _RECIPES.items()}}
+
+
+def as_dict(found: CheckedSet) -> dict[str, Any]:
+    """Return everything as plain values."""
+    values: dict[str, Any] = {
+        "data_set": found.name,
+        "options": dataclasses.asdict(found.options),  # type: ignore[call-overload]
+        "task": found.task,
+        "classes": list(found.classes),
+        "sound": found.is_sound,
+        "val_is_test": found.same_as_test,
+        "splits": {name: dataclasses.asdict(split) for name, split in found.splits.items()},
+        "in_two_splits": found.in_two_splits,
+        "same_audio": found.twice,
+        "suggestions": suggestions(found),
+    }
+    return values
+
+
+def as_text(found: CheckedSet, *, everything: bool = False) -> str:
+    """Return what a person reads; `everything`: every clip that something is the matter with, and every class."""
+    lines = [f"{found.name}: {len(found.classes)} classes, {found.task.replace('_', '-')}"]
+    said = {warning for split in found.splits.values() for warning in split.warnings}
+    lines += sorted(said)
+    for name, split in found.splits.items():
+        lines += ["", *_split_lines(name, split, everything=everything)]
+    if found.same_as_test:
+        lines += ["", "val is the same clips as test"]
+    for pair, ids in found.in_two_splits.items():
+        lines += ["", f"in {pair} alike: {len(ids)} clips", *_some(ids, everything)]
+    if found.twice:
+        lines += ["", f"the same audio in two splits: {len(found.twice)} clips"]
+        lines += _some([f"{one} = {other}" for one, other in found.twice], everything)
+    lines += ["", "sound" if found.is_sound else "not sound: what is named above costs clips, or makes numbers wrong"]
+    lines += ["", *suggestions(found)]
+    return "\n".join(lines)
+
+
+def _split_lines(name: str, split: CheckedSplit, *, everything: bool) -> list[str]:
+    if split.error:
+        return [f"{name}: {split.error}"]
+    usable = split.clips - sum(len(split.faults.get(kind, ())) for kind in FAULTS if kind != "missing")
+    lines = [
+        f"{name}: {split.clips:,} clips, {_duration(split.seconds)}; {usable:,} can be used",
+        f"  ids      sha256 {split.ids_sha256}",
+        f"  rates    {_counts(split.rates, ' Hz')}; resampled to 16,000 Hz by {RESAMPLER}",
+        f"  channels {_counts(split.channels)}",
+        f"  codecs   {_counts(split.codecs)}",
+        f"  labels   {_label_line(split.labels)}",
+    ]
+    for kind in FAULTS:
+        if clips := split.faults.get(kind):
+            lines += [f"  {kind}: {len(clips):,}", *_some(clips, everything)]
+    for note in NOTES:
+        if clips := split.notes.get(note):
+            lines += [f"  {note} (can be used): {len(clips):,}", *_some(clips, everything)]
+    if everything:
+        lines += [f"    {count:8,}  {label}" for label, count in split.labels.items()]
+    return lines
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds / 3600:,.2f} h" if seconds >= 3600 else f"{seconds:.1f} s"
+
+
+def _counts(counts: Mapping[Any, int], unit: str = "") -> str:
+    """Return what there is, most frequent first."""
+    shown = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
+    return ", ".join(f"{what:,}{unit} × {n:,}" if isinstance(what, int) else f"{what} × {n:,}" for what, n in shown)
+
+
+def _label_line(labels: Mapping[str, int]) -> str:
+    present = {label: count for label, count in labels.items() if count}
+    absent = [label for label in labels if label not in present]
+    if not present:
+        return "none"
+    least, most = min(present, key=lambda n: present[n]), max(present, key=lambda n: present[n])
+    text = f"{sum(labels.values()):,} in all; "
+    if present[least] == present[most]:
+        text += f"{present[least]:,} of each class"
+    else:
+        text += f"from {present[least]:,} ({least}) to {present[most]:,} ({most}) of a class"
+    if absent:
+        more = f" and {len(absent) - _SHOWN} more" if len(absent) > _SHOWN else ""
+        text += f"; {len(absent)} classes without a clip: {', '.join(absent[:_SHOWN])}{more}"
+    return text
+
+
+def _some(clips: list[str], everything: bool) -> list[str]:
+    shown = clips if everything else clips[:_SHOWN]
+    rest = [f"    and {len(clips) - len(shown):,} more (--all names them)"] if len(shown) < len(clips) else []
+    return [f"    {clip}" for clip in shown] + rest
+
+
+def suggestions(found: CheckedSet) -> list[str]:
+    """Return commands that measure a model on the set, and train one."""
+    if not found.task:
+        return []
+    made_of = getattr(found.options, "made_of", found.name)  # a cache is trained on as what it was made of
+    recipe = _RECIPES.get(made_of, _LIKE[found.task])
+    if getattr(found.options, "subset", "") == "full":
+        recipe = "audioset_full"
+    settings = setting_lines(found.name, found.options)
+    if found.name == _RECIPE_OF.get(recipe):
+        settings = settings[1:]
+    elif recipe in _OWN:
+        settings.insert(0, f"data.{_OWN[recipe]}=")
+    if hasattr(found.options, "missing") and any(split.faults.get("missing") for split in found.splits.values()):
+        settings.append("data.missing=leave out")
+    if getattr(found.options, "kind", "") == "fbank":
+        settings.append("augmentation.mixup_rate=0")  # which takes samples
+    given = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
+    opened = {name for name, split in found.splits.items() if not split.error}
+    measure = [f"measure a model:  fastast evaluate MODEL {recipe} {given}"] if "test" in opened else []
+    train = [f"train a model:    fastast train {recipe} {given}"] if "train" in opened else []
+    return measure + train

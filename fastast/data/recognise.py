@@ -1,0 +1,58 @@
+"""Which data set a folder is."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from fastast.data.clip_files import clip_files
+from fastast.data.datasets import DATASETS, DataOptions
+from fastast.data.training_set import DataError, DataNotFoundError
+
+ORDER = (
+    "cache", "esc50", "fsd50k", "speech_commands", "audioset", "hdf5", "parquet", "ast_lists", "table", "audio_folder",
+)  # fmt: skip
+"""What a folder is taken for first: published layouts before one's own, of which nearly every folder is one."""
+_SHOWN = 6
+"""Names in a folder that a message shows."""
+
+
+def recognise_set(root: Path) -> tuple[str, DataOptions]:
+    """Return name and options of the data set that a folder is.
+
+    Raises DataError where it is none that is known, with what is there.
+    """
+    if not root.is_dir():
+        raise DataNotFoundError(f"{root}: there is no such folder")
+    for name in ORDER:
+        kind: Any = DATASETS.get(name)
+        options = kind.recognise(root)
+        if options is not None:
+            return name, options
+    there = sorted(path.name + "/" * path.is_dir() for path in root.iterdir() if not path.name.startswith("."))
+    more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
+    clips = sum(1 for _ in clip_files(root))
+    raise DataError(
+        f"{root}: no data set that is known here. It holds {', '.join(there[:_SHOWN]) or 'nothing'}{more}; "
+        f"{clips:,} audio files in all. Say what it is: --name {'|'.join(ORDER[1:])}, with its options as -s KEY=VALUE"
+    )
+
+
+def without_refusals(options: DataOptions) -> DataOptions:
+    """Return options that leave out the clips which are not there, so that the others can be looked at."""
+    names = {field.name for field in dataclasses.fields(options)}  # type: ignore[arg-type]
+    return dataclasses.replace(options, missing="leave out") if "missing" in names else options  # type: ignore[type-var]
+
+
+def setting_lines(name: str, options: DataOptions) -> list[str]:
+    """Return the settings of a recipe that name a data set, as `-s` takes them: all that is not at its default."""
+    lines = [f"data.name={name}"]
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        value = getattr(options, field.name)
+        if value == field.default or field.name == "missing":
+            continue
+        if isinstance(value, tuple):
+            value = "[" + ", ".join(f'"{text}"' for text in value) + "]"
+        lines.append(f"data.{field.name}={value}")
+    return lines

@@ -1,0 +1,366 @@
+"""`fastast data check`, `cache` and `stats` on data sets in miniature, sound and bad."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from layouts import (
+    write_ast_lists,
+    write_audio_folder,
+    write_audioset,
+    write_bad_esc50,
+    write_esc50,
+    write_fsd50k,
+    write_hdf5,
+    write_parquet,
+    write_speech_commands,
+    write_table,
+)
+from sound_files import encode, sounds
+from typer.testing import CliRunner
+
+from fastast.cli import app
+from fastast.data import cache_files, cache_making
+from fastast.data.augment import Augmentation
+from fastast.data.cache import Cache
+from fastast.data.cache_making import make_cache
+from fastast.data.check import FAULTS
+from fastast.data.esc50 import ESC50
+from fastast.data.sampling import all_labels, in_order, load_batches
+from fastast.data.training_set import DataError, all_ids, read_clip
+from fastast.frontend import Frontend, Normalisation
+from fastast.geometry import Geometry
+from fastast.training.recipe_file import load_recipe
+from fastast.writing import write_whole
+
+LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
+    "audioset": ("audioset", lambda root: write_audioset(root, "audios/{table}_segments/Y{id}.wav")),
+    "esc50": ("esc50", lambda root: write_esc50(root / "ESC-50-master").parent),
+    "fsd50k": ("fsd50k", write_fsd50k),
+    "speech_commands": ("speech_commands", lambda root: write_speech_commands(root / "speech_commands_v0.02").parent),
+    "ast_lists": ("ast_lists", write_ast_lists),
+    "table": ("table", write_table),
+    "audio_folder": ("audio_folder", write_audio_folder),
+    "parquet": ("parquet", write_parquet),
+    "hdf5": ("hdf5", write_hdf5),
+}
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["data", *map(str, arguments)])
+
+
+def checked(root: Path, *options: object) -> dict[str, Any]:
+    result = run("check", root, "--json", "--quiet", "--processes", 1, *options)
+    assert not isinstance(result.exception, ValueError | OSError), result.output
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.filterwarnings("ignore::fastast.data.training_set.DataWarning")
+def test_check_knows_every_layout_and_suggests_what_runs(tmp_path: Path, layout: str) -> None:
+    name, write = LAYOUTS[layout]
+    found = checked(write(tmp_path))
+    assert found["data_set"] == name
+    lost = [split["faults"] for split in found["splits"].values() if split["faults"]]
+    assert lost == ([{"missing": ["balanced_train.h5, row 2: not there"]}, {"missing": ["eval.h5, row 2: not there"]}]
+                    if layout == "hdf5" else [])  # fmt: skip
+    assert found["sound"] is (not lost)
+    data = {split: load_data(command, split) for command in found["suggestions"] for split in ("train", "test")}
+    for split, set_ in data.items():
+        assert len(set_) == found["splits"][split]["clips"]
+        assert all_labels(set_).sum(0).tolist() == list(found["splits"][split]["labels"].values())
+    assert len(found["suggestions"]) == 2
+
+
+def load_data(command: str, split: str) -> Any:
+    """Open the data of a suggested `fastast` command."""
+    words = shlex.split(command.partition(":")[2])
+    assert words[0] == "fastast"
+    recipe = words[words.index("--set") - 1]
+    settings = [words[i + 1] for i, word in enumerate(words) if word == "--set"]
+    return load_recipe(recipe, settings).data.options.split(split)
+
+
+def test_check_names_and_counts_every_fault(tmp_path: Path) -> None:
+    expected = write_bad_esc50(tmp_path)
+    result = run("check", tmp_path, "--json", "--quiet", "--processes", 2)
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)
+    test = found["splits"]["test"]
+    seen: dict[str, str] = {}
+    for kind, clips in {**test["faults"], **test["notes"]}.items():
+        seen |= {clip.split(":")[0].rpartition("/")[2]: kind for clip in clips}
+    assert seen == {name: kind for name, kind in expected.items() if kind}
+    assert test["rates"] == {"16000": 6, "8000": 1, "96000": 1}
+    assert test["channels"] == {"1": 7, "2": 1}
+    assert test["codecs"] == {"WAV PCM_16": 5, "MP3 MPEG_LAYER_III": 1, "WAV ULAW": 1, "WAV PCM_24": 1}
+    assert found["splits"]["train"]["faults"] == {}
+    assert found["val_is_test"]
+    text = run("check", tmp_path, "--quiet", "--processes", 1).output
+    assert "unreadable: 3" in text
+    assert "empty.wav: the file is empty (0 bytes)" in text
+    assert "not sound" in text
+    assert "data.missing=leave out" in text
+
+
+def test_check_of_a_sound_set_has_exit_code_0_and_reads_only_what_is_asked_for(tmp_path: Path) -> None:
+    write_bad_esc50(tmp_path)
+    result = run("check", tmp_path, "--quiet", "--split", "train", "--json")
+    assert (result.exit_code, list(json.loads(result.stdout)["splits"])) == (0, ["train"])
+
+
+def test_check_finds_clips_in_two_splits_and_the_same_audio_under_two_names(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path)
+    found = checked(root)
+    assert not found["same_audio"]
+    shutil.copy(root / "train/bird/0.ogg", root / "test/bird/1.ogg")
+    found = checked(root)
+    assert ["train train/bird/0.ogg", "test test/bird/1.ogg"] in found["same_audio"]
+    (root / "all.csv").write_text("file,label,split\ntest/bird/0.ogg,bird,train\ntest/bird/0.ogg,bird,test\n")
+    found = checked(root, "--name", "table", "--set", "table=all.csv")
+    assert found["in_two_splits"] == {"train and test": ["test/bird/0.ogg"]}
+    assert not found["sound"]
+
+
+def test_a_folder_that_is_no_data_set_is_described(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "a.wav").write_bytes(b"")
+    result = run("check", tmp_path)
+    assert result.exit_code == 1
+    assert "no data set that is known here. It holds a.wav, notes.txt; 1 audio files in all" in result.output
+    assert "--name esc50|" in result.output
+    assert "there is no such folder" in run("check", tmp_path / "nowhere").output
+    assert "unknown data set 'esc51'. Did you mean 'esc50'" in run("check", tmp_path, "--name", "esc51").output
+    assert "unknown key 'folt'. Did you mean 'fold'" in run("check", tmp_path, "--name", "esc50", "-s", "folt=1").output
+
+
+def test_bad_clips_are_skipped_and_counted_in_training_and_evaluation(tmp_path: Path) -> None:
+    expected = write_bad_esc50(tmp_path)
+    lost = {name for name, kind in expected.items() if kind and kind not in ("silent", "clipped", "channels cancel")}
+    data = ESC50(root=str(tmp_path), missing="leave out").split("test")
+    assert data.left_out == 2
+    for replace in (True, False):
+        with pytest.warns(UserWarning, match="cancels them out"):
+            batches = list(load_batches(data, in_order(len(data), 4), workers=0, replace=replace))
+        assert sum(len(batch.indices) for batch in batches) == (16 if replace else 8)
+        skipped = {Path(name).name for batch in batches for name, _ in batch.skipped}
+        assert skipped == {name for name in lost if expected[name] != "missing"}
+
+
+# Caches ---------------------------------------------------------------------------------------------------------------
+
+
+def cached(source: Path, out: Path, *options: object) -> dict[str, Any]:
+    result = run("cache", source, "--out", out, "--json", "--quiet", *options)
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.mark.parametrize(("kind", "tolerance"), [("flac", 2**-16), ("flac24", 2**-24)])
+def test_a_cache_gives_the_clips_that_it_was_made_of(tmp_path: Path, kind: str, tolerance: float) -> None:
+    source = write_audioset(tmp_path / "source", "{table}/{id}.mp3")
+    outcome = cached(source, tmp_path / "cache", "--kind", kind, "--processes", 2, "-s", "subset=full")
+    assert (outcome["made"], outcome["kept"], outcome["clips"], outcome["skipped"]) == (2, 0, 5, [])
+    from fastast.data.audioset import AudioSet
+
+    for split in ("train", "val", "test"):
+        mine = Cache(root=str(tmp_path / "cache")).split(split)
+        theirs = AudioSet(root=str(source), subset="full").split(split)
+        assert (mine.classes, mine.task, all_ids(mine)) == (theirs.classes, theirs.task, all_ids(theirs))
+        np.testing.assert_array_equal(all_labels(mine), all_labels(theirs))
+        for index in range(len(mine)):
+            np.testing.assert_allclose(mine.clip(index, 0)[0], theirs.clip(index, 0)[0], atol=tolerance)
+
+
+def test_a_cache_of_16_bits_is_exact_where_the_clips_have_16_bits(tmp_path: Path) -> None:
+    cached(write_esc50(tmp_path / "source"), tmp_path / "cache")
+    mine, theirs = Cache(root=str(tmp_path / "cache")).split("test"), ESC50(root=str(tmp_path / "source")).split("test")
+    for index in range(len(mine)):
+        np.testing.assert_array_equal(mine.clip(index, 0)[0], theirs.clip(index, 0)[0])
+
+
+def test_samples_beyond_full_scale_survive_the_cache(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        path = tmp_path / f"source/{split}/bird/loud.wav"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(encode(sounds()["bird"] / np.abs(sounds()["bird"]).max() * 3, 16_000, "WAV", "FLOAT"))
+    cached(tmp_path / "source", tmp_path / "cache", "--split", "test")
+    samples = Cache(root=str(tmp_path / "cache")).split("test").clip(0, 0)[0]
+    assert np.abs(samples).max() == pytest.approx(3, abs=1e-3)
+    np.testing.assert_allclose(samples / 3, sounds()["bird"] / np.abs(sounds()["bird"]).max(), atol=1e-4)
+
+
+def test_filterbanks_of_a_cache_are_those_of_the_front_end(tmp_path: Path) -> None:
+    source = write_esc50(tmp_path / "source")
+    cached(source, tmp_path / "cache", "--kind", "fbank")
+    geometry = Geometry(embed_dim=32, depth=1, num_heads=2, num_classes=2, num_mel_bins=128, num_frames=176)
+    frontend = Frontend(geometry, Normalisation(mean=-4.0, std=4.5))
+    features = {}
+    for name, data in {"cache": Cache(root=str(tmp_path / "cache")), "source": ESC50(root=str(source))}.items():
+        (batch,) = load_batches(data.split("test"), in_order(2, 2), workers=0, replace=False)
+        features[name] = Augmentation.plain(batch, frontend)  # (b, f, m)
+    assert features["cache"].shape == (2, 176, 128)
+    torch.testing.assert_close(features["cache"], features["source"], atol=0.004 / 9, rtol=0)
+    batch = next(
+        iter(load_batches(Cache(root=str(tmp_path / "cache")).split("test"), in_order(2, 2), workers=0, replace=False))
+    )
+    with pytest.raises(ValueError, match=r"mixup_rate change samples, and this cache holds filterbanks"):
+        Augmentation(mixup_rate=0.5).apply(batch, torch.Generator(), frontend)
+    mine, _ = Augmentation().apply(batch, torch.Generator(), frontend)
+    torch.testing.assert_close(mine, features["cache"])
+    few = Frontend(dataclasses.replace(geometry, num_mel_bins=48), frontend.normalisation)
+    with pytest.raises(ValueError, match=r"filterbanks of 128 mel bins, the model takes 48"):
+        Augmentation.plain(batch, few)
+
+
+def test_a_clip_that_cannot_be_read_stays_in_the_lists_of_a_cache(tmp_path: Path) -> None:
+    expected = write_bad_esc50(tmp_path / "source")
+    with pytest.warns(UserWarning, match="cancels them out"):
+        outcome = cached(tmp_path / "source", tmp_path / "cache", "-s", 'missing="leave out"', "--processes", 1)
+    source = ESC50(root=str(tmp_path / "source"), missing="leave out").split("test")
+    mine = Cache(root=str(tmp_path / "cache")).split("test")
+    assert all_ids(mine) == all_ids(source)
+    assert mine.missing == source.missing
+    assert len(outcome["skipped"]) == 8
+    for index in range(len(mine)):
+        kind = expected.get(mine.id(index), "")
+        item = read_clip(mine, index, 0)
+        assert (item.waveform is None) == (kind in FAULTS)
+        if item.waveform is None:
+            assert mine.id(index) in item.skipped[0][1]
+
+
+def test_a_cache_that_was_stopped_goes_on_and_only_what_changed_is_made_again(tmp_path: Path) -> None:
+    source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
+    options = ESC50(root=str(source))
+    first = make_cache("esc50", options, out, shard_clips=2)
+    assert (first.made, first.kept) == (5, 0)
+    (out / "train-00001.json").unlink()  # stopped between the clips and their index
+    (out / "train-00002.clips").write_bytes(b"half")
+    (out / "train-00003.json").write_text('{"clips": [')
+    second = make_cache("esc50", options, out, shard_clips=2)
+    assert (second.made, second.kept) == (3, 2)
+    changed = ESC50(root=str(source)).split("train").recordings[0].path
+    changed.write_bytes(encode(sounds()["tabla"], 16_000, "WAV", "PCM_16"))
+    third = make_cache("esc50", options, out, shard_clips=2)
+    assert (third.made, third.kept) == (1, 4)
+    clip = Cache(root=str(out)).split("train").clip(0, 0)[0]
+    np.testing.assert_allclose(clip, sounds()["tabla"], atol=2**-15)
+
+
+def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
+    written = []
+
+    def stop(path: Path, content: bytes) -> None:
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        write_whole(path, content)
+        written.append(path)
+
+    with monkeypatch.context() as patch:
+        for module in (cache_making, cache_files):
+            patch.setattr(module, "write_whole", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
+    with pytest.raises(DataError, match=r"the cache has no split train; there is none. Go on making it"):
+        Cache(root=str(out)).split("train")
+    outcome = make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
+    assert (outcome.made, outcome.kept) == (4, 1)  # the clips of a second part were there, but not their index
+    assert len(Cache(root=str(out)).split("train")) == 8
+
+
+def test_a_cache_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
+    source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
+    cached(source, out)
+    for options, says in (
+        (("--kind", "fbank"), "has another kind: flac, not fbank. Name another folder"),
+        (("-s", "fold=2"), "has another options"),
+        (("-s", "channels=first"), "has another options"),
+    ):
+        result = run("cache", source, "--out", out, "-q", *options)
+        assert result.exit_code == 1
+        assert says in result.output
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thesis.tex").write_text("x")
+    assert (
+        "not empty (it holds thesis.tex) and no cache" in run("cache", source, "--out", tmp_path / "full", "-q").output
+    )
+    assert "unknown kind 'flak'. Did you mean 'flac'" in run("cache", source, "--out", out, "--kind", "flak").output
+
+
+@pytest.mark.parametrize("kind", ["flac", "fbank"])
+def test_a_damaged_cache_is_named_by_check_and_skipped_in_reading(tmp_path: Path, kind: str) -> None:
+    source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
+    cached(source, out, "--kind", kind)
+    assert run("check", out, "-q").exit_code == 0
+    path = out / "test-00000.clips"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 4] ^= 0x10  # in the first of two clips
+    path.write_bytes(content)
+    result = run("check", out, "-q", "--processes", 1)
+    assert result.exit_code == 1
+    assert "1-100001-A-0.wav): damaged since it was written" in result.output
+    assert [read_clip(Cache(root=str(out)).split("test"), i, 0).waveform is None for i in (0, 1)] == [True, False]
+    path.write_bytes(content[:-1])
+    with pytest.raises(DataError, match=r"test-00000.clips: missing or cut off; go on making the cache"):
+        Cache(root=str(out)).split("test")
+    (out / "cache.json").write_text("{")
+    with pytest.raises(DataError, match=r"cache.json: damaged"):
+        Cache(root=str(out)).split("test")
+
+
+def test_a_copy_of_a_cache_is_the_same_data(tmp_path: Path) -> None:
+    cached(write_esc50(tmp_path / "source"), tmp_path / "cache")
+    shutil.copytree(tmp_path / "cache", tmp_path / "copy")
+    here, there = (Cache(root=str(tmp_path / name)).split("test") for name in ("cache", "copy"))
+    assert here.fingerprint() == there.fingerprint()
+    assert here.fingerprint() != Cache(root=str(tmp_path / "cache")).split("train").fingerprint()
+
+
+# Mean and deviation ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_stats_are_those_of_all_values(tmp_path: Path, processes: int) -> None:
+    from fastast.filterbank import fbank
+
+    root = write_audio_folder(tmp_path)
+    data = [fbank(torch.from_numpy(clip)[None])[0].numpy() for clip in decoded(root)]
+    values = np.concatenate(data).astype(np.float64)
+    found = json.loads(run("stats", root, "--json", "-q", "--processes", processes).stdout)
+    assert found["mean"] == pytest.approx(values.mean(), abs=1e-5)
+    assert found["std"] == pytest.approx(values.std(), abs=1e-5)
+    assert (found["clips"], found["frames"]) == (2, len(values))
+    padded = np.stack([np.pad(clip, ((0, 128 - len(clip)), (0, 0))) for clip in data]).astype(np.float64)
+    text = run("stats", root, "--frames", "128", "-q", "--processes", processes).output
+    written = dict(line.split(" = ") for line in text.splitlines() if " = " in line)
+    assert float(written["mean"]) == pytest.approx(padded.mean(), abs=1e-5)
+    assert float(written["std"]) == pytest.approx(padded.std(), abs=1e-5)
+
+
+def decoded(root: Path) -> list[np.ndarray]:
+    from fastast.data.audio import load_audio
+
+    return [load_audio(root / f"train/{name}/0.ogg") for name in ("bell", "bird")]
+
+
+@pytest.mark.filterwarnings("ignore::fastast.data.audio.AudioWarning")
+def test_stats_leave_bad_clips_out_and_say_so(tmp_path: Path) -> None:
+    write_bad_esc50(tmp_path)
+    result = run("stats", tmp_path, "--split", "test", "-q", "--processes", 1, "-s", 'missing="leave out"', "--json")
+    found = json.loads(result.stdout)
+    assert (found["clips"], len(found["skipped"])) == (8, 8)
+    assert np.isfinite([found["mean"], found["std"]]).all()
