@@ -68,10 +68,9 @@ def allowed_values(axis: str) -> tuple[str, ...]:
 
         return ATTENTION_KERNELS
     from fastast.reduction import method_names
-    from fastast.reduction.combine import Combine
-    from fastast.reduction.spec import Excess
+    from fastast.reduction.spec import CombineChoice, Excess
 
-    names = {"combine": get_args(Combine), "excess": get_args(Excess)}
+    names = {"combine": get_args(CombineChoice), "excess": get_args(Excess)}
     return method_names() if axis == "method" else names[axis]
 
 

@@ -64,7 +64,7 @@ class GridConfig(_Part):
     r: tuple[int, ...] = (0,)
     method: tuple[str, ...] = ("tome",)
     proportional: tuple[bool, ...] = (True,)
-    combine: tuple[str, ...] = ("size",)
+    combine: tuple[str, ...] = ("method",)
     """How the tokens of a slot become one."""
     num_protected: tuple[int, ...] = (-1,)
     """Leading tokens that stay alone; -1 for all prefix tokens."""

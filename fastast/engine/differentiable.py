@@ -104,7 +104,7 @@ def why_not_differentiable(model: nn.Module, reduction: TokenReduction | None = 
 
 
 def _why_not_training(reduction: TokenReduction | None) -> str:
-    if reduction is not None and reduction.combine == "norm":
+    if reduction is not None and reduction.combining == "norm":
         return "the kernel of combine='norm' has no backward pass"
     return why_not_reduction(reduction)
 

@@ -74,7 +74,7 @@ class PackedStages:
                 layer.weight,
                 layer.bias,
                 layer.eps,
-                combine=reduction.combine,
+                combine=reduction.combining,
             )
         return x, normed, size
 

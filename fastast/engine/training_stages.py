@@ -85,7 +85,7 @@ class TrainingStages:
             layer.bias,
             layer.eps,
             self._half,
-            combine=reduction.combine,
+            combine=reduction.combining,
         )
         return x, normed, size
 

@@ -5,13 +5,12 @@ Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e, `w` wi
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fastast.reduction.precision import widened, without_autocast
 from fastast.reduction.tokens import BlockTokens
 
 Metric = Literal["keys", "queries", "values", "tokens", "before", "branch"]
@@ -43,9 +42,8 @@ def similarity(metric: Tensor, left: slice, right: slice, distance: Distance = "
 
     In float32 or wider, under autocast too: half precision ties tokens that differ. A row of zeros has cosine 0 to all.
     """
-    # Tensors without data have no autocast; `is_autocast_available` would break the graph of PyTorch 2.11's compiler.
-    with nullcontext() if metric.is_meta else torch.autocast(metric.device.type, enabled=False):
-        wide = metric if metric.dtype == torch.float64 else metric.float()
+    with without_autocast(metric):
+        wide = widened(metric)
         if distance == "cosine":
             wide = F.normalize(wide, dim=-1)
         products = wide[:, left] @ wide[:, right].transpose(-1, -2)  # (b, l, m)

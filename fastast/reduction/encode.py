@@ -170,7 +170,7 @@ class ModuleStages:
         self, tokens: BlockTokens, plan: MergePlan, reduction: TokenReduction
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Merge the tokens behind the attention."""
-        x, size = plan.merge(tokens.after, tokens.size, reduction.combine)
+        x, size = plan.merge(tokens.after, tokens.size, reduction.combining)
         return x, x, size
 
     def mlp(self, block: int, normed: Tensor) -> Tensor:

@@ -5,12 +5,12 @@ Shapes: `b` batch, `N` original tokens, `n` tokens of this block, `f'` and `t'` 
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from fastast.reduction.once import once
 from fastast.reduction.plan import MergePlan
 
 NO_PLACE = -1.0
@@ -45,7 +45,7 @@ class Lineage:
         """Return the lineage of what `plan` made of these tokens, whose sizes were `size` (b, n)."""
         return Lineage(self._num_prefix_tokens, self._grid, parent=self, plan=plan, size=size)
 
-    @cached_property
+    @once
     def plan(self) -> MergePlan:
         """The plan that made these tokens."""
         assert self._plan is not None

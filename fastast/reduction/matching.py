@@ -42,23 +42,50 @@ def bipartite_soft_matching(
         raise ValueError(f"tome: cannot merge {r} of {n} tokens, {num_protected} protected; at most {limit}")
     if r == 0:
         return MergePlan(num_tokens=n, owner=slice(None))
-    first_a = num_protected + num_protected % 2
-    first_b = num_protected + 1 - num_protected % 2
+    first_a, first_b = first_positions(num_protected)
     scores = similarity(metric, slice(first_a, None, 2), slice(first_b, None, 2), distance)  # (b, a, c)
-    ranked = best_first(scores.amax(dim=-1))  # (b, a) indices into A
+    positions = torch.arange(n, device=metric.device).expand(b, -1)
+    sources, targets = positions[:, first_a::2], positions[:, first_b::2]
+    return merge_best(scores, r, sources, targets, num_tokens=n, num_protected=num_protected, order=order)
+
+
+def first_positions(num_protected: int) -> tuple[int, int]:
+    """Return the first unprotected positions of A (even) and of B (odd)."""
+    return num_protected + num_protected % 2, num_protected + 1 - num_protected % 2
+
+
+def merge_best(
+    scores: Tensor, r: int, sources: Tensor, targets: Tensor, *, num_tokens: int, num_protected: int, order: Order
+) -> MergePlan:
+    """Merge the `r` sources with the highest score to any target into the target of that score.
+
+    scores: (b, a, c). sources, targets: (b, a) and (b, c), rising positions, together those of every unprotected token.
+    """
+    b = scores.shape[0]
+    ranked = best_first(scores.amax(dim=-1))  # (b, a) indices into the sources
     # Partners of the merged only: to find where a maximum is takes many times as long as to find how large it is.
-    target = take_rows(scores, ranked[:, :r]).argmax(dim=-1)  # (b, r) indices into B, slots once the order is known
-    ranked = 2 * ranked + first_a  # (b, a) positions
-    positions = torch.arange(n, device=metric.device)
-    kept_a, all_b = ranked[:, r:].sort(dim=-1).values, positions[first_b::2].expand(b, -1)  # (b, a - r), (b, c)
+    target = take_rows(scores, ranked[:, :r]).argmax(dim=-1)  # (b, r) indices into the targets, slots once in order
+    ranked = sources.gather(1, ranked)  # (b, a) positions
+    kept = ranked[:, r:].sort(dim=-1).values  # (b, a - r)
+    positions = torch.arange(num_tokens, device=scores.device)
     protected = positions[:num_protected].expand(b, -1)
-    owner = torch.cat([protected, kept_a, all_b], dim=1)  # (b, p) positions
-    target = target + (num_protected + kept_a.shape[1])  # (b, r)
+    owner = torch.cat([protected, kept, targets], dim=1)  # (b, p) positions
+    target = target + (num_protected + kept.shape[1])  # (b, r)
     if order == "position":
         owner, moved = owner.sort(dim=1)
-        slots = torch.empty_like(moved).scatter_(1, moved, positions[: n - r].expand(b, -1))  # (b, p)
+        slots = torch.empty_like(moved).scatter_(1, moved, positions[: num_tokens - r].expand(b, -1))  # (b, p)
         target = slots.gather(1, target)
-    return MergePlan(num_tokens=n, owner=owner, merged=ranked[:, :r], target=target)
+    return MergePlan(num_tokens=num_tokens, owner=owner, merged=ranked[:, :r], target=target)
+
+
+def merge_into(merged: Tensor, partner: Tensor, num_tokens: int) -> MergePlan:
+    """Merge tokens into others that stay, (b, m) positions each; all that stay keep the order of their positions."""
+    b, m = merged.shape
+    goes = torch.zeros(b, num_tokens, dtype=torch.int64, device=merged.device).scatter(1, merged, 1)  # (b, n)
+    positions = torch.arange(num_tokens, device=merged.device)
+    owner = (goes * num_tokens + positions).argsort(dim=1)[:, : num_tokens - m]  # (b, p); no two keys are equal
+    slots = positions - goes.cumsum(1)  # (b, n), of those that stay
+    return MergePlan(num_tokens=num_tokens, owner=owner, merged=merged, target=slots.gather(1, partner))
 
 
 def best_first(best: Tensor) -> Tensor:

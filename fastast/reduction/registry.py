@@ -15,6 +15,7 @@ from fastast.registry import Registry
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
+    from fastast.reduction.combine import Combine
     from fastast.reduction.plan import MergePlan
     from fastast.reduction.tokens import BlockTokens
 
@@ -74,6 +75,8 @@ class ReductionMethod:
     """Whether it draws: its seed is then part of what a record answers."""
     oracle: bool = False
     """Whether it is a limit to compare with rather than a way to reduce tokens."""
+    combine: Combine = "size"
+    """How the tokens of a slot become one, where a reduction leaves it to the method."""
     cannot: str = ""
     """Why the kernels of `fastast.compile` cannot run it, as a sentence; empty where they can."""
 
@@ -87,9 +90,13 @@ class ReductionMethod:
         return self.choose(tokens, r, self.options() if options is None else options)
 
 
+_OWN = (
+    "tome", "slice", "topk", "evit", "random", "pool", "patchout", "local", "algm", "adjacent", "shift", "pitome",
+    "tofu",
+)  # fmt: skip
 METHODS: Registry[ReductionMethod] = Registry(
     "reduction method",
-    {name: f"fastast.reduction.methods.{name}:METHOD" for name in ("tome", "slice")},
+    {name: f"fastast.reduction.methods.{name}:METHOD" for name in _OWN},
     group="fastast.methods",
 )
 """Every method there is; FastAST's own are imported when they are first asked for."""
@@ -103,6 +110,11 @@ def no_macs(shape: BlockShape, r: int, options: Any) -> int:
 def all_free(shape: BlockShape, options: Any) -> int:
     """Return every token that is not protected."""
     return shape.num_free
+
+
+def all_but_one(shape: BlockShape, options: Any) -> int:
+    """Return every token that is not protected but one."""
+    return max(0, shape.num_free - 1)
 
 
 def half_of_free(shape: BlockShape, options: Any) -> int:
@@ -120,6 +132,7 @@ def reduction_method(
     keeps_order: bool = False,
     random: bool = False,
     oracle: bool = False,
+    combine: Combine = "size",
     cannot: str = "",
 ) -> Callable[[ChooseTokens], ReductionMethod]:
     """Make a method of a function; an entry point of `fastast.methods`, or `register_method`, makes it known."""
@@ -135,6 +148,7 @@ def reduction_method(
             keeps_order=keeps_order,
             random=random,
             oracle=oracle,
+            combine=combine,
             cannot=cannot,
         )
 

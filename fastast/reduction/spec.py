@@ -15,6 +15,8 @@ from fastast.reduction.registry import BlockShape, ReductionMethod, get_method
 from fastast.schedule import Schedule, count_tokens, parse_schedule
 
 Excess = Literal["refuse", "cap"]
+CombineChoice = Literal["method", "size", "mean", "norm", "keep"]
+"""A way to combine, or the method's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +34,9 @@ class TokenReduction:
     """The method's own options: a mapping of those that differ from their defaults; kept as the method's dataclass."""
     proportional: bool = True
     """Weight a token by its size in attention (needed off the shelf for supervised models)."""
-    combine: Combine = "size"
-    """How the tokens of a slot become one: size (mean weighted by size), mean, norm (as long as the longest), keep."""
+    combine: CombineChoice = "method"
+    """How the tokens of a slot become one: method (its own: size, of tofu norm), size (mean weighted by size), mean,
+    norm (as long as the longest), keep. The method's own by name is kept as method: it is the same reduction."""
     num_protected: int | None = None
     """Leading tokens that stay alone; None protects all prefix tokens, class and distillation."""
     excess: Excess = "refuse"
@@ -52,9 +55,11 @@ class TokenReduction:
                     f"reduction {self.method}: options is {values!r}; give a mapping of names to values"
                 )
             object.__setattr__(self, "options", parse_options(method.options, values, self.method))
-        for name, kind in (("combine", Combine), ("excess", Excess)):
+        for name, kind in (("combine", CombineChoice), ("excess", Excess)):
             if getattr(self, name) not in get_args(kind):
                 raise ReductionError("reduction: " + unknown_name(name, getattr(self, name), get_args(kind)))
+        if self.combine == method.combine:
+            object.__setattr__(self, "combine", "method")
         if self.num_protected is not None and self.num_protected < 0:
             raise ReductionError(f"reduction: num_protected is {self.num_protected}; allowed are None, 0, 1, ...")
 
@@ -87,6 +92,11 @@ class TokenReduction:
     def registered(self) -> ReductionMethod:
         """The method."""
         return get_method(self.method)
+
+    @property
+    def combining(self) -> Combine:
+        """How the tokens of a slot become one."""
+        return self.registered.combine if self.combine == "method" else self.combine
 
     def protected(self, shape: EncoderShape | HasEncoder) -> int:
         """Return how many leading tokens are protected in such an encoder."""

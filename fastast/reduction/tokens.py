@@ -8,11 +8,15 @@ Everything that costs anything is computed when it is asked for, and once.
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property, lru_cache
+import random
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from fastast.reduction.once import once
+from fastast.reduction.precision import widened, without_autocast
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
@@ -102,31 +106,30 @@ class BlockTokens:
         """(n,) bool, True for the tokens that must stay alone."""
         return torch.arange(self.num_tokens, device=self.device) < self.num_protected
 
-    @cached_property
+    @once
     def sizes(self) -> Tensor:
         """(b, n) float32, original tokens in each; ones where nothing was merged yet."""
         return self.size if self.size is not None else torch.ones(self.before.shape[:2], device=self.device)
 
-    @cached_property
+    @once
     def prefix_attention(self) -> Tensor:
         """(b, h, p, n) float32 or wider, how much every prefix token attends to every token, sizes included.
 
         The product of p queries; the (n, n) matrix is never made.
         """
-        with torch.autocast(self.device.type, enabled=False):
-            wide = torch.promote_types(self.queries.dtype, torch.float32)
-            q = self.queries[:, :, : self.shape.num_prefix_tokens].to(wide)  # (b, h, p, e)
-            scores = (q * q.shape[-1] ** -0.5) @ self.keys.to(wide).transpose(-2, -1)  # (b, h, p, n)
+        with without_autocast(self.queries):
+            q = widened(self.queries[:, :, : self.shape.num_prefix_tokens])  # (b, h, p, e)
+            scores = (q * q.shape[-1] ** -0.5) @ widened(self.keys).transpose(-2, -1)  # (b, h, p, n)
             if self._proportional and self.size is not None:
-                scores = scores + self.size.to(wide).log()[:, None, None, :]
+                scores = scores + self.size.to(scores.dtype).log()[:, None, None, :]
             return scores.softmax(-1)
 
-    @cached_property
+    @once
     def places(self) -> Tensor:
         """(b, n, 2) float32, frequency and time of each token's owner on the patch grid; -1 for a prefix token."""
         return self._known_lineage.places(self.batch, self.device)
 
-    @cached_property
+    @once
     def centres(self) -> Tensor:
         """(b, n, 2) float32, frequency and time of each token's centre of mass on the patch grid."""
         return self._known_lineage.centres(self.batch, self.device)
@@ -137,25 +140,36 @@ class BlockTokens:
             raise ValueError("BlockTokens: these tokens were given without their lineage, so they have no places")
         return self._lineage
 
-    @cached_property
+    @once
     def generator(self) -> torch.Generator:
         """A generator on the CPU that depends on seed and block alone, so that what is drawn repeats."""
         return torch.Generator().manual_seed(_seed(self.seed, self.block))
 
-    def draw(self) -> Tensor:
-        """Return uniform numbers in [0, 1), (n,) float32, the same for all clips and in every forward.
+    def draw(self, count: int | None = None, *, block: int | None = None) -> Tensor:
+        """Return uniform numbers in [0, 1), (count,) float32, the same for all clips and in every forward.
 
-        Kept once drawn, so that a captured CUDA graph finds them where they were.
+        One per token, and those of this block, where nothing else is asked for. Kept once drawn, so that a captured
+        CUDA graph finds them where they were.
         """
-        return _drawn(self.seed, self.block, self.num_tokens, self.device)
+        count = self.num_tokens if count is None else count
+        block = self.block if block is None else block
+        if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # what a tracer holds is not to be kept
+            return torch.tensor(_numbers(self.seed, block, count), dtype=torch.float32, device=self.device)
+        return _kept(self.seed, block, count, self.device)
 
 
 def _seed(seed: int, block: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {block}".encode()).digest()[:7], "big")
 
 
+@torch.compiler.assume_constant_result
+def _numbers(seed: int, block: int, count: int) -> list[float]:
+    """In Python, as tensors of random numbers are not to be had while a compiler or exporter traces."""
+    drawn = random.Random(_seed(seed, block))
+    return [drawn.getrandbits(24) / 2**24 for _ in range(count)]  # exact in float32
+
+
 @lru_cache(maxsize=1024)
-def _drawn(seed: int, block: int, count: int, device: torch.device) -> Tensor:
-    numbers = torch.rand(count, generator=torch.Generator().manual_seed(_seed(seed, block)))
+def _kept(seed: int, block: int, count: int, device: torch.device) -> Tensor:
     with torch.inference_mode(False):
-        return numbers.to(device)
+        return torch.tensor(_numbers(seed, block, count), dtype=torch.float32, device=device)

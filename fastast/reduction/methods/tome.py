@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fastast.reduction.compare import Distance, Heads, Metric, compared, compared_width
-from fastast.reduction.matching import Order, bipartite_soft_matching
+import torch
+
+from fastast.reduction.combine import take_rows
+from fastast.reduction.compare import Distance, Heads, Metric, compared, compared_width, similarity
+from fastast.reduction.matching import Order, bipartite_soft_matching, merge_best
+from fastast.reduction.needs import need_protected_prefix
+from fastast.reduction.partition import Partition, part
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
 from fastast.reduction.tokens import BlockTokens
@@ -24,25 +29,40 @@ class ToMeOptions:
     """Whether keys, queries and values are averaged over heads or set side by side (concat)."""
     distance: Distance = "cosine"
     """How similar two tokens are: cosine, dot, or euclidean (the closer the more)."""
+    partition: Partition = "alternating"
+    """Which tokens may merge into which: alternating positions (ToMe), sequential halves, random halves (drawn from the
+    seed), or every second token along time or frequency of the patch grid."""
+
+
+def _limit(shape: BlockShape, options: ToMeOptions) -> int:
+    if options.partition in ("time", "frequency"):
+        need_protected_prefix(shape, "tome")
+    return half_of_free(shape, options)
+
+
+def pairing_macs(shape: BlockShape, metric: Metric, heads: Heads) -> int:
+    """One product of what is compared for every unprotected token of A with every one of B."""
+    width = compared_width(metric, heads, shape.encoder.embed_dim, shape.encoder.head_dim)
+    return (shape.num_free + 1) // 2 * (shape.num_free // 2) * width
 
 
 def _macs(shape: BlockShape, r: int, options: ToMeOptions) -> int:
-    """One product of what is compared for every unprotected token of A with every one of B."""
-    even = (shape.num_tokens + 1) // 2 - (shape.num_protected + 1) // 2
-    odd = shape.num_tokens // 2 - shape.num_protected // 2
-    width = compared_width(options.metric, options.heads, shape.encoder.embed_dim, shape.encoder.head_dim)
-    return even * odd * width
+    return pairing_macs(shape, options.metric, options.heads)
 
 
-@reduction_method("tome", label="ToMe", options=ToMeOptions, limit=half_of_free, macs=_macs)
+@reduction_method("tome", label="ToMe", options=ToMeOptions, limit=_limit, macs=_macs)
 def tome(tokens: BlockTokens, r: int, options: ToMeOptions) -> MergePlan:
     """Merge the `r` pairs of tokens with the most similar keys, one of each pair from every second token."""
-    return bipartite_soft_matching(
-        compared(tokens, options.metric, options.heads),
-        r,
-        num_protected=tokens.num_protected,
-        order=options.order,
-        distance=options.distance,
+    metric = compared(tokens, options.metric, options.heads)  # (b, n, w)
+    first = tokens.num_protected
+    if options.partition == "alternating":
+        return bipartite_soft_matching(metric, r, num_protected=first, order=options.order, distance=options.distance)
+    sources, targets = part(tokens, options.partition)  # (b, a), (b, c)
+    a = sources.shape[1]
+    both = take_rows(metric.contiguous(), torch.cat([sources, targets], dim=1))  # (b, a + c, w)
+    scores = similarity(both, slice(0, a), slice(a, None), options.distance)  # (b, a, c)
+    return merge_best(
+        scores, r, sources, targets, num_tokens=tokens.num_tokens, num_protected=first, order=options.order
     )
 
 

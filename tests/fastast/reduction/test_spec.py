@@ -38,7 +38,7 @@ def test_equal_questions_are_equal_values() -> None:
         ({"options": {"order": "random"}}, "allowed: tome, position"),
         ({"options": {"metrics": "keys"}}, "unknown option 'metrics'. Did you mean 'metric'"),
         ({"method": "slice", "options": {"metric": "keys"}}, "unknown option 'metric'. There are none"),
-        ({"combine": "sum"}, "There are: size, mean, norm, keep"),
+        ({"combine": "sum"}, "There are: method, size, mean, norm, keep"),
         ({"excess": "clip"}, "There are: refuse, cap"),
         ({"num_protected": -1}, "allowed are None, 0, 1"),
     ],

@@ -180,6 +180,7 @@ def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
     other = {
         "method": "tome", "metric": "'tokens'", "proportional": "false", "num_protected": "1", "order": "'position'",
         "excess": "'cap'", "combine": "'mean'", "seed": "3", "heads": "'concat'", "distance": "'dot'",
+        "partition": "'time'",
     }  # fmt: skip
     assert set(reduction_keys("tome")) == {"schedule", *other}
     settings = [f"reduction.{key}={value}" for key, value in other.items()]
@@ -188,7 +189,13 @@ def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
     assert full.reduction.reductions() == (
         TokenReduction(
             schedule=Constant(3),
-            options={"metric": "tokens", "order": "position", "heads": "concat", "distance": "dot"},
+            options={
+                "metric": "tokens",
+                "order": "position",
+                "heads": "concat",
+                "distance": "dot",
+                "partition": "time",
+            },
             proportional=False,
             num_protected=1,
             combine="mean",

@@ -1,0 +1,49 @@
+"""ALGM: merging is local in early blocks and global in later ones (Norouzi et al. 2024, arXiv 2406.09936, section 3).
+
+The paper merges in two blocks, the first and one half way, by thresholds; where and how much is the schedule's here, so
+that its form is `list:R,0,0,0,0,0,S,0,0,0,0,0`, and both halves are by pairs (see `local`; the global half is ToMe's
+matching in the paper too).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastast.reduction.methods.local import LocalOptions, local, local_limit
+from fastast.reduction.methods.tome import ToMeOptions, pairing_macs, tome
+from fastast.reduction.needs import check_share, first_block_of
+from fastast.reduction.plan import MergePlan
+from fastast.reduction.registry import BlockShape, reduction_method
+from fastast.reduction.tokens import BlockTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ALGMOptions(LocalOptions):
+    """The window of early blocks, and how many blocks are early."""
+
+    global_from: float = 0.5
+    """Share of the blocks that merge in the window; those behind them merge across the spectrogram."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_share("algm", "global_from", self.global_from)
+
+
+def _limit(shape: BlockShape, options: ALGMOptions) -> int:
+    return local_limit(shape, options, "algm")
+
+
+def _macs(shape: BlockShape, r: int, options: ALGMOptions) -> int:
+    return pairing_macs(shape, options.metric, options.heads)
+
+
+@reduction_method("algm", label="ALGM", options=ALGMOptions, limit=_limit, macs=_macs)
+def algm(tokens: BlockTokens, r: int, options: ALGMOptions) -> MergePlan:
+    """Merge the `r` most similar pairs, in early blocks within a window of time and frequency, later anywhere."""
+    if tokens.block < first_block_of(options.global_from, tokens.depth):
+        return local(tokens, r, options)
+    anywhere = ToMeOptions(metric=options.metric, heads=options.heads, order=options.order)
+    return tome(tokens, r, anywhere)
+
+
+METHOD = algm

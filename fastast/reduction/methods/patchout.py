@@ -1,0 +1,51 @@
+"""Structured patchout at inference: whole columns or rows of the patch grid go (PaSST, Koutini et al. 2022,
+arXiv 2110.05069, section 2.2).
+
+PaSST drops random rows and columns of the input while it trains. Here the order of the lines is drawn once for all
+blocks, and every block goes on where the one before it stopped, within a line from the last token to the first; so the
+tokens that are left are whole lines but for one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from fastast.reduction.dropping import drop_lowest
+from fastast.reduction.needs import need_protected_prefix
+from fastast.reduction.plan import MergePlan
+from fastast.reduction.registry import BlockShape, reduction_method
+from fastast.reduction.tokens import BlockTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchoutOptions:
+    """Which lines go."""
+
+    axis: Literal["time", "frequency", "both"] = "time"
+    """What is left out: moments in time (columns), bands of frequency (rows), or both in one drawn order."""
+
+
+def _limit(shape: BlockShape, options: PatchoutOptions) -> int:
+    need_protected_prefix(shape, "patchout")
+    return shape.num_free
+
+
+@reduction_method("patchout", label="patchout", options=PatchoutOptions, limit=_limit, keeps_order=True, random=True)
+def patchout(tokens: BlockTokens, r: int, options: PatchoutOptions) -> MergePlan:
+    """Drop `r` tokens in whole columns or rows of the spectrogram, in an order that the seed alone decides on."""
+    rows, columns = tokens.shape.grid
+    first = tokens.num_protected
+    drawn = tokens.draw(rows + columns, block=0)  # (rows + columns,)
+    frequency, time = tokens.places[:, first:].long().unbind(-1)  # (b, free) each
+    by_row, by_column = drawn[frequency], drawn[rows + time]
+    if options.axis == "both":
+        score = torch.minimum(by_row, by_column)
+    else:
+        score = by_column if options.axis == "time" else by_row
+    return drop_lowest(torch.nn.functional.pad(score, (first, 0)), r, num_protected=first)
+
+
+METHOD = patchout

@@ -1,0 +1,18 @@
+"""Random drop: the control without which no choice of tokens is a result."""
+
+from __future__ import annotations
+
+from fastast.reduction.dropping import drop_lowest
+from fastast.reduction.options import NoOptions
+from fastast.reduction.plan import MergePlan
+from fastast.reduction.registry import all_free, reduction_method
+from fastast.reduction.tokens import BlockTokens
+
+
+@reduction_method("random", label="random drop", limit=all_free, keeps_order=True, random=True)
+def random_drop(tokens: BlockTokens, r: int, options: NoOptions) -> MergePlan:
+    """Drop `r` tokens that seed and block alone decide on, the same of every clip."""
+    return drop_lowest(tokens.draw().expand(tokens.batch, -1), r, num_protected=tokens.num_protected)
+
+
+METHOD = random_drop

@@ -1,0 +1,52 @@
+"""ToFu: tokens are pruned in early blocks and merged in later ones (Kim et al. 2024, arXiv 2312.01026, section 3).
+
+Both choose by ToMe's matching: early, the token of A of each of the `r` most similar pairs is dropped, and the one of B
+stays as it is; later they merge to MLERP, the average made as long as the longest token in it. Early blocks answer to
+an average of two tokens with something else than the average of two answers; from where on they do not is measured in
+the paper, and half of the depth is the default here. A dropped token does not add to the size of its partner.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastast.reduction.compare import Heads, Metric
+from fastast.reduction.matching import Order
+from fastast.reduction.methods.tome import ToMeOptions, pairing_macs, tome
+from fastast.reduction.needs import check_share, first_block_of
+from fastast.reduction.plan import MergePlan
+from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
+from fastast.reduction.tokens import BlockTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToFuOptions:
+    """How many blocks prune, and how tokens are compared."""
+
+    merge_from: float = 0.5
+    """Share of the blocks that drop tokens; those behind them merge."""
+    metric: Metric = "keys"
+    """What tokens are compared by, as for tome."""
+    heads: Heads = "mean"
+    """Whether keys, queries and values are averaged over heads or set side by side (concat)."""
+    order: Order = "tome"
+    """Order of the tokens that stay: ToMe's (protected, A, B) or that of their position."""
+
+    def __post_init__(self) -> None:
+        check_share("tofu", "merge_from", self.merge_from)
+
+
+def _macs(shape: BlockShape, r: int, options: ToFuOptions) -> int:
+    return pairing_macs(shape, options.metric, options.heads)
+
+
+@reduction_method("tofu", label="ToFu", options=ToFuOptions, limit=half_of_free, macs=_macs, combine="norm")
+def tofu(tokens: BlockTokens, r: int, options: ToFuOptions) -> MergePlan:
+    """Drop one token of each of the `r` most similar pairs in early blocks, merge them in later ones."""
+    pairs = tome(tokens, r, ToMeOptions(metric=options.metric, heads=options.heads, order=options.order))
+    if tokens.block < first_block_of(options.merge_from, tokens.depth):
+        return MergePlan(num_tokens=pairs.num_tokens, owner=pairs.owner)
+    return pairs
+
+
+METHOD = tofu
