@@ -39,7 +39,7 @@ class AttachedReduction:
         The first plan of every block is looked at: raises ReductionError, with the rule it breaks, where it is none.
         """
         plan = self.reduction.registered.choose(tokens, r, self.reduction.options)
-        if tokens.block not in self.checked and looks_at_values(tokens):
+        if looks_at_values(tokens) and tokens.block not in self.checked:  # in this order: a graph must not hang on the set
             check_plan(plan, tokens, r, self.reduction.method)
             self.checked.add(tokens.block)
         return plan

@@ -162,7 +162,7 @@ def _seed(seed: int, block: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {block}".encode()).digest()[:7], "big")
 
 
-@torch.compiler.assume_constant_result
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _numbers(seed: int, block: int, count: int) -> list[float]:
     """In Python, as tensors of random numbers are not to be had while a compiler or exporter traces."""
     drawn = random.Random(_seed(seed, block))

@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from fastast.geometry import Geometry, geometry
+from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import (
     BlockShape,
@@ -27,7 +28,6 @@ from fastast.reduction import (
     ReductionError,
     TokenReduction,
     get_method,
-    reduce,
     unmerge,
 )
 from fastast.reduction.matching import bipartite_soft_matching
@@ -62,7 +62,7 @@ def slots(metric: Tensor, r: int, p: int = 2, order: str = "tome") -> list[int]:
 def limit_of_tome(n: int, p: int) -> int:
     tiny = geometry("tiny").encoder
     shape = BlockShape(num_tokens=n, num_protected=p, block=0, encoder=tiny)
-    return get_method("tome").limit(shape, None)
+    return get_method("tome").limit(shape, get_method("tome").options())
 
 
 def sizes_of(plan: MergePlan) -> Tensor:

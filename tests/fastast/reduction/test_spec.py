@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from fastast.geometry import geometry
+from fastast.hosts import reduce
 from fastast.reduction import (
     MergePlan,
     ReductionError,
     TokenReduction,
     get_method,
     method_names,
-    reduce,
     reduction_method,
     register_method,
 )

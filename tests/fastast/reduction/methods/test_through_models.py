@@ -9,9 +9,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from fastast.engine.forward import PackedForward
 from fastast.engine.kernel_table import reference_kernels
 from fastast.engine.weights import pack
+from fastast.hosts import reduce
 from fastast.macs import model_macs
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction, method_names, reduce
+from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction, method_names
 from fastast.schedule import PerBlock
 
 VARIANTS = {
