@@ -39,7 +39,8 @@ class AttachedReduction:
         The first plan of every block is looked at: raises ReductionError, with the rule it breaks, where it is none.
         """
         plan = self.reduction.registered.choose(tokens, r, self.reduction.options)
-        if looks_at_values(tokens) and tokens.block not in self.checked:  # in this order: a graph must not hang on the set
+        # In this order: what a compiler traces must not hang on the set.
+        if looks_at_values(tokens) and tokens.block not in self.checked:
             check_plan(plan, tokens, r, self.reduction.method)
             self.checked.add(tokens.block)
         return plan
