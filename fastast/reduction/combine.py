@@ -7,13 +7,10 @@ Averages are written as sums: exporters translate a scatter with "mean" wrongly.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from fastast.reduction.plan import MergePlan
 
 Combine = Literal["size", "mean", "norm", "keep"]
 """`size`: mean weighted by size (ToMe, section 3.1). `mean`: every token alike. `norm`: the size-weighted mean, made as
@@ -21,52 +18,34 @@ long as the longest token in it (ToFu's MLERP). `keep`: the owner alone, whose s
 weights of its own, they are those of the mean."""
 
 
-def combine_rows(plan: MergePlan, x: Tensor, size: Tensor | None, new_size: Tensor | None, combine: Combine) -> Tensor:
-    """Return one row per slot of a plan that merges, (b, n, d) -> (b, p, d); sizes as for `MergePlan.merge`."""
-    merged, target = plan.merged, plan.joined
-    assert merged is not None
-    weight, total = share_weights(plan, size, new_size, combine)
-    wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
-    owners, joining = plan.take_owners(x).to(wide), take_rows(x, merged).to(wide)  # (b, p, d), (b, m, d)
-    if isinstance(plan.owner, slice):
-        owners = owners.clone()  # a view of x so far
-    lengths = _lengths(plan, owners, joining) if combine == "norm" else None
+def blend(
+    owners: Tensor, joining: Tensor, slot: Tensor, share: Tensor, stays: Tensor | None, *, as_long: bool
+) -> Tensor:
+    """Average tokens into the slots that they join.
+
+    owners: (b, p, d) and joining: (b, m, d), both overwritten. slot: (b, m), where each joins. share: (b, m), its part
+    of that slot's average. stays: (b, m) bool, False for what joins nothing; None where all do. `as_long` makes every
+    average as long as the longest token in it. Returns (b, p, d).
+    """
+    lengths = _lengths(owners, joining, slot, stays) if as_long else None
+    if stays is not None:
+        share = share.masked_fill(~stays, 0.0)
     # The average as the owner plus what each joining token moves it by: a slot that none joins is left alone.
-    share = total.gather(1, target).to(wide).reciprocal_()  # (b, m)
-    if weight is not None:
-        share = share.mul_(weight.gather(1, merged))
-    if plan.drops:
-        assert plan.target is not None
-        share = share.masked_fill(plan.target < 0, 0.0)
-    joining = joining.sub_(take_rows(owners, target)).mul_(share.unsqueeze(-1))
-    out = owners.scatter_add_(1, index_like(target, joining), joining)  # (b, p, d)
-    if lengths is not None:
-        longest, joined = lengths
-        scale = longest / out.norm(dim=-1).clamp_min(torch.finfo(wide).tiny)  # (b, p)
-        out = out * torch.where(joined, scale, torch.ones_like(scale)).unsqueeze(-1)
-    return out.to(x.dtype)
+    joining = joining.sub_(take_rows(owners, slot)).mul_(share.unsqueeze(-1))
+    out = owners.scatter_add_(1, index_like(slot, joining), joining)  # (b, p, d)
+    if lengths is None:
+        return out
+    longest, joined = lengths
+    scale = longest / out.norm(dim=-1).clamp_min(torch.finfo(out.dtype).tiny)  # (b, p)
+    return out * torch.where(joined, scale, torch.ones_like(scale)).unsqueeze(-1)
 
 
-def share_weights(
-    plan: MergePlan, size: Tensor | None, new_size: Tensor | None, combine: Combine
-) -> tuple[Tensor | None, Tensor]:
-    """Return the weight of every token in its slot's average, (b, n) or None (all ones), and their sums, (b, p)."""
-    if plan.weight is not None:
-        return plan.weight, plan.sum(plan.weight).clamp_min(torch.finfo(torch.float32).tiny)
-    if combine == "mean" and size is not None:
-        return None, plan.sum(torch.ones_like(size))
-    assert new_size is not None
-    return size, new_size
-
-
-def _lengths(plan: MergePlan, owners: Tensor, joining: Tensor) -> tuple[Tensor, Tensor]:
+def _lengths(owners: Tensor, joining: Tensor, slot: Tensor, stays: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the length of the longest token of every slot, and whether any token joins it, (b, p) each."""
-    assert plan.target is not None
-    stays = plan.target >= 0
-    lengths = joining.norm(dim=-1).masked_fill(~stays, 0.0)  # (b, m)
-    longest = owners.norm(dim=-1).scatter_reduce(1, plan.joined, lengths, "amax")  # (b, p)
-    joined = torch.zeros_like(longest).scatter_add(1, plan.joined, stays.to(longest.dtype)) > 0
-    return longest, joined
+    lengths = joining.norm(dim=-1)  # (b, m)
+    present = torch.ones_like(lengths) if stays is None else stays.to(lengths.dtype)
+    longest = owners.norm(dim=-1).scatter_reduce(1, slot, lengths * present, "amax")  # (b, p)
+    return longest, torch.zeros_like(longest).scatter_add(1, slot, present) > 0
 
 
 def index_like(index: Tensor, x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fastast.reduction.combine import Combine, combine_rows, index_like, take_rows
+from fastast.reduction.combine import Combine, blend, index_like, take_rows
 
 DROPPED = -1
 """Stands for the slot of a token that is dropped."""
@@ -96,9 +96,28 @@ class MergePlan:
         slots' sizes, (b, p) float32 or None. Sizes stay float32: bfloat16 loses integers above 256.
         """
         new_size = self.merge_sizes(size, x.shape[0], x.device)
-        if self.merged is None or combine == "keep":
+        if self.merged is None or self.target is None or combine == "keep":
             return self.take_owners(x), new_size
-        return combine_rows(self, x, size, new_size, combine), new_size
+        weight, total = self._weights(size, new_size, combine)
+        wide = x.dtype if x.dtype in (torch.float32, torch.float64) else torch.float32
+        owners, joining = self.take_owners(x).to(wide), take_rows(x, self.merged).to(wide)  # (b, p, d), (b, m, d)
+        if isinstance(self.owner, slice):
+            owners = owners.clone()  # a view of x so far
+        share = total.gather(1, self.joined).to(wide).reciprocal_()  # (b, m)
+        if weight is not None:
+            share = share.mul_(weight.gather(1, self.merged))
+        stays = self.target >= 0 if self.drops else None
+        out = blend(owners, joining, self.joined, share, stays, as_long=combine == "norm")
+        return out.to(x.dtype), new_size
+
+    def _weights(self, size: Tensor | None, new_size: Tensor | None, combine: Combine) -> tuple[Tensor | None, Tensor]:
+        """Return the weight of every token in its slot's average, (b, n) or None (all ones), and their sums, (b, p)."""
+        if self.weight is not None:
+            return self.weight, self.sum(self.weight).clamp_min(torch.finfo(torch.float32).tiny)
+        if combine == "mean" and size is not None:
+            return None, self.sum(torch.ones_like(size))
+        assert new_size is not None
+        return size, new_size
 
     def slot(self, batch: int, device: torch.device) -> Tensor:
         """Return the slot of every token, (b, n) int64; -1 for a dropped token."""
