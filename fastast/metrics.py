@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Task = Literal["multi_label", "single_label"]
+"""Whether a clip has any number of labels (mAP, AUC, d') or exactly one (top-1 accuracy): how a data set is scored."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,13 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bench.cell.quality import FeatureSet
+from bench.cell.feature_set import FeatureSet
 from bench.measure.conditions import Conditions
 from bench.measure.gates import Gate
 from bench.measure.machine import Machine, Software
+from bench.records.predictions import Predictions
 from bench.records.schema import AttentionFacts, EngineFacts, ModelFacts, Performance, Quality
 
 
@@ -43,7 +41,7 @@ class Answer:
     quality: Quality | None = None
     noisy: bool = False
     """Whether every attempt at timing was too noisy."""
-    scores: NDArray[np.float16] | None = None
+    predictions: Predictions | None = None
     """(n, c) of a quality cell."""
     hashes: dict[str, str] = field(default_factory=dict)
-    """Of labels and ids, stored beside the scores."""
+    """Of labels and ids, stored beside the predictions."""

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from bench.cell import baselines, quality
 from bench.cell.answers import Answer, Context
+from bench.cell.feature_set import FeatureSet
+from bench.cell.features import prepare_features
 from bench.cell.inputs import synthetic_input
 from bench.cell.model_facts import describe
 from bench.cell.performance import measure_performance, performance_gates
@@ -30,14 +32,15 @@ from bench.measure.conditions import Watch
 from bench.measure.machine import Machine, Software, default_threads, describe_machine, describe_software
 from bench.measure.statistics import CLIP_REPLICATES
 from bench.records import schema
+from bench.records.predictions import Predictions, read_predictions
 from bench.records.store import hash_array
 from bench.sweep.cells import Cell, ModelRef
-from bench.sweep.config import DataConfig
+from bench.sweep.data import DataRef
 from fastast import create_model, load_model
-from fastast.data.training_set import hash_ids
+from fastast.data.identity import hash_ids
 from fastast.hosts import reduce
-from fastast.metrics import measure_scores
 from fastast.model import AudioSpectrogramTransformer
+from fastast.scores import Loss, activation_of
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
@@ -46,11 +49,11 @@ def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
     return describe_machine(device), describe_software()
 
 
-def prepare(data: DataConfig, ref: ModelRef, cache: Path, threads: int | None, progress: bool) -> quality.FeatureSet:
-    """Mix the clips and compute their features where the cache does not have them."""
+def prepare(data: DataRef, ref: ModelRef, cache: Path, threads: int | None, progress: bool) -> FeatureSet:
+    """Read the clips and compute their features where the cache does not have them."""
     torch.set_num_threads(threads or default_threads())
     with torch.inference_mode():
-        return quality.prepare_features(data, build_cell_model(ref, seed=0), cache, progress=progress)
+        return prepare_features(data, build_cell_model(ref, seed=0), cache, progress=progress)
 
 
 def answer(cell: Cell, context: Context) -> Answer:
@@ -73,7 +76,7 @@ def answer(cell: Cell, context: Context) -> Answer:
             conditions = watch.conditions()
             passed = performance_gates(cell, model.geometry, performance, conditions)
         else:
-            result = _measure_quality(cell, _predictor(cell, model, candidate), context, result)
+            result = _measure_quality(cell, _predictor(cell, model, candidate), model.loss, context, result)
             conditions, passed = watch.conditions(), result.gates
     # Only now: the first calls above are the first that this process makes.
     with torch.inference_mode(), autocast_to(cell.device, dtype if training else torch.float32):
@@ -100,36 +103,51 @@ def _predictor(
     return baselines.EngineArm(model, cell.reduction, quality.PREDICTION_BATCH)
 
 
-def _measure_quality(cell: Cell, candidate: Callable[[Tensor], Tensor], context: Context, result: Answer) -> Answer:
+def _measure_quality(
+    cell: Cell, candidate: Callable[[Tensor], Tensor], loss: Loss | None, context: Context, result: Answer
+) -> Answer:
+    """Score the clips; `loss` is what the model was trained with."""
     assert cell.data is not None
     assert context.features is not None
     features, labels = context.features, context.features.labels
+    activation = activation_of(loss, cell.model.activation)
     start = time.perf_counter()
-    scores = quality.predict(candidate, features.open(), device=cell.device, dtype=cell.dtype)
+    logits = quality.predict_logits(
+        candidate, features.open(), device=cell.device, dtype=cell.dtype, columns=cell.model.columns
+    )
     seconds = time.perf_counter() - start
-    metrics = measure_scores(labels, scores)
+    found = quality.Assessment(labels, Predictions(logits, activation), features.task, cell.seed)
+    metrics = found.metrics
     hashes = {"ids_sha256": hash_ids(features.ids), "labels_sha256": hash_array(labels)}
     part = schema.Quality(
         dataset=cell.data.dataset,
         split=cell.data.split,
+        task=features.task,
         clips=len(features.ids),
+        skipped=tuple(features.skipped),
+        cut=features.cut,
+        reading=features.reading,
         ids_sha256=hashes["ids_sha256"],
         clips_sha256=features.clips_sha256,
         matches_reference=features.matches_reference,
+        activation=activation,
+        columns=cell.model.columns,
         classes=len(features.classes),
         classes_without_positives=metrics.without_positives,
         mAP=metrics.mAP,
-        mAP_interval=quality.map_interval(labels, scores, seed=cell.seed),
+        mAP_interval=found.map_interval,
         AUC=metrics.AUC,
         d_prime=metrics.d_prime,
+        accuracy=found.accuracy,
+        accuracy_interval=found.accuracy_interval,
         AP=_by_class(features.classes, metrics.AP),
         class_AUC=_by_class(features.classes, metrics.class_AUC),
         replicates=CLIP_REPLICATES,
-        delta=_delta(cell, labels, scores, hashes, context.reference),
+        delta=_delta(found, hashes, context.reference),
         seconds=seconds,
     )
-    fits = gates.precision_fits_area(metrics.AP, metrics.class_AUC, labels, scores)
-    return dataclasses.replace(result, quality=part, scores=scores, hashes=hashes, gates=(fits,))
+    fits = gates.precision_fits_area(metrics.AP, metrics.class_AUC, labels, found.predictions.ranking)
+    return dataclasses.replace(result, quality=part, predictions=found.predictions, hashes=hashes, gates=(fits,))
 
 
 def _by_class(classes: Sequence[str], values: NDArray[np.float64]) -> dict[str, float | None]:
@@ -137,17 +155,13 @@ def _by_class(classes: Sequence[str], values: NDArray[np.float64]) -> dict[str, 
 
 
 def _delta(
-    cell: Cell,
-    labels: NDArray[np.uint8],
-    scores: NDArray[np.float16],
-    hashes: dict[str, str],
-    reference: tuple[str, Path] | None,
+    found: quality.Assessment, hashes: dict[str, str], reference: tuple[str, Path] | None
 ) -> schema.Delta | None:
     """Compare with the unmerged model's stored predictions, None where there are none of these clips."""
     if reference is None:
         return None
     against, path = reference
-    with np.load(path) as stored:
-        if any(str(stored[name]) != value for name, value in hashes.items()):
-            return None
-        return quality.compare(labels, scores, stored["scores"], against=against, seed=cell.seed)
+    stored, of = read_predictions(path)
+    if of != hashes:
+        return None
+    return found.minus(dataclasses.replace(found, predictions=stored), against=against)

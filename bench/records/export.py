@@ -190,10 +190,14 @@ def _quality(record: Record) -> dict[str, Any]:
     part = record.quality
     if part is None:
         return {}
-    names = ("dataset", "split", "clips", "ids_sha256", "clips_sha256", "classes", "classes_without_positives")
-    row: dict[str, Any] = {name: getattr(part, name) for name in (*names, "mAP", "AUC", "d_prime")}
+    clips = ("dataset", "split", "task", "clips", "cut", "ids_sha256", "clips_sha256", "classes")
+    scores = ("activation", "classes_without_positives", "mAP", "AUC", "d_prime", "accuracy")
+    row: dict[str, Any] = {name: getattr(part, name) for name in (*clips, *scores)} | {"skipped": len(part.skipped)}
     row["mAP_low"], row["mAP_high"] = part.mAP_interval
+    row["accuracy_low"], row["accuracy_high"] = part.accuracy_interval or (None, None)
     if part.delta is not None:
-        row |= {"delta_mAP": part.delta.mAP, "top1_agreement": part.delta.top1_agreement}
-        row["delta_mAP_low"], row["delta_mAP_high"] = part.delta.interval
+        delta = part.delta
+        row |= {"delta_mAP": delta.mAP, "delta_accuracy": delta.accuracy, "top1_agreement": delta.top1_agreement}
+        row["delta_mAP_low"], row["delta_mAP_high"] = delta.interval
+        row["delta_accuracy_low"], row["delta_accuracy_high"] = delta.accuracy_interval or (None, None)
     return row

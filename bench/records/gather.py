@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from bench.records.export import write_csv
+from bench.records.predictions import read_predictions
 from bench.records.schema import Record
 from bench.records.store import RecordError, Store, read_record, read_records
 from bench.sweep.cells import canonical
@@ -155,15 +154,14 @@ def _bad_predictions(copy: _Copy) -> list[str]:
     if not path.exists():
         return [f"{path}: is missing; {copy.source} is of a quality cell, whose predictions belong to it"]
     try:
-        with np.load(path) as stored:
-            scores = stored["scores"]
-            ids = str(stored["ids_sha256"])
+        predictions, hashes = read_predictions(path)
+        ids = hashes["ids_sha256"]
     except (OSError, ValueError, KeyError, EOFError) as error:
         return [f"{path}: cannot be read: {error}"]
     except Exception as error:  # zipfile's own class, for a file that was cut
         return [f"{path}: is no whole file: {error}"]
     expected = (copy.record.quality.clips, copy.record.quality.classes)
-    if scores.shape != expected or ids != copy.record.quality.ids_sha256:
+    if predictions.values.shape != expected or ids != copy.record.quality.ids_sha256:
         return [f"{path}: is of other clips than {copy.source}"]
     return []
 

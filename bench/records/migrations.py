@@ -54,5 +54,21 @@ def _key_with_instructions(raw: Raw) -> Raw:
     return raw | {"machine": machine, "schema_version": 3}
 
 
-MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {1: _conditions_apart, 2: _key_with_instructions}
+def _quality_of_any_data(raw: Raw) -> Raw:
+    """3 -> 4: what was the only way to measure quality is said now: soundscapes, whole, by the sigmoid of outputs
+    taken in the order in which they came."""
+    part = raw["quality"]
+    if part is None:
+        return raw | {"schema_version": 4}
+    single = {"accuracy": None, "accuracy_interval": None}
+    only = {"task": "multi_label", "skipped": [], "cut": 0, "reading": {}, "activation": "sigmoid", "columns": None}
+    delta = part["delta"] and part["delta"] | single
+    return raw | {"schema_version": 4, "quality": part | single | only | {"delta": delta}}
+
+
+MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
+    1: _conditions_apart,
+    2: _key_with_instructions,
+    3: _quality_of_any_data,
+}
 """From each older version, the function that makes the next one of it. It does not change what it is given."""

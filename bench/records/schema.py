@@ -18,8 +18,10 @@ from bench.measure.energy import Energy
 from bench.measure.gates import Gate
 from bench.measure.machine import Facts, Machine, Software
 from bench.measure.memory import Memory
+from fastast.metrics import Task
+from fastast.scores import Activation
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 Status = Literal["ok", "noisy", "implausible", "error", "oom", "timeout"]
 """`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever the noise."""
@@ -145,6 +147,9 @@ class Delta(Facts):
 
     mAP: float  # noqa: N815
     interval: tuple[float, float]
+    accuracy: float | None
+    """Of top-1 accuracy; None where clips can have several labels."""
+    accuracy_interval: tuple[float, float] | None
     against: str
     """Id of the unmerged model's cell."""
     top1_agreement: float
@@ -157,11 +162,25 @@ class Quality(Facts):
 
     dataset: str
     split: str
+    task: Task
+    """How the data set is scored: mAP of clips with any number of labels, accuracy of clips with one."""
     clips: int
+    """Clips that were scored."""
+    skipped: tuple[str, ...]
+    """Ids of the clips that could not be read and were left out."""
+    cut: int
+    """Clips longer than the model's input, of which the end was not heard."""
+    reading: dict[str, str]
+    """How the files were read: channels, resampler, decoder; empty of clips that are mixed."""
     ids_sha256: str
+    """Of the clips that were scored: only cells of one hash can be compared."""
     clips_sha256: str
     matches_reference: bool | None
     """Whether the mixed clips are bit for bit those of the reference machine; None where not known."""
+    activation: Activation
+    """What makes scores of the logits; metrics are those of the scores, without their saturation."""
+    columns: tuple[int, ...] | None
+    """Which of the model's outputs each class of the data is; None where the order is the same."""
     classes: int
     classes_without_positives: int
     """Classes left out of the means."""
@@ -169,6 +188,9 @@ class Quality(Facts):
     mAP_interval: tuple[float, float]  # noqa: N815
     AUC: float
     d_prime: float
+    accuracy: float | None
+    """Top-1; None where clips can have several labels."""
+    accuracy_interval: tuple[float, float] | None
     AP: dict[str, float | None]
     """By class; None without positives."""
     class_AUC: dict[str, float | None] | None  # noqa: N815
@@ -185,7 +207,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    schema_version: Literal[3] = 3
+    schema_version: Literal[4] = 4
     cell: CellPart
     sweep: str
     status: Status

@@ -1,15 +1,13 @@
 """Records on disk: `results/<machine>/<sweep>/<cell id>.json`, written atomically, validated when read.
 
-A quality cell keeps its predictions beside it, in `predictions/<cell id>.npz`: `scores` (n, c) float16 and
-the hashes of the labels and of the clips' ids, so that a paired bootstrap can be made later.
-Shapes: `n` clips, `c` classes.
+A quality cell keeps its predictions beside it (`bench.records.predictions`), so that a paired bootstrap can be made
+later.
 """
 
 from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import json
 import os
 import re
@@ -25,6 +23,7 @@ from pydantic import ValidationError
 from bench.records.columns import COLUMNS
 from bench.records.export import to_frame, write_csv
 from bench.records.migrations import MIGRATIONS
+from bench.records.predictions import Predictions, encode_predictions
 from bench.records.schema import SCHEMA_VERSION, Record
 from fastast.locking import release_lock, take_lock
 from fastast.writing import write_whole
@@ -132,14 +131,11 @@ class Store:
             write_whole(path, (text + "\n").encode())
         return path
 
-    def write_predictions(self, cell_id: str, scores: NDArray[np.float16], hashes: dict[str, str]) -> Path:
-        """Write the scores (n, c) of a cell with the hashes of its labels and ids."""
-        buffer = io.BytesIO()
-        arrays: dict[str, Any] = {name: np.array(value) for name, value in hashes.items()}
-        np.savez_compressed(buffer, scores=scores, **arrays)
+    def write_predictions(self, cell_id: str, predictions: Predictions, hashes: dict[str, str]) -> Path:
+        """Write the predictions of a cell with the hashes of its labels and ids."""
         path = self.predictions_path(cell_id)
         with _advise(path):
-            write_whole(path, buffer.getvalue())
+            write_whole(path, encode_predictions(predictions, hashes))
         return path
 
     @contextmanager

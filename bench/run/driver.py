@@ -116,8 +116,8 @@ def run_sweep(
                 by_machine[key] = Store(options.results, key, name)
                 stack.enter_context(by_machine[key].lock())
             store = by_machine[record.machine.key]
-            if end.outcome.status == "ok" and end.outcome.value.scores is not None:
-                store.write_predictions(end.cell.id, end.outcome.value.scores, end.outcome.value.hashes)
+            if end.outcome.status == "ok" and end.outcome.value.predictions is not None:
+                store.write_predictions(end.cell.id, end.outcome.value.predictions, end.outcome.value.hashes)
             store.write(record)
             summary.measured[record.status] += 1
             progress.end(end.cell, record)

@@ -128,6 +128,9 @@ def result_text(record: Record) -> str:
         noise = f", noise {record.performance.noise.value:.0%}" if record.status == "noisy" else ""
         return text + noise + (f", {record.message}" if record.status == "implausible" else "")
     if record.quality is not None:
-        low, high = record.quality.mAP_interval
-        return f": mAP {record.quality.mAP:.4f} [{low:.4f}, {high:.4f}]"
+        part = record.quality
+        name, value, (low, high) = "mAP", part.mAP, part.mAP_interval
+        if part.accuracy is not None and part.accuracy_interval is not None:
+            name, value, (low, high) = "accuracy", part.accuracy, part.accuracy_interval
+        return f": {name} {value:.4f} [{low:.4f}, {high:.4f}]"
     return f": {record.message}"

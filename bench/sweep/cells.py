@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from bench.sweep.config import DataConfig, MeasureConfig
+from bench.sweep.config import MeasureConfig
+from bench.sweep.data import MIXED, DataRef
+from fastast.data.identity import hash_ids
 
 if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
@@ -38,12 +40,24 @@ class ModelRef:
     """Input length where not the model's own."""
     engine: str = "plain"
     """What runs it, of `bench.sweep.axes.ENGINES`."""
+    labels: tuple[str, ...] | None = None
+    """Names of its classes where a person gave them; None where they are the file's."""
+    activation: str = ""
+    """What turns its logits into scores where a person says so."""
+    columns: tuple[int, ...] | None = None
+    """Which of its outputs each class of the data is; None where the order is the same, or where no quality is asked
+    for. It follows from model and data."""
 
     def question(self, seed: int) -> dict[str, Any]:
         """Return the model's part of the question: weights count, their name does not."""
         weights = {"sha256": self.sha256} if self.sha256 else {"name": self.name, "seed": seed}
         engine = {} if self.engine == "plain" else {"engine": self.engine}  # came after the first records
         return weights | ({"frames": self.frames} if self.frames else {}) | engine
+
+    def stated(self) -> dict[str, str]:
+        """Return what a person said of the model that quality depends on."""
+        labels = {} if self.labels is None else {"labels_sha256": hash_ids(self.labels)}
+        return labels | ({"activation": self.activation} if self.activation else {})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,13 +76,13 @@ class Cell:
     measure: MeasureConfig
     batch_size: int | Literal["best"] | None = None
     """Clips a batch, or the best for each arm; None for a quality cell."""
-    data: DataConfig | None = None
+    data: DataRef | None = None
     """None for a performance cell."""
 
     @property
     def question(self) -> dict[str, Any]:
         """Everything that the answer depends on, the machine excepted."""
-        common = {
+        common: dict[str, Any] = {
             "kind": self.kind,
             "model": self.model.question(self.seed),
             "reduction": self.reduction.to_dict() if self.reduction else None,
@@ -76,7 +90,10 @@ class Cell:
             "dtype": self.dtype,
         }
         if self.data is not None:
-            return common | {"workload": self.data.model_dump()}
+            return common | {
+                "model": common["model"] | self.model.stated(),
+                "workload": self.data.question(),
+            }
         measured = self.measure.model_dump(mode="json", exclude={"threads", "noise_repeats", "time_limit_s"})
         for key in _LATER:
             if measured[key] == MeasureConfig.model_fields[key].default:
@@ -95,7 +112,10 @@ class Cell:
     def title(self) -> str:
         """The cell in one short line."""
         what = "unmerged" if self.reduction is None else str(self.reduction)
-        where = f"batch {self.batch_size}" if self.data is None else f"{self.data.clips} clips of {self.data.split}"
+        where = f"batch {self.batch_size}"
+        if self.data is not None:
+            name = "" if self.data.dataset == MIXED else f"{self.data.dataset} "
+            where = f"{self.data.clips} clips of {name}{self.data.split}"
         kernel = "" if self.attention == "auto" else f" {self.attention}"
         engine = "" if self.model.engine == "plain" else f" {self.model.engine}"
         scope = "" if self.data is not None or self.measure.scope == "forward" else f" {self.measure.scope}"

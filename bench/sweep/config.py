@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bench.sweep.axes import BASELINES, ENGINES, SCOPES, allowed_values, check_schedule, is_gpu_type, option_problem
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
+
+if TYPE_CHECKING:
+    from fastast.data.datasets import DataOptions
+
+MIXED_CLIPS = 1000
+"""Clips of a set that is as large as one asks for, where nobody does."""
 
 
 class _Part(BaseModel):
@@ -22,6 +29,11 @@ class ModelConfig(_Part):
     """A name of the zoo, or the path of a checkpoint."""
     frames: int | None = Field(default=None, ge=16)
     """Input length in frames of 10 ms, where not the model's own."""
+    labels: str = ""
+    """Classes of a model whose file does not name them: a file with a name per line in the order of its outputs, or
+    `data` where that is the order of the data's classes."""
+    activation: str = ""
+    """`sigmoid` or `softmax`, where the file does not say the loss that the model was trained with."""
     engine: str = "plain"
     """`plain`, or `triton` for `fastast.compile`, which falls back to plain PyTorch where its kernels cannot run."""
 
@@ -30,26 +42,64 @@ class ModelConfig(_Part):
     def _known_engine(cls, value: str) -> str:
         return one_of("engine", value, ENGINES)
 
+    @field_validator("activation")
+    @classmethod
+    def _known_activation(cls, value: str) -> str:
+        from fastast.scores import ACTIVATIONS
+
+        return value and one_of("activation", value, tuple(ACTIVATIONS.values()))
+
 
 class DataConfig(_Part):
-    """What quality is measured on."""
+    """What quality is measured on: a data set of `fastast train`, with its own options beside these keys."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, protected_namespaces=())
 
     dataset: str = "soundscapes"
     split: str = "test"
-    clips: int = Field(default=1000, ge=2)
-    """The first so many clips of the split."""
-    seconds: float = Field(default=5.0, gt=0)
-    """Length of a clip."""
+    clips: int | None = Field(default=None, ge=2)
+    """How many: of soundscapes the first, 1,000 if not given; of other sets drawn by the hash of their ids, all if not
+    given."""
 
     @field_validator("dataset")
     @classmethod
     def _known_dataset(cls, value: str) -> str:
-        return one_of("data set", value, ("soundscapes",))
+        from fastast.data.datasets import DATASETS
+
+        return one_of("data set", value, DATASETS.names())
 
     @field_validator("split")
     @classmethod
     def _known_split(cls, value: str) -> str:
         return one_of("split", value, ("train", "val", "test"))
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> DataConfig:
+        allowed = [field.name for field in self._fields() if not field.name.endswith("_clips")]
+        for key in self.model_extra or {}:
+            if key not in allowed:
+                raise at_path(key, unknown_key(key, (*type(self).model_fields, *allowed)))
+        try:
+            self.build()
+        except (ValueError, TypeError) as error:
+            raise at(None, str(error).removeprefix("data: ")) from None
+        return self
+
+    def build(self) -> DataOptions:
+        """Return the options of the data set. Raises ValueError for a value that it does not allow."""
+        from fastast.data.datasets import DATASETS
+
+        extra = self.model_extra or {}
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in extra.items()}
+        sized = f"{self.split}_clips"  # of a set that is as large as one asks for
+        if any(field.name == sized for field in self._fields()):
+            given[sized] = self.clips or MIXED_CLIPS
+        return DATASETS.get(self.dataset)(**given)
+
+    def _fields(self) -> tuple[dataclasses.Field[Any], ...]:
+        from fastast.data.datasets import DATASETS
+
+        return dataclasses.fields(DATASETS.get(self.dataset))  # type: ignore[arg-type]
 
 
 class GridConfig(_Part):
@@ -238,7 +288,7 @@ class SweepConfig(_Part):
     seed: int = Field(default=0, ge=0)
     kinds: tuple[Literal["performance", "quality"], ...] = ("performance", "quality")
     model: ModelConfig = ModelConfig()
-    data: DataConfig = DataConfig()
+    data: DataConfig = Field(default_factory=DataConfig)
     grid: GridConfig = GridConfig()
     exclude: tuple[dict[str, Any], ...] = ()
     measure: MeasureConfig = MeasureConfig()

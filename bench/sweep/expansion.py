@@ -13,10 +13,12 @@ from bench.measure.devices import resolve_local
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import GridConfig, SweepConfig
+from bench.sweep.data import MIXED, DataRef, resolve_data
 from fastast.geometry import Geometry
 from fastast.schedule import parse_schedule
 
 if TYPE_CHECKING:
+    from fastast.checkpoints import Checkpoint
     from fastast.reduction import TokenReduction
 
 
@@ -28,14 +30,16 @@ def expand(
     `shown` is the name of the file in messages; `resolve` says what a device of the sweep means where the cells will
     run, which is here if not given. Raises ConfigError for what that place or the model cannot do.
     """
-    model, geometry = _resolve_model(config, shown)
+    model, geometry, checkpoint = _resolve_model(config, shown)
+    data = None
+    if "quality" in config.kinds:
+        model, data = _resolve_quality(config, model, geometry, checkpoint, shown)
     devices = _resolve_devices(config.grid, shown, resolve)
-    _check_data(config, model, geometry, shown)
     _check_reductions(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
         for point in _points(config, kind):
-            cell = _cell(config, kind, model, point, devices)
+            cell = _cell(config, kind, model, point, devices, data)
             cells.setdefault((cell.id, cell.device), cell)
     if not cells:
         raise ConfigError([f"{shown}: exclude: every cell is excluded; nothing is left to run"])
@@ -56,7 +60,12 @@ def _matches(rule: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
 
 
 def _cell(
-    config: SweepConfig, kind: Any, model: ModelRef, point: Mapping[str, Any], devices: Mapping[str, str]
+    config: SweepConfig,
+    kind: Any,
+    model: ModelRef,
+    point: Mapping[str, Any],
+    devices: Mapping[str, str],
+    data: DataRef | None,
 ) -> Cell:
     # Of a schedule with an r, r = 0 is the unmerged model, whatever the other axes of the reduction say.
     merged = not (_takes_r(point["schedule"]) and point["r"] == 0)
@@ -75,7 +84,7 @@ def _cell(
         measure=config.measure,
     )
     if kind == "quality":
-        return replace(cell, data=config.data)
+        return replace(cell, data=data)
     return replace(cell, batch_size=point["batch_size"])
 
 
@@ -111,7 +120,8 @@ def _takes_r(schedule: str) -> bool:
     return schedule.partition(":")[0] not in ("keep", "speedup", "list")
 
 
-def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry]:
+def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry, Checkpoint | None]:
+    from fastast.checkpoints import load_checkpoint
     from fastast.describe import model_geometry
     from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
@@ -125,17 +135,18 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry]
             ]
         )
     try:
-        geometry = model_geometry(name)
+        checkpoint = None if name in ARCHITECTURES else load_checkpoint(path)
+        geometry = model_geometry(name) if checkpoint is None else checkpoint.geometry
         if frames is not None:
             geometry = replace(geometry, num_frames=frames)
     except (ValueError, OSError) as error:
         raise ConfigError([f"{shown}: model.name: {error}"]) from None
     if name in ARCHITECTURES:
-        return ModelRef(name=name, path=None, sha256=None, frames=frames, engine=engine), geometry
+        return ModelRef(name=name, path=None, sha256=None, frames=frames, engine=engine), geometry, None
     digest = hash_checkpoint(path)
     own = None if name in EMBEDDED else path
     shown_name = name if own is None else path.name
-    return ModelRef(name=shown_name, path=own, sha256=digest, frames=frames, engine=engine), geometry
+    return ModelRef(name=shown_name, path=own, sha256=digest, frames=frames, engine=engine), geometry, checkpoint
 
 
 def hash_checkpoint(path: Path) -> str:
@@ -162,25 +173,68 @@ def _resolve_devices(grid: GridConfig, shown: str, resolve: Callable[[str], str]
     return devices
 
 
-def _check_data(config: SweepConfig, model: ModelRef, geometry: Geometry, shown: str) -> None:
-    """Raise where quality cannot be measured: random weights, or clips longer than the model's input."""
-    if "quality" not in config.kinds:
-        return
-    if model.sha256 is None:
+def _resolve_quality(
+    config: SweepConfig, model: ModelRef, geometry: Geometry, checkpoint: Checkpoint | None, shown: str
+) -> tuple[ModelRef, DataRef]:
+    """Return the clips of a sweep and the model with its classes matched to theirs.
+
+    Raises ConfigError where quality cannot be measured: random weights, weights that do not say how their filterbank is
+    normalised, data that is not there, other classes, or soundscapes longer than the model's input.
+    """
+    if checkpoint is None:
         raise ConfigError(
             [
                 f"{shown}: kinds: the weights of '{model.name}' are random, whose quality means nothing; "
                 "leave 'quality' out, or give a trained model"
             ]
         )
-    frames = int((config.data.seconds * 1000 - 25) // 10 + 1)
+    if checkpoint.normalisation is None:
+        raise ConfigError(
+            [
+                f"{shown}: model.name: {config.model.name}: the file does not say how the filterbank was normalised "
+                "(mean and deviation); save it with fastast.save_checkpoint(..., normalisation=...), or leave "
+                "'quality' out"
+            ]
+        )
+    try:
+        data = resolve_data(config.data)
+    except (ValueError, OSError) as error:
+        raise ConfigError([f"{shown}: data: {str(error).removeprefix('data: ')}"]) from None
+    seconds = getattr(data.options, "seconds", 0) if data.dataset == MIXED else 0
+    frames = int((seconds * 1000 - 25) // 10 + 1)
     if frames > geometry.num_frames:
         raise ConfigError(
             [
-                f"{shown}: data.seconds: clips of {config.data.seconds:g} s have {frames} frames, the model takes "
+                f"{shown}: data.seconds: clips of {seconds:g} s have {frames} frames, the model takes "
                 f"{geometry.num_frames}; give at most {(geometry.num_frames * 10 + 15) / 1000:g} s, or model.frames"
             ]
         )
+    return _match_model(config, model, checkpoint, data, shown), data
+
+
+def _match_model(config: SweepConfig, model: ModelRef, checkpoint: Checkpoint, data: DataRef, shown: str) -> ModelRef:
+    """Return the model with its outputs matched to the data's classes by name."""
+    from fastast.classes import AS_DATA, is_same_order, match_classes, read_names
+
+    stated = config.model.labels
+    try:
+        columns = match_classes(
+            config.model.name,
+            checkpoint.labels,
+            checkpoint.geometry.num_classes,
+            data.classes,
+            stated=stated,
+            option="model.labels",
+        )
+        labels = data.classes if stated == AS_DATA else read_names(Path(stated)) if stated else None
+    except ValueError as error:
+        raise ConfigError([f"{shown}: model: {error}"]) from None
+    return replace(
+        model,
+        labels=labels,
+        activation=config.model.activation,
+        columns=None if is_same_order(columns) else columns,
+    )
 
 
 def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> None:

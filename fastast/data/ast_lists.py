@@ -22,7 +22,8 @@ from fastast.data.folders import (
 from fastast.data.ontology import LABELS, read_ontology
 from fastast.data.split_names import split_of_path
 from fastast.data.tables import split_labels
-from fastast.data.training_set import DataError, DataNotFoundError, Task
+from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.metrics import Task
 
 _LIST = re.compile(rb'\s*\{\s*"data"\s*:\s*\[\s*\{')
 """How a list begins."""

@@ -16,7 +16,8 @@ from fastast.data.datasets import LATER
 from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
 from fastast.data.split_names import split_of
 from fastast.data.tables import read_lines, read_table, split_labels
-from fastast.data.training_set import DataError, DataNotFoundError, Task
+from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.metrics import Task
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastast.data.training_set import DataError, DataNotFoundError, Task
+from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.metrics import Task
 from fastast.writing import write_whole
 
 DESCRIPTION = "cache.json"

@@ -27,8 +27,9 @@ from fastast.data.cache_files import (
 from fastast.data.datasets import DataOptions, asked
 from fastast.data.decoding import AudioError
 from fastast.data.folders import SPLITS, FolderSet, ListedSet, check_allowed, check_split, fingerprint_of
+from fastast.data.identity import hash_ids
 from fastast.data.parallel import each
-from fastast.data.training_set import MIN_SAMPLES, DataError, all_ids, hash_ids
+from fastast.data.training_set import MIN_SAMPLES, DataError, all_ids
 from fastast.writing import write_whole
 
 SHARD_CLIPS = 256

@@ -13,9 +13,10 @@ from typing import Any
 from fastast.data.audio import AudioError
 from fastast.data.datasets import DataOptions
 from fastast.data.folders import SPLITS, ListedSet
+from fastast.data.identity import hash_ids
 from fastast.data.parallel import each
 from fastast.data.recognise import without_refusals
-from fastast.data.training_set import MIN_SAMPLES, DataError, all_ids, hash_ids
+from fastast.data.training_set import MIN_SAMPLES, DataError, all_ids
 
 FAULTS = ("missing", "unreadable", "too short", "too long", "wrong scale", "not a number")
 """What makes a clip useless; it is skipped in training and left out in evaluation."""

@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastast.data.audio import CHANNELS, RESAMPLER, AudioFacts, AudioNotFoundError, AudioReader, load_audio
-from fastast.data.training_set import DataError, DataNotFoundError, Task, one_hot
+from fastast.data.training_set import DataError, DataNotFoundError, one_hot
+from fastast.metrics import Task
 from fastast.names import unknown_name
 
 SPLITS = ("train", "val", "test")

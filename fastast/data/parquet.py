@@ -18,7 +18,8 @@ from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
 from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files, split_is_clear
 from fastast.data.split_names import NAMES
-from fastast.data.training_set import DataError, DataNotFoundError, Task
+from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.metrics import Task
 
 ENDINGS = ("parquet",)
 

@@ -20,7 +20,8 @@ from fastast.data.soundscapes_classes import CLASSES
 from fastast.data.soundscapes_generate import mixer_hash
 from fastast.data.soundscapes_pool import FIRST_SEED, Pool, catalogue, pool_path
 from fastast.data.soundscapes_reference import check_recipes, furthest
-from fastast.data.training_set import DataError, Task
+from fastast.data.training_set import DataError
+from fastast.metrics import Task
 from fastast.names import unknown_name
 
 _LAST_SEED = 2**32 - 1

@@ -23,7 +23,8 @@ from fastast.data.folders import (
 )
 from fastast.data.split_names import NAMES, split_of, split_of_path
 from fastast.data.tables import read_rows, read_table, split_labels
-from fastast.data.training_set import DataError, DataNotFoundError, Task
+from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.metrics import Task
 
 _LABELS = ("label", "labels", "class", "classes", "category", "tag", "tags", "target", "word")
 """What columns with labels are often called."""

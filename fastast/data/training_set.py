@@ -8,10 +8,9 @@ process, after a kill, or on another machine.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fastast.data.audio import AudioError
+from fastast.metrics import Task
 
-Task = Literal["multi_label", "single_label"]
-"""Whether a clip has any number of labels (mAP, AUC, d') or exactly one (top-1 accuracy): how a set is scored."""
 MIN_SAMPLES = 400
 """Samples (25 ms at 16 kHz) of one frame of the filterbank: a shorter clip has no feature."""
 MAX_CORRUPT_IN_A_ROW = 100
@@ -175,11 +173,6 @@ def reading_of(data: TrainingSet) -> dict[str, str]:
 def all_ids(data: TrainingSet) -> tuple[str, ...]:
     """Return the ids of a set, in its order."""
     return tuple(data.id(index) for index in range(len(data)))
-
-
-def hash_ids(ids: Iterable[str]) -> str:
-    """Return the SHA-256 of a list of clip ids, one a line."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
 
 
 def one_hot(columns: Sequence[int], num_classes: int) -> NDArray[np.float32]:

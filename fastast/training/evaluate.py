@@ -17,8 +17,9 @@ from safetensors.torch import save
 from torch import nn
 
 from fastast.data.augment import Augmentation
+from fastast.data.identity import hash_ids
 from fastast.data.sampling import in_order, load_batches
-from fastast.data.training_set import TrainingSet, hash_ids
+from fastast.data.training_set import TrainingSet
 from fastast.frontend import Frontend
 from fastast.hosts import reduce
 from fastast.metrics import Metrics, measure_scores

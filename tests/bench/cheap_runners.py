@@ -18,6 +18,7 @@ from bench.cell.answers import Answer, Context
 from bench.measure.gates import gate
 from bench.measure.machine import Cpu, Machine, Software
 from bench.measure.memory import ArmMemory, Memory
+from bench.records.predictions import Predictions
 from bench.records.schema import ArmTimes, Noise, Performance, Warmup
 
 
@@ -78,8 +79,8 @@ def answer(cell, context: Context) -> Answer:
     noisy = what in ("noisy", "implausible")
     result = Answer(machine=machine, software=software, noisy=noisy, performance=performance(), gates=gates)
     if cell.kind == "quality":
-        scores = np.full((2, 3), 0.5, dtype=np.float16)
-        return Answer(machine=machine, software=software, scores=scores, hashes={"ids_sha256": "0"})
+        predictions = Predictions(np.full((2, 3), 0.5, np.float32), "sigmoid")
+        return Answer(machine=machine, software=software, predictions=predictions, hashes={"ids_sha256": "0"})
     return result
 
 
@@ -108,6 +109,7 @@ def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performa
 def cell(what: str, number: int = 0, *, log: Path | None = None, kind: str = "performance", time_limit_s: float = 30.0):
     from bench.sweep.cells import Cell, ModelRef
     from bench.sweep.config import DataConfig, MeasureConfig
+    from bench.sweep.data import resolve_data
 
     return Cell(
         kind=kind,
@@ -119,7 +121,7 @@ def cell(what: str, number: int = 0, *, log: Path | None = None, kind: str = "pe
         seed=number,
         measure=MeasureConfig(time_limit_s=time_limit_s),
         batch_size=4 if kind == "performance" else None,
-        data=DataConfig(clips=2) if kind == "quality" else None,
+        data=resolve_data(DataConfig(clips=2)) if kind == "quality" else None,
     )
 
 

@@ -33,7 +33,7 @@ def prepare(*arguments):
 def answer(cell, context):
     machine, software = probe(cell.device, None)
     begun = time.time()
-    clips = "-" if context.reference is None else len(np.load(context.reference[1])["scores"])
+    clips = "-" if context.reference is None else len(np.load(context.reference[1])["logits"])
     with cell.model.path.open("a") as file:
         file.write(f"begin {cell.id} {machine.key} {begun} 0 {os.getpid()} {clips}\n")
     what, _, value = cell.model.name.partition(":")

@@ -54,9 +54,16 @@ class LocalLauncher:
         cell = next((cell for cell in cells if cell.data is not None), None)
         if cell is None or cell.data is None:
             return
-        progress.say(f"Preparing {cell.data.clips} clips of {cell.data.split} (kept in the cache) ...")
+        what = f"{cell.data.clips} clips of {cell.data.dataset}, {cell.data.split}"
+        progress.say(f"Preparing {what} (kept in the cache) ...")
         arguments = (cell.data, cell.model, cache, cell.measure.threads, True)
         self._features = _get(self._isolation.run(self._runners.prepare, *arguments))
+        if self._features is None:
+            return
+        if cut := self._features.cut:
+            progress.say(f"{cut} of {what} are longer than the model's input; their end is not heard")
+        for fault in self._features.skipped.values():
+            progress.say(f"left out: {fault}")
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Ended]:
         """Run the jobs in their order."""

@@ -1,120 +1,110 @@
-"""Metrics against scikit-learn and hand computations; features exact and computed once."""
+"""Predictions held against labels: intervals and paired differences, of logits as they are."""
 
 from __future__ import annotations
 
-import dataclasses
-import os
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
-import torch
+from scipy import stats
+from sklearn.metrics import accuracy_score, average_precision_score
 
-from bench.cell import quality
-from bench.sweep.config import DataConfig
-from fastast import create_model
-from fastast.data import soundscapes
-from fastast.frontend import Frontend, Normalisation
-from fastast.metrics import measure_scores
+from bench.cell.quality import Assessment, predict_logits
+from bench.records.predictions import Predictions, read_predictions
+from bench.records.store import Store
 
 
 def multi_label(clips: int = 80, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(0)
     labels = (generator.random((clips, classes)) < 0.25).astype(np.uint8)
     labels[:, 2] = 0
-    scores = (generator.random((clips, classes)) * 0.7 + 0.3 * labels).astype(np.float16)
-    return labels, scores
+    return labels, (generator.normal(size=(clips, classes)) + labels).astype(np.float32)
 
 
-def test_the_interval_contains_the_metric_and_shrinks_with_more_clips():
-    few, many = multi_label(40), multi_label(1000)
+def assess(labels: np.ndarray, logits: np.ndarray, task: str = "multi_label", activation: str = "sigmoid"):
+    return Assessment(labels, Predictions(logits, activation), task, 0)
+
+
+def test_the_interval_contains_the_metric_and_shrinks_with_more_clips() -> None:
     widths = []
-    for labels, scores in (few, many):
-        low, high = quality.map_interval(labels, scores, seed=0)
-        assert low < measure_scores(labels, scores).mAP < high
+    for clips in (40, 1000):
+        found = assess(*multi_label(clips))
+        low, high = found.map_interval
+        assert low < found.metrics.mAP < high
         widths.append(high - low)
     assert widths[1] < widths[0] / 3
 
 
-def test_a_model_does_not_differ_from_itself_and_a_paired_difference_is_narrower_than_an_interval():
-    labels, scores = multi_label(200)
-    same = quality.compare(labels, scores, scores, against="x", seed=0)
+def test_a_model_does_not_differ_from_itself_and_a_paired_difference_is_narrower_than_an_interval() -> None:
+    labels, logits = multi_label(200)
+    found = assess(labels, logits)
+    same = found.minus(found, against="x")
     assert (same.mAP, same.interval, same.top1_agreement, same.largest_score_difference) == (0, (0, 0), 1, 0)
-    noise = np.random.default_rng(1).normal(0, 0.02, scores.shape)
-    near = (scores + noise).astype(np.float16)
-    delta = quality.compare(labels, near, scores, against="x", seed=0)
-    expected = measure_scores(labels, near).mAP - measure_scores(labels, scores).mAP
-    assert delta.mAP == pytest.approx(expected)
-    low, high = quality.map_interval(labels, near, seed=0)
+    assert (same.accuracy, same.accuracy_interval) == (None, None)
+    near = assess(labels, logits + np.random.default_rng(1).normal(0, 0.1, logits.shape).astype(np.float32))
+    delta = near.minus(found, against="x")
+    assert delta.mAP == pytest.approx(near.metrics.mAP - found.metrics.mAP)
+    low, high = near.map_interval
     assert delta.interval[1] - delta.interval[0] < (high - low) / 2
-    assert delta.largest_score_difference == pytest.approx(np.abs(near.astype(float) - scores).max())
+    scores = [1 / (1 + np.exp(-one.predictions.values.astype(float))) for one in (near, found)]
+    assert delta.largest_score_difference == pytest.approx(np.abs(scores[0] - scores[1]).max())
 
 
-def test_top1_agreement_counts_clips():
+def test_top1_agreement_counts_clips() -> None:
     labels = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.uint8)
-    mine = np.array([[0.9, 0.1], [0.9, 0.1], [0.9, 0.1], [0.1, 0.9]])
-    theirs = np.array([[0.9, 0.1], [0.1, 0.9], [0.9, 0.1], [0.1, 0.9]])
-    assert quality.compare(labels, mine, theirs, against="x", seed=0).top1_agreement == 0.75
+    mine = assess(labels, np.array([[2.0, -2], [2, -2], [2, -2], [-2, 2]], np.float32))
+    theirs = assess(labels, np.array([[2.0, -2], [-2, 2], [2, -2], [-2, 2]], np.float32))
+    assert mine.minus(theirs, against="x").top1_agreement == 0.75
 
 
-def test_predictions_are_the_models_sigmoid_in_the_order_of_the_clips():
-    features = np.random.default_rng(2).normal(size=(7, 4, 3)).astype(np.float32)
-    scores = quality.predict(lambda x: x.sum(1), features, device="cpu", dtype="float32", batch_size=3)
-    assert scores.dtype == np.float16
-    np.testing.assert_allclose(scores, 1 / (1 + np.exp(-features.sum(1))), atol=1e-3)
-
-
-@pytest.fixture
-def model():
-    model = create_model("ast_tiny", num_frames=64, num_classes=64)
-    model.normalisation = Normalisation(mean=-4.0, std=4.0)
-    return model
-
-
-def fake_clips(count: int, seed: int = 0) -> SimpleNamespace:
+def single_label(clips: int, skill: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
-    return SimpleNamespace(
-        ids=tuple(f"clip_{i}" for i in range(count)),
-        waveforms=generator.integers(-8000, 8000, (count, 9000), dtype=np.int16),
-        labels=(generator.random((count, 64)) < 0.1).astype(np.uint8),
-        classes=tuple(f"class {i}" for i in range(64)),
-        sha256=f"{seed}",
-        matches_reference=True,
-    )
+    truth = np.random.default_rng(5).integers(4, size=clips)
+    labels = np.eye(4, dtype=np.uint8)[truth]
+    return labels, (generator.normal(size=(clips, 4)) + skill * labels).astype(np.float32)
 
 
-def test_features_are_those_of_the_front_end_and_computed_once(tmp_path, monkeypatch, model):
-    clips = fake_clips(70)
-    monkeypatch.setattr(soundscapes, "load", lambda *_, **__: clips)
-    with torch.inference_mode():
-        first = quality.prepare_features(DataConfig(clips=70), model, tmp_path, progress=False)
-        written = first.path.stat().st_mtime_ns
-        again = quality.prepare_features(DataConfig(clips=70), model, tmp_path, progress=False)
-    assert (again.path, again.path.stat().st_mtime_ns) == (first.path, written)
-    waveforms = torch.from_numpy(clips.waveforms).float() / 32768
-    expected = Frontend(model.geometry, model.normalisation)(waveforms)
-    np.testing.assert_allclose(first.open(), expected, atol=1e-5)
-    assert first.open().dtype == np.float32
-    assert first.ids == clips.ids
-    np.testing.assert_array_equal(first.labels, clips.labels)
-    assert not list(tmp_path.rglob("*.tmp"))
+def test_a_single_label_set_is_scored_by_its_accuracy() -> None:
+    labels, logits = single_label(150, 1.5, 0)
+    found = assess(labels, logits, "single_label", "softmax")
+    right = (logits.argmax(1) == labels.argmax(1)).astype(float)
+    assert found.accuracy == pytest.approx(accuracy_score(labels.argmax(1), logits.argmax(1)))
+    theirs = stats.bootstrap((right,), np.mean, method="basic", n_resamples=5000, rng=np.random.default_rng(0))
+    assert found.accuracy_interval == pytest.approx(theirs.confidence_interval, abs=0.015)
+    other = assess(*single_label(150, 0.5, 1), "single_label", "softmax")
+    delta = other.minus(found, against="x")
+    assert delta.accuracy == pytest.approx(other.accuracy - found.accuracy)
+    wrong = (other.predictions.values.argmax(1) == labels.argmax(1)).astype(float)
+    paired = stats.bootstrap((wrong - right,), np.mean, method="basic", n_resamples=5000, rng=np.random.default_rng(0))
+    assert delta.accuracy_interval == pytest.approx(paired.confidence_interval, abs=0.015)
+    assert assess(labels, logits).accuracy is None  # of a set with any number of labels
 
 
-def test_other_clips_or_another_normalisation_have_features_of_their_own(tmp_path, monkeypatch, model):
-    paths = set()
-    for seed, mean in ((0, -4.0), (1, -4.0), (0, -5.0)):
-        monkeypatch.setattr(soundscapes, "load", lambda *_, seed=seed, **__: fake_clips(3, seed))
-        model.normalisation = dataclasses.replace(model.normalisation, mean=mean)
-        paths.add(quality.prepare_features(DataConfig(clips=3), model, tmp_path, progress=False).path)
-    assert len(paths) == 3
+def test_metrics_are_those_of_the_scores_that_the_loss_makes() -> None:
+    labels, logits = single_label(60, 1.0, 2)
+    logits += np.linspace(-20, 20, 60, dtype=np.float32)[:, None]  # every clip at another level: nothing to a softmax
+    softmax = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(1, keepdims=True)
+    expected = np.mean([average_precision_score(labels[:, c], softmax[:, c]) for c in range(4)])
+    assert assess(labels, logits, "single_label", "softmax").metrics.mAP == pytest.approx(expected)
+    assert assess(labels, logits, "single_label", "sigmoid").metrics.mAP < expected - 0.1
 
 
-def test_features_that_fail_half_way_leave_nothing_behind(tmp_path):
-    def compute(start: int, end: int) -> np.ndarray:
-        if start:
-            raise RuntimeError("stop")
-        return np.zeros((end - start, 2, 2), np.float32)
+@pytest.mark.parametrize("start", [-20.0, 9.0, 40.0])
+def test_a_perfect_ranking_far_from_zero_is_stored_and_read_as_one(tmp_path, start: float) -> None:
+    """Their sigmoids are one tie in float16, and at 40 in float32 too: average precision 0.01."""
+    logits = (start + 0.1 * np.arange(100, dtype=np.float32))[:, None]
+    labels = np.zeros((100, 1), np.uint8)
+    labels[-1] = 1
+    path = Store(tmp_path, "abacus", "cheap").write_predictions("0" * 12, Predictions(logits, "sigmoid"), {})
+    stored, _ = read_predictions(path)
+    found = Assessment(labels, stored, "multi_label", 0)
+    assert found.metrics.mAP == 1
+    assert np.nanmin(found.precisions) == 1  # of the replicates that drew the positive
 
-    with pytest.raises(RuntimeError, match="stop"):
-        quality._write_features(tmp_path / "a.npy", (100, 2, 2), compute)
-    assert not os.listdir(tmp_path)
+
+def test_logits_are_the_models_in_the_order_of_clips_and_classes() -> None:
+    features = np.random.default_rng(2).normal(size=(7, 4, 3)).astype(np.float32)
+    arguments = {"device": "cpu", "dtype": "float32", "batch_size": 3}
+    logits = predict_logits(lambda x: x.sum(1), features, **arguments)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(logits, features.sum(1), rtol=1e-5)
+    matched = predict_logits(lambda x: x.sum(1), features, columns=(2, 0, 1), **arguments)
+    np.testing.assert_array_equal(matched, logits[:, [2, 0, 1]])

@@ -11,12 +11,14 @@ import torch
 from bench.cell import baselines, worker
 from bench.cell.answers import Context
 from bench.cell.baselines import tome_plain
-from bench.cell.quality import FeatureSet
+from bench.cell.feature_set import FeatureSet
+from bench.records.predictions import encode_predictions
 from bench.records.store import hash_array
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.config import DataConfig, MeasureConfig
+from bench.sweep.data import resolve_data
 from fastast import create_model
-from fastast.data.training_set import hash_ids
+from fastast.data.identity import hash_ids
 from fastast.hosts import reduce
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant, PerBlock
@@ -111,19 +113,21 @@ def quality_cell(tmp_path, frames: int = FRAMES):
         clips_sha256="0",
         matches_reference=None,
     )
-    return cell(kind="quality", batch_size=None, data=DataConfig(clips=6)), features, feature_set
+    return cell(kind="quality", batch_size=None, data=resolve_data(DataConfig(clips=6))), features, feature_set
 
 
 def test_a_quality_cell_scores_the_reduced_model_and_compares_it_with_the_unmerged_one(tmp_path, model):
     asked, features, feature_set = quality_cell(tmp_path)
     unmerged = worker.answer(dataclasses.replace(asked, reduction=None), Context(features=feature_set))
     with torch.inference_mode():
-        expected = model(torch.from_numpy(features)).sigmoid().numpy()
-    np.testing.assert_allclose(unmerged.scores, expected, atol=1e-3)
+        expected = model(torch.from_numpy(features)).numpy()
+    np.testing.assert_allclose(unmerged.predictions.values, expected, atol=1e-4)
+    assert unmerged.predictions.values.dtype == np.float32
+    assert (unmerged.quality.activation, unmerged.quality.columns, unmerged.quality.accuracy) == ("sigmoid", None, None)
     assert unmerged.quality.delta is None
     assert unmerged.hashes == {"ids_sha256": hash_ids("abcdef"), "labels_sha256": hash_array(feature_set.labels)}
 
-    np.savez(tmp_path / "reference.npz", scores=unmerged.scores, **unmerged.hashes)
+    (tmp_path / "reference.npz").write_bytes(encode_predictions(unmerged.predictions, unmerged.hashes))
     context = Context(features=feature_set, reference=("123456789abc", tmp_path / "reference.npz"))
     merged = worker.answer(asked, context)
     assert merged.quality.delta.against == "123456789abc"

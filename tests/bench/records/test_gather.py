@@ -140,7 +140,7 @@ def test_predictions_travel_with_their_record_and_must_be_whole(tmp_path):
         started=datetime.now(UTC), load_before=None,
     )  # fmt: skip
     store = Store(tmp_path / "gpu", record.machine.key, "cheap")
-    store.write_predictions(cell.id, answer.scores, answer.hashes)
+    store.write_predictions(cell.id, answer.predictions, answer.hashes)
     store.write(record)
     gather_results([tmp_path / "gpu"], tmp_path / "all")
     copy = Store(tmp_path / "all", record.machine.key, "cheap").predictions_path(cell.id)

@@ -40,7 +40,7 @@ def record(
     arms |= {"model_alone": alone} if alone else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
-        "schema_version": 3,
+        "schema_version": 4,
         "cell": {
             "id": hashlib.sha256(
                 f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds} {scope} {engine}".encode()
@@ -137,11 +137,14 @@ def record(
             },
             **{"mAP": quality, "mAP_interval": (quality - 0.02, quality + 0.02), "AUC": 0.9, "d_prime": 1.0},
             **{"AP": {}, "seconds": 1.0, "delta": None, "class_AUC": None},
+            **{"task": "multi_label", "skipped": (), "cut": 0, "reading": {}, "activation": "sigmoid", "columns": None},
+            **{"accuracy": None, "accuracy_interval": None},
         }
         if delta is not None:
             raw["quality"]["delta"] = {
                 **{"mAP": delta, "interval": (delta - 0.001, delta + 0.001), "against": "0"},
                 **{"top1_agreement": 1.0, "largest_score_difference": 0.0},
+                **{"accuracy": None, "accuracy_interval": None},
             }
     return Record.model_validate(raw)
 

@@ -202,8 +202,8 @@ def test_quality_cells_keep_predictions_beside_their_record(tmp_path):
     path = next(tmp_path.rglob(f"predictions/{cell.id}.npz"))
     assert path.parent.parent == next(tmp_path.rglob(f"{cell.id}.json")).parent
     with np.load(path) as stored:
-        assert stored["scores"].dtype == np.float16
-        assert stored["scores"].shape == (2, 3)
+        assert stored["logits"].dtype == np.float32
+        assert stored["logits"].shape == (2, 3)
         assert str(stored["ids_sha256"]) == "0"
 
 

@@ -16,6 +16,7 @@ from bench.command_line import command_line
 from bench.sweep.cells import Cell, ModelRef, canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import DataConfig, MeasureConfig
+from bench.sweep.data import resolve_data
 from bench.sweep.expansion import expand, largest_r
 from bench.sweep.file import SWEEPS, find_sweep, load_sweep
 from fastast.geometry import geometry
@@ -93,7 +94,10 @@ def test_a_wrong_grid_is_met_with_file_key_value_and_what_is_allowed(tmp_path, g
         ('name = "x"\n[model]\nname = "ast_huge"\n', "model.name: 'ast_huge' is neither a checkpoint that exists nor"),
         ('name = "x"\n[model]\nname = "no/such.pth"\n', "model.name: 'no/such.pth' is neither a checkpoint"),
         ('name = "x"\n[data]\nclips = "all"\n', "sweep.toml: data.clips: 'all' is not a whole number"),
-        ('name = "x"\n[data]\ndataset = "audioset"\n', "sweep.toml: data.dataset: 'audioset' is not a data set"),
+        (
+            'name = "x"\n[data]\ndataset = "esc5"\n',
+            "sweep.toml: data.dataset: 'esc5' is not a data set; did you mean 'esc50'? allowed: ast_lists, ",
+        ),
         (
             'name = "x"\n[data]\nsplit = "eval"\n',
             "sweep.toml: data.split: 'eval' is not a split; did you mean 'val'? allowed: train, ",
@@ -300,7 +304,7 @@ def test_machine_time_limit_and_place_of_the_weights_are_no_part_of_the_question
 
 
 def test_a_question_survives_json():
-    cell = dataclasses.replace(golden_cell(), kind="quality", batch_size=None, data=DataConfig())
+    cell = dataclasses.replace(golden_cell(), kind="quality", batch_size=None, data=resolve_data(DataConfig()))
     assert json.loads(canonical(cell.question)) == cell.question
 
 

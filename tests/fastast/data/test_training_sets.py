@@ -19,11 +19,12 @@ from fastast.data import soundscapes, soundscapes_generate
 from fastast.data.audioset import AudioSet
 from fastast.data.esc50 import ESC50
 from fastast.data.folders import FolderSet, Recording
+from fastast.data.identity import hash_ids
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
 from fastast.data.soundscapes_pool import ASSETS, pool_path
 from fastast.data.soundscapes_training import Soundscapes
 from fastast.data.speech_commands import WORDS, SpeechCommands
-from fastast.data.training_set import DataError, DataNotFoundError, all_ids, hash_ids
+from fastast.data.training_set import DataError, DataNotFoundError, all_ids
 
 REFERENCE = ASSETS / "reference.json"
 

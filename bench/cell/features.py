@@ -1,0 +1,224 @@
+"""The features of a sweep's clips: computed once per model input, kept on disk, and checked before they are believed.
+
+Shapes: `n` clips, `c` classes, `f` frames, `m` mel bins, `s` samples of a clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.cell.feature_set import ClipNotes, FeatureSet
+from fastast.data.training_set import DataError, Item, TrainingSet, collate, read_clip, reading_of
+from fastast.filterbank import num_frames
+from fastast.writing import write_whole
+
+if TYPE_CHECKING:
+    from bench.sweep.data import DataRef
+    from fastast.frontend import Frontend
+    from fastast.model import AudioSpectrogramTransformer
+
+_CHUNK = 64
+"""Clips whose features are computed at once."""
+_READERS = 8
+"""Threads that read clips, at most."""
+
+
+def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Path, *, progress: bool) -> FeatureSet:
+    """Return the features of clips for a model, computed once and kept in `cache`, float32 and exact.
+
+    The file's name holds the hash of what the clips' audio hangs on, their labels, the front end's settings and its
+    code, so that none of them can change without the features being made again. A file that is not what was written is
+    named in a warning and made again.
+
+    Raises DataError where the clips are not those that the sweep asks for, or where none can be read.
+    """
+    from fastast import filterbank, frontend
+    from fastast.data import audio, decoding
+
+    data, chosen = ref.open()
+    labels = _labels(data, chosen)
+    shape = (model.geometry.num_frames, model.geometry.num_mel_bins)
+    settings = [
+        ref.ids_sha256,
+        hashlib.sha256(labels.tobytes()).hexdigest(),
+        data.fingerprint(),
+        *shape,
+        str(model.normalisation),
+        *(_hash_code(module) for module in (frontend, filterbank, audio, decoding)),
+        *(version(package) for package in ("soundfile", "soxr")),
+    ]
+    key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
+    path = cache / "features" / f"{key}.npy"
+    notes = _read_checked(path)
+    if notes is None:
+        # What is wrong with a clip is said where it is read, with its name.
+        front_end = frontend.Frontend(model.geometry, model.normalisation, check=False)
+        maker = _Maker(data, chosen, labels, front_end)
+        notes = maker.write(path, shape, progress=progress)
+    kept = [place for place, index in enumerate(chosen) if data.id(index) not in notes.skipped]
+    return FeatureSet(
+        path=path,
+        ids=tuple(data.id(chosen[place]) for place in kept),
+        labels=labels[kept],
+        classes=tuple(data.classes),
+        task=data.task,
+        clips_sha256=notes.clips_sha256,
+        matches_reference=notes.matches_reference,
+        skipped=notes.skipped,
+        cut=notes.cut,
+        reading=reading_of(data),
+    )
+
+
+def _hash_code(module: ModuleType) -> str:
+    """Return the hash of a module, or of all modules of a package."""
+    path = Path(str(module.__file__))
+    files = sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _labels(data: TrainingSet, chosen: Sequence[int]) -> NDArray[np.uint8]:
+    """Return the labels (n, c). Raises DataError for a clip of a single-label set that has not one of them."""
+    labels = np.stack([data.labels(index, 0) for index in chosen]).astype(np.uint8)
+    if data.task == "single_label" and (odd := np.flatnonzero(labels.sum(axis=1) != 1)).size:
+        name, count = data.name(chosen[odd[0]]), int(labels[odd[0]].sum())
+        raise DataError(f"{name}: it has {count} labels, and a clip of this data set has one")
+    return labels
+
+
+def _read_checked(path: Path) -> ClipNotes | None:
+    """Return what was noted of a file of features; None, with a warning, where the file is not what was written."""
+    if not path.exists():
+        return None
+    notes_path = path.with_suffix(".json")
+    try:
+        notes = ClipNotes(**json.loads(notes_path.read_text(encoding="utf-8")))
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError, TypeError) as error:
+        warnings.warn(f"{path}: its notes cannot be read ({error}); the features are made again", stacklevel=2)
+        return None
+    if found == notes.sha256:
+        return notes
+    size = path.stat().st_size
+    warnings.warn(f"{path}: damaged ({size:,} bytes, hash differs); the features are made again", stacklevel=2)
+    return None
+
+
+class _Maker:
+    """Reads clips and writes their features."""
+
+    def __init__(self, data: TrainingSet, chosen: Sequence[int], labels: NDArray[np.uint8], frontend: Frontend) -> None:
+        self._data, self._chosen, self._labels, self._frontend = data, chosen, labels, frontend
+        self._digest = hashlib.sha256()
+        self._reference: tuple[int, str] | None = getattr(data, "reference", lambda: None)()
+        self._matches: bool | None = None
+        self._skipped: dict[str, str] = {}
+        self._cut = 0
+
+    def write(self, path: Path, shape: tuple[int, int], *, progress: bool) -> ClipNotes:
+        """Compute features into a temporary file, then rename it and write the notes: whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            rows = 0
+            target: NDArray[Any] = np.lib.format.open_memmap(temporary, "w+", np.float32, (len(self._chosen), *shape))
+            for features in self._features(progress):
+                target[rows : rows + len(features)] = features
+                rows += len(features)
+            if not rows:
+                raise DataError(f"not one clip could be read; the first says: {next(iter(self._skipped.values()))}")
+            if rows < len(target):
+                _shorten(temporary, target, rows)
+            del target  # which writes it out
+            with temporary.open("rb") as file:
+                sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        notes = ClipNotes(
+            sha256=sha256,
+            clips_sha256=self._digest.hexdigest(),
+            matches_reference=self._matches,
+            skipped=self._skipped,
+            cut=self._cut,
+        )
+        write_whole(path.with_suffix(".json"), json.dumps(asdict(notes), indent=1).encode())
+        return notes
+
+    def _features(self, progress: bool) -> Iterator[NDArray[np.float32]]:
+        """Yield the features of some clips at a time, without those that cannot be read."""
+        from fastast.data.augment import Augmentation
+
+        for items in self._items(progress):
+            sound = [item for item in items if item.waveform is not None]
+            if sound:
+                batch = collate(sound, len(self._data.classes))
+                yield Augmentation.plain(batch, self._frontend).numpy()  # (b, f, m)
+
+    def _items(self, progress: bool) -> Iterator[list[Item]]:
+        """Yield clips in their order, some at a time, read ahead on several threads."""
+        from fastast.progress import progress_bar
+
+        self._data.prepare()
+        chunks = [self._chosen[start : start + _CHUNK] for start in range(0, len(self._chosen), _CHUNK)]
+        executor = ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1))
+        try:
+            ahead = [executor.submit(read_clip, self._data, index, 0) for index in chunks[0]]
+            with progress_bar(f"reading {len(self._chosen):,} clips", len(self._chosen), shown=progress) as advance:
+                for number in range(len(chunks)):
+                    items = [job.result() for job in ahead]
+                    following = chunks[number + 1] if number + 1 < len(chunks) else ()
+                    ahead = [executor.submit(read_clip, self._data, index, 0) for index in following]
+                    for place, item in enumerate(items, start=number * _CHUNK):
+                        self._note(place, item)
+                        advance()
+                    yield items
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+    def _note(self, place: int, item: Item) -> None:
+        """Add a clip to the hash of all, or to those that were skipped."""
+        if item.waveform is None:
+            self._skipped[self._data.id(item.index)] = item.skipped[0][1]
+            return
+        frames = num_frames(len(item.waveform)) if item.waveform.ndim == 1 else len(item.waveform)
+        self._cut += frames > self._frontend.num_frames
+        self._digest.update(_clip_bytes(item.waveform) + self._labels[place].tobytes())
+        if self._reference is not None and place + 1 == self._reference[0]:
+            self._matches = self._digest.hexdigest() == self._reference[1]
+
+
+def _clip_bytes(waveform: NDArray[np.float32]) -> bytes:
+    """Return samples (s,) as they are hashed: int16 where that is what they were, as in most files, else float32.
+
+    So are the filterbanks (f, m) of a cache.
+    """
+    scaled = waveform * np.float32(32768)
+    whole = np.array_equal(np.rint(scaled), scaled) and scaled.min() >= -32768 and scaled.max() <= 32767
+    return scaled.astype("<i2").tobytes() if whole else waveform.astype("<f4").tobytes()
+
+
+def _shorten(path: Path, target: NDArray[Any], rows: int) -> None:
+    """Leave the first rows of a file of features in its place."""
+    shorter = path.with_name(f"{path.name}.shorter.tmp")
+    try:
+        copy = np.lib.format.open_memmap(shorter, "w+", target.dtype, (rows, *target.shape[1:]))
+        copy[:] = target[:rows]
+        del copy
+        os.replace(shorter, path)
+    finally:
+        shorter.unlink(missing_ok=True)

@@ -1,0 +1,64 @@
+"""Predictions on disk, beside the record of their quality cell: `predictions/<cell id>.npz`.
+
+`logits` (n, c) float32 with the `activation` that makes scores of them, and the hashes of the labels and of the clips'
+ids. Files of before have `scores` (n, c) float16 instead: sigmoids.
+Shapes: `n` clips, `c` classes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastast.scores import Activation, activation_of, to_ranking, to_scores
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model said of clips."""
+
+    values: NDArray[np.floating]
+    """(n, c): logits, or where `activation` is None the scores themselves, as they were stored once."""
+    activation: Activation | None
+    """What makes scores of the logits."""
+
+    @cached_property
+    def ranking(self) -> NDArray[np.float64]:
+        """What orders clips and classes, (n, c): metrics are computed from it."""
+        if self.activation is None:
+            return self.values.astype(np.float64)
+        return to_ranking(self.values, self.activation)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float64]:
+        """Scores in [0, 1], (n, c)."""
+        values = self.values.astype(np.float64)
+        return values if self.activation is None else to_scores(values, self.activation).astype(np.float64)
+
+
+def encode_predictions(predictions: Predictions, hashes: Mapping[str, str]) -> bytes:
+    """Return the content of a file of predictions, with the hashes of labels and ids."""
+    arrays: dict[str, Any] = {name: np.array(value) for name, value in hashes.items()}
+    if predictions.activation is None:
+        arrays["scores"] = predictions.values
+    else:
+        arrays |= {"logits": predictions.values, "activation": np.array(predictions.activation)}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def read_predictions(path: Path) -> tuple[Predictions, dict[str, str]]:
+    """Return what a file of predictions holds, and its hashes."""
+    with np.load(path) as stored:
+        hashes = {name: str(stored[name]) for name in stored.files if name.endswith("_sha256")}
+        if "logits" not in stored:
+            return Predictions(stored["scores"], None), hashes
+        return Predictions(stored["logits"], activation_of(None, str(stored["activation"]))), hashes

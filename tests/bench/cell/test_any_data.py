@@ -1,0 +1,134 @@
+"""Quality cells from a sweep file to their record's numbers, on data of one's own: what `fastast evaluate` says too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from sklearn.metrics import accuracy_score
+from typer.testing import CliRunner
+
+from bench.cell import worker
+from bench.cell.answers import Answer, Context
+from bench.records.predictions import encode_predictions
+from bench.sweep.cells import Cell
+from bench.sweep.expansion import expand
+from bench.sweep.file import load_sweep
+from fastast import create_model, load_model, save_checkpoint
+from fastast.cli import app
+from fastast.data.soundscapes_classes import CLASSES
+from fastast.data.soundscapes_pool import pool_path
+from fastast.frontend import Normalisation
+
+SHAPE = {"embed_dim": 16, "depth": 2, "num_heads": 2, "num_frames": 64, "fstride": 16, "tstride": 16}
+NAMES = ("dog", "rain", "clock_tick", "siren")
+
+
+@pytest.fixture(scope="module")
+def esc50(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve clips of four tones in fold 1; one of them is broken."""
+    root = tmp_path_factory.mktemp("esc50")
+    random = np.random.default_rng(0)
+    (root / "audio").mkdir()
+    (root / "meta").mkdir()
+    rows = ["filename,fold,target,category"]
+    for index in range(12):
+        rows.append(f"{index:02d}.wav,1,{index % 4},{NAMES[index % 4]}")
+        tone = np.sin(2 * np.pi * 300 * 2 ** (index % 4) * np.arange(8000) / 16_000)
+        soundfile.write(root / "audio" / f"{index:02d}.wav", 0.3 * tone + 0.1 * random.standard_normal(8000), 16_000)
+    (root / "audio" / "05.wav").write_bytes(b"RIFF")
+    (root / "meta" / "esc50.csv").write_text("\n".join(rows))
+    return root
+
+
+def checkpoint(path: Path, names: tuple[str, ...], loss: str = "ce") -> Path:
+    """The same model, whatever the order of its outputs."""
+    torch.manual_seed(0)
+    model = create_model("ast_tiny", num_classes=4, **SHAPE)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        for parameter in model.head.linear.parameters():
+            parameter.copy_(parameter[[NAMES.index(name) for name in names]].clone())
+    normalisation = Normalisation(mean=-6.0, std=5.0)
+    return save_checkpoint(path, model, labels=names, normalisation=normalisation, loss=loss)
+
+
+def cells(folder: Path, text: str) -> tuple[Cell, ...]:
+    path = folder / "sweep.toml"
+    path.write_text(f'name = "x"\nkinds = ["quality"]\n{text}')
+    return expand(load_sweep(path), str(path))
+
+
+def measured(cell: Cell, cache: Path, reference: tuple[str, Path] | None = None) -> Answer:
+    features = worker.prepare(cell.data, cell.model, cache, 1, False)
+    return worker.answer(cell, Context(features=features, reference=reference))
+
+
+def test_a_single_label_set_has_its_accuracy_and_difference(tmp_path: Path, esc50: Path) -> None:
+    model = checkpoint(tmp_path / "model.safetensors", NAMES)
+    text = f'[model]\nname = "{model}"\n[data]\ndataset = "esc50"\nroot = "{esc50}"\n[grid]\nr = [0, 3]\n'
+    unmerged, merged = cells(tmp_path, text)
+    first = measured(unmerged, tmp_path)
+    part = first.quality
+    assert (part.dataset, part.task, part.activation, part.clips) == ("esc50", "single_label", "softmax", 11)
+    assert part.skipped == ("05.wav",)
+    assert part.reading["channels"] == "average"
+    truth = [index % 4 for index in range(12) if index != 5]
+    said = first.predictions.values.argmax(1)
+    assert part.accuracy == pytest.approx(accuracy_score(truth, said))
+    assert part.accuracy_interval[0] <= part.accuracy <= part.accuracy_interval[1]
+    assert part.delta is None
+
+    (tmp_path / "reference.npz").write_bytes(encode_predictions(first.predictions, first.hashes))
+    second = measured(merged, tmp_path, (unmerged.id, tmp_path / "reference.npz"))
+    delta = second.quality.delta
+    assert delta.accuracy == pytest.approx(second.quality.accuracy - part.accuracy)
+    assert delta.accuracy_interval[0] <= delta.accuracy <= delta.accuracy_interval[1]
+    assert delta.top1_agreement == np.mean(second.predictions.values.argmax(1) == said)
+
+
+def test_a_sweep_and_the_command_say_the_same_of_a_model_in_any_order(tmp_path: Path, esc50: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(
+        f'batch_size = 4\nsteps = 1\nloss = "ce"\n[data]\nname = "esc50"\nroot = "{esc50}"\n'
+        "[normalisation]\nmean = -6.0\nstd = 5.0\n[optimiser]\nlr = 1.0\n"
+    )
+    found = {}
+    for order in (NAMES, NAMES[::-1]):
+        model = checkpoint(tmp_path / f"{order[0]}.safetensors", order)
+        text = f'[model]\nname = "{model}"\n[data]\ndataset = "esc50"\nroot = "{esc50}"\n'
+        (cell,) = cells(tmp_path, text)
+        part = measured(cell, tmp_path).quality
+        found[order] = (part.mAP, part.AUC, part.accuracy)
+        assert part.columns == (None if order == NAMES else (3, 2, 1, 0))
+        shown = CliRunner().invoke(app, ["evaluate", str(model), str(tmp_path / "recipe.toml"), "--json"])
+        assert shown.exit_code == 0, shown.output
+        told = json.loads(shown.output)
+        assert told["ids_sha256"] == part.ids_sha256
+        assert told["metrics"]["unmerged"]["mAP"] == pytest.approx(part.mAP, abs=1e-6)
+        assert told["metrics"]["unmerged"]["accuracy"] == pytest.approx(part.accuracy)
+    assert found[NAMES] == pytest.approx(found[NAMES[::-1]], abs=1e-6)
+
+
+@pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")
+def test_the_shipped_model_with_its_classes_permuted_is_measured_as_the_shipped_one(tmp_path: Path) -> None:
+    model = create_model("ast_tiny_soundscapes")
+    order = list(np.random.default_rng(0).permutation(64))
+    with torch.no_grad():
+        for parameter in model.head.linear.parameters():
+            parameter.copy_(parameter[order].clone())
+    names = [CLASSES[index] for index in order]
+    permuted = save_checkpoint(tmp_path / "permuted.safetensors", model, labels=names)
+    assert load_model(permuted).labels == tuple(names)
+    found = []
+    for name in ("ast_tiny_soundscapes", permuted):
+        (cell,) = cells(tmp_path, f'[model]\nname = "{name}"\n[data]\nclips = 8\n')
+        answer = measured(cell, tmp_path)
+        found.append((answer.predictions.values, answer.quality))
+    assert found[1][1].columns is not None
+    np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-5)
+    assert found[1][1].mAP == pytest.approx(found[0][1].mAP)
