@@ -35,16 +35,17 @@ def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> 
     The model's mode, weights and attributes and PyTorch's random state stay as they are; one clip runs through the
     model twice.
     """
-    parameter = next((p for p in host.model.parameters() if p.is_floating_point()), None)
+    parameter = _weight(host.model)
     if parameter is None or parameter.is_meta:
         raise ReductionError(f"hosts: {type(host.model).__qualname__} has no weights to compare with its adapter")
     device, dtype = parameter.device, parameter.dtype
     with _undisturbed(host.model), torch.no_grad(), torch.autocast(device.type, enabled=False):
         torch.manual_seed(0)
-        tokens, given = torch.randn(2, _TOKENS, host.encoder.embed_dim).to(device, dtype), host.example()
+        tokens, given = torch.randn(2, _TOKENS, host.encoder.embed_dim), host.example()
         names = {module: name for name, module in host.model.named_modules()}
         for block in host.blocks():
-            _check_block(block, tokens, kernel, names)
+            weight = _weight(block.module)
+            _check_block(block, tokens.to(parameter if weight is None else weight), kernel, names)
         arguments = [value.to(device=device, dtype=dtype if value.is_floating_point() else None) for value in given]
         own = host.model(*arguments)
         nothing = dataclasses.replace(attached, removals=(0,) * len(attached.removals))
@@ -73,10 +74,11 @@ def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Mod
         adapted = adapted + block.mlp_branch(adapted)
     elsewhere = {block.module.get_submodule(name) for name in block.elsewhere}
     passed_over = [module for module in called_by_host if module not in called_by_adapter and module not in elsewhere]
-    for module in (block.module, *passed_over):
+    for module in passed_over:
         if not isinstance(module, nn.Identity) and not any(True for _ in module.children()):
             raise ReductionError(f"hosts: {named(module)} cannot be honoured: the block's adapter passes over it")
-        if _hooks(module):
+    for module in (block.module, *passed_over):
+        if _hooked(module):
             raise ReductionError(
                 f"hosts: {named(module)} has hooks, which would not run under a reduction: blocks are run in parts. "
                 "Remove the hooks, or put them on the layers inside"
@@ -161,8 +163,16 @@ def _overridden(host: Host) -> str:
     return ", ".join(names)
 
 
-def _hooks(module: nn.Module) -> bool:
-    """Whether hooks of a user wait for the module to be called."""
+def _weight(module: nn.Module) -> Tensor | None:
+    """Return a parameter that tells device and dtype."""
+    return next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
+
+
+def _hooked(module: nn.Module) -> bool:
+    """Whether something of a user's waits for the module to be called."""
+    own = vars(module).get("forward")  # accelerate's hooks put another there, transformers 4 its own after a look
+    if own is not None and getattr(own, "__func__", None) is not type(module).forward:
+        return True
     hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
     hooks += (*module._backward_hooks.values(), *module._backward_pre_hooks.values())
     # transformers leaves hooks behind that note hidden states on demand; the adapter notes them itself.

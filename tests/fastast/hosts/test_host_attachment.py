@@ -8,6 +8,7 @@ import io
 import pickle
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from small_hosts import logits, shaken
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.jit.frontend import NotSupportedError
 
 import fastast
 from fastast import Constant, PerBlock, ReductionError, TokenReduction
@@ -215,12 +217,23 @@ def test_hooks_on_blocks_are_refused_and_on_layers_run(vit, picture) -> None:
     with pytest.raises(ReductionError, match=r"blocks\.1\.attn \(Attention\) has hooks"):
         fastast.reduce(model, MERGE)
     hook.remove()
+    model.blocks[0].forward = partial(model.blocks[0].forward)
+    with pytest.raises(ReductionError, match=r"blocks\.0 \(Block\) has hooks"):
+        fastast.reduce(model, MERGE)
+    del model.blocks[0].forward
     model.blocks[1].mlp.register_forward_hook(lambda *_: seen.append("mlp"))
     seen.clear()
     with fastast.reduce(model, MERGE):
         seen.clear()
         model(picture)
     assert seen == ["mlp"]
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
+def test_torchscript_does_not_leave_the_reduction_out(vit) -> None:
+    model = vit()
+    with fastast.reduce(model, MERGE), pytest.raises(NotSupportedError, match="variable number of arguments"):
+        torch.jit.script(model)
 
 
 class WithReduce(VisionTransformer):
