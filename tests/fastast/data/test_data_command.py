@@ -28,6 +28,7 @@ from layouts import (
 from sound_files import encode, sounds
 from typer.testing import CliRunner
 
+from fastast import AudioSpectrogramTransformer, save_checkpoint
 from fastast.cli import app
 from fastast.data import cache_files, cache_making
 from fastast.data.augment import Augmentation
@@ -364,3 +365,29 @@ def test_stats_leave_bad_clips_out_and_say_so(tmp_path: Path) -> None:
     found = json.loads(result.stdout)
     assert (found["clips"], len(found["skipped"])) == (8, 8)
     assert np.isfinite([found["mean"], found["std"]]).all()
+
+
+# The whole path -------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_on_a_cache_are_those_of_the_set_it_was_made_of(tmp_path: Path) -> None:
+    source = write_esc50(tmp_path / "source")
+    geometry = Geometry(embed_dim=32, depth=2, num_heads=2, num_classes=2, num_mel_bins=128, num_frames=98)
+    model = AudioSpectrogramTransformer(geometry)
+    path = save_checkpoint(
+        tmp_path / "tiny.safetensors", model, labels=("bird", "bell"), normalisation=Normalisation(mean=-4.0, std=3.0)
+    )
+    found = {}
+    for kind in ("", "flac", "fbank"):
+        if kind:
+            cached(source, tmp_path / kind, "--kind", kind, "--processes", 1)
+        given = ("data.fold=", "data.name=cache", f"data.root={tmp_path / kind}") if kind else (f"data.root={source}",)
+        settings = [word for setting in (*given, "run.workers=0") for word in ("--set", setting)]
+        result = CliRunner().invoke(app, ["evaluate", str(path), "esc50", *settings, "--json", "--device", "cpu"])
+        assert result.exit_code == 0, result.output
+        found[kind] = json.loads(result.stdout)
+    assert found["flac"]["metrics"] == found[""]["metrics"]
+    assert found["fbank"]["metrics"]["unmerged"]["accuracy"] == found[""]["metrics"]["unmerged"]["accuracy"]
+    assert len({(part["ids_sha256"], part["clips"]) for part in found.values()}) == 1
+    assert [part["reading"].get("cache") for part in found.values()] == [None, "flac", "fbank"]
+    assert {part["reading"]["channels"] for part in found.values()} == {"average"}
