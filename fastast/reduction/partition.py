@@ -1,4 +1,4 @@
-"""How tokens are parted into the sets A, whose tokens merge, and B, which they merge into (ToMe, section 4.1).
+"""How tokens are parted into the sets A, whose tokens merge, and B, which they merge into.
 
 Shapes: `b` batch, `n` tokens, `f` unprotected tokens, `a` and `c` tokens of A and B, one more in A where f is odd.
 """

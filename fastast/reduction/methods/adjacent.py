@@ -1,4 +1,4 @@
-"""A-ToMe: neighbours in time merge (Li et al. 2023, arXiv 2306.16009, section 2.2, with a fixed number of merges).
+"""A-ToMe: neighbours in time merge (Li et al. 2023, arXiv 2306.16009, with a fixed number of merges).
 
 Speech has one line of tokens; a spectrogram has one per band of frequency, and tokens of different bands are never
 neighbours. A token of several patches is where its owner was, and its neighbour is the next token that is left. Every

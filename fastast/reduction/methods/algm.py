@@ -1,4 +1,4 @@
-"""ALGM: merging is local in early blocks and global in later ones (Norouzi et al. 2024, arXiv 2406.09936, section 3).
+"""ALGM: merging is local in early blocks and global in later ones (ALGM, CVPR 2024).
 
 The paper merges in two blocks, the first and one half way, by thresholds; where and how much is the schedule's here, so
 that its form is `list:R,0,0,0,0,0,S,0,0,0,0,0`, and both halves are by pairs (see `local`; the global half is ToMe's

@@ -1,4 +1,4 @@
-"""EViT: Top-K whose leftover is fused into one token (Liang et al. 2022, arXiv 2202.07800, section 3.2).
+"""EViT: Top-K whose leftover is fused into one token (Liang et al., ICLR 2022).
 
 The leftover are the r + 1 least attended tokens, so that r less leave the block. Their weights are their attention,
 normalised to add up to one here: an average looks like a token to a model that was not fine-tuned. The fused token

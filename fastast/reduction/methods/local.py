@@ -1,6 +1,6 @@
 """Local merging: ToMe's matching among neighbours on the spectrogram.
 
-The local half of ALGM (Norouzi et al. 2024, arXiv 2406.09936, section 3.2) as pairs: ALGM averages whole windows of
+The local half of ALGM (ALGM, CVPR 2024) as pairs: ALGM averages whole windows of
 k x k patches whose similarity is above a threshold, a number of tokens that the clip decides on; here the `r` most
 similar pairs within reach of each other merge, a number that the schedule decides on. A token is where its owner was.
 Only where fewer than `r` tokens of A have one of B within reach do tokens outside of it merge, the nearest first; this

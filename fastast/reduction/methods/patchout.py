@@ -1,5 +1,5 @@
 """Structured patchout at inference: whole columns or rows of the patch grid go (PaSST, Koutini et al. 2022,
-arXiv 2110.05069, section 2.2).
+arXiv 2110.05069).
 
 PaSST drops random rows and columns of the input while it trains. Here the order of the lines is drawn once for all
 blocks, and every block goes on where the one before it stopped, within a line from the last token to the first; so the

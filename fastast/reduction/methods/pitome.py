@@ -1,8 +1,7 @@
-"""PiToMe: tokens that resemble many others merge, the rest is protected (Tran et al. 2024, arXiv 2405.16148,
-section 3.2).
+"""PiToMe: tokens that resemble many others merge, the rest is protected (Tran et al., NeurIPS 2024).
 
 The energy of a token is its mean similarity to the others, f(cos), with f(x) = x from a margin m on and
-alpha (exp(x - m) - 1) below it; alpha = 1 and m = 0.9 - 0.9 l / L in block l of L, both the paper's. The 2 r tokens of
+alpha (exp(x - m) - 1) below it; alpha = 1 and m = 0.9 - 0.9 l / L in block l of L unless asked. The 2 r tokens of
 the highest energy, sorted by it, are parted in turn into A and B, and every token of A merges into the most similar one
 of B. Blocks count from 0 here, and protected tokens are no token's neighbours; the paper says neither.
 """

@@ -1,4 +1,4 @@
-"""ToFu: tokens are pruned in early blocks and merged in later ones (Kim et al. 2024, arXiv 2312.01026, section 3).
+"""ToFu: tokens are pruned in early blocks and merged in later ones (Kim et al., WACV 2024).
 
 Both choose by ToMe's matching: early, the token of A of each of the `r` most similar pairs is dropped, and the one of B
 stays as it is; later they merge to MLERP, the average made as long as the longest token in it. Early blocks answer to

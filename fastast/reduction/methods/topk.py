@@ -1,6 +1,6 @@
 """Top-K: keep the tokens that the class and the distillation token attend to most.
 
-Haurum et al. 2023, "Which Tokens to Use?" (arXiv 2308.04657, section 3), whose Top-K is EViT without its fused token;
+Haurum et al. 2023, "Which Tokens to Use?" (arXiv 2308.04657), whose Top-K is EViT without its fused token;
 on audio, arXiv 2504.01690. Attention is averaged over heads and, where a model has several, over its prefix tokens,
 of which the papers have one.
 """
