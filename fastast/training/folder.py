@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from fastast.checkpoints.files import sha256_of
 from fastast.classes import AS_DATA
-from fastast.data.training_set import TrainingSet
+from fastast.data.identity import hash_ids
+from fastast.data.training_set import TrainingSet, all_ids
 from fastast.locking import release_lock, take_lock
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
@@ -20,11 +21,14 @@ from fastast.training.recipe import Recipe, first_difference
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
 
 
-def open_folder(folder: Path, recipe: Recipe, *, resume: bool, data: TrainingSet | None = None) -> State | None:
+def open_folder(
+    folder: Path, recipe: Recipe, *, resume: bool, splits: Mapping[str, TrainingSet] | None = None
+) -> State | None:
     """Make the folder of a new run, or return the state that an old one goes on from (None: from the beginning).
 
-    `data`: what is trained on. Raises ResumeError where the folder holds something and `resume` is not asked for, or
-    holds the run of another recipe, or of other files under the same names; then nothing is written.
+    `splits`: what is trained, validated and tested on, by name. Raises ResumeError where the folder holds something and
+    `resume` is not asked for, or holds the run of another recipe, or of other files under the same names; then nothing
+    is written.
     """
     if folder.exists() and not folder.is_dir():
         raise ResumeError(f"{folder}: a file; name a folder for the run with --out")
@@ -36,11 +40,11 @@ def open_folder(folder: Path, recipe: Recipe, *, resume: bool, data: TrainingSet
             "--resume, or name another folder with --out"
         )
     if held:
-        _check_same(folder, recipe, named_inputs(recipe, data))
+        _check_same(folder, recipe, named_inputs(recipe, splits or {}))
         path = latest(folder)
         return None if path is None else load_state(path)
     folder.mkdir(parents=True, exist_ok=True)
-    content = {"identity": recipe.identity, "question": recipe.question(), "inputs": named_inputs(recipe, data)}
+    content = {"identity": recipe.identity, "question": recipe.question(), "inputs": named_inputs(recipe, splits or {})}
     write_json(folder / RECIPE, content)
     return None
 
@@ -57,8 +61,8 @@ def sole_run(folder: Path) -> Iterator[None]:
         release_lock(path, descriptor)
 
 
-def named_inputs(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
-    """Return what a recipe only names: SHA-256 of the files of its weights, clips and classes of its data."""
+def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str, Any]:
+    """Return what a recipe only names: SHA-256 of the files of its weights, of its data's classes and clips' ids."""
     named = {
         "model.checkpoint": recipe.model.checkpoint,
         "model.labels": recipe.model.labels,
@@ -69,10 +73,11 @@ def named_inputs(recipe: Recipe, data: TrainingSet | None) -> dict[str, Any]:
     }
     files = {key: Path(name) for key, name in named.items() if name and name != AS_DATA}
     inputs: dict[str, Any] = {key: _sha256(path) for key, path in files.items() if path.exists()}
-    if data is not None:
+    if "train" in splits:
+        data = splits["train"]
         classes = hashlib.sha256(json.dumps(data.classes).encode()).hexdigest()
         inputs |= {"data.clips": len(data), "data.classes": classes}
-    return inputs
+    return inputs | {f"data.{name}_ids": hash_ids(all_ids(data)) for name, data in splits.items()}
 
 
 def _sha256(path: Path) -> str:
@@ -89,7 +94,8 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         identity, question = content["identity"], content["question"]
-        before = content.get("inputs", inputs)  # not there in runs of before it was written
+        before = content.get("inputs", inputs)  # not there in runs of before it was written; ids came later yet
+        inputs = {key: value for key, value in inputs.items() if key in before or not key.endswith("_ids")}
     except (ValueError, KeyError, TypeError) as error:
         raise ResumeError(f"{path}: damaged ({error}); start anew in another folder with --out") from error
     if identity != recipe.identity:

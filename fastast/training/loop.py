@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,8 @@ def train(
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
         trainer = Trainer(recipe, data.classes, sampler, world)
-        state = _open(folder, recipe, world, resume, data, held)
+        splits = {"train": data, "val": validation, "test": test}
+        state = _open(folder, recipe, world, resume, splits, held)
         if resume and world.leads and (folder / RESULT).is_file():
             finished = json.loads((folder / RESULT).read_text(encoding="utf-8"))
         else:
@@ -56,13 +58,15 @@ def train(
             log.close()
 
 
-def _open(folder: Path, recipe: Recipe, world: World, resume: bool, data: TrainingSet, held: ExitStack) -> State | None:
+def _open(
+    folder: Path, recipe: Recipe, world: World, resume: bool, splits: Mapping[str, TrainingSet], held: ExitStack
+) -> State | None:
     """Open the folder in one process and keep others off it; every process gets the state, or the error."""
     error: ValueError | None = None
     state = None
     if world.leads:
         try:
-            state = open_folder(folder, recipe, resume=resume, data=data)
+            state = open_folder(folder, recipe, resume=resume, splits=splits)
             if not (folder / RESULT).is_file():
                 held.enter_context(sole_run(folder))
         except ValueError as found:

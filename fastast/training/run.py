@@ -22,6 +22,7 @@ from fastast.training.folder import RESULT, write_json
 from fastast.training.logging import RunLog, plain
 from fastast.training.precision import slow_precision
 from fastast.training.reductions import evaluation_reductions
+from fastast.training.tested import write_test_ids
 from fastast.training.trainer import Trainer
 
 MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
@@ -235,6 +236,7 @@ class Run:
         }
         if self.world.leads:
             self._save(MODEL, done)
+            write_test_ids(self.folder, found.ids)
             if self.recipe.run.keep_scores:
                 save_scores(self.folder / SCORES, found)
             write_json(self.folder / RESULT, result)

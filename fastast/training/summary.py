@@ -15,6 +15,7 @@ from fastast.training.checks import RecipeError
 from fastast.training.folder import RECIPE, RESULT
 from fastast.training.logging import read_log
 from fastast.training.recipe import first_difference
+from fastast.training.tested import check_tested
 
 METRICS = ("mAP", "AUC", "accuracy")
 
@@ -47,6 +48,10 @@ class RunsSummary:
 
     runs: tuple[dict[str, int], ...]
     """Seed of each, and fold where the data has folds."""
+    clips: tuple[int, ...]
+    """Clips that each was tested on."""
+    ids_sha256: tuple[str | None, ...]
+    """Hash of their ids, the same for all runs of one fold; None where a result of before does not have it."""
     metric: str
     """What chooses the best weights of this recipe."""
     test: dict[str, dict[str, Spread]]
@@ -58,7 +63,7 @@ def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
     """Return mean and spread of the test scores of finished runs, which differ in seed and fold only.
 
     Raises RecipeError for fewer than two runs, one that is not finished, two of one seed and fold, and runs of other
-    recipes or tested under other schedules.
+    recipes, or tested under other schedules or on other clips.
     """
     if len(folders) < 2:
         raise RecipeError(f"a summary takes two runs or more, not {len(folders)}; name their folders")
@@ -70,8 +75,11 @@ def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
         recipes.append(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"])
     runs = [_apart(recipe) for recipe in recipes]
     _check_alike(folders, runs, results)
+    check_tested(folders, [apart.get("fold") for apart, _ in runs], results)
     return RunsSummary(
         runs=tuple(apart for apart, _ in runs),
+        clips=tuple(result["test_clips"] for result in results),
+        ids_sha256=tuple(result.get("test_ids_sha256") for result in results),
         metric=recipes[0]["metric"],
         test={
             schedule: {name: _spread([result["test"][schedule][name] for result in results]) for name in METRICS}
@@ -112,6 +120,9 @@ def _check_alike(
                 f"{folder}: tested under {', '.join(result['test'])}; {folders[0]} under "
                 f"{', '.join(results[0]['test'])}. Use fastast evaluate"
             )
+        scored = [one.get("activation", "sigmoid") for one in (result, results[0])]  # before there was a choice
+        if scored[0] != scored[1]:
+            raise RecipeError(f"{folder}: scored by {scored[0]}; {folders[0]} by {scored[1]}. Use fastast evaluate")
 
 
 def _spread(scores: Sequence[float | None]) -> Spread:
@@ -141,11 +152,20 @@ def _words(apart: dict[str, int]) -> str:
     return ", ".join(f"{name} {value}" for name, value in apart.items())
 
 
+def _clips_words(summary: RunsSummary) -> str:
+    """Say on how many clips runs were tested, and on which where all have the same."""
+    fewest, most = min(summary.clips), max(summary.clips)
+    count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    same = set(summary.ids_sha256)
+    ids = f" (ids {next(iter(same))[:12]})" if len(same) == 1 and None not in same else ""  # type: ignore[index]
+    return f"{count} clips{ids}"
+
+
 def runs_table(summary: RunsSummary) -> str:
     """Return a summary as text."""
     lines = [
         f"{len(summary.runs)} runs: " + "; ".join(map(_words, summary.runs)),
-        "test sets, weights at the end of training, mean ± standard deviation over the runs:",
+        f"test sets of {_clips_words(summary)}, weights at the end of training, mean ± standard deviation over runs:",
     ]
     width = max(len(name) for name in ("schedule", *summary.test))
     lines.append(f"{'schedule':{width}}" + "".join(f"  {name:>15}" for name in METRICS))

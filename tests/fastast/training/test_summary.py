@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -111,3 +112,79 @@ def test_the_command_prints_what_was_computed(folds: list[Path]) -> None:
     refused = CliRunner().invoke(app, ["summary", str(folds[0])])
     assert refused.exit_code == 1
     assert "Traceback" not in refused.output
+
+
+@pytest.fixture(scope="module")
+def seeds(folds: list[Path], esc50_root: Path) -> list[Path]:
+    """Three runs of one fold; one of them could not read a clip of its test set, one was tested on another copy."""
+    out = folds[0].parent
+    recipe = str(out / "tones.toml")
+    for seed in (1, 2, 3):
+        root = shutil.copytree(esc50_root, out / f"data-{seed}")
+        if seed == 2:
+            (root / "audio" / "1-0-0.wav").write_bytes(b"")
+        if seed == 3:
+            table = root / "meta" / "esc50.csv"
+            table.write_text(table.read_text().replace("1-3-1.wav", "another.wav"))
+            (root / "audio" / "1-3-1.wav").rename(root / "audio" / "another.wav")
+        wanted = load_recipe(recipe, (f"data.root={root}", f"seed={seed}", "steps=2", "metric=accuracy"))
+        train(wanted, out / f"seed-{seed}", device="cpu", quiet=True)
+    return [out / f"seed-{seed}" for seed in (1, 2, 3)]
+
+
+def test_a_result_says_which_clips_it_is_of(seeds: list[Path]) -> None:
+    result = json.loads((seeds[0] / "result.json").read_text())
+    ids = (seeds[0] / "test_ids.txt").read_text()
+    assert ids.splitlines() == [f"1-{target}-{take}.wav" for target in range(4) for take in range(2)]
+    assert result["test_ids_sha256"] == hashlib.sha256(ids.encode()).hexdigest()
+
+
+def test_runs_tested_on_other_clips_are_refused_with_the_difference(seeds: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"seed-2: tested on other clips than .*: only the latter has '1-0-0.wav'$"):
+        summarise_runs(seeds[:2])
+    with pytest.raises(RecipeError, match=r"only the former has 'another.wav'; only the latter has '1-3-1.wav'$"):
+        summarise_runs([seeds[0], seeds[2]])
+    without = [shutil.copytree(folder, tmp_path / folder.name) for folder in seeds[:2]]
+    for folder in without:
+        (folder / "test_ids.txt").unlink()
+    with pytest.raises(RecipeError, match=r"7 clips \(ids [0-9a-f]{12}\), there 8 \(ids [0-9a-f]{12}\)$"):
+        summarise_runs(without)
+    for folder in without:  # as they were once
+        result = json.loads((folder / "result.json").read_text())
+        del result["test_ids_sha256"]
+        (folder / "result.json").write_text(json.dumps(result))
+    with pytest.raises(RecipeError, match=r"seed-2: tested on other clips than .*seed-1: 7 of them, there 8$"):
+        summarise_runs(without)
+
+
+def test_runs_tested_on_the_same_clips_say_so(seeds: list[Path], tmp_path: Path) -> None:
+    again = shutil.copytree(seeds[0], tmp_path / "again")
+    recipe = json.loads((again / "recipe.json").read_text())
+    recipe["question"]["seed"] = 9
+    (again / "recipe.json").write_text(json.dumps(recipe))
+    found = summarise_runs([seeds[0], again])
+    sha256 = json.loads((again / "result.json").read_text())["test_ids_sha256"]
+    assert (found.clips, found.ids_sha256) == ((8, 8), (sha256, sha256))
+    assert f"test sets of 8 clips (ids {sha256[:12]})" in runs_table(found)
+
+
+def test_folds_must_be_whole_and_their_own(folds: list[Path], seeds: list[Path], tmp_path: Path) -> None:
+    assert summarise_runs(folds).clips == (8,) * 5
+    assert len(set(summarise_runs(folds).ids_sha256)) == 5
+    copies = [shutil.copytree(folder, tmp_path / folder.name) for folder in folds[:2]]
+    result = json.loads((copies[1] / "result.json").read_text())
+    (copies[1] / "result.json").write_text(json.dumps(result | {"test_skipped": 2}))
+    with pytest.raises(RecipeError, match=r"fold-2: 2 clips of its fold could not be read, .*; mend or fetch them"):
+        summarise_runs(copies)
+    (copies[1] / "result.json").write_text(json.dumps(result))
+    (copies[1] / "test_ids.txt").write_text("2-0-0.wav\n1-0-0.wav")
+    with pytest.raises(RecipeError, match=r"fold-2: tested on '1-0-0.wav', as .*fold-1 was, though they are different"):
+        summarise_runs(copies)
+
+
+def test_scores_of_another_kind_are_refused(folds: list[Path], tmp_path: Path) -> None:
+    other = shutil.copytree(folds[1], tmp_path / "other")
+    result = json.loads((other / "result.json").read_text())
+    (other / "result.json").write_text(json.dumps(result | {"activation": "softmax"}))
+    with pytest.raises(RecipeError, match=r"other: scored by softmax; .*fold-1 by sigmoid"):
+        summarise_runs([folds[0], other])

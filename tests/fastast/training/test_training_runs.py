@@ -122,6 +122,36 @@ def test_other_files_under_the_same_names_are_refused(
     assert run(recipe_file, folder, *settings, resume=True)["steps"] == 12
 
 
+@pytest.mark.parametrize(
+    ("split", "old", "new"), [("train", "2-1-0.wav", "other.wav"), ("test", "1-1-0.wav", "other.wav")]
+)
+def test_as_many_other_clips_are_other_clips(
+    recipe_file: Path, esc50_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, old: str, new: str
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(esc50_root, root)
+    settings = (f"data.root={root}", "run.checkpoint_every=4")
+    folder = tmp_path / "run"
+    stopped(recipe_file, folder, *settings, at=4, patch=monkeypatch)
+    table = root / "meta" / "esc50.csv"
+    table.write_text(table.read_text().replace(old, new))
+    (root / "audio" / old).rename(root / "audio" / new)
+    with pytest.raises(ResumeError, match=rf"other files under the same names: data.{split}_ids is "):
+        run(recipe_file, folder, *settings, resume=True)
+
+
+def test_a_run_of_before_the_ids_were_kept_goes_on(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(recipe_file, tmp_path / "run", "run.checkpoint_every=4", at=4, patch=monkeypatch)
+    path = tmp_path / "run" / "recipe.json"
+    content = json.loads(path.read_text())
+    content["inputs"] = {key: value for key, value in content["inputs"].items() if not key.endswith("_ids")}
+    assert set(content["inputs"]) == {"data.clips", "data.classes"}
+    path.write_text(json.dumps(content))
+    assert run(recipe_file, tmp_path / "run", "run.checkpoint_every=4", resume=True)["steps"] == 12
+
+
 def test_a_corrupt_clip_is_counted_though_the_run_stopped_before_its_line(
     recipe_file: Path, esc50_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
