@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from fastast.data.audio import RESAMPLER
 from fastast.data.check import FAULTS, NOTES, CheckedSet, CheckedSplit
-from fastast.data.recognise import setting_lines
+from fastast.data.recognise import set_values, setting_lines
 
 _SHOWN = 5
 """Clips of one kind of fault that are named, unless all are asked for."""
@@ -35,6 +36,7 @@ def as_dict(found: CheckedSet) -> dict[str, Any]:
         "in_two_splits": found.in_two_splits,
         "same_audio": found.twice,
         "suggestions": suggestions(found),
+        "sweep": sweep_part(found),
     }
     return values
 
@@ -55,6 +57,11 @@ def as_text(found: CheckedSet, *, everything: bool = False) -> str:
         lines += _some([f"{one} = {other}" for one, other in found.twice], everything)
     lines += ["", "sound" if found.is_sound else "not sound: what is named above costs clips, or makes numbers wrong"]
     lines += ["", *suggestions(found)]
+    if part := sweep_part(found):
+        lines += [
+            "throughput and accuracy over merge ratios: python -m bench run FILE, a sweep in whose file stands",
+            part,
+        ]
     return "\n".join(lines)
 
 
@@ -114,6 +121,27 @@ def _some(clips: list[str], everything: bool) -> list[str]:
     return [f"    {clip}" for clip in shown] + rest
 
 
+def sweep_part(found: CheckedSet) -> str:
+    """Return the part of a sweep's file that names the set; empty where it has no split to measure on."""
+    splits = [name for name in ("test", "val") if name in found.splits and not found.splits[name].error]
+    if not splits:
+        return ""
+    lines = ["[data]", f'dataset = "{found.name}"']
+    if splits[0] != "test":
+        lines.append(f'split = "{splits[0]}"')
+    for name, value in set_values(found.options).items():
+        lines.append(f"{name} = {json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)}")
+    if _lacks_clips(found):
+        lines.append('missing = "leave out"')
+    return "\n".join(lines)
+
+
+def _lacks_clips(found: CheckedSet) -> bool:
+    """Whether some clips have to be left out, and can be."""
+    missing = any(split.faults.get("missing") for split in found.splits.values())
+    return missing and hasattr(found.options, "missing")
+
+
 def suggestions(found: CheckedSet) -> list[str]:
     """Return commands that measure a model on the set, and train one."""
     if not found.task:
@@ -127,7 +155,7 @@ def suggestions(found: CheckedSet) -> list[str]:
         settings = settings[1:]
     elif recipe in _OWN:
         settings.insert(0, f"data.{_OWN[recipe]}=")
-    if hasattr(found.options, "missing") and any(split.faults.get("missing") for split in found.splits.values()):
+    if _lacks_clips(found):
         settings.append("data.missing=leave out")
     if getattr(found.options, "kind", "") == "fbank":
         settings.append("augmentation.mixup_rate=0")  # which takes samples

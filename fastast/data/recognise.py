@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,20 @@ def without_refusals(options: DataOptions) -> DataOptions:
     return dataclasses.replace(options, missing="leave out") if "missing" in names else options  # type: ignore[type-var]
 
 
-def setting_lines(name: str, options: DataOptions) -> list[str]:
-    """Return the settings of a recipe that name a data set, as `-s` takes them: all that is not at its default."""
-    lines = [f"data.name={name}"]
+def set_values(options: DataOptions) -> dict[str, Any]:
+    """Return the values that are not at their default, without what is done about clips that are not there."""
+    values = {}
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value = getattr(options, field.name)
-        if value == field.default or field.name == "missing":
-            continue
-        if isinstance(value, tuple):
-            value = "[" + ", ".join(f'"{text}"' for text in value) + "]"
-        lines.append(f"data.{field.name}={value}")
+        if value != field.default and field.name != "missing":
+            values[field.name] = value
+    return values
+
+
+def setting_lines(name: str, options: DataOptions) -> list[str]:
+    """Return the settings of a recipe that name a data set, as `--set` takes them."""
+    lines = [f"data.name={name}"]
+    for key, value in set_values(options).items():
+        text = json.dumps(list(value)) if isinstance(value, tuple) else value
+        lines.append(f"data.{key}={text}")
     return lines

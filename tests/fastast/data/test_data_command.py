@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shlex
 import shutil
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from layouts import (
 from sound_files import encode, sounds
 from typer.testing import CliRunner
 
+from bench.sweep.config import DataConfig
 from fastast import AudioSpectrogramTransformer, save_checkpoint
 from fastast.cli import app
 from fastast.data import cache_files, cache_making
@@ -81,6 +83,8 @@ def test_check_knows_every_layout_and_suggests_what_runs(tmp_path: Path, layout:
         assert len(set_) == found["splits"][split]["clips"]
         assert all_labels(set_).sum(0).tolist() == list(found["splits"][split]["labels"].values())
     assert len(found["suggestions"]) == 2
+    sweep = DataConfig(**tomllib.loads(found["sweep"])["data"])
+    assert (sweep.dataset, all_ids(sweep.build().split("test"))) == (name, all_ids(data["test"]))
 
 
 def load_data(command: str, split: str) -> Any:
