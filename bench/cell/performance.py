@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 
-from bench.cell.arms import Arm, build_arms
+from bench.cell.arm_setting import Arm
+from bench.cell.arms import build_arms
 from bench.cell.inputs import FED, inputs_of
 from bench.measure import gates
 from bench.measure.best_batch import Search, fastest_seconds, search_best_batch

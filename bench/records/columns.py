@@ -5,7 +5,7 @@ One that does not apply (a quality column of a performance cell, anything measur
 
 from __future__ import annotations
 
-from bench.sweep.axes import BASELINES
+from bench.sweep.baselines import BASELINES
 
 COLUMNS: dict[str, str] = {
     "sweep": "name of the sweep",

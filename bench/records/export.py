@@ -12,7 +12,7 @@ from bench.measure.statistics import summarise
 from bench.records.columns import COLUMNS
 from bench.records.schema import Performance, Record
 from bench.records.speedup import speedup_over
-from bench.sweep.axes import BASELINES
+from bench.sweep.baselines import BASELINES
 
 if TYPE_CHECKING:
     import pandas as pd

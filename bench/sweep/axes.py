@@ -13,14 +13,6 @@ FAMILIES = ("constant", "decreasing", "increasing", "linear:INFLECTION")
 """Schedules that `r` goes into."""
 WHOLE = ("keep:RATIO", "speedup:X[:INFLECTION]", "list:R1,R2,...")
 """Schedules without an `r`."""
-BASELINES = ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf", "model_alone")
-"""See `bench.cell.baselines`; new ones go to the end, as their order is part of a cell's identity."""
-SCOPES: dict[str, tuple[str, ...]] = {
-    "forward": tuple(name for name in BASELINES if name != "model_alone"),
-    "waveform": BASELINES,
-    "training_step": ("unmerged", "slice", "timm"),
-}
-"""What can be timed, each with the baselines that can be timed so; see `MeasureConfig.scope`."""
 ENGINES = ("plain", "triton")
 """What runs the candidate and its own baselines: the model's forward in plain PyTorch, or `fastast.compile`."""
 DTYPES = ("float32", "bfloat16", "float16")

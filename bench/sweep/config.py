@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from bench.sweep.axes import BASELINES, ENGINES, SCOPES, allowed_values, check_schedule, is_gpu_type, option_problem
+from bench.sweep.axes import ENGINES, allowed_values, check_schedule, is_gpu_type, option_problem
+from bench.sweep.baselines import BASELINES, SCOPES
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
 
 if TYPE_CHECKING:
@@ -253,7 +254,7 @@ class MeasureConfig(_Part):
     @classmethod
     def _known_baselines(cls, values: tuple[str, ...]) -> tuple[str, ...]:
         for i, value in enumerate(values):
-            one_of("baseline", value, BASELINES, i)
+            one_of("baseline", value, BASELINES.names(), i)
         if "unmerged" not in values:
             raise PydanticCustomError("denominator", "lacks 'unmerged'; a speed-up needs it as its denominator")
         return tuple(name for name in BASELINES if name in values)

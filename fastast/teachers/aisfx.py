@@ -66,6 +66,7 @@ class AisfxTeacher(Teacher):
 
     def __init__(
         self,
+        name: str = "aisfx_cnn9",
         *,
         num_classes: int,
         normalisation: Normalisation | None,
@@ -79,8 +80,8 @@ class AisfxTeacher(Teacher):
         super().__init__(num_classes=num_classes)
         if normalisation is None:
             raise TeacherError(
-                "aisfx_cnn9: no normalisation; it needs that of the filterbanks to come, to find their energies: "
-                "create_teacher('aisfx_cnn9', ..., normalisation=fastast.frontend.AUDIOSET)"
+                f"{name}: no normalisation; it needs that of the filterbanks to come, to find their energies: "
+                f"create_teacher({name!r}, ..., normalisation=fastast.frontend.AUDIOSET)"
             )
         self.normalisation = normalisation
         self.num_mel_bins = num_mel_bins

@@ -2,28 +2,42 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from fastast.frontend import Normalisation
-from fastast.geometry import Geometry, geometry
+from fastast.geometry import Geometry
 from fastast.names import unknown_name
-from fastast.teachers.aisfx import AisfxTeacher
-from fastast.teachers.efficientnet import EfficientNetTeacher
+from fastast.registry import Registry
 from fastast.teachers.protocol import Teacher, TeacherError
-from fastast.teachers.transformer import PatchoutTransformer, TransformerTeacher
+from fastast.teachers.transformer import PatchoutTransformer, TransformerTeacher, create_transformer
 from fastast.zoo import ARCHITECTURES, EMBEDDED
 
-EFFICIENTNETS = ("efficientnet_b0", "efficientnet_b2")
-AISFX = "aisfx_cnn9"
+
+class BuildTeacher(Protocol):
+    """Builds the teacher `name` for `num_classes` classes; its other parameters are the options."""
+
+    def __call__(self, name: str, *, num_classes: int, normalisation: Normalisation | None, **options: Any) -> Teacher:
+        """`normalisation`: of the filterbanks to come, and the teacher's unless its weights bring their own."""
+        ...
+
+
+TEACHERS: Registry[BuildTeacher] = Registry(
+    "teacher",
+    {
+        "efficientnet_b0": "fastast.teachers.efficientnet:EfficientNetTeacher",
+        "efficientnet_b2": "fastast.teachers.efficientnet:EfficientNetTeacher",
+        "aisfx_cnn9": "fastast.teachers.aisfx:AisfxTeacher",
+    }
+    | dict.fromkeys((*EMBEDDED, *ARCHITECTURES), "fastast.teachers.transformer:create_transformer"),
+    group="fastast.teachers",
+)
 
 
 def teacher_names() -> tuple[str, ...]:
     """Return all names that `create_teacher` knows."""
-    return (*EFFICIENTNETS, AISFX, *EMBEDDED, *ARCHITECTURES)
+    return TEACHERS.names()
 
 
 def create_teacher(
@@ -41,19 +55,10 @@ def create_teacher(
     `normalisation` is the one of the filterbanks to come; an AST with weights brings its own.
     Raises ValueError for an unknown name or option, TeacherError for classes that are not the checkpoint's.
     """
-    if name not in teacher_names():
-        raise ValueError(unknown_name("teacher", name, teacher_names()))
-    teacher: Teacher
-    if name in EFFICIENTNETS:
-        _check_options(name, EfficientNetTeacher, options)
-        teacher = EfficientNetTeacher(name, num_classes=num_classes, **options)
-    elif name == AISFX:
-        _check_options(name, AisfxTeacher, options)
-        teacher = AisfxTeacher(num_classes=num_classes, normalisation=normalisation, **options)
-    else:
-        teacher = _transformer(name, num_classes=num_classes, **options)
+    build = TEACHERS.get(name)
+    _check_options(name, build, options)
+    teacher = build(name, num_classes=num_classes, normalisation=normalisation, **options)
     teacher.name = name
-    teacher.normalisation = normalisation or teacher.normalisation
     return teacher
 
 
@@ -61,7 +66,7 @@ def rebuild_teacher(
     name: str, num_classes: int, options: Mapping[str, Any], normalisation: Normalisation | None
 ) -> Teacher:
     """Build the network of a saved teacher from its name and `options`, with random weights."""
-    if name in EFFICIENTNETS or name == AISFX:
+    if TEACHERS.get(name) is not create_transformer:
         return create_teacher(name, num_classes, normalisation=normalisation, **options)
     shape = {key: value for key, value in options.items() if not key.startswith("patchout_")}
     patchout = {key: value for key, value in options.items() if key.startswith("patchout_")}
@@ -71,53 +76,11 @@ def rebuild_teacher(
     return teacher
 
 
-def other_classes(source: str, has: int, wanted: int) -> str:
-    """Return the message for a teacher whose classes are not the student's."""
-    return (
-        f"{source}: this teacher has {has} classes, the student {wanted}; a teacher must know the student's classes. "
-        f"Train one on them: create_teacher(name, {wanted}, checkpoint=..., new_head=True) keeps all weights but the "
-        "last layer's"
-    )
-
-
-def _check_options(name: str, kind: type[Teacher], options: Mapping[str, Any]) -> None:
-    taken = ("architecture", "num_classes", "normalisation")
-    allowed = [option for option in inspect.signature(kind).parameters if option not in taken]
+def _check_options(name: str, build: BuildTeacher, options: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(build).parameters.values()
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return  # it checks them itself
+    allowed = [one.name for one in parameters if one.name not in ("name", "num_classes", "normalisation")]
     for option in options:
         if option not in allowed:
             raise TeacherError(f"{name}: {unknown_name('option', option, allowed)}")
-
-
-def _transformer(
-    name: str,
-    *,
-    num_classes: int,
-    checkpoint: str | Path | None = None,
-    new_head: bool = False,
-    patchout_freq: int = 0,
-    patchout_time: int = 0,
-    drop_path_rate: float = 0.0,
-    **overrides: Any,
-) -> TransformerTeacher:
-    from fastast.checkpoints import load_model
-
-    source = EMBEDDED.get(name) if checkpoint is None else checkpoint
-    loaded = None if source is None else load_model(source, **overrides)
-    if loaded is None:
-        shape = geometry(ARCHITECTURES[name], **(overrides | {"num_classes": num_classes}))
-    else:
-        shape = dataclasses.replace(loaded.geometry, num_classes=num_classes)
-        if loaded.geometry.num_classes != num_classes and not new_head:
-            raise TeacherError(other_classes(str(source), loaded.geometry.num_classes, num_classes))
-    model = PatchoutTransformer(
-        shape, drop_path_rate=drop_path_rate, patchout_freq=patchout_freq, patchout_time=patchout_time
-    )
-    if loaded is not None:
-        state = loaded.state_dict()
-        if new_head:  # the head's norm fits any classes; its linear layer starts anew
-            state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.linear.")}
-        model.load_state_dict(state)
-        model.labels = None if new_head else loaded.labels
-        model.normalisation = loaded.normalisation
-        model.loss = None if new_head else loaded.loss
-    return TransformerTeacher(model)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import timm
 from torch import Tensor
 
+from fastast.frontend import Normalisation
 from fastast.teachers.pooling import AttentionPooling, MeanPooling
 from fastast.teachers.protocol import Teacher, TeacherError, check_fbank
 
@@ -20,21 +21,23 @@ class EfficientNetTeacher(Teacher):
 
     def __init__(
         self,
-        architecture: str,
+        name: str,
         *,
         num_classes: int,
+        normalisation: Normalisation | None = None,
         pooling: str = "mean",
         num_heads: int = 4,
         pretrained: bool = False,
         drop_path_rate: float = 0.0,
     ) -> None:
-        """`pooling`: `mean` (CMKD) or `attention` with `num_heads` heads (PSLA). `pretrained`: timm's ImageNet weights,
-        downloaded, their three colour channels summed."""
+        """`name`: of the architecture in timm. `pooling`: `mean` (CMKD) or `attention` with `num_heads` heads (PSLA).
+        `pretrained`: timm's ImageNet weights, downloaded, their three colour channels summed."""
         super().__init__(num_classes=num_classes)
+        self.normalisation = normalisation
         if pooling not in POOLINGS:
-            raise TeacherError(f"{architecture}: pooling is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
+            raise TeacherError(f"{name}: pooling is {pooling!r}; it must be one of {', '.join(POOLINGS)}")
         self.backbone = timm.create_model(
-            architecture,
+            name,
             pretrained=pretrained,
             in_chans=1,
             num_classes=0,

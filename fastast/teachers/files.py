@@ -23,8 +23,8 @@ from torch import nn
 
 from fastast.frontend import Normalisation
 from fastast.scores import known_loss, loss_in_notes
-from fastast.teachers.create import other_classes, rebuild_teacher
-from fastast.teachers.protocol import Teacher, TeacherError
+from fastast.teachers.create import rebuild_teacher
+from fastast.teachers.protocol import Teacher, TeacherError, other_classes
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.writing import write_whole
 from fastast.zoo import EMBEDDED

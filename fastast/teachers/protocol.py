@@ -57,3 +57,12 @@ def check_fbank(name: str, fbank: Tensor, *, num_mel_bins: int | None = None, mi
             f"{name}: the filterbank has shape {tuple(fbank.shape)}; it takes (batch, at least {min_frames} frames, "
             f"{bins})"
         )
+
+
+def other_classes(source: str, has: int, wanted: int) -> str:
+    """Return the message for a teacher whose classes are not the student's."""
+    return (
+        f"{source}: this teacher has {has} classes, the student {wanted}; a teacher must know the student's classes. "
+        f"Train one on them: create_teacher(name, {wanted}, checkpoint=..., new_head=True) keeps all weights but the "
+        "last layer's"
+    )

@@ -6,14 +6,19 @@ Shapes: `b` batch, `f` frames, `m` mel bins, `f'` and `t'` patches along frequen
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastast.geometry import Geometry
+from fastast.frontend import Normalisation
+from fastast.geometry import Geometry, geometry
 from fastast.model import AudioSpectrogramTransformer
-from fastast.teachers.protocol import Teacher, TeacherError
+from fastast.teachers.protocol import Teacher, TeacherError, other_classes
+from fastast.zoo import ARCHITECTURES, EMBEDDED
 
 
 class PatchoutTransformer(AudioSpectrogramTransformer):
@@ -78,3 +83,45 @@ class TransformerTeacher(Teacher):
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""
         return self.model(fbank)
+
+
+def create_transformer(
+    name: str,
+    *,
+    num_classes: int,
+    normalisation: Normalisation | None = None,
+    checkpoint: str | Path | None = None,
+    new_head: bool = False,
+    patchout_freq: int = 0,
+    patchout_time: int = 0,
+    drop_path_rate: float = 0.0,
+    **overrides: Any,
+) -> TransformerTeacher:
+    """Build an AST by the name of an architecture or of an embedded model; see `create_teacher` for its options.
+
+    One with weights brings its own normalisation. Raises TeacherError for classes that are not the checkpoint's.
+    """
+    from fastast.checkpoints import load_model
+
+    source = EMBEDDED.get(name) if checkpoint is None else checkpoint
+    loaded = None if source is None else load_model(source, **overrides)
+    if loaded is None:
+        shape = geometry(ARCHITECTURES[name], **(overrides | {"num_classes": num_classes}))
+    else:
+        shape = dataclasses.replace(loaded.geometry, num_classes=num_classes)
+        if loaded.geometry.num_classes != num_classes and not new_head:
+            raise TeacherError(other_classes(str(source), loaded.geometry.num_classes, num_classes))
+    model = PatchoutTransformer(
+        shape, drop_path_rate=drop_path_rate, patchout_freq=patchout_freq, patchout_time=patchout_time
+    )
+    if loaded is not None:
+        state = loaded.state_dict()
+        if new_head:  # the head's norm fits any classes; its linear layer starts anew
+            state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.linear.")}
+        model.load_state_dict(state)
+        model.labels = None if new_head else loaded.labels
+        model.normalisation = loaded.normalisation
+        model.loss = None if new_head else loaded.loss
+    teacher = TransformerTeacher(model)
+    teacher.normalisation = normalisation or teacher.normalisation
+    return teacher

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
 
-from fastast.training.parts import OptimiserPart, SchedulePart
+from fastast.training.parts import OPTIMISERS, OptimiserPart, SchedulePart
 
 _UNDECAYED = ("cls_token", "dist_token", "pos_embed")
 
@@ -29,7 +30,7 @@ def parameter_groups(model: nn.Module, part: OptimiserPart) -> list[dict[str, ob
 
 def build_optimiser(model: nn.Module, part: OptimiserPart) -> torch.optim.Optimizer:
     """Return the optimiser of a recipe over a model's parameters."""
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[part.name]
+    kind: Any = OPTIMISERS.get(part.name)  # torch's base class takes no learning rate
     return kind(parameter_groups(model, part), lr=part.lr, betas=(part.betas[0], part.betas[1]))
 
 

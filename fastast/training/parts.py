@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
+from torch.optim import Optimizer
+
 from fastast.names import unknown_name
 from fastast.reduction import TokenReduction, method_names
 from fastast.reduction.spec import Excess, reduction_keys
+from fastast.registry import Registry
 from fastast.schedule import Constant, parse_schedule
 from fastast.training.checks import (
     RecipeError,
@@ -22,7 +25,9 @@ from fastast.training.checks import (
 )
 from fastast.zoo import EMBEDDED
 
-OPTIMISERS = ("adam", "adamw")
+OPTIMISERS: Registry[type[Optimizer]] = Registry(
+    "optimiser", {"adam": "torch.optim:Adam", "adamw": "torch.optim:AdamW"}
+)
 SCHEDULES = ("constant", "multistep", "cosine")
 EXCESS = get_args(Excess)
 TRAINED = ("all", "head")

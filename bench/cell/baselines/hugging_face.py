@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from fastast.checkpoints.layouts import recognise
 from fastast.model import AudioSpectrogramTransformer
+
+if TYPE_CHECKING:
+    from bench.cell.arm_setting import Arm, ArmSetting
 
 
 class MissingTransformersError(ModuleNotFoundError):
@@ -58,6 +61,11 @@ def hugging_face_ast(model: AudioSpectrogramTransformer) -> Callable[[Tensor], T
     theirs.classifier.layernorm.eps = geometry.head_norm_eps  # their config has one epsilon for all
     theirs.to(weight.device, weight.dtype).eval().requires_grad_(False)
     return cast(Callable[[Tensor], Tensor], _Logits(theirs))
+
+
+def hugging_face_arm(at: ArmSetting) -> Arm:
+    """Build the arm `hf`."""
+    return at.plain(hugging_face_ast(at.model))
 
 
 class _Logits(nn.Module):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
-from fastast.schedule import Schedule
+from fastast.schedule import PerBlock, Schedule
+
+if TYPE_CHECKING:
+    from bench.cell.arm_setting import Arm, ArmSetting
 
 
 def unmerged(model: AudioSpectrogramTransformer) -> AudioSpectrogramTransformer:
@@ -28,3 +32,25 @@ def sliced(model: AudioSpectrogramTransformer, schedule: Schedule) -> AudioSpect
 def slicing(schedule: Schedule) -> TokenReduction:
     """Return the oracle as a reduction: the same number of tokens as any method with this schedule, for free."""
     return TokenReduction(schedule=schedule, method="slice", proportional=False)
+
+
+def unmerged_arm(at: ArmSetting) -> Arm:
+    """Build the arm `unmerged`, on the candidate's engine; a training step is in plain PyTorch whatever the engine."""
+    if at.trains:
+        return at.training(unmerged(at.model))
+    return at.engine(None) if at.on_engine else at.plain(unmerged(at.model))
+
+
+def slice_arm(at: ArmSetting) -> Arm | None:
+    """Build the arm `slice`, on the candidate's engine; None where nothing is removed."""
+    if at.reduction is None:
+        return None
+    counts = PerBlock(at.removals)
+    if at.trains:
+        return at.training_of(slicing(counts))
+    return at.engine(slicing(counts)) if at.on_engine else at.plain(sliced(at.model, counts))
+
+
+def model_alone_arm(at: ArmSetting) -> Arm:
+    """Build the arm `model_alone`: the candidate, fed with filterbanks."""
+    return at.engine(at.reduction, front_end=False) if at.on_engine else at.candidate

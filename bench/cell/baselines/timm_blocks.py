@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from timm.models.vision_transformer import Block
@@ -15,6 +15,9 @@ from torch import Tensor, nn
 
 from bench.cell.baselines.native import unmerged
 from fastast.model import AudioSpectrogramTransformer
+
+if TYPE_CHECKING:
+    from bench.cell.arm_setting import Arm, ArmSetting
 
 
 class TimmAST(nn.Module):
@@ -54,3 +57,13 @@ def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
     With `fullgraph`, a graph that breaks and a shape too many raise, and do not run eagerly without a word.
     """
     return cast(Callable[[Tensor], Tensor], torch.compile(model, fullgraph=True, dynamic=False))
+
+
+def timm_arm(at: ArmSetting) -> Arm:
+    """Build the arm `timm`."""
+    return at.training(TimmAST(at.model)) if at.trains else at.plain(TimmAST(at.model))
+
+
+def timm_compiled_arm(at: ArmSetting) -> Arm:
+    """Build the arm `timm_compiled`."""
+    return at.plain(compiled(TimmAST(at.model)))

@@ -6,12 +6,16 @@ Shapes: `b` batch, `f` frames, `m` mel bins, `h` heads, `n` tokens, `a` tokens o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from bench.cell.baselines.native import unmerged
 from fastast.model import Attention, AudioSpectrogramTransformer, Block
+
+if TYPE_CHECKING:
+    from bench.cell.arm_setting import Arm, ArmSetting
 
 
 class PlainToMe(nn.Module):
@@ -82,3 +86,9 @@ def _merge(x: Tensor, size: Tensor | None, metric: Tensor, r: int) -> tuple[Tens
     size = torch.ones_like(x[..., :1]) if size is None else size
     x, size = add_up(x * size), add_up(size)
     return x / size, size
+
+
+def tome_plain_arm(at: ArmSetting) -> Arm:
+    """Build the arm `tome_plain`, which removes as many tokens as the candidate."""
+    proportional = at.reduction.proportional if at.reduction else True
+    return at.plain(PlainToMe(at.model, at.removals, proportional=proportional))

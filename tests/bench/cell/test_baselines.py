@@ -15,7 +15,7 @@ from test_worker import cell, quality_cell
 from bench.cell import baselines, worker
 from bench.cell.answers import Context
 from bench.cell.model_facts import attention_that_ran
-from bench.sweep.axes import SCOPES
+from bench.sweep.baselines import BASELINES, SCOPES
 from bench.sweep.cells import canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
@@ -126,7 +126,7 @@ def test_quality_is_that_of_the_engine(tmp_path, monkeypatch) -> None:
     scored = worker.answer(on, Context(features=features))
     assert plain.engine is None
     assert scored.engine is not None
-    assert (scored.scores == 0.5).all(), "not the engine's scores"
+    assert (scored.logits == 0).all(), "not the logits of the engine"
 
 
 @falls_back
@@ -144,7 +144,7 @@ def test_a_cell_on_the_kernels_says_so(monkeypatch) -> None:
     from tests.fastast.kernels.interpreter import interpret
 
     interpret(monkeypatch)
-    monkeypatch.setattr(worker, "build_model", lambda ref, seed: AudioSpectrogramTransformer(GEOMETRY))
+    monkeypatch.setattr(worker, "build_cell_model", lambda ref, seed: AudioSpectrogramTransformer(GEOMETRY))
     reduction = dataclasses.replace(cell().reduction, schedule=Constant(5))
     answer = worker.answer(on_engine(batch_size=1, reduction=reduction), Context())
     assert answer.attention.kernel == "triton"
@@ -211,3 +211,12 @@ def test_an_engine_whose_kernels_the_profiler_missed_is_not_called_pytorchs(
     monkeypatch.setattr("bench.cell.model_facts.interpreted", lambda: False)
     ran = SimpleNamespace(forward=lambda fbank: None, engine=SimpleNamespace(path="triton"))
     assert attention_that_ran(ran, torch.zeros(1, 32, 128), "cuda") == said
+
+
+def test_every_baseline_that_a_sweep_can_name_has_a_function_that_builds_it() -> None:
+    # The order is part of the identity of every record: new ones go to the end.
+    assert BASELINES.names()[:7] == ("unmerged", "slice", "tome_plain", "timm", "timm_compiled", "hf", "model_alone")
+    for name in BASELINES:
+        assert callable(BASELINES.get(name))
+    with pytest.raises(ValueError, match="unknown baseline 'tim'. Did you mean 'timm'"):
+        BASELINES.get("tim")

@@ -81,7 +81,7 @@ def model():
 @pytest.fixture(scope="module")
 def answers():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "build_model", small_model)
+        patch.setattr(worker, "build_cell_model", small_model)
         return {scope: worker.answer(scoped(scope), Context()) for scope in NAMES}
 
 
@@ -159,7 +159,7 @@ def test_arms_on_waveforms_have_the_logits_of_front_end_and_model(model, dtype) 
 
 @falls_back
 def test_a_training_step_that_falls_back_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(worker, "build_model", small_model)
+    monkeypatch.setattr(worker, "build_cell_model", small_model)
     asked = scoped("training_step")
     on = dataclasses.replace(asked, model=dataclasses.replace(asked.model, engine="triton"))
     with pytest.warns(EngineFallbackWarning, match="trains in plain torch"):

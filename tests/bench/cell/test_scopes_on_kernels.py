@@ -25,7 +25,7 @@ def interpreter(monkeypatch):
     from tests.fastast.kernels.interpreter import interpret
 
     interpret(monkeypatch)
-    monkeypatch.setattr(worker, "build_model", lambda ref, seed: tiny_model())
+    monkeypatch.setattr(worker, "build_cell_model", lambda ref, seed: tiny_model())
 
 
 def tiny_model(frames: int = 46) -> AudioSpectrogramTransformer:
@@ -49,7 +49,7 @@ def on_engine(scope: str, *baselines: str, schedule: str | None = "constant:1"):
 
 
 def test_a_cell_from_waveforms_on_the_kernels_says_so(interpreter, monkeypatch) -> None:
-    monkeypatch.setattr(worker, "build_model", lambda ref, seed: tiny_model(frames=16))
+    monkeypatch.setattr(worker, "build_cell_model", lambda ref, seed: tiny_model(frames=16))
     answer = worker.answer(on_engine("waveform", "model_alone", schedule=None), Context())
     assert list(answer.performance.arms) == ["candidate", "unmerged", "model_alone"]
     assert (answer.engine.path, answer.engine.kernels["filterbank"]) == ("triton", "triton")

@@ -344,7 +344,7 @@ class HereAndNow:
 @pytest.fixture
 def cell(monkeypatch):
     """A cell on the engine, with a model of that geometry."""
-    monkeypatch.setattr("bench.profiling.capture.build_model", lambda ref, seed: tiny_model())
+    monkeypatch.setattr("bench.profiling.capture.build_cell_model", lambda ref, seed: tiny_model())
     monkeypatch.setattr("fastast.engine.compilation._SAID", set())
     asked = ["model.engine=triton", "grid.r=[1]", "grid.schedule=['constant']", "kinds=['performance']"]
     asked += ["measure.baselines=['unmerged', 'slice']", "measure.threads=1", "grid.batch_size=[1]"]
@@ -378,7 +378,7 @@ def test_in_the_interpreter_there_are_stages_and_no_shares(cell, tmp_path, monke
     from tests.fastast.kernels.interpreter import interpret
 
     interpret(monkeypatch)
-    monkeypatch.setattr("bench.profiling.capture.build_model", lambda ref, seed: tiny_model(SMALLEST))
+    monkeypatch.setattr("bench.profiling.capture.build_cell_model", lambda ref, seed: tiny_model(SMALLEST))
     cell = dataclasses.replace(cell, measure=cell.measure.model_copy(update={"baselines": ("unmerged",)}))  # for time
     text, summary = shown(cell, tmp_path)
     assert f"Note: {INTERPRETED}" in text

@@ -25,7 +25,7 @@ from bench.records.store import (
 )
 from bench.run.isolation import Outcome
 from bench.run.recording import make_record
-from bench.sweep.axes import BASELINES
+from bench.sweep.baselines import BASELINES
 from fastast.data.identity import hash_ids
 
 

@@ -1,0 +1,100 @@
+"""What the arm of a baseline is built from: the cell with its model, and the engine or plain PyTorch to run on.
+
+Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bench.cell.baselines.engine import EngineArm
+from bench.cell.inputs import frontend_of
+from bench.cell.training_step import TrainingStep, on_kernels
+from bench.sweep.cells import Cell
+from fastast.frontend import Frontend
+from fastast.hosts import reduce
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction
+
+Arm = Callable[..., Tensor]
+"""What is timed; it is called with `bench.cell.inputs.inputs_of` its name."""
+
+
+class FromWaveforms:
+    """A forward behind the front end in plain torch."""
+
+    def __init__(self, frontend: Frontend, forward: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
+        self._frontend, self._forward, self._dtype = frontend, forward, dtype
+
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        """(b, s) -> logits (b, c)."""
+        return self._forward(self._frontend(waveforms).to(self._dtype))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArmSetting:
+    """A cell, and how its scope and its engine turn models into arms."""
+
+    cell: Cell
+    model: AudioSpectrogramTransformer
+    """The cell's model, without reduction."""
+    candidate: AudioSpectrogramTransformer
+    """The same with the cell's reduction."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether training steps are timed; every arm then has a copy of the weights."""
+        return self.cell.measure.scope == "training_step"
+
+    @property
+    def on_engine(self) -> bool:
+        """Whether the candidate and its own baselines run on the engine."""
+        return self.cell.model.engine != "plain"
+
+    @property
+    def reduction(self) -> TokenReduction | None:
+        """The cell's reduction."""
+        return self.cell.reduction
+
+    @property
+    def removals(self) -> tuple[int, ...]:
+        """Tokens that each block of the candidate really removes, where its schedule is capped."""
+        geometry = self.model.geometry
+        return (0,) * geometry.depth if self.reduction is None else self.reduction.removals(geometry)
+
+    def engine(self, reduction: TokenReduction | None, *, front_end: bool = True) -> Arm:
+        """Return the model on the engine; without `front_end` it takes filterbanks whatever the scope."""
+        # A search tries sizes that nobody knows before: no graphs then.
+        captured = None if self.cell.batch_size == "best" else self.cell.batch_size
+        return EngineArm(self.model, reduction, captured, self._frontend if front_end else None)
+
+    def plain(self, forward: Callable[[Tensor], Tensor]) -> Arm:
+        """Return a forward of filterbanks as an arm of the cell's scope."""
+        dtype = self.model.cls_token.dtype
+        return forward if self._frontend is None else FromWaveforms(self._frontend, forward, dtype)
+
+    def training(self, model: nn.Module) -> Arm:
+        """Return a training step of a copy of a model, in plain PyTorch."""
+        return self._step(copy.deepcopy(model))
+
+    def training_of(self, reduction: TokenReduction | None) -> Arm:
+        """Return a training step of a copy of the cell's model, on the engine where it is asked for and can run."""
+        own = copy.deepcopy(self.model).requires_grad_(True).train()
+        forward = on_kernels(own, reduction) if self.on_engine else None
+        if forward is None:
+            own.attention_kernel = self.cell.attention
+            if reduction is not None:
+                reduce(own, reduction, attention=self.cell.attention)
+        return self._step(own, forward)
+
+    def _step(self, own: nn.Module, forward: Callable[[Tensor], Tensor] | None = None) -> TrainingStep:
+        return TrainingStep(own, forward, dtype=self.cell.dtype, device=self.cell.device)
+
+    @property
+    def _frontend(self) -> Frontend | None:
+        return frontend_of(self.model) if self.cell.measure.scope == "waveform" else None
