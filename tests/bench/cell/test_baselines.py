@@ -126,7 +126,7 @@ def test_quality_is_that_of_the_engine(tmp_path, monkeypatch) -> None:
     scored = worker.answer(on, Context(features=features))
     assert plain.engine is None
     assert scored.engine is not None
-    assert (scored.logits == 0).all(), "not the logits of the engine"
+    assert (scored.predictions.values == 0).all(), "not the logits of the engine"
 
 
 @falls_back
