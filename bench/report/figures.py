@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.labels import Label, place_labels
 from bench.report.layout import UNMERGED, Styles, fix_layout, footnote, grid, legend, styles_of
 from bench.report.style import GREY
-from bench.report.words import facts_line, interval, is_denominator, series_name
+from bench.report.words import facts_line, interval, is_denominator, score_word, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,12 +21,12 @@ DODGE = 0.008
 
 
 def pareto_figure(joined: pd.DataFrame) -> Figure:
-    """Draw mAP against throughput: one row of panels a device, one column a batch size.
+    """Draw mAP or accuracy against throughput: one row of panels a device, one column a batch size.
 
-    Points on the front are filled and joined by steps, dominated ones hollow. Bars are 95 % intervals, of mAP those in
-    which a panel's models are compared. Raises ValueError where nothing has both speed and quality.
+    Points on the front are filled and joined by steps, dominated ones hollow. Bars are 95 % intervals, of
+    the score those in which a panel's models are compared. Raises ValueError where nothing has both speed and quality.
     """
-    whole = joined.dropna(subset=["throughput", "mAP"]).copy()
+    whole = joined.dropna(subset=["throughput", "score"]).copy()
     if whole.empty:
         raise ValueError(
             "report: no configuration has both a speed and a quality record; run the sweep with both kinds"
@@ -39,7 +39,7 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
         axis.set_xlabel("Throughput (clips/s)")
         axis.margins(x=0.09, y=0.09)
     for axis in left:
-        axis.set_ylabel("mAP (macro)")
+        axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
     star = ["unmerged"] if (whole["method"] == "none").any() else []
     legend(figure, styles, [*star, "front", "dominated"])
     footnote(figure, facts_line(whole), _about_bars(whole))
@@ -50,7 +50,7 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
 
 
 def merging_figure(joined: pd.DataFrame) -> Figure:
-    """Draw what merging gains, speed-up against r, and what it costs, mAP against that speed-up.
+    """Draw what merging gains, speed-up against r, and what it costs, the score against that speed-up.
 
     With the speed-up of the slice oracle, which removes as many tokens for free, and the ratio of MACs. Raises
     ValueError where no schedule has an r.
@@ -59,7 +59,7 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     if rows[rows["method"] != "none"].empty:
         raise ValueError("report: no merged configuration with an r was timed against the unmerged model")
     styles = styles_of(rows)
-    compared = bool(rows["delta_mAP"].notna().any())
+    compared = bool(rows["delta_score"].notna().any())
     figure, placed, left = grid(rows, heights=[2.4, 1.7] if compared else [2.4])
     for axes, panel in placed:
         names = panel.apply(series_name, axis=1)
@@ -77,7 +77,7 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
             axes[1].axhline(0, color=GREY, linewidth=0.6, zorder=0)
             axes[1].set_xlabel("Speed-up over unmerged")
     for i, axis in enumerate(left):
-        axis.set_ylabel("mAP minus unmerged" if compared and i % 2 else "Speed-up over unmerged")
+        axis.set_ylabel(f"{score_word(rows)} minus unmerged" if compared and i % 2 else "Speed-up over unmerged")
     oracle = ["oracle"] if rows["speedup_slice"].notna().any() else []
     legend(figure, styles, ["measured", *oracle, "macs"])
     footnote(figure, facts_line(rows))
@@ -90,9 +90,9 @@ def _draw_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
         colour, marker = styles.get(series_name(row), ("black", "*"))
         axis.errorbar(
             row["throughput"],
-            row["mAP"],
+            row["score"],
             xerr=_bar(row, "throughput", "throughput"),
-            yerr=_bar(row, "mAP", "compared"),
+            yerr=_bar(row, "score", "compared"),
             fmt="none",
             ecolor=colour,
             elinewidth=0.7,
@@ -100,7 +100,7 @@ def _draw_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
             zorder=2,
         )
         axis.plot(
-            *(row["throughput"], row["mAP"], marker),
+            *(row["throughput"], row["score"], marker),
             color=colour,
             markerfacecolor=colour if row["standing"] == "front" else "white",
             markersize=8 if marker == "*" else 4.5,
@@ -110,7 +110,7 @@ def _draw_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
 
 def _draw_front(axis: Axes, panel: pd.DataFrame) -> None:
     front = panel[panel["standing"] == "front"].sort_values("throughput")
-    axis.step(front["throughput"], front["mAP"], where="pre", color=GREY, linewidth=0.9, zorder=1)
+    axis.step(front["throughput"], front["score"], where="pre", color=GREY, linewidth=0.9, zorder=1)
 
 
 def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
@@ -121,14 +121,14 @@ def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
         colour = styles.get(series_name(row), ("black", ""))[0]
         text = "r=0" if row["method"] == "none" else f"{row['r']:.0f}"
         above = list(styles).index(series_name(row)) % 2 == 0 if series_name(row) in styles else True
-        labels.append(Label(x=row["throughput"], y=row["mAP"], text=text, colour=colour, above=above))
+        labels.append(Label(x=row["throughput"], y=row["score"], text=text, colour=colour, above=above))
     front = panel[panel["standing"] == "front"].sort_values("throughput")
-    x, y = np.repeat(front["throughput"].to_numpy(), 2)[:-1], np.repeat(front["mAP"].to_numpy(), 2)[1:]
+    x, y = np.repeat(front["throughput"].to_numpy(), 2)[:-1], np.repeat(front["score"].to_numpy(), 2)[1:]
     bars = [
         bar
         for row in panel.itertuples()
         for bar in (
-            [(row.throughput_low, row.mAP), (row.throughput_high, row.mAP)],
+            [(row.throughput_low, row.score), (row.throughput_high, row.score)],
             [(row.throughput, row.compared_low), (row.throughput, row.compared_high)],
         )
     ]
@@ -136,13 +136,15 @@ def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
 
 
 def _about_bars(whole: pd.DataFrame) -> str:
-    """Return what the bars of mAP are, and how sure the unmerged model's own is, which they leave out."""
+    """Return what the bars of the score are, and how sure the unmerged model's own is, which they leave out."""
+    word = score_word(whole)
     if not whole["paired"].all():
-        return "" if not whole["paired"].any() else "bars of mAP: paired where all rows of a panel have a difference"
-    own = whole[whole["method"] == "none"].drop_duplicates(["mAP", "mAP_low", "mAP_high"])
-    told = " and ".join(interval(row, "mAP", "{:.3f}") for _, row in own.iterrows())
-    about = "bars of mAP: paired difference to the unmerged model on the same clips"
-    return f"{about}; its own mAP is {told}" if told else about
+        some = f"bars of {word}: paired where all rows of a panel have a difference"
+        return some if whole["paired"].any() else ""
+    own = whole[whole["method"] == "none"].drop_duplicates(["score", "score_low", "score_high"])
+    told = " and ".join(interval(row, "score", "{:.3f}") for _, row in own.iterrows())
+    about = f"bars of {word}: paired difference to the unmerged model on the same clips"
+    return f"{about}; its own {word} is {told}" if told else about
 
 
 def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: float) -> None:
@@ -172,15 +174,15 @@ def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: 
 
 
 def _draw_cost(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
-    known = line.dropna(subset=["delta_mAP"])
+    known = line.dropna(subset=["delta_score"])
     if known.empty:
         return
     if (line["method"] == "none").any():
-        axis.plot([1, known["speedup_unmerged"].iloc[0]], [0, known["delta_mAP"].iloc[0]], color=colour)
+        axis.plot([1, known["speedup_unmerged"].iloc[0]], [0, known["delta_score"].iloc[0]], color=colour)
     axis.errorbar(
         known["speedup_unmerged"],
-        known["delta_mAP"],
-        yerr=_bars(known, "delta_mAP"),
+        known["delta_score"],
+        yerr=_bars(known, "delta_score"),
         color=colour,
         marker=marker,
         capsize=1.5,

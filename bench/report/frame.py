@@ -23,9 +23,15 @@ MEASURED = ("ok", "noisy")
 """Records with numbers in them."""
 _QUALITY = [
     *("dataset", "split", "clips", "ids_sha256", "clips_sha256", "classes", "classes_without_positives"),
-    *("mAP", "mAP_low", "mAP_high", "AUC", "d_prime", "delta_mAP", "delta_mAP_low", "delta_mAP_high", "top1_agreement"),
+    *("task", "skipped", "cut", "activation", "AUC", "d_prime", "top1_agreement", "score_name"),
+    *(
+        f"{delta}{name}{end}"
+        for name in ("mAP", "accuracy", "score")
+        for delta in ("", "delta_")
+        for end in ("", "_low", "_high")
+    ),
 ]
-_TEXTS = ["dataset", "split", "ids_sha256", "clips_sha256"]
+_TEXTS = ["dataset", "split", "task", "activation", "ids_sha256", "clips_sha256", "score_name"]
 _NUMBERS = [
     *("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio", "latency_ms", "clips_per_s_unmerged"),
     *(f"speedup_{baseline}{end}" for baseline in ("unmerged", "slice", "model_alone") for end in ("", "_low", "_high")),
@@ -43,9 +49,9 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
 
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
-    `bench.records.columns`, both statuses, `batch_measured` (where `batch_size` is BEST_BATCH), `throughput`,
-    `compared` (see `_with_compared`), each of these two with `_low` and `_high`, and `standing` on the Pareto front of
-    its panel.
+    `bench.records.columns`, what the data set is scored by (see `_with_score`), both statuses, `batch_measured` (where
+    `batch_size` is BEST_BATCH), `throughput`, `compared` (see `_with_compared`), each of these two with `_low` and
+    `_high`, and `standing` on the Pareto front of its panel.
     Rows are sorted as tables show them.
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
@@ -55,7 +61,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
 
     Raises ReportError where two records answer for one row, or qualities of one machine are of different clips.
     """
-    frame = _with_models(to_frame(records), records)
+    frame = _with_score(_with_models(to_frame(records), records))
     keys = SETTING + CONFIGURATION
     # An unmerged model has no metric, order, ...: a word joins where None would not.
     frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
@@ -102,6 +108,16 @@ def _with_models(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame
     named = frame.dropna(subset=["model"]).drop_duplicates("sha256").set_index("sha256")["model"].to_dict()
     names = [named.get(sha256, model.get("name", "")) for sha256, model in zip(frame["sha256"], asked, strict=True)]
     frame["model"] = frame["model"].astype(object).where(frame["model"].notna(), pd.Series(names, frame.index, object))
+    return frame
+
+
+def _with_score(frame: pd.DataFrame) -> pd.DataFrame:
+    """Add `score`, its interval and its difference: accuracy of clips with one label, else mAP; and `score_name`."""
+    single = frame["task"] == "single_label"
+    for name in ("{}", "{}_low", "{}_high", "delta_{}", "delta_{}_low", "delta_{}_high"):
+        accuracy, precision = (frame[name.format(metric)] for metric in ("accuracy", "mAP"))
+        frame[name.format("score")] = accuracy.where(single, precision)
+    frame["score_name"] = single.map({True: "accuracy", False: "mAP"}).where(frame["task"].notna(), None)
     return frame
 
 
@@ -152,17 +168,18 @@ def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
 def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
     """Add the interval in which a panel's qualities are compared with each other.
 
-    That of the paired difference to the unmerged model, moved to that model's mAP, where all rows have one (`paired`):
-    all models saw the same clips, and what those have in common does not tell models apart. Else that of mAP itself.
+    That of the paired difference to the unmerged model, moved to that model's score, where all rows have one
+    (`paired`): all models saw the same clips, and what those have in common does not tell models apart. Else that of
+    the score itself.
     """
     joined["paired"] = False
     for _, panel in panels(joined):
-        known = panel[panel["mAP"].notna()]
+        known = panel[panel["score"].notna()]
         itself = known["method"] == "none"
-        joined.loc[panel.index, "paired"] = bool(len(known) and (itself | known["delta_mAP_low"].notna()).all())
+        joined.loc[panel.index, "paired"] = bool(len(known) and (itself | known["delta_score_low"].notna()).all())
     for end in ("low", "high"):
-        moved = joined["mAP"] + (joined[f"delta_mAP_{end}"] - joined["delta_mAP"]).fillna(0)
-        joined[f"compared_{end}"] = moved.where(joined["paired"], joined[f"mAP_{end}"])
+        moved = joined["score"] + (joined[f"delta_score_{end}"] - joined["delta_score"]).fillna(0)
+        joined[f"compared_{end}"] = moved.where(joined["paired"], joined[f"score_{end}"])
     return joined
 
 
@@ -177,11 +194,11 @@ def _standing(joined: pd.DataFrame) -> pd.Series:
     """Return how every row with speed and quality stands on the front of its panel, empty for others."""
     words = pd.Series("", index=joined.index, dtype=object)
     for _, panel in panels(joined):
-        whole = panel.dropna(subset=["throughput", "mAP"])
+        whole = panel.dropna(subset=["throughput", "score"])
         points = [
             Point(
                 throughput=row.throughput,
-                quality=row.mAP,
+                quality=row.score,
                 throughput_interval=(row.throughput_low, row.throughput_high),
                 quality_interval=(row.compared_low, row.compared_high),
             )

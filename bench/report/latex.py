@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.report.frame import panels
-from bench.report.tables import NOISY, NOISY_MEANS, best_rows, columns_of, panel_name, readable
-from bench.report.words import FAILURES, NOT_MEASURED, facts_line, number
+from bench.report.tables import NOISY, NOISY_MEANS, best_rows, columns_of, panel_name, readable, with_score
+from bench.report.words import FAILURES, NOT_MEASURED, facts_line, number, score_word
 
 LATEX_COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
@@ -17,8 +17,8 @@ LATEX_COLUMNS: dict[str, str] = {
     "speedup": "Speed-up",
     "oracle": "Of oracle",
     "alone": "Over model",
-    "map": "mAP",
-    "delta": "Δ mAP",
+    "map": "{score}",
+    "delta": "Δ {score}",
 }
 """Columns of the LaTeX table and their heads."""
 
@@ -44,7 +44,8 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
                 text.loc[index, column] = f"\\{command}{{{text.loc[index, column]}}}"
         front = (panel["standing"] == "front").to_numpy()
         text.loc[front, "configuration"] += "$^\\dagger$"
-        text.columns = pd.Index([escape(LATEX_COLUMNS[column]) for column in text.columns])
+        word = score_word(panel)
+        text.columns = pd.Index([escape(with_score(LATEX_COLUMNS[column], word)) for column in text.columns])
         noisy = [f"{NOISY}: {NOISY_MEANS}."] if (panel["status"] == "noisy").any() else []
         facts = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width."
         dagger = ["Dagger: on the Pareto front."] if front.any() else []
@@ -74,8 +75,8 @@ def narrow(panel: pd.DataFrame) -> pd.DataFrame:
     for column, source, form in (
         ("speedup", "speedup_unmerged", "{:.2f}"),
         ("alone", "over_alone", "{:.3f}"),
-        ("map", "mAP", "{:.3f}"),
-        ("delta", "delta_mAP", "{:+.4f}"),
+        ("map", "score", "{:.3f}"),
+        ("delta", "delta_score", "{:+.4f}"),
     ):
         for index, (_, row) in enumerate(panel.iterrows() if column in text else ()):
             if "[" in text.loc[index, column]:

@@ -17,6 +17,7 @@ from bench.report.words import (
     is_denominator,
     number,
     scope_words,
+    score_word,
     series_name,
 )
 
@@ -29,7 +30,7 @@ SPEEDUP_MEANS = (
     "clips/s: that speed-up times the unmerged model's. Of oracle: throughput over that of a model that drops as many "
     "tokens for free."
 )
-DELTA_MEANS = "Difference in mAP: on the same clips, paired."
+DELTA_MEANS = "Difference in {score}: on the same clips, paired."
 PARETO_MEANS = "Pareto: `dominated` is within the intervals of a better one, `clearly dominated` is not."
 BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios a clip."
 ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
@@ -48,11 +49,11 @@ COLUMNS: dict[str, str] = {
     "speedup": "Speed-up",
     "oracle": "Of oracle",
     "alone": "Time over model alone",
-    "map": "mAP",
-    "delta": "Difference in mAP",
+    "map": "{score}",
+    "delta": "Difference in {score}",
     "standing": "Pareto",
 }
-"""Columns of the readable tables and their heads."""
+"""Columns of the readable tables and their heads; `{score}` is what the data is scored by."""
 
 
 def panel_name(panel: pd.DataFrame) -> str:
@@ -72,7 +73,13 @@ def columns_of(panel: pd.DataFrame) -> dict[str, str]:
         (timed and scored, ("standing",)),
     )
     absent = {column for asked, columns in groups if not asked for column in columns}
-    return {column: head for column, head in COLUMNS.items() if column not in absent}
+    word = score_word(panel)
+    return {column: with_score(head, word) for column, head in COLUMNS.items() if column not in absent}
+
+
+def with_score(head: str, word: str) -> str:
+    """Return a head of a column with what the data is scored by; a head begins with a capital, but for mAP."""
+    return word.capitalize() if head == "{score}" and word != "mAP" else head.replace("{score}", word)
 
 
 def readable(panel: pd.DataFrame) -> pd.DataFrame:
@@ -80,7 +87,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, row in panel.iterrows():
         timed = is_denominator(row) and pd.notna(row["throughput"])
-        scored = series_name(row) == "unmerged" and pd.notna(row["mAP"])
+        scored = series_name(row) == "unmerged" and pd.notna(row["score"])
         slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
         noisy = NOISY if row["status"] == "noisy" else ""
         rows.append(
@@ -94,8 +101,8 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "speedup": "1" if timed else noisy + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
                 "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
                 "alone": interval(row, "over_alone", "{:.3f}", missing=slow),
-                "map": interval(row, "mAP", "{:.3f}", missing=bad),
-                "delta": "0" if scored else interval(row, "delta_mAP", "{:+.4f}", missing=bad),
+                "map": interval(row, "score", "{:.3f}", missing=bad),
+                "delta": "0" if scored else interval(row, "delta_score", "{:+.4f}", missing=bad),
                 "standing": row["standing"] or (NOT_MEASURED if NOT_MEASURED in (slow, bad) else "–"),
             }
         )
@@ -121,13 +128,13 @@ def markdown(joined: pd.DataFrame) -> str:
 
 
 def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
-    """Return the row with the best value (or the next ones, by `place`) of throughput, speed-up and mAP.
+    """Return the row with the best value (or the next ones, by `place`) of throughput, speed-up and score.
 
     Rows are positions in the panel. A tie in what is printed is broken by the value itself.
     """
     reset = panel.reset_index(drop=True)
     found = {}
-    for column, source in (("throughput", "throughput"), ("speedup", "speedup_unmerged"), ("map", "mAP")):
+    for column, source in (("throughput", "throughput"), ("speedup", "speedup_unmerged"), ("map", "score")):
         values = reset.loc[reset["method"] != "none", source] if column == "speedup" else reset[source]
         ranked = values.dropna().sort_values(ascending=False, kind="stable")
         if len(ranked) > place and len(ranked) > 1:
@@ -141,7 +148,7 @@ def explain(joined: pd.DataFrame) -> list[str]:
     noisy, searched = (joined["status"] == "noisy").any(), (joined["batch_size"] == BEST_BATCH).any()
     said = (
         ("speedup" in asked, SPEEDUP_MEANS),
-        ("map" in asked, DELTA_MEANS),
+        ("map" in asked, with_score(DELTA_MEANS, score_word(joined))),
         ("standing" in asked, PARETO_MEANS),
         (noisy, f"{NOISY}: {NOISY_MEANS}."),
         (searched, BATCH_MEANS),

@@ -48,15 +48,21 @@ def is_denominator(row: pd.Series) -> bool:
     return series_name(row) == "unmerged" and not elsewhere
 
 
+def score_word(rows: pd.DataFrame) -> str:
+    """Return what the data of rows is scored by: `accuracy` of clips with one label, else `mAP`."""
+    return " and ".join(sorted(rows["score_name"].dropna().unique())) or "mAP"
+
+
 def facts_line(rows: pd.DataFrame) -> str:
     """Return what a reader must know of the numbers, in one line."""
     parts = [", ".join(sorted({str(name) for name in rows["model"] if name}))]
-    quality = rows.dropna(subset=["mAP"])
+    quality = rows.dropna(subset=["score"])
     if len(quality):
         first = quality.iloc[0]
         clips = ", ".join(f"{count:.0f}" for count in sorted(quality["clips"].unique()))
         note = DATASET_NOTES.get(first["dataset"])
-        parts.append(f"mAP on {clips} clips of {first['dataset']} {first['split']}" + (f" ({note})" if note else ""))
+        what = f"{score_word(quality)} on {clips} clips of {first['dataset']} {first['split']}"
+        parts.append(what + (f" ({note})" if note else ""))
     parts.append("PyTorch " + ", ".join(sorted(rows["torch"].dropna().unique())))
     return "; ".join([*filter(None, parts), "intervals are 95 % bootstrap"])
 

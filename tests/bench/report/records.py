@@ -31,6 +31,7 @@ def record(
     scope: str = "forward",
     alone: float | None = None,
     engine: str = "plain",
+    accuracy: float | None = None,
 ) -> Record:
     """One record; times are seconds a batch, with a hair of spread so that intervals are not points."""
     reduction = None
@@ -137,14 +138,24 @@ def record(
             },
             **{"mAP": quality, "mAP_interval": (quality - 0.02, quality + 0.02), "AUC": 0.9, "d_prime": 1.0},
             **{"AP": {}, "seconds": 1.0, "delta": None, "class_AUC": None},
-            **{"task": "multi_label", "skipped": (), "cut": 0, "reading": {}, "activation": "sigmoid", "columns": None},
-            **{"accuracy": None, "accuracy_interval": None},
+            **{
+                "task": "multi_label" if accuracy is None else "single_label",
+                "skipped": (),
+                "cut": 0,
+                "reading": {},
+                "activation": "sigmoid",
+                "columns": None,
+            },
+            **{"accuracy": accuracy, "accuracy_interval": accuracy and (accuracy - 0.02, accuracy + 0.02)},
         }
         if delta is not None:
             raw["quality"]["delta"] = {
                 **{"mAP": delta, "interval": (delta - 0.001, delta + 0.001), "against": "0"},
                 **{"top1_agreement": 1.0, "largest_score_difference": 0.0},
-                **{"accuracy": None, "accuracy_interval": None},
+                **{
+                    "accuracy": None if accuracy is None else 2 * delta,
+                    "accuracy_interval": None if accuracy is None else (2 * delta - 0.002, 2 * delta + 0.002),
+                },
             }
     return Record.model_validate(raw)
 

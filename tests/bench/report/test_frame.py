@@ -101,3 +101,27 @@ def test_without_differences_they_are_compared_in_their_own_intervals() -> None:
     joined = join(records)
     assert not joined["paired"].any()
     assert joined["compared_low"].tolist() == joined["mAP_low"].tolist()
+
+
+def test_clips_with_one_label_are_compared_by_their_accuracy() -> None:
+    """Its mAP says the opposite."""
+    records = [
+        made.record("performance"),
+        made.record("performance", "constant:20", seconds=0.5),
+        made.record("quality", quality=0.5, accuracy=0.9),
+        made.record("quality", "constant:20", quality=0.6, delta=-0.05, accuracy=0.8),
+    ]
+    joined = join(records).set_index("schedule")
+    merged = joined.loc["constant:20"]
+    assert (merged["score_name"], merged["score"], merged["mAP"]) == ("accuracy", 0.8, 0.6)
+    assert merged["delta_score"] == merged["delta_accuracy"] == pytest.approx(-0.1)
+    assert (merged["compared_low"], merged["compared_high"]) == pytest.approx((0.798, 0.802))
+    assert joined["standing"].tolist() == ["front", "front"]  # by mAP the unmerged model would be dominated
+
+
+def test_clips_with_several_labels_are_compared_by_their_map() -> None:
+    joined = join(
+        [made.record("quality", quality=0.5), made.record("quality", "constant:20", quality=0.48, delta=-0.02)]
+    )
+    assert joined["score"].tolist() == joined["mAP"].tolist() == [0.5, 0.48]
+    assert set(joined["score_name"]) == {"mAP"}

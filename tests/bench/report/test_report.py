@@ -260,3 +260,22 @@ def test_latex_compiles(tmp_path: Path) -> None:
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_report_of_clips_with_one_label_speaks_of_accuracy():
+    records = [
+        made.record("performance"),
+        made.record("performance", "constant:20", seconds=0.5),
+        made.record("quality", quality=0.5, accuracy=0.9),
+        made.record("quality", "constant:20", quality=0.6, delta=-0.05, accuracy=0.8),
+    ]
+    joined = join(records)
+    table = markdown(joined)
+    assert "| Accuracy | Difference in accuracy |" in table
+    assert "0.800" in table
+    assert "Difference in accuracy: on the same clips, paired." in table
+    assert "mAP" not in table
+    assert "Accuracy & $\\Delta$ accuracy" in latex(joined, "invented")
+    figure = pareto_figure(joined)
+    assert figure.axes[0].get_ylabel() == "Top-1 accuracy"
+    assert "accuracy minus unmerged" in {axis.get_ylabel() for axis in merging_figure(joined).axes}
