@@ -41,7 +41,7 @@ class DataRef:
             asked[field.name] = list(value) if isinstance(value, tuple) else value
         if self.dataset == MIXED:
             return asked | {"seconds": float(getattr(self.options, "seconds"))}  # noqa: B009 - of this data set only
-        return asked | {"ids_sha256": self.ids_sha256}
+        return asked | getattr(self.options, "holds", {}) | {"ids_sha256": self.ids_sha256}
 
     def open(self) -> tuple[TrainingSet, tuple[int, ...]]:
         """Return the split and the indices of the clips in it.

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,14 +41,17 @@ class Cache:
         return cls(root=str(root)) if (root / DESCRIPTION).is_file() else None
 
     @property
-    def kind(self) -> str:
-        """What the cache holds: flac, flac24 or fbank."""
-        return CacheDescription.read(Path(self.root)).kind
+    def holds(self) -> dict[str, Any]:
+        """What the cache is, wherever it lies: part of what is asked, as another kind or reading gives other numbers.
 
-    @property
-    def made_of(self) -> str:
-        """Name of the data set that the cache was made of."""
-        return CacheDescription.read(Path(self.root)).data_set
+        Empty where no cache is there.
+        """
+        root = Path(self.root).expanduser()
+        if not (root / DESCRIPTION).is_file():
+            return {}
+        found = CacheDescription.read(root)
+        options = {f"data_set.{name}": value for name, value in found.options.items()}
+        return {"kind": found.kind, "data_set": found.data_set, **options, "channels": found.reading["channels"]}
 
     def split(self, name: str) -> CachedSet:
         """Return a split. Raises DataError where a shard of it is missing or damaged."""

@@ -146,7 +146,8 @@ def suggestions(found: CheckedSet) -> list[str]:
     """Return commands that measure a model on the set, and train one."""
     if not found.task:
         return []
-    made_of = getattr(found.options, "made_of", found.name)  # a cache is trained on as what it was made of
+    holds = getattr(found.options, "holds", {})
+    made_of = holds.get("data_set", found.name)  # a cache is trained on as what it was made of
     recipe = _RECIPES.get(made_of, _LIKE[found.task])
     if getattr(found.options, "subset", "") == "full":
         recipe = "audioset_full"
@@ -157,7 +158,7 @@ def suggestions(found: CheckedSet) -> list[str]:
         settings.insert(0, f"data.{_OWN[recipe]}=")
     if _lacks_clips(found):
         settings.append("data.missing=leave out")
-    if getattr(found.options, "kind", "") == "fbank":
+    if holds.get("kind") == "fbank":
         settings.append("augmentation.mixup_rate=0")  # which takes samples
     given = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
     opened = {name for name, split in found.splits.items() if not split.error}

@@ -29,7 +29,7 @@ def asked(options: DataOptions) -> Mapping[str, Any]:
         value = getattr(options, field.name)
         if field.name != "root" and not (field.metadata.get("later") and value == field.default):
             values[field.name] = value
-    return values
+    return {**values, **getattr(options, "holds", {})}
 
 
 DATASETS: Registry[type[DataOptions]] = Registry(

@@ -30,6 +30,7 @@ from sound_files import encode, sounds
 from typer.testing import CliRunner
 
 from bench.sweep.config import DataConfig
+from bench.sweep.data import resolve_data
 from fastast import AudioSpectrogramTransformer, save_checkpoint
 from fastast.cli import app
 from fastast.data import cache_files, cache_making
@@ -325,6 +326,27 @@ def test_a_damaged_cache_is_named_by_check_and_skipped_in_reading(tmp_path: Path
     (out / "cache.json").write_text("{")
     with pytest.raises(DataError, match=r"cache.json: damaged"):
         Cache(root=str(out)).split("test")
+
+
+def test_what_a_cache_holds_is_part_of_what_is_asked_and_where_it_lies_is_not(tmp_path: Path) -> None:
+    source = write_esc50(tmp_path / "source")
+    made = {
+        "flac": ("--kind", "flac"),
+        "fbank": ("--kind", "fbank"),
+        "fold": ("-s", "fold=2"),
+        "first": ("-s", "channels=first"),
+    }
+    for name, options in made.items():
+        cached(source, tmp_path / name, *options, "--processes", 1)
+    shutil.copytree(tmp_path / "flac", tmp_path / "copy")
+    questions = {}
+    for name in (*made, "copy"):
+        settings = ["data.fold=", "data.name=cache", f"data.root={tmp_path / name}"]
+        recipe = load_recipe("esc50", settings).identity
+        ref = resolve_data(DataConfig(dataset="cache", root=str(tmp_path / name)))
+        questions[name] = (recipe, json.dumps(ref.question(), sort_keys=True))
+    assert questions["copy"] == questions["flac"]
+    assert len({recipe for recipe, _ in questions.values()}) == len({asked for _, asked in questions.values()}) == 4
 
 
 def test_a_copy_of_a_cache_is_the_same_data(tmp_path: Path) -> None:
