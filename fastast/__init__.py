@@ -16,6 +16,8 @@ _HOME = {
     "CheckpointError": "fastast.checkpoints",
     "Constant": "fastast.schedule",
     "Engine": "fastast.engine",
+    "ExportError": "fastast.exporting",
+    "ExportedModel": "fastast.exporting",
     "Frontend": "fastast.frontend",
     "Geometry": "fastast.geometry",
     "KeepRatio": "fastast.schedule",
@@ -30,11 +32,13 @@ _HOME = {
     "average_checkpoints": "fastast.checkpoints",
     "compile": "fastast.engine",
     "create_model": "fastast.zoo",
+    "export": "fastast.exporting",
     "fbank": "fastast.filterbank",
     "load_audio": "fastast.data.audio",
     "load_checkpoint": "fastast.checkpoints",
     "load_model": "fastast.checkpoints",
     "model_macs": "fastast.macs",
+    "open_exported": "fastast.exporting",
     "parse_schedule": "fastast.schedule",
     "proportional_attention": "fastast.attention",
     "reduce": "fastast.hosts",
@@ -69,6 +73,10 @@ if TYPE_CHECKING:
     from fastast.data.audio import load_audio as load_audio
     from fastast.engine import Engine as Engine
     from fastast.engine import compile as compile
+    from fastast.exporting import ExportedModel as ExportedModel
+    from fastast.exporting import ExportError as ExportError
+    from fastast.exporting import export as export
+    from fastast.exporting import open_exported as open_exported
     from fastast.filterbank import fbank as fbank
     from fastast.frontend import Frontend as Frontend
     from fastast.frontend import Normalisation as Normalisation

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastast.commands import data, predict, train, weights
+from fastast.commands import data, export, predict, train, weights
 
 app = typer.Typer(
     help="Faster Audio Spectrogram Transformers by token merging.",
@@ -35,6 +35,7 @@ for command in (
     train.record,
     train.summary,
     weights.average,
+    export.export,
 ):
     app.command()(command)
 app.add_typer(data.data_app, name="data")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from fastast.checkpoints import load_model
 from fastast.devices import find_device
-from fastast.engine import Engine, compile
+from fastast.engine import compile
 from fastast.engine.waveforms import input_samples
+from fastast.exporting import ExportedModel, export_to_cache, is_exported, open_exported
 from fastast.frontend import Frontend
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.names import unknown_name
 from fastast.reduction import MergeTrace, TokenReduction
 from fastast.scores import Activation, activation_of, to_scores
 from fastast.windows import Windows
-from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
+from fastast.zoo import trained_path
 
 BATCH = 8
 """Windows that are scored at once, where not asked for otherwise."""
@@ -88,7 +88,7 @@ class _Heard:
 
 
 class Predictor:
-    """A model ready to label files: on a GPU compiled (`fastast.compile`), on a CPU in plain PyTorch."""
+    """A model ready to label files: on a GPU compiled (`fastast.compile`), on a CPU in PyTorch or another runtime."""
 
     def __init__(
         self,
@@ -98,20 +98,28 @@ class Predictor:
         activation: str = "",
         device: str = "auto",
         batch_size: int = BATCH,
+        runtime: str = "",
+        say: Callable[[str], None] | None = None,
     ) -> None:
-        """Load `model` (a name of the zoo with weights, or a checkpoint) and reduce its tokens.
+        """Load `model` (a name of the zoo with weights, a checkpoint or an exported file) and reduce its tokens.
 
         `activation`: `sigmoid` or `softmax` where not what the model's loss says (`fastast.scores`). `device`: `cpu`,
         `cuda`, or `auto` for a GPU where there is one. `batch_size`: windows, of one file or several, that are scored
-        at once; results do not depend on it but for rounding.
+        at once; results do not depend on it but for rounding. `runtime`: `onnxruntime` or `openvino` in place of
+        PyTorch, for which the model is exported once; an exported file has a runtime and its reduction anyhow. `say` is
+        told what takes long.
 
-        Raises ValueError for an unknown name, an impossible reduction or a device that is not there, CheckpointError
-        for a bad file.
+        Raises ValueError for an unknown name, an impossible reduction, a device that is not there, or one that the
+        runtime does not run on; CheckpointError or ExportError for a bad file.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
-        self.name, self.batch_size, self.device = model, batch_size, find_device(device)
-        self.model = _load_trained(model)
+        if (runtime or is_exported(model)) and device not in ("auto", "cpu"):
+            raise ValueError(f"device is {device}, and {runtime or model} runs on the CPU; leave the device out")
+        self.name, self.batch_size = model, batch_size
+        self.device = find_device("cpu" if runtime or is_exported(model) else device)
+        self.exported = _open(model, reduction, runtime) if is_exported(model) else None
+        self.model = self.exported or _load_trained(model)
         if self.model.normalisation is None:
             raise ValueError(
                 f"{model}: the checkpoint does not say how its filterbank was normalised (mean and deviation); save it "
@@ -121,21 +129,27 @@ class Predictor:
         self.frontend = Frontend(self.model.geometry, self.model.normalisation)
         classes = self.model.geometry.num_classes
         self.labels = self.model.labels or tuple(f"class {i}" for i in range(classes))
-        self.handle = None if reduction is None else reduce(self.model, reduction)
-        self.engine: Engine | None = None
-        if self.device.type == "cuda":
+        self.handle, self.engine = None, None
+        if isinstance(self.model, ExportedModel):
+            return
+        if reduction is not None:
+            self.handle = reduce(self.model, reduction)
+        if runtime:
+            self.exported = open_exported(export_to_cache(self.model, runtime=runtime, say=say), runtime=runtime)
+        elif self.device.type == "cuda":
             self.engine = compile(self.model, batch_size=batch_size, device=self.device, frontend=self.frontend)
 
     def describe(self) -> str:
         """Return one line on the model, its tokens and what it runs on."""
-        tokens = self.model.geometry.num_tokens
-        merged = (
-            "not merged"
-            if self.handle is None
-            else f"merged to {self.handle.tokens_per_block[-1]} by {self.handle.reduction}"
-        )
+        tokens, merged = self.model.geometry.num_tokens, "not merged"
+        if self.handle is not None:
+            merged = f"merged to {self.handle.tokens_per_block[-1]} by {self.handle.reduction}"
+        elif self.exported is not None and self.exported.metadata.reduction is not None:
+            metadata = self.exported.metadata
+            merged = f"merged to {metadata.tokens_per_block[-1]} by {metadata.reduction_name}"
         where = "" if self.engine is None else f", on {self.device} ({self.engine.path} engine)"
-        return f"{self.name}: {tokens} tokens{'' if self.handle else ','} {merged}{where}"
+        where += "" if self.exported is None else f", on {self.exported.runtime}"
+        return f"{self.name}: {tokens} tokens{',' if merged == 'not merged' else ''} {merged}{where}"
 
     def __call__(self, path: Path) -> Prediction:
         """Score one file. Raises AudioError where it cannot be read."""
@@ -178,7 +192,8 @@ class Predictor:
     def _score(self, batch: Sequence[tuple[_Heard, NDArray[np.float32]]]) -> None:
         """Give every file of a batch the scores of its windows."""
         clips = [torch.from_numpy(window) for _, window in batch]
-        logits = self.model(self.frontend(clips)) if self.engine is None else self.engine(clips)  # (w, c)
+        forward = self.exported or self.model
+        logits = forward(self.frontend(clips)) if self.engine is None else self.engine(clips)  # (w, c)
         scores = to_scores(logits.float().cpu().numpy(), self.activation)
         for (file, _), row in zip(batch, scores, strict=True):
             file.scores.append(row)
@@ -207,8 +222,14 @@ class Predictor:
 
     @torch.inference_mode()
     def draw(self, prediction: Prediction, folder: Path) -> Path:
-        """Draw the merged tokens of the first window into `folder` and return the picture's path."""
+        """Draw the tokens of the first window, as PyTorch merges them, into `folder` and return the picture's path.
+
+        Raises ValueError for an exported file, which does not tell which tokens merged.
+        """
         from fastast.viz import draw_merges
+
+        if isinstance(self.model, ExportedModel):
+            raise ValueError(f"{self.name}: an exported file does not tell which tokens merged; draw its checkpoint")
 
         window = next(iter(Windows(prediction.path, self._samples)))
         features = self.frontend([torch.from_numpy(window)])  # (1, f, m)
@@ -225,16 +246,13 @@ class Predictor:
         return target
 
 
+def _open(path: str, reduction: TokenReduction | None, runtime: str) -> ExportedModel:
+    exported = open_exported(path, runtime=runtime or None)
+    if reduction is not None:
+        inside = exported.metadata.reduction_name
+        raise ValueError(f"{path}: its schedule is in the file ({inside}); leave it out, or export the model again")
+    return exported
+
+
 def _load_trained(name: str) -> AudioSpectrogramTransformer:
     return load_model(trained_path(name)).eval()
-
-
-def trained_path(name: str) -> Path:
-    """Return the file or folder of a trained model. Raises ValueError where a name has no weights, or is none."""
-    if name in ARCHITECTURES:
-        raise ValueError(
-            f"{name} has no trained weights: give a checkpoint, or one of the trained models ({', '.join(EMBEDDED)})"
-        )
-    if name not in EMBEDDED and not Path(name).exists():
-        raise ValueError(f"no such file, and {unknown_name('model', name, model_names())}")
-    return EMBEDDED.get(name, Path(name))

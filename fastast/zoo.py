@@ -29,6 +29,17 @@ def model_names() -> tuple[str, ...]:
     return (*EMBEDDED, *ARCHITECTURES)
 
 
+def trained_path(name: str) -> Path:
+    """Return the file or folder of a trained model. Raises ValueError where a name has no weights, or is none."""
+    if name in ARCHITECTURES:
+        raise ValueError(
+            f"{name} has no trained weights: give a checkpoint, or one of the trained models ({', '.join(EMBEDDED)})"
+        )
+    if name not in EMBEDDED and not Path(name).exists():
+        raise ValueError(f"no such file, and {unknown_name('model', name, model_names())}")
+    return EMBEDDED.get(name, Path(name))
+
+
 def create_model(
     name: str, *, checkpoint: str | Path | None = None, drop_path_rate: float = 0.0, **overrides: object
 ) -> AudioSpectrogramTransformer:

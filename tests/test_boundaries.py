@@ -82,7 +82,9 @@ def test_training_knows_distillation_and_never_the_reverse() -> None:
     assert "training" not in found["distill"]
 
 
-@pytest.mark.parametrize("arguments", [["fastast.cli", "--help"], ["fastast.cli", "predict", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["fastast.cli", "--help"], ["fastast.cli", "predict", "--help"], ["fastast.cli", "export", "--help"]]
+)
 def test_help_does_not_import_torch(arguments: list[str]) -> None:
     code = (
         f"import sys, runpy; sys.argv = {arguments!r}\n"

@@ -28,7 +28,12 @@ def complete_method(incomplete: str) -> Iterator[str]:
 
 
 ModelOption = Annotated[
-    str, typer.Option("--model", "-m", help="A name of the zoo (see `fastast info`), or a checkpoint file or folder.")
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help="A name of the zoo (see `fastast info`), a checkpoint file or folder, or a file of `fastast export`.",
+    ),
 ]
 TrainedArgument = Annotated[
     str, typer.Argument(help="A name of the zoo with weights, or a checkpoint file or folder.", metavar="MODEL")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -31,6 +31,13 @@ def predict(
     excess: ExcessOption = None,
     activation: ActivationOption = "",
     device: DeviceOption = "auto",
+    engine: Annotated[
+        Literal["plain", "onnxruntime", "openvino"] | None,
+        typer.Option(
+            help="What runs the model on a CPU: plain PyTorch, or another runtime, for which it is exported once. Not "
+            "given: PyTorch, and of a file of `fastast export` the runtime that suits it."
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows to score at once, of one file or several.")] = 8,
     top: Annotated[int, typer.Option(min=1, help="Labels to print per file.")] = 5,
     draw: Annotated[
@@ -43,12 +50,23 @@ def predict(
     On a GPU the model runs compiled, as by `fastast.compile`.
     """
     set_up_process()
+    from fastast.exporting import is_exported
     from fastast.prediction import Predictor, Unread
     from fastast.reduction.text import read_reduction
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
-        predictor = Predictor(model, reduction, activation=activation, device=device, batch_size=batch_size)
+        if engine == "plain" and is_exported(model):
+            raise ValueError(f"{model}: an exported file does not run in plain PyTorch; leave --engine out")
+        predictor = Predictor(
+            model,
+            reduction,
+            activation=activation,
+            device=device,
+            batch_size=batch_size,
+            runtime="" if engine in (None, "plain") else engine,
+            say=say_error,
+        )
         if not as_json:
             typer.echo(predictor.describe())
     failed = 0

@@ -28,7 +28,7 @@ def average(
         import torch
 
         from fastast.checkpoints import average_checkpoints
-        from fastast.prediction import trained_path
+        from fastast.zoo import trained_path
 
         paths = [trained_path(model) for model in models]
         typer.echo(average_checkpoints(out, paths, share, dtype=getattr(torch, dtype)))

@@ -11,7 +11,6 @@ from fastast.classes import is_same_order, match_classes
 from fastast.data.training_set import reading_of
 from fastast.frontend import Normalisation
 from fastast.model import AudioSpectrogramTransformer
-from fastast.prediction import trained_path
 from fastast.reduction import TokenReduction
 from fastast.reduction.text import override, read_reduction
 from fastast.schedule import parse_schedule
@@ -26,6 +25,7 @@ from fastast.training.logging import plain
 from fastast.training.recipe import Recipe
 from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import evaluation_reductions, reducible
+from fastast.zoo import trained_path
 
 
 def evaluate_command(

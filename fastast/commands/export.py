@@ -1,0 +1,53 @@
+"""`fastast export`: a model as a file for other runtimes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from fastast.commands.options import (
+    ExcessOption,
+    MethodOption,
+    OptionOption,
+    OutOption,
+    ScheduleOption,
+    TrainedArgument,
+)
+from fastast.commands.people import errors_for_people, set_up_process
+
+
+def export(
+    model: TrainedArgument,
+    out: OutOption,
+    format: Annotated[
+        Literal["onnx", "openvino"],
+        typer.Option(help="onnx: a file that ends in .onnx; openvino: one in .xml, with a .bin beside it."),
+    ] = "onnx",
+    schedule: ScheduleOption = None,
+    method: MethodOption = None,
+    options: OptionOption = None,
+    excess: ExcessOption = None,
+    dtype: Annotated[
+        Literal["float32", "int8"], typer.Option(help="Type of the blocks' products; int8 needs --calibrate.")
+    ] = "float32",
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RECIPE",
+            help="A recipe whose training clips int8 is calibrated on: a file, or a name such as soundscapes_tiny.",
+        ),
+    ] = None,
+    clips: Annotated[int, typer.Option(min=2, help="How many of them, spread evenly over the training set.")] = 64,
+) -> None:
+    """Write a model, merged or not, as a file for other runtimes; it takes any batch.
+
+    The file is kept only where its logits agree with PyTorch's on real sound. `fastast predict -m FILE` runs it.
+    """
+    set_up_process()
+    from fastast.exporting.command import export_command
+    from fastast.reduction.text import read_reduction
+
+    with errors_for_people():
+        reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
+        typer.echo(export_command(model, out, reduction, format=format, dtype=dtype, recipe=calibrate, clips=clips))

@@ -1,0 +1,42 @@
+"""A model, merged or not, as a file that other runtimes execute: ONNX and OpenVINO's intermediate representation.
+
+`export` writes a file and keeps it only where it says what PyTorch says; `open_exported` runs one. Names are imported
+when first used, so that the command line can be asked for help without PyTorch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+_HOME = {
+    "ExportError": "fastast.exporting.errors",
+    "ExportMetadata": "fastast.exporting.metadata",
+    "ExportedModel": "fastast.exporting.exported",
+    "MissingRuntimeError": "fastast.exporting.errors",
+    "RUNTIMES": "fastast.exporting.runtimes",
+    "export": "fastast.exporting.exporter",
+    "export_to_cache": "fastast.exporting.cache",
+    "is_exported": "fastast.exporting.formats",
+    "open_exported": "fastast.exporting.exported",
+}
+
+__all__ = [*sorted(_HOME)]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module 'fastast.exporting' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+if TYPE_CHECKING:
+    from fastast.exporting.cache import export_to_cache as export_to_cache
+    from fastast.exporting.errors import ExportError as ExportError
+    from fastast.exporting.errors import MissingRuntimeError as MissingRuntimeError
+    from fastast.exporting.exported import ExportedModel as ExportedModel
+    from fastast.exporting.exported import open_exported as open_exported
+    from fastast.exporting.exporter import export as export
+    from fastast.exporting.formats import is_exported as is_exported
+    from fastast.exporting.metadata import ExportMetadata as ExportMetadata
+    from fastast.exporting.runtimes import RUNTIMES as RUNTIMES

@@ -1,0 +1,92 @@
+"""Exported files that are made once and kept, for commands that ask for a runtime by name.
+
+Shapes: `k` clips, `f` frames, `m` mel bins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+import fastast
+from fastast.data.soundscapes_cache import default_folder
+from fastast.exporting.exporter import export, hash_clips
+from fastast.exporting.formats import FORMATS
+from fastast.exporting.metadata import Number, hash_weights
+from fastast.exporting.runtimes import RUNTIMES
+from fastast.reduction import TokenReduction
+
+if TYPE_CHECKING:
+    from fastast.frontend import Normalisation
+    from fastast.model import AudioSpectrogramTransformer
+
+
+def export_to_cache(
+    model: AudioSpectrogramTransformer,
+    reduction: TokenReduction | None = None,
+    *,
+    runtime: str,
+    dtype: Number = "float32",
+    calibration: Tensor | None = None,
+    normalisation: Normalisation | None = None,
+    folder: Path | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Return the file of a model in memory that `runtime` is best at, exported unless it is in the cache already.
+
+    Its name is the hash of all that the file depends on: weights, reduction, dtype, calibration (k, f, m), front end,
+    the code of FastAST and the version of PyTorch. folder: of the cache, FastAST's own where not given. say: is told
+    where it has to be exported. Arguments and errors are those of `fastast.export`.
+    """
+    chosen = RUNTIMES.get(runtime)
+    chosen.require()
+    form = FORMATS[chosen.formats[0]]
+    asked = reduction if reduction is not None or model.attached is None else model.attached.reduction
+    question = {
+        "weights": hash_weights(model),
+        "geometry": repr(model.geometry),
+        "labels": model.labels,
+        "loss": model.loss,
+        "normalisation": repr(normalisation or model.normalisation),
+        "reduction": repr(asked),
+        "dtype": dtype,
+        "calibration": None if calibration is None else hash_clips(calibration),
+        "code": _hash_code(),
+        "torch": torch.__version__,
+    }
+    key = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:20]
+    place = (folder or default_folder()) / "exported" / key
+    path = place / f"model{form.suffixes[0]}"
+    if path.is_file():
+        return path
+    if say is not None:
+        say(f"exporting the model for {runtime}, once: it is kept in {place.parent}")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{key}.", dir=place.parent) as mine:
+        export(
+            model,
+            Path(mine) / "whole" / path.name,
+            format=form.name,
+            reduction=reduction,
+            dtype=dtype,
+            calibration=calibration,
+            normalisation=normalisation,
+        )
+        with suppress(OSError):  # another process was faster: its file is the same
+            (Path(mine) / "whole").rename(place)
+    return path
+
+
+def _hash_code() -> str:
+    digest, root = hashlib.sha256(), Path(fastast.__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(f"{path.relative_to(root).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()

@@ -1,0 +1,169 @@
+"""`export`: a model, merged or not, as a file, kept only where it says what PyTorch says.
+
+Shapes: `k` clips, `f` frames, `m` mel bins.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import fastast
+from fastast.checkpoints import load_checkpoint, load_model
+from fastast.exporting.agreement import Agreement, check_agreement, real_clips
+from fastast.exporting.errors import ExportError
+from fastast.exporting.exported import open_exported
+from fastast.exporting.formats import find_format
+from fastast.exporting.graph import onnx_graph
+from fastast.exporting.metadata import ExportMetadata, Number, hash_weights
+from fastast.hosts import reduce
+from fastast.names import unknown_name
+from fastast.reduction import ReductionError, TokenReduction
+from fastast.zoo import trained_path
+
+if TYPE_CHECKING:
+    from fastast.frontend import Normalisation
+    from fastast.model import AudioSpectrogramTransformer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exported:
+    """What `export` wrote."""
+
+    path: Path
+    """The file; of OpenVINO's format the one that names the model, with its weights beside it."""
+    metadata: ExportMetadata
+    """What it says of itself."""
+    agreement: Agreement
+    """How well it agrees with PyTorch."""
+
+
+def export(
+    model: AudioSpectrogramTransformer | str | Path,
+    path: str | Path,
+    *,
+    format: str = "onnx",
+    reduction: TokenReduction | None = None,
+    dtype: Number = "float32",
+    calibration: Tensor | None = None,
+    normalisation: Normalisation | None = None,
+) -> Exported:
+    """Write `model` with `reduction` as a file that takes any batch, and return what was written.
+
+    model: a model in memory, which stays as it is, a name of the zoo with weights, or a checkpoint. path: ends in
+    `.onnx` (format `onnx`) or `.xml` (format `openvino`, which puts a `.bin` beside it). Without `reduction` the one
+    that is attached to the model, or none. dtype: `int8` computes the blocks' products with weights in 8 bits and needs
+    `calibration`, filterbanks (k, f, m) of training clips. normalisation: of the filterbank, where the model has none.
+
+    The file is kept only where its logits agree with PyTorch's on real sound in batches of several sizes
+    (`fastast.exporting.agreement`); its metadata has labels, front end, reduction, score function and where it is from.
+
+    Raises ExportError where they do not agree (then nothing is written), where a method cannot be exported or an
+    argument does not fit; ReductionError for an impossible or a second reduction; MissingRuntimeError where a package
+    is not installed.
+    """
+    path = Path(path)
+    found = find_format(format, path)
+    if dtype not in get_args(Number):
+        raise ExportError(f"export: {unknown_name('dtype', dtype, get_args(Number))}")
+    if dtype == "int8" and calibration is None:
+        raise ExportError("export: int8 is calibrated on training clips; give calibration=, filterbanks of some")
+    if dtype != "int8" and calibration is not None:
+        raise ExportError(f"export: {dtype} is not calibrated; leave out calibration=, or give dtype='int8'")
+    twin, source = _copy(model, reduction)
+    normalisation = normalisation or twin.normalisation
+    if normalisation is None:
+        raise ExportError(
+            "export: nothing says how the model's filterbank is normalised (mean and deviation); give normalisation=, "
+            "for example fastast.frontend.AUDIOSET"
+        )
+    metadata = _describe(twin, source, normalisation, dtype, calibration)
+    graph = onnx_graph(twin)
+    if calibration is not None:
+        from fastast.exporting.quantise import quantise
+
+        graph = quantise(graph, _as_input(calibration, twin))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    folder.mkdir()
+    try:
+        written = folder / path.name
+        found.write(graph, metadata, written)
+        agreement = check_agreement(twin, open_exported(written), real_clips(twin.geometry, normalisation), dtype=dtype)
+        found.move(written, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Exported(path=path, metadata=metadata, agreement=agreement)
+
+
+def _copy(
+    model: AudioSpectrogramTransformer | str | Path, reduction: TokenReduction | None
+) -> tuple[AudioSpectrogramTransformer, dict[str, Any]]:
+    """Return a float32 copy on the CPU with the reduction, and where it is from."""
+    source: dict[str, Any] = {"source": None, "checkpoint_sha256": None}
+    if isinstance(model, str | Path):
+        where = trained_path(str(model))
+        source = {"source": Path(model).name, "checkpoint_sha256": load_checkpoint(where).sha256}
+        twin = load_model(where).eval()
+    else:
+        if any(module.training for module in model.modules()):
+            raise ExportError("export: the model is in training mode; call model.eval() first")
+        twin = copy.deepcopy(model).to("cpu", torch.float32)
+    source["weights_sha256"] = hash_weights(twin)
+    twin.requires_grad_(False)
+    if reduction is not None:
+        if twin.attached is not None:
+            raise ReductionError(
+                f"export: the model is reduced already ({twin.attached.reduction}); remove() that handle first, or "
+                "export without a reduction to keep it"
+            )
+        reduce(twin, reduction)
+    return twin, source
+
+
+def _describe(
+    model: AudioSpectrogramTransformer,
+    source: dict[str, Any],
+    normalisation: Normalisation,
+    dtype: Number,
+    calibration: Tensor | None,
+) -> ExportMetadata:
+    reduction, geometry = model.attached.reduction if model.attached else None, model.geometry
+    tokens = (geometry.num_tokens,) * geometry.depth if reduction is None else reduction.tokens_per_block(geometry)
+    return ExportMetadata(
+        fastast=fastast.__version__,
+        **source,
+        geometry=geometry,
+        labels=model.labels,
+        loss=model.loss,
+        normalisation=normalisation,
+        reduction=None if reduction is None else reduction.to_dict(),
+        reduction_name="unmerged" if reduction is None else str(reduction),
+        tokens_per_block=tokens,
+        dtype=dtype,
+        calibration_sha256=None if calibration is None else hash_clips(calibration),
+    )
+
+
+def _as_input(clips: Tensor, model: AudioSpectrogramTransformer) -> np.ndarray[Any, np.dtype[np.float32]]:
+    expected = (model.geometry.num_frames, model.geometry.num_mel_bins)
+    if clips.ndim != 3 or tuple(clips.shape[1:]) != expected:
+        raise ExportError(
+            f"export: calibration has shape {tuple(clips.shape)}; the model takes (clips, {expected[0]} frames, "
+            f"{expected[1]} mel bins)"
+        )
+    return clips.detach().to("cpu", torch.float32).contiguous().numpy()
+
+
+def hash_clips(clips: Tensor) -> str:
+    """Return the SHA-256 of filterbanks (k, f, m)."""
+    return hashlib.sha256(clips.detach().to("cpu", torch.float32).contiguous().numpy().tobytes()).hexdigest()

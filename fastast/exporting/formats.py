@@ -1,0 +1,142 @@
+"""The formats of exported files, and how each carries its metadata."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fastast.exporting.errors import ExportError, require
+from fastast.exporting.metadata import ENTRY, ExportMetadata
+from fastast.names import unknown_name
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format of files."""
+
+    name: str
+    """What command lines call it."""
+    suffixes: tuple[str, ...]
+    """How the names of its files end; that of the file which is given by name first, those beside it after."""
+    write: Callable[[ModelProto, ExportMetadata, Path], None]
+    """Write a graph with its metadata."""
+    read_entry: Callable[[Path], str]
+    """Return the metadata's text, empty where there is none."""
+    runtimes: tuple[str, ...]
+    """What can run it; the first that is installed is taken where none is asked for."""
+
+    def files(self, path: Path) -> list[Path]:
+        """Return every file that belongs to the one at `path`, that one last."""
+        return [path.with_suffix(suffix) for suffix in reversed(self.suffixes)]
+
+    def move(self, source: Path, path: Path) -> None:
+        """Put files in place; one that is given by name never lies beside what belongs to another."""
+        if len(self.suffixes) > 1:
+            path.unlink(missing_ok=True)
+        for mine, theirs in zip(self.files(source), self.files(path), strict=True):
+            os.replace(mine, theirs)
+
+
+def _write_onnx(graph: ModelProto, metadata: ExportMetadata, path: Path) -> None:
+    import onnx
+
+    onnx.helper.set_model_props(graph, {ENTRY: metadata.to_json()})
+    onnx.save_model(graph, path)
+
+
+def _read_onnx_entry(path: Path) -> str:
+    require("onnx", extra="onnxruntime", purpose=f"reading {path}")
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        graph = onnx.load_model(path, load_external_data=False)
+    except DecodeError as error:
+        raise ExportError(f"{path}: not an ONNX file ({error})") from error
+    return next((entry.value for entry in graph.metadata_props if entry.key == ENTRY), "")
+
+
+def _write_openvino(graph: ModelProto, metadata: ExportMetadata, path: Path) -> None:
+    require("openvino", extra="openvino", purpose="the format openvino")
+    import openvino
+
+    from fastast.exporting.openvino_session import read_graph
+
+    between = path.with_suffix(".onnx")
+    _write_onnx(graph, metadata, between)
+    model = read_graph(between)
+    model.set_rt_info(metadata.to_json(), ENTRY)
+    openvino.save_model(model, str(path), compress_to_fp16=False)
+    between.unlink()
+
+
+def _read_openvino_entry(path: Path) -> str:
+    require("openvino", extra="openvino", purpose=f"reading {path}")
+    from fastast.exporting.openvino_session import read_graph
+
+    model = read_graph(path)
+    return str(model.get_rt_info(ENTRY).astype(str)) if model.has_rt_info(ENTRY) else ""
+
+
+FORMATS = {
+    "onnx": Format(
+        name="onnx",
+        suffixes=(".onnx",),
+        write=_write_onnx,
+        read_entry=_read_onnx_entry,
+        runtimes=("onnxruntime", "openvino"),
+    ),
+    "openvino": Format(
+        name="openvino",
+        suffixes=(".xml", ".bin"),
+        write=_write_openvino,
+        read_entry=_read_openvino_entry,
+        runtimes=("openvino",),
+    ),
+}
+"""Every format there is, by name."""
+
+
+def find_format(name: str, path: Path) -> Format:
+    """Return the format called `name`. Raises ExportError for another name, or a path that does not end as it does."""
+    if name not in FORMATS:
+        raise ExportError(f"export: {unknown_name('format', name, FORMATS)}")
+    found = FORMATS[name]
+    if path.suffix != found.suffixes[0]:
+        raise ExportError(f"{path}: a file of the format {name} must end in {found.suffixes[0]}")
+    return found
+
+
+def is_exported(path: str | Path) -> bool:
+    """Return whether a path ends as an exported file does."""
+    return format_of(Path(path)) is not None
+
+
+def format_of(path: Path) -> Format | None:
+    """Return the format that a path ends like, None for another ending."""
+    return next((found for found in FORMATS.values() if path.suffix == found.suffixes[0]), None)
+
+
+def read_metadata(path: Path) -> ExportMetadata:
+    """Return what an exported file says of itself. Raises ExportError where it is not there, or none of ours."""
+    found = format_of(path)
+    if found is None:
+        endings = " or ".join(one.suffixes[0] for one in FORMATS.values())
+        raise ExportError(f"{path}: an exported model ends in {endings}")
+    for part in found.files(path):
+        if not part.is_file():
+            beside = f"; {path} needs it beside it" if part != path else ""
+            raise ExportError(f"{part}: there is no such file{beside}")
+    entry = found.read_entry(path)
+    if not entry:
+        raise ExportError(
+            f"{path}: it has no metadata {ENTRY!r}: labels, front end and schedule are not known; "
+            "export the model with fastast export"
+        )
+    return ExportMetadata.from_json(path, entry)

@@ -1,0 +1,117 @@
+"""OpenVINO on the CPU.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastast.exporting.errors import ExportError, require
+
+if TYPE_CHECKING:
+    from openvino import Model
+
+_PRODUCTS = ("FullyConnected", "MatMul")
+"""Layers of OpenVINO that are a matrix product, of weights or of activations."""
+
+
+class OpenVinoSession:
+    """A graph in OpenVINO."""
+
+    def __init__(self, path: Path, *, threads: int, batch_size: int | None) -> None:
+        self.threads = threads
+        self._path, self._batch_size = path, batch_size
+        self._compiled = self._compile(read_graph(path))
+
+    def __call__(self, fbank: NDArray[np.float32]) -> NDArray[np.float32]:
+        """fbank (b, f, m) -> logits (b, c)."""
+        return self._compiled(fbank)[0]
+
+    def measure_tokens(self, fbank: NDArray[np.float32]) -> tuple[int, ...]:
+        """Run and return the tokens that left each block; fbank: (b, f, m)."""
+        model = read_graph(self._path)
+        hidden = [layer.output(0) for layer in model.get_ordered_ops() if layer.get_type_name() == "Gelu"]
+        model.add_outputs(hidden)
+        found = self._compile(model)(fbank)
+        return tuple(found[index + 1].shape[1] for index in range(len(hidden)))
+
+    def describe(self) -> dict[str, str]:
+        """Return the version, and the number of products by their type in the graph that OpenVINO made."""
+        import openvino
+
+        layers = [_facts(layer) for layer in self._compiled.get_runtime_model().get_ops()]
+        counts = Counter(
+            "int8" if facts["primitiveType"].endswith("I8") else facts["runtimePrecision"].replace("f32", "float32")
+            for facts in layers
+            if facts["layerType"] in _PRODUCTS
+        )
+        products = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+        fused = all(facts["layerType"] != "Softmax" for facts in layers)
+        version = openvino.__version__.split("-")[0]
+        return {"runtime": f"openvino {version}", "products": products, "attention": "fused" if fused else "math"}
+
+    def _compile(self, model: Model) -> Any:
+        import openvino
+
+        if self._batch_size is not None:
+            shape = model.input(0).get_partial_shape()
+            shape[0] = self._batch_size
+            model.reshape(shape)
+        # Left to itself it computes in bfloat16 where the processor can.
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": self.threads,
+            "NUM_STREAMS": 1,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        return openvino.Core().compile_model(model, "CPU", settings)
+
+
+def read_graph(path: Path) -> Model:
+    """Return the graph of an ONNX or IR file, with equals in the order that ONNX defines.
+
+    In ONNX, TopK keeps equals in the order of their positions. OpenVINO reads it as one that need not: of two tokens
+    with exactly equal similarity, the later one could merge. Raises ExportError for a file that it cannot read.
+    """
+    import openvino
+
+    try:
+        model = openvino.Core().read_model(str(path))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise ExportError(f"{path}: OpenVINO cannot read it: {reason}") from error
+    for layer in model.get_ops():
+        if layer.get_type_name() == "TopK":
+            if layer.get_attributes()["sort"] == "none":  # of an ArgMax, in older versions
+                layer.set_attribute("sort", "value")
+            layer.set_attribute("stable", True)
+    return model
+
+
+def _facts(layer: Any) -> dict[str, str]:
+    notes = layer.get_rt_info()
+    return {name: notes[name].astype(str) for name in ("layerType", "primitiveType", "runtimePrecision")}
+
+
+class OpenVinoRuntime:
+    """The runtime `openvino`."""
+
+    name = "openvino"
+    formats = ("openvino", "onnx")
+
+    def require(self) -> None:
+        """Raise MissingRuntimeError where it is not installed."""
+        require("openvino", extra="openvino", purpose="the runtime openvino")
+
+    def open(self, path: Path, *, threads: int, batch_size: int | None = None) -> OpenVinoSession:
+        """Load an IR or ONNX file."""
+        return OpenVinoSession(path, threads=threads, batch_size=batch_size)
+
+
+RUNTIME = OpenVinoRuntime()

@@ -1,0 +1,139 @@
+"""`fastast export` and `fastast predict` on other runtimes, from a checkpoint and from an exported file."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_exports import FORMATS, REDUCTION, small_model
+from typer.testing import CliRunner
+
+import fastast
+from fastast.cli import app
+from fastast.exporting import export_to_cache
+from fastast.prediction import Predictor
+
+EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"
+
+
+def run(*arguments: object, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def scores(text: str) -> np.ndarray:
+    found = json.loads(text.splitlines()[-1])["labels"]
+    return np.array([entry["score"] for entry in sorted(found, key=lambda entry: entry["label"])])
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_an_exported_file_predicts_what_its_checkpoint_does(checkpoint: Path, format: str, tmp_path: Path) -> None:
+    if format == "openvino":
+        pytest.importorskip("openvino", reason="openvino is not installed")
+    out = tmp_path / f"small{FORMATS[format]}"
+    said = run("export", checkpoint, "--schedule", "constant:6", "--format", format, "--out", out)
+    assert "26 tokens merged to 14 by tome constant:6" in said
+    assert re.search(r"logits of \d clips differ from PyTorch's by at most", said)
+    plain = run("predict", EXAMPLE, "--json", "-m", checkpoint, "--schedule", "constant:6")
+    np.testing.assert_allclose(scores(run("predict", EXAMPLE, "--json", "-m", out)), scores(plain), atol=1e-5)
+    text = run("predict", EXAMPLE, "-m", out)
+    assert "26 tokens merged to 14 by tome constant:6, on " in text
+    for arguments, message in (
+        (("--schedule", "constant:6"), r"its schedule is in the file \(tome constant:6\)"),
+        (("--engine", "plain"), "does not run in plain PyTorch"),
+        (("--draw", tmp_path), "does not tell which tokens merged"),
+    ):
+        assert re.search(message, run("predict", EXAMPLE, "-m", out, *arguments, code=1))
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_an_engine_by_name_exports_once_and_predicts_the_same(
+    checkpoint: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(engine, reason=f"{engine} is not installed")
+    plain = Predictor(str(checkpoint), REDUCTION)(EXAMPLE)
+    said: list[str] = []
+    first = Predictor(str(checkpoint), REDUCTION, runtime=engine, say=said.append)
+    assert [text for text in said if engine in text] == said != []
+    assert first.describe().endswith(f"merged to 14 by tome constant:6, on {engine}")
+    np.testing.assert_allclose(first(EXAMPLE).scores, plain.scores, atol=1e-5)
+    monkeypatch.setattr("fastast.exporting.cache.export", None)
+    again = Predictor(str(checkpoint), REDUCTION, runtime=engine, say=said.append)
+    np.testing.assert_array_equal(again(EXAMPLE).scores, first(EXAMPLE).scores)
+    assert len(said) == 1
+
+
+def test_the_cache_tells_weights_reductions_and_labels_apart(
+    model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def write(model: object, path: Path, **_: object) -> None:
+        path.parent.mkdir()
+        path.write_text("exported")
+        made.append(path)
+
+    monkeypatch.setattr("fastast.exporting.cache.export", write)
+
+    def file(model: fastast.AudioSpectrogramTransformer, r: int) -> Path:
+        reduction = fastast.TokenReduction(schedule=fastast.Constant(r))
+        return export_to_cache(model, reduction, runtime="onnxruntime", folder=tmp_path)
+
+    heavier, renamed = small_model(), small_model()
+    heavier.head.linear.bias[0] += 1e-3
+    renamed.labels = ("a", "b", "c", "d", "e")
+    files = [file(model, 6), file(model, 5), file(heavier, 6), file(renamed, 6)]
+    assert len(set(files)) == len(made) == 4
+    with fastast.reduce(model, REDUCTION):
+        assert export_to_cache(model, runtime="onnxruntime", folder=tmp_path) == files[0]
+    assert len(made) == 4
+    assert {path.name for path in (tmp_path / "exported").iterdir()} == {path.parent.name for path in files}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("gone.onnx", None, "there is no such file"),
+        ("text.onnx", b"this is no graph", "not an ONNX file"),
+        ("alone.xml", b"<net></net>", "alone.bin: there is no such file; .*alone.xml needs it beside it"),
+    ],
+)
+def test_a_bad_file_is_named(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    assert re.search(message, run("predict", EXAMPLE, "-m", tmp_path / name, code=1).replace("\n", ""))
+
+
+def test_a_file_of_somebody_elses_is_refused(tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    node = helper.make_node("Identity", ["x"], ["y"])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    save(helper.make_model(helper.make_graph([node], "g", values[:1], values[1:])), tmp_path / "other.onnx")
+    assert "it has no metadata 'fastast'" in run("predict", EXAMPLE, "-m", tmp_path / "other.onnx", code=1)
+
+
+def test_a_runtime_that_does_not_read_the_format_says_which_does(tmp_path: Path, exported) -> None:
+    if exported.path.suffix == ".onnx":
+        pytest.skip("both runtimes read ONNX")
+    with pytest.raises(fastast.ExportError, match=r"onnxruntime reads \.onnx; run it by openvino"):
+        fastast.open_exported(exported.path, runtime="onnxruntime")
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    assert "'openvino'" in run("predict", EXAMPLE, "--engine", "openvivo", code=2)
+
+
+@pytest.mark.parametrize("model", ["ast_tiny_soundscapes", "gone.onnx"])
+def test_a_runtime_on_the_cpu_does_not_run_on_a_gpu(model: str) -> None:
+    engine = ("--engine", "onnxruntime") if "onnx" not in model else ()
+    assert "runs on the CPU" in run("predict", EXAMPLE, "-m", model, "--device", "cuda", *engine, code=1)
+
+
+def test_int8_needs_a_recipe(checkpoint: Path, tmp_path: Path) -> None:
+    said = run("export", checkpoint, "--dtype", "int8", "--out", tmp_path / "small.onnx", code=1)
+    assert "--calibrate soundscapes_tiny" in said.replace("\n", " ")
