@@ -56,6 +56,7 @@ class Chooser:
         # Made once and kept as long as the engine, whose graphs hold their addresses: the oracle must cost nothing.
         self._static: dict[tuple[int, int, int, int, torch.device], FlatPlan] = {}
 
+    @torch.no_grad()
     def __call__(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> FlatPlan:
         """Return the plan that removes `r` tokens."""
         fast = accelerator_of(attached.reduction)

@@ -50,7 +50,10 @@ class BlockStages(Protocol):
         ...
 
     def choose(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> Any:
-        """Return the plan that removes `r` tokens, in the form that `merge` takes."""
+        """Return the plan that removes `r` tokens, in the form that `merge` takes.
+
+        Without gradients: a choice is discrete, and they flow through the averages.
+        """
         ...
 
     def merge(self, tokens: BlockTokens, plan: Any, reduction: TokenReduction) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -114,7 +117,7 @@ def encode(
                         seed=attached.reduction.seed,
                         proportional=proportional,
                     )
-                    with scope(block, "plan"), torch.no_grad():  # a choice is discrete: gradients flow through averages
+                    with scope(block, "plan"):
                         plan = stages.choose(tokens, r, attached)
                     with scope(block, "merge"):
                         x, normed, size = stages.merge(tokens, plan, attached.reduction)
@@ -164,7 +167,9 @@ class ModuleStages:
 
     def choose(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> MergePlan:
         """Return the method's plan."""
-        return attached.choose(tokens, r)
+        _ = tokens.after  # what is merged is made with its gradients, before a method looks at it without them
+        with torch.no_grad():
+            return attached.choose(tokens, r)
 
     def merge(
         self, tokens: BlockTokens, plan: MergePlan, reduction: TokenReduction

@@ -70,15 +70,12 @@ class BlockTokens:
         self.shape, self.num_protected, self.block, self.seed = shape, num_protected, block, seed
         self._lineage, self._proportional = lineage, proportional
         self._after: Tensor | None = None
-        self._differentiable = torch.is_grad_enabled()
 
     @property
     def after(self) -> Tensor:
         """(b, n, d), the tokens behind the attention, the residual added: what is merged."""
         if self._after is None:
-            # What a method looks at without gradients is what is merged afterwards, with them.
-            with torch.set_grad_enabled(self._differentiable):
-                self._after = self.before + self.branch
+            self._after = self.before + self.branch
         return self._after
 
     @property

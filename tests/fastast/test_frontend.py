@@ -19,6 +19,9 @@ from fastast.filterbank import fbank, mel_filters, num_frames
 from fastast.frontend import AUDIOSET, ESC50, SPEECH_COMMANDS, Frontend, Normalisation, pad_or_cut
 from fastast.geometry import geometry
 
+FFT_ROUNDING = 2e-3
+"""Of a logarithm: float32 transforms of two processors differ by some 1e-7 of a frame's loudest bin, which in its
+faintest bins is more. Seen: below 2e-4 on AMD with AVX2 or AVX-512, 2.6e-4 to 1.02e-3 on Intel with AVX-512."""
 GOLDEN = sorted((Path(__file__).parent / "golden").glob("fbank_*.npz"))
 
 
@@ -69,7 +72,7 @@ def test_there_are_golden_recordings() -> None:
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
 def test_real_recordings_give_torchaudios_filterbank(path: Path) -> None:
     waveform, expected = recording(path)
-    torch.testing.assert_close(fbank(waveform[None])[0], expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(fbank(waveform[None])[0], expected, atol=FFT_ROUNDING, rtol=0)
 
 
 @pytest.mark.oracle
@@ -86,14 +89,14 @@ def test_real_recordings_give_the_live_torchaudios_filterbank() -> None:
             dither=0.0,
             frame_shift=10,
         )
-        torch.testing.assert_close(expected, golden, atol=1e-4, rtol=0)
-        torch.testing.assert_close(fbank(waveform[None])[0], expected, atol=1e-3, rtol=0)
+        torch.testing.assert_close(expected, golden, atol=FFT_ROUNDING, rtol=0)
+        torch.testing.assert_close(fbank(waveform[None])[0], expected, atol=FFT_ROUNDING, rtol=0)
 
 
 def test_the_definition_worked_out_by_hand_is_met() -> None:
     samples = noise(1200, seed=3)
     expected = by_hand(samples.double().numpy())
-    np.testing.assert_allclose(fbank(samples[None])[0].numpy(), expected, atol=2e-4)
+    np.testing.assert_allclose(fbank(samples[None])[0].numpy(), expected, atol=FFT_ROUNDING)
 
 
 def test_ten_seconds_are_998_frames() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from fastast.data.augment import Augmentation, step_seed
+from fastast.data.training_set import Batch
 from fastast.distill import (
     Distillation,
     DistillationError,
@@ -37,14 +38,6 @@ AUGMENTATION = Augmentation(mixup_rate=0.7, freq_mask=10, time_mask=12, noise=0.
 HASH = targets_recipe_hash(AUGMENTATION, FRONTEND, data="noise", batch_size=4, seed=5)
 
 
-@dataclass(frozen=True)
-class Batch:
-    waveforms: Tensor
-    lengths: Tensor
-    labels: Tensor
-    indices: Tensor
-
-
 def batches(epochs: int = 2) -> Iterator[tuple[int, Batch]]:
     """Ten clips in shuffled batches of four, the last one of two, each with the seed of its step."""
     generator = torch.Generator().manual_seed(8)
@@ -54,7 +47,10 @@ def batches(epochs: int = 2) -> Iterator[tuple[int, Batch]]:
     for _ in range(epochs):
         for indices in torch.randperm(10, generator=generator).split(4):
             lengths = torch.full((len(indices),), 5_500)
-            yield step_seed(5, step), Batch(waveforms[indices], lengths, labels[indices], indices)
+            yield (
+                step_seed(5, step),
+                Batch(waveforms=waveforms[indices], lengths=lengths, labels=labels[indices], indices=indices),
+            )
             step += 1
 
 

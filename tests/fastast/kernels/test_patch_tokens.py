@@ -106,7 +106,7 @@ def test_tokens_are_those_of_the_model(
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # in which a GPU's convolution would be
     model, fbank = small_model.to(device), small_fbank.to(device)
     seen: list[Tensor] = []
-    hook = model.blocks[0].register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    hook = model.blocks[0].norm1.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     with torch.no_grad():
         model(fbank)
         hook.remove()
