@@ -92,42 +92,66 @@ def encode(
     normed = stages.open(x)
     for block, r in enumerate(removals):
         with scope(block, ""):
-            weighted = size if proportional else None
-            entered, plan, short = x, None, None
+            weighted, num_tokens = size if proportional else None, x.shape[1]
+            plan, short = None, None
             if block == shape.depth - 1 and (attached is None or attached.spares_the_head(shape)):
                 with scope(block, "attention"):
                     short = stages.finish(x, normed, weighted)
             if short is not None:
                 x, normed = short
             else:
-                with scope(block, "attention"):
-                    branch, heads = stages.attention(block, normed, weighted)
-                if attached is None or r == 0:
-                    x, normed = stages.add(block, x, branch)
-                else:
-                    tokens = BlockTokens(
-                        x,
-                        branch,
-                        heads,
-                        size,
-                        shape=shape,
-                        num_protected=attached.num_protected,
-                        block=block,
-                        lineage=places,
-                        seed=attached.reduction.seed,
-                        proportional=proportional,
-                    )
-                    with scope(block, "plan"):
-                        plan = stages.choose(tokens, r, attached)
-                    with scope(block, "merge"):
-                        x, normed, size = stages.merge(tokens, plan, attached.reduction)
-                    places = places.merged(plan, tokens.size)
+                x, normed, plan, new_size = _attend_and_reduce(
+                    stages, x, normed, size, weighted, block=block, r=r, attached=attached, places=places, scope=scope
+                )
+                if plan is not None:
+                    places, size = places.merged(plan, size), new_size
             with scope(block, "mlp"):
                 branch = stages.mlp(block, normed)
             x, normed = stages.close(block, x, branch)
             if trace is not None and short is None:
-                trace.add(plan, entered, x)
+                trace.add(plan, num_tokens, x)
     return x, normed, size
+
+
+def _attend_and_reduce(
+    stages: BlockStages,
+    x: Tensor,
+    normed: Tensor,
+    size: Tensor | None,
+    weighted: Tensor | None,
+    *,
+    block: int,
+    r: int,
+    attached: AttachedReduction | None,
+    places: Lineage,
+    scope: Scope,
+) -> tuple[Tensor, Tensor, Any, Tensor | None]:
+    """Run a block up to its MLP: tokens (b, p, d), what the MLP reads of them, the plan or None, and sizes.
+
+    A function of its own, so that heads and branches are freed before the MLP needs its memory.
+    """
+    with scope(block, "attention"):
+        branch, heads = stages.attention(block, normed, weighted)
+    if attached is None or r == 0:
+        x, normed = stages.add(block, x, branch)
+        return x, normed, None, size
+    tokens = BlockTokens(
+        x,
+        branch,
+        heads,
+        size,
+        shape=stages.shape,
+        num_protected=attached.num_protected,
+        block=block,
+        lineage=places,
+        seed=attached.reduction.seed,
+        proportional=attached.reduction.proportional,
+    )
+    with scope(block, "plan"):
+        plan = stages.choose(tokens, r, attached)
+    with scope(block, "merge"):
+        x, normed, size = stages.merge(tokens, plan, attached.reduction)
+    return x, normed, plan, size
 
 
 class BlockAdapter(Protocol):

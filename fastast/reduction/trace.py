@@ -26,13 +26,13 @@ class MergeTrace:
     tokens_per_block: list[int] = field(default_factory=list)
     """Tokens that left each block, as measured."""
 
-    def add(self, plan: MergePlan | AsPlan | None, entered: Tensor, left: Tensor) -> None:
-        """Note one block that (b, n, d) entered and (b, p, d) left; `plan` is None where it removed nothing."""
-        batch, device = entered.shape[0], entered.device
+    def add(self, plan: MergePlan | AsPlan | None, num_tokens: int, left: Tensor) -> None:
+        """Note one block that `num_tokens` entered and (b, p, d) left; `plan` is None where it removed nothing."""
+        batch, device = left.shape[0], left.device
         if self.source:
             previous = self.source[-1]
         else:
-            previous = torch.arange(entered.shape[1], dtype=torch.int32, device=device).expand(batch, -1)
+            previous = torch.arange(num_tokens, dtype=torch.int32, device=device).expand(batch, -1)
         self.tokens_per_block.append(left.shape[1])
         if plan is None:
             self.source.append(previous)

@@ -81,10 +81,10 @@ def test_a_merge_is_the_weighted_mean_of_every_slot(drawn: tuple[MergePlan, np.n
 
 def test_a_trace_follows_tokens_through_merges_and_drops() -> None:
     trace = MergeTrace()
-    four, two, one = (torch.zeros(1, n, 3) for n in (4, 2, 1))
-    trace.add(plan_of([0, 2], [1, 3], [0, 1], 4), four, two)  # {0, 1}, {2, 3}
-    trace.add(None, two, two)
-    trace.add(MergePlan(num_tokens=2, owner=slice(1, 2)), two, one)  # drops {0, 1}
+    two, one = (torch.zeros(1, n, 3) for n in (2, 1))
+    trace.add(plan_of([0, 2], [1, 3], [0, 1], 4), 4, two)  # {0, 1}, {2, 3}
+    trace.add(None, 2, two)
+    trace.add(MergePlan(num_tokens=2, owner=slice(1, 2)), 2, one)  # drops {0, 1}
     assert [s.tolist() for s in trace.source] == [[[0, 0, 1, 1]], [[0, 0, 1, 1]], [[-1, -1, 0, 0]]]
     assert trace.tokens_per_block == [2, 2, 1]
     assert source_sizes(trace.source[-1], 1).tolist() == [[2]]
