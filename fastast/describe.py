@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fastast.geometry import SIZES, Geometry, geometry
 from fastast.macs import block_macs, model_macs
+from fastast.names import hub_hint
 from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def model_geometry(name: str) -> Geometry:
 
     path = EMBEDDED.get(name, Path(name))
     if name not in EMBEDDED and not path.exists():
-        raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({', '.join(model_names())})")
+        known = ", ".join(model_names())
+        raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({known}){hub_hint(name)}")
     return load_checkpoint(path).geometry
 
 

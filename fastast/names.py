@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from pathlib import Path
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
@@ -12,3 +14,18 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
     near = get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {what} {name!r}.{hint} There are: {', '.join(known)}"
+
+
+def hub_hint(name: str | Path) -> str:
+    """Return what to do with a path that is not there and looks like a model of the Hugging Face Hub; else nothing."""
+    owner, slash, model = str(name).partition("/")
+    if not slash or "/" in model or not re.fullmatch(r"[\w][\w.-]*", owner) or not re.fullmatch(r"[\w.-]+", model):
+        return ""
+    if Path(model).suffix in (".pth", ".pt", ".bin", ".safetensors", ".toml") or Path(owner).exists():
+        return ""
+    return f". If it is a model of the Hugging Face Hub: hf download {name} --local-dir {model}, then give {model}"
+
+
+def counted(number: int, what: str) -> str:
+    """Return a number with its noun: `1 thread`, `2 threads`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

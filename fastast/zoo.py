@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastast.geometry import SIZES, geometry
-from fastast.names import unknown_name
+from fastast.names import hub_hint, unknown_name
 
 if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
@@ -36,7 +36,7 @@ def trained_path(name: str) -> Path:
             f"{name} has no trained weights: give a checkpoint, or one of the trained models ({', '.join(EMBEDDED)})"
         )
     if name not in EMBEDDED and not Path(name).exists():
-        raise ValueError(f"no such file, and {unknown_name('model', name, model_names())}")
+        raise ValueError(f"no such file, and {unknown_name('model', name, model_names())}{hub_hint(name)}")
     return EMBEDDED.get(name, Path(name))
 
 

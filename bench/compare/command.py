@@ -51,6 +51,10 @@ def _compare(a: str, b: str, options: CompareOptions) -> Comparison:
     from bench.compare.revisions import is_revision
 
     sides: tuple[Side, Side]
+    kinds = ["folder" if Path(one).is_dir() else "revision" if is_revision(one) else "neither" for one in (a, b)]
+    if set(kinds) == {"folder", "revision"}:
+        said = " and ".join(f"{one} is a {kind}" for one, kind in zip((a, b), kinds, strict=True))
+        raise ConfigError([f"compare: {said}; give two folders of results, or two git revisions"])
     if Path(a).is_dir() or Path(b).is_dir() or not (is_revision(a) and is_revision(b)):
         sides = load_side(Path(a), options.relative_to), load_side(Path(b), options.relative_to)
     else:

@@ -12,6 +12,7 @@ from bench.records.schema import Record
 from bench.records.store import to_frame
 from bench.report.pareto import Point, standing
 from bench.report.words import BEST_BATCH, is_denominator, series_name
+from bench.sweep.baselines import BASELINES
 
 SETTING = ["machine", "sha256", "model", "dtype", "engine"]
 """What all rows of a panel share, beside what was timed and the batch size."""
@@ -34,7 +35,7 @@ _QUALITY = [
 _TEXTS = ["dataset", "split", "task", "activation", "ids_sha256", "clips_sha256", "score_name"]
 _NUMBERS = [
     *("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio", "latency_ms", "clips_per_s_unmerged"),
-    *(f"speedup_{baseline}{end}" for baseline in ("unmerged", "slice", "model_alone") for end in ("", "_low", "_high")),
+    *(f"speedup_{baseline}{end}" for baseline in BASELINES for end in ("", "_low", "_high")),
     *(name for name in _QUALITY if name not in _TEXTS),
 ]
 _RESULTS = [name for name in _NUMBERS if name not in ("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio")]

@@ -30,6 +30,7 @@ SPEEDUP_MEANS = (
     "clips/s: that speed-up times the unmerged model's. Of oracle: throughput over that of a model that drops as many "
     "tokens for free."
 )
+OTHERS_MEAN = "Over …: median time of that baseline over that of the configuration, interleaved."
 DELTA_MEANS = "Difference in {score}: on the same clips, paired."
 PARETO_MEANS = "Pareto: `dominated` is within the intervals of a better one, `clearly dominated` is not."
 BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios a clip."
@@ -39,6 +40,8 @@ TRAINED_MEANS = (
     "unmerged model on PyTorch's fused attention."
 )
 
+OTHERS = {"tome_plain": "plain ToMe", "timm": "timm", "timm_compiled": "compiled timm", "hf": "Hugging Face"}
+"""Baselines whose speed-up has a column where they were timed."""
 COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
     "r": "r",
@@ -48,6 +51,7 @@ COLUMNS: dict[str, str] = {
     "latency": "Latency (ms)",
     "speedup": "Speed-up",
     "oracle": "Of oracle",
+    **{f"over_{baseline}": f"Over {name}" for baseline, name in OTHERS.items()},
     "alone": "Time over model alone",
     "map": "{score}",
     "delta": "Difference in {score}",
@@ -69,6 +73,7 @@ def columns_of(panel: pd.DataFrame) -> dict[str, str]:
     groups = (
         (timed, ("throughput", "latency", "speedup", "oracle")),
         (panel["over_alone"].notna().any(), ("alone",)),
+        *((panel[f"speedup_{other}"].notna().any(), (f"over_{other}",)) for other in OTHERS),
         (scored, ("map", "delta")),
         (timed and scored, ("standing",)),
     )
@@ -100,6 +105,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "latency": number(row["latency_ms"], "{:.1f}", missing=slow) + _batch(row),
                 "speedup": "1" if timed else noisy + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
                 "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
+                **{f"over_{other}": interval(row, f"speedup_{other}", "{:.2f}", missing=slow) for other in OTHERS},
                 "alone": interval(row, "over_alone", "{:.3f}", missing=slow),
                 "map": interval(row, "score", "{:.3f}", missing=bad),
                 "delta": "0" if scored else interval(row, "delta_score", "{:+.4f}", missing=bad),
@@ -136,6 +142,8 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
     found = {}
     for column, source in (("throughput", "throughput"), ("speedup", "speedup_unmerged"), ("map", "score")):
         values = reset.loc[reset["method"] != "none", source] if column == "speedup" else reset[source]
+        if column == "speedup":
+            values = values[values > 1]  # what makes nothing faster is not the best of anything
         ranked = values.dropna().sort_values(ascending=False, kind="stable")
         if len(ranked) > place and len(ranked) > 1:
             found[column] = int(ranked.index[place])
@@ -148,6 +156,7 @@ def explain(joined: pd.DataFrame) -> list[str]:
     noisy, searched = (joined["status"] == "noisy").any(), (joined["batch_size"] == BEST_BATCH).any()
     said = (
         ("speedup" in asked, SPEEDUP_MEANS),
+        (any(f"over_{other}" in asked for other in OTHERS), OTHERS_MEAN),
         ("map" in asked, with_score(DELTA_MEANS, score_word(joined))),
         ("standing" in asked, PARETO_MEANS),
         (noisy, f"{NOISY}: {NOISY_MEANS}."),

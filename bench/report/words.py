@@ -6,6 +6,8 @@ import math
 
 import pandas as pd
 
+from fastast.names import counted
+
 FAMILY_NAMES = {"constant": "constant r", "decreasing": "decreasing r", "increasing": "increasing r"}
 DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
 """What a reader must know of a data set."""
@@ -69,7 +71,7 @@ def facts_line(rows: pd.DataFrame) -> str:
 
 def device_name(row: pd.Series) -> str:
     """Return what ran it: the device, of a CPU also its instruction set and threads."""
-    cpu = f", {row['instructions']}, {row['threads']} threads" if row["device"] == "cpu" else ""
+    cpu = f", {row['instructions']}, {counted(int(row['threads']), 'thread')}" if row["device"] == "cpu" else ""
     return f"{row['device_name']}{cpu}"
 
 

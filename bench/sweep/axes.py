@@ -10,9 +10,17 @@ from typing import Any, get_args
 from bench.sweep.complaints import as_toml, at
 
 FAMILIES = ("constant", "decreasing", "increasing", "linear:INFLECTION")
-"""Schedules that `r` goes into."""
-WHOLE = ("keep:RATIO", "speedup:X[:INFLECTION]", "list:R1,R2,...")
-"""Schedules without an `r`."""
+"""Schedules that every `r` of the grid goes into."""
+WHOLE = (
+    "constant:R",
+    "decreasing:R",
+    "increasing:R",
+    "linear:R:INFLECTION",
+    "keep:RATIO",
+    "speedup:X[:INFLECTION]",
+    "list:R1,R2,...",
+)
+"""Schedules that say all themselves, spelled as everywhere else."""
 ENGINES = ("plain", "triton")
 """What runs the candidate and its own baselines: the model's forward in plain PyTorch, or `fastast.compile`."""
 DTYPES = ("float32", "bfloat16", "float16")
@@ -20,26 +28,33 @@ DEVICES = ("auto", "cpu", "cuda")
 """Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
 
 
+def takes_r(schedule: str) -> bool:
+    """Return whether a schedule of the grid is a family, which takes its number of tokens from `grid.r`."""
+    name, _, rest = schedule.partition(":")
+    return (name == "linear" and ":" not in rest) or (name in ("constant", "decreasing", "increasing") and not rest)
+
+
+def schedule_text(schedule: str, r: int) -> str:
+    """Return a schedule of the grid in full: `linear:-0.5`, 40 -> `linear:40:-0.5`; a whole one stays as it is."""
+    if not takes_r(schedule):
+        return schedule
+    name, _, inflection = schedule.partition(":")
+    return f"{name}:{r}:{inflection}" if inflection else f"{name}:{r}"
+
+
 def check_schedule(value: str, index: int) -> None:
-    """Raise where `value` is neither a family that takes `r` nor a whole schedule."""
+    """Raise where `value` is neither a family nor a whole schedule."""
     from fastast.schedule import ScheduleError, parse_schedule
 
-    name, _, rest = value.partition(":")
-    if name in ("keep", "speedup", "list"):
-        text = value
-    elif name == "linear" and rest:
-        text = f"linear:0:{rest}"
-    elif value in FAMILIES:
-        text = f"{value}:0"
-    else:
-        if name in FAMILIES and rest:
-            raise at(index, f"{as_toml(value)}: the number of tokens goes into grid.r; write {as_toml(name)}")
-        allowed = ", ".join((*FAMILIES, *WHOLE))
-        near = get_close_matches(value, ("constant", "decreasing", "increasing"), n=1)
+    names = tuple(dict.fromkeys(form.partition(":")[0] for form in WHOLE))
+    name = value.partition(":")[0]
+    if name not in names or value == "linear":
+        near = get_close_matches(name, [one for one in names if one != name], n=1)
         hint = f" did you mean {near[0]!r}?" if near else ""
-        raise at(index, f"{as_toml(value)} is not a schedule;{hint} allowed: {allowed}")
+        allowed = f"with the numbers of grid.r: {', '.join(FAMILIES)}; alone: {', '.join(WHOLE)}"
+        raise at(index, f"{as_toml(value)} is not a schedule;{hint} allowed {allowed}")
     try:
-        parse_schedule(text)
+        parse_schedule(schedule_text(value, 0))
     except ScheduleError as error:
         raise at(index, str(error)) from None
 

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.measure.devices import resolve_local
+from bench.sweep.axes import schedule_text, takes_r
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import GridConfig, SweepConfig
 from bench.sweep.data import MIXED, DataRef, resolve_data
 from fastast.geometry import Geometry
+from fastast.names import hub_hint
 from fastast.schedule import parse_schedule
 
 if TYPE_CHECKING:
@@ -67,9 +69,7 @@ def _cell(
     devices: Mapping[str, str],
     data: DataRef | None,
 ) -> Cell:
-    # Of a schedule with an r, r = 0 is the unmerged model, whatever the other axes of the reduction say.
-    merged = not (_takes_r(point["schedule"]) and point["r"] == 0)
-    reduction = _reduction(point, config) if merged else None
+    reduction = None if _is_unmerged(point) else _reduction(point, config)
     attention = point["attention"]
     if reduction is None and attention != "math":
         attention = "auto"  # kernels differ in how they weigh sizes; without sizes they are one
@@ -86,6 +86,11 @@ def _cell(
     if kind == "quality":
         return replace(cell, data=data)
     return replace(cell, batch_size=point["batch_size"])
+
+
+def _is_unmerged(point: Mapping[str, Any]) -> bool:
+    """With r = 0 it is the unmerged model, whatever the other axes of the reduction say."""
+    return getattr(parse_schedule(schedule_text(point["schedule"], point["r"])), "r", None) == 0
 
 
 def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
@@ -108,18 +113,6 @@ def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
     )
 
 
-def schedule_text(schedule: str, r: int) -> str:
-    """Return a schedule of the grid with its `r`: `linear:-0.5`, 40 -> `linear:40:-0.5`."""
-    if not _takes_r(schedule):
-        return schedule
-    name, _, inflection = schedule.partition(":")
-    return f"{name}:{r}:{inflection}" if inflection else f"{name}:{r}"
-
-
-def _takes_r(schedule: str) -> bool:
-    return schedule.partition(":")[0] not in ("keep", "speedup", "list")
-
-
 def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry, Checkpoint | None]:
     from fastast.checkpoints import load_checkpoint
     from fastast.describe import model_geometry
@@ -131,7 +124,7 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
         raise ConfigError(
             [
                 f"{shown}: model.name: '{name}' is neither a checkpoint that exists nor a model; "
-                f"allowed: a path, {', '.join(model_names())}"
+                f"allowed: a path, {', '.join(model_names())}{hub_hint(name)}"
             ]
         )
     try:
@@ -242,8 +235,7 @@ def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> No
     grid = config.grid
     problems: dict[tuple[object, ...], str] = {}
     for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):
-        takes_r = _takes_r(point["schedule"])
-        if takes_r and point["r"] == 0:
+        if _is_unmerged(point):
             continue
         try:
             reduction = _reduction(point, config)
@@ -253,7 +245,7 @@ def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> No
         reason = _impossible(reduction, geometry)
         if reason is None:
             continue
-        if takes_r:
+        if takes_r(point["schedule"]):
             where = f"grid.r.{grid.r.index(point['r'])}"
             most = largest_r(reduction, point["schedule"], geometry)
             reason = f"{reason}. The largest r of {reduction.method} {point['schedule']} here is {most}"
@@ -274,8 +266,15 @@ def largest_r(reduction: TokenReduction, schedule: str, geometry: Geometry) -> i
 
 def _impossible(reduction: TokenReduction, geometry: Geometry) -> str | None:
     """Return why a model cannot do a reduction, None where it can."""
+    from fastast.reduction.spec import ExcessError
+
     try:
         reduction.tokens_per_block(geometry)
+    except ExcessError as error:
+        return (
+            f"{error.problem} Remove fewer tokens, remove them earlier (a decreasing schedule), or cap as ToMe does: "
+            'grid.excess = ["cap"]'
+        )
     except ValueError as error:  # ReductionError or ScheduleError
         return str(error)
     return None

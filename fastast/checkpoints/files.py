@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fastast.checkpoints.checkpoint import CheckpointError, CheckpointNotFoundError
+from fastast.names import hub_hint
 
 READABLE = (
     "FastAST reads .safetensors files, PyTorch state dicts (.pth, .pt, .bin) and folders in Hugging Face's layout "
@@ -36,7 +38,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     What the file is, is told by its content, not by its name. Raises CheckpointError for anything but tensors.
     """
     if not path.exists():
-        raise CheckpointNotFoundError(f"{path}: there is no such file or folder; {READABLE}")
+        raise CheckpointNotFoundError(f"{path}: there is no such file or folder; {READABLE}{hub_hint(path)}")
     if not path.is_file():
         raise CheckpointError(f"{path}: not a file; {READABLE}")
     with path.open("rb") as file:
@@ -80,11 +82,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         with path.open("rb") as file:  # by a path, torch.load would go by the name's ending
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{path}: not a PyTorch file of tensors alone, or cut off or damaged; it was not run. FastAST never loads "
-            f"pickled objects: save model.state_dict(), or fetch the file again. PyTorch says: {reason[:300]}"
-        ) from error
+        raise CheckpointError(f"{path}: {_why_unread(str(error))}") from None
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}, not a state dict; save model.state_dict()")
     for key, value in loaded.items():
@@ -99,6 +97,20 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
                 f"{path}: key {key!r} holds a {type(value).__name__}, not a tensor; save model.state_dict() alone"
             )
     return dict(loaded)
+
+
+def _why_unread(said: str) -> str:
+    """Say why PyTorch did not load a file, without its own words, which advise to run what is in it."""
+    names = re.search(r"unsupported (?:global: )?global (\S+)", said, re.IGNORECASE)
+    if names:
+        return (
+            f"not a file of tensors alone: it holds {names[1]}, which was not run. FastAST never loads "
+            "pickled objects; save model.state_dict() where the file is from"
+        )
+    return (
+        "not a PyTorch file of tensors alone, or cut off or damaged; nothing in it was run. Fetch it again, or save "
+        "model.state_dict() where it is from"
+    )
 
 
 def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:

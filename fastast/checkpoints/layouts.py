@@ -151,6 +151,8 @@ def convert(path: Path, tensors: Mapping[str, Tensor], layout: Layout, geometry:
 
     Raises CheckpointError that names the first key which is missing, too many or of another shape.
     """
+    if geometry.depth > len(tensors):  # before anything is made for every block
+        raise CheckpointError(f"{path}: it is said to have {geometry.depth:,} blocks, and holds {len(tensors)} tensors")
     shapes = expected_shapes(geometry)
     wanted = {key for native in shapes for key in layout.keys(native)}
     extra = [key for key in tensors if key not in wanted and key not in layout.ignored]

@@ -15,6 +15,20 @@ from fastast.reduction.registry import BlockShape, ReductionMethod, get_method
 from fastast.schedule import Schedule, count_tokens, parse_schedule
 
 Excess = Literal["refuse", "cap"]
+
+
+class ExcessError(ReductionError):
+    """A schedule that removes more tokens than a block has; `problem` says so without advice, which depends on where
+    the schedule was written down."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"{problem} Remove fewer tokens, remove them earlier (a decreasing schedule), or cap as ToMe does: "
+            "excess='cap' (--excess cap)"
+        )
+        self.problem = problem
+
+
 CombineChoice = Literal["method", "size", "mean", "norm", "keep"]
 """A way to combine, or the method's own."""
 
@@ -128,12 +142,10 @@ class TokenReduction:
         if excess is None or self.excess == "cap":
             return tokens
         before = (encoder.num_tokens, *tokens)[excess]
-        raise ReductionError(
+        raise ExcessError(
             f"reduction {self.method} {self.schedule}: block {excess + 1} of {encoder.depth} has {before} tokens, "
             f"{protected} of them protected, and can remove {self.limit(encoder, before, excess)}, not "
-            f"{wanted[excess]}. Tokens that leave each block if capped there: {', '.join(map(str, tokens))}. "
-            "Remove fewer tokens, remove them earlier (a decreasing schedule), or ask for the cap with excess='cap' "
-            '(fastast predict, info and evaluate: --excess cap; a sweep: grid.excess = ["cap"])'
+            f"{wanted[excess]}. Tokens that leave each block if capped there: {', '.join(map(str, tokens))}."
         )
 
     def __str__(self) -> str:

@@ -22,6 +22,7 @@ from safetensors.torch import save
 from torch import nn
 
 from fastast.frontend import Normalisation
+from fastast.names import hub_hint
 from fastast.scores import known_loss, loss_in_notes
 from fastast.teachers.create import rebuild_teacher
 from fastast.teachers.protocol import Teacher, TeacherError, other_classes
@@ -84,6 +85,7 @@ def load_teacher(source: str | Path, *, num_classes: int | None = None) -> Teach
     if not path.exists():
         raise FileNotFoundError(
             f"{source}: there is no such teacher; give the path of a trained one, or one of {', '.join(EMBEDDED)}"
+            f"{hub_hint(source)}"
         )
     header = None if path.is_dir() else _read_header(path)
     teacher = _load_ast(source, path, num_classes) if header is None else _load_own(path, header, num_classes)
@@ -140,9 +142,10 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Te
     if num_classes is not None and has != num_classes:
         raise TeacherError(other_classes(str(path), has, num_classes))
     normalisation = None if header["normalisation"] is None else Normalisation(**header["normalisation"])
-    teacher = rebuild_teacher(header["name"], has, header["options"], normalisation)
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    _check_claims(path, header, state)
+    teacher = rebuild_teacher(header["name"], has, header["options"], normalisation)
     try:
         teacher.load_state_dict(state, strict=True)
     except RuntimeError as error:
@@ -153,6 +156,16 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Te
     except ValueError as error:
         raise TeacherError(f"{path}: header {ENTRY!r}: {error}") from error
     return teacher
+
+
+def _check_claims(path: Path, header: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
+    """Raise TeacherError where a header claims a network that the file's weights cannot be, before it is built."""
+    elements = sum(tensor.numel() for tensor in state.values())
+    for name, value in {**header["options"], "num_classes": header["num_classes"]}.items():
+        most = len(state) if name == "depth" else elements
+        if isinstance(value, int) and value > most:
+            what = f"{len(state)} tensors" if name == "depth" else f"{elements:,} numbers"
+            raise TeacherError(f"{path}: its header says {name} = {value:,}, and the file holds {what}")
 
 
 def _load_ast(source: str | Path, path: Path, num_classes: int | None) -> Teacher:

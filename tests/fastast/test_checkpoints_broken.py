@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import struct
+import time
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,7 +19,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fastast.checkpoints import CheckpointError, load_checkpoint, load_model, save_checkpoint
+from fastast.describe import model_geometry
 from fastast.frontend import ESC50
+from fastast.teachers import create_teacher, load_teacher, save_teacher
+from fastast.zoo import trained_path
 
 Maker = Callable[[Path], Path]
 QKV = "module.v.blocks.1.attn.qkv.weight"
@@ -255,3 +259,67 @@ def test_a_header_that_claims_a_huge_size_is_refused_at_once(tmp_path: Path) -> 
     path = raw("a.safetensors", struct.pack("<Q", 1 << 40) + b"{" + bytes(100))(tmp_path)
     with pytest.raises(CheckpointError, match="cut off: its header alone takes 1,099,511,627,784 bytes"):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", ["module", "malice", "cut", "random"])
+def test_a_refusal_never_quotes_advice_to_run_the_file_nor_codes_of_a_terminal(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "a.pth"
+    made = {"module": torch.nn.Linear(2, 2), "malice": Malice(tmp_path / "harmed")}.get(content, {"a": torch.ones(4)})
+    torch.save(made, path)
+    if content == "cut":
+        path.write_bytes(path.read_bytes()[:300])
+    elif content == "random":
+        path.write_bytes(b"\x80\x02" + bytes(range(100)))
+    with pytest.raises(CheckpointError) as told:
+        load_checkpoint(path)
+    text = str(told.value)
+    assert "weights_only" not in text
+    assert "\x1b" not in text
+    assert len(text.splitlines()) == 1
+    named = {"module": "torch.nn.modules.linear.Linear", "malice": "posix.system"}
+    assert named.get(content, "cut off or damaged") in text
+    # A traceback shows causes too: none of them gives the advice.
+    assert told.value.__cause__ is None
+    assert told.value.__suppress_context__
+
+
+@pytest.mark.parametrize("blocks", [3_000_000, 1_000_000_000])
+def test_a_claimed_depth_is_held_against_the_file_before_anything_is_made_for_a_block(
+    tmp_path: Path, blocks: int
+) -> None:
+    folder = huggingface_folder(tmp_path / "hf", num_hidden_layers=blocks)
+    own = save_checkpoint(tmp_path / "own.safetensors", small_model())
+    teacher = save_teacher(tmp_path / "t.safetensors", create_teacher("ast_tiny", 4, depth=1, num_frames=32))
+    for path, entry in ((own, "fastast"), (teacher, "fastast_teacher")):
+        with safe_open(path, framework="pt") as file:
+            header = json.loads(file.metadata()[entry])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+        header["geometry" if entry == "fastast" else "options"]["depth"] = blocks
+        save_file(tensors, path, {entry: json.dumps(header)})
+    numbered = tmp_path / "numbered.pth"
+    torch.save(
+        original_names(small_model().state_dict()) | {f"module.v.blocks.{blocks - 1}.x": torch.ones(1)}, numbered
+    )
+    for load, path in (
+        (load_checkpoint, folder),
+        (load_checkpoint, own),
+        (load_checkpoint, numbered),
+        (load_teacher, teacher),
+    ):
+        start = time.process_time()
+        with pytest.raises(ValueError, match=f"{blocks:,}"):
+            load(path)
+        assert time.process_time() - start < 2  # 402 s for three million blocks, before
+
+
+@pytest.mark.parametrize("load", [load_checkpoint, load_teacher, trained_path, model_geometry])
+def test_an_id_of_the_hub_is_answered_with_how_to_fetch_it(load: Callable[[str], object]) -> None:
+    hub = "MIT/ast-finetuned-audioset-10-10-0.4593"
+    with pytest.raises(
+        (ValueError, OSError), match=f"hf download {hub} --local-dir ast-finetuned-audioset-10-10-0.4593"
+    ):
+        load(hub)
+    for path in ("gone.pth", "tests/gone", "runs/x/gone", "models/gone.safetensors"):
+        with pytest.raises((ValueError, OSError)) as told:
+            load(path)
+        assert "hf download" not in str(told.value)

@@ -23,6 +23,7 @@ from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners,
 from bench.run.launchers.ray_nodes import Node, Nodes, cause_of
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
+from fastast.names import counted
 
 _GRACE_S = 60.0
 """How long busy nodes are waited for once every device has a node that answered."""
@@ -86,7 +87,7 @@ class RayLauncher:
         devices = list(dict.fromkeys(cell.device for cell in cells))
         nodes = self._nodes
         nodes.questions = {device: remote.question(cells, device, self._runners) for device in devices}
-        progress.say(f"Asking {len(nodes)} nodes what they are ...")
+        progress.say(f"Asking {counted(len(nodes), 'node')} what they are ...")
         begun = time.monotonic()
         while True:
             nodes.look()

@@ -212,6 +212,11 @@ def test_what_cannot_be_compared_is_exit_code_2(tmp_path):
         done = run(tmp_path / "a", tmp_path / other)
         assert done.exit_code == 2, done.output
         assert message in done.output
+    head = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
+    done = run(tmp_path / "a", head)
+    assert done.exit_code == 2
+    said = f"{tmp_path / 'a'} is a folder and {head} is a revision; give two folders of results, or two git revisions"
+    assert said in done.output.replace("\n", " ")
     next((tmp_path / "b").rglob("*.json")).write_text("{")
     done = run(tmp_path / "a", tmp_path / "b")
     assert done.exit_code == 2

@@ -30,6 +30,7 @@ def record(
     attention: str = "auto",
     scope: str = "forward",
     alone: float | None = None,
+    plain_tome: float | None = None,
     engine: str = "plain",
     accuracy: float | None = None,
 ) -> Record:
@@ -39,6 +40,7 @@ def record(
         reduction = {"method": "tome", "schedule": schedule, "metric": "keys", "proportional": True, "order": "tome"}
     arms = {"candidate": seconds, "unmerged": unmerged} | ({"slice": sliced} if sliced else {})
     arms |= {"model_alone": alone} if alone else {}
+    arms |= {"tome_plain": plain_tome} if plain_tome else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
         "schema_version": 4,

@@ -21,7 +21,7 @@ from bench.report.latex import latex
 from bench.report.render import write_report
 from bench.report.style import colour_of
 from bench.report.tables import markdown
-from bench.report.words import facts_line, number
+from bench.report.words import device_name, facts_line, number
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +188,32 @@ def test_times_of_searched_batches_say_their_batch() -> None:
     fixed = markdown(join(made.sweep()))
     assert "(16)" not in fixed
     assert "parentheses" not in fixed
+
+
+def test_a_baseline_that_was_timed_has_its_column() -> None:
+    plain = markdown(join([made.record("performance", plain_tome=3.0)]))
+    assert heads_of(plain, "batch size 8")[-1] == "Over plain ToMe"
+    assert "| 3.00 [" in plain  # three times as long as the configuration
+    assert "median time of that baseline over that of the configuration" in plain
+    assert "plain ToMe" not in markdown(join(made.sweep()))
+
+
+@pytest.mark.parametrize(("seconds", "bold"), [((1.3, 1.2), 0), ((0.8, 1.2), 1), ((0.8, 0.7), 1)])
+def test_what_makes_nothing_faster_is_not_the_best(seconds: tuple[float, float], bold: int) -> None:
+    merged = [made.record("performance", f"constant:{r}", seconds=s) for r, s in zip((20, 40), seconds, strict=True)]
+    joined = join([made.record("performance"), *merged])
+    speedups = [line.split("|")[7] for line in markdown(joined).splitlines() if line.startswith("| ToMe")]
+    assert len(speedups) == 2
+    assert sum("**" in text for text in speedups) == bold
+    best = 1 / min(seconds)
+    assert all(f"{best:.2f}" in text for text in speedups if "**" in text)
+
+
+def test_one_thread_is_one_thread() -> None:
+    row = join([made.record("performance")]).iloc[0]
+    assert "1 thread" in device_name(row.copy() if row["threads"] == 1 else row.where(row.index != "threads", 1))
+    assert "1 threads" not in device_name(row.where(row.index != "threads", 1))
+    assert "2 threads" in device_name(row.where(row.index != "threads", 2))
 
 
 def test_zero_has_no_sign_and_minus_is_a_minus() -> None:

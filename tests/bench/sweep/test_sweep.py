@@ -52,10 +52,11 @@ def problems(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> str:
     [
         (
             'schedule = ["sideways"]',
-            "sweep.toml: grid.schedule.0: 'sideways' is not a schedule; allowed: constant, decreasing, increasing, ",
+            "sweep.toml: grid.schedule.0: 'sideways' is not a schedule; allowed with the numbers of grid.r: constant, ",
         ),
         ('schedule = ["constant", "decreesing"]', "grid.schedule.1: 'decreesing' is not a schedule; did you mean"),
-        ('schedule = ["constant:40"]', "grid.schedule.0: 'constant:40': the number of tokens goes into grid.r"),
+        ('schedule = ["linear"]', "grid.schedule.0: 'linear' is not a schedule; allowed with the numbers of grid.r"),
+        ('schedule = ["constant:x"]', "grid.schedule.0: schedule 'constant:x'"),
         ('schedule = ["linear:-3"]', "grid.schedule.0: schedule linear: inflection is -3.0"),
         ('schedule = ["keep:0.2"]', "grid.schedule.0: reduction tome keep:0.2: block 1 of 12 has 602 tokens"),
         ('shedule = ["constant"]', "grid.shedule: unknown key; did you mean 'schedule'? Allowed: schedule, r,"),
@@ -198,6 +199,24 @@ def test_quality_cells_do_not_depend_on_batch_size_or_measurement(tmp_path):
     assert [cell.id for cell in cells] == [cell.id for cell in slower]
     more = expand(load_sweep(write(tmp_path, text + "[data]\nclips = 7\n")))
     assert {cell.id for cell in cells}.isdisjoint(cell.id for cell in more)
+
+
+def test_a_schedule_in_full_is_spelled_as_everywhere_else_and_is_the_same_cell(tmp_path):
+    def cells(grid: str) -> dict[str, str]:
+        found = expand(load_sweep(write(tmp_path, SMALL + grid)))
+        return {cell.id: str(cell.reduction.schedule) if cell.reduction else "none" for cell in found}
+
+    whole = cells('schedule = ["linear:20:-0.5", "constant:10", "decreasing:0"]\n')
+    assert sorted(whole.values()) == ["constant:10", "linear:20:-0.5", "none"]
+    families = cells('schedule = ["linear:-0.5", "constant"]\nr = [0, 10, 20]\n')
+    assert whole.items() <= families.items()
+
+
+def test_an_r_that_is_too_large_is_answered_with_the_keys_of_a_sweep(tmp_path):
+    with pytest.raises(ConfigError) as told:
+        expand(load_sweep(write(tmp_path, SMALL + "r = [400]\n")))
+    assert 'grid.excess = ["cap"]' in str(told.value)
+    assert "--excess" not in str(told.value)
 
 
 def test_schedules_without_an_r_are_one_cell(tmp_path):
