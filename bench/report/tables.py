@@ -142,10 +142,11 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
     found = {}
     for column, source in (("throughput", "throughput"), ("speedup", "speedup_unmerged"), ("map", "score")):
         values = reset.loc[reset["method"] != "none", source] if column == "speedup" else reset[source]
-        if column == "speedup":
-            values = values[values > 1]  # what makes nothing faster is not the best of anything
-        ranked = values.dropna().sort_values(ascending=False, kind="stable")
-        if len(ranked) > place and len(ranked) > 1:
+        compared = values.dropna()
+        # What makes nothing faster is not the best of anything.
+        eligible = compared[compared > 1] if column == "speedup" else compared
+        ranked = eligible.sort_values(ascending=False, kind="stable")
+        if len(ranked) > place and len(compared) > 1:
             found[column] = int(ranked.index[place])
     return found
 
