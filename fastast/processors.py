@@ -8,19 +8,21 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+OWN_GROUPS, CONTROL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+"""Where Linux says which control groups this process is in, and where they usually are mounted."""
+
 
 def affinity() -> int:
     """Return the logical processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def cpu_quota(proc: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> float | None:
+def cpu_quota(proc: Path = OWN_GROUPS, root: Path = CONTROL_GROUPS) -> float | None:
     """Return the processors' worth of time that this process's control groups allow, None without a limit.
 
-    Both versions of Linux control groups are read, and the tightest of a group and those above it counts. `root` is
-    where they are mounted; inside a container its own group may be the root, whatever `proc` says.
+    Both versions of Linux control groups are read, and the tightest of a group and those above it counts.
     """
-    quotas = [quota for folder in _groups(proc, root) if (quota := _quota_of(folder)) is not None]
+    quotas = [quota for folder in control_groups(proc, root) if (quota := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
 
@@ -39,8 +41,11 @@ def usable_threads() -> int:
     return max(1, min(affinity(), cores, math.floor(quota) if quota is not None else cores))
 
 
-def _groups(proc: Path, root: Path) -> Iterator[Path]:
-    """Yield the folders of this process's control groups for processor time, from its own up to the root."""
+def control_groups(proc: Path = OWN_GROUPS, root: Path = CONTROL_GROUPS) -> Iterator[Path]:
+    """Yield the folders of this process's control groups for processor time, from its own up to the root.
+
+    Some may not exist: inside a container its own group may be the root, whatever `proc` says.
+    """
     try:
         lines = [line.split(":", 2) for line in proc.read_text().splitlines()]
     except (OSError, UnicodeDecodeError):

@@ -16,11 +16,11 @@ from pathlib import Path
 from fastast.allocator import MemoryPolicy, allocator_name, chosen_memory, keep_memory, kept_by
 from fastast.processors import affinity, cpu_quota, usable_threads
 
-WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}
-"""How a thread waits for the others of its operation, to GNU's OpenMP and to LLVM's and Intel's: it turns in a loop for
-some microseconds and then sleeps. GNU's own 300,000 turns are milliseconds, in which it keeps the processor from the
-thread that it waits for where a process has fewer processors than threads."""
-_CHOICES = ("OMP_WAIT_POLICY", *WAITING)
+WAITING = {"GOMP_SPINCOUNT": "1000"}
+"""How a thread of GNU's OpenMP, which PyTorch comes with on Linux, waits for the others of its operation: some turns of
+a loop, and then asleep. GNU's own 300,000 turns take milliseconds, in which it holds a processor that the thread it
+waits for may need; none at all costs every short operation as much again. Intel's and LLVM's give way by themselves."""
+_CHOICES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", *WAITING)
 
 
 @dataclass(frozen=True, kw_only=True)

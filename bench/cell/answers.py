@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.cell.feature_set import FeatureSet
 from bench.measure.conditions import Conditions
 from bench.measure.gates import Gate
-from bench.measure.machine import Machine, Software
+from bench.measure.machine import Machine, Software, Surroundings
 from bench.records.predictions import Predictions
 from bench.records.schema import AttentionFacts, EngineFacts, ModelFacts, Performance, Quality
 
@@ -32,6 +32,7 @@ class Answer:
 
     machine: Machine
     software: Software
+    surroundings: Surroundings | None = None
     conditions: Conditions | None = None
     gates: tuple[Gate, ...] = ()
     model: ModelFacts | None = None

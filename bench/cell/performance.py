@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -12,14 +13,17 @@ import torch
 from bench.cell.arm_setting import Arm
 from bench.cell.arms import build_arms
 from bench.cell.inputs import FED, inputs_of
-from bench.measure import gates
+from bench.measure import gates, nvml
 from bench.measure.best_batch import Search, fastest_seconds, search_best_batch
 from bench.measure.clocks import Clock, CudaClock, WallClock
 from bench.measure.conditions import Conditions, Watch
+from bench.measure.counters import usable_cores
+from bench.measure.disturbance import Disturbance, Judge
 from bench.measure.energy import measure_energy
 from bench.measure.gates import Gate
+from bench.measure.load import Meter, load_columns
 from bench.measure.memory import is_out_of_memory, measure_memory
-from bench.measure.timing import TimingRule, measure
+from bench.measure.timing import MIN_ROUNDS, Timing, TimingRule, measure
 from bench.records import schema
 from bench.records.speedup import speedup_over
 from bench.sweep.cells import Cell
@@ -38,7 +42,7 @@ _UNKNOWN_CACHE = 128 * 2**20
 def measure_performance(
     cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, watch: Watch
 ) -> tuple[schema.Performance, bool]:
-    """Return the samples of every arm, and whether every attempt was too noisy."""
+    """Return the samples of every arm with what else went on meanwhile, and whether every attempt was too noisy."""
     assert cell.batch_size is not None
     arms = build_arms(cell, model, candidate)
     flush, flushed = cache_flush(cell.device) if cell.measure.flush_caches else (_nothing, 0)
@@ -61,7 +65,10 @@ def measure_performance(
             if hasattr(cell.measure, field.name)
         }
     )
-    timing = measure(calls, rule, clock, after_round=watch)
+    judge = Judge(cores=usable_cores(), device=cell.device)
+    with nvml.current_device() if cell.device == "cuda" else nullcontext() as gpu:
+        timing = measure(calls, rule, clock, observer=Meter(torch.get_num_threads(), gpu), judge=judge)
+    watch.note(timing.arms["candidate"].loads)
     seconds = cell.measure.energy_seconds
     performance = schema.Performance(
         clock=timing.clock,
@@ -74,6 +81,11 @@ def measure_performance(
             stable={name: arm.warmup_stable for name, arm in timing.arms.items()},
         ),
         noise=schema.Noise(value=timing.noise, limit=rule.noise_limit, attempts=tuple(timing.noise_attempts)),
+        disturbance=Disturbance(
+            reasons=tuple(_doubts(timing)),
+            repeated=tuple(timing.repeated),
+            unread=judge.unread([load for arm in timing.arms.values() for load in arm.loads]),
+        ),
         rounds=timing.rounds,
         arms={
             name: schema.ArmTimes(
@@ -81,6 +93,7 @@ def measure_performance(
                 iterations_per_round=arm.iterations_per_round,
                 batch_size=sizes[name],
                 first_call_s=first[name],
+                load=load_columns(arm.loads),
             )
             for name, arm in timing.arms.items()
         },
@@ -88,6 +101,17 @@ def measure_performance(
         energy=measure_energy(calls, cell.device, seconds=seconds) if seconds else None,
     )
     return performance, timing.noisy
+
+
+def _doubts(timing: Timing) -> Iterator[str]:
+    """Yield why the numbers may be off though each of them is what a clock said."""
+    if timing.disturbed:
+        yield timing.disturbed
+    restless = [name for name, arm in timing.arms.items() if not arm.warmup_stable]
+    if restless:
+        yield f"warm-up never settled: {', '.join(restless)}"
+    if timing.rounds < MIN_ROUNDS:
+        yield f"{timing.rounds} rounds are too few for an interval"
 
 
 def performance_gates(

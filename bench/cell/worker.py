@@ -29,36 +29,40 @@ from bench.cell.performance import measure_performance, performance_gates
 from bench.cell.training_step import autocast_to
 from bench.measure import gates
 from bench.measure.conditions import Watch
-from bench.measure.machine import Machine, Software, default_threads, describe_machine, describe_software
+from bench.measure.machine import Machine, Software, describe_machine, describe_software, describe_surroundings
 from bench.measure.statistics import CLIP_REPLICATES
 from bench.records import schema
 from bench.records.predictions import Predictions, read_predictions
 from bench.records.store import hash_array
 from bench.sweep.cells import Cell, ModelRef
+from bench.sweep.complaints import too_many_threads
 from bench.sweep.data import DataRef
 from fastast import create_model, load_model
+from fastast.allocator import MemoryPolicy
 from fastast.data.identity import hash_ids
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
+from fastast.processors import most_threads, usable_threads
+from fastast.runtime import set_up
 from fastast.scores import Loss, activation_of
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
     """Return the facts of this machine as a cell's process sees them."""
-    torch.set_num_threads(threads or default_threads())
+    _set_up(threads)
     return describe_machine(device), describe_software()
 
 
 def prepare(data: DataRef, ref: ModelRef, cache: Path, threads: int | None, progress: bool) -> FeatureSet:
     """Read the clips and compute their features where the cache does not have them."""
-    torch.set_num_threads(threads or default_threads())
+    _set_up(threads)
     with torch.inference_mode():
         return prepare_features(data, build_cell_model(ref, seed=0), cache, progress=progress)
 
 
 def answer(cell: Cell, context: Context) -> Answer:
     """Measure one cell."""
-    torch.set_num_threads(cell.measure.threads or default_threads())
+    _set_up(cell.measure.threads, cell.measure.allocator)
     torch.manual_seed(cell.seed)
     training = cell.kind == "performance" and cell.measure.scope == "training_step"
     dtype = getattr(torch, cell.dtype)
@@ -69,7 +73,12 @@ def answer(cell: Cell, context: Context) -> Answer:
     if cell.reduction is not None:
         reduce(candidate, cell.reduction, attention=cell.attention)
     with torch.inference_mode(mode=not training):
-        watch, result = Watch(cell.device), Answer(machine=describe_machine(cell.device), software=describe_software())
+        watch = Watch(cell.device)
+        result = Answer(
+            machine=describe_machine(cell.device),
+            software=describe_software(),
+            surroundings=describe_surroundings(),
+        )
         if cell.kind == "performance":
             performance, noisy = measure_performance(cell, model, candidate, watch)
             result = dataclasses.replace(result, performance=performance, noisy=noisy)
@@ -83,6 +92,14 @@ def answer(cell: Cell, context: Context) -> Answer:
         part, attention, engine, seen = describe(cell, model, candidate, synthetic_input(cell, model, 1))
     result = dataclasses.replace(result, model=part, attention=attention, engine=engine)
     return dataclasses.replace(result, conditions=conditions, gates=seen + passed)
+
+
+def _set_up(threads: int | None, allocator: MemoryPolicy = "kept") -> None:
+    """Set threads and allocator of this process. Raises ValueError for more threads than can run at once."""
+    most = most_threads()
+    if threads is not None and threads > most:
+        raise ValueError(too_many_threads(threads, most))
+    set_up(threads=threads or usable_threads(), memory=allocator)
 
 
 def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer:

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.measure import nvml
+from bench.measure.counters import throttled_seconds
+from bench.measure.load import Load
 from bench.measure.machine import Facts
 
 _CPU = Path("/sys/devices/system/cpu")
-_CGROUP = (Path("/sys/fs/cgroup/cpu.stat"), Path("/sys/fs/cgroup/cpu/cpu.stat"))
-"""Of this process's container, in version 2 and 1 of Linux control groups."""
 
 
 class GpuMoment(Facts):
@@ -27,7 +27,7 @@ class GpuMoment(Facts):
     throttle_reasons: int | None
     """NVML's bit mask of the reasons why the clock is below its most; 0 is none."""
     other_processes: int | None
-    """Compute processes on the device beside this one."""
+    """Compute processes on the device beside this one, which has a context there when it asks."""
 
 
 class Moment(Facts):
@@ -75,7 +75,7 @@ def moment(device: str) -> Moment:
             gpu = GpuMoment(**handle.now()) if handle else None
     return Moment(
         cpu_clock_mhz=_cpu_clock(),
-        cpu_quota_s=_quota_seconds(_CGROUP),
+        cpu_quota_s=throttled_seconds(),
         cpu_thermal_events=_thermal_events(_CPU),
         cpu_stolen_s=_stolen_seconds(),
         gpu=gpu,
@@ -83,7 +83,7 @@ def moment(device: str) -> Moment:
 
 
 class Watch:
-    """Notes the conditions from its making to `conditions()`, and the GPU's clock whenever it is called."""
+    """Notes the conditions from its making to `conditions()`."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -92,16 +92,13 @@ class Watch:
         self._clocks: list[int] = []
         self._reasons: int | None = None
 
-    def __call__(self) -> None:
-        """Note the GPU's clock and why it is lowered; of a CPU, the counters at the ends say as much."""
-        if self._device != "cuda":
-            return
-        with nvml.current_device() as handle:
-            clock, reasons = (handle.graphics_clock(), handle.throttle_reasons()) if handle else (None, None)
-        if clock is not None:
-            self._clocks.append(clock)
-        if reasons is not None:
-            self._reasons = (self._reasons or 0) | reasons
+    def note(self, loads: Iterable[Load]) -> None:
+        """Note the GPU's clock after every round and why it was lowered; of a CPU, the counters say as much."""
+        for load in loads:
+            if load.gpu_clock_mhz is not None:
+                self._clocks.append(load.gpu_clock_mhz)
+            if load.gpu_reasons is not None:
+                self._reasons = (self._reasons or 0) | load.gpu_reasons
 
     def conditions(self) -> Conditions:
         """Return what was seen. The load is the driver's to fill in: it was there before this process."""
@@ -123,19 +120,6 @@ def _cpu_clock() -> float | None:
     except (OSError, NotImplementedError, AttributeError):
         return None
     return round(frequency.current, 1) if frequency and frequency.current else None
-
-
-def _quota_seconds(paths: Iterable[Path]) -> float | None:
-    for path in paths:
-        try:
-            values = dict(line.split() for line in path.read_text().splitlines())
-        except (OSError, ValueError):
-            continue
-        if "throttled_usec" in values:
-            return int(values["throttled_usec"]) / 1e6
-        if "throttled_time" in values:
-            return int(values["throttled_time"]) / 1e9
-    return None
 
 
 def _thermal_events(folder: Path) -> int | None:

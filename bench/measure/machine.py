@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import re
@@ -9,6 +10,8 @@ from importlib import metadata
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
+
+from fastast.allocator import MemoryPolicy
 
 
 class Facts(BaseModel):
@@ -80,6 +83,28 @@ class Software(Facts):
     deterministic: bool
 
 
+class Surroundings(Facts):
+    """What surrounds every operation on a CPU, as `fastast.runtime.Runtime` has it."""
+
+    threads: int
+    affinity: int
+    quota: float | None
+    openmp: str | None
+    waiting: dict[str, str]
+    allocator: str
+    memory: MemoryPolicy
+    memory_settings: str
+    flush_denormals: bool
+    huge_pages: str | None
+
+
+def describe_surroundings() -> Surroundings:
+    """Return what this process has set up."""
+    from fastast.runtime import describe_runtime
+
+    return Surroundings(**dataclasses.asdict(describe_runtime()))
+
+
 def slug(text: str) -> str:
     """Return `text` as a folder name: lower case, words joined by hyphens."""
     cleaned = re.sub(r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|\d+-core)\b", " ", text.lower())
@@ -106,14 +131,6 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not present:
         raise ValueError("'cuda' is not here: PyTorch finds no CUDA device; allowed on this machine: auto, cpu")
     return device
-
-
-def default_threads() -> int:
-    """Return the physical cores that this process may use."""
-    import psutil
-
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
 
 def load_average() -> float | None:

@@ -19,6 +19,8 @@ class ArmMemory(Facts):
     """Taken before the forward: weights, on a CPU also libraries and what other arms left."""
     peak_bytes: int | None
     """The most taken at any time of the forward, `before_bytes` included."""
+    after_bytes: int | None
+    """Taken when the forward is over and its result freed: on a CPU what the allocator keeps shows here."""
     reserved_bytes: int | None
     """The most that PyTorch's CUDA allocator held; None on a CPU."""
 
@@ -50,20 +52,21 @@ def _cuda_memory(call: Callable[[], object]) -> ArmMemory:
     return ArmMemory(
         before_bytes=before,
         peak_bytes=torch.cuda.max_memory_allocated(),
+        after_bytes=torch.cuda.memory_allocated(),
         reserved_bytes=torch.cuda.max_memory_reserved(),
     )
 
 
 def _resident_memory(call: Callable[[], object]) -> ArmMemory:
     """Return the resident set before and at most while `call` runs; None where the counter cannot be set back."""
-    before = peak = None
+    before = peak = after = None
     with contextlib.suppress(OSError, AttributeError):  # another system than Linux with glibc
         ctypes.CDLL(None).malloc_trim(0)  # what earlier arms freed is still resident
         Path("/proc/self/clear_refs").write_text("5")
         before = _status("VmRSS")
         call()
-        peak = _status("VmHWM")
-    return ArmMemory(before_bytes=before, peak_bytes=peak, reserved_bytes=None)
+        peak, after = _status("VmHWM"), _status("VmRSS")
+    return ArmMemory(before_bytes=before, peak_bytes=peak, after_bytes=after, reserved_bytes=None)
 
 
 def _status(name: str) -> int:

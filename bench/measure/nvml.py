@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,6 +25,7 @@ class Device:
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml, self._handle = nvml, handle
+        self._asked_at = int(time.time() * 1e6)  # microseconds, as NVML counts
 
     def fixed(self) -> dict[str, Any]:
         """Return what does not change while a cell runs: driver, power limit (W), highest clock (MHz), MIG."""
@@ -44,10 +46,24 @@ class Device:
             "temperature_c": _ask(lambda: nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
             "power_w": _ask(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000),
             "throttle_reasons": self.throttle_reasons(),
-            "other_processes": _ask(
-                lambda: sum(process.pid != os.getpid() for process in nvml.nvmlDeviceGetComputeRunningProcesses(handle))
-            ),
+            "other_processes": _ask(lambda: max(0, len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)) - 1)),
         }
+
+    def use_of_others(self) -> float | None:
+        """Return the share of the multiprocessors' time that other processes used since this was last asked.
+
+        None where the driver does not tell, or counts processes by ids of another namespace than this one's.
+        """
+        since, self._asked_at = self._asked_at, int(time.time() * 1e6)
+        samples = _ask(lambda: self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since))
+        own = os.getpid()
+        if samples is None or all(sample.pid != own for sample in samples):
+            return None
+        used: dict[int, list[int]] = {}
+        for sample in samples:
+            if sample.pid != own:
+                used.setdefault(sample.pid, []).append(sample.smUtil)
+        return sum(sum(values) / len(values) for values in used.values()) / 100
 
     def graphics_clock(self) -> int | None:
         """Return the clock of the multiprocessors, MHz."""

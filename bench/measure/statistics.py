@@ -17,6 +17,8 @@ RATIO_REPLICATES = 2000
 """Bootstrap replicates of a ratio of medians."""
 CLIP_REPLICATES = 1000
 """Bootstrap replicates of a mean average precision."""
+MIN_ROUNDS = 5
+"""Fewer rounds have no interval: of three, a bootstrap interval of 95 % holds the true ratio in 74 % of cases."""
 CONFIDENCE = 0.95
 """Share of replicates inside an interval."""
 

@@ -1,7 +1,9 @@
 """Timing of several arms against each other: interleaved rounds, every raw sample kept.
 
 An *arm* is something that is timed (the candidate, a baseline). A *round* times every arm once, in an order
-that rotates from round to round, so that drift and interference fall on all of them alike.
+that rotates from round to round, so that drift falls on all of them alike. Interference does not: it hits some arms
+harder than others. So what else went on is measured beside every round of every arm, and a round that was disturbed
+is repeated.
 """
 
 from __future__ import annotations
@@ -14,46 +16,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.measure.clocks import Call, Clock, nothing
-from bench.measure.statistics import relative_spread, round_medians
+from bench.measure.clocks import Call, Clock
+from bench.measure.disturbance import Judge, RepeatedRound
+from bench.measure.load import Load
+from bench.measure.rounds import Observer, timed_attempt
+from bench.measure.statistics import MIN_ROUNDS, round_medians
+from bench.measure.timing_rule import TimingRule
 
-
-@dataclass(frozen=True, kw_only=True)
-class TimingRule:
-    """When warm-up ends, how much is measured, and what is too noisy."""
-
-    rounds: int
-    """Rounds measured at least, unless `max_seconds` ends them."""
-    min_seconds: float
-    """Rounds go on until they took this long, in seconds."""
-    max_seconds: float
-    """No round starts later than this, in seconds; three are always made."""
-    min_samples: int = 1
-    """Rounds go on until every arm has so many samples, unless `max_seconds` ends them."""
-    round_seconds: float = 0.02
-    """An arm is repeated within a round until it took about this long, in seconds."""
-    warmup_window: int = 3
-    """Warm-up compares the median of so many iterations with that of as many before them."""
-    warmup_tolerance: float = 0.05
-    """Largest relative difference of the two medians that counts as stable."""
-    warmup_iterations: int = 50
-    """Warm-up of an arm ends here even where it is not stable."""
-    warmup_seconds: float = 5.0
-    """Warm-up of an arm ends here even where it is not stable, in seconds."""
-    noise_limit: float = 0.1
-    """Largest inter-quartile range of the per-round ratio, relative to its median, of a good run."""
-    noise_repeats: int = 2
-    """A run that is too noisy is measured again so many times."""
-
-    def __str__(self) -> str:
-        return (
-            f"until the median of {self.warmup_window} iterations is within {self.warmup_tolerance:.0%} of that of the "
-            f"{self.warmup_window} before, at most {self.warmup_iterations} iterations or {self.warmup_seconds:g} s"
-        )
-
-
-MIN_ROUNDS = 3
-"""Fewer rounds have no quartiles worth the name."""
+__all__ = ["MIN_ROUNDS", "ArmTiming", "Timing", "TimingRule", "measure"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +38,8 @@ class ArmTiming:
     """Every iteration of the warm-up, seconds."""
     warmup_stable: bool
     """Whether the warm-up ended by its rule and not at its limit."""
+    loads: list[Load]
+    """What else went on in every round; empty where nobody watched."""
 
     def rounds(self) -> np.ndarray:
         """Return the median of every round, (rounds,)."""
@@ -90,12 +62,24 @@ class Timing:
     """That spread for every attempt; the quietest one was kept."""
     noisy: bool
     """Whether every attempt was above the limit."""
+    repeated: list[RepeatedRound]
+    """Rounds that are not among the samples, as something disturbed them."""
+    disturbed: str
+    """What disturbed the rounds that were kept; empty where nothing did."""
 
 
-def measure(arms: Mapping[str, Call], rule: TimingRule, clock: Clock, *, after_round: Call = nothing) -> Timing:
+def measure(
+    arms: Mapping[str, Call],
+    rule: TimingRule,
+    clock: Clock,
+    *,
+    observer: Observer | None = None,
+    judge: Judge | None = None,
+) -> Timing:
     """Warm up every arm, then time them in interleaved rounds; the first arm is the candidate.
 
-    `after_round` is called, untimed, when a round ends: to look at clocks while the device is still hot.
+    `observer` watches every round of every arm, `judge` says which rounds it saw disturbed. Such a round is repeated,
+    as often at most as the rule asks for rounds. Where too few are left then, all are kept, and the timing says so.
 
     Raises ValueError for no arms.
     """
@@ -109,30 +93,32 @@ def measure(arms: Mapping[str, Call], rule: TimingRule, clock: Clock, *, after_r
         }
         best, attempts = None, []
         for _ in range(1 + rule.noise_repeats):
-            samples = _rounds(arms, iterations, rule, clock, after_round)
-            attempts.append(_noise(samples, iterations))
-            if best is None or attempts[-1] == min(attempts):
-                best = samples
-            if attempts[-1] <= rule.noise_limit:
-                break
+            attempt = timed_attempt(arms, iterations, rule, clock, observer, judge)
+            attempts.append(attempt.noise)
+            if best is None or (bool(attempt.disturbed), attempt.noise) < (bool(best.disturbed), best.noise):
+                best = attempt
+            if attempt.disturbed or attempt.noise <= rule.noise_limit:
+                break  # what disturbs now will disturb the next attempt: later is better
     assert best is not None
     timings = {
         name: ArmTiming(
-            seconds=best[name],
+            seconds=[value for one in best.rounds for value in one.seconds[name]],
             iterations_per_round=iterations[name],
             warmup_seconds=warm[name][0],
             warmup_stable=warm[name][1],
+            loads=[one.loads[name] for one in best.rounds if one.loads],
         )
         for name in arms
     }
-    first = next(iter(arms))
     return Timing(
         clock=clock.name,
-        rounds=len(best[first]) // iterations[first],
+        rounds=len(best.rounds),
         arms=timings,
-        noise=min(attempts),
+        noise=best.noise,
         noise_attempts=attempts,
-        noisy=min(attempts) > rule.noise_limit,
+        noisy=best.noise > rule.noise_limit,
+        repeated=best.repeated,
+        disturbed=best.disturbed,
     )
 
 
@@ -140,42 +126,16 @@ def _warm_up(call: Call, rule: TimingRule, clock: Clock) -> tuple[list[float], b
     """Return the seconds of every warm-up iteration and whether they became stable."""
     seconds: list[float] = []
     start, window = clock.now(), rule.warmup_window
-    while len(seconds) < rule.warmup_iterations:
-        seconds += clock.measure(call, 1)
-        if len(seconds) >= 2 * window:
-            before = float(np.median(seconds[-2 * window : -window]))
-            after = float(np.median(seconds[-window:]))
-            if abs(after - before) <= rule.warmup_tolerance * before:
-                return seconds, True
-        if clock.now() - start >= rule.warmup_seconds:
-            break
-    return seconds, False
-
-
-def _rounds(
-    arms: Mapping[str, Call], iterations: Mapping[str, int], rule: TimingRule, clock: Clock, after_round: Call
-) -> dict[str, list[float]]:
-    """Return the samples of one attempt."""
-    samples: dict[str, list[float]] = {name: [] for name in arms}
-    names, start, done = list(arms), clock.now(), 0
     while True:
-        elapsed = clock.now() - start
-        if done >= MIN_ROUNDS and elapsed >= rule.max_seconds:
-            return samples
-        enough = done >= max(rule.rounds, MIN_ROUNDS) and elapsed >= rule.min_seconds
-        if enough and min(len(seconds) for seconds in samples.values()) >= rule.min_samples:
-            return samples
-        shift = done % len(names)
-        for name in names[shift:] + names[:shift]:
-            samples[name] += clock.measure(arms[name], iterations[name])
-        after_round()
-        done += 1
-
-
-def _noise(samples: Mapping[str, list[float]], iterations: Mapping[str, int]) -> float:
-    """Return the largest relative spread of the first arm's ratio to another; 0 for a single arm."""
-    first, *others = [round_medians(samples[name], iterations[name]) for name in samples]
-    return max((relative_spread(other, first) for other in others), default=0.0)
+        seconds += clock.measure(call, 1)
+        if len(seconds) < 2 * window:
+            continue  # its rule could not be met yet, however slow the arm is
+        before = float(np.median(seconds[-2 * window : -window]))
+        after = float(np.median(seconds[-window:]))
+        if abs(after - before) <= rule.warmup_tolerance * before:
+            return seconds, True
+        if len(seconds) >= rule.warmup_iterations or clock.now() - start >= rule.warmup_seconds:
+            return seconds, False
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import torch
 from bench.cell import baselines
 from bench.cell.inputs import synthetic_input
 from bench.cell.worker import build_cell_model
-from bench.measure.machine import default_threads
 from bench.profiling.engine_capture import profile_engines
 from bench.profiling.model_capture import profile_model
 from bench.profiling.tables import Profile
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError
 from fastast.hosts import reduce
+from fastast.processors import usable_threads
+from fastast.runtime import set_up
 
 
 def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]:
@@ -33,7 +34,7 @@ def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]
                 "-s measure.scope=forward profiles the model's forward"
             ]
         )
-    torch.set_num_threads(cell.measure.threads or default_threads())
+    set_up(threads=cell.measure.threads or usable_threads(), memory=cell.measure.allocator)
     model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
     if cell.model.engine != "plain":
         return profile_engines(cell, model, folder, forwards)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
+from bench.measure.load import LoadColumns
 from bench.measure.nvml import name_reasons
-from bench.measure.statistics import summarise
+from bench.measure.statistics import MIN_ROUNDS, summarise
 from bench.records.columns import COLUMNS
 from bench.records.schema import Performance, Record
 from bench.records.speedup import speedup_over
@@ -63,6 +64,8 @@ def _row(record: Record) -> dict[str, Any]:
         "started": record.started.isoformat(),
         "finished": record.finished.isoformat(),
     }
+    if record.surroundings is not None:
+        row |= {"allocator": record.surroundings.allocator, "freed_memory": record.surroundings.memory}
     if record.cell.kind == "performance":
         row["scope"] = record.cell.question.get("measure", {}).get("scope", "forward")
     return row | _question(record.cell.question) | _model(record) | _performance(record.performance) | _quality(record)
@@ -131,6 +134,7 @@ def _performance(part: Performance | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "batch_size": candidate.batch_size,
         "rounds": part.rounds,
+        "rounds_repeated": len(part.disturbance.repeated) if part.disturbance else None,
         "noise": part.noise.value,
         "latency_ms": summary.median * 1e3,
         "latency_iqr_ms": summary.iqr * 1e3,
@@ -141,6 +145,7 @@ def _performance(part: Performance | None) -> dict[str, Any]:
         "clips_per_s": candidate.batch_size / summary.median,
         "peak_memory_bytes": memory.peak_bytes,
         "forward_memory_bytes": _difference(memory.peak_bytes, memory.before_bytes),
+        "kept_memory_bytes": _difference(memory.after_bytes, memory.before_bytes),
         "memory_kind": part.memory.kind,
         "reserved_memory_bytes": memory.reserved_bytes,
     }
@@ -155,10 +160,23 @@ def _performance(part: Performance | None) -> dict[str, Any]:
             f"clips_per_s_{baseline}": arm.batch_size / middle,
             f"batch_size_{baseline}": arm.batch_size,
             f"speedup_{baseline}": ratio.value,
-            f"speedup_{baseline}_low": ratio.low,
-            f"speedup_{baseline}_high": ratio.high,
+            f"speedup_{baseline}_low": ratio.low if part.rounds >= MIN_ROUNDS else None,
+            f"speedup_{baseline}_high": ratio.high if part.rounds >= MIN_ROUNDS else None,
         }
-    return row | _energy(part, candidate.batch_size)
+    return row | _load(candidate.load) | _energy(part, candidate.batch_size)
+
+
+def _load(load: LoadColumns | None) -> dict[str, Any]:
+    if load is None:
+        return {}
+    columns = {"waited": load.waited, "others": load.others, "stolen": load.stolen}
+    columns |= {"faults": load.faults, "system_share": load.system}
+    return {name: _mean(values) for name, values in columns.items()}
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known and len(known) == len(values) else None
 
 
 def _energy(part: Performance, batch_size: int) -> dict[str, Any]:

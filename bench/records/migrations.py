@@ -66,9 +66,20 @@ def _quality_of_any_data(raw: Raw) -> Raw:
     return raw | {"schema_version": 4, "quality": part | single | only | {"delta": delta}}
 
 
+def _disturbance(raw: Raw) -> Raw:
+    """4 -> 5: what else went on is measured, what surrounds a forward is told; of older records nobody knows."""
+    part = raw["performance"] and dict(raw["performance"])
+    if part is not None:
+        part["arms"] = {name: arm | {"load": None} for name, arm in part["arms"].items()}
+        kept = {name: arm | {"after_bytes": None} for name, arm in part["memory"]["arms"].items()}
+        part |= {"disturbance": None, "memory": part["memory"] | {"arms": kept}}
+    return raw | {"performance": part, "surroundings": None, "attempt": 1, "schema_version": 5}
+
+
 MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     1: _conditions_apart,
     2: _key_with_instructions,
     3: _quality_of_any_data,
+    4: _disturbance,
 }
 """From each older version, the function that makes the next one of it. It does not change what it is given."""

@@ -14,17 +14,20 @@ from pydantic import BaseModel, ConfigDict
 
 from bench.measure.best_batch import Search
 from bench.measure.conditions import Conditions
+from bench.measure.disturbance import Disturbance
 from bench.measure.energy import Energy
 from bench.measure.gates import Gate
-from bench.measure.machine import Facts, Machine, Software
+from bench.measure.load import LoadColumns
+from bench.measure.machine import Facts, Machine, Software, Surroundings
 from bench.measure.memory import Memory
 from fastast.metrics import Task
 from fastast.scores import Activation
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
-Status = Literal["ok", "noisy", "implausible", "error", "oom", "timeout"]
-"""`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever the noise."""
+Status = Literal["ok", "noisy", "disturbed", "implausible", "error", "oom", "timeout"]
+"""`disturbed`: something else was at work, or too little was measured: see `Disturbance`, `bench.run.panels`.
+`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever else."""
 Kind = Literal["performance", "quality"]
 
 
@@ -121,6 +124,8 @@ class ArmTimes(Facts):
     """Clips a batch."""
     first_call_s: float | None
     """The very first call, seconds: compilation, graph capture, what libraries set up. It is no sample."""
+    load: LoadColumns | None
+    """What else went on in every round; None where nobody looked."""
 
 
 class Performance(Facts):
@@ -135,6 +140,8 @@ class Performance(Facts):
     """Written before every sample so that caches hold nothing of the model; 0 where they were left alone."""
     warmup: Warmup
     noise: Noise
+    disturbance: Disturbance | None
+    """None where nobody looked."""
     rounds: int
     arms: dict[str, ArmTimes]
     memory: Memory
@@ -207,18 +214,22 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    schema_version: Literal[4] = 4
+    schema_version: Literal[5] = 5
     cell: CellPart
     sweep: str
     status: Status
     message: str
     """Empty, or what went wrong."""
+    attempt: int = 1
+    """2 where a first measurement of the same run was disturbed, and this one replaced it at the end of the run."""
     started: datetime
     finished: datetime
     command: tuple[str, ...]
     suite: Suite
     machine: Machine
     software: Software
+    surroundings: Surroundings | None
+    """Threads, waiting, freed memory, denormals; None where the cell did not live to say, or nobody asked."""
     conditions: Conditions
     gates: tuple[Gate, ...]
     """What was held against something independent, and whether it passed; empty of a cell that failed."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.labels import Label, place_labels
-from bench.report.layout import UNMERGED, Styles, fix_layout, footnote, grid, legend, styles_of
+from bench.report.layout import APART, UNMERGED, Styles, fix_layout, footnote, grid, legend, styles_of
 from bench.report.style import GREY
 from bench.report.words import facts_line, interval, is_denominator, score_word, series_name
 
@@ -23,10 +23,12 @@ DODGE = 0.008
 def pareto_figure(joined: pd.DataFrame) -> Figure:
     """Draw mAP or accuracy against throughput: one row of panels a device, one column a batch size.
 
-    Points on the front are filled and joined by steps, dominated ones hollow. Bars are 95 % intervals, of
-    the score those in which a panel's models are compared. Raises ValueError where nothing has both speed and quality.
+    Points on the front are filled and joined by steps, dominated ones hollow; disturbed ones are crosses. Bars are 95 %
+    intervals, of the score those in which a panel's models are compared. Raises ValueError where nothing has both speed
+    and quality.
     """
     whole = joined.dropna(subset=["throughput", "score"]).copy()
+    apart = ["disturbed"] if (whole["status"] == "disturbed").any() else []
     if whole.empty:
         raise ValueError(
             "report: no configuration has both a speed and a quality record; run the sweep with both kinds"
@@ -41,7 +43,7 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
     for axis in left:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
     star = ["unmerged"] if (whole["method"] == "none").any() else []
-    legend(figure, styles, [*star, "front", "dominated"])
+    legend(figure, styles, [*star, "front", "dominated", *apart])
     footnote(figure, facts_line(whole), _about_bars(whole))
     fix_layout(figure)  # labels need to know where things are
     for (axis,), panel in placed:
@@ -79,7 +81,8 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     for i, axis in enumerate(left):
         axis.set_ylabel(f"{score_word(rows)} minus unmerged" if compared and i % 2 else "Speed-up over unmerged")
     oracle = ["oracle"] if rows["speedup_slice"].notna().any() else []
-    legend(figure, styles, ["measured", *oracle, "macs"])
+    apart = ["disturbed"] if (rows["status"] == "disturbed").any() else []
+    legend(figure, styles, ["measured", *oracle, "macs", *apart])
     footnote(figure, facts_line(rows))
     fix_layout(figure)
     return figure
@@ -88,6 +91,9 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
 def _draw_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     for _, row in panel.iterrows():
         colour, marker = styles.get(series_name(row), ("black", "*"))
+        if row["status"] == "disturbed":
+            axis.plot(row["throughput"], row["mAP"], **APART, markeredgecolor=colour, zorder=3)
+            continue
         axis.errorbar(
             row["throughput"],
             row["score"],
@@ -131,6 +137,7 @@ def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
             [(row.throughput_low, row.score), (row.throughput_high, row.score)],
             [(row.throughput, row.compared_low), (row.throughput, row.compared_high)],
         )
+        if row.status != "disturbed" and np.isfinite(bar).all()
     ]
     place_labels(axis, labels, lines=[np.stack([x, y], axis=1)], bars=bars)
 
@@ -148,8 +155,10 @@ def _about_bars(whole: pd.DataFrame) -> str:
 
 
 def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: float) -> None:
-    merged = line[line["method"] != "none"]
+    everything = line[line["method"] != "none"]
     unmerged = line[line["method"] == "none"]
+    merged, apart = (everything[(everything["status"] == "disturbed") == is_so] for is_so in (False, True))
+    axis.plot(apart["r"] + shift, apart["speedup_unmerged"], **APART, markeredgecolor=colour)
     start = [0.0] if len(unmerged) else []
     # r = 0 is the unmerged model itself, except where that is measured on another engine.
     there = [1.0 if is_denominator(row) else row["speedup_unmerged"] for _, row in unmerged.iloc[:1].iterrows()]
@@ -158,7 +167,7 @@ def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: 
     for r, values, first, style, width in (
         (merged["r"] + shift, merged["speedup_unmerged"], there, "-", 1.0),
         (sliced["r"], limit, there, "--", 0.9),
-        (merged["r"], merged["macs_ratio"], [1.0] * len(start), ":", 0.9),
+        (everything["r"], everything["macs_ratio"], [1.0] * len(start), ":", 0.9),
     ):
         axis.plot([*start, *r], [*first, *values], color=colour, linestyle=style, linewidth=width)
     axis.errorbar(
@@ -174,7 +183,7 @@ def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: 
 
 
 def _draw_cost(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
-    known = line.dropna(subset=["delta_score"])
+    known = line[line["status"] != "disturbed"].dropna(subset=["delta_score"])
     if known.empty:
         return
     if (line["method"] == "none").any():

@@ -20,7 +20,7 @@ WORKLOAD = ["scope", "batch_size"]
 """What speeds of a panel share; quality does not depend on it."""
 CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "options", "excess", "attention"]
 """What is compared within a panel."""
-MEASURED = ("ok", "noisy")
+MEASURED = ("ok", "noisy", "disturbed")
 """Records with numbers in them."""
 _QUALITY = [
     *("dataset", "split", "clips", "ids_sha256", "clips_sha256", "classes", "classes_without_positives"),
@@ -54,6 +54,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     `batch_size` is BEST_BATCH), `throughput`, `compared` (see `_with_compared`), each of these two with `_low` and
     `_high`, and `standing` on the Pareto front of its panel.
     Rows are sorted as tables show them.
+
+    What is `disturbed` stands apart: its numbers are shown, have no part in the front, and others' do not hang on them.
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
     throughput in the whole panel: a machine that was slower for one cell than for the next drops out.
@@ -155,7 +157,11 @@ def _refuse_other_clips(quality: pd.DataFrame) -> None:
 
 def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
     """Add the throughput of every row, in clips a second, free of the machine's drift from cell to cell."""
-    reference = joined.groupby([*SETTING, *WORKLOAD])["clips_per_s_unmerged"].transform("median")
+    trusted = joined["clips_per_s_unmerged"].where(joined["status"] != "disturbed")
+    groups = [joined[name] for name in (*SETTING, *WORKLOAD)]
+    reference = trusted.groupby(groups, dropna=False).transform("median")
+    alone = joined["clips_per_s_unmerged"].groupby(groups, dropna=False).transform("median")
+    reference = reference.fillna(alone)  # of a panel in which nothing can be trusted
     for end in ("", "_low", "_high"):
         joined[f"throughput{end}"] = joined[f"speedup_unmerged{end}"] * reference
     # Its speed-up over itself is 1, whatever was measured.
@@ -173,6 +179,9 @@ def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
     (`paired`): all models saw the same clips, and what those have in common does not tell models apart. Else that of
     the score itself.
     """
+    for name in ("score", "delta_score"):  # in records of before, an interval may leave its value out
+        joined[f"{name}_low"] = joined[[f"{name}_low", name]].min(axis=1, skipna=False)
+        joined[f"{name}_high"] = joined[[f"{name}_high", name]].max(axis=1, skipna=False)
     joined["paired"] = False
     for _, panel in panels(joined):
         known = panel[panel["score"].notna()]
@@ -192,9 +201,13 @@ def _with_over_alone(joined: pd.DataFrame) -> pd.DataFrame:
 
 
 def _standing(joined: pd.DataFrame) -> pd.Series:
-    """Return how every row with speed and quality stands on the front of its panel, empty for others."""
+    """Return how every row with speed and quality stands on the front of its panel, empty for others.
+
+    A disturbed one stands nowhere, nor does it stand in another's way.
+    """
     words = pd.Series("", index=joined.index, dtype=object)
-    for _, panel in panels(joined):
+    words[joined["status"] == "disturbed"] = "disturbed"
+    for _, panel in panels(joined[joined["status"] != "disturbed"]):
         whole = panel.dropna(subset=["throughput", "score"])
         points = [
             Point(

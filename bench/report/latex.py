@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 
 from bench.report.frame import panels
-from bench.report.tables import NOISY, NOISY_MEANS, best_rows, columns_of, panel_name, readable, with_score
-from bench.report.words import FAILURES, NOT_MEASURED, facts_line, number, score_word
+from bench.report.tables import (
+    DISTURBED,
+    DISTURBED_MEANS,
+    NOISY,
+    NOISY_MEANS,
+    best_rows,
+    columns_of,
+    panel_name,
+    readable,
+    with_score,
+)
+from bench.report.words import FAILURES, NOT_MEASURED, facts_line, score_word
 
 LATEX_COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
@@ -25,20 +37,22 @@ LATEX_COLUMNS: dict[str, str] = {
 
 SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "timeout"}
 """What a narrow table has room for."""
-_COMMANDS = {"−": "$-$", "–": "--", "±": "$\\pm$", "Δ": "$\\Delta$", NOISY: "$\\approx$"}
+MARKED = (("noisy", NOISY, NOISY_MEANS), ("disturbed", DISTURBED, DISTURBED_MEANS))
+"""Statuses with a mark, and what it means."""
+_COMMANDS = {"−": "$-$", "–": "--", "Δ": "$\\Delta$", NOISY: "$\\approx$", DISTURBED: "$^\\ddagger$"}
 
 
 def latex(joined: pd.DataFrame, sweep: str) -> str:
     """Return one booktabs table a panel, for `\\usepackage{booktabs}`, as wide as a page of two columns.
 
-    Best in bold, second best underlined, a dagger on what stands on the Pareto front; an interval is written as
-    half of its width.
+    Best in bold, second best underlined, a dagger on what stands on the Pareto front; the ends of an interval stand
+    below and above its value.
     """
     parts = ["% Made from records; do not edit. Needs \\usepackage{booktabs}."]
     for place, (_, panel) in enumerate(panels(joined), 1):
         text = narrow(panel)
         gaps = [f"{short}: {long}." for long, short in SHORT.items() if (text == short).any(axis=None)]
-        text = text.map(escape)
+        text = text.map(escape).map(stacked)
         for rank, command in ((0, "textbf"), (1, "underline")):
             for column, index in best_rows(panel, rank).items():
                 text.loc[index, column] = f"\\{command}{{{text.loc[index, column]}}}"
@@ -46,10 +60,10 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         text.loc[front, "configuration"] += "$^\\dagger$"
         word = score_word(panel)
         text.columns = pd.Index([escape(with_score(LATEX_COLUMNS[column], word)) for column in text.columns])
-        noisy = [f"{NOISY}: {NOISY_MEANS}."] if (panel["status"] == "noisy").any() else []
-        facts = f"{panel_name(panel)}. {facts_line(panel)}, given as half their width."
+        marks = [f"{mark}: {means}." for status, mark, means in MARKED if (panel["status"] == status).any()]
+        facts = f"{panel_name(panel)}. {facts_line(panel)}, their ends below and above."
         dagger = ["Dagger: on the Pareto front."] if front.any() else []
-        caption = " ".join([facts, *dagger, *noisy, *gaps])
+        caption = " ".join([facts, *dagger, *marks, *gaps])
         columns = "l" + "r" * (len(text.columns) - 1)
         parts.append(booktabs(text, columns, caption=caption, label=f"tab:{sweep}-{place}"))
     return "\n".join(parts)
@@ -70,20 +84,17 @@ def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str) -> s
 
 
 def narrow(panel: pd.DataFrame) -> pd.DataFrame:
-    """Return the columns of `readable` that a page of two columns has room for, intervals as half of their width."""
-    text = readable(panel)[[name for name in LATEX_COLUMNS if name in columns_of(panel)]].replace(SHORT)
-    for column, source, form in (
-        ("speedup", "speedup_unmerged", "{:.2f}"),
-        ("alone", "over_alone", "{:.3f}"),
-        ("map", "score", "{:.3f}"),
-        ("delta", "delta_score", "{:+.4f}"),
-    ):
-        for index, (_, row) in enumerate(panel.iterrows() if column in text else ()):
-            if "[" in text.loc[index, column]:
-                half = (row[f"{source}_high"] - row[f"{source}_low"]) / 2
-                noisy = NOISY if text.loc[index, column].startswith(NOISY) else ""
-                text.loc[index, column] = f"{noisy}{number(row[source], form)} ± {number(half, form.replace('+', ''))}"
-    return text
+    """Return the columns of `readable` that a page of two columns has room for."""
+    return readable(panel)[[name for name in LATEX_COLUMNS if name in columns_of(panel)]].replace(SHORT)
+
+
+def stacked(text: str) -> str:
+    """Return `value [low, high]`, escaped, with its ends as they are, one above the other; other text as it is."""
+    found = re.fullmatch(r"(.*\S) \[(\S+), (\S+)\]", text)
+    if found is None:
+        return text
+    value, low, high = found.group(1), *(end.replace("$-$", "-") for end in found.groups()[1:])
+    return f"{value}$_{{{low}}}^{{{high}}}$"
 
 
 def escape(text: str) -> str:

@@ -21,10 +21,13 @@ Styles = dict[str, tuple[str, str]]
 """Colour and marker of every series."""
 MOST_COLUMNS = 4
 UNMERGED = "unmerged"
+APART: dict[str, Any] = {"color": GREY, "marker": "x", "markersize": 4, "linestyle": "none"}
+"""How a point is drawn that was disturbed and stands nowhere."""
 KEYS: dict[str, dict[str, Any]] = {
     "unmerged": {"color": "black", "marker": "*", "markersize": 8, "linestyle": "none", "label": "unmerged"},
     "front": {"color": GREY, "marker": "o", "markerfacecolor": GREY, "label": "on the Pareto front"},
     "dominated": {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none", "label": "dominated"},
+    "disturbed": APART | {"label": "disturbed, of no standing"},
     "measured": {"color": GREY, "label": "measured"},
     "oracle": {"color": GREY, "linestyle": "--", "label": "slice oracle"},
     "macs": {"color": GREY, "linestyle": ":", "label": "ratio of MACs"},

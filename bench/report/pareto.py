@@ -1,9 +1,9 @@
 """Which points are worth having: dominance for throughput and quality, both to be maximised.
 
-A point is *dominated* when another is at least as good in both and better in one. It is *clearly dominated* when, on
-top of that, the two intervals do not overlap in throughput or do not overlap in quality: what is only dominated may as
-well be on the front, were it measured again. For quality, intervals of differences to one model on the same clips may
-be given: where two of them are apart, so are the points, however correlated.
+A point is *dominated* when another is at least as good in both and better in one. It is *clearly dominated* when the
+other one is better in both beyond their intervals, of throughput and of quality: what is only dominated may as well be
+on the front, were it measured again. For quality, intervals of differences to one model on the same clips may be given:
+where two of them are apart, so are the points, however correlated.
 
 Shapes: `n` points.
 """
@@ -38,10 +38,10 @@ def dominates(a: Point, b: Point) -> bool:
 
 
 def clearly_dominates(a: Point, b: Point) -> bool:
-    """Return whether `a` dominates `b` and their intervals are apart in throughput or in quality."""
+    """Return whether `a` is better than `b` in both, and their intervals are apart in both."""
     faster = a.throughput_interval[0] > b.throughput_interval[1]
     better = a.quality_interval[0] > b.quality_interval[1]
-    return dominates(a, b) and (faster or better)
+    return dominates(a, b) and faster and better
 
 
 def pareto_front(points: Sequence[Point]) -> NDArray[np.bool_]:
@@ -50,7 +50,7 @@ def pareto_front(points: Sequence[Point]) -> NDArray[np.bool_]:
 
 
 def standing(points: Sequence[Point]) -> list[str]:
-    """Return for every point `front`, `dominated` (but within the intervals) or `clearly dominated`."""
+    """Return for every point `front`, `dominated` (but within the intervals of one or both) or `clearly dominated`."""
     words = []
     for point, on_front in zip(points, pareto_front(points), strict=True):
         if on_front:

@@ -25,6 +25,14 @@ NOISY = "≈"
 """Stands before a speed-up of a record that is `noisy`."""
 NOISY_MEANS = "rounds scattered by more than the sweep's limit"
 
+DISTURBED = "‡"
+"""Stands before the numbers of a record that is `disturbed`."""
+DISTURBED_MEANS = "measured while something else was at work, twice, and of no standing"
+FEW_MEANS = "A speed-up without an interval is of fewer than 5 rounds."
+
+MARKS = {"noisy": NOISY, "disturbed": DISTURBED}
+"""By status, what stands before a speed-up."""
+
 SPEEDUP_MEANS = (
     "Speed-up: median time of the unmerged model over that of the configuration, interleaved in the same process; "
     "clips/s: that speed-up times the unmerged model's. Of oracle: throughput over that of a model that drops as many "
@@ -32,7 +40,9 @@ SPEEDUP_MEANS = (
 )
 OTHERS_MEAN = "Over …: median time of that baseline over that of the configuration, interleaved."
 DELTA_MEANS = "Difference in {score}: on the same clips, paired."
-PARETO_MEANS = "Pareto: `dominated` is within the intervals of a better one, `clearly dominated` is not."
+PARETO_MEANS = (
+    "Pareto: of `dominated` another one is better, but not in both beyond the intervals; of `clearly dominated` it is."
+)
 BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios a clip."
 ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
 TRAINED_MEANS = (
@@ -94,7 +104,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
         timed = is_denominator(row) and pd.notna(row["throughput"])
         scored = series_name(row) == "unmerged" and pd.notna(row["score"])
         slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
-        noisy = NOISY if row["status"] == "noisy" else ""
+        mark = MARKS.get(row["status"], "")
         rows.append(
             {
                 "configuration": series_name(row) + (" on the engine" if _is_other_unmerged(row) else ""),
@@ -103,7 +113,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
                 "throughput": number(row["throughput"], "{:.1f}", missing=slow),
                 "latency": number(row["latency_ms"], "{:.1f}", missing=slow) + _batch(row),
-                "speedup": "1" if timed else noisy + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
+                "speedup": "1" if timed else mark + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
                 "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
                 **{f"over_{other}": interval(row, f"speedup_{other}", "{:.2f}", missing=slow) for other in OTHERS},
                 "alone": interval(row, "over_alone", "{:.3f}", missing=slow),
@@ -136,12 +146,14 @@ def markdown(joined: pd.DataFrame) -> str:
 def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
     """Return the row with the best value (or the next ones, by `place`) of throughput, speed-up and score.
 
-    Rows are positions in the panel. A tie in what is printed is broken by the value itself.
+    A speed that was disturbed is no best. Rows are positions in the panel. A tie in what is printed is broken by the
+    value itself.
     """
     reset = panel.reset_index(drop=True)
     found = {}
     for column, source in (("throughput", "throughput"), ("speedup", "speedup_unmerged"), ("map", "score")):
         values = reset.loc[reset["method"] != "none", source] if column == "speedup" else reset[source]
+        values = values if column == "map" else values[reset["status"] != "disturbed"]
         compared = values.dropna()
         # What makes nothing faster is not the best of anything.
         eligible = compared[compared > 1] if column == "speedup" else compared
@@ -154,13 +166,17 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
 def explain(joined: pd.DataFrame) -> list[str]:
     """Return what columns and marks of these rows' tables mean, a sentence or two each."""
     asked = {column for _, panel in panels(joined) for column in columns_of(panel)}
-    noisy, searched = (joined["status"] == "noisy").any(), (joined["batch_size"] == BEST_BATCH).any()
+    noisy, disturbed = ((joined["status"] == status).any() for status in ("noisy", "disturbed"))
+    searched = (joined["batch_size"] == BEST_BATCH).any()
+    few = (joined["speedup_unmerged"].notna() & joined["speedup_unmerged_low"].isna()).any()
     said = (
         ("speedup" in asked, SPEEDUP_MEANS),
         (any(f"over_{other}" in asked for other in OTHERS), OTHERS_MEAN),
         ("map" in asked, with_score(DELTA_MEANS, score_word(joined))),
         ("standing" in asked, PARETO_MEANS),
         (noisy, f"{NOISY}: {NOISY_MEANS}."),
+        (disturbed, f"{DISTURBED}: {DISTURBED_MEANS}."),
+        (few, FEW_MEANS),
         (searched, BATCH_MEANS),
         ("alone" in asked, ALONE_MEANS),
         ((joined["scope"] == "training_step").any(), TRAINED_MEANS),

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
+from bench.measure.statistics import MIN_ROUNDS, Estimate
 from bench.records.schema import Record
 from bench.records.speedup import speedup_over
 
@@ -110,6 +111,10 @@ class Progress:
         return "" if seconds is None or self._done == self._total else f"  ({duration(seconds)} left)"
 
 
+def _ends(ratio: Estimate, rounds: int) -> str:
+    return f" [{ratio.low:.2f}, {ratio.high:.2f}]" if rounds >= MIN_ROUNDS else f" ({rounds} rounds)"
+
+
 def duration(seconds: float) -> str:
     """Return a time for people: `45 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = round(seconds)
@@ -124,9 +129,9 @@ def result_text(record: Record) -> str:
     """Return the result of a record in a few words, or what went wrong."""
     if record.performance is not None:
         ratio = speedup_over(record.performance, "unmerged") if "unmerged" in record.performance.arms else None
-        text = "" if ratio is None else f": {ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}] of unmerged"
+        text = "" if ratio is None else f": {ratio.value:.2f}x{_ends(ratio, record.performance.rounds)} of unmerged"
         noise = f", noise {record.performance.noise.value:.0%}" if record.status == "noisy" else ""
-        return text + noise + (f", {record.message}" if record.status == "implausible" else "")
+        return text + noise + (f", {record.message}" if record.status in ("implausible", "disturbed") else "")
     if record.quality is not None:
         part = record.quality
         name, value, (low, high) = "mAP", part.mAP, part.mAP_interval

@@ -11,7 +11,7 @@ import fastast
 from bench.measure.conditions import unknown_conditions
 from bench.measure.gates import Gate
 from bench.measure.machine import Machine, Software, load_average
-from bench.records.schema import CellPart, Record, Suite
+from bench.records.schema import CellPart, Record, Status, Suite
 from bench.run.isolation import ROOT, Outcome
 from bench.run.launchers import Ended
 from bench.sweep.cells import Cell
@@ -46,7 +46,7 @@ def make_record(
     return Record(
         cell=CellPart(id=cell.id, kind=cell.kind, question=cell.question),
         sweep=sweep,
-        status="implausible" if failed else "noisy" if value is not None and value.noisy else outcome.status,
+        status=_status(outcome, failed),
         message=_message(value, failed) if value is not None else outcome.message,
         started=started,
         finished=finished,
@@ -54,6 +54,7 @@ def make_record(
         suite=suite,
         machine=machine,
         software=software,
+        surroundings=value.surroundings if value is not None else None,
         conditions=conditions.model_copy(update={"load": (load_before, load_after)}),
         gates=value.gates if value is not None else (),
         model=value.model if value is not None else None,
@@ -89,10 +90,25 @@ def describe_suite() -> Suite:
     return Suite(version=fastast.__version__, commit=commit, dirty=None if changes is None else bool(changes))
 
 
+def _status(outcome: Outcome, failed: Sequence[Gate]) -> Status:
+    if outcome.status != "ok":
+        return outcome.status
+    if failed:
+        return "implausible"
+    return "disturbed" if _doubts(outcome.value) else "noisy" if outcome.value.noisy else "ok"
+
+
+def _doubts(value: Any) -> tuple[str, ...]:
+    part = value.performance
+    return part.disturbance.reasons if part is not None and part.disturbance is not None else ()
+
+
 def _message(value: Any, failed: Sequence[Gate]) -> str:
     """Return what is wrong with a measurement, empty where nothing is."""
     if failed:
         return "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
+    if doubts := _doubts(value):
+        return "; ".join(doubts)
     if not value.noisy:
         return ""
     noise = value.performance.noise

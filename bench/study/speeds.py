@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bench.measure.statistics import MIN_ROUNDS
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds, speedup_over
 
 UNMERGED = "constant:0"
 Ratio = tuple[float, float, float]
-"""A speed-up and both ends of its interval."""
+"""A speed-up and both ends of its interval, NaN where there are too few rounds for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,7 @@ def speeds_of(sweep: str, records: Sequence[Record]) -> Speeds:
         if reduction["schedule"] in ratios:
             continue
         estimate = speedup_over(part, "unmerged")
-        ratios[reduction["schedule"]] = (estimate.value, estimate.low, estimate.high)
+        ends = (estimate.low, estimate.high) if part.rounds >= MIN_ROUNDS else (math.nan, math.nan)
+        ratios[reduction["schedule"]] = (estimate.value, *ends)
         unmerged.append(np.median(clip_seconds(part.arms["unmerged"])))
     return Speeds(ratios=ratios, unmerged_seconds=float(np.median(unmerged)) if unmerged else math.nan)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 
-_LATER = ("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance", "scope")
+_LATER = ("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance", "scope", "allocator")
 """Keys of `measure` that came after the first records; at their defaults they stay out of the question."""
 
 
@@ -118,8 +118,9 @@ class Cell:
             where = f"{self.data.clips} clips of {name}{self.data.split}"
         kernel = "" if self.attention == "auto" else f" {self.attention}"
         engine = "" if self.model.engine == "plain" else f" {self.model.engine}"
+        memory = "" if self.measure.allocator == "kept" or self.data is not None else " allocator=system"
         scope = "" if self.data is not None or self.measure.scope == "forward" else f" {self.measure.scope}"
-        return f"{self.kind}{scope} {what} {where} {self.dtype}{kernel}{engine} {self.device}"
+        return f"{self.kind}{scope} {what} {where} {self.dtype}{kernel}{engine}{memory} {self.device}"
 
 
 def canonical(question: Mapping[str, Any]) -> str:

@@ -17,6 +17,14 @@ class ConfigError(ValueError):
         self.problems = tuple(problems)
 
 
+def too_many_threads(threads: int, most: int) -> str:
+    """Return the message for more threads than a process may run at once."""
+    return (
+        f"measure.threads: {threads} threads would wait for each other: affinity and quota let this process run {most} "
+        f"at once; give at most {most}, or leave the key out"
+    )
+
+
 def unknown_key(key: str, allowed: Sequence[str]) -> str:
     """Return the message for a key that does not exist."""
     near = get_close_matches(key, allowed, n=1)

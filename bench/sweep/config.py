@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 from bench.sweep.axes import ENGINES, allowed_values, check_schedule, is_gpu_type, option_problem
 from bench.sweep.baselines import BASELINES, SCOPES
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
+from fastast.allocator import MemoryPolicy
 
 if TYPE_CHECKING:
     from fastast.data.datasets import DataOptions
@@ -217,7 +218,7 @@ class MeasureConfig(_Part):
     baselines: tuple[str, ...] = ("unmerged", "slice")
     """Arms that are timed in the same rounds as the candidate."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads of PyTorch; all physical cores where not given."""
+    """CPU threads of PyTorch; all physical cores that affinity and quota allow where not given."""
     rounds: int = Field(default=10, ge=3)
     min_seconds: float = Field(default=2.0, ge=0)
     max_seconds: float = Field(default=20.0, gt=0)
@@ -237,6 +238,8 @@ class MeasureConfig(_Part):
     """How long every arm runs for its energy where that can be read, in seconds; 0 does not ask."""
     best_batch_limit: int = Field(default=256, ge=1)
     """Largest batch that `batch_size = ["best"]` tries."""
+    allocator: MemoryPolicy = "kept"
+    """`kept`: freed memory stays with the process. `system`: the allocator gives it back as it sees fit."""
     bound_tolerance: float = Field(default=0.25, ge=0)
     """A speed-up whose whole interval is above its bound by more than this share makes a record implausible."""
 
@@ -244,6 +247,11 @@ class MeasureConfig(_Part):
     @classmethod
     def _known_scope(cls, value: str) -> str:
         return one_of("scope", value, tuple(SCOPES))
+
+    @field_validator("allocator")
+    @classmethod
+    def _known_allocator(cls, value: str) -> str:
+        return one_of("allocator", value, get_args(MemoryPolicy))
 
     @field_validator("baselines", mode="before")
     @classmethod

@@ -93,14 +93,15 @@ def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performa
         flushed_bytes=0,
         warmup=Warmup(rule="none", iterations=dict.fromkeys(arms, 0), stable=dict.fromkeys(arms, True)),
         noise=Noise(value=0.5, limit=0.1, attempts=(0.5,)),
-        rounds=3,
+        disturbance=None,
+        rounds=len(candidate),
         arms={
-            name: ArmTimes(seconds=tuple(seconds), iterations_per_round=1, batch_size=4, first_call_s=None)
+            name: ArmTimes(seconds=tuple(seconds), iterations_per_round=1, batch_size=4, first_call_s=None, load=None)
             for name, seconds in arms.items()
         },
         memory=Memory(
             kind="none",
-            arms={name: ArmMemory(before_bytes=1, peak_bytes=3, reserved_bytes=None) for name in arms},
+            arms={name: ArmMemory(before_bytes=1, peak_bytes=3, after_bytes=2, reserved_bytes=None) for name in arms},
         ),
         energy=None,
     )

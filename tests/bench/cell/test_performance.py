@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,10 +20,21 @@ from bench.measure.conditions import unknown_conditions
 from bench.measure.energy import Energy
 from bench.records.schema import ArmTimes
 from fastast import create_model
+from fastast.allocator import allocator_name
 from fastast.model import AudioSpectrogramTransformer
+from fastast.processors import most_threads
 from fastast.reduction import TokenReduction
 from fastast.reduction.encode import ModuleStages
 from fastast.schedule import Constant
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _calm(monkeypatch):
+    """Nothing is held against this machine, which may do other things too."""
+    monkeypatch.setattr(performance.Judge, "each", lambda self, rounds: [()] * len(rounds))
+    monkeypatch.setattr(performance.Judge, "together", lambda self, rounds: ())
 
 
 def gates(answer) -> dict[str, bool]:
@@ -64,7 +80,7 @@ def test_a_reduction_that_changes_the_model_at_r_0_is_caught(monkeypatch):
 
 
 def arm(seconds: float, batch_size: int = 2) -> ArmTimes:
-    return ArmTimes(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=batch_size, first_call_s=None)
+    return ArmTimes(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=batch_size, first_call_s=None, load=None)
 
 
 @pytest.mark.parametrize(
@@ -158,6 +174,63 @@ def test_rounds_go_on_until_there_are_enough_samples():
     asked = measured(reduction=None, measure={"min_samples": 40, "max_seconds": 60.0, "baselines": ("unmerged",)})
     part = worker.answer(asked, Context()).performance
     assert min(len(arm.seconds) for arm in part.arms.values()) >= 40
+
+
+def test_what_else_went_on_is_measured_in_every_round_of_every_arm():
+    answer = worker.answer(measured(), Context())
+    part = answer.performance
+    for arm in part.arms.values():
+        assert {len(column) for column in arm.load.model_dump().values()} == {part.rounds}
+        assert min(arm.load.own) > 0
+    assert part.disturbance.repeated == ()
+    assert part.memory.arms["candidate"].after_bytes > 0
+    assert answer.surroundings.threads == torch.get_num_threads()
+
+
+def test_each_reason_to_doubt_the_numbers_is_told(monkeypatch):
+    monkeypatch.setattr(performance.Judge, "each", lambda self, rounds: [("stolen",)] * len(rounds))
+    restless = {"warmup_tolerance": 1e-9, "warmup_iterations": 4, "warmup_seconds": 0.0}
+    reasons = worker.answer(measured(measure=restless), Context()).performance.disturbance.reasons
+    rounds, warmup = reasons
+    assert rounds.endswith("rounds were disturbed: the host took processors from this virtual machine")
+    assert warmup.startswith("warm-up never settled: candidate")
+
+
+def test_freed_memory_is_kept_or_not_as_the_cell_asks():
+    code = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from test_performance import measured
+from bench.cell import worker
+from bench.cell.answers import Context
+found = worker.answer(measured(measure={"allocator": sys.argv[2], "max_seconds": 1.0}), Context())
+print(json.dumps([found.surroundings.memory, found.performance.arms["candidate"].load.faults[-1]]))
+"""
+
+    def told(allocator: str) -> list:
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(Path(__file__).parent), allocator],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+
+    if not allocator_name().startswith("glibc"):
+        pytest.skip(f"the allocator is {allocator_name()}")
+    assert [told(allocator)[0] for allocator in ("kept", "system")] == ["kept", "system"]
+
+
+def test_more_threads_than_can_run_are_refused():
+    most = most_threads()
+    message = f"measure.threads: {most + 1} threads would wait for each other.*let this process run {most} at once"
+    for ask in (
+        lambda: worker.probe("cpu", most + 1),
+        lambda: worker.answer(measured(measure={"threads": most + 1}), Context()),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ask()
 
 
 def test_energy_that_cannot_be_read_is_unavailable_with_its_reason(monkeypatch):

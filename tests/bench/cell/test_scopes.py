@@ -130,7 +130,7 @@ def test_bounds_are_looked_at_where_they_are_bounds(answers) -> None:
 
 def test_a_candidate_that_leaves_the_front_end_out_is_caught(answers) -> None:
     def arm(seconds: float) -> ArmTimes:
-        return ArmTimes(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=2, first_call_s=None)
+        return ArmTimes(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=2, first_call_s=None, load=None)
 
     asked = cell(measure=scoped("waveform").measure.model_copy(update={"bound_tolerance": 0.25}))
     timed = {"candidate": arm(0.6), "unmerged": arm(0.7), "slice": arm(0.6), "model_alone": arm(0.9)}
@@ -241,7 +241,7 @@ def test_a_sweep_of_a_scope_runs_and_its_records_come_back(tmp_path, scope) -> N
     results = tmp_path / "results"
     done = CliRunner().invoke(app, ["run", str(path), "--results", str(results), *scoped_as])
     assert done.exit_code == 0, done.output
-    assert "1 ok" in done.output
+    assert "1 ok" in done.output or "1 disturbed" in done.output  # this machine may do other things too
     records = read_records(results)
     assert {record.cell.question["measure"]["scope"] for record in records} == {scope}
     frame = to_frame(records)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 
@@ -9,23 +10,8 @@ import pytest
 import torch
 
 from bench.measure import conditions, nvml
+from bench.measure.load import Meter
 from bench.measure.machine import describe_machine
-
-
-def test_quotas_are_read_from_both_versions_of_control_groups(tmp_path):
-    second, first = tmp_path / "v2", tmp_path / "v1"
-    second.write_text("usage_usec 5\nnr_throttled 3\nthrottled_usec 2500000\n")
-    first.write_text("nr_periods 9\nnr_throttled 3\nthrottled_time 1500000000\n")
-    missing = tmp_path / "none"
-    assert conditions._quota_seconds([missing, second]) == 2.5
-    assert conditions._quota_seconds([first]) == 1.5
-    assert conditions._quota_seconds([missing]) is None
-
-
-def test_a_file_in_another_form_is_no_quota(tmp_path):
-    strange = tmp_path / "cpu.stat"
-    strange.write_text("not a table of two columns\n")
-    assert conditions._quota_seconds([strange]) is None
 
 
 def test_thermal_events_are_summed_over_cores(tmp_path):
@@ -44,7 +30,6 @@ def test_a_moment_of_a_cpu_has_no_gpu():
 
 def test_a_watch_tells_what_was_between():
     watch = conditions.Watch("cpu")
-    watch()
     seen = watch.conditions()
     assert seen.seconds > 0
     assert seen.before is not None
@@ -63,6 +48,8 @@ class FakeNvml:
         self.asked_for: list[str] = []
         self.clocks = [1980, 1980, 1755, 1500, 1500, 1500]
         self.reasons = [0, 0x4, 0x20, 0, 0, 0]
+        self.samples: list | None = None
+        self.since: list[int] = []
 
     def nvmlInit(self) -> None:  # noqa: N802
         self.opened += 1
@@ -85,6 +72,12 @@ class FakeNvml:
 
     def nvmlDeviceGetCurrentClocksThrottleReasons(self, handle: str) -> int:  # noqa: N802
         return self.reasons.pop(0)
+
+    def nvmlDeviceGetProcessUtilization(self, handle: str, since: int) -> list:  # noqa: N802
+        self.since.append(since)
+        if self.samples is None:
+            raise RuntimeError("Not Found")
+        return [SimpleNamespace(pid=pid, smUtil=used) for pid, used in self.samples]
 
     def nvmlDeviceGetMaxClockInfo(self, handle: str, kind: int) -> int:  # noqa: N802
         raise RuntimeError("Not Supported")
@@ -116,17 +109,34 @@ def test_energy_is_in_joules(card):
         assert device.energy_j() == 4.5
 
 
-def test_a_watch_notes_clock_and_reasons_after_every_round(card):
+def test_clock_and_reasons_are_noted_after_every_round(card):
     watch = conditions.Watch("cuda")  # 1980, 0
-    watch()  # 1980, power cap
-    watch()  # 1755, thermal
+    with nvml.current_device() as device:
+        meter = Meter(1, device)
+        loads = []
+        for _ in range(2):  # 1980, power cap; 1755, thermal
+            meter.start()
+            loads.append(meter.stop(1))
+    watch.note(loads)
     seen = watch.conditions()
     assert seen.before.gpu.graphics_clock_mhz == 1980
     assert seen.gpu_clocks_mhz == (1980, 1755)
     assert seen.gpu_throttle_reasons == 0x24
     assert nvml.name_reasons(seen.gpu_throttle_reasons) == "power cap, software thermal slowdown"
     assert seen.after.gpu.graphics_clock_mhz == 1500
-    assert card.opened == card.closed == 4
+    assert card.opened == card.closed == 3
+
+
+def test_what_other_processes_use_of_a_gpu_is_told_apart(card):
+    own, other = os.getpid(), os.getpid() + 1
+    with nvml.current_device() as device:
+        card.samples = [(own, 90), (other, 10), (other, 20)]
+        assert device.use_of_others() == pytest.approx(0.15)  # the mean of its samples
+        card.samples = [(other, 10)]  # ids of the host: which of them is this process cannot be told
+        assert device.use_of_others() is None
+        card.samples = None
+        assert device.use_of_others() is None
+    assert card.since[0] <= card.since[1] <= card.since[2]
 
 
 def test_a_machine_describes_its_card(card, monkeypatch):
@@ -141,6 +151,4 @@ def test_without_nvml_nothing_is_known_and_nothing_fails(monkeypatch):
     with nvml.current_device() as device:
         assert device is None
     assert conditions.moment("cuda").gpu is None
-    seen = conditions.Watch("cuda")
-    seen()
-    assert seen.conditions().gpu_clocks_mhz == ()
+    assert conditions.Watch("cuda").conditions().gpu_clocks_mhz == ()

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from bench.measure.machine import (
-    default_threads,
     describe_machine,
     describe_software,
     machine_key,
@@ -85,10 +84,6 @@ def test_nothing_names_host_user_or_folders():
     text = describe_machine("cpu").model_dump_json() + describe_software().model_dump_json()
     for private in (platform.node(), str(Path.home()), f'"{getpass.getuser()}"'):
         assert private not in text
-
-
-def test_threads_are_at_most_what_this_process_may_use():
-    assert 1 <= default_threads() <= (os.cpu_count() or 1)
 
 
 def test_devices_are_resolved_or_refused(monkeypatch):

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from bench.measure.clocks import WallClock
+from bench.measure.disturbance import Judge
+from bench.measure.load import Load
 from bench.measure.statistics import ratio_of_medians
 from bench.measure.timing import MIN_ROUNDS, TimingRule, measure
 
@@ -66,10 +68,10 @@ def test_interleaving_finds_the_ratio_under_a_drift_that_misleads_one_after_the_
 def test_a_round_times_every_arm_once_and_rotates_their_order():
     world = World()
     arms = {name: world.arm(name, lambda: 1.0) for name in "abc"}
-    timing = measure(arms, rule(rounds=4), world.clock())
-    assert timing.rounds == 4
-    assert "".join(world.calls[-12:]) == "abcbcacababc"
-    assert [len(arm.seconds) for arm in timing.arms.values()] == [4, 4, 4]
+    timing = measure(arms, rule(rounds=5), world.clock())
+    assert timing.rounds == 5
+    assert "".join(world.calls[-15:]) == "abcbcacababcbca"
+    assert [len(arm.seconds) for arm in timing.arms.values()] == [5, 5, 5]
 
 
 def test_a_short_arm_is_repeated_within_a_round():
@@ -100,7 +102,8 @@ def test_warm_up_that_never_settles_ends_at_its_limit_and_says_so():
     assert len(timing.arms["candidate"].warmup_seconds) == 9
     world = World()
     slow = measure({"candidate": world.arm("a", lambda: 7.0)}, rule(warmup_seconds=20.0), world.clock())
-    assert len(slow.arms["candidate"].warmup_seconds) == 3
+    assert len(slow.arms["candidate"].warmup_seconds) == 4  # what its rule needs, though the time was over after 3
+    assert slow.arms["candidate"].warmup_stable
 
 
 @pytest.mark.parametrize(
@@ -181,9 +184,86 @@ def test_rounds_go_on_until_every_arm_has_enough_samples_or_time_is_over():
     assert measure(arms, rule(rounds=3, min_samples=25, max_seconds=9.0), world.clock()).rounds == 5
 
 
-def test_the_end_of_every_round_is_told():
-    world, ends = World(), []
-    arms = {name: world.arm(name, lambda: 1.0) for name in ("candidate", "unmerged")}
-    timing = measure(arms, rule(rounds=5), world.clock(), after_round=lambda: ends.append(len(world.calls)))
-    assert len(ends) == timing.rounds == 5
-    assert set(np.diff(ends)) == {2}
+def load(**values: object) -> Load:
+    """What a quiet machine shows of an arm on two threads."""
+    quiet = dict.fromkeys(("gpu_clock_mhz", "gpu_reasons", "gpu_others"))
+    quiet |= {"seconds": 1.0, "iterations": 1, "threads": 2, "own": 2.0, "idle": 0.0, "waited": 0.0, "others": 0.0}
+    quiet |= {"stolen": 0.0, "throttled": None, "pressure": (0.0, 0.0, 0.0), "switches": 30.0, "faults": 0.0}
+    return Load(**(quiet | {"major_faults": 0, "system": 0.0} | values))
+
+
+class Script:
+    """An observer that saw what is written, round by round, and then a quiet machine; the same of every arm."""
+
+    def __init__(self, arms: int, *loads: Load) -> None:
+        self.loads = iter([one for one in loads for _ in range(arms)])
+        self.started = 0
+
+    def start(self) -> None:
+        self.started += 1
+
+    def stop(self, iterations: int) -> Load:
+        self.started -= 1
+        assert self.started == 0, "every round of every arm is watched by itself"
+        return next(self.loads, load())
+
+
+JUDGE = Judge(cores=2)
+HOG = load(waited=0.7, own=1.3, others=0.7)
+
+
+def two_arms(world: World) -> dict[str, Callable[[], None]]:
+    slowing = itertools.count(1)  # so that every round has samples of its own
+    return {"candidate": world.arm("a", lambda: 1 + next(slowing) / 1e6), "unmerged": world.arm("b", lambda: 2.0)}
+
+
+def test_a_disturbed_round_is_repeated_and_kept_apart():
+    world, script = World(), Script(2, load(), HOG, load(), HOG)
+    timing = measure(two_arms(world), rule(rounds=6), world.clock(), observer=script, judge=JUDGE)
+    assert timing.rounds == 6
+    assert [one.reasons for one in timing.repeated] == [("waited", "crowded")] * 2
+    assert [set(one.seconds) for one in timing.repeated] == [{"candidate", "unmerged"}] * 2
+    kept = timing.arms["candidate"].seconds
+    assert {one.seconds["candidate"] for one in timing.repeated}.isdisjoint(kept)
+    assert len(kept) == len(timing.arms["candidate"].loads) == 6
+    assert timing.disturbed == ""
+
+
+def test_rounds_that_stay_disturbed_are_kept_told_and_not_repeated_for_ever():
+    world, script = World(), Script(2, *[HOG] * 99)
+    timing = measure(two_arms(world), rule(rounds=7, noise_repeats=3), world.clock(), observer=script, judge=JUDGE)
+    assert timing.rounds == 7  # as many as were asked for, of the first attempt: later is better than now
+    assert timing.repeated == []
+    assert timing.disturbed.startswith("7 of 7 rounds were disturbed: threads waited for a processor, other processes")
+
+
+def test_enough_good_rounds_among_many_bad_ones_will_do():
+    world, script = World(), Script(2, *[HOG, load()] * 99)
+    timing = measure(two_arms(world), rule(rounds=8), world.clock(), observer=script, judge=JUDGE)
+    assert (timing.rounds, len(timing.repeated), timing.disturbed) == (7, 8, "")
+
+
+def test_little_in_every_round_adds_up():
+    world, script = World(), Script(2, *[load(waited=0.051)] * 99)
+    timing = measure(two_arms(world), rule(), world.clock(), observer=script, judge=JUDGE)
+    assert timing.repeated == []  # of each round, within the grace for one time slice
+    assert timing.disturbed == "all rounds together were disturbed: threads waited for a processor"
+
+
+def test_a_round_is_never_left_out_for_being_slow():
+    world = World()
+    times = itertools.chain([1.0] * 4, itertools.cycle([1.0, 30.0]))
+    arms = {"candidate": world.arm("a", from_list(times)), "unmerged": world.arm("b", lambda: 2.0)}
+    timing = measure(arms, rule(noise_repeats=0), world.clock(), observer=Script(2), judge=JUDGE)
+    assert timing.repeated == []
+    assert 30.0 in timing.arms["candidate"].seconds
+    assert timing.noisy
+
+
+def test_the_least_disturbed_attempt_is_kept():
+    world = World()
+    times = itertools.chain([1.0] * 4, itertools.cycle([1.0, 3.0]))
+    arms = {"candidate": world.arm("a", from_list(times)), "unmerged": world.arm("b", lambda: 2.0)}
+    script = Script(2, *[load()] * 10, *[HOG] * 99)  # the second attempt is disturbed
+    timing = measure(arms, rule(rounds=10), world.clock(), observer=script, judge=JUDGE)
+    assert (timing.disturbed, timing.noisy, len(timing.noise_attempts)) == ("", True, 2)

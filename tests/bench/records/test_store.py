@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.measure.disturbance import Disturbance, RepeatedRound
+from bench.measure.load import LoadColumns
 from bench.records import store as store_module
 from bench.records.export import split_schedule
 from bench.records.schema import SCHEMA_VERSION, Suite
@@ -113,7 +115,8 @@ def test_an_older_record_is_migrated_step_by_step(stored, monkeypatch):
     def one_more(raw):
         return raw | {"schema_version": raw["schema_version"] + 1}
 
-    monkeypatch.setattr(store_module, "MIGRATIONS", {**dict.fromkeys((2, 3), one_more), 1: rename_again, 0: rename})
+    later = dict.fromkeys(range(2, SCHEMA_VERSION), one_more)
+    monkeypatch.setattr(store_module, "MIGRATIONS", {**later, 1: rename_again, 0: rename})
     path.write_text(json.dumps(old))
     assert read_record(path) == record
 
@@ -172,19 +175,43 @@ def test_the_table_has_the_documented_columns_in_their_order(tmp_path):
 
 
 def test_the_row_of_a_performance_cell_is_computed_from_the_raw_samples():
-    performance = cheap_runners.performance(candidate=(1.0, 2.0, 9.0), unmerged=(3.0, 5.0, 27.0))
+    candidate, unmerged = (1.0, 1.5, 2.0, 4.0, 9.0), (3.0, 4.5, 5.0, 12.0, 27.0)
+    performance = cheap_runners.performance(candidate=candidate, unmerged=unmerged)
     row = to_frame([make(performance=performance)]).iloc[0]
     assert row.latency_ms == pytest.approx(2000)
-    assert row.latency_iqr_ms == pytest.approx(1000 * (np.quantile([1, 2, 9], 0.75) - np.quantile([1, 2, 9], 0.25)))
+    assert row.latency_iqr_ms == pytest.approx(1000 * (4.0 - 1.5))
     assert row.clips_per_s == pytest.approx(4 / 2)
     assert row.latency_unmerged_ms == pytest.approx(5000)
     assert row.speedup_unmerged == pytest.approx(2.5)
     assert row.speedup_unmerged_low == pytest.approx(2.5)
     assert row.speedup_unmerged_high == pytest.approx(3.0)
     assert row.forward_memory_bytes == 2
+    assert row.kept_memory_bytes == 1
     assert pd.isna(row.speedup_slice)
     assert (row.method, row.schedule, row.family, row.r) == ("none", "none", "none", 0)
     assert pd.isna(row.mAP)
+
+
+def test_fewer_than_five_rounds_have_no_interval():
+    row = to_frame([make(performance=cheap_runners.performance((1.0, 2.0, 9.0, 2.0), (3.0, 5.0, 27.0, 5.0)))]).iloc[0]
+    assert row.rounds == 4
+    assert row.speedup_unmerged == pytest.approx(2.5)
+    assert pd.isna(row.speedup_unmerged_low)
+    assert pd.isna(row.speedup_unmerged_high)
+
+
+def test_what_else_went_on_is_in_the_row():
+    columns = {"own": (2.0, 1.0), "waited": (0.5, 0.25), "others": (0.2, None), "faults": (10.0, 30.0)}
+    columns |= {"system": (0.1, 0.3), "switches": (1.0, 1.0), "major_faults": (0, 0), "pressure": (None, None)}
+    names = ("idle", "stolen", "throttled", "gpu_clock_mhz", "gpu_reasons", "gpu_others")
+    load = LoadColumns(**columns, **dict.fromkeys(names, (None, None)))
+    part = cheap_runners.performance()
+    arms = {name: arm.model_copy(update={"load": load}) for name, arm in part.arms.items()}
+    again = RepeatedRound(reasons=("waited",), seconds={"candidate": 9.0, "unmerged": 9.0})
+    disturbance = Disturbance(reasons=(), repeated=(again,), unread=("stolen",))
+    row = to_frame([make(performance=part.model_copy(update={"arms": arms, "disturbance": disturbance}))]).iloc[0]
+    assert (row.waited, row.faults, row.system_share, row.rounds_repeated) == (0.375, 20.0, pytest.approx(0.2), 1)
+    assert pd.isna(row.others)  # of one round nobody knows
 
 
 def test_the_row_of_a_failed_cell_keeps_its_question():

@@ -43,7 +43,9 @@ def record(
     arms |= {"tome_plain": plain_tome} if plain_tome else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
-        "schema_version": 4,
+        "schema_version": 5,
+        "attempt": 1,
+        "surroundings": None,
         "cell": {
             "id": hashlib.sha256(
                 f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds} {scope} {engine}".encode()
@@ -117,15 +119,20 @@ def record(
             "energy": None,
             "warmup": {"rule": "none", "iterations": {}, "stable": {}},
             "noise": {"value": 0.0, "limit": 0.1, "attempts": (0.0,)},
+            "disturbance": None,
             "rounds": rounds,
             "arms": {
-                name: {"seconds": tuple(value * s for s in spread), "iterations_per_round": 1, "first_call_s": None}
+                name: {"seconds": tuple(value * s for s in spread), "iterations_per_round": 1}
+                | {"first_call_s": None, "load": None}
                 | {"batch_size": batch_size if isinstance(batch_size, int) else 16}
                 for name, value in arms.items()
             },
             "memory": {
                 "kind": "none",
-                "arms": {name: {"before_bytes": None, "peak_bytes": None, "reserved_bytes": None} for name in arms},
+                "arms": {
+                    name: dict.fromkeys(("before_bytes", "peak_bytes", "after_bytes", "reserved_bytes"))
+                    for name in arms
+                },
             },
         }
     else:

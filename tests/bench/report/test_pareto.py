@@ -23,8 +23,17 @@ def test_a_front_by_hand() -> None:
 
 
 def test_intervals_tell_dominated_from_clearly_dominated() -> None:
-    points = [point(10, 0.50, 0.5), point(10.2, 0.501, 0.5), point(4, 0.4, 0.5)]
+    points = [point(10, 0.50, 0.5), point(10.2, 0.501, 0.5), point(4, -0.6, 0.5)]
     assert standing(points) == ["dominated", "front", "clearly dominated"]
+
+
+def test_what_is_slower_but_perhaps_better_is_not_clearly_dominated() -> None:
+    # Seen: the unmerged model against one with a difference in mAP of +0.0007 [-0.0138, +0.0120] and twice its speed.
+    unmerged = Point(throughput=10, quality=0.5, throughput_interval=(9, 11), quality_interval=(0.5, 0.5))
+    merged = Point(throughput=20, quality=0.5007, throughput_interval=(18, 22), quality_interval=(0.4862, 0.5120))
+    assert standing([unmerged, merged]) == ["dominated", "front"]
+    better = Point(throughput=20, quality=0.52, throughput_interval=(18, 22), quality_interval=(0.51, 0.53))
+    assert standing([unmerged, better]) == ["clearly dominated", "front"]
 
 
 values = st.integers(0, 6).map(float)  # few values, so that ties are common
@@ -56,5 +65,5 @@ def test_standing_is_what_a_look_at_every_pair_gives(found: list[tuple[float, ..
     ]
     for (x, y, _, b, _, d), word in zip(found, standing(points), strict=True):
         better = [other for other in found if other[0] >= x and other[1] >= y and other[:2] != (x, y)]
-        apart = [other for other in better if other[0] - other[2] > x + b or other[1] - other[4] > y + d]
+        apart = [other for other in better if other[0] - other[2] > x + b and other[1] - other[4] > y + d]
         assert word == ("front" if not better else "clearly dominated" if apart else "dominated")

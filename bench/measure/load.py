@@ -1,0 +1,160 @@
+"""What else went on while an arm was timed: counters read before and after every round of every arm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.measure.counters import Counters, own_thread, read_counters
+from bench.measure.machine import Facts
+from bench.measure.nvml import Device
+
+
+@dataclass(frozen=True, kw_only=True)
+class Load:
+    """Of one round of one arm; None is "could not be read"."""
+
+    seconds: float
+    """How long was watched: the round and what belongs to it."""
+    iterations: int
+    threads: int
+    """Threads of PyTorch."""
+    own: float
+    """Processors that this process used: its processor time over the seconds."""
+    idle: float | None
+    """Share of the seconds in which the calling thread neither ran nor waited for a processor: asleep, or stopped."""
+    waited: float | None
+    """Seconds that this process's threads were ready and had no processor, over the seconds."""
+    others: float | None
+    """Processors that others used, of the cores that this process may use."""
+    stolen: float | None
+    """Processors that the host of a virtual machine took, of the same."""
+    throttled: float | None
+    """Seconds that a quota kept the container from processors, over the seconds."""
+    pressure: tuple[float, float, float] | None
+    """Share of the seconds in which some task of the machine waited for a processor, for memory, for a disk."""
+    switches: float
+    """Times a second that a thread of this process lost its processor to another one."""
+    faults: float
+    """Page faults an iteration."""
+    major_faults: int
+    """Those for which a disk was read."""
+    system: float
+    """Share of this process's processor time that the kernel took."""
+    gpu_clock_mhz: int | None
+    """Of the multiprocessors, right after the round."""
+    gpu_reasons: int | None
+    """NVML's bit mask of the reasons why that clock is below its most."""
+    gpu_others: float | None
+    """Share of the multiprocessors' time that other processes used, as NVML samples it."""
+
+
+class LoadColumns(Facts):
+    """Loads of an arm as a record keeps them: a value a round, in the order of its samples; see `Load`."""
+
+    own: tuple[float, ...]
+    idle: tuple[float | None, ...]
+    waited: tuple[float | None, ...]
+    others: tuple[float | None, ...]
+    stolen: tuple[float | None, ...]
+    throttled: tuple[float | None, ...]
+    pressure: tuple[tuple[float, float, float] | None, ...]
+    switches: tuple[float, ...]
+    faults: tuple[float, ...]
+    major_faults: tuple[int, ...]
+    system: tuple[float, ...]
+    gpu_clock_mhz: tuple[int | None, ...]
+    gpu_reasons: tuple[int | None, ...]
+    gpu_others: tuple[float | None, ...]
+
+
+def load_columns(loads: Sequence[Load]) -> LoadColumns:
+    """Return the loads of an arm as a record keeps them."""
+    return LoadColumns(**{name: tuple(getattr(load, name) for load in loads) for name in LoadColumns.model_fields})
+
+
+class Meter:
+    """Reads all counters around what is timed. It is to be called by the thread that calls the arms."""
+
+    def __init__(self, threads: int, gpu: Device | None = None) -> None:
+        """`threads` are PyTorch's; `gpu` is the device that runs the arms, where one does and can be asked."""
+        self._threads, self._gpu = threads, gpu
+        self._thread = own_thread()
+        self._before: Counters | None = None
+        if gpu is not None:
+            gpu.use_of_others()  # from now on
+
+    def start(self) -> None:
+        """Read the counters: what is timed begins."""
+        self._before = read_counters()
+
+    def stop(self, iterations: int) -> Load:
+        """Return the load since `start`."""
+        gpu = self._gpu
+        clock, reasons = (gpu.graphics_clock(), gpu.throttle_reasons()) if gpu else (None, None)
+        assert self._before is not None, "stop comes after start"
+        after = read_counters()
+        return load_between(
+            self._before,
+            after,
+            iterations=iterations,
+            threads=self._threads,
+            thread=self._thread,
+            gpu_clock_mhz=clock,
+            gpu_reasons=reasons,
+            gpu_others=gpu.use_of_others() if gpu else None,
+        )
+
+
+def load_between(
+    before: Counters,
+    after: Counters,
+    *,
+    iterations: int,
+    threads: int,
+    thread: str,
+    gpu_clock_mhz: int | None = None,
+    gpu_reasons: int | None = None,
+    gpu_others: float | None = None,
+) -> Load:
+    """Return the load between two readings; `thread` is the one that read them."""
+    seconds = max(after.clock - before.clock, 1e-9)
+    cpu = after.cpu - before.cpu
+
+    def rate(earlier: float | None, later: float | None) -> float | None:
+        return None if earlier is None or later is None else _short((later - earlier) / seconds)
+
+    waited, idle = None, None
+    if before.waited is not None and after.waited is not None:
+        grown = {name: total - before.waited.get(name, 0.0) for name, total in after.waited.items()}
+        waited = _short(sum(grown.values()) / seconds)
+        idle = _short(max(0.0, 1 - (after.thread - before.thread + grown.get(thread, 0.0)) / seconds))
+    busy = rate(before.busy, after.busy)
+    pressure = None
+    if before.pressure is not None and after.pressure is not None:
+        shares = [_short((after.pressure[name] - before.pressure[name]) / seconds) for name in ("cpu", "memory", "io")]
+        pressure = (shares[0], shares[1], shares[2])
+    return Load(
+        seconds=seconds,
+        iterations=iterations,
+        threads=threads,
+        own=_short(cpu / seconds),
+        idle=idle,
+        waited=waited,
+        others=None if busy is None else _short(max(0.0, busy - cpu / seconds)),
+        stolen=rate(before.stolen, after.stolen),
+        throttled=rate(before.throttled, after.throttled),
+        pressure=pressure,
+        switches=_short((after.switches - before.switches) / seconds),
+        faults=_short((after.faults - before.faults) / iterations),
+        major_faults=after.major_faults - before.major_faults,
+        system=_short((after.system - before.system) / cpu) if cpu > 0 else 0.0,
+        gpu_clock_mhz=gpu_clock_mhz,
+        gpu_reasons=gpu_reasons,
+        gpu_others=gpu_others,
+    )
+
+
+def _short(value: float) -> float:
+    """Return four digits: a record has thousands of these."""
+    return float(f"{value:.4g}")

@@ -1,0 +1,132 @@
+"""What stays disturbed is shown apart: on no front, in nobody's way, never the best, and in no other's throughput."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import records as made
+
+from bench.report.figures import merging_figure, pareto_figure
+from bench.report.frame import join
+from bench.report.latex import escape, latex, stacked
+from bench.report.page import page
+from bench.report.tables import markdown, readable
+from bench.report.words import FAILURES
+from bench.study.speeds import speeds_of
+
+HOG = "7 of 7 rounds were disturbed: threads waited for a processor"
+
+
+def disturbed_sweep(*, seconds: float = 0.1):
+    """An invented sweep in which ToMe, constant:40, seems the fastest by far, since something else was at work."""
+    speed = {"none": (1.0, 1.0), "constant:20": (0.8, 1.0), "decreasing:40": (0.5, 1.0)}
+    records = [made.record("performance", name, seconds=own, unmerged=base) for name, (own, base) in speed.items()]
+    records.append(
+        made.record("performance", "constant:40", seconds=seconds, unmerged=9.0, status="disturbed", message=HOG)
+    )
+    quality = {"none": 0.5, "constant:20": 0.49, "constant:40": 0.6, "decreasing:40": 0.47}
+    return records + [made.record("quality", name, quality=value, delta=value - 0.5) for name, value in quality.items()]
+
+
+def row(joined, schedule: str):
+    return joined[joined["schedule"] == schedule].iloc[0]
+
+
+def test_a_disturbed_point_is_on_no_front_and_beats_nobody():
+    told = {
+        schedule: row(join(disturbed_sweep()), schedule)["standing"]
+        for schedule in made.TOKENS
+        if schedule != "decreasing:20"
+    }
+    assert told == {"none": "front", "constant:20": "front", "decreasing:40": "front", "constant:40": "disturbed"}
+
+
+def test_throughput_hangs_on_the_undisturbed_unmerged_model():
+    joined = join(disturbed_sweep())
+    assert row(joined, "none")["throughput"] == pytest.approx(8)  # 8 clips in 1 s, not in 9
+    assert row(joined, "decreasing:40")["throughput"] == pytest.approx(16)
+    alone = join([made.record("performance", "constant:40", seconds=3.0, unmerged=9.0, status="disturbed")])
+    assert row(alone, "constant:40")["throughput"] == pytest.approx(8 / 9 * 3)  # nothing better is known
+
+
+def test_its_numbers_are_marked_never_the_best_and_explained():
+    joined = join(disturbed_sweep())
+    text = markdown(joined)
+    (line,) = [line for line in text.splitlines() if line.startswith("| ToMe, constant r | 40 |")]
+    assert "‡90.00 [" in line
+    assert line.endswith("| disturbed |")
+    assert "**" not in line.replace("**0.600 [0.580, 0.620]**", "")  # its quality was not disturbed
+    assert "‡: measured while something else was at work, twice, and of no standing." in text
+    table = latex(joined, "invented")
+    assert "$^\\ddagger$90.00" in table
+    assert "\\textbf{$^\\ddagger$" not in table
+
+
+def test_it_is_drawn_as_a_cross_and_joined_to_nothing():
+    joined = join(disturbed_sweep())
+    figure = pareto_figure(joined)
+    (axis,) = [axis for axis in figure.axes if axis.get_visible()]
+    crosses = [line for line in axis.lines if line.get_marker() == "x"]
+    assert [line.get_ydata()[0] for line in crosses] == [0.6]
+    steps = [line for line in axis.lines if line.get_drawstyle() != "default"]
+    assert all(0.6 not in line.get_ydata() for line in steps)
+    assert "disturbed, of no standing" in [text.get_text() for text in figure.legends[0].get_texts()]
+    gain = merging_figure(joined).axes[0]
+    measured = [line for line in gain.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 1]
+    assert all(90.0 not in list(map(round, line.get_ydata())) for line in measured)
+    assert [list(line.get_ydata()) for line in gain.lines if line.get_marker() == "x" and len(line.get_xdata())] == [
+        [pytest.approx(90.0)]
+    ]
+    calm = pareto_figure(join(made.sweep()))
+    assert "disturbed, of no standing" not in [text.get_text() for text in calm.legends[0].get_texts()]
+
+
+def test_the_page_lists_it_with_its_reason():
+    records = disturbed_sweep()
+    drawn = {"pareto": "not drawn", "merging": "not drawn"}
+    text = page(join(records), drawn, {}, [one for one in records if one.status != "ok"], records, "invented")
+    assert "1 disturbed" in text
+    assert HOG in text
+    assert "disturbed" not in FAILURES  # it has numbers
+
+
+def test_a_study_takes_no_speed_from_it():
+    speeds = speeds_of("invented", disturbed_sweep())
+    assert set(speeds.ratios) == {"constant:20", "decreasing:40"}
+    assert speeds.unmerged_seconds == pytest.approx(1 / 8)
+
+
+def test_an_interval_of_three_rounds_is_not_printed_as_if_it_were_one():
+    few = made.record("performance", "constant:20", seconds=0.8, rounds=3)
+    joined = join([few])
+    assert readable(joined).iloc[0]["speedup"] == "1.25"
+    assert "A speed-up without an interval is of fewer than 5 rounds." in markdown(joined)
+    assert "[" in readable(join([made.record("performance", "constant:20", seconds=0.8, rounds=5)])).iloc[0]["speedup"]
+    quality = [made.record("quality", "constant:20", quality=0.5), made.record("quality", quality=0.49)]
+    both = join([few, made.record("performance"), *quality])
+    assert set(both["standing"]) <= {"front", "dominated"}  # nothing is clear that has no interval
+    pareto_figure(both)
+
+
+def test_ends_of_intervals_stand_in_latex_as_they_are():
+    # 0.494 [0.453, 0.506] was written 0.494 ± 0.027, whose upper end is 0.521.
+    assert stacked(escape("0.494 [0.453, 0.506]")) == "0.494$_{0.453}^{0.506}$"
+    assert stacked(escape("−0.0016 [−0.0049, +0.0010]")) == "$-$0.0016$_{-0.0049}^{+0.0010}$"
+    assert stacked(escape("≈1.25 [1.20, 1.30]")) == "$\\approx$1.25$_{1.20}^{1.30}$"
+    assert stacked(escape("not measured")) == "not measured"
+    text = latex(join(made.sweep()), "invented")
+    assert "±" not in text
+    assert "\\pm" not in text
+    assert "0.500$_{0.480}^{0.520}$" in text
+
+
+def test_an_older_interval_that_leaves_its_value_out_is_widened_to_hold_it():
+    # Seen: 0.2127 [0.0946, 0.1949].
+    record = made.record("quality", quality=0.2127)
+    part = record.quality.model_copy(update={"mAP_interval": (0.0946, 0.1949)})
+    joined = join([record.model_copy(update={"quality": part})])
+    assert (joined.iloc[0]["score_low"], joined.iloc[0]["score_high"]) == (0.0946, 0.2127)
