@@ -21,7 +21,9 @@ MIXED_CLIPS = 1000
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
 
 
 class ModelConfig(_Part):
@@ -55,10 +57,14 @@ class ModelConfig(_Part):
 class DataConfig(_Part):
     """What quality is measured on: a data set of `fastast train`, with its own options beside these keys."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
 
     dataset: str = "soundscapes"
+    """Name of the data set."""
     split: str = "test"
+    """`train`, `val` or `test`."""
     clips: int | None = Field(default=None, ge=2)
     """How many: of soundscapes the first, 1,000 if not given; of other sets drawn by the hash of their ids, all if not
     given."""
@@ -110,12 +116,19 @@ class GridConfig(_Part):
     Any option of the grid's methods is an axis too, such as `metric`; a method that does not have it ignores the axis.
     """
 
-    model_config = ConfigDict(extra="allow", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="allow", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
 
     schedule: tuple[str, ...] = ("constant",)
+    """Families, which every `r` goes into (`constant`, `linear:-0.5`), or schedules in full (`constant:40`,
+    `linear:40:-0.5`, `keep:0.9`)."""
     r: tuple[int, ...] = (0,)
+    """Mean tokens removed per block; 0 is the unmerged model."""
     method: tuple[str, ...] = ("tome",)
+    """Methods that `fastast info` lists."""
     proportional: tuple[bool, ...] = (True,)
+    """Whether a token is weighted by its size in attention."""
     combine: tuple[str, ...] = ("method",)
     """How the tokens of a slot become one."""
     num_protected: tuple[int, ...] = (-1,)
@@ -123,8 +136,11 @@ class GridConfig(_Part):
     excess: tuple[str, ...] = ("refuse",)
     """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
     attention: tuple[str, ...] = ("auto",)
+    """Kernels of proportional attention, or `auto` for the fastest here."""
     dtype: tuple[str, ...] = ("float32",)
+    """Types that models run in."""
     device: tuple[str, ...] = ("auto",)
+    """`auto`, `cpu`, `cuda`, or a type of GPU such as `H100`."""
     batch_size: tuple[int | Literal["best"], ...] = (1,)
     """Clips a batch; `best` searches the one with the highest throughput, for every arm its own."""
 
@@ -220,14 +236,23 @@ class MeasureConfig(_Part):
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of PyTorch; all physical cores that affinity and quota allow where not given."""
     rounds: int = Field(default=10, ge=3)
+    """Rounds measured at least, unless `max_seconds` ends them."""
     min_seconds: float = Field(default=2.0, ge=0)
+    """Rounds go on until they took this long."""
     max_seconds: float = Field(default=20.0, gt=0)
+    """No round starts later than this; three are always made."""
     warmup_window: int = Field(default=3, ge=1)
+    """Warm-up compares the median of so many iterations with that of as many before them."""
     warmup_tolerance: float = Field(default=0.05, gt=0)
+    """Largest relative difference of the two medians that counts as stable."""
     warmup_iterations: int = Field(default=50, ge=1)
+    """Iterations at which the warm-up of an arm ends even where it is not stable."""
     warmup_seconds: float = Field(default=5.0, ge=0)
+    """Seconds at which it ends all the same."""
     noise_limit: float = Field(default=0.1, gt=0)
+    """Largest inter-quartile range of the per-round ratio, relative to its median, of a good run."""
     noise_repeats: int = Field(default=2, ge=0)
+    """How often a run that is too noisy is measured again."""
     time_limit_s: float = Field(default=600.0, gt=0)
     """A cell that takes longer is ended and recorded as `timeout`."""
     min_samples: int = Field(default=1, ge=1)
@@ -295,12 +320,19 @@ class SweepConfig(_Part):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     """Lower-case name of the folder of its records."""
     seed: int = Field(default=0, ge=0)
+    """Of random weights, inputs, bootstraps and methods that draw."""
     kinds: tuple[Literal["performance", "quality"], ...] = ("performance", "quality")
+    """What is measured of every point of the grid."""
     model: ModelConfig = ModelConfig()
+    """The model, see below."""
     data: DataConfig = Field(default_factory=DataConfig)
+    """The data that quality is measured on, see below."""
     grid: GridConfig = GridConfig()
+    """The axes, see below."""
     exclude: tuple[dict[str, Any], ...] = ()
+    """Points of the grid to leave out: `[[exclude]]` tables of axes with a value, or a list of values, each."""
     measure: MeasureConfig = MeasureConfig()
+    """How time is measured, see below."""
 
     @field_validator("kinds", "exclude", mode="before")
     @classmethod
