@@ -218,7 +218,9 @@ def profile(
         ),
     ] = None,
     overrides: SweepSetOption = None,
-    r: Annotated[int | None, typer.Option("--r", help="Cells that remove so many tokens a block; 0: unmerged.")] = None,
+    r: Annotated[
+        int | None, typer.Option("--r", help="Cells that remove so many tokens per block; 0: unmerged.")
+    ] = None,
     schedule: Annotated[str | None, typer.Option(help="Cells of a schedule: constant, or constant:40.")] = None,
     forwards: Annotated[int, typer.Option(min=1, help="Forwards that are profiled.")] = 10,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for traces and tables.")] = Path("build/profiles"),

@@ -36,7 +36,7 @@ class Constant:
     def removals(
         self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
     ) -> tuple[int, ...]:
-        """Return `r` once a block."""
+        """Return `r` once per block."""
         return (self.r,) * encoder_of(shape).depth
 
     def __str__(self) -> str:

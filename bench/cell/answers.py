@@ -18,7 +18,7 @@ from bench.records.schema import AttentionFacts, EngineFacts, ModelFacts, Perfor
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a cell's process is told beside its cell."""
+    """What a cell's process is given beside its cell."""
 
     features: FeatureSet | None = None
     """Of a quality cell's data."""

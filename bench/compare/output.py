@@ -62,7 +62,7 @@ def outcome_line(comparison: Comparison) -> str:
 
 
 def write_comparison_csv(comparison: Comparison, path: Path) -> None:
-    """Write one row a cell, numbers in full."""
+    """Write one row per cell, numbers in full."""
     from fastast.writing import write_whole
 
     rows, buffer = comparison_rows(comparison), io.StringIO()

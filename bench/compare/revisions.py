@@ -40,7 +40,7 @@ class Plan:
     """What is timed, and how often."""
 
     cells: tuple[tuple[int, int], ...]
-    """Tokens removed per block and clips a batch."""
+    """Tokens removed per block and clips per batch."""
     launches: int = 2
     """Pairs of processes: where code and memory happen to lie makes a process faster or slower for all its life."""
     rounds: int = 8

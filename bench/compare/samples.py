@@ -15,7 +15,7 @@ from bench.sweep.complaints import ConfigError
 if TYPE_CHECKING:
     from bench.records.schema import Record
 
-Unit = Literal["ms", "ms a clip", "ratio"]
+Unit = Literal["ms", "ms per clip", "ratio"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Sample:
     machine: str
     """Key of the machine."""
     rounds: tuple[float, ...]
-    """Median of every round, (k,) seconds a batch or a clip; or its ratio to that of another arm."""
+    """Median of every round, (k,) seconds per batch or per clip; or its ratio to that of another arm."""
     unit: Unit = "ms"
     """What medians are shown in."""
     batch_size: int | None = None
@@ -84,7 +84,7 @@ def _sample(record: Record, relative_to: str | None) -> Sample:
     if relative_to is not None:
         rounds, unit = clip_seconds(arm) / clip_seconds(part.arms[relative_to]), "ratio"
     elif searched:
-        rounds, unit = clip_seconds(arm), "ms a clip"
+        rounds, unit = clip_seconds(arm), "ms per clip"
     else:
         rounds = round_medians(arm.seconds, arm.iterations_per_round)
     question = record.cell.question

@@ -18,7 +18,7 @@ from fastast.processors import control_groups
 
 PROC, CPUS = Path("/proc"), Path("/sys/devices/system/cpu")
 _TICKS = os.sysconf("SC_CLK_TCK")
-"""A second of `/proc/stat`: its counters move a hundred times a second, what is shorter is not seen."""
+"""A second of `/proc/stat`: its counters move a hundred times per second, what is shorter is not seen."""
 _BUSY, _STOLEN = (0, 1, 2, 5, 6), 7
 """Columns of a line of `/proc/stat`: user, nice, system, interrupts; taken by the host of a virtual machine."""
 

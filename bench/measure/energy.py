@@ -14,7 +14,7 @@ from bench.measure import nvml
 from bench.measure.machine import Facts
 
 SECONDS = 2.0
-"""How long an arm runs for its energy: NVML's counter moves about ten times a second."""
+"""How long an arm runs for its energy: NVML's counter moves about ten times per second."""
 RAPL = Path("/sys/class/powercap")
 """Where Linux shows the energy counters of Intel's and AMD's processors."""
 

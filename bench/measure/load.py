@@ -50,7 +50,7 @@ class Load:
 
 
 class LoadColumns(Facts):
-    """Loads of an arm as a record keeps them: a value a round, in the order of its samples; see `Load`."""
+    """Loads of an arm as a record keeps them: a value per round, in the order of its samples; see `Load`."""
 
     own: tuple[float, ...]
     idle: tuple[float | None, ...]

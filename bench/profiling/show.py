@@ -127,7 +127,7 @@ def percent(share: float | None) -> str:
 
 def _block_table(profile: Profile, device: str) -> Table:
     names = ("tokens", "attention", "plan", "merge", "MLP", "other", "total", "merging")
-    table = _table(f"{profile.arm}: {_what(device)}, ms a forward", names, first="block")
+    table = _table(f"{profile.arm}: {_what(device)}, ms per forward", names, first="block")
     for row in profile.blocks:
         if row.device != device:
             continue

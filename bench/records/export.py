@@ -24,7 +24,7 @@ _COLUMNS = ("method", "schedule", "metric", "proportional", "order", "excess")
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
-    """Return one row a record, with the columns of `COLUMNS` in their order; intervals are seeded and repeatable."""
+    """Return one row per record, with the columns of `COLUMNS` in their order; intervals are seeded and repeatable."""
     import pandas as pd
 
     return pd.DataFrame([_row(record) for record in records], columns=list(COLUMNS))

@@ -10,7 +10,7 @@ from bench.records.schema import ArmTimes, Performance
 
 
 def clip_seconds(arm: ArmTimes) -> Floats:
-    """Return the median seconds a clip of every round, (k,): at its best batch every arm has a size of its own."""
+    """Return the median seconds per clip of every round, (k,): at its best batch every arm has a size of its own."""
     return round_medians(arm.seconds, arm.iterations_per_round) / arm.batch_size
 
 

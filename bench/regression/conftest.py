@@ -15,7 +15,7 @@ from bench.regression.gates import PATH, GateError, Gates, load_gates
 from bench.regression.verdicts import Verdict
 
 NOTES = pytest.StashKey[list[str]]()
-"""What is told at the end."""
+"""What is reported at the end."""
 MACHINE = pytest.StashKey[dict[str, Any]]()
 """What identifies this machine."""
 BASELINES = pytest.StashKey[tuple[baseline.Baseline, ...]]()

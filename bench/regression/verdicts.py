@@ -1,4 +1,4 @@
-"""What is said of a measured value: worse is a failure, better is told, and noise is neither.
+"""What is said of a measured value: worse is a failure, better is reported, and noise is neither.
 
 Shapes: `k` rounds now, `l` rounds of the baseline.
 """
@@ -31,7 +31,7 @@ class Verdict:
     """What is said of one measured value."""
 
     state: Literal["ok", "worse", "better", "unsure", "not judged"]
-    """`worse` is a failure; all but `ok` is told. `unsure` is worth another measurement, `not judged` is not."""
+    """`worse` is a failure; all but `ok` is reported. `unsure` is worth another measurement, `not judged` is not."""
     text: str
     """Value, gate and what to do."""
 

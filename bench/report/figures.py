@@ -21,7 +21,7 @@ DODGE = 0.008
 
 
 def pareto_figure(joined: pd.DataFrame) -> Figure:
-    """Draw mAP or accuracy against throughput: one row of panels a device, one column a batch size.
+    """Draw mAP or accuracy against throughput: one row of panels per device, one column per batch size.
 
     Points on the front are filled and joined by steps, dominated ones hollow; disturbed ones are crosses. Bars are 95 %
     intervals, of the score those in which a panel's models are compared. Raises ValueError where nothing has both speed

@@ -1,4 +1,4 @@
-"""Records of speed and records of quality, joined: one row a configuration, batch size and machine."""
+"""Records of speed and records of quality, joined: one row per configuration, batch size and machine."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _refuse_other_clips(quality: pd.DataFrame) -> None:
 
 
 def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
-    """Add the throughput of every row, in clips a second, free of the machine's drift from cell to cell."""
+    """Add the throughput of every row, in clips per second, free of the machine's drift from cell to cell."""
     trusted = joined["clips_per_s_unmerged"].where(joined["status"] != "disturbed")
     groups = [joined[name] for name in (*SETTING, *WORKLOAD)]
     reference = trusted.groupby(groups, dropna=False).transform("median")

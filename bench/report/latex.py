@@ -43,7 +43,7 @@ _COMMANDS = {"−": "$-$", "–": "--", "Δ": "$\\Delta$", NOISY: "$\\approx$", 
 
 
 def latex(joined: pd.DataFrame, sweep: str) -> str:
-    """Return one booktabs table a panel, for `\\usepackage{booktabs}`, as wide as a page of two columns.
+    """Return one booktabs table per panel, for `\\usepackage{booktabs}`, as wide as a page of two columns.
 
     Best in bold, second best underlined, a dagger on what stands on the Pareto front; the ends of an interval stand
     below and above its value.

@@ -1,4 +1,4 @@
-"""What all figures share: one row of panels a device, one column a batch size, a legend above, facts below."""
+"""What all figures share: one row of panels per device, one column per batch size, a legend above, facts below."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from bench.report.words import FAILURES, NOT_MEASURED
 CAPTIONS = {
     "pareto": "Quality against throughput. Filled points are on the Pareto front, hollow ones are dominated; labels "
     "are the tokens removed per block.",
-    "merging": "What merging gains and what it costs, against the tokens removed per block. The slice oracle drops as "
-    "many tokens for free and is the limit of any method; the ratio of MACs is what arithmetic alone would give.",
+    "merging": "Gain and cost of merging against the tokens removed per block. The slice oracle drops as many tokens "
+    "for free: the limit of any method. The ratio of MACs is what arithmetic alone would give.",
 }
 
 

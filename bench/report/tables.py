@@ -28,7 +28,7 @@ NOISY_MEANS = "rounds scattered by more than the sweep's limit"
 DISTURBED = "‡"
 """Stands before the numbers of a record that is `disturbed`."""
 DISTURBED_MEANS = "measured while something else was at work, twice, and of no standing"
-FEW_MEANS = "A speed-up without an interval is of fewer than 5 rounds."
+FEW_MEANS = "A speed-up without an interval comes from fewer than 5 rounds."
 
 MARKS = {"noisy": NOISY, "disturbed": DISTURBED}
 """By status, what stands before a speed-up."""
@@ -41,9 +41,10 @@ SPEEDUP_MEANS = (
 OTHERS_MEAN = "Over …: median time of that baseline over that of the configuration, interleaved."
 DELTA_MEANS = "Difference in {score}: on the same clips, paired."
 PARETO_MEANS = (
-    "Pareto: of `dominated` another one is better, but not in both beyond the intervals; of `clearly dominated` it is."
+    "Pareto: another configuration beats a `dominated` one, but within the intervals of at least one axis; it beats a "
+    "`clearly dominated` one beyond the intervals of both."
 )
-BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios a clip."
+BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios are per clip."
 ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
 TRAINED_MEANS = (
     "Training step: forward, loss, backward and optimiser; MACs are those of its forward, speed-ups over the plain "
@@ -98,7 +99,7 @@ def with_score(head: str, word: str) -> str:
 
 
 def readable(panel: pd.DataFrame) -> pd.DataFrame:
-    """Return a panel as text, one row a configuration; what failed or was not measured says so."""
+    """Return a panel as text, one row per configuration; what failed or was not measured says so."""
     rows = []
     for _, row in panel.iterrows():
         timed = is_denominator(row) and pd.notna(row["throughput"])
@@ -126,7 +127,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
 
 
 def markdown(joined: pd.DataFrame) -> str:
-    """Return one GitHub table a panel; the best of a column is bold."""
+    """Return one GitHub table per panel; the best of a column is bold."""
     parts = []
     for _, panel in panels(joined):
         text, best, heads = readable(panel), best_rows(panel), columns_of(panel)

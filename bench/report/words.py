@@ -70,13 +70,13 @@ def facts_line(rows: pd.DataFrame) -> str:
 
 
 def device_name(row: pd.Series) -> str:
-    """Return what ran it: the device, of a CPU also its instruction set and threads."""
+    """Return the device; for a CPU also its instruction set and threads."""
     cpu = f", {row['instructions']}, {counted(int(row['threads']), 'thread')}" if row["device"] == "cpu" else ""
     return f"{row['device_name']}{cpu}"
 
 
 def engine_words(panel: pd.DataFrame) -> str:
-    """Return what ran a panel's models where it was not their own forward, to be put behind other words."""
+    """Return the engine of a panel's models where it is not their own forward, as a suffix."""
     if panel["engine"].iloc[0] == "plain":
         return ""
     paths = sorted(panel["engine_path"].dropna().unique())
@@ -84,7 +84,7 @@ def engine_words(panel: pd.DataFrame) -> str:
 
 
 def scope_words(row: pd.Series) -> str:
-    """Return what of a panel was timed where it was not the forward alone, to be put behind other words."""
+    """Return the scope of a panel's times where it is more than the forward, as a suffix."""
     return f", {SCOPE_NAMES[row['scope']]}" if row["scope"] in SCOPE_NAMES else ""
 
 

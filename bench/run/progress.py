@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line a cell, and on a terminal a bar with the time left."""
+"""What a person sees of a run: one line per cell, and on a terminal a bar with the time left."""
 
 from __future__ import annotations
 

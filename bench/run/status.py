@@ -12,7 +12,7 @@ from bench.sweep.cells import Cell
 
 
 def status_lines(sweep: str, cells: Sequence[Cell], results: Path) -> Iterator[str]:
-    """Yield one line a machine: how many cells are done, failed and left, and how long the rest will take."""
+    """Yield one line per machine: how many cells are done, failed and left, and how long the rest will take."""
     machines = sorted(folder.parent.name for folder in results.glob(f"*/{sweep}") if folder.is_dir())
     if not machines:
         yield f"{sweep}: {len(cells)} cells, no records in {results}"

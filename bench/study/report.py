@@ -24,8 +24,8 @@ def write_study_report(
 ) -> list[Path]:
     """Write `out/<study>/`: `table.csv`, `table.md`, `table.tex`, and the figures that can be drawn; return the paths.
 
-    `trainings`: published ones; `results`: records of sweeps, for the speeds; `say` is told of every figure that cannot
-    be drawn, and why. Raises StudyError where nothing is published, or trainings cannot be compared.
+    `trainings`: published ones; `results`: records of sweeps, for the speeds; `say` gets every figure that cannot
+    be drawn, with the reason. Raises StudyError where nothing is published, or trainings cannot be compared.
     """
     records = read_records(results) if results.is_dir() else []
     rows = frame(study, trainings, speeds_of(study.speed, records), speeds_of(study.training_speed, records))

@@ -31,7 +31,7 @@ class Speeds:
         return self.ratios.get(schedule, (1.0,) * 3 if schedule == UNMERGED and self.ratios else (math.nan,) * 3)
 
     def seconds(self, schedule: str) -> float:
-        """Return seconds a clip: the unmerged model's over the speed-up, and so free of drift between records."""
+        """Return seconds per clip: the unmerged model's over the speed-up, and so free of drift between records."""
         return self.unmerged_seconds / self.ratio(schedule)[0]
 
 

@@ -116,7 +116,7 @@ def groups(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def study_markdown(rows: pd.DataFrame, notes: str) -> str:
-    """Return one GitHub table a group."""
+    """Return one GitHub table per group."""
     parts = []
     for title, part in groups(rows):
         text = study_text(part)
@@ -132,7 +132,7 @@ def study_markdown(rows: pd.DataFrame, notes: str) -> str:
 
 
 def study_latex(rows: pd.DataFrame, title: str, notes: str) -> str:
-    """Return one booktabs table a group, as wide as a page of two columns; an interval is half of its width."""
+    """Return one booktabs table per group, as wide as a page of two columns; an interval is half of its width."""
     parts = ["% Made from published trainings; do not edit. Needs \\usepackage{booktabs}."]
     for place, (name, part) in enumerate(groups(rows), 1):
         text = study_text(part)

@@ -1,4 +1,4 @@
-"""How a wrong value is told: what was read, what is allowed, and what is near."""
+"""Messages for a wrong value: what was read, what is allowed, and what is near."""
 
 from __future__ import annotations
 

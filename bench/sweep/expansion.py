@@ -231,7 +231,7 @@ def _match_model(config: SweepConfig, model: ModelRef, checkpoint: Checkpoint, d
 
 
 def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> None:
-    """Raise, once a reason, where the model has too few tokens for a schedule that is not excluded."""
+    """Raise, once per reason, where the model has too few tokens for a schedule that is not excluded."""
     grid = config.grid
     problems: dict[tuple[object, ...], str] = {}
     for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):

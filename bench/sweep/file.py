@@ -21,7 +21,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     """Read and check a sweep file.
 
     `overrides` are `key=value` in TOML, such as `grid.r=[4]`. Raises ConfigError with file, key, value and
-    what is allowed, one line a problem.
+    what is allowed, one line per problem.
     """
     shown = str(path)
     try:

@@ -35,7 +35,7 @@ _MAGIC = (
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return a file's tensors on the CPU and the metadata of its header (safetensors only).
 
-    What the file is, is told by its content, not by its name. Raises CheckpointError for anything but tensors.
+    A file's kind is recognised by its content, not by its name. Raises CheckpointError for anything but tensors.
     """
     if not path.exists():
         raise CheckpointNotFoundError(f"{path}: there is no such file or folder; {READABLE}{hub_hint(path)}")

@@ -1,4 +1,4 @@
-"""Audio folders as the `datasets` library has them: a folder a class, in a folder a split, or with a metadata file.
+"""Audio folders as the `datasets` library has them: a folder per class, in a folder per split, or with a metadata file.
 
 https://huggingface.co/docs/datasets/audio_dataset#audiofolder
 """
@@ -63,7 +63,7 @@ class AudioFolder:
     def split(self, name: str) -> FolderSet:
         """Return the clips of a split."""
         check_split(name, "the audio folder")
-        root = check_root(self.root, "the data", "a folder a split, or a folder a class")
+        root = check_root(self.root, "the data", "a folder per split, or a folder per class")
         clips = self._clips(root)
         classes = tuple(sorted({label for clip in clips for label in clip.labels}))
         columns = {label: column for column, label in enumerate(classes)}

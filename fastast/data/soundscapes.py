@@ -54,7 +54,7 @@ class SoundscapeClips:
     sha256: str
     """Of every clip's samples (int16, little-endian) followed by its labels (a byte a class), clip after clip."""
     recipe_sha256: str
-    """Of the recipes' text, a line a clip: the same on every platform."""
+    """Of the recipes' text, a line per clip: the same on every platform."""
     matches_reference: bool | None
     """Whether the audio is bit for bit the committed one, as far as it reaches; None where no hash is committed."""
 

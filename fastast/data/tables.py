@@ -43,7 +43,7 @@ def read_rows(path: Path, origin: str = "the data set", *, separator: str = ",")
         for row in reader:
             yield reader.line_num, row
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}: {error}; a table must be CSV, a row a line") from error
+        raise DataError(f"{path}, line {reader.line_num}: {error}; a table must be CSV, a row per line") from error
 
 
 def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> list[tuple[int, dict[str, str]]]:

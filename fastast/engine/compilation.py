@@ -103,7 +103,7 @@ def why_not_dtype(dtype: torch.dtype) -> str:
 
 
 def _warn_once(reason: str) -> None:
-    """Warn that there is a fallback, once a process for each reason: a sweep over reductions compiles hundreds."""
+    """Warn that there is a fallback, once per process for each reason: a sweep over reductions compiles hundreds."""
     if reason not in _SAID:
         _SAID.add(reason)
         message = f"compile: {reason}. The engine runs the model's forward in plain torch"

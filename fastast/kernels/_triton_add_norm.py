@@ -1,4 +1,4 @@
-"""Device code of residual sum and LayerNorm: one program a row forwards, one a run of rows backwards.
+"""Device code of residual sum and LayerNorm: one program per row forwards, one per run of rows backwards.
 
 `x`, `y`, `total`, `normed` and the gradients are (rows, D). BD is D padded to a power of two.
 """

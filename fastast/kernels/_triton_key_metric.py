@@ -1,4 +1,4 @@
-"""Device code of the metric: one program a run of tokens, whichever clips they belong to.
+"""Device code of the metric: one program per run of tokens, whichever clips they belong to.
 
 `qkv` is (rows, 3, H, E), `metric` (rows, E). EP is E padded to a power of two.
 """

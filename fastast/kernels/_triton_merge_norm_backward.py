@@ -1,4 +1,4 @@
-"""Device code of the gradients of residual sum, merging and LayerNorm: one program a run of slots.
+"""Device code of the gradients of residual sum, merging and LayerNorm: one program per run of slots.
 
 `merged` and its gradients are (b, p, D), `size` (b, n), `owner` and `new_size` (b, p), `start` (b, p + 1), `source`
 (b, r), `grad` and

@@ -62,7 +62,7 @@ class MpegPart:
         """Return what a decoder shall read. Raises AudioError where frames that the tag counts are not there."""
         if self.frames < self.claimed - _SLACK:
             raise AudioError(
-                f"{name}: the file is cut off or damaged: its header tells of {self.claimed:,} frames, {self.frames:,} "
+                f"{name}: the file is cut off or damaged: its header claims {self.claimed:,} frames, {self.frames:,} "
                 "are there. Fetch it again, or cut it properly with an audio tool"
             )
         ranges = list(self.ranges)

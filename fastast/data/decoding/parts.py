@@ -121,7 +121,7 @@ def check_rate(name: str, rate: int) -> int:
     """Return a sample rate. Raises AudioError where no recording has it."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(
-            f"{name}: its header tells of {rate:,} samples per second; FastAST reads {LOWEST_RATE:,} to "
+            f"{name}: its header claims {rate:,} samples per second; FastAST reads {LOWEST_RATE:,} to "
             f"{HIGHEST_RATE:,}. Repair the header, or leave the file out"
         )
     return rate
@@ -132,7 +132,7 @@ def _check_claims(source: Source, file: soundfile.SoundFile) -> None:
     size = source.size
     if file.format not in ("MP3", "OGG") and size * _MOST_SAMPLES_PER_BYTE < file.frames < _UNKNOWN:
         raise AudioError(
-            f"{source.name}: the file is cut off or damaged: its header tells of {file.frames:,} samples, which "
+            f"{source.name}: the file is cut off or damaged: its header claims {file.frames:,} samples, which "
             f"{size:,} bytes cannot hold. Fetch it again, or leave it out"
         )
     # libsndfile notes the data chunk of wav, aiff and their kin as: "data : 96000 (should be 47978)".
@@ -143,7 +143,7 @@ def _check_claims(source: Source, file: soundfile.SoundFile) -> None:
 
 def _cut_off(source: Source, claimed: str, there: str) -> AudioError:
     return AudioError(
-        f"{source.name}: the file is cut off: its header tells of {claimed}, {there} are there. Fetch it again, or cut "
+        f"{source.name}: the file is cut off: its header claims {claimed}, {there} are there. Fetch it again, or cut "
         "it properly with an audio tool"
     )
 

@@ -178,7 +178,7 @@ def test_cells_of_different_best_batches_are_compared_per_clip(tmp_path):
     assert done.exit_code == 0, done.output
     with table.open() as file:
         (row,) = csv.DictReader(file)
-    assert (row["outcome"], row["unit"]) == ("faster", "ms a clip")
+    assert (row["outcome"], row["unit"]) == ("faster", "ms per clip")
     assert float(row["median_a"]) == pytest.approx(1000, rel=0.02)
     assert float(row["ratio"]) == pytest.approx(0.75, rel=0.03)
     assert "best batch float32 (4 / 8)" in row["what"]

@@ -113,7 +113,7 @@ def test_layer_2_without_any_length_is_read_whole() -> None:
 
 def test_an_mp3_that_counts_its_frames_is_held_to_them() -> None:
     content = mp3(recording(3, 44_100))
-    with pytest.raises(AudioError, match=r"clip: the file is cut off or damaged: its header tells of 116 frames, \d+"):
+    with pytest.raises(AudioError, match=r"clip: the file is cut off or damaged: its header claims 116 frames, \d+"):
         native(content[:-5_000])
     too_low = bytearray(content)
     at = max(content.find(b"Xing"), content.find(b"Info")) + 8
@@ -144,11 +144,11 @@ def test_a_flac_that_claims_more_than_its_bytes_can_hold_is_refused_in_constant_
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "a.flac")], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "a.flac: the file is cut off or damaged: its header tells of 34,359,738,368 samples, which " in done.stdout
+    assert "a.flac: the file is cut off or damaged: its header claims 34,359,738,368 samples, which " in done.stdout
 
 
 def test_a_flac_that_claims_a_little_more_is_cut_off() -> None:
-    with pytest.raises(AudioError, match=r"cut off: its header tells of 90,000 samples, 80,000 are there"):
+    with pytest.raises(AudioError, match=r"cut off: its header claims 90,000 samples, 80,000 are there"):
         native(flac_that_claims(90_000))
 
 
@@ -200,7 +200,7 @@ def test_an_ogg_that_claims_years_is_refused(subtype: str) -> None:
     def claim(page: bytearray) -> None:
         page[6:14] = struct.pack("<q", 2**50)
 
-    with pytest.raises(AudioError, match=r"cut off: its header tells of [\d,]{19,} samples, 80,\d\d\d are there"):
+    with pytest.raises(AudioError, match=r"cut off: its header claims [\d,]{19,} samples, 80,\d\d\d are there"):
         native(with_last_page(encode(recording(5), 16_000, "OGG", subtype), claim))
 
 
@@ -212,7 +212,7 @@ def wav_that_claims(channels: int = 1, rate: int = 16_000, bits: int = 16, data:
 
 
 def test_a_wav_that_claims_more_than_there_is_is_refused() -> None:
-    with pytest.raises(AudioError, match=r"its header tells of 2,000,000,000 bytes of audio, 8,000 are there"):
+    with pytest.raises(AudioError, match=r"its header claims 2,000,000,000 bytes of audio, 8,000 are there"):
         native(wav_that_claims(data=2_000_000_000))
 
 
