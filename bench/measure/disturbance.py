@@ -33,7 +33,7 @@ MAJOR_FAULTS = 5
 GPU_OTHERS = 0.05
 """Largest share of the multiprocessors' time that other processes may have used."""
 COARSE_S = 0.2
-"""Counters of the whole machine move a hundred times per second: shorter rounds are judged by them together, seconds."""
+"""Counters of the whole machine move a hundred times per second: shorter rounds are judged together, seconds."""
 ENOUGH = 3
 """Rounds that tell what is usual."""
 

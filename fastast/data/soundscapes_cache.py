@@ -2,7 +2,7 @@
 
 Shapes: `c` clips, `w` samples of a clip, `k` classes.
 
-A block is the SHA-256 of the rest, then one record per clip: its samples (int16, little-endian) and its labels (a byte a
+A block is the SHA-256 of the rest, then a record per clip: its samples (int16, little-endian) and its labels (a byte a
 class). A clip's bytes do not depend on how many were asked for, so a block of a large set serves a small one.
 """
 

@@ -35,7 +35,7 @@ SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The `[data]` of a recipe on one's own clips: a table per split, or one table with a column that says the split."""
+    """The `[data]` of a recipe on one's own clips: a table per split, or one with a column that says the split."""
 
     root: str = ""
     """Folder that the paths in the tables begin at."""
