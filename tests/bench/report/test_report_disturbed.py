@@ -104,7 +104,7 @@ def test_an_interval_of_three_rounds_is_not_printed_as_if_it_were_one():
     few = made.record("performance", "constant:20", seconds=0.8, rounds=3)
     joined = join([few])
     assert readable(joined).iloc[0]["speedup"] == "1.25"
-    assert "A speed-up without an interval is of fewer than 5 rounds." in markdown(joined)
+    assert "A speed-up without an interval comes from fewer than 5 rounds." in markdown(joined)
     assert "[" in readable(join([made.record("performance", "constant:20", seconds=0.8, rounds=5)])).iloc[0]["speedup"]
     quality = [made.record("quality", "constant:20", quality=0.5), made.record("quality", quality=0.49)]
     both = join([few, made.record("performance"), *quality])
