@@ -15,7 +15,6 @@ from bench.cell.arms import build_arms
 from bench.cell.inputs import FED, inputs_of
 from bench.measure import gates, nvml
 from bench.measure.best_batch import Search, fastest_seconds, search_best_batch
-from bench.measure.clocks import Clock, CudaClock, WallClock
 from bench.measure.conditions import Conditions, Watch
 from bench.measure.counters import usable_cores
 from bench.measure.disturbance import Disturbance, Judge
@@ -28,6 +27,7 @@ from bench.records import schema
 from bench.records.speedup import speedup_over
 from bench.sweep.cells import Cell
 from fastast import model_macs
+from fastast.clocks import Clock, CudaClock, WallClock
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.measure.statistics import CLIP_REPLICATES, Floats, basic_interval, clip_weights
 from bench.records.predictions import Predictions
 from bench.records.schema import Delta
 from fastast.metrics import Metrics, Task, accuracies, mean_average_precisions, measure_scores
+from fastast.statistics import CLIP_REPLICATES, Floats, basic_interval, clip_weights
 
 PREDICTION_BATCH = 16
 """Clips a batch when predicting; it does not change the logits beyond rounding."""

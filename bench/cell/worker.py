@@ -30,7 +30,6 @@ from bench.cell.training_step import autocast_to
 from bench.measure import gates
 from bench.measure.conditions import Watch
 from bench.measure.machine import Machine, Software, describe_machine, describe_software, describe_surroundings
-from bench.measure.statistics import CLIP_REPLICATES
 from bench.records import schema
 from bench.records.predictions import Predictions, read_predictions
 from bench.records.store import hash_array
@@ -45,6 +44,7 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.processors import most_threads, usable_threads
 from fastast.runtime import set_up
 from fastast.scores import Loss, activation_of
+from fastast.statistics import CLIP_REPLICATES
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:

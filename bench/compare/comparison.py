@@ -14,8 +14,8 @@ import numpy as np
 
 from bench.compare.samples import Sample, Side, Unit
 from bench.compare.statistics import holm, mann_whitney, ratio_of_independent_medians, smallest_p
-from bench.measure.statistics import Estimate
 from bench.sweep.complaints import ConfigError
+from fastast.statistics import Estimate
 
 ALPHA = 0.002
 """Largest corrected p-value of a difference."""

@@ -73,8 +73,8 @@ def load_side(folder: Path, relative_to: str | None = None) -> dict[tuple[str, s
 
 
 def _sample(record: Record, relative_to: str | None) -> Sample:
-    from bench.measure.statistics import round_medians
     from bench.records.speedup import clip_seconds
+    from fastast.statistics import round_medians
 
     part = record.performance
     assert part is not None

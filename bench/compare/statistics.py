@@ -11,7 +11,7 @@ from math import comb
 import numpy as np
 from numpy.typing import ArrayLike
 
-from bench.measure.statistics import RATIO_REPLICATES, Estimate, percentile_interval
+from fastast.statistics import RATIO_REPLICATES, Estimate, percentile_interval
 
 EXACT_PAIRS = 10_000
 """Up to so many pairs of rounds the p-value is exact, above it is the normal approximation."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.measure.conditions import Conditions
 from bench.measure.machine import Facts
 from bench.measure.nvml import SLOWDOWN, name_reasons
-from bench.measure.statistics import Estimate
+from fastast.statistics import Estimate
 
 QUOTA_SHARE = 0.01
 """Largest share of a measurement that a CPU quota may have kept the process waiting."""

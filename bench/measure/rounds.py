@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from bench.measure.clocks import Call, Clock
 from bench.measure.disturbance import Judge, RepeatedRound, in_words
 from bench.measure.load import Load
-from bench.measure.statistics import MIN_ROUNDS, relative_spread, round_medians
 from bench.measure.timing_rule import TimingRule
+from fastast.clocks import Call, Clock
+from fastast.statistics import MIN_ROUNDS, relative_spread, round_medians
 
 
 class Observer(Protocol):

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench.measure.clocks import Call, Clock
 from bench.measure.disturbance import Judge, RepeatedRound
 from bench.measure.load import Load
 from bench.measure.rounds import Observer, timed_attempt
-from bench.measure.statistics import MIN_ROUNDS, round_medians
 from bench.measure.timing_rule import TimingRule
+from fastast.clocks import Call, Clock
+from fastast.statistics import MIN_ROUNDS, round_medians
 
 __all__ = ["MIN_ROUNDS", "ArmTiming", "Timing", "TimingRule", "measure"]
 

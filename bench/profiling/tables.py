@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bench.measure.statistics import ratio_of_medians
 from bench.profiling.by_stage import BlockStageRow, KernelRow, StageRow
 from bench.profiling.by_stage import share as _share
 from bench.profiling.labels import MERGING, STAGE_OF, STAGES
 from bench.profiling.trace import WHOLE, DeviceTimes
+from fastast.statistics import ratio_of_medians
 
 _MS = 1e6
 """Nanoseconds in a millisecond."""

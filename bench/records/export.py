@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from bench.measure.load import LoadColumns
 from bench.measure.nvml import name_reasons
-from bench.measure.statistics import MIN_ROUNDS, summarise
 from bench.records.columns import COLUMNS
 from bench.records.schema import Performance, Record
 from bench.records.speedup import speedup_over
 from bench.sweep.baselines import BASELINES
+from fastast.statistics import MIN_ROUNDS, summarise
 
 if TYPE_CHECKING:
     import pandas as pd

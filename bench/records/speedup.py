@@ -5,8 +5,8 @@ Shapes: `k` rounds.
 
 from __future__ import annotations
 
-from bench.measure.statistics import Estimate, Floats, ratio_of_medians, round_medians
 from bench.records.schema import ArmTimes, Performance
+from fastast.statistics import Estimate, Floats, ratio_of_medians, round_medians
 
 
 def clip_seconds(arm: ArmTimes) -> Floats:

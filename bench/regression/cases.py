@@ -16,9 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.cell import baselines
-from bench.measure.statistics import Estimate, ratio_of_medians
 from fastast import Constant, TokenReduction, create_model, reduce
 from fastast.model import AudioSpectrogramTransformer
+from fastast.statistics import Estimate, ratio_of_medians
 
 FRAMES = 512
 """Frames of the input: 602 tokens, so that the whole gate takes well under a minute on two cores."""

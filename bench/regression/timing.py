@@ -7,9 +7,9 @@ from typing import Any
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.measure.clocks import WallClock
 from bench.measure.timing import TimingRule, measure
 from bench.regression.cases import TimedForward, Times, by_clock
+from fastast.clocks import WallClock
 
 WARMUP_ROUNDS = 2
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import torch
 
 from bench.measure.machine import describe_machine, resolve_device
-from bench.measure.statistics import Estimate
 from bench.regression.cases import CASES, Case, arms_of, ratios
 from bench.regression.gates import PATH, Gates, load_gates, to_toml
 from bench.regression.proxies import REMOVALS, count
 from bench.regression.timing import measure_times
+from fastast.statistics import Estimate
 from fastast.writing import write_whole
 
 ROUNDS = 21

@@ -12,8 +12,8 @@ from typing import Literal
 import numpy as np
 
 from bench.compare.statistics import ratio_of_independent_medians
-from bench.measure.statistics import Estimate
 from bench.regression.gates import RATIO_TOLERANCE, UPDATE
+from fastast.statistics import Estimate
 
 MEANT = f"If it is meant, run `{UPDATE}` and commit what it writes"
 OF_PYTORCH = ("operators", "launches", "peak_bytes", "graphs")

@@ -7,9 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
-from bench.measure.statistics import MIN_ROUNDS, Estimate
 from bench.records.schema import Record
 from bench.records.speedup import speedup_over
+from fastast.statistics import MIN_ROUNDS, Estimate
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

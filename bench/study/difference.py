@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.measure.statistics import CONFIDENCE
+from fastast.statistics import CONFIDENCE
 
 
 def difference(

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from bench.measure.statistics import clip_weights
 from bench.study.trainings import StudyError
 from fastast.metrics import average_precisions, mean_average_precisions
 from fastast.scores import activation_of, to_ranking
+from fastast.statistics import clip_weights
 from fastast.writing import write_whole
 
 REPLICATES = "replicates.safetensors"

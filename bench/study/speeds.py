@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bench.measure.statistics import MIN_ROUNDS
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds, speedup_over
+from fastast.statistics import MIN_ROUNDS
 
 UNMERGED = "constant:0"
 Ratio = tuple[float, float, float]

@@ -12,11 +12,11 @@ import sys
 import numpy as np
 import torch
 
-from bench.measure.clocks import WallClock
 from bench.measure.counters import usable_cores
 from bench.measure.disturbance import Judge
 from bench.measure.load import Meter
 from bench.measure.timing import TimingRule, measure
+from fastast.clocks import WallClock
 
 
 def main(rounds: int, mapped: str | None = None) -> None:

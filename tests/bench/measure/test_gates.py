@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from bench.measure import gates
 from bench.measure.conditions import Conditions, Moment, unknown_conditions
-from bench.measure.statistics import Estimate
+from fastast.statistics import Estimate
 
 
 def bounds_by_enumeration(positives: int, negatives: int) -> dict[float, tuple[float, float]]:

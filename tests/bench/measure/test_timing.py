@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from bench.measure.clocks import WallClock
 from bench.measure.disturbance import Judge
 from bench.measure.load import Load
-from bench.measure.statistics import ratio_of_medians
 from bench.measure.timing import MIN_ROUNDS, TimingRule, measure
+from fastast.clocks import WallClock
+from fastast.statistics import ratio_of_medians
 
 
 class World:

@@ -8,7 +8,6 @@ import tomllib
 import numpy as np
 import pytest
 
-from bench.measure.statistics import Estimate
 from bench.regression import baseline, proxies
 from bench.regression.cases import CASES
 from bench.regression.gates import (
@@ -21,6 +20,7 @@ from bench.regression.gates import (
     to_toml,
 )
 from bench.regression.verdicts import Verdict, judge_proxy, judge_ratio, judge_time, settle
+from fastast.statistics import Estimate
 
 
 def test_a_ratio_fails_only_where_its_whole_interval_is_below():

@@ -7,7 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from bench.measure.statistics import (
+from fastast.metrics import mean_average_precisions
+from fastast.statistics import (
     basic_interval,
     clip_weights,
     ratio_of_medians,
@@ -15,7 +16,6 @@ from bench.measure.statistics import (
     round_medians,
     summarise,
 )
-from fastast.metrics import mean_average_precisions
 
 
 def test_a_summary_is_what_numpy_says_of_the_samples():
