@@ -57,9 +57,17 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests on the CPU: `nox -s tests -- PYTEST-ARGUMENTS`."""
+    """Run the tests on the CPU: `nox -s tests -- PYTEST-ARGUMENTS`.
+
+    Without arguments, files of tests run side by side, one per core, and then those that time something, alone.
+    """
     prepare(session, "test")
-    session.run(PYTHON, "-m", "pytest", *session.posargs)
+    if session.posargs:
+        session.run(PYTHON, "-m", "pytest", *session.posargs)
+        return
+    quick = "not soak and not slow and not oracle"
+    session.run(PYTHON, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-m", f"{quick} and not alone")
+    session.run(PYTHON, "-m", "pytest", "-m", f"{quick} and alone")
 
 
 @nox.session

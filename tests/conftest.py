@@ -1,6 +1,8 @@
-"""What all tests share: two threads, and models small enough to run in milliseconds."""
+"""What all tests share: their threads, and models small enough to run in milliseconds."""
 
 from __future__ import annotations
+
+import os
 
 import hypothesis
 import pytest
@@ -15,8 +17,9 @@ hypothesis.settings.load_profile("fastast")
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _threads() -> None:
+    """Two threads, or one where files of tests run side by side."""
+    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
