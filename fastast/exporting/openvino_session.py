@@ -6,6 +6,7 @@ Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from fastast.exporting.errors import ExportError, require
 
 if TYPE_CHECKING:
-    from openvino import Model
+    from openvino import Core, Model
 
 _PRODUCTS = ("FullyConnected", "MatMul")
 """Layers of OpenVINO that are a matrix product, of weights or of activations."""
@@ -57,8 +58,6 @@ class OpenVinoSession:
         return {"runtime": f"openvino {version}", "products": products, "attention": "fused" if fused else "math"}
 
     def _compile(self, model: Model) -> Any:
-        import openvino
-
         if self._batch_size is not None:
             shape = model.input(0).get_partial_shape()
             shape[0] = self._batch_size
@@ -70,7 +69,20 @@ class OpenVinoSession:
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
         }
-        return openvino.Core().compile_model(model, "CPU", settings)
+        return core().compile_model(model, "CPU", settings)
+
+
+@cache
+def core() -> Core:
+    """Return OpenVINO's core, one per process and never let go.
+
+    Each gives the thread a stack for signal handlers, and takes the last one's back when it goes. Of two that do not go
+    in the reverse order, the stack of the first stays in use after it was freed: the next signal that Python handles,
+    such as the end of a process that loads clips, ends the process.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def read_graph(path: Path) -> Model:
@@ -79,10 +91,8 @@ def read_graph(path: Path) -> Model:
     In ONNX, TopK keeps equals in the order of their positions. OpenVINO reads it as one that need not: of two tokens
     with exactly equal similarity, the later one could merge. Raises ExportError for a file that it cannot read.
     """
-    import openvino
-
     try:
-        model = openvino.Core().read_model(str(path))
+        model = core().read_model(str(path))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise ExportError(f"{path}: OpenVINO cannot read it: {reason}") from error
