@@ -9,13 +9,12 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from bench.cell.baselines.engine import EngineArm
-from bench.cell.inputs import frontend_of
+from bench.cell.inputs import FromWaveforms, frontend_of
 from bench.cell.training_step import TrainingStep, on_kernels
 from bench.sweep.cells import Cell
+from bench.sweep.engines import find_engine
 from fastast.frontend import Frontend
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
@@ -23,17 +22,6 @@ from fastast.reduction import TokenReduction
 
 Arm = Callable[..., Tensor]
 """What is timed; it is called with `bench.cell.inputs.inputs_of` its name."""
-
-
-class FromWaveforms:
-    """A forward behind the front end in plain torch."""
-
-    def __init__(self, frontend: Frontend, forward: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
-        self._frontend, self._forward, self._dtype = frontend, forward, dtype
-
-    def __call__(self, waveforms: Tensor) -> Tensor:
-        """(b, s) -> logits (b, c)."""
-        return self._forward(self._frontend(waveforms).to(self._dtype))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +41,7 @@ class ArmSetting:
 
     @property
     def on_engine(self) -> bool:
-        """Whether the candidate and its own baselines run on the engine."""
+        """Whether the candidate runs on an engine, and not as the model itself."""
         return self.cell.model.engine != "plain"
 
     @property
@@ -68,10 +56,16 @@ class ArmSetting:
         return (0,) * geometry.depth if self.reduction is None else self.reduction.removals(geometry)
 
     def engine(self, reduction: TokenReduction | None, *, front_end: bool = True) -> Arm:
-        """Return the model on the engine; without `front_end` it takes filterbanks whatever the scope."""
-        # A search tries sizes that nobody knows before: no graphs then.
-        captured = None if self.cell.batch_size == "best" else self.cell.batch_size
-        return EngineArm(self.model, reduction, captured, self._frontend if front_end else None)
+        """Return the model on the cell's engine; without `front_end` it takes filterbanks whatever the scope."""
+        # A search tries sizes that nobody knows before: nothing is captured or fixed then.
+        size = None if self.cell.batch_size == "best" else self.cell.batch_size
+        return find_engine(self.cell.model.engine).arm(
+            self.cell,
+            self.model,
+            reduction,
+            batch_size=size,
+            frontend=self._frontend if front_end else None,
+        )
 
     def plain(self, forward: Callable[[Tensor], Tensor]) -> Arm:
         """Return a forward of filterbanks as an arm of the cell's scope."""

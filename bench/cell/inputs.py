@@ -5,6 +5,8 @@ Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -25,6 +27,23 @@ FED = {
 """What was fed and what is timed, by scope, as a record says it."""
 
 
+class FromWaveforms:
+    """A forward behind the front end in plain torch."""
+
+    def __init__(self, frontend: Frontend, forward: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
+        self._frontend, self._forward, self._dtype = frontend, forward, dtype
+
+    def __call__(self, waveforms: Tensor) -> Tensor:
+        """(b, s) -> logits (b, c)."""
+        return self._forward(self._frontend(waveforms).to(self._dtype))
+
+
+def fed_dtype(name: str) -> torch.dtype:
+    """Return the dtype of weights and inputs in PyTorch: int8 is made of float32 by its engine."""
+    found: torch.dtype = torch.float32 if name == "int8" else getattr(torch, name)
+    return found
+
+
 def inputs_of(cell: Cell, model: AudioSpectrogramTransformer, arm: str, batch_size: int) -> tuple[Tensor, ...]:
     """Return what an arm is called with in the cell's scope: filterbanks, waveforms, or filterbanks and labels."""
     if cell.measure.scope == "training_step":
@@ -34,14 +53,14 @@ def inputs_of(cell: Cell, model: AudioSpectrogramTransformer, arm: str, batch_si
     waveforms = synthetic_waveforms(cell, model, batch_size)
     if arm != "model_alone":
         return (waveforms,)
-    return (frontend_of(model)(waveforms).to(getattr(torch, cell.dtype)),)
+    return (frontend_of(model)(waveforms).to(fed_dtype(cell.dtype)),)
 
 
 def synthetic_input(cell: Cell, model: AudioSpectrogramTransformer, batch_size: int) -> Tensor:
     """Return normal noise (b, f, m) from the cell's seed, on its device and in its dtype."""
     geometry = model.geometry
     shape = (batch_size, geometry.num_frames, geometry.num_mel_bins)
-    return _noise(cell, shape).to(cell.device, getattr(torch, cell.dtype))
+    return _noise(cell, shape).to(cell.device, fed_dtype(cell.dtype))
 
 
 def synthetic_waveforms(cell: Cell, model: AudioSpectrogramTransformer, batch_size: int) -> Tensor:

@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from bench.cell import baselines
+from bench.cell.engines.ran import Ran, tokens_planned
 from bench.cell.inputs import frontend_of, inputs_of
-from bench.cell.training_step import kernels_of, tokens_on_kernels
 from bench.measure import gates
 from bench.records import schema
 from bench.sweep.cells import Cell
+from bench.sweep.engines import find_engine
 from fastast import model_macs
 from fastast.attention import resolve_kernel
-from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
 from fastast.hosts import reduce
 from fastast.kernels import interpreted
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import MergeTrace, TokenReduction
+from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
 
 _BACKENDS = {
@@ -36,6 +35,8 @@ _BACKENDS = {
     "_scaled_dot_product_attention_math": "math",
 }
 """Operators that PyTorch's fused attention calls, and what they are called in a record."""
+INT8_PRODUCTS = 4
+"""Products with weights in a block: queries with keys and values, projection, two of the MLP."""
 _TRITON_ATTENTION = "attention_forward"
 """The engine's kernel, as the profiler sees it on a GPU."""
 
@@ -47,7 +48,7 @@ def describe(
     geometry = model.geometry
     reduction = cell.reduction
     planned = tokens_planned(model, reduction)
-    ran = what_runs(cell, model, candidate, reduction)
+    ran: Ran = find_engine(cell.model.engine).ran(cell, model, candidate, reduction)
     measured = ran.tokens(fbank)
     macs = model_macs(geometry, reduction)
     counted = count_macs(model, reduction)
@@ -75,60 +76,11 @@ def describe(
     if reduction is not None or cell.attention != "auto" or ran.engine is not None:
         difference = difference_at_zero(model, reduction, cell, fbank)
         found.append(gates.nothing_merged_is_unmerged(difference, cell.dtype))
+    if cell.dtype == "int8":
+        found.append(gates.products_are_int8(ran.int8_products or 0, INT8_PRODUCTS * geometry.depth))
     if ran.engine is not None and "filterbank" in ran.engine.kernels:
         found.append(gates.front_end_is_the_models(difference_by_front_end(model, cell), cell.dtype))
     return part, attention, ran.engine, tuple(found)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What a cell's candidate runs on, to be looked at."""
-
-    forward: Callable[[Tensor], Tensor]
-    """(b, f, m) -> logits (b, c)."""
-    tokens: Callable[[Tensor], tuple[int, ...]]
-    """(b, f, m) -> tokens that left each block of a real forward."""
-    engine: schema.EngineFacts | None
-    """None where no engine was asked for."""
-
-
-def what_runs(
-    cell: Cell,
-    model: AudioSpectrogramTransformer,
-    candidate: AudioSpectrogramTransformer,
-    reduction: TokenReduction | None,
-) -> Ran:
-    """Return what runs `candidate`, which is `model` with `reduction`: itself, the engine, or the engine's training."""
-    if cell.model.engine == "plain":
-        return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=None)
-    if cell.kind == "performance" and cell.measure.scope == "training_step":
-        reason = why_not_differentiable(model, reduction)
-        if reason:
-            kernels: dict[str, str] = {"attention": resolve_kernel(cell.attention, torch.device(cell.device))}
-            part = schema.EngineFacts(path="plain", why_plain=reason, kernels=kernels)
-            return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=part)
-        part = schema.EngineFacts(path="triton", why_plain="", kernels=kernels_of(model))
-        planned = tokens_planned(model, reduction)
-
-        def tokens(fbank: Tensor) -> tuple[int, ...]:
-            seen = tokens_on_kernels(model, reduction, fbank)
-            return seen + planned[len(seen) :]  # the last block is computed for the head alone, as in an Engine
-
-        return Ran(forward=differentiable_forward(model, reduction), tokens=tokens, engine=part)
-    engine = baselines.EngineArm(model, reduction, None).engine
-    names = dict(engine.kernels)
-    if cell.kind == "performance" and cell.measure.scope == "waveform":
-        names = baselines.EngineArm(model, reduction, None, frontend_of(model)).engine.kernels
-    part = schema.EngineFacts(path=engine.path, why_plain=engine.why_plain, kernels=names)
-    return Ran(forward=engine, tokens=engine.measure_tokens, engine=part)
-
-
-def tokens_planned(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> tuple[int, ...]:
-    """Return the tokens that leave each block by the schedule."""
-    geometry = model.geometry
-    if reduction is None:
-        return (geometry.num_tokens,) * geometry.depth
-    return reduction.tokens_per_block(geometry)
 
 
 def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> int | None:
@@ -165,7 +117,7 @@ def difference_at_zero(
     twin.attention_kernel = cell.attention
     if nothing is not None:
         reduce(twin, nothing, attention=cell.attention)
-    runs = what_runs(cell, baselines.unmerged(model), twin, nothing).forward
+    runs = find_engine(cell.model.engine).ran(cell, baselines.unmerged(model), twin, nothing).forward
     expected = baselines.unmerged(model)(fbank).double()  # (b, c)
     return float((runs(fbank).double() - expected).abs().max() / expected.abs().max())
 
@@ -181,22 +133,17 @@ def difference_by_front_end(model: AudioSpectrogramTransformer, cell: Cell) -> f
     return float((logits - expected).abs().max() / expected.abs().max())
 
 
-def tokens_that_left(candidate: AudioSpectrogramTransformer, fbank: Tensor) -> tuple[int, ...]:
-    """Run a forward and return the tokens that left each block; fbank: (b, f, m)."""
-    trace = MergeTrace()
-    candidate.forward_features(fbank, trace)
-    return tuple(trace.tokens_per_block)
-
-
 def attention_kernel(cell: Cell, engine: schema.EngineFacts | None) -> str:
-    """Return what the attention asked for means here: `triton`, or the name that `fastast.attention` has for it."""
+    """Return what the attention asked for means here: the name that `fastast.attention` has for it, or the engine's."""
     if engine is None:
         return resolve_kernel(cell.attention, torch.device(cell.device))
-    return engine.kernels["attention" if engine.path == "plain" else "weighted_attention"]
+    return engine.kernels["weighted_attention" if engine.path == "triton" else "attention"]
 
 
 def attention_that_ran(ran: Ran, fbank: Tensor, device: str) -> str | None:
     """Run a forward under the profiler and return its attention's backends; a fallback names its engine, `plain:`."""
+    if ran.engine is not None and ran.engine.path in ("onnxruntime", "openvino"):
+        return f"{ran.engine.path}:{ran.engine.kernels['attention']}"  # seen in the graph that the runtime made
     seen = backend_that_ran(lambda: ran.forward(fbank), device)
     if ran.engine is None:
         return seen

@@ -39,11 +39,13 @@ def predict_logits(
     """
     import torch
 
+    from bench.cell.inputs import fed_dtype
+
     parts = []
     with torch.inference_mode():
         for start in range(0, len(features), batch_size):
             batch = torch.from_numpy(np.array(features[start : start + batch_size]))
-            logits = model(batch.to(device, getattr(torch, dtype)))  # (b, c)
+            logits = model(batch.to(device, fed_dtype(dtype)))  # (b, c)
             parts.append(logits.float().cpu().numpy())
     whole = np.concatenate(parts)
     return whole if columns is None else whole[:, list(columns)]

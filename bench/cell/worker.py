@@ -23,7 +23,7 @@ from bench.cell import baselines, quality
 from bench.cell.answers import Answer, Context
 from bench.cell.feature_set import FeatureSet
 from bench.cell.features import prepare_features
-from bench.cell.inputs import synthetic_input
+from bench.cell.inputs import fed_dtype, synthetic_input
 from bench.cell.model_facts import describe
 from bench.cell.performance import measure_performance, performance_gates
 from bench.cell.training_step import autocast_to
@@ -36,6 +36,7 @@ from bench.records.store import hash_array
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.complaints import too_many_threads
 from bench.sweep.data import DataRef
+from bench.sweep.engines import find_engine
 from fastast import create_model, load_model
 from fastast.allocator import MemoryPolicy
 from fastast.data.identity import hash_ids
@@ -65,7 +66,7 @@ def answer(cell: Cell, context: Context) -> Answer:
     _set_up(cell.measure.threads, cell.measure.allocator)
     torch.manual_seed(cell.seed)
     training = cell.kind == "performance" and cell.measure.scope == "training_step"
-    dtype = getattr(torch, cell.dtype)
+    dtype = fed_dtype(cell.dtype)
     # What learns keeps its weights in float32; half precision is autocast there.
     model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, torch.float32 if training else dtype).eval()
     candidate = baselines.unmerged(model)
@@ -117,7 +118,8 @@ def _predictor(
     """Return what scores clips (b, f, m) -> (b, c): the candidate, or it on the engine that the cell asks for."""
     if cell.model.engine == "plain":
         return candidate
-    return baselines.EngineArm(model, cell.reduction, quality.PREDICTION_BATCH)
+    engine = find_engine(cell.model.engine)
+    return engine.arm(cell, model, cell.reduction, batch_size=quality.PREDICTION_BATCH if engine.on_gpus else None)
 
 
 def _measure_quality(

@@ -20,7 +20,7 @@ from fastast.statistics import Estimate
 
 QUOTA_SHARE = 0.01
 """Largest share of a measurement that a CPU quota may have kept the process waiting."""
-IDENTITY_TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2}
+IDENTITY_TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2, "int8": 0.25}
 """Largest difference to the unmerged logits, relative to the largest of those, that rounding explains."""
 FRONT_END_TOLERANCE = IDENTITY_TOLERANCE | {"float32": 1e-3}
 """The same for logits from waveforms: the logarithm of a quiet band's energy turns rounding into its third digit."""
@@ -65,6 +65,11 @@ def macs_as_counted(formula: int, counted: int) -> Gate:
 def nothing_merged_is_unmerged(difference: float, dtype: str) -> Gate:
     """Compare the logits of the reduction at r = 0 with the unmerged model's, relative to the largest logit."""
     return gate("identity", difference, IDENTITY_TOLERANCE[dtype], "largest difference of logits at r = 0 to unmerged")
+
+
+def products_are_int8(found: int, expected: int) -> Gate:
+    """Compare the products that ran in 8 bits with those that were quantised: a runtime may compute them in float32."""
+    return gate("int8", abs(found - expected), 0, f"products in 8 bits, {found} of {expected}; difference")
 
 
 def front_end_is_the_models(difference: float, dtype: str) -> Gate:

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bench.cell import baselines
-from bench.cell.inputs import synthetic_input
+from bench.cell.inputs import fed_dtype, synthetic_input
 from bench.cell.worker import build_cell_model
 from bench.profiling.engine_capture import profile_engines
 from bench.profiling.model_capture import profile_model
@@ -34,8 +34,15 @@ def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]
                 "-s measure.scope=forward profiles the model's forward"
             ]
         )
+    if cell.model.engine not in ("plain", "triton"):
+        raise ConfigError(
+            [
+                f"profile: the engine '{cell.model.engine}' is another runtime, which PyTorch's profiler does not see "
+                "into; profile with -s model.engine=plain"
+            ]
+        )
     set_up(threads=cell.measure.threads or usable_threads(), memory=cell.measure.allocator)
-    model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, getattr(torch, cell.dtype)).eval()
+    model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, fed_dtype(cell.dtype)).eval()
     if cell.model.engine != "plain":
         return profile_engines(cell, model, folder, forwards)
     arms = {"unmerged": baselines.unmerged(model)}

@@ -84,14 +84,14 @@ class AttentionFacts(Facts):
 
 
 class EngineFacts(Facts):
-    """What `fastast.compile` made of the candidate."""
+    """What an engine made of the candidate."""
 
-    path: Literal["triton", "plain"]
-    """The fused kernels, or the model's forward in plain PyTorch."""
+    path: Literal["triton", "plain", "onnxruntime", "openvino"]
+    """The fused kernels, the model's forward in plain PyTorch where they cannot run, or another runtime."""
     why_plain: str
     """Why the kernels did not run; empty where they did."""
     kernels: dict[str, str]
-    """What each stage ran on."""
+    """What each stage ran on; of another runtime its version, its products by type, and how attention is computed."""
 
 
 class Warmup(Facts):

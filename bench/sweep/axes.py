@@ -21,9 +21,8 @@ WHOLE = (
     "list:R1,R2,...",
 )
 """Schedules that say all themselves, spelled as everywhere else."""
-ENGINES = ("plain", "triton")
-"""What runs the candidate and its own baselines: the model's forward in plain PyTorch, or `fastast.compile`."""
-DTYPES = ("float32", "bfloat16", "float16")
+DTYPES = ("float32", "bfloat16", "float16", "int8")
+"""int8: the blocks' products with weights, calibrated on training clips; everything else is float32 then."""
 DEVICES = ("auto", "cpu", "cuda")
 """Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
 

@@ -39,7 +39,7 @@ class ModelRef:
     frames: int | None
     """Input length where not the model's own."""
     engine: str = "plain"
-    """What runs it, of `bench.sweep.axes.ENGINES`."""
+    """What runs it, of `bench.sweep.engines.ENGINES`."""
     labels: tuple[str, ...] | None = None
     """Names of its classes where a person gave them; None where they are the file's."""
     activation: str = ""
@@ -78,6 +78,8 @@ class Cell:
     """Clips a batch, or the best for each arm; None for a quality cell."""
     data: DataRef | None = None
     """None for a performance cell."""
+    calibration: DataRef | None = None
+    """Training clips that int8 is calibrated on; None for another dtype."""
 
     @property
     def question(self) -> dict[str, Any]:
@@ -89,6 +91,8 @@ class Cell:
             "attention": self.attention,
             "dtype": self.dtype,
         }
+        if self.calibration is not None:
+            common |= {"calibration": self.calibration.question()}
         if self.data is not None:
             return common | {
                 "model": common["model"] | self.model.stated(),

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from bench.sweep.axes import ENGINES, allowed_values, check_schedule, is_gpu_type, option_problem
+from bench.sweep.axes import allowed_values, check_schedule, is_gpu_type, option_problem
 from bench.sweep.baselines import BASELINES, SCOPES
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
+from bench.sweep.engines import ENGINES, find_engine
 from fastast.allocator import MemoryPolicy
 
 if TYPE_CHECKING:
@@ -39,12 +40,13 @@ class ModelConfig(_Part):
     activation: str = ""
     """`sigmoid` or `softmax`, where the file does not say the loss that the model was trained with."""
     engine: str = "plain"
-    """`plain`, or `triton` for `fastast.compile`, which falls back to plain PyTorch where its kernels cannot run."""
+    """`plain`; `triton` for `fastast.compile`, which falls back to plain PyTorch where its kernels cannot run;
+    `onnxruntime` or `openvino` for an export of the model in that runtime, on a CPU."""
 
     @field_validator("engine")
     @classmethod
     def _known_engine(cls, value: str) -> str:
-        return one_of("engine", value, ENGINES)
+        return one_of("engine", value, ENGINES.names())
 
     @field_validator("activation")
     @classmethod
@@ -348,14 +350,21 @@ class SweepConfig(_Part):
 
     @model_validator(mode="after")
     def _engine_fits(self) -> SweepConfig:
-        if self.model.engine == "plain":
-            return self
+        name = self.model.engine
+        engine = find_engine(name)
         for i, kernel in enumerate(self.grid.attention):
-            if kernel != "auto":
-                text = (
-                    f"{as_toml(kernel)}: the engine {as_toml(self.model.engine)} has its own attention; allowed: auto"
-                )
+            if kernel != "auto" and not engine.chooses_attention:
+                text = f"{as_toml(kernel)}: the engine {as_toml(name)} has its own attention; allowed: auto"
                 raise at_path(f"grid.attention.{i}", text)
+        for i, dtype in enumerate(self.grid.dtype):
+            if dtype not in engine.dtypes:
+                allowed = ", ".join(engine.dtypes)
+                text = f"{as_toml(dtype)}: the engine {as_toml(name)} cannot compute in it; allowed: {allowed}"
+                raise at_path(f"grid.dtype.{i}", text)
+        if self.measure.scope not in engine.scopes:
+            allowed = ", ".join(engine.scopes)
+            text = f"{as_toml(self.measure.scope)} cannot be timed on the engine {as_toml(name)}; allowed: {allowed}"
+            raise at_path("measure.scope", text)
         return self
 
     @model_validator(mode="after")

@@ -13,8 +13,9 @@ from bench.measure.devices import resolve_local
 from bench.sweep.axes import schedule_text, takes_r
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.complaints import ConfigError
-from bench.sweep.config import GridConfig, SweepConfig
+from bench.sweep.config import SweepConfig
 from bench.sweep.data import MIXED, DataRef, resolve_data
+from bench.sweep.engines import find_engine
 from fastast.geometry import Geometry
 from fastast.names import hub_hint
 from fastast.schedule import parse_schedule
@@ -36,12 +37,13 @@ def expand(
     data = None
     if "quality" in config.kinds:
         model, data = _resolve_quality(config, model, geometry, checkpoint, shown)
-    devices = _resolve_devices(config.grid, shown, resolve)
+    calibration = _resolve_calibration(config, shown) if "int8" in config.grid.dtype else None
+    devices = _resolve_devices(config, shown, resolve)
     _check_reductions(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
         for point in _points(config, kind):
-            cell = _cell(config, kind, model, point, devices, data)
+            cell = _cell(config, kind, model, point, devices, data, calibration)
             cells.setdefault((cell.id, cell.device), cell)
     if not cells:
         raise ConfigError([f"{shown}: exclude: every cell is excluded; nothing is left to run"])
@@ -68,6 +70,7 @@ def _cell(
     point: Mapping[str, Any],
     devices: Mapping[str, str],
     data: DataRef | None,
+    calibration: DataRef | None,
 ) -> Cell:
     reduction = None if _is_unmerged(point) else _reduction(point, config)
     attention = point["attention"]
@@ -82,6 +85,7 @@ def _cell(
         device=devices[point["device"]],
         seed=config.seed,
         measure=config.measure,
+        calibration=calibration if point["dtype"] == "int8" else None,
     )
     if kind == "quality":
         return replace(cell, data=data)
@@ -156,14 +160,31 @@ def hash_checkpoint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _resolve_devices(grid: GridConfig, shown: str, resolve: Callable[[str], str]) -> dict[str, str]:
+def _resolve_devices(config: SweepConfig, shown: str, resolve: Callable[[str], str]) -> dict[str, str]:
     devices = {}
-    for i, device in enumerate(grid.device):
+    for i, device in enumerate(config.grid.device):
         try:
             devices[device] = resolve(device)
         except ValueError as error:
             raise ConfigError([f"{shown}: grid.device.{i}: {error}"]) from None
+        if devices[device] != "cpu" and not find_engine(config.model.engine).on_gpus:
+            text = f"'{device}' is {devices[device]} here, and the engine '{config.model.engine}' runs on a CPU"
+            raise ConfigError([f"{shown}: grid.device.{i}: {text}; write device = ['cpu']"])
     return devices
+
+
+def _resolve_calibration(config: SweepConfig, shown: str) -> DataRef:
+    """Return the clips that int8 is calibrated on, of the training split of the sweep's data."""
+    from fastast.exporting.calibration import CALIBRATION_CLIPS
+
+    try:
+        every = resolve_data(config.data.model_copy(update={"split": "train", "clips": None}))
+        return resolve_data(
+            config.data.model_copy(update={"split": "train", "clips": min(CALIBRATION_CLIPS, every.clips)})
+        )
+    except (ValueError, OSError) as error:
+        reason = str(error).removeprefix("data: ")
+        raise ConfigError([f"{shown}: data: int8 is calibrated on clips of the training split: {reason}"]) from None
 
 
 def _resolve_quality(

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -20,11 +20,15 @@ import fastast
 from fastast.data.soundscapes_cache import default_folder
 from fastast.exporting.exporter import export, hash_clips
 from fastast.exporting.formats import FORMATS
+from fastast.exporting.graph import onnx_graph
 from fastast.exporting.metadata import Number, hash_weights
 from fastast.exporting.runtimes import RUNTIMES
 from fastast.reduction import TokenReduction
+from fastast.writing import write_whole
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from fastast.frontend import Normalisation
     from fastast.model import AudioSpectrogramTransformer
 
@@ -50,27 +54,31 @@ def export_to_cache(
     chosen.require()
     form = FORMATS[chosen.formats[0]]
     asked = reduction if reduction is not None or model.attached is None else model.attached.reduction
-    question = {
+    cached = (folder or default_folder()) / "exported"
+    graph = {
         "weights": hash_weights(model),
         "geometry": repr(model.geometry),
-        "labels": model.labels,
-        "loss": model.loss,
-        "normalisation": repr(normalisation or model.normalisation),
         "reduction": repr(asked),
-        "dtype": dtype,
-        "calibration": None if calibration is None else hash_clips(calibration),
         "code": _hash_code(),
         "torch": torch.__version__,
     }
-    key = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:20]
-    place = (folder or default_folder()) / "exported" / key
+    file = graph | {
+        "format": form.name,
+        "labels": model.labels,
+        "loss": model.loss,
+        "normalisation": repr(normalisation or model.normalisation),
+        "dtype": dtype,
+        "calibration": None if calibration is None else hash_clips(calibration),
+    }
+    key = _hash(file)
+    place = cached / key
     path = place / f"model{form.suffixes[0]}"
     if path.is_file():
         return path
     if say is not None:
-        say(f"exporting the model for {runtime}, once: it is kept in {place.parent}")
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{key}.", dir=place.parent) as mine:
+        say(f"exporting the model for {runtime}, once: it is kept in {cached}")
+    cached.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{key}.", dir=cached) as mine:
         export(
             model,
             Path(mine) / "whole" / path.name,
@@ -79,10 +87,29 @@ def export_to_cache(
             dtype=dtype,
             calibration=calibration,
             normalisation=normalisation,
+            translate=partial(_translate, path=cached / f"{_hash(graph)}.graph"),
         )
-        with suppress(OSError):  # another process was faster: its file is the same
+        try:
             (Path(mine) / "whole").rename(place)
+        except OSError:
+            if not path.is_file():  # else another process was faster: its file is the same
+                raise
     return path
+
+
+def _translate(model: AudioSpectrogramTransformer, path: Path) -> ModelProto:
+    """Return the graph of a model, which several files are made of: to translate it takes longest."""
+    import onnx
+
+    if path.is_file():
+        return onnx.load_model(path, format="protobuf")
+    graph = onnx_graph(model)
+    write_whole(path, graph.SerializeToString())
+    return graph
+
+
+def _hash(question: Mapping[str, object]) -> str:
+    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:20]
 
 
 def _hash_code() -> str:

@@ -5,6 +5,8 @@ Shapes: `k` clips, `f` frames, `m` mel bins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -14,12 +16,17 @@ from fastast.frontend import Frontend
 CALIBRATION_CLIPS = 64
 
 
-def calibration_clips(data: TrainingSet, frontend: Frontend, count: int = CALIBRATION_CLIPS) -> Tensor:
-    """Return filterbanks (k, f, m) of `count` clips spread evenly over a set, of all where it has fewer.
+def spread(total: int, count: int = CALIBRATION_CLIPS) -> list[int]:
+    """Return `count` indices spread evenly over `total`, all where there are fewer."""
+    count = min(count, total)
+    return [index * total // count for index in range(count)]
 
-    A corrupt clip is replaced by the next one; raises DataError where many are corrupt in a row.
+
+def calibration_clips(data: TrainingSet, frontend: Frontend, indices: Sequence[int]) -> Tensor:
+    """Return filterbanks (k, f, m) of clips of a set; a corrupt one is replaced by the next.
+
+    Raises DataError where many are corrupt in a row.
     """
-    count = min(count, len(data))
-    items = (read_or_replace(data, index * len(data) // count, epoch=0) for index in range(count))
-    clips = [frontend([item.waveform]) for item in items if item.waveform is not None]
-    return torch.cat(clips)
+    data.prepare()
+    items = (read_or_replace(data, index, epoch=0) for index in indices)
+    return torch.cat([frontend([item.waveform]) for item in items if item.waveform is not None])

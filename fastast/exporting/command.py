@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastast.checkpoints import load_model
-from fastast.exporting.calibration import calibration_clips
+from fastast.exporting.calibration import calibration_clips, spread
 from fastast.exporting.errors import ExportError
 from fastast.exporting.exporter import export
 from fastast.exporting.formats import FORMATS
@@ -34,9 +34,10 @@ def export_command(
         from fastast.training.recipe_file import load_recipe
 
         data = load_recipe(recipe, ()).data.options.split("train")
-        data.prepare()
         network = load_model(trained_path(model))
-        calibration = calibration_clips(data, Frontend(network.geometry, network.normalisation), clips)
+        calibration = calibration_clips(
+            data, Frontend(network.geometry, network.normalisation), spread(len(data), clips)
+        )
     elif dtype == "int8":
         raise ExportError(
             "export: int8 is calibrated on training clips; name a recipe that has them, such as --calibrate "

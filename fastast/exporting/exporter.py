@@ -9,6 +9,7 @@ import copy
 import hashlib
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -31,6 +32,8 @@ from fastast.reduction import ReductionError, TokenReduction
 from fastast.zoo import trained_path
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from fastast.frontend import Normalisation
     from fastast.model import AudioSpectrogramTransformer
 
@@ -56,6 +59,7 @@ def export(
     dtype: Number = "float32",
     calibration: Tensor | None = None,
     normalisation: Normalisation | None = None,
+    translate: Callable[[AudioSpectrogramTransformer], ModelProto] | None = None,
 ) -> Exported:
     """Write `model` with `reduction` as a file that takes any batch, and return what was written.
 
@@ -63,6 +67,7 @@ def export(
     `.onnx` (format `onnx`) or `.xml` (format `openvino`, which puts a `.bin` beside it). Without `reduction` the one
     that is attached to the model, or none. dtype: `int8` computes the blocks' products with weights in 8 bits and needs
     `calibration`, filterbanks (k, f, m) of training clips. normalisation: of the filterbank, where the model has none.
+    translate: what makes the graph, where it is kept for several files; `onnx_graph` where not given.
 
     The file is kept only where its logits agree with PyTorch's on real sound in batches of several sizes
     (`fastast.exporting.agreement`); its metadata has labels, front end, reduction, score function and where it is from.
@@ -79,7 +84,8 @@ def export(
         raise ExportError("export: int8 is calibrated on training clips; give calibration=, filterbanks of some")
     if dtype != "int8" and calibration is not None:
         raise ExportError(f"export: {dtype} is not calibrated; leave out calibration=, or give dtype='int8'")
-    twin, source = _copy(model, reduction)
+    with torch.inference_mode(False):  # tensors made in it could not be traced
+        twin, source = _copy(model, reduction)
     normalisation = normalisation or twin.normalisation
     if normalisation is None:
         raise ExportError(
@@ -87,7 +93,7 @@ def export(
             "for example fastast.frontend.AUDIOSET"
         )
     metadata = _describe(twin, source, normalisation, dtype, calibration)
-    graph = onnx_graph(twin)
+    graph = (translate or onnx_graph)(twin)
     if calibration is not None:
         from fastast.exporting.quantise import quantise
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from fastast.exporting.errors import ExportError, require
 from fastast.exporting.graph import BATCH, INPUT, OUTPUT, block_outputs
+from fastast.exporting.runtimes import GraphFacts
 
 _PRODUCTS = {
     "MatMul": "float32",
@@ -49,23 +50,20 @@ class OnnxRuntimeSession:
         session = self._open(graph.SerializeToString())
         return tuple(found.shape[1] for found in session.run(names, {INPUT: fbank}))
 
-    def describe(self) -> dict[str, str]:
-        """Return the version, and the number of products by their type in the graph that ONNX Runtime made."""
+    def facts(self) -> GraphFacts:
+        """Return what ONNX Runtime made of the graph."""
         import onnx
         import onnxruntime
 
         with TemporaryDirectory() as folder:
             optimised = Path(folder) / "optimised.onnx"
             self._open(self._path, keep=optimised)
-            nodes = onnx.load(optimised).graph.node
-        counts = Counter(_PRODUCTS[node.op_type] for node in nodes if node.op_type in _PRODUCTS)
-        products = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        fused = all(node.op_type != "Softmax" for node in nodes)
-        return {
-            "runtime": f"onnxruntime {onnxruntime.__version__}",
-            "products": products,
-            "attention": "fused" if fused else "math",
-        }
+            operators = [node.op_type for node in onnx.load(optimised).graph.node]
+        return GraphFacts(
+            runtime=f"onnxruntime {onnxruntime.__version__}",
+            products=Counter(_PRODUCTS[name] for name in operators if name in _PRODUCTS),
+            attention="math" if "Softmax" in operators else "fused",
+        )
 
     def _open(self, model: Path | bytes, *, keep: Path | None = None):  # type: ignore[no-untyped-def]
         import onnxruntime

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastast.exporting.errors import ExportError, require
+from fastast.exporting.runtimes import GraphFacts
 
 if TYPE_CHECKING:
     from openvino import Core, Model
@@ -42,20 +43,20 @@ class OpenVinoSession:
         found = self._compile(model)(fbank)
         return tuple(found[index + 1].shape[1] for index in range(len(hidden)))
 
-    def describe(self) -> dict[str, str]:
-        """Return the version, and the number of products by their type in the graph that OpenVINO made."""
+    def facts(self) -> GraphFacts:
+        """Return what OpenVINO made of the graph."""
         import openvino
 
-        layers = [_facts(layer) for layer in self._compiled.get_runtime_model().get_ops()]
-        counts = Counter(
-            "int8" if facts["primitiveType"].endswith("I8") else facts["runtimePrecision"].replace("f32", "float32")
-            for facts in layers
-            if facts["layerType"] in _PRODUCTS
+        layers = [_notes(layer) for layer in self._compiled.get_runtime_model().get_ops()]
+        products = [notes for notes in layers if notes["layerType"] in _PRODUCTS]
+        return GraphFacts(
+            runtime=f"openvino {openvino.__version__.split('-')[0]}",
+            products=Counter(
+                "int8" if notes["primitiveType"].endswith("I8") else notes["runtimePrecision"].replace("f32", "float32")
+                for notes in products
+            ),
+            attention="math" if any(notes["layerType"] == "Softmax" for notes in layers) else "fused",
         )
-        products = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
-        fused = all(facts["layerType"] != "Softmax" for facts in layers)
-        version = openvino.__version__.split("-")[0]
-        return {"runtime": f"openvino {version}", "products": products, "attention": "fused" if fused else "math"}
 
     def _compile(self, model: Model) -> Any:
         if self._batch_size is not None:
@@ -104,7 +105,7 @@ def read_graph(path: Path) -> Model:
     return model
 
 
-def _facts(layer: Any) -> dict[str, str]:
+def _notes(layer: Any) -> dict[str, str]:
     notes = layer.get_rt_info()
     return {name: notes[name].astype(str) for name in ("layerType", "primitiveType", "runtimePrecision")}
 

@@ -5,6 +5,8 @@ Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +15,18 @@ import torch
 from numpy.typing import NDArray
 
 from fastast.registry import Registry
+
+
+@dataclass(frozen=True, kw_only=True)
+class GraphFacts:
+    """What a runtime made of a graph."""
+
+    runtime: str
+    """Name and version."""
+    products: Mapping[str, int]
+    """Number of matrix products by the type that they are computed in: `float32`, `int8`."""
+    attention: str
+    """`math` where the graph that the runtime made has a softmax of its own, else `fused`."""
 
 
 class GraphSession(Protocol):
@@ -29,11 +43,8 @@ class GraphSession(Protocol):
         """Run and return the tokens that left each block; fbank: (b, f, m)."""
         ...
 
-    def describe(self) -> dict[str, str]:
-        """Return what runs: `runtime` with its version, the number of `products` by their type, and `attention`.
-
-        That is `math` where the graph that the runtime made has a softmax of its own, else `fused`.
-        """
+    def facts(self) -> GraphFacts:
+        """Return what the runtime made of the graph."""
         ...
 
 

@@ -38,7 +38,7 @@ def unmerged_arm(at: ArmSetting) -> Arm:
     """Build the arm `unmerged`, on the candidate's engine; a training step is in plain PyTorch whatever the engine."""
     if at.trains:
         return at.training(unmerged(at.model))
-    return at.engine(None) if at.on_engine else at.plain(unmerged(at.model))
+    return at.engine(None)
 
 
 def slice_arm(at: ArmSetting) -> Arm | None:
@@ -48,7 +48,7 @@ def slice_arm(at: ArmSetting) -> Arm | None:
     counts = PerBlock(at.removals)
     if at.trains:
         return at.training_of(slicing(counts))
-    return at.engine(slicing(counts)) if at.on_engine else at.plain(sliced(at.model, counts))
+    return at.engine(slicing(counts))
 
 
 def model_alone_arm(at: ArmSetting) -> Arm:

@@ -35,6 +35,7 @@ def graphs() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "onnx_graph", once)
+        patch.setattr("fastast.exporting.cache.onnx_graph", once)
         yield
 
 

@@ -27,9 +27,9 @@ def opened(request, model, tmp_path_factory):
 
 def test_eight_products_are_int8_and_the_comparison_of_tokens_is_not(opened) -> None:
     # Two blocks with four products each: queries, keys and values; projection; two of the MLP.
-    products = dict(reversed(entry.split()) for entry in opened.session.describe()["products"].split(", "))
-    assert products["int8"] == "8"
-    assert int(products["float32"]) >= 3  # two comparisons of tokens, and the head
+    products = opened.session.facts().products
+    assert products["int8"] == 8
+    assert products["float32"] >= 3  # two comparisons of tokens, and the head
 
 
 def test_logits_are_near_pytorchs_but_not_the_same(opened, model) -> None:

@@ -92,6 +92,9 @@ def test_the_cache_tells_weights_reductions_and_labels_apart(
         assert export_to_cache(model, runtime="onnxruntime", folder=tmp_path) == files[0]
     assert len(made) == 4
     assert {path.name for path in (tmp_path / "exported").iterdir()} == {path.parent.name for path in files}
+    pytest.importorskip("openvino", reason="openvino is not installed")
+    assert export_to_cache(model, REDUCTION, runtime="openvino", folder=tmp_path).is_file()
+    assert len(made) == 5
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""The engine `plain`: the model's own forward in PyTorch.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
+from bench.cell.baselines.native import unmerged
+from bench.cell.engines.ran import Ran, tokens_that_left
+from bench.cell.inputs import FromWaveforms
+from bench.sweep.axes import DTYPES
+from bench.sweep.baselines import SCOPES
+from bench.sweep.cells import Cell
+from fastast.frontend import Frontend
+from fastast.hosts import reduce
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction
+
+
+class PlainEngine:
+    """The model's own forward."""
+
+    dtypes = tuple(name for name in DTYPES if name != "int8")
+    scopes = tuple(SCOPES)
+    on_gpus = True
+    chooses_attention = True
+
+    def require(self) -> None:
+        """PyTorch is there."""
+
+    def arm(
+        self,
+        cell: Cell,
+        model: AudioSpectrogramTransformer,
+        reduction: TokenReduction | None,
+        *,
+        batch_size: int | None,
+        frontend: Frontend | None = None,
+    ) -> Callable[[Tensor], Tensor]:
+        """Return a twin of the model with the reduction, on the fastest attention."""
+        twin = unmerged(model)
+        if reduction is not None:
+            reduce(twin, reduction)
+        return twin if frontend is None else FromWaveforms(frontend, twin, model.cls_token.dtype)
+
+    def ran(
+        self,
+        cell: Cell,
+        model: AudioSpectrogramTransformer,
+        candidate: AudioSpectrogramTransformer,
+        reduction: TokenReduction | None,
+    ) -> Ran:
+        """Return the candidate itself."""
+        return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=None)
+
+
+ENGINE = PlainEngine()

@@ -1,0 +1,91 @@
+"""The engine `triton`: `fastast.compile`, and its kernels with gradients for training steps.
+
+Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from bench.cell.baselines.engine import EngineArm
+from bench.cell.engines.ran import Ran, tokens_planned, tokens_that_left
+from bench.cell.inputs import frontend_of
+from bench.cell.training_step import kernels_of, tokens_on_kernels
+from bench.records import schema
+from bench.sweep.axes import DTYPES
+from bench.sweep.baselines import SCOPES
+from bench.sweep.cells import Cell
+from fastast.attention import resolve_kernel
+from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
+from fastast.frontend import Frontend
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction
+
+
+class TritonEngine:
+    """FastAST's own kernels, or where they cannot run plain PyTorch, which the record says."""
+
+    dtypes = tuple(name for name in DTYPES if name != "int8")
+    scopes = tuple(SCOPES)
+    on_gpus = True
+    chooses_attention = False
+
+    def require(self) -> None:
+        """Where its kernels cannot run it falls back."""
+
+    def arm(
+        self,
+        cell: Cell,
+        model: AudioSpectrogramTransformer,
+        reduction: TokenReduction | None,
+        *,
+        batch_size: int | None,
+        frontend: Frontend | None = None,
+    ) -> Callable[[Tensor], Tensor]:
+        """Return the compiled model; a batch size is captured as a graph where there are graphs."""
+        return EngineArm(model, reduction, batch_size, frontend)
+
+    def ran(
+        self,
+        cell: Cell,
+        model: AudioSpectrogramTransformer,
+        candidate: AudioSpectrogramTransformer,
+        reduction: TokenReduction | None,
+    ) -> Ran:
+        """Return the engine, or of a training step the kernels with gradients."""
+        if cell.kind == "performance" and cell.measure.scope == "training_step":
+            return _trains(cell, model, candidate, reduction)
+        engine = EngineArm(model, reduction, None).engine
+        names = dict(engine.kernels)
+        if cell.kind == "performance" and cell.measure.scope == "waveform":
+            names = EngineArm(model, reduction, None, frontend_of(model)).engine.kernels
+        part = schema.EngineFacts(path=engine.path, why_plain=engine.why_plain, kernels=names)
+        return Ran(forward=engine, tokens=engine.measure_tokens, engine=part)
+
+
+def _trains(
+    cell: Cell,
+    model: AudioSpectrogramTransformer,
+    candidate: AudioSpectrogramTransformer,
+    reduction: TokenReduction | None,
+) -> Ran:
+    reason = why_not_differentiable(model, reduction)
+    if reason:
+        kernels: dict[str, str] = {"attention": resolve_kernel(cell.attention, torch.device(cell.device))}
+        part = schema.EngineFacts(path="plain", why_plain=reason, kernels=kernels)
+        return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=part)
+    part = schema.EngineFacts(path="triton", why_plain="", kernels=kernels_of(model))
+    planned = tokens_planned(model, reduction)
+
+    def tokens(fbank: Tensor) -> tuple[int, ...]:
+        seen = tokens_on_kernels(model, reduction, fbank)
+        return seen + planned[len(seen) :]  # the last block is computed for the head alone, as in an Engine
+
+    return Ran(forward=differentiable_forward(model, reduction), tokens=tokens, engine=part)
+
+
+ENGINE = TritonEngine()

@@ -1,0 +1,72 @@
+"""The engines that a sweep can name: what runs a cell's candidate and its own baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from fastast.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from bench.sweep.cells import Cell
+    from fastast.frontend import Frontend
+    from fastast.model import AudioSpectrogramTransformer
+    from fastast.reduction import TokenReduction
+
+
+class CellEngine(Protocol):
+    """What a sweep must know of an engine before anything runs, and what builds its arms."""
+
+    dtypes: tuple[str, ...]
+    """What it can compute in, of `bench.sweep.axes.DTYPES`."""
+    scopes: tuple[str, ...]
+    """What can be timed on it, of `bench.sweep.baselines.SCOPES`."""
+    on_gpus: bool
+    """Whether it runs on GPUs too; every engine runs on a CPU."""
+    chooses_attention: bool
+    """Whether the axis `attention` says its kernel; one that does not has its own."""
+
+    def require(self) -> None:
+        """Raise ValueError, naming what to install, where it cannot run on this machine."""
+        ...
+
+    def arm(
+        self,
+        cell: Cell,
+        model: AudioSpectrogramTransformer,
+        reduction: TokenReduction | None,
+        *,
+        batch_size: int | None,
+        frontend: Frontend | None = None,
+    ) -> Callable[[Tensor], Tensor]:
+        """Return `model` with `reduction` as an arm, (b, f, m) -> logits (b, c).
+
+        `batch_size`: the only one it will be called with, None for any. With `frontend` it takes waveforms (b, s).
+        """
+        ...
+
+    def ran(
+        self,
+        cell: Cell,
+        model: AudioSpectrogramTransformer,
+        candidate: AudioSpectrogramTransformer,
+        reduction: TokenReduction | None,
+    ) -> Any:
+        """Return what runs `candidate`, which is `model` with `reduction`: a `bench.cell.engines.ran.Ran`."""
+        ...
+
+
+ENGINES: Registry[Any] = Registry(
+    "engine",
+    {name: f"bench.cell.engines.{name}:ENGINE" for name in ("plain", "triton", "onnxruntime", "openvino")},
+)
+"""Every engine there is, each in a file of its own in `bench.cell.engines`."""
+
+
+def find_engine(name: str) -> CellEngine:
+    """Return the engine called `name`."""
+    engine: CellEngine = ENGINES.get(name)
+    return engine
