@@ -71,6 +71,8 @@ class OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
+        # Its threads would go on waiting busily after a call, in the time of whatever runs next.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3  # errors
         if self._batch_size is not None:
             options.add_free_dimension_override_by_name(BATCH, self._batch_size)
