@@ -67,6 +67,12 @@ def run(
     cache: Annotated[
         Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Start no cell that would not end within so many minutes, by an estimate; print what is left."
+        ),
+    ] = None,
     redo: Annotated[bool, typer.Option("--redo", help="Measure cells again that have a record.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
@@ -103,9 +109,10 @@ def run(
                 ray_resources=ray_resource or (),
                 ray_wait_s=ray_wait,
                 slurm_config=slurm_config,
+                minutes=minutes,
             )
         )
-        config, cells = _cells(sweep, overrides, place.resolve)
+        config, cells = _cells(sweep, overrides, place.resolve, here=launcher == "local")
         if dry_run:
             for cell in cells:
                 typer.echo(f"{cell.id}  {cell.title}")
@@ -126,6 +133,8 @@ def run(
         )
         with Progress() as progress:
             summary = run_sweep(config.name, cells, options, progress=progress, launcher=place)
+        for cell in summary.left:
+            typer.echo(f"left: {cell.id}  {cell.title}")
         typer.echo(str(summary))
         if reports is not None:
             from bench.report import render
@@ -227,7 +236,7 @@ def profile(
 ) -> None:
     """Show where the time of a cell goes: traces for TensorBoard and Perfetto, CSV tables by operator and block."""
     with for_people():
-        config, cells = _cells(sweep, overrides)
+        config, cells = _cells(sweep, overrides, here=True)
         from bench.profiling.select import select_cells
         from bench.profiling.show import profile_cells
 
@@ -285,7 +294,7 @@ def show_completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]
 
 
 def _cells(
-    sweep: str, overrides: list[str] | None, resolve: Callable[[str], str] | None = None
+    sweep: str, overrides: list[str] | None, resolve: Callable[[str], str] | None = None, *, here: bool = False
 ) -> tuple[SweepConfig, tuple[Cell, ...]]:
     from bench.sweep.file import find_sweep, load_sweep
 
@@ -293,4 +302,9 @@ def _cells(
     config = load_sweep(path, overrides or ())
     from bench.sweep.expansion import expand
 
-    return config, expand(config, str(path), **({} if resolve is None else {"resolve": resolve}))
+    cells = expand(config, str(path), **({} if resolve is None else {"resolve": resolve}))
+    if here:
+        from bench.sweep.feasible import check_machine
+
+        check_machine(config, cells, str(path))
+    return config, cells

@@ -101,6 +101,7 @@ class Store:
     """The records of one sweep on one machine."""
 
     def __init__(self, root: Path, machine: str, sweep: str) -> None:
+        self.machine = machine
         self.folder = root / machine / sweep
 
     def path(self, cell_id: str) -> Path:

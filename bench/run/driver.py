@@ -10,24 +10,24 @@ import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from bench.measure.machine import Machine, Software
 from bench.records.schema import Record
-from bench.records.store import RecordError, Store, read_records, write_csv
+from bench.records.store import RecordError, Store
 from bench.run.isolation import Isolation
-from bench.run.launchers import RUNNERS, Job, Launcher, RunError, Runners
+from bench.run.launchers import RUNNERS, CellKey, Job, Launcher, RunError, Runners
 from bench.run.launchers.local import LocalLauncher
 from bench.run.progress import Progress
-from bench.run.recording import describe_suite, record_end
+from bench.run.writer import ATTEMPTS, RecordWriter
 from bench.sweep.cells import Cell
 
 FAILURES = ("error", "oom", "timeout", "implausible")
 """Records that make a run's exit code 1."""
-RETRIED = (*FAILURES, "noisy")
+RETRIED = (*FAILURES, "noisy", "disturbed")
 """Records that `--retry-failed` measures again."""
 
 
@@ -52,9 +52,11 @@ class RunSummary:
     """How the cells of a run stand when it is over."""
 
     measured: Counter[str] = field(default_factory=Counter)
-    """Cells that it measured, by status."""
+    """Cells that it measured, by the status of their last measurement."""
     before: Counter[str] = field(default_factory=Counter)
     """Cells that had a record already and were left alone, by its status."""
+    left: tuple[Cell, ...] = ()
+    """Cells that there was no time for, be it to measure them or to measure them again."""
 
     @property
     def failed(self) -> bool:
@@ -66,6 +68,8 @@ class RunSummary:
         if self.before:
             old = ", ".join(f"{count} {status}" for status, count in sorted(self.before.items()))
             parts.append(f"{self.before.total()} skipped ({old})")
+        if self.left:
+            parts.append(f"{len(self.left)} left")
         return ", ".join(parts)
 
 
@@ -81,56 +85,44 @@ def run_sweep(
 ) -> RunSummary:
     """Run the cells that have no record yet and return how all cells stand.
 
-    Without a `launcher` they run here, by `isolation` and `runners`. A record that is not `ok` is left alone too,
-    unless `retry_failed` or `redo` asks for it. Raises RunError where nothing can run, RecordError for a record that
-    cannot be read or a folder that another run writes to, OSError where a record cannot be written.
+    Disturbed cells are measured again at the end. Without a `launcher`, cells run here, by `isolation` and `runners`.
+    A record that is not `ok` is left alone too, unless `retry_failed` or `redo` asks for it, or its run ended before
+    measuring it again. Raises RunError where nothing can run, RecordError for a record that cannot be read or a
+    folder that another run writes to, OSError where a record cannot be written.
     """
     launcher = launcher or LocalLauncher(isolation, runners)
-    summary = RunSummary()
     with ExitStack() as stack:
         stack.enter_context(_end_on_sigterm())
         machines = launcher.survey(cells, progress)
         _check_distinct(machines)
         stores = {device: Store(options.results, machine.key, name) for device, (machine, _) in machines.items()}
-        by_machine = {machine.key: stores[device] for device, (machine, _) in machines.items()}
-        for store in by_machine.values():
-            stack.enter_context(store.lock())
-            read_records(store.folder)  # a bad one is met now, not after an hour of measuring
-        todo = []
+        records = RecordWriter(name, options.results, options.command, stores, progress, stack)
+        todo, before = [], dict[CellKey, str]()
         for cell in cells:
             record = stores[cell.device].read(cell.id)
             if record is None or _wanted(record, options):
                 todo.append(cell)
             else:
-                summary.before[record.status] += 1
-        _say_skipped(summary.before, len(cells), options, progress)
+                before[cell.id, cell.device] = record.status
+        _say_skipped(Counter(before.values()), len(cells), options, progress)
         launcher.prepare(todo, options.cache, progress)
         progress.plan(todo)
-        suite = describe_suite()
-        ends = stack.enter_context(closing(launcher.run(_jobs(todo, stores), progress)))
-        for end in ends:
-            record = record_end(name, end, suite, options.command)
-            if record.machine.key not in by_machine:
-                key = record.machine.key
-                progress.say(f"a node of {end.cell.device} is a {key}: its records go to its own folder")
-                by_machine[key] = Store(options.results, key, name)
-                stack.enter_context(by_machine[key].lock())
-            store = by_machine[record.machine.key]
-            if end.outcome.status == "ok" and end.outcome.value.predictions is not None:
-                store.write_predictions(end.cell.id, end.outcome.value.predictions, end.outcome.value.hashes)
-            store.write(record)
-            summary.measured[record.status] += 1
-            progress.end(end.cell, record)
-        for store in by_machine.values():
-            export_records(store)
-    return summary
-
-
-def export_records(store: Store) -> Path:
-    """Write the CSV file of a sweep's records beside them and return its path."""
-    path = store.folder / "cells.csv"
-    write_csv(read_records(store.folder), path)
-    return path
+        for end in stack.enter_context(closing(launcher.run(_jobs(todo, stores), progress))):
+            records.take(end)
+        done = set(records.status)
+        left = [cell for cell in todo if (cell.id, cell.device) not in done]
+        again = records.disturbed(cells)
+        if again:
+            progress.say(f"Measuring again what was disturbed: {len(again)} of {len(cells)} cells")
+            progress.expect(cell for cell in again if not records.expected(cell))
+            done.clear()
+            for end in stack.enter_context(closing(launcher.run(_jobs(again, stores), progress))):
+                records.take(end, attempt=ATTEMPTS)
+                done.add((end.cell.id, end.cell.device))
+            left += [cell for cell in again if (cell.id, cell.device) not in done]
+        records.export()
+        kept = Counter(status for key, status in before.items() if key not in records.status)
+        return RunSummary(measured=Counter(records.status.values()), before=kept, left=tuple(left))
 
 
 def _wanted(record: Record, options: Options) -> bool:
@@ -160,23 +152,16 @@ def _jobs(todo: Sequence[Cell], stores: Mapping[str, Store]) -> list[Job]:
     keys = {(cell.id, cell.device) for cell in todo}
     jobs = []
     for cell in todo:
-        unmerged = _unmerged(cell)
+        unmerged = cell.compared_with()
         after = (unmerged.id, unmerged.device) if unmerged is not None else None
         reference = partial(_reference, cell, stores[cell.device])
         jobs.append(Job(cell=cell, reference=reference, after=after if after in keys else None))
     return jobs
 
 
-def _unmerged(cell: Cell) -> Cell | None:
-    """Return the unmerged model's cell that a quality cell is compared with."""
-    if cell.kind != "quality" or cell.reduction is None:
-        return None
-    return replace(cell, reduction=None, attention="math" if cell.attention == "math" else "auto")
-
-
 def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
     """Return id and predictions of the unmerged model's quality cell, where they are."""
-    unmerged = _unmerged(cell)
+    unmerged = cell.compared_with()
     if unmerged is None:
         return None
     path = store.predictions_path(unmerged.id)

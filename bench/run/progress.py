@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from bench.records.schema import Record
@@ -25,6 +25,10 @@ class TimeLeft:
         self._seconds: dict[str, list[float]] = defaultdict(list)
         for cell in cells:
             self._left[cell.kind] += 1
+
+    def expect(self, kind: str) -> None:
+        """Note one more cell of a kind."""
+        self._left[kind] += 1
 
     def done(self, kind: str, seconds: float) -> None:
         """Note that a cell took so long."""
@@ -81,11 +85,20 @@ class Progress:
         else:
             print(text, file=self._stream, flush=True)
 
-    def plan(self, cells: list[Cell]) -> None:
+    def plan(self, cells: Sequence[Cell]) -> None:
         """Note which cells will run."""
         self._total, self._left = len(cells), TimeLeft(cells)
         if self._bar is not None:
             self._task = self._bar.add_task("", total=self._total)
+
+    def expect(self, cells: Iterable[Cell]) -> None:
+        """Note cells that will run again: their time is part of the estimate."""
+        for cell in cells:
+            self._total += 1
+            if self._left is not None:
+                self._left.expect(cell.kind)
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, total=self._total)
 
     def begin(self, cell: Cell) -> None:
         """Show which cell runs now."""

@@ -28,6 +28,7 @@ def make_record(
     started: datetime,
     load_before: float | None,
     *,
+    attempt: int = 1,
     finished: datetime | None = None,
     load_after: float | None = None,
 ) -> Record:
@@ -48,6 +49,7 @@ def make_record(
         sweep=sweep,
         status=_status(outcome, failed),
         message=_message(value, failed) if value is not None else outcome.message,
+        attempt=attempt,
         started=started,
         finished=finished,
         command=command,
@@ -65,8 +67,8 @@ def make_record(
     )
 
 
-def record_end(sweep: str, end: Ended, suite: Suite, command: tuple[str, ...]) -> Record:
-    """Return the record of a cell that a launcher ended."""
+def record_end(sweep: str, end: Ended, suite: Suite, command: tuple[str, ...], attempt: int = 1) -> Record:
+    """Return the record of a cell that a launcher ended, for the first or the second time in its run."""
     before, after = end.load
     return make_record(
         sweep,
@@ -78,6 +80,7 @@ def record_end(sweep: str, end: Ended, suite: Suite, command: tuple[str, ...]) -
         command,
         end.started,
         before,
+        attempt=attempt,
         finished=end.finished,
         load_after=after,
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -111,6 +111,12 @@ class Cell:
     def id(self) -> str:
         """First 12 hex digits of the SHA-256 of the canonical question."""
         return hashlib.sha256(canonical(self.question).encode()).hexdigest()[:12]
+
+    def compared_with(self) -> Cell | None:
+        """Return the unmerged model's cell that a quality cell is compared with; None for other cells."""
+        if self.kind != "quality" or self.reduction is None:
+            return None
+        return replace(self, reduction=None, attention="math" if self.attention == "math" else "auto")
 
     @property
     def title(self) -> str:

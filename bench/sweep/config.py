@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bench.sweep.axes import allowed_values, check_schedule, is_gpu_type, option_problem
@@ -242,7 +242,7 @@ class MeasureConfig(_Part):
     min_seconds: float = Field(default=2.0, ge=0)
     """Rounds go on until they took this long."""
     max_seconds: float = Field(default=20.0, gt=0)
-    """No round starts later than this; three are always made."""
+    """No round starts later than this; five are always made."""
     warmup_window: int = Field(default=3, ge=1)
     """Warm-up compares the median of so many iterations with that of as many before them."""
     warmup_tolerance: float = Field(default=0.05, gt=0)
@@ -333,10 +333,13 @@ class SweepConfig(_Part):
     """The axes, see below."""
     exclude: tuple[dict[str, Any], ...] = ()
     """Points of the grid to leave out: `[[exclude]]` tables of axes with a value, or a list of values, each."""
+    priority: tuple[dict[str, Any], ...] = ()
+    """Points to measure first: those that match the first `[[priority]]` table, then the second, and so on; the rest
+    last. No part of a cell's question."""
     measure: MeasureConfig = MeasureConfig()
     """How time is measured, see below."""
 
-    @field_validator("kinds", "exclude", mode="before")
+    @field_validator("kinds", "exclude", "priority", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
@@ -374,15 +377,18 @@ class SweepConfig(_Part):
         return self
 
     @model_validator(mode="after")
-    def _excludes_fit(self) -> SweepConfig:
+    def _rules_fit(self, info: ValidationInfo) -> SweepConfig:
         axes = (*self.grid.axes, "kind")
-        for i, rule in enumerate(self.exclude):
-            for key, wanted in rule.items():
-                if key not in axes:
-                    raise at_path(f"exclude.{i}.{key}", unknown_key(key, axes))
-                present = self.kinds if key == "kind" else self.grid.axes[key]
-                for value in wanted if isinstance(wanted, list) else [wanted]:
-                    if value not in present:
-                        there = ", ".join(as_toml(item) for item in present)
-                        raise at_path(f"exclude.{i}.{key}", f"{as_toml(value)} is not in the grid, which has {there}")
+        for name, rules in (("exclude", self.exclude), ("priority", self.priority)):
+            for i, rule in enumerate(rules):
+                for key, wanted in rule.items():
+                    if key not in axes:
+                        raise at_path(f"{name}.{i}.{key}", unknown_key(key, axes))
+                    present = self.kinds if key == "kind" else self.grid.axes[key]
+                    for value in wanted if isinstance(wanted, list) else [wanted]:
+                        # An override may take out of the grid what the file would have measured first.
+                        if value not in present and not (name == "priority" and info.context):
+                            there = ", ".join(as_toml(item) for item in present)
+                            text = f"{as_toml(value)} is not in the grid, which has {there}"
+                            raise at_path(f"{name}.{i}.{key}", text)
         return self

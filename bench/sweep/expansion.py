@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def expand(
     config: SweepConfig, shown: str = "sweep", resolve: Callable[[str], str] = resolve_local
 ) -> tuple[Cell, ...]:
-    """Return the cells of a sweep: unmerged ones first, quality before performance of the same kind, no duplicates.
+    """Return the cells of a sweep, each once: by priority, then unmerged ones first, then quality before performance.
 
     `shown` is the name of the file in messages; `resolve` says what a device of the sweep means where the cells will
     run, which is here if not given. Raises ConfigError for what that place or the model cannot do.
@@ -41,13 +41,26 @@ def expand(
     devices = _resolve_devices(config, shown, resolve)
     _check_reductions(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
+    ranks: dict[tuple[str, str], int] = {}
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
         for point in _points(config, kind):
             cell = _cell(config, kind, model, point, devices, data, calibration)
-            cells.setdefault((cell.id, cell.device), cell)
+            key = (cell.id, cell.device)
+            cells.setdefault(key, cell)
+            ranks[key] = min(_rank(config, point), ranks.get(key, len(config.priority)))
     if not cells:
         raise ConfigError([f"{shown}: exclude: every cell is excluded; nothing is left to run"])
-    return tuple(sorted(cells.values(), key=lambda cell: cell.reduction is not None))
+    for key, cell in cells.items():
+        unmerged = cell.compared_with()
+        if unmerged is not None and (other := (unmerged.id, unmerged.device)) in ranks:
+            ranks[other] = min(ranks[other], ranks[key])  # what a cell is compared with comes before it
+    return tuple(sorted(cells.values(), key=lambda cell: (ranks[cell.id, cell.device], cell.reduction is not None)))
+
+
+def _rank(config: SweepConfig, point: Mapping[str, Any]) -> int:
+    """Return the index of the first `[[priority]]` table that matches a point, or their number where none does."""
+    matching = (i for i, rule in enumerate(config.priority) if _matches(rule, point))
+    return next(matching, len(config.priority))
 
 
 def _points(config: SweepConfig, kind: str) -> Iterator[dict[str, Any]]:

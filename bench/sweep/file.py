@@ -40,7 +40,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     for override in overrides:
         _apply_override(raw, override)
     try:
-        return SweepConfig.model_validate(raw)
+        return SweepConfig.model_validate(raw, context=tuple(overrides))
     except ValidationError as error:
         raise ConfigError([_explain(shown, problem, overrides) for problem in error.errors()]) from None
 

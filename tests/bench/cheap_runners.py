@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.cell.answers import Answer, Context
+from bench.measure.disturbance import Disturbance
 from bench.measure.gates import gate
 from bench.measure.machine import Cpu, Machine, Software
 from bench.measure.memory import ArmMemory, Memory
@@ -77,14 +78,23 @@ def answer(cell, context: Context) -> Answer:
         gate("mac_bound", 9.0 if what == "implausible" else 1.0, 2.0, "ratio"),
     )
     noisy = what in ("noisy", "implausible")
-    result = Answer(machine=machine, software=software, noisy=noisy, performance=performance(), gates=gates)
+    part = performance()
+    before = cell.model.path.read_text().count(cell.id) - 1 if cell.model.path is not None else 0
+    if what == "disturbed":  # the first so many times
+        part = performance(reasons=("7 of 7 rounds were disturbed",) if before < int(value) else ())
+    elif what == "slowed":  # all arms ten times, the first so many times, and no counter saw why
+        slow = 10.0 if before < int(value) else 1.0
+        part = performance((2 * slow,) * 5, (3 * slow,) * 5, reasons=())
+    elif what == "calm":
+        part = performance((2.0,) * 5, (3.0,) * 5, reasons=())
+    result = Answer(machine=machine, software=software, noisy=noisy, performance=part, gates=gates)
     if cell.kind == "quality":
         predictions = Predictions(np.full((2, 3), 0.5, np.float32), "sigmoid")
         return Answer(machine=machine, software=software, predictions=predictions, hashes={"ids_sha256": "0"})
     return result
 
 
-def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performance:
+def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0), *, reasons=None) -> Performance:
     arms = {"candidate": candidate, "unmerged": unmerged}
     return Performance(
         clock="fake",
@@ -93,7 +103,7 @@ def performance(candidate=(2.0, 2.0, 2.0), unmerged=(3.0, 3.0, 3.0)) -> Performa
         flushed_bytes=0,
         warmup=Warmup(rule="none", iterations=dict.fromkeys(arms, 0), stable=dict.fromkeys(arms, True)),
         noise=Noise(value=0.5, limit=0.1, attempts=(0.5,)),
-        disturbance=None,
+        disturbance=None if reasons is None else Disturbance(reasons=reasons, repeated=(), unread=()),
         rounds=len(candidate),
         arms={
             name: ArmTimes(seconds=tuple(seconds), iterations_per_round=1, batch_size=4, first_call_s=None, load=None)

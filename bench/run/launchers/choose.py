@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from bench.run.budget import Budget
 from bench.run.launchers import Launcher
 from bench.sweep.complaints import ConfigError
 
@@ -18,12 +19,15 @@ def choose_launcher(
     ray_resources: Sequence[str] = (),
     ray_wait_s: float = 600.0,
     slurm_config: Path | None = None,
+    minutes: float | None = None,
 ) -> Launcher:
     """Return a launcher, which is not started yet. Raises ConfigError for options that do not fit it."""
     if name != "ray" and (ray_address or ray_resources):
         raise ConfigError([f"--ray-address and --ray-resource do nothing with --launcher {name}; say --launcher ray"])
     if name != "slurm" and slurm_config:
         raise ConfigError([f"--slurm-config does nothing with --launcher {name}; say --launcher slurm"])
+    if name != "local" and minutes is not None:
+        raise ConfigError([f"--minutes does nothing with --launcher {name}; limit the time of its jobs"])
     if name == "ray":
         from bench.run.launchers.ray_cluster import RayLauncher
 
@@ -37,7 +41,7 @@ def choose_launcher(
         return SlurmLauncher(load_slurm_config(slurm_config), cache=cache)
     from bench.run.launchers.local import LocalLauncher
 
-    return LocalLauncher()
+    return LocalLauncher(budget=None if minutes is None else Budget(minutes))
 
 
 def _device_and_resource(text: str) -> tuple[str, str]:

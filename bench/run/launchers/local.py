@@ -11,8 +11,9 @@ from typing import Any
 from bench.cell.answers import Context
 from bench.measure.devices import resolve_local
 from bench.measure.machine import Machine, Software, load_average
+from bench.run.budget import Budget
 from bench.run.isolation import Isolation, Outcome
-from bench.run.launchers import RUNNERS, Ended, Job, RunError, Runners
+from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
 
@@ -20,7 +21,11 @@ from bench.sweep.cells import Cell
 class LocalLauncher:
     """Runs cells here."""
 
-    def __init__(self, isolation: Isolation | None = None, runners: Runners = RUNNERS) -> None:
+    def __init__(
+        self, isolation: Isolation | None = None, runners: Runners = RUNNERS, budget: Budget | None = None
+    ) -> None:
+        """With a `budget`, no cell starts that would not end in time; one that overruns is ended without a record."""
+        self._budget = budget
         self._isolation = isolation
         self._runners = runners
         self._features: Any = None
@@ -57,7 +62,12 @@ class LocalLauncher:
         what = f"{cell.data.clips} clips of {cell.data.dataset}, {cell.data.split}"
         progress.say(f"Preparing {what} (kept in the cache) ...")
         arguments = (cell.data, cell.model, cache, cell.measure.threads, True)
-        self._features = _get(self._isolation.run(self._runners.prepare, *arguments))
+        limit = self._budget.left() if self._budget else None
+        outcome = self._isolation.run(self._runners.prepare, *arguments, time_limit=limit)
+        if outcome.status == "timeout" and self._budget:
+            progress.say("the time was up before the clips were prepared")
+            return
+        self._features = _get(outcome)
         if self._features is None:
             return
         if cut := self._features.cut:
@@ -66,15 +76,25 @@ class LocalLauncher:
             progress.say(f"left out: {fault}")
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Ended]:
-        """Run the jobs in their order."""
+        """Run the jobs in order; with a budget those that fit, and none whose reference was left out."""
         assert self._isolation is not None
+        left: set[CellKey] = set()
         for job in jobs:
+            limit = job.cell.measure.time_limit_s
+            if self._budget:
+                if job.after in left or not self._budget.allows(job.cell):
+                    left.add(job.key)
+                    continue
+                limit = min(limit, self._budget.left())
             progress.begin(job.cell)
             context = Context(features=self._features, reference=job.reference())
             started, before = datetime.now(UTC), load_average()
-            outcome = self._isolation.run(
-                self._runners.answer, job.cell, context, time_limit=job.cell.measure.time_limit_s
-            )
+            outcome = self._isolation.run(self._runners.answer, job.cell, context, time_limit=limit)
+            if outcome.status == "timeout" and limit < job.cell.measure.time_limit_s:
+                left.add(job.key)  # the run's time was up, not the cell's
+                continue
+            if self._budget and outcome.status in ("ok", "timeout"):  # what crashed says nothing about the others
+                self._budget.took(job.cell, (datetime.now(UTC) - started).total_seconds())
             machine, software = self._machines[job.cell.device]
             yield Ended(
                 cell=job.cell,

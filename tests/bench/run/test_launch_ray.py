@@ -27,6 +27,7 @@ from bench.run.progress import Progress
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
+from fastast.processors import most_threads
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
 
@@ -255,12 +256,13 @@ def test_a_quality_cell_waits_for_the_unmerged_one_and_gets_its_predictions(emul
 
 def test_threads_are_those_of_the_sweep_whatever_ray_sets(emulated):
     # Ray gives a worker OMP_NUM_THREADS; a cell's process sets PyTorch's threads itself and records them.
-    cells = [cell("fine", 1, log=None, device="A100", threads=3), cell("fine", 2, log=None, device="A100", threads=3)]
+    threads = most_threads()  # Ray's is 1
+    cells = [cell("fine", number, log=None, device="A100", threads=threads) for number in (1, 2)]
     cells = [replace(one, device="cpu") for one in cells]
     with Progress(io.StringIO()) as progress, RayLauncher(resources={"cpu": "only_A100"}) as launcher:
         machine, _ = launcher.survey(cells, progress)["cpu"]
-    assert machine.threads == 3
-    assert machine.key.endswith("-3-threads")
+    assert machine.threads == threads
+    assert machine.key.endswith(f"-{threads}-threads")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""A limit on the time of a run: for rented machines, jobs of a cluster, CI."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+from bench.sweep.cells import Cell
+from bench.sweep.complaints import ConfigError
+
+MARGIN = 1.25
+"""A cell is expected to take this many times the longest of its kind so far."""
+START_S = 20.0
+"""Seconds that a cell takes beyond what its sweep says: its process, its model, gates and first calls."""
+UNKNOWN_S = 60.0
+"""Seconds that a quality cell is expected to take until one has been measured."""
+
+
+class Budget:
+    """The minutes of a run, which count from here on."""
+
+    def __init__(self, minutes: float, now: Callable[[], float] = time.monotonic) -> None:
+        """Raises ConfigError for minutes that are no number above 0."""
+        if not (0 < minutes < math.inf):
+            raise ConfigError([f"--minutes {minutes:g}: give a number above 0"])
+        self._now = now
+        self._end = now() + 60 * minutes
+        self._longest: dict[tuple[object, ...], float] = defaultdict(float)
+
+    def left(self) -> float:
+        """Return the seconds left, at least 0."""
+        return max(0.0, self._end - self._now())
+
+    def allows(self, cell: Cell) -> bool:
+        """Return whether a cell that starts now is expected to end in time."""
+        return self.expected(cell) <= self.left()
+
+    def expected(self, cell: Cell) -> float:
+        """Return the seconds that a cell is expected to take.
+
+        As long as others of its kind took; until there is one, as long as the sweep asks for.
+        """
+        known = self._longest.get(_kind(cell)) or max(
+            (seconds for kind, seconds in self._longest.items() if kind[0] == cell.kind), default=0.0
+        )
+        if known:
+            return MARGIN * known
+        if cell.data is not None:
+            return UNKNOWN_S
+        measure, arms = cell.measure, 1 + len(cell.measure.baselines)
+        return START_S + measure.max_seconds + arms * (measure.warmup_seconds + measure.energy_seconds)
+
+    def took(self, cell: Cell, seconds: float) -> None:
+        """Note how long a cell took."""
+        kind = _kind(cell)
+        self._longest[kind] = max(self._longest[kind], seconds)
+
+
+def _kind(cell: Cell) -> tuple[object, ...]:
+    """Return what the time that a cell takes depends on most."""
+    return cell.kind, cell.model.engine, cell.batch_size, cell.dtype, cell.measure.scope, cell.device

@@ -1,0 +1,70 @@
+"""What this machine cannot do whatever it measures: more threads than can run, inputs that do not fit into memory.
+
+Bounds are from below: what passes may still run out of memory, which is a record then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from bench.sweep.cells import Cell
+from bench.sweep.complaints import ConfigError, too_many_threads
+from bench.sweep.config import SweepConfig
+from fastast.processors import most_threads
+
+if TYPE_CHECKING:
+    from fastast.geometry import Geometry
+
+_WIDTHS = 4
+"""Tensors as wide as the tokens that a block has at once at least: its input, queries, keys and values."""
+
+
+def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "sweep") -> None:
+    """Raise ConfigError, once a key, for what cannot run on this machine; `shown` is the name of the sweep's file."""
+    problems = []
+    threads, most = config.measure.threads, most_threads()
+    if threads is not None and threads > most:
+        problems.append(f"{shown}: {too_many_threads(threads, most)}")
+    geometry = _geometry(config)
+    memory = {device: _memory_bytes(device) for device in {cell.device for cell in cells}}
+    for cell in cells:
+        clip, there = least_bytes(geometry, cell.dtype), memory[cell.device]
+        batch = cell.batch_size if isinstance(cell.batch_size, int) and clip <= there else 1
+        if batch * clip <= there:
+            continue
+        needs = f"take {batch * clip / 2**30:,.0f} GiB and more, {cell.device} has {there / 2**30:,.0f} GiB here"
+        if batch > 1:
+            where = f"{shown}: grid.batch_size.{config.grid.batch_size.index(batch)}"
+            problems.append(f"{where}: {batch:,} clips {needs}; give at most {there // clip:,}")
+        else:  # tokens grow as frames do
+            frames = geometry.num_frames
+            problems.append(
+                f"{shown}: model.frames: {frames:,} frames {needs}; give at most {frames * there // clip:,}"
+            )
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def least_bytes(geometry: Geometry, dtype: str) -> int:
+    """Return the bytes that a forward of one clip takes at least: its filterbank and what one block has at once."""
+    numbers = geometry.num_frames * geometry.num_mel_bins + _WIDTHS * geometry.num_tokens * geometry.embed_dim
+    return numbers * (1 if dtype == "int8" else 2 if dtype.endswith("16") else 4)
+
+
+def _geometry(config: SweepConfig) -> Geometry:
+    from fastast.describe import model_geometry
+
+    geometry = model_geometry(config.model.name)
+    return geometry if config.model.frames is None else replace(geometry, num_frames=config.model.frames)
+
+
+def _memory_bytes(device: str) -> int:
+    if device == "cpu":
+        import psutil
+
+        return int(psutil.virtual_memory().total)
+    import torch
+
+    return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
