@@ -8,16 +8,13 @@ import numpy as np
 import pandas as pd
 
 from bench.report.labels import Label, place_labels
-from bench.report.layout import APART, UNMERGED, Styles, fix_layout, footnote, grid, legend, styles_of
+from bench.report.layout import APART, UNMERGED, Styles, device_line, fix_layout, footnote, grid, legend, styles_of
 from bench.report.style import GREY
 from bench.report.words import facts_line, interval, is_denominator, score_word, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-DODGE = 0.008
-"""Distance of series at the same r, as a share of the axis: bars that lie on each other cannot be read."""
 
 
 def pareto_figure(joined: pd.DataFrame) -> Figure:
@@ -44,7 +41,7 @@ def pareto_figure(joined: pd.DataFrame) -> Figure:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
     star = ["unmerged"] if (whole["method"] == "none").any() else []
     legend(figure, styles, [*star, "front", "dominated", *apart])
-    footnote(figure, facts_line(whole), _about_bars(whole))
+    footnote(figure, device_line(whole), facts_line(whole), _about_bars(whole))
     fix_layout(figure)  # labels need to know where things are
     for (axis,), panel in placed:
         _label_points(axis, panel, styles)
@@ -65,11 +62,10 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     figure, placed, left = grid(rows, heights=[2.4, 1.7] if compared else [2.4])
     for axes, panel in placed:
         names = panel.apply(series_name, axis=1)
-        for i, (name, (colour, marker)) in enumerate(styles.items()):
+        for name, (colour, marker) in styles.items():
             line = panel[(names == name) | (names == UNMERGED)].sort_values("r")
             if (names == name).any():
-                shift = (i - (len(styles) - 1) / 2) * DODGE * float(panel["r"].max())
-                _draw_gain(axes[0], line, colour, marker, shift)
+                _draw_gain(axes[0], line, colour, marker)
             if compared:
                 _draw_cost(axes[1], line, colour, marker)
         axes[0].axhline(1, color=GREY, linewidth=0.6, zorder=0)
@@ -83,7 +79,7 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     oracle = ["oracle"] if rows["speedup_slice"].notna().any() else []
     apart = ["disturbed"] if (rows["status"] == "disturbed").any() else []
     legend(figure, styles, ["measured", *oracle, "macs", *apart])
-    footnote(figure, facts_line(rows))
+    footnote(figure, device_line(rows), facts_line(rows))
     fix_layout(figure)
     return figure
 
@@ -92,7 +88,7 @@ def _draw_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     for _, row in panel.iterrows():
         colour, marker = styles.get(series_name(row), ("black", "*"))
         if row["status"] == "disturbed":
-            axis.plot(row["throughput"], row["mAP"], **APART, markeredgecolor=colour, zorder=3)
+            axis.plot(row["throughput"], row["score"], **APART, markeredgecolor=colour, zorder=3)
             continue
         axis.errorbar(
             row["throughput"],
@@ -154,24 +150,24 @@ def _about_bars(whole: pd.DataFrame) -> str:
     return f"{about}; its own {word} is {told}" if told else about
 
 
-def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, shift: float) -> None:
+def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
     everything = line[line["method"] != "none"]
     unmerged = line[line["method"] == "none"]
     merged, apart = (everything[(everything["status"] == "disturbed") == is_so] for is_so in (False, True))
-    axis.plot(apart["r"] + shift, apart["speedup_unmerged"], **APART, markeredgecolor=colour)
+    axis.plot(apart["r"], apart["speedup_unmerged"], **APART, markeredgecolor=colour)
     start = [0.0] if len(unmerged) else []
     # r = 0 is the unmerged model itself, except where that is measured on another engine.
     there = [1.0 if is_denominator(row) else row["speedup_unmerged"] for _, row in unmerged.iloc[:1].iterrows()]
     sliced = merged.dropna(subset=["speedup_slice"])
     limit = sliced["speedup_unmerged"] / sliced["speedup_slice"]
     for r, values, first, style, width in (
-        (merged["r"] + shift, merged["speedup_unmerged"], there, "-", 1.0),
+        (merged["r"], merged["speedup_unmerged"], there, "-", 1.0),
         (sliced["r"], limit, there, "--", 0.9),
         (everything["r"], everything["macs_ratio"], [1.0] * len(start), ":", 0.9),
     ):
         axis.plot([*start, *r], [*first, *values], color=colour, linestyle=style, linewidth=width)
     axis.errorbar(
-        merged["r"] + shift,
+        merged["r"],
         merged["speedup_unmerged"],
         yerr=_bars(merged, "speedup_unmerged"),
         color=colour,

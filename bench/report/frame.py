@@ -52,7 +52,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
     `bench.records.columns`, what the data set is scored by (see `_with_score`), both statuses, `batch_measured` (where
     `batch_size` is BEST_BATCH), `throughput`, `compared` (see `_with_compared`), each of these two with `_low` and
-    `_high`, and `standing` on the Pareto front of its panel.
+    `_high`, `latency` (milliseconds per batch at that throughput), and `standing` on the Pareto front of its panel.
     Rows are sorted as tables show them.
 
     What is `disturbed` stands apart: its numbers are shown, have no part in the front, and others' do not hang on them.
@@ -86,7 +86,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     joined = pd.concat([joined, alone], ignore_index=True) if len(alone) else joined
     for name in ("status", "quality_status", "scope"):
         joined[name] = joined[name].astype(object).where(joined[name].notna(), "")
-    joined = _with_over_alone(_with_compared(_with_throughput(joined)))
+    joined = _with_over_alone(_with_compared(_with_throughput(joined.copy())))  # in one piece again
     joined["standing"] = _standing(joined)
     setting = ["machine", "dtype", "engine", "scope", "batch_size"]
     by = [*setting, "method", "family", "order", "metric", "options", "attention", "r"]
@@ -169,6 +169,8 @@ def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
     joined.loc[same, "throughput"] = reference[same]
     joined.loc[same, "throughput_low"] = joined.loc[same, ["throughput", "throughput_low"]].min(axis=1)
     joined.loc[same, "throughput_high"] = joined.loc[same, ["throughput", "throughput_high"]].max(axis=1)
+    # The raw one of its own minute would contradict the throughput beside it.
+    joined["latency"] = (1e3 * joined["batch_measured"] / joined["throughput"]).fillna(joined["latency_ms"])
     return joined
 
 

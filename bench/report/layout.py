@@ -53,6 +53,7 @@ def grid(
     stand in columns, of more than four in several rows. Axes of one kind in one row share their y axis.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     groups = [panel for _, panel in panels(rows)]
     batches = sorted(rows["batch_size"].unique())
@@ -76,7 +77,9 @@ def grid(
         placed.append((tuple(axes[cell] for cell in cells), panel))
         size = 8 if columns < 3 else 7
         letters = int(6.1 / columns / 0.0085 / size)  # DejaVu takes about 0.0085 in a letter and point
-        axes[cells[0]].set_title(_title(panel, letters), loc="left", size=size)
+        axes[cells[0]].set_title(_title(panel, letters, alone=len(devices) == 1), loc="left", size=size)
+        for cell in cells:
+            axes[cell].xaxis.set_major_locator(MaxNLocator(nbins=6 if columns < 3 else 4, steps=[1, 2, 5, 10]))
     left = []
     for place, axis in np.ndenumerate(axes):
         if place not in used:
@@ -120,10 +123,22 @@ def _device(panel: pd.DataFrame) -> tuple[Any, ...]:
     return first["machine"], first["sha256"], first["model"], first["dtype"], first["engine"], first["scope"]
 
 
-def _title(panel: pd.DataFrame, letters: int) -> str:
+def _title(panel: pd.DataFrame, letters: int, *, alone: bool) -> str:
+    """Return what a panel is of: the batch size, and the device where it is not `alone` in the figure."""
     first = panel.iloc[0]
     glue = "\N{NO-BREAK SPACE}"
     batch = batch_words(first["batch_size"]).replace("batch size ", "batch ").replace(" ", glue)
+    if alone:
+        return batch.replace(glue, " ").capitalize()
     what = f"{engine_words(panel)}{scope_words(first)}"
     lines = textwrap.fill(f"{device_name(first)}, {batch}, {first['dtype']}{what}", letters)
     return lines.replace(glue, " ")
+
+
+def device_line(rows: pd.DataFrame) -> str:
+    """Return the device of all panels and what it ran, or nothing where titles have to tell several apart."""
+    groups = [panel for _, panel in panels(rows)]
+    if len({_device(panel) for panel in groups}) > 1:
+        return ""
+    first = groups[0].iloc[0]
+    return f"{device_name(first)}, {first['dtype']}{engine_words(groups[0])}{scope_words(first)}"

@@ -29,11 +29,12 @@ def update_readme(readme: Path, report: Path, *, sweep: str) -> None:
 
 
 def section(report: Path) -> str:
-    """Return figures and table of a rendered folder in Markdown, with paths as seen from the repository's root."""
+    """Return figures and the brief table of a rendered folder in Markdown, with paths from the repository's root."""
     figures = [
         f"![{caption}](reports/{report.name}/{name}.png)"
         for name, caption in CAPTIONS.items()
         if (report / f"{name}.png").exists()
     ]
-    table = (report / "table.md").read_text(encoding="utf-8")
-    return "\n\n".join(["", *figures, table]).lstrip("\n") + "\n"
+    table = (report / "brief.md").read_text(encoding="utf-8")
+    whole = f"[All rows](reports/{report.name}/table.md), and [as CSV](reports/{report.name}/table.csv)."
+    return "\n\n".join([*figures, table.rstrip("\n"), whole]) + "\n\n"

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = ("pdf", "svg", "png")
+OPERATING_POINTS = 4
+"""How many merged configurations per panel a README shows."""
 
 
 __all__ = ["FORMATS", "ReportError", "render", "write_report"]
 
 
 def render(results: Path, out: Path, *, sweep: str, formats: tuple[str, ...] = FORMATS) -> list[Path]:
-    """Write `out/<sweep>/`: figures, `table.csv`, `table.md`, `table.tex` and `index.html`; return their paths.
+    """Write figures, tables and the page `index.html` to `out/<sweep>/`; return their paths.
 
     A figure that cannot be drawn (of speed alone there is no front) is left out and the page says why. Records that
     are not `ok` are listed on the page. Raises ReportError for no records, an unknown format, or records that cannot
@@ -67,6 +69,7 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
     texts = {
         "table.csv": joined.to_csv(index=False, lineterminator="\n"),
         "table.md": markdown(joined),
+        "brief.md": markdown(joined, most=OPERATING_POINTS),
         "table.tex": latex(joined, sweep),
     }
     texts["index.html"] = page(joined, drawn, texts, problems(records), records, sweep)

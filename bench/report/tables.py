@@ -35,8 +35,8 @@ MARKS = {"noisy": NOISY, "disturbed": DISTURBED}
 
 SPEEDUP_MEANS = (
     "Speed-up: median time of the unmerged model over that of the configuration, interleaved in the same process; "
-    "clips/s: that speed-up times the unmerged model's. Of oracle: throughput over that of a model that drops as many "
-    "tokens for free."
+    "clips/s: that speed-up times the unmerged model's; latency: batch size over clips/s. Of oracle: "
+    "throughput over that of a model that drops as many tokens for free."
 )
 OTHERS_MEAN = "Over …: median time of that baseline over that of the configuration, interleaved."
 DELTA_MEANS = "Difference in {score}: on the same clips, paired."
@@ -113,7 +113,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "tokens_out": number(row["tokens_out"], "{:.0f}"),
                 "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
                 "throughput": number(row["throughput"], "{:.1f}", missing=slow),
-                "latency": number(row["latency_ms"], "{:.1f}", missing=slow) + _batch(row),
+                "latency": number(row["latency"], "{:.1f}", missing=slow) + _batch(row),
                 "speedup": "1" if timed else mark + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
                 "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
                 **{f"over_{other}": interval(row, f"speedup_{other}", "{:.2f}", missing=slow) for other in OTHERS},
@@ -126,10 +126,11 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns_of(panel)))
 
 
-def markdown(joined: pd.DataFrame) -> str:
-    """Return one GitHub table per panel; the best of a column is bold."""
+def markdown(joined: pd.DataFrame, *, most: int | None = None) -> str:
+    """Return one GitHub table per panel; the best of a column is bold. `most`: see `brief`."""
     parts = []
-    for _, panel in panels(joined):
+    for _, whole in panels(joined):
+        panel = whole if most is None else brief(whole, most)
         text, best, heads = readable(panel), best_rows(panel), columns_of(panel)
         for column, index in best.items():
             text.loc[index, column] = f"**{text.loc[index, column]}**"
@@ -142,6 +143,19 @@ def markdown(joined: pd.DataFrame) -> str:
         ]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, " ".join([f"{facts_line(joined)}.", *explain(joined)])]) + "\n"
+
+
+def brief(panel: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Return a panel's unmerged model and at most `most` others of its front, evenly spaced from slow to fast.
+
+    Of a panel without a front, at most `most` of all others that were timed.
+    """
+    others = panel[(panel["method"] != "none") & panel["throughput"].notna()].sort_values("throughput", kind="stable")
+    front = others[others["standing"] == "front"]
+    chosen = front if len(front) else others
+    if len(chosen) > most:
+        chosen = chosen.iloc[[round(i * (len(chosen) - 1) / (most - 1)) for i in range(most)]]
+    return pd.concat([panel[panel["method"] == "none"], chosen])
 
 
 def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
@@ -192,5 +206,5 @@ def _is_other_unmerged(row: pd.Series) -> bool:
 
 def _batch(row: pd.Series) -> str:
     """Return the batch that a time is of, where every row of the panel has its own."""
-    searched = row["batch_size"] == BEST_BATCH and pd.notna(row["latency_ms"])
+    searched = row["batch_size"] == BEST_BATCH and pd.notna(row["latency"])
     return f" ({row['batch_measured']:.0f})" if searched else ""

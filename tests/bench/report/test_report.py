@@ -76,6 +76,24 @@ def test_what_was_not_measured_says_so() -> None:
     assert "nan" not in text.lower()
 
 
+def test_latency_is_of_the_same_time_as_the_throughput_beside_it() -> None:
+    slow = {"seconds": 3.0, "unmerged": 6.0}  # a cell for which the machine was three times slower than for the other
+    records = [made.record("performance", seconds=2.0, unmerged=2.0), made.record("performance", "constant:20", **slow)]
+    row = row_of(join(records), "constant:20")
+    assert row["throughput"] == pytest.approx(4 / 4 * 2 * 8 / row_of(join(records), "none")["latency"] * 1e3)
+    assert row["latency"] == pytest.approx(8e3 / row["throughput"])
+    assert row["latency"] < row_of(join(records), "none")["latency"]
+
+
+def test_a_brief_table_spans_the_front_and_keeps_the_unmerged_model() -> None:
+    whole, brief = (markdown(join(made.sweep()), most=most) for most in (None, 2))
+    rows = [line for line in brief.splitlines() if line.startswith(("| ToMe", "| **ToMe", "| unmerged"))]
+    assert [line.split("|")[-2].strip() for line in rows] == ["front"] * len(rows)
+    assert set(rows) < set(whole.splitlines())
+    assert sum("unmerged" in line for line in rows) == 2  # one per batch size
+    assert len(rows) == 2 + 2 * 2
+
+
 def heads_of(text: str, panel: str) -> list[str]:
     lines = text.splitlines()
     at = next(index for index, line in enumerate(lines) if line.startswith("**") and panel in line)
@@ -110,7 +128,7 @@ def test_the_pareto_figure_has_a_point_for_every_row_and_hollow_dominated_ones()
         points = [line for line in axis.lines if line.get_marker() not in ("None", "")]
         assert len(points) == 4
         hollow = {line.get_xdata()[0] for line in points if line.get_markerfacecolor() == "white"}
-        unmerged = axis.get_title(loc="left").count("batch 8") * 7 + 1
+        unmerged = axis.get_title(loc="left").count("Batch 8") * 7 + 1
         assert sorted(hollow) == [pytest.approx(unmerged / 0.8)]  # constant:20
         assert sorted(text.get_text() for text in axis.texts) == ["20", "40", "40", "r=0"]
 
@@ -129,7 +147,7 @@ def test_the_same_records_make_the_same_bytes(rendered: Path, tmp_path: Path) ->
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == sorted(
         [f"{name}.{form}" for name in ("pareto", "merging") for form in ("pdf", "svg", "png")]
-        + ["table.csv", "table.md", "table.tex", "index.html"]
+        + ["table.csv", "table.md", "brief.md", "table.tex", "index.html"]
     )
     for name in files:
         assert (tmp_path / name).read_bytes() == (rendered / name).read_bytes(), name
@@ -181,7 +199,7 @@ def test_what_was_noisy_is_marked_and_explained() -> None:
 
 
 def test_times_of_searched_batches_say_their_batch() -> None:
-    best = made.record("performance", batch_size="best", seconds=2.0)
+    best = made.record("performance", batch_size="best", seconds=2.0, unmerged=2.0)
     text = markdown(join([best]))
     assert "| 2000.0 (16) |" in text
     assert "of the batch in parentheses" in text
