@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench import completion
+from bench.claims.command import claims
 from bench.command_line import command_line, for_people
 from bench.study.command import app as study
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 
 app.add_typer(study, name="study")
+app.command()(claims)
 
 SweepArgument = Annotated[
     str,

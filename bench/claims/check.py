@@ -1,0 +1,106 @@
+"""Every claim of a project against its records and its documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from bench.claims.claim import ClaimError, DocumentClaim, read_claims
+from bench.claims.documents import documents, fill, unused
+from bench.claims.query import Tables, Value, broken, look_up, sentence_of
+from fastast.writing import write_whole
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """A claim, and what its records say."""
+
+    claim: DocumentClaim
+    values: Mapping[str, Value]
+
+    @property
+    def sentence(self) -> str:
+        """The text with its numbers."""
+        return sentence_of(self.claim, dict(self.values))
+
+
+def evaluate_claims(path: Path, results: Path) -> dict[str, Found]:
+    """Return every claim of a file with its values, by name.
+
+    Raises ClaimError for a query that finds nothing, and for a claim that its records contradict.
+    """
+    tables, found = Tables(results), {}
+    for name, claim in read_claims(path).items():
+        try:
+            values = look_up(claim, tables)
+        except ClaimError as error:
+            raise ClaimError(f"{path}: {error}") from error
+        if wrong := broken(claim, values):
+            raise ClaimError(f"{path}: {name} no longer holds: {'; '.join(wrong)}. Rewrite the sentence: {claim.text}")
+        found[name] = Found(claim=claim, values=values)
+    return found
+
+
+def fill_documents(root: Path, found: Mapping[str, Found], *, write: bool) -> list[Path]:
+    """Return the documents whose claims are not as the records have them, and mend them where `write` says so.
+
+    Raises ClaimError for a mark without a claim, and a claim that stands in no document.
+    """
+    sentences = {name: one.sentence for name, one in found.items()}
+    texts = {path: path.read_text(encoding="utf-8") for path in documents(root)}
+    changed = []
+    for path, text in texts.items():
+        try:
+            now = fill(text, sentences)
+        except ClaimError as error:
+            raise ClaimError(f"{path}: {error}") from error
+        if now != text:
+            changed.append(path)
+            if write:
+                write_whole(path, now.encode())
+    if idle := unused(sentences, texts.values()):
+        raise ClaimError(
+            f"claim {idle[0]!r} stands in no document; write <!-- claim: {idle[0]} --><!-- /claim --> there"
+        )
+    return changed
+
+
+def sources(found: Mapping[str, Found]) -> str:
+    """Return a Markdown page: every number of every claim with its records, machine and commit."""
+    parts = ["# Where the numbers of the documents come from", "Written by `python -m bench claims`."]
+    for name, one in found.items():
+        lines = [
+            f"## {name}",
+            f"> {one.sentence}",
+            "| number | value | from | machine | commit |\n|---|---|---|---|---|",
+        ]
+        rows = "\n".join(_source(key, one.claim, value) for key, value in one.values.items())
+        parts += [*lines[:2], f"{lines[2]}\n{rows}"]
+    return "\n\n".join(parts) + "\n"
+
+
+def _source(key: str, claim: DocumentClaim, value: Value) -> str:
+    number = claim.numbers[key]
+    table = f"sweep `{number.sweep}`" if number.sweep else f"study `{number.study}`, {number.table}"
+    rows = ", ".join(f"`{row}`" for row in _rows(value.rows))
+    taken = "" if number.take == "only" else f"{number.take} of "
+    machine, commit = (", ".join(_words(value.rows, column)) or "–" for column in ("machine", "commit"))
+    return f"| {key} | {value.text(number)} | {taken}`{number.column}` of {table}: {rows} | {machine} | {commit} |"
+
+
+def _rows(rows: pd.DataFrame) -> list[str]:
+    if "cell" in rows:
+        return list(rows["cell"].fillna("quality only"))
+    names = [name for name in ("arm", "against", "schedule", "family") if name in rows]
+    return [", ".join(str(row[name]) for name in names if row[name]) for _, row in rows.iterrows()]
+
+
+def _words(rows: pd.DataFrame, column: str) -> list[str]:
+    return (
+        sorted({str(value)[:12] if column == "commit" else str(value) for value in rows[column].dropna()})
+        if column in rows
+        else []
+    )

@@ -1,0 +1,36 @@
+"""`python -m bench claims`: numbers of the documents, from the records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bench.command_line import for_people
+
+CLAIMS = Path("reports/claims.toml")
+
+
+def claims(
+    root: Annotated[Path, typer.Option(help="Folder of README.md, CHANGELOG.md and docs/.")] = Path(),
+    results: Annotated[Path, typer.Option(help="Root folder of records.")] = Path("results"),
+    file: Annotated[Path, typer.Option("--file", help="The claims.")] = CLAIMS,
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a document is behind.")] = False,
+) -> None:
+    """Fill the numbers of README, CHANGELOG and docs from the records, and hold their sentences against them."""
+    with for_people():
+        from bench.claims.check import evaluate_claims, fill_documents, sources
+        from bench.claims.claim import ClaimError
+        from fastast.writing import write_whole
+
+        found = evaluate_claims(file, results)
+        changed = [str(path) for path in fill_documents(root, found, write=not check)]
+        page, text = file.with_suffix(".md"), sources(found)
+        if not page.is_file() or page.read_text(encoding="utf-8") != text:
+            changed.append(str(page))
+            if not check:
+                write_whole(page, text.encode())
+        if check and changed:
+            raise ClaimError(f"{', '.join(changed)}: not what the records say; run: python -m bench claims")
+        typer.echo(f"{len(found)} claims hold{''.join(f'; wrote {path}' for path in changed)}")

@@ -1,0 +1,55 @@
+"""Claims in documents: `<!-- claim: NAME -->the sentence<!-- /claim -->`, filled by code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from bench.claims.claim import ClaimError
+
+_MARK = re.compile(r"<!-- claim: (?P<name>[\w-]+) -->(?P<text>.*?)<!-- /claim -->", re.DOTALL)
+_OPENED = re.compile(r"<!-- claim: ([^>]*?) *-->")
+
+
+def documents(root: Path) -> list[Path]:
+    """Return the documents that may hold claims: README, CHANGELOG and `docs/`."""
+    return [
+        path
+        for path in (root / "README.md", root / "CHANGELOG.md", *sorted((root / "docs").glob("**/*.md")))
+        if path.is_file()
+    ]
+
+
+def claims_in(text: str) -> list[str]:
+    """Return the names of the claims in a document. Raises ClaimError for a mark that is not closed."""
+    names = [match["name"] for match in _MARK.finditer(text)]
+    opened = [name.strip() for name in _OPENED.findall(text)]
+    if opened != names:
+        lost = next(name for name in opened if opened.count(name) != names.count(name))
+        raise ClaimError(f"the mark of claim {lost!r} is not closed by <!-- /claim -->, or holds another claim")
+    return names
+
+
+def fill(text: str, sentences: Mapping[str, str]) -> str:
+    """Return a document with its claims as `sentences` has them; one that says the same keeps its line breaks.
+
+    Raises ClaimError for a claim that is not in `sentences`, and a mark that is not closed.
+    """
+    for name in claims_in(text):
+        if name not in sentences:
+            raise ClaimError(f"no claim {name!r} in the claims file; it has: {', '.join(sorted(sentences))}")
+
+    def filled(match: re.Match[str]) -> str:
+        wanted = sentences[match["name"]]
+        if match["text"].split() == wanted.split():
+            return match[0]
+        return f"<!-- claim: {match['name']} -->{wanted}<!-- /claim -->"
+
+    return _MARK.sub(filled, text)
+
+
+def unused(names: Iterable[str], texts: Iterable[str]) -> list[str]:
+    """Return the claims that stand in no document."""
+    stated = {name for text in texts for name in claims_in(text)}
+    return sorted(set(names) - stated)

@@ -1,0 +1,175 @@
+"""Documents say what the records say: their sentences follow from queries, and fail where these no longer agree."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from bench.claims.check import evaluate_claims, fill_documents, sources
+from bench.claims.claim import ClaimError, DocumentClaim, Quantity, read_claims
+from bench.claims.condition import Condition
+from bench.claims.documents import claims_in, fill
+from bench.claims.query import Tables, broken, look_up, sentence_of
+from bench.cli import app
+
+ROOT = Path(__file__).parents[3]
+TABLE = pd.DataFrame(
+    {
+        "cell": ["a", "b", "c"],
+        "schedule": ["none", "constant:20", "constant:40"],
+        "r": [0, 20, 40],
+        "speedup": [1.0, 1.25, 1.5],
+        "speedup_low": [float("nan"), 1.2, 0.9],
+        "speedup_high": [float("nan"), 1.3, 1.6],
+        "delta": [float("nan"), -0.00125, 0.002],
+    }
+)
+
+
+class Given(Tables):
+    """Tables that a test makes."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        self._table = table
+
+    def of(self, number: Quantity) -> pd.DataFrame:
+        return self._table
+
+
+def claim(text: str = "{x} times", holds: tuple[str, ...] = (), **number: object) -> DocumentClaim:
+    asked = {"sweep": "s", "column": "speedup", "where": {"schedule": "constant:20"}} | number
+    return DocumentClaim(name="one", text=text, numbers={"x": Quantity(**asked)}, holds=holds)  # type: ignore[arg-type]
+
+
+def said(one: DocumentClaim, table: pd.DataFrame = TABLE) -> str:
+    return sentence_of(one, look_up(one, Given(table)))
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        ({}, "1.25 times"),
+        ({"interval": True}, "1.25 [1.20, 1.30] times"),
+        ({"where": {"r": ">= 20"}, "take": "max"}, "1.50 times"),
+        ({"where": {"r": "> 20"}}, "1.50 times"),
+        ({"where": {"schedule": "!= none", "r": "<= 20"}}, "1.25 times"),
+        ({"where": {"schedule": ["none", "constant:40"]}, "take": "mean"}, "1.25 times"),
+        ({"where": {"speedup": "< 1"}, "take": "count", "form": "{:.0f}"}, "0 times"),
+        ({"column": "delta", "form": "{:+.2f}", "times": 100}, "−0.12 times"),
+    ],
+)
+def test_a_number_is_written_as_its_query_asks(number: dict, text: str) -> None:
+    assert said(claim(**number)) == text
+
+
+def test_a_changed_record_changes_the_sentence_or_refutes_it() -> None:
+    one = claim("{x} times as fast", holds=("x.low > 1", "x < 1.4"))
+    values = look_up(one, Given(TABLE))
+    assert (said(one), broken(one, values)) == ("1.25 times as fast", [])
+    faster = TABLE.assign(speedup=TABLE["speedup"] + 0.1)
+    assert said(one, faster) == "1.35 times as fast"
+    slower = TABLE.assign(speedup_low=0.97)
+    assert broken(one, look_up(one, Given(slower))) == ["x.low (0.97) > 1"]
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        ({"where": {}}, "one.x: 3 rows match {}, not one: a none; b constant:20"),
+        ({"where": {"schedule": "constant:30"}}, "one.x: 0 rows match"),
+        ({"column": "speed_up"}, "unknown column 'speed_up'. Did you mean 'speedup'?"),
+        ({"where": {"scedule": "none"}}, "unknown column 'scedule'. Did you mean 'schedule'?"),
+        ({"where": {"schedule": "< 3"}}, "one.x: where schedule = '< 3'"),
+        ({"where": {"schedule": "none"}, "interval": True}, "has no interval"),
+        ({"where": {"schedule": "none"}, "column": "delta"}, "no row that matches {'schedule': 'none'} has 'delta'"),
+    ],
+)
+def test_a_query_that_finds_nothing_or_too_much_is_refused(number: dict, message: str) -> None:
+    with pytest.raises(ClaimError, match=re.escape(message)):
+        said(claim(**number))
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        ("a = 1", "a = 1 is no claim; write [a] with text and numbers"),
+        ("[a]\ntext = 'x'", "a.numbers: Field required"),
+        ("[a]\ntext = '{x}'\nnumbers = {}", "a: names 'x'"),
+        ("[a]\ntext = '0.5 faster'\nnumbers = {}", "a: has a figure typed in"),
+        ("[a]\ntext = '{x}'\nnumbers.x = {column = 'c'}", "a.numbers.x: needs a sweep or a study, and not both"),
+        ("[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', form = '{:9999.2f}'}", "a.numbers.x.form"),
+        ("[a]\ntext = '{x}'\nholds = ['x + 1']\nnumbers.x = {sweep = 's', column = 'c'}", "'x + 1' is no comparison"),
+        ("[a]\ntext = 't'\nnumbers.x = {sweep = 's', column = 'c'}", "has the number 'x' and uses it nowhere"),
+        ("[a", "cannot be read"),
+    ],
+)
+def test_what_is_no_claim_is_refused_with_file_claim_and_key(toml: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "claims.toml").write_text(toml)
+    with pytest.raises(ClaimError, match=re.escape(message)) as refused:
+        read_claims(tmp_path / "claims.toml")
+    assert str(tmp_path / "claims.toml") in str(refused.value)
+
+
+def test_documents_are_filled_and_line_breaks_of_what_is_right_stay() -> None:
+    text = "A <!-- claim: one -->1.25\ntimes<!-- /claim -->, <!-- claim: two --><!-- /claim -->."
+    filled = fill(text, {"one": "1.25 times", "two": "new"})
+    assert filled == "A <!-- claim: one -->1.25\ntimes<!-- /claim -->, <!-- claim: two -->new<!-- /claim -->."
+    assert "<!-- claim: one -->1.30 times<!-- /claim -->" in fill(text, {"one": "1.30 times", "two": "new"})
+    with pytest.raises(ClaimError, match="no claim 'two' in the claims file; it has: one"):
+        fill(text, {"one": "x"})
+    with pytest.raises(ClaimError, match="mark of claim 'b' is not closed"):
+        claims_in("<!-- claim: a -->x<!-- /claim --> <!-- claim: b -->y")
+
+
+def test_comparisons_are_of_numbers_and_ends_of_intervals() -> None:
+    assert Condition.parse("a.low>=-0.5").names == {"a"}
+    assert Condition.parse("a <= b.high").holds({"a": 1.0, "b.high": 1.0})
+
+
+@pytest.fixture(scope="module")
+def found():
+    return evaluate_claims(ROOT / "reports" / "claims.toml", ROOT / "results")
+
+
+def test_the_documents_of_this_project_say_what_its_records_say(found) -> None:
+    assert fill_documents(ROOT, found, write=False) == []
+    assert (ROOT / "reports" / "claims.md").read_text(encoding="utf-8") == sources(found)
+
+
+def test_a_number_changed_by_hand_is_found(found, tmp_path: Path) -> None:
+    for name in ("README.md", "CHANGELOG.md"):
+        shutil.copy(ROOT / name, tmp_path / name)
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    page = tmp_path / "docs" / "studies.md"
+    right = page.read_text(encoding="utf-8")
+    page.write_text(right.replace("1.8 times the throughput", "1.9 times the throughput", 1), encoding="utf-8")
+    options = ["--root", str(tmp_path), "--results", str(ROOT / "results"), "--file", str(ROOT / "reports/claims.toml")]
+    checked = CliRunner().invoke(app, ["claims", "--check", *options])
+    assert checked.exit_code == 1
+    assert f"{page}: not what the records say; run: python -m bench claims" in checked.output
+    assert fill_documents(tmp_path, found, write=True) == [page]
+    assert page.read_text(encoding="utf-8") == right
+
+
+FIGURE = re.compile(r"(?<![\w.:/-])[+−-]?\d+\.\d+(?![\w.]|\.\d)|(?<![\w.])\d+ ?%")
+NOT_MEASURED = re.compile(
+    r"<!-- claim:.*?<!-- /claim -->|<!-- results:.*?<!-- end of results -->|^```.*?^```|`[^`]*`|^\|.*?$|^<!--.*?-->|"
+    r"λ of\s+[\d.]+|up to 2 % of a weight|arXiv \S+|Python \d\.\d+|Apache \d\.\d|"
+    r"\d+(\.\d+)? (GB|s\b)|95 %|transformers [\d.]+",
+    re.DOTALL | re.MULTILINE,
+)
+"""What is no figure of a measurement, or is one that code wrote."""
+OF_BEFORE = "Changed in the published report"
+"""Begins an entry of CHANGELOG that quotes figures which no record holds any more."""
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/studies.md", "docs/merging.md"])
+def test_prose_has_no_figure_that_was_typed_in(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    entries = [entry for entry in re.split(r"\n(?=- )", text) if OF_BEFORE not in entry]
+    assert FIGURE.findall(NOT_MEASURED.sub("", "\n".join(entries))) == []
