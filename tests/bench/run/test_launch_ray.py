@@ -92,7 +92,7 @@ def emulated():
 def run(cells, results, **options):
     """Run cells on the cluster and return how they stand and what a person sees."""
     stream = io.StringIO()
-    with Progress(stream) as progress, RayLauncher(runners=cluster_runners.RUNNERS, wait_s=60, **options) as launcher:
+    with Progress(stream) as progress, RayLauncher(runners=cluster_runners.RUNNERS, wait_s=240, **options) as launcher:
         summary = run_sweep(
             "cheap", cells, Options(results=results, cache=results), progress=progress, launcher=launcher
         )
