@@ -76,6 +76,40 @@ def test_rooms_import_each_other_in_one_direction(package: str) -> None:
         pytest.fail("rooms import each other in a circle: " + ", ".join(steps))
 
 
+def test_files_of_a_room_import_each_other_in_one_direction() -> None:
+    """As of rooms, and late imports and those for types count too; the packages' lazy names do not."""
+    files = {_module(path): path for package in ("fastast", "bench") for path in (ROOT / package).rglob("*.py")}
+    del files["fastast"], files["bench"]
+    found: dict[str, set[str]] = {name: set() for name in files}
+    for name, path in files.items():
+        for module in _imported(path):
+            while module and module not in files:  # a name in a module, in a package
+                module = module.rpartition(".")[0]
+            if module and module != name:
+                found[name].add(module)
+    assert "fastast.hosts.host" in found["fastast.hosts.check"]
+    try:
+        graphlib.TopologicalSorter(found).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail("files import each other in a circle: " + " -> ".join(error.args[1][::-1]))
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(path: Path) -> list[str]:
+    """Every module or name that a file imports anywhere, dotted from its package on."""
+    found: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
 def test_training_knows_distillation_and_never_the_reverse() -> None:
     found = rooms(ROOT / "fastast")
     assert "distill" in found["training"]

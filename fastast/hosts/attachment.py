@@ -10,7 +10,7 @@ import copyreg
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from torch import nn
 
@@ -18,10 +18,22 @@ from fastast.reduction import ReductionError
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
-    from fastast.hosts.host import Host
     from fastast.reduction.attach import AttachedReduction
 
 _ATTRIBUTE = "_fastast_attachment"
+
+
+class Adapter(Protocol):
+    """Makes the adapter of a module, whose methods take the place of the module's: a class of hosts."""
+
+    @property
+    def replaces(self) -> tuple[str, ...]:
+        """The methods."""
+        ...
+
+    def __call__(self, model: Any, /) -> object:
+        """Adapt a module."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +52,7 @@ class Attachment:
         """Return what is attached to a module."""
         return module.__dict__.get(_ATTRIBUTE)
 
-    def put_on(self, module: nn.Module, host: type[Host]) -> None:
+    def put_on(self, module: nn.Module, host: Adapter) -> None:
         """Attach to a module. Raises ReductionError where its forward is overridden on the instance."""
         for name in host.replaces:
             if name in vars(module):
@@ -59,17 +71,17 @@ class Attachment:
             module.__class__ = type(module)._fastast_base  # type: ignore[attr-defined]
 
 
-_CLASSES: dict[tuple[type, type], type[nn.Module]] = {}
+_CLASSES: dict[tuple[type, Adapter], type[nn.Module]] = {}
 
 
-def attached_class(base: type[nn.Module], host: type[Host]) -> type[nn.Module]:
+def attached_class(base: type[nn.Module], host: Adapter) -> type[nn.Module]:
     """Return the subclass of `base` whose methods named in `host.replaces` are the host's, always the same one."""
     if (base, host) not in _CLASSES:
         _CLASSES[base, host] = _make_class(base, host)
     return _CLASSES[base, host]
 
 
-def _make_class(base: Any, host: type[Host]) -> type[nn.Module]:
+def _make_class(base: Any, host: Adapter) -> type[nn.Module]:
     methods = {name: _through(name, getattr(base, name), host) for name in host.replaces}
     namespace = {
         "__module__": base.__module__,
@@ -83,7 +95,7 @@ def _make_class(base: Any, host: type[Host]) -> type[nn.Module]:
     return type(base)(base.__name__, (base,), namespace)
 
 
-def _through(name: str, original: Callable[..., Any], host: type[Host]) -> Callable[..., Any]:
+def _through(name: str, original: Callable[..., Any], host: Adapter) -> Callable[..., Any]:
     """Return a method that calls the host's, with the signature of the original for those who look at it."""
 
     def method(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
@@ -104,7 +116,7 @@ def _reduce_ex(self: Any, protocol: Any) -> tuple[Any, ...]:
     return (_rebuild, (kind._fastast_base, kind._fastast_host, *reduced[1][1:]), *reduced[2:])
 
 
-def _rebuild(base: type[nn.Module], host: type[Host], *arguments: Any) -> nn.Module:
+def _rebuild(base: type[nn.Module], host: Adapter, *arguments: Any) -> nn.Module:
     kind = attached_class(base, host)
     module: nn.Module = kind.__new__(kind, *arguments)
     return module

@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fastast.hosts.attachment import Attachment
+from fastast.hosts.host import Host, HostBlock
 from fastast.reduction import ReductionError
 
 if TYPE_CHECKING:
-    from fastast.hosts.host import Host, HostBlock
     from fastast.reduction.attach import AttachedReduction
 
 _TOKENS = 7
@@ -49,11 +48,11 @@ def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> 
         arguments = [value.to(device=device, dtype=dtype if value.is_floating_point() else None) for value in given]
         own = host.model(*arguments)
         nothing = dataclasses.replace(attached, removals=(0,) * len(attached.removals))
-        Attachment(attached=nothing, kernel=kernel, encoder=host.encoder).put_on(host.module, type(host))
+        host.attach(nothing, kernel)
         try:
             adapted = host.model(*arguments)
         finally:
-            Attachment.take_off(host.module)
+            host.detach()
         difference = _difference(own, adapted)
         if difference:
             raise ReductionError(f"hosts: {_overridden(host)} cannot be honoured: at r = 0 the outputs {difference}")

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from fastast.attention import resolve_kernel
+from fastast.hosts.check import check_against_host
 from fastast.hosts.find import adapter_of
 from fastast.hosts.host import Host
 from fastast.reduction import AttachedReduction, ReductionError, TokenReduction
@@ -63,6 +64,8 @@ def reduce(model: nn.Module, reduction: TokenReduction, *, attention: str = "aut
         )
     resolve_kernel(attention, torch.device("cpu"))
     attached = AttachedReduction.of(reduction, host.encoder)
+    if host.replaces:
+        check_against_host(host, attached, attention)
     host.attach(attached, attention)
     return Handle(host, attached)
 

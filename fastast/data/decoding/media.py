@@ -8,17 +8,15 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.kinds import FileKind
+from fastast.data.decoding.part import Part, check_rate
 from fastast.data.decoding.source import Content, Pieces, Source
-
-if TYPE_CHECKING:
-    from fastast.data.decoding.parts import Part
 
 
 def is_installed() -> bool:
@@ -29,8 +27,6 @@ def is_installed() -> bool:
 def open_media(source: Source, kind: FileKind) -> Part:
     """Open the first audio stream of a file. Raises AudioError where there is none, or it is cut off or damaged."""
     import av
-
-    from fastast.data.decoding.parts import Part, check_rate
 
     if kind.demuxer == "mov":
         _check_boxes(source)

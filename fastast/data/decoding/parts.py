@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.kinds import FORMATS, describe_file, packaged_codec
 from fastast.data.decoding.mpeg import is_mpeg, may_be_mpeg, mpeg_parts
 from fastast.data.decoding.ogg import is_ogg, ogg_links
+from fastast.data.decoding.part import Part, check_rate
 from fastast.data.decoding.source import Pieces, Source
 
 if TYPE_CHECKING:
@@ -26,27 +26,12 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 18
 """Samples of all channels that are decoded at once: 1 MB."""
-LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
-"""Hz: what a header may tell of."""
 _UNKNOWN = 1 << 62
 """Samples that libsndfile reports at least where a header tells of none."""
 _STREAMED = 0x7FFF_F000
 """Bytes that a WAV claims at least whose length was not known when it was begun."""
 _MOST_SAMPLES_PER_BYTE = 65_535 // 10
 """Of silence in FLAC, the densest of all formats: 65,535 samples per frame of 10 bytes or more."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What one decoder reads of a file; all but a few files have one."""
-
-    rate: int
-    """Samples per second."""
-    channels: int
-    codec: str
-    """Container and codec, such as WAV PCM_16."""
-    blocks: Iterator[NDArray[np.float32]]
-    """(s, k) float32, nominally in [-1, 1]. Raises AudioError where the file turns out to be cut off or damaged."""
 
 
 def open_parts(source: Source) -> Iterator[Part]:
@@ -115,16 +100,6 @@ def _part(source: Source, file: soundfile.SoundFile, whole: Any) -> Part:
         codec=f"{file.format} {file.subtype}",
         blocks=_blocks(source, file, whole),
     )
-
-
-def check_rate(name: str, rate: int) -> int:
-    """Return a sample rate. Raises AudioError where no recording has it."""
-    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
-        raise AudioError(
-            f"{name}: its header claims {rate:,} samples per second; FastAST reads {LOWEST_RATE:,} to "
-            f"{HIGHEST_RATE:,}. Repair the header, or leave the file out"
-        )
-    return rate
 
 
 def _check_claims(source: Source, file: soundfile.SoundFile) -> None:

@@ -1,0 +1,40 @@
+"""A part of an audio file that one decoder reads.
+
+Shapes: `s` samples of a block, `k` channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastast.data.decoding.errors import AudioError
+
+LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
+"""Hz: what a header may claim."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one decoder reads of a file; all but a few files have one."""
+
+    rate: int
+    """Samples per second."""
+    channels: int
+    codec: str
+    """Container and codec, such as WAV PCM_16."""
+    blocks: Iterator[NDArray[np.float32]]
+    """(s, k) float32, nominally in [-1, 1]. Raises AudioError where the file turns out to be cut off or damaged."""
+
+
+def check_rate(name: str, rate: int) -> int:
+    """Return a sample rate. Raises AudioError where no recording has it."""
+    if not LOWEST_RATE <= rate <= HIGHEST_RATE:
+        raise AudioError(
+            f"{name}: its header claims {rate:,} samples per second; FastAST reads {LOWEST_RATE:,} to "
+            f"{HIGHEST_RATE:,}. Repair the header, or leave the file out"
+        )
+    return rate
