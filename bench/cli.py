@@ -55,7 +55,6 @@ SweepSetOption = Annotated[
 ]
 ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the published ones are in results.")]
 Shell = Literal["bash", "zsh"]
-LauncherName = Literal["local", "ray", "slurm"]
 Keep = Literal["ours", "theirs", "newer"]
 RESULTS, REPORTS = Path("build/results"), Path("build/reports")
 """Where runs go. What is published lies in `results` and `reports`, and gets there by copying and `report`."""
@@ -81,7 +80,14 @@ def run(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     reports: Annotated[Path | None, typer.Option(help="Draw the report into this folder when done.")] = None,
-    launcher: Annotated[LauncherName, typer.Option(help="Where cells run: here, on Ray, or on Slurm.")] = "local",
+    launcher: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray|slurm",
+            help="Where cells run: here, on Ray, or on Slurm.",
+            autocompletion=completion.launcher_names,
+        ),
+    ] = "local",
     ray_address: Annotated[
         str | None,
         typer.Option(help="Ray: a cluster's address, or auto. Not given: RAY_ADDRESS, or a Ray that is started here."),
@@ -108,7 +114,7 @@ def run(
                 launcher,
                 cache=cache,
                 ray_address=ray_address,
-                ray_resources=ray_resource or (),
+                ray_resources=tuple(ray_resource or ()),
                 ray_wait_s=ray_wait,
                 slurm_config=slurm_config,
                 minutes=minutes,

@@ -44,6 +44,13 @@ def sweep_names(incomplete: str) -> Iterator[str]:
     yield from sorted(str(path) for path in Path().glob(f"{incomplete}*.toml")) if incomplete else ()
 
 
+def launcher_names(incomplete: str) -> Iterator[str]:
+    """Yield the launchers that start so."""
+    from bench.run.launchers.choose import LAUNCHERS
+
+    yield from (name for name in LAUNCHERS if name.startswith(incomplete))
+
+
 def cell_ids(sweep: str, incomplete: str) -> Iterator[tuple[str, str]]:
     """Yield ids of the sweep's performance cells that start so, each with its title."""
     from bench.sweep.complaints import ConfigError

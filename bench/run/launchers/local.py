@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.cell.answers import Context
 from bench.measure.devices import resolve_local
@@ -16,6 +16,9 @@ from bench.run.isolation import Isolation, Outcome
 from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
+
+if TYPE_CHECKING:
+    from bench.run.launchers.choose import LauncherOptions
 
 
 class LocalLauncher:
@@ -105,6 +108,11 @@ class LocalLauncher:
                 finished=datetime.now(UTC),
                 load=(before, load_average()),
             )
+
+
+def local_launcher(options: LauncherOptions) -> LocalLauncher:
+    """Return the launcher of this machine."""
+    return LocalLauncher(budget=None if options.minutes is None else Budget(options.minutes))
 
 
 def _get(outcome: Outcome) -> Any:

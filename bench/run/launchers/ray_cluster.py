@@ -14,7 +14,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.measure.devices import resolve_among
 from bench.measure.machine import Machine, Software
@@ -23,7 +23,11 @@ from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners,
 from bench.run.launchers.ray_nodes import Node, Nodes, cause_of
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
+from bench.sweep.complaints import ConfigError
 from fastast.names import counted
+
+if TYPE_CHECKING:
+    from bench.run.launchers.choose import LauncherOptions
 
 _GRACE_S = 60.0
 """How long busy nodes are waited for once every device has a node that answered."""
@@ -194,3 +198,20 @@ class RayLauncher:
             return []
         done, _ = self._ray.wait(references, num_returns=1, timeout=1.0)
         return list(done)
+
+
+def ray_launcher(options: LauncherOptions) -> RayLauncher:
+    """Return the launcher of a Ray cluster. Raises ConfigError for a resource that names no device."""
+    return RayLauncher(
+        address=options.ray_address,
+        resources=dict(map(_device_and_resource, options.ray_resources)),
+        cache=options.cache,
+        wait_s=options.ray_wait_s,
+    )
+
+
+def _device_and_resource(text: str) -> tuple[str, str]:
+    device, equals, resource = text.partition("=")
+    if not (device and equals and resource):
+        raise ConfigError([f"--ray-resource {text}: write DEVICE=NAME, such as cpu=node:10.0.0.3"])
+    return device, resource

@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -30,6 +30,9 @@ from bench.run.progress import Progress
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError, unknown_key
 from fastast.writing import write_whole
+
+if TYPE_CHECKING:
+    from bench.run.launchers.choose import LauncherOptions
 
 _OVERHEAD_MIN = 10
 """Minutes that a job gets beyond the time limits of its cells: start, imports, clips and features."""
@@ -219,6 +222,13 @@ class SlurmLauncher:
             shared["gpus_per_node"] = 1
         executor.update_parameters(**shared, **slurm)
         return executor
+
+
+def slurm_launcher(options: LauncherOptions) -> SlurmLauncher:
+    """Return the launcher of Slurm. Raises ConfigError where the file of its devices is missing or wrong."""
+    if options.slurm_config is None:
+        raise ConfigError(["--launcher slurm needs --slurm-config FILE, see docs/scale_out.md"])
+    return SlurmLauncher(load_slurm_config(options.slurm_config), cache=options.cache)
 
 
 def work_all(orders: Sequence[CellOrder], folder: Path) -> None:

@@ -178,6 +178,13 @@ def test_options_of_another_launcher_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="--launcher slurm needs --slurm-config FILE"):
         choose_launcher("slurm")
     with pytest.raises(ConfigError, match="write DEVICE=NAME"):
-        choose_launcher("ray", ray_resources=["cpu"])
+        choose_launcher("ray", ray_resources=("cpu",))
     with pytest.raises(ConfigError, match="absent.toml: cannot be read"):
         choose_launcher("slurm", slurm_config=tmp_path / "absent.toml")
+
+
+def test_a_launcher_is_found_by_name_and_the_nearest_is_named():
+    assert type(choose_launcher("local")).__name__ == "LocalLauncher"
+    assert type(choose_launcher("ray", ray_resources=("cpu=here",))).__name__ == "RayLauncher"
+    with pytest.raises(ConfigError, match="--launcher slrum: unknown launcher 'slrum'. Did you mean 'slurm'?"):
+        choose_launcher("slrum")
