@@ -11,14 +11,16 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from bench.sweep.cells import Cell
     from fastast.frontend import Frontend
     from fastast.model import AudioSpectrogramTransformer
     from fastast.reduction import TokenReduction
 
 
 class CellEngine(Protocol):
-    """What a sweep must know of an engine before anything runs, and what builds its arms."""
+    """What a sweep must know of an engine before anything runs, and what builds its arms.
+
+    Its cells are of `bench.sweep.cells`, whose configuration looks engines up here.
+    """
 
     dtypes: tuple[str, ...]
     """What it can compute in, of `bench.sweep.axes.DTYPES`."""
@@ -35,7 +37,7 @@ class CellEngine(Protocol):
 
     def arm(
         self,
-        cell: Cell,
+        cell: Any,
         model: AudioSpectrogramTransformer,
         reduction: TokenReduction | None,
         *,
@@ -50,7 +52,7 @@ class CellEngine(Protocol):
 
     def ran(
         self,
-        cell: Cell,
+        cell: Any,
         model: AudioSpectrogramTransformer,
         candidate: AudioSpectrogramTransformer,
         reduction: TokenReduction | None,
