@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastast.commands import data, export, predict, train, weights
+from fastast.commands import data, export, predict, train, tune, weights
 
 app = typer.Typer(
     help="Faster Audio Spectrogram Transformers by token merging.",
@@ -36,6 +36,7 @@ for command in (
     train.summary,
     weights.average,
     export.export,
+    tune.tune,
 ):
     app.command()(command)
 app.add_typer(data.data_app, name="data")

@@ -14,6 +14,7 @@ from fractions import Fraction
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
 from fastast.macs import Choosing, encoder_macs
 from fastast.names import unknown_name
+from fastast.schedule_file import is_schedule_file, read_schedule_file
 
 LargestRemoval = Callable[[int, int], int]
 """The most tokens that can be removed of so many, in a block of that number."""
@@ -199,15 +200,18 @@ def count_tokens(
 
 
 _FORMS = (
-    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, list:R1,R2,..., keep:RATIO, speedup:X[:INFLECTION]"
+    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, list:R1,R2,..., keep:RATIO, speedup:X[:INFLECTION], "
+    "or a file of `fastast tune`"
 )
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Read a schedule from its text, the form that `str(schedule)` writes.
+    """Read a schedule from its text, the form that `str(schedule)` writes, or from a file (`fastast.schedule_file`).
 
-    Raises ScheduleError naming the text and the forms there are.
+    Raises ScheduleError naming the text and the forms there are, ScheduleFileError naming the file.
     """
+    if is_schedule_file(text):
+        return parse_schedule(read_schedule_file(text)["schedule"])
     name, _, rest = text.strip().partition(":")
     values = rest.split(":") if rest else []
     try:

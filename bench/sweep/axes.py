@@ -19,6 +19,7 @@ WHOLE = (
     "keep:RATIO",
     "speedup:X[:INFLECTION]",
     "list:R1,R2,...",
+    "a file of `fastast tune` (.toml)",
 )
 """Schedules that say all themselves, spelled as everywhere else."""
 DTYPES = ("float32", "bfloat16", "float16", "int8")
@@ -44,17 +45,18 @@ def schedule_text(schedule: str, r: int) -> str:
 def check_schedule(value: str, index: int) -> None:
     """Raise where `value` is neither a family nor a whole schedule."""
     from fastast.schedule import ScheduleError, parse_schedule
+    from fastast.schedule_file import ScheduleFileError, is_schedule_file
 
     names = tuple(dict.fromkeys(form.partition(":")[0] for form in WHOLE))
     name = value.partition(":")[0]
-    if name not in names or value == "linear":
+    if not is_schedule_file(value) and (name not in names or value == "linear"):
         near = get_close_matches(name, [one for one in names if one != name], n=1)
         hint = f" did you mean {near[0]!r}?" if near else ""
         allowed = f"with the numbers of grid.r: {', '.join(FAMILIES)}; alone: {', '.join(WHOLE)}"
         raise at(index, f"{as_toml(value)} is not a schedule;{hint} allowed {allowed}")
     try:
         parse_schedule(schedule_text(value, 0))
-    except ScheduleError as error:
+    except (ScheduleError, ScheduleFileError) as error:
         raise at(index, str(error)) from None
 
 

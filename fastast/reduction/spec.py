@@ -13,6 +13,7 @@ from fastast.reduction.combine import Combine
 from fastast.reduction.options import ReductionError, option_types, option_values, parse_options
 from fastast.reduction.registry import BlockShape, ReductionMethod, get_method
 from fastast.schedule import Schedule, count_tokens, parse_schedule
+from fastast.schedule_file import is_schedule_file, read_schedule_file
 
 Excess = Literal["refuse", "cap"]
 
@@ -60,6 +61,7 @@ class TokenReduction:
 
     def __post_init__(self) -> None:
         if isinstance(self.schedule, str):
+            _check_method(self.schedule, self.method)
             object.__setattr__(self, "schedule", parse_schedule(self.schedule))
         method = get_method(self.method)
         if not isinstance(self.options, method.options):
@@ -81,8 +83,10 @@ class TokenReduction:
     def from_dict(cls, values: Mapping[str, Any]) -> TokenReduction:
         """Return the reduction that `to_dict` wrote: fields and options of the method side by side.
 
+        A schedule that is a file brings what it was tuned for: method, options and fields that `values` does not say.
         Raises ReductionError for a key that is neither a field nor an option of the method.
         """
+        values = with_file(values)
         own = {name: value for name, value in values.items() if name in FIELDS}
         if "schedule" not in own:
             raise ReductionError("reduction: the schedule is missing, such as schedule = 'constant:40'")
@@ -157,6 +161,27 @@ class TokenReduction:
     def _block(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int) -> BlockShape:
         encoder = encoder_of(shape)
         return BlockShape(num_tokens=num_tokens, num_protected=self.protected(encoder), block=block, encoder=encoder)
+
+
+def with_file(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a reduction with those of its schedule's file, where it is one, below its own.
+
+    Of another method than the file's, no options of the file are left. Raises ScheduleFileError for a bad file.
+    """
+    if not is_schedule_file(values.get("schedule")):
+        return dict(values)
+    tuned = read_schedule_file(values["schedule"])
+    if values.get("method", tuned.get("method")) != tuned.get("method"):
+        tuned = {name: value for name, value in tuned.items() if name in FIELDS}
+    return {**tuned, **values, "schedule": tuned["schedule"]}
+
+
+def _check_method(schedule: str, method: str) -> None:
+    """Raise ReductionError where a schedule's file was tuned for another method than what it is read for."""
+    if is_schedule_file(schedule) and (tuned := read_schedule_file(schedule).get("method", method)) != method:
+        raise ReductionError(
+            f"reduction {method}: {schedule} was tuned for {tuned}; give method={tuned!r}, or the list in the file"
+        )
 
 
 FIELDS = tuple(one.name for one in dataclasses.fields(TokenReduction) if one.name != "options")

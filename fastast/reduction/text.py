@@ -47,7 +47,7 @@ def read_reduction(
     if not schedule:
         _refuse_unused(method, options, excess)
         return None
-    return override(TokenReduction(schedule=schedule), method=method, options=options, excess=excess)  # type: ignore[arg-type]
+    return override(TokenReduction.from_dict({"schedule": schedule}), method=method, options=options, excess=excess)
 
 
 def override(

@@ -10,9 +10,10 @@ from torch.optim import Optimizer
 
 from fastast.names import unknown_name
 from fastast.reduction import TokenReduction, method_names
-from fastast.reduction.spec import Excess, reduction_keys
+from fastast.reduction.spec import Excess, reduction_keys, with_file
 from fastast.registry import Registry
 from fastast.schedule import Constant, parse_schedule
+from fastast.schedule_file import is_schedule_file
 from fastast.training.checks import (
     RecipeError,
     check_choice,
@@ -104,7 +105,17 @@ class ReductionPart:
 
     @classmethod
     def from_table(cls, values: Mapping[str, Any]) -> ReductionPart:
-        """Make the part of what a recipe's table says. Raises RecipeError for a key that the method does not have."""
+        """Make the part of what a recipe's table says; a schedule that is a file brings what it was tuned for.
+
+        Raises RecipeError for a key that the method does not have, and for a file beside other schedules.
+        """
+        schedule = values.get("schedule")
+        if isinstance(schedule, list) and any(map(is_schedule_file, schedule)):
+            raise RecipeError(f"reduction.schedule: {schedule!r}: a file stands alone; give its list beside others")
+        try:
+            values = with_file(values)
+        except ValueError as error:
+            raise RecipeError(f"reduction.{error}") from error
         own = {
             key: tuple(values[key]) if isinstance(values[key], list) else (values[key],)
             for key in ("r", "schedule")

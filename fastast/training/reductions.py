@@ -8,7 +8,6 @@ from typing import Any
 from torch import nn
 
 from fastast.reduction import TokenReduction
-from fastast.schedule import parse_schedule
 from fastast.training.checks import RecipeError
 from fastast.training.recipe import Recipe
 
@@ -42,8 +41,8 @@ def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction 
         return (("", None),)
     if recipe.reduction:
         return tuple((text, recipe.reduction.reduction(text)) for text in texts)
-    excess: Any = recipe.run.evaluate_excess
-    return tuple((text, TokenReduction(schedule=parse_schedule(text), excess=excess)) for text in texts)
+    excess = recipe.run.evaluate_excess
+    return tuple((text, TokenReduction.from_dict({"schedule": text, "excess": excess})) for text in texts)
 
 
 def check_evaluation(recipe: Recipe, model: nn.Module) -> None:

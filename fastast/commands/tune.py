@@ -1,0 +1,88 @@
+"""`fastast tune`: the schedule with the best accuracy at a speed, or the fastest within a loss."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fastast.commands.options import (
+    ActivationOption,
+    DeviceOption,
+    MethodOption,
+    OptionOption,
+    QuietOption,
+    SetOption,
+    TrainedArgument,
+)
+from fastast.commands.people import errors_for_people, say_error, set_up_process
+
+
+def tune(
+    model: TrainedArgument,
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="RECIPE", help="A recipe whose data is used: a file, or a name of FastAST's."),
+    ],
+    settings: SetOption = None,
+    speedup: Annotated[
+        float | None, typer.Option(help="The best schedule that is so many times as fast as the model unmerged.")
+    ] = None,
+    clips_per_second: Annotated[float | None, typer.Option(help="The best schedule of such a throughput.")] = None,
+    max_loss: Annotated[
+        float | None, typer.Option(help="The fastest schedule that loses at most so much mAP (or accuracy).")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, which ends in .toml.")] = Path(
+        "tuned.toml"
+    ),
+    method: MethodOption = None,
+    options: OptionOption = None,
+    split: Annotated[str, typer.Option(help="train, val or test: whose clips calibrate.")] = "val",
+    held_out: Annotated[
+        str, typer.Option(help="Split whose clips check the answer. Not given: half of --split, which calibrates not.")
+    ] = "",
+    clips: Annotated[int, typer.Option(help="Most clips of a split, spread evenly over it.")] = 1000,
+    min_positives: Annotated[
+        int, typer.Option(help="Positive clips of every class without which nothing is tuned.")
+    ] = 5,
+    batch_size: Annotated[int, typer.Option(help="Clips at once, where time is measured.")] = 8,
+    rounds: Annotated[int, typer.Option(help="Rounds in which finalists are timed against each other.")] = 15,
+    evaluations: Annotated[int, typer.Option(help="Most schedules to measure on the clips at one speed.")] = 40,
+    labels: Annotated[
+        str, typer.Option(help="Names of the model's classes where its file has none, as for `fastast evaluate`.")
+    ] = "",
+    activation: ActivationOption = "",
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Find how many tokens each block should remove: the best schedule at a speed, or the fastest within a loss.
+
+    An interrupted run goes on where it stopped. The file stands wherever a schedule may: --schedule FILE, in a sweep,
+    in a recipe.
+    """
+    set_up_process()
+    with errors_for_people():
+        from fastast.reduction.text import read_reduction
+        from fastast.tuning.command import tune_command
+        from fastast.tuning.question import Question
+        from fastast.tuning.target import Target
+
+        reduction = read_reduction("constant:0", method=method, options=options or ())
+        assert reduction is not None
+        question = Question(
+            model=model,
+            data=data,
+            settings=tuple(settings or ()),
+            target=Target(speedup=speedup, clips_per_second=clips_per_second, max_loss=max_loss),
+            method=reduction,
+            split=split,
+            held_out=held_out,
+            clips=clips,
+            min_positives=min_positives,
+            batch_size=batch_size,
+            rounds=rounds,
+            evaluations=evaluations,
+        )
+        say = (lambda text: None) if quiet else say_error
+        typer.echo(tune_command(question, out, device=device, labels=labels, activation=activation, say=say))

@@ -1,0 +1,1 @@
+"""The tuner: how many tokens each block should remove, from measured times and measured sensitivity."""

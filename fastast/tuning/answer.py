@@ -1,0 +1,128 @@
+"""The answer of a tuning as a file and as text."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from fastast.schedule import PerBlock
+from fastast.statistics import Estimate
+from fastast.tuning.clips import Clips
+from fastast.tuning.question import Question
+from fastast.tuning.target import TuningError
+from fastast.tuning.tune import Row, Tuning
+
+
+def answer_toml(
+    question: Question, found: Tuning, calibration: Clips, held_out: Clips, where: str, metric: str, said: str
+) -> str:
+    """Return the file: a reduction as every command takes it, and below it where it is from."""
+    parts: dict[str, Mapping[str, Any]] = {
+        "reduction": question.method.to_dict() | {"schedule": str(PerBlock(found.counts))},
+        "tuning": question.to_dict()
+        | {
+            "meets": found.meets,
+            "metric": metric,
+            "device": where,
+            "calibration_clips": len(calibration),
+            "calibration_ids_sha256": calibration.ids_sha256,
+            "calibration_metric": found.calibration.metric,
+            "calibration_divergence": found.calibration.divergence,
+            "held_out_clips": len(held_out),
+            "held_out_ids_sha256": held_out.ids_sha256,
+            "schedules_evaluated": found.evaluated,
+            "measured_over_forecast_time": found.forecast,
+            "said": said,
+        },
+    }
+    parts |= {f"measured.{row.name}": _row_values(row) for row in found.rows}
+    head = "# What `fastast tune` found. It stands wherever a schedule may: --schedule FILE, in a sweep, in a recipe.\n"
+    return head + "".join(f"\n[{name}]\n{_lines(values)}" for name, values in parts.items())
+
+
+def answer_text(found: Tuning, question: Question, calibration: Clips, held_out: Clips, where: str, metric: str) -> str:
+    """Return the answer as a table for people."""
+    rival = next((row for row in found.rows if row.gain is not None), None)
+    lines = [
+        f"{question.model}, {question.method.method}, batch {question.batch_size} on {where}: {question.target}",
+        f"calibrated on {len(calibration)} clips ({calibration.what}); the table is of {len(held_out)} others "
+        f"({held_out.what}), with intervals of 95 %",
+        f"{'':16}  {'clips/s':>22}  {'speed-up':>20}  {metric:>24}  {'loss':>26}",
+    ]
+    for row in found.rows:
+        lines.append(
+            f"{_shown_name(row):16}  {_shown(row.clips_per_second, '.1f'):>22}  {_shown(row.speedup, '.2f'):>20}  "
+            f"{_shown(row.metric, '.4f'):>24}  {_shown(row.loss, '.4f'):>26}"
+        )
+    for row in found.rows:
+        if row.gain is not None and row.time is not None:
+            lines.append(
+                f"tuned against the best {row.name}: {metric} {_shown(row.gain, '+.4f')}, {_verdict(row.gain)}; "
+                f"time {_shown(row.time, '.3f')} of its own"
+            )
+    if rival is None:
+        lines.append("no constant or decreasing schedule comes near this speed")
+    if not found.meets:
+        lines.append(f"the target is not met: {question.target}; this is the nearest that was found")
+    lines.append(f"schedule: {PerBlock(found.counts)}")
+    return "\n".join(lines)
+
+
+def read_answer(path: Path, question: Question, where: str) -> dict[str, Any] | None:
+    """Return what a file says where it answers this question; None where there is no file.
+
+    Raises TuningError where it is the answer to another question, or no answer: nothing is overwritten.
+    """
+    if not path.exists():
+        return None
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        asked = json.loads(json.dumps(question.to_dict() | {"device": where}))
+        theirs = {key: values["tuning"].get(key) for key in asked}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError):
+        raise TuningError(f"{path}: this file is no answer of `fastast tune`; give another --out") from None
+    if theirs != asked:
+        key = next(key for key in asked if theirs[key] != asked[key])
+        raise TuningError(
+            f"{path}: this is the answer to another question: {key} was {theirs[key]!r} and is {asked[key]!r}. "
+            "Give another --out, or remove the file"
+        )
+    return values
+
+
+def _row_values(row: Row) -> dict[str, Any]:
+    values: dict[str, Any] = {"schedule": str(PerBlock(row.counts))}
+    for name in ("clips_per_second", "speedup", "metric", "loss", "gain", "time"):
+        estimate: Estimate | None = getattr(row, name)
+        if estimate is not None:
+            values[name] = [estimate.value, estimate.low, estimate.high]
+    return values
+
+
+def _lines(values: Mapping[str, Any]) -> str:
+    return "".join(f"{key} = {_toml(value)}\n" for key, value in values.items())
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)  # numbers, texts and truths are spelled as in JSON
+
+
+def _shown_name(row: Row) -> str:
+    return f"best {row.name}" if row.gain is not None else row.name
+
+
+def _shown(estimate: Estimate, form: str) -> str:
+    return f"{estimate.value:{form}} [{estimate.low:{form}}, {estimate.high:{form}}]"
+
+
+def _verdict(gain: Estimate) -> str:
+    if gain.low > 0:
+        return "better"
+    return "worse" if gain.high < 0 else "not told apart"

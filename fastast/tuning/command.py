@@ -1,0 +1,90 @@
+"""What `fastast tune` does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from fastast.devices import find_device
+from fastast.frontend import Frontend, Normalisation
+from fastast.model import AudioSpectrogramTransformer
+from fastast.scores import activation_of
+from fastast.training.build import recipe_frontend
+from fastast.training.command import load_trained
+from fastast.training.recipe import Recipe
+from fastast.training.recipe_file import load_recipe
+from fastast.training.reductions import reducible
+from fastast.tuning.answer import answer_text, answer_toml, read_answer
+from fastast.tuning.clips import Clips, check_positives, read_clips, spread, two_halves
+from fastast.tuning.journal import Journal
+from fastast.tuning.question import Question
+from fastast.tuning.scoring import Scorer
+from fastast.tuning.target import TuningError
+from fastast.tuning.tune import Tuner
+from fastast.writing import write_whole
+
+
+def tune_command(
+    question: Question, out: Path, *, device: str, labels: str, activation: str, say: Callable[[str], None]
+) -> str:
+    """Tune, write the answer to `out` and return what to print; `say` hears what is going on.
+
+    What is measured on the way stands in a journal beside `out`; a run of the same question goes on with it.
+    Raises TuningError for a question that cannot be answered, and other ValueErrors where model, data or recipe cannot
+    be used.
+    """
+    place = find_device(device)
+    where = _name_of(place)
+    if (values := read_answer(out, question, where)) is not None:
+        say(f"{out}: answered before")
+        return str(values["tuning"]["said"])
+    recipe = load_recipe(question.data, question.settings)
+    network, columns = load_trained(question.model, recipe.data.options.split(question.split).classes, labels=labels)
+    model = reducible(network)
+    if not isinstance(model, AudioSpectrogramTransformer):
+        raise TuningError(f"tune: {question.model}: this model has no tokens to merge")
+    question.method.limit(model.geometry, model.geometry.num_tokens)  # an option that does not fit is named first
+    default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
+    calibration, held_out = _read(question, recipe, frontend)
+    metric = recipe.metric
+    for clips in (calibration, held_out):
+        check_positives(clips, recipe.data.options.split(question.split).classes, question.min_positives)
+    scorer = Scorer(metric=metric, activation=activation_of(network.loss, activation))
+    asked = question.to_dict() | {"device": where, "calibration": calibration.ids_sha256, "held": held_out.ids_sha256}
+    journal = Journal(out.with_name(out.name + ".journal"), asked)
+    try:
+        if journal.found:
+            say(f"{journal.path}: going on with {journal.found} measurements")
+        tuner = Tuner(question, model.to(place).eval(), calibration, held_out, scorer, columns, place, journal, say)
+        found = tuner.run()
+        text = answer_text(found, question, calibration, held_out, where, metric)
+        content = answer_toml(question, found, calibration, held_out, where, metric, text)
+        write_whole(out, content.encode())
+        journal.remove()
+    finally:
+        journal.close()
+    return text
+
+
+def _read(question: Question, recipe: Recipe, frontend: Frontend) -> tuple[Clips, Clips]:
+    data = recipe.data.options.split(question.split)
+    workers = min(recipe.run.workers, os.cpu_count() or 1)
+    if not question.held_out:
+        mine, others = two_halves(len(data), question.clips)
+        return (
+            read_clips(f"half of {question.split}", data, mine, frontend, workers=workers),
+            read_clips(f"the other half of {question.split}", data, others, frontend, workers=workers),
+        )
+    other = recipe.data.options.split(question.held_out)
+    return (
+        read_clips(question.split, data, spread(len(data), question.clips), frontend, workers=workers),
+        read_clips(question.held_out, other, spread(len(other), question.clips), frontend, workers=workers),
+    )
+
+
+def _name_of(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,85 @@
+"""What a tuner has measured so far, in a file beside its answer: an interrupted one goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastast.locking import release_lock, take_lock
+from fastast.tuning.target import TuningError
+
+T = TypeVar("T")
+
+
+class Journal:
+    """Lines of JSON: the question first, then a key and a value for each thing that was measured."""
+
+    def __init__(self, path: Path, question: dict[str, Any]) -> None:
+        """Open a journal, or go on with one of the same question.
+
+        Raises TuningError where the file is of another question, or another process writes it.
+        """
+        self.path, self._question = path, json.loads(json.dumps(question))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock_path = path.with_name(path.name + ".lock")
+        lock = take_lock(self._lock_path)
+        if lock is None:
+            raise TuningError(f"{path}: another process tunes into this file; wait for it, or give another --out")
+        self._lock = lock
+        self._known: dict[str, Any] = {}
+        self.found = 0
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def get(self, key: str, measure: Callable[[], T]) -> T:
+        """Return what was measured under a key before, or measure it and write it down."""
+        if key not in self._known:
+            value = json.loads(json.dumps(measure()))
+            self._append({"key": key, "value": value})
+            self._known[key] = value
+        found: T = self._known[key]
+        return found
+
+    def close(self) -> None:
+        """Let others write."""
+        release_lock(self._lock_path, self._lock)
+
+    def remove(self) -> None:
+        """Remove the file: its answer is written."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> None:
+        lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
+        whole = [line for line in lines if line.endswith("\n")]  # a killed process may have left half a line
+        if not whole:
+            self.path.write_text("", encoding="utf-8")
+            self._append({"question": self._question})
+            return
+        try:
+            question, *entries = [json.loads(line) for line in whole]
+            theirs = question["question"]
+            self._known = {entry["key"]: entry["value"] for entry in entries}
+        except (ValueError, KeyError, TypeError):
+            raise TuningError(f"{self.path}: this is no journal of `fastast tune`; give another --out") from None
+        if theirs != self._question:
+            differing = sorted(k for k in {*theirs, *self._question} if theirs.get(k) != self._question.get(k))
+            first = differing[0]
+            raise TuningError(
+                f"{self.path}: what was measured there is of another question: {first} was {theirs.get(first)!r} and "
+                f"is {self._question.get(first)!r}. Remove the file, or give another --out"
+            )
+        if len(whole) < len(lines):
+            self.path.write_text("".join(whole), encoding="utf-8")
+        self.found = len(self._known)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())

@@ -1,0 +1,69 @@
+"""What `fastast tune` was asked, as a value: its file and its journal say it, and a run goes on with no other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from fastast.reduction import TokenReduction
+from fastast.tuning.target import Target, TuningError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A tuning, whole."""
+
+    model: str
+    """A name of the zoo with weights, or a checkpoint."""
+    data: str
+    """A recipe, whose data is used."""
+    settings: tuple[str, ...] = ()
+    """Settings of the recipe, `key=value`."""
+    target: Target
+    """What is asked for."""
+    method: TokenReduction
+    """How tokens go; its schedule does not matter."""
+    split: str = "val"
+    """Of the data, whose clips calibrate."""
+    held_out: str = ""
+    """Split of the clips that answers are checked on; empty: the half of `split` that does not calibrate."""
+    clips: int = 1000
+    """Most clips of a split, spread evenly."""
+    min_positives: int = 5
+    """Positive clips that every class must have on either side."""
+    batch_size: int = 8
+    """Clips at once, where time is measured."""
+    rounds: int = 15
+    """Rounds that finalists are timed in."""
+    evaluations: int = 40
+    """Schedules that are measured on the clips, at most at one time."""
+
+    def __post_init__(self) -> None:
+        least = {"clips": 40, "min_positives": 0, "batch_size": 1, "rounds": 5, "evaluations": 5}
+        for name, low in least.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                option = f"--{name.replace('_', '-')}"
+                raise TuningError(f"tune: {option} is {value!r}; it must be a whole number of at least {low}")
+        if self.held_out == self.split:
+            raise TuningError(
+                f"tune: --held-out is {self.held_out!r}, whose clips calibrate; name another split, or leave it out to "
+                "keep half of them apart"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["target"] = {
+            field.name: getattr(self.target, field.name)
+            for field in fields(self.target)
+            if getattr(self.target, field.name) is not None
+        }
+        values["method"] = {k: v for k, v in self.method.to_dict().items() if k != "schedule"}
+        return values | {"settings": list(self.settings), "model": _absolute(self.model), "data": _absolute(self.data)}
+
+
+def _absolute(name: str) -> str:
+    """Return a file's whole path, as a run may go on from another folder."""
+    return str(Path(name).resolve()) if Path(name).exists() else name

@@ -1,0 +1,97 @@
+"""Finalists against each other: whole forwards of one batch in interleaved rounds.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `k` rounds.
+"""
+
+from __future__ import annotations
+
+import gc
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fastast.clocks import Clock, CudaClock, WallClock
+from fastast.engine import Engine, EngineFallbackWarning, compile
+from fastast.reduction import TokenReduction
+from fastast.statistics import Estimate, percentile_interval, ratio_of_medians
+
+Floats = NDArray[np.float64]
+WARM_UP = 2
+"""Rounds before those that count."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """Seconds of a batch by arm, each (k,), of the same rounds."""
+
+    seconds: dict[str, Floats]
+    batch_size: int
+
+    def median(self, arm: str) -> float:
+        """Return the median seconds of a batch."""
+        return float(np.median(self.seconds[arm]))
+
+    def clips_per_second(self, arm: str, *, replicates: int = 2000) -> Estimate:
+        """Return the throughput with its interval over rounds."""
+        values = self.seconds[arm]
+        drawn = np.random.default_rng(0).integers(len(values), size=(replicates, len(values)))
+        low, high = percentile_interval(self.batch_size / np.median(values[drawn], axis=1))
+        return Estimate(value=self.batch_size / self.median(arm), low=low, high=high)
+
+    def ratio(self, arm: str, other: str) -> Estimate:
+        """Return the time of an arm over that of another, with its interval over paired rounds."""
+        return ratio_of_medians(self.seconds[arm], self.seconds[other])
+
+
+def time_rounds(
+    arms: Mapping[str, Callable[[], object]], clock: Clock, *, rounds: int, round_seconds: float = 0.02
+) -> dict[str, Floats]:
+    """Time every arm once per round, in an order that rotates, so that drift falls on all alike; (k,) each.
+
+    An arm is repeated within a round until it took about `round_seconds`; a round is the median of its repetitions.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        warm = {name: clock.measure(call, WARM_UP) for name, call in arms.items()}
+        repeats = {name: max(1, round(round_seconds / max(min(found), 1e-9))) for name, found in warm.items()}
+        names = list(arms)
+        found: dict[str, list[float]] = {name: [] for name in names}
+        for number in range(rounds):
+            shift = number % len(names)
+            for name in names[shift:] + names[:shift]:
+                found[name].append(float(np.median(clock.measure(arms[name], repeats[name]))))
+    finally:
+        if enabled:
+            gc.enable()
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def time_reductions(
+    model: nn.Module,
+    reductions: Mapping[str, TokenReduction | None],
+    fbank: Tensor,
+    *,
+    device: torch.device,
+    rounds: int,
+) -> Times:
+    """Time the model under every reduction, as `fastast.compile` runs it on the device, on a batch (b, f, m)."""
+    engines = {name: engine_of(model, reduction, device, len(fbank)) for name, reduction in reductions.items()}
+    clips = fbank.to(device)
+    arms = {name: (lambda engine=engine: engine(clips)) for name, engine in engines.items()}
+    clock = CudaClock() if device.type == "cuda" else WallClock()
+    return Times(seconds=time_rounds(arms, clock, rounds=rounds), batch_size=len(fbank))
+
+
+def engine_of(
+    model: nn.Module, reduction: TokenReduction | None, device: torch.device, batch_size: int | None = None
+) -> Engine:
+    """Compile a model for a device; that a CPU has no kernels needs no warning here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", EngineFallbackWarning)
+        return compile(model, reduction, device=device, batch_size=batch_size)

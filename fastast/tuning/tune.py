@@ -1,0 +1,307 @@
+"""From a question to the schedule that answers it, and what constant and decreasing schedules would have given.
+
+Shapes: `k` clips, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction
+from fastast.schedule import PerBlock
+from fastast.statistics import Estimate
+from fastast.tuning.clips import Clips
+from fastast.tuning.explore import Counts, Explorer, Found
+from fastast.tuning.journal import Journal
+from fastast.tuning.latency import LatencyTable, measure_table, probe_counts
+from fastast.tuning.question import Question
+from fastast.tuning.scoring import Scorer, divergences, predict
+from fastast.tuning.sensitivity import Sensitivity, probe_removals
+from fastast.tuning.target import TuningError
+from fastast.tuning.timing import Times, engine_of, time_reductions
+
+COMPARED = ("constant", "decreasing")
+"""Families that an answer is compared with."""
+PROBED = 200
+"""Clips that tell how sensitive a block is: divergences vary little."""
+_ATTEMPTS = 4
+"""How often a forecast that was too bright is corrected."""
+_TIGHTER = 1.3
+"""Most that a time is divided by for such a forecast: a round that was disturbed says too much."""
+_TABLE_ROUNDS = 5
+"""Rounds that every probe of the latency is timed in."""
+_HALVINGS = 6
+"""Of the range of times, in search of a loss."""
+_FASTER = 0.97
+"""Share of a time that is tried next, while the loss allows."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A schedule as measured at the end."""
+
+    name: str
+    """`unmerged`, `tuned`, or the family that it is the best of."""
+    counts: Counts
+    """Tokens that each block removes."""
+    clips_per_second: Estimate
+    """Measured, with its interval over rounds."""
+    speedup: Estimate
+    """Over the unmerged model, in the same rounds."""
+    metric: Estimate
+    """On held-out clips, with its interval over clips."""
+    loss: Estimate
+    """The unmerged model's metric less its own, paired."""
+    gain: Estimate | None = None
+    """Of a family: the tuned schedule's metric less its own, paired."""
+    time: Estimate | None = None
+    """Of a family: the tuned schedule's time over its own, in the same rounds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """An answer."""
+
+    counts: Counts
+    """Tokens that each block should remove."""
+    rows: tuple[Row, ...]
+    """The model unmerged, the answer, and the best of each family that reaches its speed."""
+    meets: bool
+    """Whether its measured speed, or its loss on the clips that calibrate, is what was asked for."""
+    calibration: Found
+    """What is known of it from the clips that calibrate."""
+    forecast: float
+    """Measured over forecast time of a batch."""
+    evaluated: int
+    """Schedules that were measured on clips."""
+
+
+class Tuner:
+    """A model, clips and a device, and what was measured with them."""
+
+    def __init__(
+        self,
+        question: Question,
+        model: AudioSpectrogramTransformer,
+        clips: Clips,
+        held_out: Clips,
+        scorer: Scorer,
+        columns: Sequence[int],
+        device: torch.device,
+        journal: Journal,
+        say: Callable[[str], None],
+    ) -> None:
+        """`model` is in evaluation mode, on `device`, without reduction."""
+        self._question, self._model, self._scorer = question, model, scorer
+        self._clips, self._held_out = clips, held_out
+        self._columns, self._device, self._journal, self._say = columns, device, journal, say
+        self._shape = model.geometry.encoder
+        self._batch = clips.features[: question.batch_size]
+        if len(self._batch) < question.batch_size:
+            raise TuningError(
+                f"tune: --batch-size is {question.batch_size}, and only {len(clips)} clips calibrate; give fewer"
+            )
+
+    def run(self) -> Tuning:
+        """Answer the question. Raises TuningError where nothing could."""
+        self._say(f"unmerged model on {len(self._clips)} clips ({self._clips.what})")
+        self._reference = self._logits(self._clips, None)
+        table = LatencyTable.from_dict(self._journal.get("latency", self._latency))
+        unmerged = table.forward((self._shape.num_tokens,) * self._shape.depth)
+        self._say(f"unmerged: {unmerged * 1e3:.4g} ms per batch of {self._question.batch_size}")
+        explorer = Explorer(
+            self._shape,
+            self._question.method,
+            table,
+            self._sensitivity(),
+            self._look,
+            evaluations=self._question.evaluations,
+            say=self._say,
+        )
+        find = self._at_speed if self._question.target.of_speed else self._within_loss
+        return find(explorer, unmerged)
+
+    def _latency(self) -> dict[str, object]:
+        self._say("latency by block and tokens")
+        method = self._question.method
+        probes = probe_counts(self._shape, lambda n, block: method.limit(self._shape, n, block))
+        engines = {counts: engine_of(self._model, self._reduction(counts), self._device) for counts in probes}
+        batch = self._batch.to(self._device)
+        return measure_table(self._shape, engines, batch, rounds=_TABLE_ROUNDS).to_dict()
+
+    def _sensitivity(self) -> Sensitivity:
+        """Measure what every block's removals do alone."""
+        method, shape = self._question.method, self._shape
+        some = _first(self._clips, PROBED)
+        reference = self._reference[: len(some)]
+        most = min(method.limit(shape, shape.num_tokens, block) for block in range(shape.depth))
+        if most < 1:
+            raise TuningError(f"tune: {method.method} cannot remove a token of {shape.num_tokens}; take another method")
+        removed = probe_removals(most)
+        self._say(f"sensitivity of {shape.depth} blocks to {', '.join(map(str, removed))} tokens, {len(some)} clips")
+
+        def measure(block: int, r: int) -> float:
+            counts = tuple(r if i == block else 0 for i in range(shape.depth))
+            logits = self._logits(some, counts)
+            return float(divergences(reference, logits, self._scorer.activation).mean())
+
+        found = tuple(
+            tuple(self._journal.get(f"block {block} removes {r}", partial(measure, block, r)) for r in removed)
+            for block in range(shape.depth)
+        )
+        return Sensitivity(num_tokens=shape.num_tokens, removed=removed, divergence=found, weights=(1.0,) * shape.depth)
+
+    def _look(self, counts: Counts) -> tuple[float, float]:
+        """Return divergence and metric of a schedule on the clips that calibrate."""
+
+        def measure() -> list[float]:
+            logits = self._logits(self._clips, counts)
+            divergence = divergences(self._reference, logits, self._scorer.activation).mean()
+            return [float(divergence), self._scorer.value(self._clips, logits)]
+
+        divergence, metric = self._journal.get(_key("schedule", counts), measure)
+        return divergence, metric
+
+    def _at_speed(self, explorer: Explorer, unmerged: float) -> Tuning:
+        """Find the best schedule whose measured time is what was asked for."""
+        wanted = self._question.target.seconds(unmerged, self._question.batch_size)
+        if wanted >= unmerged:
+            raise TuningError(
+                f"tune: the model unmerged takes {unmerged * 1e3:.4g} ms per batch, which is "
+                f"{self._question.batch_size / unmerged:.4g} clips per second already; nothing is to be merged"
+            )
+        allowed = wanted
+        for attempt in range(_ATTEMPTS):
+            self._say(f"schedules forecast to take at most {allowed * 1e3:.4g} ms")
+            finalists = explorer.within(allowed)[:2]
+            times = self._time(f"finalists {attempt}", [found.counts for found in finalists])
+            limit = self._question.target.seconds(times.median("unmerged"), self._question.batch_size)
+            meets = [found for found in finalists if times.median(_name(found.counts)) <= limit]
+            if meets:
+                return self._answer(explorer, meets[0], times.median(_name(meets[0].counts)))
+            if allowed <= explorer.fastest() * 1.001:
+                break
+            slower = min(times.median(_name(found.counts)) for found in finalists) / limit
+            allowed = max(allowed / min(1.005 * slower, _TIGHTER), explorer.fastest() * 1.0001)
+            self._say("measured, they are slower than forecast; looking for faster ones")
+        fastest = min(finalists, key=lambda found: times.median(_name(found.counts)))
+        return self._answer(explorer, fastest, times.median(_name(fastest.counts)), meets=False)
+
+    def _within_loss(self, explorer: Explorer, unmerged: float) -> Tuning:
+        """Find the fastest schedule whose loss on the clips that calibrate is allowed."""
+        most = self._question.target.max_loss
+        assert most is not None
+        own = self._scorer.value(self._clips, self._reference)
+        low, high, best = explorer.fastest(), unmerged, None
+
+        def first_allowed(found: Sequence[Found]) -> Found | None:
+            return next((one for one in found[:3] if own - one.metric <= most), None)
+
+        for _ in range(_HALVINGS):
+            middle = float(np.sqrt(low * high))
+            allowed = first_allowed(explorer.within(middle, thorough=False))
+            low, high = (low, middle) if allowed else (middle, high)
+            best = allowed or best
+        seconds = high
+        while (allowed := first_allowed(explorer.within(seconds))) is not None:
+            best, seconds = allowed, min(seconds, allowed.seconds) * _FASTER
+            if seconds <= low * _FASTER:
+                low = seconds
+            if seconds < explorer.fastest():
+                break
+        if best is None:
+            raise TuningError(
+                f"tune: no schedule was found whose loss is at most {most:g} {self._scorer.metric}; allow more, or "
+                "calibrate on more clips"
+            )
+        times = self._time("finalists", [best.counts])
+        return self._answer(explorer, best, times.median(_name(best.counts)))
+
+    def _answer(self, explorer: Explorer, best: Found, seconds: float, *, meets: bool = True) -> Tuning:
+        """Check an answer, and the best of each family that is not faster, against each other on held-out clips."""
+        known = self._rivals(explorer, best, seconds)
+        self._say("the answer and the best of each family: time in interleaved rounds, and held-out clips")
+        schedules: dict[str, Counts | None] = {"unmerged": None, "tuned": best.counts, **known}
+        times = self._time("answer", [counts for counts in schedules.values() if counts is not None])
+        logits = {name: self._logits(self._held_out, counts) for name, counts in schedules.items()}
+        if self._question.target.of_speed:
+            limit = self._question.target.seconds(times.median("unmerged"), self._question.batch_size)
+            meets = meets and times.median(_name(best.counts)) <= limit * 1.02
+        rows = tuple(self._row(name, counts, best.counts, times, logits) for name, counts in schedules.items())
+        return Tuning(
+            counts=best.counts,
+            rows=rows,
+            meets=meets,
+            calibration=best,
+            forecast=seconds / best.seconds,
+            evaluated=explorer.evaluated,
+        )
+
+    def _rivals(self, explorer: Explorer, best: Found, seconds: float) -> dict[str, Counts]:
+        """Return of each family the fastest schedule that is not faster than the answer, by what both really take."""
+        found = {name: counts for name in COMPARED if (counts := explorer.slower(name, best.seconds)) is not None}
+        times = self._time("families", [best.counts, *found.values()])
+        for name, counts in found.items():
+            brighter = times.ratio(_name(best.counts), _name(counts)).value
+            found[name] = explorer.slower(name, explorer.seconds(counts) * brighter) or counts
+        return found
+
+    def _row(
+        self,
+        name: str,
+        counts: Counts | None,
+        tuned: Counts,
+        times: Times,
+        logits: dict[str, NDArray[np.float32]],
+    ) -> Row:
+        arm, held, rival = _name(counts), self._held_out, name in COMPARED
+        return Row(
+            name=name,
+            counts=counts or (0,) * self._shape.depth,
+            clips_per_second=times.clips_per_second(arm),
+            speedup=times.ratio("unmerged", arm),
+            metric=self._scorer.estimate(held, logits[name]),
+            loss=self._scorer.difference(held, logits["unmerged"], logits[name]),
+            gain=self._scorer.difference(held, logits["tuned"], logits[name]) if rival else None,
+            time=times.ratio(_name(tuned), arm) if rival else None,
+        )
+
+    def _time(self, key: str, schedules: Sequence[Counts]) -> Times:
+        """Time the model unmerged and under schedules in the same rounds."""
+        arms = {"unmerged": None} | {_name(counts): self._reduction(counts) for counts in schedules}
+
+        def measure() -> dict[str, list[float]]:
+            found = time_reductions(self._model, arms, self._batch, device=self._device, rounds=self._question.rounds)
+            return {name: values.tolist() for name, values in found.seconds.items()}
+
+        seconds = self._journal.get(f"times of {key}: {' '.join(arms)}", measure)
+        return Times(
+            seconds={name: np.array(values) for name, values in seconds.items()},
+            batch_size=self._question.batch_size,
+        )
+
+    def _reduction(self, counts: Counts) -> TokenReduction | None:
+        return replace(self._question.method, schedule=PerBlock(counts)) if any(counts) else None
+
+    def _logits(self, clips: Clips, counts: Counts | None) -> NDArray[np.float32]:
+        reduction = None if counts is None else self._reduction(counts)
+        return predict(self._model, clips, reduction, device=self._device, columns=self._columns)
+
+
+def _first(clips: Clips, count: int) -> Clips:
+    return replace(clips, features=clips.features[:count], labels=clips.labels[:count], ids=clips.ids[:count])
+
+
+def _name(counts: Counts | None) -> str:
+    return "unmerged" if counts is None else ",".join(map(str, counts))
+
+
+def _key(what: str, counts: Counts) -> str:
+    return f"{what} {_name(counts)}"

@@ -1,0 +1,145 @@
+"""What is refused, with what is allowed; and a journal that goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fastast.reduction import TokenReduction
+from fastast.tuning.clips import Clips, check_positives, spread, two_halves
+from fastast.tuning.journal import Journal
+from fastast.tuning.question import Question
+from fastast.tuning.scoring import divergences
+from fastast.tuning.target import Target, TuningError
+from fastast.tuning.timing import Times, time_rounds
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, "one target of --speedup, --clips-per-second, --max-loss; none is given"),
+        ({"speedup": 2.0, "max_loss": 0.1}, "--speedup 2, --max-loss 0.1"),
+        ({"speedup": 1.0}, "--speedup is 1.0; it must be more than 1"),
+        ({"speedup": float("nan")}, "--speedup is nan"),
+        ({"clips_per_second": 0.0}, "--clips-per-second is 0.0; it must be more than 0"),
+        ({"max_loss": 1.0}, "above 0 and below 1"),
+    ],
+)
+def test_a_target_is_one_and_makes_sense(values: dict[str, float], words: str) -> None:
+    with pytest.raises(TuningError, match=words):
+        Target(**values)
+
+
+def test_a_target_of_speed_is_a_time() -> None:
+    assert Target(speedup=2.0).seconds(0.3, 8) == pytest.approx(0.15)
+    assert Target(clips_per_second=40.0).seconds(0.3, 8) == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"clips": 10}, "--clips is 10; it must be a whole number of at least 40"),
+        ({"rounds": 3}, "--rounds is 3"),
+        ({"held_out": "val"}, "whose clips calibrate"),
+    ],
+)
+def test_a_question_is_refused_with_what_is_allowed(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(TuningError, match=words):
+        Question(
+            model="m", data="d", target=Target(speedup=2.0), method=TokenReduction(schedule="constant:0"), **values
+        )  # type: ignore[arg-type]
+
+
+def clips(positives: list[int], count: int = 10) -> Clips:
+    labels = np.array([[i < some for some in positives] for i in range(count)], dtype=np.uint8)
+    names = tuple(str(i) for i in range(count))
+    return Clips(what="half of val", features=torch.zeros(count, 1, 1), labels=labels, ids=names, skipped=())
+
+
+def test_too_few_positives_are_refused_by_class() -> None:
+    check_positives(clips([5, 6]), ("Music", "Bell"), 5)
+    message = r"half of val: 1 of 2 classes have fewer than 5 positive clips among 10: Bell \(2\).*--min-positives 2"
+    with pytest.raises(TuningError, match=message):
+        check_positives(clips([6, 2]), ("Music", "Bell"), 5)
+
+
+def test_halves_share_no_clip_and_reach_from_end_to_end() -> None:
+    mine, others = two_halves(1000, 100)
+    assert len(mine) == len(others) == 50
+    assert not set(mine) & set(others)
+    assert mine[0] == 0
+    assert others[-1] == 999
+    assert spread(7, 100) == list(range(7))
+
+
+def test_divergence_is_that_of_kullback_and_leibler() -> None:
+    p, q = np.array([[0.3, -1.0], [40.0, 0.0]]), np.array([[0.1, 2.0], [-40.0, 0.0]])
+    a, b = 1 / (1 + np.exp(-p)), 1 / (1 + np.exp(-q))
+    by_hand = a[0] * np.log(a[0] / b[0]) + (1 - a[0]) * np.log((1 - a[0]) / (1 - b[0]))
+    found = divergences(p, q, "sigmoid")
+    assert found[0] == pytest.approx(by_hand.sum())
+    assert found[1] == pytest.approx(40.0)  # log(1 / exp(-40)), and no infinity
+    e, f = np.exp(p[0]) / np.exp(p[0]).sum(), np.exp(q[0]) / np.exp(q[0]).sum()
+    assert divergences(p, q, "softmax")[0] == pytest.approx((e * np.log(e / f)).sum())
+    assert divergences(p, p, "sigmoid") == pytest.approx([0.0, 0.0])
+
+
+def test_a_journal_goes_on_and_measures_nothing_twice(tmp_path: Path) -> None:
+    path, question = tmp_path / "a.journal", {"model": "m", "clips": 3}
+    journal = Journal(path, question)
+    assert journal.get("one", lambda: [1.0, 2.0]) == [1.0, 2.0]
+    journal.close()
+    with path.open("a") as file:
+        file.write('{"key": "two", "val')  # killed while it wrote
+    again = Journal(path, question)
+    assert again.found == 1
+    assert again.get("one", lambda: pytest.fail("measured twice")) == [1.0, 2.0]
+    assert again.get("two", lambda: 5) == 5
+    again.close()
+    third = Journal(path, question)
+    assert third.found == 2
+    third.close()
+
+
+def test_a_journal_of_another_question_is_refused(tmp_path: Path) -> None:
+    Journal(tmp_path / "a", {"model": "m"}).close()
+    with pytest.raises(TuningError, match="model was 'm' and is 'other'"):
+        Journal(tmp_path / "a", {"model": "other"})
+    (tmp_path / "b").write_text("hello\n")
+    with pytest.raises(TuningError, match="no journal of `fastast tune`"):
+        Journal(tmp_path / "b", {"model": "m"})
+
+
+def test_a_journal_has_one_writer(tmp_path: Path) -> None:
+    first = Journal(tmp_path / "a", {})
+    with pytest.raises(TuningError, match="another process tunes into this file"):
+        Journal(tmp_path / "a", {})
+    first.close()
+
+
+class CountingClock:
+    """A clock whose calls take what they say."""
+
+    name = "counting"
+    now = staticmethod(float)
+
+    def measure(self, call: Any, iterations: int) -> list[float]:
+        return [call() for _ in range(iterations)]
+
+
+def test_rounds_interleave_and_start_with_another_arm_each() -> None:
+    order: list[str] = []
+
+    def arm(name: str, seconds: float) -> Any:
+        return lambda: order.append(name) or seconds
+
+    found = time_rounds({"a": arm("a", 2.0), "b": arm("b", 1.0)}, CountingClock(), rounds=3)  # type: ignore[arg-type]
+    assert "".join(order[4:]) == "abbaab"
+    assert found["a"].tolist() == [2.0] * 3
+    times = Times(seconds=found, batch_size=8)
+    assert times.ratio("a", "b").value == 2.0
+    assert times.clips_per_second("a").value == 4.0
