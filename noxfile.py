@@ -1,4 +1,4 @@
-"""The project's jobs: `nox -s bench`, `tests`, `lint`, `oracles`, `regression`, `soak`.
+"""The project's jobs: `nox -s bench`, `report`, `tests`, `lint`, `oracles`, `regression`, `soak`.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
@@ -53,6 +53,13 @@ def bench(session: nox.Session) -> None:
         sweep = options.pop(at + 1)
         options.pop(at)
     session.run(PYTHON, "-m", "bench", "run", sweep, "--reports", "build/reports", *options)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Render all that is published from `results`: reports, README, the numbers of the documents."""
+    prepare(session)
+    session.run(PYTHON, "-m", "bench", "render", *session.posargs)
 
 
 @nox.session

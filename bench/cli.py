@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench import completion
-from bench.claims.command import claims
+from bench.claims.command import claims, render_all
 from bench.command_line import command_line, for_people
 from bench.study.command import app as study
 
@@ -37,6 +37,7 @@ app = typer.Typer(
 
 app.add_typer(study, name="study")
 app.command()(claims)
+app.command("render")(render_all)
 
 SweepArgument = Annotated[
     str,
@@ -214,9 +215,9 @@ def report(
 ) -> None:
     """Draw figures and tables from the records of a sweep."""
     with for_people():
-        from bench.report import render
+        from bench.report import render as render_report
 
-        for path in render(results, out, sweep=sweep, formats=tuple(formats or ("pdf", "svg", "png"))):
+        for path in render_report(results, out, sweep=sweep, formats=tuple(formats or ("pdf", "svg", "png"))):
             typer.echo(path)
         if readme is not None:
             from bench.report.readme import update_readme

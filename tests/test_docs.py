@@ -57,7 +57,7 @@ SLOW = {
     "--evaluations 5 --rounds 5 -s data.val_clips=40 -s run.workers=0",
     "python -m bench profile default --r 40 --schedule constant",
     "python -m bench report default",
-    "python -m bench report default --results results --out reports --readme README.md",
+    "python -m bench render",
     "python -m bench study report soundscapes_continue --out reports",
     "python -m tests.fastast.kernels.ahead_of_time tests/fastast/kernels/test_compiles_for_gpus.py count",
     "python -m tests.fastast.kernels.ahead_of_time tests/fastast/kernels/test_merging_compiles_for_gpus.py",
@@ -147,7 +147,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for copy in ("results", "build/results", "build/results-before", "laptop/results", "server/results"):
         shutil.copytree(ROOT / "results", tmp_path / copy)
     (tmp_path / "build/results-after").symlink_to("results-before")
-    shutil.copy(ROOT / "README.md", tmp_path)
+    for written in ("README.md", "CHANGELOG.md"):
+        shutil.copy(ROOT / written, tmp_path)
+    for written in ("docs", "reports"):  # by `render` and `claims`
+        shutil.copytree(ROOT / written, tmp_path / written)
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, arguments in {"python": "", "fastast": "-m fastast.cli"}.items():

@@ -1,4 +1,4 @@
-"""`python -m bench claims`: numbers of the documents, from the records."""
+"""`python -m bench claims` and `render`: the numbers of the documents, and all that is published, from the records."""
 
 from __future__ import annotations
 
@@ -34,3 +34,13 @@ def claims(
         if check and changed:
             raise ClaimError(f"{', '.join(changed)}: not what the records say; run: python -m bench claims")
         typer.echo(f"{len(found)} claims hold{''.join(f'; wrote {path}' for path in changed)}")
+
+
+def render_all(
+    root: Annotated[Path, typer.Option(help="Folder of README.md, results/, reports/ and docs/.")] = Path(),
+) -> None:
+    """Render all that is published from results: the reports of sweeps and studies, README, claims."""
+    with for_people():
+        from bench.claims.everything import render_everything
+
+        render_everything(root, say=typer.echo)

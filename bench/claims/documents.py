@@ -1,4 +1,4 @@
-"""Claims in documents: `<!-- claim: NAME -->the sentence<!-- /claim -->`, filled by code."""
+"""Claims in documents: `<!-- claim: NAME -->the sentence<!-- /claim -->`, filled by code; in backticks it is none."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from bench.claims.claim import ClaimError
 
-_MARK = re.compile(r"<!-- claim: (?P<name>[\w-]+) -->(?P<text>.*?)<!-- /claim -->", re.DOTALL)
-_OPENED = re.compile(r"<!-- claim: ([^>]*?) *-->")
+_MARK = re.compile(r"(?<!`)<!-- claim: (?P<name>[\w-]+) -->(?P<text>.*?)<!-- /claim -->", re.DOTALL)
+_OPENED = re.compile(r"(?<!`)<!-- claim: ([^>]*?) *-->")
 
 
 def documents(root: Path) -> list[Path]:

@@ -1,0 +1,43 @@
+"""All that is published, rendered from `results`: every sweep, every study, README and claims."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.claims.check import evaluate_claims, fill_documents, sources
+from bench.records.store import read_records
+from bench.report.readme import update_readme
+from bench.report.render import ReportError
+from bench.report.render import render as render_report
+from fastast.writing import write_whole
+
+README_SWEEP = "default"
+"""Sweep whose figures and table stand in README."""
+
+
+def render_everything(root: Path, *, say: Callable[[str], object] = print) -> None:
+    """Render `root/reports` and the numbers of the documents from `root/results`.
+
+    Raises ReportError where there is no result, ClaimError where a sentence no longer holds.
+    """
+    from bench.study.report import write_study_report
+    from bench.study.study_file import load_study
+
+    results, reports = root / "results", root / "reports"
+    sweeps = sorted({record.sweep for record in read_records(results)}) if results.is_dir() else []
+    if not sweeps:
+        raise ReportError(f"report: no records in {results}")
+    drawn = [name for name in sweeps if (reports / name).is_dir() or name == README_SWEEP]
+    for name in drawn:
+        render_report(results, reports, sweep=name)
+        say(f"{reports / name}")
+    for folder in sorted((results / "studies").glob("*/")):
+        write_study_report(load_study(folder.name), results / "studies", results, reports, say=lambda _: None)
+        say(f"{reports / folder.name}")
+    update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
+    claims = reports / "claims.toml"
+    found = evaluate_claims(claims, results)
+    for path in fill_documents(root, found, write=True):
+        say(f"{path}")
+    write_whole(claims.with_suffix(".md"), sources(found).encode())
