@@ -33,7 +33,7 @@ def for_people() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted: what was measured is kept; the same command goes on from there", err=True)
         raise typer.Exit(130) from None
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
         # RunError, RecordError, a full disk: none of them loses a record that was written.
         typer.echo(f"bench: {error}", err=True)
         raise typer.Exit(1) from None

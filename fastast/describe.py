@@ -37,7 +37,7 @@ def describe_method(name: str) -> str:
     method = get_method(name)
     traits = [
         *(["the tokens that stay keep their order"] if method.keeps_order else []),
-        *(["draws with a seed"] if method.random else []),
+        *(["draws with a seed" + (", by some options" if callable(method.random) else "")] if method.random else []),
         *(["a limit to compare with"] if method.oracle else []),
         *([f"fastast.compile cannot run it: {method.cannot}"] if method.cannot else []),
     ]

@@ -58,7 +58,7 @@ class Registry(Generic[T]):
         """Decorate a function or class to register it as `name`; running the same definition again replaces it."""
 
         def decorate(value: Registered) -> Registered:
-            self.add(name, value, replace=_home(value) == _home(self._entries.get(name)))  # type: ignore[arg-type]
+            self.add(name, value, replace=home_of(value) == home_of(self._entries.get(name)) is not None)  # type: ignore[arg-type]
             return value
 
         return decorate
@@ -127,8 +127,8 @@ class Registry(Generic[T]):
             ) from error
 
 
-def _home(value: object) -> tuple[str, str] | None:
-    """Where a function or class was defined, None for anything else."""
+def home_of(value: object) -> tuple[str, str] | None:
+    """Return where a function or class was defined, by module and name; None for anything else."""
     if not hasattr(value, "__qualname__"):
         return None
     return (str(value.__module__), str(value.__qualname__))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, median
@@ -79,10 +80,10 @@ def _question(question: dict[str, Any]) -> dict[str, Any]:
         "schedule": reduction.get("schedule", "none"),
         "family": family,
         "r": r,
-        "metric": reduction.get("metric"),
+        "metric": _text(reduction.get("metric")),
         "proportional": reduction.get("proportional"),
-        "order": reduction.get("order"),
-        "options": " ".join(f"{name}={value}" for name, value in sorted(reduction.items()) if name not in _COLUMNS),
+        "order": _text(reduction.get("order")),
+        "options": shlex.join(f"{name}={value}" for name, value in sorted(reduction.items()) if name not in _COLUMNS),
         "excess": reduction.get("excess", "refuse") if reduction else None,
         "engine": question["model"].get("engine", "plain"),
         "dtype": question["dtype"],

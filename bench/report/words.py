@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import pandas as pd
 
@@ -26,12 +27,21 @@ def series_name(row: pd.Series) -> str:
     if row["method"] == "none":
         return ", ".join(["unmerged", *kernel])
     family = FAMILY_NAMES.get(row["family"], row["family"])
-    usual = (("metric", "keys", "by {}"), ("order", "tome", "{} order"), ("excess", "refuse", "{}ped"))
-    extras = [text.format(row[key]) for key, value, text in usual if row[key] not in (value, "")]
+    usual = _usual_options(row["method"]) | {"excess": "refuse"}
+    words = {"metric": "by {}", "order": "{} order", "excess": "{}ped"}
+    extras = [text.format(row[key]) for key, text in words.items() if row[key] not in (usual[key], "")]
     if row["proportional"] is False:
         extras.append("unweighted")
-    extras += [text.replace("=", " ") for text in str(row["options"] or "").split()]
+    extras += [text.replace("=", " ", 1) for text in shlex.split(str(row["options"] or ""))]
     return ", ".join([f"{method_label(row['method'])}, {family}", *extras, *kernel])
+
+
+def _usual_options(method: str) -> dict[str, str]:
+    """Return the defaults of the options that have a column of their own; of a method not installed here, ToMe's."""
+    from fastast.reduction import get_method, method_names
+
+    options = get_method(method if method in method_names() else "tome").options()
+    return {name: str(getattr(options, name, "")) for name in ("metric", "order")}
 
 
 def method_label(name: str) -> str:

@@ -167,6 +167,11 @@ class GridConfig(_Part):
         from fastast.reduction.options import option_types
 
         known = [name for method in self.method for name in option_types(get_method(method).options)]
+        for i, method in enumerate(self.method):
+            for name in option_types(get_method(method).options):
+                if name in (*type(self).model_fields, "kind"):
+                    text = f"its option {as_toml(name)} has the name of an axis; rename the option"
+                    raise at_path(f"method.{i}", f"{as_toml(method)}: {text}")
         for name, given in self.options.items():
             if name not in known:
                 raise at_path(name, unknown_key(name, (*type(self).model_fields, *dict.fromkeys(known))))

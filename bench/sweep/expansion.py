@@ -118,7 +118,7 @@ def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
     method = get_method(point["method"])
     kinds = option_types(method.options)
     own = [name for name in config.grid.options if name in kinds and value_fits(kinds[name], point[name])]
-    return TokenReduction(
+    reduction = TokenReduction(
         schedule=parse_schedule(schedule_text(point["schedule"], point["r"])),
         method=point["method"],
         options={name: point[name] for name in own},
@@ -126,8 +126,8 @@ def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
         combine=point["combine"],
         num_protected=None if point["num_protected"] == -1 else point["num_protected"],
         excess=point["excess"],
-        seed=config.seed if method.random else 0,
     )
+    return replace(reduction, seed=config.seed) if reduction.draws else reduction
 
 
 def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry, Checkpoint | None]:

@@ -14,7 +14,9 @@ def errors_for_people() -> Iterator[None]:
     """Turn the package's own errors into one line on stderr and exit code 1."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except ModuleNotFoundError:
+        raise
+    except (ValueError, OSError, ImportError) as error:  # of the registry: what an installed package offers is broken
         say_error(error)
         raise typer.Exit(1) from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastast.encoder import EncoderShape
-from fastast.reduction.check import check_plan, looks_at_values
+from fastast.reduction.check import checked_choice, looks_at_values
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.spec import TokenReduction
 from fastast.reduction.tokens import BlockTokens
@@ -38,11 +38,11 @@ class AttachedReduction:
 
         The first plan of every block is looked at: raises ReductionError, with the rule it breaks, where it is none.
         """
-        plan = self.reduction.registered.choose(tokens, r, self.reduction.options)
         # In this order: what a compiler traces must not hang on the set.
-        if looks_at_values(tokens) and tokens.block not in self.checked:
-            check_plan(plan, tokens, r, self.reduction.method)
-            self.checked.add(tokens.block)
+        if not looks_at_values(tokens) or tokens.block in self.checked:
+            return self.reduction.registered.choose(tokens, r, self.reduction.options)
+        plan = checked_choice(self.reduction, tokens, r)
+        self.checked.add(tokens.block)
         return plan
 
     def spares_the_head(self, shape: EncoderShape) -> bool:

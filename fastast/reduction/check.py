@@ -5,12 +5,17 @@ Shapes: `b` batch, `n` tokens, `p` slots, `m` tokens that own no slot.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from fastast.reduction.options import ReductionError
-from fastast.reduction.plan import MergePlan
+from fastast.reduction.plan import MergePlan, PlanError
 from fastast.reduction.tokens import BlockTokens
+
+if TYPE_CHECKING:
+    from fastast.reduction.spec import TokenReduction
 
 
 def looks_at_values(tokens: BlockTokens) -> bool:
@@ -22,10 +27,36 @@ def looks_at_values(tokens: BlockTokens) -> bool:
     return not (tokens.device.type == "cuda" and torch.cuda.is_current_stream_capturing())
 
 
-def check_plan(plan: object, tokens: BlockTokens, r: int, method: str) -> None:
-    """Raise ReductionError with method, block and the rule it broke where `plan` does not remove `r` tokens."""
+def checked_choice(reduction: TokenReduction, tokens: BlockTokens, r: int) -> MergePlan:
+    """Let a method choose, and return its plan.
+
+    Raises ReductionError with method, block and the rule it broke where the plan does not remove `r` tokens, where the
+    method draws and does not say so, and where it draws what does not repeat.
+    """
+    where = f"reduction {reduction.method}: block {tokens.block + 1}"
+    before = _random_state(tokens.device)
+    try:
+        plan = reduction.registered.choose(tokens, r, reduction.options)
+    except PlanError as error:
+        raise PlanError(f"{where} got {error}") from error
     if (problem := _problem(plan, tokens, r)) is not None:
-        raise ReductionError(f"reduction {method}: block {tokens.block + 1} got {problem}")
+        raise PlanError(f"{where} got {problem}")
+    if not all(map(torch.equal, before, _random_state(tokens.device))):
+        raise ReductionError(
+            f"{where} drew numbers that do not repeat; draw by tokens.draw(), which depends on seed and block alone"
+        )
+    if tokens.has_drawn and not reduction.draws:
+        raise ReductionError(
+            f"{where} drew numbers, but the method is not registered as random: say random=True, so that sweeps give "
+            "it their seed"
+        )
+    return plan
+
+
+def _random_state(device: torch.device) -> tuple[Tensor, ...]:
+    """Return the state of PyTorch's own generators, which anything may move on."""
+    cpu = torch.random.get_rng_state()
+    return (cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (cpu,)
 
 
 def _problem(plan: object, tokens: BlockTokens, r: int) -> str | None:
@@ -35,7 +66,7 @@ def _problem(plan: object, tokens: BlockTokens, r: int) -> str | None:
     if plan.num_tokens != n:
         return f"a plan for {plan.num_tokens} tokens; the block has {n}"
     if plan.num_slots != p:
-        return f"a plan that leaves {plan.num_slots} of {n} tokens; asked for were {r} less, {p}"
+        return f"a plan that leaves {plan.num_slots} of {n} tokens; with r = {r} it must leave {p}"
     if isinstance(plan.owner, slice):
         owner = torch.arange(n, device=tokens.device)[plan.owner].expand(b, -1)
     else:

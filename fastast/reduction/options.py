@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import inspect
 import itertools
+import math
 import textwrap
 import types
 from collections.abc import Mapping
@@ -24,6 +25,41 @@ class NoOptions:
     """The options of a method that has none."""
 
 
+def check_option_class(kind: Any, method: str) -> None:
+    """Raise ReductionError, naming method, field and rule, where a class cannot be the options of a method."""
+
+    def refused(what: str) -> ReductionError:
+        return ReductionError(f"reduction {method}: {what}")
+
+    name = getattr(kind, "__qualname__", repr(kind))
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
+        raise refused(
+            f"its options, {name}, are no dataclass; write @dataclass(frozen=True, kw_only=True) above the class"
+        )
+    if not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise refused(f"its options, {name}, can change, and a reduction is hashed; write @dataclass(frozen=True, ...)")
+    for field in dataclasses.fields(kind):
+        if _required(field) or field.default is dataclasses.MISSING:
+            raise refused(f"the option {field.name} has no default; write one behind it, {field.name}: ... = ...")
+        if field.name.startswith("_"):
+            raise refused(f"the option {field.name} begins with _; give it another name")
+    for field_name, option in option_types(kind).items():
+        if not _is_known(option):
+            raise refused(
+                f"the option {field_name} is a {option}; records and command lines hold bool, int, float, str, "
+                "Literal[...], and unions of these with None"
+            )
+
+
+def _is_known(kind: Any) -> bool:
+    """Whether values of a type are plain: one word on a command line, one value in a record."""
+    if get_origin(kind) is Literal:
+        return all(isinstance(value, bool | int | float | str) for value in get_args(kind))
+    if get_origin(kind) in (Union, types.UnionType):
+        return all(part is type(None) or _is_known(part) for part in get_args(kind))
+    return kind in (bool, int, float, str)
+
+
 def parse_options(kind: type, values: Mapping[str, object], method: str) -> Any:
     """Return options of `kind` from plain values.
 
@@ -40,7 +76,7 @@ def parse_options(kind: type, values: Mapping[str, object], method: str) -> Any:
     if missing:
         raise ReductionError(f"reduction {method}: the option {missing[0]} is missing; it has no default")
     try:
-        return kind(**values)
+        return kind(**{name: _plain(known[name], value) for name, value in values.items()})
     except ReductionError:
         raise
     except (TypeError, ValueError) as error:
@@ -118,8 +154,18 @@ def _problem(kind: Any, value: object) -> str:
     if kind is type(None):
         return "" if value is None else "give nothing"
     numeric = kind is float and isinstance(value, int) and not isinstance(value, bool)
+    if isinstance(value, float) and not math.isfinite(value):
+        return "give a finite number" if kind is float else f"give {allowed_text(kind)}"
     fits = isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
     return "" if fits or numeric else f"give {allowed_text(kind)}"
+
+
+def _plain(kind: Any, value: object) -> object:
+    """Return a value as options and records hold it: 2 is 2.0 where a number is asked for, so that one is the other."""
+    parts = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    whole = isinstance(value, int) and not isinstance(value, bool) and int not in parts
+    named = any(get_origin(part) is Literal and not _problem(part, value) for part in parts)
+    return float(value) if whole and float in parts and not named else value  # type: ignore[arg-type]
 
 
 def _readings(text: str) -> list[object]:

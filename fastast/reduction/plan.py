@@ -14,9 +14,14 @@ import torch
 from torch import Tensor
 
 from fastast.reduction.combine import Combine, blend, index_like, take_rows
+from fastast.reduction.options import ReductionError
 
 DROPPED = -1
 """Stands for the slot of a token that is dropped."""
+
+
+class PlanError(ReductionError):
+    """Slots that make no plan; the message says what they are, as in "block 3 got ..."."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +46,20 @@ class MergePlan:
         """Return the plan that sends every token to a slot; the first token of a slot owns it.
 
         slot: (b, n) int64 of 0 to num_slots - 1, or DROPPED; every slot must have a token in every clip. `weight` as in
-        the plan. `drops=False` promises that no token is dropped.
+        the plan. `drops=False` promises that no token is dropped. Raises PlanError where `slot` is no such tensor, or a
+        slot has no token; where values cannot be looked at (on a GPU, in a compiled graph) the device does.
         """
+        if slot.ndim != 2 or slot.dtype != torch.int64:
+            raise PlanError(f"slots that are {slot.dtype} of shape {tuple(slot.shape)}; they must be int64 (b, n)")
         b, n = slot.shape
+        if not 1 <= num_slots <= n:
+            raise PlanError(f"{num_slots} slots for {n} tokens; give 1 to {n}")
         positions = torch.arange(n, device=slot.device).expand(b, -1)
         home = torch.where(slot < 0, num_slots, slot) if drops else slot  # (b, n); the dropped share a slot of no one
+        home = home.clamp(0, num_slots)  # what is outside of the slots is not lost: it is sent there below, and found
         first = torch.full((b, num_slots + 1), n, dtype=torch.int64, device=slot.device)
-        owner = first.scatter_reduce(1, home, positions, "amin")[:, :num_slots]  # (b, p)
+        owner = first.scatter_reduce(1, home, positions, "amin")[:, :num_slots]  # (b, p), n where there is no token
+        _refuse_empty(owner, n)
         owns = torch.zeros_like(slot).scatter(1, owner.clamp_max(n - 1), 1)  # (b, n), 1 for owners
         merged = owns.argsort(dim=1, stable=True)[:, : n - num_slots]  # (b, m), by position
         return cls(num_tokens=n, owner=owner, merged=merged, target=slot.gather(1, merged), drops=drops, weight=weight)
@@ -130,3 +142,18 @@ class MergePlan:
         if self.merged is not None and self.target is not None:
             slot = slot.scatter(1, self.merged, self.target)
         return slot
+
+
+def _refuse_empty(owner: Tensor, num_tokens: int) -> None:
+    """Refuse slots (b, p) whose owner is no token, of every plan: another clip's token would answer for it.
+
+    Without making the host wait for a GPU, and in a graph that is compiled or captured as well.
+    """
+    if owner.is_meta or torch.compiler.is_exporting():
+        return
+    if owner.device.type == "cpu" and not torch.compiler.is_compiling() and type(owner) is Tensor:
+        if owner.numel() and int(owner.max()) >= num_tokens:
+            clip, slot = (owner >= num_tokens).nonzero()[0].tolist()
+            raise PlanError(f"slots of which {slot} has no token in clip {clip}; every slot needs one in every clip")
+        return
+    torch._assert_async((owner < num_tokens).all(), "MergePlan.from_slots: a slot has no token")

@@ -6,16 +6,18 @@ packages add theirs by the group of entry points `fastast.methods`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, get_args
 
-from fastast.reduction.options import NoOptions
-from fastast.registry import Registry
+from fastast.names import unknown_name
+from fastast.reduction.combine import Combine
+from fastast.reduction.options import NoOptions, ReductionError, check_option_class
+from fastast.registry import Registry, home_of
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
-    from fastast.reduction.combine import Combine
     from fastast.reduction.plan import MergePlan
     from fastast.reduction.tokens import BlockTokens
 
@@ -53,6 +55,10 @@ ChoosingMacs = Callable[[BlockShape, int, Any], int]
 """Multiply-accumulates of choosing `r` tokens of one clip: every matrix product, as PyTorch counts them."""
 
 
+Draws = Callable[[Any], bool]
+"""Whether a method draws with these options."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReductionMethod:
     """A method and what is known of it before it runs."""
@@ -71,14 +77,25 @@ class ReductionMethod:
     """What the choice itself costs."""
     keeps_order: bool = False
     """Whether the tokens that stay keep the order of their positions."""
-    random: bool = False
-    """Whether it draws: its seed is then part of what a record answers."""
+    random: bool | Draws = False
+    """Whether it draws: its seed is then part of what a record answers. A function where that depends on options."""
     oracle: bool = False
     """Whether it is a limit to compare with rather than a way to reduce tokens."""
     combine: Combine = "size"
     """How the tokens of a slot become one, where a reduction leaves it to the method."""
     cannot: str = ""
     """Why the kernels of `fastast.compile` cannot run it, as a sentence; empty where they can."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not re.fullmatch(r"\w[\w-]*", self.name):
+            raise ReductionError(f"reduction {self.name!r}: the name of a method is letters, digits, - and _")
+        if self.combine not in get_args(Combine):
+            raise ReductionError(f"reduction {self.name}: {unknown_name('combine', self.combine, get_args(Combine))}")
+        check_option_class(self.options, self.name)
+
+    def draws(self, options: Any) -> bool:
+        """Whether it draws with these options."""
+        return self.random(options) if callable(self.random) else self.random
 
     @property
     def summary(self) -> str:
@@ -130,12 +147,15 @@ def reduction_method(
     macs: ChoosingMacs = no_macs,
     options: type = NoOptions,
     keeps_order: bool = False,
-    random: bool = False,
+    random: bool | Draws = False,
     oracle: bool = False,
     combine: Combine = "size",
     cannot: str = "",
 ) -> Callable[[ChooseTokens], ReductionMethod]:
-    """Make a method of a function; an entry point of `fastast.methods`, or `register_method`, makes it known."""
+    """Make a method of a function; an entry point of `fastast.methods`, or `register_method`, makes it known.
+
+    The arguments are the fields of `ReductionMethod`. Raises ReductionError for options that records cannot hold.
+    """
 
     def decorate(choose: ChooseTokens) -> ReductionMethod:
         return ReductionMethod(
@@ -156,8 +176,14 @@ def reduction_method(
 
 
 def register_method(method: ReductionMethod) -> ReductionMethod:
-    """Make a method known in this process. Raises ValueError where its name is taken."""
-    METHODS.add(method.name, method)
+    """Make a method known in this process; the same definition, run again as in a notebook, replaces itself.
+
+    Processes of their own, such as those of a sweep, know installed methods alone. Raises ValueError where its name is
+    taken.
+    """
+    before = METHODS.get(method.name) if method.name in METHODS else None
+    again = isinstance(before, ReductionMethod) and home_of(before.choose) == home_of(method.choose) is not None
+    METHODS.add(method.name, method, replace=again)
     return method
 
 
@@ -167,5 +193,20 @@ def method_names() -> tuple[str, ...]:
 
 
 def get_method(name: str) -> ReductionMethod:
-    """Return the method called `name`. Raises ValueError with the nearest known name."""
-    return METHODS.get(name)
+    """Return the method called `name`.
+
+    Raises ValueError with the nearest known name, ReductionError where what an entry point names is no method, or one
+    of another name.
+    """
+    method = METHODS.get(name)
+    if not isinstance(method, ReductionMethod):
+        raise ReductionError(
+            f"reduction {name}: what is registered is a {type(method).__name__}, not a method; decorate the function "
+            "with fastast.reduction.reduction_method"
+        )
+    if method.name != name:
+        raise ReductionError(
+            f"reduction {name}: what is registered by this name calls itself {method.name!r}; give the entry point and "
+            "reduction_method the same name"
+        )
+    return method

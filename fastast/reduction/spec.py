@@ -71,6 +71,11 @@ class TokenReduction:
                     f"reduction {self.method}: options is {values!r}; give a mapping of names to values"
                 )
             object.__setattr__(self, "options", parse_options(method.options, values, self.method))
+        if hidden := [name for name in option_types(method.options) if name in FIELDS]:
+            raise ReductionError(
+                f"reduction {self.method}: its option {hidden[0]} has the name of what every reduction has "
+                f"({', '.join(FIELDS)}); rename the option"
+            )
         for name, kind in (("combine", CombineChoice), ("excess", Excess)):
             if getattr(self, name) not in get_args(kind):
                 raise ReductionError("reduction: " + unknown_name(name, getattr(self, name), get_args(kind)))
@@ -112,6 +117,11 @@ class TokenReduction:
         return get_method(self.method)
 
     @property
+    def draws(self) -> bool:
+        """Whether its method draws: the seed is then part of the question."""
+        return self.registered.draws(self.options)
+
+    @property
     def combining(self) -> Combine:
         """How the tokens of a slot become one."""
         return self.registered.combine if self.combine == "method" else self.combine
@@ -122,11 +132,25 @@ class TokenReduction:
 
     def limit(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int = 0) -> int:
         """Return the most tokens that a block which `num_tokens` enter can remove."""
-        return self.registered.limit(self._block(shape, num_tokens, block), self.options)
+        at = self._block(shape, num_tokens, block)
+        most = self.registered.limit(at, self.options)
+        if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most <= at.num_free:
+            raise ReductionError(
+                f"reduction {self.method}: block {block + 1}: its limit is {most!r}; of {num_tokens} tokens, "
+                f"{self.protected(shape)} of them protected, a method removes 0 to {at.num_free}"
+            )
+        return most
 
     def choosing_macs(self, shape: EncoderShape | HasEncoder, num_tokens: int, r: int, block: int = 0) -> int:
         """Return the multiply-accumulates of choosing which `r` of a block's tokens go, of one clip."""
-        return self.registered.macs(self._block(shape, num_tokens, block), r, self.options) if r else 0
+        if not r:
+            return 0
+        macs = self.registered.macs(self._block(shape, num_tokens, block), r, self.options)
+        if not isinstance(macs, int) or macs < 0:
+            raise ReductionError(
+                f"reduction {self.method}: block {block + 1}: its macs are {macs!r}; give a whole number"
+            )
+        return macs
 
     def removals(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
         """Return the tokens that each block removes, known before anything runs.

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fastast.reduction.once import once
+from fastast.reduction.options import ReductionError
 from fastast.reduction.precision import widened, without_autocast
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ class BlockTokens:
     """Number of the block, from 0."""
     seed: int
     """Of what a method draws."""
+    has_drawn: bool
+    """Whether a method has drawn by `draw` or `generator`."""
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class BlockTokens:
         self.queries, self.keys, self.values = heads
         self.shape, self.num_protected, self.block, self.seed = shape, num_protected, block, seed
         self._lineage, self._proportional = lineage, proportional
+        self.has_drawn = False
         self._after: Tensor | None = None
 
     @property
@@ -139,7 +143,17 @@ class BlockTokens:
 
     @once
     def generator(self) -> torch.Generator:
-        """A generator on the CPU that depends on seed and block alone, so that what is drawn repeats."""
+        """A generator on the CPU that depends on seed and block alone, so that what is drawn repeats.
+
+        For what `draw` cannot do: no CUDA graph, compiler or exporter can hold it. A method that takes it says so by
+        `cannot` where it is registered.
+        """
+        if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
+            raise ReductionError(
+                "reduction: tokens.generator draws on the CPU, which no CUDA graph can hold; draw by tokens.draw(), or "
+                "register the method with cannot='it draws on the CPU'"
+            )
+        self.has_drawn = True
         return torch.Generator().manual_seed(_seed(self.seed, self.block))
 
     def draw(self, count: int | None = None, *, block: int | None = None) -> Tensor:
@@ -148,6 +162,7 @@ class BlockTokens:
         One per token, and those of this block, where nothing else is asked for. Kept once drawn, so that a captured
         CUDA graph finds them where they were.
         """
+        self.has_drawn = True
         count = self.num_tokens if count is None else count
         block = self.block if block is None else block
         if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # what a tracer holds is not to be kept

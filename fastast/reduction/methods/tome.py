@@ -50,7 +50,11 @@ def _macs(shape: BlockShape, r: int, options: ToMeOptions) -> int:
     return pairing_macs(shape, options.metric, options.heads)
 
 
-@reduction_method("tome", label="ToMe", options=ToMeOptions, limit=_limit, macs=_macs)
+def _draws(options: ToMeOptions) -> bool:
+    return options.partition == "random"
+
+
+@reduction_method("tome", label="ToMe", options=ToMeOptions, limit=_limit, macs=_macs, random=_draws)
 def tome(tokens: BlockTokens, r: int, options: ToMeOptions) -> MergePlan:
     """Merge the `r` pairs of tokens with the most similar keys, one of each pair from every second token."""
     metric = compared(tokens, options.metric, options.heads)  # (b, n, w)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastast.hosts import reduce
-from fastast.reduction import MergePlan, ReductionError, TokenReduction, reduction_method
+from fastast.reduction import BlockTokens, MergePlan, ReductionError, TokenReduction, reduction_method
 from fastast.reduction.options import allowed_text, option_docs, parse_options, read_option
 from fastast.reduction.registry import METHODS, all_free
 
@@ -37,7 +37,7 @@ def weights(n: int, **changes: float) -> torch.Tensor:
 
 WRONG = {
     "nothing": (lambda n, r: None, "a NoneType; a method returns a MergePlan"),
-    "too few": (lambda n, r: keep(n, r + 1), "asked for were 5 less, 65"),
+    "too few": (lambda n, r: keep(n, r + 1), "with r = 5 it must leave 65"),
     "another count": (lambda n, r: keep(n + 1, r + 1), "a plan for 71 tokens; the block has 70"),
     "owner outside": (lambda n, r: keep(n, r, owner=torch.arange(n - r).expand(2, -1) + 9), "owner names token 70"),
     "slot outside": (lambda n, r: keep(n, r, target=torch.full((2, r), n)), "slot 70; allowed: 0 to 64 or, with drops"),
@@ -57,6 +57,16 @@ WRONG = {
     "nan weight": (lambda n, r: keep(n, r, weight=weights(n, value=float("nan"))), "negative, infinite or NaN"),
     "negative weight": (lambda n, r: keep(n, r, weight=weights(n, value=-1.0)), "negative, infinite or NaN"),
     "weights of others": (lambda n, r: keep(n, r, weight=torch.ones(2, 3)), r"weights of shape \(2, 3\)"),
+    "slots outside": (
+        lambda n, r: MergePlan.from_slots(torch.where(index(*range(n)) < n - r, index(*range(n)), n), n - r),
+        "sends a token to slot 70; allowed: 0 to 64 or -1",
+    ),
+    "slots of nobody": (
+        lambda n, r: MergePlan.from_slots(index(*range(n)).clamp_max(n - r - 2), n - r),
+        "slots of which 64 has no token in clip 0",
+    ),
+    "narrow slots": (lambda n, r: MergePlan.from_slots(index(*range(n)).int(), n - r), r"torch.int32 of shape"),
+    "more slots than tokens": (lambda n, r: MergePlan.from_slots(index(*range(n)), n + 1), "71 slots for 70 tokens"),
     "no weight": (lambda n, r: keep(n, r, weight=torch.zeros(2, n)), "add up to 0 in a slot"),
 }
 
@@ -73,11 +83,62 @@ def test_what_is_no_plan_is_refused(small_model, small_fbank, monkeypatch, name:
 
 def test_only_the_first_plan_of_a_block_is_looked_at(small_model, small_fbank, monkeypatch) -> None:
     looked = []
-    monkeypatch.setattr("fastast.reduction.attach.check_plan", lambda *given: looked.append(given[1].block))
+
+    def check(reduction: TokenReduction, tokens: BlockTokens, r: int) -> MergePlan:
+        looked.append(tokens.block)
+        return reduction.registered(tokens, r, reduction.options)
+
+    monkeypatch.setattr("fastast.reduction.attach.checked_choice", check)
     with reduce(small_model, TokenReduction(schedule="list:5,0,5")), torch.no_grad():
         for _ in range(3):
             small_model(small_fbank)
     assert looked == [0, 2]
+
+
+def test_a_slot_that_is_empty_later_is_refused_too_rather_than_filled_by_the_next_clip(
+    small_model, small_fbank, monkeypatch
+) -> None:
+    calls = []
+
+    @reduction_method("late", label="late", limit=all_free)
+    def late(tokens: BlockTokens, r: int, options: object) -> MergePlan:
+        calls.append(tokens.block)
+        slot = torch.arange(tokens.num_tokens).clamp_max(tokens.num_tokens - r - 1).expand(2, -1).clone()
+        if len(calls) == 2:
+            slot[0, 5] = 4
+        return MergePlan.from_slots(slot, tokens.num_tokens - r)
+
+    monkeypatch.setitem(METHODS._entries, "late", late)
+    with reduce(small_model, TokenReduction(schedule="list:5,0,0", method="late")), torch.no_grad():
+        small_model(small_fbank)
+        with pytest.raises(ReductionError, match="slots of which 5 has no token in clip 0"):
+            small_model(small_fbank)
+
+
+def drawing(draw, random: bool):
+    @reduction_method("drawing", label="drawing", limit=all_free, random=random)
+    def choose(tokens: BlockTokens, r: int, options: object) -> MergePlan:
+        return MergePlan(num_tokens=tokens.num_tokens, owner=draw(tokens, tokens.num_tokens - r).expand(2, -1))
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("draw", "random", "message"),
+    [
+        (lambda t, p: t.draw()[2:].argsort()[: p - 2], False, "not registered as random"),
+        (lambda t, p: torch.randperm(t.num_tokens - 2, generator=t.generator)[: p - 2], False, "registered as random"),
+        (lambda t, p: torch.randperm(t.num_tokens - 2)[: p - 2], True, "drew numbers that do not repeat"),
+    ],
+)
+def test_a_method_that_draws_says_so_and_repeats(small_model, small_fbank, monkeypatch, draw, random, message) -> None:
+    def all_of(tokens: BlockTokens, left: int) -> torch.Tensor:
+        return torch.cat([torch.arange(2), draw(tokens, left) + 2])
+
+    monkeypatch.setitem(METHODS._entries, "drawing", drawing(all_of, random))
+    refused = pytest.raises(ReductionError, match=f"reduction drawing: block 1 .*{message}")
+    with reduce(small_model, TokenReduction(schedule="list:5,0,0", method="drawing")), torch.no_grad(), refused:
+        small_model(small_fbank)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +166,8 @@ class Options:
         ({"window": True}, "window is True; give a whole number"),
         ({"wide": 1}, "wide is 1; give true or false"),
         ({"share": "half"}, "share is 'half'; give a number"),
+        ({"share": float("nan")}, "share is nan; give a finite number"),
+        ({"share": float("inf")}, "share is inf; give a finite number"),
         ({"window": 0}, "reduction x: window is 0; give at least 1"),
     ],
 )
