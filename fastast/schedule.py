@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Literal
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
 from fastast.macs import Choosing, encoder_macs
@@ -81,6 +82,35 @@ class Linear:
     def __str__(self) -> str:
         name = {-1.0: "decreasing", 1.0: "increasing"}.get(float(self.inflection))
         return f"{name}:{self.r}" if name else f"linear:{self.r}:{self.inflection:g}"
+
+
+@dataclass(frozen=True)
+class Half:
+    """As many tokens as `r` in every block, but all in the first half of the blocks (early) or in the second (late).
+
+    In equal numbers, up to rounding; of an odd number of blocks the middle one belongs to the half.
+    """
+
+    r: int
+    """Mean tokens removed per block, over all blocks."""
+    where: Literal["early", "late"]
+    """Which half."""
+
+    def __post_init__(self) -> None:
+        _check_count(self.where, "r", self.r)
+
+    def removals(
+        self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
+    ) -> tuple[int, ...]:
+        """Return the removals block by block; they add up to `r` times the depth."""
+        depth = encoder_of(shape).depth
+        blocks, total = depth - depth // 2, self.r * depth
+        half = tuple(total * (i + 1) // blocks - total * i // blocks for i in range(blocks))
+        none = (0,) * (depth - blocks)
+        return half + none if self.where == "early" else none + half
+
+    def __str__(self) -> str:
+        return f"{self.where}:{self.r}"
 
 
 @dataclass(frozen=True)
@@ -179,7 +209,7 @@ class TargetSpeedup:
         return f"speedup:{self.speedup:g}" + (f":{self.inflection:g}" if self.inflection else "")
 
 
-Schedule = Constant | Linear | PerBlock | KeepRatio | TargetSpeedup
+Schedule = Constant | Linear | Half | PerBlock | KeepRatio | TargetSpeedup
 
 
 def count_tokens(
@@ -200,8 +230,8 @@ def count_tokens(
 
 
 _FORMS = (
-    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, list:R1,R2,..., keep:RATIO, speedup:X[:INFLECTION], "
-    "or a file of `fastast tune`"
+    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, early:R, late:R, list:R1,R2,..., keep:RATIO, "
+    "speedup:X[:INFLECTION], or a file of `fastast tune`"
 )
 
 
@@ -224,6 +254,8 @@ def parse_schedule(text: str) -> Schedule:
                 return Linear(int(r), 1.0)
             case "linear", [r, inflection]:
                 return Linear(int(r), float(inflection))
+            case "early" | "late", [r]:
+                return Half(int(r), "early" if name == "early" else "late")
             case "list", [counts]:
                 return PerBlock(tuple(int(count) for count in counts.split(",")))
             case "keep", [ratio]:
@@ -236,7 +268,7 @@ def parse_schedule(text: str) -> Schedule:
         raise
     except ValueError as error:
         raise ScheduleError(f"schedule {text!r}: {error}; the forms are {_FORMS}") from None
-    known = ["constant", "decreasing", "increasing", "linear", "list", "keep", "speedup"]
+    known = ["constant", "decreasing", "increasing", "linear", "early", "late", "list", "keep", "speedup"]
     if name not in known:
         raise ScheduleError(f"schedule {text!r}: {unknown_name('schedule', name, known)}; the forms are {_FORMS}")
     raise ScheduleError(f"schedule {text!r}: the forms are {_FORMS}")

@@ -98,7 +98,7 @@ def split_schedule(schedule: str) -> tuple[str, int | None]:
     name, *values = schedule.split(":")
     if name == "none":
         return "none", 0
-    if name in ("constant", "decreasing", "increasing", "linear"):
+    if name in ("constant", "decreasing", "increasing", "early", "late", "linear"):
         return ":".join([name, *values[1:]]), int(values[0])
     return schedule, None
 

@@ -9,7 +9,13 @@ import pandas as pd
 
 from fastast.names import counted
 
-FAMILY_NAMES = {"constant": "constant r", "decreasing": "decreasing r", "increasing": "increasing r"}
+FAMILY_NAMES = {
+    "constant": "constant r",
+    "decreasing": "decreasing r",
+    "increasing": "increasing r",
+    "early": "early only",
+    "late": "late only",
+}
 DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
 """What a reader must know of a data set."""
 FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out", "implausible": "implausible"}

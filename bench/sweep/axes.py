@@ -9,13 +9,15 @@ from typing import Any, get_args
 
 from bench.sweep.complaints import as_toml, at
 
-FAMILIES = ("constant", "decreasing", "increasing", "linear:INFLECTION")
+FAMILIES = ("constant", "decreasing", "increasing", "early", "late", "linear:INFLECTION")
 """Schedules that every `r` of the grid goes into."""
 WHOLE = (
     "constant:R",
     "decreasing:R",
     "increasing:R",
     "linear:R:INFLECTION",
+    "early:R",
+    "late:R",
     "keep:RATIO",
     "speedup:X[:INFLECTION]",
     "list:R1,R2,...",
@@ -31,7 +33,7 @@ DEVICES = ("auto", "cpu", "cuda")
 def takes_r(schedule: str) -> bool:
     """Return whether a schedule of the grid is a family, which takes its number of tokens from `grid.r`."""
     name, _, rest = schedule.partition(":")
-    return (name == "linear" and ":" not in rest) or (name in ("constant", "decreasing", "increasing") and not rest)
+    return (name == "linear" and ":" not in rest) or (name in FAMILIES and not rest)
 
 
 def schedule_text(schedule: str, r: int) -> str:

@@ -9,6 +9,7 @@ from fastast.macs import model_macs
 from fastast.reduction import TokenReduction
 from fastast.schedule import (
     Constant,
+    Half,
     KeepRatio,
     Linear,
     PerBlock,
@@ -26,6 +27,18 @@ def test_decreasing_is_tomes_rule_and_rounding() -> None:
     expected = (32, 29, 26, 23, 20, 17, 14, 11, 8, 5, 2, 0)
     assert Linear(16, -1).removals(BASE, 2) == expected
     assert Linear(16, 1).removals(BASE, 2) == expected[::-1]
+
+
+@pytest.mark.parametrize(("r", "depth"), [(40, 12), (7, 12), (5, 3), (8, 1), (0, 12)])
+def test_early_and_late_remove_as_many_as_constant_in_one_half(r: int, depth: int) -> None:
+    shape = Geometry(embed_dim=8, depth=depth, num_heads=1, num_classes=1)
+    early, late = Half(r, "early").removals(shape, 2), Half(r, "late").removals(shape, 2)
+    assert sum(early) == sum(late) == r * depth
+    assert not any(early[-(depth // 2) :] if depth > 1 else ())
+    assert not any(late[: depth // 2])
+    assert max(late) - min(late[depth // 2 :]) <= 1
+    assert parse_schedule(f"early:{r}") == Half(r, "early")
+    assert str(parse_schedule(f"late:{r}")) == f"late:{r}"
 
 
 @pytest.mark.parametrize("r", [0, 1, 7, 16, 40, 101])
