@@ -1,4 +1,4 @@
-"""The project's jobs: `nox -s bench`, `report`, `tests`, `lint`, `oracles`, `regression`, `soak`.
+"""The project's jobs: `nox -s bench`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
@@ -99,6 +99,13 @@ def regression(session: nox.Session) -> None:
     """
     prepare(session, "test")
     session.run(PYTHON, "-m", "pytest", *(session.posargs or ["bench/regression"]))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the pages of `docs` and the reference into `build/docs`; a warning fails."""
+    prepare(session, "docs")
+    session.run(PYTHON, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "build/docs")
 
 
 @nox.session

@@ -160,7 +160,7 @@ FIGURE = re.compile(r"(?<![\w.:/-])[+−-]?\d+\.\d+(?![\w.]|\.\d)|(?<![\w.])\d+ 
 NOT_MEASURED = re.compile(
     r"<!-- claim:.*?<!-- /claim -->|<!-- results:.*?<!-- end of results -->|^```.*?^```|`[^`]*`|^\|.*?$|^<!--.*?-->|"
     r"λ of\s+[\d.]+|up to 2 % of a weight|arXiv \S+|Python \d\.\d+|Apache \d\.\d|"
-    r"\d+(\.\d+)? (GB|s\b)|95 %|transformers [\d.]+",
+    r"\d+(\.\d+)?\s(million|GB|s\b)|95 %|transformers [\d.]+",
     re.DOTALL | re.MULTILINE,
 )
 """What is no figure of a measurement, or is one that code wrote."""
