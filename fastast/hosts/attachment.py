@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torch import nn
+from torch import Tensor, nn
 
 from fastast.reduction import ReductionError
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from fastast.reduction.attach import AttachedReduction
 
 _ATTRIBUTE = "_fastast_attachment"
+
+
+Probe = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
+"""Tokens (b, p, d) and sizes (b, p) behind the blocks -> those that the head gets instead."""
 
 
 class Adapter(Protocol):
@@ -46,6 +50,8 @@ class Attachment:
     """Kernel of `fastast.attention`."""
     encoder: EncoderShape
     """The encoder that it was resolved for."""
+    probe: Probe | None = None
+    """What stands between the blocks and the head while a host is looked at."""
 
     @staticmethod
     def of(module: nn.Module) -> Attachment | None:

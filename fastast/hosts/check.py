@@ -2,19 +2,21 @@
 
 Shapes: `b` batch, `n` tokens, `d` width.
 
-First every block on a few random tokens, which names the module at fault; then, at r = 0, the whole model.
+First every block on a few random tokens, which names the module at fault; then, at r = 0, the whole model; then what it
+makes of tokens that stand for several.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from fastast.hosts.attachment import Attachment, Probe
 from fastast.hosts.host import Host, HostBlock
 from fastast.reduction import ReductionError
 
@@ -32,7 +34,7 @@ def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> 
     """Raise ReductionError, naming the module, where the adapter at r = 0 differs from the host's own forward.
 
     The model's mode, weights and attributes and PyTorch's random state stay as they are; one clip runs through the
-    model twice.
+    model four times.
     """
     parameter = _weight(host.model)
     if parameter is None or parameter.is_meta:
@@ -41,25 +43,62 @@ def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> 
     with _undisturbed(host.model), torch.no_grad(), torch.autocast(device.type, enabled=False):
         torch.manual_seed(0)
         tokens, given = torch.randn(2, _TOKENS, host.encoder.embed_dim), host.example()
+        if not isinstance(given, tuple | list) or not all(isinstance(value, Tensor) for value in given):
+            raise ReductionError(f"hosts: {type(host).__qualname__}.example must return a tuple of tensors")
         names = {module: name for name, module in host.model.named_modules()}
+        heads = set()
         for block in host.blocks():
             weight = _weight(block.module)
-            _check_block(block, tokens.to(parameter if weight is None else weight), kernel, names)
+            heads.add(_check_block(block, tokens.to(parameter if weight is None else weight), kernel, names))
+        if host.encoder.num_heads not in heads:  # some may be pruned
+            raise ReductionError(
+                f"hosts: {type(host).__qualname__}.encoder says num_heads {host.encoder.num_heads}; the blocks have "
+                f"{', '.join(map(str, sorted(heads)))}"
+            )
         arguments = [value.to(device=device, dtype=dtype if value.is_floating_point() else None) for value in given]
-        own = host.model(*arguments)
         nothing = dataclasses.replace(attached, removals=(0,) * len(attached.removals))
-        host.attach(nothing, kernel)
+        _check_model(host, Attachment(attached=nothing, kernel=kernel, encoder=host.encoder), arguments)
+
+
+def _check_model(host: Host, attachment: Attachment, arguments: Sequence[Tensor]) -> None:
+    """Compare the model with its adapter at r = 0, and see that the adapter's head counts tokens by their sizes."""
+    name, seen = type(host).__qualname__, []
+
+    def through(probe: Probe) -> Any:
+        dataclasses.replace(attachment, probe=probe).put_on(host.module, type(host))
         try:
-            adapted = host.model(*arguments)
+            return host.model(*arguments)
         finally:
             host.detach()
-        difference = _difference(own, adapted)
-        if difference:
-            raise ReductionError(f"hosts: {_overridden(host)} cannot be honoured: at r = 0 the outputs {difference}")
+
+    def watched(x: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        seen.append(x.shape[1])
+        return x, size
+
+    difference = _difference(host.model(*arguments), through(watched))
+    if not seen:
+        raise ReductionError(f"hosts: {name} never calls self.encode, so that no token would be reduced")
+    if difference:
+        raise ReductionError(f"hosts: {_overridden(host)} cannot be honoured: at r = 0 the outputs {difference}")
+    doubled = list(_tensors(through(lambda x, _: (torch.cat([x, x[:, -1:]], 1), None))))
+    weighted = list(_tensors(through(lambda x, _: (x, _one_of_two(x, -1)))))
+    pairs = [(a, b) for a, b in zip(doubled, weighted, strict=False) if a.shape == b.shape]  # but for the tokens
+    if difference := _difference([a for a, _ in pairs], [b for _, b in pairs]):
+        raise ReductionError(
+            f"hosts: what {name} computes behind the blocks does not count tokens by their sizes: with one of size 2 "
+            f"in the place of two equal ones, the outputs {difference}. Average tokens by fastast.hosts.weighted_mean"
+        )
 
 
-def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Module, str]) -> None:
-    """Compare a block with its adapter on tokens (b, n, d)."""
+def _one_of_two(x: Tensor, index: int) -> Tensor:
+    """Return the sizes (b, n) of tokens (b, n, d) of which one stands for two."""
+    size = torch.ones(x.shape[:2], device=x.device)
+    size[:, index] = 2
+    return size
+
+
+def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Module, str]) -> int:
+    """Compare a block with its adapter on tokens (b, n, d); return its heads."""
 
     def named(module: nn.Module) -> str:
         return f"{names.get(module, 'a block')} ({type(module).__name__})"
@@ -101,13 +140,12 @@ def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Mod
             f"in another order its tokens {difference}"
         )
     _check_sizes(block, x, kernel, named(block.module))
+    return heads[0].shape[1]
 
 
 def _check_sizes(block: HostBlock, x: Tensor, kernel: str, name: str) -> None:
     """See that attention to a token of size 2 is attention to two equal tokens."""
-    size = torch.ones(x.shape[:2], device=x.device)
-    size[:, 0] = 2
-    weighted, _ = block.attention(x, size, kernel)
+    weighted, _ = block.attention(x, _one_of_two(x, 0), kernel)
     doubled, _ = block.attention(torch.cat([x[:, :1], x], 1), None, kernel)
     difference = _difference(doubled[:, 1:], weighted)
     if difference:

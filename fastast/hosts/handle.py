@@ -50,13 +50,17 @@ def reduce(model: nn.Module, reduction: TokenReduction, *, attention: str = "aut
     """Make `model` reduce its tokens, in place, and return the handle that undoes it.
 
     `model` is FastAST's own, one of Hugging Face's or timm's, or any that has a host; its weights stay as they are. A
-    model of another library is looked at first: one clip runs through it twice. `attention` names the kernel of
+    model of another library is looked at first: one clip runs through it four times. `attention` names the kernel of
     `fastast.attention`.
 
     Raises ReductionError where the model has no host, where its host cannot honour a module, by the module's name,
     where the reduction is impossible for the model's encoder and where one is attached already; ValueError for an
     unknown kernel.
     """
+    if not isinstance(reduction, TokenReduction):
+        raise ReductionError(
+            f"reduce: a {type(reduction).__name__} is no reduction; give fastast.TokenReduction(schedule='constant:40')"
+        )
     host = adapter_of(model)
     if host.attached is not None:
         raise ReductionError(

@@ -100,8 +100,13 @@ class Host:
     @property
     def fbank_shape(self) -> tuple[int, int]:
         """Frames and mel bins of the filterbank that the model takes."""
-        _, frames, mel_bins = self.example()[0].shape
-        return frames, mel_bins
+        shape = self.example()[0].shape
+        if len(shape) != 3:
+            raise ReductionError(
+                f"hosts: {type(self).__qualname__} takes no filterbank (1, frames, mel bins) but {tuple(shape)}; where "
+                "its input can be made of one, give the adapter fbank_shape, logits and tokens_of"
+            )
+        return shape[1], shape[2]
 
     def logits(self, fbank: Tensor) -> Tensor:
         """Run the model on a normalised filterbank (b, frames, mel bins); return its logits (b, classes)."""
@@ -147,13 +152,13 @@ class Host:
         shape = attachment.encoder
         if x.shape[1] != shape.num_tokens or len(blocks) != shape.depth:
             raise ReductionError(
-                f"hosts: the reduction is for {shape.depth} blocks and {shape.num_tokens} tokens, but the model runs "
-                f"{x.shape[1]} tokens through {len(blocks)} blocks. If the model changed, remove the reduction and "
-                "attach it again"
+                f"hosts: the reduction is for {shape.depth} blocks and {shape.num_tokens} tokens, as "
+                f"{type(self).__qualname__}.encoder says, but the model runs {x.shape[1]} tokens through {len(blocks)} "
+                "blocks. If the model changed, remove the reduction and attach it again; else correct the encoder"
             )
         stages = ModuleStages(shape, blocks, attachment.kernel)  # type: ignore[arg-type]
         x, _, size = encode(stages, x, attachment.attached, trace=trace)
-        return x, size
+        return (x, size) if attachment.probe is None else attachment.probe(x, size)
 
     def own(self, name: str) -> Any:
         """Return a method of the model as it was before the reduction was attached."""

@@ -264,6 +264,8 @@ def transformers_host(model: nn.Module) -> TransformersHost:
     """Return the adapter of one of Hugging Face's models. Raises ReductionError for any but AST."""
     if isinstance(model, ASTModel | ASTForAudioClassification):
         return TransformersHost(model)
+    if isinstance(getattr(model, "model", None), ASTForAudioClassification):
+        raise ReductionError(f"hosts: {type(model).__qualname__} is a wrapper; give the model inside it, its .model")
     raise ReductionError(
         f"hosts: {type(model).__qualname__} is not supported; of transformers, FastAST knows ASTModel and "
         "ASTForAudioClassification"

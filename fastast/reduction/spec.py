@@ -63,6 +63,11 @@ class TokenReduction:
         if isinstance(self.schedule, str):
             _check_method(self.schedule, self.method)
             object.__setattr__(self, "schedule", parse_schedule(self.schedule))
+        if not callable(getattr(self.schedule, "removals", None)):
+            raise ReductionError(
+                f"reduction: schedule is {self.schedule!r}; give a text such as 'constant:40', or a schedule of "
+                "fastast.schedule"
+            )
         method = get_method(self.method)
         if not isinstance(self.options, method.options):
             values = self.options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -100,6 +101,29 @@ class WithoutHead(ToyHost):
         return {"logits": weighted_mean(*self.encode(self.model.embed(x)))}
 
 
+class NeverEncodes(ToyHost):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return self.own("forward")(x)
+
+
+class PlainMean(ToyHost):
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        return {"logits": self.model.head(self.encode(self.model.embed(x))[0].mean(1))}
+
+
+class OtherHeads(ToyHost):
+    encoder = dataclasses.replace(ToyHost.encoder, num_heads=4)
+
+
+class OtherDepth(ToyHost):
+    encoder = dataclasses.replace(ToyHost.encoder, depth=3)
+
+
+class BareExample(ToyHost):
+    def example(self) -> Tensor:
+        return torch.randn(1, 12, 8)
+
+
 class FirstToken(ToyHost):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         return {"logits": self.model.head(self.encode(self.model.embed(x))[0][:, 0])}
@@ -141,6 +165,11 @@ def test_a_right_adapter_is_taken(attach) -> None:
             ToyBlock,
             r"what Toy does around its blocks .* shapes \(1, 16\) and not the model's \(1, 5",
         ),
+        (NeverEncodes, ToyBlock, "AnyHost never calls self.encode, so that no token would be reduced"),
+        (PlainMean, ToyBlock, "what AnyHost computes behind the blocks does not count tokens by their sizes: with one"),
+        (OtherHeads, ToyBlock, "AnyHost.encoder says num_heads 4; the blocks have 2"),
+        (OtherDepth, ToyBlock, "for 3 blocks and 12 tokens, as AnyHost.encoder says, .* else correct the encoder"),
+        (BareExample, ToyBlock, "AnyHost.example must return a tuple of tensors"),
         (FirstToken, ToyBlock, "what Toy does around its blocks cannot be honoured: at r = 0 the outputs differ"),
     ],
 )
@@ -151,6 +180,23 @@ def test_a_wrong_adapter_is_refused_with_what_is_wrong(attach, host, block, mess
     with pytest.raises(ReductionError, match=message):
         attach(model, host, block)
     assert type(model) is Toy
+
+
+@pytest.mark.parametrize("wrong", [5, "constant:3", None])
+def test_what_is_no_reduction_is_refused(wrong: object) -> None:
+    with pytest.raises(ReductionError, match="is no reduction; give fastast.TokenReduction"):
+        fastast.reduce(Toy(), wrong)
+
+
+def test_a_host_without_a_filterbank_says_what_the_engine_would_need() -> None:
+    class Pictures(Host):
+        def example(self) -> tuple[Tensor, ...]:
+            return (torch.randn(1, 3, 8, 8),)
+
+    with pytest.raises(
+        ReductionError, match=r"Pictures takes no filterbank .* but \(1, 3, 8, 8\)"
+    ):
+        _ = Pictures(Toy()).fbank_shape
 
 
 def test_a_part_that_does_nothing_yet_is_refused_all_the_same(attach) -> None:
@@ -190,7 +236,9 @@ def test_weights_without_data_are_refused(attach) -> None:
 def test_a_model_that_changed_under_its_reduction_is_refused(attach) -> None:
     model, x = Toy(), torch.randn(2, 12, 8)
     attach(model)
-    with pytest.raises(ReductionError, match="for 2 blocks and 12 tokens, but the model runs 11 tokens through 2"):
+    with pytest.raises(
+        ReductionError, match="for 2 blocks and 12 tokens, as AnyHost.encoder .* 11 tokens"
+    ):
         model(x[:, 1:])
     del model.layers[1]
     with pytest.raises(ReductionError, match="the model runs 12 tokens through 1 blocks"):

@@ -43,11 +43,12 @@ def test_equal_questions_are_equal_values() -> None:
         ({"combine": "sum"}, "There are: method, size, mean, norm, keep"),
         ({"excess": "clip"}, "There are: refuse, cap"),
         ({"num_protected": -1}, "allowed are None, 0, 1"),
+        ({"schedule": 5}, "schedule is 5; give a text such as 'constant:40'"),
     ],
 )
 def test_a_bad_field_says_what_is_allowed(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TokenReduction(schedule=Constant(1), **fields)  # type: ignore[arg-type]
+        TokenReduction(**({"schedule": Constant(1)} | fields))  # type: ignore[arg-type]
 
 
 def test_the_largest_constant_r_of_ast_base() -> None:
