@@ -97,19 +97,19 @@ class DataConfig(_Part):
 
     def build(self) -> DataOptions:
         """Return the options of the data set. Raises ValueError for a value that it does not allow."""
-        from fastast.data.datasets import DATASETS
+        from fastast.data.datasets import get_data_set
 
         extra = self.model_extra or {}
         given = {key: tuple(value) if isinstance(value, list) else value for key, value in extra.items()}
         sized = f"{self.split}_clips"  # of a set that is as large as one asks for
         if any(field.name == sized for field in self._fields()):
             given[sized] = self.clips or MIXED_CLIPS
-        return DATASETS.get(self.dataset)(**given)
+        return get_data_set(self.dataset)(**given)
 
     def _fields(self) -> tuple[dataclasses.Field[Any], ...]:
-        from fastast.data.datasets import DATASETS
+        from fastast.data.datasets import get_data_set
 
-        return dataclasses.fields(DATASETS.get(self.dataset))  # type: ignore[arg-type]
+        return dataclasses.fields(get_data_set(self.dataset))  # type: ignore[arg-type]
 
 
 class GridConfig(_Part):

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from bench.sweep.complaints import ConfigError, as_toml, unknown_key
-from bench.sweep.config import SweepConfig
+from bench.sweep.config import DataConfig, SweepConfig
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
 """The sweeps that come with the repository; `default` is short for `bench/sweeps/default.toml`."""
@@ -37,6 +37,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
         raise ConfigError([f"{shown}: not UTF-8 text (byte {error.start})"]) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{shown}: not valid TOML: {error}"]) from None
+    _forget_other_data(raw, overrides)
     for override in overrides:
         _apply_override(raw, override)
     try:
@@ -51,6 +52,15 @@ def find_sweep(name: str) -> Path:
     if not (re.fullmatch(r"[\w-]+", name) and embedded.exists()):
         return Path(name)
     return embedded.relative_to(Path.cwd()) if embedded.is_relative_to(Path.cwd()) else embedded
+
+
+def _forget_other_data(raw: dict[str, Any], overrides: Sequence[str]) -> None:
+    """Take the options of the file's data set out where an override names another: they do not outlive it."""
+    pairs = (override.partition("=") for override in overrides)
+    named = [text.strip().strip("\"'") for key, _, text in pairs if key.strip() == "data.dataset"]
+    data, keys = raw.get("data", {}), DataConfig.model_fields
+    if named and isinstance(data, dict) and named[-1] != data.get("dataset", keys["dataset"].default):
+        raw["data"] = {key: value for key, value in data.items() if key in keys}
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:

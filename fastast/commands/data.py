@@ -77,7 +77,7 @@ def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tu
     """
     import dataclasses
 
-    from fastast.data.datasets import DATASETS
+    from fastast.data.datasets import get_data_set
     from fastast.data.recognise import recognise_set
     from fastast.data.training_set import DataError
     from fastast.training.recipe_file import build, read_value
@@ -93,7 +93,7 @@ def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tu
         name, options = recognise_set(root)
         known = {f.name: getattr(options, f.name) for f in dataclasses.fields(options)}  # type: ignore[arg-type]
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in {**known, **given}.items()}
-    return name, build(DATASETS.get(name), values, "data")
+    return name, build(get_data_set(name), values, "data")
 
 
 @data_app.command()

@@ -51,3 +51,19 @@ DATASETS: Registry[type[DataOptions]] = Registry(
     error=DataError,
 )
 """Name -> the frozen dataclass of its options, with a method `split`."""
+
+
+def get_data_set(name: str) -> type[DataOptions]:
+    """Return the options of the data set called `name`.
+
+    Raises DataError with the nearest known name, or where what is registered is no frozen dataclass with a `split`.
+    """
+    kind = DATASETS.get(name)
+    right = isinstance(kind, type) and dataclasses.is_dataclass(kind) and callable(getattr(kind, "split", None))
+    if not right or not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        what = getattr(kind, "__qualname__", repr(kind))
+        raise DataError(
+            f"data set {name}: what is registered, {what}, must be a dataclass(frozen=True, kw_only=True) with "
+            "a method split(name)"
+        )
+    return kind

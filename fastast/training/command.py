@@ -56,6 +56,11 @@ def evaluate_command(
     default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     target = reducible(network)
+    asked = [setting for setting in settings if setting.strip().startswith("model.")]
+    if asked and hasattr(target, "geometry"):  # a CNN takes any length, which the recipe says
+        raise RecipeError(
+            f"--set {asked[0]}: evaluate measures {model} as its file has it, and would not look at this; leave it out"
+        )
     if schedules and not hasattr(target, "attached"):
         raise RecipeError(f"{model}: this model has no tokens to merge; leave --schedule out")
     reductions = _reductions(recipe, schedules, method=method, options=options, excess=excess)

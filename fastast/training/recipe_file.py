@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fastast.data.datasets import DATASETS
+from fastast.data.datasets import DATASETS, get_data_set
 from fastast.names import unknown_name
 from fastast.training.checks import RecipeError
 from fastast.training.parts import (
@@ -42,10 +42,10 @@ def recipe_path(name: str) -> Path:
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by name or path, with `key=value` settings that go before the file's.
+    """Read a recipe by name or path, with `key=value` settings that override the file's.
 
     A value is TOML (`optimiser.lr=1e-4`, `reduction.r=[0,20]`); what is not TOML is text. A part is taken out with
-    an empty value: `distillation=`.
+    an empty value: `distillation=`. With another `data.name`, the options of the file's data set are left out.
     Raises RecipeError naming file, key, value, what is allowed and the nearest known key.
     """
     path = recipe_path(name)
@@ -54,10 +54,19 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: not readable as TOML: {error}") from error
     where = str(path)
+    _forget_other_data(values, settings)
     for setting in settings:
         _set(values, setting)
         where = f"{path} with {', '.join(settings)}"
     return parse_recipe(values, where)
+
+
+def _forget_other_data(values: dict[str, Any], settings: Sequence[str]) -> None:
+    """Take the options of the file's data set out where settings name another: they do not outlive it."""
+    named = [text for key, _, text in (setting.partition("=") for setting in settings) if key.strip() == "data.name"]
+    data = values.get("data")
+    if named and isinstance(data, dict) and read_value(named[-1]) != data.get("name"):
+        values["data"] = {key: data[key] for key in ("name", "sampler") if key in data}
 
 
 def _set(values: dict[str, Any], setting: str) -> None:
@@ -123,7 +132,7 @@ def _build_data(values: Any) -> DataPart:
     if values["name"] not in tuple(DATASETS):
         raise RecipeError(f"data.name: {unknown_name('data set', values['name'], DATASETS)}")
     own = {key: values[key] for key in values if key in ("name", "sampler")}
-    kind = DATASETS.get(values["name"])
+    kind = get_data_set(values["name"])
     rest = {key: value for key, value in values.items() if key not in own}
     options = build(kind, rest, "data", also=("name", "sampler"))
     if own.get("sampler") == "balanced" and getattr(options, "fresh", False):

@@ -123,6 +123,13 @@ def test_what_the_data_set_does_not_allow_is_met_before_anything_runs(
     assert message in said.replace(f"{tmp_path}/", "")
 
 
+def test_options_of_the_files_data_set_do_not_outlive_it(tmp_path: Path, esc50: Path) -> None:
+    path = sweep(tmp_path, checkpoint(tmp_path), "seconds = 4.0\nclips = 8")
+    config = load_sweep(path, [f"data.root='{esc50}'", "data.dataset=esc50"])
+    assert config.data.model_extra == {"root": str(esc50)}
+    assert (config.data.dataset, config.data.clips) == ("esc50", 8)
+
+
 def test_some_clips_of_a_set_are_drawn_alike_everywhere_and_not_its_first(esc50: Path) -> None:
     data = resolve_data(DataConfig(dataset="esc50", root=str(esc50))).options.split("test")
     few, more = choose_clips(data, 3), choose_clips(data, 5)

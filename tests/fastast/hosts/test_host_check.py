@@ -193,9 +193,7 @@ def test_a_host_without_a_filterbank_says_what_the_engine_would_need() -> None:
         def example(self) -> tuple[Tensor, ...]:
             return (torch.randn(1, 3, 8, 8),)
 
-    with pytest.raises(
-        ReductionError, match=r"Pictures takes no filterbank .* but \(1, 3, 8, 8\)"
-    ):
+    with pytest.raises(ReductionError, match=r"Pictures takes no filterbank .* but \(1, 3, 8, 8\)"):
         _ = Pictures(Toy()).fbank_shape
 
 
@@ -236,9 +234,7 @@ def test_weights_without_data_are_refused(attach) -> None:
 def test_a_model_that_changed_under_its_reduction_is_refused(attach) -> None:
     model, x = Toy(), torch.randn(2, 12, 8)
     attach(model)
-    with pytest.raises(
-        ReductionError, match="for 2 blocks and 12 tokens, as AnyHost.encoder .* 11 tokens"
-    ):
+    with pytest.raises(ReductionError, match="for 2 blocks and 12 tokens, as AnyHost.encoder .* 11 tokens"):
         model(x[:, 1:])
     del model.layers[1]
     with pytest.raises(ReductionError, match="the model runs 12 tokens through 1 blocks"):

@@ -162,6 +162,32 @@ def test_settings_go_before_the_file(recipe_file: Path) -> None:
     assert recipe.model.options["depth"] == 3
 
 
+def test_options_of_the_files_data_set_do_not_outlive_it(recipe_file: Path) -> None:
+    kept = load_recipe(str(recipe_file), ["data.name=esc50", "data.root=somewhere"]).data
+    assert (kept.name, kept.options.root) == ("esc50", "somewhere")
+    other = load_recipe(str(recipe_file), ["data.root=here", "data.name=speech_commands"]).data  # in any order
+    assert (other.name, dataclasses.asdict(other.options)["root"]) == ("speech_commands", "here")
+
+
+@dataclasses.dataclass
+class Changing:
+    root: str = ""
+
+    def split(self, name: str) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class WithoutSplit:
+    root: str = ""
+
+
+@pytest.mark.parametrize("kind", [Changing, WithoutSplit, dict, 5])
+def test_what_is_registered_as_a_data_set_must_be_one(recipe_file: Path, monkeypatch, kind: object) -> None:
+    monkeypatch.setitem(DATASETS._entries, "odd", kind)
+    with pytest.raises(ValueError, match="data set odd: what is registered, .* must be a dataclass"):
+        load_recipe(str(recipe_file), ["data.name=odd"])
+
+
 def test_identity_is_what_decides_the_weights_and_no_more(recipe_file: Path, tmp_path: Path) -> None:
     base = load_recipe(str(recipe_file))
     for same in ("run.workers=2", f"data.root={tmp_path}"):
