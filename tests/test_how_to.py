@@ -68,7 +68,7 @@ def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
     environment = install("add_a_method.md", tmp_path) | {"TRITON_INTERPRET": "1"}
     overrides = (
         "model.name=ast_tiny",
-        "model.engine=triton",
+        "grid.engine=['triton']",
         "model.frames=96",
         'kinds=["performance"]',
         "grid.r=[0,2]",

@@ -38,7 +38,7 @@ def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]
         raise ConfigError(
             [
                 f"profile: the engine '{cell.model.engine}' is another runtime, which PyTorch's profiler does not see "
-                "into; profile with -s model.engine=plain"
+                "into; profile with -s 'grid.engine=[\"plain\"]'"
             ]
         )
     set_up(threads=cell.measure.threads or usable_threads(), memory=cell.measure.allocator)

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from bench.report.labels import Label, place_labels
-from bench.report.layout import APART, UNMERGED, Styles, device_line, fix_layout, footnote, grid, legend, styles_of
+from bench.report.layout import APART, Styles, device_line, fix_layout, footnote, grid, legend, style_of, styles_of
 from bench.report.style import GREY
-from bench.report.words import facts_line, interval, is_denominator, score_word, series_name
+from bench.report.words import facts_line, interval, is_denominator, is_unmerged, score_word, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,9 +61,10 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
     compared = bool(rows["delta_score"].notna().any())
     figure, placed, left = grid(rows, heights=[2.4, 1.7] if compared else [2.4])
     for axes, panel in placed:
-        names = panel.apply(series_name, axis=1)
+        names, unmerged = panel.apply(series_name, axis=1), panel.apply(is_unmerged, axis=1).astype(bool)
         for name, (colour, marker) in styles.items():
-            line = panel[(names == name) | (names == UNMERGED)].sort_values("r")
+            own = panel["setup"].isin(panel.loc[names == name, "setup"])  # the unmerged model of the same engine
+            line = panel[(names == name) | (unmerged & own)].sort_values("r")
             if (names == name).any():
                 _draw_gain(axes[0], line, colour, marker)
             if compared:
@@ -86,7 +87,7 @@ def merging_figure(joined: pd.DataFrame) -> Figure:
 
 def _draw_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     for _, row in panel.iterrows():
-        colour, marker = styles.get(series_name(row), ("black", "*"))
+        colour, marker = style_of(row, styles)
         if row["status"] == "disturbed":
             axis.plot(row["throughput"], row["score"], **APART, markeredgecolor=colour, zorder=3)
             continue
@@ -120,7 +121,7 @@ def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     known = panel[panel["r"].notna()]
     labels = []
     for _, row in known.iterrows():
-        colour = styles.get(series_name(row), ("black", ""))[0]
+        colour = style_of(row, styles)[0]
         text = "r=0" if row["method"] == "none" else f"{row['r']:.0f}"
         above = list(styles).index(series_name(row)) % 2 == 0 if series_name(row) in styles else True
         labels.append(Label(x=row["throughput"], y=row["score"], text=text, colour=colour, above=above))

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
 from bench.records.schema import Record
 from bench.records.store import to_frame
+from bench.report.panels import SETTING, WORKLOAD, panels, with_shared
 from bench.report.pareto import Point, standing
-from bench.report.words import BEST_BATCH, is_denominator, series_name
+from bench.report.throughput import with_throughput
+from bench.report.words import BEST_BATCH, series_name
 from bench.sweep.baselines import BASELINES
 
-SETTING = ["machine", "sha256", "model", "dtype", "engine"]
-"""What all rows of a panel share, beside what was timed and the batch size."""
-WORKLOAD = ["scope", "batch_size"]
-"""What speeds of a panel share; quality does not depend on it."""
 CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "options", "excess", "attention"]
 """What is compared within a panel."""
 MEASURED = ("ok", "noisy", "disturbed")
@@ -34,7 +31,8 @@ _QUALITY = [
 ]
 _TEXTS = ["dataset", "split", "task", "activation", "ids_sha256", "clips_sha256", "score_name"]
 _NUMBERS = [
-    *("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio", "latency_ms", "clips_per_s_unmerged"),
+    *("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio", "latency_ms"),
+    *("clips_per_s_unmerged", "clips_per_s_plain"),
     *(f"speedup_{baseline}{end}" for baseline in BASELINES for end in ("", "_low", "_high")),
     *(name for name in _QUALITY if name not in _TEXTS),
 ]
@@ -51,14 +49,16 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
     `bench.records.columns`, what the data set is scored by (see `_with_score`), both statuses, `batch_measured` (where
-    `batch_size` is BEST_BATCH), `throughput`, `compared` (see `_with_compared`), each of these two with `_low` and
-    `_high`, `latency` (milliseconds per batch at that throughput), and `standing` on the Pareto front of its panel.
+    `batch_size` is BEST_BATCH), what a panel shares (see `with_shared`), `throughput`, `compared` (see
+    `_with_compared`), each of these two with `_low` and `_high`, `latency` (milliseconds per batch at that throughput),
+    and `standing` on the Pareto front of its panel.
     Rows are sorted as tables show them.
 
     What is `disturbed` stands apart: its numbers are shown, have no part in the front, and others' do not hang on them.
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
-    throughput in the whole panel: a machine that was slower for one cell than for the next drops out.
+    throughput in the whole panel: a machine that was slower for one cell than for the next drops out. Where engines
+    share a panel and the arm `plain` was timed, it is the speed-up over that arm times that arm's.
 
     A training step has no quality: that of the same configuration is what the forward's speed is joined with.
 
@@ -86,16 +86,12 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     joined = pd.concat([joined, alone], ignore_index=True) if len(alone) else joined
     for name in ("status", "quality_status", "scope"):
         joined[name] = joined[name].astype(object).where(joined[name].notna(), "")
-    joined = _with_over_alone(_with_compared(_with_throughput(joined.copy())))  # in one piece again
+    joined = with_throughput(with_shared(joined.copy()))  # in one piece again
+    joined = _with_over_alone(_with_compared(joined))
     joined["standing"] = _standing(joined)
     setting = ["machine", "dtype", "engine", "scope", "batch_size"]
     by = [*setting, "method", "family", "order", "metric", "options", "attention", "r"]
     return joined.sort_values(by, key=_none_first, kind="stable").reset_index(drop=True)
-
-
-def panels(joined: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
-    """Return the groups of rows that can be compared: one a machine, model, dtype, scope and batch size."""
-    return list(joined.groupby([*SETTING, *WORKLOAD], sort=True, dropna=False))
 
 
 def problems(records: Sequence[Record]) -> list[Record]:
@@ -155,31 +151,12 @@ def _refuse_other_clips(quality: pd.DataFrame) -> None:
             )
 
 
-def _with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
-    """Add the throughput of every row, in clips per second, free of the machine's drift from cell to cell."""
-    trusted = joined["clips_per_s_unmerged"].where(joined["status"] != "disturbed")
-    groups = [joined[name] for name in (*SETTING, *WORKLOAD)]
-    reference = trusted.groupby(groups, dropna=False).transform("median")
-    alone = joined["clips_per_s_unmerged"].groupby(groups, dropna=False).transform("median")
-    reference = reference.fillna(alone)  # of a panel in which nothing can be trusted
-    for end in ("", "_low", "_high"):
-        joined[f"throughput{end}"] = joined[f"speedup_unmerged{end}"] * reference
-    # Its speed-up over itself is 1, whatever was measured.
-    same = joined.apply(is_denominator, axis=1).astype(bool) & joined["throughput"].notna()
-    joined.loc[same, "throughput"] = reference[same]
-    joined.loc[same, "throughput_low"] = joined.loc[same, ["throughput", "throughput_low"]].min(axis=1)
-    joined.loc[same, "throughput_high"] = joined.loc[same, ["throughput", "throughput_high"]].max(axis=1)
-    # The raw one of its own minute would contradict the throughput beside it.
-    joined["latency"] = (1e3 * joined["batch_measured"] / joined["throughput"]).fillna(joined["latency_ms"])
-    return joined
-
-
 def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
     """Add the interval in which a panel's qualities are compared with each other.
 
     That of the paired difference to the unmerged model, moved to that model's score, where all rows have one
-    (`paired`): all models saw the same clips, and what those have in common does not tell models apart. Else that of
-    the score itself.
+    (`paired`): all models saw the same clips, and what those have in common does not tell models apart. Else, and where
+    engines share a panel, that of the score itself.
     """
     for name in ("score", "delta_score"):  # in records of before, an interval may leave its value out
         joined[f"{name}_low"] = joined[[f"{name}_low", name]].min(axis=1, skipna=False)
@@ -188,7 +165,10 @@ def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
     for _, panel in panels(joined):
         known = panel[panel["score"].notna()]
         itself = known["method"] == "none"
-        joined.loc[panel.index, "paired"] = bool(len(known) and (itself | known["delta_score_low"].notna()).all())
+        one = not known["setup"].any()  # engines have an unmerged model each, and no pair holds all of them
+        joined.loc[panel.index, "paired"] = bool(
+            one and len(known) and (itself | known["delta_score_low"].notna()).all()
+        )
     for end in ("low", "high"):
         moved = joined["score"] + (joined[f"delta_score_{end}"] - joined["delta_score"]).fillna(0)
         joined[f"compared_{end}"] = moved.where(joined["paired"], joined[f"score_{end}"])

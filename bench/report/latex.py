@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from bench.report.frame import panels
+from bench.report.panels import panels
 from bench.report.tables import (
     DISTURBED,
     DISTURBED_MEANS,

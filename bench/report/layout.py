@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.report.frame import panels
+from bench.report.panels import PANEL, panels
 from bench.report.style import DOUBLE, GREY, colour_of
-from bench.report.words import batch_words, device_name, engine_words, scope_words, series_name
+from bench.report.words import (
+    batch_words,
+    device_name,
+    dtype_words,
+    engine_words,
+    is_unmerged,
+    scope_words,
+    series_name,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +28,6 @@ if TYPE_CHECKING:
 Styles = dict[str, tuple[str, str]]
 """Colour and marker of every series."""
 MOST_COLUMNS = 4
-UNMERGED = "unmerged"
 APART: dict[str, Any] = {"color": GREY, "marker": "x", "markersize": 4, "linestyle": "none"}
 """How a point is drawn that was disturbed and stands nowhere."""
 KEYS: dict[str, dict[str, Any]] = {
@@ -40,8 +47,14 @@ def styles_of(rows: pd.DataFrame) -> Styles:
 
     Raises ValueError for more series than can be told apart.
     """
-    names = [name for name in dict.fromkeys(rows.apply(series_name, axis=1)) if name != UNMERGED]
-    return colour_of(names)
+    merged = rows[~rows.apply(is_unmerged, axis=1).astype(bool)]
+    return colour_of(list(dict.fromkeys(merged.apply(series_name, axis=1))))
+
+
+def style_of(row: pd.Series, styles: Styles) -> tuple[str, str]:
+    """Return colour and marker of a row: its series', or a star of the unmerged model, in the colour of its engine."""
+    mine = (colour for name, (colour, _) in styles.items() if row["setup"] and name.startswith(f"{row['setup']}, "))
+    return styles.get(series_name(row)) or (next(mine, "black"), "*")
 
 
 def grid(
@@ -120,7 +133,7 @@ def fix_layout(figure: Figure) -> None:
 
 def _device(panel: pd.DataFrame) -> tuple[Any, ...]:
     first = panel.iloc[0]
-    return first["machine"], first["sha256"], first["model"], first["dtype"], first["engine"], first["scope"]
+    return tuple(first[name] for name in PANEL if name != "batch_size")
 
 
 def _title(panel: pd.DataFrame, letters: int, *, alone: bool) -> str:
@@ -130,8 +143,8 @@ def _title(panel: pd.DataFrame, letters: int, *, alone: bool) -> str:
     batch = batch_words(first["batch_size"]).replace("batch size ", "batch ").replace(" ", glue)
     if alone:
         return batch.replace(glue, " ").capitalize()
-    what = f"{engine_words(panel)}{scope_words(first)}"
-    lines = textwrap.fill(f"{device_name(first)}, {batch}, {first['dtype']}{what}", letters)
+    what = f"{dtype_words(panel)}{engine_words(panel)}{scope_words(first)}"
+    lines = textwrap.fill(f"{device_name(first)}, {batch}{what}", letters)
     return lines.replace(glue, " ")
 
 
@@ -141,4 +154,4 @@ def device_line(rows: pd.DataFrame) -> str:
     if len({_device(panel) for panel in groups}) > 1:
         return ""
     first = groups[0].iloc[0]
-    return f"{device_name(first)}, {first['dtype']}{engine_words(groups[0])}{scope_words(first)}"
+    return f"{device_name(first)}{dtype_words(groups[0])}{engine_words(groups[0])}{scope_words(first)}"

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.records.schema import Record
-from bench.report.frame import panels
+from bench.report.panels import panels
 from bench.report.tables import columns_of, explain, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
 

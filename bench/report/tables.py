@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.frame import panels
+from bench.report.panels import panels
 from bench.report.words import (
     BEST_BATCH,
     FAILURES,
     NOT_MEASURED,
     batch_words,
     device_name,
+    dtype_words,
     engine_words,
     facts_line,
     interval,
     is_denominator,
+    is_unmerged,
     number,
     scope_words,
     score_word,
@@ -51,7 +53,13 @@ TRAINED_MEANS = (
     "unmerged model on PyTorch's fused attention."
 )
 
-OTHERS = {"tome_plain": "plain ToMe", "timm": "timm", "timm_compiled": "compiled timm", "hf": "Hugging Face"}
+OTHERS = {
+    "plain": "plain PyTorch",
+    "tome_plain": "plain ToMe",
+    "timm": "timm",
+    "timm_compiled": "compiled timm",
+    "hf": "Hugging Face",
+}
 """Baselines whose speed-up has a column where they were timed."""
 COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
@@ -75,7 +83,7 @@ def panel_name(panel: pd.DataFrame) -> str:
     """Return what all rows of a panel share."""
     first = panel.iloc[0]
     batch = "quality only" if pd.isna(first["batch_size"]) else batch_words(first["batch_size"])
-    return f"{device_name(first)}, {batch}, {first['dtype']}{engine_words(panel)}{scope_words(first)}"
+    return f"{device_name(first)}, {batch}{dtype_words(panel)}{engine_words(panel)}{scope_words(first)}"
 
 
 def columns_of(panel: pd.DataFrame) -> dict[str, str]:
@@ -103,7 +111,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for _, row in panel.iterrows():
         timed = is_denominator(row) and pd.notna(row["throughput"])
-        scored = series_name(row) == "unmerged" and pd.notna(row["score"])
+        scored = is_unmerged(row) and pd.notna(row["score"])
         slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
         mark = MARKS.get(row["status"], "")
         rows.append(
@@ -201,7 +209,7 @@ def explain(joined: pd.DataFrame) -> list[str]:
 
 def _is_other_unmerged(row: pd.Series) -> bool:
     """Return whether a row is the unmerged model on another engine than the one that speed-ups are over."""
-    return series_name(row) == "unmerged" and not is_denominator(row)
+    return is_unmerged(row) and not is_denominator(row)
 
 
 def _batch(row: pd.Series) -> str:

@@ -22,16 +22,22 @@ FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out", "
 """What stands where a number would."""
 SCOPE_NAMES = {"waveform": "from waveforms", "training_step": "training step"}
 """What was timed, where it was not the forward alone."""
+ENGINE_NAMES = {"plain": "PyTorch", "triton": "FastAST's engine", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+"""What runs a model, as tables name it."""
 NOT_MEASURED = "not measured"
 BEST_BATCH = math.inf
 """Stands for the batch size of cells that search it, for every arm its own; sorts behind all numbers."""
 
 
 def series_name(row: pd.Series) -> str:
-    """Return the name of a line of a figure: method and family of schedules, and what is unusual about it."""
+    """Return the name of a line of a figure: method and family of schedules, and what is unusual about it.
+
+    Where engines share a panel, behind the engine.
+    """
     kernel = [] if row["attention"] in ("auto", "") else [f"{row['attention']} attention"]
+    setup = [row["setup"]] if row.get("setup") else []
     if row["method"] == "none":
-        return ", ".join(["unmerged", *kernel])
+        return ", ".join([*setup, "unmerged", *kernel])
     family = FAMILY_NAMES.get(row["family"], row["family"])
     usual = _usual_options(row["method"]) | {"excess": "refuse"}
     words = {"metric": "by {}", "order": "{} order", "excess": "{}ped"}
@@ -39,7 +45,18 @@ def series_name(row: pd.Series) -> str:
     if row["proportional"] is False:
         extras.append("unweighted")
     extras += [text.replace("=", " ", 1) for text in shlex.split(str(row["options"] or ""))]
-    return ", ".join([f"{method_label(row['method'])}, {family}", *extras, *kernel])
+    return ", ".join([*setup, f"{method_label(row['method'])}, {family}", *extras, *kernel])
+
+
+def setup_name(row: pd.Series, *, dtype: bool) -> str:
+    """Return what a row of a panel of several engines ran on; `dtype`: whether the panel has several of these too."""
+    engine = ENGINE_NAMES.get(row["engine"], row["engine"])
+    return f"{engine} {row['dtype']}" if dtype else engine
+
+
+def is_unmerged(row: pd.Series) -> bool:
+    """Return whether a row is the unmerged model on the attention that it has by itself."""
+    return bool(row["method"] == "none" and row["attention"] in ("auto", ""))
 
 
 def _usual_options(method: str) -> dict[str, str]:
@@ -63,7 +80,7 @@ def is_denominator(row: pd.Series) -> bool:
     Not a training step on the engine: speed-ups are over the plain model then.
     """
     elsewhere = row["scope"] == "training_step" and row["engine"] != "plain"
-    return series_name(row) == "unmerged" and not elsewhere
+    return is_unmerged(row) and not elsewhere
 
 
 def score_word(rows: pd.DataFrame) -> str:
@@ -92,11 +109,20 @@ def device_name(row: pd.Series) -> str:
 
 
 def engine_words(panel: pd.DataFrame) -> str:
-    """Return the engine of a panel's models where it is not their own forward, as a suffix."""
-    if panel["engine"].iloc[0] == "plain":
+    """Return the engine that a panel's models share, as a suffix; nothing of their own forward, or of several."""
+    engine = panel["shared_engine"].iloc[0]
+    if engine in ("plain", ""):
         return ""
+    if engine != "triton":
+        return f", {ENGINE_NAMES.get(engine, engine)}"
     paths = sorted(panel["engine_path"].dropna().unique())
     return ", engine" + (f" ({', '.join(paths)})" if paths and paths != ["triton"] else "")
+
+
+def dtype_words(panel: pd.DataFrame) -> str:
+    """Return the dtype that a panel shares, as a suffix; nothing where its engines have several."""
+    shared = panel["shared_dtype"].iloc[0]
+    return f", {shared}" if shared else ""
 
 
 def scope_words(row: pd.Series) -> str:

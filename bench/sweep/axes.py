@@ -73,6 +73,10 @@ def allowed_values(axis: str) -> tuple[str, ...]:
         return DTYPES
     if axis == "device":
         return (*DEVICES, "a GPU type such as H100")
+    if axis == "engine":
+        from bench.sweep.engines import ENGINES
+
+        return ENGINES.names()
     if axis == "attention":
         from fastast.attention import ATTENTION_KERNELS
 

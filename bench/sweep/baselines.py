@@ -30,6 +30,7 @@ BASELINES: Registry[BuildArm] = Registry(
         "timm_compiled": "bench.cell.baselines.timm_blocks:timm_compiled_arm",
         "hf": "bench.cell.baselines.hugging_face:hugging_face_arm",
         "model_alone": "bench.cell.baselines.native:model_alone_arm",
+        "plain": "bench.cell.baselines.native:plain_arm",
     },
 )
 """See `bench.cell.baselines`; new ones go to the end, as their order is part of a cell's identity."""

@@ -102,8 +102,8 @@ class Cell:
         for key in _LATER:
             if measured[key] == MeasureConfig.model_fields[key].default:
                 del measured[key]
-        if self.reduction is None:
-            measured["baselines"] = [name for name in measured["baselines"] if name != "slice"]
+        same = ({"slice"} if self.reduction is None else set()) | ({"plain"} if self.model.engine == "plain" else set())
+        measured["baselines"] = [name for name in measured["baselines"] if name not in same]  # `unmerged` is the same
         workload = {"input": "normal", "batch_size": self.batch_size, "seed": self.seed}
         return common | {"workload": workload, "measure": measured}
 

@@ -11,7 +11,6 @@ from pydantic_core import PydanticCustomError
 from bench.sweep.axes import allowed_values, check_schedule, is_gpu_type, option_problem
 from bench.sweep.baselines import BASELINES, SCOPES
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
-from bench.sweep.engines import ENGINES, find_engine
 from fastast.allocator import MemoryPolicy
 
 if TYPE_CHECKING:
@@ -39,14 +38,13 @@ class ModelConfig(_Part):
     `data` where that is the order of the data's classes."""
     activation: str = ""
     """`sigmoid` or `softmax`, where the file does not say the loss that the model was trained with."""
-    engine: str = "plain"
-    """`plain`; `triton` for `fastast.compile`, which falls back to plain PyTorch where its kernels cannot run;
-    `onnxruntime` or `openvino` for an export of the model in that runtime, on a CPU."""
 
-    @field_validator("engine")
+    @model_validator(mode="before")
     @classmethod
-    def _known_engine(cls, value: str) -> str:
-        return one_of("engine", value, ENGINES.names())
+    def _engine_is_an_axis(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "engine" in given:
+            raise at_path("engine", f"is an axis: write engine = [{as_toml(given['engine'])}] under [grid]")
+        return given
 
     @field_validator("activation")
     @classmethod
@@ -137,6 +135,9 @@ class GridConfig(_Part):
     """Leading tokens that stay alone; -1 for all prefix tokens."""
     excess: tuple[str, ...] = ("refuse",)
     """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
+    engine: tuple[str, ...] = ("plain",)
+    """What runs the model: `plain` PyTorch; `triton` for `fastast.compile`, which falls back to plain PyTorch where its
+    kernels cannot run; `onnxruntime` or `openvino` for an export of the model in that runtime, on a CPU."""
     attention: tuple[str, ...] = ("auto",)
     """Kernels of proportional attention, or `auto` for the fastest here."""
     dtype: tuple[str, ...] = ("float32",)
@@ -223,7 +224,7 @@ class GridConfig(_Part):
                 raise at(i, f"is {value}; it must be a whole number of at least {least}")
         return values
 
-    @field_validator("method", "combine", "excess", "attention", "dtype", "device")
+    @field_validator("method", "combine", "excess", "engine", "attention", "dtype", "device")
     @classmethod
     def _names(cls, values: tuple[str, ...], info: Any) -> tuple[str, ...]:
         for i, value in enumerate(values):
@@ -355,25 +356,6 @@ class SweepConfig(_Part):
         if not values:
             raise PydanticCustomError("empty", "is empty; give performance, quality or both")
         return values
-
-    @model_validator(mode="after")
-    def _engine_fits(self) -> SweepConfig:
-        name = self.model.engine
-        engine = find_engine(name)
-        for i, kernel in enumerate(self.grid.attention):
-            if kernel != "auto" and not engine.chooses_attention:
-                text = f"{as_toml(kernel)}: the engine {as_toml(name)} has its own attention; allowed: auto"
-                raise at_path(f"grid.attention.{i}", text)
-        for i, dtype in enumerate(self.grid.dtype):
-            if dtype not in engine.dtypes:
-                allowed = ", ".join(engine.dtypes)
-                text = f"{as_toml(dtype)}: the engine {as_toml(name)} cannot compute in it; allowed: {allowed}"
-                raise at_path(f"grid.dtype.{i}", text)
-        if self.measure.scope not in engine.scopes:
-            allowed = ", ".join(engine.scopes)
-            text = f"{as_toml(self.measure.scope)} cannot be timed on the engine {as_toml(name)}; allowed: {allowed}"
-            raise at_path("measure.scope", text)
-        return self
 
     @model_validator(mode="after")
     def _scope_fits(self) -> SweepConfig:

@@ -72,3 +72,19 @@ def find_engine(name: str) -> CellEngine:
     """Return the engine called `name`."""
     engine: CellEngine = ENGINES.get(name)
     return engine
+
+
+def engine_problem(name: str, *, device: str, dtype: str, attention: str, scope: str) -> tuple[str, str] | None:
+    """Return the key of what an engine cannot do, and why not; None where it can do all."""
+    engine = find_engine(name)
+    if device != "cpu" and not engine.on_gpus:
+        return "grid.device", f"the engine '{name}' runs on a CPU, and this is {device}; write device = ['cpu']"
+    if dtype not in engine.dtypes:
+        allowed = ", ".join(engine.dtypes)
+        return "grid.dtype", f"'{dtype}': the engine '{name}' cannot compute in it; allowed: {allowed}"
+    if attention != "auto" and not engine.chooses_attention:
+        return "grid.attention", f"'{attention}': the engine '{name}' has its own attention; allowed: auto"
+    if scope not in engine.scopes:
+        allowed = ", ".join(engine.scopes)
+        return "measure.scope", f"'{scope}' cannot be timed on the engine '{name}'; allowed: {allowed}"
+    return None

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from bench.measure.devices import resolve_local
 from bench.sweep.axes import schedule_text, takes_r
 from bench.sweep.cells import Cell, ModelRef
-from bench.sweep.complaints import ConfigError
-from bench.sweep.config import SweepConfig
+from bench.sweep.complaints import ConfigError, as_toml
+from bench.sweep.config import GridConfig, SweepConfig
 from bench.sweep.data import MIXED, DataRef, resolve_data
-from bench.sweep.engines import find_engine
+from bench.sweep.engines import engine_problem
 from fastast.geometry import Geometry
 from fastast.names import hub_hint
 from fastast.schedule import parse_schedule
@@ -38,7 +38,8 @@ def expand(
     if "quality" in config.kinds:
         model, data = _resolve_quality(config, model, geometry, checkpoint, shown)
     calibration = _resolve_calibration(config, shown) if "int8" in config.grid.dtype else None
-    devices = _resolve_devices(config, shown, resolve)
+    devices = _resolve_devices(config.grid, shown, resolve)
+    _check_engines(config, devices, shown)
     _check_reductions(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     ranks: dict[tuple[str, str], int] = {}
@@ -91,7 +92,7 @@ def _cell(
         attention = "auto"  # kernels differ in how they weigh sizes; without sizes they are one
     cell = Cell(
         kind=kind,
-        model=model,
+        model=replace(model, engine=point["engine"]),
         reduction=reduction,
         attention=attention,
         dtype=point["dtype"],
@@ -135,7 +136,7 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
     from fastast.describe import model_geometry
     from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
-    name, frames, engine = config.model.name, config.model.frames, config.model.engine
+    name, frames = config.model.name, config.model.frames
     path = EMBEDDED.get(name, Path(name))
     if name not in ARCHITECTURES and not path.exists():
         raise ConfigError(
@@ -152,11 +153,11 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
     except (ValueError, OSError) as error:
         raise ConfigError([f"{shown}: model.name: {error}"]) from None
     if name in ARCHITECTURES:
-        return ModelRef(name=name, path=None, sha256=None, frames=frames, engine=engine), geometry, None
+        return ModelRef(name=name, path=None, sha256=None, frames=frames), geometry, None
     digest = hash_checkpoint(path)
     own = None if name in EMBEDDED else path
     shown_name = name if own is None else path.name
-    return ModelRef(name=shown_name, path=own, sha256=digest, frames=frames, engine=engine), geometry, checkpoint
+    return ModelRef(name=shown_name, path=own, sha256=digest, frames=frames), geometry, checkpoint
 
 
 def hash_checkpoint(path: Path) -> str:
@@ -173,17 +174,39 @@ def hash_checkpoint(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _resolve_devices(config: SweepConfig, shown: str, resolve: Callable[[str], str]) -> dict[str, str]:
+def _resolve_devices(grid: GridConfig, shown: str, resolve: Callable[[str], str]) -> dict[str, str]:
     devices = {}
-    for i, device in enumerate(config.grid.device):
+    for i, device in enumerate(grid.device):
         try:
             devices[device] = resolve(device)
         except ValueError as error:
             raise ConfigError([f"{shown}: grid.device.{i}: {error}"]) from None
-        if devices[device] != "cpu" and not find_engine(config.model.engine).on_gpus:
-            text = f"'{device}' is {devices[device]} here, and the engine '{config.model.engine}' runs on a CPU"
-            raise ConfigError([f"{shown}: grid.device.{i}: {text}; write device = ['cpu']"])
     return devices
+
+
+def _check_engines(config: SweepConfig, devices: Mapping[str, str], shown: str) -> None:
+    """Raise, once per reason, where an engine cannot do what a point that is not excluded asks of it."""
+    grid = config.grid
+    problems: dict[str, None] = {}  # in their order, each once
+    for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):
+        problem = engine_problem(
+            point["engine"],
+            device=devices[point["device"]],
+            dtype=point["dtype"],
+            attention=point["attention"],
+            scope=config.measure.scope,
+        )
+        if problem is None:
+            continue
+        where, why = problem
+        axis = where.removeprefix("grid.")
+        if axis in grid.axes:
+            where = f"{where}.{grid.axes[axis].index(point[axis])}"
+            if len(grid.engine) > 1:
+                why += f"; or leave it out: [[exclude]] engine = '{point['engine']}', {axis} = {as_toml(point[axis])}"
+        problems[f"{shown}: {where}: {why}"] = None
+    if problems:
+        raise ConfigError(list(problems))
 
 
 def _resolve_calibration(config: SweepConfig, shown: str) -> DataRef:

@@ -1,4 +1,4 @@
-"""What this machine cannot do whatever it measures: more threads than can run, inputs that do not fit into memory.
+"""What this machine cannot do whatever it measures: engines, more threads than can run, inputs beyond its memory.
 
 Bounds are from below: what passes may still run out of memory, which is a record then.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError, too_many_threads
 from bench.sweep.config import SweepConfig
+from bench.sweep.engines import find_engine
 from fastast.processors import most_threads
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
     threads, most = config.measure.threads, most_threads()
     if threads is not None and threads > most:
         problems.append(f"{shown}: {too_many_threads(threads, most)}")
+    for name in dict.fromkeys(cell.model.engine for cell in cells):
+        try:
+            find_engine(name).require()
+        except ValueError as error:
+            problems.append(f"{shown}: grid.engine.{config.grid.engine.index(name)}: {error}")
     geometry = _geometry(config)
     memory = {device: _memory_bytes(device) for device in {cell.device for cell in cells}}
     for cell in cells:

@@ -16,7 +16,7 @@ from fastast.frontend import Frontend
 CALIBRATION_CLIPS = 64
 
 
-def spread(total: int, count: int = CALIBRATION_CLIPS) -> list[int]:
+def spread_indices(total: int, count: int = CALIBRATION_CLIPS) -> list[int]:
     """Return `count` indices spread evenly over `total`, all where there are fewer."""
     count = min(count, total)
     return [index * total // count for index in range(count)]

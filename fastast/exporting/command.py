@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastast.checkpoints import load_model
-from fastast.exporting.calibration import calibration_clips, spread
+from fastast.exporting.calibration import calibration_clips, spread_indices
 from fastast.exporting.errors import ExportError
 from fastast.exporting.exporter import export
 from fastast.exporting.formats import FORMATS
@@ -36,7 +36,7 @@ def export_command(
         data = load_recipe(recipe, ()).data.options.split("train")
         network = load_model(trained_path(model))
         calibration = calibration_clips(
-            data, Frontend(network.geometry, network.normalisation), spread(len(data), clips)
+            data, Frontend(network.geometry, network.normalisation), spread_indices(len(data), clips)
         )
     elif dtype == "int8":
         raise ExportError(

@@ -41,6 +41,11 @@ def unmerged_arm(at: ArmSetting) -> Arm:
     return at.engine(None)
 
 
+def plain_arm(at: ArmSetting) -> Arm:
+    """Build the arm `plain`: the unmerged model in plain PyTorch, what every engine is over."""
+    return at.plain(unmerged(at.model))
+
+
 def slice_arm(at: ArmSetting) -> Arm | None:
     """Build the arm `slice`, on the candidate's engine; None where nothing is removed."""
     if at.reduction is None:

@@ -346,7 +346,7 @@ def cell(monkeypatch):
     """A cell on the engine, with a model of that geometry."""
     monkeypatch.setattr("bench.profiling.capture.build_cell_model", lambda ref, seed: tiny_model())
     monkeypatch.setattr("fastast.engine.compilation._SAID", set())
-    asked = ["model.engine=triton", "grid.r=[1]", "grid.schedule=['constant']", "kinds=['performance']"]
+    asked = ["grid.engine=['triton']", "grid.r=[1]", "grid.schedule=['constant']", "kinds=['performance']"]
     asked += ["measure.baselines=['unmerged', 'slice']", "measure.threads=1", "grid.batch_size=[1]"]
     (cell,) = expand(load_sweep(SWEEPS / "smoke.toml", [*asked, "grid.device=['cpu']"]))
     return cell

@@ -32,6 +32,8 @@ def record(
     alone: float | None = None,
     plain_tome: float | None = None,
     engine: str = "plain",
+    dtype: str = "float32",
+    plain: float | None = None,
     accuracy: float | None = None,
 ) -> Record:
     """One record; times are seconds a batch, with a hair of spread so that intervals are not points."""
@@ -41,6 +43,7 @@ def record(
     arms = {"candidate": seconds, "unmerged": unmerged} | ({"slice": sliced} if sliced else {})
     arms |= {"model_alone": alone} if alone else {}
     arms |= {"tome_plain": plain_tome} if plain_tome else {}
+    arms |= {"plain": plain} if plain else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
         "schema_version": 5,
@@ -48,13 +51,14 @@ def record(
         "surroundings": None,
         "cell": {
             "id": hashlib.sha256(
-                f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds} {scope} {engine}".encode()
+                f"{kind} {schedule} {batch_size} {machine} {clips} {attention} {seconds} {scope} {engine} "
+                f"{dtype}".encode()
             ).hexdigest()[:12],
             "kind": kind,
             "question": {
                 "model": {"sha256": "ab"} | ({"engine": engine} if engine != "plain" else {}),
                 "reduction": reduction,
-                "dtype": "float32",
+                "dtype": dtype,
                 "attention": attention,
                 "workload": {"batch_size": batch_size} if kind == "performance" else {},
             }

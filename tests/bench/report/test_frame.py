@@ -11,7 +11,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
 from bench.report import ReportError
-from bench.report.frame import join, panels
+from bench.report.frame import join
+from bench.report.panels import panels
 from bench.report.words import BEST_BATCH
 
 

@@ -11,8 +11,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
 from bench.report.figures import merging_figure
-from bench.report.frame import join, panels
+from bench.report.frame import join
 from bench.report.latex import latex
+from bench.report.panels import panels
 from bench.report.render import write_report
 from bench.report.tables import columns_of, markdown, panel_name, readable
 

@@ -50,3 +50,10 @@ def test_the_bound_counts_the_filterbank_and_four_tensors_of_tokens():
     numbers = 176 * 48 + 4 * 70 * 32  # 70 tokens: 4 x 17 patches and 2
     assert (least_bytes(geometry, "float32"), least_bytes(geometry, "bfloat16")) == (4 * numbers, 2 * numbers)
     assert least_bytes(geometry, "float32") < psutil.virtual_memory().total
+
+
+def test_an_engine_that_is_not_installed_is_told_before_anything_runs(monkeypatch):
+    monkeypatch.setattr("fastast.exporting.errors.find_spec", lambda package: None)
+    line = refused("grid.engine=['plain', 'openvino']", "grid.device=['cpu']")
+    assert "grid.engine.1: the runtime openvino needs the package openvino" in line
+    assert line.endswith("pip install 'fastast[openvino]'")

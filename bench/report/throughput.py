@@ -1,0 +1,51 @@
+"""Throughput from ratios of interleaved rounds, so that a machine's drift from cell to cell has no part in it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bench.report.panels import SETTING, WORKLOAD, panels
+from bench.report.words import is_denominator
+
+
+def with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
+    """Add the throughput of every row, in clips per second, and the latency at it, in milliseconds per batch."""
+    trusted = joined["clips_per_s_unmerged"].where(joined["status"] != "disturbed")
+    groups = [joined[name] for name in (*SETTING, *WORKLOAD)]
+    reference = trusted.groupby(groups, dropna=False).transform("median")
+    alone = joined["clips_per_s_unmerged"].groupby(groups, dropna=False).transform("median")
+    reference = reference.fillna(alone)  # of a panel in which nothing can be trusted
+    for end in ("", "_low", "_high"):
+        joined[f"throughput{end}"] = joined[f"speedup_unmerged{end}"] * reference
+    # Its speed-up over itself is 1, whatever was measured.
+    same = joined.apply(is_denominator, axis=1).astype(bool) & joined["throughput"].notna()
+    joined.loc[same, "throughput"] = reference[same]
+    joined.loc[same, "throughput_low"] = joined.loc[same, ["throughput", "throughput_low"]].min(axis=1)
+    joined.loc[same, "throughput_high"] = joined.loc[same, ["throughput", "throughput_high"]].max(axis=1)
+    for _, panel in panels(joined):
+        if panel["setup"].any():
+            joined = _over_plain(joined, panel)
+    # The raw one of its own minute would contradict the throughput beside it.
+    joined["latency"] = (1e3 * joined["batch_measured"] / joined["throughput"]).fillna(joined["latency_ms"])
+    return joined
+
+
+def _over_plain(joined: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFrame:
+    """Set the throughput of a panel of several engines by the one arm that all have, if they have: the plain model."""
+    timed = panel[panel["throughput"].notna()]
+    itself = timed["engine"] == "plain"
+    fed = timed["dtype"].replace("int8", "float32")  # what the arm `plain` is in
+    if fed.nunique() != 1 or timed.loc[~itself, "speedup_plain"].isna().any():
+        return joined
+    reference = timed["clips_per_s_plain"].where(~itself, timed["clips_per_s_unmerged"])
+    trusted = reference[timed["status"] != "disturbed"]
+    middle = (trusted if len(trusted) else reference).median()
+    for end in ("", "_low", "_high"):
+        over = timed[f"speedup_plain{end}"].where(~itself, timed[f"speedup_unmerged{end}"])
+        joined.loc[timed.index, f"throughput{end}"] = over * middle
+    start = timed.index[itself & timed.apply(is_denominator, axis=1).astype(bool)]
+    joined.loc[start, "throughput"] = middle
+    for end, furthest in (("low", "min"), ("high", "max")):
+        columns = ["throughput", f"throughput_{end}"]
+        joined.loc[start, f"throughput_{end}"] = joined.loc[start, columns].agg(furthest, axis=1)
+    return joined

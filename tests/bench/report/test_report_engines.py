@@ -1,0 +1,104 @@
+"""Engines that ran one model stand in one panel, on one front, each with its name and colour."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import records as made
+
+from bench.report.figures import merging_figure, pareto_figure
+from bench.report.frame import join
+from bench.report.panels import panels
+from bench.report.style import COLOURS
+from bench.report.tables import columns_of, markdown, panel_name, readable
+
+UNMERGED = {("plain", "float32"): 1.0, ("openvino", "float32"): 0.8, ("openvino", "int8"): 0.5}
+"""Seconds per batch of 8; merged, half of it. The machine was twice as slow in the cells of int8, all their arms."""
+SLOWER = {"int8": 2.0}
+QUALITY = {"float32": 0.5, "int8": 0.47}
+
+
+def engines(*, plain: bool = True):
+    found = []
+    for (engine, dtype), seconds in UNMERGED.items():
+        setup = {"engine": engine, "dtype": dtype}
+        slow = SLOWER.get(dtype, 1.0)
+        arm = {"plain": 1.0 * slow} if plain and engine != "plain" else {}
+        both = setup | arm | {"unmerged": seconds * slow}
+        found += [
+            made.record("performance", seconds=seconds * slow, **both),
+            made.record("performance", "constant:20", seconds=seconds / 2 * slow, sliced=seconds * 0.48 * slow, **both),
+            made.record("quality", quality=QUALITY[dtype], **setup),
+            made.record("quality", "constant:20", quality=QUALITY[dtype] - 0.01, delta=-0.01, **setup),
+        ]
+    return found
+
+
+def test_one_panel_holds_all_and_its_throughputs_hang_on_one_arm() -> None:
+    ((_, panel),) = panels(join(engines()))
+    assert len(panel) == 6
+    found = panel.set_index(["engine", "dtype", "schedule"])["throughput"]
+    for (engine, dtype), seconds in UNMERGED.items():
+        assert found[engine, dtype, "none"] == pytest.approx(8 / seconds, rel=0.01)
+        assert found[engine, dtype, "constant:20"] == pytest.approx(16 / seconds, rel=0.01)
+
+
+def test_the_front_goes_over_all_engines() -> None:
+    panel = join(engines()).set_index(["engine", "dtype", "schedule"])["standing"]
+    # By hand: 20 clips/s at 0.49 and 32 at 0.46 with OpenVINO; 16 at 0.47 beats neither; unmerged, 10 at 0.5 beats 8.
+    front = {key for key, standing in panel.items() if standing == "front"}
+    assert front == {
+        ("openvino", "float32", "none"),
+        ("openvino", "float32", "constant:20"),
+        ("openvino", "int8", "constant:20"),
+    }
+
+
+def test_without_the_common_arm_each_has_its_own_unmerged_model_as_measured() -> None:
+    found = join(engines(plain=False)).set_index(["engine", "dtype", "schedule"])["throughput"]
+    assert found["openvino", "int8", "constant:20"] == pytest.approx(8 / 0.5, rel=0.01)  # twice as slow a machine
+
+
+def test_rows_name_engine_and_dtype_and_are_over_their_own_and_over_plain_pytorch() -> None:
+    ((_, panel),) = panels(join(engines()))
+    table = readable(panel).set_index("configuration")
+    assert set(table.index) == {
+        f"{setup}, {what}"
+        for setup in ("PyTorch float32", "OpenVINO float32", "OpenVINO int8")
+        for what in ("unmerged", "ToMe, constant r")
+    }
+    assert table.loc["OpenVINO int8, ToMe, constant r", "speedup"].startswith("2.00 [")
+    assert table.loc["OpenVINO int8, ToMe, constant r", "over_plain"].startswith("4.00 [")
+    assert table.loc["OpenVINO int8, unmerged", "over_plain"].startswith("2.00 [")
+    assert columns_of(panel)["over_plain"] == "Over plain PyTorch"
+    assert panel_name(panel) == "Abacus, AVX512, 2 threads, batch size 8"  # neither is shared
+    assert "Over …" in markdown(join(engines()))
+
+
+def test_one_dtype_is_named_once_and_one_engine_stays_alone() -> None:
+    both = [record for record in engines() if record.cell.question["dtype"] == "float32"]
+    ((_, panel),) = panels(join(both))
+    assert panel_name(panel).endswith("batch size 8, float32")
+    assert "OpenVINO, ToMe, constant r" in set(readable(panel)["configuration"])
+    alone = [record for record in both if record.cell.question["model"].get("engine")]
+    ((_, panel),) = panels(join(alone))
+    assert panel_name(panel).endswith("batch size 8, float32, OpenVINO")
+    assert set(readable(panel)["configuration"]) == {"unmerged", "ToMe, constant r"}
+
+
+def test_figures_draw_an_engine_in_a_colour_and_its_unmerged_model_as_a_star_of_it() -> None:
+    figure = pareto_figure(join(engines()))
+    (axis,) = [axis for axis in figure.axes if axis.get_visible()]
+    drawn = [(line.get_color(), line.get_marker()) for line in axis.lines if line.get_marker() not in ("None", "")]
+    assert len(set(drawn)) == len(drawn) == 6
+    assert {colour for colour, marker in drawn if marker == "*"} == set(COLOURS[:3])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    setups = ("PyTorch float32", "OpenVINO float32", "OpenVINO int8")
+    assert set(names[:3]) == {f"{setup}, ToMe, constant r" for setup in setups}
+    plt.close(figure)
+    plt.close(merging_figure(join(engines())))
