@@ -69,6 +69,12 @@ def test_a_recipe_can_be_looked_at_and_a_wrong_one_is_one_line(recipe_file: Path
     assert "Did you mean 'smoke'" in said("evaluate", "ast_tiny_soundscapes", "smoky")
 
 
+def test_a_setting_of_the_model_that_evaluation_would_ignore_is_refused(recipe_file: Path, weights: Path) -> None:
+    refused = said("evaluate", weights, recipe_file, "--device", "cpu", "--set", "model.options.num_frames=64")
+    assert "--set model.options.num_frames=64: evaluate measures" in refused
+    assert "as its file has it" in refused
+
+
 def test_evaluation_merges_as_the_recipe_does(recipe_file: Path, weights: Path) -> None:
     asked = ("evaluate", weights, recipe_file, "--device", "cpu", "--schedule", "constant:9")  # of 16 tokens, 8 can go
     assert "can remove 8, not 9" in said(*asked)
