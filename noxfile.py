@@ -1,4 +1,4 @@
-"""The project's jobs: `nox -s bench`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`.
+"""The project's jobs: `nox -s bench`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `gpu`.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
@@ -106,6 +106,16 @@ def docs(session: nox.Session) -> None:
     """Build the pages of `docs` and the reference into `build/docs`; a warning fails."""
     prepare(session, "docs")
     session.run(PYTHON, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "build/docs")
+
+
+@nox.session
+def gpu(session: nox.Session) -> None:
+    """Test, measure and profile the engine on a GPU, into one archive: `nox -s gpu -- --minutes 10`.
+
+    The minutes count from when the environment is there. `--rehearse` does without a GPU.
+    """
+    prepare(session, "test", "oracle")  # of these, transformers is a baseline
+    session.run(PYTHON, "-m", "bench", "gpu", *session.posargs)
 
 
 @nox.session

@@ -253,6 +253,35 @@ def profile(
 
 
 @app.command()
+def gpu(
+    minutes: Annotated[float, typer.Option(help="Minutes for all steps.")] = 10,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for records, profiles and logs; the archive lies beside it.")
+    ] = Path("build/gpu"),
+    rehearse: Annotated[
+        bool, typer.Option("--rehearse", help="Run the steps without a GPU: on stand-ins and in Triton's interpreter.")
+    ] = False,
+) -> None:
+    """Test, measure and profile the engine on a GPU, the most telling first; pack records and logs into one archive."""
+    with for_people():
+        from bench.gpu.session import archive_of, run_session
+        from bench.gpu.steps import gpu_steps
+        from bench.measure.machine import resolve_device
+        from bench.run.driver import end_on_sigterm
+
+        if not rehearse:
+            resolve_device("cuda")
+        folder = out.resolve()
+        with end_on_sigterm():
+            ends = run_session(
+                gpu_steps(folder, rehearse=rehearse), folder, minutes, rehearsal=rehearse, say=typer.echo
+            )
+        typer.echo(f"archive: {archive_of(out)}")
+        if any(end.status in ("failed", "timeout") for end in ends):
+            raise typer.Exit(1)
+
+
+@app.command()
 def compare(
     a: Annotated[str, typer.Argument(help="A folder of results, or a git revision.")],
     b: Annotated[str, typer.Argument(help="The other one, judged against the first.")],

@@ -44,6 +44,7 @@ RUN_BY = {
     "docs/add_a_host.md": "tests/fastast/hosts/test_add_a_host_page.py",
     "docs/add_a_method.md": "tests/test_how_to.py",
     "docs/distillation.md": "tests/fastast/distill/test_distillation_page.py",
+    "docs/gpu.md": "tests/bench/gpu/test_gpu_session.py",
 }
 """Pages whose blocks another test runs."""
 

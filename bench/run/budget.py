@@ -18,15 +18,22 @@ UNKNOWN_S = 60.0
 """Seconds that a quality cell is expected to take until one has been measured."""
 
 
-class Budget:
-    """The minutes of a run, which count from here on."""
+def seconds_of_this_process() -> float:
+    """Return how long this process has been there: a command's time counts from its start, imports included."""
+    import psutil
 
-    def __init__(self, minutes: float, now: Callable[[], float] = time.monotonic) -> None:
+    return max(0.0, time.time() - float(psutil.Process().create_time()))
+
+
+class Budget:
+    """The minutes of a run, of which `used` seconds are over."""
+
+    def __init__(self, minutes: float, now: Callable[[], float] = time.monotonic, *, used: float = 0.0) -> None:
         """Raises ConfigError for minutes that are no number above 0."""
         if not (0 < minutes < math.inf):
             raise ConfigError([f"--minutes {minutes:g}: give a number above 0"])
         self._now = now
-        self._end = now() + 60 * minutes
+        self._end = now() + 60 * minutes - used
         self._longest: dict[tuple[object, ...], float] = defaultdict(float)
 
     def left(self) -> float:
@@ -40,7 +47,8 @@ class Budget:
     def expected(self, cell: Cell) -> float:
         """Return the seconds that a cell is expected to take.
 
-        As long as others of its kind took; until there is one, as long as the sweep asks for.
+        As long as others of its kind took; until there is one, halfway between the least and the most that the sweep
+        lets it take.
         """
         known = self._longest.get(_kind(cell)) or max(
             (seconds for kind, seconds in self._longest.items() if kind[0] == cell.kind), default=0.0
@@ -50,7 +58,8 @@ class Budget:
         if cell.data is not None:
             return UNKNOWN_S
         measure, arms = cell.measure, 1 + len(cell.measure.baselines)
-        return START_S + measure.max_seconds + arms * (measure.warmup_seconds + measure.energy_seconds)
+        rounds = (measure.min_seconds + measure.max_seconds) / 2
+        return START_S + rounds + arms * (measure.warmup_seconds / 2 + measure.energy_seconds)
 
     def took(self, cell: Cell, seconds: float) -> None:
         """Note how long a cell took."""

@@ -92,7 +92,7 @@ def run_sweep(
     """
     launcher = launcher or LocalLauncher(isolation, runners)
     with ExitStack() as stack:
-        stack.enter_context(_end_on_sigterm())
+        stack.enter_context(end_on_sigterm())
         machines = launcher.survey(cells, progress)
         _check_distinct(machines)
         stores = {device: Store(options.results, machine.key, name) for device, (machine, _) in machines.items()}
@@ -173,7 +173,7 @@ def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
 
 
 @contextmanager
-def _end_on_sigterm() -> Iterator[None]:
+def end_on_sigterm() -> Iterator[None]:
     """Let SIGTERM end a run as Ctrl-C does, so that its process of the moment ends with it."""
 
     def end(number: int, frame: FrameType | None) -> None:

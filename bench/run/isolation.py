@@ -93,10 +93,15 @@ class Isolation:
 
 def scrub(text: str) -> str:
     """Return `text` in one line without the folders of this machine."""
+    return " ".join(without_folders(text).split())
+
+
+def without_folders(text: str) -> str:
+    """Return `text` with short names for the repository, the working folder and the home folder."""
     for folder, name in ((str(ROOT), "."), (str(Path.cwd()), "."), (str(Path.home()), "~")):
         if len(folder) > 1:
             text = text.replace(folder, name)
-    return " ".join(text.split())
+    return text
 
 
 def _death(code: int | None) -> str:

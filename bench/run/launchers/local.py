@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.cell.answers import Context
 from bench.measure.devices import resolve_local
 from bench.measure.machine import Machine, Software, load_average
-from bench.run.budget import Budget
+from bench.run.budget import Budget, seconds_of_this_process
 from bench.run.isolation import Isolation, Outcome
 from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners
 from bench.run.progress import Progress
@@ -112,7 +112,8 @@ class LocalLauncher:
 
 def local_launcher(options: LauncherOptions) -> LocalLauncher:
     """Return the launcher of this machine."""
-    return LocalLauncher(budget=None if options.minutes is None else Budget(options.minutes))
+    minutes = options.minutes
+    return LocalLauncher(budget=None if minutes is None else Budget(minutes, used=seconds_of_this_process()))
 
 
 def _get(outcome: Outcome) -> Any:

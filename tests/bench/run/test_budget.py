@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import time
 from dataclasses import replace
 
@@ -39,9 +41,8 @@ def test_a_cell_is_expected_to_take_as_long_as_those_of_its_kind():
         replace(cheap_runners.cell("fine"), batch_size=64),
         cheap_runners.cell("fine", kind="quality"),
     )
-    measure = cell.measure
-    asked = measure.max_seconds + 3 * (measure.warmup_seconds + measure.energy_seconds)
-    assert budget.expected(cell) > asked  # nothing is known: by what the sweep asks for, and a start
+    # Nothing is known: 20 s for its start, 2 to 20 s of rounds; of three arms 0 to 5 s of warm-up and 1 s of energy.
+    assert budget.expected(cell) == 20.0 + 11.0 + 3 * (2.5 + 1.0)
     budget.took(cell, 8.0)
     budget.took(cell, 4.0)
     assert budget.expected(cell) == MARGIN * 8.0
@@ -71,6 +72,14 @@ class SpentBudget(Budget):
         super().took(cell, self.cell_seconds)
 
 
+def test_time_counts_from_the_start_of_the_command():
+    assert Budget(2.0, Clock(), used=50.0).left() == 70.0
+    code = "import time; time.sleep(1); from bench.run.budget import seconds_of_this_process as s; print(s())"
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert 1.0 < float(done.stdout) < time.monotonic() - began + 0.1  # the system counts in hundredths
+
+
 def go(cells, folder, budget: Budget | None):
     runners = Runners(probe="cheap_runners:probe", prepare="cheap_runners:prepare", answer="cheap_runners:answer")
     launcher = LocalLauncher(Isolation(preload=("bench.sweep.cells", "bench.cell.answers")), runners, budget)
@@ -80,7 +89,7 @@ def go(cells, folder, budget: Budget | None):
 
 def test_no_cell_starts_that_would_not_end_and_the_same_command_goes_on(tmp_path):
     cells = [cheap_runners.cell("fine", number) for number in range(6)]
-    # Of 5 minutes, the first cell is allowed 20 + 20 + 3 * (5 + 1) seconds at least, the others 1.25 * 80.
+    # Of 5 minutes, the first cell is expected to take 41.5 seconds, the others 1.25 * 80.
     summary = go(cells, tmp_path, SpentBudget(5.0, 80.0))
     assert summary.measured == {"ok": 3}  # after three, 60 seconds are left
     assert summary.left == tuple(cells[3:])

@@ -1,0 +1,1 @@
+"""What is measured on a GPU that is there for minutes: steps in the order of what they tell, and one archive."""

@@ -1,0 +1,145 @@
+"""Steps one after the other within some minutes: one that fails ends no other, and the archive says how each ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.gpu.steps import ROOT, Step
+from bench.run.budget import Budget
+from bench.run.isolation import without_folders
+from bench.run.progress import duration
+from bench.run.recording import describe_suite
+
+GRACE_S = 10.0
+"""Seconds by which a step that limits itself ends before it is ended."""
+LEAST_S = 15.0
+"""No step starts with fewer seconds than these."""
+PARTS = ("session.json", "logs", "profiles", "results")
+"""What goes into the archive."""
+
+StepStatus = Literal["ok", "failed", "timeout", "left"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepEnd:
+    """How a step ended."""
+
+    name: str
+    command: tuple[str, ...]
+    status: StepStatus = "left"
+    """`failed`: by its exit code. `timeout`: ended, as its time was up. `left`: there was no time for it."""
+    exit_code: int | None = None
+    seconds: float = 0.0
+    last: str = ""
+    """Last line of its log."""
+
+
+def archive_of(folder: Path) -> Path:
+    """Return the archive of a session's folder: beside it, and called as it."""
+    return folder.with_name(f"{folder.name}.tar.gz")
+
+
+def run_session(
+    steps: Sequence[Step],
+    folder: Path,
+    minutes: float,
+    *,
+    rehearsal: bool = False,
+    say: Callable[[str], None] = print,
+    now: Callable[[], float] = time.monotonic,
+) -> tuple[StepEnd, ...]:
+    """Run the steps in order and return how they ended; the archive is written after each of them.
+
+    Whatever ends the session, Ctrl-C too, leaves an archive. Raises ConfigError for minutes that are no number above 0,
+    and OSError where files cannot be written.
+    """
+    budget = Budget(minutes, now)
+    about = {"rehearsal": rehearsal, "minutes": minutes, "suite": describe_suite().model_dump()}
+    ends = [StepEnd(name=step.name, command=_shown(step)) for step in steps]
+    (folder / "logs").mkdir(parents=True, exist_ok=True)
+    try:
+        for i, step in enumerate(steps):
+            save(folder, about, ends)
+            limit = budget.left() * step.share / sum(other.share for other in steps[i:])
+            where = f"{i + 1}/{len(steps)} {step.name}"
+            if limit < LEAST_S:
+                say(f"{where}: left, there is no time for it")
+                continue
+            say(f"{where}: at most {duration(limit)}")
+            ends[i] = end = _run(step, ends[i], folder / "logs" / f"{step.name}.log", limit)
+            code = f" (exit code {end.exit_code})" if end.status == "failed" else ""
+            say(f"{where}: {end.status}{code} after {duration(end.seconds)}: {end.last}")
+    finally:
+        save(folder, about, ends)
+    return tuple(ends)
+
+
+def save(folder: Path, about: Mapping[str, Any], ends: Sequence[StepEnd]) -> None:
+    """Write `session.json` and the archive, which is there whole or not at all."""
+    text = json.dumps({**about, "steps": [asdict(end) for end in ends]}, indent=2)
+    (folder / "session.json").write_text(text + "\n", encoding="utf-8")
+    part = folder.with_name(f"{folder.name}.tmp")
+    with tarfile.open(part, "w:gz") as archive:
+        for name in PARTS:
+            if (folder / name).exists():
+                archive.add(folder / name, f"{folder.name}/{name}", filter=_anonymous)
+    os.replace(part, archive_of(folder))
+
+
+def _run(step: Step, end: StepEnd, log: Path, limit: float) -> StepEnd:
+    own = ("--minutes", f"{(limit - GRACE_S) / 60:.3f}") if step.limits_itself else ()
+    started, ended = time.monotonic(), False
+    with log.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [sys.executable, *step.arguments, *own],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            process.wait(limit)
+        except subprocess.TimeoutExpired:
+            ended = True
+        finally:
+            _end(process)
+    text = without_folders(log.read_text(encoding="utf-8", errors="replace"))
+    log.write_text(text, encoding="utf-8")
+    code = process.returncode
+    last = next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+    seconds = round(time.monotonic() - started, 1)
+    status: StepStatus = "timeout" if ended else "ok" if code == 0 else "failed"
+    return replace(end, status=status, exit_code=code, seconds=seconds, last=last)
+
+
+def _shown(step: Step) -> tuple[str, ...]:
+    return ("python", *map(without_folders, step.arguments))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process, if it still runs, and with it those that it started: ours end with their caller."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out who made a file, and files of the moment."""
+    if member.name.endswith((".lock", ".tmp")):
+        return None
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member

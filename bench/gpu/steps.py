@@ -1,0 +1,83 @@
+"""The steps on a GPU, the most telling first: is it right, how fast is it, and where does the time go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository."""
+HEADLINE = ("grid.schedule=['constant']", "grid.r=[40, 80, 0]", "grid.dtype=['bfloat16']")
+"""What of the sweep `engine_gpu` is measured here."""
+REHEARSAL = (
+    "model.name=ast_tiny_soundscapes",
+    "model.frames=64",
+    "grid.device=['cpu']",
+    "grid.dtype=['float32']",
+    "grid.r=[4]",
+    "measure.baselines=['unmerged', 'slice']",
+    "measure.rounds=3",
+    "measure.min_seconds=0",
+    "measure.max_seconds=0.5",
+    "measure.warmup_iterations=6",
+    "measure.energy_seconds=0",
+)
+"""What stands in for AST-base on a GPU: a small model on short clips, on this processor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A command of its own."""
+
+    name: str
+    """What it is called in the archive."""
+    arguments: tuple[str, ...]
+    """Of Python."""
+    share: float
+    """Share of the time left that it may take, against the shares of the steps after it."""
+    limits_itself: bool = False
+    """Whether it takes `--minutes` and ends in time by itself."""
+
+
+def gpu_steps(folder: Path, *, rehearse: bool = False) -> tuple[Step, ...]:
+    """Return the steps, which write below `folder`.
+
+    To `rehearse` is to run the same commands without a GPU: tests of one kernel in Triton's interpreter, and cells on
+    the stand-ins, where the engine falls back to plain PyTorch.
+    """
+    repeats = () if rehearse else ("measure.noise_repeats=0",)  # time for another cell tells more
+
+    def cells(sweep: str, *settings: str, batch: int | None = None) -> tuple[str, ...]:
+        if rehearse:
+            batch = min(batch or 2, 2)
+        sizes = () if batch is None else (f"grid.batch_size=[{batch}]",)
+        settings = (*settings, *sizes, *repeats, *(REHEARSAL if rehearse else ()))
+        return (sweep, *(word for setting in settings for word in ("-s", setting)))
+
+    def measure(name: str, share: float, asked: tuple[str, ...]) -> Step:
+        arguments = ("-m", "bench", "run", *asked, "--results", str(folder / "results"))
+        return Step(name=name, share=share, arguments=arguments, limits_itself=True)
+
+    headline, batch_1 = cells("engine_gpu", *HEADLINE, batch=64), cells("engine_gpu", *HEADLINE, batch=1)
+    tests: tuple[str, ...] = ("-n", "0", "tests/fastast/kernels/test_best_partner.py")
+    profiled: tuple[str, ...] = ("--r", "4", "--forwards", "1")
+    if not rehearse:
+        tests = ("-n", "auto", "--maxprocesses", "8", "-m", "gpu", *gpu_tests())
+        profiled = ("--r", "40")
+    profile = ("-m", "bench", "profile", *headline, *profiled, "--out", str(folder / "profiles"))
+    return (
+        Step(name="tests", share=90, arguments=("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)),
+        measure("headline", 160, headline),
+        measure("batch_1", 110, batch_1),
+        Step(name="profile", share=50, arguments=profile),
+        measure("training_step", 110, cells("engine_gpu_training")),
+        measure("waveforms", 80, cells("engine_gpu_waveform")),
+    )
+
+
+def gpu_tests() -> Iterator[str]:
+    """Yield the test files that need a GPU, or the folder where a `conftest.py` makes them."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        if "mark.gpu" in path.read_text(encoding="utf-8"):
+            yield (path.parent if path.name == "conftest.py" else path).relative_to(ROOT).as_posix()
