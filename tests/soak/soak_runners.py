@@ -142,7 +142,7 @@ def end(driver: subprocess.Popen[str], number: signal.Signals) -> None:
         os.killpg(driver.pid, number)
     else:
         os.kill(driver.pid, number)
-    driver.communicate(timeout=30)
+    driver.communicate(timeout=120)
     assert_nobody_is_left(driver.pid)
 
 

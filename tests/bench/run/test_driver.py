@@ -154,7 +154,7 @@ def test_an_ended_driver_loses_only_the_running_cell(tmp_path, number):
         os.killpg(driver.pid, number)
     else:
         os.kill(driver.pid, number)
-    driver.communicate(timeout=30)
+    driver.communicate(timeout=120)
     assert driver.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert_all_gone([process.pid for process in family])
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*.json")}
@@ -162,7 +162,7 @@ def test_an_ended_driver_loses_only_the_running_cell(tmp_path, number):
     assert {path.stem for path in before} == {cell_id for cell_id, _ in started[:2]}
 
     second = start_driver(results, log, *plan)
-    output, errors = second.communicate(timeout=60)
+    output, errors = second.communicate(timeout=240)
     assert second.returncode == 0, errors
     assert "2 of 4 cells have a record already" in output
     assert all(path.stat().st_mtime_ns == mtime for path, mtime in before.items())
@@ -182,7 +182,7 @@ def test_a_second_run_on_the_same_folder_is_refused(tmp_path):
             cheap_runners.run([cheap_runners.cell("fine")], results, io.StringIO())
     finally:
         driver.terminate()
-        driver.communicate(timeout=30)
+        driver.communicate(timeout=120)
 
 
 def test_a_record_that_cannot_be_read_stops_the_run_before_anything_is_measured(tmp_path):

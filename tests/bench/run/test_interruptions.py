@@ -64,7 +64,7 @@ def test_what_a_kill_left_half_written_is_removed_by_the_next_run(tmp_path):
 
 
 def test_a_living_driver_keeps_a_second_one_off_and_a_killed_one_does_not(tmp_path):
-    first = Sweep(folder=tmp_path, cells=1, slow=120.0).start()
+    first = Sweep(folder=tmp_path, cells=1, slow=1200.0).start()
     sweep = Sweep(folder=tmp_path, cells=3, slow=0.001)
     sweep.wait_for(1, first)
     code, message = finish(sweep.start())
@@ -101,7 +101,7 @@ while wins < 60:
     (tmp_path / "count").write_text("0")
     command = [sys.executable, "-c", code, str(tmp_path)]
     processes = [subprocess.Popen(command, env=environment()) for _ in range(3)]
-    assert [process.wait(timeout=60) for process in processes] == [0, 0, 0]
+    assert [process.wait(timeout=240) for process in processes] == [0, 0, 0]
     assert (tmp_path / "count").read_text() == "180"
     assert list(Store(tmp_path, "m", "s").folder.iterdir()) == []
 
