@@ -66,10 +66,11 @@ def resolve_data(config: DataConfig) -> DataRef:
 
     Raises DataError for files that are not there or not right, and for more clips than there are.
     """
+    from fastast.data.datasets import open_split
     from fastast.data.training_set import DataError
 
     options = config.build()
-    data = options.split(config.split)
+    data = open_split(config.dataset, options, config.split)
     count = len(data) if config.clips is None else config.clips
     if count > len(data):
         raise DataError(f"data: clips is {count}; the {config.split} split of {config.dataset} has {len(data)}")

@@ -304,8 +304,10 @@ def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> No
             continue
         if takes_r(point["schedule"]):
             where = f"grid.r.{grid.r.index(point['r'])}"
-            most = largest_r(reduction, point["schedule"], geometry)
-            reason = f"{reason}. The largest r of {reduction.method} {point['schedule']} here is {most}"
+            nothing = replace(reduction, schedule=parse_schedule(schedule_text(point["schedule"], 0)))
+            if _impossible(nothing, geometry) is None:  # else it is not for the r that it is refused
+                most = largest_r(reduction, point["schedule"], geometry)
+                reason = f"{reason}. The largest r of {reduction.method} {point['schedule']} here is {most}"
         else:
             where = f"grid.schedule.{grid.schedule.index(point['schedule'])}"
         problems.setdefault((point["method"], point["schedule"], point["r"]), f"{shown}: {where}: {reason}")

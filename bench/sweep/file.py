@@ -86,7 +86,8 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 def _explain(shown: str, problem: Any, overrides: Sequence[str]) -> str:
     """Return `file: key: what is wrong` for one of pydantic's problems."""
     location = [str(part) for part in problem["loc"]]
-    message, context = problem["msg"], problem.get("ctx", {})
+    context = problem.get("ctx", {})
+    message = problem["msg"].removeprefix("Value error, ")  # what pydantic puts before FastAST's own words
     if "index" in context:
         location.append(str(context["index"]))
     if "path" in context:
@@ -97,7 +98,9 @@ def _explain(shown: str, problem: Any, overrides: Sequence[str]) -> str:
         message = "is missing; it is required"
     elif problem["type"] in _ENGLISH:
         message = f"{as_toml(problem['input'])} {_ENGLISH[problem['type']]}"
-    elif not isinstance(problem.get("input"), dict) and context.get("ours") is None and "got" not in context:
+    elif (
+        not ours and not isinstance(problem.get("input"), dict) and context.get("ours") is None and "got" not in context
+    ):
         message = f"{message} (got {as_toml(problem['input'])})"
     source = next((f" (from -s {text})" for text in overrides if ".".join(location).startswith(text.split("=")[0])), "")
     return f"{shown}: {'.'.join(location)}: {message}{source}" if location else f"{shown}: {message}"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from fastast.data.training_set import DataError, TrainingSet
+from fastast.metrics import Task
+from fastast.names import unknown_name
 from fastast.registry import Registry
 
 
@@ -67,3 +69,20 @@ def get_data_set(name: str) -> type[DataOptions]:
             "a method split(name)"
         )
     return kind
+
+
+def open_split(name: str, options: DataOptions, split: str) -> TrainingSet:
+    """Return a split of the data set called `name`.
+
+    Raises DataError where the data set does, and where what it returns lacks something that a split must have.
+    """
+    data = options.split(split)
+    wanted = [one for one in vars(TrainingSet) if not one.startswith("_") or one == "__len__"]
+    if missing := [one for one in wanted if not hasattr(data, one)]:
+        raise DataError(
+            f"data set {name}: its split {split} is a {type(data).__name__}, which lacks {', '.join(missing)}; see "
+            "fastast.data.training_set.TrainingSet"
+        )
+    if data.task not in get_args(Task):
+        raise DataError(f"data set {name}: {unknown_name('task', data.task, get_args(Task))}")
+    return data

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from fastast.checkpoints import load_model
 from fastast.classes import is_same_order, match_classes
+from fastast.data.datasets import open_split
 from fastast.data.training_set import reading_of
 from fastast.frontend import Normalisation
 from fastast.model import AudioSpectrogramTransformer
@@ -51,7 +52,7 @@ def evaluate_command(
     Raises ValueError where the model has other classes than the data, or anything cannot be read.
     """
     recipe = load_recipe(recipe_name, settings)
-    data = recipe.data.options.split(split)
+    data = open_split(recipe.data.name, recipe.data.options, split)
     network, columns = load_trained(model, data.classes, labels=labels)
     default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)

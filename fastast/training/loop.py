@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from fastast.data.datasets import open_split
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
 from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import State
@@ -31,8 +32,8 @@ def train(
     before stays.
     """
     with open_world(device) as world, ExitStack() as held:
-        data = recipe.data.options.split("train")
-        validation, test = recipe.data.options.split("val"), recipe.data.options.split("test")
+        part = recipe.data
+        data, validation, test = (open_split(part.name, part.options, name) for name in ("train", "val", "test"))
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
         trainer = Trainer(recipe, data.classes, sampler, world)

@@ -123,6 +123,23 @@ def test_what_the_data_set_does_not_allow_is_met_before_anything_runs(
     assert message in said.replace(f"{tmp_path}/", "")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Numbers:
+    root: str = ""
+
+    def split(self, name: str) -> list[int]:
+        return [1, 2, 3]
+
+
+def test_a_registered_data_set_that_is_none_is_refused_in_plain_words(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(DATASETS._entries, "bare", dict)
+    said = problem(sweep(tmp_path, checkpoint(tmp_path), 'dataset = "bare"'))
+    assert "sweep.toml: data: data set bare: what is registered, dict, must be a dataclass(frozen=True" in said
+    monkeypatch.setitem(DATASETS._entries, "numbers", Numbers)
+    said = problem(sweep(tmp_path, checkpoint(tmp_path), 'dataset = "numbers"'))
+    assert "data set numbers: its split test is a list, which lacks classes, task, id, name, fingerprint" in said
+
+
 def test_options_of_the_files_data_set_do_not_outlive_it(tmp_path: Path, esc50: Path) -> None:
     path = sweep(tmp_path, checkpoint(tmp_path), "seconds = 4.0\nclips = 8")
     config = load_sweep(path, [f"data.root='{esc50}'", "data.dataset=esc50"])

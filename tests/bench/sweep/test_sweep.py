@@ -20,7 +20,8 @@ from bench.sweep.data import resolve_data
 from bench.sweep.expansion import expand, largest_r
 from bench.sweep.file import SWEEPS, find_sweep, load_sweep
 from fastast.geometry import geometry
-from fastast.reduction import TokenReduction
+from fastast.reduction import TokenReduction, reduction_method
+from fastast.reduction.registry import METHODS, all_free
 from fastast.schedule import Linear
 
 SMALL = """
@@ -162,6 +163,41 @@ def test_clips_longer_than_the_models_input_are_refused(tmp_path):
 def test_several_problems_are_all_told(tmp_path):
     text = problems(tmp_path, SMALL + 'r = ["x"]\ndtype = ["half"]\n')
     assert len(text.splitlines()) == 2
+
+
+def test_a_method_that_draws_by_an_option_gets_the_seed_of_the_sweep(tmp_path):
+    text = GOOD.replace("[grid]", "[grid]\npartition = ['alternating', 'random']")
+    cells = expand(load_sweep(write(tmp_path, text.replace('"small"', '"small"\nseed = 3'))))
+    seeds = {cell.reduction.options.partition: cell.reduction.seed for cell in cells if cell.reduction}
+    assert seeds == {"alternating": 0, "random": 3}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OfAnAxis:
+    dtype: str = "any"
+
+
+def test_what_is_wrong_with_a_method_is_said_in_plain_words(tmp_path, monkeypatch):
+    def method(name, **fields):
+        return reduction_method(name, **({"label": name, "limit": all_free} | fields))(lambda tokens, r, options: None)
+
+    for name, value in {
+        "bare": lambda tokens, r, options: None,
+        "hidden": method("hidden", options=OfAnAxis),
+        "wide": method("wide", limit=lambda shape, options: 10**6),
+    }.items():
+        monkeypatch.setitem(METHODS._entries, name, value)
+
+    def said(name):
+        path = write(tmp_path, GOOD + f'method = ["{name}"]\n')
+        with pytest.raises(ConfigError) as caught:
+            expand(load_sweep(path), "sweep.toml")
+        return str(caught.value).replace(f"{tmp_path}/", "")
+
+    assert said("bare").startswith("sweep.toml: grid: reduction bare: what is registered is a function, not a method")
+    assert "grid.method.0: 'hidden': its option 'dtype' has the name of an axis" in said("hidden")
+    assert "reduction wide: block 1: its limit is 1000000; of 602 tokens, 2 of them protected" in said("wide")
+    assert "largest r" not in said("wide")
 
 
 def test_the_grid_becomes_cells_without_duplicates(tmp_path):
