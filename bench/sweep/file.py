@@ -98,9 +98,7 @@ def _explain(shown: str, problem: Any, overrides: Sequence[str]) -> str:
         message = "is missing; it is required"
     elif problem["type"] in _ENGLISH:
         message = f"{as_toml(problem['input'])} {_ENGLISH[problem['type']]}"
-    elif (
-        not ours and not isinstance(problem.get("input"), dict) and context.get("ours") is None and "got" not in context
-    ):
+    elif not isinstance(problem.get("input"), dict) and context.get("ours") is None and "got" not in context:
         message = f"{message} (got {as_toml(problem['input'])})"
     source = next((f" (from -s {text})" for text in overrides if ".".join(location).startswith(text.split("=")[0])), "")
     return f"{shown}: {'.'.join(location)}: {message}{source}" if location else f"{shown}: {message}"
