@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastast.compiling import constant_result
 from fastast.scale import MAX_PEAK, describe_peak
 
 SAMPLE_RATE = 16_000
@@ -113,7 +114,7 @@ def _constants(window_length: int, num_mel_bins: int, sample_rate: int, device: 
 _cached_constants = functools.lru_cache(maxsize=16)(_constants)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_result
 def _kept_constants(
     window_length: int, num_mel_bins: int, sample_rate: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fastast.compiling import constant_result
 from fastast.reduction.once import once
 from fastast.reduction.options import ReductionError
 from fastast.reduction.precision import widened, without_autocast
@@ -174,7 +175,7 @@ def _seed(seed: int, block: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed} {block}".encode()).digest()[:7], "big")
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@constant_result
 def _numbers(seed: int, block: int, count: int) -> list[float]:
     """In Python, as tensors of random numbers are not to be had while a compiler or exporter traces."""
     drawn = random.Random(_seed(seed, block))

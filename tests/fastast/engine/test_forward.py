@@ -73,7 +73,7 @@ def test_any_number_of_protected_tokens(small_model, small_fbank, num_protected:
     check(small_model, small_fbank, reduction)
 
 
-@reduction_method("all kinds", label="all kinds", limit=all_free, random=True)
+@reduction_method("all_kinds", label="all kinds", limit=all_free, random=True)
 def of_all_kinds(tokens, r, options) -> MergePlan:
     """Drop a token, pool the others that leave into one slot by weight, and ask for places while at it."""
     n = tokens.num_tokens
@@ -90,14 +90,14 @@ def of_all_kinds(tokens, r, options) -> MergePlan:
         ("tome", {"metric": "queries"}),
         ("tome", {"order": "position"}),
         ("tome", {"metric": "before", "distance": "euclidean"}),
-        ("all kinds", {}),
+        ("all_kinds", {}),
     ],
     ids=str,
 )
 def test_any_method_any_option_and_any_rule(
     small_model, small_fbank, monkeypatch, method: str, options: dict[str, str], combine: str
 ) -> None:
-    monkeypatch.setitem(METHODS._entries, "all kinds", of_all_kinds)
+    monkeypatch.setitem(METHODS._entries, "all_kinds", of_all_kinds)
     reduction = TokenReduction(schedule=Constant(12), method=method, options=options, combine=combine)
     check(small_model, small_fbank, reduction)
 
