@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fastast.kernels.flat_plan import FlatPlan
 from fastast.reduction import MergePlan
+from fastast.reduction.combine import take_rows
 
 CPU = torch.device("cpu")
 RULES = ("size", "mean", "norm", "keep")
@@ -92,3 +93,17 @@ def test_gradients_flow_through_averages_and_not_to_what_is_dropped() -> None:
     plan = MergePlan.from_slots(torch.tensor([[0, -1, 0, 1]]), 2, weight=torch.tensor([[1.0, 1.0, 3.0, 1.0]]))
     plan.merge(x, None)[0].sum().backward()
     assert x.grad.flatten().tolist() == [0.25, 0.0, 0.75, 1.0]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_rows_that_are_taken_are_those_of_the_same_clip(batch: int) -> None:
+    x = torch.randn(batch, 7, 4, generator=torch.Generator().manual_seed(0))
+    index = torch.stack([torch.randperm(7, generator=torch.Generator().manual_seed(clip))[:5] for clip in range(batch)])
+    by_numpy = np.take_along_axis(x.numpy(), index.numpy()[..., None], axis=1)
+    np.testing.assert_array_equal(take_rows(x, index).numpy(), by_numpy)
+    trailing = x.unflatten(2, (2, 2))  # (b, n, 2, 2)
+    assert torch.equal(take_rows(trailing, index).flatten(2), take_rows(x, index))
+    expected = x.clone().requires_grad_()
+    take_rows(expected, index).sum().backward()
+    assert expected.grad is not None
+    np.testing.assert_array_equal((expected.grad[..., 0] > 0).sum(1).numpy(), np.full(batch, 5))
