@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from bench.report.panels import SETTING, WORKLOAD, panels
@@ -42,9 +44,11 @@ def _over_plain(joined: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFrame:
     middle = (trusted if len(trusted) else reference).median()
     for end in ("", "_low", "_high"):
         over = timed[f"speedup_plain{end}"].where(~itself, timed[f"speedup_unmerged{end}"])
+        joined.loc[timed.index, f"speedup_plain{end}"] = over
         joined.loc[timed.index, f"throughput{end}"] = over * middle
     start = timed.index[itself & timed.apply(is_denominator, axis=1).astype(bool)]
-    joined.loc[start, "throughput"] = middle
+    joined.loc[start, ["speedup_plain", "throughput"]] = 1.0, middle
+    joined.loc[start, ["speedup_plain_low", "speedup_plain_high"]] = math.nan
     for end, furthest in (("low", "min"), ("high", "max")):
         columns = ["throughput", f"throughput_{end}"]
         joined.loc[start, f"throughput_{end}"] = joined.loc[start, columns].agg(furthest, axis=1)
