@@ -15,7 +15,7 @@ from fastast.writing import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class FoundClaim:
     """A claim, and what its records say."""
 
     claim: DocumentClaim
@@ -27,7 +27,7 @@ class Found:
         return sentence_of(self.claim, dict(self.values))
 
 
-def evaluate_claims(path: Path, results: Path) -> dict[str, Found]:
+def evaluate_claims(path: Path, results: Path) -> dict[str, FoundClaim]:
     """Return every claim of a file with its values, by name.
 
     Raises ClaimError for a query that finds nothing, and for a claim that its records contradict.
@@ -40,11 +40,11 @@ def evaluate_claims(path: Path, results: Path) -> dict[str, Found]:
             raise ClaimError(f"{path}: {error}") from error
         if wrong := broken(claim, values):
             raise ClaimError(f"{path}: {name} no longer holds: {'; '.join(wrong)}. Rewrite the sentence: {claim.text}")
-        found[name] = Found(claim=claim, values=values)
+        found[name] = FoundClaim(claim=claim, values=values)
     return found
 
 
-def fill_documents(root: Path, found: Mapping[str, Found], *, write: bool) -> list[Path]:
+def fill_documents(root: Path, found: Mapping[str, FoundClaim], *, write: bool) -> list[Path]:
     """Return the documents whose claims are not as the records have them, and mend them where `write` says so.
 
     Raises ClaimError for a mark without a claim, and a claim that stands in no document.
@@ -68,7 +68,7 @@ def fill_documents(root: Path, found: Mapping[str, Found], *, write: bool) -> li
     return changed
 
 
-def sources(found: Mapping[str, Found]) -> str:
+def sources(found: Mapping[str, FoundClaim]) -> str:
     """Return a Markdown page: every number of every claim with its records, machine and commit."""
     parts = ["# Where the numbers of the documents come from", "Written by `python -m bench claims`."]
     for name, one in found.items():
