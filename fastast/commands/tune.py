@@ -65,12 +65,12 @@ def tune(
     with errors_for_people():
         from fastast.reduction.text import read_reduction
         from fastast.tuning.command import tune_command
-        from fastast.tuning.question import Question
+        from fastast.tuning.question import TuningQuestion
         from fastast.tuning.target import Target
 
         reduction = read_reduction("constant:0", method=method, options=options or ())
         assert reduction is not None
-        question = Question(
+        question = TuningQuestion(
             model=model,
             data=data,
             settings=tuple(settings or ()),

@@ -10,14 +10,20 @@ from typing import Any
 
 from fastast.schedule import PerBlock
 from fastast.statistics import Estimate
-from fastast.tuning.clips import Clips
-from fastast.tuning.question import Question
+from fastast.tuning.clips import TuningClips
+from fastast.tuning.question import TuningQuestion
 from fastast.tuning.target import TuningError
-from fastast.tuning.tune import Row, Tuning
+from fastast.tuning.tune import TunedRow, Tuning
 
 
 def answer_toml(
-    question: Question, found: Tuning, calibration: Clips, held_out: Clips, where: str, metric: str, said: str
+    question: TuningQuestion,
+    found: Tuning,
+    calibration: TuningClips,
+    held_out: TuningClips,
+    where: str,
+    metric: str,
+    said: str,
 ) -> str:
     """Return the file: a reduction as every command takes it, and below it where it is from."""
     parts: dict[str, Mapping[str, Any]] = {
@@ -43,7 +49,9 @@ def answer_toml(
     return head + "".join(f"\n[{name}]\n{_lines(values)}" for name, values in parts.items())
 
 
-def answer_text(found: Tuning, question: Question, calibration: Clips, held_out: Clips, where: str, metric: str) -> str:
+def answer_text(
+    found: Tuning, question: TuningQuestion, calibration: TuningClips, held_out: TuningClips, where: str, metric: str
+) -> str:
     """Return the answer as a table for people."""
     rival = next((row for row in found.rows if row.gain is not None), None)
     lines = [
@@ -71,7 +79,7 @@ def answer_text(found: Tuning, question: Question, calibration: Clips, held_out:
     return "\n".join(lines)
 
 
-def read_answer(path: Path, question: Question, where: str) -> dict[str, Any] | None:
+def read_answer(path: Path, question: TuningQuestion, where: str) -> dict[str, Any] | None:
     """Return what a file says where it answers this question; None where there is no file.
 
     Raises TuningError where it is the answer to another question, or no answer: nothing is overwritten.
@@ -93,7 +101,7 @@ def read_answer(path: Path, question: Question, where: str) -> dict[str, Any] | 
     return values
 
 
-def _row_values(row: Row) -> dict[str, Any]:
+def _row_values(row: TunedRow) -> dict[str, Any]:
     values: dict[str, Any] = {"schedule": str(PerBlock(row.counts))}
     for name in ("clips_per_second", "speedup", "metric", "loss", "gain", "time"):
         estimate: Estimate | None = getattr(row, name)
@@ -114,7 +122,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)  # numbers, texts and truths are spelled as in JSON
 
 
-def _shown_name(row: Row) -> str:
+def _shown_name(row: TunedRow) -> str:
     return f"best {row.name}" if row.gain is not None else row.name
 
 

@@ -26,7 +26,7 @@ _BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clips:
+class TuningClips:
     """Clips in memory, as the model takes them."""
 
     what: str
@@ -60,7 +60,9 @@ def spread(count: int, wanted: int) -> list[int]:
     return [int(place) for place in np.linspace(0, count - 1, min(count, wanted)).round()]
 
 
-def read_clips(what: str, data: TrainingSet, places: Sequence[int], frontend: Frontend, *, workers: int = 0) -> Clips:
+def read_clips(
+    what: str, data: TrainingSet, places: Sequence[int], frontend: Frontend, *, workers: int = 0
+) -> TuningClips:
     """Read clips of a set. Raises TuningError where there are too few."""
     if len(places) < LEAST:
         raise TuningError(f"tune: {what}: {len(places)} clips; give at least {LEAST}, with a larger split or --clips")
@@ -77,7 +79,7 @@ def read_clips(what: str, data: TrainingSet, places: Sequence[int], frontend: Fr
     if len(indices) < LEAST:
         faults = f"; the first fault: {': '.join(skipped[0])}" if skipped else ""
         raise TuningError(f"tune: {what}: only {len(indices)} of {len(places)} clips could be read{faults}")
-    return Clips(
+    return TuningClips(
         what=what,
         features=torch.cat(features),
         labels=np.concatenate(labels).astype(np.uint8),
@@ -86,7 +88,7 @@ def read_clips(what: str, data: TrainingSet, places: Sequence[int], frontend: Fr
     )
 
 
-def check_positives(clips: Clips, classes: Sequence[str], least: int) -> None:
+def check_positives(clips: TuningClips, classes: Sequence[str], least: int) -> None:
     """Raise TuningError where classes have too few positive clips for an average precision that means something."""
     positives = clips.labels.sum(axis=0)
     poor = [int(i) for i in np.argsort(positives, kind="stable") if positives[i] < least]

@@ -18,9 +18,9 @@ from fastast.training.recipe import Recipe
 from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import reducible
 from fastast.tuning.answer import answer_text, answer_toml, read_answer
-from fastast.tuning.clips import Clips, check_positives, read_clips, spread, two_halves
+from fastast.tuning.clips import TuningClips, check_positives, read_clips, spread, two_halves
 from fastast.tuning.journal import Journal
-from fastast.tuning.question import Question
+from fastast.tuning.question import TuningQuestion
 from fastast.tuning.scoring import Scorer
 from fastast.tuning.target import TuningError
 from fastast.tuning.tune import Tuner
@@ -28,7 +28,7 @@ from fastast.writing import write_whole
 
 
 def tune_command(
-    question: Question, out: Path, *, device: str, labels: str, activation: str, say: Callable[[str], None]
+    question: TuningQuestion, out: Path, *, device: str, labels: str, activation: str, say: Callable[[str], None]
 ) -> str:
     """Tune, write the answer to `out` and return what to print; `say` hears what is going on.
 
@@ -70,7 +70,7 @@ def tune_command(
     return text
 
 
-def _read(question: Question, recipe: Recipe, frontend: Frontend) -> tuple[Clips, Clips]:
+def _read(question: TuningQuestion, recipe: Recipe, frontend: Frontend) -> tuple[TuningClips, TuningClips]:
     data = recipe.data.options.split(question.split)
     workers = min(recipe.run.workers, os.cpu_count() or 1)
     if not question.held_out:

@@ -33,7 +33,7 @@ _TRIED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Explored:
     """A schedule that was measured on the clips that calibrate."""
 
     counts: Counts
@@ -65,7 +65,7 @@ class Explorer:
         self.shape, self.method, self.table = shape, method, table
         self._sensitivity, self._measure, self._say = sensitivity, measure, say
         self._evaluations = evaluations
-        self._found: dict[Counts, Found] = {}
+        self._found: dict[Counts, Explored] = {}
         self._levels = self._numbers_of_tokens()
         self._times = cost_matrices(table, self._levels, self.limit)
 
@@ -94,11 +94,11 @@ class Explorer:
         assert tokens is not None, "ask for tokens first"
         return self.table.forward(tokens)
 
-    def look(self, counts: Counts) -> Found:
+    def look(self, counts: Counts) -> Explored:
         """Measure a schedule, or return what is known of it."""
         if counts not in self._found:
             divergence, metric = self._measure(counts)
-            self._found[counts] = Found(
+            self._found[counts] = Explored(
                 counts=counts, seconds=self.seconds(counts), divergence=divergence, metric=metric
             )
             self._say(f"  {','.join(map(str, counts))}: {divergence:.4g} nats, {metric:.4f}")
@@ -127,7 +127,7 @@ class Explorer:
         """Return the forecast of the fastest schedule there is."""
         return min(point.seconds for point in self._front(self.table.forward(self._all()))) + self.table.outside
 
-    def within(self, seconds: float, *, thorough: bool = True) -> list[Found]:
+    def within(self, seconds: float, *, thorough: bool = True) -> list[Explored]:
         """Look for schedules within a time and return those that were measured, the least divergence first.
 
         Not `thorough`: what the search proposes at first alone. Raises TuningError where no schedule is so fast.
@@ -139,7 +139,7 @@ class Explorer:
             )
         asked: set[Counts] = set()
 
-        def look(counts: Counts) -> Found:
+        def look(counts: Counts) -> Explored:
             asked.add(counts)
             return self.look(counts)
 
@@ -157,7 +157,7 @@ class Explorer:
         fits = [found for found in self._found.values() if found.seconds <= seconds]
         return sorted(fits, key=lambda found: (found.divergence, found.seconds))
 
-    def _move(self, seconds: float, look: Callable[[Counts], Found], asked: set[Counts]) -> None:
+    def _move(self, seconds: float, look: Callable[[Counts], Explored], asked: set[Counts]) -> None:
         """Move tokens between blocks from the best schedule on, while that helps and evaluations are left."""
         size = max(1, (self.shape.num_tokens - self.method.protected(self.shape)) // 25)
         while size >= 1:

@@ -11,7 +11,7 @@ from fastast.tuning.target import Target, TuningError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class TuningQuestion:
     """A tuning, whole."""
 
     model: str

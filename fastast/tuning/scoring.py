@@ -19,14 +19,14 @@ from fastast.reduction import TokenReduction
 from fastast.scores import Activation, to_ranking
 from fastast.statistics import Estimate, basic_interval, clip_weights
 from fastast.training.evaluate import merged
-from fastast.tuning.clips import Clips
+from fastast.tuning.clips import TuningClips
 
 Floats = NDArray[np.float64]
 
 
 def predict(
     model: AudioSpectrogramTransformer,
-    clips: Clips,
+    clips: TuningClips,
     reduction: TokenReduction | None,
     *,
     device: torch.device,
@@ -67,18 +67,18 @@ class Scorer:
     """Of the clips that replicates draw: the same for all that is compared."""
     replicates: int = 1000
 
-    def value(self, clips: Clips, logits: NDArray[np.floating]) -> float:
+    def value(self, clips: TuningClips, logits: NDArray[np.floating]) -> float:
         """Return the metric. Raises ValueError for logits that are not finite."""
         ranking = to_ranking(logits, self.activation)
         if self.metric == "accuracy":
             return float(hits(clips.labels, ranking).mean())
         return measure_scores(clips.labels, ranking).mAP
 
-    def estimate(self, clips: Clips, logits: NDArray[np.floating]) -> Estimate:
+    def estimate(self, clips: TuningClips, logits: NDArray[np.floating]) -> Estimate:
         """Return the metric with its bootstrap interval over clips."""
         return self._estimate(self.value(clips, logits), self._replicates(clips, logits))
 
-    def difference(self, clips: Clips, mine: NDArray[np.floating], theirs: NDArray[np.floating]) -> Estimate:
+    def difference(self, clips: TuningClips, mine: NDArray[np.floating], theirs: NDArray[np.floating]) -> Estimate:
         """Return the paired difference of the metric on the same clips, with its interval."""
         value = self.value(clips, mine) - self.value(clips, theirs)
         return self._estimate(value, self._replicates(clips, mine) - self._replicates(clips, theirs))
@@ -87,7 +87,7 @@ class Scorer:
         low, high = basic_interval(value, replicates)
         return Estimate(value=value, low=low, high=high)
 
-    def _replicates(self, clips: Clips, logits: NDArray[np.floating]) -> Floats:
+    def _replicates(self, clips: TuningClips, logits: NDArray[np.floating]) -> Floats:
         weights = clip_weights(len(clips), seed=self.seed, replicates=self.replicates)  # (b, k)
         measured = accuracies if self.metric == "accuracy" else mean_average_precisions
         return measured(clips.labels, to_ranking(logits, self.activation), weights)

@@ -26,7 +26,7 @@ WARM_UP = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Times:
+class ForwardTimes:
     """Seconds of a batch by arm, each (k,), of the same rounds."""
 
     seconds: dict[str, Floats]
@@ -79,13 +79,13 @@ def time_reductions(
     *,
     device: torch.device,
     rounds: int,
-) -> Times:
+) -> ForwardTimes:
     """Time the model under every reduction, as `fastast.compile` runs it on the device, on a batch (b, f, m)."""
     engines = {name: engine_of(model, reduction, device, len(fbank)) for name, reduction in reductions.items()}
     clips = fbank.to(device)
     arms = {name: (lambda engine=engine: engine(clips)) for name, engine in engines.items()}
     clock = CudaClock() if device.type == "cuda" else WallClock()
-    return Times(seconds=time_rounds(arms, clock, rounds=rounds), batch_size=len(fbank))
+    return ForwardTimes(seconds=time_rounds(arms, clock, rounds=rounds), batch_size=len(fbank))
 
 
 def engine_of(

@@ -17,15 +17,15 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.schedule import PerBlock
 from fastast.statistics import Estimate
-from fastast.tuning.clips import Clips
-from fastast.tuning.explore import Counts, Explorer, Found
+from fastast.tuning.clips import TuningClips
+from fastast.tuning.explore import Counts, Explored, Explorer
 from fastast.tuning.journal import Journal
 from fastast.tuning.latency import LatencyTable, measure_table, probe_counts
-from fastast.tuning.question import Question
+from fastast.tuning.question import TuningQuestion
 from fastast.tuning.scoring import Scorer, divergences, predict
 from fastast.tuning.sensitivity import Sensitivity, probe_removals
 from fastast.tuning.target import TuningError
-from fastast.tuning.timing import Times, engine_of, time_reductions
+from fastast.tuning.timing import ForwardTimes, engine_of, time_reductions
 
 COMPARED = ("constant", "decreasing")
 """Families that an answer is compared with."""
@@ -44,7 +44,7 @@ _FASTER = 0.97
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class TunedRow:
     """A schedule as measured at the end."""
 
     name: str
@@ -71,11 +71,11 @@ class Tuning:
 
     counts: Counts
     """Tokens that each block should remove."""
-    rows: tuple[Row, ...]
+    rows: tuple[TunedRow, ...]
     """The model unmerged, the answer, and the best of each family that reaches its speed."""
     meets: bool
     """Whether its measured speed, or its loss on the clips that calibrate, is what was asked for."""
-    calibration: Found
+    calibration: Explored
     """What is known of it from the clips that calibrate."""
     forecast: float
     """Measured over forecast time of a batch."""
@@ -88,10 +88,10 @@ class Tuner:
 
     def __init__(
         self,
-        question: Question,
+        question: TuningQuestion,
         model: AudioSpectrogramTransformer,
-        clips: Clips,
-        held_out: Clips,
+        clips: TuningClips,
+        held_out: TuningClips,
         scorer: Scorer,
         columns: Sequence[int],
         device: torch.device,
@@ -201,7 +201,7 @@ class Tuner:
         own = self._scorer.value(self._clips, self._reference)
         low, high, best = explorer.fastest(), unmerged, None
 
-        def first_allowed(found: Sequence[Found]) -> Found | None:
+        def first_allowed(found: Sequence[Explored]) -> Explored | None:
             return next((one for one in found[:3] if own - one.metric <= most), None)
 
         for _ in range(_HALVINGS):
@@ -224,7 +224,7 @@ class Tuner:
         times = self._time("finalists", [best.counts])
         return self._answer(explorer, best, times.median(_name(best.counts)))
 
-    def _answer(self, explorer: Explorer, best: Found, seconds: float, *, meets: bool = True) -> Tuning:
+    def _answer(self, explorer: Explorer, best: Explored, seconds: float, *, meets: bool = True) -> Tuning:
         """Check an answer, and the best of each family that is not faster, against each other on held-out clips."""
         known = self._rivals(explorer, best, seconds)
         self._say("the answer and the best of each family: time in interleaved rounds, and held-out clips")
@@ -244,7 +244,7 @@ class Tuner:
             evaluated=explorer.evaluated,
         )
 
-    def _rivals(self, explorer: Explorer, best: Found, seconds: float) -> dict[str, Counts]:
+    def _rivals(self, explorer: Explorer, best: Explored, seconds: float) -> dict[str, Counts]:
         """Return of each family the fastest schedule that is not faster than the answer, by what both really take."""
         found = {name: counts for name in COMPARED if (counts := explorer.slower(name, best.seconds)) is not None}
         times = self._time("families", [best.counts, *found.values()])
@@ -258,11 +258,11 @@ class Tuner:
         name: str,
         counts: Counts | None,
         tuned: Counts,
-        times: Times,
+        times: ForwardTimes,
         logits: dict[str, NDArray[np.float32]],
-    ) -> Row:
+    ) -> TunedRow:
         arm, held, rival = _name(counts), self._held_out, name in COMPARED
-        return Row(
+        return TunedRow(
             name=name,
             counts=counts or (0,) * self._shape.depth,
             clips_per_second=times.clips_per_second(arm),
@@ -273,7 +273,7 @@ class Tuner:
             time=times.ratio(_name(tuned), arm) if rival else None,
         )
 
-    def _time(self, key: str, schedules: Sequence[Counts]) -> Times:
+    def _time(self, key: str, schedules: Sequence[Counts]) -> ForwardTimes:
         """Time the model unmerged and under schedules in the same rounds."""
         arms = {"unmerged": None} | {_name(counts): self._reduction(counts) for counts in schedules}
 
@@ -282,7 +282,7 @@ class Tuner:
             return {name: values.tolist() for name, values in found.seconds.items()}
 
         seconds = self._journal.get(f"times of {key}: {' '.join(arms)}", measure)
-        return Times(
+        return ForwardTimes(
             seconds={name: np.array(values) for name, values in seconds.items()},
             batch_size=self._question.batch_size,
         )
@@ -290,12 +290,12 @@ class Tuner:
     def _reduction(self, counts: Counts) -> TokenReduction | None:
         return replace(self._question.method, schedule=PerBlock(counts)) if any(counts) else None
 
-    def _logits(self, clips: Clips, counts: Counts | None) -> NDArray[np.float32]:
+    def _logits(self, clips: TuningClips, counts: Counts | None) -> NDArray[np.float32]:
         reduction = None if counts is None else self._reduction(counts)
         return predict(self._model, clips, reduction, device=self._device, columns=self._columns)
 
 
-def _first(clips: Clips, count: int) -> Clips:
+def _first(clips: TuningClips, count: int) -> TuningClips:
     return replace(clips, features=clips.features[:count], labels=clips.labels[:count], ids=clips.ids[:count])
 
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from fastast.reduction import TokenReduction
-from fastast.tuning.clips import Clips, check_positives, spread, two_halves
+from fastast.tuning.clips import TuningClips, check_positives, spread, two_halves
 from fastast.tuning.journal import Journal
-from fastast.tuning.question import Question
+from fastast.tuning.question import TuningQuestion
 from fastast.tuning.scoring import divergences
 from fastast.tuning.target import Target, TuningError
-from fastast.tuning.timing import Times, time_rounds
+from fastast.tuning.timing import ForwardTimes, time_rounds
 
 
 @pytest.mark.parametrize(
@@ -49,15 +49,15 @@ def test_a_target_of_speed_is_a_time() -> None:
 )
 def test_a_question_is_refused_with_what_is_allowed(values: dict[str, Any], words: str) -> None:
     with pytest.raises(TuningError, match=words):
-        Question(
+        TuningQuestion(
             model="m", data="d", target=Target(speedup=2.0), method=TokenReduction(schedule="constant:0"), **values
         )  # type: ignore[arg-type]
 
 
-def clips(positives: list[int], count: int = 10) -> Clips:
+def clips(positives: list[int], count: int = 10) -> TuningClips:
     labels = np.array([[i < some for some in positives] for i in range(count)], dtype=np.uint8)
     names = tuple(str(i) for i in range(count))
-    return Clips(what="half of val", features=torch.zeros(count, 1, 1), labels=labels, ids=names, skipped=())
+    return TuningClips(what="half of val", features=torch.zeros(count, 1, 1), labels=labels, ids=names, skipped=())
 
 
 def test_too_few_positives_are_refused_by_class() -> None:
@@ -140,6 +140,6 @@ def test_rounds_interleave_and_start_with_another_arm_each() -> None:
     found = time_rounds({"a": arm("a", 2.0), "b": arm("b", 1.0)}, CountingClock(), rounds=3)  # type: ignore[arg-type]
     assert "".join(order[4:]) == "abbaab"
     assert found["a"].tolist() == [2.0] * 3
-    times = Times(seconds=found, batch_size=8)
+    times = ForwardTimes(seconds=found, batch_size=8)
     assert times.ratio("a", "b").value == 2.0
     assert times.clips_per_second("a").value == 4.0
