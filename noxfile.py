@@ -1,4 +1,4 @@
-"""The project's jobs: `nox -s bench`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `gpu`.
+"""The project's jobs: `nox -s bench`, `paper`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `gpu`.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
@@ -60,6 +60,13 @@ def report(session: nox.Session) -> None:
     """Render all that is published from `results`: reports, README, the numbers of the documents."""
     prepare(session)
     session.run(PYTHON, "-m", "bench", "render", *session.posargs)
+
+
+@nox.session
+def paper(session: nox.Session) -> None:
+    """Measure what you have of the paper's data and models: `nox -s paper -- --data DIR --checkpoints DIR`."""
+    prepare(session)
+    session.run(PYTHON, "-m", "bench", "paper", *session.posargs)
 
 
 @nox.session

@@ -19,6 +19,7 @@ import typer
 from bench import completion
 from bench.claims.command import claims, render_all
 from bench.command_line import command_line, for_people
+from bench.paper.command import paper
 from bench.study.command import app as study
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ app = typer.Typer(
 app.add_typer(study, name="study")
 app.command()(claims)
 app.command("render")(render_all)
+app.command()(paper)
 
 SweepArgument = Annotated[
     str,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -102,8 +103,11 @@ def describe_model(name: str, reduction: TokenReduction | None, frames: int | No
     return "\n".join(lines)
 
 
-def model_geometry(name: str) -> Geometry:
-    """Return the geometry of a name of the zoo or of a checkpoint file. Raises ValueError for neither."""
+def model_geometry(name: str, said: Mapping[str, object] | None = None) -> Geometry:
+    """Return the geometry of a name of the zoo or of a checkpoint file. Raises ValueError for neither.
+
+    `said`: fields that the file does not say, as for `load_checkpoint`.
+    """
     if name in ARCHITECTURES:
         return geometry(ARCHITECTURES[name])
     from fastast.checkpoints import load_checkpoint
@@ -112,7 +116,7 @@ def model_geometry(name: str) -> Geometry:
     if name not in EMBEDDED and not path.exists():
         known = ", ".join(model_names())
         raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({known}){hub_hint(name)}")
-    return load_checkpoint(path).geometry
+    return load_checkpoint(path, geometry=said).geometry
 
 
 def _plain(value: object) -> str:

@@ -107,7 +107,7 @@ def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer
     """Build the model of a cell; random weights are drawn from `seed`."""
     frames: dict[str, Any] = {} if ref.frames is None else {"num_frames": ref.frames}
     if ref.path is not None:
-        return load_model(ref.path, **frames)
+        return load_model(ref.path, normalisation=ref.normalisation, geometry=dict(ref.geometry), **frames)
     torch.manual_seed(seed)
     return create_model(ref.name, **frames)
 
@@ -156,7 +156,7 @@ def _measure_quality(
         mAP=metrics.mAP,
         mAP_interval=found.map_interval,
         AUC=metrics.AUC,
-        d_prime=metrics.d_prime,
+        d_prime=metrics.d_prime if np.isfinite(metrics.d_prime) else None,
         accuracy=found.accuracy,
         accuracy_interval=found.accuracy_interval,
         AP=_by_class(features.classes, metrics.AP),

@@ -99,7 +99,7 @@ COLUMNS: dict[str, str] = {
     "mAP_low": "lower end of its 95 % bootstrap interval over clips",
     "mAP_high": "upper end of its 95 % bootstrap interval over clips",
     "AUC": "macro mean area under the ROC curve",
-    "d_prime": "sqrt(2) times the normal quantile of AUC",
+    "d_prime": "sqrt(2) times the normal quantile of AUC; empty where that is infinite",
     "delta_mAP": "mAP minus that of the unmerged model on the same clips",
     "delta_mAP_low": "lower end of its paired 95 % bootstrap interval",
     "delta_mAP_high": "upper end of its paired 95 % bootstrap interval",

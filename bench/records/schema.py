@@ -194,7 +194,8 @@ class Quality(Facts):
     mAP: float  # noqa: N815
     mAP_interval: tuple[float, float]  # noqa: N815
     AUC: float
-    d_prime: float
+    d_prime: float | None
+    """None where it is infinite: the AUC is 0 or 1."""
     accuracy: float | None
     """Top-1; None where clips can have several labels."""
     accuracy_interval: tuple[float, float] | None

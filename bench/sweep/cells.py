@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +19,7 @@ from bench.sweep.data import MIXED, DataRef
 from fastast.data.identity import hash_ids
 
 if TYPE_CHECKING:
+    from fastast.frontend import Normalisation
     from fastast.reduction import TokenReduction
 
 
@@ -44,6 +45,10 @@ class ModelRef:
     """Names of its classes where a person gave them; None where they are the file's."""
     activation: str = ""
     """What turns its logits into scores where a person says so."""
+    normalisation: Normalisation | None = None
+    """Of its filterbank where a person says so; None where it is the file's."""
+    geometry: tuple[tuple[str, int], ...] = ()
+    """What a person says of the file's shape: field and value."""
     columns: tuple[int, ...] | None = None
     """Which of its outputs each class of the data is; None where the order is the same, or where no quality is asked
     for. It follows from model and data."""
@@ -52,12 +57,14 @@ class ModelRef:
         """Return the model's part of the question: weights count, their name does not."""
         weights = {"sha256": self.sha256} if self.sha256 else {"name": self.name, "seed": seed}
         engine = {} if self.engine == "plain" else {"engine": self.engine}  # came after the first records
-        return weights | ({"frames": self.frames} if self.frames else {}) | engine
+        said = {"geometry": dict(self.geometry)} if self.geometry else {}  # came later too
+        return weights | ({"frames": self.frames} if self.frames else {}) | engine | said
 
-    def stated(self) -> dict[str, str]:
+    def stated(self) -> dict[str, Any]:
         """Return what a person said of the model that quality depends on."""
         labels = {} if self.labels is None else {"labels_sha256": hash_ids(self.labels)}
-        return labels | ({"activation": self.activation} if self.activation else {})
+        scale = {} if self.normalisation is None else {"normalisation": asdict(self.normalisation)}
+        return labels | ({"activation": self.activation} if self.activation else {}) | scale
 
 
 @dataclass(frozen=True, kw_only=True)

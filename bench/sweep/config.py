@@ -38,6 +38,28 @@ class ModelConfig(_Part):
     `data` where that is the order of the data's classes."""
     activation: str = ""
     """`sigmoid` or `softmax`, where the file does not say the loss that the model was trained with."""
+    normalisation: tuple[float, float] | None = None
+    """`[mean, std]` of the filterbank that the model was trained with, where the file does not say."""
+    geometry: dict[str, int] = {}
+    """What the file does not say of its shape, as of other lengths: `{ num_frames = 312, fstride = 10 }`."""
+
+    @field_validator("normalisation", mode="before")
+    @classmethod
+    def _pair(cls, value: Any) -> Any:
+        if isinstance(value, list) and len(value) == 2 and all(type(item) in (int, float) for item in value):
+            return tuple(float(item) for item in value)
+        raise at(None, f"{as_toml(value)} is not [mean, std], such as [-4.27, 4.57]")
+
+    @field_validator("geometry")
+    @classmethod
+    def _known_fields(cls, value: dict[str, int]) -> dict[str, int]:
+        from fastast.geometry import Geometry
+
+        known = [field.name for field in dataclasses.fields(Geometry)]
+        for key in value:
+            if key not in known:
+                raise at_path(key, unknown_key(key, known))
+        return value
 
     @model_validator(mode="before")
     @classmethod

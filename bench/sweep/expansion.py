@@ -146,7 +146,8 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
             ]
         )
     try:
-        checkpoint = None if name in ARCHITECTURES else load_checkpoint(path)
+        said = _said_of_file(config, shown)
+        checkpoint = None if name in ARCHITECTURES else load_checkpoint(path, **said)
         geometry = model_geometry(name) if checkpoint is None else checkpoint.geometry
         if frames is not None:
             geometry = replace(geometry, num_frames=frames)
@@ -157,7 +158,30 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
     digest = hash_checkpoint(path)
     own = None if name in EMBEDDED else path
     shown_name = name if own is None else path.name
-    return ModelRef(name=shown_name, path=own, sha256=digest, frames=frames), geometry, checkpoint
+    ref = ModelRef(
+        name=shown_name,
+        path=own,
+        sha256=digest,
+        frames=frames,
+        normalisation=said["normalisation"],
+        geometry=tuple(sorted(said["geometry"].items())),
+    )
+    return ref, geometry, checkpoint
+
+
+def _said_of_file(config: SweepConfig, shown: str) -> dict[str, Any]:
+    """Return what the sweep says of its checkpoint, as `load_checkpoint` takes it."""
+    from fastast.frontend import Normalisation
+    from fastast.zoo import ARCHITECTURES, EMBEDDED
+
+    scale, geometry = config.model.normalisation, config.model.geometry
+    for key, given in (("normalisation", scale), ("geometry", geometry)):
+        if given and config.model.name in (*ARCHITECTURES, *EMBEDDED):
+            raise ConfigError([f"{shown}: model.{key}: '{config.model.name}' is no checkpoint of yours; leave it out"])
+    try:
+        return {"normalisation": scale and Normalisation(mean=scale[0], std=scale[1]), "geometry": geometry}
+    except ValueError as error:
+        raise ConfigError([f"{shown}: model.{error}"]) from None
 
 
 def hash_checkpoint(path: Path) -> str:
@@ -242,8 +266,7 @@ def _resolve_quality(
         raise ConfigError(
             [
                 f"{shown}: model.name: {config.model.name}: the file does not say how the filterbank was normalised "
-                "(mean and deviation); save it with fastast.save_checkpoint(..., normalisation=...), or leave "
-                "'quality' out"
+                "(mean and deviation); say it: model.normalisation = [mean, std], or leave 'quality' out"
             ]
         )
     try:

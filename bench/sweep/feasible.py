@@ -62,7 +62,7 @@ def least_bytes(geometry: Geometry, dtype: str) -> int:
 def _geometry(config: SweepConfig) -> Geometry:
     from fastast.describe import model_geometry
 
-    geometry = model_geometry(config.model.name)
+    geometry = model_geometry(config.model.name, config.model.geometry)
     return geometry if config.model.frames is None else replace(geometry, num_frames=config.model.frames)
 
 

@@ -378,6 +378,8 @@ def test_the_weights_are_the_identity_of_a_checkpoint(tmp_path):
 def test_the_sweeps_that_come_along_are_valid(name):
     path = find_sweep(name)
     config = load_sweep(path)
+    if name.startswith("paper_"):  # whose data and weights are a person's: tests/bench/paper has them
+        config = load_sweep(path, ['kinds=["performance"]'])
     assert config.name == name
     cells = expand(config, str(path))
     assert {cell.kind for cell in cells} == set(config.kinds)

@@ -1,0 +1,126 @@
+"""`python -m bench paper`: the paper's experiment on data sets and checkpoints that a person has."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bench.command_line import command_line, for_people
+
+if TYPE_CHECKING:
+    from bench.paper.plan import PaperPlan, PlannedSweep
+    from bench.run.driver import Options, RunSummary
+
+
+def paper(
+    data: Annotated[Path, typer.Option(help="Folder of data sets: AudioSet, ESC-50, Speech Commands, FSD50K.")],
+    checkpoints: Annotated[
+        Path, typer.Option(help="Folder of checkpoints: AST's own, Hugging Face folders, FastAST's.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            "-s",
+            metavar="KEY=VALUE",
+            help="Override a value of every sweep, in TOML, such as grid.r=[4]; repeatable.",
+        ),
+    ] = None,
+    results: Annotated[Path, typer.Option(help="Root folder of results.")] = Path("build/results"),
+    reports: Annotated[Path, typer.Option(help="Draw the reports into this folder.")] = Path("build/reports"),
+    cache: Annotated[
+        Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Start no cell that would not end within so many minutes, by an estimate; print what is left."
+        ),
+    ] = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Measure every checkpoint on the data set of its classes, as far as both are there, and draw the reports.
+
+    Nothing is downloaded: what is missing is named, with where its owners publish it. Every checkpoint has a sweep and
+    a report of its own. Interrupt at will: the same command goes on.
+    """
+    with for_people():
+        from bench.paper.plan import make_plan
+        from bench.run.driver import Options
+        from fastast.data.soundscapes_cache import default_folder
+
+        plan = make_plan(data, checkpoints, overrides or ())
+        typer.echo(plan_text(plan))
+        if dry_run:
+            return
+        if not plan.sweeps:
+            typer.echo("nothing can be measured: no data set with a checkpoint of its classes", err=True)
+            raise typer.Exit(1)
+        options = Options(
+            results=results,
+            cache=cache or default_folder(),
+            retry_failed=retry_failed,
+            command=command_line(sys.argv[1:]),
+        )
+        summaries = _measure(plan.sweeps, options, minutes)
+        typer.echo("\n".join(_report(plan.sweeps, results, reports)))
+        if any(summary.failed for summary in summaries):
+            raise typer.Exit(1)
+
+
+def plan_text(plan: PaperPlan) -> str:
+    """Return what will be measured, what is missing, and what cannot be used."""
+    lines = []
+    for sweep in plan.sweeps:
+        kinds = Counter(cell.kind for cell in sweep.cells)
+        lines += [
+            sweep.heading,
+            *(f"  {note}" for note in sweep.notes),
+            f"  {len(sweep.cells)} cells: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}",
+            f"  by itself: python -m bench run {shlex.join(sweep.arguments)}",
+        ]
+    for title, entries in (("missing:", plan.missing), ("not used:", plan.refused)):
+        if entries:
+            lines += [title, *("  " + entry.replace("\n", "\n    ") for entry in entries)]
+    cells = sum(len(sweep.cells) for sweep in plan.sweeps)
+    return "\n".join([*lines, f"{len(plan.sweeps)} sweeps, {cells} cells"])
+
+
+def _measure(sweeps: tuple[PlannedSweep, ...], options: Options, minutes: float | None) -> list[RunSummary]:
+    """Run the sweeps one after another; `minutes` is for all of them."""
+    from bench.run.driver import run_sweep
+    from bench.run.launchers.choose import choose_launcher
+    from bench.run.progress import Progress
+
+    start, summaries = time.monotonic(), []
+    for sweep in sweeps:
+        left = None if minutes is None else max(0.0, minutes - (time.monotonic() - start) / 60)
+        with choose_launcher("local", cache=options.cache, minutes=left) as place, Progress() as progress:
+            summary = run_sweep(sweep.config.name, sweep.cells, options, progress=progress, launcher=place)
+        summaries.append(summary)
+        typer.echo(f"{sweep.config.name}: {summary}")
+        for cell in summary.left:
+            typer.echo(f"left: {cell.id}  {cell.title}")
+    return summaries
+
+
+def _report(sweeps: tuple[PlannedSweep, ...], results: Path, reports: Path) -> list[str]:
+    """Draw the report of every sweep that has a record and return where they are."""
+    from bench.report import ReportError, render
+
+    lines = []
+    for sweep in sweeps:
+        try:
+            lines.append(f"report: {render(results, reports, sweep=sweep.config.name)[-1]}")
+        except ReportError as error:
+            lines.append(f"no report of {sweep.config.name}: {error}")
+    return lines
