@@ -23,7 +23,7 @@ def tune(
     model: TrainedArgument,
     data: Annotated[
         str,
-        typer.Option("--data", metavar="RECIPE", help="A recipe whose data is used: a file, or a name of FastAST's."),
+        typer.Option("--data", help="A recipe whose data is used: a file, or a name of FastAST's."),
     ],
     settings: SetOption = None,
     speedup: Annotated[
