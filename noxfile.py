@@ -1,4 +1,4 @@
-"""The project's jobs: `nox -s bench`, `paper`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `gpu`.
+"""The jobs: `nox -s bench`, `paper`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `gpu`.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
