@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench import completion
+from bench.ablation.command import ablation
 from bench.claims.command import claims, render_all
 from bench.command_line import command_line, for_people
 from bench.paper.command import paper
@@ -38,6 +39,7 @@ app = typer.Typer(
 
 app.add_typer(study, name="study")
 app.command()(claims)
+app.command()(ablation)
 app.command("render")(render_all)
 app.command()(paper)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.ablation.render import render_ablation
 from bench.claims.check import evaluate_claims, fill_documents, sources
 from bench.records.store import read_records
 from bench.report.readme import update_readme
@@ -12,6 +13,8 @@ from bench.report.render import ReportError
 from bench.report.render import render as render_report
 from fastast.writing import write_whole
 
+ABLATION = "ablation_"
+"""How the names of sweeps of alternatives begin, which have tables of their own."""
 README_SWEEP = "default"
 """Sweep whose figures and table stand in README."""
 
@@ -31,6 +34,8 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     drawn = [name for name in sweeps if (reports / name).is_dir() or name == README_SWEEP]
     for name in drawn:
         render_report(results, reports, sweep=name)
+        if name.startswith(ABLATION):
+            render_ablation(results, reports, sweep=name)
         say(f"{reports / name}")
     for folder in sorted((results / "studies").glob("*/")):
         write_study_report(load_study(folder.name), results / "studies", results, reports, say=lambda _: None)

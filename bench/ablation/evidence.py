@@ -1,0 +1,135 @@
+"""What is known of every configuration of a sweep: its scores of every clip, and its times of every round.
+
+Shapes: `n` clips, `c` classes, `k` rounds, `b` bootstrap replicates.
+
+All replicates draw the same clips for every configuration, so that differences are paired; rounds are drawn for each
+record, as records are of different rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.records.predictions import read_predictions
+from bench.records.schema import Record
+from bench.records.speedup import clip_seconds
+from bench.records.store import Store, hash_array
+from bench.report.frame import MEASURED, ReportError
+from bench.sweep.config import DataConfig
+from bench.sweep.data import resolve_data
+from fastast.metrics import accuracies, hits, mean_average_precisions, measure_scores
+from fastast.statistics import CLIP_REPLICATES, MIN_ROUNDS, Floats, clip_weights
+
+_SEED = 0
+"""Of the clips that replicates draw."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """A value and its bootstrap replicates."""
+
+    value: float
+    """As measured."""
+    replicates: Floats
+    """(b,)"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A reduction with what was measured of it."""
+
+    reduction: dict[str, Any] | None
+    """As a record has it; None is the unmerged model."""
+    quality: Evidence | None
+    """mAP, or accuracy where clips have one label."""
+    speedup: Evidence | None
+    """Over the unmerged model of the same rounds; None where not timed, or disturbed."""
+    throughput: float | None
+    """Clips per second, as the candidate ran."""
+    macs_ratio: float | None
+    """MACs of the unmerged model over its own."""
+
+
+def read_evidence(records: Sequence[Record], results: Path, labels: np.ndarray | None = None) -> list[Configuration]:
+    """Return what is known of every configuration of one sweep on one machine, in the order of the records.
+
+    `labels`: (n, c), where they need not be read from the data set again. Raises ReportError for predictions that are
+    missing, or of other labels than the data set has here.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    drawn: dict[str, Any] = {"labels": labels}
+    for record in records:
+        if record.status not in MEASURED:
+            continue
+        reduction = record.cell.question["reduction"]
+        entry = found.setdefault(_key(reduction), {"reduction": reduction})
+        if record.model is not None:
+            entry["macs_ratio"] = record.model.macs_unmerged / record.model.macs_per_clip
+        if record.quality is not None:
+            entry["quality"] = _quality(record, results, drawn)
+        elif record.performance is not None and record.status != "disturbed":
+            entry |= _speed(record)
+    return [
+        Configuration(
+            reduction=entry["reduction"],
+            **{name: entry.get(name) for name in ("quality", "speedup", "throughput", "macs_ratio")},
+        )
+        for entry in found.values()
+    ]
+
+
+def _key(reduction: dict[str, Any] | None) -> str:
+    return "unmerged" if reduction is None else repr(sorted(reduction.items()))
+
+
+def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
+    path = Store(results, record.machine.key, record.sweep).predictions_path(record.cell.id)
+    if not path.is_file():
+        raise ReportError(f"ablation: {path} is missing; differences are computed from what a model said of each clip")
+    predictions, hashes = read_predictions(path)
+    if drawn["labels"] is None:
+        drawn["labels"] = labels_of(record)
+    labels = drawn["labels"]
+    if len(labels) != len(predictions.values) or hash_array(labels) != hashes["labels_sha256"]:
+        raise ReportError(f"ablation: {path} is of other clips or labels than the data set has here")
+    if "weights" not in drawn:
+        drawn["weights"] = clip_weights(len(labels), seed=_SEED, replicates=CLIP_REPLICATES)
+    assert record.quality is not None
+    single = record.quality.task == "single_label"
+    ranking = predictions.ranking
+    value = float(hits(labels, ranking).mean()) if single else measure_scores(labels, ranking).mAP
+    replicates = (accuracies if single else mean_average_precisions)(labels, ranking, drawn["weights"])
+    return Evidence(value=value, replicates=replicates)
+
+
+def _speed(record: Record) -> dict[str, Any]:
+    part = record.performance
+    assert part is not None
+    mine, unmerged = clip_seconds(part.arms["candidate"]), clip_seconds(part.arms["unmerged"])  # (k,)
+    value = float(np.median(unmerged) / np.median(mine))
+    found: dict[str, Any] = {"throughput": float(1 / np.median(mine))}
+    if len(mine) >= MIN_ROUNDS:
+        seed = int(record.cell.id[:8], 16)  # of every record its own rounds
+        places = np.random.default_rng(seed).integers(len(mine), size=(CLIP_REPLICATES, len(mine)))  # (b, k)
+        ratios = np.median(unmerged[places], axis=1) / np.median(mine[places], axis=1)
+        found["speedup"] = Evidence(value=value, replicates=ratios)
+    return found
+
+
+def labels_of(record: Record) -> np.ndarray:
+    """Return the labels (n, c) of the clips of a quality record, from the data set, without its audio.
+
+    Raises ReportError where the data set is not here.
+    """
+    asked = record.cell.question["workload"]
+    own = {key: value for key, value in asked.items() if key not in ("ids_sha256", "holds")}
+    try:
+        data, chosen = resolve_data(DataConfig(**own)).open()
+    except (ValueError, OSError) as error:
+        raise ReportError(f"ablation: the labels of {asked.get('dataset')} cannot be read here: {error}") from None
+    return np.stack([data.labels(index, 0) for index in chosen]).astype(np.uint8)

@@ -1,0 +1,140 @@
+"""Methods at equal speed and at equal loss: each along its own front, straight between what was measured.
+
+Shapes: `p` points of a method, by rising gain; `b` bootstrap replicates.
+
+A *gain* is a speed-up, or a ratio of multiply-accumulates; the unmerged model has gain 1. Points that another one of
+the same method beats in both (by their values) are not on its front. In a replicate every point has other clips, the
+same for all, and other rounds, so that what comes of interpolation has an interval, and so has a difference of two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.ablation.evidence import Configuration, Evidence
+from fastast.statistics import Estimate, Floats, basic_interval, percentile_interval
+
+Gain = Callable[[Configuration], Evidence | None]
+
+
+def by_speed(one: Configuration) -> Evidence | None:
+    """Return the speed-up over the unmerged model."""
+    return one.speedup
+
+
+def by_macs(one: Configuration) -> Evidence | None:
+    """Return the ratio of multiply-accumulates, which is the same in every replicate."""
+    if one.macs_ratio is None:
+        return None
+    return Evidence(value=one.macs_ratio, replicates=np.full(1, one.macs_ratio))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Front:
+    """What one method gives for its gain, and in every replicate."""
+
+    gain: Floats
+    """(p,) rising, from 1, the unmerged model."""
+    quality: Floats
+    """(p,)"""
+    gain_replicates: Floats
+    """(b, p)"""
+    quality_replicates: Floats
+    """(b, p)"""
+
+    @property
+    def most(self) -> float:
+        """The largest gain that was measured."""
+        return float(self.gain[-1])
+
+    def at(self, gain: float) -> Evidence | None:
+        """Return the quality at a gain; None beyond the largest that was measured."""
+        if not 1 <= gain <= self.most:
+            return None
+        return self._each(lambda x, y: float(np.interp(gain, x, y)))
+
+    def within(self, loss: float) -> Evidence | None:
+        """Return the largest gain at which the quality is at most `loss` below the unmerged model's.
+
+        None where the whole front is within it: the gain is then at least the largest that was measured.
+        """
+        if self.quality[0] - self.quality[-1] <= loss and (self.quality[0] - self.quality <= loss).all():
+            return None
+        return self._each(lambda x, y: _crossing(x, y[0] - y, loss))
+
+    def area(self, most: float) -> Evidence | None:
+        """Return the mean quality over gains from 1 to `most`; None where that is beyond the front."""
+        if most > self.most or most <= 1:
+            return None
+        return self._each(lambda x, y: _mean(x, y, most))
+
+    def _each(self, function: Callable[[Floats, Floats], float]) -> Evidence:
+        """Return a function of the front as measured, and of every replicate, whose points are sorted anew."""
+        values = []
+        for x, y in zip(self.gain_replicates, self.quality_replicates, strict=True):
+            order = np.argsort(x, kind="stable")
+            values.append(function(x[order], y[order]))
+        return Evidence(value=function(self.gain, self.quality), replicates=np.array(values))
+
+
+def front_of(points: Sequence[Configuration], unmerged: Configuration, gain: Gain = by_speed) -> Front | None:
+    """Return the front of a method's points and the unmerged model; None where no point has both gain and quality."""
+    assert unmerged.quality is not None
+    count = len(unmerged.quality.replicates)
+    known = [(g, one.quality) for one in points if (g := gain(one)) is not None and one.quality is not None]
+    known = [(g, quality) for g, quality in known if g.value > 1]  # a method that is slower than none gains nothing
+    if not known:
+        return None
+    kept = [pair for pair in known if not any(_beats(other, pair) for other in known)]
+    kept.sort(key=lambda pair: pair[0].value)
+    gains = [Evidence(value=1.0, replicates=np.ones(count)), *(g for g, _ in kept)]
+    qualities = [unmerged.quality, *(quality for _, quality in kept)]
+    return Front(
+        gain=np.array([one.value for one in gains]),
+        quality=np.array([one.value for one in qualities]),
+        gain_replicates=np.stack([np.broadcast_to(one.replicates, count) for one in gains], axis=1),
+        quality_replicates=np.stack([one.replicates for one in qualities], axis=1),
+    )
+
+
+def estimate(one: Evidence) -> Estimate:
+    """Return a quality, or a difference of two, with its interval over clips and rounds."""
+    low, high = basic_interval(one.value, one.replicates)
+    return Estimate(value=one.value, low=min(low, one.value), high=max(high, one.value))
+
+
+def estimate_gain(one: Evidence) -> Estimate:
+    """Return a gain with its interval: of its replicates as they are, as no gain is below 1."""
+    low, high = percentile_interval(one.replicates)
+    return Estimate(value=one.value, low=min(low, one.value), high=max(high, one.value))
+
+
+def minus(mine: Evidence, theirs: Evidence) -> Evidence:
+    """Return the paired difference of two."""
+    return Evidence(value=mine.value - theirs.value, replicates=mine.replicates - theirs.replicates)
+
+
+def _beats(mine: tuple[Evidence, Evidence], theirs: tuple[Evidence, Evidence]) -> bool:
+    pairs = [(a.value, b.value) for a, b in zip(mine, theirs, strict=True)]
+    return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
+
+
+def _crossing(x: Floats, loss: Floats, allowed: float) -> float:
+    """Return the gain at which the loss first exceeds what is allowed."""
+    over = np.flatnonzero(loss > allowed)
+    if not len(over):
+        return float(x[-1])
+    i = int(over[0])
+    if i == 0:
+        return float(x[0])
+    share = (allowed - loss[i - 1]) / (loss[i] - loss[i - 1])
+    return float(x[i - 1] + share * (x[i] - x[i - 1]))
+
+
+def _mean(x: Floats, y: Floats, most: float) -> float:
+    inside = (x > 1) & (x < most)
+    at = np.concatenate([[1.0], x[inside], [most]])
+    return float(np.trapezoid(np.interp(at, x, y), at) / (most - 1))

@@ -1,0 +1,126 @@
+"""What varies in a sweep of alternatives, and the alternatives as lines.
+
+A *series* is a reduction without its `r`. Where every series has one point, at one schedule, the sweep is an ablation
+of one axis; else series are fronts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.ablation.evidence import Configuration
+from bench.records.export import split_schedule
+from bench.report.words import FAMILY_NAMES, method_label
+from fastast.reduction import TokenReduction, method_names
+
+_ALL = tuple(one.name for one in dataclasses.fields(TokenReduction) if one.name not in ("schedule", "options"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Series:
+    """Configurations that differ in `r` alone."""
+
+    name: str
+    """What varies between series, in words."""
+    chosen: bool
+    """Whether all of it is at its default: the option that FastAST takes where nothing is said."""
+    points: tuple[Configuration, ...]
+    """By rising r, as far as schedules have one."""
+    rs: tuple[int | None, ...]
+    """Of every point."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alternatives:
+    """A sweep, sorted."""
+
+    axes: tuple[str, ...]
+    """What varies, other than r: `method`, `schedule`, or options by name."""
+    series: tuple[Series, ...]
+    """Methods as they are registered; of one, the defaults first."""
+    unmerged: Configuration | None
+    """The unmerged model, where the sweep has its quality."""
+
+    @property
+    def is_one_axis(self) -> bool:
+        """Whether one point of each series is compared, at the same schedule."""
+        schedules = {str(one.points[0].reduction and one.points[0].reduction["schedule"]) for one in self.series}
+        return all(len(one.points) == 1 for one in self.series) and len(schedules) == 1
+
+    @property
+    def reference(self) -> Series:
+        """What the others are compared with: the chosen one, else the first."""
+        return next((one for one in self.series if one.chosen), self.series[0])
+
+
+def sort_out(configurations: Sequence[Configuration]) -> Alternatives:
+    """Sort configurations into series. Raises ValueError where nothing is merged, or nothing varies."""
+    merged = [(one, _values(one.reduction)) for one in configurations if one.reduction is not None]
+    if not merged:
+        raise ValueError("nothing in this sweep is merged")
+    keys = list(dict.fromkeys(key for _, values in merged for key in values if key != "r"))
+    # A method without an option takes no part in whether it varies: its own name tells it apart.
+    axes = tuple(key for key in keys if len({repr(values[key]) for _, values in merged if key in values}) > 1)
+    groups: dict[tuple[str, ...], list[tuple[Configuration, dict[str, Any]]]] = {}
+    for one, values in merged:
+        groups.setdefault(tuple(repr(values.get(axis)) for axis in axes), []).append((one, values))
+    if len(groups) < 2:
+        raise ValueError("one alternative alone; a sweep of several compares them")
+    series = sorted(groups.values(), key=lambda group: _order(group[0][1]))
+    return Alternatives(
+        axes=axes,
+        series=tuple(_series(group, axes) for group in series),
+        unmerged=next((one for one in configurations if one.reduction is None and one.quality is not None), None),
+    )
+
+
+def _order(values: dict[str, Any]) -> tuple[Any, ...]:
+    """Sort methods as they are registered, and of one method its defaults first."""
+    rest = [axis for axis in values if axis not in ("method", "r")]
+    changed = [axis for axis in rest if values[axis] != _default(axis, values)]
+    return method_names().index(values["method"]), len(changed), *(str(values[axis]) for axis in changed)
+
+
+def _values(reduction: dict[str, Any]) -> dict[str, Any]:
+    """Return every value of a reduction, those at their default too; the schedule as family and r."""
+    whole = TokenReduction.from_dict(reduction)
+    family, r = split_schedule(str(whole.schedule))
+    values = {name: getattr(whole, name) for name in _ALL} | dataclasses.asdict(whole.options)
+    return {"method": whole.method, "schedule": family, "r": r} | values
+
+
+def _series(group: list[tuple[Configuration, dict[str, Any]]], axes: tuple[str, ...]) -> Series:
+    group = sorted(group, key=lambda pair: pair[1]["r"] or 0)
+    values = group[0][1]
+    return Series(
+        name=", ".join(_word(axis, values[axis]) for axis in axes if axis in values and _tells(axis, axes, values)),
+        chosen=all(values[axis] == _default(axis, values) for axis in axes if axis in values),
+        points=tuple(one for one, _ in group),
+        rs=tuple(values["r"] for _, values in group),
+    )
+
+
+def _tells(axis: str, axes: tuple[str, ...], values: dict[str, Any]) -> bool:
+    """Return whether an axis names a series: beside a method, an option at its default says nothing."""
+    return axis in ("method", "schedule") or "method" not in axes or values[axis] != _default(axis, values)
+
+
+def _word(axis: str, value: Any) -> str:
+    if axis == "method":
+        return method_label(value)
+    if axis == "schedule":
+        return FAMILY_NAMES.get(value, value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "all" if value is None else "size-weighted" if (axis, value) == ("combine", "method") else str(value)
+
+
+def _default(axis: str, values: dict[str, Any]) -> Any:
+    """Return what a reduction has where nothing is said: ToMe, constant r, the defaults of fields and options."""
+    if axis == "schedule":
+        return "constant"
+    usual = TokenReduction(schedule="constant:1", method="tome" if axis == "method" else values["method"])  # type: ignore[arg-type]
+    return getattr(usual, axis) if axis in _ALL else getattr(usual.options, axis)

@@ -1,0 +1,236 @@
+"""Tables of alternatives: one axis with the chosen option marked, or fronts at equal speed, arithmetic and loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.ablation.evidence import Evidence
+from bench.ablation.fronts import Front, Gain, by_macs, by_speed, estimate, estimate_gain, front_of, minus
+from bench.ablation.series import Alternatives
+from fastast.statistics import Estimate
+
+LOSSES = (0.002, 0.005, 0.01)
+"""At which speed-ups are compared, in mAP."""
+_STEPS = (1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
+_MOST_TARGETS = 4
+NOT_REACHED = "not reached"
+CHOSEN = "✓"
+BETTER, WORSE = "▲", "▼"
+"""Behind a number whose difference to the reference has an interval without zero."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table with what its numbers are."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+    def markdown(self) -> str:
+        """Return it as a GitHub table."""
+        lines = [
+            f"**{self.title}**",
+            "",
+            "| " + " | ".join(self.heads) + " |",
+            "|" + "|".join("---" if i == 0 else "---:" for i in range(len(self.heads))) + "|",
+            *("| " + " | ".join(row) + " |" for row in self.rows),
+            "",
+            self.note,
+        ]
+        return "\n".join(lines)
+
+
+def axis_table(found: Alternatives, word: str) -> Table:
+    """Return the ablation of one axis: quality, difference to the chosen option, and speed where it was timed."""
+    reference = found.reference.points[0]
+    timed = any(one.points[0].speedup for one in found.series)
+    heads = [" and ".join(found.axes), word, f"against {found.reference.name}"]
+    rows = []
+    ranked = sorted(found.series, key=lambda one: (not one.chosen, -_value(one.points[0].quality)))
+    for one in ranked:  # the chosen one, then the best first
+        (point,) = one.points
+        itself = point is reference
+        cells = [f"{one.name} {CHOSEN}" if one.chosen else one.name]
+        cells.append(shown(_estimated(point.quality), "{:.4f}"))
+        cells.append("0" if itself else _against(point.quality, reference.quality))
+        if timed:
+            cells.append(shown(estimate_gain(point.speedup) if point.speedup else None, "{:.2f}"))
+        rows.append(tuple(cells))
+    return Table(
+        title=f"Ablation of {' and '.join(found.axes)} at {reference.reduction and reference.reduction['schedule']}",
+        heads=(*heads, *(["speed-up"] if timed else [])),
+        rows=tuple(rows),
+        note=f"{CHOSEN}: the option that FastAST takes where nothing is said. Differences are paired, over the same "
+        f"clips; {BETTER} better and {WORSE} worse than {found.reference.name} by an interval of 95 % without zero, "
+        "each on its own: of many options one in forty looks better by chance.",
+    )
+
+
+def fronts_of(found: Alternatives, gain: Gain) -> dict[str, Front]:
+    """Return the front of every series that has one. Raises ValueError without the unmerged model."""
+    if found.unmerged is None:
+        raise ValueError("fronts begin at the unmerged model, whose quality is not measured; add r = 0 to the grid")
+    fronts = {one.name: front_of(one.points, found.unmerged, gain) for one in found.series}
+    return {name: front for name, front in fronts.items() if front is not None}
+
+
+def front_tables(found: Alternatives, word: str) -> list[Table]:
+    """Return quality at equal speed and at equal arithmetic, and the speed-up at a fixed loss with the area."""
+    tables = []
+    for gain, what in ((by_speed, "measured speed-up"), (by_macs, "ratio of multiply-accumulates")):
+        fronts = fronts_of(found, gain)
+        if fronts:
+            tables += [_at_equal(found, fronts, what, word), _at_loss(found, fronts, what, word)]
+    return tables
+
+
+def numbers(found: Alternatives) -> pd.DataFrame:
+    """Return every number of the tables, one a row: alternative, against, measure, at, value, low, high."""
+    rows: list[dict[str, object]] = []
+    for one in found.series:
+        for point, r in zip(one.points, one.rs, strict=True):
+            if point.quality is not None:
+                rows.append(_number(one.name, "", "quality", r, estimate(point.quality)))
+            if point.speedup is not None:
+                rows.append(_number(one.name, "", "speedup", r, estimate_gain(point.speedup)))
+    if found.is_one_axis:
+        chosen = found.reference
+        for one in found.series:
+            if one is not chosen and one.points[0].quality and chosen.points[0].quality:
+                difference = estimate(minus(one.points[0].quality, chosen.points[0].quality))
+                rows.append(_number(one.name, chosen.name, "quality", one.rs[0], difference))
+        return pd.DataFrame(rows)
+    for gain, what in ((by_speed, "speedup"), (by_macs, "macs_ratio")):
+        fronts = fronts_of(found, gain)
+        measures = [(f"quality at {what}", at, lambda f, at=at: f.at(at)) for at in targets(fronts)]
+        measures += [(f"{what} at loss", at, lambda f, at=at: f.within(at)) for at in LOSSES]
+        if targets(fronts):
+            most = targets(fronts)[-1]
+            measures.append((f"mean quality to {what}", most, lambda f, most=most: f.area(most)))
+        for measure, at, function in measures:
+            values = {name: function(front) for name, front in fronts.items()}
+            shape = estimate_gain if "at loss" in measure else estimate
+            for name, value in values.items():
+                if value is not None:
+                    rows.append(_number(name, "", measure, at, shape(value)))
+                    reference = values.get(found.reference.name)
+                    if reference is not None and name != found.reference.name:
+                        difference = estimate(minus(value, reference))
+                        rows.append(_number(name, found.reference.name, measure, at, difference))
+    return pd.DataFrame(rows)
+
+
+def targets(fronts: Mapping[str, Front]) -> list[float]:
+    """Return the gains to compare at: at most four, evenly of those that at least half of the fronts reach."""
+    reached = [step for step in _STEPS if 2 * sum(front.most >= step for front in fronts.values()) >= len(fronts)]
+    if len(reached) <= _MOST_TARGETS:
+        return reached
+    last = len(reached) - 1
+    return [reached[round(i * last / (_MOST_TARGETS - 1))] for i in range(_MOST_TARGETS)]
+
+
+def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> Table:
+    """Quality less the unmerged model's at equal gains."""
+    assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
+    unmerged, reference = found.unmerged.quality, fronts.get(found.reference.name)
+    at = targets(fronts)
+    rows = []
+    for one in found.series:
+        front = fronts.get(one.name)
+        cells = [_named(one.name, one is found.reference)]
+        for gain in at:
+            mine, theirs = (line.at(gain) if line else None for line in (front, reference))
+            cells.append(_less(mine, unmerged, theirs if one is not found.reference else None))
+        cells.append(f"{front.most:.2f}" if front else "1")
+        rows.append(tuple(cells))
+    return Table(
+        title=f"{word} less the unmerged model's, at equal {what}",
+        heads=("", *(f"{gain:g} ×" for gain in at), "most"),
+        rows=tuple(rows),
+        note=f"Straight between the points of each front, on the same clips, with intervals of 95 %. {BETTER} better, "
+        f"{WORSE} worse than {found.reference.name} at the same {what}, by an interval without zero. Most: the largest "
+        "that was measured.",
+    )
+
+
+def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> Table:
+    """Gains at a fixed loss, and the mean quality."""
+    reference, at = fronts.get(found.reference.name), targets(fronts)
+    most = at[-1] if at else 0.0
+    rows = []
+    for one in found.series:
+        front, itself = fronts.get(one.name), one is found.reference
+        cells = [_named(one.name, itself)]
+        for loss in LOSSES:
+            cells.append(_gain_at(front, None if itself else reference, loss))
+        mine, theirs = (line.area(most) if line else None for line in (front, reference))
+        text = shown(_estimated(mine), "{:.4f}", missing=NOT_REACHED)
+        rows.append((*cells, text + ("" if itself else _mark(mine, theirs))))
+    return Table(
+        title=f"{what[0].upper()}{what[1:]} at a fixed loss, and the area under the front",
+        heads=("", *(f"loss {loss:g}" for loss in LOSSES), f"mean {word} to {most:g} ×"),
+        rows=tuple(rows),
+        note=f"Loss: of {word}, against the unmerged model on the same clips. ≥: the whole front loses less. Area: "
+        f"mean of {word} along the front from 1 to {most:g}. {BETTER}, {WORSE}: better, worse than "
+        f"{found.reference.name} by an interval without zero.",
+    )
+
+
+def _gain_at(front: Front | None, reference: Front | None, loss: float) -> str:
+    if front is None:
+        return "1"
+    mine = front.within(loss)
+    if mine is None:
+        return f"≥ {front.most:.2f}"
+    theirs = reference.within(loss) if reference is not None else None
+    return shown(estimate_gain(mine), "{:.2f}") + _mark(mine, theirs)
+
+
+def _less(mine: Evidence | None, unmerged: Evidence, reference: Evidence | None) -> str:
+    if mine is None:
+        return NOT_REACHED
+    return shown(estimate(minus(mine, unmerged)), "{:+.4f}") + _mark(mine, reference)
+
+
+def _against(mine: Evidence | None, theirs: Evidence | None) -> str:
+    if mine is None or theirs is None:
+        return "not measured"
+    return shown(estimate(minus(mine, theirs)), "{:+.4f}") + _mark(mine, theirs)
+
+
+def _mark(mine: Evidence | None, theirs: Evidence | None) -> str:
+    """Return whether a value is told apart from another, as a mark."""
+    if mine is None or theirs is None:
+        return ""
+    difference = estimate(minus(mine, theirs))
+    return f" {BETTER}" if difference.low > 0 else f" {WORSE}" if difference.high < 0 else ""
+
+
+def shown(value: Estimate | None, form: str, *, missing: str = "not measured") -> str:
+    """Return a value with its interval, with real minus signs."""
+    if value is None:
+        return missing
+    texts = [form.format(one).replace("-", "−") for one in (value.value, value.low, value.high)]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def _value(one: Evidence | None) -> float:
+    return -1.0 if one is None else one.value
+
+
+def _estimated(value: Evidence | None) -> Estimate | None:
+    return None if value is None else estimate(value)
+
+
+def _named(name: str, reference: bool) -> str:
+    return f"**{name}**" if reference else name
+
+
+def _number(name: str, against: str, measure: str, at: float | None, value: Estimate) -> dict[str, object]:
+    found: dict[str, object] = {"alternative": name, "against": against, "measure": measure, "at": at}
+    return found | {"value": value.value, "low": value.low, "high": value.high}

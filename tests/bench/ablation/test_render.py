@@ -1,0 +1,199 @@
+"""Tables of alternatives from invented records, against numbers computed here in another way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from report.records import record as invented
+from sklearn.metrics import average_precision_score
+
+from bench.ablation.evidence import read_evidence
+from bench.ablation.render import render_ablation
+from bench.ablation.series import sort_out
+from bench.records.predictions import Predictions, encode_predictions
+from bench.records.schema import Record
+from bench.records.store import hash_array
+from bench.report.frame import ReportError
+
+CLIPS, CLASSES = 60, 4
+RNG = np.random.default_rng(3)
+LABELS = (RNG.random((CLIPS, CLASSES)) < 0.3).astype(np.uint8)
+METHODS = (
+    *("tome", "pitome", "tofu", "local", "algm", "adjacent"),
+    *("pool", "topk", "evit", "shift", "random", "patchout"),
+)
+NOISE = RNG.standard_normal((CLIPS, CLASSES)).astype(np.float32)
+OTHER = RNG.standard_normal((CLIPS, CLASSES)).astype(np.float32)
+
+
+def logits(damage: float) -> np.ndarray:
+    """What a model says: the labels in noise, and as much other noise as it was damaged."""
+    return (LABELS + 0.8 * NOISE + damage * OTHER).astype(np.float32)
+
+
+def precision(damage: float) -> float:
+    """Its mAP, by scikit-learn."""
+    return float(np.mean([average_precision_score(LABELS[:, j], logits(damage)[:, j]) for j in range(CLASSES)]))
+
+
+def add(
+    results: Path, kind: str, reduction: dict[str, Any] | None, *, damage: float = 0.0, seconds: float = 1.0
+) -> Record:
+    """Write a record, and of quality its predictions."""
+    found = invented(kind, "none", seconds=seconds)
+    name = f"{kind[0]}{len(list(results.rglob('*.json'))):011x}"
+    cell = found.cell.model_copy(update={"id": name, "question": found.cell.question | {"reduction": reduction}})
+    ratio = 1 if reduction is None else 1 + int(reduction["schedule"].split(":")[1]) / 20
+    model = found.model.model_copy(update={"macs_per_clip": int(4e9 / ratio)})  # type: ignore[union-attr]
+    found = found.model_copy(update={"cell": cell, "model": model, "sweep": "alternatives"})
+    folder = results / found.machine.key / "alternatives"
+    (folder / "predictions").mkdir(parents=True, exist_ok=True)
+    name = name.replace("p", "a").replace("q", "b")
+    found = found.model_copy(update={"cell": cell.model_copy(update={"id": name})})
+    (folder / f"{name}.json").write_text(found.model_dump_json())
+    if kind == "quality":
+        hashes = {"labels_sha256": hash_array(LABELS), "ids_sha256": "x"}
+        content = encode_predictions(Predictions(logits(damage), "sigmoid"), hashes)
+        (folder / "predictions" / f"{name}.npz").write_bytes(content)
+    return found
+
+
+def tome(schedule: str = "decreasing:40", **options: Any) -> dict[str, Any]:
+    values = {"method": "tome", "schedule": schedule, "metric": "keys", "proportional": True, "order": "tome"}
+    return values | options
+
+
+@pytest.fixture
+def one_axis(tmp_path: Path) -> Path:
+    for metric, damage in (("keys", 0.2), ("queries", 0.2), ("values", 1.5)):
+        add(tmp_path, "quality", tome(metric=metric), damage=damage)
+        add(tmp_path, "performance", tome(metric=metric), seconds=0.5)
+    return tmp_path
+
+
+@pytest.fixture
+def methods(tmp_path: Path) -> Path:
+    """Twelve methods; the first is ToMe, random loses most, and top-k is fast for its arithmetic."""
+    add(tmp_path, "quality", None)
+    for place, name in enumerate(METHODS):
+        for r in (10, 30):
+            reduction = {"method": name, "schedule": f"decreasing:{r}", "proportional": True}
+            damage = (4.0 if name == "random" else 0.3 + 0.05 * place) * r / 30
+            add(tmp_path, "quality", reduction, damage=damage)
+            add(tmp_path, "performance", reduction, seconds=1 / (1 + r / 20 + 0.02 * place))
+    return tmp_path
+
+
+def along(gains: list[float], damages: list[float], gain: float) -> float:
+    """Quality between three points; the middle one does not count where the fastest is no worse."""
+    points = [precision(damage) for damage in (0.0, *damages)]
+    kept = [0, 2] if points[1] <= points[2] else [0, 1, 2]
+    return float(np.interp(gain, [gains[i] for i in kept], [points[i] for i in kept]))
+
+
+def numbers(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, keep_default_na=False)
+
+
+def test_one_axis_has_a_row_each_and_the_chosen_one_marked(one_axis: Path, tmp_path: Path) -> None:
+    *_, text, table = render_ablation(one_axis, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    said = text.read_text()
+    assert "Ablation of metric at decreasing:40" in said
+    rows = {line.split("|")[1].strip(): line for line in said.splitlines() if line.startswith("| ")}
+    assert set(rows) == {"metric", "keys ✓", "queries", "values"}
+    assert f"| {precision(0.2):.4f} [" in rows["keys ✓"]
+    assert rows["keys ✓"].split("|")[3].strip() == "0"
+    assert "▼" in rows["values"]
+    assert "▼" not in rows["queries"]
+    assert "▲" not in rows["queries"]
+    assert "2.00" in rows["keys ✓"]
+    found = numbers(table)
+    difference = found[(found["alternative"] == "values") & (found["against"] == "keys")]
+    assert difference["value"].item() == pytest.approx(precision(1.5) - precision(0.2))
+
+
+def test_methods_are_interpolated_to_equal_speed(methods: Path, tmp_path: Path) -> None:
+    found = numbers(render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)[-1])
+    asked = found[(found["measure"] == "quality at speedup") & (found["against"] == "")]
+    for name, place in (("ToMe", 0), ("PiToMe", 1), ("Top-K", 7)):
+        low, high = (1 + r / 20 + 0.02 * place for r in (10, 30))
+        damages = [(0.3 + 0.05 * place) * r / 30 for r in (10, 30)]
+        mine = asked[asked["alternative"] == name]
+        assert len(mine) > 1
+        for _, row in mine.iterrows():
+            expected = along([1.0, low, high], damages, float(row["at"]))
+            assert row["value"] == pytest.approx(expected, abs=1e-4)
+            assert row["low"] <= row["value"] <= row["high"]
+
+
+def test_equal_arithmetic_is_another_comparison(methods: Path, tmp_path: Path) -> None:
+    found = numbers(render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)[-1])
+    asked = found[(found["measure"] == "quality at macs_ratio") & (found["alternative"] == "Top-K")]
+    damages = [0.65 * r / 30 for r in (10, 30)]
+    for _, row in asked[asked["against"] == ""].iterrows():
+        expected = along([1.0, 1.5, 2.5], damages, float(row["at"]))
+        assert row["value"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_told_apart_is_marked(methods: Path, tmp_path: Path) -> None:
+    *_, text, _ = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    said = text.read_text()
+    rows = [line for line in said.splitlines() if line.startswith("| random drop") or line.startswith("| random")]
+    assert rows
+    assert all("▼" in row for row in rows[:1])
+    assert "| **ToMe** |" in said
+    assert "loss 0.002 | loss 0.005 | loss 0.01" in said
+    assert "ratio of multiply-accumulates" in said
+
+
+def test_twelve_methods_have_a_panel_each(methods: Path, tmp_path: Path) -> None:
+    written = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    svg = next(path for path in written if path.name == "fronts.svg").read_text()
+    for name in ("ToMe", "PiToMe", "Top-K", "EViT", "ALGM", "local merging", "patchout"):
+        assert f">{name}<" in svg
+
+
+def test_a_disturbed_speed_has_no_part(methods: Path) -> None:
+    records = [add(methods, "performance", tome("decreasing:30", metric="queries"), seconds=0.1)]
+    records = [record.model_copy(update={"status": "disturbed"}) for record in records]
+    (found,) = read_evidence(records, methods, LABELS)
+    assert found.speedup is None
+
+
+def test_predictions_of_other_labels_are_refused(one_axis: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match="other clips or labels"):
+        render_ablation(one_axis, tmp_path / "out", sweep="alternatives", labels=1 - LABELS)
+
+
+def test_missing_predictions_are_named(one_axis: Path, tmp_path: Path) -> None:
+    lost = next(one_axis.rglob("*.npz"))
+    lost.unlink()
+    with pytest.raises(ReportError, match=f"{lost.name} is missing"):
+        render_ablation(one_axis, tmp_path / "out", sweep="alternatives", labels=LABELS)
+
+
+def test_an_option_of_one_method_names_its_line(tmp_path: Path) -> None:
+    records = [
+        add(tmp_path, "quality", None),
+        add(tmp_path, "quality", {"method": "pool", "schedule": "constant:10", "proportional": True}),
+        add(
+            tmp_path,
+            "quality",
+            {"method": "pool", "schedule": "constant:10", "proportional": True, "axis": "frequency"},
+        ),
+        add(tmp_path, "quality", {"method": "topk", "schedule": "constant:10", "proportional": True}),
+    ]
+    found = sort_out(read_evidence(records, tmp_path, LABELS))
+    assert [one.name for one in found.series] == ["uniform pooling", "uniform pooling, frequency", "Top-K"]
+
+
+def test_fronts_need_the_unmerged_model(tmp_path: Path) -> None:
+    for r in (10, 20):
+        for metric in ("keys", "queries"):
+            add(tmp_path, "quality", tome(f"constant:{r}", metric=metric))
+    with pytest.raises(ReportError, match="add r = 0 to the grid"):
+        render_ablation(tmp_path, tmp_path / "out", sweep="alternatives", labels=LABELS)
