@@ -188,7 +188,7 @@ def test_an_option_of_one_method_names_its_line(tmp_path: Path) -> None:
         add(tmp_path, "quality", {"method": "topk", "schedule": "constant:10", "proportional": True}),
     ]
     found = sort_out(read_evidence(records, tmp_path, LABELS))
-    assert [one.name for one in found.series] == ["uniform pooling", "uniform pooling, frequency", "Top-K"]
+    assert [one.name for one in found.series] == ["Top-K", "uniform pooling", "uniform pooling, frequency"]
 
 
 def test_fronts_need_the_unmerged_model(tmp_path: Path) -> None:
