@@ -59,7 +59,10 @@ def facets(found: Alternatives, word: str) -> Figure:
             axis.tick_params(labelbottom=True)
     figure.supylabel(f"{word} minus unmerged", fontsize=8)
     figure.supxlabel("Speed-up over unmerged", fontsize=8)
-    said = [f"dashed: {found.reference.name}; grey: the others; numbers: tokens removed per block, mean (r)"]
+    dashed = [f"dashed: {found.reference.name}"] if found.reference.name in fronts else []
+    said = ["; ".join([*dashed, "grey: the others", "numbers: tokens removed per block, mean (r)"])]
+    if slow := [one.name for one in found.series if one.name not in fronts]:
+        said.append(f"no panel, as nothing of it is faster than unmerged: {', '.join(slow)}")
     said += _cut(axes[0, 0], {one.name: fronts[one.name] for one in shown})
     figure.suptitle("\n".join(said), fontsize=7, color=GREY)
     fix_layout(figure)

@@ -41,7 +41,8 @@ def render_ablation(
     groups = _groups(found)
     for number, (name, records) in enumerate(groups.items()):
         tables, frame, drawn = _of_one(records, results, labels, formats)
-        texts.append("\n\n".join([f"## {name}", *(table.markdown() for table in tables)]))
+        parts = [f"## {name}", *(table.markdown() for table in tables), _left_out(records)]
+        texts.append("\n\n".join(filter(None, parts)))
         frames.append(frame.assign(machine=records[0].machine.key))
         for form, content in drawn.items():
             path = folder / (f"fronts.{form}" if number == 0 else f"fronts_{number + 1}.{form}")
@@ -88,6 +89,21 @@ def _of_one(
         drawn = {form: figure_file(figure, form) for form in formats}
         plt.close(figure)
     return tables, numbers(found), drawn
+
+
+def _left_out(records: list[Record]) -> str:
+    """Say which records have no part in the tables, and that there are no speeds where there are none."""
+    timed = [record for record in records if record.cell.kind == "performance"]
+    disturbed = sum(record.status == "disturbed" for record in timed)
+    failed = sum(record.status not in MEASURED for record in records)
+    said = []
+    if disturbed:
+        said.append(f"{disturbed} of {len(timed)} speeds were disturbed and have no part in this.")
+    if failed:
+        said.append(f"{failed} of {len(records)} records failed: python -m bench report names them.")
+    if not timed or disturbed == len(timed):
+        said.append("There is no speed to compare.")
+    return " ".join(said)
 
 
 def _word(record: Record) -> str:

@@ -157,6 +157,16 @@ def test_twelve_methods_have_a_panel_each(methods: Path, tmp_path: Path) -> None
         assert f">{name}<" in svg
 
 
+def test_what_is_left_out_is_said(methods: Path, tmp_path: Path) -> None:
+    for path in sorted(methods.rglob("a*.json")):
+        path.write_text(path.read_text().replace('"status":"ok"', '"status":"disturbed"'))
+    *_, text, _ = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    said = text.read_text()
+    assert "24 of 24 speeds were disturbed and have no part in this. There is no speed to compare." in said
+    assert "measured speed-up" not in said
+    assert "ratio of multiply-accumulates" in said
+
+
 def test_a_disturbed_speed_has_no_part(methods: Path) -> None:
     records = [add(methods, "performance", tome("decreasing:30", metric="queries"), seconds=0.1)]
     records = [record.model_copy(update={"status": "disturbed"}) for record in records]
