@@ -17,6 +17,7 @@ REHEARSAL = (
     "grid.dtype=['float32']",
     "grid.r=[4]",
     "measure.baselines=['unmerged', 'slice']",
+    "measure.threads=1",  # threads wait for each other where the machine is busy
     "measure.rounds=3",
     "measure.min_seconds=0",
     "measure.max_seconds=0.5",
