@@ -35,6 +35,7 @@ for command in (
     train.record,
     train.summary,
     weights.average,
+    weights.convert,
     export.export,
     tune.tune,
 ):

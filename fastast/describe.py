@@ -74,10 +74,17 @@ def describe_zoo() -> str:
     return "\n".join(lines)
 
 
-def describe_model(name: str, reduction: TokenReduction | None, frames: int | None = None) -> str:
-    """Return the tokens and MACs of every block. Raises ValueError for a bad name or number of frames, or a reduction
-    that is impossible."""
-    shape = model_geometry(name)
+def describe_model(
+    name: str,
+    reduction: TokenReduction | None,
+    frames: int | None = None,
+    *,
+    said: Mapping[str, object] | None = None,
+) -> str:
+    """Return the tokens and MACs of every block; `said` as for `model_geometry`.
+
+    Raises ValueError for a bad name or number of frames, or a reduction that is impossible."""
+    shape = model_geometry(name, said)
     if frames is not None:
         shape = dataclasses.replace(shape, num_frames=frames)
     tokens_out = reduction.tokens_per_block(shape) if reduction else (shape.num_tokens,) * shape.depth

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,9 +20,8 @@ from fastast.devices import find_device
 from fastast.engine import compile
 from fastast.engine.waveforms import input_samples
 from fastast.exporting import ExportedModel, export_to_cache, is_exported, open_exported
-from fastast.frontend import Frontend
+from fastast.frontend import Frontend, Normalisation
 from fastast.hosts import reduce
-from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace, TokenReduction
 from fastast.scores import Activation, activation_of, to_scores
 from fastast.windows import Windows
@@ -96,6 +95,8 @@ class Predictor:
         reduction: TokenReduction | None = None,
         *,
         activation: str = "",
+        geometry: Mapping[str, object] | None = None,
+        normalisation: Normalisation | None = None,
         device: str = "auto",
         batch_size: int = BATCH,
         runtime: str = "",
@@ -103,7 +104,8 @@ class Predictor:
     ) -> None:
         """Load `model` (a name of the zoo with weights, a checkpoint or an exported file) and reduce its tokens.
 
-        `activation`: `sigmoid` or `softmax` where not what the model's loss says (`fastast.scores`). `device`: `cpu`,
+        `activation`: `sigmoid` or `softmax` where not what the model's loss says (`fastast.scores`). `geometry` and
+        `normalisation`: what a checkpoint does not say, as for `fastast.load_model`. `device`: `cpu`,
         `cuda`, or `auto` for a GPU where there is one. `batch_size`: windows, of one file or several, that are scored
         at once; results do not depend on it but for rounding. `runtime`: `onnxruntime` or `openvino` in place of
         PyTorch, for which the model is exported once; an exported file has a runtime and its reduction anyhow. `say` is
@@ -119,11 +121,13 @@ class Predictor:
         self.name, self.batch_size = model, batch_size
         self.device = find_device("cpu" if runtime or is_exported(model) else device)
         self.exported = _open(model, reduction, runtime) if is_exported(model) else None
-        self.model = self.exported or _load_trained(model)
+        self.model = (
+            self.exported or load_model(trained_path(model), geometry=geometry, normalisation=normalisation).eval()
+        )
         if self.model.normalisation is None:
             raise ValueError(
-                f"{model}: the checkpoint does not say how its filterbank was normalised (mean and deviation); save it "
-                "with fastast.save_checkpoint(..., normalisation=...)"
+                f"{model}: the checkpoint does not say how its filterbank was normalised; say it: --normalisation "
+                "MEAN,STD, of the training set"
             )
         self.activation = activation_of(self.model.loss, activation)
         self.frontend = Frontend(self.model.geometry, self.model.normalisation)
@@ -252,7 +256,3 @@ def _open(path: str, reduction: TokenReduction | None, runtime: str) -> Exported
         inside = exported.metadata.reduction_name
         raise ValueError(f"{path}: its schedule is in the file ({inside}); leave it out, or export the model again")
     return exported
-
-
-def _load_trained(name: str) -> AudioSpectrogramTransformer:
-    return load_model(trained_path(name)).eval()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from bench.sweep.data import DataRef
 from bench.sweep.engines import find_engine
 from fastast import create_model, load_model
 from fastast.allocator import MemoryPolicy
+from fastast.checkpoints import CheckpointWarning
 from fastast.data.identity import hash_ids
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
@@ -107,6 +109,7 @@ def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer
     """Build the model of a cell; random weights are drawn from `seed`."""
     frames: dict[str, Any] = {} if ref.frames is None else {"num_frames": ref.frames}
     if ref.path is not None:
+        warnings.simplefilter("ignore", CheckpointWarning)  # said where the sweep was expanded
         return load_model(ref.path, normalisation=ref.normalisation, geometry=dict(ref.geometry), **frames)
     torch.manual_seed(seed)
     return create_model(ref.name, **frames)

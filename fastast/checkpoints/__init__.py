@@ -7,7 +7,12 @@ and what to do; nothing in a file is ever run.
 from __future__ import annotations
 
 from fastast.checkpoints.average import average_checkpoints
-from fastast.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointNotFoundError
+from fastast.checkpoints.checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    CheckpointNotFoundError,
+    CheckpointWarning,
+)
 from fastast.checkpoints.load import load_checkpoint, load_model
 from fastast.checkpoints.own import save_checkpoint
 
@@ -15,6 +20,7 @@ __all__ = [
     "Checkpoint",
     "CheckpointError",
     "CheckpointNotFoundError",
+    "CheckpointWarning",
     "average_checkpoints",
     "load_checkpoint",
     "load_model",

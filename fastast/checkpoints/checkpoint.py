@@ -22,6 +22,10 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
     """A checkpoint that is not there."""
 
 
+class CheckpointWarning(UserWarning):
+    """What was taken for granted in reading a checkpoint that does not say it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
     """Weights under FastAST's keys, and what else the file says of them."""

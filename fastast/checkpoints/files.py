@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fastast.checkpoints.checkpoint import CheckpointError, CheckpointNotFoundError
+from fastast.checkpoints.prefixes import unnest
 from fastast.names import hub_hint
 
 READABLE = (
@@ -85,6 +86,7 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{path}: {_why_unread(str(error))}") from None
     if not isinstance(loaded, Mapping):
         raise CheckpointError(f"{path}: holds a {type(loaded).__name__}, not a state dict; save model.state_dict()")
+    loaded = unnest(path, loaded)
     for key, value in loaded.items():
         if isinstance(value, Mapping) and any(isinstance(inner, Tensor) for inner in value.values()):
             raise CheckpointError(

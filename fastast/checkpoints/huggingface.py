@@ -170,11 +170,20 @@ def _flag(path: Path, config: Mapping[str, Any], key: str, *, default: bool) -> 
     return value
 
 
+def _gap(id2label: object) -> str:
+    if not isinstance(id2label, dict):
+        return ""
+    lacking = next(str(i) for i in range(len(id2label) + 1) if str(i) not in id2label)
+    return f"; it has {len(id2label)} names and lacks {lacking!r}"
+
+
 def _labels(path: Path, id2label: object) -> tuple[str, ...] | None:
     if id2label is None:
         return None
     if not isinstance(id2label, dict) or set(id2label) != {str(i) for i in range(len(id2label))}:
-        raise CheckpointError(f"{path}: key 'id2label' must map '0', '1', … without a gap to names of classes")
+        raise CheckpointError(
+            f"{path}: key 'id2label' must map '0', '1', … without a gap to names of classes{_gap(id2label)}"
+        )
     names = tuple(id2label[str(i)] for i in range(len(id2label)))
     # What transformers fills in where nobody gave names.
     return None if names == tuple(f"LABEL_{i}" for i in range(len(names))) else names

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
 from torch import Tensor
 
-from fastast.checkpoints.checkpoint import CheckpointError
+from fastast.checkpoints.checkpoint import CheckpointError, CheckpointWarning
 from fastast.checkpoints.layouts import Layout
 from fastast.geometry import Geometry
 
@@ -25,7 +26,10 @@ HEAD_DIM = 64
 """Width of a head in every published AST; the number of heads leaves no trace in the shapes."""
 _NUM_PREFIX = 2
 _FIELDS = {field.name for field in dataclasses.fields(Geometry)}
-_PASS = "pass what you know as load_checkpoint(path, geometry={...}) or load_model(path, geometry={...})"
+_PASS = (
+    "say what you know: --geometry num_frames=N on the command line, model.geometry in a sweep, or "
+    "load_model(path, geometry={'num_frames': N})"
+)
 
 
 def infer_geometry(
@@ -59,9 +63,12 @@ def infer_geometry(
     tokens = _shape(path, tensors, layout, "pos_embed", 3)[1]
     candidates = _candidates(values, known, tokens)
     if len(candidates) == 1:
+        if not {"fstride", "tstride", "num_frames"} & set(known):
+            _say_others(path, candidates[0], _lengths(values, tokens))
         return candidates[0]
     found = "; ".join(_say(c) for c in candidates) or "none"
-    hint = "" if candidates else f". Unequal strides that would fit: {_unequal(values, tokens)}"
+    fitting = "; ".join(_lengths(values, tokens).values()) or f"none at {values.get('num_mel_bins', 128)} mel bins"
+    hint = "" if candidates else f" of the published ones. What would fit: {fitting}"
     raise CheckpointError(
         f"{path}: key {layout.keys('pos_embed')[0]!r} has {tokens} position embeddings, and the strides and frames "
         f"they stand for are not in the file. Candidates: {found}{hint}. {_PASS}: 'fstride', 'tstride', 'num_frames', "
@@ -108,17 +115,26 @@ def _candidates(values: Mapping[str, object], known: Mapping[str, object], token
     return found
 
 
-def _unequal(values: Mapping[str, object], tokens: int) -> str:
-    """Say which other strides and lengths have this number of tokens."""
+def _lengths(values: Mapping[str, object], tokens: int) -> dict[tuple[int, int], str]:
+    """Return, by strides, every length that has this number of tokens; equal strides first."""
     patch, bins = int(str(values["patch_size"])), int(str(values.get("num_mel_bins", 128)))
-    found = []
-    for fstride, tstride in product(STRIDES, STRIDES):
+    found = {}
+    for fstride, tstride in sorted(product(STRIDES, STRIDES), key=lambda pair: pair[0] != pair[1]):
         rows = (bins - patch) // fstride + 1
         if rows < 1 or (tokens - _NUM_PREFIX) % rows or tokens <= _NUM_PREFIX:
             continue
         first = ((tokens - _NUM_PREFIX) // rows - 1) * tstride + patch
-        found.append(f"fstride {fstride}, tstride {tstride}, {first} to {first + tstride - 1} frames")
-    return "; ".join(found) or f"none at {bins} mel bins"
+        found[fstride, tstride] = f"fstride {fstride}, tstride {tstride}, {first} to {first + tstride - 1} frames"
+    return found
+
+
+def _say_others(path: Path, taken: Geometry, lengths: Mapping[tuple[int, int], str]) -> None:
+    """Warn where other equal strides have as many tokens as the published ones that are taken."""
+    others = [text for (f, t), text in lengths.items() if f == t != taken.tstride]
+    if others:
+        text = f"{path}: {taken.num_tokens} position embeddings are taken for {_say(taken)}, as published"
+        also = f"as many has: {'; '.join(others)}. Where it is that, {_PASS}"
+        warnings.warn(f"{text}; {also}", CheckpointWarning, stacklevel=2)
 
 
 def _say(geometry: Geometry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,13 @@ import torch
 from torch import Tensor
 
 from fastast.checkpoints import huggingface
-from fastast.checkpoints.checkpoint import Checkpoint, CheckpointError
+from fastast.checkpoints.checkpoint import Checkpoint, CheckpointError, CheckpointWarning
 from fastast.checkpoints.files import check_values, read_tensors, sha256_of
 from fastast.checkpoints.infer import build_geometry, check_fields, infer_geometry
 from fastast.checkpoints.layouts import OWN, Layout, convert, recognise
 from fastast.checkpoints.own import ENTRY, Header, read_header
-from fastast.frontend import Normalisation
+from fastast.checkpoints.prefixes import without_wrappers
+from fastast.frontend import AUDIOSET, Normalisation
 from fastast.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ def load_checkpoint(
     `{"fstride": 12, "tstride": 10, "num_frames": 1024}`. labels, normalisation: where the file has none, or others.
 
     Raises CheckpointError, naming file and key, for a file that is missing, cut off or something else, and for tensors
-    that are missing, too many, of the wrong shape or type, or not finite.
+    that are missing, too many, of the wrong shape or type, or not finite. Warns (CheckpointWarning) of prefixes that it
+    leaves off, and of AudioSet's normalisation where a file of 527 classes and 1,024 frames has none.
     """
     path = Path(path)
     files = huggingface.find_weights(path) if path.is_dir() else [path]
@@ -48,14 +51,22 @@ def load_checkpoint(
         tensors, metadata = huggingface.read_weights(path, files), dict[str, str]()
     else:
         tensors, metadata = read_tensors(path)
+    if ENTRY not in metadata:
+        tensors = without_wrappers(path, tensors)
     layout = OWN if ENTRY in metadata else recognise(path, tensors)
     check_values(path, {key: value for key, value in tensors.items() if key not in layout.ignored})
     header = _describe(path, tensors, metadata, layout, geometry)
+    normalisation = normalisation or header.normalisation
+    if normalisation is None and _is_of_audioset(header.geometry):
+        normalisation = AUDIOSET
+        scale = f"mean {AUDIOSET.mean}, std {AUDIOSET.std}"
+        text = f"{path}: 527 classes and 1,024 frames, and no normalisation: that of AudioSet is taken ({scale})"
+        warnings.warn(text, CheckpointWarning, stacklevel=2)
     return Checkpoint(
         state=convert(path, tensors, layout, header.geometry),
         geometry=header.geometry,
         labels=header.labels if labels is None else tuple(labels),
-        normalisation=normalisation or header.normalisation,
+        normalisation=normalisation,
         loss=header.loss,
         training=header.training,
         format=layout.format,
@@ -123,6 +134,11 @@ def _describe(
         return Header(geometry=found, labels=names, normalisation=normalisation, training=None, loss=loss)
     found = infer_geometry(path, tensors, layout, given)
     return Header(geometry=found, labels=None, normalisation=None, training=None, loss=None)
+
+
+def _is_of_audioset(geometry: Geometry) -> bool:
+    """Whether a model is what the published recipes make on AudioSet, of which the files do not say how."""
+    return (geometry.num_classes, geometry.num_frames, geometry.num_mel_bins) == (527, 1024, 128)
 
 
 def _replace(path: Path, found: Geometry, given: Mapping[str, object] | None) -> Geometry:

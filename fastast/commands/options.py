@@ -90,6 +90,23 @@ ActivationOption = Annotated[
         "model was trained with, sigmoid where its file does not say.",
     ),
 ]
+GeometryOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--geometry",
+        metavar="NAME=VALUE",
+        help="What a checkpoint does not say of its shape, such as num_frames=312 or fstride=10; repeatable.",
+    ),
+]
+NormalisationOption = Annotated[
+    str,
+    typer.Option(
+        "--normalisation",
+        metavar="MEAN,STD",
+        help="Mean and standard deviation of the filterbank that the model was trained with, where its file does not "
+        "say: -4.2677393,4.5689974.",
+    ),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]

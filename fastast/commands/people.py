@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
 
 @contextmanager
 def errors_for_people() -> Iterator[None]:
-    """Turn the package's own errors into one line on stderr and exit code 1."""
+    """Turn the package's own errors into one line on stderr and exit code 1, and what it takes for granted into one."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _show(warnings.showwarning)
+            yield
     except ModuleNotFoundError:
         raise
     except (ValueError, OSError, ImportError) as error:  # of the registry: what an installed package offers is broken
         say_error(error)
         raise typer.Exit(1) from None
+
+
+def _show(usual: Callable[..., None]) -> Callable[..., None]:
+    """Return what prints FastAST's words on checkpoints as one line, and other warnings as before."""
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        if category.__name__ == "CheckpointWarning":  # by name: importing it takes PyTorch
+            say_error(str(message))
+        else:
+            usual(message, category, *where, **more)
+
+    return show
 
 
 def say_error(error: Exception | str) -> None:

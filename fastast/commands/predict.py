@@ -13,9 +13,11 @@ from fastast.commands.options import (
     ActivationOption,
     DeviceOption,
     ExcessOption,
+    GeometryOption,
     JsonOption,
     MethodOption,
     ModelOption,
+    NormalisationOption,
     OptionOption,
     ScheduleOption,
 )
@@ -30,6 +32,8 @@ def predict(
     options: OptionOption = None,
     excess: ExcessOption = None,
     activation: ActivationOption = "",
+    geometry: GeometryOption = None,
+    normalisation: NormalisationOption = "",
     device: DeviceOption = "auto",
     engine: Annotated[
         Literal["plain", "onnxruntime", "openvino"] | None,
@@ -50,6 +54,7 @@ def predict(
     On a GPU the model runs compiled, as by `fastast.compile`.
     """
     set_up_process()
+    from fastast.checkpoints.said import read_said
     from fastast.exporting import is_exported
     from fastast.prediction import Predictor, Unread
     from fastast.reduction.text import read_reduction
@@ -62,6 +67,7 @@ def predict(
             model,
             reduction,
             activation=activation,
+            **read_said(geometry or (), normalisation),
             device=device,
             batch_size=batch_size,
             runtime="" if engine in (None, "plain") else engine,
@@ -100,8 +106,10 @@ def info(
     frames: Annotated[
         int | None, typer.Option(help="Input length in frames of 10 ms, where not the model's own.")
     ] = None,
+    geometry: GeometryOption = None,
 ) -> None:
     """List models and methods; or show a method's options, or the tokens and MACs of a model under a schedule."""
+    from fastast.checkpoints.said import read_said
     from fastast.describe import describe_all, describe_method, describe_model
     from fastast.reduction.text import read_reduction
 
@@ -112,4 +120,4 @@ def info(
             typer.echo(describe_all())
         else:
             reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
-            typer.echo(describe_model(model, reduction, frames))
+            typer.echo(describe_model(model, reduction, frames, said=read_said(geometry or ())["geometry"]))

@@ -1,12 +1,13 @@
-"""`fastast average`: one model of several models' weights."""
+"""`fastast average` and `convert`: one model of several models' weights, and of any format in FastAST's own."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from fastast.commands.options import OutOption
+from fastast.commands.options import GeometryOption, NormalisationOption, OutOption
 from fastast.commands.people import errors_for_people
 
 
@@ -32,3 +33,26 @@ def average(
 
         paths = [trained_path(model) for model in models]
         typer.echo(average_checkpoints(out, paths, share, dtype=getattr(torch, dtype)))
+
+
+def convert(
+    model: Annotated[Path, typer.Argument(help="A checkpoint file or folder of any format.", metavar="MODEL")],
+    out: OutOption,
+    geometry: GeometryOption = None,
+    normalisation: NormalisationOption = "",
+    labels: Annotated[
+        Path | None, typer.Option(help="Classes: a file with a name per line, in the order of the outputs.")
+    ] = None,
+    loss: Annotated[
+        Literal["bce", "ce"] | None, typer.Option(help="What it was trained with: it says what makes scores.")
+    ] = None,
+) -> None:
+    """Write a checkpoint to FastAST's own format with what its file does not say, so that every command takes it."""
+    with errors_for_people():
+        from fastast.checkpoints import load_checkpoint, save_checkpoint
+        from fastast.checkpoints.said import read_said
+        from fastast.classes import read_names
+
+        said = read_said(geometry or (), normalisation)
+        found = load_checkpoint(model, labels=None if labels is None else read_names(labels), **said)
+        typer.echo(save_checkpoint(out, found, loss=loss))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fastast.checkpoints import load_model
+from fastast.checkpoints.said import read_said
 from fastast.classes import is_same_order, match_classes
 from fastast.data.datasets import open_split
 from fastast.data.training_set import reading_of
@@ -43,17 +44,18 @@ def evaluate_command(
     excess: str | None = None,
     labels: str = "",
     activation: str = "",
+    geometry: Sequence[str] = (),
 ) -> str:
     """Measure a model or a teacher on a split of a recipe's data and return what to print.
 
     `schedules` are those of the recipe's reduction, if it has one; `method`, `options` (texts `name=value`) and
     `excess` override what the recipe says of it. `labels` names the model's outputs (`fastast.classes`), `activation`
-    overrides what its loss says (`fastast.scores`).
+    overrides what its loss says (`fastast.scores`), `geometry` (texts `name=value`) is what its file does not say.
     Raises ValueError where the model has other classes than the data, or anything cannot be read.
     """
     recipe = load_recipe(recipe_name, settings)
     data = open_split(recipe.data.name, recipe.data.options, split)
-    network, columns = load_trained(model, data.classes, labels=labels)
+    network, columns = load_trained(model, data.classes, labels=labels, **read_said(geometry))
     default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     target = reducible(network)
@@ -94,7 +96,12 @@ def evaluate_command(
 
 
 def load_trained(
-    model: str, classes: tuple[str, ...], *, labels: str = ""
+    model: str,
+    classes: tuple[str, ...],
+    *,
+    labels: str = "",
+    geometry: Mapping[str, object] | None = None,
+    normalisation: Normalisation | None = None,
 ) -> tuple[AudioSpectrogramTransformer | Teacher, tuple[int, ...]]:
     """Load an AST or a teacher in evaluation mode, and say which of its outputs each of the classes is.
 
@@ -106,7 +113,7 @@ def load_trained(
         network = load_teacher(path)
         count = network.num_classes
     else:
-        network = load_model(path).eval()
+        network = load_model(path, geometry=geometry, normalisation=normalisation).eval()
         count = network.geometry.num_classes
     return network, match_classes(model, network.labels, count, classes, stated=labels)
 
