@@ -193,3 +193,47 @@ def stats(
             f"std = {found.std:.6f}",
         ]
         typer.echo("\n".join(lines))
+
+
+@data_app.command()
+def rate(
+    roots: Annotated[
+        list[Path], typer.Argument(help="Folders of data sets, or of caches of them, to compare.", metavar="DIR...")
+    ],
+    name: NameOption = "",
+    settings: DataSetOption = None,
+    split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
+    clips: Annotated[int, typer.Option(min=1, help="Clips to read, spread evenly over the split.")] = 64,
+    mel_bins: Annotated[int, typer.Option(min=1, help="Mel bins of the filterbank.")] = 128,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure how many clips per second one processor reads: decoding with resampling, filterbank, both.
+
+    Give a data set and its caches to see what they save. As many processors read about as many times as fast.
+    """
+    with errors_for_people():
+        import dataclasses
+
+        from fastast.data.rate import measure_loading
+
+        found = {}
+        for root in roots:
+            called, options = open_set(root, name, settings or ())
+            kind = getattr(options, "holds", {}).get("kind")
+            measured = measure_loading(options.split(split), clips=clips, num_mel_bins=mel_bins)
+            found[str(root)] = (f"{called} {kind}" if kind else called, measured)
+        if as_json:
+            rows = [
+                {"folder": folder, "data": what, **dataclasses.asdict(one), "together": one.together}
+                for folder, (what, one) in found.items()
+            ]
+            typer.echo(json.dumps(rows, ensure_ascii=False))
+            return
+        typer.echo("clips per second and processor: read (decode, resample), filterbank, both")
+        for folder, (what, one) in found.items():
+            computed = "        -" if one.filterbank is None else f"{one.filterbank:9,.1f}"
+            lost = f", {one.skipped} left out" if one.skipped else ""
+            typer.echo(
+                f"{one.read:9,.1f} {computed} {one.together:9,.1f}  {what}, {one.clips} clips of "
+                f"{one.audio_seconds / one.clips:.2f} s{lost}: {folder}"
+            )

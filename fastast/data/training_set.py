@@ -8,6 +8,7 @@ process, after a kill, or on another machine.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -88,6 +89,8 @@ class Batch:
     """Name and fault of every corrupt clip that was skipped on the way."""
     features: Tensor | None = None
     """(b, f, m) filterbanks, padded with zeros, where the set holds those; not normalised."""
+    seconds: float = 0.0
+    """What reading the clips took, whichever processes did."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -98,6 +101,7 @@ class Batch:
             indices=self.indices.to(device, non_blocking=True),
             skipped=self.skipped,
             features=None if self.features is None else self.features.to(device, non_blocking=True),
+            seconds=self.seconds,
         )
 
 
@@ -111,17 +115,21 @@ class Item:
     labels: NDArray[np.float32] | None
     """(c,)"""
     skipped: tuple[tuple[str, str], ...] = ()
+    seconds: float = 0.0
+    """What reading it took."""
 
 
 def read_clip(data: TrainingSet, index: int, epoch: int) -> Item:
     """Read one clip; a corrupt one comes back without samples, with its name and fault."""
+    start = time.perf_counter()
     try:
         waveform, labels = data.clip(index, epoch)
         if waveform.ndim == 1 and len(waveform) < MIN_SAMPLES:
             raise AudioError(f"{data.name(index)}: {len(waveform)} samples, less than one frame ({MIN_SAMPLES})")
     except AudioError as error:
-        return Item(index=index, waveform=None, labels=None, skipped=((data.name(index), str(error)),))
-    return Item(index=index, waveform=waveform, labels=labels)
+        fault = ((data.name(index), str(error)),)
+        return Item(index=index, waveform=None, labels=None, skipped=fault, seconds=time.perf_counter() - start)
+    return Item(index=index, waveform=waveform, labels=labels, seconds=time.perf_counter() - start)
 
 
 def read_or_replace(data: TrainingSet, index: int, epoch: int) -> Item:
@@ -162,6 +170,7 @@ def collate(items: Sequence[Item], num_classes: int) -> Batch:
         labels=torch.from_numpy(labels),
         indices=torch.tensor([i for i, _, _ in whole], dtype=torch.int64),
         skipped=skipped,
+        seconds=sum(item.seconds for item in items),
     )
 
 

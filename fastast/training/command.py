@@ -90,6 +90,7 @@ def evaluate_command(
             "activation": found.activation,
             "columns": None if is_same_order(columns) else list(columns),
             "metrics": metrics,
+            "clips_per_second": found.rates.as_dict(),
         }
         return json.dumps(said)
     return _table(found, split, is_same_order(columns))
@@ -145,4 +146,11 @@ def _table(found: Evaluation, split: str, same_order: bool) -> str:
     lines.append(f"{'schedule':{width}}     mAP     AUC      d'  accuracy")
     for name, m in found.metrics.items():
         lines.append(f"{name or 'unmerged':{width}}  {m.mAP:.4f}  {m.AUC:.4f}  {m.d_prime:6.3f}    {m.accuracy:.4f}")
+    rates = found.rates
+    lines.append(
+        f"clips per second: reading {rates.reading:,.1f} by {rates.readers} processes (run.workers), front end "
+        f"{rates.filterbank:,.1f}"
+    )
+    for name, rate in rates.model.items():
+        lines.append(f"  {name or 'unmerged':{width}}  {rate:,.1f} by the model; {rates.limits(name)} limits")
     return "\n".join(lines)

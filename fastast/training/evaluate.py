@@ -27,6 +27,7 @@ from fastast.reduction import TokenReduction
 from fastast.scores import Activation, to_ranking
 from fastast.training.distributed import World
 from fastast.training.precision import autocast
+from fastast.training.rates import Rates, Stopwatch, rates_of
 from fastast.training.reductions import reducible
 from fastast.writing import write_whole
 
@@ -49,6 +50,8 @@ class Evaluation:
     """What turns them into scores; the metrics are those of the scores, without their saturation."""
     ids: tuple[str, ...]
     """Of the clips that were scored, in the order of the split."""
+    rates: Rates
+    """Clips per second of reading and of the model."""
 
     @property
     def ids_sha256(self) -> str:
@@ -93,6 +96,7 @@ def evaluate(
     labels: list[NDArray[np.float32]] = []
     indices: list[NDArray[np.int64]] = []
     skipped: list[tuple[str, str]] = []
+    watch = Stopwatch(world.device)
     positions = in_order(len(data), batch_size, rank=world.rank, world_size=world.size)
     try:
         for batch in load_batches(data, positions, workers=workers, replace=False):
@@ -101,16 +105,24 @@ def evaluate(
                 continue
             labels.append(batch.labels.numpy())
             indices.append(batch.indices.numpy())
-            fbank = Augmentation.plain(batch.to(world.device), frontend)  # (b, f, m)
+            watch.add("reading", batch.seconds)
+            with watch.part("filterbank"):
+                fbank = Augmentation.plain(batch.to(world.device), frontend)  # (b, f, m)
             if precision == "float64":
                 fbank = fbank.double()
             for name, reduction in reductions:
-                with torch.inference_mode(), merged(reducible(model), reduction), autocast(world.device, precision):
+                with (
+                    torch.inference_mode(),
+                    merged(reducible(model), reduction),
+                    autocast(world.device, precision),
+                    watch.part(f"model {name}"),
+                ):
                     found = model(fbank).float().cpu().numpy()  # (b, c)
                 logits[name].append(found if columns is None else found[:, list(columns)])
+            watch.end_batch(len(batch.indices))
     finally:
         model.train(training)
-    shares = world.gather((labels, indices, logits, skipped))
+    shares = world.gather((labels, indices, logits, skipped, watch.result()))
     flat_labels = [part for share in shares for part in share[0]]
     if not flat_labels:
         faults = [describe_fault(*entry) for share in shares for entry in share[3]]
@@ -130,6 +142,7 @@ def evaluate(
         logits=ordered,
         activation=activation,
         ids=tuple(data.id(int(index)) for index in places[order]),
+        rates=rates_of([share[4] for share in shares], [name for name, _ in reductions], workers=workers),
     )
 
 

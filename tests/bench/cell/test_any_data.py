@@ -111,6 +111,9 @@ def test_a_sweep_and_the_command_say_the_same_of_a_model_in_any_order(tmp_path: 
         assert told["ids_sha256"] == part.ids_sha256
         assert told["metrics"]["unmerged"]["mAP"] == pytest.approx(part.mAP, abs=1e-6)
         assert told["metrics"]["unmerged"]["accuracy"] == pytest.approx(part.accuracy)
+        rates = told["clips_per_second"]
+        assert min(rates["reading"], rates["filterbank"], rates["model"]["unmerged"]) > 0
+        assert rates["limits"]["unmerged"] in ("reading", "model")
     assert found[NAMES] == pytest.approx(found[NAMES[::-1]], abs=1e-6)
 
 
