@@ -9,6 +9,8 @@ from typing import NoReturn
 
 import typer
 
+from fastast.commands.people import checkpoints_in_a_line
+
 HARNESS = ("jinja2", "pandas", "pydantic", "pydantic_core", "pytest_benchmark", "seaborn", "tensorboard")
 """What the extra `bench` installs, as it is imported."""
 
@@ -22,7 +24,8 @@ def for_people() -> Iterator[None]:
         _say_what_is_missing(error)
 
     try:
-        yield
+        with checkpoints_in_a_line():
+            yield
     except (typer.Exit, typer.Abort):  # RuntimeErrors too, but each has its exit code already
         raise
     except ConfigError as error:

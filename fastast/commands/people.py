@@ -15,14 +15,21 @@ import typer
 def errors_for_people() -> Iterator[None]:
     """Turn the package's own errors into one line on stderr and exit code 1, and what it takes for granted into one."""
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = _show(warnings.showwarning)
+        with checkpoints_in_a_line():
             yield
     except ModuleNotFoundError:
         raise
     except (ValueError, OSError, ImportError) as error:  # of the registry: what an installed package offers is broken
         say_error(error)
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def checkpoints_in_a_line() -> Iterator[None]:
+    """Print what reading a checkpoint takes for granted as one line each, and other warnings as before."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show(warnings.showwarning)
+        yield
 
 
 def _show(usual: Callable[..., None]) -> Callable[..., None]:

@@ -219,3 +219,12 @@ def test_from_folders_to_reports(data: Path, checkpoints: Path, tmp_path: Path) 
         assert f"paper_{name}" in shown.output.partition("report: ")[2]
     quality = {record.sweep: record.quality for record in records if record.quality is not None}
     assert quality["paper_audioset-audioset_10_10_0_4593"].ids_sha256 == hash_ids(EVAL)
+
+
+def test_what_a_checkpoint_is_taken_for_is_said_in_one_line(data: Path, tmp_path: Path) -> None:
+    model = tiny(527, num_frames=1024)
+    torch.save(original_names(model.state_dict()), tmp_path / "audioset_16_16_0.4422.pth")
+    shown = CliRunner().invoke(app, ["paper", "--data", str(data), "--checkpoints", str(tmp_path), "--dry-run"])
+    (line,) = [line for line in shown.stderr.splitlines() if "that of AudioSet is taken" in line]
+    assert line.startswith("fastast: ")
+    assert "CheckpointWarning" not in shown.output
