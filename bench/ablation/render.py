@@ -10,7 +10,7 @@ import pandas as pd
 from bench.ablation.evidence import labels_of, read_evidence
 from bench.ablation.figure import facets
 from bench.ablation.series import sort_out
-from bench.ablation.tables import Table, axis_table, front_tables, numbers
+from bench.ablation.tables import AblationTable, axis_table, front_tables, numbers
 from bench.records.schema import Record
 from bench.records.store import read_records, to_frame
 from bench.report.frame import MEASURED, ReportError
@@ -69,7 +69,7 @@ def _groups(records: list[Record]) -> dict[str, list[Record]]:
 
 def _of_one(
     records: list[Record], results: Path, labels: np.ndarray, formats: tuple[str, ...]
-) -> tuple[list[Table], pd.DataFrame, dict[str, bytes]]:
+) -> tuple[list[AblationTable], pd.DataFrame, dict[str, bytes]]:
     word = next((_word(record) for record in records if record.quality is not None), "mAP")
     try:
         found = sort_out(read_evidence(records, results, labels))

@@ -23,7 +23,7 @@ BETTER, WORSE = "▲", "▼"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
+class AblationTable:
     """A table with what its numbers are."""
 
     title: str
@@ -45,7 +45,7 @@ class Table:
         return "\n".join(lines)
 
 
-def axis_table(found: Alternatives, word: str) -> Table:
+def axis_table(found: Alternatives, word: str) -> AblationTable:
     """Return the ablation of one axis: quality, difference to the chosen option, and speed where it was timed."""
     reference = found.reference.points[0]
     timed = any(one.points[0].speedup for one in found.series)
@@ -61,7 +61,7 @@ def axis_table(found: Alternatives, word: str) -> Table:
         if timed:
             cells.append(shown(estimate_gain(point.speedup) if point.speedup else None, "{:.2f}"))
         rows.append(tuple(cells))
-    return Table(
+    return AblationTable(
         title=f"Ablation of {' and '.join(found.axes)} at {reference.reduction and reference.reduction['schedule']}",
         heads=(*heads, *(["speed-up"] if timed else [])),
         rows=tuple(rows),
@@ -79,7 +79,7 @@ def fronts_of(found: Alternatives, gain: Gain) -> dict[str, Front]:
     return {name: front for name, front in fronts.items() if front is not None}
 
 
-def front_tables(found: Alternatives, word: str) -> list[Table]:
+def front_tables(found: Alternatives, word: str) -> list[AblationTable]:
     """Return quality at equal speed and at equal arithmetic, and the speed-up at a fixed loss with the area."""
     tables = []
     for gain, what in ((by_speed, "measured speed-up"), (by_macs, "ratio of multiply-accumulates")):
@@ -134,7 +134,7 @@ def targets(fronts: Mapping[str, Front]) -> list[float]:
     return [reached[round(i * last / (_MOST_TARGETS - 1))] for i in range(_MOST_TARGETS)]
 
 
-def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> Table:
+def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> AblationTable:
     """Quality less the unmerged model's at equal gains."""
     assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
     unmerged, reference = found.unmerged.quality, fronts.get(found.reference.name)
@@ -148,7 +148,7 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
             cells.append(_less(mine, unmerged, theirs if one is not found.reference else None))
         cells.append(f"{front.most:.2f}" if front else "1")
         rows.append(tuple(cells))
-    return Table(
+    return AblationTable(
         title=f"{word} less the unmerged model's, at equal {what}",
         heads=("", *(f"{gain:g} ×" for gain in at), "most"),
         rows=tuple(rows),
@@ -158,7 +158,7 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
     )
 
 
-def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> Table:
+def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> AblationTable:
     """Gains at a fixed loss, and the mean quality."""
     reference, at = fronts.get(found.reference.name), targets(fronts)
     most = at[-1] if at else 0.0
@@ -171,7 +171,7 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
         mine, theirs = (line.area(most) if line else None for line in (front, reference))
         text = shown(_estimated(mine), "{:.4f}", missing=NOT_REACHED)
         rows.append((*cells, text + ("" if itself else _mark(mine, theirs))))
-    return Table(
+    return AblationTable(
         title=f"{what[0].upper()}{what[1:]} at a fixed loss, and the area under the front",
         heads=("", *(f"loss {loss:g}" for loss in LOSSES), f"mean {word} to {most:g} ×"),
         rows=tuple(rows),

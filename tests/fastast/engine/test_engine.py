@@ -108,7 +108,7 @@ class TestFallback:
             warnings.simplefilter("error")
             assert fastast.compile(tiny_model).path == "plain"
         monkeypatch.setitem(
-            METHODS._entries, "host", dataclasses.replace(get_method("tome"), cannot="it asks the host")
+            METHODS._entries, "host", dataclasses.replace(get_method("tome"), name="host", cannot="it asks the host")
         )
         with pytest.warns(EngineFallbackWarning, match="cannot reduce by 'host': it asks the host"):
             fastast.compile(tiny_model, TokenReduction(schedule=Constant(3), method="host"))
