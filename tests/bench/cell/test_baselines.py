@@ -185,7 +185,7 @@ def test_later_keys_are_no_part_of_older_questions() -> None:
 )
 def test_what_the_engine_cannot_do_is_said_up_front(changes, message) -> None:
     with pytest.raises(ValueError, match=message):
-        SweepConfig.model_validate({"name": "any", **changes})
+        expand(SweepConfig.model_validate({"name": "any", **changes}))
 
 
 def test_the_engines_sweep_asks_for_every_baseline_and_batch() -> None:
