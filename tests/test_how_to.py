@@ -46,6 +46,7 @@ def run(folder: Path, environment: dict[str, str], *arguments: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_method_goes_from_its_page_to_a_figure(tmp_path: Path) -> None:
     environment = install("add_a_method.md", tmp_path)
     info, sweep = (command.split() for command in blocks("add_a_method.md", "console")[0].splitlines())
@@ -63,6 +64,7 @@ def test_a_method_goes_from_its_page_to_a_figure(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
     pytest.importorskip("triton")
     environment = install("add_a_method.md", tmp_path) | {"TRITON_INTERPRET": "1"}
@@ -72,6 +74,9 @@ def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
         "model.frames=96",
         'kinds=["performance"]',
         "grid.r=[0,2]",
+        "measure.max_seconds=0.5",
+        "measure.warmup_seconds=0.1",
+        "measure.threads=1",
     )
     options = [part for override in overrides for part in ("--set", override)]
     run(tmp_path, environment, "bench", "run", "longest.toml", "--results", "results", *options)
