@@ -172,6 +172,7 @@ def test_pages_that_have_to_be_read_again_are_told(tmp_path):
     assert "paged" in seen[-1], seen
 
 
+@pytest.mark.soak  # a virtual machine's host is seldom quiet, and nothing here can ask it
 def test_a_quiet_run_is_not_accused():
     """Whether the machine is quiet is asked of other counters: what each other process used meanwhile."""
     before = used_by_others(())
