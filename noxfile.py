@@ -95,7 +95,8 @@ def oracles(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Run sweeps whose drivers are ended at random, for minutes: `nox -s soak -- PYTEST-ARGUMENTS`."""
     prepare(session, "test")
-    session.run(PYTHON, "-m", "pytest", "-m", "soak", "--timeout", "1800", "tests/soak", "tests/bench/measure", *session.posargs)
+    places = ("tests/soak", "tests/bench/measure")
+    session.run(PYTHON, "-m", "pytest", "-m", "soak", "--timeout", "1800", *places, *session.posargs)
 
 
 @nox.session
