@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
 Call = Callable[[], object]
+T = TypeVar("T")
 
 
 class Clock(Protocol):
@@ -21,6 +22,12 @@ class Clock(Protocol):
     def measure(self, call: Call, iterations: int) -> list[float]:
         """Return the seconds that each of `iterations` calls took."""
         ...
+
+
+def rotated(arms: Sequence[T], number: int) -> list[T]:
+    """Return arms in the order of a round: each goes first once in as many rounds, so that drift falls on all alike."""
+    shift = number % len(arms)
+    return [*arms[shift:], *arms[:shift]]
 
 
 def nothing() -> None:

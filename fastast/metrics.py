@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Task = Literal["multi_label", "single_label"]
 """Whether a clip has any number of labels (mAP, AUC, d') or exactly one (top-1 accuracy): how a data set is scored."""
+METRIC_OF: dict[Task, str] = {"multi_label": "mAP", "single_label": "accuracy"}
+"""The one number that a data set is scored by."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,20 @@ def average_precisions(labels: NDArray[np.generic], scores: NDArray[np.floating]
 def accuracies(labels: NDArray[np.generic], scores: NDArray[np.floating], weights: NDArray[np.int64]) -> Floats:
     """Return the accuracy of every replicate, (b,); arguments as of `mean_average_precisions`."""
     return np.asarray(weights @ hits(labels, scores) / weights.sum(axis=1), dtype=np.float64)
+
+
+def measure_by(metric: str, labels: NDArray[np.generic], scores: NDArray[np.floating]) -> float:
+    """Return one number, `mAP` or `accuracy`; arguments and errors as of `measure_scores`."""
+    if metric == "accuracy":
+        return float(hits(labels, scores).mean())
+    return measure_scores(labels, scores).mAP
+
+
+def replicates_by(
+    metric: str, labels: NDArray[np.generic], scores: NDArray[np.floating], weights: NDArray[np.int64]
+) -> Floats:
+    """Return that number of every replicate, (b,); arguments as of `mean_average_precisions`."""
+    return (accuracies if metric == "accuracy" else mean_average_precisions)(labels, scores, weights)
 
 
 def _average_precision(label: NDArray[np.bool_], score: Floats, by_clip: NDArray[np.generic]) -> Floats:

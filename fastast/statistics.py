@@ -82,10 +82,14 @@ def ratio_of_medians(
     above, below = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if above.shape != below.shape or above.ndim != 1 or above.size == 0:
         raise ValueError(f"statistics: rounds are not paired: {above.size} and {below.size} samples")
-    drawn = np.random.default_rng(seed).integers(above.size, size=(replicates, above.size))  # (b, k)
-    ratios = np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1)
-    low, high = percentile_interval(ratios, confidence)
+    low, high = percentile_interval(ratio_replicates(above, below, seed=seed, replicates=replicates), confidence)
     return Estimate(value=float(np.median(above) / np.median(below)), low=low, high=high)
+
+
+def ratio_replicates(above: Floats, below: Floats, *, seed: int, replicates: int) -> Floats:
+    """Return median(above) / median(below) of every replicate, (b,), each of rounds drawn for both, (k,) each."""
+    drawn = np.random.default_rng(seed).integers(above.size, size=(replicates, above.size))  # (b, k)
+    return np.asarray(np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1))
 
 
 def percentile_interval(replicates: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:

@@ -22,8 +22,8 @@ from bench.records.store import Store, hash_array
 from bench.report.frame import MEASURED, ReportError
 from bench.sweep.config import DataConfig
 from bench.sweep.data import resolve_data
-from fastast.metrics import accuracies, hits, mean_average_precisions, measure_scores
-from fastast.statistics import CLIP_REPLICATES, MIN_ROUNDS, Floats, clip_weights
+from fastast.metrics import METRIC_OF, measure_by, replicates_by
+from fastast.statistics import CLIP_REPLICATES, MIN_ROUNDS, Floats, clip_weights, ratio_replicates
 
 _SEED = 0
 """Of the clips that replicates draw."""
@@ -100,11 +100,11 @@ def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
     if "weights" not in drawn:
         drawn["weights"] = clip_weights(len(labels), seed=_SEED, replicates=CLIP_REPLICATES)
     assert record.quality is not None
-    single = record.quality.task == "single_label"
-    ranking = predictions.ranking
-    value = float(hits(labels, ranking).mean()) if single else measure_scores(labels, ranking).mAP
-    replicates = (accuracies if single else mean_average_precisions)(labels, ranking, drawn["weights"])
-    return Evidence(value=value, replicates=replicates)
+    metric, ranking = METRIC_OF[record.quality.task], predictions.ranking
+    return Evidence(
+        value=measure_by(metric, labels, ranking),
+        replicates=replicates_by(metric, labels, ranking, drawn["weights"]),
+    )
 
 
 def _speed(record: Record) -> dict[str, Any]:
@@ -115,8 +115,7 @@ def _speed(record: Record) -> dict[str, Any]:
     found: dict[str, Any] = {"throughput": float(1 / np.median(mine))}
     if len(mine) >= MIN_ROUNDS:
         seed = int(record.cell.id[:8], 16)  # of every record its own rounds
-        places = np.random.default_rng(seed).integers(len(mine), size=(CLIP_REPLICATES, len(mine)))  # (b, k)
-        ratios = np.median(unmerged[places], axis=1) / np.median(mine[places], axis=1)
+        ratios = ratio_replicates(unmerged, mine, seed=seed, replicates=CLIP_REPLICATES)
         found["speedup"] = Evidence(value=value, replicates=ratios)
     return found
 

@@ -17,6 +17,7 @@ from bench.report.frame import MEASURED, ReportError
 from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
 from bench.report.words import device_name
+from fastast.metrics import METRIC_OF
 from fastast.writing import write_whole
 
 
@@ -108,4 +109,4 @@ def _left_out(records: list[Record]) -> str:
 
 def _word(record: Record) -> str:
     assert record.quality is not None
-    return "accuracy" if record.quality.task == "single_label" else "mAP"
+    return METRIC_OF[record.quality.task]

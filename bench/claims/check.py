@@ -68,6 +68,21 @@ def fill_documents(root: Path, found: Mapping[str, FoundClaim], *, write: bool) 
     return changed
 
 
+def update_claims(root: Path, file: Path, results: Path, *, write: bool = True) -> tuple[int, list[Path]]:
+    """Return how many claims hold, and the documents and the page of sources that are behind; `write` mends them.
+
+    Raises ClaimError as `evaluate_claims` and `fill_documents` do.
+    """
+    found = evaluate_claims(file, results)
+    changed = fill_documents(root, found, write=write)
+    page, text = file.with_suffix(".md"), sources(found)
+    if not page.is_file() or page.read_text(encoding="utf-8") != text:
+        changed.append(page)
+        if write:
+            write_whole(page, text.encode())
+    return len(found), changed
+
+
 def sources(found: Mapping[str, FoundClaim]) -> str:
     """Return a Markdown page: every number of every claim with its records, machine and commit."""
     parts = ["# Where the numbers of the documents come from", "Written by `python -m bench claims`."]

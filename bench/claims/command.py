@@ -20,20 +20,13 @@ def claims(
 ) -> None:
     """Fill the numbers of README, CHANGELOG and docs from the records, and hold their sentences against them."""
     with for_people():
-        from bench.claims.check import evaluate_claims, fill_documents, sources
+        from bench.claims.check import update_claims
         from bench.claims.claim import ClaimError
-        from fastast.writing import write_whole
 
-        found = evaluate_claims(file, results)
-        changed = [str(path) for path in fill_documents(root, found, write=not check)]
-        page, text = file.with_suffix(".md"), sources(found)
-        if not page.is_file() or page.read_text(encoding="utf-8") != text:
-            changed.append(str(page))
-            if not check:
-                write_whole(page, text.encode())
+        count, changed = update_claims(root, file, results, write=not check)
         if check and changed:
-            raise ClaimError(f"{', '.join(changed)}: not what the records say; run: python -m bench claims")
-        typer.echo(f"{len(found)} claims hold{''.join(f'; wrote {path}' for path in changed)}")
+            raise ClaimError(f"{', '.join(map(str, changed))}: not what the records say; run: python -m bench claims")
+        typer.echo(f"{count} claims hold{''.join(f'; wrote {path}' for path in changed)}")
 
 
 def render_all(

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.ablation.render import render_ablation
-from bench.claims.check import evaluate_claims, fill_documents, sources
+from bench.claims.check import update_claims
 from bench.records.store import read_records
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
 from bench.report.render import render as render_report
-from fastast.writing import write_whole
 
 ABLATION = "ablation_"
 """How the names of sweeps of alternatives begin, which have tables of their own."""
@@ -41,8 +40,6 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
         write_study_report(load_study(folder.name), results / "studies", results, reports, say=lambda _: None)
         say(f"{reports / folder.name}")
     update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
-    claims = reports / "claims.toml"
-    found = evaluate_claims(claims, results)
-    for path in fill_documents(root, found, write=True):
+    _, changed = update_claims(root, reports / "claims.toml", results)
+    for path in changed:
         say(f"{path}")
-    write_whole(claims.with_suffix(".md"), sources(found).encode())

@@ -13,6 +13,7 @@ import pandas as pd
 
 from bench.claims.claim import ClaimError, DocumentClaim, Quantity
 from bench.claims.condition import OPERATORS, Condition
+from bench.records.schema import Record
 from bench.report.words import number as written
 from fastast.names import unknown_name
 
@@ -48,32 +49,34 @@ class Tables:
     def __init__(self, results: Path) -> None:
         self._results = results
         self._sweep, self._study = cache(self._read_sweep), cache(self._read_study)
+        self._records = cache(self._read_records)
 
     def of(self, number: Quantity) -> pd.DataFrame:
         """Return the table that a number is a query over. Raises ClaimError where there are no such records."""
         return self._sweep(number.sweep) if number.sweep is not None else self._study(number.study, number.table)
 
     def _read_sweep(self, sweep: str) -> pd.DataFrame:
-        from bench.records.store import read_records
         from bench.report.frame import join
 
-        records = [record for record in read_records(self._results) if record.sweep == sweep]
+        records = [record for record in self._records() if record.sweep == sweep]
         if not records:
             raise ClaimError(f"no records of the sweep {sweep!r} in {self._results}")
         return join(records)
 
     def _read_study(self, name: str, table: str) -> pd.DataFrame:
-        from bench.records.store import read_records
         from bench.study.families import families
-        from bench.study.frame import frame
-        from bench.study.speeds import speeds_of
+        from bench.study.report import study_frame
         from bench.study.study_file import load_study
 
         study, trainings = load_study(name), self._results / "studies"
         if table == "families":
             return families(study, trainings)
-        records = read_records(self._results)
-        return frame(study, trainings, speeds_of(study.speed, records), speeds_of(study.training_speed, records))
+        return study_frame(study, trainings, self._records())
+
+    def _read_records(self) -> list[Record]:
+        from bench.records.store import read_records
+
+        return read_records(self._results)
 
 
 def look_up(claim: DocumentClaim, tables: Tables) -> dict[str, Value]:

@@ -11,7 +11,7 @@ import numpy as np
 from bench.measure.disturbance import Judge, RepeatedRound, in_words
 from bench.measure.load import Load
 from bench.measure.timing_rule import TimingRule
-from fastast.clocks import Call, Clock
+from fastast.clocks import Call, Clock, rotated
 from fastast.statistics import MIN_ROUNDS, relative_spread, round_medians
 
 
@@ -59,9 +59,7 @@ def timed_attempt(
     verdicts: Sequence[tuple[str, ...]] = []
     wanted, start = max(rule.rounds, MIN_ROUNDS), clock.now()
     while not _over(verdicts, iterations, rule, wanted, clock.now() - start):
-        shift = len(rounds) % len(arms)
-        names = list(arms)
-        rounds.append(_one_round(arms, names[shift:] + names[:shift], iterations, clock, observer))
+        rounds.append(_one_round(arms, rotated(list(arms), len(rounds)), iterations, clock, observer))
         # All rounds are judged anew: what is usual, and what slow counters say, is only known after some.
         verdicts = judge.each([one.loads for one in rounds]) if judge and observer else [()] * len(rounds)
     kept = [one for one, reasons in zip(rounds, verdicts, strict=True) if not reasons]

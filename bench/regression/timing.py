@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.measure.timing import TimingRule, measure
 from bench.regression.cases import TimedForward, Times, by_clock
-from fastast.clocks import WallClock
+from fastast.clocks import WallClock, rotated
 
 WARMUP_ROUNDS = 2
 
@@ -25,10 +25,9 @@ def time_interleaved(
     seconds: dict[str, list[float]] = {name: [] for name in names if name != "candidate"}
 
     def order() -> tuple[list[str], list[str]]:
-        shift = done % len(names)
-        rotated = names[shift:] + names[:shift]
-        at = rotated.index("candidate")
-        return rotated[:at], rotated[at + 1 :]
+        turn = rotated(names, done)
+        at = turn.index("candidate")
+        return turn[:at], turn[at + 1 :]
 
     def before() -> None:
         for name in order()[0]:

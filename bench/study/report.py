@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from bench.records.schema import Record
 from bench.records.store import read_records
 from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
@@ -27,8 +28,7 @@ def write_study_report(
     `trainings`: published ones; `results`: records of sweeps, for the speeds; `say` gets every figure that cannot
     be drawn, with the reason. Raises StudyError where nothing is published, or trainings cannot be compared.
     """
-    records = read_records(results) if results.is_dir() else []
-    rows = frame(study, trainings, speeds_of(study.speed, records), speeds_of(study.training_speed, records))
+    rows = study_frame(study, trainings, read_records(results) if results.is_dir() else [])
     by_family = families(study, trainings)
     folder, written = out / study.name, []
     with paper_style():
@@ -59,6 +59,11 @@ def write_study_report(
         written.append(folder / name)
         write_whole(written[-1], text.encode())
     return written
+
+
+def study_frame(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
+    """Return the rows of a study's tables; `records`: of the sweeps that say how fast its arms are, and of others."""
+    return frame(study, trainings, speeds_of(study.speed, records), speeds_of(study.training_speed, records))
 
 
 def map_words(rows: pd.DataFrame) -> str:

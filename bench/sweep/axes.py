@@ -26,6 +26,8 @@ WHOLE = (
 """Schedules that say all themselves, spelled as everywhere else."""
 DTYPES = ("float32", "bfloat16", "float16", "int8")
 """int8: the blocks' products with weights, calibrated on training clips; everything else is float32 then."""
+FLOATING = ("float32", "bfloat16", "float16")
+"""Those that PyTorch computes in by itself."""
 DEVICES = ("auto", "cpu", "cuda")
 """Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
 

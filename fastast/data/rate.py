@@ -11,12 +11,10 @@ from dataclasses import dataclass
 import torch
 
 from fastast.data.training_set import DataError, TrainingSet, read_clip
-from fastast.filterbank import fbank
+from fastast.filterbank import SAMPLE_RATE, SHIFT_SECONDS, fbank
 
 _WARM_UP = 2
 """Clips that are read before any is timed: the first ones load libraries."""
-_RATE = 16_000
-_FRAME_S = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,10 +77,10 @@ def _time_clip(data: TrainingSet, index: int, num_mel_bins: int) -> tuple[float,
     if item.waveform is None:
         return item.skipped[0][1]
     if item.waveform.ndim == 2:  # (f, m)
-        return len(item.waveform) * _FRAME_S, seconds, 0.0
+        return len(item.waveform) * SHIFT_SECONDS, seconds, 0.0
     start = time.perf_counter()
     try:
         fbank(torch.from_numpy(item.waveform)[None], num_mel_bins=num_mel_bins)  # (1, s) -> (1, f, m)
     except ValueError as error:
         return str(error)
-    return len(item.waveform) / _RATE, seconds, time.perf_counter() - start
+    return len(item.waveform) / SAMPLE_RATE, seconds, time.perf_counter() - start

@@ -51,7 +51,7 @@ class TuningClips:
 
 def two_halves(count: int, wanted: int) -> tuple[list[int], list[int]]:
     """Return the places of at most `wanted` of `count` clips, spread evenly, in turn in two halves."""
-    places = [int(place) for place in np.linspace(0, count - 1, min(count, wanted)).round()]
+    places = spread(count, wanted)
     return places[::2], places[1::2]
 
 

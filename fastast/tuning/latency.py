@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from torch import Tensor
 
+from fastast.clocks import rotated
 from fastast.encoder import EncoderShape
 from fastast.engine import Engine
 from fastast.engine.runners import KernelRunner, PlainRunner
@@ -200,8 +201,7 @@ def measure_table(
     outside: list[float] = []
     order = list(forwards)
     for number in range(rounds + 1):
-        shift = number % len(order)
-        for counts in order[shift:] + order[:shift]:
+        for counts in rotated(order, number):
             start = clock._now()
             with torch.inference_mode(False), torch.no_grad():
                 forwards[counts](fbank)

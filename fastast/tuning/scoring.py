@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.special import expit, log_expit, log_softmax, softmax
 
-from fastast.metrics import accuracies, hits, mean_average_precisions, measure_scores
+from fastast.metrics import measure_by, replicates_by
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.scores import Activation, to_ranking
@@ -69,10 +69,7 @@ class Scorer:
 
     def value(self, clips: TuningClips, logits: NDArray[np.floating]) -> float:
         """Return the metric. Raises ValueError for logits that are not finite."""
-        ranking = to_ranking(logits, self.activation)
-        if self.metric == "accuracy":
-            return float(hits(clips.labels, ranking).mean())
-        return measure_scores(clips.labels, ranking).mAP
+        return measure_by(self.metric, clips.labels, to_ranking(logits, self.activation))
 
     def estimate(self, clips: TuningClips, logits: NDArray[np.floating]) -> Estimate:
         """Return the metric with its bootstrap interval over clips."""
@@ -89,5 +86,4 @@ class Scorer:
 
     def _replicates(self, clips: TuningClips, logits: NDArray[np.floating]) -> Floats:
         weights = clip_weights(len(clips), seed=self.seed, replicates=self.replicates)  # (b, k)
-        measured = accuracies if self.metric == "accuracy" else mean_average_precisions
-        return measured(clips.labels, to_ranking(logits, self.activation), weights)
+        return replicates_by(self.metric, clips.labels, to_ranking(logits, self.activation), weights)

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastast.clocks import Clock, CudaClock, WallClock
+from fastast.clocks import Clock, CudaClock, WallClock, rotated
 from fastast.engine import Engine, EngineFallbackWarning, compile
 from fastast.reduction import TokenReduction
-from fastast.statistics import Estimate, percentile_interval, ratio_of_medians
+from fastast.statistics import Estimate, ratio_of_medians
 
 Floats = NDArray[np.float64]
 WARM_UP = 2
@@ -36,12 +36,10 @@ class ForwardTimes:
         """Return the median seconds of a batch."""
         return float(np.median(self.seconds[arm]))
 
-    def clips_per_second(self, arm: str, *, replicates: int = 2000) -> Estimate:
+    def clips_per_second(self, arm: str) -> Estimate:
         """Return the throughput with its interval over rounds."""
         values = self.seconds[arm]
-        drawn = np.random.default_rng(0).integers(len(values), size=(replicates, len(values)))
-        low, high = percentile_interval(self.batch_size / np.median(values[drawn], axis=1))
-        return Estimate(value=self.batch_size / self.median(arm), low=low, high=high)
+        return ratio_of_medians(np.full_like(values, self.batch_size), values)
 
     def ratio(self, arm: str, other: str) -> Estimate:
         """Return the time of an arm over that of another, with its interval over paired rounds."""
@@ -60,11 +58,9 @@ def time_rounds(
     try:
         warm = {name: clock.measure(call, WARM_UP) for name, call in arms.items()}
         repeats = {name: max(1, round(round_seconds / max(min(found), 1e-9))) for name, found in warm.items()}
-        names = list(arms)
-        found: dict[str, list[float]] = {name: [] for name in names}
+        found: dict[str, list[float]] = {name: [] for name in arms}
         for number in range(rounds):
-            shift = number % len(names)
-            for name in names[shift:] + names[:shift]:
+            for name in rotated(list(arms), number):
                 found[name].append(float(np.median(clock.measure(arms[name], repeats[name]))))
     finally:
         if enabled:

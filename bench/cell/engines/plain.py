@@ -13,7 +13,7 @@ from torch import Tensor
 from bench.cell.baselines.native import unmerged
 from bench.cell.engines.ran import Ran, tokens_that_left
 from bench.cell.inputs import FromWaveforms
-from bench.sweep.axes import DTYPES
+from bench.sweep.axes import FLOATING
 from bench.sweep.baselines import SCOPES
 from bench.sweep.cells import Cell
 from fastast.frontend import Frontend
@@ -25,7 +25,7 @@ from fastast.reduction import TokenReduction
 class PlainEngine:
     """The model's own forward."""
 
-    dtypes = tuple(name for name in DTYPES if name != "int8")
+    dtypes = FLOATING
     scopes = tuple(SCOPES)
     on_gpus = True
     chooses_attention = True

@@ -16,7 +16,7 @@ from bench.cell.engines.ran import Ran, tokens_planned, tokens_that_left
 from bench.cell.inputs import frontend_of
 from bench.cell.training_step import kernels_of, tokens_on_kernels
 from bench.records import schema
-from bench.sweep.axes import DTYPES
+from bench.sweep.axes import FLOATING
 from bench.sweep.baselines import SCOPES
 from bench.sweep.cells import Cell
 from fastast.attention import resolve_kernel
@@ -29,7 +29,7 @@ from fastast.reduction import TokenReduction
 class TritonEngine:
     """FastAST's own kernels, or where they cannot run plain PyTorch, which the record says."""
 
-    dtypes = tuple(name for name in DTYPES if name != "int8")
+    dtypes = FLOATING
     scopes = tuple(SCOPES)
     on_gpus = True
     chooses_attention = False
