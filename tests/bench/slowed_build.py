@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import time
 
-from torch import nn
-
 from fastast.model import Block
 from fastast.reduction import AttachedReduction
 
 how = os.environ["SLOWED_BUILD"]
-attention, choose = Block.attention, AttachedReduction.choose
+attention, mlp_branch, choose = Block.attention, Block.mlp_branch, AttachedReduction.choose
+merged = []
+"""Whether tokens were chosen since the last MLP: in the merged model alone, not in its baselines."""
 
 
 def attend_often(self, x, size, kernel):
@@ -25,8 +25,16 @@ def wait(self, x, size, kernel):
     return attention(self, x, size, kernel)
 
 
-def leave_out_the_mlp(self, x):
-    return nn.Identity()(x)
+def choose_and_tell(self, tokens, r):
+    merged.append(True)
+    return choose(self, tokens, r)
+
+
+def leave_out_the_mlp_after_merging(self, x):
+    if merged:
+        merged.clear()
+        return x
+    return mlp_branch(self, x)
 
 
 def choose_often(self, tokens, r):
@@ -38,6 +46,6 @@ def choose_often(self, tokens, r):
 if how == "matching":
     AttachedReduction.choose = choose_often
 elif how == "faster":
-    Block.mlp_branch = leave_out_the_mlp
+    AttachedReduction.choose, Block.mlp_branch = choose_and_tell, leave_out_the_mlp_after_merging
 else:
     Block.attention = {"attention": attend_often, "waiting": wait}[how]
