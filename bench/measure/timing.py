@@ -25,6 +25,9 @@ from fastast.statistics import MIN_ROUNDS, round_medians
 
 __all__ = ["MIN_ROUNDS", "ArmTiming", "Timing", "TimingRule", "measure"]
 
+SECOND_CHANCES = 4
+"""Iterations that an arm gets to settle after its first comparison, however slow it is: one that fails tells little."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArmTiming:
@@ -134,7 +137,8 @@ def _warm_up(call: Call, rule: TimingRule, clock: Clock) -> tuple[list[float], b
         after = float(np.median(seconds[-window:]))
         if abs(after - before) <= rule.warmup_tolerance * before:
             return seconds, True
-        if len(seconds) >= rule.warmup_iterations or clock.now() - start >= rule.warmup_seconds:
+        late = clock.now() - start >= rule.warmup_seconds and len(seconds) >= 2 * window + SECOND_CHANCES
+        if late or len(seconds) >= rule.warmup_iterations:
             return seconds, False
 
 

@@ -26,7 +26,7 @@ class TimingRule:
     warmup_iterations: int = 50
     """Warm-up of an arm ends here even where it is not stable, if two windows were made."""
     warmup_seconds: float = 5.0
-    """Warm-up of an arm ends here even where it is not stable, in seconds, if two windows were made."""
+    """Warm-up of an arm ends here even where it is not stable, in seconds, if two windows were compared a few times."""
     noise_limit: float = 0.1
     """Largest inter-quartile range of the per-round ratio, relative to its median, of a good run."""
     noise_repeats: int = 2

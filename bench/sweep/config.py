@@ -278,7 +278,7 @@ class MeasureConfig(_Part):
     warmup_iterations: int = Field(default=50, ge=1)
     """Iterations at which the warm-up of an arm ends even where it is not stable."""
     warmup_seconds: float = Field(default=5.0, ge=0)
-    """Seconds at which it ends all the same."""
+    """Seconds at which it ends all the same, once the windows were compared five times."""
     noise_limit: float = Field(default=0.1, gt=0)
     """Largest inter-quartile range of the per-round ratio, relative to its median, of a good run."""
     noise_repeats: int = Field(default=2, ge=0)

@@ -106,6 +106,19 @@ def test_warm_up_that_never_settles_ends_at_its_limit_and_says_so():
     assert slow.arms["candidate"].warmup_stable
 
 
+def test_a_slow_arm_may_settle_after_the_time_of_warm_up_is_over():
+    world = World()
+    one_hiccup = itertools.chain([7.0, 7.0, 9.0, 9.0], itertools.repeat(7.0))
+    timing = measure({"candidate": world.arm("a", from_list(one_hiccup))}, rule(warmup_seconds=20.0), world.clock())
+    arm = timing.arms["candidate"]
+    assert (arm.warmup_stable, arm.warmup_seconds) == (True, pytest.approx([7, 7, 9, 9, 7]))
+    world = World()
+    growing = (7 * 2.0**i for i in itertools.count())
+    timing = measure({"candidate": world.arm("a", from_list(growing))}, rule(warmup_seconds=20.0), world.clock())
+    arm = timing.arms["candidate"]
+    assert (arm.warmup_stable, len(arm.warmup_seconds)) == (False, 8)  # five comparisons, and no more
+
+
 @pytest.mark.parametrize(
     ("limits", "rounds"),
     [
