@@ -20,6 +20,7 @@ from bench import completion
 from bench.ablation.command import ablation
 from bench.claims.command import claims, render_all
 from bench.command_line import command_line, for_people
+from bench.page.command import explore
 from bench.paper.command import paper
 from bench.study.command import app as study
 
@@ -41,6 +42,7 @@ app.add_typer(study, name="study")
 app.command()(claims)
 app.command()(ablation)
 app.command("render")(render_all)
+app.command("page")(explore)
 app.command()(paper)
 
 SweepArgument = Annotated[

@@ -11,7 +11,7 @@ import typer
 
 from fastast.commands.people import checkpoints_in_a_line
 
-HARNESS = ("jinja2", "pandas", "pydantic", "pydantic_core", "pytest_benchmark", "seaborn", "tensorboard")
+HARNESS = ("jinja2", "pandas", "plotly", "pydantic", "pydantic_core", "pytest_benchmark", "seaborn", "tensorboard")
 """What the extra `bench` installs, as it is imported."""
 
 

@@ -14,7 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-HARNESS = ("pandas", "seaborn", "pydantic", "pytest-benchmark", "jinja2", "torch-tb-profiler", "tensorboard")
+HARNESS = ("pandas", "seaborn", "pydantic", "pytest-benchmark", "jinja2", "plotly", "torch-tb-profiler", "tensorboard")
 
 COMPILE = """
 import torch, fastast

@@ -32,7 +32,7 @@ def claims(
 def render_all(
     root: Annotated[Path, typer.Option(help="Folder of README.md, results/, reports/ and docs/.")] = Path(),
 ) -> None:
-    """Render all that is published from results: the reports of sweeps and studies, README, claims."""
+    """Render all that is published from results: the reports of sweeps and studies, README, claims, and the page."""
     with for_people():
         from bench.claims.everything import render_everything
 

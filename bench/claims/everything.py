@@ -1,4 +1,4 @@
-"""All that is published, rendered from `results`: every sweep, every study, README and claims."""
+"""All that is published, rendered from `results`: every sweep, every study, README, claims, and the page."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.ablation.render import render_ablation
 from bench.claims.check import update_claims
+from bench.page.render import render_page
 from bench.records.store import read_records
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
@@ -16,10 +17,12 @@ ABLATION = "ablation_"
 """How the names of sweeps of alternatives begin, which have tables of their own."""
 README_SWEEP = "default"
 """Sweep whose figures and table stand in README."""
+PAGE = "build/page.html"
+"""The page to explore all records in; not committed, as its library alone has megabytes."""
 
 
 def render_everything(root: Path, *, say: Callable[[str], object] = print) -> None:
-    """Render `root/reports` and the numbers of the documents from `root/results`.
+    """Render `root/reports`, the numbers of the documents and the page from `root/results`.
 
     Raises ReportError where there is no result, ClaimError where a sentence no longer holds.
     """
@@ -43,3 +46,4 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     _, changed = update_claims(root, reports / "claims.toml", results)
     for path in changed:
         say(f"{path}")
+    say(f"{render_page(results, root / PAGE)}")

@@ -1,0 +1,60 @@
+"use strict";
+// Numbers and names as people read them, and the columns of the table.
+
+// A number with a real minus sign; zero has no sign.
+function numberText(value, digits, signed = false) {
+  if (value === null || value === undefined) return "";
+  const text = Math.abs(value).toFixed(digits);
+  if (!/[1-9]/.test(text)) return text;
+  return (value < 0 ? "−" : signed ? "+" : "") + text;
+}
+
+function intervalText(point, name, digits, signed = false) {
+  const [value, low, high] = ["", "_low", "_high"].map((end) => numberText(point[name + end], digits, signed));
+  return low && high ? `${value} [${low}, ${high}]` : value;
+}
+
+// Plotly reads tags in its texts.
+const plotText = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+const capital = (word) => (word === "mAP" ? word : word[0].toUpperCase() + word.slice(1));
+
+// The columns of a panel's table that hold anything: key of the address, head, what is sorted by, and what is shown.
+function columnsOf(panel, marks) {
+  const speed = (point, text) => text || point.no_speed;
+  const score = (point, text) => text || point.no_score;
+  const mark = (point) => marks[point.status] || "";
+  const all = [
+    ["r", "r", "r", (p) => p.short || "–"],
+    ["tokens", "Tokens left", "tokens_out", (p) => numberText(p.tokens_out, 0)],
+    ["macs", "MACs (G)", "macs_per_clip", (p) => (p.macs_per_clip === null ? "" : numberText(p.macs_per_clip / 1e9, 2))],
+    ["throughput", "Clips/s", "throughput", (p) => speed(p, numberText(p.throughput, 1))],
+    ["latency", "Latency (ms)", "latency", (p) => speed(p, numberText(p.latency, 1))],
+    ["speedup", "Speed-up", "speed", (p) => speed(p, p.speed === null ? "" : mark(p) + intervalText(p, "speed", 2))],
+    ["oracle", "Of oracle", "speedup_slice", (p) => numberText(p.speedup_slice, 2)],
+    ["score", capital(panel.score), "score", (p) => score(p, intervalText(p, "score", 3))],
+    ["difference", `Difference in ${panel.score}`, "delta_score", (p) => score(p, intervalText(p, "delta_score", 4, true))],
+  ];
+  return all
+    .map(([key, head, sorted, text]) => ({ key, head, sorted, text }))
+    .filter((column) => panel.points.some((point) => point[column.sorted] !== null));
+}
+
+// Points in the order of a column, missing ones last either way; in the order of the report where there is none.
+function sortPoints(points, column, down) {
+  if (!column) return points;
+  const known = points.filter((point) => point[column.sorted] !== null);
+  const missing = points.filter((point) => point[column.sorted] === null);
+  const sign = down ? -1 : 1;
+  return [...known.sort((a, b) => sign * (a[column.sorted] - b[column.sorted])), ...missing];
+}
+
+// One point in a line.
+function pointText(point, score) {
+  const parts = [];
+  if (point.throughput !== null) parts.push(`${numberText(point.throughput, 1)} clips/s`);
+  if (point.speed !== null) parts.push(`${intervalText(point, "speed", 2)} times as fast`);
+  if (point.score !== null) parts.push(`${score} ${numberText(point.score, 3)}`);
+  if (point.delta_score !== null && !point.unmerged) parts.push(`difference ${intervalText(point, "delta_score", 4, true)}`);
+  return parts.join(", ");
+}

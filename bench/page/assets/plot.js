@@ -1,0 +1,125 @@
+"use strict";
+// The plot: every point where it was measured, the front of what is shown, and the lines that the readings are at.
+
+const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "pentagon"];
+const NARROW = 560; // pixels
+
+const themeColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+// What stands on the two axes. Without speeds there are tokens in place of throughput, without quality speed.
+function plotAxes(panel, relative) {
+  const timed = panel.points.some((point) => point.throughput !== null);
+  const scored = panel.points.some((point) => point.score !== null);
+  const tokens = { value: "tokens_out", bar: null, title: "Tokens that leave the last block", reversed: true };
+  const speed = relative
+    ? { value: "speed", bar: "speed", title: "Speed-up over unmerged" }
+    : { value: "throughput", bar: "throughput", title: "Clips/s" };
+  const quality = relative
+    ? { value: "delta_score", bar: "delta_score", title: `Difference in ${panel.score}` }
+    : { value: "score", bar: "compared", title: capital(panel.score) };
+  if (timed && scored) return { x: speed, y: quality, front: true };
+  return { x: tokens, y: timed ? speed : quality, front: false };
+}
+
+// Bars from a value to the ends of its interval, in the form of Plotly.
+function errorBars(points, axis, colour) {
+  if (!axis.bar) return { visible: false };
+  const reach = (end, sign) =>
+    points.map((point) => (point[axis.bar + end] === null ? 0 : Math.max(0, sign * (point[axis.bar + end] - point[axis.value]))));
+  return { type: "data", symmetric: false, array: reach("_high", 1), arrayminus: reach("_low", -1), color: colour, thickness: 1, width: 0 };
+}
+
+function plotTraces(panel, points, words, state, colours) {
+  const axes = plotAxes(panel, state.axes === "relative");
+  const drawn = points
+    .map((point, i) => ({ ...point, standing: words[i] }))
+    .filter((point) => point[axes.x.value] !== null && point[axes.y.value] !== null);
+  const trace = (some, more) => ({
+    type: "scatter",
+    x: some.map((point) => point[axes.x.value]),
+    y: some.map((point) => point[axes.y.value]),
+    customdata: some.map((point) => point.id),
+    hovertext: some.map((point) => `<b>${plotText(point.name)}</b><br>${plotText(pointText(point, panel.score)).replace(/, /g, "<br>")}<br>${point.standing || "no front here"}`),
+    hoverinfo: "text",
+    ...more,
+  });
+  const traces = [];
+  if (axes.front) {
+    const front = drawn.filter((point) => point.standing === "front").sort((a, b) => a.throughput - b.throughput);
+    traces.push(trace(front, { mode: "lines", name: "front of what is shown", line: { shape: "vh", dash: "dot", width: 1.5, color: themeColour("soft") }, hoverinfo: "skip" }));
+  }
+  const series = [...new Set(panel.points.map((point) => point.series))];
+  for (const [i, name] of series.entries()) {
+    const own = drawn.filter((point) => point.series === name && point.standing !== "disturbed");
+    if (!own.length) continue;
+    const unmerged = own[0].unmerged;
+    const colour = unmerged ? themeColour("ink") : colours[i % colours.length];
+    const symbol = unmerged ? "star" : SYMBOLS[i % SYMBOLS.length];
+    const beaten = (point) => axes.front && point.standing !== "front";
+    traces.push(
+      trace(own, {
+        mode: "markers+text",
+        name: plotText(name),
+        text: own.map((point) => plotText(point.short)),
+        textposition: "top right",
+        textfont: { size: 11, color: own.map((point) => themeColour(beaten(point) ? "soft" : "ink")) },
+        marker: { size: unmerged ? 12 : 9, color: colour, symbol: own.map((point) => symbol + (beaten(point) ? "-open" : "")), opacity: own.map((point) => (beaten(point) ? 0.55 : 1)) },
+        error_x: errorBars(own, axes.x, `${colour}70`),
+        error_y: errorBars(own, axes.y, `${colour}70`),
+      }),
+    );
+  }
+  const disturbed = drawn.filter((point) => point.standing === "disturbed");
+  if (disturbed.length) {
+    traces.push(trace(disturbed, { mode: "markers", name: "disturbed, of no standing", marker: { size: 9, symbol: "x-thin-open", color: themeColour("soft"), line: { width: 2 } } }));
+  }
+  const chosen = drawn.filter((point) => point.id === state.point);
+  traces.push(trace(chosen, { mode: "markers", showlegend: false, hoverinfo: "skip", marker: { size: 20, symbol: "circle-open", color: themeColour("accent"), line: { width: 3 } } }));
+  return { traces, axes };
+}
+
+// Lines at the loss and at the speed that are read at.
+function readingLines(panel, axes, state) {
+  if (!axes.front) return [];
+  const line = (at) => ({ type: "line", line: { color: themeColour("accent"), width: 1, dash: "dash" }, layer: "below", ...at });
+  const start = panel.points.find((point) => point.unmerged && isCompared(point));
+  const lines = [];
+  const y = state.axes === "relative" ? -state.loss : start ? start.score - state.loss : null;
+  const x = state.axes === "relative" ? state.speed : start ? start.throughput * state.speed : null;
+  if (y !== null) lines.push(line({ xref: "paper", x0: 0, x1: 1, y0: y, y1: y }));
+  if (x !== null) lines.push(line({ yref: "paper", y0: 0, y1: 1, x0: x, x1: x }));
+  return lines;
+}
+
+function drawPlot(place, panel, points, words, state, colours) {
+  const { traces, axes } = plotTraces(panel, points, words, state, colours);
+  const ink = themeColour("ink");
+  const axis = ({ title, reversed }) => ({ title: { text: plotText(title) }, autorange: reversed ? "reversed" : true, gridcolor: themeColour("line"), linecolor: themeColour("soft"), zeroline: false, automargin: true });
+  const layout = {
+    font: { family: "system-ui, sans-serif", size: 13, color: ink },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    margin: { l: 10, r: 10, t: 30, b: 10 },
+    height: place.clientWidth < NARROW ? 460 : 540,
+    hovermode: "closest",
+    hoverlabel: { bgcolor: themeColour("paper"), bordercolor: themeColour("soft"), font: { color: ink }, align: "left" },
+    legend: { orientation: "h", x: 0, y: -0.18, yanchor: "top", itemclick: false, itemdoubleclick: false },
+    dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger scrolls the page
+    xaxis: axis(axes.x),
+    yaxis: axis(axes.y),
+    shapes: readingLines(panel, axes, state),
+  };
+  const left = ["lasso2d", "select2d", "autoScale2d"];
+  Plotly.react(place, traces, layout, { displaylogo: false, responsive: true, modeBarButtonsToRemove: left });
+}
+
+// The point that an arrow key leads to from the chosen one, along the horizontal axis.
+function neighbour(panel, points, state, key) {
+  const { x, y } = plotAxes(panel, state.axes === "relative");
+  const drawn = points.filter((point) => point[x.value] !== null && point[y.value] !== null);
+  drawn.sort((a, b) => (x.reversed ? -1 : 1) * (a[x.value] - b[x.value]) || a[y.value] - b[y.value]);
+  const at = drawn.findIndex((point) => point.id === state.point);
+  const steps = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at < 0 ? drawn.length - 1 : at - 1, ArrowUp: at < 0 ? drawn.length - 1 : at - 1, Home: 0, End: drawn.length - 1 };
+  if (!(key in steps) || !drawn.length) return null;
+  return drawn[Math.min(drawn.length - 1, Math.max(0, steps[key]))];
+}
