@@ -22,6 +22,7 @@ from bench.claims.command import claims, render_all
 from bench.command_line import command_line, for_people
 from bench.page.command import explore
 from bench.paper.command import paper
+from bench.share.command import share_results
 from bench.study.command import app as study
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ app.command()(claims)
 app.command()(ablation)
 app.command("render")(render_all)
 app.command("page")(explore)
+app.command("share")(share_results)
 app.command()(paper)
 
 SweepArgument = Annotated[

@@ -36,7 +36,7 @@ ROOT = Path(__file__).parents[1]
 DIRECTIVES = {"index.md", "api.md"}
 """Pages of Sphinx's directives, which `nox -s docs` builds without a warning."""
 PAGES = sorted((ROOT / "docs").glob("*.md"))
-DOCUMENTS = [ROOT / "README.md", *(path for path in PAGES if path.name not in DIRECTIVES)]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(path for path in PAGES if path.name not in DIRECTIVES)]
 APPS = {"fastast": fastast.cli.app, "bench": bench.cli.app}
 
 RUN_BY = {
@@ -62,6 +62,7 @@ SLOW = {
     "--evaluations 5 --rounds 5 -s data.val_clips=40 -s run.workers=0",
     "python -m bench profile default --r 40 --schedule constant",
     "python -m bench report default",
+    "python -m bench page",
     "python -m bench render",
     "python -m bench study report soundscapes_continue --out reports",
     "python -m tests.fastast.kernels.ahead_of_time tests/fastast/kernels/test_compiles_for_gpus.py count",

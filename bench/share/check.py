@@ -1,0 +1,87 @@
+"""Whether records can be published: whole, in their place, of committed code, and private to nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from bench.records.gather import GatherError, gather_results
+from bench.records.schema import Record
+from bench.records.store import read_record, to_frame
+from bench.share.private import QUESTION, private_texts
+
+_RECORD = re.compile(r"[0-9a-f]{12}\.json")
+_ARRAYS = re.compile(r"logits|scores|activation|\w+_sha256")
+"""What a file of predictions holds."""
+
+
+class ShareError(ValueError):
+    """Why records cannot be shared. One line per problem."""
+
+
+def check_contribution(folder: Path) -> dict[str, int]:
+    """Return the machines whose records are below a folder, each with their number.
+
+    `folder`: one machine's results, or several machines' side by side; what lies beside machines is not looked at.
+    Raises ShareError naming everything that keeps a record from being published.
+    """
+    paths = sorted(path for path in folder.rglob("*.json") if _RECORD.fullmatch(path.name))
+    if not paths:
+        raise ShareError(f"{folder}: has no records; give results/MACHINE, or a folder of such folders")
+    with TemporaryDirectory() as nowhere:
+        try:
+            gather_results([folder], Path(nowhere) / "results", dry_run=True)
+        except GatherError as error:
+            raise ShareError("\n".join(str(error).splitlines()[:-1])) from None  # its last line is on writing
+    records = {path: read_record(path) for path in paths}
+    problems = [problem for path, record in records.items() for problem in record_problems(path, record)]
+    for machine in sorted({path.parent.parent for path in paths}):
+        problems += _file_problems(machine, {path: records[path] for path in paths if machine in path.parents})
+    if problems:
+        raise ShareError("\n".join(problems))
+    keys = [record.machine.key for record in records.values()]
+    return {key: keys.count(key) for key in sorted(set(keys))}
+
+
+def record_problems(path: Path, record: Record, names: Sequence[str] = ()) -> Iterator[str]:
+    """Yield why a record cannot be published, whatever lies beside it."""
+    if record.suite.commit is None or record.suite.dirty is not False:
+        yield (
+            f"{path}: was measured with code that is no commit (commit {record.suite.commit or 'unknown'}, "
+            f"changed: {record.suite.dirty}); commit, and measure it again"
+        )
+    for key, text in private_texts(record, names):
+        advice = "pack the results with python -m bench share, which takes it out"
+        if key.startswith(f"{QUESTION}."):
+            advice = "a question cannot be changed; measure it again under a name that tells nothing"
+        yield f"{path}: {key}: holds {text!r}; {advice}"
+
+
+def _file_problems(machine: Path, records: dict[Path, Record]) -> Iterator[str]:
+    """Yield what is not where, or as, a run leaves it in one machine's folder."""
+    for path, record in records.items():
+        expected = Path(record.machine.key, record.sweep, path.name)
+        if Path(*path.parts[-3:]) != expected:
+            yield f"{path}: belongs into {expected}"
+    known = set(records)
+    for folder in {path.parent for path in records}:
+        own = [record for path, record in records.items() if path.parent == folder]
+        table = folder / "cells.csv"
+        known |= {table} | {folder / "predictions" / f"{record.cell.id}.npz" for record in own if record.quality}
+        text = to_frame(own).to_csv(index=False, lineterminator="\n").encode()
+        if not table.exists() or table.read_bytes() != text:
+            yield f"{table}: is not what the records say; run: python -m bench export --results {folder} --out {table}"
+    for path in sorted(path for path in machine.rglob("*") if path.is_file()):
+        if path not in known:
+            yield f"{path}: is no record, nor the predictions or the table of one; leave it out"
+        elif path.suffix == ".npz":
+            with np.load(path) as stored:
+                yield from (
+                    f"{path}: holds {name!r}, which is no part of predictions"
+                    for name in stored.files
+                    if not _ARRAYS.fullmatch(name)
+                )
