@@ -126,7 +126,7 @@ def _speeds(panel: pd.DataFrame) -> list[dict[str, float | None]]:
     found = []
     for _, row in panel.iterrows():
         itself = is_denominator(row) and pd.notna(row["throughput"]) and not row["setup"]
-        values = (1.0, None, None) if itself else (row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        values: list[Any] = [1, None, None] if itself else [row[f"{name}{end}"] for end in ("", "_low", "_high")]
         found.append(dict(zip(("speed", "speed_low", "speed_high"), map(plain_number, values), strict=True)))
     return found
 

@@ -18,7 +18,7 @@ function element(name, attributes = {}, ...children) {
 function fill(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
   place.replaceChildren(...children);
-  if (focused && byId(focused)) byId(focused).focus();
+  if (focused && byId(focused)) byId(focused).focus({ preventScroll: true });
 }
 
 // A labelled list to choose one of; where there is only one, there is nothing to choose.

@@ -61,7 +61,7 @@ function drawPoints() {
   drawTable(byId("table"), panel, points, words, state, DATA.marks, { sort: sortBy, choose: (id) => change({ point: id }) });
   drawReadings();
   const chosen = panel.points.find((point) => point.id === state.point);
-  const word = chosen ? standings(points)[points.indexOf(chosen)] : "";
+  const word = words[points.indexOf(chosen)] || "";
   byId("said").textContent = chosen ? `${chosen.name}: ${pointText(chosen, panel.score)}${word ? `; ${word}` : ""}` : "";
   byId("to-record").hidden = !chosen;
   drawRecord(byId("record"), chosen, DATA.facts, panel.score, word, DATA.meanings);
@@ -71,7 +71,8 @@ function drawPoints() {
 const hasSpeedAndQuality = (point) => point.throughput !== null && point.score !== null;
 
 function sortBy(key) {
-  if (key !== state.sort) change({ sort: key, down: key !== "" && key !== "r" });
+  if (key === "") change({ sort: "", down: false });
+  else if (key !== state.sort) change({ sort: key, down: key !== "r" });
   else change({ down: !state.down });
 }
 

@@ -49,12 +49,14 @@ function sortPoints(points, column, down) {
   return [...known.sort((a, b) => sign * (a[column.sorted] - b[column.sorted])), ...missing];
 }
 
-// One point in a line.
-function pointText(point, score) {
+// What is known of a point, and the same in a line.
+function pointParts(point, score) {
   const parts = [];
   if (point.throughput !== null) parts.push(`${numberText(point.throughput, 1)} clips/s`);
   if (point.speed !== null) parts.push(`${intervalText(point, "speed", 2)} times as fast`);
   if (point.score !== null) parts.push(`${score} ${numberText(point.score, 3)}`);
   if (point.delta_score !== null && !point.unmerged) parts.push(`difference ${intervalText(point, "delta_score", 4, true)}`);
-  return parts.join(", ");
+  return parts;
 }
+
+const pointText = (point, score) => pointParts(point, score).join(", ");

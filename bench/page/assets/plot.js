@@ -39,7 +39,7 @@ function plotTraces(panel, points, words, state, colours) {
     x: some.map((point) => point[axes.x.value]),
     y: some.map((point) => point[axes.y.value]),
     customdata: some.map((point) => point.id),
-    hovertext: some.map((point) => `<b>${plotText(point.name)}</b><br>${plotText(pointText(point, panel.score)).replace(/, /g, "<br>")}<br>${point.standing || "no front here"}`),
+    hovertext: some.map((point) => [`<b>${plotText(point.name)}</b>`, ...[...pointParts(point, panel.score), point.standing].filter(Boolean).map(plotText)].join("<br>")),
     hoverinfo: "text",
     ...more,
   });
@@ -108,6 +108,7 @@ function drawPlot(place, panel, points, words, state, colours) {
     xaxis: axis(axes.x),
     yaxis: axis(axes.y),
     shapes: readingLines(panel, axes, state),
+    uirevision: JSON.stringify([panel.choices, state.axes]), // a zoom stays while points are chosen
   };
   const left = ["lasso2d", "select2d", "autoScale2d"];
   Plotly.react(place, traces, layout, { displaylogo: false, responsive: true, modeBarButtonsToRemove: left });

@@ -24,7 +24,7 @@ function recordParts(facts, record, what, open) {
   return element(
     "article",
     {},
-    element("h3", {}, what),
+    element("h4", {}, what),
     element("p", { class: "soft" }, "Record ", element("code", {}, facts.paths[record])),
     ...headings.map((heading, i) =>
       element("details", { open: open && i === 0 }, element("summary", {}, heading), factTable(all.filter((fact) => fact.heading === heading))),

@@ -15,7 +15,7 @@ function drawTable(place, panel, points, words, state, marks, { sort, choose }) 
   const rows = sortPoints(points, sorted, state.down).map((point) => {
     const word = standing.get(point.id);
     const chosen = point.id === state.point;
-    const name = element("button", { type: "button", id: `point-${point.id}`, "aria-pressed": chosen, onclick: () => choose(point.id) }, point.name);
+    const name = element("button", { type: "button", id: `point-${point.id}`, "aria-pressed": String(chosen), onclick: () => choose(point.id) }, point.name);
     return element(
       "tr",
       { class: [chosen ? "chosen" : "", word === "front" ? "front" : "", word === "disturbed" ? "disturbed" : ""].join(" ").trim() || null },

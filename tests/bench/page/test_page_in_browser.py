@@ -63,6 +63,7 @@ def test_a_filter_takes_points_out_and_the_front_follows(browser: Browser) -> No
 
 
 def test_a_click_on_a_point_shows_its_record(browser: Browser) -> None:
+    browser.evaluate("document.querySelector('#plot').scrollIntoView()")
     place = browser.evaluate(
         "(() => { const box = document.querySelector('#plot .scatterlayer .points path').getBoundingClientRect();"
         " return [box.x + box.width / 2, box.y + box.height / 2]; })()"
