@@ -15,6 +15,7 @@ from bench.report.tables import explain
 from bench.report.words import (
     BEST_BATCH,
     FAILURES,
+    FAMILY_NAMES,
     NOT_MEASURED,
     SCOPE_NAMES,
     batch_words,
@@ -146,7 +147,7 @@ def _point(row: pd.Series) -> dict[str, Any]:
         "short": "0" if row["method"] == "none" else step.removeprefix("r = "),
         "unmerged": row["method"] == "none",
         "method": (row["method"], method_label(row["method"])),
-        "schedule": row["family"],
+        "schedule": (row["family"], FAMILY_NAMES.get(row["family"], row["family"])),
         "status": row["status"],
         "no_speed": slow,
         "no_score": bad,

@@ -32,7 +32,7 @@ function filtersOf(panel) {
   const merged = panel.points.filter((point) => !point.unmerged);
   return {
     methods: [...new Map(merged.map((point) => point.method))],
-    schedules: [...new Set(merged.map((point) => point.schedule))].map((name) => [name, name]),
+    schedules: [...new Map(merged.map((point) => point.schedule))],
   };
 }
 
@@ -43,7 +43,7 @@ function visiblePoints(panel, state) {
     (point) =>
       point.unmerged ||
       (!state.without_method.includes(point.method[0]) &&
-        !state.without_schedule.includes(point.schedule) &&
+        !state.without_schedule.includes(point.schedule[0]) &&
         words.every((word) => point.name.toLowerCase().includes(word))),
   );
 }

@@ -49,7 +49,7 @@ def test_readings_are_measured_points_and_never_disturbed_ones(panel) -> None:
     code = (
         "([points, losses, speeds]) => [losses.map((at) => fastestWithin(points, at)),"
         " speeds.map((at) => bestAtSpeed(points, at))]"
-        ".map((all) => all.map((point) => point && point.short + point.schedule))"
+        ".map((all) => all.map((point) => point && point.short + point.schedule[0]))"
     )
     fastest, best = call(code, [panel["points"], [0.0, 0.0101, 0.0301], [1, 1.5, 2.1, 2.6]], "readings")
     assert fastest == ["0none", "40constant", "40decreasing"]
