@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -72,8 +74,7 @@ def _file_problems(machine: Path, records: dict[Path, Record]) -> Iterator[str]:
         own = [record for path, record in records.items() if path.parent == folder]
         table = folder / "cells.csv"
         known |= {table} | {folder / "predictions" / f"{record.cell.id}.npz" for record in own if record.quality}
-        text = to_frame(own).to_csv(index=False, lineterminator="\n").encode()
-        if not table.exists() or table.read_bytes() != text:
+        if not table.exists() or not _is_table_of(table, own):
             yield f"{table}: is not what the records say; run: python -m bench export --results {folder} --out {table}"
     for path in sorted(path for path in machine.rglob("*") if path.is_file()):
         if path not in known:
@@ -85,3 +86,14 @@ def _file_problems(machine: Path, records: dict[Path, Record]) -> Iterator[str]:
                     for name in stored.files
                     if not _ARRAYS.fullmatch(name)
                 )
+
+
+def _is_table_of(table: Path, records: Sequence[Record]) -> bool:
+    """Return whether a table says of records what today's would; one of before has fewer columns."""
+    today = list(csv.DictReader(io.StringIO(to_frame(records).to_csv(index=False))))
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    cells = [row.get("cell") for row in rows] == [row["cell"] for row in today]
+    return cells and all(
+        (name, value) in known.items() for row, known in zip(rows, today, strict=True) for name, value in row.items()
+    )

@@ -43,7 +43,7 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        tag, attributes = self.elements[-1]
+        tag, attributes = self.elements[-1] if self.elements else ("", {})
         if tag == "script" and (name := attributes.get("id")):
             self.scripts[name] = self.scripts.get(name, "") + data
 
