@@ -27,14 +27,15 @@ def listening(*, methods: Sequence[str] = METHODS, removed: Sequence[int] = REMO
     model = create_model(MODEL).eval()
     frontend = Frontend(model.geometry, model.normalisation)
     model.double()
-    sounds = []
+    sounds, length = [], input_samples(model.geometry.num_frames)
     for name, content in example_sounds():
-        samples = load_audio(content, name=name)[: input_samples(model.geometry.num_frames)]  # (s,)
+        samples = load_audio(content, name=name)[:length]  # (s,)
         fbank = frontend(torch.from_numpy(samples)[None])  # (1, f, m)
         sounds.append(
             {
                 "name": name.rpartition(".")[0].replace("_", " "),
                 "wav": as_wav(samples),
+                "padded": len(samples) < length,
                 **draw_sound(fbank[0].numpy(), model.geometry),
                 "heard": unmerged_labels(model, fbank.double()),
                 "methods": merge_histories(model, fbank.double(), methods=methods, removed=removed),

@@ -50,12 +50,13 @@ def render_page(results: Path, out: Path) -> Path:
 
 def page_html(records: Sequence[Record], sounds: Mapping[str, Any]) -> str:
     """Return the page of records, and of sounds as `listening` gives them."""
-    from jinja2 import Environment, FileSystemLoader
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(ASSETS),
         autoescape=True,
+        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -74,6 +75,7 @@ def page_html(records: Sequence[Record], sounds: Mapping[str, Any]) -> str:
         sounds=Markup(script_json(sounds)),
         plotly=packed_plotly(),
         plotly_version=plotly_version(),
+        credits=sounds["credits"],
         version=__version__,
         total=len(records),
         machines=len({record.machine.key for record in records}),

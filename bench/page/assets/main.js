@@ -96,6 +96,7 @@ function drawSound() {
     byId("player").src = `data:audio/wav;base64,${sound.wav}`;
     drawFilterbank(byId("filterbank"), bytesOf(sound.fbank), SOUNDS.shape, COLOUR_MAP);
     byId("sound-name").textContent = `“${sound.name}”; without merging the model hears ${heardText(sound.heard)}.`;
+    byId("padding").hidden = !sound.padded;
   }
   const options = SOUNDS.sounds.map((one, i) => [String(i), one.name]);
   const choice = options.length > 1 ? [selectField("choose-sound", "Sound", { value: String(state.sound), options }, (value) => change({ sound: Number(value) }))] : [];
@@ -140,8 +141,7 @@ function listen() {
     change({ point: found.id });
   });
   byId("player").addEventListener("timeupdate", (event) => {
-    const { currentTime, duration } = event.target;
-    byId("playhead").style.left = `${(100 * currentTime) / (duration || 1)}%`;
+    byId("playhead").style.left = `${(100 * event.target.currentTime) / (SOUNDS.shape.num_frames * SOUNDS.shape.frame_seconds)}%`;
   });
   addEventListener("hashchange", () => {
     state = readAddress(location.hash, DEFAULTS);

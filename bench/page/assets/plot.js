@@ -52,6 +52,7 @@ function plotTraces(panel, points, words, state, colours) {
   for (const [i, name] of series.entries()) {
     const own = drawn.filter((point) => point.series === name && point.standing !== "disturbed");
     if (!own.length) continue;
+    own.sort((a, b) => (b.standing === "front") - (a.standing === "front")); // the first one stands in the legend
     const unmerged = own[0].unmerged;
     const colour = unmerged ? themeColour("ink") : colours[i % colours.length];
     const symbol = unmerged ? "star" : SYMBOLS[i % SYMBOLS.length];
@@ -81,7 +82,7 @@ function plotTraces(panel, points, words, state, colours) {
 // Lines at the loss and at the speed that are read at.
 function readingLines(panel, axes, state) {
   if (!axes.front) return [];
-  const line = (at) => ({ type: "line", line: { color: themeColour("accent"), width: 1, dash: "dash" }, layer: "below", ...at });
+  const line = (at) => ({ type: "line", line: { color: themeColour("accent"), width: 1, dash: "dash" }, layer: "between", ...at });
   const start = panel.points.find((point) => point.unmerged && isCompared(point));
   const lines = [];
   const y = state.axes === "relative" ? -state.loss : start ? start.score - state.loss : null;
@@ -94,19 +95,21 @@ function readingLines(panel, axes, state) {
 function drawPlot(place, panel, points, words, state, colours) {
   const { traces, axes } = plotTraces(panel, points, words, state, colours);
   const ink = themeColour("ink");
+  const narrow = place.clientWidth < NARROW;
   const axis = ({ title, reversed }) => ({ title: { text: plotText(title) }, autorange: reversed ? "reversed" : true, gridcolor: themeColour("line"), linecolor: themeColour("soft"), zeroline: false, automargin: true });
   const layout = {
     font: { family: "system-ui, sans-serif", size: 13, color: ink },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 10, r: 10, t: 30, b: 10 },
-    height: place.clientWidth < NARROW ? 460 : 540,
+    height: narrow ? 480 : 540,
     hovermode: "closest",
     hoverlabel: { bgcolor: themeColour("paper"), bordercolor: themeColour("soft"), font: { color: ink }, align: "left" },
-    legend: { orientation: "h", x: 0, y: -0.18, yanchor: "top", itemclick: false, itemdoubleclick: false },
+    legend: { orientation: "h", x: 0, y: narrow ? -0.26 : -0.18, yanchor: "top", itemclick: false, itemdoubleclick: false },
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger scrolls the page
     xaxis: axis(axes.x),
     yaxis: axis(axes.y),
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: themeColour("soft"), activecolor: themeColour("accent") },
     shapes: readingLines(panel, axes, state),
     uirevision: JSON.stringify([panel.choices, state.axes]), // a zoom stays while points are chosen
   };

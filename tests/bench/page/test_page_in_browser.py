@@ -84,13 +84,13 @@ def test_arrow_keys_go_from_point_to_point_and_escape_leaves(browser: Browser) -
         named.append(browser.evaluate("document.querySelector('#record h3').textContent"))
     assert named == ["unmerged", "ToMe, constant r, r = 20"]  # from slow to fast
     assert browser.evaluate("document.activeElement.id") == "plot"
-    assert browser.evaluate("document.querySelector('#table tr.chosen button').textContent") == named[-1]
+    assert browser.evaluate("document.querySelector('#table tr.chosen button').ariaLabel") == named[-1]
     browser.press("Escape", 27)
     assert "point=" not in browser.evaluate("location.hash")
 
 
 def test_a_head_sorts_by_keyboard_and_keeps_the_focus(browser: Browser) -> None:
-    first = "document.querySelector('#table tbody button').textContent"
+    first = "document.querySelector('#table tbody button').ariaLabel"
     browser.evaluate("document.querySelector('#sort-speedup').focus()")
     browser.press("Enter", 13, "\r")
     assert browser.evaluate(first) == "ToMe, decreasing r, r = 20"  # the disturbed one, which is no best
