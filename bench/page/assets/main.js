@@ -27,11 +27,17 @@ const DEFAULTS = {
 };
 let state = readAddress(location.hash, DEFAULTS);
 let view = null; // the panel, its points that are shown, and how they stand
+let writing = 0; // the timer of the address
+
+const OF_SOUNDS = ["sound", "merging", "r", "block"];
+const ADDRESS_AFTER = 100; // ms: a slider that is drawn along would write it more often than browsers allow
 
 function change(changes) {
   state = { ...state, ...changes };
-  history.replaceState(null, "", writeAddress(state, DEFAULTS) || "#");
-  draw();
+  clearTimeout(writing);
+  writing = setTimeout(() => history.replaceState(null, "", writeAddress(state, DEFAULTS) || "#"), ADDRESS_AFTER);
+  if (Object.keys(changes).every((key) => OF_SOUNDS.includes(key))) drawSound();
+  else draw();
 }
 
 function draw() {
@@ -64,7 +70,9 @@ function drawPoints() {
   const word = words[points.indexOf(chosen)] || "";
   byId("said").textContent = chosen ? `${chosen.name}: ${pointText(chosen, panel.score)}${word ? `; ${word}` : ""}` : "";
   byId("to-record").hidden = !chosen;
-  drawRecord(byId("record"), chosen, DATA.facts, panel.score, word, DATA.meanings);
+  const shown = JSON.stringify([panel.choices, chosen && chosen.id, word]);
+  if (byId("record").dataset.shown !== shown) drawRecord(byId("record"), chosen, DATA.facts, panel.score, word, DATA.meanings);
+  byId("record").dataset.shown = shown; // what was opened in it stays open
   fill(byId("notes"), ...[`${panel.facts}.`, ...panel.notes].map((note) => element("p", {}, note)));
 }
 
@@ -78,7 +86,7 @@ function sortBy(key) {
 
 function drawReadings() {
   const { panel, points } = view;
-  byId("readings").hidden = !panel.points.some(hasSpeedAndQuality);
+  for (const id of ["readings", "about-front"]) byId(id).hidden = !panel.points.some(hasSpeedAndQuality);
   const tell = (place, point) => {
     const name = point && element("button", { type: "button", class: "link", id: `${place}-point`, onclick: () => change({ point: point.id }) }, point.name);
     fill(byId(place), ...(point ? [name, `: ${pointText(point, panel.score)}`] : ["none of the points shown"]));
@@ -128,13 +136,15 @@ function listen() {
   byId("reset").addEventListener("click", () => {
     state = { ...DEFAULTS };
     setUp();
-    change({});
+    change(DEFAULTS);
   });
-  byId("to-record").addEventListener("click", () => {
+  const toRecord = () => {
     byId("record").scrollIntoView();
     byId("record").focus();
-  });
+  };
+  byId("to-record").addEventListener("click", toRecord);
   byId("plot").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && state.point) toRecord();
     const found = event.key === "Escape" ? { id: "" } : neighbour(view.panel, view.points, state, event.key);
     if (!found) return;
     event.preventDefault();

@@ -1,8 +1,10 @@
 "use strict";
 // The plot: every point where it was measured, the front of what is shown, and the lines that the readings are at.
 
-const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "pentagon"];
+// Plotly's symbols, and the letters that stand for them in the legend.
+const SYMBOLS = [["circle", "●"], ["square", "■"], ["triangle-up", "▲"], ["diamond", "◆"], ["triangle-down", "▼"], ["cross", "✚"]];
 const NARROW = 560; // pixels
+const FEW = 24; // points, of which each has its r and its bars; of more, those on the front
 
 const themeColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
@@ -22,11 +24,23 @@ function plotAxes(panel, relative) {
 }
 
 // Bars from a value to the ends of its interval, in the form of Plotly.
-function errorBars(points, axis, colour) {
+function errorBars(points, axis, colour, told) {
   if (!axis.bar) return { visible: false };
   const reach = (end, sign) =>
-    points.map((point) => (point[axis.bar + end] === null ? 0 : Math.max(0, sign * (point[axis.bar + end] - point[axis.value]))));
+    points.map((point) => (point[axis.bar + end] === null || !told(point) ? 0 : Math.max(0, sign * (point[axis.bar + end] - point[axis.value]))));
   return { type: "data", symmetric: false, array: reach("_high", 1), arrayminus: reach("_low", -1), color: colour, thickness: 1, width: 0 };
+}
+
+// Colour and symbol of every series of a panel, which no filter changes; one unmerged model is black, or white, and
+// several, one per engine, are stars of their own colours.
+function seriesLooks(panel, colours) {
+  const unmerged = [...new Set(panel.points.filter((point) => point.unmerged).map((point) => point.series))];
+  return [...new Set(panel.points.map((point) => point.series))].map((name, i) => {
+    const place = unmerged.indexOf(name);
+    if (place >= 0) return { name, symbol: "star", glyph: "★", colour: unmerged.length > 1 ? colours[place % colours.length] : themeColour("ink") };
+    const [symbol, glyph] = SYMBOLS[(i + Math.floor(i / colours.length)) % SYMBOLS.length];
+    return { name, symbol, glyph, colour: colours[i % colours.length] };
+  });
 }
 
 function plotTraces(panel, points, words, state, colours) {
@@ -46,36 +60,34 @@ function plotTraces(panel, points, words, state, colours) {
   const traces = [];
   if (axes.front) {
     const front = drawn.filter((point) => point.standing === "front").sort((a, b) => a.throughput - b.throughput);
-    traces.push(trace(front, { mode: "lines", name: "front of what is shown", line: { shape: "vh", dash: "dot", width: 1.5, color: themeColour("soft") }, hoverinfo: "skip" }));
+    const line = { shape: "vh", dash: "dot", width: 1.5, color: themeColour("soft") };
+    traces.push(trace(front, { mode: "lines", line, hoverinfo: "skip", meta: { glyph: "┄", name: "front of what is shown", colour: line.color } }));
   }
-  const series = [...new Set(panel.points.map((point) => point.series))];
-  for (const [i, name] of series.entries()) {
+  for (const { name, colour, symbol, glyph } of seriesLooks(panel, colours)) {
     const own = drawn.filter((point) => point.series === name && point.standing !== "disturbed");
     if (!own.length) continue;
-    own.sort((a, b) => (b.standing === "front") - (a.standing === "front")); // the first one stands in the legend
-    const unmerged = own[0].unmerged;
-    const colour = unmerged ? themeColour("ink") : colours[i % colours.length];
-    const symbol = unmerged ? "star" : SYMBOLS[i % SYMBOLS.length];
     const beaten = (point) => axes.front && point.standing !== "front";
+    const told = (point) => drawn.length <= FEW || !beaten(point);
     traces.push(
       trace(own, {
         mode: "markers+text",
-        name: plotText(name),
-        text: own.map((point) => plotText(point.short)),
+        meta: { glyph, name, colour },
+        text: own.map((point) => (told(point) ? plotText(point.short) : "")),
         textposition: "top right",
         textfont: { size: 11, color: own.map((point) => themeColour(beaten(point) ? "soft" : "ink")) },
-        marker: { size: unmerged ? 12 : 9, color: colour, symbol: own.map((point) => symbol + (beaten(point) ? "-open" : "")), opacity: own.map((point) => (beaten(point) ? 0.55 : 1)) },
-        error_x: errorBars(own, axes.x, `${colour}70`),
-        error_y: errorBars(own, axes.y, `${colour}70`),
+        marker: { size: symbol === "star" ? 12 : 9, color: colour, symbol: own.map((point) => symbol + (beaten(point) ? "-open" : "")), opacity: own.map((point) => (beaten(point) ? 0.55 : 1)) },
+        error_x: errorBars(own, axes.x, `${colour}70`, told),
+        error_y: errorBars(own, axes.y, `${colour}70`, told),
       }),
     );
   }
   const disturbed = drawn.filter((point) => point.standing === "disturbed");
   if (disturbed.length) {
-    traces.push(trace(disturbed, { mode: "markers", name: "disturbed, of no standing", marker: { size: 9, symbol: "x-thin-open", color: themeColour("soft"), line: { width: 2 } } }));
+    const marker = { size: 9, symbol: "x-thin-open", color: themeColour("soft"), line: { width: 2 } };
+    traces.push(trace(disturbed, { mode: "markers", marker, meta: { glyph: "✕", name: "disturbed, of no standing", colour: marker.color } }));
   }
   const chosen = drawn.filter((point) => point.id === state.point);
-  traces.push(trace(chosen, { mode: "markers", showlegend: false, hoverinfo: "skip", marker: { size: 20, symbol: "circle-open", color: themeColour("accent"), line: { width: 3 } } }));
+  traces.push(trace(chosen, { mode: "markers", hoverinfo: "skip", marker: { size: 20, symbol: "circle-open", color: themeColour("accent"), line: { width: 3 } } }));
   return { traces, axes };
 }
 
@@ -92,6 +104,8 @@ function readingLines(panel, axes, state) {
   return lines;
 }
 
+const legendItem = ({ glyph, name, colour }) => element("li", {}, element("span", { style: `color: ${colour}`, "aria-hidden": "true" }, glyph), " ", name);
+
 function drawPlot(place, panel, points, words, state, colours) {
   const { traces, axes } = plotTraces(panel, points, words, state, colours);
   const ink = themeColour("ink");
@@ -102,10 +116,10 @@ function drawPlot(place, panel, points, words, state, colours) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 10, r: 10, t: 30, b: 10 },
-    height: narrow ? 480 : 540,
+    height: narrow ? 400 : 520,
     hovermode: "closest",
     hoverlabel: { bgcolor: themeColour("paper"), bordercolor: themeColour("soft"), font: { color: ink }, align: "left" },
-    legend: { orientation: "h", x: 0, y: narrow ? -0.26 : -0.18, yanchor: "top", itemclick: false, itemdoubleclick: false },
+    showlegend: false, // it has no room for a dozen methods
     dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom", // a finger scrolls the page
     xaxis: axis(axes.x),
     yaxis: axis(axes.y),
@@ -113,6 +127,7 @@ function drawPlot(place, panel, points, words, state, colours) {
     shapes: readingLines(panel, axes, state),
     uirevision: JSON.stringify([panel.choices, state.axes]), // a zoom stays while points are chosen
   };
+  fill(byId("legend"), ...traces.filter((one) => one.meta && one.x.length).map(({ meta }) => legendItem(meta)));
   const left = ["lasso2d", "select2d", "autoScale2d"];
   Plotly.react(place, traces, layout, { displaylogo: false, responsive: true, modeBarButtonsToRemove: left });
 }

@@ -48,6 +48,16 @@ def test_it_draws_every_point_and_a_row_of_each(browser: Browser) -> None:
     assert browser.evaluate(front) == 3
 
 
+def test_a_legend_names_every_series_that_is_drawn(browser: Browser) -> None:
+    told = browser.evaluate("[...document.querySelectorAll('#legend li')].map((one) => one.textContent)")
+    assert {text.partition(" ")[2] for text in told} == {
+        "front of what is shown",
+        *("unmerged", "ToMe, constant r", "ToMe, decreasing r"),
+        "disturbed, of no standing",
+    }
+    assert len({text[0] for text in told}) == len(told) == 5  # each has a sign of its own
+
+
 def test_names_from_files_are_shown_as_they_are(browser: Browser, address: str) -> None:
     browser.open(address)
     assert EVIL.title() in browser.evaluate("document.querySelector('#choice-device').textContent")
@@ -56,10 +66,10 @@ def test_names_from_files_are_shown_as_they_are(browser: Browser, address: str) 
 
 def test_a_filter_takes_points_out_and_the_front_follows(browser: Browser) -> None:
     browser.click("#without_schedule-0")  # constant
-    assert "without_schedule=constant" in browser.evaluate("location.hash")
+    browser.wait("location.hash.includes('without_schedule=constant')")
     assert browser.evaluate(POINTS) == browser.evaluate(ROWS) == 3
     browser.click("#reset")
-    assert browser.evaluate("location.hash") == ""
+    browser.wait("location.hash === ''")
 
 
 def test_a_click_on_a_point_shows_its_record(browser: Browser) -> None:
@@ -85,8 +95,19 @@ def test_arrow_keys_go_from_point_to_point_and_escape_leaves(browser: Browser) -
     assert named == ["unmerged", "ToMe, constant r, r = 20"]  # from slow to fast
     assert browser.evaluate("document.activeElement.id") == "plot"
     assert browser.evaluate("document.querySelector('#table tr.chosen button').ariaLabel") == named[-1]
+    browser.press("Enter", 13, "\r")
+    assert browser.evaluate("document.activeElement.id") == "record"
+    browser.evaluate("document.querySelector('#plot').focus()")
     browser.press("Escape", 27)
-    assert "point=" not in browser.evaluate("location.hash")
+    browser.wait("!location.hash.includes('point=')")
+
+
+def test_what_was_opened_of_a_record_stays_open_while_other_things_change(browser: Browser) -> None:
+    browser.click("#table tbody button")
+    browser.click("#record details summary")
+    for key in ("sort-speedup", "without_schedule-0", "merging-1"):
+        browser.click(f"#{key}")
+    assert browser.evaluate("document.querySelector('#record details').open") is True
 
 
 def test_a_head_sorts_by_keyboard_and_keeps_the_focus(browser: Browser) -> None:
@@ -109,7 +130,7 @@ def test_readings_follow_what_is_asked(browser: Browser, address: str) -> None:
     browser.evaluate("document.querySelector('#loss').focus()")
     browser.press("0", 48, "0")
     assert browser.evaluate(told.format("fastest")).startswith("unmerged")
-    assert "loss=0" in browser.evaluate("location.hash")
+    browser.wait("/loss=0(&|$)/.test(location.hash)")
 
 
 def test_an_address_opens_what_it_was_copied_from(browser: Browser, address: str) -> None:
@@ -133,7 +154,7 @@ def test_tokens_merge_while_sliders_move(browser: Browser) -> None:
     browser.evaluate("document.querySelector('#r').focus()")
     browser.press("Home", 36)
     assert "600 patches in 580 tokens" in browser.evaluate(caption)
-    assert browser.evaluate("location.hash").endswith("r=20&block=1")
+    browser.wait("location.hash.endsWith('r=20&block=1')")
     pixels = (
         "new Set(document.querySelector('#merges canvas').getContext('2d').getImageData(0, 0, 1024, 256).data).size"
     )
