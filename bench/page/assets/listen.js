@@ -61,6 +61,30 @@ function drawGroups(canvas, cells, shape, colours, groups, moved, pointed) {
   if (pointed !== null && pointed >= 0) frame((patch) => groups[patch] === pointed, POINTED);
 }
 
+// The patch under a pointer, null where there is none.
+function patchAt(canvas, shape, event) {
+  const box = canvas.getBoundingClientRect();
+  const x = ((event.clientX - box.left) / box.width) * shape.num_frames - (shape.patch_size - shape.tstride) / 2;
+  const y = (1 - (event.clientY - box.top) / box.height) * shape.num_mel_bins - (shape.patch_size - shape.fstride) / 2;
+  const [row, column] = [Math.floor(y / shape.fstride), Math.floor(x / shape.tstride)];
+  const inside = row >= 0 && row < shape.grid[0] && column >= 0 && column < shape.grid[1];
+  return inside ? row * shape.grid[1] + column : null;
+}
+
+// The patch that a key leads to, high frequencies above; null leaves, undefined is another key's.
+function nextPatch(shape, patch, key) {
+  const [rows, columns] = shape.grid;
+  const steps = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] };
+  if (key === "Escape") return null;
+  if (!(key in steps)) return undefined;
+  if (patch === null) return 0;
+  const row = Math.floor(patch / columns) + steps[key][0];
+  const column = (patch % columns) + steps[key][1];
+  return Math.min(rows - 1, Math.max(0, row)) * columns + Math.min(columns - 1, Math.max(0, column));
+}
+
+const counted = (count, one, many) => `${count} ${count === 1 ? one : many}`;
+
 const heardText = (heard) => heard.map(([label, score]) => `${label} ${score.toFixed(2)}`).join(", ");
 
 // One method at one r after one block: a picture and what became of the tokens.
@@ -75,24 +99,26 @@ function methodFigure(method, sound, shape, colours, state) {
   const tokens = new Set(kept).size;
   const dropped = groups.length - kept.length;
   const left = `${groups.length} patches in ${tokens} tokens${dropped ? `, ${dropped} dropped` : ""}`;
-  const canvas = element("canvas", { role: "img", "aria-label": `${method.label} after block ${state.block}: ${left}` });
-  const under = element("span", { class: "under" });
+  const canvas = element("canvas", { id: `merges-${method.method}`, role: "img", tabindex: "0", "aria-label": `${method.label} after block ${state.block}: ${left}. Arrow keys go from patch to patch.` });
+  const under = element("span", { class: "under", "aria-live": "polite" });
   const draw = (pointed) => drawGroups(canvas, sound.cells, shape, colours, groups, moved, pointed);
-  const point = (event) => {
-    const box = canvas.getBoundingClientRect();
-    const x = ((event.clientX - box.left) / box.width) * shape.num_frames - (shape.patch_size - shape.tstride) / 2;
-    const y = (1 - (event.clientY - box.top) / box.height) * shape.num_mel_bins - (shape.patch_size - shape.fstride) / 2;
-    const [row, column] = [Math.floor(y / shape.fstride), Math.floor(x / shape.tstride)];
-    const inside = row >= 0 && row < shape.grid[0] && column >= 0 && column < shape.grid[1];
-    const group = inside ? groups[row * shape.grid[1] + column] : -1;
-    under.textContent = group >= 0 ? ` Here: a token of ${groups.filter((other) => other === group).length} patches.` : inside ? " Here: dropped." : "";
+  let at = null; // the patch that is pointed at
+  const show = (patch) => {
+    at = patch;
+    const group = patch === null ? -1 : groups[patch];
+    under.textContent = group >= 0 ? ` Here: a token of ${counted(groups.filter((other) => other === group).length, "patch", "patches")}.` : patch === null ? "" : " Here: dropped.";
     draw(group);
   };
+  const point = (event) => show(patchAt(canvas, shape, event));
   canvas.addEventListener("pointermove", point);
   canvas.addEventListener("pointerdown", point);
-  canvas.addEventListener("pointerleave", () => {
-    under.textContent = "";
-    draw(null);
+  canvas.addEventListener("pointerleave", () => show(null));
+  canvas.addEventListener("blur", () => show(null));
+  canvas.addEventListener("keydown", (event) => {
+    const patch = nextPatch(shape, at, event.key);
+    if (patch === undefined) return;
+    event.preventDefault();
+    show(patch);
   });
   draw(null);
   const caption = element("figcaption", { title: method.summary }, title, `: ${left}; in the end it hears ${heardText(run.heard)}.`, under);

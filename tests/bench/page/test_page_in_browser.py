@@ -161,6 +161,22 @@ def test_tokens_merge_while_sliders_move(browser: Browser) -> None:
     assert browser.evaluate(pixels) > 50  # something was drawn
 
 
+def test_a_patch_shows_its_token_by_pointer_and_by_keyboard(browser: Browser) -> None:
+    told = "document.querySelector('#merges figcaption').textContent"
+    browser.evaluate("document.querySelector('#block').focus()")
+    browser.press("Home", 36)  # every patch alone
+    browser.click("#merges-tome")
+    assert browser.evaluate(told).endswith("Here: a token of 1 patch.")
+    browser.evaluate("document.querySelector('#merges-topk').focus()")
+    assert "Here" not in browser.evaluate(told)
+    browser.evaluate("document.querySelector('#merges-tome').focus()")
+    browser.press("ArrowRight", 39)
+    browser.press("ArrowUp", 38)
+    assert browser.evaluate(told).endswith("Here: a token of 1 patch.")
+    browser.press("Escape", 27)
+    assert "Here" not in browser.evaluate(told)
+
+
 def test_the_sound_can_be_played(browser: Browser) -> None:
     browser.wait("document.querySelector('#player').readyState >= 1")
     assert browser.evaluate("document.querySelector('#player').duration") == pytest.approx(5.1, abs=0.1)
