@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,9 @@ from fastast.data.decoding.errors import (
 )
 from fastast.names import unknown_name
 from fastast.scale import MAX_PEAK, describe_peak
+
+if TYPE_CHECKING:
+    from fastast.data.decoding.part import Part
 
 __all__ = ["AudioError", "AudioFacts", "AudioNotFoundError", "AudioReader", "AudioWarning", "load_audio"]
 
@@ -107,34 +112,45 @@ class AudioReader:
         self.facts = AudioFacts()
         """What was met so far."""
 
+    @property
+    def name(self) -> str:
+        """What errors call it."""
+        return self._name or ("sound in memory" if isinstance(self._where, bytes) else str(self._where))
+
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """Yield blocks (s,), float32, nominally in [-1, 1].
 
         Raises AudioError for a path that is missing or no file, and for a file that is empty, cut off, of another
         format, or holds NaN or samples on another scale. Some of that shows at the end only, after all blocks.
         """
-        from fastast.data.decoding import open_parts, open_source
-
         self.facts = AudioFacts()
-        with open_source(self._where, self._name) as source:
-            for part in open_parts(source):
+        with self._open() as parts:
+            for part in parts:
                 self.facts.rates += (part.rate,)
                 self.facts.channels = max(self.facts.channels, part.channels)
                 self.facts.codec = self.facts.codec or part.codec
-                yield from self._resampled(self._mono(part.blocks, source.name, part.rate), part.rate)
+                yield from self._resampled(self._mono(part.blocks, part.rate), part.rate)
             if self.facts.integral and self.facts.peak >= 2:
-                raise self._other_scale(source.name)
+                raise self._other_scale()
 
-    def _mono(self, blocks: Iterator[NDArray[np.float32]], name: str, rate: int) -> Iterator[NDArray[np.float32]]:
+    @contextmanager
+    def _open(self) -> Iterator[Iterator[Part]]:
+        """Give the parts of the sound, in order, for the time that it is open."""
+        from fastast.data.decoding import open_parts, open_source
+
+        with open_source(self._where, self._name) as source:
+            yield open_parts(source)
+
+    def _mono(self, blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
         """Look at blocks (s, k) and yield one channel, (s,)."""
-        facts = self.facts
+        facts, name = self.facts, self.name
         for block in blocks:
             peak = float(max(block.max(), -block.min()))
             if not math.isfinite(peak):
                 raise AudioValueError(f"{name}: holds NaN or infinite samples; repair the file or leave it out")
             facts.peak = max(facts.peak, peak)
             if peak > MAX_PEAK:
-                raise self._other_scale(name)
+                raise self._other_scale()
             facts.samples += len(block)
             facts.seconds += len(block) / rate
             if self.max_seconds is not None and facts.seconds > self.max_seconds:
@@ -166,7 +182,7 @@ class AudioReader:
 
     def check_heard(self, samples: int) -> None:
         """Raise AudioError where the file, read to its end, gave no samples; warn where averaging cancels channels."""
-        name, facts = self._name or str(self._where), self.facts
+        name, facts = self.name, self.facts
         if not facts.samples:
             raise AudioError(f"{name}: a {facts.codec or 'sound'} file without a single sample; leave it out")
         if not samples:
@@ -178,8 +194,8 @@ class AudioReader:
             text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: channels='first'"
             warnings.warn(text, AudioWarning, stacklevel=3)
 
-    def _other_scale(self, name: str) -> AudioScaleError:
-        return AudioScaleError(f"{name}: {describe_peak(self.facts.peak)}, or leave the file out")
+    def _other_scale(self) -> AudioScaleError:
+        return AudioScaleError(f"{self.name}: {describe_peak(self.facts.peak)}, or leave the file out")
 
 
 def load_audio(

@@ -1,0 +1,101 @@
+"""The header of a WAV that comes through a pipe: it cannot be read twice, and may not know how long the sound is.
+
+libsndfile wants to seek in what is not a file, and Python's `wave` knows no floating point.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+from fastast.data.decoding.errors import AudioError
+from fastast.data.decoding.kinds import CODECS
+from fastast.data.decoding.part import check_rate
+from fastast.data.decoding.pcm import SAMPLE_BYTES, PcmStream
+
+Read = Callable[[int], bytes]
+"""Returns as many bytes as there are, at most so many, and none at the end."""
+STREAMED = 0x7FFF_F000
+"""Bytes that a WAV claims at least whose length was not known when it was begun."""
+_ENCODINGS = {
+    (1, 8): "u8",
+    (1, 16): "s16le",
+    (1, 24): "s24le",
+    (1, 32): "s32le",
+    (3, 32): "f32le",
+    (3, 64): "f64le",
+}
+"""By format tag and bits of a sample."""
+_EXTENSIBLE = 0xFFFE
+_LONGEST_FORMAT = 1 << 16
+_PIECE = 1 << 16
+
+
+def read_wav_header(read: Read, name: str) -> PcmStream:
+    """Read a stream up to its first sample and return what its samples are.
+
+    A length of 0, or of about 2 or 4 GB, is what programs write that do not know it: `num_bytes` is then None. Raises
+    AudioError, which begins with `name`, for a stream that is no WAV, one of another codec, and one that ends too soon.
+    """
+    head = _exactly(read, 12)
+    if not head:
+        raise AudioError(f"{name}: the stream ended before a single byte came")
+    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
+        raise AudioError(
+            f"{name}: begins with the bytes {head!r}, which is no WAV. A pipe takes WAV (ffmpeg -i FILE -f wav - | "
+            "...), or samples without a header: --rate, --format and --channels say what they are"
+        )
+    found: PcmStream | None = None
+    length: int | None = None  # of the data, where 32 bits do not hold it
+    while len(header := _exactly(read, 8)) == 8:
+        chunk, size = struct.unpack("<4sI", header)
+        if chunk == b"data":
+            if found is None:
+                raise AudioError(f"{name}: its samples come before what they are; write the WAV again")
+            size = length if size == 0xFFFF_FFFF and length is not None else size
+            known = 0 < size < (1 << 62) and (length is not None or size < STREAMED)
+            return PcmStream(
+                rate=found.rate, encoding=found.encoding, channels=found.channels, num_bytes=size if known else None
+            )
+        if size >= STREAMED:
+            raise AudioError(f"{name}: the stream is damaged: its part {chunk!r} claims {size:,} bytes")
+        if chunk == b"fmt " and size <= _LONGEST_FORMAT:
+            found = _format(_exactly(read, size + size % 2), name)
+        elif chunk == b"ds64" and 24 <= size <= _LONGEST_FORMAT:
+            length = struct.unpack_from("<Q", _exactly(read, size + size % 2).ljust(16, b"\0"), 8)[0]
+        else:
+            _skip(read, size + size % 2)
+    raise AudioError(f"{name}: the stream ended within its header")
+
+
+def _format(body: bytes, name: str) -> PcmStream:
+    if len(body) < 16:
+        raise AudioError(f"{name}: the stream ended within its header")
+    tag, channels, rate, _, align, bits = struct.unpack_from("<HHIIHH", body)
+    if tag == _EXTENSIBLE and len(body) >= 40:
+        tag = struct.unpack_from("<H", body, 24)[0]
+    encoding = _ENCODINGS.get((tag, bits))
+    if encoding is None:
+        codec = CODECS.get(tag, f"format tag 0x{tag:04x}")
+        raise AudioError(
+            f"{name}: a WAV of {codec} with {bits} bits, which is not read from a pipe; send PCM or floating point "
+            "(ffmpeg -i FILE -f wav - | ...)"
+        )
+    if channels < 1 or align != channels * SAMPLE_BYTES[encoding]:
+        raise AudioError(
+            f"{name}: its header is damaged: {channels} channels of {bits} bits in {align} bytes; write the WAV again"
+        )
+    return PcmStream(rate=check_rate(name, rate), encoding=encoding, channels=channels)
+
+
+def _exactly(read: Read, size: int) -> bytes:
+    """Read so many bytes, however slowly they come; fewer only at the end of the stream."""
+    found = b""
+    while len(found) < size and (more := read(size - len(found))):
+        found += more
+    return found
+
+
+def _skip(read: Read, size: int) -> None:
+    while size > 0 and (some := read(min(size, _PIECE))):
+        size -= len(some)
