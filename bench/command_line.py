@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from fastast.commands.people import checkpoints_in_a_line
+from fastast.commands.people import warnings_in_a_line
 
 HARNESS = ("jinja2", "pandas", "plotly", "pydantic", "pydantic_core", "pytest_benchmark", "seaborn", "tensorboard")
 """What the extra `bench` installs, as it is imported."""
@@ -24,7 +24,7 @@ def for_people() -> Iterator[None]:
         _say_what_is_missing(error)
 
     try:
-        with checkpoints_in_a_line():
+        with warnings_in_a_line():
             yield
     except (typer.Exit, typer.Abort):  # RuntimeErrors too, but each has its exit code already
         raise

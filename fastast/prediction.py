@@ -1,30 +1,34 @@
 """Audio file -> labels, with the model merged or not.
 
-Shapes: `w` windows of one or several files, `f` frames, `m` mel bins, `c` classes.
+Shapes: `s` samples of a window, `w` windows of one or several files, `f` frames, `m` mel bins, `c` classes.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fastast.checkpoints import load_model
 from fastast.devices import find_device
 from fastast.engine import compile
 from fastast.engine.waveforms import input_samples
+from fastast.events import Event, EventCollector, EventRule
 from fastast.exporting import ExportedModel, export_to_cache, is_exported, open_exported
 from fastast.frontend import Frontend, Normalisation
+from fastast.hearing import SoundSource, Unread, hear
 from fastast.hosts import reduce
+from fastast.model import AudioSpectrogramTransformer
+from fastast.own_length import OwnLengths
 from fastast.reduction import MergeTrace, TokenReduction
 from fastast.scores import Activation, activation_of, to_scores
-from fastast.windows import Windows
+from fastast.windows import Windows, hop_samples
 from fastast.zoo import trained_path
 
 BATCH = 8
@@ -47,6 +51,8 @@ class Prediction:
     """(c,) in [0, 1], the mean over windows."""
     activation: Activation
     """What made them of logits: `sigmoid` (of each class, whether it is there) or `softmax` (which class it is)."""
+    events: tuple[Event, ...] = ()
+    """What was heard from when to when, by its start, where that was asked for."""
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the `count` best labels with their scores, best first."""
@@ -65,25 +71,33 @@ class Prediction:
         }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Unread:
-    """A file that could not be read, with the reason."""
+class _Scores:
+    """Collects the scores of one file's windows: their mean, and events where these are asked for."""
 
-    path: Path
-    error: Exception
+    def __init__(self, predictor: Predictor, path: Path, rule: EventRule | None) -> None:
+        self._predictor, self._path = predictor, path
+        self._sum: NDArray[np.float64] = np.zeros(len(predictor.labels))
+        self._windows = 0
+        self._events = None if rule is None else EventCollector(rule, predictor.labels)
 
+    def add(self, start: float, end: float, scores: NDArray[np.floating]) -> None:
+        """Take the next window from `start` to `end` seconds with its scores (c,)."""
+        self._sum += scores
+        self._windows += 1
+        if self._events is not None:
+            self._events.add(start, end, scores)
 
-@dataclass(kw_only=True, eq=False)
-class _Heard:
-    """A file whose windows are being scored."""
-
-    path: Path
-    seconds: float = 0.0
-    left: int = 0
-    """Windows that are not scored yet."""
-    scores: list[NDArray[np.floating]] = field(default_factory=list)
-    """(c,) of every window."""
-    error: Exception | None = None
+    def result(self, seconds: float) -> Prediction:
+        """Return the scores of a file of so many seconds."""
+        return Prediction(
+            path=self._path,
+            seconds=seconds,
+            num_windows=self._windows,
+            labels=self._predictor.labels,
+            scores=(self._sum / self._windows).astype(np.float32),
+            activation=self._predictor.activation,
+            events=() if self._events is None else self._events.events(),
+        )
 
 
 class Predictor:
@@ -100,6 +114,7 @@ class Predictor:
         device: str = "auto",
         batch_size: int = BATCH,
         runtime: str = "",
+        own_length: bool = False,
         say: Callable[[str], None] | None = None,
     ) -> None:
         """Load `model` (a name of the zoo with weights, a checkpoint or an exported file) and reduce its tokens.
@@ -108,11 +123,12 @@ class Predictor:
         `normalisation`: what a checkpoint does not say, as for `fastast.load_model`. `device`: `cpu`,
         `cuda`, or `auto` for a GPU where there is one. `batch_size`: windows, of one file or several, that are scored
         at once; results do not depend on it but for rounding. `runtime`: `onnxruntime` or `openvino` in place of
-        PyTorch, for which the model is exported once; an exported file has a runtime and its reduction anyhow. `say` is
-        told what takes long.
+        PyTorch, for which the model is exported once; an exported file has a runtime and its reduction anyhow.
+        `own_length`: run clips that are shorter than the model's input as they are, with fewer tokens
+        (`fastast.own_length`), in place of padding them. `say` is told what takes long.
 
         Raises ValueError for an unknown name, an impossible reduction, a device that is not there, or one that the
-        runtime does not run on; CheckpointError or ExportError for a bad file.
+        runtime does not run on, and where a runtime has one length only; CheckpointError or ExportError for a bad file.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
@@ -134,8 +150,14 @@ class Predictor:
         classes = self.model.geometry.num_classes
         self.labels = self.model.labels or tuple(f"class {i}" for i in range(classes))
         self.handle, self.engine = None, None
+        self._lengths: OwnLengths | None = None
+        self._at: dict[int, Callable[[Sequence[Tensor]], Tensor]] = {}
+        if own_length and (runtime or is_exported(model)):
+            raise ValueError(f"own length: {runtime or model} has one length; leave it out, or run in PyTorch")
         if isinstance(self.model, ExportedModel):
             return
+        if own_length:
+            self._lengths = OwnLengths(self.model)
         if reduction is not None:
             self.handle = reduce(self.model, reduction)
         if runtime:
@@ -162,65 +184,76 @@ class Predictor:
             raise found.error
         return found
 
-    def predict(self, paths: Iterable[Path]) -> Iterator[Prediction | Unread]:
-        """Yield what is heard in every file, in their order, or why one could not be read.
+    def predict(
+        self, sources: Iterable[SoundSource], *, events: EventRule | None = None, hop: float | None = None
+    ) -> Iterator[Prediction | Unread]:
+        """Yield what is heard in every file or pipe, in their order, or why one could not be read.
 
-        Batches are filled with the windows of one file after another; memory does not grow with the length of a file.
+        `events`: also note what was heard from when to when. `hop`: seconds between the beginnings of two windows,
+        which then overlap; without one, or for events half a window, the fewest windows that cover a file are spread
+        evenly over it. Batches are filled with the windows of one file after another; memory does not grow with the
+        length of a file. Raises ValueError for a hop that is longer than a window.
         """
-        waiting: deque[_Heard] = deque()
-        batch: list[tuple[_Heard, NDArray[np.float32]]] = []
-        for path in paths:
-            file = _Heard(path=path)
-            waiting.append(file)
-            for window in self._windows(file):
-                batch.append((file, window))
-                if len(batch) == self.batch_size:
-                    self._score(batch)
-                    batch = []
-                    yield from self._ended(waiting)
-            yield from self._ended(waiting)
-        if batch:
-            self._score(batch)
-        yield from self._ended(waiting)
+        step = None if hop is None else hop_samples(hop, self.window_samples)
+        if step is None and events is not None:
+            step = self.window_samples // 2
+        return hear(
+            sources,
+            lambda path: _Scores(self, path, events),
+            lambda windows, frames: to_scores(self.logits(windows, frames), self.activation),
+            samples=self.window_samples,
+            batch_size=self.batch_size,
+            hop=step,
+            kind=self.frames,
+        )
 
-    def _windows(self, file: _Heard) -> Iterator[NDArray[np.float32]]:
-        """Yield the windows of a file; where it cannot be read, note why and end."""
-        try:
-            windows = Windows(file.path, self._samples)
-            file.seconds, file.left = windows.seconds, len(windows)
-            yield from windows
-        except (ValueError, OSError) as error:
-            file.error = error
+    def frames(self, samples: int) -> int:
+        """Return the frames of the input that a window of so many samples is run with."""
+        return self.model.geometry.num_frames if self._lengths is None else self._lengths.frames(samples)
 
-    @torch.inference_mode()
-    def _score(self, batch: Sequence[tuple[_Heard, NDArray[np.float32]]]) -> None:
-        """Give every file of a batch the scores of its windows."""
-        clips = [torch.from_numpy(window) for _, window in batch]
-        forward = self.exported or self.model
-        logits = forward(self.frontend(clips)) if self.engine is None else self.engine(clips)  # (w, c)
-        scores = to_scores(logits.float().cpu().numpy(), self.activation)
-        for (file, _), row in zip(batch, scores, strict=True):
-            file.scores.append(row)
-            file.left -= 1
+    def logits(self, windows: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
+        """Run windows (s,) with an input of so many frames; returns their logits (w, c).
 
-    def _ended(self, waiting: deque[_Heard]) -> Iterator[Prediction | Unread]:
-        """Take the files off the front that are done, in their order."""
-        while waiting and (waiting[0].error is not None or not waiting[0].left):
-            file = waiting.popleft()
-            if file.error is not None:
-                yield Unread(path=file.path, error=file.error)
-                continue
-            yield Prediction(
-                path=file.path,
-                seconds=file.seconds,
-                num_windows=len(file.scores),
-                labels=self.labels,
-                scores=np.mean(file.scores, axis=0, dtype=np.float32),
-                activation=self.activation,
-            )
+        Raises ReductionError where so short an input has too few tokens for the reduction.
+        """
+        if frames not in self._at:
+            self._at[frames] = self._forward(frames)
+        with torch.inference_mode():
+            logits = self._at[frames]([torch.from_numpy(window) for window in windows])  # (w, c)
+        return logits.float().cpu().numpy()
+
+    def warm_up(self) -> None:
+        """Run one window of silence: what is slow only once, such as loading libraries, is then over."""
+        self.logits([np.zeros(self.window_samples, np.float32)], self.model.geometry.num_frames)
+
+    def at_length(self, frames: int) -> tuple[AudioSpectrogramTransformer, Frontend]:
+        """Return the model in PyTorch, reduced as it is to be, and the front end for an input of so many frames.
+
+        Raises ValueError for an exported file, and ReductionError as `logits` does.
+        """
+        if isinstance(self.model, ExportedModel):
+            raise ValueError(f"{self.name}: an exported file gives logits only; give its checkpoint")
+        if self._lengths is None or frames == self.model.geometry.num_frames:
+            return self.model, self.frontend
+        model = self._lengths.model(frames)
+        if self.handle is not None and model.attached is None:
+            reduce(model, self.handle.reduction)
+        return model, Frontend(model.geometry, self.frontend.normalisation)
+
+    def _forward(self, frames: int) -> Callable[[Sequence[Tensor]], Tensor]:
+        """Return what makes logits (w, c) of a list of windows."""
+        if self.engine is not None and frames == self.model.geometry.num_frames:
+            return self.engine
+        if self.exported is not None:
+            exported, own = self.exported, self.frontend
+            return lambda clips: exported(own(clips))
+        model, frontend = self.at_length(frames)
+        if self.engine is not None:
+            return compile(model, batch_size=self.batch_size, device=self.device, frontend=frontend)
+        return lambda clips: model(frontend(clips))
 
     @property
-    def _samples(self) -> int:
+    def window_samples(self) -> int:
         """Samples of the model's input."""
         return input_samples(self.model.geometry.num_frames)
 
@@ -235,7 +268,7 @@ class Predictor:
         if isinstance(self.model, ExportedModel):
             raise ValueError(f"{self.name}: an exported file does not tell which tokens merged; draw its checkpoint")
 
-        window = next(iter(Windows(prediction.path, self._samples)))
+        window = next(iter(Windows(prediction.path, self.window_samples)))
         features = self.frontend([torch.from_numpy(window)])  # (1, f, m)
         trace = MergeTrace()
         self.model.forward_features(features, trace)

@@ -1,11 +1,11 @@
-"""A sound file as windows of one length, in memory that does not grow with the file.
+"""Sound as windows of one length, in memory that does not grow with its own.
 
 Shapes: `s` samples of a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from fastast.data.training_set import MIN_SAMPLES
 SAMPLE_RATE = 16_000
 IN_MEMORY = 10 * 60 * SAMPLE_RATE
 """Samples (ten minutes, 38 MB) up to which a file is decoded once and kept; a longer one is decoded twice."""
+LEAST_HOP = 160
+"""Samples (10 ms) of the least hop between two windows: one frame of the filterbank."""
 
 
 class Windows:
@@ -67,6 +69,95 @@ class Windows:
         raise AudioError(f"{self.path}: it changed while it was read")
 
 
+class SlidingWindows:
+    """The windows of a file or a stream, read once: one every `hop` samples, and a last one that ends with the sound.
+
+    Sound shorter than a window is one window, as short as it is.
+    """
+
+    def __init__(self, reader: AudioReader, samples: int, hop: int) -> None:
+        """`samples`: the length of a window, s; `hop`: at most as much."""
+        self.reader, self.samples, self.hop = reader, samples, hop
+        self.total = 0
+        """Samples at 16 kHz that were read so far."""
+
+    @property
+    def seconds(self) -> float:
+        """Length of what was read so far."""
+        return self.total / SAMPLE_RATE
+
+    def __iter__(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield the first sample of every window and the window, (s,).
+
+        Raises AudioError where the sound cannot be read to its end, which may show after all windows.
+        """
+        self.total = 0
+        for start, window in slide(self._counted(), self.samples, self.hop):
+            check_length(self.reader.name, len(window))
+            yield start, window
+        self.reader.check_heard(self.total)
+
+    def _counted(self) -> Iterator[NDArray[np.float32]]:
+        for block in self.reader:
+            self.total += len(block)
+            yield block
+
+
+def slide(blocks: Iterable[NDArray[np.float32]], samples: int, hop: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield the windows (s,) of a stream of blocks, each with its first sample: at 0, `hop`, 2 `hop`, ...
+
+    The last one ends with the stream, and has more overlap than the others where that takes it. Memory is bounded by a
+    window and a block.
+    """
+    held, at, start = np.empty(0, np.float32), 0, 0  # what is held begins at sample `at`; the next window at `start`
+    for block in blocks:
+        held = np.concatenate([held, block])
+        while len(held) >= start - at + samples:
+            yield start, held[start - at : start - at + samples].copy()
+            start += hop
+        passed = max(0, len(held) - samples)  # of the last window, which begins before the next one would
+        held, at = held[passed:], at + passed
+    total = at + len(held)
+    if total > (start - hop + samples if start else 0):
+        first = max(0, total - samples)
+        yield first, held[first - at :]
+
+
+def trail(blocks: Iterable[NDArray[np.float32]], samples: int, hop: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield what was heard last, (s,) with s at most `samples`, whenever `hop` more samples came, and at the end.
+
+    Each comes with the number of samples that were heard until then. The first windows are shorter than the others:
+    nobody waits for a whole one. Memory is bounded by a window, a hop and a block.
+    """
+    held, total, due = np.empty(0, np.float32), 0, hop
+    for block in blocks:
+        held = np.concatenate([held, block])
+        total += len(block)
+        while due <= total:
+            end = len(held) - (total - due)
+            yield due, held[max(0, end - samples) : end].copy()
+            due += hop
+        held = held[max(0, len(held) - (total - due + hop + samples)) :]
+    if total > due - hop:
+        yield total, held[-samples:]
+
+
+def hop_samples(hop: float, samples: int) -> int:
+    """Return a hop of seconds in samples. Raises ValueError where windows of `samples` would leave sound out."""
+    if not LEAST_HOP <= hop * SAMPLE_RATE <= samples:
+        raise ValueError(
+            f"hop is {hop:g} s; allowed: {LEAST_HOP / SAMPLE_RATE:g} to {samples / SAMPLE_RATE:g} s, the length of a "
+            "window, beyond which sound would be left out"
+        )
+    return round(hop * SAMPLE_RATE)
+
+
+def check_length(name: str, samples: int) -> None:
+    """Raise AudioError for sound that is too short for a single frame."""
+    if samples < MIN_SAMPLES:
+        raise AudioError(f"{name}: {samples} samples at 16 kHz, less than one frame ({MIN_SAMPLES}); leave it out")
+
+
 def _decode(path: Path) -> tuple[NDArray[np.float32] | None, int]:
     """Return the samples of a file and their number; of a file longer than `IN_MEMORY` only the number."""
     reader = AudioReader(path, sample_rate=SAMPLE_RATE)
@@ -79,6 +170,5 @@ def _decode(path: Path) -> tuple[NDArray[np.float32] | None, int]:
         else:
             blocks.clear()
     reader.check_heard(total)
-    if total < MIN_SAMPLES:
-        raise AudioError(f"{path}: {total} samples at 16 kHz, less than one frame ({MIN_SAMPLES}); leave it out")
+    check_length(str(path), total)
     return (np.concatenate(blocks) if total <= IN_MEMORY else None), total

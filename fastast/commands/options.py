@@ -107,6 +107,31 @@ NormalisationOption = Annotated[
         "say: -4.2677393,4.5689974.",
     ),
 ]
+HopOption = Annotated[
+    float | None,
+    typer.Option(
+        "--hop",
+        metavar="SECONDS",
+        help="Seconds between the beginnings of two windows: they overlap where it is shorter than the model's input.",
+    ),
+]
+OwnLengthOption = Annotated[
+    bool,
+    typer.Option(
+        "--own-length",
+        help="Run clips that are shorter than the model's input at their own length, with fewer tokens, in place of "
+        "padding them.",
+    ),
+]
+RateOption = Annotated[
+    int | None,
+    typer.Option("--rate", help="Samples per second of a pipe without a header, which is no WAV but samples alone."),
+]
+EncodingOption = Annotated[
+    Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"] | None,
+    typer.Option("--format", help="What such samples are, by FFmpeg's names. Not given: s16le."),
+]
+ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Channels of such samples. Not given: 1.")]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]

@@ -15,7 +15,7 @@ import typer
 def errors_for_people() -> Iterator[None]:
     """Turn the package's own errors into one line on stderr and exit code 1, and what it takes for granted into one."""
     try:
-        with checkpoints_in_a_line():
+        with warnings_in_a_line():
             yield
     except ModuleNotFoundError:
         raise
@@ -25,18 +25,18 @@ def errors_for_people() -> Iterator[None]:
 
 
 @contextmanager
-def checkpoints_in_a_line() -> Iterator[None]:
-    """Print what reading a checkpoint takes for granted as one line each, and other warnings as before."""
+def warnings_in_a_line() -> Iterator[None]:
+    """Print what is said of checkpoints and of sound as one line each, and other warnings as before."""
     with warnings.catch_warnings():
         warnings.showwarning = _show(warnings.showwarning)
         yield
 
 
 def _show(usual: Callable[..., None]) -> Callable[..., None]:
-    """Return what prints FastAST's words on checkpoints as one line, and other warnings as before."""
+    """Return what prints FastAST's words on checkpoints and sound as one line, and other warnings as before."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if category.__name__ == "CheckpointWarning":  # by name: importing it takes PyTorch
+        if category.__name__ in ("CheckpointWarning", "AudioWarning"):  # by name: importing them takes PyTorch
             say_error(str(message))
         else:
             usual(message, category, *where, **more)

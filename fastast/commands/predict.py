@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from fastast.commands.options import (
     DEFAULT_MODEL,
     ActivationOption,
+    ChannelsOption,
     DeviceOption,
+    EncodingOption,
     ExcessOption,
     GeometryOption,
+    HopOption,
     JsonOption,
     MethodOption,
     ModelOption,
     NormalisationOption,
     OptionOption,
+    OwnLengthOption,
+    RateOption,
     ScheduleOption,
 )
 from fastast.commands.people import errors_for_people, say_error, set_up_process
 
+if TYPE_CHECKING:
+    from fastast.events import EventRule
+    from fastast.prediction import Prediction
+
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3.", metavar="FILE...")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3; - for a WAV through a pipe.", metavar="FILE..."),
+    ],
     model: ModelOption = DEFAULT_MODEL,
     schedule: ScheduleOption = None,
     method: MethodOption = None,
@@ -47,22 +60,57 @@ def predict(
     draw: Annotated[
         Path | None, typer.Option(help="Write a picture of the merged tokens of each file into this folder.")
     ] = None,
+    hop: HopOption = None,
+    events: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write what is heard from when to when into this table: .csv, .jsonl (JSON lines) or .txt (label "
+            "track of Audacity). Windows then overlap by half, unless --hop says otherwise."
+        ),
+    ] = None,
+    events_format: Annotated[
+        Literal["csv", "jsonl", "audacity"] | None, typer.Option(help="What the table is, where not by its ending.")
+    ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Least score of a label in a window that is an event. Not given: 0.5.")
+    ] = None,
+    merge: Annotated[
+        bool,
+        typer.Option(
+            "--merge/--no-merge", help="Make one event of those of a label in windows that overlap or touch, or not."
+        ),
+    ] = True,
+    gap: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Seconds between two events of a label that are made one all the same."),
+    ] = None,
+    own_length: OwnLengthOption = False,
+    rate: RateOption = None,
+    encoding: EncodingOption = None,
+    channels: ChannelsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print the labels of audio files. A file longer than the model's input is cut into windows, all of them used.
 
-    On a GPU the model runs compiled, as by `fastast.compile`.
+    Files of hours take no more memory than others. On a GPU the model runs compiled, as by `fastast.compile`.
     """
     set_up_process()
     from fastast.checkpoints.said import read_said
+    from fastast.commands.pipes import read_sources
+    from fastast.event_files import write_events
     from fastast.exporting import is_exported
-    from fastast.prediction import Predictor, Unread
+    from fastast.hearing import Unread
+    from fastast.prediction import Predictor
     from fastast.reduction.text import read_reduction
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
         if engine == "plain" and is_exported(model):
             raise ValueError(f"{model}: an exported file does not run in plain PyTorch; leave --engine out")
+        rule, form = _events(events, events_format, threshold, gap, merge=merge, files=len(files))
+        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
+        if draw and Path("-") in files:
+            raise ValueError("--draw reads a sound again, and a pipe is gone; give a file")
         predictor = Predictor(
             model,
             reduction,
@@ -71,30 +119,64 @@ def predict(
             device=device,
             batch_size=batch_size,
             runtime="" if engine in (None, "plain") else engine,
+            own_length=own_length,
             say=say_error,
         )
+        predictions = predictor.predict(sources, events=rule, hop=hop)
         if not as_json:
             typer.echo(predictor.describe())
     failed = 0
-    for found in predictor.predict(files):
-        if isinstance(found, Unread):
-            say_error(found.error)
-            failed += 1
-            continue
-        with errors_for_people():
+    with errors_for_people(), nullcontext() if events is None else write_events(events, form) as write:
+        for found in predictions:
+            if isinstance(found, Unread):
+                say_error(found.error)
+                failed += 1
+                continue
+            if write is not None:
+                write(found.path, found.events)
             picture = predictor.draw(found, draw) if draw else None
-        if as_json:
-            typer.echo(json.dumps(found.as_dict(top), ensure_ascii=False))
-            continue
-        windows = f", {found.num_windows} windows" if found.num_windows > 1 else ""
-        typer.echo(f"\n{found.path} ({found.seconds:.2f} s{windows})")
-        for label, score in found.top(top):
-            typer.echo(f"  {score:6.3f}  {label}")
-        if picture:
-            typer.echo(f"  picture: {picture}")
+            _show(found, top, as_json=as_json, events=write is not None, picture=picture)
     if failed:
         say_error(f"{failed} of {len(files)} files could not be read")
         raise typer.Exit(1)
+
+
+def _events(
+    path: Path | None, form: str | None, threshold: float | None, gap: float | None, *, merge: bool, files: int
+) -> tuple[EventRule | None, str]:
+    """Return what an event is and the format of their table; raises ValueError for what does not go together."""
+    from fastast.event_files import event_format
+    from fastast.events import EventRule
+
+    if path is None:
+        asked = {"--events-format": form, "--threshold": threshold, "--gap": gap, "--no-merge": None if merge else True}
+        for name, value in asked.items():
+            if value is not None:
+                raise ValueError(f"{name} says what events are, and none are asked for; give --events FILE too")
+        return None, ""
+    found = event_format(path, form or "")
+    if found == "audacity" and files > 1:
+        raise ValueError(f"{path}: a label track of Audacity belongs to one file; give one, or write .csv or .jsonl")
+    usual = EventRule()
+    rule = EventRule(
+        threshold=usual.threshold if threshold is None else threshold,
+        gap=usual.gap if gap is None else gap,
+        merge=merge,
+    )
+    return rule, found
+
+
+def _show(found: Prediction, top: int, *, as_json: bool, events: bool, picture: Path | None) -> None:
+    if as_json:
+        typer.echo(json.dumps(found.as_dict(top), ensure_ascii=False))
+        return
+    windows = f", {found.num_windows} windows" if found.num_windows > 1 else ""
+    events_words = f", {len(found.events)} events" if events else ""
+    typer.echo(f"\n{found.path} ({found.seconds:.2f} s{windows}{events_words})")
+    for label, score in found.top(top):
+        typer.echo(f"  {score:6.3f}  {label}")
+    if picture:
+        typer.echo(f"  picture: {picture}")
 
 
 def info(

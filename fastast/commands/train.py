@@ -17,6 +17,7 @@ from fastast.commands.options import (
     MethodOption,
     OptionOption,
     OutOption,
+    OwnLengthOption,
     QuietOption,
     RecipeArgument,
     SchedulesOption,
@@ -71,6 +72,7 @@ def evaluate(
     activation: ActivationOption = "",
     geometry: GeometryOption = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",
+    own_length: OwnLengthOption = False,
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
@@ -94,6 +96,7 @@ def evaluate(
                 labels=labels,
                 activation=activation,
                 geometry=geometry or (),
+                own_length=own_length,
                 split=split,
                 device=device,
                 as_json=as_json,

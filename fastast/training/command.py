@@ -45,12 +45,14 @@ def evaluate_command(
     labels: str = "",
     activation: str = "",
     geometry: Sequence[str] = (),
+    own_length: bool = False,
 ) -> str:
     """Measure a model or a teacher on a split of a recipe's data and return what to print.
 
     `schedules` are those of the recipe's reduction, if it has one; `method`, `options` (texts `name=value`) and
     `excess` override what the recipe says of it. `labels` names the model's outputs (`fastast.classes`), `activation`
     overrides what its loss says (`fastast.scores`), `geometry` (texts `name=value`) is what its file does not say.
+    `own_length` runs clips that are shorter than the model's input as they are (`fastast.own_length`).
     Raises ValueError where the model has other classes than the data, or anything cannot be read.
     """
     recipe = load_recipe(recipe_name, settings)
@@ -78,6 +80,7 @@ def evaluate_command(
             world=world,
             batch_size=recipe.run.eval_batch,
             workers=recipe.run.workers,
+            own_length=own_length,
         )
     if as_json:
         metrics = {name or "unmerged": plain(m.scalars()) for name, m in found.metrics.items()}
@@ -92,8 +95,8 @@ def evaluate_command(
             "metrics": metrics,
             "clips_per_second": found.rates.as_dict(),
         }
-        return json.dumps(said)
-    return _table(found, split, is_same_order(columns))
+        return json.dumps(said | {"own_length": True} if own_length else said)
+    return _table(found, split, is_same_order(columns), own_length=own_length)
 
 
 def load_trained(
@@ -135,11 +138,13 @@ def _reductions(
     ]
 
 
-def _table(found: Evaluation, split: str, same_order: bool) -> str:
+def _table(found: Evaluation, split: str, same_order: bool, *, own_length: bool) -> str:
     first = next(iter(found.metrics.values()))
     lines = [
         f"{split}: {found.clips} clips, {len(found.skipped)} corrupt ones left out; chance mAP {first.chance:.4f}; "
-        f"scores by {found.activation}" + ("" if same_order else "; classes matched by name, in another order")
+        f"scores by {found.activation}"
+        + ("" if same_order else "; classes matched by name, in another order")
+        + ("; shorter clips at their own length" if own_length else "")
     ]
     lines += [f"  left out: {describe_fault(*entry)}" for entry in found.skipped]
     width = max(len(name or "unmerged") for name in found.metrics)

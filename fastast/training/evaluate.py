@@ -14,15 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
-from torch import nn
+from torch import Tensor, nn
 
 from fastast.data.augment import Augmentation
 from fastast.data.identity import hash_ids
 from fastast.data.sampling import in_order, load_batches
-from fastast.data.training_set import TrainingSet
+from fastast.data.training_set import Batch, TrainingSet
+from fastast.filterbank import num_frames
 from fastast.frontend import Frontend
 from fastast.hosts import reduce
 from fastast.metrics import Metrics, measure_scores
+from fastast.own_length import OwnLengths
 from fastast.reduction import TokenReduction
 from fastast.scores import Activation, to_ranking
 from fastast.training.distributed import World
@@ -81,13 +83,16 @@ def evaluate(
     batch_size: int = 32,
     workers: int = 0,
     precision: str = "float32",
+    own_length: bool = False,
 ) -> Evaluation:
     """Score a split under every named reduction; the clips are read once. Corrupt ones are named and left out.
 
     `activation` follows the loss the model was trained with; `columns`: which of the model's outputs each class of the
     data is (`fastast.classes`), None where the order is the same. Every process of `world` scores its share, and all
-    of them get the result. The model is left in its mode.
-    Raises ValueError where no clip could be scored, or scores are not finite.
+    of them get the result. The model is left in its mode. `own_length`: run clips that are shorter than the model's
+    input as they are, with fewer tokens, in place of padding them (`fastast.own_length`).
+    Raises ValueError where no clip could be scored, or scores are not finite; ReductionError where a clip at its own
+    length has too few tokens for a reduction.
     """
     world = world or World()
     training = model.training
@@ -97,6 +102,7 @@ def evaluate(
     indices: list[NDArray[np.int64]] = []
     skipped: list[tuple[str, str]] = []
     watch = Stopwatch(world.device)
+    lengths = OwnLengths(reducible(model)) if own_length else None
     positions = in_order(len(data), batch_size, rank=world.rank, world_size=world.size)
     try:
         for batch in load_batches(data, positions, workers=workers, replace=False):
@@ -111,13 +117,12 @@ def evaluate(
             if precision == "float64":
                 fbank = fbank.double()
             for name, reduction in reductions:
-                with (
-                    torch.inference_mode(),
-                    merged(reducible(model), reduction),
-                    autocast(world.device, precision),
-                    watch.part(f"model {name}"),
-                ):
-                    found = model(fbank).float().cpu().numpy()  # (b, c)
+                with torch.inference_mode(), autocast(world.device, precision), watch.part(f"model {name}"):
+                    if lengths is None:
+                        with merged(reducible(model), reduction):
+                            found = model(fbank).float().cpu().numpy()  # (b, c)
+                    else:
+                        found = _at_own_lengths(lengths, fbank, _frames(batch), reduction)
                 logits[name].append(found if columns is None else found[:, list(columns)])
             watch.end_batch(len(batch.indices))
     finally:
@@ -144,6 +149,25 @@ def evaluate(
         ids=tuple(data.id(int(index)) for index in places[order]),
         rates=rates_of([share[4] for share in shares], [name for name, _ in reductions], workers=workers),
     )
+
+
+def _frames(batch: Batch) -> list[int]:
+    """Return the frames of every clip of a batch, before any padding."""
+    counts = [int(length) for length in batch.lengths]
+    return [num_frames(count) for count in counts] if batch.features is None else counts
+
+
+def _at_own_lengths(
+    lengths: OwnLengths, fbank: Tensor, frames: list[int], reduction: TokenReduction | None
+) -> NDArray[np.float32]:
+    """Run clips of so many frames each, padded to (b, f, m), without their padding; returns logits (b, c)."""
+    rows, parts = [], []
+    for length, group in lengths.groups(frames):
+        model = lengths.model(length)
+        with merged(model, reduction):
+            parts.append(model(fbank[group, :length]).float().cpu().numpy())
+        rows += group
+    return np.concatenate(parts)[np.argsort(rows)]
 
 
 def describe_fault(name: str, fault: str) -> str:

@@ -10,8 +10,8 @@ import pytest
 import soundfile
 
 from fastast import windows
-from fastast.data.audio import AudioError, load_audio
-from fastast.windows import Windows
+from fastast.data.audio import AudioError, AudioReader, load_audio
+from fastast.windows import SlidingWindows, Windows, hop_samples, slide, trail
 
 
 @pytest.fixture
@@ -70,3 +70,75 @@ def test_a_file_that_shrinks_between_two_readings_is_an_error(noise: Path, monke
     soundfile.write(noise, np.zeros(22_050, np.float32), 22_050)
     with pytest.raises(AudioError, match="changed while it was read"):
         list(found)
+
+
+def cut(whole: np.ndarray, sizes: list[int]) -> list[np.ndarray]:
+    """A stream in blocks of these sizes, again and again."""
+    ends = np.cumsum(np.resize(sizes, len(whole)))
+    return np.split(whole, ends[ends < len(whole)])
+
+
+@pytest.mark.parametrize("sizes", [[1], [7, 3], [64], [1000]])
+@pytest.mark.parametrize(
+    ("total", "starts"),
+    [
+        (10, [0]),  # shorter than a window
+        (20, [0]),
+        (21, [0, 1]),  # the last window ends with the stream
+        (36, [0, 8, 16]),
+        (37, [0, 8, 16, 17]),
+        (52, [0, 8, 16, 24, 32]),
+    ],
+)
+def test_sliding_windows_overlap_and_end_with_the_stream(total: int, starts: list[int], sizes: list[int]) -> None:
+    whole = np.arange(total, dtype=np.float32)
+    found = list(slide(cut(whole, sizes), 20, 8))
+    assert [start for start, _ in found] == starts
+    for start, window in found:
+        np.testing.assert_array_equal(window, whole[start : start + 20])
+
+
+def test_no_sound_has_no_window() -> None:
+    assert list(slide([], 20, 8)) == list(trail([], 20, 8)) == []
+
+
+@pytest.mark.parametrize("sizes", [[1], [7, 3], [64]])
+@pytest.mark.parametrize("hop", [3, 8, 20])
+@pytest.mark.parametrize("total", [2, 8, 19, 47, 60])
+def test_trailing_windows_are_what_was_heard_last(total: int, hop: int, sizes: list[int]) -> None:
+    whole = np.arange(total, dtype=np.float32)
+    found = list(trail(cut(whole, sizes), 20, hop))
+    assert [end for end, _ in found] == [*range(hop, total + 1, hop)] + [total] * bool(total % hop)
+    for end, window in found:
+        np.testing.assert_array_equal(window, whole[max(0, end - 20) : end])
+
+
+def test_a_file_is_slid_over_once_and_what_cannot_be_heard_is_named(noise: Path, tmp_path: Path) -> None:
+    whole, found = load_audio(noise), SlidingWindows(AudioReader(noise), 16_000, 8_000)
+    for start, window in found:
+        np.testing.assert_array_equal(window, whole[start : start + 16_000])
+    assert found.seconds == pytest.approx(7.3, abs=1e-3)
+    soundfile.write(tmp_path / "click.wav", np.ones(399, np.float32) / 2, 16_000)
+    with pytest.raises(AudioError, match=r"click.wav: 399 samples at 16 kHz, less than one frame \(400\)"):
+        list(SlidingWindows(AudioReader(tmp_path / "click.wav"), 16_000, 8_000))
+    soundfile.write(tmp_path / "none.wav", np.empty(0, np.float32), 16_000)
+    with pytest.raises(AudioError, match="none.wav: .* without a single sample"):
+        list(SlidingWindows(AudioReader(tmp_path / "none.wav"), 16_000, 8_000))
+
+
+def test_memory_of_sliding_windows_does_not_grow_with_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.zeros(12 * 60 * 16_000, np.int16), 16_000)
+    tracemalloc.start()
+    count = sum(1 for _ in SlidingWindows(AudioReader(path), 5 * 16_000, 40_000))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count == 12 * 60 / 2.5 - 1
+    assert peak < 12e6  # the whole file is 46 MB
+
+
+def test_a_hop_leaves_nothing_out() -> None:
+    assert hop_samples(2.5, 80_000) == 40_000
+    for hop in (0.0, -1.0, 5.1, float("inf")):
+        with pytest.raises(ValueError, match="allowed: 0.01 to 5 s"):
+            hop_samples(hop, 80_000)

@@ -152,3 +152,10 @@ def test_corrupt_clips_in_a_worker_are_named_replaced_and_counted(
 def test_the_merged_weights_are_evaluated_as_they_were_trained() -> None:
     asked = ("ast_tiny_soundscapes_merged", "soundscapes_tiny_merged", "--set", "data.test_clips=2", "--device", "cpu")
     assert "constant:300" in run("evaluate", *asked, "--schedule", "constant:300")
+
+
+def test_an_evaluation_says_that_clips_had_their_own_length(recipe_file: Path, weights: Path) -> None:
+    asked = ("evaluate", weights, recipe_file, "--device", "cpu")
+    assert json.loads(run(*asked, "--own-length", "--json"))["own_length"] is True
+    assert "own_length" not in json.loads(run(*asked, "--json"))
+    assert "; shorter clips at their own length" in run(*asked, "--own-length").splitlines()[0]

@@ -1,0 +1,76 @@
+"""Clips that are shorter than a model's input, at their own length: fewer tokens in place of padding.
+
+Shapes: `b` batch, `m` mel bins.
+
+Positions are those that AST gives a model of that length (`fastast.positions`): the middle of the longer one's. Lengths
+are rounded up to a few, so that clips come in batches and what is compiled is compiled a few times.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import nn
+
+from fastast.filterbank import num_frames
+from fastast.geometry import Geometry
+from fastast.model import AudioSpectrogramTransformer
+from fastast.positions import adapt_position_embedding
+
+STEP = 8
+"""Patches along time to whose multiples a length is rounded up: 0.8 s at AST's usual stride of 10 frames."""
+
+
+def bucket_frames(geometry: Geometry, frames: int) -> int:
+    """Return the frames of the input that a clip of so many frames is run with: no more than the model's own."""
+    patches = -(-max(0, frames - geometry.patch_size) // geometry.tstride) + 1
+    rounded = -(-patches // STEP) * STEP
+    return min(geometry.num_frames, geometry.patch_size + (rounded - 1) * geometry.tstride)
+
+
+class OwnLengths:
+    """A model at every length that is asked for, over the same weights; reductions are not carried over."""
+
+    def __init__(self, model: nn.Module) -> None:
+        """Raises ValueError for what is no AST of FastAST's own in PyTorch, whose positions are known."""
+        if not isinstance(model, AudioSpectrogramTransformer):
+            raise ValueError(
+                f"own length: a {type(model).__name__} has one length, or none; give a checkpoint of an AST, or leave "
+                "--own-length out"
+            )
+        self._model = model
+        self._at: dict[int, AudioSpectrogramTransformer] = {}
+
+    def frames(self, samples: int) -> int:
+        """Return the frames of the input for a clip of so many samples at 16 kHz."""
+        return bucket_frames(self._model.geometry, num_frames(samples))
+
+    def model(self, frames: int) -> AudioSpectrogramTransformer:
+        """Return the model for an input of so many frames, always the same one."""
+        if frames not in self._at:
+            self._at[frames] = at_length(self._model, frames)
+        return self._at[frames]
+
+    def groups(self, frames: Sequence[int]) -> Iterator[tuple[int, list[int]]]:
+        """Yield every length that clips of so many frames each are run with, and the places of its clips."""
+        buckets = [bucket_frames(self._model.geometry, count) for count in frames]
+        for length in sorted(set(buckets)):
+            yield length, [place for place, bucket in enumerate(buckets) if bucket == length]
+
+
+def at_length(model: AudioSpectrogramTransformer, frames: int) -> AudioSpectrogramTransformer:
+    """Return `model` for an input (b, frames, m), without a reduction; all weights but the positions are shared.
+
+    Raises ValueError where not one patch fits.
+    """
+    geometry = dataclasses.replace(model.geometry, num_frames=frames)
+    twin = copy.copy(model)
+    twin._parameters = dict(model._parameters)
+    with torch.inference_mode(False), torch.no_grad():
+        position = adapt_position_embedding(model.pos_embed, model.geometry.grid, geometry.grid)
+        twin.pos_embed = nn.Parameter(position.detach().clone(), requires_grad=False)
+    twin.geometry, twin.attached = geometry, None
+    return twin
