@@ -1,0 +1,94 @@
+"""`fastast embed`: audio files as vectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from fastast.commands.options import (
+    DEFAULT_MODEL,
+    ChannelsOption,
+    DeviceOption,
+    EncodingOption,
+    ExcessOption,
+    GeometryOption,
+    HopOption,
+    MethodOption,
+    ModelOption,
+    NormalisationOption,
+    OptionOption,
+    OutOption,
+    OwnLengthOption,
+    RateOption,
+    ScheduleOption,
+)
+from fastast.commands.people import errors_for_people, say_error, set_up_process
+
+
+def embed(
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Audio files: wav, flac, ogg, opus, mp3; - for a WAV through a pipe.", metavar="FILE..."),
+    ],
+    out: OutOption,
+    per: Annotated[
+        Literal["clip", "window"], typer.Option(help="A vector of every file, the mean over its windows, or of each.")
+    ] = "clip",
+    model: ModelOption = DEFAULT_MODEL,
+    schedule: ScheduleOption = None,
+    method: MethodOption = None,
+    options: OptionOption = None,
+    excess: ExcessOption = None,
+    geometry: GeometryOption = None,
+    normalisation: NormalisationOption = "",
+    device: DeviceOption = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows to run at once, of one file or several.")] = 8,
+    hop: HopOption = None,
+    own_length: OwnLengthOption = False,
+    rate: RateOption = None,
+    encoding: EncodingOption = None,
+    channels: ChannelsOption = None,
+) -> None:
+    """Write a vector of every audio file, or of every window: what the model's head reads.
+
+    The table has file, start and end (seconds) and vector: .parquet, .npz or .csv.
+    """
+    set_up_process()
+    from fastast.checkpoints.said import read_said
+    from fastast.commands.pipes import read_sources
+    from fastast.devices import find_device
+    from fastast.embedding import embed_files
+    from fastast.embedding_files import write_embeddings
+    from fastast.hearing import Unread
+    from fastast.prediction import Predictor
+    from fastast.reduction.text import read_reduction
+
+    failed = rows = 0
+    with errors_for_people():
+        reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
+        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
+        predictor = Predictor(
+            model,
+            reduction,
+            **read_said(geometry or (), normalisation),
+            device="cpu",  # nothing is compiled: it gives logits
+            batch_size=batch_size,
+            own_length=own_length,
+        )
+        found = embed_files(predictor, sources, windows=per == "window", hop=hop, device=find_device(device))
+        with write_embeddings(out) as write:
+            for vectors in found:
+                if isinstance(vectors, Unread):
+                    say_error(vectors.error)
+                    failed += 1
+                else:
+                    write(vectors)
+                    rows += len(vectors)
+            if not rows:
+                raise ValueError(f"{out}: not one file could be read; nothing was written")
+        typer.echo(f"{out}: {rows} vectors of {len(files) - failed} files")
+    if failed:
+        say_error(f"{failed} of {len(files)} files could not be read")
+        raise typer.Exit(1)
