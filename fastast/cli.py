@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastast.commands import data, export, predict, train, tune, weights
+from fastast.commands import data, embed, export, listen, predict, train, tune, weights
 
 app = typer.Typer(
     help="Faster Audio Spectrogram Transformers by token merging.",
@@ -29,6 +29,8 @@ def main(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 for command in (
     predict.predict,
+    listen.listen,
+    embed.embed,
     predict.info,
     train.train,
     train.evaluate,
