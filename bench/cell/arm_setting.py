@@ -91,4 +91,4 @@ class ArmSetting:
 
     @property
     def _frontend(self) -> Frontend | None:
-        return frontend_of(self.model) if self.cell.measure.scope == "waveform" else None
+        return frontend_of(self.model) if self.cell.measure.scope in ("waveform", "stream") else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from bench.cell.arm_setting import Arm, ArmSetting
+from bench.cell.inputs import synthetic_waveforms
+from bench.cell.stream import StreamArm
 from bench.sweep.baselines import BASELINES
 from bench.sweep.cells import Cell
 from fastast.model import AudioSpectrogramTransformer
@@ -22,7 +24,10 @@ def build_arms(
     for name in cell.question["measure"]["baselines"]:
         if (arm := BASELINES.get(name)(at)) is not None:
             arms[name] = arm
-    return arms
+    if cell.measure.scope != "stream":
+        return arms
+    sound = synthetic_waveforms(cell, model, 1)
+    return {name: StreamArm(arm, sound, cell.measure.hop_seconds, cell.device) for name, arm in arms.items()}
 
 
 def candidate_arm(at: ArmSetting) -> Arm:

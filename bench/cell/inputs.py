@@ -22,6 +22,7 @@ POSITIVES = 0.01
 FED = {
     "forward": "normal noise on the device; the model's forward is timed, without features or copies",
     "waveform": "noise as long as the model's input, as waveforms on the device; front end and forward are timed",
+    "stream": "noise in blocks of 0.1 s; blocks of a hop to logits of the last window are timed, with the front end",
     "training_step": "normal noise and random labels on the device; forward, loss, backward and optimiser are timed",
 }
 """What was fed and what is timed, by scope, as a record says it."""
@@ -45,7 +46,12 @@ def fed_dtype(name: str) -> torch.dtype:
 
 
 def inputs_of(cell: Cell, model: AudioSpectrogramTransformer, arm: str, batch_size: int) -> tuple[Tensor, ...]:
-    """Return what an arm is called with in the cell's scope: filterbanks, waveforms, or filterbanks and labels."""
+    """Return what an arm is called with in the cell's scope: filterbanks, waveforms, or filterbanks and labels.
+
+    Of a stream nothing: its arms hear on by themselves.
+    """
+    if cell.measure.scope == "stream":
+        return ()
     if cell.measure.scope == "training_step":
         return synthetic_input(cell, model, batch_size).float(), synthetic_labels(cell, model, batch_size)
     if cell.measure.scope == "forward":

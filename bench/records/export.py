@@ -8,12 +8,14 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bench.measure.load import LoadColumns
 from bench.measure.nvml import name_reasons
 from bench.records.columns import COLUMNS
 from bench.records.schema import Performance, Record
 from bench.records.speedup import speedup_over
-from bench.sweep.baselines import BASELINES
+from bench.sweep.baselines import BASELINES, HOP_SECONDS
 from fastast.statistics import MIN_ROUNDS, summarise
 
 if TYPE_CHECKING:
@@ -69,7 +71,8 @@ def _row(record: Record) -> dict[str, Any]:
         row |= {"allocator": record.surroundings.allocator, "freed_memory": record.surroundings.memory}
     if record.cell.kind == "performance":
         row["scope"] = record.cell.question.get("measure", {}).get("scope", "forward")
-    return row | _question(record.cell.question) | _model(record) | _performance(record.performance) | _quality(record)
+    row |= _question(record.cell.question) | _model(record) | _performance(record.performance)
+    return row | _stream(record) | _quality(record)
 
 
 def _question(question: dict[str, Any]) -> dict[str, Any]:
@@ -165,6 +168,22 @@ def _performance(part: Performance | None) -> dict[str, Any]:
             f"speedup_{baseline}_high": ratio.high if part.rounds >= MIN_ROUNDS else None,
         }
     return row | _load(candidate.load) | _energy(part, candidate.batch_size)
+
+
+def _stream(record: Record) -> dict[str, Any]:
+    measured, part = record.cell.question.get("measure", {}), record.performance
+    if part is None or measured.get("scope") != "stream":
+        return {}
+    hop = measured.get("hop_seconds", HOP_SECONDS)
+    seconds = np.asarray(part.arms["candidate"].seconds)
+    factor = float(np.median(seconds)) / hop
+    unmerged = float(np.median(part.arms["unmerged"].seconds)) / hop
+    row: dict[str, Any] = {"hop_s": hop, "real_time_factor": factor, "real_time_factor_unmerged": unmerged}
+    if factor < 1:  # else the sound waits longer and longer
+        for percentile, least in ((50, 1), (95, 20), (99, 100)):
+            enough = len(seconds) >= least
+            row[f"delay_p{percentile}_ms"] = float(np.percentile(seconds, percentile)) * 1e3 if enough else None
+    return row
 
 
 def _load(load: LoadColumns | None) -> dict[str, Any]:

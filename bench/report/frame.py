@@ -32,6 +32,7 @@ _QUALITY = [
 _TEXTS = ["dataset", "split", "task", "activation", "ids_sha256", "clips_sha256", "score_name"]
 _NUMBERS = [
     *("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio", "latency_ms"),
+    *("real_time_factor", "delay_p50_ms", "delay_p95_ms"),
     *("clips_per_s_unmerged", "clips_per_s_plain"),
     *(f"speedup_{baseline}{end}" for baseline in BASELINES for end in ("", "_low", "_high")),
     *(name for name in _QUALITY if name not in _TEXTS),

@@ -48,6 +48,12 @@ PARETO_MEANS = (
 )
 BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios are per clip."
 ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
+TOO_SLOW = "cannot keep up"
+STREAM_MEANS = (
+    "Real-time factor: median seconds of computing per second of sound, of one window at a time; at 1 and above, a "
+    "model cannot keep up. Delay: median, and in parentheses the 95th percentile, of the time from the last sample of "
+    "a window to its labels, with the front end."
+)
 TRAINED_MEANS = (
     "Training step: forward, loss, backward and optimiser; MACs are those of its forward, speed-ups over the plain "
     "unmerged model on PyTorch's fused attention."
@@ -68,6 +74,8 @@ COLUMNS: dict[str, str] = {
     "macs": "MACs (G)",
     "throughput": "Clips/s",
     "latency": "Latency (ms)",
+    "real_time": "Real-time factor",
+    "delay": "Delay, 95 % (ms)",
     "speedup": "Speed-up",
     "oracle": "Of oracle",
     **{f"over_{baseline}": f"Over {name}" for baseline, name in OTHERS.items()},
@@ -92,6 +100,7 @@ def columns_of(panel: pd.DataFrame) -> dict[str, str]:
     groups = (
         (timed, ("throughput", "latency", "speedup", "oracle")),
         (panel["over_alone"].notna().any(), ("alone",)),
+        (panel["real_time_factor"].notna().any(), ("real_time", "delay")),
         *((panel[f"speedup_{other}"].notna().any(), (f"over_{other}",)) for other in OTHERS),
         (scored, ("map", "delta")),
         (timed and scored, ("standing",)),
@@ -122,6 +131,8 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
                 "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
                 "throughput": number(row["throughput"], "{:.1f}", missing=slow),
                 "latency": number(row["latency"], "{:.1f}", missing=slow) + _batch(row),
+                "real_time": number(row["real_time_factor"], "{:.3f}", missing=slow),
+                "delay": _delay(row, slow),
                 "speedup": "1" if timed else mark + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
                 "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
                 **{f"over_{other}": interval(row, f"speedup_{other}", "{:.2f}", missing=slow) for other in OTHERS},
@@ -202,6 +213,7 @@ def explain(joined: pd.DataFrame) -> list[str]:
         (few, FEW_MEANS),
         (searched, BATCH_MEANS),
         ("alone" in asked, ALONE_MEANS),
+        ("delay" in asked, STREAM_MEANS),
         ((joined["scope"] == "training_step").any(), TRAINED_MEANS),
     )
     return [text for there, text in said if there]
@@ -210,6 +222,15 @@ def explain(joined: pd.DataFrame) -> list[str]:
 def _is_other_unmerged(row: pd.Series) -> bool:
     """Return whether a row is the unmerged model on another engine than the one that speed-ups are over."""
     return is_unmerged(row) and not is_denominator(row)
+
+
+def _delay(row: pd.Series, missing: str) -> str:
+    """Return median and 95th percentile of the delay of a stream's labels."""
+    if row["real_time_factor"] >= 1:
+        return TOO_SLOW
+    if pd.isna(row["delay_p50_ms"]):
+        return missing
+    return f"{row['delay_p50_ms']:.1f} ({number(row['delay_p95_ms'], '{:.1f}')})"
 
 
 def _batch(row: pd.Series) -> str:

@@ -20,7 +20,7 @@ DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
 """What a reader must know of a data set."""
 FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out", "implausible": "implausible"}
 """What stands where a number would."""
-SCOPE_NAMES = {"waveform": "from waveforms", "training_step": "training step"}
+SCOPE_NAMES = {"waveform": "from waveforms", "stream": "stream", "training_step": "training step"}
 """What was timed, where it was not the forward alone."""
 ENGINE_NAMES = {"plain": "PyTorch", "triton": "FastAST's engine", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 """What runs a model, as tables name it."""

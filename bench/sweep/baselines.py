@@ -38,5 +38,8 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "forward": tuple(name for name in BASELINES if name != "model_alone"),
     "waveform": tuple(BASELINES),
     "training_step": ("unmerged", "slice", "timm"),
+    "stream": tuple(name for name in BASELINES if name != "model_alone"),
 }
 """What can be timed, each with the baselines that can be timed so; see `MeasureConfig.scope`."""
+HOP_SECONDS = 1.0
+"""Of a stream whose question does not say another."""

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 
-_LATER = ("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance", "scope", "allocator")
+_LATER = (
+    *("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance", "scope", "allocator"),
+    *("hop_seconds",),
+)
 """Keys of `measure` that came after the first records; at their defaults they stay out of the question."""
 
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_core import PydanticCustomError
 
 from bench.sweep.axes import allowed_values, check_schedule, is_gpu_type, option_problem
-from bench.sweep.baselines import BASELINES, SCOPES
+from bench.sweep.baselines import BASELINES, HOP_SECONDS, SCOPES
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
 from fastast.allocator import MemoryPolicy
 
@@ -260,7 +260,9 @@ class MeasureConfig(_Part):
 
     scope: str = "forward"
     """`forward`: filterbanks to logits. `waveform`: the front end too. `training_step`: forward, loss, backward and
-    optimiser."""
+    optimiser. `stream`: blocks of sound as they come, to the labels of the last window."""
+    hop_seconds: float = Field(default=HOP_SECONDS, gt=0)
+    """Of the scope `stream`: seconds of sound between one window and the next."""
     baselines: tuple[str, ...] = ("unmerged", "slice")
     """Arms that are timed in the same rounds as the candidate."""
     threads: int | None = Field(default=None, ge=1)
@@ -334,6 +336,12 @@ class MeasureConfig(_Part):
         return self
 
     @model_validator(mode="after")
+    def _hop_is_a_streams(self) -> MeasureConfig:
+        if self.hop_seconds != HOP_SECONDS and self.scope != "stream":
+            raise at_path("hop_seconds", "says how a stream is heard; leave it out, or write scope = 'stream'")
+        return self
+
+    @model_validator(mode="after")
     def _order_of_limits(self) -> MeasureConfig:
         if self.min_seconds > self.max_seconds:
             raise PydanticCustomError(
@@ -383,6 +391,8 @@ class SweepConfig(_Part):
     def _scope_fits(self) -> SweepConfig:
         if self.measure.scope == "training_step" and "quality" in self.kinds:
             raise at_path("kinds", 'a training step has no quality; write kinds = ["performance"]')
+        if self.measure.scope == "stream" and self.grid.batch_size != (1,):
+            raise at_path("grid.batch_size", "a stream is heard one window at a time; write batch_size = [1]")
         return self
 
     @model_validator(mode="after")

@@ -41,6 +41,7 @@ def expand(
     devices = _resolve_devices(config.grid, shown, resolve)
     _check_engines(config, devices, shown)
     _check_reductions(config, geometry, shown)
+    _check_hop(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     ranks: dict[tuple[str, str], int] = {}
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
@@ -56,6 +57,19 @@ def expand(
         if unmerged is not None and (other := (unmerged.id, unmerged.device)) in ranks:
             ranks[other] = min(ranks[other], ranks[key])  # what a cell is compared with comes before it
     return tuple(sorted(cells.values(), key=lambda cell: (ranks[cell.id, cell.device], cell.reduction is not None)))
+
+
+def _check_hop(config: SweepConfig, geometry: Geometry, shown: str) -> None:
+    """Raise ConfigError where a stream would not be heard whole by a model of this input."""
+    if config.measure.scope != "stream":
+        return
+    from fastast.engine.waveforms import input_samples
+    from fastast.windows import hop_samples
+
+    try:
+        hop_samples(config.measure.hop_seconds, input_samples(geometry.num_frames))
+    except ValueError as error:
+        raise ConfigError([f"{shown}: measure.hop_seconds: {error}"]) from None
 
 
 def _rank(config: SweepConfig, point: Mapping[str, Any]) -> int:

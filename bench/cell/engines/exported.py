@@ -53,7 +53,7 @@ class ExportedEngine:
     """A runtime of `fastast.exporting`, in float32 or int8; quality is measured on the file that is timed."""
 
     dtypes = ("float32", "int8")
-    scopes = ("forward", "waveform")
+    scopes = ("forward", "waveform", "stream")
     on_gpus = False
     chooses_attention = False
 

@@ -30,7 +30,7 @@ class TritonEngine:
     """FastAST's own kernels, or where they cannot run plain PyTorch, which the record says."""
 
     dtypes = FLOATING
-    scopes = tuple(SCOPES)
+    scopes = tuple(scope for scope in SCOPES if scope != "stream")
     on_gpus = True
     chooses_attention = False
 

@@ -20,6 +20,7 @@ from bench.measure.conditions import unknown_conditions
 from bench.records.export import to_frame
 from bench.records.schema import ArmTimes
 from bench.records.store import read_record, read_records
+from bench.sweep.baselines import SCOPES
 from bench.sweep.cells import canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
@@ -94,7 +95,7 @@ def test_every_scope_times_its_arms(answers) -> None:
         assert list(answers[scope].performance.arms) == ["candidate", *names]
         assert answers[scope].model.tokens_measured == answers[scope].model.tokens_planned
         assert answers[scope].performance.input == inputs.FED[scope]
-    assert len(set(inputs.FED.values())) == 3
+    assert len(set(inputs.FED.values())) == len(SCOPES)
 
 
 def test_a_training_step_takes_longer_than_the_forward_it_begins_with(answers) -> None:
