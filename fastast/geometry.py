@@ -5,6 +5,7 @@ Shapes: `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from fastast.encoder import EncoderShape
@@ -120,3 +121,16 @@ def geometry(size: str, **overrides: object) -> Geometry:
         allowed = ", ".join(field.name for field in fields(Geometry))
         raise ValueError(f"geometry: unknown field {sorted(unknown)[0]!r}; there are: {allowed}")
     return Geometry(**(values | overrides))  # type: ignore[arg-type]
+
+
+def with_stride(stride: int | None, given: Mapping[str, object]) -> dict[str, object]:
+    """Return fields of a geometry with one step between patches along both axes; None leaves them as they are.
+
+    Raises ValueError where the fields say a step of their own.
+    """
+    if stride is None:
+        return dict(given)
+    for name in ("fstride", "tstride"):
+        if name in given:
+            raise ValueError(f"geometry: stride is {stride!r} and {name} is {given[name]!r}; give stride, or the two")
+    return {**given, "fstride": stride, "tstride": stride}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastast.geometry import SIZES, geometry
+from fastast.geometry import SIZES, geometry, with_stride
 from fastast.names import hub_hint, unknown_name
 
 if TYPE_CHECKING:
@@ -41,14 +41,20 @@ def trained_path(name: str) -> Path:
 
 
 def create_model(
-    name: str, *, checkpoint: str | Path | None = None, drop_path_rate: float = 0.0, **overrides: object
+    name: str,
+    *,
+    checkpoint: str | Path | None = None,
+    drop_path_rate: float = 0.0,
+    stride: int | None = None,
+    **overrides: object,
 ) -> AudioSpectrogramTransformer:
     """Build a model by name.
 
     `ast_tiny`, `ast_small`, `ast_base`: random weights, or those of `checkpoint` (any format that
     `fastast.load_model` reads). Those of `EMBEDDED`: trained weights. `overrides` are fields of
-    `Geometry`; with weights, only `num_frames`, `num_mel_bins` and the strides can differ, and the position
-    embeddings are adapted. Raises ValueError for an unknown name or field, CheckpointError for a bad file.
+    `Geometry`, `stride` its `fstride` and `tstride`; with weights, only `num_frames`, `num_mel_bins` and the strides
+    can differ, and the position embeddings are adapted. Raises ValueError for an unknown name or field,
+    CheckpointError for a bad file.
     """
     from fastast.model import AudioSpectrogramTransformer
 
@@ -56,6 +62,7 @@ def create_model(
         checkpoint = EMBEDDED[name] if checkpoint is None else checkpoint
     elif name not in ARCHITECTURES:
         raise ValueError(unknown_name("model", name, model_names()))
+    overrides = with_stride(stride, overrides)
     if checkpoint is None:
         return AudioSpectrogramTransformer(geometry(ARCHITECTURES[name], **overrides), drop_path_rate=drop_path_rate)
     from fastast.checkpoints import load_model

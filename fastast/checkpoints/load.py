@@ -19,7 +19,7 @@ from fastast.checkpoints.layouts import OWN, Layout, convert, recognise
 from fastast.checkpoints.own import ENTRY, Header, read_header
 from fastast.checkpoints.prefixes import without_wrappers
 from fastast.frontend import AUDIOSET, Normalisation
-from fastast.geometry import Geometry
+from fastast.geometry import Geometry, with_stride
 
 if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
@@ -83,23 +83,25 @@ def load_model(
     normalisation: Normalisation | None = None,
     dtype: torch.dtype = torch.float32,
     drop_path_rate: float = 0.0,
+    stride: int | None = None,
     **overrides: object,
 ) -> AudioSpectrogramTransformer:
     """Build the model of a checkpoint with all that its file says of it, on the CPU and in training mode.
 
     `geometry`, `labels` and `normalisation` say what the file is, as for `load_checkpoint`. `overrides` are what the
-    model is to be: `num_frames`, `num_mel_bins`, `fstride` and `tstride` may differ from the file, and the position
-    embeddings are adapted by AST's rule. Parameters are float32 unless `dtype` is given, whatever the file stores.
+    model is to be: `num_frames`, `num_mel_bins`, `fstride` and `tstride`, or `stride` for both of these, may differ
+    from the file. Position embeddings follow: between those of before for another stride, by AST's rule for another
+    length. Parameters are float32 unless `dtype` is given, whatever the file stores.
 
     Raises CheckpointError as `load_checkpoint` does, and for an override that trained weights cannot follow.
     """
     from fastast.model import AudioSpectrogramTransformer
-    from fastast.positions import adapt_position_embedding
+    from fastast.positions import positions_for
 
     checkpoint = load_checkpoint(path, geometry=geometry, labels=labels, normalisation=normalisation)
-    target = _override(checkpoint, overrides)
+    target = _override(checkpoint, with_stride(stride, overrides))
     state = {key: tensor.to(dtype) for key, tensor in checkpoint.state.items()}
-    state["pos_embed"] = adapt_position_embedding(state["pos_embed"], checkpoint.geometry.grid, target.grid)
+    state["pos_embed"] = positions_for(state["pos_embed"], checkpoint.geometry, target)
     model = AudioSpectrogramTransformer(target, drop_path_rate=drop_path_rate).to(dtype)
     model.load_state_dict(state, strict=True)
     model.labels = checkpoint.labels

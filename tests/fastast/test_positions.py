@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from fastast.positions import adapt_position_embedding
+from fastast.geometry import Geometry
+from fastast.positions import adapt_position_embedding, positions_for
 
 
 def grid_positions(rows: int, columns: int) -> torch.Tensor:
@@ -45,3 +46,55 @@ def test_the_same_grid_is_left_alone() -> None:
 def test_positions_that_do_not_fit_their_grid_are_refused() -> None:
     with pytest.raises(ValueError, match="14 embeddings do not fit 2 prefix tokens and a grid of 3 x 5"):
         adapt_position_embedding(grid_positions(3, 4), (3, 5), (3, 4))
+
+
+def shape(stride: int | tuple[int, int] = 10, **fields: int) -> Geometry:
+    fstride, tstride = (stride, stride) if isinstance(stride, int) else stride
+    return Geometry(embed_dim=2, num_heads=1, num_classes=1, fstride=fstride, tstride=tstride, **fields)
+
+
+@pytest.mark.parametrize("stride", [8, 12, 14, 16, (16, 10), (10, 13)])
+@pytest.mark.parametrize("frames", [512, 1024])
+def test_patches_of_another_stride_get_what_is_at_their_place(stride: int | tuple[int, int], frames: int) -> None:
+    old, new = shape(num_frames=frames), shape(stride, num_frames=frames)
+    out = positions_for(grid_positions(*old.grid), old, new)
+    assert out.shape == (1, new.num_tokens, 2)
+    assert out[0, :2].eq(-1).all()
+    for axis, step in ((0, new.fstride), (1, new.tstride)):
+        # Where a patch begins, in steps of before; the last position stands for what is behind it.
+        begins = np.minimum(np.arange(new.grid[axis]) * step / 10, old.grid[axis] - 1)
+        expected = np.broadcast_to(begins[:, None] if axis == 0 else begins, new.grid)
+        np.testing.assert_allclose(out[0, 2:, axis].reshape(new.grid).numpy(), expected, atol=1e-5)
+
+
+def test_another_stride_and_another_length_come_one_after_the_other() -> None:
+    old, new = shape(num_frames=1024), shape(16, num_frames=512)
+    out = positions_for(grid_positions(*old.grid), old, new)
+    # By hand: 64 columns at stride 16 in 10 s, of which 5 s have the middle 32, from 16 on.
+    columns = out[0, 2:, 1].reshape(new.grid)[0].numpy()
+    np.testing.assert_allclose(columns, (16 + np.arange(32)) * 1.6, atol=1e-5)
+
+
+def test_of_the_same_stride_only_the_length_counts() -> None:
+    old, new = shape(num_frames=1024), shape(num_frames=512)
+    position = grid_positions(*old.grid)
+    assert torch.equal(positions_for(position, old, new), adapt_position_embedding(position, old.grid, new.grid))
+    assert positions_for(position, old, old) is position
+
+
+def test_between_positions_the_way_is_straight() -> None:
+    old, new = shape(num_frames=176, num_mel_bins=48), shape(16, num_frames=176, num_mel_bins=48)
+    position = torch.randn(1, old.num_tokens, 2, dtype=torch.float64)
+    grid = position[0, 2:].reshape(*old.grid, 2).numpy()
+    rows, columns = (np.arange(n) for n in old.grid)
+    expected = np.empty((*new.grid, 2))
+    for d in range(2):
+        by_row = np.stack([np.interp(np.arange(new.grid[0]) * 1.6, rows, grid[:, j, d]) for j in columns], axis=1)
+        expected[..., d] = [np.interp(np.arange(new.grid[1]) * 1.6, columns, row) for row in by_row]
+    out = positions_for(position, old, new)
+    np.testing.assert_allclose(out[0, 2:].reshape(*new.grid, 2).numpy(), expected, atol=1e-12)
+
+
+def test_positions_of_another_geometry_are_refused() -> None:
+    with pytest.raises(ValueError, match="14 embeddings do not fit 2 prefix tokens and a grid of 12 x 50"):
+        positions_for(grid_positions(3, 4), shape(num_frames=512), shape(16, num_frames=512))
