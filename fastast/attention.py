@@ -19,6 +19,7 @@ from torch import Tensor
 AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "math"]
 ATTENTION_KERNELS: tuple[str, ...] = get_args(AttentionKernel)
 
+_LOG_OF_NOTHING = -1e4
 _COLUMN_PAD = 8
 """Flash kernels want a head width that is a multiple of 8; the size takes one or two of these columns."""
 
@@ -84,7 +85,8 @@ def _key_column(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -
     holds what the first one lost.
     """
     d = q.shape[-1]
-    log_size = _log(size, q)[:, None, :, None].expand(*k.shape[:-1], 1)  # (b, h, n, 1)
+    # A token of size 0 weighs nothing at any number this low; minus infinity would leave NaN in the second column.
+    log_size = _log(size, q).clamp_min(_LOG_OF_NOTHING)[:, None, :, None].expand(*k.shape[:-1], 1)  # (b, h, n, 1)
     high = log_size.to(k.dtype)
     low = (log_size - high).to(k.dtype)
     scale = q.new_full((1,), math.sqrt(d)).expand(*q.shape[:-1], 2)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fastast.geometry import SIZES, Geometry, geometry
-from fastast.macs import block_macs, model_macs
+from fastast.geometry import SIZES, Geometry, geometry, with_stride
+from fastast.macs import block_macs, model_macs, seen_tokens
 from fastast.names import hub_hint
 from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
@@ -40,6 +40,16 @@ def describe_method(name: str) -> str:
         *(["the tokens that stay keep their order"] if method.keeps_order else []),
         *(["draws with a seed" + (", by some options" if callable(method.random) else "")] if method.random else []),
         *(["a limit to compare with"] if method.oracle else []),
+        *(
+            ["can choose at the input, with place=before" + (", by some options" if callable(method.at_input) else "")]
+            if method.at_input
+            else []
+        ),
+        *(
+            ["goes by a threshold" + (", by some options" if callable(method.thresholds) else "")]
+            if method.thresholds
+            else []
+        ),
         *([f"fastast.compile cannot run it: {method.cannot}"] if method.cannot else []),
     ]
     lines = [f"{name}: {method.summary}", *(f"  ({trait})" for trait in traits)]
@@ -79,14 +89,16 @@ def describe_model(
     reduction: TokenReduction | None,
     frames: int | None = None,
     *,
+    stride: int | None = None,
     said: Mapping[str, object] | None = None,
 ) -> str:
     """Return the tokens and MACs of every block; `said` as for `model_geometry`.
 
-    Raises ValueError for a bad name or number of frames, or a reduction that is impossible."""
-    shape = model_geometry(name, said)
+    Raises ValueError for a bad name, number of frames or stride, or a reduction that is impossible."""
+    own = model_geometry(name, said)
     if frames is not None:
-        shape = dataclasses.replace(shape, num_frames=frames)
+        own = dataclasses.replace(own, num_frames=frames)
+    shape = dataclasses.replace(own, **with_stride(stride, {}))  # type: ignore[arg-type]
     tokens_out = reduction.tokens_per_block(shape) if reduction else (shape.num_tokens,) * shape.depth
     tokens_in = (shape.num_tokens, *tokens_out[:-1])
     rows, columns = shape.grid
@@ -94,18 +106,29 @@ def describe_model(
         f"{name}: {shape.num_mel_bins} mel bins x {shape.num_frames} frames, patches of {shape.patch_size} at stride "
         f"{shape.fstride} x {shape.tstride}: {rows} x {columns} patches, {shape.num_tokens} tokens",
         str(reduction) if reduction else "no merging (give --schedule)",
+        *(
+            ["the most that goes of a clip: how many of its pairs are similar enough is up to it"]
+            if _is_adaptive(reduction)
+            else []
+        ),
+        *(
+            []
+            if shape == own
+            else [f"the model's own stride is {own.fstride} x {own.tstride}: {own.num_tokens} tokens"]
+        ),
         "",
         "block   tokens in   removed   tokens out      MMACs",
     ]
     for i, (before, after) in enumerate(zip(tokens_in, tokens_out, strict=True), 1):
         choosing = reduction.choosing_macs(shape, before, before - after, i - 1) if reduction else 0
-        macs = (block_macs(shape, before, after) + choosing) / 1e6
+        seen = seen_tokens(reduction.place if reduction else "between", before, after)
+        macs = (block_macs(shape, *seen) + choosing) / 1e6
         lines.append(f"{i:5d}{before:12d}{before - after:10d}{after:13d}{macs:11.1f}")
-    total, unmerged = model_macs(shape, reduction), model_macs(shape)
+    total, unmerged = model_macs(shape, reduction), model_macs(own)
     lines += [
         "",
         f"{total / 1e9:.3f} GMACs per clip, {unmerged / 1e9:.3f} unmerged: {unmerged / total:.2f} times fewer, "
-        "the most that merging can gain",
+        f"the most that {'merging' if shape == own else 'fewer tokens'} can gain",
     ]
     return "\n".join(lines)
 
@@ -124,6 +147,10 @@ def model_geometry(name: str, said: Mapping[str, object] | None = None) -> Geome
         known = ", ".join(model_names())
         raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({known}){hub_hint(name)}")
     return load_checkpoint(path, geometry=said).geometry
+
+
+def _is_adaptive(reduction: TokenReduction | None) -> bool:
+    return reduction is not None and reduction.threshold is not None
 
 
 def _plain(value: object) -> str:

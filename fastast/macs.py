@@ -8,13 +8,21 @@ One MAC is two floating-point operations. Shapes: `n` tokens, `d` width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
+
+BlockPlace = Literal["between", "before", "after"]
+"""Where in a block its tokens go: between attention and MLP (ToMe, section 3), before attention, or after the MLP."""
 
 
 class Choosing(Protocol):
     """What schedules and counts may ask about the choices of a reduction."""
+
+    @property
+    def place(self) -> BlockPlace:
+        """Where in a block its tokens go."""
+        ...
 
     def limit(self, shape: EncoderShape, num_tokens: int, block: int = 0) -> int:
         """Return the most tokens that a block which `num_tokens` enter can remove."""
@@ -40,27 +48,41 @@ def block_macs(shape: EncoderShape | HasEncoder, tokens_in: int, tokens_out: int
     return 4 * tokens_in * d * d + 2 * tokens_in * tokens_in * d + 2 * tokens_out * d * encoder.mlp_dim
 
 
-def model_macs(shape: EncoderShape | HasEncoder, reduced: Reducing | Sequence[int] | None = None) -> int:
+def seen_tokens(place: BlockPlace, before: int, after: int) -> tuple[int, int]:
+    """Return the tokens that attention and MLP see of a block that `before` tokens enter and `after` leave."""
+    return (after if place == "before" else before), (before if place == "after" else after)
+
+
+def model_macs(
+    shape: EncoderShape | HasEncoder, reduced: Reducing | Sequence[int] | None = None, *, place: BlockPlace = "between"
+) -> int:
     """Return the MACs of one clip: unmerged, under a reduction, or with as many tokens leaving each block.
 
-    A reduction's MACs hold what its choices cost; bare numbers of tokens do not say how they were chosen, so that
-    theirs are a lower bound. Raises ValueError where there is not one number per block, ReductionError for a reduction
-    that the model cannot do.
+    A reduction's MACs hold what its choices cost, and its place is its own; bare numbers of tokens, which leave each
+    block at `place`, do not say how they were chosen, so that theirs are a lower bound. Raises ValueError where there
+    is not one number per block, ReductionError for a reduction that the model cannot do.
     """
     encoder = encoder_of(shape)
     if reduced is None or isinstance(reduced, Sequence):
-        return encoder_macs(encoder, reduced)
+        return encoder_macs(encoder, reduced, place=place)
     return encoder_macs(encoder, reduced.tokens_per_block(encoder), reduced)
 
 
-def encoder_macs(shape: EncoderShape, tokens: Sequence[int] | None = None, choosing: Choosing | None = None) -> int:
-    """Return the MACs of one clip with `tokens` leaving each block, chosen by `choosing` (None: for free)."""
+def encoder_macs(
+    shape: EncoderShape,
+    tokens: Sequence[int] | None = None,
+    choosing: Choosing | None = None,
+    *,
+    place: BlockPlace = "between",
+) -> int:
+    """Return the MACs of one clip with `tokens` leaving each block, chosen by `choosing` or, at `place`, for free."""
+    place = place if choosing is None else choosing.place
     tokens_out = [shape.num_tokens] * shape.depth if tokens is None else list(tokens)
     if len(tokens_out) != shape.depth:
         raise ValueError(f"macs: {len(tokens_out)} token counts for {shape.depth} blocks; give one per block")
     total = shape.outside_macs
     for block, (before, after) in enumerate(zip([shape.num_tokens, *tokens_out[:-1]], tokens_out, strict=True)):
-        total += block_macs(shape, before, after)
+        total += block_macs(shape, *seen_tokens(place, before, after))
         if choosing is not None:
             total += choosing.choosing_macs(shape, before, before - after, block)
     return total

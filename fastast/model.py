@@ -17,8 +17,9 @@ from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape
 from fastast.geometry import Geometry
 from fastast.reduction.attach import AttachedReduction
-from fastast.reduction.encode import HeadTensors, ModuleStages, encode
+from fastast.reduction.encode import encode
 from fastast.reduction.scope import OUTSIDE, Scope, unwatched
+from fastast.reduction.stages import HeadTensors, ModuleStages
 from fastast.reduction.trace import MergeTrace
 
 if TYPE_CHECKING:
@@ -140,9 +141,12 @@ class AudioSpectrogramTransformer(nn.Module):
         x, _, _ = encode(stages, x, self.attached, trace=trace, scope=scope)
         return self.norm(x)
 
-    def forward(self, fbank: Tensor, *, scope: Scope = unwatched) -> Tensor:
-        """Normalised filterbank (b, f, m) -> logits (b, c). Raises ValueError for another shape."""
+    def forward(self, fbank: Tensor, trace: MergeTrace | None = None, *, scope: Scope = unwatched) -> Tensor:
+        """Normalised filterbank (b, f, m) -> logits (b, c); `trace` notes every merge.
+
+        Raises ValueError for another shape.
+        """
         with scope(OUTSIDE, "forward"):
-            x = self.forward_features(fbank, scope=scope)
+            x = self.forward_features(fbank, trace, scope=scope)
             with scope(OUTSIDE, "head"):
                 return self.head((x[:, 0] + x[:, 1]) / 2)

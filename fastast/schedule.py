@@ -114,6 +114,27 @@ class Half:
 
 
 @dataclass(frozen=True)
+class First:
+    """As many tokens as `r` in every block, but all in the first block: with `place="before"` at the input."""
+
+    r: int
+    """Mean tokens removed per block, over all blocks."""
+
+    def __post_init__(self) -> None:
+        _check_count("first", "r", self.r)
+
+    def removals(
+        self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
+    ) -> tuple[int, ...]:
+        """Return `r` times the depth, and 0 for every other block."""
+        depth = encoder_of(shape).depth
+        return (self.r * depth, *(0,) * (depth - 1))
+
+    def __str__(self) -> str:
+        return f"first:{self.r}"
+
+
+@dataclass(frozen=True)
 class PerBlock:
     """A number for every block."""
 
@@ -209,7 +230,7 @@ class TargetSpeedup:
         return f"speedup:{self.speedup:g}" + (f":{self.inflection:g}" if self.inflection else "")
 
 
-Schedule = Constant | Linear | Half | PerBlock | KeepRatio | TargetSpeedup
+Schedule = Constant | Linear | Half | First | PerBlock | KeepRatio | TargetSpeedup
 
 
 def count_tokens(
@@ -230,8 +251,8 @@ def count_tokens(
 
 
 _FORMS = (
-    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, early:R, late:R, list:R1,R2,..., keep:RATIO, "
-    "speedup:X[:INFLECTION], or a file of `fastast tune`"
+    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, early:R, late:R, first:R, list:R1,R2,..., "
+    "keep:RATIO, speedup:X[:INFLECTION], or a file of `fastast tune`"
 )
 
 
@@ -256,6 +277,8 @@ def parse_schedule(text: str) -> Schedule:
                 return Linear(int(r), float(inflection))
             case "early" | "late", [r]:
                 return Half(int(r), "early" if name == "early" else "late")
+            case "first", [r]:
+                return First(int(r))
             case "list", [counts]:
                 return PerBlock(tuple(int(count) for count in counts.split(",")))
             case "keep", [ratio]:
@@ -268,7 +291,7 @@ def parse_schedule(text: str) -> Schedule:
         raise
     except ValueError as error:
         raise ScheduleError(f"schedule {text!r}: {error}; the forms are {_FORMS}") from None
-    known = ["constant", "decreasing", "increasing", "linear", "early", "late", "list", "keep", "speedup"]
+    known = ["constant", "decreasing", "increasing", "linear", "early", "late", "first", "list", "keep", "speedup"]
     if name not in known:
         raise ScheduleError(f"schedule {text!r}: {unknown_name('schedule', name, known)}; the forms are {_FORMS}")
     raise ScheduleError(f"schedule {text!r}: the forms are {_FORMS}")

@@ -16,8 +16,8 @@ DEFAULT_MODEL = "ast_tiny_soundscapes"
 Excess = Literal["refuse", "cap"]
 """As in `fastast.reduction.spec`, which takes torch."""
 _SCHEDULES = (
-    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, early:R, late:R, list:R1,R2,..., keep:RATIO, "
-    "speedup:X[:INFLECTION], or a file of `fastast tune`"
+    "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, early:R, late:R, first:R, list:R1,R2,..., "
+    "keep:RATIO, speedup:X[:INFLECTION], or a file of `fastast tune`"
 )
 
 

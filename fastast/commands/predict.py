@@ -188,6 +188,10 @@ def info(
     frames: Annotated[
         int | None, typer.Option(help="Input length in frames of 10 ms, where not the model's own.")
     ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(help="Step between patches along both axes, where not the model's own: 16 makes fewer tokens."),
+    ] = None,
     geometry: GeometryOption = None,
 ) -> None:
     """List models and methods; or show a method's options, or the tokens and MACs of a model under a schedule."""
@@ -202,4 +206,5 @@ def info(
             typer.echo(describe_all())
         else:
             reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
-            typer.echo(describe_model(model, reduction, frames, said=read_said(geometry or ())["geometry"]))
+            said = read_said(geometry or ())["geometry"]
+            typer.echo(describe_model(model, reduction, frames, stride=stride, said=said))

@@ -88,6 +88,12 @@ def _tome(kernels: KernelTable, tokens: BlockTokens, r: int, scope: Scope) -> Fl
 
 def why_not_reduction(reduction: TokenReduction | None) -> str:
     """Why the kernels cannot do a reduction, as a sentence; empty where they can."""
-    if reduction is None or not reduction.registered.cannot:
+    if reduction is None:
+        return ""
+    if reduction.place != "between":
+        return f"the kernels merge between attention and MLP, and the reduction's place is {reduction.place!r}"
+    if reduction.threshold is not None:
+        return "the kernels run a number of tokens that is known before, and with a threshold clips decide on theirs"
+    if not reduction.registered.cannot:
         return ""
     return f"the kernels cannot reduce by {reduction.method!r}: {reduction.registered.cannot}"

@@ -45,5 +45,7 @@ class PackedForward:
                 fbank, ends.patch.weight, ends.patch.bias, ends.prefix, ends.pos_embed, ends.stride
             )  # (b, n, d)
         _, normed, size = encode(self._stages, x, self.attached, trace=trace, scope=self._scope)
+        if self.attached is not None and not self.attached.reduction.weighted_pooling:
+            size = None
         with self._scope(OUTSIDE, "head"):
             return read_out(self.weights, normed, size)  # (b, c)

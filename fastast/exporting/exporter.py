@@ -86,6 +86,11 @@ def export(
         raise ExportError(f"export: {dtype} is not calibrated; leave out calibration=, or give dtype='int8'")
     with torch.inference_mode(False):  # tensors made in it could not be traced
         twin, source = _copy(model, reduction)
+    if twin.attached is not None and twin.attached.reduction.threshold is not None:
+        raise ExportError(
+            "export: with a threshold every clip decides on its number of tokens, and a graph has that of the "
+            "schedule; leave the threshold out"
+        )
     normalisation = normalisation or twin.normalisation
     if normalisation is None:
         raise ExportError(

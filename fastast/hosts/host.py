@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from fastast.hosts.attachment import Attachment
 from fastast.reduction import ReductionError
-from fastast.reduction.encode import HeadTensors, ModuleStages, encode
+from fastast.reduction.encode import encode
+from fastast.reduction.stages import HeadTensors, ModuleStages
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
@@ -142,7 +143,8 @@ class Host:
     ) -> tuple[Tensor, Tensor | None]:
         """Run the blocks with the attached reduction, or none: (b, n, d) -> tokens (b, p, d) and sizes (b, p) or None.
 
-        `blocks` are the host's own unless given; `trace` notes every merge. Sizes are None where nothing was merged.
+        `blocks` are the host's own unless given; `trace` notes every merge. Sizes are None where nothing was merged,
+        and where the reduction asks for pooling that does not weigh tokens by them.
         Raises ReductionError where the reduction was attached to an encoder of another shape than the model has now.
         """
         attachment, blocks = Attachment.of(self.module), list(self.blocks() if blocks is None else blocks)
@@ -158,6 +160,8 @@ class Host:
             )
         stages = ModuleStages(shape, blocks, attachment.kernel)  # type: ignore[arg-type]
         x, _, size = encode(stages, x, attachment.attached, trace=trace)
+        if not attachment.attached.reduction.weighted_pooling:
+            size = None
         return (x, size) if attachment.probe is None else attachment.probe(x, size)
 
     def own(self, name: str) -> Any:

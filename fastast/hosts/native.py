@@ -14,7 +14,7 @@ from fastast.hosts.host import Host, HostBlock
 from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import ReductionError
-from fastast.reduction.encode import HeadTensors
+from fastast.reduction.stages import HeadTensors
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape

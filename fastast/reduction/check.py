@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from fastast.reduction.adaptive import AdaptivePlan
 from fastast.reduction.options import ReductionError
 from fastast.reduction.plan import MergePlan, PlanError
 from fastast.reduction.tokens import BlockTokens
@@ -49,6 +50,17 @@ def checked_choice(reduction: TokenReduction, tokens: BlockTokens, r: int) -> Me
         raise ReductionError(
             f"{where} drew numbers, but the method is not registered as random: say random=True, so that sweeps give "
             "it their seed"
+        )
+    return plan
+
+
+def chosen_above(reduction: TokenReduction, tokens: BlockTokens, r: int) -> AdaptivePlan:
+    """Let a method choose by a threshold. Raises PlanError where it merges by none."""
+    plan = reduction.registered.choose(tokens, r, reduction.options)
+    if not isinstance(plan, AdaptivePlan):
+        raise PlanError(
+            f"reduction {reduction.method}: block {tokens.block + 1} got a plan without a threshold; methods with "
+            "thresholds=True go by tokens.threshold, as fastast.reduction.matching does"
         )
     return plan
 

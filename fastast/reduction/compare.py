@@ -5,7 +5,7 @@ Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e, `w` wi
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -30,6 +30,11 @@ def compared(tokens: BlockTokens, metric: Metric, heads: Heads = "mean") -> Tens
         return found
     by_head: Tensor = getattr(tokens, metric)  # (b, h, n, e)
     return by_head.mean(1) if heads == "mean" else by_head.transpose(1, 2).flatten(2)
+
+
+def by_tokens_alone(options: Any) -> bool:
+    """Whether options compare tokens by what they are before any attention."""
+    return options.metric in ("tokens", "before")
 
 
 def compared_width(metric: Metric, heads: Heads, embed_dim: int, head_dim: int) -> int:

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from fastast.reduction.adaptive import merge_above
 from fastast.reduction.combine import take_rows
 from fastast.reduction.compare import Distance, similarity
 from fastast.reduction.plan import MergePlan
@@ -23,7 +24,14 @@ positions."""
 
 
 def bipartite_soft_matching(
-    metric: Tensor, r: int, *, num_protected: int, order: Order = "tome", distance: Distance = "cosine"
+    metric: Tensor,
+    r: int,
+    *,
+    num_protected: int,
+    order: Order = "tome",
+    distance: Distance = "cosine",
+    threshold: float | None = None,
+    dead: Tensor | None = None,
 ) -> MergePlan:
     """Merge the `r` tokens of A that are most similar to a token of B into that token.
 
@@ -31,6 +39,9 @@ def bipartite_soft_matching(
     Protected tokens are neither merged nor merged into. Exact ties go to the lower position on both sides, and a zero
     metric has cosine 0 to everything. Equal tokens can still have similarities that differ in the last bit, as the
     device's matrix product rounds them.
+
+    With a `threshold`, only those of the `r` merge whose similarity is at least that, in every clip its own number;
+    `dead` tokens, (b, n) bool, are then in no pair.
 
     metric: (b, n, d). Raises ValueError where `r` exceeds half of the unprotected tokens or `order` is unknown.
     """
@@ -46,7 +57,14 @@ def bipartite_soft_matching(
     scores = similarity(metric, slice(first_a, None, 2), slice(first_b, None, 2), distance)  # (b, a, c)
     positions = torch.arange(n, device=metric.device).expand(b, -1)
     sources, targets = positions[:, first_a::2], positions[:, first_b::2]
-    return merge_best(scores, r, sources, targets, num_tokens=n, num_protected=num_protected, order=order)
+    return merge_best(
+        *(scores, r, sources, targets),
+        num_tokens=n,
+        num_protected=num_protected,
+        order=order,
+        threshold=threshold,
+        dead=dead,
+    )
 
 
 def first_positions(num_protected: int) -> tuple[int, int]:
@@ -55,16 +73,41 @@ def first_positions(num_protected: int) -> tuple[int, int]:
 
 
 def merge_best(
-    scores: Tensor, r: int, sources: Tensor, targets: Tensor, *, num_tokens: int, num_protected: int, order: Order
+    scores: Tensor,
+    r: int,
+    sources: Tensor,
+    targets: Tensor,
+    *,
+    num_tokens: int,
+    num_protected: int,
+    order: Order,
+    threshold: float | None = None,
+    dead: Tensor | None = None,
 ) -> MergePlan:
     """Merge the `r` sources with the highest score to any target into the target of that score.
 
     scores: (b, a, c). sources, targets: (b, a) and (b, c), rising positions, together those of every unprotected token.
+    `threshold` and `dead` as for `bipartite_soft_matching`.
     """
     b = scores.shape[0]
-    ranked = best_first(scores.amax(dim=-1))  # (b, a) indices into the sources
+    if dead is not None:
+        pairs = dead.gather(1, sources)[:, :, None] | dead.gather(1, targets)[:, None, :]  # (b, a, c)
+        scores = scores.masked_fill(pairs, -torch.inf)
+    best = scores.amax(dim=-1)  # (b, a)
+    ranked = best_first(best)  # (b, a) indices into the sources
     # Partners of the merged only: to find where a maximum is takes many times as long as to find how large it is.
     target = take_rows(scores, ranked[:, :r]).argmax(dim=-1)  # (b, r) indices into the targets, slots once in order
+    if threshold is not None:
+        kind = torch.ones(b, num_tokens, dtype=torch.int64, device=scores.device).scatter(1, targets, 2)
+        kind[:, :num_protected] = 0
+        return merge_above(
+            best.gather(1, ranked[:, :r]),
+            sources.gather(1, ranked[:, :r]),
+            targets.gather(1, target),
+            threshold=threshold,
+            kind=kind if order == "tome" else torch.zeros_like(kind),
+            dead=dead,
+        )
     ranked = sources.gather(1, ranked)  # (b, a) positions
     kept = ranked[:, r:].sort(dim=-1).values  # (b, a - r)
     positions = torch.arange(num_tokens, device=scores.device)

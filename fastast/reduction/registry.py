@@ -55,8 +55,8 @@ ChoosingMacs = Callable[[BlockShape, int, Any], int]
 """Multiply-accumulates of choosing `r` tokens of one clip: every matrix product, as PyTorch counts them."""
 
 
-Draws = Callable[[Any], bool]
-"""Whether a method draws with these options."""
+ByOptions = Callable[[Any], bool]
+"""Whether something holds of a method with these options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +77,18 @@ class ReductionMethod:
     """What the choice itself costs."""
     keeps_order: bool = False
     """Whether the tokens that stay keep the order of their positions."""
-    random: bool | Draws = False
+    random: bool | ByOptions = False
     """Whether it draws: its seed is then part of what a record answers. A function where that depends on options."""
     oracle: bool = False
     """Whether it is a limit to compare with rather than a way to reduce tokens."""
     combine: Combine = "size"
     """How the tokens of a slot become one, where a reduction leaves it to the method."""
+    at_input: bool | ByOptions = False
+    """Whether it can choose before the first block, where there are tokens and their places, and no attention. A
+    function where that depends on options."""
+    thresholds: bool | ByOptions = False
+    """Whether it goes by `tokens.threshold`, the least cosine at which a pair merges, and leaves `tokens.dead` alone. A
+    function where that depends on options."""
     cannot: str = ""
     """Why the kernels of `fastast.compile` cannot run it, as a sentence; empty where they can."""
 
@@ -96,6 +102,14 @@ class ReductionMethod:
     def draws(self, options: Any) -> bool:
         """Whether it draws with these options."""
         return self.random(options) if callable(self.random) else self.random
+
+    def chooses_at_input(self, options: Any) -> bool:
+        """Whether it can choose before the first block with these options."""
+        return self.at_input(options) if callable(self.at_input) else self.at_input
+
+    def takes_threshold(self, options: Any) -> bool:
+        """Whether a threshold can decide what it merges with these options."""
+        return self.thresholds(options) if callable(self.thresholds) else self.thresholds
 
     @property
     def summary(self) -> str:
@@ -147,9 +161,11 @@ def reduction_method(
     macs: ChoosingMacs = no_macs,
     options: type = NoOptions,
     keeps_order: bool = False,
-    random: bool | Draws = False,
+    random: bool | ByOptions = False,
     oracle: bool = False,
     combine: Combine = "size",
+    at_input: bool | ByOptions = False,
+    thresholds: bool | ByOptions = False,
     cannot: str = "",
 ) -> Callable[[ChooseTokens], ReductionMethod]:
     """Make a method of a function; an entry point of `fastast.methods`, or `register_method`, makes it known.
@@ -169,6 +185,8 @@ def reduction_method(
             random=random,
             oracle=oracle,
             combine=combine,
+            at_input=at_input,
+            thresholds=thresholds,
             cannot=cannot,
         )
 

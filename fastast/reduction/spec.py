@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
+from fastast.macs import BlockPlace
 from fastast.names import unknown_name
 from fastast.reduction.combine import Combine
+from fastast.reduction.fitting import check_input, check_plain_pooling, check_threshold
 from fastast.reduction.options import ReductionError, option_types, option_values, parse_options
 from fastast.reduction.registry import BlockShape, ReductionMethod, get_method
 from fastast.schedule import Schedule, count_tokens, parse_schedule
@@ -36,7 +38,7 @@ CombineChoice = Literal["method", "size", "mean", "norm", "keep"]
 
 @dataclass(frozen=True, kw_only=True)
 class TokenReduction:
-    """How tokens are reduced between attention and MLP of every block.
+    """How tokens are reduced in every block.
 
     Its fields are written down here and nowhere else: sweeps, recipes, records and command lines derive theirs from it.
     """
@@ -54,6 +56,14 @@ class TokenReduction:
     norm (as long as the longest), keep. The method's own by name is kept as method: it is the same reduction."""
     num_protected: int | None = None
     """Leading tokens that stay alone; None protects all prefix tokens, class and distillation."""
+    place: BlockPlace = "between"
+    """Where in a block its tokens go: between attention and MLP (ToMe), before attention, by what the block before has
+    computed and in the first one by the tokens alone, or after the MLP."""
+    weighted_pooling: bool = True
+    """Weight a token by its size where the head averages or pools tokens; a head that reads prefix tokens does not."""
+    threshold: float | None = None
+    """Least cosine at which a pair merges, above -1 and up to 1: every clip then merges as many pairs as it has, at
+    most as many as the schedule says. None: as many as the schedule says, however similar."""
     excess: Excess = "refuse"
     """What to do where a block has too few tokens for its `r`: refuse up front, or cap as ToMe does."""
     seed: int = 0
@@ -81,11 +91,15 @@ class TokenReduction:
                 f"reduction {self.method}: its option {hidden[0]} has the name of what every reduction has "
                 f"({', '.join(FIELDS)}); rename the option"
             )
-        for name, kind in (("combine", CombineChoice), ("excess", Excess)):
+        for name, kind in (("combine", CombineChoice), ("place", BlockPlace), ("excess", Excess)):
             if getattr(self, name) not in get_args(kind):
                 raise ReductionError("reduction: " + unknown_name(name, getattr(self, name), get_args(kind)))
         if self.combine == method.combine:
             object.__setattr__(self, "combine", "method")
+        if self.threshold is not None:
+            sizes_count = self.proportional and self.weighted_pooling
+            check_threshold(self.threshold, method, self.options, sizes_count=sizes_count)
+            object.__setattr__(self, "threshold", float(self.threshold))
         if self.num_protected is not None and self.num_protected < 0:
             raise ReductionError(f"reduction: num_protected is {self.num_protected}; allowed are None, 0, 1, ...")
 
@@ -110,7 +124,7 @@ class TokenReduction:
         """
         later = {
             name: getattr(self, name)
-            for name in ("combine", "num_protected", "excess", "seed")
+            for name in ("combine", "num_protected", "place", "weighted_pooling", "threshold", "excess", "seed")
             if getattr(self, name) != _DEFAULTS[name]
         }
         first = {"method": self.method, "schedule": str(self.schedule), "proportional": self.proportional}
@@ -170,7 +184,11 @@ class TokenReduction:
     def tokens_per_block(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
         """Return the tokens that leave each block. Raises ReductionError as `removals` does."""
         encoder, protected = encoder_of(shape), self.protected(shape)
+        if not self.weighted_pooling:
+            check_plain_pooling(encoder, self.method)
         wanted = self.schedule.removals(encoder, protected, self)
+        if self.place == "before":
+            check_input(wanted[0], self.registered, self.options, self.schedule)
         tokens, excess = count_tokens(encoder.num_tokens, wanted, lambda n, block: self.limit(encoder, n, block))
         if excess is None or self.excess == "cap":
             return tokens

@@ -26,20 +26,12 @@ if TYPE_CHECKING:
 
 
 class BlockTokens:
-    """The tokens of one block between its attention and its MLP."""
+    """The tokens of one block where it reduces them: between its attention and its MLP, unless the reduction has
+    another place. Behind the MLP, `branch` is what the whole block added; before attention, it is all of the block
+    before."""
 
     before: Tensor
-    """(b, n, d), the tokens as they entered the block."""
-    branch: Tensor
-    """(b, n, d), what the block's attention adds to them."""
-    heads: tuple[Tensor, Tensor, Tensor]
-    """Queries, keys and values."""
-    queries: Tensor
-    """(b, h, n, e)."""
-    keys: Tensor
-    """(b, h, n, e)."""
-    values: Tensor
-    """(b, h, n, e)."""
+    """(b, n, d), the tokens as they entered the block; before the first one, the tokens themselves."""
     size: Tensor | None
     """(b, n) float32, original tokens in each; None where every token is one."""
     shape: EncoderShape
@@ -50,31 +42,39 @@ class BlockTokens:
     """Number of the block, from 0."""
     seed: int
     """Of what a method draws."""
+    threshold: float | None
+    """Least cosine at which a pair merges; None where `r` pairs do, however similar."""
     has_drawn: bool
     """Whether a method has drawn by `draw` or `generator`."""
 
     def __init__(
         self,
         before: Tensor,
-        branch: Tensor,
-        heads: tuple[Tensor, Tensor, Tensor],
+        branch: Tensor | None,
+        heads: tuple[Tensor, Tensor, Tensor] | None,
         size: Tensor | None,
         *,
+        after: Tensor | None = None,
         shape: EncoderShape,
         num_protected: int,
         block: int,
         lineage: Lineage | None = None,
         seed: int = 0,
         proportional: bool = True,
+        threshold: float | None = None,
     ) -> None:
-        """`heads` are queries, keys and values; `lineage` is that of the tokens that entered."""
-        self.before, self.branch, self.size = before, branch, size
-        self.heads = heads
-        self.queries, self.keys, self.values = heads
+        """`heads` are queries, keys and values; `lineage` is that of the tokens that entered.
+
+        Without `branch`, `after` is what the block made of the tokens. Without `heads`, no block has seen them yet, and
+        `after` is `before`.
+        """
+        self.before, self.size = before, size
+        self._branch, self._heads = branch, heads
         self.shape, self.num_protected, self.block, self.seed = shape, num_protected, block, seed
         self._lineage, self._proportional = lineage, proportional
+        self.threshold = threshold
         self.has_drawn = False
-        self._after: Tensor | None = None
+        self._after = before if heads is None else after
 
     @property
     def after(self) -> Tensor:
@@ -82,6 +82,39 @@ class BlockTokens:
         if self._after is None:
             self._after = self.before + self.branch
         return self._after
+
+    @property
+    def branch(self) -> Tensor:
+        """(b, n, d), what the block's attention adds to the tokens."""
+        if self._branch is None:
+            _ = self.heads  # which says why, where no block has added anything
+            self._branch = self.after - self.before
+        return self._branch
+
+    @property
+    def heads(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values. Raises ReductionError before the first block, where there are none."""
+        if self._heads is None:
+            raise ReductionError(
+                "reduction: before the first block there are no queries, keys or values, and nothing was added to the "
+                "tokens; a method registered with at_input=True goes by tokens.before, after, places and draw() alone"
+            )
+        return self._heads
+
+    @property
+    def queries(self) -> Tensor:
+        """(b, h, n, e)."""
+        return self.heads[0]
+
+    @property
+    def keys(self) -> Tensor:
+        """(b, h, n, e)."""
+        return self.heads[1]
+
+    @property
+    def values(self) -> Tensor:
+        """(b, h, n, e)."""
+        return self.heads[2]
 
     @property
     def batch(self) -> int:
@@ -107,6 +140,11 @@ class BlockTokens:
     def protected(self) -> Tensor:
         """(n,) bool, True for the tokens that must stay alone."""
         return torch.arange(self.num_tokens, device=self.device) < self.num_protected
+
+    @property
+    def dead(self) -> Tensor | None:
+        """(b, n) bool, tokens that pad a clip behind its own; None where there are none."""
+        return None if self.threshold is None or self.size is None else self.size == 0
 
     @once
     def sizes(self) -> Tensor:

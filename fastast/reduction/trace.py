@@ -26,6 +26,12 @@ class MergeTrace:
     tokens_per_block: list[int] = field(default_factory=list)
     """Tokens that left each block, as measured."""
 
+    def counts(self) -> Tensor:
+        """Return how many tokens each clip had after each block, (b, blocks) int64: fewer than left it where it is
+        padded, as with a threshold."""
+        pairs = zip(self.source, self.tokens_per_block, strict=True)
+        return torch.stack([(source_sizes(source, left) > 0).sum(dim=1) for source, left in pairs], dim=1)
+
     def add(self, plan: MergePlan | AsPlan | None, num_tokens: int, left: Tensor) -> None:
         """Note one block that `num_tokens` entered and (b, p, d) left; `plan` is None where it removed nothing."""
         batch, device = left.shape[0], left.device

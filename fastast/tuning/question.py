@@ -46,6 +46,16 @@ class TuningQuestion:
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 option = f"--{name.replace('_', '-')}"
                 raise TuningError(f"tune: {option} is {value!r}; it must be a whole number of at least {low}")
+        if self.method.place != "between":
+            raise TuningError(
+                f"tune: place is {self.method.place!r}; what blocks cost is measured for merging between attention and "
+                "MLP alone, so leave it out"
+            )
+        if self.method.threshold is not None:
+            raise TuningError(
+                f"tune: threshold is {self.method.threshold:g}; schedules are tuned for numbers of tokens, which clips "
+                "decide on with a threshold, so leave it out"
+            )
         if self.held_out == self.split:
             raise TuningError(
                 f"tune: --held-out is {self.held_out!r}, whose clips calibrate; name another split, or leave it out to "

@@ -9,6 +9,7 @@ from fastast.macs import model_macs
 from fastast.reduction import TokenReduction
 from fastast.schedule import (
     Constant,
+    First,
     Half,
     KeepRatio,
     Linear,
@@ -39,6 +40,16 @@ def test_early_and_late_remove_as_many_as_constant_in_one_half(r: int, depth: in
     assert max(late) - min(late[depth // 2 :]) <= 1
     assert parse_schedule(f"early:{r}") == Half(r, "early")
     assert str(parse_schedule(f"late:{r}")) == f"late:{r}"
+
+
+@pytest.mark.parametrize("depth", [1, 2, 12])
+def test_first_removes_as_many_as_constant_in_the_first_block(depth: int) -> None:
+    shape = geometry("tiny", depth=depth)
+    assert First(7).removals(shape, 2) == (7 * depth, *[0] * (depth - 1))
+    assert parse_schedule("first:7") == First(7)
+    assert str(First(7)) == "first:7"
+    with pytest.raises(ScheduleError, match="schedule first: r is -1"):
+        First(-1)
 
 
 @pytest.mark.parametrize("r", [0, 1, 7, 16, 40, 101])

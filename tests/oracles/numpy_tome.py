@@ -62,6 +62,8 @@ class Matching:
     """(o,): the token that a slot keeps the place of; for a merged slot the B token."""
     margin: float
     """How far the narrowest decision is from turning out otherwise, as a difference of two cosines; 0 for a tie."""
+    scores: tuple[float, ...] = ()
+    """Cosine of every pair that merges, falling."""
 
 
 def match(metric: Floats, r: int, p: int, order: str = "tome") -> Matching:
@@ -100,7 +102,12 @@ def match(metric: Floats, r: int, p: int, order: str = "tome") -> Matching:
         raise ValueError(order)
     slot_of_owner = {owner: slot for slot, owner in enumerate(owners)}
     slot_of = [slot_of_owner[goes_to.get(i, i)] for i in range(n)]
-    return Matching(slot_of=np.array(slot_of, np.int64), owner_of=np.array(owners, np.int64), margin=margin)
+    return Matching(
+        slot_of=np.array(slot_of, np.int64),
+        owner_of=np.array(owners, np.int64),
+        margin=margin,
+        scores=tuple(score for score, *_ in winners),
+    )
 
 
 def merge(x: Floats, sizes: Floats, matching: Matching) -> tuple[Floats, Floats]:
@@ -173,13 +180,16 @@ def forward(
     proportional: bool = True,
     num_protected: int = 2,
     metric: str = "keys",
+    place: str = "between",
+    threshold: float = -2.0,
     norm_eps: float = 1e-6,
     head_norm_eps: float = 1e-5,
 ) -> Forward:
     """One clip (f, m) through an AST whose block i removes rs[i] tokens between attention and MLP.
 
-    Tokens are compared by the mean over heads of the `metric` (keys, queries, values) that this block's attention
-    computed, or by themselves ("tokens"), as they are when they are about to be merged.
+    Or "before" the attention, or "after" the MLP. Tokens are compared by the mean over heads of the `metric` (keys,
+    queries, values) that the last attention before computed, or by themselves ("tokens"), as they are when they are
+    about to be merged. Of the rs[i] pairs, those with a cosine of at least `threshold` merge.
     """
 
     def norm(x: Floats, name: str, eps: float = norm_eps) -> Floats:
@@ -194,8 +204,24 @@ def forward(
     sizes, source, owner = np.ones(n, x.dtype), np.arange(n), np.arange(n)
     counts, all_sizes, all_sources, all_owners, margin = [], [], [], [], math.inf
 
+    def reduce(r: int) -> None:
+        nonlocal x, sizes, source, owner, margin
+        compared = x if metric == "tokens" else projected[metric].mean(1)
+        scores = match(compared, r, num_protected, order).scores
+        enough = sum(score >= threshold for score in scores)
+        margin = min(margin, *(abs(score - threshold) for score in scores))
+        if enough == 0:
+            return
+        matching = match(compared, enough, num_protected, order)
+        x, sizes = merge(x, sizes, matching)
+        source, owner = matching.slot_of[source], owner[matching.owner_of]
+        margin = min(margin, matching.margin)
+
+    projected: dict[str, Floats] = {}
     for i, r in enumerate(rs):
         block = f"blocks.{i}"
+        if r > 0 and place == "before":
+            reduce(r)
         qkv = linear(norm(x, f"{block}.norm1"), f"{block}.attn.qkv")
         q, k, v = (part.reshape(len(x), num_heads, d // num_heads) for part in np.split(qkv, 3, axis=-1))
         heads = []
@@ -205,14 +231,13 @@ def forward(
                 scores = scores + np.log(sizes)
             heads.append(softmax(scores) @ v[:, head])
         x = x + linear(np.concatenate(heads, axis=-1), f"{block}.attn.proj")
+        projected = {"keys": k, "queries": q, "values": v}
 
-        if r > 0:
-            compared = x if metric == "tokens" else {"keys": k, "queries": q, "values": v}[metric].mean(1)
-            matching = match(compared, r, num_protected, order)
-            x, sizes = merge(x, sizes, matching)
-            source, owner = matching.slot_of[source], owner[matching.owner_of]
-            margin = min(margin, matching.margin)
+        if r > 0 and place == "between":
+            reduce(r)
         x = x + linear(gelu(linear(norm(x, f"{block}.norm2"), f"{block}.mlp.fc1")), f"{block}.mlp.fc2")
+        if r > 0 and place == "after":
+            reduce(r)
 
         counts.append(len(x))
         all_sizes.append(sizes)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from fastast.reduction.compare import Heads, Metric, compared
+from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared
 from fastast.reduction.matching import best_first
 from fastast.reduction.needs import need_protected_prefix
 from fastast.reduction.plan import MergePlan
@@ -37,7 +37,14 @@ def _limit(shape: BlockShape, options: AdjacentOptions) -> int:
     return max(0, shape.num_free - shape.encoder.grid[0])
 
 
-@reduction_method("adjacent", label="A-ToMe", options=AdjacentOptions, limit=_limit, keeps_order=True)
+@reduction_method(
+    "adjacent",
+    label="A-ToMe",
+    options=AdjacentOptions,
+    limit=_limit,
+    keeps_order=True,
+    at_input=by_tokens_alone,
+)
 def adjacent(tokens: BlockTokens, r: int, options: AdjacentOptions) -> MergePlan:
     """Merge the `r` most similar pairs of neighbours in time, bands of frequency apart."""
     first, n = tokens.num_protected, tokens.num_tokens

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastast.reduction.compare import by_tokens_alone
 from fastast.reduction.methods.local import LocalOptions, local, local_limit
 from fastast.reduction.methods.tome import ToMeOptions, pairing_macs, tome
 from fastast.reduction.needs import check_share, first_block_of
@@ -37,7 +38,9 @@ def _macs(shape: BlockShape, r: int, options: ALGMOptions) -> int:
     return pairing_macs(shape, options.metric, options.heads)
 
 
-@reduction_method("algm", label="ALGM", options=ALGMOptions, limit=_limit, macs=_macs)
+@reduction_method(
+    "algm", label="ALGM", options=ALGMOptions, limit=_limit, macs=_macs, at_input=by_tokens_alone, thresholds=True
+)
 def algm(tokens: BlockTokens, r: int, options: ALGMOptions) -> MergePlan:
     """Merge the `r` most similar pairs, in early blocks within a window of time and frequency, later anywhere."""
     if tokens.block < first_block_of(options.global_from, tokens.depth):

@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from fastast.reduction.compare import Heads, Metric, compared, similarity
+from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared, similarity
 from fastast.reduction.matching import Order, merge_best
 from fastast.reduction.methods.tome import pairing_macs
 from fastast.reduction.needs import need_protected_prefix, need_reach
@@ -75,7 +75,15 @@ def _macs(shape: BlockShape, r: int, options: LocalOptions) -> int:
     return pairing_macs(shape, options.metric, options.heads)
 
 
-@reduction_method("local", label="local merging", options=LocalOptions, limit=local_limit, macs=_macs)
+@reduction_method(
+    "local",
+    label="local merging",
+    options=LocalOptions,
+    limit=local_limit,
+    macs=_macs,
+    at_input=by_tokens_alone,
+    thresholds=True,
+)
 def local(tokens: BlockTokens, r: int, options: LocalOptions) -> MergePlan:
     """Merge the `r` most similar pairs of tokens within a window of time and frequency."""
     metric = compared(tokens, options.metric, options.heads)  # (b, n, w)
@@ -87,7 +95,12 @@ def local(tokens: BlockTokens, r: int, options: LocalOptions) -> MergePlan:
     # Whole patches weigh more than any difference of cosines, so that the nearest outside come after all inside.
     scores = scores - 4 * gap.to(scores.dtype)
     return merge_best(
-        scores, r, sources, targets, num_tokens=tokens.num_tokens, num_protected=first, order=options.order
+        *(scores, r, sources, targets),
+        num_tokens=tokens.num_tokens,
+        num_protected=first,
+        order=options.order,
+        threshold=tokens.threshold,
+        dead=tokens.dead,
     )
 
 

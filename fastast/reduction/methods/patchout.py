@@ -3,7 +3,8 @@ arXiv 2110.05069).
 
 PaSST drops random rows and columns of the input while it trains. Here the order of the lines is drawn once for all
 blocks, and every block goes on where the one before it stopped, within a line from the last token to the first; so the
-tokens that are left are whole lines but for one.
+tokens that are left are whole lines but for one. At the input, as PaSST does it, is `place = "before"` and a schedule
+that removes in the first block alone, such as `first:15`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,15 @@ def _limit(shape: BlockShape, options: PatchoutOptions) -> int:
     return shape.num_free
 
 
-@reduction_method("patchout", label="patchout", options=PatchoutOptions, limit=_limit, keeps_order=True, random=True)
+@reduction_method(
+    "patchout",
+    label="patchout",
+    options=PatchoutOptions,
+    limit=_limit,
+    keeps_order=True,
+    random=True,
+    at_input=True,
+)
 def patchout(tokens: BlockTokens, r: int, options: PatchoutOptions) -> MergePlan:
     """Drop `r` tokens in whole columns or rows of the spectrogram, in an order that the seed alone decides on."""
     rows, columns = tokens.shape.grid

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastast.reduction.combine import take_rows
-from fastast.reduction.compare import Heads, Metric, compared, compared_width, similarity
+from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared, compared_width, similarity
 from fastast.reduction.matching import best_first, merge_into
 from fastast.reduction.options import ReductionError
 from fastast.reduction.plan import MergePlan
@@ -48,7 +48,15 @@ def _macs(shape: BlockShape, r: int, options: PiToMeOptions) -> int:
     return shape.num_free**2 * width
 
 
-@reduction_method("pitome", label="PiToMe", options=PiToMeOptions, limit=half_of_free, macs=_macs, keeps_order=True)
+@reduction_method(
+    "pitome",
+    label="PiToMe",
+    options=PiToMeOptions,
+    limit=half_of_free,
+    macs=_macs,
+    keeps_order=True,
+    at_input=by_tokens_alone,
+)
 def pitome(tokens: BlockTokens, r: int, options: PiToMeOptions) -> MergePlan:
     """Merge `r` pairs among the 2 `r` tokens that resemble most others, and leave the rest alone."""
     first = tokens.num_protected

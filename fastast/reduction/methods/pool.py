@@ -34,7 +34,7 @@ def _limit(shape: BlockShape, options: PoolOptions) -> int:
     return all_but_one(shape, options)
 
 
-@reduction_method("pool", label="uniform pooling", options=PoolOptions, limit=_limit)
+@reduction_method("pool", label="uniform pooling", options=PoolOptions, limit=_limit, at_input=True)
 def pool(tokens: BlockTokens, r: int, options: PoolOptions) -> MergePlan:
     """Average runs of neighbouring tokens of equal length, so that `r` less are left."""
     first, n = tokens.num_protected, tokens.num_tokens

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastast.reduction.compare import Heads, Metric
+from fastast.reduction.compare import Heads, Metric, by_tokens_alone
 from fastast.reduction.matching import Order
 from fastast.reduction.methods.tome import ToMeOptions, pairing_macs, tome
 from fastast.reduction.needs import check_share, first_block_of
@@ -40,7 +40,15 @@ def _macs(shape: BlockShape, r: int, options: ToFuOptions) -> int:
     return pairing_macs(shape, options.metric, options.heads)
 
 
-@reduction_method("tofu", label="ToFu", options=ToFuOptions, limit=half_of_free, macs=_macs, combine="norm")
+@reduction_method(
+    "tofu",
+    label="ToFu",
+    options=ToFuOptions,
+    limit=half_of_free,
+    macs=_macs,
+    combine="norm",
+    at_input=by_tokens_alone,
+)
 def tofu(tokens: BlockTokens, r: int, options: ToFuOptions) -> MergePlan:
     """Drop one token of each of the `r` most similar pairs in early blocks, merge them in later ones."""
     pairs = tome(tokens, r, ToMeOptions(metric=options.metric, heads=options.heads, order=options.order))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 
 from fastast.reduction.combine import take_rows
-from fastast.reduction.compare import Distance, Heads, Metric, compared, compared_width, similarity
+from fastast.reduction.compare import Distance, Heads, Metric, by_tokens_alone, compared, compared_width, similarity
 from fastast.reduction.matching import Order, bipartite_soft_matching, merge_best
 from fastast.reduction.needs import need_protected_prefix
 from fastast.reduction.partition import Partition, part
@@ -54,13 +54,34 @@ def _draws(options: ToMeOptions) -> bool:
     return options.partition == "random"
 
 
-@reduction_method("tome", label="ToMe", options=ToMeOptions, limit=_limit, macs=_macs, random=_draws)
+def _thresholds(options: ToMeOptions) -> bool:
+    """Other partitions hang on how many tokens a clip is padded to."""
+    return options.distance == "cosine" and options.partition == "alternating"
+
+
+@reduction_method(
+    "tome",
+    label="ToMe",
+    options=ToMeOptions,
+    limit=_limit,
+    macs=_macs,
+    random=_draws,
+    at_input=by_tokens_alone,
+    thresholds=_thresholds,
+)
 def tome(tokens: BlockTokens, r: int, options: ToMeOptions) -> MergePlan:
     """Merge the `r` pairs of tokens with the most similar keys, one of each pair from every second token."""
     metric = compared(tokens, options.metric, options.heads)  # (b, n, w)
     first = tokens.num_protected
     if options.partition == "alternating":
-        return bipartite_soft_matching(metric, r, num_protected=first, order=options.order, distance=options.distance)
+        return bipartite_soft_matching(
+            *(metric, r),
+            num_protected=first,
+            order=options.order,
+            distance=options.distance,
+            threshold=tokens.threshold,
+            dead=tokens.dead,
+        )
     sources, targets = part(tokens, options.partition)  # (b, a), (b, c)
     a = sources.shape[1]
     both = take_rows(metric.contiguous(), torch.cat([sources, targets], dim=1))  # (b, a + c, w)

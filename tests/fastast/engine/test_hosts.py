@@ -73,6 +73,19 @@ def test_packed_weights_give_the_hosts_own_logits(model, fbank, schedule) -> Non
     torch.testing.assert_close(logits, expected, rtol=1e-10, atol=1e-10)
 
 
+@torch.no_grad()
+def test_pooling_without_sizes_is_the_hosts_too(fbank) -> None:
+    model, fbank = timm_vit(global_pool="avg").double().eval(), fbank.double()
+    plain = TokenReduction(schedule="list:3,0,2", weighted_pooling=False)
+    weights, found = pack(model, dtype=torch.float64, device=CPU), []
+    for reduction in (plain, TokenReduction(schedule="list:3,0,2")):
+        attached = AttachedReduction.of(reduction, adapter_of(model).encoder)
+        found.append(PackedForward(weights, attached, reference_kernels())(fbank))
+    with reduce(model, plain, attention="math"):
+        torch.testing.assert_close(found[0], adapter_of(model).logits(fbank), rtol=1e-10, atol=1e-10)
+    assert (found[0] - found[1]).abs().max() > 1e-6
+
+
 @pytest.mark.filterwarnings("ignore::fastast.engine.EngineFallbackWarning")
 def test_in_plain_torch_it_runs_a_copy(model, fbank) -> None:
     reduction = TokenReduction(schedule="constant:2")

@@ -116,6 +116,32 @@ def test_pooling_counts_every_original_token(vit, picture, pool, with_prefix) ->
     torch.testing.assert_close(merged, model.head(model.fc_norm(pooled)), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("pool", ["avg", "map"])
+def test_pooling_without_sizes_is_what_timm_does_with_the_tokens_that_are_left(vit, picture, pool) -> None:
+    model = vit(global_pool=pool, class_token=pool == "avg")
+    plain = dataclasses.replace(MERGE, weighted_pooling=False)
+    with torch.no_grad(), fastast.reduce(model, MERGE):
+        host = adapter_of(model)
+        tokens, size = host.encode(host.embed(picture))
+        weighted = model(picture)
+    assert size is not None
+    with torch.no_grad(), fastast.reduce(model, plain):
+        assert adapter_of(model).encode(host.embed(picture))[1] is None
+        merged = model(picture)
+    expected = model.head(model.fc_norm(model.pool(model.norm(tokens))))
+    torch.testing.assert_close(merged, expected, atol=1e-5, rtol=1e-5)
+    assert (merged - weighted).abs().max() > 1e-4
+
+
+def test_a_head_that_pools_nothing_takes_no_pooling(vit, native) -> None:
+    plain = dataclasses.replace(MERGE, weighted_pooling=False)
+    for model, token in ((vit(), "class token"), (native, "prefix tokens")):
+        with pytest.raises(
+            ReductionError, match=f"weighted_pooling is False, but the head reads the {token} and pools"
+        ):
+            fastast.reduce(model, plain)
+
+
 @pytest.mark.parametrize(("settings", "prefix"), [({"reg_tokens": 4}, 5), ({"distilled": True}, 2), ({}, 1)])
 def test_prefix_tokens_stay_alone(vit, picture, settings, prefix) -> None:
     model, trace = vit(**settings), MergeTrace()

@@ -206,9 +206,12 @@ def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
     other = {
         "method": "tome", "metric": "'tokens'", "proportional": "false", "num_protected": "1", "order": "'position'",
         "excess": "'cap'", "combine": "'mean'", "seed": "3", "heads": "'concat'", "distance": "'dot'",
-        "partition": "'time'",
+        "partition": "'time'", "place": "'after'", "weighted_pooling": "false",
     }  # fmt: skip
-    assert set(reduction_keys("tome")) == {"schedule", *other}
+    assert set(reduction_keys("tome")) == {"schedule", "threshold", *other}  # no threshold decides with these others
+    above = load_recipe(str(recipe_file), ["reduction.r=3", "reduction.threshold=0.9"])
+    assert above.reduction is not None
+    assert above.reduction.reductions() == (TokenReduction(schedule=Constant(3), threshold=0.9),)
     settings = [f"reduction.{key}={value}" for key, value in other.items()]
     full = load_recipe(str(recipe_file), ["reduction.r=3", *settings])
     assert full.reduction is not None
@@ -227,6 +230,8 @@ def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
             combine="mean",
             seed=3,
             excess="cap",
+            place="after",
+            weighted_pooling=False,
         ),
     )
     identities = {load_recipe(str(recipe_file), ["reduction.r=3", setting]).identity for setting in settings[1:]}

@@ -1,0 +1,95 @@
+"""Reducer: what reduces the tokens of one forward, and knows what has become of them.
+
+Shapes: `b` batch, `n` tokens, `p` tokens that are left, `h` heads, `e` width of a head, `d` width.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from fastast.reduction.lineage import Lineage
+from fastast.reduction.tokens import BlockTokens
+
+if TYPE_CHECKING:
+    from fastast.reduction.attach import AttachedReduction
+    from fastast.reduction.scope import Scope
+    from fastast.reduction.stages import BlockStages, HeadTensors
+
+
+class Reducer:
+    """Reduces tokens on their way through the blocks; keeps their sizes and their lineage."""
+
+    size: Tensor | None
+    """(b, n) original tokens in each; None where every token is one."""
+
+    def __init__(self, stages: BlockStages, attached: AttachedReduction | None, scope: Scope) -> None:
+        """Begin with the tokens that enter the first block."""
+        self._stages, self._attached, self._scope = stages, attached, scope
+        self._places = Lineage(stages.shape.num_prefix_tokens, stages.shape.grid)
+        self.size = None
+
+    @property
+    def weights(self) -> Tensor | None:
+        """What weighs the keys of an attention."""
+        return self.size if self._attached is not None and self._attached.reduction.proportional else None
+
+    def attend(
+        self, block: int, x: Tensor, normed: Tensor, *, r: int, keep: bool
+    ) -> tuple[Tensor, Tensor, HeadTensors | None, Any]:
+        """Run a block up to its MLP: tokens (b, p, d), what the MLP reads of them, heads to keep, and the plan or None.
+
+        A function of its own, so that heads and branches are freed before the MLP needs its memory.
+        """
+        with self._scope(block, "attention"):
+            branch, heads = self._stages.attention(block, normed, self.weights)
+        if r == 0:
+            x, normed = self._stages.add(block, x, branch)
+            return x, normed, heads if keep else None, None
+        x, normed, plan = self._reduce(self._tokens(block, x, branch, heads), r)
+        return x, normed, None, plan
+
+    def reduce_behind(
+        self, block: int, r: int, passed: tuple[Tensor, HeadTensors] | None, x: Tensor
+    ) -> tuple[Tensor, Tensor, Any]:
+        """Reduce the tokens x (b, n, d) behind a block, of which `passed` are what entered it and its heads.
+
+        None before the first block. Returns tokens (b, p, d), what is read of them, and the plan.
+        """
+        before, heads = (x, None) if passed is None else passed
+        return self._reduce(self._tokens(block, before, None, heads, after=x), r)
+
+    def _reduce(self, tokens: BlockTokens, r: int) -> tuple[Tensor, Tensor, Any]:
+        assert self._attached is not None
+        with self._scope(tokens.block, "plan"):
+            plan = self._stages.choose(tokens, r, self._attached)
+        with self._scope(tokens.block, "merge"):
+            x, normed, size = self._stages.merge(tokens, plan, self._attached.reduction)
+        self._places, self.size = self._places.merged(plan, self.size), size
+        return x, normed, plan
+
+    def _tokens(
+        self,
+        block: int,
+        before: Tensor,
+        branch: Tensor | None,
+        heads: HeadTensors | None,
+        *,
+        after: Tensor | None = None,
+    ) -> BlockTokens:
+        assert self._attached is not None
+        return BlockTokens(
+            before,
+            branch,
+            heads,
+            self.size,
+            after=after,
+            shape=self._stages.shape,
+            num_protected=self._attached.num_protected,
+            block=block,
+            lineage=self._places,
+            seed=self._attached.reduction.seed,
+            proportional=self._attached.reduction.proportional,
+            threshold=self._attached.reduction.threshold,
+        )
