@@ -44,7 +44,9 @@ class Configuration:
     """A reduction with what was measured of it."""
 
     reduction: dict[str, Any] | None
-    """As a record has it; None is the unmerged model."""
+    """As a record has it; None where nothing is reduced."""
+    stride: int | None = None
+    """Between patches, where not the model's own."""
     quality: Evidence | None
     """mAP, or accuracy where clips have one label."""
     speedup: Evidence | None
@@ -53,6 +55,11 @@ class Configuration:
     """Clips per second, as the candidate ran."""
     macs_ratio: float | None
     """MACs of the unmerged model over its own."""
+
+    @property
+    def is_unmerged(self) -> bool:
+        """Whether it is what the others are compared with."""
+        return self.reduction is None and self.stride is None
 
 
 def read_evidence(records: Sequence[Record], results: Path, labels: np.ndarray | None = None) -> list[Configuration]:
@@ -66,8 +73,9 @@ def read_evidence(records: Sequence[Record], results: Path, labels: np.ndarray |
     for record in records:
         if record.status not in MEASURED:
             continue
-        reduction = record.cell.question["reduction"]
-        entry = found.setdefault(_key(reduction), {"reduction": reduction})
+        question = record.cell.question
+        asked = {"reduction": question["reduction"], "stride": question.get("model", {}).get("stride")}
+        entry = found.setdefault(_key(**asked), dict(asked))
         if record.model is not None:
             entry["macs_ratio"] = record.model.macs_unmerged / record.model.macs_per_clip
         if record.quality is not None:
@@ -77,14 +85,15 @@ def read_evidence(records: Sequence[Record], results: Path, labels: np.ndarray |
     return [
         Configuration(
             reduction=entry["reduction"],
+            stride=entry["stride"],
             **{name: entry.get(name) for name in ("quality", "speedup", "throughput", "macs_ratio")},
         )
         for entry in found.values()
     ]
 
 
-def _key(reduction: dict[str, Any] | None) -> str:
-    return "unmerged" if reduction is None else repr(sorted(reduction.items()))
+def _key(reduction: dict[str, Any] | None, stride: int | None) -> str:
+    return f"{stride} " + ("unmerged" if reduction is None else repr(sorted(reduction.items())))
 
 
 def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:

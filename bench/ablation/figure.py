@@ -60,7 +60,8 @@ def facets(found: Alternatives, word: str) -> Figure:
     figure.supylabel(f"{word} minus unmerged", fontsize=8)
     figure.supxlabel("Speed-up over unmerged", fontsize=8)
     dashed = [f"dashed: {found.reference.name}"] if found.reference.name in fronts else []
-    said = ["; ".join([*dashed, "grey: the others", "numbers: tokens removed per block, mean (r)"])]
+    strides = ", or strides" if any(one.points[0].reduction is None for one in shown) else ""
+    said = ["; ".join([*dashed, "grey: the others", f"numbers: tokens removed per block, mean (r){strides}"])]
     if slow := [one.name for one in found.series if one.name not in fronts]:
         said.append(f"no panel, as nothing of it is faster than unmerged: {', '.join(slow)}")
     said += _cut(axes[0, 0], {one.name: fronts[one.name] for one in shown})

@@ -1,7 +1,7 @@
 """What varies in a sweep of alternatives, and the alternatives as lines.
 
 A *series* is a reduction without its `r`. Where every series has one point, at one schedule, the sweep is an ablation
-of one axis; else series are fronts.
+of one axis; else series are fronts. A larger stride alone is a series too, of strides.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.ablation.evidence import Configuration
-from bench.records.export import split_schedule
+from bench.records.export import STRIDE, split_schedule
 from bench.report.words import FAMILY_NAMES, method_label
 from fastast.reduction import TokenReduction, method_names
 
@@ -30,7 +30,7 @@ class Series:
     points: tuple[Configuration, ...]
     """By rising r, as far as schedules have one."""
     rs: tuple[int | None, ...]
-    """Of every point."""
+    """Of every point; of strides the stride."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ class Alternatives:
 
 def sort_out(configurations: Sequence[Configuration]) -> Alternatives:
     """Sort configurations into series. Raises ValueError where nothing is merged, or nothing varies."""
-    merged = [(one, _values(one.reduction)) for one in configurations if one.reduction is not None]
+    merged = [(one, _values(one)) for one in configurations if not one.is_unmerged]
     if not merged:
         raise ValueError("nothing in this sweep is merged")
     keys = list(dict.fromkeys(key for _, values in merged for key in values if key != "r"))
@@ -73,23 +73,26 @@ def sort_out(configurations: Sequence[Configuration]) -> Alternatives:
     return Alternatives(
         axes=axes,
         series=tuple(_series(group, axes) for group in series),
-        unmerged=next((one for one in configurations if one.reduction is None and one.quality is not None), None),
+        unmerged=next((one for one in configurations if one.is_unmerged and one.quality is not None), None),
     )
 
 
 def _order(values: dict[str, Any]) -> tuple[Any, ...]:
-    """Sort methods as they are registered, and of one method its defaults first."""
+    """Sort methods as they are registered, a stride alone behind them, and of one method its defaults first."""
     rest = [axis for axis in values if axis not in ("method", "r")]
     changed = [axis for axis in rest if values[axis] != _default(axis, values)]
-    return method_names().index(values["method"]), len(changed), *(str(values[axis]) for axis in changed)
+    names = (*method_names(), STRIDE)
+    return names.index(values["method"]), len(changed), *(str(values[axis]) for axis in changed)
 
 
-def _values(reduction: dict[str, Any]) -> dict[str, Any]:
+def _values(one: Configuration) -> dict[str, Any]:
     """Return every value of a reduction, those at their default too; the schedule as family and r."""
-    whole = TokenReduction.from_dict(reduction)
+    if one.reduction is None:
+        return {"method": STRIDE, "r": one.stride}
+    whole = TokenReduction.from_dict(one.reduction)
     family, r = split_schedule(str(whole.schedule))
     values = {name: getattr(whole, name) for name in _ALL} | dataclasses.asdict(whole.options)
-    return {"method": whole.method, "schedule": family, "r": r} | values
+    return {"method": whole.method, "schedule": family, "r": r, STRIDE: one.stride} | values
 
 
 def _series(group: list[tuple[Configuration, dict[str, Any]]], axes: tuple[str, ...]) -> Series:
@@ -113,6 +116,10 @@ def _word(axis: str, value: Any) -> str:
         return method_label(value)
     if axis == "schedule":
         return FAMILY_NAMES.get(value, value)
+    if axis == STRIDE:
+        return "own stride" if value is None else f"stride {value}"
+    if axis == "threshold":
+        return "no threshold" if value is None else f"threshold {value:g}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "all" if value is None else "size-weighted" if (axis, value) == ("combine", "method") else str(value)
@@ -122,5 +129,7 @@ def _default(axis: str, values: dict[str, Any]) -> Any:
     """Return what a reduction has where nothing is said: ToMe, constant r, the defaults of fields and options."""
     if axis == "schedule":
         return "constant"
+    if axis == STRIDE:
+        return None
     usual = TokenReduction(schedule="constant:1", method="tome" if axis == "method" else values["method"])  # type: ignore[arg-type]
     return getattr(usual, axis) if axis in _ALL else getattr(usual.options, axis)

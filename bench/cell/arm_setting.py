@@ -33,6 +33,8 @@ class ArmSetting:
     """The cell's model, without reduction."""
     candidate: AudioSpectrogramTransformer
     """The same with the cell's reduction."""
+    own: AudioSpectrogramTransformer
+    """The model at its own stride, which the cell's may not be: what speed-ups are over."""
 
     @property
     def trains(self) -> bool:
@@ -55,13 +57,22 @@ class ArmSetting:
         geometry = self.model.geometry
         return (0,) * geometry.depth if self.reduction is None else self.reduction.removals(geometry)
 
+    def unmerged(self) -> Arm:
+        """Return the unmerged model at its own stride on the cell's engine."""
+        return self._on_engine(self.own, None)
+
     def engine(self, reduction: TokenReduction | None, *, front_end: bool = True) -> Arm:
         """Return the model on the cell's engine; without `front_end` it takes filterbanks whatever the scope."""
+        return self._on_engine(self.model, reduction, front_end=front_end)
+
+    def _on_engine(
+        self, model: AudioSpectrogramTransformer, reduction: TokenReduction | None, *, front_end: bool = True
+    ) -> Arm:
         # A search tries sizes that nobody knows before: nothing is captured or fixed then.
         size = None if self.cell.batch_size == "best" else self.cell.batch_size
         return find_engine(self.cell.model.engine).arm(
             self.cell,
-            self.model,
+            model,
             reduction,
             batch_size=size,
             frontend=self._frontend if front_end else None,

@@ -11,15 +11,20 @@ from fastast.model import AudioSpectrogramTransformer
 
 
 def build_arms(
-    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer
+    cell: Cell,
+    model: AudioSpectrogramTransformer,
+    candidate: AudioSpectrogramTransformer,
+    *,
+    own: AudioSpectrogramTransformer | None = None,
 ) -> dict[str, Arm]:
     """Return candidate and baselines, all over the same weights.
 
     `unmerged` and `slice` run on the candidate's own engine, the others on their own. Of the unmerged model, the arm
     `unmerged` is the same model again: its ratio shows the noise of the machine. Of a training step every arm has a
-    copy of the weights, and `unmerged` is the plain model on fused attention whatever the engine.
+    copy of the weights, and `unmerged` is the plain model on fused attention whatever the engine. Where the cell has
+    another stride, unmerged models are at the model's own, which is `own`.
     """
-    at = ArmSetting(cell=cell, model=model, candidate=candidate)
+    at = ArmSetting(cell=cell, model=model, candidate=candidate, own=own or model)
     arms = {"candidate": candidate_arm(at)}
     for name in cell.question["measure"]["baselines"]:
         if (arm := BASELINES.get(name)(at)) is not None:

@@ -21,6 +21,7 @@ from bench.sweep.cells import Cell
 from bench.sweep.engines import find_engine
 from fastast import model_macs
 from fastast.attention import resolve_kernel
+from fastast.geometry import Geometry
 from fastast.hosts import reduce
 from fastast.kernels import interpreted
 from fastast.model import AudioSpectrogramTransformer
@@ -42,9 +43,17 @@ _TRITON_ATTENTION = "attention_forward"
 
 
 def describe(
-    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, fbank: Tensor
+    cell: Cell,
+    model: AudioSpectrogramTransformer,
+    candidate: AudioSpectrogramTransformer,
+    fbank: Tensor,
+    *,
+    own: Geometry | None = None,
 ) -> tuple[schema.ModelFacts, schema.AttentionFacts, schema.EngineFacts | None, tuple[gates.Gate, ...]]:
-    """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m)."""
+    """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m).
+
+    `own` is the geometry at the model's own stride, where the cell has another.
+    """
     geometry = model.geometry
     reduction = cell.reduction
     planned = tokens_planned(model, reduction)
@@ -63,14 +72,15 @@ def describe(
         tokens_measured=measured,
         macs_per_clip=macs,
         macs_counted=counted,
-        macs_unmerged=model_macs(geometry),
+        macs_unmerged=model_macs(own or geometry),
     )
     attention = schema.AttentionFacts(
         asked=cell.attention,
         kernel=attention_kernel(cell, ran.engine),
         backend_ran=attention_that_ran(ran, fbank, cell.device),
     )
-    found = [gates.tokens_as_planned(planned, measured)]
+    adaptive = reduction is not None and reduction.threshold is not None
+    found = [(gates.no_fewer_tokens if adaptive else gates.tokens_as_planned)(planned, measured)]
     if counted is not None:
         found.append(gates.macs_as_counted(macs, counted))
     if reduction is not None or cell.attention != "auto" or ran.engine is not None:
@@ -87,7 +97,7 @@ def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | N
     """Return the multiply-accumulates that PyTorch counts of one clip, on the meta device, which has no data.
 
     Attention is counted as its two products, whatever kernel the cell uses: what a kernel adds is no part of the
-    algorithm. None where a method of reduction looks at its data.
+    algorithm. None where a method of reduction, or a threshold, looks at its data.
     """
     geometry = model.geometry
     with torch.device("meta"):

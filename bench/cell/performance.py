@@ -40,11 +40,19 @@ _UNKNOWN_CACHE = 128 * 2**20
 
 
 def measure_performance(
-    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, watch: Watch
+    cell: Cell,
+    model: AudioSpectrogramTransformer,
+    candidate: AudioSpectrogramTransformer,
+    watch: Watch,
+    *,
+    own: AudioSpectrogramTransformer | None = None,
 ) -> tuple[schema.Performance, bool]:
-    """Return the samples of every arm with what else went on meanwhile, and whether every attempt was too noisy."""
+    """Return the samples of every arm with what else went on meanwhile, and whether every attempt was too noisy.
+
+    `own` is the model at its own stride, where the cell has another.
+    """
     assert cell.batch_size is not None
-    arms = build_arms(cell, model, candidate)
+    arms = build_arms(cell, model, candidate, own=own)
     flush, flushed = cache_flush(cell.device) if cell.measure.flush_caches else (_nothing, 0)
     clock: Clock = CudaClock(flush) if cell.device == "cuda" else WallClock(flush=flush)
     first = {name: _first_call(name, arm, cell, model) for name, arm in arms.items()}
@@ -115,18 +123,26 @@ def _doubts(timing: Timing) -> Iterator[str]:
 
 
 def performance_gates(
-    cell: Cell, geometry: Geometry, part: schema.Performance, conditions: Conditions
+    cell: Cell,
+    geometry: Geometry,
+    part: schema.Performance,
+    conditions: Conditions,
+    *,
+    own: Geometry | None = None,
 ) -> tuple[Gate, ...]:
     """Hold the speed-ups against what they cannot exceed, and look at the clocks.
 
+    `own` is the geometry at the model's own stride, where the cell has another.
     A front end that is in every arm only brings ratios nearer to 1, so that the bounds of a forward hold with it too.
     """
     found = []
     tolerance, training = cell.measure.bound_tolerance, cell.measure.scope == "training_step"
-    if cell.reduction is not None and training:
+    if not cell.is_unmerged and training:
         found.append(gates.not_looked_at("mac_bound", _NO_MAC_BOUND))
-    elif cell.reduction is not None:
-        ratio = model_macs(geometry) / model_macs(geometry, cell.reduction.tokens_per_block(geometry))
+    elif not cell.is_unmerged:
+        left = None if cell.reduction is None else cell.reduction.tokens_per_block(geometry)
+        place = "between" if cell.reduction is None else cell.reduction.place
+        ratio = model_macs(own or geometry) / model_macs(geometry, left, place=place)
         found.append(gates.within_mac_bound(speedup_over(part, "unmerged"), ratio, tolerance))
     if cell.reduction is not None and "slice" in part.arms:
         found.append(gates.within_slice_bound(speedup_over(part, "slice"), tolerance))

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from bench.cell import baselines, quality
 from bench.cell.answers import Answer, Context
+from bench.cell.clip_tokens import CountsTokens
 from bench.cell.feature_set import FeatureSet
 from bench.cell.features import prepare_features
 from bench.cell.inputs import fed_dtype, synthetic_input
@@ -70,11 +71,16 @@ def answer(cell: Cell, context: Context) -> Answer:
     training = cell.kind == "performance" and cell.measure.scope == "training_step"
     dtype = fed_dtype(cell.dtype)
     # What learns keeps its weights in float32; half precision is autocast there.
-    model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, torch.float32 if training else dtype).eval()
+    kept = torch.float32 if training else dtype
+    model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, kept).eval()
+    own = model
+    if cell.model.stride is not None:
+        own = build_cell_model(cell.model.at_own_stride(), seed=cell.seed).to(cell.device, kept).eval()
     candidate = baselines.unmerged(model)
     candidate.attention_kernel = cell.attention
     if cell.reduction is not None:
         reduce(candidate, cell.reduction, attention=cell.attention)
+    predictor: Callable[[Tensor], Tensor] | None = None
     with torch.inference_mode(mode=not training):
         watch = Watch(cell.device)
         result = Answer(
@@ -83,16 +89,21 @@ def answer(cell: Cell, context: Context) -> Answer:
             surroundings=describe_surroundings(),
         )
         if cell.kind == "performance":
-            performance, noisy = measure_performance(cell, model, candidate, watch)
+            performance, noisy = measure_performance(cell, model, candidate, watch, own=own)
             result = dataclasses.replace(result, performance=performance, noisy=noisy)
             conditions = watch.conditions()
-            passed = performance_gates(cell, model.geometry, performance, conditions)
+            passed = performance_gates(cell, model.geometry, performance, conditions, own=own.geometry)
         else:
-            result = _measure_quality(cell, _predictor(cell, model, candidate), model.loss, context, result)
+            predictor = _predictor(cell, model, candidate)
+            result = _measure_quality(cell, predictor, model.loss, context, result)
             conditions, passed = watch.conditions(), result.gates
     # Only now: the first calls above are the first that this process makes.
     with torch.inference_mode(), autocast_to(cell.device, dtype if training else torch.float32):
-        part, attention, engine, seen = describe(cell, model, candidate, synthetic_input(cell, model, 1))
+        fbank = synthetic_input(cell, model, 1)
+        part, attention, engine, seen = describe(cell, model, candidate, fbank, own=own.geometry)
+    if isinstance(predictor, CountsTokens):
+        assert cell.reduction is not None
+        part = predictor.of_clips(part, cell.reduction, model.geometry)
     result = dataclasses.replace(result, model=part, attention=attention, engine=engine)
     return dataclasses.replace(result, conditions=conditions, gates=seen + passed)
 
@@ -107,18 +118,20 @@ def _set_up(threads: int | None, allocator: MemoryPolicy = "kept") -> None:
 
 def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer:
     """Build the model of a cell; random weights are drawn from `seed`."""
-    frames: dict[str, Any] = {} if ref.frames is None else {"num_frames": ref.frames}
+    shape: dict[str, Any] = {"stride": ref.stride} | ({} if ref.frames is None else {"num_frames": ref.frames})
     if ref.path is not None:
         warnings.simplefilter("ignore", CheckpointWarning)  # said where the sweep was expanded
-        return load_model(ref.path, normalisation=ref.normalisation, geometry=dict(ref.geometry), **frames)
+        return load_model(ref.path, normalisation=ref.normalisation, geometry=dict(ref.geometry), **shape)
     torch.manual_seed(seed)
-    return create_model(ref.name, **frames)
+    return create_model(ref.name, **shape)
 
 
 def _predictor(
     cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer
 ) -> Callable[[Tensor], Tensor]:
     """Return what scores clips (b, f, m) -> (b, c): the candidate, or it on the engine that the cell asks for."""
+    if cell.reduction is not None and cell.reduction.threshold is not None:
+        return CountsTokens(candidate)
     if cell.model.engine == "plain":
         return candidate
     engine = find_engine(cell.model.engine)
@@ -166,6 +179,7 @@ def _measure_quality(
         class_AUC=_by_class(features.classes, metrics.class_AUC),
         replicates=CLIP_REPLICATES,
         delta=_delta(found, hashes, context.reference),
+        clip_tokens=candidate.summary() if isinstance(candidate, CountsTokens) else None,
         seconds=seconds,
     )
     fits = gates.precision_fits_area(metrics.AP, metrics.class_AUC, labels, found.predictions.ranking)

@@ -89,7 +89,9 @@ def _sample(record: Record, relative_to: str | None) -> Sample:
         rounds = round_medians(arm.seconds, arm.iterations_per_round)
     question = record.cell.question
     reduction = question.get("reduction") or {}
-    what = " ".join(str(reduction[name]) for name in ("method", "schedule") if name in reduction) or "unmerged"
+    stride = question.get("model", {}).get("stride")
+    asked = [str(reduction[name]) for name in ("method", "schedule") if name in reduction]
+    what = " ".join([*([f"stride {stride}"] if stride else []), *asked]) or "unmerged"
     model = record.model.name if record.model else ""
     batch = "best batch" if searched else f"batch {arm.batch_size}"
     return Sample(

@@ -57,6 +57,13 @@ def tokens_as_planned(planned: Sequence[int], measured: Sequence[int]) -> Gate:
     return Gate(name="tokens", passed=passed, value=None, limit=None, message=f"tokens that left each block: {said}")
 
 
+def no_fewer_tokens(planned: Sequence[int], measured: Sequence[int]) -> Gate:
+    """Hold the tokens of a real forward with a threshold against the schedule's, which are the fewest there may be."""
+    passed = len(planned) == len(measured) and all(m >= p for p, m in zip(planned, measured, strict=True))
+    said = "no fewer than planned" if passed else f"planned at least {list(planned)}, measured {list(measured)}"
+    return Gate(name="tokens", passed=passed, value=None, limit=None, message=f"tokens that left each block: {said}")
+
+
 def macs_as_counted(formula: int, counted: int) -> Gate:
     """Compare the formula's multiply-accumulates with those that PyTorch counted, operator by operator."""
     return gate("macs", abs(formula - counted), 0, f"multiply-accumulates, formula {formula} against counted {counted}")

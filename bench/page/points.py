@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.records.export import STRIDE
 from bench.records.schema import Record
 from bench.report.frame import MEASURED, join
 from bench.report.panels import panels
@@ -136,6 +137,8 @@ def _point(row: pd.Series) -> dict[str, Any]:
     """Return what the plot and the table show of a row; numbers that there are not are None."""
     series = series_name(row)
     step = "" if row["method"] == "none" or pd.isna(row["r"]) else f"r = {row['r']:.0f}"
+    if row["method"] == STRIDE:
+        step = row["schedule"].replace(":", " = ")
     values = {name: plain_number(row[name]) for name in NUMBERS}
     if is_unmerged(row) and values["score"] is not None:
         values |= {"delta_score": 0.0, "delta_score_low": None, "delta_score_high": None}
@@ -144,7 +147,7 @@ def _point(row: pd.Series) -> dict[str, Any]:
         "id": str(row["cell"]),
         "series": series,
         "name": f"{series}, {step}" if step else series,
-        "short": "0" if row["method"] == "none" else step.removeprefix("r = "),
+        "short": "0" if row["method"] == "none" else step.rpartition(" = ")[2],
         "unmerged": row["method"] == "none",
         "method": (row["method"], method_label(row["method"])),
         "schedule": (row["family"], FAMILY_NAMES.get(row["family"], row["family"])),

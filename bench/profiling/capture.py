@@ -20,7 +20,7 @@ from fastast.runtime import set_up
 
 
 def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]:
-    """Profile a cell's candidate and the unmerged model over the same weights and input, on the cell's engine.
+    """Profile a cell's candidate and the unmerged model, of the same stride, weights and input, on the cell's engine.
 
     Traces go to a folder for each arm below `folder`. Of the unmerged cell there is only `unmerged`; on the engine the
     oracle `slice` is there too where it is one of the cell's baselines.

@@ -47,7 +47,7 @@ def profile_engines(cell: Cell, model: AudioSpectrogramTransformer, folder: Path
     if reduction is not None:
         arms = {"candidate": reduction, **arms}
         if "slice" in cell.question["measure"]["baselines"]:
-            arms["slice"] = baselines.slicing(PerBlock(reduction.removals(model.geometry)))
+            arms["slice"] = baselines.slicing(PerBlock(reduction.removals(model.geometry)), reduction.place)
     size = cell.batch_size if isinstance(cell.batch_size, int) else 1
     with torch.inference_mode():
         fbank = synthetic_input(cell, model, size)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("method", "schedule", "metric", "proportional", "order", "excess")
 """Keys of a reduction that have a column of their own."""
+STRIDE = "stride"
+"""Method and family of a model that is not reduced, but cut into patches further apart than its own."""
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -76,17 +78,22 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _question(question: dict[str, Any]) -> dict[str, Any]:
-    reduction = question["reduction"] or {}
-    family, r = split_schedule(reduction.get("schedule", "none"))
+    reduction, stride = question["reduction"] or {}, question["model"].get("stride")
+    alone = stride is not None and not reduction  # fewer tokens from the start, as a method of its own
+    schedule = reduction.get("schedule", f"{STRIDE}:{stride}" if alone else "none")
+    family, r = (STRIDE, None) if alone else split_schedule(schedule)
+    others = {name: value for name, value in reduction.items() if name not in _COLUMNS}
+    if stride is not None and not alone:
+        others["stride"] = stride
     return {
-        "method": reduction.get("method", "none"),
-        "schedule": reduction.get("schedule", "none"),
+        "method": reduction.get("method", STRIDE if alone else "none"),
+        "schedule": schedule,
         "family": family,
         "r": r,
         "metric": _text(reduction.get("metric")),
         "proportional": reduction.get("proportional"),
         "order": _text(reduction.get("order")),
-        "options": shlex.join(f"{name}={value}" for name, value in sorted(reduction.items()) if name not in _COLUMNS),
+        "options": shlex.join(f"{name}={value}" for name, value in sorted(others.items())),
         "excess": reduction.get("excess", "refuse") if reduction else None,
         "engine": question["model"].get("engine", "plain"),
         "dtype": question["dtype"],
@@ -101,7 +108,7 @@ def split_schedule(schedule: str) -> tuple[str, int | None]:
     name, *values = schedule.split(":")
     if name == "none":
         return "none", 0
-    if name in ("constant", "decreasing", "increasing", "early", "late", "linear"):
+    if name in ("constant", "decreasing", "increasing", "early", "late", "first", "linear"):
         return ":".join([name, *values[1:]]), int(values[0])
     return schedule, None
 

@@ -76,10 +76,17 @@ def _disturbance(raw: Raw) -> Raw:
     return raw | {"performance": part, "surroundings": None, "attempt": 1, "schema_version": 5}
 
 
+def _tokens_of_clips(raw: Raw) -> Raw:
+    """5 -> 6: clips may have numbers of tokens of their own; before, all had the same."""
+    part = raw["quality"] and raw["quality"] | {"clip_tokens": None}
+    return raw | {"quality": part, "schema_version": 6}
+
+
 MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     1: _conditions_apart,
     2: _key_with_instructions,
     3: _quality_of_any_data,
     4: _disturbance,
+    5: _tokens_of_clips,
 }
 """From each older version, the function that makes the next one of it. It does not change what it is given."""

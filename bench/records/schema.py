@@ -23,7 +23,7 @@ from bench.measure.memory import Memory
 from fastast.metrics import Task
 from fastast.scores import Activation
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 Status = Literal["ok", "noisy", "disturbed", "implausible", "error", "oom", "timeout"]
 """`disturbed`: something else was at work, or too little was measured: see `Disturbance`, `bench.run.panels`.
@@ -63,11 +63,11 @@ class ModelFacts(Facts):
     tokens_in: int
     """Tokens that enter the first block."""
     tokens_planned: tuple[int, ...]
-    """Tokens that leave each block, by the schedule."""
+    """Tokens that leave each block, by the schedule; the fewest, where a threshold leaves it to the clips."""
     tokens_measured: tuple[int, ...]
-    """Tokens that left each block in a real forward."""
+    """Tokens that left each block in a real forward; with a threshold the mean over the clips, rounded."""
     macs_per_clip: int
-    """Multiply-accumulates by formula."""
+    """Multiply-accumulates by formula; with a threshold the mean over the clips."""
     macs_counted: int | None
     """Those that PyTorch counted of a forward without data, operator by operator; None where nobody counted."""
     macs_unmerged: int
@@ -149,6 +149,19 @@ class Performance(Facts):
     """None where it was not asked for."""
 
 
+class ClipTokens(Facts):
+    """How many tokens clips had, each its own number: of a reduction with a threshold."""
+
+    left: dict[str, int]
+    """Clips by the tokens that left their last block, rising."""
+    mean: tuple[float, ...]
+    """Tokens that left each block, mean over the clips."""
+    least: tuple[int, ...]
+    """Of the clip with the fewest, by block."""
+    most: tuple[int, ...]
+    """Of the clip with the most, by block: what a batch of all clips would be padded to."""
+
+
 class Delta(Facts):
     """Paired difference to the unmerged model on the same clips."""
 
@@ -206,6 +219,8 @@ class Quality(Facts):
     replicates: int
     """Bootstrap replicates behind the intervals."""
     delta: Delta | None
+    clip_tokens: ClipTokens | None
+    """None where every clip has as many tokens."""
     seconds: float
     """Wall time of the predictions."""
 
@@ -215,7 +230,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    schema_version: Literal[5] = 5
+    schema_version: Literal[6] = 6
     cell: CellPart
     sweep: str
     status: Status

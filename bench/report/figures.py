@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from bench.records.export import STRIDE
 from bench.report.labels import Label, place_labels
 from bench.report.layout import APART, Styles, device_line, fix_layout, footnote, grid, legend, style_of, styles_of
 from bench.report.style import GREY
@@ -118,11 +119,11 @@ def _draw_front(axis: Axes, panel: pd.DataFrame) -> None:
 
 def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     """Write r beside every point, above for the first schedule and below for the second, where there is room."""
-    known = panel[panel["r"].notna()]
+    known = panel[panel["r"].notna() | (panel["method"] == STRIDE)]
     labels = []
     for _, row in known.iterrows():
         colour = style_of(row, styles)[0]
-        text = "r=0" if row["method"] == "none" else f"{row['r']:.0f}"
+        text = "r=0" if row["method"] == "none" else str(row["schedule"]) if pd.isna(row["r"]) else f"{row['r']:.0f}"
         above = list(styles).index(series_name(row)) % 2 == 0 if series_name(row) in styles else True
         labels.append(Label(x=row["throughput"], y=row["score"], text=text, colour=colour, above=above))
     front = panel[panel["standing"] == "front"].sort_values("throughput")

@@ -122,7 +122,9 @@ def _asked(record: Record) -> str:
     """Return the question of a record in a few words."""
     question = record.cell.question
     reduction = question["reduction"]
-    what = "unmerged" if reduction is None else f"{reduction['method']} {reduction['schedule']}"
+    stride = question.get("model", {}).get("stride")
+    asked = [reduction["method"], reduction["schedule"]] if reduction else []
+    what = " ".join([*([f"stride {stride}"] if stride else []), *asked]) or "unmerged"
     batch = question["workload"].get("batch_size")
     scope = question.get("measure", {}).get("scope")
     return ", ".join([what, *([f"batch {batch}"] if batch else []), question["dtype"], *([scope] if scope else [])])

@@ -7,6 +7,7 @@ import shlex
 
 import pandas as pd
 
+from bench.records.export import STRIDE
 from fastast.names import counted
 
 FAMILY_NAMES = {
@@ -15,6 +16,7 @@ FAMILY_NAMES = {
     "increasing": "increasing r",
     "early": "early only",
     "late": "late only",
+    "first": "first block only",
 }
 DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
 """What a reader must know of a data set."""
@@ -38,6 +40,8 @@ def series_name(row: pd.Series) -> str:
     setup = [row["setup"]] if row.get("setup") else []
     if row["method"] == "none":
         return ", ".join([*setup, "unmerged", *kernel])
+    if row["method"] == STRIDE:
+        return ", ".join([*setup, method_label(STRIDE), *kernel])
     family = FAMILY_NAMES.get(row["family"], row["family"])
     usual = _usual_options(row["method"]) | {"excess": "refuse"}
     words = {"metric": "by {}", "order": "{} order", "excess": "{}ped"}
@@ -71,6 +75,8 @@ def method_label(name: str) -> str:
     """Return what a method is called; one that is not installed here, by its name."""
     from fastast.reduction import get_method, method_names
 
+    if name == STRIDE:
+        return "larger stride"
     return get_method(name).label if name in method_names() else name
 
 

@@ -55,6 +55,7 @@ def _panel(record: Record) -> str:
     question = record.cell.question
     measured = question.get("measure", {})
     shared: dict[str, Any] = {name: question[name] for name in ("model", "dtype", "workload")}
+    shared["model"] = {name: value for name, value in shared["model"].items() if name != "stride"}  # it has its own
     shared |= {name: measured.get(name) for name in ("scope", "hop_seconds", "flush_caches", "allocator")}
     return canonical(shared | {"machine": record.machine.key})
 

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from bench.sweep.complaints import as_toml, at
 
-FAMILIES = ("constant", "decreasing", "increasing", "early", "late", "linear:INFLECTION")
+FAMILIES = ("constant", "decreasing", "increasing", "early", "late", "first", "linear:INFLECTION")
 """Schedules that every `r` of the grid goes into."""
 WHOLE = (
     "constant:R",
@@ -18,6 +18,7 @@ WHOLE = (
     "linear:R:INFLECTION",
     "early:R",
     "late:R",
+    "first:R",
     "keep:RATIO",
     "speedup:X[:INFLECTION]",
     "list:R1,R2,...",
@@ -83,10 +84,11 @@ def allowed_values(axis: str) -> tuple[str, ...]:
         from fastast.attention import ATTENTION_KERNELS
 
         return ATTENTION_KERNELS
+    from fastast.macs import BlockPlace
     from fastast.reduction import method_names
     from fastast.reduction.spec import CombineChoice, Excess
 
-    names = {"combine": get_args(CombineChoice), "excess": get_args(Excess)}
+    names = {"combine": get_args(CombineChoice), "place": get_args(BlockPlace), "excess": get_args(Excess)}
     return method_names() if axis == "method" else names[axis]
 
 

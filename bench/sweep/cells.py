@@ -52,6 +52,8 @@ class ModelRef:
     """Of its filterbank where a person says so; None where it is the file's."""
     geometry: tuple[tuple[str, int], ...] = ()
     """What a person says of the file's shape: field and value."""
+    stride: int | None = None
+    """Step between its patches along both axes, where not the model's own."""
     columns: tuple[int, ...] | None = None
     """Which of its outputs each class of the data is; None where the order is the same, or where no quality is asked
     for. It follows from model and data."""
@@ -61,7 +63,12 @@ class ModelRef:
         weights = {"sha256": self.sha256} if self.sha256 else {"name": self.name, "seed": seed}
         engine = {} if self.engine == "plain" else {"engine": self.engine}  # came after the first records
         said = {"geometry": dict(self.geometry)} if self.geometry else {}  # came later too
-        return weights | ({"frames": self.frames} if self.frames else {}) | engine | said
+        step = {} if self.stride is None else {"stride": self.stride}
+        return weights | ({"frames": self.frames} if self.frames else {}) | engine | said | step
+
+    def at_own_stride(self) -> ModelRef:
+        """Return the model that speed-ups are over, and differences of quality."""
+        return replace(self, stride=None)
 
     def stated(self) -> dict[str, Any]:
         """Return what a person said of the model that quality depends on."""
@@ -90,6 +97,11 @@ class Cell:
     """None for a performance cell."""
     calibration: DataRef | None = None
     """Training clips that int8 is calibrated on; None for another dtype."""
+
+    @property
+    def is_unmerged(self) -> bool:
+        """Whether it is what others are compared with: all tokens of the model's own stride, and no reduction."""
+        return self.reduction is None and self.model.stride is None
 
     @property
     def question(self) -> dict[str, Any]:
@@ -124,14 +136,17 @@ class Cell:
 
     def compared_with(self) -> Cell | None:
         """Return the unmerged model's cell that a quality cell is compared with; None for other cells."""
-        if self.kind != "quality" or self.reduction is None:
+        if self.kind != "quality" or self.is_unmerged:
             return None
-        return replace(self, reduction=None, attention="math" if self.attention == "math" else "auto")
+        attention = "math" if self.attention == "math" else "auto"
+        return replace(self, model=self.model.at_own_stride(), reduction=None, attention=attention)
 
     @property
     def title(self) -> str:
         """The cell in one short line."""
-        what = "unmerged" if self.reduction is None else str(self.reduction)
+        stride = "" if self.model.stride is None else f"stride {self.model.stride}"
+        reduction = str(self.reduction or "")
+        what = " ".join(filter(None, (stride, reduction))) or "unmerged"
         where = f"batch {self.batch_size}"
         if self.data is not None:
             name = "" if self.data.dataset == MIXED else f"{self.data.dataset} "

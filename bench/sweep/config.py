@@ -153,10 +153,18 @@ class GridConfig(_Part):
     """Whether a token is weighted by its size in attention."""
     combine: tuple[str, ...] = ("method",)
     """How the tokens of a slot become one."""
+    place: tuple[str, ...] = ("between",)
+    """Where in a block its tokens go: `between` attention and MLP, `before` attention, or `after` the MLP."""
     num_protected: tuple[int, ...] = (-1,)
     """Leading tokens that stay alone; -1 for all prefix tokens."""
+    threshold: tuple[float, ...] = (-1.0,)
+    """Least cosine at which a pair merges, so that every clip merges its own number, at most the schedule's; -1 for
+    exactly the schedule's. Quality alone: speed is timed on noise, whose tokens are as similar as no sound's."""
     excess: tuple[str, ...] = ("refuse",)
     """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
+    stride: tuple[int, ...] = (0,)
+    """Steps between patches along both axes, in mel bins and frames; 0 for the model's own. Larger ones make fewer
+    tokens: speed-ups and differences are over the unmerged model at its own."""
     engine: tuple[str, ...] = ("plain",)
     """What runs the model: `plain` PyTorch; `triton` for `fastast.compile`, which falls back to plain PyTorch where its
     kernels cannot run; `onnxruntime` or `openvino` for an export of the model in that runtime, on a CPU."""
@@ -237,16 +245,24 @@ class GridConfig(_Part):
             check_schedule(value, i)
         return values
 
-    @field_validator("r", "batch_size", "num_protected")
+    @field_validator("r", "batch_size", "num_protected", "stride")
     @classmethod
     def _counts(cls, values: tuple[int | str, ...], info: Any) -> tuple[int | str, ...]:
-        least = {"r": 0, "batch_size": 1, "num_protected": -1}[info.field_name]
+        least = {"r": 0, "batch_size": 1, "num_protected": -1, "stride": 0}[info.field_name]
         for i, value in enumerate(values):
             if isinstance(value, int) and value < least:
                 raise at(i, f"is {value}; it must be a whole number of at least {least}")
         return values
 
-    @field_validator("method", "combine", "excess", "engine", "attention", "dtype", "device")
+    @field_validator("threshold")
+    @classmethod
+    def _cosines(cls, values: tuple[float, ...]) -> tuple[float, ...]:
+        for i, value in enumerate(values):
+            if not -1 <= value <= 1:
+                raise at(i, f"is {value:g}; give a cosine above -1 and up to 1, or -1 for no threshold")
+        return values
+
+    @field_validator("method", "combine", "place", "excess", "engine", "attention", "dtype", "device")
     @classmethod
     def _names(cls, values: tuple[str, ...], info: Any) -> tuple[str, ...]:
         for i, value in enumerate(values):

@@ -16,6 +16,7 @@ from bench.sweep.complaints import ConfigError, as_toml
 from bench.sweep.config import GridConfig, SweepConfig
 from bench.sweep.data import MIXED, DataRef, resolve_data
 from bench.sweep.engines import engine_problem
+from bench.sweep.strides import at_stride, check_strides, other_stride
 from fastast.geometry import Geometry
 from fastast.names import hub_hint
 from fastast.schedule import parse_schedule
@@ -40,13 +41,15 @@ def expand(
     calibration = _resolve_calibration(config, shown) if "int8" in config.grid.dtype else None
     devices = _resolve_devices(config.grid, shown, resolve)
     _check_engines(config, devices, shown)
+    check_strides(config.grid.stride, geometry, shown)
     _check_reductions(config, geometry, shown)
     _check_hop(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     ranks: dict[tuple[str, str], int] = {}
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
         for point in _points(config, kind):
-            cell = _cell(config, kind, model, point, devices, data, calibration)
+            at = replace(model, stride=other_stride(point["stride"], geometry))
+            cell = _cell(config, kind, at, point, devices, data, calibration)
             key = (cell.id, cell.device)
             cells.setdefault(key, cell)
             ranks[key] = min(_rank(config, point), ranks.get(key, len(config.priority)))
@@ -56,7 +59,7 @@ def expand(
         unmerged = cell.compared_with()
         if unmerged is not None and (other := (unmerged.id, unmerged.device)) in ranks:
             ranks[other] = min(ranks[other], ranks[key])  # what a cell is compared with comes before it
-    return tuple(sorted(cells.values(), key=lambda cell: (ranks[cell.id, cell.device], cell.reduction is not None)))
+    return tuple(sorted(cells.values(), key=lambda cell: (ranks[cell.id, cell.device], not cell.is_unmerged)))
 
 
 def _check_hop(config: SweepConfig, geometry: Geometry, shown: str) -> None:
@@ -139,6 +142,8 @@ def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
         options={name: point[name] for name in own},
         proportional=point["proportional"],
         combine=point["combine"],
+        place=point["place"],
+        threshold=None if point["threshold"] == -1 else point["threshold"],
         num_protected=None if point["num_protected"] == -1 else point["num_protected"],
         excess=point["excess"],
     )
@@ -324,17 +329,22 @@ def _match_model(config: SweepConfig, model: ModelRef, checkpoint: Checkpoint, d
     )
 
 
-def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> None:
+def _check_reductions(config: SweepConfig, own: Geometry, shown: str) -> None:
     """Raise, once per reason, where the model has too few tokens for a schedule that is not excluded."""
     grid = config.grid
     problems: dict[tuple[object, ...], str] = {}
     for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):
         if _is_unmerged(point):
             continue
+        geometry = at_stride(own, other_stride(point["stride"], own))
         try:
             reduction = _reduction(point, config)
         except ValueError as error:  # an option's value that its method refuses
             problems.setdefault((point["method"], str(error)), f"{shown}: grid: {error}")
+            continue
+        if (reason := _unmeasurable(reduction, point)) is not None:
+            index = grid.threshold.index(point["threshold"])
+            problems.setdefault(("threshold", reason), f"{shown}: grid.threshold.{index}: {reason}")
             continue
         reason = _impossible(reduction, geometry)
         if reason is None:
@@ -347,9 +357,26 @@ def _check_reductions(config: SweepConfig, geometry: Geometry, shown: str) -> No
                 reason = f"{reason}. The largest r of {reduction.method} {point['schedule']} here is {most}"
         else:
             where = f"grid.schedule.{grid.schedule.index(point['schedule'])}"
-        problems.setdefault((point["method"], point["schedule"], point["r"]), f"{shown}: {where}: {reason}")
+        if geometry != own:
+            reason = f"at stride {geometry.fstride}: {reason}"
+        key = (point["method"], point["schedule"], point["r"], geometry.fstride)
+        problems.setdefault(key, f"{shown}: {where}: {reason}")
     if problems:
         raise ConfigError(list(problems.values()))
+
+
+def _unmeasurable(reduction: TokenReduction, point: Mapping[str, Any]) -> str | None:
+    """Return why a threshold cannot be measured as a point asks, None where it can."""
+    if reduction.threshold is None:
+        return None
+    if point["engine"] != "plain":
+        return f"engine '{point['engine']}' has a number of tokens that is known before; write engine = ['plain']"
+    if point["kind"] == "performance":
+        return (
+            "clips decide on their number of tokens, and speed is timed on noise, whose tokens are as similar as no "
+            "sound's; write kinds = ['quality'], or [[exclude]] kind = 'performance' and the thresholds"
+        )
+    return None
 
 
 def largest_r(reduction: TokenReduction, schedule: str, geometry: Geometry) -> int:

@@ -13,6 +13,7 @@ from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError, too_many_threads
 from bench.sweep.config import SweepConfig
 from bench.sweep.engines import find_engine
+from bench.sweep.strides import at_stride
 from fastast.processors import most_threads
 
 if TYPE_CHECKING:
@@ -33,9 +34,10 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
             find_engine(name).require()
         except ValueError as error:
             problems.append(f"{shown}: grid.engine.{config.grid.engine.index(name)}: {error}")
-    geometry = _geometry(config)
+    own = _geometry(config)
     memory = {device: _memory_bytes(device) for device in {cell.device for cell in cells}}
     for cell in cells:
+        geometry = at_stride(own, cell.model.stride)
         clip, there = least_bytes(geometry, cell.dtype), memory[cell.device]
         batch = cell.batch_size if isinstance(cell.batch_size, int) and clip <= there else 1
         if batch * clip <= there:

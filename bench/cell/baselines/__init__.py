@@ -5,7 +5,8 @@ so that the same number of tokens goes for free: the limit of any method. `tome_
 PyTorch, with the attention matrix in memory. `timm`, `timm_compiled`: the unmerged model of timm's blocks on fused
 attention, eager and through `torch.compile`. `hf`: Hugging Face's AST on fused attention. `model_alone`: the candidate
 without the front end that the others have, where waveforms are what is fed. `plain`: the unmerged model in plain
-PyTorch, in float32 where the candidate is int8; engines are compared through it.
+PyTorch, in float32 where the candidate is int8; engines are compared through it. Of a cell with another stride than the
+model's own, `slice`, `tome_plain` and `model_alone` have it too; the others are unmerged models at the model's own.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def hugging_face_ast(model: AudioSpectrogramTransformer) -> Callable[[Tensor], T
 
 def hugging_face_arm(at: ArmSetting) -> Arm:
     """Build the arm `hf`."""
-    return at.plain(hugging_face_ast(at.model))
+    return at.plain(hugging_face_ast(at.own))
 
 
 class _Logits(nn.Module):

@@ -6,6 +6,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from fastast.hosts import reduce
+from fastast.macs import BlockPlace
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.schedule import PerBlock, Schedule
@@ -29,31 +30,29 @@ def sliced(model: AudioSpectrogramTransformer, schedule: Schedule) -> AudioSpect
     return twin
 
 
-def slicing(schedule: Schedule) -> TokenReduction:
+def slicing(schedule: Schedule, place: BlockPlace = "between") -> TokenReduction:
     """Return the oracle as a reduction: the same number of tokens as any method with this schedule, for free."""
-    return TokenReduction(schedule=schedule, method="slice", proportional=False)
+    return TokenReduction(schedule=schedule, method="slice", proportional=False, place=place)
 
 
 def unmerged_arm(at: ArmSetting) -> Arm:
     """Build the arm `unmerged`, on the candidate's engine; a training step is in plain PyTorch whatever the engine."""
     if at.trains:
-        return at.training(unmerged(at.model))
-    return at.engine(None)
+        return at.training(unmerged(at.own))
+    return at.unmerged()
 
 
 def plain_arm(at: ArmSetting) -> Arm:
     """Build the arm `plain`: the unmerged model in plain PyTorch, what every engine is over."""
-    return at.plain(unmerged(at.model))
+    return at.plain(unmerged(at.own))
 
 
 def slice_arm(at: ArmSetting) -> Arm | None:
     """Build the arm `slice`, on the candidate's engine; None where nothing is removed."""
     if at.reduction is None:
         return None
-    counts = PerBlock(at.removals)
-    if at.trains:
-        return at.training_of(slicing(counts))
-    return at.engine(slicing(counts))
+    oracle = slicing(PerBlock(at.removals), at.reduction.place)
+    return at.training_of(oracle) if at.trains else at.engine(oracle)
 
 
 def model_alone_arm(at: ArmSetting) -> Arm:

@@ -61,9 +61,9 @@ def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
 
 def timm_arm(at: ArmSetting) -> Arm:
     """Build the arm `timm`."""
-    return at.training(TimmAST(at.model)) if at.trains else at.plain(TimmAST(at.model))
+    return at.training(TimmAST(at.own)) if at.trains else at.plain(TimmAST(at.own))
 
 
 def timm_compiled_arm(at: ArmSetting) -> Arm:
     """Build the arm `timm_compiled`."""
-    return at.plain(compiled(TimmAST(at.model)))
+    return at.plain(compiled(TimmAST(at.own)))

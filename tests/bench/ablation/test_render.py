@@ -41,13 +41,22 @@ def precision(damage: float) -> float:
 
 
 def add(
-    results: Path, kind: str, reduction: dict[str, Any] | None, *, damage: float = 0.0, seconds: float = 1.0
+    results: Path,
+    kind: str,
+    reduction: dict[str, Any] | None,
+    *,
+    damage: float = 0.0,
+    seconds: float = 1.0,
+    stride: int | None = None,
 ) -> Record:
     """Write a record, and of quality its predictions."""
     found = invented(kind, "none", seconds=seconds)
     name = f"{kind[0]}{len(list(results.rglob('*.json'))):011x}"
-    cell = found.cell.model_copy(update={"id": name, "question": found.cell.question | {"reduction": reduction}})
-    ratio = 1 if reduction is None else 1 + int(reduction["schedule"].split(":")[1]) / 20
+    question = found.cell.question | {"reduction": reduction}
+    if stride is not None:
+        question["model"] = question["model"] | {"stride": stride}
+    cell = found.cell.model_copy(update={"id": name, "question": question})
+    ratio = 2.0 if stride else 1 if reduction is None else 1 + int(reduction["schedule"].split(":")[1]) / 20
     model = found.model.model_copy(update={"macs_per_clip": int(4e9 / ratio)})  # type: ignore[union-attr]
     found = found.model_copy(update={"cell": cell, "model": model, "sweep": "alternatives"})
     folder = results / found.machine.key / "alternatives"
@@ -207,3 +216,37 @@ def test_fronts_need_the_unmerged_model(tmp_path: Path) -> None:
             add(tmp_path, "quality", tome(f"constant:{r}", metric=metric))
     with pytest.raises(ReportError, match="add r = 0 to the grid"):
         render_ablation(tmp_path, tmp_path / "out", sweep="alternatives", labels=LABELS)
+
+
+def test_a_larger_stride_is_a_front_of_its_own(methods: Path, tmp_path: Path) -> None:
+    for stride, damage, seconds in ((12, 0.2, 0.7), (16, 0.5, 0.4)):
+        add(methods, "quality", None, damage=damage, stride=stride)
+        add(methods, "performance", None, seconds=seconds, stride=stride)
+    merged = {"method": "tome", "schedule": "decreasing:10", "proportional": True}
+    add(methods, "quality", merged, damage=0.6, stride=16)
+    add(methods, "performance", merged, seconds=0.3, stride=16)
+    *drawn, text, table = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    found = numbers(table)
+    alone = found[(found["alternative"] == "larger stride") & (found["against"] == "")]
+    points = alone[alone["measure"] == "speedup"]
+    assert sorted(points["at"].astype(float)) == [12, 16]
+    assert sorted(points["value"]) == pytest.approx([1 / 0.7, 1 / 0.4])
+    quality = alone[alone["measure"] == "quality"].set_index("at")["value"]
+    assert quality.to_list() == pytest.approx([precision(0.2), precision(0.5)])
+    equal = alone[alone["measure"] == "quality at speedup"]
+    assert len(equal) > 1
+    for _, row in equal.iterrows():
+        assert row["value"] == pytest.approx(along([1.0, 1 / 0.7, 1 / 0.4], [0.2, 0.5], float(row["at"])), abs=1e-4)
+    assert "ToMe, stride 16" in set(found["alternative"])
+    assert "| larger stride |" in text.read_text()
+    svg = next(path for path in drawn if path.name == "fronts.svg").read_text()
+    assert ">larger stride<" in svg
+
+
+def test_a_stride_is_no_unmerged_model(tmp_path: Path) -> None:
+    records = [add(tmp_path, "quality", tome("constant:10", metric=metric)) for metric in ("keys", "queries")]
+    records.append(add(tmp_path, "quality", None, stride=16))
+    found = sort_out(read_evidence(records, tmp_path, LABELS))
+    assert found.unmerged is None
+    assert [one.name for one in found.series] == ["ToMe", "ToMe, queries", "larger stride"]
+    assert found.reference.name == "ToMe"

@@ -24,7 +24,7 @@ from fastast.allocator import allocator_name
 from fastast.model import AudioSpectrogramTransformer
 from fastast.processors import most_threads
 from fastast.reduction import TokenReduction
-from fastast.reduction.encode import ModuleStages
+from fastast.reduction.stages import ModuleStages
 from fastast.schedule import Constant
 
 ROOT = Path(__file__).parents[3]

@@ -1,0 +1,104 @@
+"""A model of larger stride in the report: a row and a point of its own, over the unmerged model at the model's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from records import record
+
+from bench.compare.samples import load_side
+from bench.page.points import page_panels
+from bench.records.schema import Record
+from bench.records.store import to_frame
+from bench.report.figures import pareto_figure
+from bench.report.frame import join
+from bench.report.page import _asked
+from bench.report.tables import markdown
+from bench.report.words import series_name
+from bench.run.panels import far_cells
+
+
+def strided(found: Record, stride: int) -> Record:
+    question: dict[str, Any] = found.cell.question
+    question = question | {"model": question["model"] | {"stride": stride}}
+    cell = found.cell.model_copy(update={"question": question, "id": f"{stride:02d}{found.cell.id[:10]}"})
+    return found.model_copy(update={"cell": cell})
+
+
+@pytest.fixture
+def records() -> list[Record]:
+    """The unmerged model, two strides, ToMe at the usual stride and at one of the others."""
+    return [
+        record("quality", quality=0.50),
+        record("performance"),
+        record("quality", "constant:40", quality=0.48, delta=-0.02),
+        record("performance", "constant:40", seconds=0.45),
+        strided(record("quality", quality=0.47, delta=-0.03), 12),
+        strided(record("performance", seconds=0.7), 12),
+        strided(record("quality", quality=0.46, delta=-0.04), 16),
+        strided(record("performance", seconds=0.4), 16),
+        strided(record("quality", "constant:20", quality=0.45, delta=-0.05), 16),
+        strided(record("performance", "constant:20", seconds=0.3), 16),
+    ]
+
+
+def test_every_stride_has_a_row_with_its_speed_and_its_loss(records) -> None:
+    rows = join(records).set_index(["method", "schedule", "options"])
+    assert len(rows) == 5
+    for schedule, speedup, delta, standing in (("stride:12", 1 / 0.7, -0.03, False), ("stride:16", 2.5, -0.04, True)):
+        row = rows.loc["stride", schedule, ""]
+        assert row["speedup_unmerged"] == pytest.approx(speedup)
+        assert row["throughput"] == pytest.approx(8 * speedup)  # of 8 clips a second
+        assert row["delta_score"] == pytest.approx(delta)
+        assert (row["standing"] == "front") == standing
+        assert (row["family"], row["r"] != row["r"]) == ("stride", True)
+    assert rows.loc["tome", "constant:20", "stride=16"]["throughput"] == pytest.approx(8 / 0.3)
+    assert rows.loc["none", "none", ""]["throughput"] == pytest.approx(8)
+
+
+def test_tables_and_figures_name_strides(records) -> None:
+    rows = join(records)
+    text = markdown(rows)
+    assert "| larger stride | stride:12 |" in text
+    assert "| larger stride | stride:16 |" in text
+    assert "| ToMe, constant r, stride 16 | 20 |" in text
+    assert text.count("| unmerged |") == 1
+    assert {series_name(row) for _, row in rows.iterrows()} == {
+        "unmerged", "larger stride", "ToMe, constant r", "ToMe, constant r, stride 16",
+    }  # fmt: skip
+    labels = {text.get_text() for axis in pareto_figure(rows).axes for text in axis.texts}
+    assert {"stride:12", "stride:16", "r=0", "40"} <= labels
+
+
+def test_the_page_names_every_stride(records) -> None:
+    (panel,) = page_panels(records)
+    points = {point["name"]: point for point in panel["points"]}
+    assert {"larger stride, stride = 12", "larger stride, stride = 16", "unmerged"} <= set(points)
+    found = points["larger stride, stride = 16"]
+    assert (found["short"], found["unmerged"], found["speed"]) == ("16", False, pytest.approx(2.5))
+    assert (records[found["speed_record"]], records[found["quality_record"]]) == (records[7], records[6])
+
+
+def test_the_flat_view_of_other_records_is_what_it_was() -> None:
+    (row,) = to_frame([record("performance", "constant:40")]).to_dict("records")
+    assert (row["method"], row["schedule"], row["family"], row["r"], row["options"]) == (
+        *("tome", "constant:40", "constant", 40, ""),
+    )
+
+
+def test_the_unmerged_model_of_all_strides_is_one_panel(records) -> None:
+    """Where it is far off in one cell, the others tell."""
+    odd = strided(record("performance", "constant:20", seconds=0.9, unmerged=3.0), 14)
+    (found,) = far_cells([*records, odd]).items()
+    assert found[0][1] == odd.cell.id
+
+
+def test_a_stride_is_said_where_a_cell_is_named_in_a_line(records, tmp_path) -> None:
+    assert _asked(records[7]) == "stride 16, batch 8, float32"
+    assert _asked(records[9]).startswith("stride 16 tome constant:20")
+    folder = tmp_path / "abacus" / "invented"
+    folder.mkdir(parents=True)
+    (folder / f"{records[7].cell.id}.json").write_text(records[7].model_dump_json())
+    (sample,) = load_side(tmp_path).values()
+    assert "stride 16" in sample.title
