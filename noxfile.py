@@ -1,4 +1,5 @@
-"""The jobs: `nox -s bench`, `paper`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `gpu`.
+"""The jobs: `nox -s bench`, `paper`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `faults`,
+`fuzz`, `scale`, `gpu`.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
@@ -97,6 +98,27 @@ def soak(session: nox.Session) -> None:
     prepare(session, "test")
     places = ("tests/soak", "tests/bench/measure")
     session.run(PYTHON, "-m", "pytest", "-m", "soak", "--timeout", "1800", *places, *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Let every change that FastAST makes to a disk fail in every way, and print what becomes of it: `-- --update`."""
+    prepare(session, "test")
+    session.run(PYTHON, "tests/faults/every_fault.py", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Open broken and hostile files at every door: `nox -s fuzz -- --inputs 100000`."""
+    prepare(session, "test", "fuzz")
+    session.run(PYTHON, "tests/fuzz/fuzz.py", *session.posargs)
+
+
+@nox.session
+def scale(session: nox.Session) -> None:
+    """Time the harness's commands where there are 1,000 and 10,000 records."""
+    prepare(session, "test")
+    session.run(PYTHON, "tests/scale/measure_scale.py", *session.posargs)
 
 
 @nox.session

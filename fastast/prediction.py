@@ -5,7 +5,7 @@ Shapes: `s` samples of a window, `w` windows of one or several files, `f` frames
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from fastast.own_length import OwnLengths
 from fastast.reduction import MergeTrace, TokenReduction
 from fastast.scores import Activation, activation_of, to_scores
 from fastast.windows import Windows, hop_samples
+from fastast.writing import write_whole
 from fastast.zoo import trained_path
 
 BATCH = 8
@@ -275,11 +276,9 @@ class Predictor:
         reduction = self.handle.reduction if self.handle else "not merged"
         title = f"{prediction.path.name}, {reduction}"
         figure = draw_merges(features[0].numpy(), trace.source[-1][0].numpy(), self.model.geometry, title=title)
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{prediction.path.stem}.png"
-        temporary = target.with_suffix(".png.tmp")
-        figure.savefig(temporary, dpi=200, format="png")
-        os.replace(temporary, target)
+        target, picture = folder / f"{prediction.path.stem}.png", io.BytesIO()
+        figure.savefig(picture, dpi=200, format="png")
+        write_whole(target, picture.getvalue())
         return target
 
 

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all."""
+"""Writing a file, or a folder of files, whole or not at all, and so that a power cut does not take it back."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    said = "nothing was written"
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        _keep_name(path.parent)
+        said = "it was written, but a power cut may undo that"
+        sync(path.parent)
     except OSError as error:
-        raise OSError(error.errno, f"{error.strerror or error}: nothing was written", str(path)) from None
+        raise OSError(error.errno, f"{error.strerror or error}: {said}", str(path)) from None
     finally:
         with suppress(OSError):  # of a disk that went away, what is wrong has been said
             temporary.unlink(missing_ok=True)
@@ -42,21 +44,29 @@ def written_whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        descriptor = os.open(temporary, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(temporary)
         os.replace(temporary, path)
-        _keep_name(path.parent)
+        sync(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
-def _keep_name(folder: Path) -> None:
-    """Write the folder itself to the disk: after a power cut the file would be there without its name."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def place_whole(source: Path, target: Path) -> None:
+    """Rename a folder whose files are written: after a power cut it is there with all of them, or not there.
+
+    source: on the same disk. Raises OSError where the disk refuses, or where something is at `target`.
+    """
+    for path in sorted(source.rglob("*"), reverse=True):  # what is in a folder before the folder
+        sync(path)
+    sync(source)
+    os.rename(source, target)
+    sync(target.parent)
+
+
+def sync(path: Path) -> None:
+    """Write a file, or the names that are in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

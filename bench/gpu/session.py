@@ -18,6 +18,7 @@ from bench.run.budget import Budget
 from bench.run.isolation import without_folders
 from bench.run.progress import duration
 from bench.run.recording import describe_suite
+from fastast.writing import write_whole
 
 GRACE_S = 10.0
 """Seconds by which a step that limits itself ends before it is ended."""
@@ -86,7 +87,7 @@ def run_session(
 def save(folder: Path, about: Mapping[str, Any], ends: Sequence[StepEnd]) -> None:
     """Write `session.json` and the archive, which is there whole or not at all."""
     text = json.dumps({**about, "steps": [asdict(end) for end in ends]}, indent=2)
-    (folder / "session.json").write_text(text + "\n", encoding="utf-8")
+    write_whole(folder / "session.json", (text + "\n").encode())
     part = folder.with_name(f"{folder.name}.tmp")
     with tarfile.open(part, "w:gz") as archive:
         for name in PARTS:

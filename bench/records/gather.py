@@ -15,7 +15,7 @@ from typing import Literal
 from bench.records.export import write_csv
 from bench.records.predictions import read_predictions
 from bench.records.schema import Record
-from bench.records.store import RecordError, Store, read_record, read_records
+from bench.records.store import RecordError, Store, check_name, read_record, read_records
 from bench.sweep.cells import canonical
 from fastast.writing import write_whole
 
@@ -135,8 +135,7 @@ def _record_files(source: Path, into: Path, problems: list[str]) -> Iterator[Pat
 def _checked(path: Path) -> Record:
     """Read a record whose name, id and machine fit it. Raises RecordError."""
     record = read_record(path)
-    if path.stem != record.cell.id:
-        raise RecordError(f"{path}: holds cell {record.cell.id}; a record's file has the name of its cell")
+    check_name(path, record.cell.id)
     digest = hashlib.sha256(canonical(record.cell.question).encode()).hexdigest()[:12]
     if digest != record.cell.id:
         raise RecordError(f"{path}: its id is not the hash of its question, which is {digest}; it was edited")

@@ -20,10 +20,10 @@ def status_lines(sweep: str, cells: Sequence[Cell], results: Path) -> Iterator[s
         store = Store(results, machine, sweep)
         left, counts = TimeLeft(cells), Counter[str]()
         for cell in cells:
-            record = store.read(cell.id)
-            counts[record.status if record else "left"] += 1
-            if record is not None:
-                left.done(cell.kind, (record.finished - record.started).total_seconds())
+            head = store.head(cell.id)
+            counts[head.status if head else "left"] += 1
+            if head is not None:
+                left.done(cell.kind, head.seconds)
         seconds = left.estimate() if counts["left"] else 0
         time_left = f", about {duration(seconds)} to go" if seconds else ""
         listed = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

@@ -24,7 +24,7 @@ from fastast.exporting.graph import onnx_graph
 from fastast.exporting.metadata import Number, hash_weights
 from fastast.exporting.runtimes import RUNTIMES
 from fastast.reduction import TokenReduction
-from fastast.writing import write_whole
+from fastast.writing import place_whole, write_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -90,7 +90,7 @@ def export_to_cache(
             translate=partial(_translate, path=cached / f"{_hash(graph)}.graph"),
         )
         try:
-            (Path(mine) / "whole").rename(place)
+            place_whole(Path(mine) / "whole", place)
         except OSError:
             if not path.is_file():  # else another process was faster: its file is the same
                 raise

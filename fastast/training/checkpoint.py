@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fastast.writing import place_whole
+
 PREFIX = "state-"
 VERSION = 1
 
@@ -58,14 +60,9 @@ def save_state(folder: Path, state: State) -> Path:
     for name, tensors in state.tensors.items():
         path = temporary / f"{name}.safetensors"
         save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
-        _sync(path)
     notes = {"version": VERSION, "step": state.step, "tensors": sorted(state.tensors), "notes": dict(state.notes)}
-    path = temporary / "state.json"
-    path.write_text(json.dumps(notes), encoding="utf-8")
-    _sync(path)
-    _sync(temporary)
-    os.rename(temporary, target)
-    _sync(folder)
+    (temporary / "state.json").write_text(json.dumps(notes), encoding="utf-8")
+    place_whole(temporary, target)
     for old in folder.glob(f"{PREFIX}*"):
         if old != target and old.name.removeprefix(PREFIX).isdecimal():
             shutil.rmtree(old)
@@ -105,11 +102,3 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
         index, _, name = key.partition(".")
         state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

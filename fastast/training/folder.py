@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from fastast.data.training_set import TrainingSet, all_ids
 from fastast.locking import release_lock, take_lock
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
+from fastast.writing import write_whole
 
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
 
@@ -112,10 +112,8 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON beside the target, then rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    """Write JSON, whole or not at all."""
+    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 __all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "sole_run", "write_json"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.training.distributed import World
+from fastast.writing import write_whole
 
 
 class RunLog:
@@ -101,9 +101,7 @@ def _take_back(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [event for event in read_log(path.parent) if event["step"] <= step]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text("".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept), encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept).encode())
 
 
 def _bar(total: int, step: int) -> Any:

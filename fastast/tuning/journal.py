@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from fastast.locking import release_lock, take_lock
 from fastast.tuning.target import TuningError
+from fastast.writing import write_whole
 
 T = TypeVar("T")
 
@@ -58,8 +59,7 @@ class Journal:
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]  # a killed process may have left half a line
         if not whole:
-            self.path.write_text("", encoding="utf-8")
-            self._append({"question": self._question})
+            write_whole(self.path, _line({"question": self._question}))
             return
         try:
             question, *entries = [json.loads(line) for line in whole]
@@ -75,11 +75,15 @@ class Journal:
                 f"is {self._question.get(first)!r}. Remove the file, or give another --out"
             )
         if len(whole) < len(lines):
-            self.path.write_text("".join(whole), encoding="utf-8")
+            write_whole(self.path, "".join(whole).encode())
         self.found = len(self._known)
 
     def _append(self, entry: dict[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        with self.path.open("ab") as file:
+            file.write(_line(entry))
             file.flush()
             os.fsync(file.fileno())
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return (json.dumps(entry) + "\n").encode()

@@ -28,6 +28,7 @@ BUSY = 0.1
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(read_counters().waited is None, reason="this kernel has no scheduler statistics"),
     pytest.mark.skipif(usable_cores() < 2, reason="there is one core; these need two"),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import cheap_runners
 import numpy as np
@@ -17,9 +18,11 @@ from bench.records.export import split_schedule
 from bench.records.schema import SCHEMA_VERSION, Suite
 from bench.records.store import (
     COLUMNS,
+    Head,
     RecordError,
     Store,
     hash_array,
+    read_head,
     read_record,
     read_records,
     to_frame,
@@ -124,8 +127,40 @@ def test_an_older_record_is_migrated_step_by_step(stored, monkeypatch):
 def test_a_record_under_the_name_of_another_cell_is_refused(stored):
     store, record, path = stored
     path.rename(store.path("0" * 12))
-    with pytest.raises(RecordError, match=record.cell.id):
-        store.read("0" * 12)
+    for read in (store.read, store.head):
+        with pytest.raises(RecordError, match=record.cell.id):
+            read("0" * 12)
+
+
+def test_the_head_of_a_record_says_what_the_whole_does(stored, monkeypatch):
+    store, record, path = stored
+    expected = Head(cell_id=record.cell.id, status="ok", seconds=(record.finished - record.started).total_seconds())
+    with monkeypatch.context() as patch:
+        patch.setattr(store_module, "read_record", None)  # the head is enough
+        patch.setattr(store_module, "HEAD", path.stat().st_size // 2)
+        assert store.head(record.cell.id) == expected
+    assert store.head("0" * 12) is None
+    path.write_text(json.dumps(json.loads(path.read_text())))  # written by something else: no line at its end
+    assert store.head(record.cell.id) == expected
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps({name: raw[name] for name in reversed(raw)}) + "\n")
+    monkeypatch.setattr(store_module, "HEAD", 100)
+    assert store.head(record.cell.id) == expected
+
+
+@pytest.mark.parametrize("version", ["v1_quality", "v1_performance"])
+def test_the_head_of_an_older_record_is_read_too(version):
+    path = Path(__file__).parent / "old_records" / f"{version}.json"
+    record = read_record(path)
+    assert (read_head(path).status, read_head(path).cell_id) == (record.status, record.cell.id)
+
+
+@pytest.mark.parametrize("end", [0.5, 0.9, 0.999])
+def test_the_head_of_a_record_that_was_cut_is_no_head(stored, end):
+    store, record, path = stored
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * end)])
+    with pytest.raises(RecordError, match=f"{path.name}: not a whole JSON file"):
+        store.head(record.cell.id)
 
 
 def test_half_written_temporary_files_are_ignored(stored):

@@ -1,0 +1,256 @@
+"""The doors through which files of other people come in: whole examples, how each is opened, and how it may refuse.
+
+Shapes: `s` samples.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from safetensors.torch import save
+
+sys.path.append(str(Path(__file__).parents[1] / "fastast"))
+
+from checkpoint_files import LABELS, huggingface_folder, original_names, small_model
+
+import fastast
+from bench.claims.claim import ClaimError, read_claims
+from bench.records.predictions import Predictions, encode_predictions, read_predictions
+from bench.records.store import RecordError, read_head, read_record
+from bench.run.launchers.slurm import load_slurm_config
+from bench.sweep.complaints import ConfigError
+from bench.sweep.expansion import expand
+from bench.sweep.file import load_sweep
+from fastast.checkpoints import CheckpointError, load_checkpoint
+from fastast.data.cache_files import CacheDescription, ShardIndex
+from fastast.data.soundscapes_cache import BlockStore, record_type
+from fastast.data.tables import read_table
+from fastast.data.training_set import DataError
+from fastast.schedule_file import ScheduleFileError, read_schedule_file
+from fastast.training.checks import RecipeError
+from fastast.training.recipe_file import load_recipe, recipe_path
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """One kind of file."""
+
+    name: str
+    file: str
+    """What it is called where it is opened."""
+    examples: Callable[[], list[bytes]]
+    """Whole ones, which are opened without an error."""
+    open: Callable[[Path], object]
+    refusals: tuple[type[Exception], ...]
+    """What may be raised; anything else is a fault."""
+
+
+def sound(kind: str, subtype: str, channels: int = 1) -> bytes:
+    """A twentieth of a second, encoded."""
+    wave = 0.4 * np.sin(np.arange(800)[:, None] * 0.3 + np.arange(channels))  # (s, channels)
+    target = io.BytesIO()
+    soundfile.write(target, wave, 16_000, format=kind, subtype=subtype)
+    return target.getvalue()
+
+
+def sounds(kind: str, *subtypes: str) -> list[bytes]:
+    return [sound(kind, subtype, channels) for subtype in subtypes for channels in (1, 2)]
+
+
+def hear(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fastast.load_audio(path)
+
+
+def checkpoints() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = fastast.save_checkpoint(Path(folder) / "own.safetensors", small_model(), labels=LABELS)
+        bare = save({name: value.contiguous() for name, value in small_model().state_dict().items()})
+        return [path.read_bytes(), bare]
+
+
+def original() -> list[bytes]:
+    target = io.BytesIO()
+    torch.save(original_names(small_model().state_dict()), target)
+    return [target.getvalue()]
+
+
+def configurations() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        return [(huggingface_folder(Path(folder)) / "config.json").read_bytes()]
+
+
+def open_folder(path: Path) -> None:
+    """Open a Hugging Face folder whose description is the file, beside weights that are whole."""
+    weights = path.parent / "model.safetensors"
+    weights.write_bytes(_weights())
+    try:
+        load_checkpoint(path.parent)
+    finally:
+        weights.unlink()
+
+
+_kept: list[bytes] = []
+
+
+def _weights() -> bytes:
+    if not _kept:
+        with tempfile.TemporaryDirectory() as folder:
+            _kept.append((huggingface_folder(Path(folder)) / "model.safetensors").read_bytes())
+    return _kept[0]
+
+
+def records() -> list[bytes]:
+    found = sorted((ROOT / "results").glob("*/default/*.json"), key=lambda path: path.stat().st_size)
+    return [found[0].read_bytes(), found[-1].read_bytes()]
+
+
+def open_record(path: Path) -> None:
+    read_head(path)
+    read_record(path)
+
+
+def predictions() -> list[bytes]:
+    return [encode_predictions(Predictions(np.zeros((3, 4), np.float32), "sigmoid"), {"ids_sha256": "0" * 64})]
+
+
+def sweeps() -> list[bytes]:
+    return [(ROOT / f"bench/sweeps/{name}.toml").read_bytes() for name in ("smoke", "ablation_heads", "engine_gpu")]
+
+
+def open_sweep(path: Path) -> None:
+    config = load_sweep(path)
+    grid = config.grid.model_dump()
+    if np.prod([float(len(axis)) for axis in grid.values() if isinstance(axis, list | tuple)]) < 2000:
+        expand(config, str(path), resolve=lambda device: device)
+
+
+def recipes() -> list[bytes]:
+    return [recipe_path(name).read_bytes() for name in ("soundscapes_tiny",)]
+
+
+def claims() -> list[bytes]:
+    return [(ROOT / "reports/claims.toml").read_bytes()[:6000].rpartition(b"\n\n")[0] + b"\n"]
+
+
+def tables() -> list[bytes]:
+    return [b"file,label\na.wav,dog\nb.wav,cat\n", b'\xef\xbb\xbffile,label\r\n"a, b.wav",dog\r\n']
+
+
+def schedule_files() -> list[bytes]:
+    text = '[reduction]\nschedule = "list:300,0,0"\nmethod = "tome"\n'
+    return [text.encode()]
+
+
+def indices() -> list[bytes]:
+    clip = {"id": "a", "columns": [0], "size": 4, "crc": 7}
+    return [json.dumps({"source": "0" * 8, "sha256": "1" * 8, "clips": [clip, {**clip, "at": 4}]}).encode()]
+
+
+def descriptions() -> list[bytes]:
+    known = {
+        "kind": "flac",
+        "data_set": "audio_folder",
+        "options": {},
+        "classes": ["cat", "dog"],
+        "task": "single_label",
+    }
+    known |= {"reading": {}, "shard_clips": 2, "splits": {"train": {"clips": 3, "ids_sha256": "0", "missing": []}}}
+    return [json.dumps({"format": 1, **known}).encode()]
+
+
+def blocks() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        store = BlockStore(folder=Path(folder), record=record_type(16, 3))
+        store.write(0, np.ones(4, record_type(16, 3)))
+        return [store.path(0).read_bytes()]
+
+
+def open_block(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a damaged block is told, and counts as none
+        BlockStore(folder=path.parent, record=record_type(16, 3)).read(0)
+
+
+def slurm() -> list[bytes]:
+    return [b'folder = "jobs"\ncells_per_job = 2\n[devices.H100]\npartition = "gpu"\nmem_gb = 64\nsetup = ["echo"]\n']
+
+
+AUDIO = partial(Door, open=hear, refusals=(fastast.AudioError,))
+DOORS = (
+    AUDIO(name="wav", file="a.wav", examples=partial(sounds, "WAV", "PCM_16", "PCM_24", "FLOAT", "ULAW", "IMA_ADPCM")),
+    AUDIO(name="flac", file="a.flac", examples=partial(sounds, "FLAC", "PCM_16")),
+    AUDIO(name="ogg", file="a.ogg", examples=partial(sounds, "OGG", "VORBIS", "OPUS")),
+    AUDIO(name="mp3", file="a.mp3", examples=partial(sounds, "MP3", "MPEG_LAYER_III")),
+    Door(
+        name="safetensors",
+        file="a.safetensors",
+        examples=checkpoints,
+        open=load_checkpoint,
+        refusals=(CheckpointError,),
+    ),
+    Door(name="pth", file="a.pth", examples=original, open=load_checkpoint, refusals=(CheckpointError,)),
+    Door(
+        name="Hugging Face folder",
+        file="config.json",
+        examples=configurations,
+        open=open_folder,
+        refusals=(CheckpointError,),
+    ),
+    Door(name="record", file="0123456789ab.json", examples=records, open=open_record, refusals=(RecordError,)),
+    Door(
+        name="predictions",
+        file="a.npz",
+        examples=predictions,
+        open=read_predictions,
+        refusals=(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
+    ),
+    Door(name="sweep", file="a.toml", examples=sweeps, open=open_sweep, refusals=(ConfigError,)),
+    Door(
+        name="recipe",
+        file="a.toml",
+        examples=recipes,
+        open=lambda path: load_recipe(str(path)),
+        refusals=(RecipeError, DataError),
+    ),
+    Door(name="claims", file="a.toml", examples=claims, open=read_claims, refusals=(ClaimError,)),
+    Door(
+        name="table",
+        file="a.csv",
+        examples=tables,
+        open=lambda path: read_table(path, ("file", "label")),
+        refusals=(DataError,),
+    ),
+    Door(
+        name="schedule file",
+        file="a.toml",
+        examples=schedule_files,
+        open=lambda path: read_schedule_file(str(path)),
+        refusals=(ScheduleFileError,),
+    ),
+    Door(name="index of a cache", file="a.json", examples=indices, open=ShardIndex.read, refusals=(DataError,)),
+    Door(
+        name="description of a cache",
+        file="cache.json",
+        examples=descriptions,
+        open=lambda path: CacheDescription.read(path.parent),
+        refusals=(DataError,),
+    ),
+    Door(name="mixed clips", file="00000.clips", examples=blocks, open=open_block, refusals=()),
+    Door(name="Slurm's settings", file="a.toml", examples=slurm, open=load_slurm_config, refusals=(ConfigError,)),
+)
