@@ -24,6 +24,7 @@ from bench.page.command import explore
 from bench.paper.command import paper
 from bench.share.command import share_results
 from bench.study.command import app as study
+from bench.understanding.command import understand
 
 if TYPE_CHECKING:
     from bench.sweep.cells import Cell
@@ -46,6 +47,7 @@ app.command("render")(render_all)
 app.command("page")(explore)
 app.command("share")(share_results)
 app.command()(paper)
+app.command()(understand)
 
 SweepArgument = Annotated[
     str,

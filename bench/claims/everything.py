@@ -12,6 +12,8 @@ from bench.records.store import read_records
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
 from bench.report.render import render as render_report
+from bench.understanding.command import FOLDER as UNDERSTANDING
+from bench.understanding.render import render_understanding
 
 ABLATION = "ablation_"
 """How the names of sweeps of alternatives begin, which have tables of their own."""
@@ -42,6 +44,9 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     for folder in sorted((results / "studies").glob("*/")):
         write_study_report(load_study(folder.name), results / "studies", results, reports, say=lambda _: None)
         say(f"{reports / folder.name}")
+    for path in sorted((results / UNDERSTANDING).glob("*.json")):
+        render_understanding(path, reports / UNDERSTANDING)
+        say(f"{reports / UNDERSTANDING}")
     update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
     _, changed = update_claims(root, reports / "claims.toml", results)
     for path in changed:

@@ -7,8 +7,6 @@ import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
 from bench.measure.machine import Facts
 
 
@@ -43,6 +41,8 @@ def measure_memory(calls: Mapping[str, Callable[[], object]], device: str) -> Me
 
 
 def _cuda_memory(call: Callable[[], object]) -> ArmMemory:
+    import torch
+
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()

@@ -1,0 +1,108 @@
+"""The figures: along which axis tokens merge, how alike they are, and whether silence goes before sound."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.layout import fix_layout
+from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.understanding.record import BlockNotes, MethodNotes, Understanding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 4
+_OTHERS = "#cccccc"
+
+
+def axes_figure(found: Understanding, labels: dict[str, str]) -> Figure:
+    """Draw by block and method how many pairs lie along time, along frequency, and how many are neighbours."""
+    shown = [one for one in found.methods if any(block.pairs for block in one.blocks)]
+
+    def draw(axis: Axes, one: MethodNotes) -> None:
+        for values, colour, style in (
+            (_of(one, lambda block: block.along_time), COLOURS[0], "-"),
+            (_of(one, lambda block: block.along_frequency), COLOURS[1], "-"),
+            (_of(one, lambda block: block.neighbours), GREY, ":"),
+        ):
+            axis.plot(_numbers(one), values, color=colour, linestyle=style, linewidth=1.2)
+        axis.set_ylim(0, 1)
+
+    said = "blue: same frequency, another time; orange: same time, another frequency; dotted: at most one patch apart"
+    return _facets(shown, labels, draw, "Share of the pairs that merge", said)
+
+
+def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
+    """Draw by block and method the share of patches without a token of their own, where events sound and elsewhere."""
+
+    def draw(axis: Axes, one: MethodNotes) -> None:
+        axis.plot(_numbers(one), _of(one, lambda block: block.gone_silent), color=GREY, linestyle="--")
+        axis.plot(_numbers(one), _of(one, lambda block: block.gone_sounding), color=COLOURS[1])
+        axis.set_ylim(0, 1)
+
+    said = f"orange: patches at times of events ({found.sounding:.0%} of all); dashed grey: the others"
+    return _facets(found.methods, labels, draw, "Share of patches merged or dropped", said)
+
+
+def similarity_figure(found: Understanding, labels: dict[str, str]) -> Figure:
+    """Draw by block and method how alike the keys of pairs are: median and quartiles, all other medians in grey."""
+    shown = [one for one in found.methods if any(block.similarity for block in one.blocks)]
+
+    def middle(one: MethodNotes) -> np.ndarray:
+        return _of(one, lambda block: block.similarity[1] if block.similarity else None)
+
+    def draw(axis: Axes, one: MethodNotes) -> None:
+        for other in shown:
+            axis.plot(_numbers(other), middle(other), color=_OTHERS, linewidth=0.7, zorder=1)
+        low = _of(one, lambda block: block.similarity[0] if block.similarity else None)
+        high = _of(one, lambda block: block.similarity[2] if block.similarity else None)
+        axis.fill_between(_numbers(one), low, high, color=COLOURS[0], alpha=0.25, linewidth=0, zorder=2)
+        axis.plot(_numbers(one), middle(one), color=COLOURS[0], linewidth=1.2, zorder=3)
+
+    said = "line: median; band: quartiles; grey: the other methods"
+    return _facets(shown, labels, draw, "Cosine of the keys of pairs", said)
+
+
+def _facets(
+    shown: Sequence[MethodNotes],
+    labels: dict[str, str],
+    draw: Callable[[Axes, MethodNotes], None],
+    quantity: str,
+    said: str,
+) -> Figure:
+    """Draw a panel per method. Raises ValueError where there is none."""
+    import matplotlib.pyplot as plt
+
+    if not shown:
+        raise ValueError("understanding: no method has anything to draw")
+    columns = min(COLUMNS, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    size = (DOUBLE, 0.7 + 1.45 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for place, axis in enumerate(axes.flat):
+        if place >= len(shown):
+            axis.set_visible(False)
+            continue
+        draw(axis, shown[place])
+        axis.set_title(labels.get(shown[place].method, shown[place].method), loc="left", size=8)
+        axis.set_xticks(range(1, len(shown[place].blocks) + 1, 3))
+        if place + columns >= len(shown):
+            axis.tick_params(labelbottom=True)
+    figure.supylabel(quantity, fontsize=8)
+    figure.supxlabel("Block", fontsize=8)
+    figure.suptitle(said, fontsize=7, color=GREY)
+    fix_layout(figure)
+    return figure
+
+
+def _numbers(one: MethodNotes) -> range:
+    return range(1, len(one.blocks) + 1)
+
+
+def _of(one: MethodNotes, value: Callable[[BlockNotes], float | None]) -> np.ndarray:
+    return np.array([np.nan if (found := value(block)) is None else found for block in one.blocks])

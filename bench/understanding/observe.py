@@ -1,0 +1,126 @@
+"""Runs a model with a reduction and notes, block by block, what goes where.
+
+Shapes: `b` batch, `m` tokens that merge, `n` tokens, `N` original tokens, `w` width of a head, `f'` and `t'` patches
+along frequency and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.understanding.record import BlockNotes, MethodNotes
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import AttachedReduction, MergePlan, MergeTrace, TokenReduction
+from fastast.reduction.tokens import BlockTokens
+
+BATCH = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed(AttachedReduction):
+    """A reduction that notes every pair that merges."""
+
+    pairs: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict, compare=False, repr=False)
+    """By block, for every clip: patches apart along frequency and along time, and similarity, (pairs, 3)."""
+
+    def choose(self, tokens: BlockTokens, r: int) -> MergePlan:
+        """Choose as the method does, and note what it chose."""
+        plan = super().choose(tokens, r)
+        if plan.merged is not None and plan.target is not None:
+            self.pairs.setdefault(tokens.block, []).append(_pairs(tokens, plan))
+        return plan
+
+
+def observe(
+    model: AudioSpectrogramTransformer, reduction: TokenReduction, features: Tensor, events: NDArray[np.bool_]
+) -> MethodNotes:
+    """Return what a reduction does to clips in every block.
+
+    model: not reduced. features: (c, f, m). events: (c, t'), whether anything sounds at a column of patches.
+    """
+    prefix, (rows, columns) = model.encoder.num_prefix_tokens, model.encoder.grid
+    attached = AttachedReduction.of(reduction, model.encoder)
+    observed = Observed(**{name: getattr(attached, name) for name in ("reduction", "removals", "num_protected")})
+    gone: list[list[Tensor]] = []
+    model.attached = observed
+    try:
+        with torch.inference_mode():
+            for batch in features.split(BATCH):
+                trace = MergeTrace()
+                model.forward_features(batch, trace)
+                gone.append([_gone(source)[:, prefix:] for source in trace.source])  # (b, N - prefix) each
+    finally:
+        model.attached = None
+    busy = torch.from_numpy(np.repeat(events[:, None, :], rows, axis=1).reshape(len(events), rows * columns))
+    blocks = []
+    for block in range(model.encoder.depth):
+        left = torch.cat([clips[block] for clips in gone])  # (c, N - prefix), True for a patch that owns no token now
+        pairs = np.concatenate(observed.pairs.get(block, [np.empty((0, 3), np.float32)]))  # (pairs, 3)
+        blocks.append(_notes(pairs, left, busy))
+    return MethodNotes(method=reduction.method, schedule=str(reduction.schedule), blocks=tuple(blocks))
+
+
+def _pairs(tokens: BlockTokens, plan: MergePlan) -> NDArray[np.float32]:
+    """Return how far apart and how alike the pairs of a block are, (pairs, 3); those with a prefix token are left out.
+
+    A pair is a token and the owner of the slot that it joins; alike is the cosine of their keys, averaged over heads.
+    """
+    assert plan.merged is not None and plan.target is not None  # noqa: PT018
+    b, n = tokens.batch, tokens.num_tokens
+    owner = plan.owner if isinstance(plan.owner, Tensor) else torch.arange(n)[plan.owner].expand(b, -1)
+    host = owner.gather(1, plan.target.clamp_min(0))  # (b, m)
+    keys = F.normalize(tokens.keys.mean(1).float(), dim=-1)  # (b, n, w)
+    alike = (_rows(keys, plan.merged) * _rows(keys, host)).sum(-1)  # (b, m)
+    mine, theirs = _rows(tokens.places, plan.merged), _rows(tokens.places, host)  # (b, m, 2)
+    kept = (plan.target >= 0) & (mine >= 0).all(-1) & (theirs >= 0).all(-1)  # (b, m)
+    found = torch.cat([(mine - theirs).abs(), alike.unsqueeze(-1)], dim=-1)  # (b, m, 3)
+    return found[kept].numpy()
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    """(b, n, k), (b, m) -> (b, m, k)"""
+    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+
+
+def _gone(source: Tensor) -> Tensor:
+    """Return which original tokens are dropped, or are in a token that another one owns, (b, N) bool.
+
+    Of the original tokens of one, the first is its owner here: which one keeps its name changes no share.
+    """
+    b, n = source.shape
+    positions = torch.arange(n).expand(b, -1)
+    slots = source.clamp_min(0).long()
+    taken = torch.where(source >= 0, positions, n)
+    first = torch.full((b, n), n).scatter_reduce(1, slots, taken, "amin")  # (b, N) first original of each token
+    return (source < 0) | (first.gather(1, slots) != positions)
+
+
+def _notes(pairs: NDArray[np.float32], gone: Tensor, busy: Tensor) -> BlockNotes:
+    apart_f, apart_t, alike = pairs.T
+    return BlockNotes(
+        pairs=len(pairs),
+        along_time=_share((apart_t > 0) & (apart_f == 0)),
+        along_frequency=_share((apart_f > 0) & (apart_t == 0)),
+        neighbours=_share(np.maximum(apart_f, apart_t) <= 1),
+        similarity=_quantiles(alike),
+        gone_sounding=_share(gone[busy].numpy()),
+        gone_silent=_share(gone[~busy].numpy()),
+    )
+
+
+def _share(values: Sequence[bool] | NDArray[np.bool_]) -> float | None:
+    return round(float(np.mean(values)), 4) if len(values) else None
+
+
+def _quantiles(values: NDArray[np.float32]) -> tuple[float, float, float] | None:
+    if not len(values):
+        return None
+    low, middle, high = (round(float(value), 4) for value in np.quantile(values, (0.25, 0.5, 0.75)))
+    return low, middle, high

@@ -1,0 +1,66 @@
+"""What was observed -> figures, a table and one sentence each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from bench.report.render import FORMATS, figure_file
+from bench.report.style import paper_style
+from bench.understanding.figures import axes_figure, silence_figure, similarity_figure
+from bench.understanding.record import Understanding, read_understanding
+from fastast.reduction import get_method, method_names
+from fastast.writing import write_whole
+
+FIGURES = {"axes": axes_figure, "silence": silence_figure, "similarity": similarity_figure}
+SHOWS = {
+    "axes": "Which way tokens merge: along time, along frequency, or with a neighbour.",
+    "silence": "Whether what goes first is where nothing sounds.",
+    "similarity": "How alike the keys of two tokens are when they merge.",
+}
+"""What each figure shows."""
+
+
+def render_understanding(path: Path, out: Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
+    """Draw a file of what was observed into `out`; return the paths. Raises RecordError for a bad file."""
+    found = read_understanding(path)
+    labels = {name: get_method(name).label for name in method_names()}
+    written = []
+    with paper_style():
+        for name, draw in FIGURES.items():
+            figure = draw(found, labels)
+            for form in formats:
+                written.append(out / f"{name}.{form}")
+                write_whole(written[-1], figure_file(figure, form))
+            plt.close(figure)
+    for name, text in (
+        ("understanding.csv", table(found).to_csv(index=False, lineterminator="\n")),
+        ("understanding.md", _page(found)),
+    ):
+        written.append(out / name)
+        write_whole(written[-1], text.encode())
+    return written
+
+
+def table(found: Understanding) -> pd.DataFrame:
+    """Return a row per method and block."""
+    rows = []
+    for one in found.methods:
+        for number, block in enumerate(one.blocks, start=1):
+            values = block.model_dump()
+            low, middle, high = values.pop("similarity") or (None, None, None)
+            quartiles = {"similarity_low": low, "similarity": middle, "similarity_high": high}
+            rows.append({"method": one.method, "schedule": one.schedule, "block": number, **values, **quartiles})
+    return pd.DataFrame(rows)
+
+
+def _page(found: Understanding) -> str:
+    shown = "\n\n".join(f"![{text}]({name}.svg)\n\n{text}" for name, text in SHOWS.items())
+    what = f"{found.model}, {found.methods[0].schedule}, the first {found.clips} test clips of the soundscapes"
+    return (
+        f"# What methods merge\n\n{what}. An event sounds at {found.sounding:.0%} of all patches: what begins or ends "
+        "within the clip, by the recipe that it was mixed from; a bed under all of it is none.\n\n"
+        f"{shown}\n"
+    )

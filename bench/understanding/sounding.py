@@ -1,0 +1,41 @@
+"""Where in a scene something sounds, by the recipe that it was mixed from.
+
+Shapes: `c` clips, `t'` patches along time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from fastast.data.mixing import SAMPLE_RATE, ClipRecipe, plan
+from fastast.data.soundscapes_pool import FIRST_SEED, catalogue
+from fastast.geometry import Geometry
+
+HOP_S = 0.01
+"""Seconds between frames of the filterbank."""
+
+
+def scene_recipes(split: str, seconds: float, count: int) -> list[ClipRecipe]:
+    """Return what the first clips of a split are mixed from."""
+    sources = catalogue(split)
+    return [plan(RandomState(FIRST_SEED[split] + index), sources, seconds) for index in range(count)]
+
+
+def sounding(recipes: list[ClipRecipe], geometry: Geometry) -> NDArray[np.bool_]:
+    """Return whether an event sounds at any time of a column of patches, (c, t').
+
+    An event is what begins and ends within the clip; a bed that lies under all of it makes no part louder. A patch is
+    `patch_size` frames long, and begins every `tstride`.
+    """
+    _, columns = geometry.encoder.grid
+    begin = np.arange(columns) * geometry.tstride * HOP_S  # (t',) seconds
+    end = begin + geometry.patch_size * HOP_S
+    found = np.zeros((len(recipes), columns), dtype=bool)
+    for clip, recipe in enumerate(recipes):
+        for event in recipe.events:
+            if event.length < recipe.samples:
+                first, last = event.start / SAMPLE_RATE, (event.start + event.length) / SAMPLE_RATE
+                found[clip] |= (begin < last) & (end > first)
+    return found

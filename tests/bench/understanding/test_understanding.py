@@ -1,0 +1,116 @@
+"""What methods merge: held against methods whose pairs are known, and scenes made by hand."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from bench.cli import app
+from bench.records.store import RecordError
+from bench.understanding.observe import _gone, observe
+from bench.understanding.record import read_understanding
+from bench.understanding.render import render_understanding
+from bench.understanding.sounding import sounding
+from fastast.data.mixing import ClipRecipe, SoundEvent
+from fastast.reduction import TokenReduction
+
+
+def event(start_s: float, length_s: float) -> SoundEvent:
+    start, length = int(start_s * 16_000), int(length_s * 16_000)
+    return SoundEvent(sound_class="Bell", source="a", start=start, offset=0, length=length, level_db=-20.0)
+
+
+def quiet(geometry, clips: int) -> np.ndarray:
+    return np.zeros((clips, geometry.encoder.grid[1]), dtype=bool)
+
+
+def test_an_event_sounds_where_its_samples_are(small_geometry):
+    samples = 2 * 16_000
+    recipes = [
+        ClipRecipe(samples=samples, events=(event(0.5, 0.1),), noise_db=-60.0),
+        ClipRecipe(samples=samples, events=(event(0.0, 2.0),), noise_db=-60.0),  # a bed
+        ClipRecipe(samples=samples, events=(), noise_db=-60.0),
+    ]
+    found = sounding(recipes, small_geometry)
+    assert found.shape == (3, 17)
+    # A column of patches begins every 0.1 s and lasts 0.16 s: the one at 0.4 s reaches into the event at 0.5 s.
+    assert np.flatnonzero(found[0]).tolist() == [4, 5]
+    assert not found[1:].any()
+
+
+def test_of_merged_tokens_the_first_keeps_its_name():
+    source = torch.tensor([[0, 1, 1, 2, -1, 0]])
+    assert _gone(source).tolist() == [[False, False, True, False, True, True]]
+
+
+def test_pooling_along_time_merges_neighbours_along_time(small_model, small_geometry, small_fbank):
+    notes = observe(
+        small_model,
+        TokenReduction(schedule="list:34,0,0", method="pool", options={"axis": "time"}),
+        small_fbank,
+        quiet(small_geometry, 2),
+    )
+    first, second, _ = notes.blocks
+    assert first.pairs > 0
+    # Of 34 pairs two lie where the line turns: from the first row to the second, from the third to the fourth.
+    assert (first.along_time, first.along_frequency, first.neighbours) == (round(32 / 34, 4), round(2 / 34, 4), 1.0)
+    assert second.pairs == 0
+    assert second.along_time is None
+    assert second.similarity is None
+    assert first.gone_silent == pytest.approx(34 / 68, abs=1e-4)
+    assert second.gone_silent == first.gone_silent
+    assert first.gone_sounding is None  # nothing sounds
+    assert small_model.attached is None
+
+
+def test_similarity_is_the_cosine_of_keys_averaged_over_heads(small_model, small_geometry, small_fbank):
+    notes = observe(small_model, TokenReduction(schedule="list:1,0,0"), small_fbank[:1], quiet(small_geometry, 1))
+    with torch.no_grad():
+        x = small_model.embed(small_fbank[:1])
+        _, (_, keys, _) = small_model.blocks[0].attention(x, None, "math")
+    mean = keys[0].mean(0).numpy()[2:]  # without the prefix tokens
+    unit = mean / np.linalg.norm(mean, axis=-1, keepdims=True)
+    best = (unit[::2] @ unit[1::2].T).max()
+    assert notes.blocks[0].pairs == 1
+    assert notes.blocks[0].similarity == pytest.approx((best,) * 3, abs=1e-4)
+
+
+def test_dropping_has_no_pairs_and_takes_sounding_and_silent_patches_alike(small_model, small_geometry, small_fbank):
+    events = quiet(small_geometry, 2)
+    events[:, :8] = True
+    notes = observe(small_model, TokenReduction(schedule="list:40,0,0", method="random"), small_fbank, events)
+    first = notes.blocks[0]
+    assert (first.pairs, first.similarity) == (0, None)
+    rows, columns = small_geometry.encoder.grid
+    gone = first.gone_sounding * 8 * rows + first.gone_silent * (columns - 8) * rows
+    assert gone == pytest.approx(40, abs=0.02)
+
+
+def test_the_command_observes_writes_and_draws(tmp_path, monkeypatch):
+    command = ["understand", "--clips", "2", "--method", "tome", "--method", "topk", "--schedule", "constant:40"]
+    folders = ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "reports")]
+    done = CliRunner().invoke(app, [*command, *folders])
+    assert done.exit_code == 0, done.output
+    path = tmp_path / "results/understanding/ast_tiny_soundscapes.json"
+    found = read_understanding(path)
+    assert [one.method for one in found.methods] == ["tome", "topk"]
+    assert all(len(one.blocks) == 12 for one in found.methods)
+    drawn = {one.name for one in (tmp_path / "reports/understanding").iterdir()}
+    assert {"axes.svg", "silence.pdf", "similarity.png", "understanding.csv", "understanding.md"} <= drawn
+    before = {one.name: one.read_bytes() for one in (tmp_path / "reports/understanding").iterdir()}
+    render_understanding(path, tmp_path / "reports/understanding")
+    assert before == {one.name: one.read_bytes() for one in (tmp_path / "reports/understanding").iterdir()}
+    refused = CliRunner().invoke(app, ["understand", "--method", "tom", *folders])
+    assert refused.exit_code == 1
+    assert "did you mean 'tome'" in refused.output.lower()
+
+
+def test_a_broken_file_is_named(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"version": 1}))
+    with pytest.raises(RecordError, match="a.json: model: Field required; observe again"):
+        read_understanding(path)
