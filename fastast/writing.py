@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -62,6 +66,30 @@ def place_whole(source: Path, target: Path) -> None:
     sync(source)
     os.rename(source, target)
     sync(target.parent)
+
+
+def remove_leftovers(folder: Path, *, locked: bool = False) -> None:
+    """Remove what processes that were killed left half-written in a folder, if there is one.
+
+    locked: nobody else writes there, so that no process needs to be looked for.
+    """
+    for path in folder.glob(".*.tmp"):
+        found = _LEFTOVER.fullmatch(path.name)
+        if found and (locked or not _lives(int(found[1]))):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
 
 
 def sync(path: Path) -> None:

@@ -74,6 +74,7 @@ def gather_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = N
     problems: list[str] = []
     chosen: dict[Path, _Copy] = {}
     machines: set[str] = set()
+    stores: dict[Path, Store] = {}
     counts = {"identical": 0, "kept": 0}
     for source in sources:
         found = 0
@@ -90,6 +91,7 @@ def gather_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = N
                 problems.append(str(error))
                 continue
             machines.add(record.machine.key)
+            stores[store.folder] = store
             copy = _Copy(source=path, record=record, store=store, replaces=target.exists())
             if ours is None:
                 problems += _bad_predictions(copy)
@@ -108,7 +110,7 @@ def gather_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = N
     if problems:
         raise GatherError("\n".join([*dict.fromkeys(problems), "nothing was written"]))
     if not dry_run:
-        _write(chosen.values())
+        _write(chosen.values(), stores.values())
     replaced = sum(copy.replaces for copy in chosen.values())
     return Gathered(
         into=into,
@@ -165,6 +167,15 @@ def _bad_predictions(copy: _Copy) -> list[str]:
     return []
 
 
+def _is_behind(folder: Path) -> bool:
+    """Return whether a run that was ended left a lock, or a table older than a record."""
+    table = folder / "cells.csv"
+    if (folder / ".lock").exists() or not table.exists():
+        return True
+    written = table.stat().st_mtime_ns
+    return any(path.stat().st_mtime_ns > written for path in folder.glob("*.json"))
+
+
 def _conflict(ours: Path, ours_record: Record, theirs: Path, record: Record) -> str:
     def shown(path: Path, of: Record) -> str:
         return f"{path} ({of.status}, finished {of.finished:%Y-%m-%d %H:%M:%S})"
@@ -179,13 +190,16 @@ def _content(record: Record) -> str:
     return record.model_dump_json()
 
 
-def _write(copies: Iterable[_Copy]) -> None:
-    """Write records, each after its predictions, so that no record is ever without them."""
+def _write(copies: Iterable[_Copy], stores: Iterable[Store]) -> None:
+    """Write records, each after its predictions, so that none is ever without them; and the tables that are behind."""
     by_folder: dict[Path, list[_Copy]] = {}
     for copy in copies:
         by_folder.setdefault(copy.store.folder, []).append(copy)
-    for folder, group in by_folder.items():
-        with group[0].store.lock():
+    for store in stores:
+        folder, group = store.folder, by_folder.get(store.folder, [])
+        if not group and not _is_behind(folder):
+            continue
+        with store.lock():
             for copy in group:
                 predictions = copy.store.predictions_path(copy.record.cell.id)
                 if copy.record.quality is not None:

@@ -29,7 +29,7 @@ from bench.records.migrations import MIGRATIONS
 from bench.records.predictions import Predictions, encode_predictions
 from bench.records.schema import SCHEMA_VERSION, Record
 from fastast.locking import release_lock, take_lock
-from fastast.writing import write_whole
+from fastast.writing import remove_leftovers, write_whole
 
 __all__ = [
     "COLUMNS",
@@ -51,7 +51,6 @@ HEAD = 1 << 13
 """Bytes of a record that hold what stands before its measurements."""
 
 _RECORD_NAME = re.compile(r"[0-9a-f]{12}\.json")
-_LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
 _ELSEWHERE = "give another folder with --results, or make this one writable"
 _ADVICE = {
     errno.ENOSPC: "make room on the disk",
@@ -200,18 +199,13 @@ class Store:
         if descriptor is None:
             raise RecordError(f"{self.folder}: another run writes here; wait for it, or end it")
         try:
-            self._remove_leftovers()
+            for folder in (self.folder, self.folder / "predictions"):
+                remove_leftovers(folder, locked=True)
             with _advise(self.folder):
                 self._try_to_write()
             yield
         finally:
             release_lock(path, descriptor)
-
-    def _remove_leftovers(self) -> None:
-        for folder in (self.folder, self.folder / "predictions"):
-            for path in folder.glob(".*.tmp"):
-                if _LEFTOVER.fullmatch(path.name):
-                    path.unlink(missing_ok=True)
 
     def _try_to_write(self) -> None:
         """Better now than after an hour of measuring."""

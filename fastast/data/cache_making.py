@@ -30,7 +30,7 @@ from fastast.data.folders import SPLITS, FolderSet, ListedSet, check_allowed, ch
 from fastast.data.identity import hash_ids
 from fastast.data.parallel import each
 from fastast.data.training_set import MIN_SAMPLES, DataError, all_ids
-from fastast.writing import write_whole
+from fastast.writing import remove_leftovers, write_whole
 
 SHARD_CLIPS = 256
 """Clips of a shard: 40 MB of ten seconds each."""
@@ -126,6 +126,7 @@ def _open(out: Path, mine: CacheDescription) -> CacheDescription:
     """Make the folder, or check that what is there can be gone on with; returns it with all splits, old and new."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; name a folder for the cache with --out")
+    remove_leftovers(out)
     held = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if held and DESCRIPTION not in held:
         raise DataError(

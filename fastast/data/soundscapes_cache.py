@@ -8,16 +8,16 @@ class). A clip's bytes do not depend on how many were asked for, so a block of a
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
-import uuid
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fastast.writing import remove_leftovers, write_whole
 
 BLOCK_CLIPS = 100
 """Clips of a full block; what a killed process loses at most."""
@@ -69,12 +69,10 @@ class BlockStore:
     def write(self, block: int, records: NDArray[np.void]) -> bool:
         """Replace a block: a reader sees the old file or the new one. Says so and returns False if the disk refuses."""
         payload, path = records.tobytes(), self.path(block)
-        # The name is this writer's own: processes that mix the same clips at once replace whole files by equal ones.
-        temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
-            os.replace(temporary, path)
+            remove_leftovers(self.folder)
+            # Processes that mix the same clips at once replace whole files by equal ones.
+            write_whole(path, hashlib.sha256(payload).digest() + payload)
         except OSError as error:
             warnings.warn(
                 f"{path}: cannot be kept ({error.strerror}), so these clips are mixed again next time; "
@@ -82,7 +80,4 @@ class BlockStore:
                 stacklevel=2,
             )
             return False
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
         return True

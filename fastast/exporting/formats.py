@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fastast.exporting.errors import ExportError, require
 from fastast.exporting.metadata import ENTRY, ExportMetadata
 from fastast.names import unknown_name
+from fastast.writing import sync
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,10 +38,13 @@ class Format:
 
     def move(self, source: Path, path: Path) -> None:
         """Put files in place; one that is given by name never lies beside what belongs to another."""
+        for mine in self.files(source):
+            sync(mine)
         if len(self.suffixes) > 1:
             path.unlink(missing_ok=True)
         for mine, theirs in zip(self.files(source), self.files(path), strict=True):
             os.replace(mine, theirs)
+        sync(path.parent)
 
 
 def _write_onnx(graph: ModelProto, metadata: ExportMetadata, path: Path) -> None:

@@ -7,8 +7,10 @@ is drawn in a step is drawn from a seed made of the recipe's and the step's numb
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,22 +53,29 @@ def latest(folder: Path) -> Path | None:
 def save_state(folder: Path, state: State) -> Path:
     """Write a state, then remove the older ones. Returns its folder."""
     target = folder / f"{PREFIX}{state.step:09d}"
-    if target.exists():
-        return target
     for left in folder.glob(f".{PREFIX}*.tmp"):  # of a run that was killed
         shutil.rmtree(left)
-    temporary = folder / f".{target.name}.{os.getpid()}.tmp"
-    temporary.mkdir(parents=True)
-    for name, tensors in state.tensors.items():
-        path = temporary / f"{name}.safetensors"
-        save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
-    notes = {"version": VERSION, "step": state.step, "tensors": sorted(state.tensors), "notes": dict(state.notes)}
-    (temporary / "state.json").write_text(json.dumps(notes), encoding="utf-8")
-    place_whole(temporary, target)
+    if not target.exists():
+        _write(state, folder / f".{target.name}.{os.getpid()}.tmp", target)
     for old in folder.glob(f"{PREFIX}*"):
         if old != target and old.name.removeprefix(PREFIX).isdecimal():
             shutil.rmtree(old)
     return target
+
+
+def _write(state: State, temporary: Path, target: Path) -> None:
+    temporary.mkdir(parents=True)
+    for name, tensors in state.tensors.items():
+        path = temporary / f"{name}.safetensors"
+        try:
+            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
+        except SafetensorError as error:  # which is how a full disk comes out of it
+            number = re.search(r"os error (\d+)", str(error))
+            what = f"{error}: the state was not saved, the one before is there"
+            raise OSError(int(number[1]) if number else errno.EIO, what, str(target)) from None
+    notes = {"version": VERSION, "step": state.step, "tensors": sorted(state.tensors), "notes": dict(state.notes)}
+    (temporary / "state.json").write_text(json.dumps(notes), encoding="utf-8")
+    place_whole(temporary, target)
 
 
 def load_state(path: Path) -> State:

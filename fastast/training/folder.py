@@ -16,7 +16,7 @@ from fastast.data.training_set import TrainingSet, all_ids
 from fastast.locking import release_lock, take_lock
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
-from fastast.writing import write_whole
+from fastast.writing import remove_leftovers, write_whole
 
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
 
@@ -56,6 +56,7 @@ def sole_run(folder: Path) -> Iterator[None]:
     if (descriptor := take_lock(path)) is None:
         raise ResumeError(f"{folder}: another process is training in it; wait for it, or end it")
     try:
+        remove_leftovers(folder, locked=True)
         yield
     finally:
         release_lock(path, descriptor)

@@ -56,6 +56,8 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> None:
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # of a tuner that was killed
+            left.unlink(missing_ok=True)
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]  # a killed process may have left half a line
         if not whole:

@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import soundfile
@@ -30,7 +31,7 @@ from fastast.data.soundscapes_cache import BlockStore, record_type
 from fastast.exporting.formats import FORMATS
 from fastast.training.checkpoint import State, latest, load_state, save_state
 from fastast.training.distributed import World
-from fastast.training.folder import write_json
+from fastast.training.folder import sole_run, write_json
 from fastast.training.logging import RunLog, read_log
 from fastast.tuning.journal import Journal
 from fastast.writing import place_whole, write_whole
@@ -46,6 +47,8 @@ class Scenario:
     prepare: Callable[[Path], None]
     act: Callable[[Path], None]
     check: Callable[[Path, bool], None]
+    leaves: str = ""
+    """Pattern of what may be left behind: the folder's owner removes it."""
 
 
 def nothing(folder: Path) -> None:
@@ -124,9 +127,14 @@ def check_records(results: Path, messages: set[str]) -> None:
         read_predictions(Store(results, record.machine.key, record.sweep).predictions_path(record.cell.id))
 
 
+def in_the_table(results: Path) -> set[str]:
+    return {row.split(",")[1] for path in results.rglob("cells.csv") for row in path.read_text().splitlines()[1:]}
+
+
 def check_new_record(folder: Path, done: bool) -> None:
     check_records(folder / "results", {"new"} if done else {"old", "new"})
     assert not done or len(read_records(folder / "results")) == 1
+    assert not done or in_the_table(folder / "results") == {RECORD.cell.id}
 
 
 def check_replaced_record(folder: Path, done: bool) -> None:
@@ -150,6 +158,7 @@ def check_gathered(folder: Path, done: bool) -> None:
     check_records(folder / "ours", {"laptop", "server"})
     assert len(read_records(folder / "theirs")) == 2
     assert not done or len(read_records(folder / "ours")) == 2
+    assert not done or len(in_the_table(folder / "ours/laptop")) == len(in_the_table(folder / "ours/server")) == 1
 
 
 # Training
@@ -183,7 +192,8 @@ def old_log(folder: Path) -> None:
 
 
 def taken_back(folder: Path) -> None:
-    RunLog(folder, World(), total_steps=9, step=2, quiet=True).close()
+    with sole_run(folder), mock.patch("fastast.training.logging.find_spec", return_value=None):  # no TensorBoard
+        RunLog(folder, World(), total_steps=9, step=2, quiet=True).close()
 
 
 def check_log(folder: Path, done: bool) -> None:
@@ -196,7 +206,8 @@ def old_result(folder: Path) -> None:
 
 
 def new_result(folder: Path) -> None:
-    write_json(folder / "result.json", {"mAP": 0.2})
+    with sole_run(folder):
+        write_json(folder / "result.json", {"mAP": 0.2})
 
 
 def check_result(folder: Path, done: bool) -> None:
@@ -316,7 +327,7 @@ def check_export(folder: Path, done: bool) -> None:
 
 
 SCENARIOS = (
-    Scenario(what="a file is replaced", prepare=old_file, act=new_file, check=check_file),
+    Scenario(what="a file is replaced", prepare=old_file, act=new_file, check=check_file, leaves=".file.*.tmp"),
     Scenario(what="a folder is put in its place", prepare=nothing, act=new_folder, check=check_folder),
     Scenario(what="a cell's record and predictions", prepare=nothing, act=new_record, check=check_new_record),
     Scenario(what="a record that is measured again", prepare=old_record, act=new_record, check=check_replaced_record),

@@ -179,6 +179,9 @@ int rename(const char *path, const char *other) {
 int renameat(int from, const char *path, int into, const char *other) {
   ON_TWO(renameat, "rename", from, path, into, other, from, path, into, other)
 }
+int renameat2(int from, const char *path, int into, const char *other, unsigned flags) {
+  ON_TWO(renameat2, "rename", from, path, into, other, from, path, into, other, flags)
+}
 int link(const char *path, const char *other) { ON_TWO(link, "link", AT_FDCWD, path, AT_FDCWD, other, path, other) }
 int linkat(int from, const char *path, int into, const char *other, int flags) {
   ON_TWO(linkat, "link", from, path, into, other, from, path, into, other, flags)
