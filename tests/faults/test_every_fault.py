@@ -15,6 +15,7 @@ from faulty_disk import compiler
 HERE = Path(__file__).parent
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="the disk that fails is made with Linux's LD_PRELOAD"),
     pytest.mark.skipif(compiler() is None, reason="no C compiler to build the disk that fails"),
 ]
