@@ -17,6 +17,7 @@ from fastast.checkpoints import load_checkpoint
 from fastast.data.soundscapes import load
 from fastast.names import unknown_name
 from fastast.reduction import ReductionError, TokenReduction, method_names
+from fastast.schedule import parse_schedule
 from fastast.zoo import trained_path
 
 SPLIT, SECONDS = "test", 5.0
@@ -49,10 +50,10 @@ def run_understanding(
     waveforms = torch.from_numpy(loaded.waveforms.astype(np.float32) / 32768)  # (c, s)
     features = torch.cat([frontend(part) for part in waveforms.split(64)])  # (c, f, m)
     events = sounding(scene_recipes(SPLIT, SECONDS, clips), model.geometry)  # (c, t')
-    notes = []
+    notes, removed = [], parse_schedule(schedule)
     for one in methods or known:
         say(f"{one} {schedule}")
-        notes.append(observe(model, TokenReduction(schedule=schedule, method=one, excess="cap"), features, events))
+        notes.append(observe(model, TokenReduction(schedule=removed, method=one, excess="cap"), features, events))
     found = Understanding(
         version=VERSION,
         model=name,
