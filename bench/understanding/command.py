@@ -14,7 +14,9 @@ FOLDER = "understanding"
 
 
 def understand(
-    model: Annotated[str, typer.Option(help="A model of the zoo with weights.")] = "ast_tiny_soundscapes",
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A model of the zoo with weights.")
+    ] = "ast_tiny_soundscapes",
     schedule: Annotated[str, typer.Option(help="How many tokens go in each block.")] = "decreasing:48",
     method: Annotated[
         list[str] | None, typer.Option(help="Only this method; repeatable. All that need no training if not given.")

@@ -178,6 +178,7 @@ def test_it_ends_with_an_interrupt_and_says_what_it_cost() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
     assert process.stdin is not None

@@ -37,6 +37,8 @@ def asked_again(record: Record) -> Cell:
         "dtype": question["dtype"],
         "device": "cpu",
     }
+    if "calibration" in question:
+        common |= {"calibration": resolve_data(DataConfig(**question["calibration"]))}
     if record.cell.kind == "quality":
         data = resolve_data(DataConfig(**workload))
         return Cell(kind="quality", data=data, seed=0, measure=MeasureConfig(), **common)

@@ -281,8 +281,10 @@ def test_a_disk_that_refuses_is_reported_and_the_clips_still_come(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fastast.data.soundscapes_cache.os.replace", full)
-    with pytest.warns(UserWarning, match=r"cannot be kept \(No space left on device\).*FASTAST_CACHE"):
+    monkeypatch.setattr("fastast.writing.os.replace", full)
+    with pytest.warns(
+        UserWarning, match=r"cannot be kept \(No space left on device: nothing was written\).*FASTAST_CACHE"
+    ):
         np.testing.assert_array_equal(clips(tmp_path, 2).waveforms, nine[1].waveforms[:2])
 
 
