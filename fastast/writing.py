@@ -17,22 +17,18 @@ def write_whole(path: Path, content: bytes) -> None:
 
     Raises OSError naming the path where the disk is full or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     said = "nothing was written"
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        said = "it was written, but a power cut may undo that"
-        sync(path.parent)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror or error}: {said}", str(path)) from None
-    finally:
-        with suppress(OSError):  # of a disk that went away, what is wrong has been said
-            temporary.unlink(missing_ok=True)
+    with _beside(path) as temporary:
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            said = "it was written, but a power cut may undo that"
+            sync(path.parent)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror or error}: {said}", str(path)) from None
 
 
 @contextmanager
@@ -44,15 +40,22 @@ def written_whole(path: Path) -> Iterator[Path]:
     if path.exists() and not path.is_file() and not path.is_dir():
         yield path
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with _beside(path) as temporary:
         yield temporary
         sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Give the block a path of this process beside `path`, whose folder is made, and remove what is left of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
     finally:
-        with suppress(OSError):
+        with suppress(OSError):  # of a disk that went away, what is wrong has been said
             temporary.unlink(missing_ok=True)
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 from bench.records.export import write_csv
 from bench.records.predictions import read_predictions
 from bench.records.schema import Record
-from bench.records.store import RecordError, Store, check_name, read_record, read_records
+from bench.records.store import RecordError, Store, check_name, read_record, read_records, record_paths
 from bench.sweep.cells import canonical
 from fastast.writing import write_whole
 
@@ -131,7 +131,7 @@ def _record_files(source: Path, into: Path, problems: list[str]) -> Iterator[Pat
     if source.resolve() == into.resolve():
         problems.append(f"{source}: is the folder to gather into")
         return
-    yield from sorted(path for path in source.rglob("*.json") if re.fullmatch(r"[0-9a-f]{12}\.json", path.name))
+    yield from record_paths(source)
 
 
 def _checked(path: Path) -> Record:

@@ -40,6 +40,7 @@ __all__ = [
     "read_head",
     "read_record",
     "read_records",
+    "record_paths",
     "to_frame",
     "write_csv",
 ]
@@ -131,8 +132,12 @@ def read_records(folder: Path) -> list[Record]:
 
     `folder` may be all results, one machine's or one sweep's. Raises RecordError for the first bad record.
     """
-    paths = sorted(path for path in folder.rglob("*.json") if _RECORD_NAME.fullmatch(path.name))
-    return [read_record(path) for path in paths]
+    return [read_record(path) for path in record_paths(folder)]
+
+
+def record_paths(folder: Path) -> list[Path]:
+    """Return the files in `folder` and below that are called as records are, sorted."""
+    return sorted(path for path in folder.rglob("*.json") if _RECORD_NAME.fullmatch(path.name))
 
 
 class Store:

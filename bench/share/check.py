@@ -13,10 +13,9 @@ import numpy as np
 
 from bench.records.gather import GatherError, gather_results
 from bench.records.schema import Record
-from bench.records.store import read_record, to_frame
+from bench.records.store import read_record, record_paths, to_frame
 from bench.share.private import QUESTION, private_texts
 
-_RECORD = re.compile(r"[0-9a-f]{12}\.json")
 _ARRAYS = re.compile(r"logits|scores|activation|\w+_sha256")
 """What a file of predictions holds."""
 
@@ -31,7 +30,7 @@ def check_contribution(folder: Path) -> dict[str, int]:
     `folder`: one machine's results, or several machines' side by side; what lies beside machines is not looked at.
     Raises ShareError naming everything that keeps a record from being published.
     """
-    paths = sorted(path for path in folder.rglob("*.json") if _RECORD.fullmatch(path.name))
+    paths = record_paths(folder)
     if not paths:
         raise ShareError(f"{folder}: has no records; give results/MACHINE, or a folder of such folders")
     with TemporaryDirectory() as nowhere:

@@ -18,6 +18,7 @@ from torch import Tensor
 from bench.understanding.record import BlockNotes, MethodNotes
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergePlan, MergeTrace, TokenReduction
+from fastast.reduction.combine import take_rows
 from fastast.reduction.tokens import BlockTokens
 
 BATCH = 8
@@ -77,16 +78,11 @@ def _pairs(tokens: BlockTokens, plan: MergePlan) -> NDArray[np.float32]:
     owner = plan.owner if isinstance(plan.owner, Tensor) else torch.arange(n)[plan.owner].expand(b, -1)
     host = owner.gather(1, plan.target.clamp_min(0))  # (b, m)
     keys = F.normalize(tokens.keys.mean(1).float(), dim=-1)  # (b, n, w)
-    alike = (_rows(keys, plan.merged) * _rows(keys, host)).sum(-1)  # (b, m)
-    mine, theirs = _rows(tokens.places, plan.merged), _rows(tokens.places, host)  # (b, m, 2)
+    alike = (take_rows(keys, plan.merged) * take_rows(keys, host)).sum(-1)  # (b, m)
+    mine, theirs = take_rows(tokens.places, plan.merged), take_rows(tokens.places, host)  # (b, m, 2)
     kept = (plan.target >= 0) & (mine >= 0).all(-1) & (theirs >= 0).all(-1)  # (b, m)
     found = torch.cat([(mine - theirs).abs(), alike.unsqueeze(-1)], dim=-1)  # (b, m, 3)
     return found[kept].numpy()
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """(b, n, k), (b, m) -> (b, m, k)"""
-    return x.gather(1, index.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 def _gone(source: Tensor) -> Tensor:

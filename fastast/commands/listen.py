@@ -22,6 +22,7 @@ from fastast.commands.options import (
     OptionOption,
     RateOption,
     ScheduleOption,
+    runtime_of,
 )
 from fastast.commands.people import errors_for_people, say_error, set_up_process
 
@@ -66,7 +67,6 @@ def listen(
     """
     set_up_process()
     from fastast.checkpoints.said import read_said
-    from fastast.exporting import is_exported
     from fastast.listening import Listening
     from fastast.listening import listen as follow
     from fastast.prediction import Predictor
@@ -75,8 +75,7 @@ def listen(
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
-        if engine == "plain" and is_exported(model):
-            raise ValueError(f"{model}: an exported file does not run in plain PyTorch; leave --engine out")
+        runtime = runtime_of(engine, model)
         reader = _reader(stream, microphone, rate, encoding, channels)
         predictor = Predictor(
             model,
@@ -85,7 +84,7 @@ def listen(
             **read_said(geometry or (), normalisation),
             device=device,
             batch_size=1,
-            runtime="" if engine in (None, "plain") else engine,
+            runtime=runtime,
             say=say_error,
         )
         hop_samples(hop, predictor.window_samples)

@@ -28,6 +28,18 @@ def complete_method(incomplete: str) -> Iterator[str]:
     yield from (name for name in method_names() if name.startswith(incomplete))
 
 
+def runtime_of(engine: str | None, model: str) -> str:
+    """Return the runtime that `--engine` names, empty where the model's own is meant.
+
+    Raises ValueError for an exported file that is to run in plain PyTorch.
+    """
+    from fastast.exporting import is_exported
+
+    if engine == "plain" and is_exported(model):
+        raise ValueError(f"{model}: an exported file does not run in plain PyTorch; leave --engine out")
+    return "" if engine in (None, "plain") else engine
+
+
 ModelOption = Annotated[
     str,
     typer.Option(

@@ -26,6 +26,7 @@ from fastast.commands.options import (
     OwnLengthOption,
     RateOption,
     ScheduleOption,
+    runtime_of,
 )
 from fastast.commands.people import errors_for_people, say_error, set_up_process
 
@@ -98,15 +99,13 @@ def predict(
     from fastast.checkpoints.said import read_said
     from fastast.commands.pipes import read_sources
     from fastast.event_files import write_events
-    from fastast.exporting import is_exported
     from fastast.hearing import Unread
     from fastast.prediction import Predictor
     from fastast.reduction.text import read_reduction
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
-        if engine == "plain" and is_exported(model):
-            raise ValueError(f"{model}: an exported file does not run in plain PyTorch; leave --engine out")
+        runtime = runtime_of(engine, model)
         rule, form = _events(events, events_format, threshold, gap, merge=merge, files=len(files))
         sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
         if draw and Path("-") in files:
@@ -118,7 +117,7 @@ def predict(
             **read_said(geometry or (), normalisation),
             device=device,
             batch_size=batch_size,
-            runtime="" if engine in (None, "plain") else engine,
+            runtime=runtime,
             own_length=own_length,
             say=say_error,
         )
