@@ -85,11 +85,16 @@ class Judge:
     def each(self, rounds: Sequence[Round]) -> list[tuple[str, ...]]:
         """Return for every round what disturbed it, of `WORDS`: nothing for one that was not.
 
-        What the calling thread sleeps is compared with its usual in the other rounds of the same arm.
+        What the calling thread sleeps is compared with its usual in the other rounds of the same arm, and so is what
+        threads wait, as far as they wait for one another.
         """
-        usual = _usual_sleep(rounds)
+        sleep, queue = _usual_sleep(rounds), _usual_queue(rounds)
         found = [
-            {reason for name, load in loads.items() for reason in _of_round(load, usual.get(name), self.device)}
+            {
+                reason
+                for name, load in loads.items()
+                for reason in _of_round(load, sleep.get(name), queue.get(name, 0.0), self.device)
+            }
             for loads in rounds
         ]
         for block in _blocks(rounds):
@@ -103,8 +108,12 @@ class Judge:
         loads = [load for one in rounds for load in one.values()]
         reasons = self._of_machine(loads) if loads else set()
         waited = _mean(loads, "waited") if loads else None
-        if waited is not None and waited > WAITED:
-            reasons.add("waited")
+        if waited is not None:
+            queue = _usual_queue(rounds)
+            seconds = sum(load.seconds for load in loads)
+            excused = sum(queue.get(name, 0.0) * load.seconds for one in rounds for name, load in one.items()) / seconds
+            if waited - excused > WAITED:
+                reasons.add("waited")
         return tuple(name for name in WORDS if name in reasons)
 
     def unread(self, loads: Sequence[Load]) -> tuple[str, ...]:
@@ -129,11 +138,11 @@ def in_words(reasons: Collection[str]) -> str:
     return ", ".join(words for name, words in WORDS.items() if name in reasons)
 
 
-def _of_round(load: Load, usual_sleep: float | None, device: str) -> Iterator[str]:
+def _of_round(load: Load, usual_sleep: float | None, usual_queue: float, device: str) -> Iterator[str]:
     """Yield what disturbed an arm's round, by counters that are exact."""
     grace = GRACE_S / load.seconds
     if load.waited is not None:
-        if load.waited > WAITED + grace:
+        if load.waited - usual_queue > WAITED + grace:
             yield "waited"
     elif load.pressure is not None and load.pressure[0] > WAITED + grace:
         yield "waited"  # whoever waited: a kernel that does not tell of threads tells no better
@@ -159,6 +168,27 @@ def _mean(loads: Sequence[Load], name: str) -> float | None:
         return None
     seconds = sum(load.seconds for load in loads)
     return float(sum(value * load.seconds for value, load in zip(values, loads, strict=True)) / seconds)
+
+
+def _usual_queue(rounds: Sequence[Round]) -> dict[str, float]:
+    """Return by arm the share of a round that this process's threads wait for one another, where rounds can tell.
+
+    An arm may have more threads than cores: a runtime's beside PyTorch's, say. None waits for others longer than others
+    ran; what is waited beyond that, in the half of the rounds that waits least, is the arm's own.
+    """
+    if len(rounds) < ENOUGH:
+        return {}
+    usual = {}
+    for name in rounds[0]:
+        loads = [one[name] for one in rounds]
+        if any(load.waited is None for load in loads):
+            continue
+        loads.sort(key=lambda load: load.waited or 0.0)
+        quieter = loads[: (len(loads) + 1) // 2]
+        waited, others, stolen = (_mean(quieter, field) for field in ("waited", "others", "stolen"))
+        if waited is not None and others is not None:
+            usual[name] = max(0.0, waited - others - (stolen or 0.0))
+    return usual
 
 
 def _usual_sleep(rounds: Sequence[Round]) -> dict[str, float]:

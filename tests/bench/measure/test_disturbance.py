@@ -77,6 +77,23 @@ def test_what_the_caller_sleeps_as_a_rule_is_usual():
     assert Judge(cores=2).each([{"candidate": load(own=0.4, idle=0.6)} for _ in range(5)]) == [("asleep",)] * 5
 
 
+def test_threads_of_one_process_that_wait_for_one_another_are_no_disturbance():
+    # A runtime's threads beside PyTorch's, as many again: seen in every round, with nobody else there.
+    crowd = [{"candidate": load(waited=waited, own=1.8, others=0.02)} for waited in (0.31, 0.29, 0.33, 0.3, 0.3)]
+    assert Judge(cores=2).each(crowd) == [()] * 5
+    assert Judge(cores=2).together(crowd) == ()
+    # Of what they wait only so much is their own: a round with a hog is told from the rest, ...
+    burst = [*crowd, {"candidate": load(waited=0.9, own=1.3, others=0.6)}]
+    assert Judge(cores=2).each(burst)[:5] == [()] * 5
+    assert "waited" in Judge(cores=2).each(burst)[5]
+    # ... and so are rounds that a hog shares without end.
+    shared = [{"candidate": load(waited=0.5, own=1.6, others=0.2)} for _ in range(5)]
+    assert all("waited" in found for found in Judge(cores=2).each(shared))
+    assert "waited" in Judge(cores=2).together(shared)
+    # Two rounds do not tell what is usual.
+    assert all("waited" in found for found in Judge(cores=2).each(crowd[:2]))
+
+
 def test_a_gpu_may_be_waited_for_asleep():
     assert reasons(Judge(cores=2, device="cuda"), own=0.3, idle=0.7) == ()
     assert reasons(Judge(cores=2, device="cuda"), own=1.0, others=5.0, threads=2) == ()
