@@ -37,6 +37,7 @@ for command in (
     train.record,
     train.summary,
     weights.average,
+    weights.ensemble,
     weights.convert,
     export.export,
     tune.tune,

@@ -17,6 +17,7 @@ from fastast.engine.differentiable import DifferentiableForward, differentiable_
 from fastast.engine.kernel_table import triton_kernels
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace, TokenReduction
+from fastast.training.optimisation import fuses
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-5, 5e-7
 """The first is AST's on AudioSet: thousands of steps on one batch must not leave the numbers that training sees."""
@@ -37,7 +38,9 @@ class TrainingStep:
         """
         self._forward = forward or model.train().requires_grad_(True)
         self._device, self._dtype = device, getattr(torch, dtype)
-        self._optimiser = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+        self._optimiser = torch.optim.AdamW(
+            model.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=fuses(model)
+        )
         self._scaler = torch.amp.GradScaler(device, enabled=dtype == "float16")
 
     def __call__(self, fbank: Tensor, labels: Tensor) -> Tensor:

@@ -36,8 +36,9 @@ class StudyArm(_Part):
     """Settings in place of the recipe's, `key=value` as on the command line."""
     evaluate: tuple[str, ...] | None = None
     """Schedules that the test set is scored under; not given: the study's. Empty: unmerged, as a CNN has no tokens."""
-    teacher: str = ""
-    """Who teaches: another arm's name (its first seed's weights), or an embedded model. Empty: nobody."""
+    teacher: str | tuple[str, ...] = ""
+    """Who teaches: another arm's name (its first seed's weights), or an embedded model; several teach as one, by the
+    mean of their logits. Empty: nobody."""
     stored: bool = True
     """Ask the teacher once and store its answers, for all arms that ask it about the same clips; if false, it runs
     beside the training."""
@@ -56,6 +57,12 @@ class StudyArm(_Part):
     other arms begin with this one or learn from it. It must have been trained by this very recipe."""
     untrained: bool = False
     """Weights as the recipe begins with them. With one seed they stand beside every seed of another arm."""
+
+
+    @property
+    def teachers(self) -> tuple[str, ...]:
+        """Who teaches, one or several."""
+        return (self.teacher,) * bool(self.teacher) if isinstance(self.teacher, str) else self.teacher
 
 
 class Contrast(_Part):
@@ -112,8 +119,9 @@ class Study(_Part):
         if self.reference not in names:
             raise ValueError("reference: " + unknown_name("arm", self.reference, names))
         for place, arm in enumerate(self.arms):
-            if arm.teacher in names[place:]:
-                raise ValueError(f"arm {arm.name!r} learns from {arm.teacher!r}, which must stand before it")
+            for teacher in arm.teachers:
+                if teacher in names[place:]:
+                    raise ValueError(f"arm {arm.name!r} learns from {teacher!r}, which must stand before it")
             if arm.against:
                 self._check_pair(f"arm {arm.name!r}", arm.name, arm.against, names)
                 if missing := [name for name in self.schedules_of(arm) if name not in self._schedules(arm.against)]:

@@ -52,10 +52,14 @@ def settings(study: Study, arm: StudyArm, seed: int, out: Path) -> list[str]:
 
 
 def teacher(study: Study, arm: StudyArm, out: Path) -> str:
-    """Return who teaches: the weights of another arm's first seed, or an embedded model."""
-    if arm.teacher not in study.names:
-        return arm.teacher
-    return weights(study, arm.teacher, study.seeds_of(study.arm(arm.teacher))[0], out)
+    """Return who teaches: the weights of another arm's first seed, an embedded model, or the file of several."""
+    if len(arm.teachers) > 1:
+        return str(out / study.name / "ensembles" / f"{'+'.join(arm.teachers)}.safetensors")
+    return _one_teacher(study, arm.teachers[0], out)
+
+
+def _one_teacher(study: Study, name: str, out: Path) -> str:
+    return weights(study, name, study.seeds_of(study.arm(name))[0], out) if name in study.names else name
 
 
 def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
@@ -79,7 +83,7 @@ def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
 
 def answers(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
     """Return where the teacher's answers are stored: one file for all arms that ask it about the same clips."""
-    return out / study.name / "answers" / f"{arm.teacher}-seed-{seed}.safetensors"
+    return out / study.name / "answers" / f"{'+'.join(arm.teachers)}-seed-{seed}.safetensors"
 
 
 def averaged(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
@@ -102,8 +106,8 @@ def recipe(study: Study, arm: StudyArm, seed: int, out: Path) -> Recipe:
 
 
 def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list[str]]:
-    """Return the commands of a training: the average that it begins with, storing the teacher's answers where they are
-    not yet, then training."""
+    """Return the commands of a training: the average that it begins with, making one teacher of several and storing the
+    teacher's answers where they are not yet, then training."""
     chosen = settings(study, arm, seed, out)
     options = [part for text in chosen for part in ("-s", text)]
     fastast = [sys.executable, "-m", "fastast.cli"]
@@ -112,6 +116,9 @@ def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list
         models = [weights(study, name, one, out) for name, one, _ in parts]
         shares = [text for *_, share in parts for text in ("--share", str(share))]
         yield [*fastast, "average", *models, *shares, "--out", str(averaged(study, arm, seed, out))]
+    if len(arm.teachers) > 1 and not (together := Path(teacher(study, arm, out))).is_file():
+        members = [_one_teacher(study, name, out) for name in arm.teachers]
+        yield [*fastast, "ensemble", *members, "--out", str(together)]
     stored = answers(study, arm, seed, out)
     if arm.teacher and arm.stored and not stored.is_file():
         # All classes: nothing of an answer is lost.
@@ -165,7 +172,9 @@ def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> 
         for arm, seed in study.trainings(arms)
         if not is_published(study, arm, seed, out, published) and not is_trained(study, arm, seed, out)
     ]
-    needed = {(arm.teacher, study.seeds_of(study.arm(arm.teacher))[0]) for arm, _ in left if arm.teacher in study.names}
+    needed = {
+        (name, study.seeds_of(study.arm(name))[0]) for arm, _ in left for name in arm.teachers if name in study.names
+    }
     needed |= {(name, one) for arm, seed in left for name, one, _ in study.parts(arm, seed) if one is not None}
     first = [(arm, seed) for arm, seed in study.trainings() if (arm.name, seed) in needed]
     return [one for one in first if one not in left and not is_trained(study, *one, out)] + left

@@ -1,4 +1,4 @@
-"""`fastast average` and `convert`: one model of several models' weights, and of any format in FastAST's own."""
+"""`fastast average`, `ensemble` and `convert`: one model of several, and of any format in FastAST's own."""
 
 from __future__ import annotations
 
@@ -33,6 +33,19 @@ def average(
 
         paths = [trained_path(model) for model in models]
         typer.echo(average_checkpoints(out, paths, share, dtype=getattr(torch, dtype)))
+
+
+def ensemble(
+    teachers: Annotated[
+        list[str], typer.Argument(help="Two teachers or more: trained CNNs, names of the zoo with weights, checkpoints.")
+    ],
+    out: OutOption,
+) -> None:
+    """Write several trained teachers as one that answers with the mean of their logits: a recipe's `teacher`."""
+    with errors_for_people():
+        from fastast.teachers import combine_teachers, load_teacher, save_teacher
+
+        typer.echo(save_teacher(out, combine_teachers([load_teacher(teacher) for teacher in teachers])))
 
 
 def convert(

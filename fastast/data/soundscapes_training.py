@@ -44,6 +44,9 @@ class Soundscapes:
     fresh: bool = True
     """New mixtures every epoch; if false, every epoch has the clips of the first, which are kept in memory (160 MB for
     1,000 clips of 5 s, in each reading process). Clips of val and test are kept always."""
+    repeats: int = 1
+    """Epochs in a row that have the same mixtures, before new ones are made: mixing costs as much as a small network's
+    step. Mixtures are kept in memory as with `fresh = false`; mixup and masks are other ones every time."""
     speed_share: float = 0.0
     """Share of the sources that are played faster or slower, by 0.85 to 1.18 (training only)."""
     classes: tuple[str, ...] = ()
@@ -61,6 +64,10 @@ class Soundscapes:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
                 limit = "of at least 1" if most is None else f"from 1 to {most:,}"
                 raise DataError(f"data: {name} is {value!r}; it must be a whole number {limit}")
+        if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 1:
+            raise DataError(f"data: repeats is {self.repeats!r}; it must be a whole number of at least 1")
+        if self.repeats > 1 and not self.fresh:
+            raise DataError("data: repeats says when new mixtures are made, and fresh = false makes none; give one of them")
         share = self.speed_share
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise DataError(f"data: speed_share is {share!r}; it is a share, from 0 to 1")
@@ -92,8 +99,8 @@ class SoundscapesSet:
         self._count = int(getattr(options, f"{split}_clips"))
         self._catalogue = catalogue(split)
         self._pool: Pool | None = None
-        self._keeps = split != "train" or not options.fresh
-        self._kept: dict[int, tuple[NDArray[np.int16], NDArray[np.float32]]] = {}
+        self._keeps = split != "train" or not options.fresh or options.repeats > 1
+        self._kept: dict[int, tuple[int, NDArray[np.int16], NDArray[np.float32]]] = {}
 
     def __len__(self) -> int:
         return self._count
@@ -127,7 +134,7 @@ class SoundscapesSet:
     def seed(self, index: int, epoch: int) -> int:
         """Return the seed of a mixture: no two of a run are the same, and none is one of another split."""
         if self.split == "train" and self.options.fresh:
-            index += epoch * self._count
+            index += epoch // self.options.repeats * self._count
         seed = FIRST_SEED[self.split] + index
         if seed > _LAST_SEED:
             raise DataError(
@@ -137,12 +144,13 @@ class SoundscapesSet:
 
     def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Mix a clip: samples (s,) and labels (c,)."""
-        if index not in self._kept:
-            mixed = self._mix(self.seed(index, epoch))
-            if not self._keeps:
-                return _floating(mixed[0]), mixed[1]
-            self._kept[index] = mixed
-        samples, labels = self._kept[index]
+        seed = self.seed(index, epoch)
+        if index in self._kept and self._kept[index][0] == seed:
+            _, samples, labels = self._kept[index]
+        else:
+            samples, labels = self._mix(seed)
+            if self._keeps:
+                self._kept[index] = seed, samples, labels
         return _floating(samples), labels
 
     def _mix(self, seed: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:

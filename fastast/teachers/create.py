@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
 from fastast.names import unknown_name
 from fastast.registry import Registry
+from fastast.teachers.ensemble import NAME as ENSEMBLE
+from fastast.teachers.ensemble import EnsembleTeacher
 from fastast.teachers.protocol import Teacher, TeacherError
 from fastast.teachers.transformer import PatchoutTransformer, TransformerTeacher, create_transformer
 from fastast.zoo import ARCHITECTURES, EMBEDDED
@@ -23,11 +25,13 @@ class BuildTeacher(Protocol):
         ...
 
 
+CNN = "fastast.teachers.cnn:CnnTeacher"
+
 TEACHERS: Registry[BuildTeacher] = Registry(
     "teacher",
     {
-        "efficientnet_b0": "fastast.teachers.efficientnet:EfficientNetTeacher",
-        "efficientnet_b2": "fastast.teachers.efficientnet:EfficientNetTeacher",
+        "efficientnet_b0": CNN,
+        "efficientnet_b2": CNN,
         "aisfx_cnn9": "fastast.teachers.aisfx:AisfxTeacher",
     }
     | dict.fromkeys((*EMBEDDED, *ARCHITECTURES), "fastast.teachers.transformer:create_transformer"),
@@ -36,8 +40,26 @@ TEACHERS: Registry[BuildTeacher] = Registry(
 
 
 def teacher_names() -> tuple[str, ...]:
-    """Return all names that `create_teacher` knows."""
+    """Return the names that `create_teacher` knows of itself; it takes those of timm's CNNs too."""
     return TEACHERS.names()
+
+
+def is_teacher_name(name: str) -> bool:
+    """Return whether `create_teacher` takes a name: its own, or one of timm's."""
+    if name in TEACHERS.names():
+        return True
+    from fastast.teachers.cnn import is_timm_model
+
+    return is_timm_model(name)
+
+
+def smallest_size(name: str) -> int:
+    """Return how many numbers the weights of a CNN of timm hold at least, without building it; 0 of other teachers."""
+    if name in TEACHERS.names() or not is_teacher_name(name):
+        return 0
+    from fastast.teachers.cnn import backbone_size
+
+    return backbone_size(name)
 
 
 def create_teacher(
@@ -45,8 +67,8 @@ def create_teacher(
 ) -> Teacher:
     """Build a teacher by name, on the CPU and in training mode; it takes (b, f, m) and returns logits (b, c).
 
-    `efficientnet_b2` (and `_b0`): `pooling` (`mean` or `attention`), `num_heads`, `pretrained` (ImageNet, downloaded),
-    `drop_path_rate`.
+    `efficientnet_b2`, `resnet18`, any CNN of timm: `pooling` (`mean` or `attention`), `num_heads`, `pretrained`
+    (ImageNet, downloaded), `drop_path_rate`, `reduce` (frames and mel bins that are averaged first).
     `ast_tiny`, `ast_small`, `ast_base`, an embedded model: `patchout_freq` and `patchout_time`, rows and columns
     dropped in training (PaSST: 4 and 40 for AudioSet); `checkpoint`; `new_head` where its classes are others;
     `drop_path_rate`; fields of `Geometry`.
@@ -55,7 +77,7 @@ def create_teacher(
     `normalisation` is the one of the filterbanks to come; an AST with weights brings its own.
     Raises ValueError for an unknown name or option, TeacherError for classes that are not the checkpoint's.
     """
-    build = TEACHERS.get(name)
+    build = _builder(name)
     _check_options(name, build, options)
     teacher = build(name, num_classes=num_classes, normalisation=normalisation, **options)
     teacher.name = name
@@ -65,8 +87,13 @@ def create_teacher(
 def rebuild_teacher(
     name: str, num_classes: int, options: Mapping[str, Any], normalisation: Normalisation | None
 ) -> Teacher:
-    """Build the network of a saved teacher from its name and `options`, with random weights."""
-    if TEACHERS.get(name) is not create_transformer:
+    """Build the network of a saved teacher from its name and `options`, with random weights.
+
+    Raises TeacherError or ValueError where there is no such network.
+    """
+    if name == ENSEMBLE:
+        return _rebuild_ensemble(num_classes, **options)
+    if _builder(name) is not create_transformer:
         return create_teacher(name, num_classes, normalisation=normalisation, **options)
     shape = {key: value for key, value in options.items() if not key.startswith("patchout_")}
     patchout = {key: value for key, value in options.items() if key.startswith("patchout_")}
@@ -74,6 +101,29 @@ def rebuild_teacher(
     teacher.name = name
     teacher.normalisation = normalisation
     return teacher
+
+
+def _rebuild_ensemble(
+    num_classes: int, *, members: Sequence[Mapping[str, Any]], columns: Sequence[Sequence[int]]
+) -> EnsembleTeacher:
+    if any(member["name"] == ENSEMBLE for member in members):
+        raise TeacherError("ensemble: an ensemble among its members; such a file was not written by FastAST")
+    built = [
+        rebuild_teacher(member["name"], num_classes, member["options"], Normalisation(**member["normalisation"]))
+        for member in members
+    ]
+    return EnsembleTeacher(built, columns)
+
+
+def _builder(name: str) -> BuildTeacher:
+    """Return what builds a teacher. Raises TeacherError for a name that is neither ours nor timm's."""
+    if name in TEACHERS.names():
+        return TEACHERS.get(name)
+    if not is_teacher_name(name):
+        raise TeacherError(f"{unknown_name('teacher', name, teacher_names())}; and every CNN of timm, such as resnet18")
+    from fastast.teachers.cnn import CnnTeacher
+
+    return CnnTeacher
 
 
 def _check_options(name: str, build: BuildTeacher, options: Mapping[str, Any]) -> None:

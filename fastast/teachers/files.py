@@ -24,7 +24,7 @@ from torch import nn
 from fastast.frontend import Normalisation
 from fastast.names import hub_hint
 from fastast.scores import known_loss, loss_in_notes
-from fastast.teachers.create import rebuild_teacher
+from fastast.teachers.create import rebuild_teacher, smallest_size
 from fastast.teachers.protocol import Teacher, TeacherError, other_classes
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.writing import write_whole
@@ -145,10 +145,10 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Te
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     _check_claims(path, header, state)
-    teacher = rebuild_teacher(header["name"], has, header["options"], normalisation)
     try:
+        teacher = rebuild_teacher(header["name"], has, header["options"], normalisation)
         teacher.load_state_dict(state, strict=True)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, KeyError) as error:
         raise TeacherError(f"{path}: the weights are not those of {header['name']!r}: {error}") from error
     teacher.labels = None if header["labels"] is None else tuple(header["labels"])
     try:
@@ -161,6 +161,12 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Te
 def _check_claims(path: Path, header: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
     """Raise TeacherError where a header claims a network that the file's weights cannot be, before it is built."""
     elements = sum(tensor.numel() for tensor in state.values())
+    parts = header["options"].get("members") or [header] if isinstance(header["options"], dict) else []
+    for part in parts:
+        if (least := smallest_size(part["name"])) > elements:
+            raise TeacherError(
+                f"{path}: its header says {part['name']}, which has {least:,} numbers, and the file holds {elements:,}"
+            )
     for name, value in {**header["options"], "num_classes": header["num_classes"]}.items():
         most = len(state) if name == "depth" else elements
         if isinstance(value, int) and value > most:

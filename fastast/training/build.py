@@ -22,6 +22,7 @@ from fastast.names import unknown_name
 from fastast.positions import adapt_position_embedding
 from fastast.scores import Loss
 from fastast.teachers import Teacher, create_teacher, save_teacher, teacher_names
+from fastast.teachers.create import is_teacher_name
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.training.checks import RecipeError
 from fastast.training.freezing import freeze_all_but_head
@@ -62,9 +63,9 @@ def build_recipe_model(
 def _build(
     part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation
 ) -> AudioSpectrogramTransformer | Teacher:
-    known = sorted({*model_names(), *teacher_names()})
-    if part.name not in known:
-        raise RecipeError(f"model.name: {unknown_name('model', part.name, known)}")
+    if part.name not in model_names() and not is_teacher_name(part.name):
+        known = sorted({*model_names(), *teacher_names()})
+        raise RecipeError(f"model.name: {unknown_name('model', part.name, known)}; and every CNN of timm")
     options = dict(part.options)
     transformer = part.name in (*ARCHITECTURES, *EMBEDDED)
     if not transformer or any(option in options for option in _ONLY_TEACHERS):

@@ -29,9 +29,15 @@ def parameter_groups(model: nn.Module, part: OptimiserPart) -> list[dict[str, ob
 
 
 def build_optimiser(model: nn.Module, part: OptimiserPart) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe over a model's parameters."""
+    """Return the optimiser of a recipe over a model's parameters; their device must not change afterwards."""
     kind: Any = OPTIMISERS.get(part.name)  # torch's base class takes no learning rate
-    return kind(parameter_groups(model, part), lr=part.lr, betas=(part.betas[0], part.betas[1]))
+    groups = parameter_groups(model, part)
+    return kind(groups, lr=part.lr, betas=(part.betas[0], part.betas[1]), fused=fuses(model))
+
+
+def fuses(model: nn.Module) -> bool:
+    """Return whether torch has its optimisers in one pass over the weights there: else every operation is one."""
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in model.parameters())
 
 
 def rate_factor(part: SchedulePart, step: int, *, steps_per_epoch: int, total_steps: int) -> float:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
 from sklearn.metrics import average_precision_score
+from typer.testing import CliRunner
 
 from bench.study.figures import claim_figure
 from bench.study.frame import frame
@@ -18,7 +20,20 @@ from bench.study.report import write_study_report
 from bench.study.scores import read_replicates
 from bench.study.speeds import Speeds
 from bench.study.study_file import Claim, Contrast, Study, StudyArm
-from bench.study.trainings import StudyError, is_published, is_trained, missing, run_folder, run_study, settings
+from bench.study.trainings import (
+    StudyError,
+    commands,
+    is_published,
+    is_trained,
+    missing,
+    run_folder,
+    run_study,
+    settings,
+    teacher,
+    weights,
+)
+from fastast.cli import app
+from fastast.teachers import load_teacher
 
 pytestmark = pytest.mark.slow
 FAST = Speeds(ratios={"constant:8": (1.5, 1.4, 1.6)}, unmerged_seconds=0.1)
@@ -50,18 +65,34 @@ def trained(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_arm_is_trained_under_its_seeds_and_only_once(study: Study, trained: Path) -> None:
-    weights = {path: path.stat().st_mtime_ns for path in trained.rglob("seed-*/model.safetensors")}
-    assert len(weights) == 3
+    written = {path: path.stat().st_mtime_ns for path in trained.rglob("seed-*/model.safetensors")}
+    assert len(written) == 3
     again: list[str] = []
     run_study(study, trained, trained / "nothing published", say=again.append)
     assert again == []
-    assert weights == {path: path.stat().st_mtime_ns for path in trained.rglob("seed-*/model.safetensors")}
+    assert written == {path: path.stat().st_mtime_ns for path in trained.rglob("seed-*/model.safetensors")}
 
 
 def test_a_student_learns_from_the_first_seed_of_its_teacher(study: Study, trained: Path) -> None:
     recipe = json.loads((run_folder(trained, study, "taught", 0) / "recipe.json").read_text())["question"]
     assert recipe["distillation"]["teacher"] == str(run_folder(trained, study, "ast", 0) / "model.safetensors")
     assert Path(recipe["distillation"]["targets"]).is_file()
+
+
+def test_several_teachers_are_made_one_before_they_are_asked(study: Study, trained: Path) -> None:
+    pupil = StudyArm(name="pupil", label="pupil", set=SHORT, teacher=("ast", "taught"), seeds=(0,))
+    wider = study.model_copy(update={"arms": (*study.arms, pupil)})
+    making, asking, training = commands(wider, pupil, 0, trained)
+    result = CliRunner().invoke(app, making[3:])
+    assert result.exit_code == 0, result.output
+    both = load_teacher(teacher(wider, pupil, trained))
+    members = [load_teacher(weights(wider, name, 0, trained)) for name in ("ast", "taught")]
+    fbank = torch.randn(2, 192, 128)
+    with torch.inference_mode():
+        torch.testing.assert_close(both(fbank), (members[0](fbank) + members[1](fbank)) / 2)
+    assert asking[3] == "record"
+    assert f"distillation.teacher={teacher(wider, pupil, trained)}" in training
+    assert next(commands(wider, pupil, 0, trained))[3] == "record"  # made once
 
 
 def test_another_recipe_in_the_folder_is_refused_with_the_difference(study: Study, trained: Path) -> None:

@@ -385,6 +385,17 @@ def test_training_mixes_new_soundscapes_every_epoch() -> None:
     assert first[1].shape == (2,)
     kept = Soundscapes(seconds=2.0, train_clips=50, fresh=False).split("train")
     np.testing.assert_array_equal(kept.clip(3, 0)[0], kept.clip(3, 1)[0])
+    thrice = Soundscapes(seconds=2.0, train_clips=50, repeats=3).split("train")
+    epochs = [thrice.clip(3, epoch)[0] for epoch in range(4)]
+    np.testing.assert_array_equal(epochs[0], epochs[1])
+    np.testing.assert_array_equal(epochs[0], epochs[2])
+    assert not np.array_equal(epochs[2], epochs[3])
+    np.testing.assert_array_equal(thrice.clip(3, 0)[0], epochs[0])  # gone back to, as after a restart
+    for wrong in (0, 1.5, True):
+        with pytest.raises(ValueError, match="repeats is"):
+            Soundscapes(repeats=wrong)
+    with pytest.raises(ValueError, match="give one of them"):
+        Soundscapes(repeats=2, fresh=False)
     with pytest.raises(ValueError, match="Did you mean 'Music'"):
         Soundscapes(classes=("Musik",))
 

@@ -174,7 +174,6 @@ def test_the_identity_knows_every_weight_and_statistic() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: create_teacher("efficientnet_b3", 5), "Did you mean 'efficientnet_b2'"),
         (lambda: create_teacher("efficientnet_b0", 5, poolling="mean"), "unknown option 'poolling'.*'pooling'"),
         (lambda: create_teacher("efficientnet_b0", 5, pooling="max"), "mean, attention"),
         (lambda: create_teacher("efficientnet_b0", 0), "num_classes is 0"),

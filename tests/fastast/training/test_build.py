@@ -113,8 +113,8 @@ def test_a_cnn_and_patchout_are_models_too_and_unknown_names_are_not() -> None:
     assert recipe_frontend(model, cnn, AUDIOSET).num_frames == 100
     patchout = ModelPart(name="ast_tiny", options={"num_frames": 128, "patchout_time": 4})
     assert build_recipe_model(patchout, ("a", "b"), AUDIOSET)(torch.randn(1, 128, 128)).shape == (1, 2)
-    with pytest.raises(ValueError, match=r"model.name: unknown model 'efficientnet_b3'. Did you mean 'efficientnet_b"):
-        build_recipe_model(ModelPart(name="efficientnet_b3"), ("a",), AUDIOSET)
+    with pytest.raises(ValueError, match=r"model.name: unknown model 'efficientnet_bb'. Did you mean 'efficientnet_b"):
+        build_recipe_model(ModelPart(name="efficientnet_bb"), ("a",), AUDIOSET)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,103 @@
+"""Several teachers that answer as one, with the mean of their logits.
+
+Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes, `e` members.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fastast.classes import ClassesError, match_classes
+from fastast.teachers.protocol import Teacher, TeacherError
+
+NAME = "ensemble"
+
+
+class EnsembleTeacher(Teacher):
+    """The mean of its members' logits: the normalised geometric mean of their odds.
+
+    An ensemble of networks of different kinds teaches better than its members (CMKD, Gong et al. 2022, teaches with
+    one network; Hinton et al. 2015, arXiv 1503.02531, with an ensemble).
+    """
+
+    def __init__(self, members: Sequence[Teacher], columns: Sequence[Sequence[int]] | None = None) -> None:
+        """`columns`: for every member, which of its outputs each class of the ensemble is; None: all have one order.
+
+        The ensemble takes the filterbank of its first member, and its classes; others are given theirs.
+        Raises TeacherError for fewer than two members, or where one has no normalisation, other classes or another
+        loss.
+        """
+        if len(members) < 2:
+            raise TeacherError(f"ensemble: {len(members)} member; give at least two teachers")
+        first = members[0]
+        super().__init__(num_classes=first.num_classes)
+        for number, member in enumerate(members, 1):
+            if member.normalisation is None:
+                raise TeacherError(f"ensemble: member {number} ({member.name}) says no normalisation; write it anew with it")
+            if member.num_classes != first.num_classes:
+                raise TeacherError(
+                    f"ensemble: member {number} ({member.name}) has {member.num_classes} classes, the first has "
+                    f"{first.num_classes}; all must know the same"
+                )
+            if isinstance(member, EnsembleTeacher):
+                raise TeacherError(f"ensemble: member {number} is an ensemble itself; give its members")
+            if None not in (member.loss, first.loss) and member.loss != first.loss:
+                raise TeacherError(
+                    f"ensemble: member {number} ({member.name}) was trained with loss {member.loss}, the first with "
+                    f"{first.loss}; the mean of their logits means nothing"
+                )
+        order = list(range(first.num_classes))
+        self.columns = [list(one) for one in columns or [order] * len(members)]
+        if len(self.columns) != len(members) or any(sorted(one) != order for one in self.columns):
+            raise TeacherError("ensemble: columns must give every class of every member once")
+        self.members = nn.ModuleList(members)
+        self.name = NAME
+        self.labels, self.normalisation, self.loss = first.labels, first.normalisation, first.loss
+        self.options = {"members": [_description(member) for member in members], "columns": self.columns}
+
+    def forward(self, fbank: Tensor) -> Tensor:
+        """Filterbank (b, f, m), normalised as for the first member -> logits (b, c)."""
+        total = fbank.new_zeros(len(fbank), self.num_classes, dtype=torch.float32)  # (b, c)
+        for member, columns in zip(self.members, self.columns, strict=True):
+            assert isinstance(member, Teacher) and member.normalisation is not None and self.normalisation is not None
+            own = fbank
+            if member.normalisation != self.normalisation:
+                own = member.normalisation(fbank * (2 * self.normalisation.std) + self.normalisation.mean)
+            total += member(own).float()[:, columns]
+        return total / len(self.members)
+
+
+def combine_teachers(members: Sequence[Teacher]) -> EnsembleTeacher:
+    """Return the ensemble of trained teachers, their classes matched by name.
+
+    Raises TeacherError where they cannot be one, ClassesError (a ValueError) where a member has other classes.
+    """
+    first = members[0] if members else None
+    if first is None or first.labels is None:
+        return EnsembleTeacher(members)
+    columns = []
+    for number, member in enumerate(members, 1):
+        if member.labels is None:
+            raise TeacherError(
+                f"ensemble: member {number} ({member.name}) does not say its classes, the first does; write it anew "
+                "with them: save_teacher(path, teacher, labels=...)"
+            )
+        try:
+            columns.append(match_classes(member.name, member.labels, member.num_classes, first.labels))
+        except ClassesError as error:
+            raise TeacherError(f"ensemble: member {number}: {error}") from error
+    return EnsembleTeacher(members, columns)
+
+
+def _description(member: Teacher) -> dict[str, Any]:
+    """Return what `rebuild_ensemble` needs; JSON."""
+    return {
+        "name": member.name,
+        "options": member.options,
+        "normalisation": None if member.normalisation is None else dataclasses.asdict(member.normalisation),
+    }
