@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.random import RandomState
@@ -44,7 +44,7 @@ class Soundscapes:
     fresh: bool = True
     """New mixtures every epoch; if false, every epoch has the clips of the first, which are kept in memory (160 MB for
     1,000 clips of 5 s, in each reading process). Clips of val and test are kept always."""
-    repeats: int = 1
+    repeats: int = field(default=1, metadata={"later": True})
     """Epochs in a row that have the same mixtures, before new ones are made: mixing costs as much as a small network's
     step. Mixtures are kept in memory as with `fresh = false`; mixup and masks are other ones every time."""
     speed_share: float = 0.0
