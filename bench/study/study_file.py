@@ -58,7 +58,6 @@ class StudyArm(_Part):
     untrained: bool = False
     """Weights as the recipe begins with them. With one seed they stand beside every seed of another arm."""
 
-
     @property
     def teachers(self) -> tuple[str, ...]:
         """Who teaches, one or several."""

@@ -37,7 +37,8 @@ def average(
 
 def ensemble(
     teachers: Annotated[
-        list[str], typer.Argument(help="Two teachers or more: trained CNNs, names of the zoo with weights, checkpoints.")
+        list[str],
+        typer.Argument(help="Two teachers or more: files of trained ones, names of the zoo with weights."),
     ],
     out: OutOption,
 ) -> None:

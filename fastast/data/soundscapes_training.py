@@ -14,6 +14,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
+from fastast.data.datasets import LATER
 from fastast.data.mixing import SampleSource, mix_clip, plan
 from fastast.data.soundscapes import MAX_COUNT, MAX_SECONDS, MIN_SECONDS
 from fastast.data.soundscapes_classes import CLASSES
@@ -44,7 +45,7 @@ class Soundscapes:
     fresh: bool = True
     """New mixtures every epoch; if false, every epoch has the clips of the first, which are kept in memory (160 MB for
     1,000 clips of 5 s, in each reading process). Clips of val and test are kept always."""
-    repeats: int = field(default=1, metadata={"later": True})
+    repeats: int = field(default=1, metadata=LATER)
     """Epochs in a row that have the same mixtures, before new ones are made: mixing costs as much as a small network's
     step. Mixtures are kept in memory as with `fresh = false`; mixup and masks are other ones every time."""
     speed_share: float = 0.0
@@ -67,7 +68,9 @@ class Soundscapes:
         if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 1:
             raise DataError(f"data: repeats is {self.repeats!r}; it must be a whole number of at least 1")
         if self.repeats > 1 and not self.fresh:
-            raise DataError("data: repeats says when new mixtures are made, and fresh = false makes none; give one of them")
+            raise DataError(
+                "data: repeats says when mixtures are made anew, and fresh = false never does; give one of them"
+            )
         share = self.speed_share
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise DataError(f"data: speed_share is {share!r}; it is a share, from 0 to 1")

@@ -68,7 +68,7 @@ def create_teacher(
     """Build a teacher by name, on the CPU and in training mode; it takes (b, f, m) and returns logits (b, c).
 
     `efficientnet_b2`, `resnet18`, any CNN of timm: `pooling` (`mean` or `attention`), `num_heads`, `pretrained`
-    (ImageNet, downloaded), `drop_path_rate`, `reduce` (frames and mel bins that are averaged first).
+    (ImageNet, downloaded), `drop_path_rate`, `average_frames` and `average_bins` (so many become one first).
     `ast_tiny`, `ast_small`, `ast_base`, an embedded model: `patchout_freq` and `patchout_time`, rows and columns
     dropped in training (PaSST: 4 and 40 for AudioSet); `checkpoint`; `new_head` where its classes are others;
     `drop_path_rate`; fields of `Geometry`.
@@ -121,9 +121,7 @@ def _builder(name: str) -> BuildTeacher:
         return TEACHERS.get(name)
     if not is_teacher_name(name):
         raise TeacherError(f"{unknown_name('teacher', name, teacher_names())}; and every CNN of timm, such as resnet18")
-    from fastast.teachers.cnn import CnnTeacher
-
-    return CnnTeacher
+    return TEACHERS.get("efficientnet_b2")  # all CNNs of timm are built alike
 
 
 def _check_options(name: str, build: BuildTeacher, options: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fastast.classes import ClassesError, match_classes
+from fastast.frontend import Normalisation
 from fastast.teachers.protocol import Teacher, TeacherError
 
 NAME = "ensemble"
@@ -36,21 +37,13 @@ class EnsembleTeacher(Teacher):
             raise TeacherError(f"ensemble: {len(members)} member; give at least two teachers")
         first = members[0]
         super().__init__(num_classes=first.num_classes)
+        own = []
         for number, member in enumerate(members, 1):
-            if member.normalisation is None:
-                raise TeacherError(f"ensemble: member {number} ({member.name}) says no normalisation; write it anew with it")
-            if member.num_classes != first.num_classes:
-                raise TeacherError(
-                    f"ensemble: member {number} ({member.name}) has {member.num_classes} classes, the first has "
-                    f"{first.num_classes}; all must know the same"
-                )
-            if isinstance(member, EnsembleTeacher):
-                raise TeacherError(f"ensemble: member {number} is an ensemble itself; give its members")
-            if None not in (member.loss, first.loss) and member.loss != first.loss:
-                raise TeacherError(
-                    f"ensemble: member {number} ({member.name}) was trained with loss {member.loss}, the first with "
-                    f"{first.loss}; the mean of their logits means nothing"
-                )
+            if misfit := _misfit(member, first):
+                raise TeacherError(f"ensemble: member {number} ({member.name}) {misfit}")
+            assert member.normalisation is not None
+            own.append(member.normalisation)
+        self._own = tuple(own)
         order = list(range(first.num_classes))
         self.columns = [list(one) for one in columns or [order] * len(members)]
         if len(self.columns) != len(members) or any(sorted(one) != order for one in self.columns):
@@ -63,13 +56,26 @@ class EnsembleTeacher(Teacher):
     def forward(self, fbank: Tensor) -> Tensor:
         """Filterbank (b, f, m), normalised as for the first member -> logits (b, c)."""
         total = fbank.new_zeros(len(fbank), self.num_classes, dtype=torch.float32)  # (b, c)
-        for member, columns in zip(self.members, self.columns, strict=True):
-            assert isinstance(member, Teacher) and member.normalisation is not None and self.normalisation is not None
-            own = fbank
-            if member.normalisation != self.normalisation:
-                own = member.normalisation(fbank * (2 * self.normalisation.std) + self.normalisation.mean)
-            total += member(own).float()[:, columns]
+        for member, own, columns in zip(self.members, self._own, self.columns, strict=True):
+            total += member(_converted(fbank, self._own[0], own)).float()[:, columns]
         return total / len(self.members)
+
+
+def _misfit(member: Teacher, first: Teacher) -> str:
+    """Return what keeps a teacher out of an ensemble; empty where nothing does."""
+    if isinstance(member, EnsembleTeacher):
+        return "is an ensemble itself; give its members"
+    if member.normalisation is None:
+        return "says no normalisation; write it anew with it"
+    if member.num_classes != first.num_classes:
+        return f"has {member.num_classes} classes, the first has {first.num_classes}; all must know the same"
+    if None not in (member.loss, first.loss) and member.loss != first.loss:
+        return f"was trained with loss {member.loss}, the first with {first.loss}; their logits have no mean"
+    return ""
+
+
+def _converted(fbank: Tensor, was: Normalisation, wanted: Normalisation) -> Tensor:
+    return fbank if was == wanted else wanted(fbank * (2 * was.std) + was.mean)
 
 
 def combine_teachers(members: Sequence[Teacher]) -> EnsembleTeacher:

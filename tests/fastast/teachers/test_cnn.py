@@ -30,7 +30,7 @@ def test_any_cnn_of_timm_is_a_teacher_and_gives_what_timm_gives() -> None:
     "name", ["mobilenetv3_small_050", "mobilenetv4_conv_small_050", "regnetx_002", "convnext_atto", "vgg11"]
 )
 def test_families_of_timm_come_back_from_a_file(name: str, tmp_path: Path) -> None:
-    teacher = create_teacher(name, 3, normalisation=ESC50, pooling="attention", reduce=[2, 2]).eval()
+    teacher = create_teacher(name, 3, normalisation=ESC50, pooling="attention", average_frames=2).eval()
     again = load_teacher(save_teacher(tmp_path / "t.safetensors", teacher))
     assert again.name == name
     fbank = torch.randn(1, 128, 128)
@@ -41,7 +41,7 @@ def test_families_of_timm_come_back_from_a_file(name: str, tmp_path: Path) -> No
 def test_the_mean_of_frames_and_bins_comes_first() -> None:
     torch.manual_seed(0)
     whole = create_teacher("resnet10t", 5).eval()
-    less = create_teacher("resnet10t", 5, reduce=(2, 4)).eval()  # 2 frames, 4 mel bins
+    less = create_teacher("resnet10t", 5, average_frames=2, average_bins=4).eval()  # 2 frames, 4 mel bins
     less.load_state_dict(whole.state_dict())
     fbank = torch.randn(2, 128, 128)
     by_hand = fbank.reshape(2, 64, 2, 32, 4).mean((2, 4))
@@ -51,10 +51,11 @@ def test_the_mean_of_frames_and_bins_comes_first() -> None:
     torch.testing.assert_close(less(odd), less(padded))
 
 
-@pytest.mark.parametrize("reduce", [2, [2], [0, 1], [2, 2.0], "22", [17, 1], [True, 1]])
-def test_what_cannot_be_averaged_is_refused(reduce: object) -> None:
-    with pytest.raises(TeacherError, match="resnet10t: reduce is .* two whole numbers from 1 to 16"):
-        create_teacher("resnet10t", 5, reduce=reduce)
+@pytest.mark.parametrize("value", [0, 2.0, "2", 17, True])
+@pytest.mark.parametrize("option", ["average_frames", "average_bins"])
+def test_what_cannot_be_averaged_is_refused(option: str, value: object) -> None:
+    with pytest.raises(TeacherError, match=f"resnet10t: {option} is .* whole number from 1 to 16"):
+        create_teacher("resnet10t", 5, **{option: value})
 
 
 def test_a_network_without_a_map_of_features_is_refused() -> None:
@@ -74,7 +75,9 @@ def test_a_file_that_claims_a_larger_network_than_it_holds_is_refused_before_it_
     with safe_open(path, "pt") as file:
         header = file.metadata()[ENTRY].replace("resnet10t", "convnextv2_huge")  # 2.6 GB of weights
     save_file(load_file(path), path, {ENTRY: header})
-    with pytest.raises(TeacherError, match=r"says convnextv2_huge, which has 6\d\d,\d\d\d,\d\d\d numbers, and the file"):
+    with pytest.raises(
+        TeacherError, match=r"says convnextv2_huge, which has 6\d\d,\d\d\d,\d\d\d numbers, and the file"
+    ):
         load_teacher(path)
 
 

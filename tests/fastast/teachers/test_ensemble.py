@@ -17,7 +17,7 @@ NAMES = ("dog", "rain", "siren")
 
 def cnn(seed: int, labels: tuple[str, ...] | None = NAMES, normalisation=ESC50, classes: int = 3) -> Teacher:
     torch.manual_seed(seed)
-    teacher = create_teacher("resnet10t", classes, normalisation=normalisation, reduce=[2, 2])
+    teacher = create_teacher("resnet10t", classes, normalisation=normalisation, average_frames=2, average_bins=2)
     for module in teacher.modules():  # untrained statistics leave next to nothing of a clip
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_var.fill_(0.05)  # type: ignore[union-attr]
@@ -54,13 +54,14 @@ def test_an_ensemble_is_a_file_like_any_teacher(tmp_path: Path) -> None:
     fbank = torch.randn(1, 96, 64)
     both = load_teacher(out, num_classes=3)
     torch.testing.assert_close(both(fbank), (load_teacher(names[0])(fbank) + load_teacher(names[1])(fbank)) / 2)
-    with pytest.raises(TeacherError, match="an ensemble itself; give its members"):
+    with pytest.raises(TeacherError, match="is an ensemble itself; give its members"):
         combine_teachers([both, cnn(2)])
 
 
 def test_an_ast_and_a_cnn_answer_together() -> None:
     ast = load_teacher("ast_tiny_soundscapes")
-    assert ast.normalisation is not None and ast.labels is not None
+    assert ast.normalisation is not None
+    assert ast.labels is not None
     torch.manual_seed(0)
     other = create_teacher("resnet10t", 64, normalisation=ast.normalisation).eval()
     other.labels = ast.labels
