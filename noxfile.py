@@ -1,5 +1,5 @@
-"""The jobs: `nox -s bench`, `paper`, `report`, `tests`, `docs`, `lint`, `oracles`, `regression`, `soak`, `faults`,
-`fuzz`, `scale`, `gpu`.
+"""The jobs: `nox -s bench`, `paper`, `report`, `tests`, `slow`, `docs`, `lint`, `oracles`, `regression`, `soak`,
+`faults`, `fuzz`, `scale`, `gpu`; `everything` sets up what they all take.
 
 All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
 the project is installed there and nowhere else.
@@ -26,19 +26,34 @@ PYTHON = str(BIN / "python")
 
 def prepare(session: nox.Session, *groups: str) -> None:
     """Install the project, the harness's packages and dependency groups, once while these stay the same."""
-    project = nox.project.load_toml(ROOT / "pyproject.toml")
-    wanted = nox.project.dependency_groups(project, *groups)
     files = (ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__))
-    question = b"".join(path.read_bytes() for path in files) + repr(wanted).encode()
-    stamp = VENV / f".installed-{hashlib.sha256(question).hexdigest()[:12]}"
-    if stamp.exists():
+    stamp = VENV / f".installed-{hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:12]}"
+    installed = set(stamp.read_text().split()) if stamp.exists() else set()
+    if stamp.exists() and installed >= set(groups):
         session.log(f"environment .venv is ready: fastast {' '.join(groups)}")
         return
     session.log("setting up .venv: torch with its libraries is about 5.5 GB, which takes minutes the first time")
     if not Path(PYTHON).exists():
         session.run(sys.executable, "-m", "venv", str(VENV))
+    wanted = nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), *groups)
     session.run(PYTHON, "-m", "pip", "install", "-c", str(CONSTRAINTS), "-e", ".[bench]", *wanted)
-    stamp.touch()
+    stamp.write_text("\n".join(sorted(installed | set(groups))))
+
+
+def marked(*words: str) -> list[str]:
+    """Return the files of tests that have one of these marks: to collect all the others takes half a minute."""
+    marks = tuple(f"mark.{word}" for word in words)
+    files = sorted((ROOT / "tests").rglob("test_*.py"))
+    found = [path for path in files if any(mark in path.read_text(encoding="utf-8") for mark in marks)]
+    return [str(path.relative_to(ROOT)) for path in found]
+
+
+def side_by_side(session: nox.Session, expression: str, *files: str) -> None:
+    """Run tests on every core, those of a file on one, and then those that time something, alone."""
+    pytest = (PYTHON, "-m", "pytest")
+    session.run(*pytest, "-n", "auto", "--dist", "loadfile", "-m", f"{expression} and not alone", *files)
+    alone = [file for file in marked("alone") if not files or file in files]
+    session.run(*pytest, "-m", f"{expression} and alone", *alone)
 
 
 @nox.session
@@ -80,16 +95,27 @@ def tests(session: nox.Session) -> None:
     if session.posargs:
         session.run(PYTHON, "-m", "pytest", *session.posargs)
         return
-    quick = "not soak and not slow and not oracle"
-    session.run(PYTHON, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "-m", f"{quick} and not alone")
-    session.run(PYTHON, "-m", "pytest", "-m", f"{quick} and alone")
+    side_by_side(session, "not soak and not slow and not oracle")
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the tests that take long, such as those that kill and resume, or do all that a page of `docs` says."""
+    prepare(session, "test")
+    side_by_side(session, "slow and not soak and not oracle", *marked("slow"))
+
+
+@nox.session
+def everything(session: nox.Session) -> None:
+    """Set up what all sessions take: then none of them installs anything, and several can run at once."""
+    prepare(session, "test", "oracle", "docs", "fuzz", "lint")
 
 
 @nox.session
 def oracles(session: nox.Session) -> None:
     """Run the tests against other implementations: Hugging Face transformers, torchaudio, torchmetrics."""
     prepare(session, "test", "oracle")
-    session.run(PYTHON, "-m", "pytest", "-m", "oracle", *session.posargs)
+    session.run(PYTHON, "-m", "pytest", "-m", "oracle", *(session.posargs or marked("oracle")))
 
 
 @nox.session

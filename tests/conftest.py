@@ -18,8 +18,11 @@ hypothesis.settings.load_profile("fastast")
 
 @pytest.fixture(autouse=True, scope="session")
 def _threads() -> None:
-    """Two threads, or one where files of tests run side by side."""
-    torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
+    """Two threads, or one where files of tests run side by side, in the programs that they start too."""
+    side_by_side = "PYTEST_XDIST_WORKER" in os.environ
+    torch.set_num_threads(1 if side_by_side else 2)
+    if side_by_side:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -58,8 +58,8 @@ CI_RUNS = {
 
 SLOW = {
     "fastast train smoke",
-    "fastast tune ast_tiny_soundscapes --data soundscapes_tiny --speedup 1.3 --clips 40 --min-positives 0 "
-    "--evaluations 5 --rounds 5 -s data.val_clips=40 -s run.workers=0",
+    "fastast tune ast_tiny_soundscapes --data soundscapes_tiny --speedup 1.3 --clips 16 --batch-size 2 "
+    "--min-positives 0 --evaluations 5 --rounds 5 -s data.val_clips=16 -s run.workers=0",
     "python -m bench profile default --r 40 --schedule constant",
     "python -m bench report default",
     "python -m bench page",
@@ -104,6 +104,10 @@ def blocks_of(path: Path) -> list[Block]:
 
 BLOCKS = [block for path in DOCUMENTS for block in blocks_of(path)]
 RUN = [block for block in BLOCKS if block.language == "console" and not block.is_run_elsewhere]
+RUN = [
+    block for i, block in enumerate(RUN) if not any(set(block.commands) <= set(before.commands) for before in RUN[:i])
+]
+"""Without those that say again what a block before them says."""
 QUICK = [block for block in RUN if not SLOW & set(block.commands)]
 NOT_RUN = sorted({command for block in BLOCKS if block.language == "sh" for command in block.commands})
 
@@ -153,10 +157,25 @@ def test_what_other_tests_run_is_there() -> None:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A reader's checkout, with records of their own, of before and after a change, and of two other machines."""
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: Block) -> Path:
+    """A reader's checkout; for the harness with records of their own, of before and after a change, and of others."""
     for name in ("bench", "fastast", "tests"):
         (tmp_path / name).symlink_to(ROOT / name)
+    if "bench" in block.text:
+        add_records(tmp_path)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, arguments in {"python": "", "fastast": "-m fastast.cli"}.items():
+        (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments} "$@"\n')
+        (programs / name).chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return tmp_path
+
+
+def add_records(tmp_path: Path) -> None:
+    """Copy the results to where pages say that a reader's are, and all that commands write to."""
     for copy in ("results", "build/results", "build/results-before", "laptop/results", "server/results"):
         shutil.copytree(ROOT / "results", tmp_path / copy)
     for machine in (tmp_path / "build/results").glob("*-threads"):  # a reader has one machine
@@ -167,15 +186,6 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(ROOT / written, tmp_path)
     for written in ("docs", "reports"):  # by `render` and `claims`
         shutil.copytree(ROOT / written, tmp_path / written)
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, arguments in {"python": "", "fastast": "-m fastast.cli"}.items():
-        (programs / name).write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {arguments} "$@"\n')
-        (programs / name).chmod(0o755)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return tmp_path
 
 
 def bash(script: str) -> None:
@@ -192,11 +202,13 @@ def parts(command: str) -> tuple[str, list[str]] | None:
 @pytest.mark.parametrize("block", QUICK, ids=str)
 def test_commands_run(block: Block, checkout: Path) -> None:
     for command in block.commands:
-        found = None if "$" in command else parts(command)
-        if found is None:
+        piped, _, last = command.rpartition(" | ")
+        found = None if "$" in command else parts(last)
+        if found is None or (piped and not piped.startswith("cat ")):
             bash(command)
         else:  # in this process, which has imported everything
-            result = CliRunner().invoke(APPS[found[0]], found[1])
+            given = Path(piped.removeprefix("cat ")).read_bytes() if piped else None
+            result = CliRunner().invoke(APPS[found[0]], found[1], input=given)
             assert result.exit_code == 0, f"{command}: {result.output} {result.exception!r}"
 
 

@@ -104,28 +104,33 @@ def test_an_exit_passes_through_as_it_is(ending, capsys):
     assert capsys.readouterr().err == ""
 
 
-def complete(words: str, shell: str = "bash") -> list[str]:
-    """What a shell offers after `words` of which the last is not finished."""
-    script = f"""
-eval "$({sys.executable} -m bench completion {shell})"
-COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 ))
+def complete(*lines: str) -> list[list[str]]:
+    """What one bash offers after each line, of which the last word is not finished."""
+    script = f'eval "$({sys.executable} -m bench completion bash)"\n'
+    for words in lines:
+        script += f"""
+COMP_WORDS=({words}); COMP_CWORD=$(( ${{#COMP_WORDS[@]}} - 1 )); COMPREPLY=()
 _bench_completion
-printf '%s\\n' "${{COMPREPLY[@]}}"
+printf '%s\\n' "${{COMPREPLY[@]}}" ---
 """
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True, env=environment)
-    return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT, check=True, env=environment)
+    return [offered.split() for offered in done.stdout.split("---\n")[:-1]]
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_bash_completes_commands_options_sweeps_and_cells():
     python = f"{sys.executable} -m bench"
-    assert complete(f"{python} ru") == ["run"]
-    assert "--launcher" in complete(f"{python} run default --lau")
-    assert complete(f"{python} run defa") == ["default"]
     first = next(cell for cell in expand(load_sweep(find_sweep("smoke"))) if cell.kind == "performance")
-    assert complete(f"{python} profile smoke {first.id[:6]}") == [first.id]
-    assert complete(f"{sys.executable} -m pytest ru") == []
+    command, option, sweep, cell, other = complete(
+        f"{python} ru",
+        f"{python} run default --lau",
+        f"{python} run defa",
+        f"{python} profile smoke {first.id[:6]}",
+        f"{sys.executable} -m pytest ru",
+    )
+    assert (command, sweep, cell, other) == (["run"], ["default"], [first.id], [])
+    assert "--launcher" in option
 
 
 def test_the_time_left_is_counted_by_kind():

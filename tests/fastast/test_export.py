@@ -24,8 +24,9 @@ from fastast.schedule import Constant, PerBlock
 REDUCTIONS = {
     "unmerged": None,
     "merged": TokenReduction(schedule=Constant(6)),
-    "unweighted": TokenReduction(schedule=PerBlock((8, 6)), proportional=False),
-    "in_place": TokenReduction(schedule=Constant(6), options={"order": "position", "metric": "tokens"}),
+    "unweighted_in_place": TokenReduction(
+        schedule=PerBlock((8, 6)), proportional=False, options={"order": "position", "metric": "tokens"}
+    ),
 }
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -54,6 +55,14 @@ def check(model: nn.Module, other, fbank: torch.Tensor) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32" or not shutil.which("c++"), reason="needs a C++ compiler on a CPU")
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(reduction, id=name, marks=() if name == "merged" else pytest.mark.slow)
+        for name, reduction in REDUCTIONS.items()
+    ],
+    indirect=True,
+)
 def test_compiled_by_inductor_in_one_graph(model) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, dynamic=False)
@@ -77,7 +86,9 @@ def test_exported_saved_and_loaded_for_any_batch(model) -> None:
         check(model, loaded, clips(count, seed=count))
 
 
+@pytest.mark.parametrize("model", [REDUCTIONS["unweighted_in_place"]], ids=["unweighted_in_place"], indirect=True)
 def test_onnx_gives_the_same_logits_for_any_batch(model, tmp_path) -> None:
+    """Of the others, files for users are made in `tests/fastast/exporting`."""
     onnx = pytest.importorskip("onnx", reason="onnx is not installed")
     pytest.importorskip("onnxscript", reason="onnxscript is not installed")
     runtime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")

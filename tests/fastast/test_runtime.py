@@ -122,19 +122,18 @@ print(json.dumps(dataclasses.asdict(describe_runtime())))
 """
 
 
-def test_threads_wait_briefly_unless_the_environment_chooses():
-    assert in_a_process(SET_UP)["waiting"] == runtime.WAITING
-    assert in_a_process(SET_UP, OMP_WAIT_POLICY="ACTIVE")["waiting"] == {"OMP_WAIT_POLICY": "ACTIVE"}
+def test_what_the_environment_chooses_stays():
+    chosen = {"OMP_WAIT_POLICY": "ACTIVE", "OMP_NUM_THREADS": "1", "MALLOC_TOP_PAD_": "4096"}
+    found = in_a_process(SET_UP, **chosen)
+    assert found["waiting"] == {"OMP_WAIT_POLICY": "ACTIVE"}
+    assert found["threads"] == 1
+    assert (found["memory"], found["memory_settings"]) == ("system", "MALLOC_TOP_PAD_=4096")
 
 
-def test_what_comes_too_late_is_not_told_as_if_it_were_so():
-    assert in_a_process("import torch\n" + SET_UP)["waiting"] == {}
-
-
-def test_threads_are_lowered_and_never_raised():
-    assert in_a_process(SET_UP, OMP_NUM_THREADS="1")["threads"] == 1
+def test_threads_are_lowered_to_what_affinity_allows_and_wait_briefly():
     code = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n" + SET_UP
-    assert in_a_process(code, OMP_NUM_THREADS="7")["threads"] == 1
+    found = in_a_process(code, OMP_NUM_THREADS="7")
+    assert (found["threads"], found["waiting"]) == (1, runtime.WAITING)
 
 
 FAULTS = """
@@ -160,11 +159,6 @@ def test_kept_memory_is_not_faulted_in_again():
     assert found["kept"] < PAGES
 
 
-def test_what_the_environment_says_of_memory_stays():
-    found = in_a_process(SET_UP, MALLOC_TOP_PAD_="4096")
-    assert (found["memory"], found["memory_settings"]) == ("system", "MALLOC_TOP_PAD_=4096")
-
-
 def test_a_preloaded_jemalloc_is_named_and_keeps_memory():
     library = next(Path("/usr/lib").rglob("libjemalloc.so.2"), None)
     if library is None:
@@ -176,12 +170,14 @@ def test_a_preloaded_jemalloc_is_named_and_keeps_memory():
     assert in_a_process(slow, LD_PRELOAD=str(library))["kept"] < PAGES
 
 
-def test_flushed_denormals_are_seen():
-    code = "import torch\nfrom fastast.runtime import describe_runtime as d\n"
+def test_flushed_denormals_are_seen_and_what_comes_too_late_is_not_told_as_if_it_were_so():
+    code = "import torch\nfrom fastast.runtime import describe_runtime as d, set_up\nset_up()\n"
     code += "before = d().flush_denormals\ncan = torch.set_flush_denormal(True)\n"
-    before, can, after = in_a_process(code + "print(json.dumps([before, can, d().flush_denormals]))")
+    code += "print(json.dumps([before, can, d().flush_denormals, d().waiting]))"
+    before, can, after, waiting = in_a_process(code)
     assert before is False
     assert after is can
+    assert waiting == {}  # PyTorch had read the environment before
 
 
 def test_the_command_line_sets_itself_up():

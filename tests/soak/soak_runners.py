@@ -65,9 +65,13 @@ class Sweep:
     def log(self) -> Path:
         return self.folder / "log"
 
+    @property
+    def arguments(self) -> list[str]:
+        """What `main` takes."""
+        return list(map(str, (self.results, self.log, self.cells, self.seed, self.slow)))
+
     def command(self) -> list[str]:
-        arguments = (self.results, self.log, self.cells, self.seed, self.slow)
-        return [sys.executable, str(Path(__file__).resolve()), *map(str, arguments)]
+        return [sys.executable, str(Path(__file__).resolve()), *self.arguments]
 
     def start(self, *prefix: str, **options: object) -> subprocess.Popen[str]:
         """Start a driver in a session of its own; its output goes to a pipe."""

@@ -84,17 +84,24 @@ def one_axis(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def methods(tmp_path: Path) -> Path:
-    """Twelve methods; the first is ToMe, random loses most, and top-k is fast for its arithmetic."""
-    add(tmp_path, "quality", None)
-    for place, name in enumerate(METHODS):
+def add_methods(folder: Path, names: tuple[str, ...] = METHODS) -> Path:
+    """The first is ToMe, random loses most, and top-k is fast for its arithmetic."""
+    add(folder, "quality", None)
+    for name in names:
+        place = METHODS.index(name)
         for r in (10, 30):
             reduction = {"method": name, "schedule": f"decreasing:{r}", "proportional": True}
             damage = (4.0 if name == "random" else 0.3 + 0.05 * place) * r / 30
-            add(tmp_path, "quality", reduction, damage=damage)
-            add(tmp_path, "performance", reduction, seconds=1 / (1 + r / 20 + 0.02 * place))
-    return tmp_path
+            add(folder, "quality", reduction, damage=damage)
+            add(folder, "performance", reduction, seconds=1 / (1 + r / 20 + 0.02 * place))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """What is made of twelve methods."""
+    records = add_methods(tmp_path_factory.mktemp("methods"))
+    return render_ablation(records, tmp_path_factory.mktemp("out"), sweep="alternatives", labels=LABELS)
 
 
 def along(gains: list[float], damages: list[float], gain: float) -> float:
@@ -125,8 +132,8 @@ def test_one_axis_has_a_row_each_and_the_chosen_one_marked(one_axis: Path, tmp_p
     assert difference["value"].item() == pytest.approx(precision(1.5) - precision(0.2))
 
 
-def test_methods_are_interpolated_to_equal_speed(methods: Path, tmp_path: Path) -> None:
-    found = numbers(render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)[-1])
+def test_methods_are_interpolated_to_equal_speed(rendered: list[Path]) -> None:
+    found = numbers(rendered[-1])
     asked = found[(found["measure"] == "quality at speedup") & (found["against"] == "")]
     for name, place in (("ToMe", 0), ("PiToMe", 1), ("Top-K", 7)):
         low, high = (1 + r / 20 + 0.02 * place for r in (10, 30))
@@ -139,8 +146,8 @@ def test_methods_are_interpolated_to_equal_speed(methods: Path, tmp_path: Path) 
             assert row["low"] <= row["value"] <= row["high"]
 
 
-def test_equal_arithmetic_is_another_comparison(methods: Path, tmp_path: Path) -> None:
-    found = numbers(render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)[-1])
+def test_equal_arithmetic_is_another_comparison(rendered: list[Path]) -> None:
+    found = numbers(rendered[-1])
     asked = found[(found["measure"] == "quality at macs_ratio") & (found["alternative"] == "Top-K")]
     damages = [0.65 * r / 30 for r in (10, 30)]
     for _, row in asked[asked["against"] == ""].iterrows():
@@ -148,8 +155,8 @@ def test_equal_arithmetic_is_another_comparison(methods: Path, tmp_path: Path) -
         assert row["value"] == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_is_told_apart_is_marked(methods: Path, tmp_path: Path) -> None:
-    *_, text, _ = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+def test_what_is_told_apart_is_marked(rendered: list[Path]) -> None:
+    *_, text, _ = rendered
     said = text.read_text()
     rows = [line for line in said.splitlines() if line.startswith("| random drop") or line.startswith("| random")]
     assert rows
@@ -159,27 +166,26 @@ def test_what_is_told_apart_is_marked(methods: Path, tmp_path: Path) -> None:
     assert "ratio of multiply-accumulates" in said
 
 
-def test_twelve_methods_have_a_panel_each(methods: Path, tmp_path: Path) -> None:
-    written = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
-    svg = next(path for path in written if path.name == "fronts.svg").read_text()
+def test_twelve_methods_have_a_panel_each(rendered: list[Path]) -> None:
+    svg = next(path for path in rendered if path.name == "fronts.svg").read_text()
     for name in ("ToMe", "PiToMe", "Top-K", "EViT", "ALGM", "local merging", "patchout"):
         assert f">{name}<" in svg
 
 
-def test_what_is_left_out_is_said(methods: Path, tmp_path: Path) -> None:
-    for path in sorted(methods.rglob("a*.json")):
+def test_what_is_left_out_is_said(tmp_path: Path) -> None:
+    records = add_methods(tmp_path / "records", ("tome", "topk"))
+    for path in sorted(records.rglob("a*.json")):
         path.write_text(path.read_text().replace('"status":"ok"', '"status":"disturbed"'))
-    *_, text, _ = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    *_, text, _ = render_ablation(records, tmp_path / "out", sweep="alternatives", labels=LABELS)
     said = text.read_text()
-    assert "24 of 24 speeds were disturbed and have no part in this. There is no speed to compare." in said
+    assert "4 of 4 speeds were disturbed and have no part in this. There is no speed to compare." in said
     assert "measured speed-up" not in said
     assert "ratio of multiply-accumulates" in said
 
 
-def test_a_disturbed_speed_has_no_part(methods: Path) -> None:
-    records = [add(methods, "performance", tome("decreasing:30", metric="queries"), seconds=0.1)]
-    records = [record.model_copy(update={"status": "disturbed"}) for record in records]
-    (found,) = read_evidence(records, methods, LABELS)
+def test_a_disturbed_speed_has_no_part(tmp_path: Path) -> None:
+    record = add(tmp_path, "performance", tome("decreasing:30", metric="queries"), seconds=0.1)
+    (found,) = read_evidence([record.model_copy(update={"status": "disturbed"})], tmp_path, LABELS)
     assert found.speedup is None
 
 
@@ -218,14 +224,17 @@ def test_fronts_need_the_unmerged_model(tmp_path: Path) -> None:
         render_ablation(tmp_path, tmp_path / "out", sweep="alternatives", labels=LABELS)
 
 
-def test_a_larger_stride_is_a_front_of_its_own(methods: Path, tmp_path: Path) -> None:
+def test_a_larger_stride_is_a_front_of_its_own(tmp_path: Path) -> None:
+    methods = add_methods(tmp_path / "records", ("tome", "topk"))
     for stride, damage, seconds in ((12, 0.2, 0.7), (16, 0.5, 0.4)):
         add(methods, "quality", None, damage=damage, stride=stride)
         add(methods, "performance", None, seconds=seconds, stride=stride)
     merged = {"method": "tome", "schedule": "decreasing:10", "proportional": True}
     add(methods, "quality", merged, damage=0.6, stride=16)
     add(methods, "performance", merged, seconds=0.3, stride=16)
-    *drawn, text, table = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    *drawn, text, table = render_ablation(
+        methods, tmp_path / "out", sweep="alternatives", labels=LABELS, formats=("svg",)
+    )
     found = numbers(table)
     alone = found[(found["alternative"] == "larger stride") & (found["against"] == "")]
     points = alone[alone["measure"] == "speedup"]

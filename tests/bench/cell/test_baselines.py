@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from shallow_model import CLASSES
 from test_worker import cell, quality_cell
 
 from bench.cell import baselines, worker
@@ -100,7 +101,7 @@ def test_timm_without_fused_attention_is_refused(model, monkeypatch) -> None:
 def on_engine(**changes: object):
     usual = cell()
     names = changes.pop("baselines", ("unmerged", "slice"))
-    measure = usual.measure.model_copy(update={"baselines": names, "energy_seconds": 0.0, "bound_tolerance": 99.0})
+    measure = usual.measure.model_copy(update={"baselines": names, "bound_tolerance": 99.0})
     return cell(model=dataclasses.replace(usual.model, engine="triton"), measure=measure, **changes)
 
 
@@ -121,7 +122,7 @@ def test_a_cell_whose_engine_falls_back_says_so() -> None:
 def test_quality_is_that_of_the_engine(tmp_path, monkeypatch) -> None:
     asked, _, features = quality_cell(tmp_path)
     plain = worker.answer(asked, Context(features=features))
-    monkeypatch.setattr(baselines.EngineArm, "__call__", lambda self, fbank: torch.zeros(len(fbank), 527))
+    monkeypatch.setattr(baselines.EngineArm, "__call__", lambda self, fbank: torch.zeros(len(fbank), CLASSES))
     on = dataclasses.replace(asked, model=dataclasses.replace(asked.model, engine="triton"))
     scored = worker.answer(on, Context(features=features))
     assert plain.engine is None
@@ -135,25 +136,6 @@ def test_the_fallback_warns() -> None:
         patch.setattr("fastast.engine.compilation._SAID", set())
         with pytest.warns(EngineFallbackWarning):
             worker.answer(on_engine(reduction=None, baselines=("unmerged",)), Context())
-
-
-def test_a_cell_on_the_kernels_says_so(monkeypatch) -> None:
-    pytest.importorskip("triton", reason="Triton is not installed")
-    if torch.cuda.is_available():
-        pytest.skip("the interpreter is for machines without a CUDA device")
-    from tests.fastast.kernels.interpreter import interpret
-
-    interpret(monkeypatch)
-    monkeypatch.setattr(worker, "build_cell_model", lambda ref, seed: AudioSpectrogramTransformer(GEOMETRY))
-    reduction = dataclasses.replace(cell().reduction, schedule=Constant(5))
-    answer = worker.answer(on_engine(batch_size=1, reduction=reduction), Context())
-    assert answer.attention.kernel == "triton"
-    assert answer.attention.backend_ran == "triton_interpreter"
-    assert (answer.engine.path, answer.engine.why_plain) == ("triton", "")
-    assert answer.engine.kernels["weighted_attention"] == "triton"
-    assert answer.model.tokens_measured == answer.model.tokens_planned == (33, 28)
-    assert list(answer.performance.arms) == ["candidate", "unmerged", "slice"]
-    assert {gate.name: gate.passed for gate in answer.gates}["identity"]
 
 
 def test_the_slice_oracle_of_a_capped_schedule_keeps_as_many_tokens(model) -> None:

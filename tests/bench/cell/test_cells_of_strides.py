@@ -6,7 +6,8 @@ import dataclasses
 
 import pytest
 import torch
-from test_worker import FRAMES, cell, quality_cell
+from shallow_model import CLASSES, DEPTH, FRAMES, create_shallow
+from test_worker import cell, quality_cell
 
 from bench.cell import worker
 from bench.cell.answers import Context
@@ -15,14 +16,15 @@ from bench.cell.performance import performance_gates
 from bench.measure.conditions import unknown_conditions
 from bench.records.predictions import encode_predictions
 from bench.records.schema import ArmTimes
-from fastast import create_model, model_macs
+from fastast import model_macs
 from fastast.geometry import geometry
 from fastast.hosts import reduce
 from fastast.reduction import TokenReduction
 
 STRIDED = 8 * 6 + 2
 """By hand: (128 - 16) / 16 + 1 rows, (96 - 16) / 16 + 1 columns, two prefix tokens."""
-OWN, SHAPE = geometry("tiny", num_frames=FRAMES), geometry("tiny", num_frames=FRAMES, fstride=16, tstride=16)
+SHALLOW = {"num_frames": FRAMES, "depth": DEPTH, "num_classes": CLASSES}
+OWN, SHAPE = geometry("tiny", **SHALLOW), geometry("tiny", fstride=16, tstride=16, **SHALLOW)
 MERGE = TokenReduction(schedule="constant:2")  # type: ignore[arg-type]
 
 
@@ -35,7 +37,7 @@ def test_a_stride_alone_is_timed_against_the_model_at_its_own() -> None:
     answer = worker.answer(strided(reduction=None), Context())
     assert list(answer.performance.arms) == ["candidate", "unmerged", "tome_plain"]
     assert answer.model.tokens_in == STRIDED
-    assert answer.model.tokens_measured == answer.model.tokens_planned == (STRIDED,) * 12
+    assert answer.model.tokens_measured == answer.model.tokens_planned == (STRIDED,) * DEPTH
     assert answer.model.macs_per_clip == answer.model.macs_counted == model_macs(SHAPE)
     assert answer.model.macs_unmerged == model_macs(OWN)
     assert answer.model.geometry["fstride"] == 16
@@ -45,13 +47,13 @@ def test_a_stride_alone_is_timed_against_the_model_at_its_own() -> None:
 def test_merging_at_a_stride_has_the_same_denominator() -> None:
     answer = worker.answer(strided(reduction=MERGE), Context())
     assert list(answer.performance.arms) == ["candidate", "unmerged", "slice", "tome_plain"]
-    assert answer.model.tokens_measured == tuple(STRIDED - 2 * (i + 1) for i in range(12))
+    assert answer.model.tokens_measured == tuple(STRIDED - 2 * (i + 1) for i in range(DEPTH))
     assert answer.model.macs_unmerged == model_macs(OWN)
 
 
 def test_which_arm_has_which_stride() -> None:
     torch.manual_seed(0)
-    model, candidate, own = (create_model("ast_tiny", num_frames=FRAMES, stride=s).eval() for s in (16, 16, None))
+    model, candidate, own = (create_shallow(num_frames=FRAMES, stride=s).eval() for s in (16, 16, None))
     usual = strided(reduction=MERGE)
     names = ("unmerged", "slice", "tome_plain", "timm")
     asked = dataclasses.replace(usual, measure=usual.measure.model_copy(update={"baselines": names}))
@@ -96,7 +98,7 @@ def test_the_quality_of_a_stride_is_a_difference_to_the_model_at_its_own(tmp_pat
 
 def test_the_oracle_has_the_place_of_the_candidate() -> None:
     torch.manual_seed(0)
-    model = create_model("ast_tiny", num_frames=FRAMES).eval()
+    model = create_shallow(num_frames=FRAMES).eval()
     reduction = dataclasses.replace(MERGE, place="after")
     built = build_arms(cell(reduction=reduction), model, model)
     assert built["slice"].attached.reduction.place == "after"

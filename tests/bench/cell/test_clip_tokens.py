@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from report.records import record
-from test_worker import FRAMES, TOKENS, quality_cell
+from shallow_model import CLASSES, DEPTH, FRAMES, TOKENS, create_shallow
+from test_worker import quality_cell
 
 from bench.cell import worker
 from bench.cell.answers import Context
@@ -19,12 +20,12 @@ from bench.records.export import to_frame
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
-from fastast import create_model, model_macs
+from fastast import model_macs
 from fastast.geometry import geometry
 from fastast.hosts import reduce
 from fastast.reduction import MergeTrace, TokenReduction
 
-SHAPE = geometry("tiny", num_frames=FRAMES)
+SHAPE = geometry("tiny", num_frames=FRAMES, depth=DEPTH, num_classes=CLASSES)
 
 
 def above(threshold: float, schedule: str = "constant:4") -> TokenReduction:
@@ -36,7 +37,7 @@ def answered(tmp_path_factory):
     """A cell whose threshold lies between what its clips have, and what they have by a forward of their own."""
     asked, features, feature_set = quality_cell(tmp_path_factory.mktemp("quality"))
     torch.manual_seed(asked.seed)
-    model = create_model("ast_tiny", num_frames=FRAMES).eval()
+    model = create_shallow(num_frames=FRAMES).eval()
     for threshold in np.arange(0.99, 0.5, -0.01):
         own = []
         with reduce(model, above(float(threshold))), torch.no_grad():
@@ -72,7 +73,7 @@ def test_tokens_and_multiply_accumulates_are_the_clips(answered) -> None:
 
 def sum_of_macs(left: list[int]) -> int:
     """By hand: attention sees what enters, the MLP what leaves; every block compares its keys."""
-    d, total = 192, (TOKENS - 2) * 256 * 192 + 527 * 192
+    d, total = 192, (TOKENS - 2) * 256 * 192 + CLASSES * 192
     for before, after in zip([TOKENS, *left[:-1]], left, strict=True):
         free = before - 2
         total += 4 * before * d * d + 2 * before * before * d + 8 * after * d * d

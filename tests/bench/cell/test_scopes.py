@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_worker import FRAMES, cell
+from shallow_model import FRAMES, create_shallow
+from test_worker import cell
 from typer.testing import CliRunner
 
 from bench.cell import arms, inputs, performance, worker
@@ -25,7 +26,6 @@ from bench.sweep.cells import canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
-from fastast import create_model
 from fastast.engine import EngineFallbackWarning
 from fastast.frontend import AUDIOSET, Frontend
 from fastast.hosts import reduce
@@ -60,19 +60,14 @@ threads = 1
 
 
 def scoped(scope: str, **changes: object):
-    usual = {"scope": scope, "baselines": NAMES[scope], "energy_seconds": 0.0, "bound_tolerance": 99.0}
+    usual = {"scope": scope, "baselines": NAMES[scope], "bound_tolerance": 99.0}
     return cell(measure=cell().measure.model_copy(update=usual), **changes)
-
-
-def small_model(ref=None, seed=0):
-    """110 tokens, as of ast_tiny, and a third of its blocks."""
-    torch.manual_seed(0)
-    return create_model("ast_tiny", num_frames=FRAMES, depth=4).eval()
 
 
 @pytest.fixture(scope="module")
 def model():
-    model = small_model()
+    torch.manual_seed(0)
+    model = create_shallow(num_frames=FRAMES, num_classes=527).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.05)
@@ -81,9 +76,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def answers():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(worker, "build_cell_model", small_model)
-        return {scope: worker.answer(scoped(scope), Context()) for scope in NAMES}
+    return {scope: worker.answer(scoped(scope), Context()) for scope in NAMES}
 
 
 def fastest(answer, arm: str) -> float:
@@ -136,7 +129,7 @@ def test_a_candidate_that_leaves_the_front_end_out_is_caught(answers) -> None:
     asked = cell(measure=scoped("waveform").measure.model_copy(update={"bound_tolerance": 0.25}))
     timed = {"candidate": arm(0.6), "unmerged": arm(0.7), "slice": arm(0.6), "model_alone": arm(0.9)}
     part = answers["waveform"].performance.model_copy(update={"arms": timed})
-    found = performance.performance_gates(asked, small_model().geometry, part, unknown_conditions())
+    found = performance.performance_gates(asked, create_shallow(num_frames=FRAMES).geometry, part, unknown_conditions())
     assert [gate.name for gate in found if not gate.passed] == ["model_alone_bound"]  # 0.9 / 0.6 is more than 1.25
 
 
@@ -159,8 +152,7 @@ def test_arms_on_waveforms_have_the_logits_of_front_end_and_model(model, dtype) 
 
 
 @falls_back
-def test_a_training_step_that_falls_back_says_so(monkeypatch) -> None:
-    monkeypatch.setattr(worker, "build_cell_model", small_model)
+def test_a_training_step_that_falls_back_says_so() -> None:
     asked = scoped("training_step")
     on = dataclasses.replace(asked, model=dataclasses.replace(asked.model, engine="triton"))
     with pytest.warns(EngineFallbackWarning, match="trains in plain torch"):

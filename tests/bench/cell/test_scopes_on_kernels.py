@@ -1,4 +1,4 @@
-"""Cells from waveforms and of training steps on the engine's kernels, in Triton's interpreter."""
+"""Cells of forwards, waveforms and training steps on the engine's kernels, in Triton's interpreter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from test_worker import cell
 
-from bench.cell import arms, inputs, model_facts, worker
+from bench.cell import arms, inputs, model_facts, performance, worker
 from bench.cell.answers import Context
 from bench.measure import gates
 from fastast.geometry import Geometry
@@ -16,9 +16,12 @@ from fastast.kernels import filterbank
 from fastast.model import AudioSpectrogramTransformer
 
 
+ROUNDS = 2
+
+
 @pytest.fixture
 def interpreter(monkeypatch):
-    """Kernels in Python, and a model that is small enough for it."""
+    """Kernels in Python, a model that is small enough for it, and two rounds, whatever else this machine does."""
     pytest.importorskip("triton", reason="Triton is not installed")
     if torch.cuda.is_available():
         pytest.skip("the interpreter is for machines without a CUDA device")
@@ -26,6 +29,8 @@ def interpreter(monkeypatch):
 
     interpret(monkeypatch)
     monkeypatch.setattr(worker, "build_cell_model", lambda ref, seed: tiny_model())
+    monkeypatch.setattr("bench.measure.rounds.MIN_ROUNDS", ROUNDS)
+    monkeypatch.setattr(performance.Judge, "each", lambda self, rounds: [()] * len(rounds))
 
 
 def tiny_model(frames: int = 46) -> AudioSpectrogramTransformer:
@@ -36,9 +41,9 @@ def tiny_model(frames: int = 46) -> AudioSpectrogramTransformer:
 
 
 def on_engine(scope: str, *baselines: str, schedule: str | None = "constant:1"):
-    """Few calls: one clip, no warm-up to speak of, three rounds."""
+    """Few calls: one clip, no warm-up to speak of, two rounds."""
     usual = cell(batch_size=1)
-    few = {"warmup_iterations": 1, "max_seconds": 0.01, "bound_tolerance": 99.0, "energy_seconds": 0.0}
+    few = {"warmup_iterations": 1, "warmup_window": 1, "rounds": ROUNDS, "bound_tolerance": 99.0}
     reduction = dataclasses.replace(usual.reduction, schedule=schedule) if schedule else None
     return dataclasses.replace(
         usual,
@@ -46,6 +51,17 @@ def on_engine(scope: str, *baselines: str, schedule: str | None = "constant:1"):
         measure=usual.measure.model_copy(update={"scope": scope, "baselines": ("unmerged", *baselines), **few}),
         reduction=reduction,
     )
+
+
+def test_a_forward_on_the_kernels_says_so(interpreter) -> None:
+    answer = worker.answer(on_engine("forward", "slice"), Context())
+    assert list(answer.performance.arms) == ["candidate", "unmerged", "slice"]
+    assert (answer.attention.kernel, answer.attention.backend_ran) == ("triton", "triton_interpreter")
+    assert (answer.engine.path, answer.engine.why_plain) == ("triton", "")
+    assert answer.engine.kernels["weighted_attention"] == "triton"
+    # A row of 4 patches and the two tokens beside them, less 1 and 1.
+    assert answer.model.tokens_measured == answer.model.tokens_planned == (5, 4)
+    assert all(gate.passed for gate in answer.gates)
 
 
 def test_a_cell_from_waveforms_on_the_kernels_says_so(interpreter, monkeypatch) -> None:
@@ -78,7 +94,6 @@ def test_a_training_step_on_the_kernels_says_so(interpreter) -> None:
     assert answer.engine.kernels["weighted_attention"] == answer.engine.kernels["merge_norm"] == "triton"
     assert answer.engine.kernels["patch_tokens"] == answer.engine.kernels["linear_gelu"] == "torch"
     assert answer.attention.backend_ran == "triton_interpreter"
-    # A row of 4 patches and the two tokens beside them, less 1 and 1.
     assert answer.model.tokens_measured == answer.model.tokens_planned == (5, 4)
     assert all(gate.passed for gate in answer.gates)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_worker import FRAMES, cell
+from shallow_model import FRAMES, create_shallow
+from test_worker import cell
 
 from bench.cell import arms, inputs, worker
 from bench.cell.answers import Context
@@ -21,7 +22,6 @@ from bench.sweep.cells import canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
-from fastast import create_model
 from fastast.frontend import AUDIOSET, Frontend
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
@@ -43,18 +43,13 @@ scope = "stream"
 
 
 def streamed(**changes: object):
-    usual = {"scope": "stream", "hop_seconds": HOP, "baselines": ("unmerged", "slice"), "energy_seconds": 0.0}
+    usual = {"scope": "stream", "hop_seconds": HOP, "baselines": ("unmerged", "slice")}
     measure = cell().measure.model_copy(update=usual | {"bound_tolerance": 99.0})
     return cell(measure=measure, batch_size=1, **changes)
 
 
-def small_model(ref=None, seed=0):
-    torch.manual_seed(0)
-    return create_model("ast_tiny", num_frames=FRAMES, depth=4).eval()
-
-
 def test_every_call_labels_the_window_that_ends_a_hop_later() -> None:
-    asked, model = streamed(), small_model()
+    asked, model = streamed(), create_shallow(num_frames=FRAMES).eval()
     built = arms.build_arms(asked, model, model)
     assert list(built) == ["candidate", "unmerged", "slice"]
     once = inputs.synthetic_waveforms(asked, model, 1)[0].numpy()
@@ -68,8 +63,7 @@ def test_every_call_labels_the_window_that_ends_a_hop_later() -> None:
             torch.testing.assert_close(built["candidate"](*given), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_cell_of_a_stream_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "build_cell_model", small_model)
+def test_a_cell_of_a_stream_is_measured() -> None:
     answer = worker.answer(streamed(), Context())
     assert list(answer.performance.arms) == ["candidate", "unmerged", "slice"]
     assert answer.performance.input == inputs.FED["stream"]

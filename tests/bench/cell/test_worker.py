@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from shallow_model import CLASSES, DEPTH, FRAMES, TOKENS, create_shallow
 
 from bench.cell import baselines, worker
 from bench.cell.answers import Context
@@ -17,15 +18,10 @@ from bench.records.store import hash_array
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.config import DataConfig, MeasureConfig
 from bench.sweep.data import resolve_data
-from fastast import create_model
 from fastast.data.identity import hash_ids
 from fastast.hosts import reduce
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant, PerBlock
-
-FRAMES = 96
-TOKENS = 12 * 9 + 2
-"""By hand: (128 - 16) // 10 + 1 = 12 rows, (96 - 16) // 10 + 1 = 9 columns, two prefix tokens."""
 
 MEASURE = MeasureConfig(
     baselines=("unmerged", "slice", "tome_plain"),
@@ -35,6 +31,7 @@ MEASURE = MeasureConfig(
     max_seconds=0.2,
     warmup_seconds=0.0,
     noise_limit=100.0,
+    energy_seconds=0.0,
 )
 
 
@@ -57,7 +54,7 @@ def cell(**changes: object) -> Cell:
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    return create_model("ast_tiny", num_frames=FRAMES).eval()
+    return create_shallow(num_frames=FRAMES).eval()
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +64,7 @@ def fbank():
 
 def test_a_performance_cell_is_measured_as_it_was_asked():
     answer = worker.answer(cell(), Context())
-    by_hand = tuple(TOKENS - 8 * (i + 1) for i in range(12))
+    by_hand = tuple(TOKENS - 8 * (i + 1) for i in range(DEPTH))
     assert answer.model.tokens_in == TOKENS
     assert answer.model.tokens_measured == answer.model.tokens_planned == by_hand
     assert answer.model.weights == "random"
@@ -83,7 +80,7 @@ def test_a_performance_cell_is_measured_as_it_was_asked():
 def test_the_unmerged_cell_is_timed_against_itself():
     answer = worker.answer(cell(reduction=None), Context())
     assert list(answer.performance.arms) == ["candidate", "unmerged", "tome_plain"]
-    assert answer.model.tokens_measured == (TOKENS,) * 12
+    assert answer.model.tokens_measured == (TOKENS,) * DEPTH
     assert answer.model.macs_per_clip == answer.model.macs_unmerged
 
 
@@ -104,12 +101,12 @@ def quality_cell(tmp_path, frames: int = FRAMES):
     generator = np.random.default_rng(0)
     features = generator.normal(size=(6, frames, 128)).astype(np.float32)
     np.save(tmp_path / "features.npy", features)
-    labels = (generator.random((6, 527)) < 0.5).astype(np.uint8)
+    labels = (generator.random((6, CLASSES)) < 0.5).astype(np.uint8)
     feature_set = FeatureSet(
         path=tmp_path / "features.npy",
         ids=tuple("abcdef"),
         labels=labels,
-        classes=tuple(f"class {i}" for i in range(527)),
+        classes=tuple(f"class {i}" for i in range(CLASSES)),
         clips_sha256="0",
         matches_reference=None,
     )
@@ -133,7 +130,7 @@ def test_a_quality_cell_scores_the_reduced_model_and_compares_it_with_the_unmerg
     assert merged.quality.delta.against == "123456789abc"
     assert merged.quality.delta.mAP == pytest.approx(merged.quality.mAP - unmerged.quality.mAP)
     assert merged.quality.delta.largest_score_difference > 0
-    assert len(merged.quality.AP) == 527
+    assert len(merged.quality.AP) == CLASSES
 
     other = dataclasses.replace(feature_set, ids=tuple("abcdeg"))
     assert worker.answer(asked, dataclasses.replace(context, features=other)).quality.delta is None
@@ -154,7 +151,7 @@ def test_baselines_share_weights_and_leave_the_model_alone(model, fbank):
 
 
 def test_slice_keeps_the_first_tokens_of_every_block(model, fbank):
-    counts = (30, 0, 20) + (0,) * 9
+    counts = (30, 0, 20)
     sliced = baselines.sliced(model, PerBlock(counts))
     with torch.inference_mode():
         x = model.embed(fbank)
@@ -199,7 +196,7 @@ def test_plain_tome_merges_token_by_token_as_the_paper_says():
 
 
 def test_plain_tome_caps_r_without_a_word(model, fbank):
-    plain = baselines.PlainToMe(model, (100,) + (0,) * 11)
+    plain = baselines.PlainToMe(model, (100, *(0,) * (DEPTH - 1)))
     with torch.inference_mode():
         assert plain.tokens(fbank).shape[1] == TOKENS - (TOKENS - 2) // 2
 
@@ -210,7 +207,7 @@ def test_attention_over_sizes_is_that_of_repeated_tokens(model):
     generator = torch.Generator().manual_seed(4)
     x = torch.randn(1, 5, 192, generator=generator)
     repeats = torch.tensor([1, 3, 1, 2, 1])
-    plain = baselines.PlainToMe(model, (0,) * 12)
+    plain = baselines.PlainToMe(model, (0,) * DEPTH)
     with torch.inference_mode():
         out, _ = plain._attend(block.attn, x, repeats[None, :, None].float())
         expected, _ = plain._attend(block.attn, x.repeat_interleave(repeats, 1), None)

@@ -109,7 +109,7 @@ def test_a_step_that_overruns_is_ended_and_the_next_one_runs(tmp_path, monkeypat
     monkeypatch.setattr("bench.gpu.session.LEAST_S", 0.0)
     steps = [step("stuck", "import time; print('on', flush=True); time.sleep(60)", 0.5), step("next", "print('here')")]
     began = time.monotonic()
-    ends = run_session(steps, tmp_path / "gpu", 0.25, now=lambda: 0.0)  # 5 s and 15 s
+    ends = run_session(steps, tmp_path / "gpu", 0.15, now=lambda: 0.0)  # 3 s and 9 s
     assert time.monotonic() - began < 30
     assert [(end.status, end.last) for end in ends] == [("timeout", "on"), ("ok", "here")]
     assert '"status": "timeout"' in unpacked(tmp_path / "gpu")["gpu/session.json"]

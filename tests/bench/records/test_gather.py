@@ -125,7 +125,8 @@ def test_every_problem_is_told_at_once(laptop, tmp_path):
     assert any("nowhere: no such folder" in line for line in lines)
 
 
-def test_predictions_travel_with_their_record_and_must_be_whole(tmp_path):
+def test_predictions_travel_with_their_record_and_must_be_whole(tmp_path, monkeypatch):
+    from shallow_model import use_shallow_models
     from test_worker import quality_cell
 
     from bench.cell import worker
@@ -133,6 +134,7 @@ def test_predictions_travel_with_their_record_and_must_be_whole(tmp_path):
     from bench.run.isolation import Outcome
     from bench.run.recording import describe_suite, make_record
 
+    use_shallow_models(monkeypatch)
     cell, _, features = quality_cell(tmp_path)
     answer = worker.answer(cell, Context(features=features))
     record = make_record(

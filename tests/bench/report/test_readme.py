@@ -44,7 +44,7 @@ def test_this_readme_shows_what_the_committed_report_says() -> None:
 
 @pytest.mark.parametrize("name", sorted(path.parent.name for path in (ROOT / "reports").glob("*/brief.md")))
 def test_a_committed_report_says_what_the_committed_records_say(name: str, tmp_path: Path) -> None:
-    render(ROOT / "results", tmp_path, sweep=name, formats=("png",))
+    render(ROOT / "results", tmp_path, sweep=name, formats=())
     for file in ("table.md", "brief.md", "table.tex"):
         assert (tmp_path / name / file).read_text() == (ROOT / "reports" / name / file).read_text(), file
     # Sums of floats end differently on another processor.

@@ -125,9 +125,9 @@ def assert_every_cell_has_one_record(cells, results, log):
 
 def test_cells_run_on_the_nodes_of_their_gpu_type_one_at_a_time(emulated, tmp_path):
     log, results = tmp_path / "log", tmp_path / "results"
-    cells = [cell("sleep:0.3", number, log=log, device=("A100", "H100")[number % 2]) for number in range(6)]
+    cells = [cell("sleep:0.2", number, log=log, device=("A100", "H100")[number % 2]) for number in range(4)]
     summary, _ = run(cells, results)
-    assert summary.measured == {"ok": 6}
+    assert summary.measured == {"ok": 4}
     assert_every_cell_has_one_record(cells, results, log)
     for one in cells:
         folder = results / f"nvidia-{one.device.lower()}" / "cheap"
@@ -135,16 +135,12 @@ def test_cells_run_on_the_nodes_of_their_gpu_type_one_at_a_time(emulated, tmp_pa
         assert (folder / "cells.csv").exists()
     for name in ("nvidia-a100", "nvidia-h100"):
         there = sorted((line["begun"], line["ended"]) for line in lines(log, "end") if line["machine"] == name)
-        assert len(there) == 3
+        assert len(there) == 2
         assert all(end <= begin for (_, end), (begin, _) in pairwise(there))
     assert {record.machine.device for record in read_records(results)} == {"cuda"}
-    # The same command again measures nothing.
-    summary, text = run(cells, results)
-    assert (summary.measured, summary.before) == ({}, {"ok": 6})
-    assert "6 of 6 cells have a record already" in text
-    assert len(lines(log, "end")) == 6
 
 
+@pytest.mark.slow
 def test_a_cell_whose_worker_is_killed_is_measured_again_once(emulated, tmp_path):
     log, results = tmp_path / "log", tmp_path / "results"
     cells = [cell("once:600", 1, log=log, device="A100"), cell("fine", 2, log=log, device="A100")]

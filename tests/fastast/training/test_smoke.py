@@ -28,6 +28,7 @@ def losses(folder: Path, name: str = "loss") -> list[float]:
 
 
 @real
+@pytest.mark.slow
 def test_the_smoke_recipe_learns(tmp_path: Path) -> None:
     result = train(load_recipe("smoke"), tmp_path / "run", device="cpu", quiet=True)
     for schedule in ("constant:0", "constant:8"):
