@@ -15,7 +15,6 @@ from fastast.geometry import Geometry
 from fastast.kernels import filterbank
 from fastast.model import AudioSpectrogramTransformer
 
-
 ROUNDS = 2
 
 
