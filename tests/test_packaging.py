@@ -27,7 +27,7 @@ model = fastast.create_model("ast_tiny", depth=2, num_frames=96).eval()
 engine = fastast.compile(model, fastast.TokenReduction(schedule=fastast.Constant(4)), device="cpu")
 shape = list(engine(torch.randn(1, 96, 128)).shape)
 heard = said("predict", "fastast/assets/examples/bird_and_water.ogg", "--json")
-small = ("-ssteps=2", "-sdata.train_clips=16", "-sdata.val_clips=16", "-sdata.test_clips=40", "--device", "cpu")
+small = ("-ssteps=2", "-sdata.train_clips=16", "-sdata.val_clips=16", "-sdata.test_clips=40", "-srun.workers=0")
 trained = said("train", "smoke", "--out", {out!r}, *small)
 print(json.dumps([shape, heard["labels"][0]["label"], trained["steps"]]))
 """

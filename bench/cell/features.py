@@ -173,7 +173,6 @@ class _Maker:
         """Yield clips in their order, some at a time, read ahead on several threads."""
         from fastast.progress import progress_bar
 
-        self._data.prepare()
         chunks = [self._chosen[start : start + _CHUNK] for start in range(0, len(self._chosen), _CHUNK)]
         executor = ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1))
         try:

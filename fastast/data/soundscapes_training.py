@@ -6,6 +6,7 @@ Shapes: `s` samples of a clip or a source, `c` classes.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ from fastast.names import unknown_name
 _LAST_SEED = 2**32 - 1
 _SLOWEST, _FASTEST = 0.85, 1.18
 _MIN_RESAMPLED = 800
+_OPENING = threading.Lock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +178,9 @@ class SoundscapesSet:
                 pass
 
     def _opened(self) -> Pool:
-        if self._pool is None:
-            self._pool = Pool(self.split, pool_path())
+        with _OPENING:  # by one of the threads that ask at once
+            if self._pool is None:
+                self._pool = Pool(self.split, pool_path())
         return self._pool
 
     def _encode(self, names: Sequence[str]) -> NDArray[np.float32]:

@@ -27,6 +27,5 @@ def calibration_clips(data: TrainingSet, frontend: Frontend, indices: Sequence[i
 
     Raises DataError where many are corrupt in a row.
     """
-    data.prepare()
     items = (read_or_replace(data, index, epoch=0) for index in indices)
     return torch.cat([frontend([item.waveform]) for item in items if item.waveform is not None])

@@ -101,7 +101,8 @@ def add_methods(folder: Path, names: tuple[str, ...] = METHODS) -> Path:
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What is made of twelve methods."""
     records = add_methods(tmp_path_factory.mktemp("methods"))
-    return render_ablation(records, tmp_path_factory.mktemp("out"), sweep="alternatives", labels=LABELS)
+    out = tmp_path_factory.mktemp("out")
+    return render_ablation(records, out, sweep="alternatives", labels=LABELS, formats=("svg",))
 
 
 def along(gains: list[float], damages: list[float], gain: float) -> float:

@@ -91,11 +91,24 @@ def test_where_the_last_block_may_merge_what_the_head_reads(tiny_model, tiny_fba
     assert_same(gradients(engine, model, fbank), gradients(plain(model, reduction), model, fbank), EXACT[torch.float64])
 
 
-@pytest.mark.parametrize("dtype", EXACT, ids=str)
-@pytest.mark.parametrize("proportional", [True, False])
+ON_KERNELS = [
+    (None, True, torch.float32),
+    (Constant(4), True, torch.float64),
+    (Constant(4), False, torch.float32),
+]
+IN_LONG = [
+    (None, True, torch.float64),
+    (Constant(4), True, torch.float32),
+    (Constant(4), False, torch.float64),
+    (Constant(0), True, torch.float32),
+    (Linear(4, -1), True, torch.float32),
+    (Linear(4, -1), False, torch.float64),
+]
+
+
 @pytest.mark.parametrize(
-    "schedule",
-    [None, Constant(4), *(pytest.param(rest, marks=pytest.mark.slow) for rest in (Constant(0), Linear(4, -1)))],
+    ("schedule", "proportional", "dtype"),
+    [*ON_KERNELS, *(pytest.param(*case, marks=pytest.mark.slow) for case in IN_LONG)],
     ids=str,
 )
 def test_on_the_kernels_they_are_too(tiny_model, tiny_fbank, schedule, proportional, dtype, device) -> None:
