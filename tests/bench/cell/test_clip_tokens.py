@@ -47,6 +47,8 @@ def answered(tmp_path_factory):
                 own.append(trace.tokens_per_block)
         if len({tuple(one) for one in own}) > 1:
             break
+    else:
+        raise AssertionError("the clips have the same numbers of tokens at every threshold")
     cell = dataclasses.replace(asked, reduction=above(float(threshold)))
     return worker.answer(cell, Context(features=feature_set)), np.array(own), cell.reduction
 
