@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 import hypothesis
@@ -14,6 +15,16 @@ from fastast.model import AudioSpectrogramTransformer
 # How long an example takes says something of the machine, nothing of the code.
 hypothesis.settings.register_profile("fastast", deadline=None)
 hypothesis.settings.load_profile("fastast")
+
+
+def pytest_configure() -> None:
+    gc.disable()  # nothing is garbage before the tests run
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported and collected out of every later search for garbage: it takes a second each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -129,7 +129,7 @@ def test_the_shipped_model_with_its_classes_permuted_is_measured_as_the_shipped_
     assert load_model(permuted).labels == tuple(names)
     found = []
     for name in ("ast_tiny_soundscapes", permuted):
-        (cell,) = cells(tmp_path, f'[model]\nname = "{name}"\n[data]\nclips = 3\n')
+        (cell,) = cells(tmp_path, f'[model]\nname = "{name}"\nframes = 96\n[data]\nclips = 3\n')
         answer = measured(cell, tmp_path)
         found.append((answer.predictions.values, answer.quality))
     assert found[1][1].columns is not None

@@ -197,6 +197,20 @@ def test_each_reason_to_doubt_the_numbers_is_told(monkeypatch):
     assert warmup.startswith("warm-up never settled: candidate")
 
 
+def test_memory_is_set_up_as_the_cell_asks(monkeypatch):
+    class AskedError(Exception):
+        pass
+
+    def set_up(*, threads, memory):
+        raise AskedError(memory)
+
+    monkeypatch.setattr(worker, "set_up", set_up)
+    for allocator in ("kept", "system"):
+        with pytest.raises(AskedError, match=allocator):
+            worker.answer(measured(measure={"allocator": allocator}), Context())
+
+
+@pytest.mark.slow
 def test_freed_memory_is_kept_or_not_as_the_cell_asks():
     """In a process of its own, which nothing told to keep memory before; nothing tells it to give it back again."""
     code = """

@@ -63,6 +63,7 @@ def test_a_forward_on_the_kernels_says_so(interpreter) -> None:
     assert all(gate.passed for gate in answer.gates)
 
 
+@pytest.mark.slow
 def test_a_cell_from_waveforms_on_the_kernels_says_so(interpreter, monkeypatch) -> None:
     monkeypatch.setattr(worker, "build_cell_model", lambda ref, seed: tiny_model(frames=16))
     answer = worker.answer(on_engine("waveform", "model_alone", schedule=None), Context())

@@ -18,7 +18,7 @@ from fastast.reduction import TokenReduction
 from fastast.schedule import Constant, PerBlock
 
 MERGED = TokenReduction(schedule=PerBlock((4, 3, 2)))
-SHORT = Geometry(embed_dim=32, depth=3, num_heads=2, num_classes=5, num_mel_bins=32, num_frames=16)
+SHORT = Geometry(embed_dim=32, depth=1, num_heads=2, num_classes=5, num_mel_bins=32, num_frames=16)
 """4 tokens, which is little for the interpreter to do."""
 WHOLE = 400 + 15 * 160
 """Samples of its 16 frames, by hand."""
@@ -103,7 +103,7 @@ def test_what_a_buffer_held_before_does_not_matter(device) -> None:
 def test_tokens_and_eager_runs_take_waveforms_too(short_model, device) -> None:
     reduction = TokenReduction(schedule=Constant(0))
     engine = fastast.compile(short_model, reduction, device=device, frontend=frontend(short_model))
-    assert engine.measure_tokens(noise(1_500)) == (4, 4, 4)
+    assert engine.measure_tokens(noise(1_500)) == (4,)
     close(engine.eagerly(noise(1_500)), expected(short_model, noise(1_500), None))
     assert "from waveforms" in repr(engine)
 
