@@ -60,7 +60,7 @@ def checkpoint(path: Path, names: tuple[str, ...], loss: str = "ce") -> Path:
 
 def cells(folder: Path, text: str) -> tuple[Cell, ...]:
     path = folder / "sweep.toml"
-    path.write_text(f'name = "x"\nkinds = ["quality"]\n{text}')
+    path.write_text(f'name = "x"\nkinds = ["quality"]\n{text}[measure]\nthreads = 1\n')
     return expand(load_sweep(path), str(path))
 
 
@@ -129,7 +129,7 @@ def test_the_shipped_model_with_its_classes_permuted_is_measured_as_the_shipped_
     assert load_model(permuted).labels == tuple(names)
     found = []
     for name in ("ast_tiny_soundscapes", permuted):
-        (cell,) = cells(tmp_path, f'[model]\nname = "{name}"\nframes = 96\n[data]\nclips = 3\n')
+        (cell,) = cells(tmp_path, f'[model]\nname = "{name}"\nframes = 200\n[data]\nclips = 3\nseconds = 2.0\n')
         answer = measured(cell, tmp_path)
         found.append((answer.predictions.values, answer.quality))
     assert found[1][1].columns is not None
