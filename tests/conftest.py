@@ -27,16 +27,20 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+SIDE_BY_SIDE = "PYTEST_XDIST_WORKER" in os.environ
+"""Whether files of tests run beside others: then one thread each, in the programs that they start too."""
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _threads() -> None:
-    """Two threads, or one where files of tests run side by side, in the programs that they start too."""
-    side_by_side = "PYTEST_XDIST_WORKER" in os.environ
-    torch.set_num_threads(1 if side_by_side else 2)
-    if side_by_side:
+    torch.set_num_threads(1 if SIDE_BY_SIDE else 2)
+    if SIDE_BY_SIDE:
         os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    if SIDE_BY_SIDE:
+        torch.set_num_threads(1)  # whatever the test before has set
     torch.manual_seed(0)  # before fixtures too: what a test draws must not hang on the tests before it
     if item.get_closest_marker("gpu") and not torch.cuda.is_available():
         pytest.skip("needs a CUDA device; there is none")
