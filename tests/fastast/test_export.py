@@ -55,14 +55,7 @@ def check(model: nn.Module, other, fbank: torch.Tensor) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32" or not shutil.which("c++"), reason="needs a C++ compiler on a CPU")
-@pytest.mark.parametrize(
-    "model",
-    [
-        pytest.param(reduction, id=name, marks=() if name == "merged" else pytest.mark.slow)
-        for name, reduction in REDUCTIONS.items()
-    ],
-    indirect=True,
-)
+@pytest.mark.slow
 def test_compiled_by_inductor_in_one_graph(model) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True, dynamic=False)
