@@ -2,9 +2,10 @@
 
 Shapes: `b` batch, `h` heads, `n` tokens, `d` width of a head.
 
-Four kernels give the same result. They differ in what they ask of the hardware: an additive mask rules
-out the flash kernels of current GPUs, so the size can instead travel in an extra column of the keys or
-be folded into the values. Which one runs is asked for by name and never changed in silence.
+All kernels give the same result. They differ in what they ask of the hardware. An additive mask rules out the flash
+kernels behind PyTorch's `scaled_dot_product_attention`, so the size can instead travel in an extra column of the keys
+or be folded into the values; FlexAttention and FlashAttention-4 take a bias per key (`fastast.flash_attention`). Which
+one runs is asked for by name and never changed in silence.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "math"]
+from fastast.flash_attention import FLASH_KERNELS, LOG_OF_NOTHING
+from fastast.flash_attention import attend as flash_attend
+
+AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "math", "flex", "flex_flash", "fa4"]
 ATTENTION_KERNELS: tuple[str, ...] = get_args(AttentionKernel)
 
-_LOG_OF_NOTHING = -1e4
 _COLUMN_PAD = 8
 """Flash kernels want a head width that is a multiple of 8; the size takes one or two of these columns."""
 
@@ -33,7 +36,7 @@ def resolve_kernel(kernel: str, device: torch.device) -> AttentionKernel:
         raise ValueError(f"attention: unknown kernel {kernel!r}; there are: {', '.join(ATTENTION_KERNELS)}")
     if kernel != "auto":
         return kernel  # type: ignore[return-value]
-    # On a CPU the fused kernel takes a mask at no cost; on a GPU a mask means a slower kernel.
+    # On a CPU the fused kernel takes a mask at no cost; on a GPU, to PyTorch's, a mask means a slower kernel.
     return "mask" if device.type == "cpu" else "key_column"
 
 
@@ -49,11 +52,16 @@ def proportional_attention(
     """Attend to every token in proportion to its size.
 
     q, k, v: (b, h, n, d). size: (b, n) float32, the number of original tokens in each, or None where every
-    token stands for one. Returns (b, h, n, d). Raises ValueError for an unknown kernel.
+    token stands for one. Returns (b, h, n, d). Raises ValueError for an unknown kernel, or for dropout on one that has
+    none, MissingAttentionError where `flex`, `flex_flash` or `fa4` cannot run.
     """
     name = resolve_kernel(kernel, q.device)
     if name == "math":
         return _math(q, k, v, size, dropout)
+    if name in FLASH_KERNELS:
+        if dropout:
+            raise ValueError(f"attention: {name!r} has no dropout, and {dropout} is asked for; choose 'auto', or 0")
+        return flash_attend(name, q, k, v, size)
     if size is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     if name == "mask":
@@ -86,7 +94,7 @@ def _key_column(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -
     """
     d = q.shape[-1]
     # A token of size 0 weighs nothing at any number this low; minus infinity would leave NaN in the second column.
-    log_size = _log(size, q).clamp_min(_LOG_OF_NOTHING)[:, None, :, None].expand(*k.shape[:-1], 1)  # (b, h, n, 1)
+    log_size = _log(size, q).clamp_min(LOG_OF_NOTHING)[:, None, :, None].expand(*k.shape[:-1], 1)  # (b, h, n, 1)
     high = log_size.to(k.dtype)
     low = (log_size - high).to(k.dtype)
     scale = q.new_full((1,), math.sqrt(d)).expand(*q.shape[:-1], 2)

@@ -7,6 +7,7 @@ from bench.cell.inputs import synthetic_waveforms
 from bench.cell.stream import StreamArm
 from bench.sweep.baselines import BASELINES
 from bench.sweep.cells import Cell
+from fastast.flash_attention import MissingAttentionError
 from fastast.model import AudioSpectrogramTransformer
 
 
@@ -29,9 +30,36 @@ def build_arms(
     for name in cell.question["measure"]["baselines"]:
         if (arm := BASELINES.get(name)(at)) is not None:
             arms[name] = arm
+    return _in_scope(at, arms)
+
+
+def build_where_installed(
+    cell: Cell,
+    model: AudioSpectrogramTransformer,
+    candidate: AudioSpectrogramTransformer,
+    *,
+    own: AudioSpectrogramTransformer | None = None,
+) -> tuple[dict[str, Arm], dict[str, str]]:
+    """Return the arms of `measure.where_installed` that can run here, and why the others cannot."""
+    at = ArmSetting(cell=cell, model=model, candidate=candidate, own=own or model)
+    arms, left_out = {}, {}
+    for name in cell.question["measure"].get("where_installed", ()):
+        try:
+            arm = BASELINES.get(name)(at)
+        except (ModuleNotFoundError, MissingAttentionError) as error:
+            left_out[name] = str(error)
+        else:
+            if arm is not None:
+                arms[name] = arm
+    return _in_scope(at, arms), left_out
+
+
+def _in_scope(at: ArmSetting, arms: dict[str, Arm]) -> dict[str, Arm]:
+    """Return arms as the cell's scope times them."""
+    cell = at.cell
     if cell.measure.scope != "stream":
         return arms
-    sound = synthetic_waveforms(cell, model, 1)
+    sound = synthetic_waveforms(cell, at.model, 1)
     return {name: StreamArm(arm, sound, cell.measure.hop_seconds, cell.device) for name, arm in arms.items()}
 
 

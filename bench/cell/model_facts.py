@@ -21,6 +21,7 @@ from bench.sweep.cells import Cell
 from bench.sweep.engines import find_engine
 from fastast import model_macs
 from fastast.attention import resolve_kernel
+from fastast.flash_attention import fa4_version
 from fastast.geometry import Geometry
 from fastast.hosts import reduce
 from fastast.kernels import interpreted
@@ -40,6 +41,11 @@ INT8_PRODUCTS = 4
 """Products with weights in a block: queries with keys and values, projection, two of the MLP."""
 _TRITON_ATTENTION = "attention_forward"
 """The engine's kernel, as the profiler sees it on a GPU."""
+_FA4_ATTENTION = "flash_attncute"
+"""Part of the names of FlashAttention-4's kernels, as profilers see them: `kernel_cutlass_kernel_flash_attncute...`."""
+_FLEX_ATTENTION = "flex_attention"
+"""Part of the name of FlexAttention's operator, and of the Triton kernels that are made of it."""
+UNSEEN = "unseen"
 
 
 def describe(
@@ -163,7 +169,14 @@ def attention_that_ran(ran: Ran, fbank: Tensor, device: str) -> str | None:
     if interpreted():
         return "triton_interpreter"
     # Where the profiler gets no kernels from CUPTI, it still sees PyTorch's product in the last block.
+    if ran.engine.kernels["weighted_attention"] == "fa4":
+        return seen if seen is not None and seen.startswith("fa4") else "fa4_unseen"
     return "triton" if seen == "triton" else "triton_unseen"
+
+
+def attention_of_arm(call: Callable[[], object], device: str) -> str:
+    """Return the backends of attention that the profiler sees in a call, `unseen` where it sees none that it knows."""
+    return backend_that_ran(call, device) or UNSEEN
 
 
 def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
@@ -177,6 +190,10 @@ def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
     ran = {event.key.removeprefix("aten::") for event in profiler.key_averages()}
     if _TRITON_ATTENTION in ran:
         return "triton"  # what else ran belongs to the last block, of which the engine computes two tokens
+    if any(_FA4_ATTENTION in name for name in ran):
+        return f"fa4 {fa4_version()}"
+    if any(_FLEX_ATTENTION in name for name in ran):
+        return "flex"
     names = sorted({name for operator, name in _BACKENDS.items() if operator in ran})
     if names:
         return "+".join(names)

@@ -11,8 +11,9 @@ from pathlib import Path
 import torch
 
 from bench.cell.arm_setting import Arm
-from bench.cell.arms import build_arms
+from bench.cell.arms import build_arms, build_where_installed
 from bench.cell.inputs import FED, inputs_of
+from bench.cell.model_facts import attention_of_arm
 from bench.measure import gates, nvml
 from bench.measure.best_batch import Search, fastest_seconds, search_best_batch
 from bench.measure.conditions import Conditions, Watch
@@ -56,6 +57,15 @@ def measure_performance(
     flush, flushed = cache_flush(cell.device) if cell.measure.flush_caches else (_nothing, 0)
     clock: Clock = CudaClock(flush) if cell.device == "cuda" else WallClock(flush=flush)
     first = {name: _first_call(name, arm, cell, model) for name, arm in arms.items()}
+    others, left_out = build_where_installed(cell, model, candidate, own=own)
+    for name, arm in others.items():
+        try:
+            first[name] = _first_call(name, arm, cell, model)
+        except Exception as error:  # another's kernel, on a GPU it may never have seen, must not cost the cell
+            reason = next(iter(str(error).splitlines()), "")
+            left_out[name] = f"its first call failed: {type(error).__name__}: {reason}"
+        else:
+            arms[name] = arm
     search, sizes = None, {}
     if cell.batch_size == "best":
         search = {name: _search(name, arm, cell, model, clock) for name, arm in arms.items()}
@@ -105,6 +115,8 @@ def measure_performance(
             )
             for name, arm in timing.arms.items()
         },
+        left_out=left_out,
+        attention={name: attention_of_arm(calls[name], cell.device) for name in others if name in calls},
         memory=measure_memory(eager, cell.device),
         energy=measure_energy(calls, cell.device, seconds=seconds) if seconds else None,
     )

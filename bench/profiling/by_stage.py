@@ -32,6 +32,8 @@ class StageRow:
     """Median over forwards, milliseconds, without stages inside it."""
     share: float | None
     """Of the sum of all rows of the device; empty where times mean nothing."""
+    floor_ms: float | None = None
+    """The least that its kernels could take on this GPU, milliseconds; empty where nobody counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ class KernelRow:
     """In a forward, median over forwards, milliseconds."""
     share: float
     """Of the GPU time of all kernels that ran so."""
+    floor_ms: float | None = None
+    """The least that its launches in a forward could take on this GPU, milliseconds; empty where nobody counted."""
 
 
 def block_stage_rows(times: Mapping[str, DeviceTimes]) -> tuple[BlockStageRow, ...]:

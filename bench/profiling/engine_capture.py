@@ -19,6 +19,7 @@ from bench.cell import baselines
 from bench.cell.inputs import synthetic_input
 from bench.profiling.by_stage import KernelRow, kernel_rows
 from bench.profiling.engine_stages import expected_stages, labelled_engine
+from bench.profiling.floors import with_floors
 from bench.profiling.labels import FORWARD
 from bench.profiling.model_capture import profile_model
 from bench.profiling.tables import Profile, without_shares
@@ -51,17 +52,12 @@ def profile_engines(cell: Cell, model: AudioSpectrogramTransformer, folder: Path
     size = cell.batch_size if isinstance(cell.batch_size, int) else 1
     with torch.inference_mode():
         fbank = synthetic_input(cell, model, size)
-    return tuple(
-        profile_engine(
-            name,
-            baselines.EngineArm(model, what, size).engine,
-            fbank,
-            folder / name,
-            forwards=forwards,
-            device=cell.device,
-        )
-        for name, what in arms.items()
-    )
+    profiles = []
+    for name, what in arms.items():
+        engine = baselines.EngineArm(model, what, size, attention=cell.attention).engine
+        made = profile_engine(name, engine, fbank, folder / name, forwards=forwards, device=cell.device)
+        profiles.append(with_floors(made, engine, model.geometry, size))
+    return tuple(profiles)
 
 
 def profile_engine(name: str, engine: Engine, fbank: Tensor, folder: Path, *, forwards: int, device: str) -> Profile:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bench.profiling.by_stage import KernelRow, StageRow
 from bench.profiling.files import write_tables
 from bench.profiling.tables import Profile, SummaryRow
 from bench.run.isolation import Isolation
@@ -83,11 +84,24 @@ def _print(console: Console, profiles: Sequence[Profile]) -> None:
 
 
 def _stage_table(profile: Profile, device: str) -> Table:
-    table = _table(f"{profile.arm}: {_what(device)} by stage", ("calls", "ms", "share"), first="stage")
-    for row in profile.stages:
-        if row.device == device:
-            table.add_row(row.stage, f"{row.calls:.0f}" if row.calls else "", f"{row.ms:.3f}", percent(row.share))
+    rows = [row for row in profile.stages if row.device == device]
+    floors = any(row.floor_ms is not None for row in rows)
+    table = _table(f"{profile.arm}: {_what(device)} by stage", _columns(floors), first="stage")
+    for row in rows:
+        calls = f"{row.calls:.0f}" if row.calls else ""
+        table.add_row(row.stage, calls, f"{row.ms:.3f}", percent(row.share), *_floor(row, floors))
     return table
+
+
+def _columns(floors: bool) -> tuple[str, ...]:
+    return ("calls", "ms", "share", *(("floor, ms", "of floor") if floors else ()))
+
+
+def _floor(row: StageRow | KernelRow, floors: bool) -> tuple[str, ...]:
+    """Return the floor of a row and how many times it the row took, where the table has such columns."""
+    if not floors:
+        return ()
+    return ("", "") if row.floor_ms is None else (f"{row.floor_ms:.3f}", f"{row.ms / row.floor_ms:.2f}")
 
 
 def _kernel_table(profile: Profile) -> Table:
@@ -95,9 +109,10 @@ def _kernel_table(profile: Profile) -> Table:
     ran = profile.kernels[-1].ran
     rows = [row for row in profile.kernels if row.ran == ran]
     how = "in the replayed graph" if ran == "graph" else "launched one by one"
-    table = _table(f"{profile.arm}: kernels {how}", ("calls", "ms", "share"), first="kernel")
+    floors = any(row.floor_ms is not None for row in rows)
+    table = _table(f"{profile.arm}: kernels {how}", _columns(floors), first="kernel")
     for row in rows[:LONGEST]:
-        table.add_row(row.name[:60], f"{row.calls:.0f}", f"{row.ms:.3f}", percent(row.share))
+        table.add_row(row.name[:60], f"{row.calls:.0f}", f"{row.ms:.3f}", percent(row.share), *_floor(row, floors))
     if len(rows) > LONGEST:
         others = rows[LONGEST:]
         calls, ms = sum(row.calls for row in others), sum(row.ms for row in others)

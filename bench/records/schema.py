@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench.measure.best_batch import Search
 from bench.measure.conditions import Conditions
@@ -144,6 +144,10 @@ class Performance(Facts):
     """None where nobody looked."""
     rounds: int
     arms: dict[str, ArmTimes]
+    left_out: dict[str, str] = Field(default_factory=dict)
+    """Arms of `measure.where_installed` that were not timed, and why."""
+    attention: dict[str, str] = Field(default_factory=dict)
+    """Of those that were: the attention that the profiler saw, with its version where it is no part of PyTorch."""
     memory: Memory
     energy: Energy | None
     """None where it was not asked for."""

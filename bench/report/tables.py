@@ -65,6 +65,9 @@ OTHERS = {
     "timm": "timm",
     "timm_compiled": "compiled timm",
     "hf": "Hugging Face",
+    "fa4": "FlashAttention-4",
+    "fa4_bias": "plain merging on FlashAttention-4",
+    "flex_bias": "plain merging on FlexAttention",
 }
 """Baselines whose speed-up has a column where they were timed."""
 COLUMNS: dict[str, str] = {

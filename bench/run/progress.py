@@ -143,6 +143,9 @@ def result_text(record: Record) -> str:
     if record.performance is not None:
         ratio = speedup_over(record.performance, "unmerged") if "unmerged" in record.performance.arms else None
         text = "" if ratio is None else f": {ratio.value:.2f}x{_ends(ratio, record.performance.rounds)} of unmerged"
+        if record.performance.left_out:
+            names, reasons = ", ".join(record.performance.left_out), dict.fromkeys(record.performance.left_out.values())
+            text += f", left out: {names} ({'; '.join(reasons)})"
         noise = f", noise {record.performance.noise.value:.0%}" if record.status == "noisy" else ""
         return text + noise + (f", {record.message}" if record.status in ("implausible", "disturbed") else "")
     if record.quality is not None:

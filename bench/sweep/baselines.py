@@ -31,6 +31,9 @@ BASELINES: Registry[BuildArm] = Registry(
         "hf": "bench.cell.baselines.hugging_face:hugging_face_arm",
         "model_alone": "bench.cell.baselines.native:model_alone_arm",
         "plain": "bench.cell.baselines.native:plain_arm",
+        "fa4": "bench.cell.baselines.flash:fa4_arm",
+        "fa4_bias": "bench.cell.baselines.flash:fa4_bias_arm",
+        "flex_bias": "bench.cell.baselines.flash:flex_bias_arm",
     },
 )
 """See `bench.cell.baselines`; new ones go to the end, as their order is part of a cell's identity."""

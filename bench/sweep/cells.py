@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LATER = (
     *("min_samples", "flush_caches", "energy_seconds", "best_batch_limit", "bound_tolerance", "scope", "allocator"),
-    *("hop_seconds",),
+    *("hop_seconds", "where_installed"),
 )
 """Keys of `measure` that came after the first records; at their defaults they stay out of the question."""
 
@@ -122,10 +122,13 @@ class Cell:
             }
         measured = self.measure.model_dump(mode="json", exclude={"threads", "noise_repeats", "time_limit_s"})
         for key in _LATER:
-            if measured[key] == MeasureConfig.model_fields[key].default:
+            if getattr(self.measure, key) == MeasureConfig.model_fields[key].default:
                 del measured[key]
-        same = ({"slice"} if self.reduction is None else set()) | ({"plain"} if self.model.engine == "plain" else set())
-        measured["baselines"] = [name for name in measured["baselines"] if name not in same]  # `unmerged` is the same
+        same = {"slice", "fa4_bias", "flex_bias"} if self.reduction is None else set()
+        same |= {"plain"} if self.model.engine == "plain" else set()
+        for key in ("baselines", "where_installed"):  # `unmerged` is the same
+            if key in measured:
+                measured[key] = [name for name in measured[key] if name not in same]
         workload = {"input": "normal", "batch_size": self.batch_size, "seed": self.seed}
         return common | {"workload": workload, "measure": measured}
 

@@ -280,7 +280,10 @@ class MeasureConfig(_Part):
     hop_seconds: float = Field(default=HOP_SECONDS, gt=0)
     """Of the scope `stream`: seconds of sound between one window and the next."""
     baselines: tuple[str, ...] = ("unmerged", "slice")
-    """Arms that are timed in the same rounds as the candidate."""
+    """Arms that are timed in the same rounds as the candidate; a cell fails where one of them cannot run."""
+    where_installed: tuple[str, ...] = ()
+    """Arms that are timed too where what they need is installed and can run; elsewhere the record names them with the
+    reason, and the cell does not fail."""
     threads: int | None = Field(default=None, ge=1)
     """CPU threads of PyTorch; all physical cores that affinity and quota allow where not given."""
     rounds: int = Field(default=10, ge=3)
@@ -326,7 +329,7 @@ class MeasureConfig(_Part):
     def _known_allocator(cls, value: str) -> str:
         return one_of("allocator", value, get_args(MemoryPolicy))
 
-    @field_validator("baselines", mode="before")
+    @field_validator("baselines", "where_installed", mode="before")
     @classmethod
     def _list(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
@@ -340,15 +343,26 @@ class MeasureConfig(_Part):
             raise PydanticCustomError("denominator", "lacks 'unmerged'; a speed-up needs it as its denominator")
         return tuple(name for name in BASELINES if name in values)
 
+    @field_validator("where_installed")
+    @classmethod
+    def _known_arms(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for i, value in enumerate(values):
+            one_of("baseline", value, BASELINES.names(), i)
+        return tuple(name for name in BASELINES if name in values)
+
     @model_validator(mode="after")
     def _baselines_fit(self) -> MeasureConfig:
         allowed = SCOPES[self.scope]
-        for name in self.baselines:
-            if name not in allowed:
-                alone = name == "model_alone"
-                why = "shows what the front end adds to 'waveform'" if alone else "is a baseline of inference"
-                text = f"{as_toml(name)} {why}; allowed with scope {as_toml(self.scope)}: {', '.join(allowed)}"
-                raise at_path("baselines", text)
+        for key in ("baselines", "where_installed"):
+            for name in getattr(self, key):
+                if name not in allowed:
+                    alone = name == "model_alone"
+                    why = "shows what the front end adds to 'waveform'" if alone else "is a baseline of inference"
+                    text = f"{as_toml(name)} {why}; allowed with scope {as_toml(self.scope)}: {', '.join(allowed)}"
+                    raise at_path(key, text)
+        for name in self.where_installed:
+            if name in self.baselines:
+                raise at_path("where_installed", f"{as_toml(name)} is in 'baselines' too; write it in one of the two")
         return self
 
     @model_validator(mode="after")

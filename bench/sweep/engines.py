@@ -28,8 +28,10 @@ class CellEngine(Protocol):
     """What can be timed on it, of `bench.sweep.baselines.SCOPES`."""
     on_gpus: bool
     """Whether it runs on GPUs too; every engine runs on a CPU."""
-    chooses_attention: bool
-    """Whether the axis `attention` says its kernel; one that does not has its own."""
+
+    def attentions(self, scope: str) -> tuple[str, ...]:
+        """Return what the axis `attention` may say where `scope` is timed; `auto` is always there."""
+        ...
 
     def require(self) -> None:
         """Raise ValueError, naming what to install, where it cannot run on this machine."""
@@ -82,8 +84,9 @@ def engine_problem(name: str, *, device: str, dtype: str, attention: str, scope:
     if dtype not in engine.dtypes:
         allowed = ", ".join(engine.dtypes)
         return "grid.dtype", f"'{dtype}': the engine '{name}' cannot compute in it; allowed: {allowed}"
-    if attention != "auto" and not engine.chooses_attention:
-        return "grid.attention", f"'{attention}': the engine '{name}' has its own attention; allowed: auto"
+    if attention not in engine.attentions(scope):
+        allowed = ", ".join(engine.attentions(scope))
+        return "grid.attention", f"'{attention}': the engine '{name}' has its own attention; allowed: {allowed}"
     if scope not in engine.scopes:
         allowed = ", ".join(engine.scopes)
         return "measure.scope", f"'{scope}' cannot be timed on the engine '{name}'; allowed: {allowed}"

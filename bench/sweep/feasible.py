@@ -34,6 +34,7 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
             find_engine(name).require()
         except ValueError as error:
             problems.append(f"{shown}: grid.engine.{config.grid.engine.index(name)}: {error}")
+    problems += _attention_problems(config, cells, shown)
     own = _geometry(config)
     memory = {device: _memory_bytes(device) for device in {cell.device for cell in cells}}
     for cell in cells:
@@ -53,6 +54,22 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
             )
     if problems:
         raise ConfigError(list(dict.fromkeys(problems)))
+
+
+def _attention_problems(config: SweepConfig, cells: Sequence[Cell], shown: str) -> list[str]:
+    """Return why a kernel of attention that cells ask for cannot run here, with its key."""
+    asked = dict.fromkeys((cell.attention, cell.device, cell.dtype) for cell in cells)
+    if not any(attention in ("flex", "flex_flash", "fa4") for attention, _, _ in asked):
+        return []
+    import torch
+
+    from fastast.flash_attention import FLASH_KERNELS, why_not_flash
+
+    found = []
+    for attention, device, dtype in asked:
+        if attention in FLASH_KERNELS and (why := why_not_flash(attention, device, getattr(torch, dtype))):
+            found.append(f"{shown}: grid.attention.{config.grid.attention.index(attention)}: '{attention}': {why}")
+    return found
 
 
 def least_bytes(geometry: Geometry, dtype: str) -> int:

@@ -17,6 +17,7 @@ from fastast.engine.choosing import why_not_reduction
 from fastast.engine.engine import Engine
 from fastast.engine.kernel_table import triton_kernels
 from fastast.engine.waveforms import check_frontend
+from fastast.flash_attention import require_flash
 from fastast.hosts import adapter_of
 from fastast.kernels import interpreted, why_not
 from fastast.reduction import ReductionError, TokenReduction
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 ENGINE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 """Dtypes of the kernels; float64 runs in plain torch."""
+ENGINE_ATTENTION = ("auto", "fa4")
+"""What attention can run on: the engine's own kernel, or FlashAttention-4 where it is installed and can run."""
 
 
 class EngineFallbackWarning(UserWarning):
@@ -40,6 +43,7 @@ def compile(
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
     frontend: Frontend | None = None,
+    attention: str = "auto",
 ) -> Engine:
     """Compile `model` with `reduction` into an `Engine`, a callable from filterbanks (b, f, m) to logits (b, c).
 
@@ -53,14 +57,16 @@ def compile(
     The engine keeps a copy of the weights as they are now, and the model stays as it is. Without `reduction` the
     engine does what the model does now: the reduction attached to it, or none. `batch_size`, one or several, are
     captured as CUDA graphs; other batches run eagerly. `dtype` and `device` are the model's where not given; the device
-    may be `auto`, a GPU where there is one.
+    may be `auto`, a GPU where there is one. `attention` "fa4" runs attention on FlashAttention-4 (the extra `fa4`; half
+    precision; a GPU of Hopper's or Blackwell's generation) in place of the engine's own kernel.
 
     Where the kernels cannot run (a CPU, a GPU without Triton, a method that is not for them, float64), the engine runs
     the plain-torch forward (and front end) without graphs, says why in `engine.why_plain`, and warns with an
     EngineFallbackWarning, once per process for each reason.
 
-    Raises ValueError for a model in training mode, a batch size below 1, a device that is not here, or a front end that
-    does not fit the model, ReductionError for a reduction that is impossible or a second one.
+    Raises ValueError for a model in training mode, a batch size below 1, a device that is not here, a front end that
+    does not fit the model, or an unknown `attention`, ReductionError for a reduction that is impossible or a second
+    one, MissingAttentionError where FlashAttention-4 is asked for and cannot run.
     """
     if any(module.training for module in model.modules()):
         raise ValueError("compile: the model is in training mode; call model.eval() first, an engine is for inference")
@@ -78,6 +84,10 @@ def compile(
             f"compile: the model is reduced already ({host.attached.reduction}); remove() that handle first, or "
             "compile without a reduction to keep it"
         )
+    if attention not in ENGINE_ATTENTION:
+        raise ValueError(f"compile: attention is {attention!r}; allowed: {', '.join(ENGINE_ATTENTION)}")
+    if attention == "fa4":
+        require_flash("fa4", device, dtype)
     if reduction is not None:
         reduction.removals(host.encoder)  # refuses what is impossible before anything is copied
     reason = why_not_reduction(reduction) or host.packable() or why_not_dtype(dtype) or why_not(device)
@@ -89,9 +99,10 @@ def compile(
         dtype=dtype,
         device=device,
         batch_sizes=sizes,
-        kernels=None if reason else triton_kernels(dtype),
+        kernels=None if reason else triton_kernels(dtype, attention),
         why_plain=reason,
         frontend=frontend,
+        attention=attention,
     )
 
 

@@ -63,8 +63,12 @@ class Engine:
         kernels: KernelTable | None,
         why_plain: str,
         frontend: Frontend | None = None,
+        attention: str = "auto",
     ) -> None:
-        """Build an engine over `kernels`, or over the plain model where these are None; `compile` is the way to."""
+        """Build an engine over `kernels`, or over the plain model where these are None; `compile` is the way to.
+
+        `attention` is the plain model's, of `fastast.attention`; "auto" keeps what it has.
+        """
         host = adapter_of(model)
         self.encoder = host.encoder
         self.reduction, self.frontend = reduction, frontend
@@ -77,7 +81,7 @@ class Engine:
         with torch.inference_mode(False):
             self._input = _input(frontend, host.fbank_shape, dtype, device, plain=kernels is None)
             if kernels is None:
-                self.runner = PlainRunner.of(model, reduction, dtype=dtype, device=device)
+                self.runner = PlainRunner.of(model, reduction, dtype=dtype, device=device, attention=attention)
             else:
                 self.runner = KernelRunner.of(model, reduction, kernels, dtype=dtype, device=device)
         self.path = "plain" if kernels is None else "triton"

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from fastast.flash_attention import fa4_weighted_attention
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTable:
@@ -25,20 +27,19 @@ class KernelTable:
 
     @property
     def names(self) -> dict[str, str]:
-        """What each kernel is: `triton`, or `torch` for its reference."""
-        functions = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {
-            name: "torch" if function.__name__.endswith("_reference") else "triton"
-            for name, function in functions.items()
-        }
+        """What each kernel is: `triton`, `torch` for its reference, or `fa4` for FlashAttention-4."""
+        return {field.name: _runs_on(getattr(self, field.name).__name__) for field in fields(self)}
 
 
-def triton_kernels(dtype: torch.dtype) -> KernelTable:
+def triton_kernels(dtype: torch.dtype, attention: str = "auto") -> KernelTable:
     """Return the Triton kernels, and where these lose by design, the reference.
 
-    In float32 the exact product of `linear_gelu` leaves the matrix units idle: the library's product wins.
+    In float32 the exact product of `linear_gelu` leaves the matrix units idle: the library's product wins. `attention`
+    "fa4" has FlashAttention-4 in place of the own kernel.
     """
     kernels = {name: _load(name) for name in _NAMES}
+    if attention == "fa4":
+        kernels["weighted_attention"] = fa4_weighted_attention
     if dtype not in (torch.float16, torch.bfloat16):
         kernels["linear_gelu"] = _load("linear_gelu", "_reference")
     return KernelTable(**kernels)
@@ -47,6 +48,10 @@ def triton_kernels(dtype: torch.dtype) -> KernelTable:
 def reference_kernels() -> KernelTable:
     """Return every kernel in plain torch: what the engine's forward is compared with, on any device."""
     return KernelTable(**{name: _load(name, "_reference") for name in _NAMES})
+
+
+def _runs_on(function: str) -> str:
+    return "torch" if function.endswith("_reference") else "fa4" if function.startswith("fa4_") else "triton"
 
 
 _NAMES = tuple(field.name for field in fields(KernelTable))

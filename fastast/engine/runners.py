@@ -94,9 +94,10 @@ class PlainRunner:
         *,
         dtype: torch.dtype,
         device: torch.device,
+        attention: str = "auto",
     ) -> PlainRunner:
-        """Copy a model, with its attention kernel, and attach `reduction` in place of its own."""
-        kernel = getattr(model, "attention_kernel", "auto")
+        """Copy a model, with its attention kernel or another one, and attach `reduction` in place of its own."""
+        kernel = getattr(model, "attention_kernel", "auto") if attention == "auto" else attention
         with torch.inference_mode(False):
             twin = copy.deepcopy(model)
             restore(twin)

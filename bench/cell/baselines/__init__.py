@@ -5,8 +5,10 @@ so that the same number of tokens goes for free: the limit of any method. `tome_
 PyTorch, with the attention matrix in memory. `timm`, `timm_compiled`: the unmerged model of timm's blocks on fused
 attention, eager and through `torch.compile`. `hf`: Hugging Face's AST on fused attention. `model_alone`: the candidate
 without the front end that the others have, where waveforms are what is fed. `plain`: the unmerged model in plain
-PyTorch, in float32 where the candidate is int8; engines are compared through it. Of a cell with another stride than the
-model's own, `slice`, `tome_plain` and `model_alone` have it too; the others are unmerged models at the model's own.
+PyTorch, in float32 where the candidate is int8; engines are compared through it. `fa4`: the unmerged model on
+FlashAttention-4. `fa4_bias`, `flex_bias`: the candidate's reduction in plain PyTorch, on FlashAttention-4 and on
+FlexAttention with a bias per key for the sizes. Of a cell with another stride than the model's own, `slice`,
+`tome_plain`, `model_alone`, `fa4_bias` and `flex_bias` have it too; the others are unmerged models at the model's own.
 """
 
 from __future__ import annotations

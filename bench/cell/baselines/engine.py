@@ -24,9 +24,15 @@ class EngineArm:
         reduction: TokenReduction | None,
         batch_size: int | None,
         frontend: Frontend | None = None,
+        *,
+        attention: str = "auto",
     ) -> None:
-        """`batch_size` None captures nothing: every batch runs eagerly. With `frontend` it takes waveforms (b, s)."""
+        """`batch_size` None captures nothing: every batch runs eagerly. With `frontend` it takes waveforms (b, s).
+
+        `attention` is that of `fastast.compile`.
+        """
         self._model, self._reduction, self._batch_size, self._frontend = model, reduction, batch_size, frontend
+        self._attention = attention
 
     @cached_property
     def engine(self) -> Engine:
@@ -39,6 +45,7 @@ class EngineArm:
             dtype=weight.dtype,
             device=weight.device,
             frontend=self._frontend,
+            attention=self._attention,
         )
 
     def __call__(self, clips: Tensor) -> Tensor:

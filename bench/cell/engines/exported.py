@@ -55,10 +55,13 @@ class ExportedEngine:
     dtypes = ("float32", "int8")
     scopes = ("forward", "waveform", "stream")
     on_gpus = False
-    chooses_attention = False
 
     def __init__(self, runtime: Name) -> None:
         self._runtime = runtime
+
+    def attentions(self, scope: str) -> tuple[str, ...]:
+        """Return nothing to choose: the runtime makes what it likes of the graph."""
+        return ("auto",)
 
     def require(self) -> None:
         """Raise MissingRuntimeError where the runtime is not installed."""

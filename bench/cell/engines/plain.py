@@ -16,6 +16,7 @@ from bench.cell.inputs import FromWaveforms
 from bench.sweep.axes import FLOATING
 from bench.sweep.baselines import SCOPES
 from bench.sweep.cells import Cell
+from fastast.attention import ATTENTION_KERNELS
 from fastast.frontend import Frontend
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
@@ -28,7 +29,10 @@ class PlainEngine:
     dtypes = FLOATING
     scopes = tuple(SCOPES)
     on_gpus = True
-    chooses_attention = True
+
+    def attentions(self, scope: str) -> tuple[str, ...]:
+        """Return all kernels of `fastast.attention`."""
+        return ATTENTION_KERNELS
 
     def require(self) -> None:
         """PyTorch is there."""

@@ -20,6 +20,7 @@ from bench.sweep.axes import FLOATING
 from bench.sweep.baselines import SCOPES
 from bench.sweep.cells import Cell
 from fastast.attention import resolve_kernel
+from fastast.engine.compilation import ENGINE_ATTENTION
 from fastast.engine.differentiable import differentiable_forward, why_not_differentiable
 from fastast.frontend import Frontend
 from fastast.model import AudioSpectrogramTransformer
@@ -32,7 +33,10 @@ class TritonEngine:
     dtypes = FLOATING
     scopes = tuple(scope for scope in SCOPES if scope != "stream")
     on_gpus = True
-    chooses_attention = False
+
+    def attentions(self, scope: str) -> tuple[str, ...]:
+        """Return its own and FlashAttention-4, which its training step does not have."""
+        return ("auto",) if scope == "training_step" else ENGINE_ATTENTION
 
     def require(self) -> None:
         """Where its kernels cannot run it falls back."""
@@ -47,7 +51,7 @@ class TritonEngine:
         frontend: Frontend | None = None,
     ) -> Callable[[Tensor], Tensor]:
         """Return the compiled model; a batch size is captured as a graph where there are graphs."""
-        return EngineArm(model, reduction, batch_size, frontend)
+        return EngineArm(model, reduction, batch_size, frontend, attention=cell.attention)
 
     def ran(
         self,
@@ -59,10 +63,11 @@ class TritonEngine:
         """Return the engine, or of a training step the kernels with gradients."""
         if cell.kind == "performance" and cell.measure.scope == "training_step":
             return _trains(cell, model, candidate, reduction)
-        engine = EngineArm(model, reduction, None).engine
+        engine = EngineArm(model, reduction, None, attention=cell.attention).engine
         names = dict(engine.kernels)
         if cell.kind == "performance" and cell.measure.scope == "waveform":
-            names = EngineArm(model, reduction, None, frontend_of(model)).engine.kernels
+            waveforms = EngineArm(model, reduction, None, frontend_of(model), attention=cell.attention)
+            names = waveforms.engine.kernels
         part = schema.EngineFacts(path=engine.path, why_plain=engine.why_plain, kernels=names)
         return Ran(forward=engine, tokens=engine.measure_tokens, engine=part)
 

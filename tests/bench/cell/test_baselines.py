@@ -173,7 +173,8 @@ def test_what_the_engine_cannot_do_is_said_up_front(changes, message) -> None:
 def test_the_engines_sweep_asks_for_every_baseline_and_batch() -> None:
     config = load_sweep(find_sweep("engine_gpu"))
     cells = expand(config)
-    assert set(config.measure.baselines) == set(SCOPES["forward"]) - {"plain"}  # which timm's blocks are, too
+    asked = {*config.measure.baselines, *config.measure.where_installed}
+    assert asked == set(SCOPES["forward"]) - {"plain"}  # which timm's blocks are, too
     assert {cell.model.engine for cell in cells} == {"triton"}
     assert {cell.batch_size for cell in cells} == {1, 8, 64, 256}
     assert {cell.dtype for cell in cells} == {"bfloat16", "float16"}

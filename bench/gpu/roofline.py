@@ -1,0 +1,185 @@
+"""The roofline of every kernel, as tables in `docs/kernels.md`.
+
+`python -m bench.gpu.roofline` writes them between the page's two marks. With a file of what `tests.fastast.kernels.
+ahead_of_time` printed for the kernels of `roofline_cases.py`, it takes over what those compile to first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench.gpu.parts import Part, forward_parts
+from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, Peaks
+from fastast.describe import model_geometry
+
+PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
+MARKS = ("<!-- roofline: written by python -m bench.gpu.roofline -->", "<!-- end of roofline -->")
+COMPILED = Path(__file__).with_name("compiled_sm_90.json")
+"""What the kernels compile to for an H100."""
+MODEL, BATCHES, REMOVALS = "ast_base", (64, 1), (0, 40, 80)
+H100_MEASURED = replace(H100_SXM, name="H100, products as measured", matrix=MEASURED_MATRIX["H100"])
+NEAR = 0.95
+"""Units whose time is at least this share of the slowest bind too."""
+_UNITS = {"bytes": "memory", "matrix": "matrix", "exponentials": "exponentials", "other": "other"}
+
+
+def kernel_floors(parts: Sequence[Part], peaks: Peaks) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the least seconds in a forward of each stage, and of each device function that has a name of ours."""
+    stages: dict[str, float] = {}
+    kernels: dict[str, float] = {}
+    for part in parts:
+        least = part.work.floor(peaks)
+        stages[part.stage] = stages.get(part.stage, 0.0) + least
+        if part.kernel:
+            kernels[part.kernel] = kernels.get(part.kernel, 0.0) + least
+    return stages, kernels
+
+
+def binding(part: Part, peaks: Peaks) -> str:
+    """Return which units bind a part, the slowest first."""
+    times = part.work.seconds(peaks)
+    most = max(times.values())
+    near = sorted((unit for unit in times if times[unit] >= NEAR * most), key=lambda unit: -times[unit])
+    return ", ".join(_UNITS[unit] for unit in near)
+
+
+def floor_table(batch: int) -> str:
+    """Return the table of a batch: a row per kernel, and in a cell its numbers for every `r`."""
+    geometry = model_geometry(MODEL)
+    forwards = [
+        {(part.stage, part.kernel): part for part in forward_parts(geometry, (r,) * geometry.depth, batch)}
+        for r in REMOVALS
+    ]
+    keys = dict.fromkeys(key for forward in reversed(forwards) for key in forward)  # in the order of a merged block
+    head = ("kernel", "launches", "MB", "GFLOP on matrix units", "exponentials, M", "other, M", "floor, µs")
+    rows = [[*head, f"at {H100_MEASURED.matrix / 1e12:.0f} TFLOP/s, µs", "what binds"], ["---"] * 9]
+    for stage, kernel in keys:
+        found = [forward.get((stage, kernel)) for forward in forwards]
+        rows.append(
+            [
+                f"`{kernel}`" if kernel else stage,
+                _cell(found, lambda part: f"{part.calls}"),
+                _cell(found, lambda part: _short(part.work.bytes / 1e6)),
+                _cell(found, lambda part: _short(part.work.matrix / 1e9)),
+                _cell(found, lambda part: _short(part.work.exponentials / 1e6)),
+                _cell(found, lambda part: _short(part.work.other / 1e6)),
+                _cell(found, lambda part: _short(part.work.floor(H100_SXM) * 1e6)),
+                _cell(found, lambda part: _short(part.work.floor(H100_MEASURED) * 1e6)),
+                _cell(found, lambda part: binding(part, H100_SXM)),
+            ]
+        )
+    sums = [
+        " / ".join(_short(sum(part.work.floor(peaks) for part in forward.values()) * 1e6) for forward in forwards)
+        for peaks in (H100_SXM, H100_MEASURED)
+    ]
+    rows.append(["all, one after the other", "", "", "", "", "", *sums, ""])
+    return _table(rows)
+
+
+def compiled_table(facts: Mapping[str, Any]) -> str:
+    """Return the table of what the kernels compile to."""
+    rows = [["kernel", "batch", "programs", "threads", "registers", "shared memory, KiB", "instructions"], ["---"] * 7]
+    for one in facts["kernels"]:
+        rows.append(
+            [
+                f"`{one['kernel']}`",
+                str(one["batch"]),
+                f"{one['programs']:,}",
+                str(32 * one["options"]["num_warps"]),
+                f"{one['registers']}" + (f", {one['spill_bytes']} bytes spilled" if one["spill_bytes"] else ""),
+                f"{one['shared_bytes'] / 1024:.0f}",
+                instructions_text(one),
+            ]
+        )
+    return _table(rows)
+
+
+def instructions_text(one: Mapping[str, Any]) -> str:
+    """Return the instructions of a thread per item of the kernel's work, or in all where it has no such loop."""
+    options, loop = one["options"], one["loop_instructions"]
+    threads = 32 * options["num_warps"]
+    tile = options.get("BM", 0) * options.get("BN", 0)
+    kernel = one["kernel"]
+    if kernel == "attention_forward":
+        return f"{loop * threads / tile:.1f} a score, in the loop"
+    if kernel in ("best_partner_forward", "rank_pairs", "write_plan"):
+        return f"{loop * threads / tile:.1f} a pair, in the loop"
+    if kernel in ("linear_gelu_forward", "patch_tokens_forward"):
+        return f"{(one['instructions'] - loop) * threads / tile:.1f} an output, outside the loop"
+    if kernel == "key_metric_forward":
+        return f"{one['instructions'] * threads / (options['BM'] * options['E']):.1f} a number of the metric"
+    merging = ", those that merge included" if kernel == "merge_norm_forward" else ""
+    return f"{one['instructions'] * threads / options['D']:.1f} a number of a row{merging}"
+
+
+def tables() -> str:
+    """Return all that stands between the marks."""
+    facts = json.loads(COMPILED.read_text(encoding="utf-8"))
+    removals = " / ".join(map(str, REMOVALS))
+    parts = [f"In a cell, r = {removals}; one number where all are equal, – where there is no such launch."]
+    parts += [f"**A forward of a batch of {batch}**\n\n{floor_table(batch)}" for batch in BATCHES]
+    parts.append(
+        f"**Compiled** for sm_90 (Triton {facts['triton']}, bfloat16, r = 40, first block that has sizes)\n\n"
+        f"{compiled_table(facts)}"
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def with_tables(page: str) -> str:
+    """Return a page with the tables of now between its marks. Raises ValueError where it has no marks."""
+    first, last = map(re.escape, MARKS)
+    text = f"{MARKS[0]}\n{tables()}{MARKS[1]}"
+    new, count = re.subn(f"{first}.*?{last}", lambda _: text, page, flags=re.DOTALL)
+    if count != 1:
+        raise ValueError(f"{PAGE.name}: the tables must stand once, between {MARKS[0]} and {MARKS[1]}")
+    return new
+
+
+def compiled_facts(lines: str, triton: str) -> dict[str, Any]:
+    """Return what is kept of the lines that `ahead_of_time` prints: the launches for sm_90, without their cases."""
+    kept = ("kernel", "programs", "options", "shared_bytes", "registers", "spill_bytes", "instructions")
+    found = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
+    kernels = [
+        {"batch": int(one["case"].rpartition(" ")[2]), **{name: one[name] for name in (*kept, "loop_instructions")}}
+        for one in found
+        if one["capability"] == 90
+    ]
+    return {"triton": triton, "kernels": kernels}
+
+
+def _cell(found: Sequence[Part | None], text: Any) -> str:
+    texts = ["–" if part is None else text(part) for part in found]
+    return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
+
+
+def _short(value: float) -> str:
+    """Return three digits, or whole numbers where there are more before the point."""
+    if value >= 100 or value == 0:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" if row[0] != "---" else "|" + "|".join(row) + "|" for row in rows)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the tables into the page; an argument is the file of what kernels compile to."""
+    if arguments:
+        import triton
+
+        facts = compiled_facts(Path(arguments[0]).read_text(encoding="utf-8"), triton.__version__)
+        COMPILED.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    if (new := with_tables(page)) != page:
+        PAGE.write_text(new, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,51 @@
+"""Beside what a kernel took, the least that it could take on this GPU: a profile's rows with their rooflines."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+
+from bench.gpu.parts import Part, forward_parts
+from bench.gpu.peaks import Peaks, peaks_of
+from bench.gpu.roofline import kernel_floors
+from bench.profiling.tables import Profile
+from fastast.engine import Engine
+from fastast.engine.choosing import accelerator_of
+from fastast.geometry import Geometry
+
+_HALF = (torch.float16, torch.bfloat16)
+
+
+def with_floors(profile: Profile, engine: Engine, geometry: Geometry, batch: int) -> Profile:
+    """Return a profile of an engine with the floors of its stages and kernels on the GPU.
+
+    As it was where nobody counted: off a GPU whose peaks are known, in float32, with a method that chooses in plain
+    torch, on the model's own forward.
+    """
+    reduction = engine.reduction
+    chooses = reduction is not None and accelerator_of(reduction) is None
+    if engine.path == "plain" or engine.device.type != "cuda" or engine.dtype not in _HALF or chooses:
+        return profile
+    peaks = peaks_of(torch.cuda.get_device_name(engine.device))
+    if peaks is None:
+        return profile
+    removals = (0,) * geometry.depth if reduction is None else reduction.removals(geometry)
+    parts = forward_parts(geometry, removals, batch, proportional=reduction is None or reduction.proportional)
+    return beside(profile, parts, peaks)
+
+
+def beside(profile: Profile, parts: Sequence[Part], peaks: Peaks) -> Profile:
+    """Return a profile whose rows of the GPU have the floors of parts with their names."""
+    stages, kernels = kernel_floors(parts, peaks)
+    return replace(
+        profile,
+        stages=tuple(
+            replace(row, floor_ms=stages[row.stage] * 1e3) if row.device == "cuda" and row.stage in stages else row
+            for row in profile.stages
+        ),
+        kernels=tuple(
+            replace(row, floor_ms=kernels[row.name] * 1e3) if row.name in kernels else row for row in profile.kernels
+        ),
+    )
