@@ -186,13 +186,24 @@ def test_an_excess_that_is_refused_is_still_refused() -> None:
         expand(load_sweep(find_sweep("engine_gpu"), ['grid.excess=["refuse"]']))
 
 
-@pytest.mark.parametrize(("seen", "said"), [("triton", "triton"), ("math", "triton_unseen"), (None, "triton_unseen")])
+@pytest.mark.parametrize(
+    ("runs_on", "seen", "said"),
+    [
+        ("triton", "triton", "triton"),
+        ("triton", "math", "triton_unseen"),
+        ("triton", None, "triton_unseen"),
+        ("fa4", "fa4 4.0.0b36", "fa4 4.0.0b36"),
+        ("fa4", "math", "fa4_unseen"),
+    ],
+)
 def test_an_engine_whose_kernels_the_profiler_missed_is_not_called_pytorchs(
-    monkeypatch: pytest.MonkeyPatch, seen: str | None, said: str
+    monkeypatch: pytest.MonkeyPatch, runs_on: str, seen: str | None, said: str
 ) -> None:
     monkeypatch.setattr("bench.cell.model_facts.backend_that_ran", lambda call, device: seen)
     monkeypatch.setattr("bench.cell.model_facts.interpreted", lambda: False)
-    ran = SimpleNamespace(forward=lambda fbank: None, engine=SimpleNamespace(path="triton"))
+    ran = SimpleNamespace(
+        forward=lambda fbank: None, engine=SimpleNamespace(path="triton", kernels={"weighted_attention": runs_on})
+    )
     assert attention_that_ran(ran, torch.zeros(1, 32, 128), "cuda") == said
 
 
