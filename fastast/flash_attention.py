@@ -4,8 +4,8 @@ Shapes: `b` batch, `h` heads, `n` tokens, `d` width of a head.
 
 Both change every score by a function of ours before the softmax (Dong et al. 2024, arXiv 2412.05496, section 3): here
 s + log size of the key, so that no column is added and no mask rules the kernel out. Interfaces as of PyTorch 2.14
-(`torch.nn.attention.flex_attention`; its back end FLASH came with 2.10) and of flash-attn-4 4.0.0b27
-(`flash_attn.cute`, commit 0251105). What needs a GPU has not run yet.
+(`torch.nn.attention.flex_attention`; its back end FLASH came with 2.10) and of flash-attn-4 4.0.0b27 to 4.0.0b36
+(`flash_attn.cute`), whose forward compiles for sm_90 with our function. What needs a GPU has not run yet.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def attend(kernel: str, q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) ->
     """
     require_flash(kernel, q.device, q.dtype)
     if kernel == "fa4":
-        return _fa4(*(x.transpose(1, 2) for x in (q, k, v)), size).transpose(1, 2)
+        return _fa4(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), size).transpose(1, 2)
     if q.device.type == "cpu" and torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v)):
         raise MissingAttentionError(
             f"attention {kernel!r}: FlexAttention has no backward pass on a CPU; choose 'mask', or torch.no_grad()"
@@ -115,8 +115,8 @@ def _fa4(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
         from fastast._fa4_scores import add_log_size, pass_gradient
 
         options |= {"score_mod": add_log_size, "score_mod_bwd": pass_gradient, "aux_tensors": [_log_size(size)]}
-    out, *_ = flash_attn_func(q, k, v, **options)  # beside it the logarithm of each row's normaliser
-    return out  # type: ignore[no-any-return]
+    out: Tensor = flash_attn_func(q, k, v, **options)[0]  # beside it the logarithm of each row's normaliser
+    return out
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, log_size: Tensor | None, back_end: str) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import subprocess
 import sys
 from types import ModuleType
 
@@ -216,6 +218,33 @@ def test_in_the_engine_it_reads_what_the_linear_layer_wrote(stand_in: list[dict]
     assert kernels.names["weighted_attention"] == "fa4"
     assert kernels.names["add_norm"] == "triton"
     assert triton_kernels(torch.bfloat16).names["weighted_attention"] == "triton"
+
+
+COMPILES = """
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from flash_attn.cute import interface
+from fastast.flash_attention import fa4_weighted_attention
+
+compiled = []
+compile_ = interface.cute.compile
+interface.cute.compile = lambda *args, **options: compiled.append(compile_(*args, **options)) or compiled[-1]
+with FakeTensorMode():
+    qkv = torch.empty(2, 1214, 3 * 12 * 64, dtype=torch.bfloat16, device="cuda")
+    for size in (torch.empty(2, 1214, device="cuda"), None):
+        assert fa4_weighted_attention(qkv, size, 12).shape == (2, 1214, 768)
+assert len(compiled) == 2, compiled
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(flash_attention.fa4_version() is None, reason="flash-attn-4 is not installed")
+def test_flash_attention_4_compiles_our_function_for_an_h100_that_is_not_here() -> None:
+    target = {"FLASH_ATTENTION_ARCH": "sm_90", "CUTE_DSL_ARCH": "sm_90a", "FLASH_ATTENTION_NUM_SMS": "132"}
+    done = subprocess.run(
+        [sys.executable, "-c", COMPILES], env=os.environ | target, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
 
 
 @pytest.mark.gpu
