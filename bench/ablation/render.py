@@ -33,6 +33,11 @@ def render_ablation(
     found = [record for record in read_records(results) if record.sweep == sweep] if results.is_dir() else []
     if not found:
         raise ReportError(f"ablation: no records of sweep {sweep!r} in {results}; run: python -m bench run {sweep}")
+    if any("length" in record.cell.question["model"] for record in found):
+        raise ReportError(
+            f"ablation: sweep {sweep!r} runs clips at their own length too, and compares none across lengths; "
+            f"draw it with: python -m bench report --sweep {sweep}"
+        )
     scored = next((record for record in found if record.quality is not None and record.status in MEASURED), None)
     if scored is None:
         raise ReportError(f"ablation: no record of sweep {sweep!r} has a quality")

@@ -28,6 +28,8 @@ class ClipNotes:
     """Clips that could not be read, by id, with the reason; they are left out."""
     cut: int
     """Clips longer than the model's input, of which the end is not heard."""
+    frames: list[int]
+    """Of every clip that could be read, before it was padded or cut."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +54,8 @@ class FeatureSet:
     """As in `ClipNotes`."""
     cut: int = 0
     """As in `ClipNotes`."""
+    frames: tuple[int, ...] = ()
+    """As in `ClipNotes`, (n,)."""
     reading: dict[str, str] = field(default_factory=dict)
     """How the files were read: channels, resampler, decoder; empty of clips that are mixed."""
 

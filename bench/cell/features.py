@@ -45,6 +45,7 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
 
     Raises DataError where the clips are not those that the sweep asks for, or where none can be read.
     """
+    from bench.cell import feature_set
     from fastast import filterbank, frontend
     from fastast.data import audio, decoding
 
@@ -57,7 +58,7 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
         data.fingerprint(),
         *shape,
         str(model.normalisation),
-        *(_hash_code(module) for module in (frontend, filterbank, audio, decoding)),
+        *(_hash_code(module) for module in (frontend, filterbank, audio, decoding, feature_set)),
         *(version(package) for package in ("soundfile", "soxr")),
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
@@ -79,6 +80,7 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
         matches_reference=notes.matches_reference,
         skipped=notes.skipped,
         cut=notes.cut,
+        frames=tuple(notes.frames),
         reading=reading_of(data),
     )
 
@@ -127,7 +129,7 @@ class _Maker:
         self._reference: tuple[int, str] | None = getattr(data, "reference", lambda: None)()
         self._matches: bool | None = None
         self._skipped: dict[str, str] = {}
-        self._cut = 0
+        self._frames: list[int] = []
 
     def write(self, path: Path, shape: tuple[int, int], *, progress: bool) -> ClipNotes:
         """Compute features into a temporary file, then rename it and write the notes: whole or not at all."""
@@ -154,7 +156,8 @@ class _Maker:
             clips_sha256=self._digest.hexdigest(),
             matches_reference=self._matches,
             skipped=self._skipped,
-            cut=self._cut,
+            cut=sum(frames > self._frontend.num_frames for frames in self._frames),
+            frames=self._frames,
         )
         write_whole(path.with_suffix(".json"), json.dumps(asdict(notes), indent=1).encode())
         return notes
@@ -194,8 +197,7 @@ class _Maker:
         if item.waveform is None:
             self._skipped[self._data.id(item.index)] = item.skipped[0][1]
             return
-        frames = num_frames(len(item.waveform)) if item.waveform.ndim == 1 else len(item.waveform)
-        self._cut += frames > self._frontend.num_frames
+        self._frames.append(num_frames(len(item.waveform)) if item.waveform.ndim == 1 else len(item.waveform))
         self._digest.update(_clip_bytes(item.waveform) + self._labels[place].tobytes())
         if self._reference is not None and place + 1 == self._reference[0]:
             self._matches = self._digest.hexdigest() == self._reference[1]

@@ -62,7 +62,7 @@ def describe(
     """
     geometry = model.geometry
     reduction = cell.reduction
-    planned = tokens_planned(model, reduction)
+    planned = tokens_planned(geometry, reduction)
     ran: Ran = find_engine(cell.model.engine).ran(cell, model, candidate, reduction)
     measured = ran.tokens(fbank)
     macs = model_macs(geometry, reduction)

@@ -75,7 +75,7 @@ def answer(cell: Cell, context: Context) -> Answer:
     model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, kept).eval()
     own = model
     if cell.model.stride is not None:
-        own = build_cell_model(cell.model.at_own_stride(), seed=cell.seed).to(cell.device, kept).eval()
+        own = build_cell_model(cell.model.as_trained(), seed=cell.seed).to(cell.device, kept).eval()
     candidate = baselines.unmerged(model)
     candidate.attention_kernel = cell.attention
     if cell.reduction is not None:
@@ -94,7 +94,7 @@ def answer(cell: Cell, context: Context) -> Answer:
             conditions = watch.conditions()
             passed = performance_gates(cell, model.geometry, performance, conditions, own=own.geometry)
         else:
-            predictor = _predictor(cell, model, candidate)
+            predictor = _predictor(cell, model, candidate, context)
             result = _measure_quality(cell, predictor, model.loss, context, result)
             conditions, passed = watch.conditions(), result.gates
     # Only now: the first calls above are the first that this process makes.
@@ -102,8 +102,7 @@ def answer(cell: Cell, context: Context) -> Answer:
         fbank = synthetic_input(cell, model, 1)
         part, attention, engine, seen = describe(cell, model, candidate, fbank, own=own.geometry)
     if isinstance(predictor, CountsTokens):
-        assert cell.reduction is not None
-        part = predictor.of_clips(part, cell.reduction, model.geometry)
+        part = predictor.of_clips(part)
     result = dataclasses.replace(result, model=part, attention=attention, engine=engine)
     return dataclasses.replace(result, conditions=conditions, gates=seen + passed)
 
@@ -127,11 +126,14 @@ def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer
 
 
 def _predictor(
-    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer
+    cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, context: Context
 ) -> Callable[[Tensor], Tensor]:
     """Return what scores clips (b, f, m) -> (b, c): the candidate, or it on the engine that the cell asks for."""
+    if cell.model.own_length:
+        assert context.features is not None
+        return CountsTokens(candidate, cell.reduction, context.features.frames)
     if cell.reduction is not None and cell.reduction.threshold is not None:
-        return CountsTokens(candidate)
+        return CountsTokens(candidate, cell.reduction)
     if cell.model.engine == "plain":
         return candidate
     engine = find_engine(cell.model.engine)

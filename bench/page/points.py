@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.records.export import STRIDE
+from bench.records.export import OWN_LENGTH, STRIDE
 from bench.records.schema import Record
 from bench.report.frame import MEASURED, join
 from bench.report.panels import panels
@@ -136,7 +136,7 @@ def _speeds(panel: pd.DataFrame) -> list[dict[str, float | None]]:
 def _point(row: pd.Series) -> dict[str, Any]:
     """Return what the plot and the table show of a row; numbers that there are not are None."""
     series = series_name(row)
-    step = "" if row["method"] == "none" or pd.isna(row["r"]) else f"r = {row['r']:.0f}"
+    step = "" if row["method"] in ("none", OWN_LENGTH) or pd.isna(row["r"]) else f"r = {row['r']:.0f}"
     if row["method"] == STRIDE:
         step = row["schedule"].replace(":", " = ")
     values = {name: plain_number(row[name]) for name in NUMBERS}
@@ -147,7 +147,7 @@ def _point(row: pd.Series) -> dict[str, Any]:
         "id": str(row["cell"]),
         "series": series,
         "name": f"{series}, {step}" if step else series,
-        "short": "0" if row["method"] == "none" else step.rpartition(" = ")[2],
+        "short": "0" if row["method"] in ("none", OWN_LENGTH) else step.rpartition(" = ")[2],
         "unmerged": row["method"] == "none",
         "method": (row["method"], method_label(row["method"])),
         "schedule": (row["family"], FAMILY_NAMES.get(row["family"], row["family"])),

@@ -26,6 +26,8 @@ _COLUMNS = ("method", "schedule", "metric", "proportional", "order", "excess")
 """Keys of a reduction that have a column of their own."""
 STRIDE = "stride"
 """Method and family of a model that is not reduced, but cut into patches further apart than its own."""
+OWN_LENGTH = "own_length"
+"""Those of a model that is not reduced, but runs shorter clips without padding."""
 
 
 def to_frame(records: Sequence[Record]) -> pd.DataFrame:
@@ -78,15 +80,17 @@ def _row(record: Record) -> dict[str, Any]:
 
 
 def _question(question: dict[str, Any]) -> dict[str, Any]:
-    reduction, stride = question["reduction"] or {}, question["model"].get("stride")
-    alone = stride is not None and not reduction  # fewer tokens from the start, as a method of its own
-    schedule = reduction.get("schedule", f"{STRIDE}:{stride}" if alone else "none")
-    family, r = (STRIDE, None) if alone else split_schedule(schedule)
+    reduction = question["reduction"] or {}
     others = {name: value for name, value in reduction.items() if name not in _COLUMNS}
-    if stride is not None and not alone:
-        others["stride"] = stride
+    others |= {name: question["model"][name] for name in ("stride", "length") if name in question["model"]}
+    method, schedule = reduction.get("method", "none"), reduction.get("schedule", "none")
+    family, r = split_schedule(schedule)
+    if not reduction and "stride" in others:  # fewer tokens from the start, as a method of its own
+        method, schedule, family, r = STRIDE, f"{STRIDE}:{others.pop('stride')}", STRIDE, None
+    elif not reduction and others.pop("length", None):
+        method = schedule = family = OWN_LENGTH
     return {
-        "method": reduction.get("method", STRIDE if alone else "none"),
+        "method": method,
         "schedule": schedule,
         "family": family,
         "r": r,

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.records.schema import Record
 from bench.report.panels import panels
+from bench.report.published import TITLE, about_published, published, published_table
 from bench.report.tables import columns_of, explain, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
 
@@ -51,9 +52,11 @@ def page(
         }
         for name, caption in CAPTIONS.items()
     ]
+    elsewhere = published(sweep)
     return environment.get_template("page.html").render(
         sweep=sweep,
         figures=figures,
+        published=(TITLE, about_published(joined), *published_table(elsewhere)) if elsewhere else None,
         panels=[
             (panel_name(panel), list(columns_of(panel).values()), readable(panel).to_numpy().tolist())
             for _, panel in panels(joined)
@@ -122,9 +125,11 @@ def _asked(record: Record) -> str:
     """Return the question of a record in a few words."""
     question = record.cell.question
     reduction = question["reduction"]
-    stride = question.get("model", {}).get("stride")
+    model = question.get("model", {})
+    start = [f"stride {model['stride']}"] if "stride" in model else []
+    start += ["own length"] if "length" in model else []
     asked = [reduction["method"], reduction["schedule"]] if reduction else []
-    what = " ".join([*([f"stride {stride}"] if stride else []), *asked]) or "unmerged"
+    what = " ".join([*start, *asked]) or "unmerged"
     batch = question["workload"].get("batch_size")
     scope = question.get("measure", {}).get("scope")
     return ", ".join([what, *([f"batch {batch}"] if batch else []), question["dtype"], *([scope] if scope else [])])

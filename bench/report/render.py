@@ -12,6 +12,7 @@ from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import ReportError, join, problems
 from bench.report.latex import latex
 from bench.report.page import page
+from bench.report.published import published, published_markdown
 from bench.report.style import METADATA, paper_style
 from bench.report.tables import markdown
 from fastast.writing import write_whole
@@ -72,6 +73,8 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
         "brief.md": markdown(joined, most=OPERATING_POINTS),
         "table.tex": latex(joined, sweep),
     }
+    if figures := published(sweep):
+        texts["published.md"] = published_markdown(figures, joined)
     texts["index.html"] = page(joined, drawn, texts, problems(records), records, sweep)
     for name, text in texts.items():
         written.append(folder / name)

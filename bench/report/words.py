@@ -7,7 +7,7 @@ import shlex
 
 import pandas as pd
 
-from bench.records.export import STRIDE
+from bench.records.export import OWN_LENGTH, STRIDE
 from fastast.names import counted
 
 FAMILY_NAMES = {
@@ -22,6 +22,8 @@ DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
 """What a reader must know of a data set."""
 FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out", "implausible": "implausible"}
 """What stands where a number would."""
+UNREDUCED = {STRIDE: "larger stride", OWN_LENGTH: "own length"}
+"""Methods that remove no token: there are fewer from the start."""
 SCOPE_NAMES = {"waveform": "from waveforms", "stream": "stream", "training_step": "training step"}
 """What was timed, where it was not the forward alone."""
 ENGINE_NAMES = {"plain": "PyTorch", "triton": "FastAST's engine", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
@@ -40,16 +42,16 @@ def series_name(row: pd.Series) -> str:
     setup = [row["setup"]] if row.get("setup") else []
     if row["method"] == "none":
         return ", ".join([*setup, "unmerged", *kernel])
-    if row["method"] == STRIDE:
-        return ", ".join([*setup, method_label(STRIDE), *kernel])
+    options = [text.replace("=", " ", 1) for text in shlex.split(str(row["options"] or ""))]
+    if row["method"] in UNREDUCED:
+        return ", ".join([*setup, method_label(row["method"]), *options, *kernel])
     family = FAMILY_NAMES.get(row["family"], row["family"])
     usual = _usual_options(row["method"]) | {"excess": "refuse"}
     words = {"metric": "by {}", "order": "{} order", "excess": "{}ped"}
     extras = [text.format(row[key]) for key, text in words.items() if row[key] not in (usual[key], "")]
     if row["proportional"] is False:
         extras.append("unweighted")
-    extras += [text.replace("=", " ", 1) for text in shlex.split(str(row["options"] or ""))]
-    return ", ".join([*setup, f"{method_label(row['method'])}, {family}", *extras, *kernel])
+    return ", ".join([*setup, f"{method_label(row['method'])}, {family}", *extras, *options, *kernel])
 
 
 def setup_name(row: pd.Series, *, dtype: bool) -> str:
@@ -75,8 +77,8 @@ def method_label(name: str) -> str:
     """Return what a method is called; one that is not installed here, by its name."""
     from fastast.reduction import get_method, method_names
 
-    if name == STRIDE:
-        return "larger stride"
+    if name in UNREDUCED:
+        return UNREDUCED[name]
     return get_method(name).label if name in method_names() else name
 
 

@@ -29,6 +29,8 @@ DTYPES = ("float32", "bfloat16", "float16", "int8")
 """int8: the blocks' products with weights, calibrated on training clips; everything else is float32 then."""
 FLOATING = ("float32", "bfloat16", "float16")
 """Those that PyTorch computes in by itself."""
+LENGTHS = ("padded", "own")
+"""What becomes of a clip that is shorter than the model's input."""
 DEVICES = ("auto", "cpu", "cuda")
 """Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
 
@@ -74,6 +76,8 @@ def allowed_values(axis: str) -> tuple[str, ...]:
     """Return what an axis of names may hold."""
     if axis == "dtype":
         return DTYPES
+    if axis == "length":
+        return LENGTHS
     if axis == "device":
         return (*DEVICES, "a GPU type such as H100")
     if axis == "engine":

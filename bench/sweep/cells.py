@@ -54,6 +54,8 @@ class ModelRef:
     """What a person says of the file's shape: field and value."""
     stride: int | None = None
     """Step between its patches along both axes, where not the model's own."""
+    own_length: bool = False
+    """Whether clips shorter than its input are run as they are, in place of padding."""
     columns: tuple[int, ...] | None = None
     """Which of its outputs each class of the data is; None where the order is the same, or where no quality is asked
     for. It follows from model and data."""
@@ -64,11 +66,12 @@ class ModelRef:
         engine = {} if self.engine == "plain" else {"engine": self.engine}  # came after the first records
         said = {"geometry": dict(self.geometry)} if self.geometry else {}  # came later too
         step = {} if self.stride is None else {"stride": self.stride}
-        return weights | ({"frames": self.frames} if self.frames else {}) | engine | said | step
+        length = {"length": "own"} if self.own_length else {}
+        return weights | ({"frames": self.frames} if self.frames else {}) | engine | said | step | length
 
-    def at_own_stride(self) -> ModelRef:
-        """Return the model that speed-ups are over, and differences of quality."""
-        return replace(self, stride=None)
+    def as_trained(self) -> ModelRef:
+        """Return the model that speed-ups are over, and differences of quality: at its own stride, clips padded."""
+        return replace(self, stride=None, own_length=False)
 
     def stated(self) -> dict[str, Any]:
         """Return what a person said of the model that quality depends on."""
@@ -100,8 +103,8 @@ class Cell:
 
     @property
     def is_unmerged(self) -> bool:
-        """Whether it is what others are compared with: all tokens of the model's own stride, and no reduction."""
-        return self.reduction is None and self.model.stride is None
+        """Whether it is what others are compared with: all tokens of the model's own input, and no reduction."""
+        return self.reduction is None and self.model == self.model.as_trained()
 
     @property
     def question(self) -> dict[str, Any]:
@@ -142,14 +145,15 @@ class Cell:
         if self.kind != "quality" or self.is_unmerged:
             return None
         attention = "math" if self.attention == "math" else "auto"
-        return replace(self, model=self.model.at_own_stride(), reduction=None, attention=attention)
+        return replace(self, model=self.model.as_trained(), reduction=None, attention=attention)
 
     @property
     def title(self) -> str:
         """The cell in one short line."""
         stride = "" if self.model.stride is None else f"stride {self.model.stride}"
         reduction = str(self.reduction or "")
-        what = " ".join(filter(None, (stride, reduction))) or "unmerged"
+        length = "own length" if self.model.own_length else ""
+        what = " ".join(filter(None, (stride, length, reduction))) or "unmerged"
         where = f"batch {self.batch_size}"
         if self.data is not None:
             name = "" if self.data.dataset == MIXED else f"{self.data.dataset} "

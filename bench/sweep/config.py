@@ -165,6 +165,9 @@ class GridConfig(_Part):
     stride: tuple[int, ...] = (0,)
     """Steps between patches along both axes, in mel bins and frames; 0 for the model's own. Larger ones make fewer
     tokens: speed-ups and differences are over the unmerged model at its own."""
+    length: tuple[str, ...] = ("padded",)
+    """Clips shorter than the model's input: `padded`, or run at their `own` length, with fewer tokens. Quality alone;
+    differences are over the unmerged model with padding."""
     engine: tuple[str, ...] = ("plain",)
     """What runs the model: `plain` PyTorch; `triton` for `fastast.compile`, which falls back to plain PyTorch where its
     kernels cannot run; `onnxruntime` or `openvino` for an export of the model in that runtime, on a CPU."""
@@ -262,7 +265,7 @@ class GridConfig(_Part):
                 raise at(i, f"is {value:g}; give a cosine above -1 and up to 1, or -1 for no threshold")
         return values
 
-    @field_validator("method", "combine", "place", "excess", "engine", "attention", "dtype", "device")
+    @field_validator("method", "combine", "place", "excess", "length", "engine", "attention", "dtype", "device")
     @classmethod
     def _names(cls, values: tuple[str, ...], info: Any) -> tuple[str, ...]:
         for i, value in enumerate(values):

@@ -14,8 +14,9 @@ from bench.sweep.axes import schedule_text, takes_r
 from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.complaints import ConfigError, as_toml
 from bench.sweep.config import GridConfig, SweepConfig
-from bench.sweep.data import MIXED, DataRef, resolve_data
+from bench.sweep.data import DataRef, resolve_data
 from bench.sweep.engines import engine_problem
+from bench.sweep.lengths import at_length, clip_frames, length_problem
 from bench.sweep.strides import at_stride, check_strides, other_stride
 from fastast.geometry import Geometry
 from fastast.names import hub_hint
@@ -42,13 +43,13 @@ def expand(
     devices = _resolve_devices(config.grid, shown, resolve)
     _check_engines(config, devices, shown)
     check_strides(config.grid.stride, geometry, shown)
-    _check_reductions(config, geometry, shown)
+    _check_reductions(config, geometry, clip_frames(data), shown)
     _check_hop(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     ranks: dict[tuple[str, str], int] = {}
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
         for point in _points(config, kind):
-            at = replace(model, stride=other_stride(point["stride"], geometry))
+            at = replace(model, stride=other_stride(point["stride"], geometry), own_length=point["length"] == "own")
             cell = _cell(config, kind, at, point, devices, data, calibration)
             key = (cell.id, cell.device)
             cells.setdefault(key, cell)
@@ -292,9 +293,9 @@ def _resolve_quality(
         data = resolve_data(config.data)
     except (ValueError, OSError) as error:
         raise ConfigError([f"{shown}: data: {str(error).removeprefix('data: ')}"]) from None
-    seconds = getattr(data.options, "seconds", 0) if data.dataset == MIXED else 0
-    frames = int((seconds * 1000 - 25) // 10 + 1)
+    frames = clip_frames(data) or 0
     if frames > geometry.num_frames:
+        seconds = getattr(data.options, "seconds")  # noqa: B009 - of soundscapes only
         raise ConfigError(
             [
                 f"{shown}: data.seconds: clips of {seconds:g} s have {frames} frames, the model takes "
@@ -329,14 +330,22 @@ def _match_model(config: SweepConfig, model: ModelRef, checkpoint: Checkpoint, d
     )
 
 
-def _check_reductions(config: SweepConfig, own: Geometry, shown: str) -> None:
-    """Raise, once per reason, where the model has too few tokens for a schedule that is not excluded."""
+def _check_reductions(config: SweepConfig, own: Geometry, frames: int | None, shown: str) -> None:
+    """Raise, once per reason, where the model has too few tokens for a schedule that is not excluded.
+
+    frames: of every clip, where all have as many; else a clip that is too short for a schedule fails its cell.
+    """
     grid = config.grid
     problems: dict[tuple[object, ...], str] = {}
     for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):
+        strided = at_stride(own, other_stride(point["stride"], own))
+        if (reason := length_problem(point, strided, frames)) is not None:
+            index = grid.length.index("own")
+            problems.setdefault(("length", reason), f"{shown}: grid.length.{index}: {reason}")
+            continue
         if _is_unmerged(point):
             continue
-        geometry = at_stride(own, other_stride(point["stride"], own))
+        geometry = at_length(strided, point["length"], frames)
         try:
             reduction = _reduction(point, config)
         except ValueError as error:  # an option's value that its method refuses
@@ -357,9 +366,11 @@ def _check_reductions(config: SweepConfig, own: Geometry, shown: str) -> None:
                 reason = f"{reason}. The largest r of {reduction.method} {point['schedule']} here is {most}"
         else:
             where = f"grid.schedule.{grid.schedule.index(point['schedule'])}"
-        if geometry != own:
+        if geometry != strided:
+            reason = f"at the clips' own length: {reason}"
+        if strided != own:
             reason = f"at stride {geometry.fstride}: {reason}"
-        key = (point["method"], point["schedule"], point["r"], geometry.fstride)
+        key = (point["method"], point["schedule"], point["r"], geometry)
         problems.setdefault(key, f"{shown}: {where}: {reason}")
     if problems:
         raise ConfigError(list(problems.values()))

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from bench.records import schema
+from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace, TokenReduction
 
@@ -29,9 +30,8 @@ class Ran:
     """Products that ran in 8 bits; None where the engine has no such."""
 
 
-def tokens_planned(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> tuple[int, ...]:
+def tokens_planned(geometry: Geometry, reduction: TokenReduction | None) -> tuple[int, ...]:
     """Return the tokens that leave each block by the schedule."""
-    geometry = model.geometry
     if reduction is None:
         return (geometry.num_tokens,) * geometry.depth
     return reduction.tokens_per_block(geometry)

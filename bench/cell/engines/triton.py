@@ -84,7 +84,7 @@ def _trains(
         part = schema.EngineFacts(path="plain", why_plain=reason, kernels=kernels)
         return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=part)
     part = schema.EngineFacts(path="triton", why_plain="", kernels=kernels_of(model))
-    planned = tokens_planned(model, reduction)
+    planned = tokens_planned(model.geometry, reduction)
 
     def tokens(fbank: Tensor) -> tuple[int, ...]:
         seen = tokens_on_kernels(model, reduction, fbank)

@@ -22,7 +22,9 @@ from fastast import create_model, load_model, save_checkpoint
 from fastast.cli import app
 from fastast.data.soundscapes_classes import CLASSES
 from fastast.data.soundscapes_pool import pool_path
-from fastast.frontend import Normalisation
+from fastast.frontend import Frontend, Normalisation
+from fastast.hosts import reduce
+from fastast.reduction import MergeTrace
 
 SHAPE = {"embed_dim": 16, "depth": 2, "num_heads": 2, "num_frames": 64, "fstride": 16, "tstride": 16}
 NAMES = ("dog", "rain", "clock_tick", "siren")
@@ -135,3 +137,61 @@ def test_the_shipped_model_with_its_classes_permuted_is_measured_as_the_shipped_
     assert found[1][1].columns is not None
     np.testing.assert_allclose(found[1][0], found[0][0], atol=1e-5)
     assert found[1][1].mAP == pytest.approx(found[0][1].mAP)
+
+
+def test_clips_at_their_own_length_are_those_of_models_of_that_length(tmp_path: Path) -> None:
+    """Against one model per length, as the checkpoint loader makes them, and against `fastast evaluate`."""
+    torch.manual_seed(1)
+    model = create_model("ast_tiny", num_classes=4, **SHAPE | {"num_frames": 256})  # 16 patches along time
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    scale = Normalisation(mean=-6.0, std=5.0)
+    weights = save_checkpoint(tmp_path / "model.safetensors", model, labels=NAMES, normalisation=scale, loss="ce")
+    random, rows = np.random.default_rng(0), ["filename,fold,target,category"]
+    root = tmp_path / "esc50"
+    (root / "audio").mkdir(parents=True)
+    (root / "meta").mkdir()
+    for index in range(8):  # half a second, which is 3 patches and runs as 8, and two, which fill the input
+        rows.append(f"{index}.wav,1,{index % 4},{NAMES[index % 4]}")
+        samples = 0.2 * random.standard_normal(8_000 if index % 3 else 32_000)
+        soundfile.write(root / "audio" / f"{index}.wav", samples, 16_000)
+    (root / "meta" / "esc50.csv").write_text("\n".join(rows))
+    text = f'[model]\nname = "{weights}"\n[data]\ndataset = "esc50"\nroot = "{root}"\n'
+    unmerged, own, merged = cells(
+        tmp_path, text + '[grid]\nr = [0, 6]\nlength = ["padded", "own"]\n[[exclude]]\nlength = "padded"\nr = 6\n'
+    )
+    first = measured(unmerged, tmp_path)
+    (tmp_path / "reference.npz").write_bytes(encode_predictions(first.predictions, first.hashes))
+    found = {cell: measured(cell, tmp_path, (unmerged.id, tmp_path / "reference.npz")) for cell in (own, merged)}
+    for cell, reduction in ((own, None), (merged, merged.reduction)):
+        tokens = []
+        for index in range(8):
+            frames = 128 if index % 3 else 256
+            alone = load_model(weights, num_frames=frames).eval()
+            samples, _ = soundfile.read(root / "audio" / f"{index}.wav", dtype="float32")
+            fbank = Frontend(alone.geometry, scale)([torch.from_numpy(samples)])
+            trace = MergeTrace()
+            if reduction is not None:
+                reduce(alone, reduction)
+            with torch.inference_mode():
+                logits = alone(fbank, trace)[0]
+            np.testing.assert_allclose(found[cell].predictions.values[index], logits, atol=1e-4)
+            tokens.append(trace.tokens_per_block)
+        facts, part = found[cell].model, found[cell].quality
+        assert part.clip_tokens.mean == pytest.approx(np.mean(tokens, axis=0))
+        assert facts.tokens_measured == tuple(np.rint(np.mean(tokens, axis=0)).astype(int))
+        assert facts.tokens_planned == tuple(tokens[1])
+        assert facts.tokens_in == round(np.mean([66 if index % 3 else 130 for index in range(8)]))
+        assert facts.macs_per_clip < first.model.macs_per_clip == facts.macs_unmerged
+        assert all(gate.passed for gate in found[cell].gates)
+        assert part.delta.mAP == pytest.approx(part.mAP - first.quality.mAP)
+
+    (tmp_path / "recipe.toml").write_text(
+        f'batch_size = 4\nsteps = 1\nloss = "ce"\n[data]\nname = "esc50"\nroot = "{root}"\n'
+        "[normalisation]\nmean = -6.0\nstd = 5.0\n[optimiser]\nlr = 1.0\n"
+    )
+    shown = CliRunner().invoke(app, ["evaluate", str(weights), str(tmp_path / "recipe.toml"), "--json", "--own-length"])
+    assert shown.exit_code == 0, shown.output
+    told = json.loads(shown.output)
+    assert told["metrics"]["unmerged"]["mAP"] == pytest.approx(found[own].quality.mAP, abs=1e-6)

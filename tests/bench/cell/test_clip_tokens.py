@@ -135,3 +135,23 @@ def test_the_flat_view_says_the_threshold() -> None:
     cell = found.cell.model_copy(update={"question": question})
     (row,) = to_frame([found.model_copy(update={"cell": cell})]).to_dict("records")
     assert row["options"] == "threshold=0.8"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "model", "expected"),
+    [
+        ("none", {"length": "own"}, {"method": "own_length", "schedule": "own_length", "r": 0, "options": ""}),
+        ("constant:40", {"length": "own"}, {"method": "tome", "schedule": "constant:40", "options": "length=own"}),
+        (
+            "none",
+            {"length": "own", "stride": 16},
+            {"method": "stride", "schedule": "stride:16", "options": "length=own"},
+        ),
+    ],
+)
+def test_the_flat_view_tells_own_lengths_from_padding(schedule, model, expected) -> None:
+    found = record("quality", schedule)
+    question = found.cell.question | {"model": found.cell.question["model"] | model}
+    cell = found.cell.model_copy(update={"question": question})
+    (row,) = to_frame([found.model_copy(update={"cell": cell})]).to_dict("records")
+    assert {name: row[name] for name in expected} == expected

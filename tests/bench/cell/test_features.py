@@ -78,6 +78,7 @@ def test_features_are_those_of_the_front_end_and_computed_once(
     assert first.ids == tuple(f"{index:02d}.wav" for index in range(70))
     assert first.labels.argmax(1).tolist() == [index % 3 for index in range(70)]
     assert (first.task, first.classes, first.skipped, first.cut) == ("single_label", ("a", "b", "c"), {}, 70)
+    assert first.frames == (68,) * 70
     assert first.matches_reference is None
     assert not list(tmp_path.rglob("*.tmp"))
 

@@ -1,0 +1,90 @@
+"""Figures that others published for the data sets of the paper: beside a report's own numbers, and apart from them."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+FILE = Path(__file__).parent / "published.toml"
+TITLE = "Published elsewhere"
+NOT_STATED = "not stated"
+_NO_TABLES = (
+    "The paper that introduced FastAST (arXiv 2406.07676) is not among them: its abstract, all that could be quoted, "
+    "gives no number."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """A figure, as its source states it."""
+
+    model: str
+    """What was tested."""
+    note: str
+    """How it was trained and tested, as far as the source says."""
+    source: str
+    """Where it is published."""
+    mAP: float | None = None  # noqa: N815
+    """Macro mean average precision, or"""
+    accuracy: float | None = None
+    """top-1 accuracy."""
+    parameters_m: float | None = None
+    """Millions of parameters."""
+    macs_g: float | None = None
+    """Giga-multiply-accumulates per clip."""
+
+    def __post_init__(self) -> None:
+        scores = [score for score in (self.mAP, self.accuracy) if score is not None]
+        if len(scores) != 1 or not 0 < scores[0] < 1:
+            raise ValueError(f"{FILE.name}: {self.model}: give mAP or accuracy, a share between 0 and 1")
+        if not self.source.startswith("https://"):
+            raise ValueError(f"{FILE.name}: {self.model}: source is {self.source!r}; give an address")
+
+
+def published(sweep: str) -> tuple[Published, ...]:
+    """Return what is known of a sweep's data set: of `paper_esc50`, and of `paper_esc50-MODEL`; of others nothing."""
+    tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    return tuple(Published(**entry) for entry in tables.get(sweep.partition("-")[0], ()))
+
+
+def published_table(figures: tuple[Published, ...]) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of their table, as text."""
+    score = "mAP" if figures[0].mAP is not None else "Accuracy"
+    rows = [
+        [
+            figure.model,
+            _text(figure.mAP or figure.accuracy),
+            _text(figure.parameters_m),
+            _text(figure.macs_g),
+            figure.note,
+            figure.source,
+        ]
+        for figure in figures
+    ]
+    return ["Model", score, "Parameters (M)", "MACs (G)", "Trained and tested", "Source"], rows
+
+
+def about_published(joined: pd.DataFrame) -> str:
+    """Return what a reader must know before looking from these figures to those of a report."""
+    known = joined.dropna(subset=["ids_sha256"]).drop_duplicates("ids_sha256")
+    here = "; ".join(f"{row['clips']:,.0f} clips, ids {row['ids_sha256'][:12]}" for _, row in known.iterrows())
+    measured = f"The numbers of this report are of {here}. " if here else ""
+    return (
+        "Not measured here: these are what the sources state, on clips whose ids are not known here. Of AudioSet, which "
+        f"is fetched clip by clip, no two copies are alike. {measured}Clips, training and machines may differ, so no "
+        f"difference between the two is computed. {_NO_TABLES}"
+    )
+
+
+def published_markdown(figures: tuple[Published, ...], joined: pd.DataFrame) -> str:
+    """Return the table as Markdown, with what a reader must know."""
+    heads, rows = published_table(figures)
+    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join([f"# {TITLE}", "", about_published(joined), "", *lines]) + "\n"
+
+
+def _text(value: float | None) -> str:
+    return NOT_STATED if value is None else f"{value:g}"
