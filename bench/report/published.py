@@ -70,11 +70,11 @@ def published_table(figures: tuple[Published, ...]) -> tuple[list[str], list[lis
 def about_published(joined: pd.DataFrame) -> str:
     """Return what a reader must know before looking from these figures to those of a report."""
     known = joined.dropna(subset=["ids_sha256"]).drop_duplicates("ids_sha256")
-    here = "; ".join(f"{row['clips']:,.0f} clips, ids {row['ids_sha256'][:12]}" for _, row in known.iterrows())
-    measured = f"The numbers of this report are of {here}. " if here else ""
+    here = "; ".join(f"{row.clips:,.0f} clips, ids {row.ids_sha256[:12]}" for row in known.itertuples())
+    own = f"The numbers of this report are of {here}. " if here else ""
     return (
-        "Not measured here: these are what the sources state, on clips whose ids are not known here. Of AudioSet, which "
-        f"is fetched clip by clip, no two copies are alike. {measured}Clips, training and machines may differ, so no "
+        "Not measured here: these are what the sources state, on clips whose ids we do not have. Of AudioSet, which "
+        f"is fetched clip by clip, no two copies are alike. {own}Clips, training and machines may differ, so no "
         f"difference between the two is computed. {_NO_TABLES}"
     )
 

@@ -32,7 +32,7 @@ ProcessesOption = Annotated[
     int, typer.Option("--processes", min=0, help="Processes that read clips. 0: one for each processor.")
 ]
 SplitsOption = Annotated[
-    list[str] | None, typer.Option("--split", help="train, val or test; repeatable. Not given: all.")
+    list[str] | None, typer.Option("--split", help="train, val or test; repeatable. Not given: those that there are.")
 ]
 
 
@@ -54,14 +54,13 @@ def check(
     with errors_for_people():
         from fastast.data.check import check_set
         from fastast.data.check_report import as_dict, as_text
-        from fastast.data.folders import SPLITS
         from fastast.data.parallel import default_processes
 
         called, options = open_set(root, name, settings or ())
         found = check_set(
             called,
             options,
-            splits=splits or SPLITS,
+            splits=splits or (),
             processes=processes or default_processes(),
             progress=not quiet,
         )
@@ -123,7 +122,6 @@ def cache(
         import dataclasses
 
         from fastast.data.cache_making import make_cache
-        from fastast.data.folders import SPLITS
         from fastast.data.parallel import default_processes
 
         called, options = open_set(root, name, settings or ())
@@ -132,7 +130,7 @@ def cache(
             options,
             out,
             kind=kind,
-            splits=splits or SPLITS,
+            splits=splits or (),
             processes=processes or default_processes(),
             progress=not quiet,
         )
@@ -143,6 +141,7 @@ def cache(
             f"{out}: {outcome.clips:,} clips of {called} in {outcome.made + outcome.kept:,} parts, "
             f"{outcome.size / 1e6:,.1f} MB; {outcome.made:,} parts were made now, {outcome.kept:,} were there",
             *(f"  not readable: {fault}" for fault in outcome.skipped),
+            *(f"  not there: {split}" for split in outcome.absent),
             f"use it with: -s data.name=cache -s data.root={out}",
         ]
         typer.echo("\n".join(lines))

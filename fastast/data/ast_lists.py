@@ -22,7 +22,7 @@ from fastast.data.folders import (
 from fastast.data.ontology import LABELS, read_ontology
 from fastast.data.split_names import split_of_path
 from fastast.data.tables import split_labels
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
 from fastast.metrics import Task
 
 _LIST = re.compile(rb'\s*\{\s*"data"\s*:\s*\[\s*\{')
@@ -81,7 +81,9 @@ class ASTLists:
         root = check_root(self.root, "the data", f"JSON lists of files, and {LABELS}")
         given = getattr(self, name) or (self.test if name == "val" else "")
         if not given:
-            raise DataNotFoundError(f"data: {name} is not given; name the list of that split: -s data.{name}=FILE.json")
+            raise SplitNotFoundError(
+                f"data: {name} is not given; name the list of that split: -s data.{name}=FILE.json"
+            )
         table = root / given
         ontology = read_ontology(find_root(root, self.classes) / self.classes)
         folders = [Path(self.audio).expanduser()] if self.audio else [root, table.parent]

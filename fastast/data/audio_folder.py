@@ -5,7 +5,6 @@ https://huggingface.co/docs/datasets/audio_dataset#audiofolder
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,12 +13,15 @@ from typing import Any
 from fastast.data.clip_files import clip_files, subfolders
 from fastast.data.datasets import LATER
 from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
+from fastast.data.shares import check_shares, draw_split
 from fastast.data.split_names import split_of
 from fastast.data.tables import read_lines, read_table, split_labels
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
 from fastast.metrics import Task
 
 METADATA = ("metadata.csv", "metadata.jsonl")
+FILE_NAME = "file_name"
+"""Their column with the path of a clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,20 +40,16 @@ class AudioFolder:
     """What stands between labels in a metadata file where a clip may have several, such as `,`. A list in a
     `metadata.jsonl` needs none. Empty: every clip has one."""
     val_share: float = 0.0
-    """Share of the clips to validate on, where there are no folders for splits; drawn by name, always the same."""
+    """Share of the clips to train on that are set apart to validate on, where no folder is; drawn by name, always the
+    same."""
     test_share: float = 0.0
-    """Share of the clips to test on, likewise."""
+    """Share of them to test on, likewise."""
     channels: str = field(default="average", metadata=LATER)
     """What is made of several channels: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
-        for name in ("val_share", "test_share"):
-            share = getattr(self, name)
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-                raise DataError(f"data: {name} is {share!r}; it is a share, from 0 to below 1")
-        if self.val_share + self.test_share >= 1:
-            raise DataError("data: val_share and test_share leave nothing to train on")
+        check_shares(self)
 
     @classmethod
     def recognise(cls, root: Path) -> AudioFolder | None:
@@ -74,9 +72,10 @@ class AudioFolder:
         ]
         if not recordings:
             found = sorted({clip.split for clip in clips})
-            raise DataNotFoundError(
-                f"{root}: no clip is in the {name} split; there is {', '.join(found) or 'none'}. Make a folder "
-                f"{name}/, or set a share apart: -s data.{'val' if name == 'train' else name}_share=0.1"
+            share = "" if name == "train" else f", or set a share apart: -s data.{name}_share=0.1"
+            raise SplitNotFoundError(
+                f"{root}: no clip is in the {name} split; there is {', '.join(found) or 'none'}. Make a folder {name}/"
+                f"{share}"
             )
         several = self.several or any(len(clip.labels) != 1 for clip in clips)
         task: Task = "multi_label" if several else "single_label"
@@ -84,20 +83,15 @@ class AudioFolder:
 
     def _clips(self, root: Path) -> list[_Clip]:
         splits = _split_folders(root)
-        if splits and (self.val_share or self.test_share):
-            names = ", ".join(folder.name for folder in splits)
-            raise DataError(f"{root}: it has folders for splits ({names}); leave data.val_share and test_share out")
-        folders = splits or {root: ""}
+        for folder, split in splits.items():
+            if split != "train" and getattr(self, f"{split}_share"):
+                raise DataError(f"{root}: {folder.name}/ is its {split} split; leave data.{split}_share out")
+        folders = splits or {root: "train"}
         return [
-            _Clip(id=path, labels=labels, split=split or self._drawn(path))
+            _Clip(id=path, labels=labels, split=draw_split(path, self) if split == "train" else split)
             for folder, split in folders.items()
             for path, labels in self._read(root, folder)
         ]
-
-    def _drawn(self, clip: str) -> str:
-        """Return the split of a clip by a hash of its name: more clips later move none of these."""
-        draw = int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8], "big") / 2**64
-        return "test" if draw < self.test_share else "val" if draw < self.test_share + self.val_share else "train"
 
     def _read(self, root: Path, folder: Path) -> list[tuple[str, tuple[str, ...]]]:
         """Return path below the root and labels of every clip of a split."""
@@ -113,11 +107,11 @@ class AudioFolder:
         return found
 
     def _listed(self, table: Path) -> list[tuple[Path, tuple[str, ...]]]:
-        rows = _json_lines(table) if table.suffix == ".jsonl" else read_table(table, ("file_name", self.label))
+        rows = _json_lines(table) if table.suffix == ".jsonl" else read_table(table, (FILE_NAME, self.label))
         found = []
         for line, row in rows:
             where = f"{table}, line {line}"
-            path = table.parent / str(row.get("file_name", ""))
+            path = table.parent / str(row.get(FILE_NAME, ""))
             if not path.is_file():
                 raise DataNotFoundError(f"{where}: {path}: this clip is not there; mend the table, or fetch the clip")
             value = row.get(self.label)

@@ -19,7 +19,7 @@ from fastast.data.folders import (
 )
 from fastast.data.ontology import LABELS, Ontology, read_ontology
 from fastast.data.tables import read_rows, split_labels
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
 
 TABLES = {
     "balanced": ("balanced_train_segments.csv",),
@@ -74,7 +74,10 @@ class AudioSet:
         recordings: list[Recording] = []
         missing: list[str] = []
         for table in TABLES[self.subset if name == "train" else "eval"]:
-            found, lost = self._read(root, find_root(root, table) / table, ontology)
+            path = find_root(root, table) / table
+            if not path.is_file():
+                raise SplitNotFoundError(f"{path}: there is no such file; it comes with AudioSet")
+            found, lost = self._read(root, path, ontology)
             recordings += found
             missing += lost
         return FolderSet(ontology.classes, recordings, task="multi_label", missing=missing, channels=self.channels)
@@ -91,7 +94,13 @@ class AudioSet:
                 missing.append(segment.id)
             else:
                 recordings.append(Recording(id=segment.id, path=path, columns=columns))
-        if missing and (self.missing == "refuse" or not recordings):
+        if missing and not recordings and self.missing != "refuse":
+            raise SplitNotFoundError(
+                f"{folders[0] / missing[0]}.wav: not there, and neither is any other clip of {len(missing)} in "
+                f"{table.name}{names.describe(missing)}; fetch them",
+                listed=True,
+            )
+        if missing and self.missing == "refuse":
             raise DataNotFoundError(
                 f"{folders[0] / missing[0]}.wav: this clip of {table.name} is not there, and {len(missing) - 1} more "
                 f"of {len(segments)} are not either{names.describe(missing)}; fetch them, or leave them out and count "

@@ -22,7 +22,7 @@ from fastast.data.cache_files import DESCRIPTION, CachedClip, CacheDescription, 
 from fastast.data.decoding import AudioError
 from fastast.data.folders import ListedSet, check_data_options, check_root, check_split
 from fastast.data.shards import OpenFiles
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, SplitNotFoundError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class Cache:
         description = CacheDescription.read(root)
         if name not in description.splits:
             there = ", ".join(description.splits) or "none"
-            raise DataNotFoundError(
+            raise SplitNotFoundError(
                 f"{root}: the cache has no split {name}; there is {there}. Go on making it, with --split {name}"
             )
         known = description.splits[name]

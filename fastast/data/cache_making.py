@@ -29,7 +29,7 @@ from fastast.data.decoding import AudioError
 from fastast.data.folders import SPLITS, FolderSet, ListedSet, check_allowed, check_split, fingerprint_of
 from fastast.data.identity import hash_ids
 from fastast.data.parallel import each
-from fastast.data.training_set import MIN_SAMPLES, DataError, all_ids
+from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
 from fastast.writing import remove_leftovers, write_whole
 
 SHARD_CLIPS = 256
@@ -51,6 +51,8 @@ class CacheOutcome:
     """What is wrong with the clips that could not be read; they stay in the lists, without samples."""
     size: int
     """Bytes of the cache."""
+    absent: tuple[str, ...] = ()
+    """Splits that are not in it, as the data set does not have them, and why."""
 
 
 def make_cache(
@@ -59,27 +61,37 @@ def make_cache(
     out: Path,
     *,
     kind: str = "flac",
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] = (),
     processes: int = 1,
     progress: bool = False,
     shard_clips: int = SHARD_CLIPS,
 ) -> CacheOutcome:
     """Write a cache of a data set's splits into `out`, or go on with one; returns what was done.
 
-    Raises DataError where `out` holds something else, or the cache of another data set or kind.
+    `splits`: those that must be there; empty: those that there are. Raises DataError where `out` holds something else,
+    or the cache of another data set or kind; SplitNotFoundError where none is there.
     """
     check_allowed("kind", kind, KINDS)
     for split in splits:
         check_split(split, "the data")
     sets: dict[str, ListedSet[Any]] = {}
     same: dict[str, str] = {}
-    for split in sorted(splits, key=("train", "test", "val").index):  # where val is test, it is called test
-        data: Any = options.split(split)
+    absent: dict[str, SplitNotFoundError] = {}
+    for split in sorted(splits or SPLITS, key=("train", "test", "val").index):  # where val is test, it is called test
+        try:
+            data: Any = options.split(split)
+        except SplitNotFoundError as error:
+            if splits:
+                raise
+            absent[split] = error
+            continue
         twin = next((other for other, known in sets.items() if all_ids(known) == all_ids(data)), None)
         if twin is None:
             sets[split] = data
         else:
             same[split] = twin
+    if not sets:
+        raise absent["train"]
     description = _describe(name, options, kind, shard_clips, sets, same)
     description = _open(out, description)
     jobs = [(split, number) for split, data in sets.items() for number in range(-(-len(data) // shard_clips))]
@@ -93,6 +105,7 @@ def make_cache(
         clips=sum(made.clips for made in done),
         skipped=tuple(fault for made in done for fault in made.faults),
         size=sum(made.size for made in done),
+        absent=tuple(f"{split}: {error}" for split, error in absent.items()),
     )
 
 

@@ -16,7 +16,7 @@ from fastast.data.folders import SPLITS, ListedSet
 from fastast.data.identity import hash_ids
 from fastast.data.parallel import each
 from fastast.data.recognise import without_refusals
-from fastast.data.training_set import MIN_SAMPLES, DataError, all_ids
+from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
 
 FAULTS = ("missing", "unreadable", "too short", "too long", "wrong scale", "not a number")
 """What makes a clip useless; it is skipped in training and left out in evaluation."""
@@ -73,11 +73,13 @@ class CheckedSplit:
     """What the data set itself warns of."""
     error: str = ""
     """Why the split cannot be opened; the rest is empty then."""
+    absent: bool = False
+    """Whether it cannot as the set has no such split, and nobody asked for it by name."""
 
     @property
     def is_sound(self) -> bool:
         """Whether every clip of the tables is there and can be used."""
-        return not (self.error or self.faults)
+        return self.absent or not (self.error or self.faults)
 
 
 @dataclass(kw_only=True)
@@ -103,16 +105,20 @@ class CheckedSet:
 
     @property
     def is_sound(self) -> bool:
-        """Whether all splits can be opened, every clip can be used, and none stands in two splits."""
-        return all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
+        """Whether all splits that there are can be opened, every clip can be used, and none stands in two splits."""
+        there = any(not split.absent for split in self.splits.values())
+        return there and all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
 
 
 def check_set(
-    name: str, options: DataOptions, *, splits: Sequence[str] = SPLITS, processes: int = 1, progress: bool = False
+    name: str, options: DataOptions, *, splits: Sequence[str] = (), processes: int = 1, progress: bool = False
 ) -> CheckedSet:
-    """Decode every clip of some splits, in several processes, and return what was found."""
+    """Decode every clip of some splits, in several processes, and return what was found.
+
+    `splits`: those that must be there; empty: those that there are.
+    """
     found = CheckedSet(name=name, options=options)
-    opened = {split: _open(options, split, found) for split in splits}
+    opened = {split: _open(options, split, found, asked=bool(splits)) for split in splits or SPLITS}
     sets = {split: data for split, data in opened.items() if data is not None}
     if "val" in sets and "test" in sets and all_ids(sets["val"]) == all_ids(sets["test"]):
         found.same_as_test = True
@@ -135,8 +141,8 @@ def check_set(
     return found
 
 
-def _open(options: DataOptions, split: str, found: CheckedSet) -> ListedSet[Any] | None:
-    """Open a split and note what is known of it without reading audio."""
+def _open(options: DataOptions, split: str, found: CheckedSet, *, asked: bool) -> ListedSet[Any] | None:
+    """Open a split, perhaps `asked` for by name, and note what is known of it without reading audio."""
     noted = found.splits[split] = CheckedSplit()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -144,6 +150,7 @@ def _open(options: DataOptions, split: str, found: CheckedSet) -> ListedSet[Any]
             data: Any = without_refusals(options).split(split)
         except (DataError, OSError) as error:
             noted.error = str(error)
+            noted.absent = isinstance(error, SplitNotFoundError) and not (error.listed or asked)
             return None
     noted.warnings = list(dict.fromkeys(str(warning.message) for warning in caught))
     noted.clips = len(data)

@@ -67,7 +67,7 @@ def as_text(found: CheckedSet, *, everything: bool = False) -> str:
 
 def _split_lines(name: str, split: CheckedSplit, *, everything: bool) -> list[str]:
     if split.error:
-        return [f"{name}: {split.error}"]
+        return [f"{name}: {'not there: ' if split.absent else ''}{split.error}"]
     usable = split.clips - sum(len(split.faults.get(kind, ())) for kind in FAULTS if kind != "missing")
     lines = [
         f"{name}: {split.clips:,} clips, {_duration(split.seconds)}; {usable:,} can be used",
@@ -123,7 +123,7 @@ def _some(clips: list[str], everything: bool) -> list[str]:
 
 def sweep_part(found: CheckedSet) -> str:
     """Return the part of a sweep's file that names the set; empty where it has no split to measure on."""
-    splits = [name for name in ("test", "val") if name in found.splits and not found.splits[name].error]
+    splits = [name for name in ("test", "val", "train") if name in found.splits and not found.splits[name].error]
     if not splits:
         return ""
     lines = ["[data]", f'dataset = "{found.name}"']
@@ -162,6 +162,11 @@ def suggestions(found: CheckedSet) -> list[str]:
         settings.append("augmentation.mixup_rate=0")  # which takes samples
     given = " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
     opened = {name for name, split in found.splits.items() if not split.error}
-    measure = [f"measure a model:  fastast evaluate MODEL {recipe} {given}"] if "test" in opened else []
-    train = [f"train a model:    fastast train {recipe} {given}"] if "train" in opened else []
-    return measure + train
+    measured = next((name for name in ("test", "val", "train") if name in opened), "")
+    measure = f"measure a model:  fastast evaluate MODEL {recipe} {given}"
+    measure += "" if measured == "test" else f" --split {measured}"
+    needed = [name for name in ("val", "test") if name in found.splits and name not in opened]
+    if "train" not in opened or not all(hasattr(found.options, f"{name}_share") for name in needed):
+        return [measure]
+    apart = "".join(f" --set data.{name}_share=0.1" for name in needed)  # a training has all three
+    return [measure, f"train a model:    fastast train {recipe} {given}{apart}"]

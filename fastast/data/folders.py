@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastast.data.audio import CHANNELS, RESAMPLER, AudioFacts, AudioNotFoundError, AudioReader, load_audio
-from fastast.data.training_set import DataError, DataNotFoundError, one_hot
+from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError, one_hot
 from fastast.metrics import Task
 from fastast.names import unknown_name
 
@@ -213,10 +213,16 @@ def those_there(
 ) -> tuple[list[Recording], list[str]]:
     """Return the clips whose file is there, and the ids of the others.
 
-    Raises DataNotFoundError, naming the first, where clips are not there and `missing` is not `leave out`, or all are.
+    Raises DataNotFoundError, naming the first, where clips are not there and `missing` is not `leave out`;
+    SplitNotFoundError where it is, and not one is there.
     """
     lost = [recording for recording in recordings if not recording.path.is_file()]
-    if lost and (missing == "refuse" or len(lost) == len(recordings)):
+    if missing != "refuse" and len(lost) == len(recordings):
+        raise SplitNotFoundError(
+            f"{lost[0].path}: not there, and neither is any other clip of {len(lost)} in {table.name}; {advice}",
+            listed=True,
+        )
+    if lost and missing == "refuse":
         raise DataNotFoundError(
             f"{lost[0].path}: this clip of {table.name} is not there, and {len(lost) - 1} more of {len(recordings)} "
             f'are not either; {advice}, or leave them out: -s data.missing="leave out"'

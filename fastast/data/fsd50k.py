@@ -20,7 +20,7 @@ from fastast.data.folders import (
     those_there,
 )
 from fastast.data.tables import read_rows, read_table, read_whole, split_labels
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, SplitNotFoundError
 
 TABLES = "FSD50K.ground_truth"
 VOCABULARY = "vocabulary.csv"
@@ -75,7 +75,7 @@ def _audio(root: Path, part: str) -> Path:
     """Return the folder of clips; unpacking often makes one of the same name in it."""
     folder = root / AUDIO[part]
     if not folder.is_dir():
-        raise DataNotFoundError(f"{folder}: there is no such folder; it holds the clips of {part}.csv")
+        raise SplitNotFoundError(f"{folder}: there is no such folder; it holds the clips of {part}.csv", listed=True)
     inner = folder / AUDIO[part]
     return inner if inner.is_dir() else folder
 

@@ -19,7 +19,7 @@ from fastast.data.datasets import LATER
 from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
 from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, SplitNotFoundError
 
 ENDINGS = ("h5", "hdf5", "hdf")
 
@@ -62,13 +62,13 @@ class HDF5:
             rows += found
             missing += empty
         if not rows:
-            raise DataNotFoundError(f"{root}: no clip is in the {name} split")
+            raise SplitNotFoundError(f"{root}: no clip is in the {name} split")
         return HDF5Set(ontology.classes, rows, task="multi_label", missing=missing, channels=self.channels)
 
     def _shards(self, root: Path, name: str) -> list[Path]:
         try:
             return find_shards(root, name, getattr(self, name), ENDINGS)
-        except DataNotFoundError:
+        except SplitNotFoundError:
             if name == "val" and not self.val:
                 return find_shards(root, "test", self.test, ENDINGS)
             raise

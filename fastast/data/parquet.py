@@ -18,7 +18,7 @@ from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
 from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files, split_is_clear
 from fastast.data.split_names import NAMES
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, SplitNotFoundError
 from fastast.metrics import Task
 
 ENDINGS = ("parquet",)
@@ -88,14 +88,14 @@ class Parquet:
                 found = tuple(dict.fromkeys(columns[label] for label in labels))
                 rows.append(ShardRow(id=clip, shard=shard, index=index, columns=found))
         if not rows:
-            raise DataNotFoundError(f"{root}: no clip is in the {name} split")
+            raise SplitNotFoundError(f"{root}: no clip is in the {name} split")
         task: Task = "multi_label" if several else "single_label"
         return ParquetSet(classes, rows, task=task, channels=self.channels, audio=self.audio)
 
     def _shards(self, root: Path, name: str) -> list[Path]:
         try:
             return find_shards(root, name, getattr(self, name), ENDINGS)
-        except DataNotFoundError:
+        except SplitNotFoundError:
             if name == "val" and not self.val:
                 return find_shards(root, "test", self.test, ENDINGS)
             raise
@@ -135,7 +135,7 @@ class Parquet:
     def _if_any(self, root: Path, split: str) -> list[Path]:
         try:
             return self._shards(root, split)
-        except DataNotFoundError:
+        except SplitNotFoundError:
             return []
 
 

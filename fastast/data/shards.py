@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from fastast.data.clip_files import subfolders
 from fastast.data.folders import ListedSet, fingerprint_of
 from fastast.data.split_names import split_of_path
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, SplitNotFoundError
 
 Opened = TypeVar("Opened")
 
@@ -69,17 +69,17 @@ class OpenFiles(Generic[Opened]):
 def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequence[str]) -> list[Path]:
     """Return the shards of a split, by name: those that match a pattern below the root, or that are called after it.
 
-    Raises DataNotFoundError where there is none; DataError where folders of several names could be meant.
+    Raises SplitNotFoundError where there is none; DataError where folders of several names could be meant.
     """
     if patterns:
         found = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
         if not found:
-            raise DataNotFoundError(f"{root}: nothing matches data.{split}, {', '.join(patterns)}")
+            raise SplitNotFoundError(f"{root}: nothing matches data.{split}, {', '.join(patterns)}")
         return found
     found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
     groups = _groups(root, found)
     if not found:
-        raise DataNotFoundError(
+        raise SplitNotFoundError(
             f"{root}: no file is called after the split {split}; say which they are: -s data.{split}=PATTERN, such as "
             f"data/{split}-*.{endings[0]}"
         )

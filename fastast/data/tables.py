@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -49,11 +50,12 @@ def read_rows(path: Path, origin: str = "the data set", *, separator: str = ",")
 def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file with a header that has at least these columns: the line of every row, and its values.
 
-    Raises DataError naming the line, the column that is missing, or the character that separates columns instead.
+    A column may be written in capitals. Raises DataError naming the line, the column that is missing, or the character
+    that separates columns instead.
     """
     rows = ((line, row) for line, row in read_rows(path, separator=separator) if row)
     _, names = next(rows, (0, []))
-    names = [name.strip() for name in names]
+    names = _as_asked([name.strip() for name in names], columns)
     missing = [name for name in columns if name not in names]
     if missing:
         _refuse_other_separators(path, names, columns)
@@ -70,9 +72,17 @@ def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> l
     return table
 
 
+def _as_asked(names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return the names of a header with those of the columns for what differs from one in nothing but capitals."""
+    asked = {name.casefold(): name for name in columns if name not in names}
+    only = Counter(name.casefold() for name in names)
+    return [asked.get(name.casefold(), name) if only[name.casefold()] == 1 else name for name in names]
+
+
 def _refuse_other_separators(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
     for separator, called in _OTHER_SEPARATORS.items():
-        if len(names) == 1 and set(columns) <= {name.strip(' "') for name in names[0].split(separator)}:
+        there = {name.strip(' "').casefold() for name in names[0].split(separator)} if len(names) == 1 else set()
+        if {name.casefold() for name in columns} <= there:
             raise DataError(
                 f"{path}: its columns are separated by {called} ({separator!r}), not by commas; save it as CSV with "
                 "commas"

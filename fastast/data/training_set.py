@@ -35,6 +35,15 @@ class DataNotFoundError(DataError, FileNotFoundError):
     """A file or folder of a data set that is not there."""
 
 
+class SplitNotFoundError(DataNotFoundError):
+    """A split that a data set does not have, or of which not one clip is there."""
+
+    def __init__(self, message: str, *, listed: bool = False) -> None:
+        super().__init__(message)
+        self.listed = listed
+        """Whether its tables list clips for it: then the set is not whole."""
+
+
 class DataWarning(UserWarning):
     """A data set that can be used, but that is not all that it seems to be."""
 

@@ -97,6 +97,58 @@ def load_data(command: str, split: str) -> Any:
     return load_recipe(recipe, settings).data.options.split(split)
 
 
+def only_train(root: Path) -> Path:
+    """An audio folder with the split train and no other."""
+    shutil.rmtree(write_audio_folder(root) / "test")
+    shutil.rmtree(root / "validation")
+    return root
+
+
+def test_a_split_that_a_set_does_not_have_is_no_fault_of_its_clips(tmp_path: Path) -> None:
+    root = only_train(tmp_path / "set")
+    result = run("check", root, "-q", "--processes", 1)
+    assert result.exit_code == 0, result.output
+    assert "test: not there: " in result.output
+    assert "no clip is in the test split; there is train" in result.output
+    found = checked(root)
+    assert found["suggestions"][0].endswith("--split train")
+    assert found["suggestions"][1].endswith("--set data.val_share=0.1 --set data.test_share=0.1")
+    assert 'split = "train"' in found["sweep"]
+    asked = run("check", root, "-q", "--split", "test")
+    assert asked.exit_code == 1  # by name
+    whole = write_audioset(tmp_path / "audioset")
+    shutil.rmtree(whole / "balanced_train")
+    lost = run("check", whole, "-q", "--processes", 1, "-s", "subset=balanced")
+    assert lost.exit_code == 1  # its tables name clips
+    assert "train: " in lost.output
+    assert "neither is any other clip of 2 in balanced_train_segments.csv" in lost.output
+
+
+def test_a_cache_holds_the_splits_that_there_are(tmp_path: Path) -> None:
+    root, out = only_train(tmp_path / "set"), tmp_path / "cache"
+    result = run("cache", root, "--out", out, "-q", "--processes", 1)
+    assert result.exit_code == 0, result.output
+    assert "not there: test: " in result.output
+    assert len(Cache(root=str(out)).split("train")) == 2
+    with pytest.raises(DataError, match=r"the cache has no split test; there is train"):
+        Cache(root=str(out)).split("test")
+    assert run("check", out, "-q", "--processes", 1).exit_code == 0
+    asked = run("cache", root, "--out", tmp_path / "other", "-q", "--split", "test")
+    assert asked.exit_code == 1
+    assert "no clip is in the test split" in asked.output
+    assert not (tmp_path / "other").exists()
+    again = run("cache", root, "--out", out, "-q", "--json", "--processes", 1)  # goes on
+    assert json.loads(again.stdout)["kept"] == 1
+
+
+def test_a_clip_that_is_lost_stops_a_cache_and_makes_no_split_absent(tmp_path: Path) -> None:
+    root = write_esc50(tmp_path / "set")
+    next((root / "audio").glob("2-*")).unlink()
+    result = run("cache", root, "--out", tmp_path / "cache", "-q")
+    assert result.exit_code == 1
+    assert "this clip of esc50.csv is not there" in result.output
+
+
 def test_check_names_and_counts_every_fault(tmp_path: Path) -> None:
     expected = write_bad_esc50(tmp_path)
     result = run("check", tmp_path, "--json", "--quiet", "--processes", 2)

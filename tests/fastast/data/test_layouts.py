@@ -35,10 +35,11 @@ from fastast.data.esc50 import ESC50
 from fastast.data.fsd50k import FSD50K
 from fastast.data.hdf5 import HDF5
 from fastast.data.parquet import Parquet
+from fastast.data.recognise import recognise_set, without_refusals
 from fastast.data.sampling import all_labels
 from fastast.data.speech_commands import WORDS, SpeechCommands
 from fastast.data.table import Table
-from fastast.data.training_set import DataError, DataNotFoundError, DataWarning, all_ids
+from fastast.data.training_set import DataError, DataNotFoundError, DataWarning, SplitNotFoundError, all_ids
 
 
 def what_is_heard(data: Any) -> dict[str, str]:
@@ -408,6 +409,76 @@ def test_shares_of_a_folder_without_splits_are_set_apart_by_name(tmp_path: Path)
     assert all(splits[split] <= set(all_ids(options.split(split))) for split in splits)
     with pytest.raises(DataNotFoundError, match=r"no clip is in the test split; there is train. .*data.test_share=0.1"):
         AudioFolder(root=str(root)).split("test")
+
+
+def test_a_share_is_set_apart_of_the_train_folder_where_a_split_has_none(tmp_path: Path) -> None:
+    for clip in range(20):
+        write_sound(tmp_path / f"train/bird/{clip}.ogg", "bird")
+    write_sound(tmp_path / "test/bird/0.ogg", "bird")
+    options = AudioFolder(root=str(tmp_path), val_share=0.25)
+    splits = {split: set(all_ids(options.split(split))) for split in ("train", "val", "test")}
+    assert splits["train"] | splits["val"] == {f"train/bird/{clip}.ogg" for clip in range(20)}
+    assert not splits["train"] & splits["val"]
+    assert 1 <= len(splits["val"]) <= 10
+    assert splits["test"] == {"test/bird/0.ogg"}
+    with pytest.raises(DataError, match=r"test/ is its test split; leave data.test_share out"):
+        AudioFolder(root=str(tmp_path), test_share=0.25).split("train")
+
+
+def test_headers_may_be_in_capitals(tmp_path: Path) -> None:
+    root = write_esc50(tmp_path)
+    table = root / "meta/esc50.csv"
+    expected = labels_of(ESC50(root=str(root)).split("test"))
+    table.write_text(table.read_text().replace("filename,fold,target,category", "FILENAME,Fold,Target,Category"))
+    assert labels_of(ESC50(root=str(root)).split("test")) == expected
+    table.write_text(table.read_text().replace("FILENAME,Fold", "FILENAME,Fold,FOLD"))
+    with pytest.raises(DataError, match=r"no column 'fold'"):  # which of the two?
+        ESC50(root=str(root)).split("test")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "missing"),
+    [
+        ("clips.csv", "File,Label\nclips/bird.mp3,bird\nclips/bell.mp3,bell\n", []),
+        ("labels.tsv", "path\tcategory\r\nclips/bird.mp3\tbird\r\nclips/bell.mp3\tbell\r\n", []),
+        ("metadata.csv", "filename,label\nclips/bird.mp3,bird\nclips/bell.mp3,bell\n", []),
+        (
+            "all.csv",
+            "\ufefffile,label\nclips/lost.mp3,bird\nclips/bird.mp3,bird\nclips/bell,bell\n",
+            ["clips/lost.mp3"],
+        ),
+        ("train.csv", 'file,tags\nclips/bird.mp3,"animal, bird"\nclips/bell.mp3,bell\n', []),
+        ("all.csv", "Part;File;Class\nTrain;clips\\bird.mp3;bird\nTRAIN;clips\\bell.mp3;bell\n", []),
+    ],
+)
+def test_a_table_of_ones_own_is_recognised(tmp_path: Path, name: str, content: str, missing: list[str]) -> None:
+    root = write_table(tmp_path)
+    (root / "all.csv").unlink()
+    (root / name).write_text(content, encoding="utf-8", newline="")
+    found, options = recognise_set(root)
+    assert found == "table"
+    data: Any = without_refusals(options).split("train")
+    assert list(data.missing) == missing
+    assert list(what_is_heard(data).values()) == ["bird", "bell"]
+    with pytest.raises(SplitNotFoundError):
+        options.split("test")
+
+
+def test_shares_of_a_table_that_says_no_splits_are_set_apart(tmp_path: Path) -> None:
+    for clip in range(20):
+        write_sound(tmp_path / f"{clip}.ogg", "bird")
+    (tmp_path / "clips.csv").write_text("file,label\n" + "".join(f"{clip}.ogg,bird\n" for clip in range(20)))
+    table = {"root": str(tmp_path), "test_share": 0.25}
+    for given in ({"table": "clips.csv", "split_column": "none"}, {"train": "clips.csv"}):
+        options = Table(**table, **given)
+        splits = {split: set(all_ids(options.split(split))) for split in ("train", "test")}
+        assert splits["train"] | splits["test"] == {f"{clip}.ogg" for clip in range(20)}
+        assert not splits["train"] & splits["test"]
+        with pytest.raises(SplitNotFoundError, match=r"val"):
+            options.split("val")
+    for given, says in (({"test": "clips.csv"}, "data.test"), ({"table": "clips.csv"}, "data.split_column")):
+        with pytest.raises(DataError, match=rf"test_share sets clips apart, and {says} says which they are"):
+            Table(**table, **given)
 
 
 def test_metadata_files_of_audio_folders_are_read(tmp_path: Path) -> None:

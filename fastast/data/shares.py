@@ -1,0 +1,35 @@
+"""Shares of the clips to train on that are set apart to validate and test on, where a data set does not say which."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Protocol
+
+from fastast.data.training_set import DataError
+
+
+class Shares(Protocol):
+    """Options of a data set that has them."""
+
+    @property
+    def val_share(self) -> float:
+        """Share of the clips to validate on."""
+
+    @property
+    def test_share(self) -> float:
+        """Share of the clips to test on."""
+
+
+def check_shares(options: Shares) -> None:
+    """Raise DataError where a share is none, or both leave nothing to train on."""
+    for name, share in (("val_share", options.val_share), ("test_share", options.test_share)):
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise DataError(f"data: {name} is {share!r}; it is a share, from 0 to below 1")
+    if options.val_share + options.test_share >= 1:
+        raise DataError("data: val_share and test_share leave nothing to train on")
+
+
+def draw_split(clip: str, options: Shares) -> str:
+    """Return the split of a clip by a hash of its name: more clips later move none of these."""
+    draw = int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8], "big") / 2**64
+    return "test" if draw < options.test_share else "val" if draw < options.test_share + options.val_share else "train"
