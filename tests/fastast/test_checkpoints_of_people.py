@@ -31,6 +31,7 @@ def pth_with(path: Path, state: dict[str, Tensor]) -> Path:
         ("module._orig_mod.", "DataParallel or DDP and torch.compile"),
         ("_orig_mod.module.", "torch.compile and DataParallel or DDP"),
         ("model.", "Lightning"),
+        ("net.model._orig_mod.", "the attribute 'net' and Lightning and torch.compile"),
     ],
 )
 def test_prefixes_of_wrappers_are_stripped_and_said(tmp_path: Path, prefix: str, by: str) -> None:
@@ -41,6 +42,13 @@ def test_prefixes_of_wrappers_are_stripped_and_said(tmp_path: Path, prefix: str,
         with pytest.warns(CheckpointWarning, match=said):
             loaded = load_model(path, geometry={"num_frames": SMALL.num_frames, "fstride": 16, "tstride": 16})
         assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in model.state_dict().items())
+
+
+def test_two_models_in_one_file_are_named(tmp_path: Path) -> None:
+    state = original_names(small_model().state_dict(), "")
+    both = {f"{name}.{key}": tensor for name in ("student", "teacher") for key, tensor in state.items()}
+    with pytest.raises(CheckpointError, match=r"holds 2 models, whose keys begin with 'student\.', 'teacher\.'"):
+        load_checkpoint(pth_with(tmp_path / "a.pth", both))
 
 
 def test_the_weights_in_a_checkpoint_of_lightning_are_read(tmp_path: Path) -> None:
