@@ -115,6 +115,7 @@ def _measure(sweeps: tuple[PlannedSweep, ...], options: Options, minutes: float 
 
 def _report(sweeps: tuple[PlannedSweep, ...], results: Path, reports: Path) -> list[str]:
     """Draw the report of every sweep that has a record and return where they are."""
+    from bench.paper.folds import write_folds
     from bench.report import ReportError, render
 
     lines = []
@@ -123,4 +124,11 @@ def _report(sweeps: tuple[PlannedSweep, ...], results: Path, reports: Path) -> l
             lines.append(f"report: {render(results, reports, sweep=sweep.config.name)[-1]}")
         except ReportError as error:
             lines.append(f"no report of {sweep.config.name}: {error}")
+    families: dict[str, dict[int, str]] = {}
+    for sweep in sweeps:
+        if sweep.fold is not None:
+            families.setdefault(sweep.family, {})[sweep.fold] = sweep.config.name
+    for family, folds in families.items():
+        if len(folds) > 1 and (written := write_folds(results, reports, family, folds)) is not None:
+            lines.append(f"mean over folds: {written}")
     return lines

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.paper.protocols import PROTOCOLS, Protocol
 from bench.paper.sets import FoundSet, find_sets
-from bench.paper.weights import FoundWeights, find_weights_below, left_out_fold, likely_sets
+from bench.paper.weights import FoundWeights, find_weights_below, left_out_fold, likely_sets, without_fold
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
@@ -31,6 +31,10 @@ class PlannedSweep:
     """What was taken from the protocol since the files do not say it, and what was left out."""
     arguments: tuple[str, ...]
     """The same sweep as a command: `python -m bench run` with these."""
+    fold: int | None = None
+    """Of ESC-50: the fold that it is tested on."""
+    family: str = ""
+    """Name that the models of all folds share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,7 @@ def _sweep(data: FoundSet, weights: FoundWeights, folder: Path, overrides: Seque
         notes.append(
             f"{data.missing:,} clips of its tables are not there and are left out: other clips, another number"
         )
+    fold = None
     if protocol.data_set == "esc50":
         if (fold := left_out_fold(weights, folder)) is None:
             raise ConfigError(
@@ -115,7 +120,15 @@ def _sweep(data: FoundSet, weights: FoundWeights, folder: Path, overrides: Seque
     check_machine(config, cells, str(file))
     heading = f"{config.name}: {weights.path} on {protocol.title}, {data.clips:,} clips of test in {data.root}"
     arguments = [protocol.sweep, *(part for override in given for part in ("-s", override))]
-    return PlannedSweep(config=config, cells=cells, heading=heading, notes=tuple(notes), arguments=tuple(arguments))
+    return PlannedSweep(
+        config=config,
+        cells=cells,
+        heading=heading,
+        notes=tuple(notes),
+        arguments=tuple(arguments),
+        fold=fold,
+        family="" if fold is None else f"{protocol.sweep}-{without_fold(weights.slug)}",
+    )
 
 
 def _about_weights(protocol: Protocol, weights: FoundWeights) -> tuple[list[str], list[str]]:

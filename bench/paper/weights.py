@@ -77,6 +77,11 @@ def likely_sets(weights: FoundWeights, classes: Mapping[str, tuple[str, ...]]) -
     return [sweep for sweep, number in numbers.items() if number == count]
 
 
+def without_fold(slug: str) -> str:
+    """Return the name of a model without its fold: `esc_fold3_last` -> `esc_last`."""
+    return re.sub(r"(^|_)fold[_-]?[1-5](?=_|$)", "", slug).strip("_-") or "models"
+
+
 def left_out_fold(weights: FoundWeights, folder: Path) -> int | None:
     """Return the fold of ESC-50 that a model was not trained on: as its file's notes or its path say, `fold3`."""
     recipe: Any = (weights.checkpoint.training or {}).get("recipe")

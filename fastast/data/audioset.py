@@ -96,8 +96,8 @@ class AudioSet:
                 recordings.append(Recording(id=segment.id, path=path, columns=columns))
         if missing and not recordings and self.missing != "refuse":
             raise SplitNotFoundError(
-                f"{folders[0] / missing[0]}.wav: not there, and neither is any other clip of {len(missing)} in "
-                f"{table.name}{names.describe(missing)}; fetch them",
+                f"{folders[0] / missing[0]}.wav: this clip of {table.name} is not there, and neither is any other of "
+                f"{len(missing)}{names.describe(missing)}; fetch them",
                 listed=True,
             )
         if missing and self.missing == "refuse":

@@ -219,7 +219,8 @@ def those_there(
     lost = [recording for recording in recordings if not recording.path.is_file()]
     if missing != "refuse" and len(lost) == len(recordings):
         raise SplitNotFoundError(
-            f"{lost[0].path}: not there, and neither is any other clip of {len(lost)} in {table.name}; {advice}",
+            f"{lost[0].path}: this clip of {table.name} is not there, and neither is any other of {len(lost)}; "
+            f"{advice}",
             listed=True,
         )
     if lost and missing == "refuse":

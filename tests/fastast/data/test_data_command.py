@@ -121,7 +121,7 @@ def test_a_split_that_a_set_does_not_have_is_no_fault_of_its_clips(tmp_path: Pat
     lost = run("check", whole, "-q", "--processes", 1, "-s", "subset=balanced")
     assert lost.exit_code == 1  # its tables name clips
     assert "train: " in lost.output
-    assert "neither is any other clip of 2 in balanced_train_segments.csv" in lost.output
+    assert "this clip of balanced_train_segments.csv is not there, and neither is any other of 2" in lost.output
 
 
 def test_a_cache_holds_the_splits_that_there_are(tmp_path: Path) -> None:
