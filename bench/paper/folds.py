@@ -65,9 +65,9 @@ def folds_markdown(family: str, means: pd.DataFrame) -> str:
     """Return the means as one table per machine and batch size."""
     parts = [
         f"# {family}: mean over folds",
-        "Every fold is tested by the model that was not trained on it; the protocol's number is the mean of "
-        f"all {FOLDS}, and a row of fewer is no such number. Differences are to the unmerged model of the same fold, on the "
-        "same clips.",
+        "Every fold is tested by the model that was not trained on it; the protocol's number is the mean of all "
+        f"{FOLDS}, and a row of fewer is no such number. Differences are to the unmerged model of the same fold, on "
+        "the same clips.",
     ]
     for _, panel in means.groupby(_PANEL, dropna=False, sort=False):
         first = panel.iloc[0]
