@@ -140,7 +140,7 @@ def cache(
         lines = [
             f"{out}: {outcome.clips:,} clips of {called} in {outcome.made + outcome.kept:,} parts, "
             f"{outcome.size / 1e6:,.1f} MB; {outcome.made:,} parts were made now, {outcome.kept:,} were there",
-            *(f"  not readable: {fault}" for fault in outcome.skipped),
+            *(f"  left out: {fault}" for fault in outcome.skipped),
             *(f"  not there: {split}" for split in outcome.absent),
             f"use it with: -s data.name=cache -s data.root={out}",
         ]

@@ -11,6 +11,7 @@ from typing import Any
 from fastast.data.audio import RESAMPLER
 from fastast.data.check import FAULTS, NOTES, CheckedSet, CheckedSplit
 from fastast.data.recognise import set_values, setting_lines
+from fastast.data.table import MARKS
 
 _SHOWN = 5
 """Clips of one kind of fault that are named, unless all are asked for."""
@@ -46,6 +47,7 @@ def as_text(found: CheckedSet, *, everything: bool = False) -> str:
     lines = [f"{found.name}: {len(found.classes)} classes, {found.task.replace('_', '-')}"]
     said = {warning for split in found.splits.values() for warning in split.warnings}
     lines += sorted(said)
+    lines += _whole_names(found)
     for name, split in found.splits.items():
         lines += ["", *_split_lines(name, split, everything=everything)]
     if found.same_as_test:
@@ -63,6 +65,15 @@ def as_text(found: CheckedSet, *, everything: bool = False) -> str:
             part,
         ]
     return "\n".join(lines)
+
+
+def _whole_names(found: CheckedSet) -> list[str]:
+    """Say of a table whose clips have one label each where that label may be several."""
+    name = next((name for name in found.classes for mark in MARKS if mark in name), None)
+    if name is None or getattr(found.options, "several", None) != "":
+        return []
+    mark = next(mark for mark in MARKS if mark in name)
+    return [f"{name!r} is taken for the name of one class; if it is several: -s several={mark}"]
 
 
 def _split_lines(name: str, split: CheckedSplit, *, everything: bool) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ _LABELS = ("label", "labels", "class", "classes", "category", "tag", "tags", "ta
 """What columns with labels are often called."""
 _LOOKED_AT = 20
 """Rows of a table that are looked at to guess what its columns are."""
+MARKS = ",;|"
+"""What stands between labels in tables."""
 NO_COLUMN = "none"
 """What stands for the column that says the split where there is none."""
 SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
@@ -171,10 +174,18 @@ def _guess(root: Path, path: Path) -> dict[str, Any]:
         if path.name in METADATA and file == FILE_NAME:  # an audio folder says more by its own folders
             continue
         split = next((n for n, values in columns.items() if n != file and all(map(split_of, values))), None)
-        several = next((mark for mark in ",;|" if any(mark in value for value in columns[label])), "")
+        place = list(columns).index(label)
+        labels = {row[place] for _, row in read_rows(path, separator=separator) if len(row) == len(columns)}
+        several = next((mark for mark in MARKS if _is_between(mark, labels)), "")
         found = {"separator": called, "file": file, "label": label, "several": several}
         return found | ({"split_column": split} if split else {})
     return {}
+
+
+def _is_between(mark: str, labels: Iterable[str]) -> bool:
+    """Whether a mark stands between labels, and in no name of one: some part then stands in several fields."""
+    parts = Counter(part for text in labels for part in {part.strip() for part in text.split(mark)})
+    return any(parts[part.strip()] > 1 for text in labels if mark in text for part in text.split(mark))
 
 
 def _is_clip(root: Path, value: str) -> bool:

@@ -30,6 +30,7 @@ _UNKNOWN = 1 << 62
 """Samples that libsndfile reports at least where a header tells of none."""
 _STREAMED = 0x7FFF_F000
 """Bytes that a WAV claims at least whose length was not known when it was begun."""
+_MPEG_ENDINGS = (".mp1", ".mp2", ".mp3", ".m1a", ".m2a")
 _MOST_SAMPLES_PER_BYTE = 65_535 // 10
 """Of silence in FLAC, the densest of all formats: 65,535 samples per frame of 10 bytes or more."""
 
@@ -50,6 +51,8 @@ def open_parts(source: Source) -> Iterator[Part]:
         files = [source.path] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
     elif _is_flac_of_unknown_length(source):
         files = [None]  # read by us, so that its end is seen
+    elif source.name.lower().endswith(_MPEG_ENDINGS):
+        files = [None]  # without its name, by which libsndfile would look for MPEG in it, and print that there is none
     else:
         files = [source.path]
     for file in files:

@@ -128,6 +128,14 @@ def test_a_file_of_something_else_is_named_with_what_it_is(
         load_audio(tmp_path / name)
 
 
+def test_what_is_called_mp3_and_is_none_makes_no_decoder_print(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    for name, content in (("page.mp3", b"<html>" + b"x" * 4000), ("zeros.mp3", bytes(4000))):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(AudioError, match=name):
+            load_audio(tmp_path / name)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_refusal_lists_the_formats_there_are(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(bytes(1000))
     with pytest.raises(AudioError, match="wav, flac, ogg .*opus and mp3"):

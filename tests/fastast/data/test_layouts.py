@@ -447,7 +447,7 @@ def test_headers_may_be_in_capitals(tmp_path: Path) -> None:
             "\ufefffile,label\nclips/lost.mp3,bird\nclips/bird.mp3,bird\nclips/bell,bell\n",
             ["clips/lost.mp3"],
         ),
-        ("train.csv", 'file,tags\nclips/bird.mp3,"animal, bird"\nclips/bell.mp3,bell\n', []),
+        ("train.csv", 'file,tags\nclips/bird.mp3,"animal, bird"\nclips/bell.mp3,animal\n', []),
         ("all.csv", "Part;File;Class\nTrain;clips\\bird.mp3;bird\nTRAIN;clips\\bell.mp3;bell\n", []),
     ],
 )
@@ -462,6 +462,29 @@ def test_a_table_of_ones_own_is_recognised(tmp_path: Path, name: str, content: s
     assert list(what_is_heard(data).values()) == ["bird", "bell"]
     with pytest.raises(SplitNotFoundError):
         options.split("test")
+
+
+@pytest.mark.parametrize(
+    ("labels", "several", "classes"),
+    [
+        (('"Bell, small"', "Bird"), "", ("Bell, small", "Bird")),
+        (('"Speech, man"', '"Bell, small"'), "", ("Bell, small", "Speech, man")),
+        (('"Bell,Bird"', "Bird"), ",", ("Bell", "Bird")),
+        (('"Bell, Bird"', '"Bird, Water"'), ",", ("Bell", "Bird", "Water")),
+        (("Bell|Bird", "Bird"), "|", ("Bell", "Bird")),
+        (('"Bell, small;Bird"', "Bird"), ";", ("Bell, small", "Bird")),
+    ],
+)
+def test_a_comma_in_a_name_is_none_between_names(
+    tmp_path: Path, labels: tuple[str, ...], several: str, classes: tuple[str, ...]
+) -> None:
+    root = write_table(tmp_path)
+    (root / "all.csv").unlink()
+    rows = "".join(f"clips/{clip}.mp3,{label}\n" for clip, label in zip(("bell", "bird"), labels, strict=True))
+    (root / "all.csv").write_text(f"file,label\n{rows}")
+    _, options = recognise_set(root)
+    assert options.several == several  # type: ignore[attr-defined]
+    assert options.split("train").classes == classes
 
 
 def test_shares_of_a_table_that_says_no_splits_are_set_apart(tmp_path: Path) -> None:
