@@ -101,7 +101,7 @@ def _sweep(data: FoundSet, weights: FoundWeights, folder: Path, overrides: Seque
         notes.append(
             f"{data.missing:,} clips of its tables are not there and are left out: other clips, another number"
         )
-    fold = None
+    fold: int | None = None
     if protocol.data_set == "esc50":
         if (fold := left_out_fold(weights, folder)) is None:
             raise ConfigError(
