@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -131,16 +131,10 @@ def run(
                 minutes=minutes,
             )
         )
-        config, cells = _cells(sweep, overrides, place.resolve, here=launcher == "local")
-        if dry_run:
-            for cell in cells:
-                typer.echo(f"{cell.id}  {cell.title}")
-            kinds = Counter(cell.kind for cell in cells)
-            listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-            typer.echo(f"{len(cells)} cells: {listed}")
-            return
         from bench.run.driver import Options, run_sweep
         from bench.run.progress import Progress
+        from bench.run.settled import keep_in_mind, settled
+        from bench.sweep.file import find_sweep
         from fastast.data.soundscapes_cache import default_folder
 
         options = Options(
@@ -150,15 +144,26 @@ def run(
             retry_failed=retry_failed,
             command=command_line(sys.argv[1:]),
         )
+        path, here = find_sweep(sweep), launcher == "local"
         with Progress() as progress:
-            summary = run_sweep(config.name, cells, options, progress=progress, launcher=place)
+            found = settled(path, overrides or (), options, progress) if here and not (redo or dry_run) else None
+            if found is None:
+                config, cells = _cells(sweep, overrides, place.resolve, here=here)
+                if dry_run:
+                    _list(cells)
+                    return
+                summary = run_sweep(config.name, cells, options, progress=progress, launcher=place)
+                if here:
+                    keep_in_mind(path, overrides or (), config, cells, summary)
+                found = config.name, summary
+        name, summary = found
         for cell in summary.left:
             typer.echo(f"left: {cell.id}  {cell.title}")
         typer.echo(str(summary))
         if reports is not None:
             from bench.report import render
 
-            typer.echo(f"report: {render(results, reports, sweep=config.name)[-1]}")
+            typer.echo(f"report: {render(results, reports, sweep=name)[-1]}")
         if summary.failed:
             raise typer.Exit(1)
 
@@ -168,9 +173,16 @@ def status(sweep: SweepArgument, overrides: SweepSetOption = None, results: Resu
     """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
     with for_people():
         from bench.run.status import status_lines
+        from bench.sweep.file import find_sweep
+        from bench.sweep.listing import listing_of, remember, remembered
 
-        config, cells = _cells(sweep, overrides, lambda device: "any")  # each cell once; the machines may be elsewhere
-        for line in status_lines(config.name, cells, results):
+        path = find_sweep(sweep)
+        listing = remembered(path, overrides or ())
+        if listing is None:
+            config, cells = _cells(sweep, overrides, lambda device: "any")  # the machines may be elsewhere
+            listing = listing_of(config, cells)
+            remember(path, overrides or (), listing)
+        for line in status_lines(listing.name, listing.cells, results):
             typer.echo(line)
 
 
@@ -181,11 +193,10 @@ def export(
 ) -> None:
     """Write one CSV row for every record below a folder."""
     with for_people():
-        from bench.records.store import read_records, write_csv
+        from bench.records.store import each_record, record_paths, write_csv
 
-        records = read_records(results)
-        write_csv(records, out)
-        typer.echo(f"{len(records)} records written to {out}")
+        write_csv(each_record(results), out)
+        typer.echo(f"{len(record_paths(results))} records written to {out}")
 
 
 @app.command()
@@ -339,6 +350,13 @@ def compare(
 def show_completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]) -> None:
     """Print what completes these commands: `eval "$(python -m bench completion bash)"`."""
     typer.echo(completion.SCRIPTS[shell], nl=False)
+
+
+def _list(cells: Sequence[Cell]) -> None:
+    typer.echo("\n".join(f"{cell.id}  {cell.title}" for cell in cells))
+    kinds = Counter(cell.kind for cell in cells)
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    typer.echo(f"{len(cells)} cells: {listed}")
 
 
 def _cells(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -31,5 +32,6 @@ def take_lock(path: Path) -> int | None:
 
 def release_lock(path: Path, descriptor: int) -> None:
     """Remove a file that this process has locked, and its lock."""
-    path.unlink(missing_ok=True)  # before the lock goes, so that nobody locks a file without a name
+    with suppress(OSError):  # of a disk that went read-only; a file without a lock keeps nobody off
+        path.unlink(missing_ok=True)  # before the lock goes, so that nobody locks a file without a name
     os.close(descriptor)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,8 +90,35 @@ def ratio_of_medians(
 
 def ratio_replicates(above: Floats, below: Floats, *, seed: int, replicates: int) -> Floats:
     """Return median(above) / median(below) of every replicate, (b,), each of rounds drawn for both, (k,) each."""
-    drawn = np.random.default_rng(seed).integers(above.size, size=(replicates, above.size))  # (b, k)
-    return np.asarray(np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1))
+    draws = _draws(above.size, seed, replicates)  # (k, b)
+    return _drawn_medians(above, draws) / _drawn_medians(below, draws)
+
+
+@lru_cache(maxsize=16)
+def _draws(rounds: int, seed: int, replicates: int) -> NDArray[np.integer[Any]]:
+    """Return how often every replicate draws every round, (k, b)."""
+    drawn = np.random.default_rng(seed).integers(rounds, size=(replicates, rounds))  # (b, k)
+    flat = (drawn + rounds * np.arange(replicates)[:, None]).ravel()
+    counts = np.bincount(flat, minlength=replicates * rounds).reshape(replicates, rounds)  # (b, k)
+    kept = np.ascontiguousarray(counts.T, dtype=np.uint8 if rounds < 256 else np.int32)  # (k, b)
+    kept.setflags(write=False)
+    return kept
+
+
+def _drawn_medians(values: Floats, draws: NDArray[np.integer[Any]]) -> Floats:
+    """Return the median of every replicate, (b,): bit for bit `np.median`'s of what it draws, many times faster.
+
+    Of the values in their order, the middle one is the first that half of a replicate's draws have reached.
+    """
+    order = np.argsort(values)
+    reached = draws[order].cumsum(axis=0, dtype=draws.dtype)  # (k, b)
+    middle = [
+        values[order][(reached <= at).sum(axis=0, dtype=np.int32)] for at in {(values.size - 1) // 2, values.size // 2}
+    ]
+    medians = middle[0] if len(middle) == 1 else (middle[0] + middle[1]) / 2
+    if np.isnan(values[order[-1]]):
+        medians[draws[np.isnan(values)].any(axis=0)] = np.nan
+    return medians
 
 
 def percentile_interval(replicates: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:

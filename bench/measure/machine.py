@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from fastast.allocator import MemoryPolicy
+from fastast.processors import most_threads, usable_threads
 
 
 class Facts(BaseModel):
@@ -123,6 +124,8 @@ def machine_key(device: str, device_name: str, instructions: str, threads: int) 
 
 def resolve_device(device: str) -> str:
     """Return what `device` means here; `auto` is CUDA where there is one. Raises ValueError where it is not here."""
+    if device == "cpu":
+        return device
     import torch
 
     present = torch.cuda.is_available()
@@ -190,6 +193,13 @@ def describe_software() -> Software:
         cudnn_benchmark=torch.backends.cudnn.benchmark,
         deterministic=torch.are_deterministic_algorithms_enabled(),
     )
+
+
+def describe_processors() -> tuple[object, ...]:
+    """Return what PyTorch finds of the processors, as the system tells it: no PyTorch is needed for it."""
+    text = _read(Path("/proc/cpuinfo")) or platform.processor()
+    lines = (line for line in text.splitlines() if not re.match(r"cpu MHz|bogomips", line))
+    return platform.platform(), most_threads(), usable_threads(), tuple(dict.fromkeys(lines))
 
 
 def _cpu_model() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -30,14 +30,14 @@ OWN_LENGTH = "own_length"
 """Those of a model that is not reduced, but runs shorter clips without padding."""
 
 
-def to_frame(records: Sequence[Record]) -> pd.DataFrame:
+def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per record, with the columns of `COLUMNS` in their order; intervals are seeded and repeatable."""
     import pandas as pd
 
     return pd.DataFrame([_row(record) for record in records], columns=list(COLUMNS))
 
 
-def write_csv(records: Sequence[Record], path: Path) -> None:
+def write_csv(records: Iterable[Record], path: Path) -> None:
     """Write the rows of `records` to `path`, atomically."""
     from fastast.writing import write_whole
 

@@ -8,16 +8,25 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from bench.records.export import write_csv
 from bench.records.predictions import read_predictions
 from bench.records.schema import Record
-from bench.records.store import RecordError, Store, check_name, read_record, read_records, record_paths
+from bench.records.store import (
+    RecordError,
+    Store,
+    advised,
+    check_name,
+    read_record,
+    record_bytes,
+    record_paths,
+)
+from bench.records.table import is_behind, write_table
 from bench.sweep.cells import canonical
-from fastast.writing import write_whole
+from fastast.writing import write_together
 
 Keep = Literal["ours", "theirs", "newer"]
 """Of two different records: the one that is there, the one that comes, or the one that was finished later."""
@@ -29,19 +38,32 @@ class GatherError(ValueError):
     """What keeps results from being gathered; nothing was written. One line per problem."""
 
 
+_TOGETHER = 64
+"""Records that are written at a time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Copy:
-    """A record that is to be written."""
+    """A record that is to be written, or that one is to be compared with."""
 
     source: Path
-    record: Record
+    cell_id: str
+    status: str
+    finished: datetime
+    content: bytes
+    """Of its file, as this version writes it."""
+    has_predictions: bool
     store: Store
-    replaces: bool
+    """Where it goes."""
 
     @property
-    def predictions(self) -> Path:
-        """Where the record's predictions are, if it has any."""
-        return self.source.parent / "predictions" / f"{self.record.cell.id}.npz"
+    def target(self) -> Path:
+        """Where the record goes."""
+        return self.store.path(self.cell_id)
+
+    def read_predictions(self) -> bytes:
+        """Return the content of its predictions' file."""
+        return _predictions_of(self.source).read_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,35 +105,29 @@ def gather_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = N
             try:
                 record = _checked(path)
                 store = Store(into, record.machine.key, record.sweep)
-                target = store.path(record.cell.id)
-                known = chosen.get(target)
-                ours = known.record if known else read_record(target) if target.exists() else None
-                shown = known.source if known else target
+                copy = _copy(path, record, store)
+                ours = chosen.get(copy.target) or _there(copy)
             except RecordError as error:
                 problems.append(str(error))
                 continue
             machines.add(record.machine.key)
             stores[store.folder] = store
-            copy = _Copy(source=path, record=record, store=store, replaces=target.exists())
-            if ours is None:
-                problems += _bad_predictions(copy)
-                chosen[target] = copy
-            elif _content(ours) == _content(record):
+            if ours is None or _is_wanted(copy, ours, keep):
+                problems += _bad_predictions(path, record)
+                chosen[copy.target] = copy
+            elif ours.content == copy.content:
                 counts["identical"] += 1
             elif keep is None:
-                problems.append(_conflict(shown, ours, path, record))
-            elif keep == "theirs" or (keep == "newer" and record.finished > ours.finished):
-                problems += _bad_predictions(copy)
-                chosen[target] = copy
+                problems.append(_conflict(ours, copy))
             else:
                 counts["kept"] += 1
         if not found and not problems:
             problems.append(f"{source}: has no records; give a folder of results, such as results or results/MACHINE")
     if problems:
         raise GatherError("\n".join([*dict.fromkeys(problems), "nothing was written"]))
+    replaced = sum(target.exists() for target in chosen)
     if not dry_run:
         _write(chosen.values(), stores.values())
-    replaced = sum(copy.replaces for copy in chosen.values())
     return Gathered(
         into=into,
         new=len(chosen) - replaced,
@@ -147,13 +163,46 @@ def _checked(path: Path) -> Record:
     return record
 
 
-def _bad_predictions(copy: _Copy) -> list[str]:
+def _copy(path: Path, record: Record, store: Store) -> _Copy:
+    return _Copy(
+        source=path,
+        cell_id=record.cell.id,
+        status=record.status,
+        finished=record.finished,
+        content=record_bytes(record),
+        has_predictions=record.quality is not None,
+        store=store,
+    )
+
+
+def _there(copy: _Copy) -> _Copy | None:
+    """Return the record that is where another one goes, None where there is none."""
+    if not copy.target.exists():
+        return None
+    if copy.target.read_bytes() == copy.content:  # it need not be understood
+        return replace(copy, source=copy.target)
+    return _copy(copy.target, read_record(copy.target), copy.store)
+
+
+def _is_wanted(copy: _Copy, ours: _Copy, keep: Keep | None) -> bool:
+    """Return whether a record replaces another one of its cell."""
+    if copy.content == ours.content:
+        return False
+    return keep == "theirs" or (keep == "newer" and copy.finished > ours.finished)
+
+
+def _predictions_of(path: Path) -> Path:
+    """Return where the predictions of a record's file are, if it has any."""
+    return path.parent / "predictions" / f"{path.stem}.npz"
+
+
+def _bad_predictions(source: Path, record: Record) -> list[str]:
     """Return why a record's predictions cannot be copied; none of a record without quality."""
-    path = copy.predictions
-    if copy.record.quality is None:
+    path = _predictions_of(source)
+    if record.quality is None:
         return []
     if not path.exists():
-        return [f"{path}: is missing; {copy.source} is of a quality cell, whose predictions belong to it"]
+        return [f"{path}: is missing; {source} is of a quality cell, whose predictions belong to it"]
     try:
         predictions, hashes = read_predictions(path)
         ids = hashes["ids_sha256"]
@@ -161,33 +210,20 @@ def _bad_predictions(copy: _Copy) -> list[str]:
         return [f"{path}: cannot be read: {error}"]
     except Exception as error:  # zipfile's own class, for a file that was cut
         return [f"{path}: is no whole file: {error}"]
-    expected = (copy.record.quality.clips, copy.record.quality.classes)
-    if predictions.values.shape != expected or ids != copy.record.quality.ids_sha256:
-        return [f"{path}: is of other clips than {copy.source}"]
+    expected = (record.quality.clips, record.quality.classes)
+    if predictions.values.shape != expected or ids != record.quality.ids_sha256:
+        return [f"{path}: is of other clips than {source}"]
     return []
 
 
-def _is_behind(folder: Path) -> bool:
-    """Return whether a run that was ended left a lock, or a table older than a record."""
-    table = folder / "cells.csv"
-    if (folder / ".lock").exists() or not table.exists():
-        return True
-    written = table.stat().st_mtime_ns
-    return any(path.stat().st_mtime_ns > written for path in folder.glob("*.json"))
-
-
-def _conflict(ours: Path, ours_record: Record, theirs: Path, record: Record) -> str:
-    def shown(path: Path, of: Record) -> str:
-        return f"{path} ({of.status}, finished {of.finished:%Y-%m-%d %H:%M:%S})"
+def _conflict(ours: _Copy, theirs: _Copy) -> str:
+    def shown(copy: _Copy) -> str:
+        return f"{copy.source} ({copy.status}, finished {copy.finished:%Y-%m-%d %H:%M:%S})"
 
     return (
-        f"{shown(ours, ours_record)} and {shown(theirs, record)} are different records of one cell on one machine; "
+        f"{shown(ours)} and {shown(theirs)} are different records of one cell on one machine; "
         "choose with --keep ours, --keep theirs or --keep newer"
     )
-
-
-def _content(record: Record) -> str:
-    return record.model_dump_json()
 
 
 def _write(copies: Iterable[_Copy], stores: Iterable[Store]) -> None:
@@ -197,14 +233,15 @@ def _write(copies: Iterable[_Copy], stores: Iterable[Store]) -> None:
         by_folder.setdefault(copy.store.folder, []).append(copy)
     for store in stores:
         folder, group = store.folder, by_folder.get(store.folder, [])
-        if not group and not _is_behind(folder):
-            continue
-        with store.lock():
-            for copy in group:
-                predictions = copy.store.predictions_path(copy.record.cell.id)
-                if copy.record.quality is not None:
-                    write_whole(predictions, copy.predictions.read_bytes())
-                copy.store.write(copy.record)
-                if copy.record.quality is None:
-                    predictions.unlink(missing_ok=True)  # of the record that was replaced
-            write_csv(read_records(folder), folder / "cells.csv")
+        if not group and not (folder / ".lock").exists() and not is_behind(folder):
+            continue  # no run that was ended left anything to put right
+        with store.lock(), advised(folder):
+            for start in range(0, len(group), _TOGETHER):
+                part = group[start : start + _TOGETHER]
+                scored = [copy for copy in part if copy.has_predictions]
+                write_together({store.predictions_path(copy.cell_id): copy.read_predictions() for copy in scored})
+                write_together({copy.target: copy.content for copy in part})
+                for copy in part:
+                    if not copy.has_predictions:
+                        store.predictions_path(copy.cell_id).unlink(missing_ok=True)  # of the record that was replaced
+            write_table(folder)

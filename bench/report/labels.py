@@ -1,4 +1,7 @@
-"""Labels beside points, placed where they cover neither points nor lines nor each other."""
+"""Labels beside points, placed where they cover neither points nor lines nor each other.
+
+Shapes: `o` places of a label, `s` samples of what it could cover.
+"""
 
 from __future__ import annotations
 
@@ -61,12 +64,17 @@ def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = 
     obstacles = [(_square(point, _MARKER), _WEIGHTS["marker"]) for point in points]
     for weight, paths in (("line", lines), ("bar", bars)):
         obstacles += [(_samples(axis.transData.transform(path) * scale), _WEIGHTS[weight]) for path in paths]
+    samples = np.concatenate([covered for covered, _ in obstacles]) if obstacles else np.empty((0, 2))  # (s, 2)
+    weights = np.repeat([weight for _, weight in obstacles], [len(covered) for covered, _ in obstacles])  # (s,)
     for label, point in zip(labels, points, strict=True):
         half = np.array([0.32 * SIZE * len(label.text), 0.45 * SIZE])
-        places = [point + offset for offset in _offsets(half, above=label.above)]
-        costs = [_cost(place, half, obstacles, inside) + _distance_cost(place, point, points) for place in places]
+        places = point + np.stack(_offsets(half, above=label.above))  # (o, 2)
+        reach = np.abs(places - point).max(axis=0) + half + 1
+        near = (np.abs(samples - point) < reach).all(axis=1)
+        costs = _costs(places, half, samples[near], weights[near], inside) + _distance_costs(places, point, points)
         best = places[int(np.argmin(costs))]
-        obstacles.append((_rectangle(best, half), _WEIGHTS["label"]))
+        own = _rectangle(best, half)
+        samples, weights = np.concatenate([samples, own]), np.append(weights, [_WEIGHTS["label"]] * len(own))
         _write(axis, label, best - point, half)
 
 
@@ -83,20 +91,21 @@ def _offsets(half: Floats, *, above: bool) -> list[Floats]:
     return found
 
 
-def _cost(place: Floats, half: Floats, obstacles: Sequence[tuple[Floats, float]], inside: Floats) -> float:
-    cost = 0.0
-    for samples, weight in obstacles:
-        cost += weight * int((np.abs(samples - place) < half + 0.5).all(axis=1).sum())
-    over = np.concatenate([inside[:2] - (place - half), (place + half) - inside[2:]]).max()
-    return cost + (_OUTSIDE + over if over > 0 else 0)
+def _costs(places: Floats, half: Floats, samples: Floats, weights: Floats, inside: Floats) -> Floats:
+    """Return what a label covers at each place, (o,): samples (s, 2) with what covering one costs, (s,)."""
+    covers = (np.abs(samples - places[:, None]) < half + 0.5).all(axis=2)  # (o, s)
+    over = np.concatenate([inside[:2] - (places - half), (places + half) - inside[2:]], axis=1).max(axis=1)  # (o,)
+    return covers @ weights + np.where(over > 0, _OUTSIDE + over, 0.0)
 
 
-def _distance_cost(place: Floats, own: Floats, points: Floats) -> float:
-    """Return what it costs to be far from the own point, and to look like the label of another."""
-    distance = float(np.hypot(*(place - own)))
-    others = np.hypot(*(points[(points != own).any(axis=1)] - place).T)
-    stray = max(0.0, distance + 1 - float(others.min())) if len(others) else 0.0
-    return _FAR * distance + _STRAY * stray
+def _distance_costs(places: Floats, own: Floats, points: Floats) -> Floats:
+    """Return what it costs to be far from the own point, and to look like the label of another, (o,)."""
+    distance = np.hypot(*(places - own).T)  # (o,)
+    others = points[(points != own).any(axis=1)]
+    if not len(others):
+        return _FAR * distance
+    nearest = np.hypot(*np.moveaxis(others - places[:, None], 2, 0)).min(axis=1)  # (o,)
+    return _FAR * distance + _STRAY * np.maximum(0.0, distance + 1 - nearest)
 
 
 def _write(axis: Axes, label: Label, offset: Floats, half: Floats) -> None:

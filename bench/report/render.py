@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.records.schema import Record
-from bench.records.store import read_records
+from bench.records.store import each_record
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import ReportError, join, problems
 from bench.report.latex import latex
@@ -38,7 +38,7 @@ def render(results: Path, out: Path, *, sweep: str, formats: tuple[str, ...] = F
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:
         raise ReportError(f"report: unknown format {unknown[0]!r}; there are: {', '.join(FORMATS)}")
-    records = [record for record in read_records(results) if record.sweep == sweep] if results.is_dir() else []
+    records = [record for record in each_record(results) if record.sweep == sweep] if results.is_dir() else []
     if not records:
         raise ReportError(f"report: no records of sweep {sweep!r} in {results}; run: nox -s bench -- --sweep {sweep}")
     return write_report(records, out / sweep, sweep=sweep, formats=formats)

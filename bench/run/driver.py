@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 
 from bench.measure.machine import Machine, Software
-from bench.records.schema import Record
 from bench.records.store import RecordError, Store
 from bench.run.isolation import Isolation
 from bench.run.launchers import RUNNERS, CellKey, Job, Launcher, RunError, Runners
@@ -57,6 +56,8 @@ class RunSummary:
     """Cells that had a record already and were left alone, by its status."""
     left: tuple[Cell, ...] = ()
     """Cells that there was no time for, be it to measure them or to measure them again."""
+    machines: tuple[str, ...] = ()
+    """Keys of the machines that its devices stood for; empty where nobody had to ask."""
 
     @property
     def failed(self) -> bool:
@@ -99,12 +100,12 @@ def run_sweep(
         records = RecordWriter(name, options.results, options.command, stores, progress, stack)
         todo, before = [], dict[CellKey, str]()
         for cell in cells:
-            record = stores[cell.device].read(cell.id)
-            if record is None or _wanted(record, options):
+            head = stores[cell.device].head(cell.id)
+            if head is None or is_wanted(head.status, options):
                 todo.append(cell)
             else:
-                before[cell.id, cell.device] = record.status
-        _say_skipped(Counter(before.values()), len(cells), options, progress)
+                before[cell.id, cell.device] = head.status
+        say_skipped(Counter(before.values()), len(cells), options, progress)
         launcher.prepare(todo, options.cache, progress)
         progress.plan(todo)
         for end in stack.enter_context(closing(launcher.run(_jobs(todo, stores), progress))):
@@ -122,14 +123,21 @@ def run_sweep(
             left += [cell for cell in again if (cell.id, cell.device) not in done]
         records.export()
         kept = Counter(status for key, status in before.items() if key not in records.status)
-        return RunSummary(measured=Counter(records.status.values()), before=kept, left=tuple(left))
+        return RunSummary(
+            measured=Counter(records.status.values()),
+            before=kept,
+            left=tuple(left),
+            machines=tuple(machine.key for machine, _ in machines.values()),
+        )
 
 
-def _wanted(record: Record, options: Options) -> bool:
-    return options.redo or (options.retry_failed and record.status in RETRIED)
+def is_wanted(status: str, options: Options) -> bool:
+    """Return whether a cell whose record has a status is to be measured again."""
+    return options.redo or (options.retry_failed and status in RETRIED)
 
 
-def _say_skipped(before: Counter[str], total: int, options: Options, progress: Progress) -> None:
+def say_skipped(before: Counter[str], total: int, options: Options, progress: Progress) -> None:
+    """Say of the cells that have records what becomes of them."""
     if before:
         progress.say(f"{before.total()} of {total} cells have a record already (--redo measures them again)")
     failed = {status: count for status, count in before.items() if status != "ok"}
@@ -166,10 +174,10 @@ def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
         return None
     path = store.predictions_path(unmerged.id)
     try:
-        record = store.read(unmerged.id)
+        head = store.head(unmerged.id)
     except RecordError:
         return None
-    return (unmerged.id, path) if record is not None and record.status == "ok" and path.exists() else None
+    return (unmerged.id, path) if head is not None and head.status == "ok" and path.exists() else None
 
 
 @contextmanager

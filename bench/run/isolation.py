@@ -27,6 +27,8 @@ from bench.records.schema import Status
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""
+_SERVER_GONE = 255
+"""What `multiprocessing` gives as the exit code of a process whose server died first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +50,18 @@ class Isolation:
         """`preload` names the modules that the server loads before the first process."""
         methods = multiprocessing.get_all_start_methods()
         self._context: BaseContext = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-        if "forkserver" in methods:
-            from multiprocessing import forkserver
+        self._preload = list(preload) if "forkserver" in methods else None
+        self._ensure_server()
 
-            with _environment(PYTHONPATH=_with_root(), KINETO_LOG_LEVEL="99"):  # or the profiler writes to stderr
-                forkserver.set_forkserver_preload(list(preload))
-                forkserver.ensure_running()
+    def _ensure_server(self) -> None:
+        """Start the server where there is none yet, or none any more: what killed it is no reason to end a run."""
+        if self._preload is None:
+            return
+        from multiprocessing import forkserver
+
+        with _environment(PYTHONPATH=_with_root(), KINETO_LOG_LEVEL="99"):  # or the profiler writes to stderr
+            forkserver.set_forkserver_preload(self._preload)
+            forkserver.ensure_running()
 
     def run(self, function: str, *args: Any, time_limit: float | None = None) -> Outcome:
         """Call `function`, written `module:name`, in a process and wait for it, at most `time_limit` seconds.
@@ -62,8 +70,7 @@ class Isolation:
         """
         receiver, sender = self._context.Pipe(duplex=False)
         lifeline, held = self._context.Pipe(duplex=False)  # nothing is ever sent: it closes when this process ends
-        process = self._context.Process(target=_child, args=(sender, lifeline, function, args), daemon=True)  # type: ignore[attr-defined]
-        process.start()
+        process = self._start(sender, lifeline, function, args)
         sender.close()
         lifeline.close()
         try:
@@ -75,20 +82,42 @@ class Isolation:
             receiver.close()
             held.close()
 
+    def _start(self, *args: Any) -> Any:
+        """Return a process that has started, by another server where one is killed at that very moment."""
+        for left in (2, 1, 0):
+            self._ensure_server()
+            process = self._context.Process(target=_child, args=args, daemon=True)  # type: ignore[attr-defined]
+            try:
+                process.start()
+                return process
+            except (ConnectionError, EOFError):
+                if not left:
+                    raise
+        raise AssertionError
+
     def _wait(self, process: Any, receiver: connection.Connection, time_limit: float | None) -> Outcome:
         deadline = None if time_limit is None else time.monotonic() + time_limit
         remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
         ready = connection.wait([receiver, process.sentinel], remaining)
         if not ready:
-            return Outcome(status="timeout", message=f"took longer than the time limit of {time_limit:g} s")
-        if receiver in ready or receiver.poll():
+            return _late(time_limit)
+        if receiver not in ready:
+            process.join()
+        if receiver in ready or receiver.poll() or process.exitcode == _SERVER_GONE:
+            # A server that was killed cannot say how its process ended: that goes on without it, and may yet answer.
+            remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not receiver.poll(remaining):
+                return _late(time_limit)
             try:
                 outcome: Outcome = receiver.recv()
                 return outcome
             except EOFError:
                 pass
-        process.join()
         return Outcome(status="error", message=_death(process.exitcode))
+
+
+def _late(time_limit: float | None) -> Outcome:
+    return Outcome(status="timeout", message=f"took longer than the time limit of {time_limit:g} s")
 
 
 def scrub(text: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,21 +23,47 @@ TRUSTED = ("ok", "noisy")
 """Statuses of records whose times say what is usual."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Unmerged:
+    """The unmerged model's time in a cell whose status says that it can be trusted."""
+
+    machine: str
+    cell: str
+    """Id of the cell."""
+    panel: str
+    """What the time depends on."""
+    seconds: float
+    """Per clip."""
+
+
+def unmerged_of(record: Record) -> Unmerged | None:
+    """Return the unmerged model's time in a record; None where it was not timed, or cannot be trusted."""
+    part = record.performance
+    if record.status not in TRUSTED or part is None or "unmerged" not in part.arms:
+        return None
+    seconds = float(np.median(clip_seconds(part.arms["unmerged"])))
+    return Unmerged(machine=record.machine.key, cell=record.cell.id, panel=_panel(record), seconds=seconds)
+
+
 def far_cells(records: Iterable[Record]) -> dict[tuple[str, str], str]:
     """Return (machine, cell) -> what is odd, for every record whose unmerged model is far from its panel's median."""
-    panels: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        if record.status in TRUSTED and record.performance is not None and "unmerged" in record.performance.arms:
-            panels[_panel(record)].append(record)
+    return far_of(map(unmerged_of, records))
+
+
+def far_of(times: Iterable[Unmerged | None]) -> dict[tuple[str, str], str]:
+    """Return what `far_cells` does, from what it takes of each record."""
+    panels: dict[str, list[Unmerged]] = defaultdict(list)
+    for time in times:
+        if time is not None:
+            panels[time.panel].append(time)
     found = {}
     for panel in panels.values():
-        usual = float(np.median([_unmerged_seconds(record) for record in panel]))
-        for record in panel:
-            seconds = _unmerged_seconds(record)
-            if not 1 / FAR <= seconds / usual <= FAR:
-                found[record.machine.key, record.cell.id] = (
-                    f"the unmerged model took {seconds * 1e3:.4g} ms a clip, {seconds / usual:.2f} of its median over "
-                    f"the {len(panel)} cells of the panel"
+        usual = float(np.median([time.seconds for time in panel]))
+        for time in panel:
+            if not 1 / FAR <= time.seconds / usual <= FAR:
+                found[time.machine, time.cell] = (
+                    f"the unmerged model took {time.seconds * 1e3:.4g} ms a clip, {time.seconds / usual:.2f} of its "
+                    f"median over the {len(panel)} cells of the panel"
                 )
     return found
 
@@ -58,8 +85,3 @@ def _panel(record: Record) -> str:
     shared["model"] = {name: value for name, value in shared["model"].items() if name != "stride"}  # it has its own
     shared |= {name: measured.get(name) for name in ("scope", "hop_seconds", "flush_caches", "allocator")}
     return canonical(shared | {"machine": record.machine.key})
-
-
-def _unmerged_seconds(record: Record) -> float:
-    assert record.performance is not None
-    return float(np.median(clip_seconds(record.performance.arms["unmerged"])))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class TimeLeft:
     """An estimate of the time left, from the cells of the same kind that are done."""
 
-    def __init__(self, cells: Iterable[Cell]) -> None:
+    def __init__(self, cells: Iterable[Cell] = ()) -> None:
         self._left: dict[str, int] = defaultdict(int)
         self._seconds: dict[str, list[float]] = defaultdict(list)
         for cell in cells:

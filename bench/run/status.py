@@ -8,17 +8,19 @@ from pathlib import Path
 
 from bench.records.store import Store
 from bench.run.progress import TimeLeft, duration
-from bench.sweep.cells import Cell
+from bench.sweep.listing import Listed
 
 
-def status_lines(sweep: str, cells: Sequence[Cell], results: Path) -> Iterator[str]:
+def status_lines(sweep: str, cells: Sequence[Listed], results: Path) -> Iterator[str]:
     """Yield one line per machine: how many cells are done, failed and left, and how long the rest will take."""
     machines = sorted(folder.parent.name for folder in results.glob(f"*/{sweep}") if folder.is_dir())
     if not machines:
         yield f"{sweep}: {len(cells)} cells, no records in {results}"
     for machine in machines:
         store = Store(results, machine, sweep)
-        left, counts = TimeLeft(cells), Counter[str]()
+        left, counts = TimeLeft(), Counter[str]()
+        for cell in cells:
+            left.expect(cell.kind)
         for cell in cells:
             head = store.head(cell.id)
             counts[head.status if head else "left"] += 1

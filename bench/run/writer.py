@@ -4,18 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.records.schema import Record
-from bench.records.store import Store, read_records, write_csv
+from bench.records.store import Store, each_record
+from bench.records.table import is_behind, write_table
 from bench.run.launchers import CellKey, Ended
-from bench.run.panels import far_cells, in_doubt
+from bench.run.panels import Unmerged, far_of, in_doubt, unmerged_of
 from bench.run.progress import Progress
 from bench.run.recording import describe_suite, record_end
 from bench.sweep.cells import Cell
 
 ATTEMPTS = 2
 """How often a run measures a cell that was disturbed; the last time is at its end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What of a record decides whether its cell is measured again."""
+
+    unmerged: Unmerged | None
+    attempt: int
+    is_disturbed: bool
+    says_so: bool
+    """Whether it knows what disturbed it: older schemas do not."""
+
+    @classmethod
+    def of(cls, record: Record) -> Seen:
+        """Return this of a record, which need not be kept."""
+        part = record.performance
+        return cls(
+            unmerged=unmerged_of(record),
+            attempt=record.attempt,
+            is_disturbed=_disturbance_seen(record),
+            says_so=part is not None and part.disturbance is not None,
+        )
+
+
+def odd_cells(seen: Mapping[tuple[str, str], Seen]) -> set[tuple[str, str]]:
+    """Return the cells to measure once more, of (machine, cell) -> what was seen of its record."""
+    far = far_of(one.unmerged for one in seen.values())
+    return {
+        key for key, one in seen.items() if one.says_so and (one.is_disturbed or key in far) and one.attempt < ATTEMPTS
+    }
 
 
 class RecordWriter:
@@ -34,24 +66,28 @@ class RecordWriter:
         self._progress, self._stack = progress, stack
         self._stores, self._suite = stores, describe_suite()
         self._expected: set[CellKey] = set()
+        self._seen: dict[tuple[str, str], Seen] = {}
         self._open = {store.machine: store for store in stores.values()}
         self.status: dict[CellKey, str] = {}
         """Of every cell that was measured, that of its last record."""
         for store in self._open.values():
             stack.enter_context(store.lock())
-            read_records(store.folder)  # a bad one is found now, not after an hour of measuring
+            for record in each_record(store.folder):  # a bad one is found now, not after an hour of measuring
+                self._seen[store.machine, record.cell.id] = Seen.of(record)
 
     def take(self, end: Ended, attempt: int = 1) -> None:
         """Write the record of a cell that ended."""
         record = record_end(self._name, end, self._suite, self._command, attempt)
         store = self._store(record.machine.key, end.cell)
         if attempt == ATTEMPTS:
-            others = [one for one in read_records(store.folder) if one.cell.id != record.cell.id]
-            why = far_cells([*others, record]).get((record.machine.key, record.cell.id))
+            here = (store.machine, record.cell.id)
+            others = (seen.unmerged for key, seen in self._seen.items() if key[0] == store.machine and key != here)
+            why = far_of([*others, unmerged_of(record)]).get(here)
             record = in_doubt(record, why) if why else record
         if end.outcome.status == "ok" and end.outcome.value.predictions is not None:
             store.write_predictions(end.cell.id, end.outcome.value.predictions, end.outcome.value.hashes)
         store.write(record)
+        self._seen[store.machine, record.cell.id] = Seen.of(record)
         key = (end.cell.id, end.cell.device)
         self.status[key] = record.status
         if attempt < ATTEMPTS and _disturbance_seen(record):
@@ -65,21 +101,14 @@ class RecordWriter:
 
     def disturbed(self, cells: Sequence[Cell]) -> list[Cell]:
         """Return the cells to measure once more: disturbed, or with an unmerged model far from that of their panel."""
-        far = {key for store in self._open.values() for key in far_cells(read_records(store.folder))}
-        found = []
-        for cell in cells:
-            record = self._stores[cell.device].read(cell.id)
-            if record is None or record.performance is None or record.performance.disturbance is None:
-                continue  # older schemas do not say what disturbed a cell
-            odd = _disturbance_seen(record) or (record.machine.key, record.cell.id) in far
-            if odd and record.attempt < ATTEMPTS:
-                found.append(cell)
-        return found
+        odd = odd_cells(self._seen)
+        return [cell for cell in cells if (self._stores[cell.device].machine, cell.id) in odd]
 
     def export(self) -> None:
-        """Write the CSV file of every folder."""
+        """Write the table of every folder where something was measured, or that an ended run left behind."""
         for store in self._open.values():
-            export_records(store)
+            if self.status or is_behind(store.folder):
+                write_table(store.folder)
 
     def _store(self, key: str, cell: Cell) -> Store:
         if key not in self._open:
@@ -87,13 +116,6 @@ class RecordWriter:
             self._open[key] = Store(self._results, key, self._name)
             self._stack.enter_context(self._open[key].lock())
         return self._open[key]
-
-
-def export_records(store: Store) -> Path:
-    """Write the CSV file of a sweep's records beside them and return its path."""
-    path = store.folder / "cells.csv"
-    write_csv(read_records(store.folder), path)
-    return path
 
 
 def _disturbance_seen(record: Record) -> bool:

@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.records.gather import gather_results
-from bench.records.store import Store, read_record, read_records, write_csv
+from bench.records.store import Store, read_record, read_records
+from bench.records.table import write_table
 from bench.share.check import ShareError, check_contribution, record_problems
 from bench.share.private import private_texts, without_private
 from fastast.writing import write_whole
@@ -61,7 +62,7 @@ def pack_results(results: Path, out: Path, *, machine: str | None = None, names:
         if problems:
             raise ShareError("\n".join([*problems, "nothing was packed"]))
         for sweep in sorted((Path(folder) / key).iterdir()):
-            write_csv(read_records(sweep), sweep / "cells.csv")
+            write_table(sweep)
         check_contribution(Path(folder) / key)
         shutil.move(Path(folder) / key, target)
     archive = out / f"{key}.tar.gz"

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -109,36 +109,32 @@ class Cell:
     @property
     def question(self) -> dict[str, Any]:
         """Everything that the answer depends on, the machine excepted."""
-        common: dict[str, Any] = {
-            "kind": self.kind,
-            "model": self.model.question(self.seed),
-            "reduction": self.reduction.to_dict() if self.reduction else None,
-            "attention": self.attention,
-            "dtype": self.dtype,
-        }
-        if self.calibration is not None:
-            common |= {"calibration": self.calibration.question()}
-        if self.data is not None:
-            return common | {
-                "model": common["model"] | self.model.stated(),
-                "workload": self.data.question(),
-            }
-        measured = self.measure.model_dump(mode="json", exclude={"threads", "noise_repeats", "time_limit_s"})
-        for key in _LATER:
-            if getattr(self.measure, key) == MeasureConfig.model_fields[key].default:
-                del measured[key]
-        same = {"slice", "fa4_bias", "flex_bias"} if self.reduction is None else set()
-        same |= {"plain"} if self.model.engine == "plain" else set()
-        for key in ("baselines", "where_installed"):  # `unmerged` is the same
-            if key in measured:
-                measured[key] = [name for name in measured[key] if name not in same]
-        workload = {"input": "normal", "batch_size": self.batch_size, "seed": self.seed}
-        return common | {"workload": workload, "measure": measured}
+        return {name: json.loads(text) for name, text in self._parts().items()}
 
-    @property
+    @cached_property
     def id(self) -> str:
         """First 12 hex digits of the SHA-256 of the canonical question."""
-        return hashlib.sha256(canonical(self.question).encode()).hexdigest()[:12]
+        parts = self._parts()
+        text = ",".join(f'"{name}":{parts[name]}' for name in sorted(parts))  # what `canonical` makes of them together
+        return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:12]
+
+    def _parts(self) -> dict[str, str]:
+        """Return the canonical text of every part of the question: cells of a grid share most of them."""
+        parts = {
+            "kind": canonical(self.kind),
+            "model": _model_text(self.model, self.seed, quality=self.data is not None),
+            "reduction": "null" if self.reduction is None else _reduction_text(self.reduction),
+            "attention": canonical(self.attention),
+            "dtype": canonical(self.dtype),
+        }
+        if self.calibration is not None:
+            parts["calibration"] = canonical(self.calibration.question())
+        if self.data is not None:
+            return parts | {"workload": canonical(self.data.question())}
+        same = {"slice", "fa4_bias", "flex_bias"} if self.reduction is None else set()
+        same |= {"plain"} if self.model.engine == "plain" else set()  # `unmerged` is the same
+        workload = {"input": "normal", "batch_size": self.batch_size, "seed": self.seed}
+        return parts | {"workload": canonical(workload), "measure": _measure_text(self.measure, frozenset(same))}
 
     def compared_with(self) -> Cell | None:
         """Return the unmerged model's cell that a quality cell is compared with; None for other cells."""
@@ -151,7 +147,7 @@ class Cell:
     def title(self) -> str:
         """The cell in one short line."""
         stride = "" if self.model.stride is None else f"stride {self.model.stride}"
-        reduction = str(self.reduction or "")
+        reduction = "" if self.reduction is None else _reduction_words(self.reduction)
         length = "own length" if self.model.own_length else ""
         what = " ".join(filter(None, (stride, length, reduction))) or "unmerged"
         where = f"batch {self.batch_size}"
@@ -165,6 +161,37 @@ class Cell:
         return f"{self.kind}{scope} {what} {where} {self.dtype}{kernel}{engine}{memory} {self.device}"
 
 
-def canonical(question: Mapping[str, Any]) -> str:
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def canonical(question: object) -> str:
     """Return the one JSON text of a question: sorted keys, no spaces, ASCII."""
-    return json.dumps(question, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _ENCODER.encode(question)
+
+
+@lru_cache
+def _model_text(model: ModelRef, seed: int, *, quality: bool) -> str:
+    return canonical(model.question(seed) | (model.stated() if quality else {}))
+
+
+@lru_cache(maxsize=1 << 14)
+def _reduction_text(reduction: TokenReduction) -> str:
+    return canonical(reduction.to_dict())
+
+
+@lru_cache(maxsize=1 << 14)
+def _reduction_words(reduction: TokenReduction) -> str:
+    return str(reduction)
+
+
+@lru_cache
+def _measure_text(measure: MeasureConfig, same: frozenset[str]) -> str:
+    """Return how a cell is measured; `same` are the baselines that are its candidate again."""
+    measured = measure.model_dump(mode="json", exclude={"threads", "noise_repeats", "time_limit_s"})
+    for key in _LATER:
+        if getattr(measure, key) == MeasureConfig.model_fields[key].default:
+            del measured[key]
+    for key in ("baselines", "where_installed"):
+        if key in measured:
+            measured[key] = [name for name in measured[key] if name not in same]
+    return canonical(measured)

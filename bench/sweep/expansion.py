@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 
+_NO_REDUCTION = ("stride", "length", "engine", "attention", "dtype", "device", "batch_size")
+"""Axes that say nothing of a reduction."""
+
+
 def expand(
     config: SweepConfig, shown: str = "sweep", resolve: Callable[[str], str] = resolve_local
 ) -> tuple[Cell, ...]:
@@ -41,16 +45,24 @@ def expand(
         model, data = _resolve_quality(config, model, geometry, checkpoint, shown)
     calibration = _resolve_calibration(config, shown) if "int8" in config.grid.dtype else None
     devices = _resolve_devices(config.grid, shown, resolve)
-    _check_engines(config, devices, shown)
+    points: _Points = {kind: list(_points(config, kind)) for kind in config.kinds}
+    reductions = _Reductions(config)
+    _check_engines(config, points, devices, shown)
     check_strides(config.grid.stride, geometry, shown)
-    _check_reductions(config, geometry, clip_frames(data), shown)
+    _check_reductions(config, points, reductions, geometry, clip_frames(data), shown)
     _check_hop(config, geometry, shown)
     cells: dict[tuple[str, str], Cell] = {}
     ranks: dict[tuple[str, str], int] = {}
+    models = {
+        (stride, engine, length): replace(
+            model, stride=other_stride(stride, geometry), engine=engine, own_length=length == "own"
+        )
+        for stride, engine, length in itertools.product(config.grid.stride, config.grid.engine, config.grid.length)
+    }
     for kind in sorted(config.kinds, reverse=True):  # quality first: features are made once, at the start
-        for point in _points(config, kind):
-            at = replace(model, stride=other_stride(point["stride"], geometry), own_length=point["length"] == "own")
-            cell = _cell(config, kind, at, point, devices, data, calibration)
+        for point in points[kind]:
+            at = models[point["stride"], point["engine"], point["length"]]
+            cell = _cell(config, kind, at, reductions(point), point, devices, data, calibration)
             key = (cell.id, cell.device)
             cells.setdefault(key, cell)
             ranks[key] = min(_rank(config, point), ranks.get(key, len(config.priority)))
@@ -99,29 +111,49 @@ def _cell(
     config: SweepConfig,
     kind: Any,
     model: ModelRef,
+    reduction: TokenReduction | None,
     point: Mapping[str, Any],
     devices: Mapping[str, str],
     data: DataRef | None,
     calibration: DataRef | None,
 ) -> Cell:
-    reduction = None if _is_unmerged(point) else _reduction(point, config)
     attention = point["attention"]
     if reduction is None and attention != "math":
         attention = "auto"  # kernels differ in how they weigh sizes; without sizes they are one
-    cell = Cell(
+    return Cell(
         kind=kind,
-        model=replace(model, engine=point["engine"]),
+        model=model,
         reduction=reduction,
         attention=attention,
         dtype=point["dtype"],
         device=devices[point["device"]],
         seed=config.seed,
         measure=config.measure,
+        batch_size=point["batch_size"] if kind == "performance" else None,
+        data=data if kind == "quality" else None,
         calibration=calibration if point["dtype"] == "int8" else None,
     )
-    if kind == "quality":
-        return replace(cell, data=data)
-    return replace(cell, batch_size=point["batch_size"])
+
+
+class _Reductions:
+    """The reductions of a grid, None of an unmerged model, each made once however many points share it."""
+
+    def __init__(self, config: SweepConfig) -> None:
+        self._config = config
+        axes = config.grid.axes.items()
+        self._axes = [name for name, values in axes if name not in _NO_REDUCTION and len(values) > 1]
+        self._made: dict[Hashable, TokenReduction | None] = {}
+
+    def __call__(self, point: Mapping[str, Any]) -> TokenReduction | None:
+        """Return the reduction of a point. Raises ValueError for an option's value that its method refuses."""
+        key = self.key(point)
+        if key not in self._made:
+            self._made[key] = None if _is_unmerged(point) else _reduction(point, self._config)
+        return self._made[key]
+
+    def key(self, point: Mapping[str, Any]) -> Hashable:
+        """Return what the reduction of a point depends on; True is no 1."""
+        return tuple((type(point[name]), point[name]) for name in self._axes)
 
 
 def _is_unmerged(point: Mapping[str, Any]) -> bool:
@@ -228,11 +260,16 @@ def _resolve_devices(grid: GridConfig, shown: str, resolve: Callable[[str], str]
     return devices
 
 
-def _check_engines(config: SweepConfig, devices: Mapping[str, str], shown: str) -> None:
+_Points = Mapping[str, Sequence[Mapping[str, Any]]]
+"""By kind, the points of the grid that are not excluded."""
+
+
+def _check_engines(config: SweepConfig, points: _Points, devices: Mapping[str, str], shown: str) -> None:
     """Raise, once per reason, where an engine cannot do what a point that is not excluded asks of it."""
     grid = config.grid
     problems: dict[str, None] = {}  # in their order, each once
-    for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):
+    asked = ("engine", "device", "dtype", "attention")
+    for point in _each_once(points, lambda point: tuple(point[axis] for axis in asked)):
         problem = engine_problem(
             point["engine"],
             device=devices[point["device"]],
@@ -330,26 +367,38 @@ def _match_model(config: SweepConfig, model: ModelRef, checkpoint: Checkpoint, d
     )
 
 
-def _check_reductions(config: SweepConfig, own: Geometry, frames: int | None, shown: str) -> None:
+def _each_once(points: _Points, key: Callable[[Mapping[str, Any]], Hashable]) -> Iterator[Mapping[str, Any]]:
+    """Yield the first point of every key."""
+    seen = set[Hashable]()
+    for point in itertools.chain.from_iterable(points.values()):
+        if (found := key(point)) not in seen:
+            seen.add(found)
+            yield point
+
+
+def _check_reductions(
+    config: SweepConfig, points: _Points, reductions: _Reductions, own: Geometry, frames: int | None, shown: str
+) -> None:
     """Raise, once per reason, where the model has too few tokens for a schedule that is not excluded.
 
     frames: of every clip, where all have as many; else a clip that is too short for a schedule fails its cell.
     """
     grid = config.grid
     problems: dict[tuple[object, ...], str] = {}
-    for point in itertools.chain.from_iterable(_points(config, kind) for kind in config.kinds):
+    asked = ("kind", "stride", "engine", "length")
+    for point in _each_once(points, lambda at: (*(at[axis] for axis in asked), reductions.key(at))):
         strided = at_stride(own, other_stride(point["stride"], own))
         if (reason := length_problem(point, strided, frames)) is not None:
             index = grid.length.index("own")
             problems.setdefault(("length", reason), f"{shown}: grid.length.{index}: {reason}")
             continue
-        if _is_unmerged(point):
-            continue
         geometry = at_length(strided, point["length"], frames)
         try:
-            reduction = _reduction(point, config)
+            reduction = reductions(point)
         except ValueError as error:  # an option's value that its method refuses
             problems.setdefault((point["method"], str(error)), f"{shown}: grid: {error}")
+            continue
+        if reduction is None:
             continue
         if (reason := _unmeasurable(reduction, point)) is not None:
             index = grid.threshold.index(point["threshold"])

@@ -37,7 +37,10 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
     problems += _attention_problems(config, cells, shown)
     own = _geometry(config)
     memory = {device: _memory_bytes(device) for device in {cell.device for cell in cells}}
+    inputs: dict[tuple[object, ...], Cell] = {}
     for cell in cells:
+        inputs.setdefault((cell.model.stride, cell.dtype, cell.device, cell.batch_size), cell)
+    for cell in inputs.values():
         geometry = at_stride(own, cell.model.stride)
         clip, there = least_bytes(geometry, cell.dtype), memory[cell.device]
         batch = cell.batch_size if isinstance(cell.batch_size, int) and clip <= there else 1

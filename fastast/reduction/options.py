@@ -94,6 +94,7 @@ def read_option(kind: type, name: str, text: str, method: str) -> object:
     raise ReductionError(f"reduction {method}: {name} is {text!r}; {_problem(known[name], text)}")
 
 
+@lru_cache
 def option_types(kind: type) -> dict[str, Any]:
     """Return the type of every option by its name."""
     hints = get_type_hints(kind)

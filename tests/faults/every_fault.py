@@ -17,7 +17,6 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "interruptions.md"
 MEMORY = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else None
 """Where the folders are: the disk that fails is the shim's, and one in memory is synced at once."""
-BEGIN, END = "<!-- faults: written by nox -s faults -->\n", "<!-- end of faults -->\n"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,10 +157,10 @@ def main(arguments: Sequence[str]) -> int:
         if one.wrong:
             print(one.wrong, file=sys.stderr)
     if "--update" in arguments:
-        page = PAGE.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        _, _, after = rest.partition(END)
-        PAGE.write_text(f"{before}{BEGIN}{text}{END}{after}", encoding="utf-8")
+        sys.path.append(str(ROOT / "tests"))
+        from page_parts import write_part
+
+        write_part(PAGE, "faults", text)
     return int(any(one.wrong for one in found))
 
 

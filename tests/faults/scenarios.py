@@ -22,7 +22,7 @@ from bench.records.gather import gather_results
 from bench.records.predictions import read_predictions
 from bench.records.schema import Record
 from bench.records.store import Store, read_record, read_records
-from bench.run.writer import export_records
+from bench.records.table import write_table
 from fastast.data.audio_folder import AudioFolder
 from fastast.data.cache import Cache
 from fastast.data.cache_files import CacheDescription
@@ -117,7 +117,7 @@ def new_record(folder: Path) -> None:
         predictions, hashes = read_predictions(PREDICTIONS)
         store.write_predictions(RECORD.cell.id, predictions, hashes)
         store.write(RECORD.model_copy(update={"message": "new"}))
-        export_records(store)
+        write_table(store.folder)
 
 
 def check_records(results: Path, messages: set[str]) -> None:

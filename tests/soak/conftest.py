@@ -6,3 +6,7 @@ import sys
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))
+
+
+def pytest_addoption(parser) -> None:
+    parser.addoption("--update", action="store_true", help="write what the soak found into docs/interruptions.md")

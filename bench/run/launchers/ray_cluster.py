@@ -29,6 +29,9 @@ from fastast.names import counted
 if TYPE_CHECKING:
     from bench.run.launchers.choose import LauncherOptions
 
+_ALONE = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+"""Lets Ray take this machine by its loopback address and listen there alone, as it does by itself on Windows and macOS;
+read when Ray is imported."""
 _GRACE_S = 60.0
 """How long busy nodes are waited for once every device has a node that answered."""
 
@@ -58,6 +61,8 @@ class RayLauncher:
 
     def __enter__(self) -> RayLauncher:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if self._address == "local":
+            os.environ.setdefault(*_ALONE)
         try:
             import ray
         except ModuleNotFoundError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 
 import cheap_runners
 import pytest
@@ -76,7 +77,7 @@ def panel(tmp_path, *what: str):
         cell = cheap_runners.cell(name, log=log)
         measure = cell.measure.model_copy(update={"rounds": 10 + number})
         model = cell.model.__class__(name=name, path=log, sha256="5a", frames=None)
-        cells.append(cell.__class__(**{**vars(cell), "measure": measure, "model": model}))
+        cells.append(replace(cell, measure=measure, model=model))
     return cells
 
 

@@ -1,0 +1,128 @@
+"""The cells of a sweep as they were when it was last expanded, which takes seconds: PyTorch, every method, the model.
+
+A sweep changes far less often than people ask how far it is. What is remembered holds for the sweep's text, the
+overrides, FastAST's own files and every file that the sweep names. Nothing is remembered of sweeps that depend on more:
+folders of models or data, methods of other packages.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.sweep.data import MIXED
+from fastast.data.soundscapes_cache import default_folder
+from fastast.writing import write_whole
+
+if TYPE_CHECKING:
+    from bench.sweep.cells import Cell
+    from bench.sweep.config import SweepConfig
+
+ROOT = Path(__file__).parents[2]
+_KEPT = 32
+"""Sweeps that are remembered."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A cell, as far as counting it goes."""
+
+    id: str
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """The cells of a sweep, each once, whatever they run on."""
+
+    name: str
+    """Of the sweep, and so of the folder of its records."""
+    devices: tuple[str, ...]
+    """As the sweep has them."""
+    threads: int | None
+    """That it asks for."""
+    cells: tuple[Listed, ...]
+
+
+def listing_of(config: SweepConfig, cells: Sequence[Cell]) -> Listing:
+    """Return the listing of a sweep that was expanded."""
+    kinds = {cell.id: cell.kind for cell in cells}
+    return Listing(
+        name=config.name,
+        devices=config.grid.device,
+        threads=config.measure.threads,
+        cells=tuple(Listed(id=cell, kind=kind) for cell, kind in kinds.items()),
+    )
+
+
+def remember(path: Path, overrides: Sequence[str], listing: Listing) -> None:
+    """Keep the listing of a sweep's file; where it cannot be kept, it is found out again."""
+    place = _place(path, overrides)
+    if place is None:
+        return
+    with suppress(OSError):
+        write_whole(place, json.dumps(asdict(listing)).encode())
+        for old in sorted(place.parent.glob("*.json"), key=lambda one: one.stat().st_mtime_ns)[:-_KEPT]:
+            old.unlink(missing_ok=True)
+
+
+def remembered(path: Path, overrides: Sequence[str]) -> Listing | None:
+    """Return the listing of a sweep's file; None where it has to be expanded."""
+    place = _place(path, overrides)
+    if place is None:
+        return None
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        raw = json.loads(place.read_bytes())
+        cells = tuple(Listed(**one) for one in raw["cells"])
+        return Listing(name=raw["name"], devices=tuple(raw["devices"]), threads=raw["threads"], cells=cells)
+    return None
+
+
+def _place(path: Path, overrides: Sequence[str]) -> Path | None:
+    """Return where the listing is kept, which is named after all it depends on; None where that cannot be told."""
+    try:
+        content = path.read_bytes()
+        raw = tomllib.loads(content.decode())
+    except (OSError, ValueError):
+        return None
+    methods = {one.stem for one in (ROOT / "fastast/reduction/methods").glob("*.py")}
+    grid, data = (raw.get(name) if isinstance(raw.get(name), dict) else {} for name in ("grid", "data"))
+    if data.get("dataset", MIXED) != MIXED or not set(_texts(grid.get("method", []))) <= methods:
+        return None
+    said = [*_texts(raw), *(text.partition("=")[2].strip().strip("\"'") for text in overrides)]
+    if any(text.strip().startswith(("data.", "grid.method", "grid =", "data =")) for text in overrides):
+        return None
+    digest = hashlib.sha256(repr((content, tuple(overrides))).encode())
+    for named in dict.fromkeys(said):
+        try:
+            file = Path(named).expanduser().resolve()
+            if file.is_dir():
+                return None
+            if file.is_file():
+                digest.update(_stamp(file))
+        except (OSError, ValueError, RuntimeError):  # no name of a file
+            continue
+    for package in ("fastast", "bench"):
+        for file in sorted((ROOT / package).rglob("*")):
+            if file.suffix in (".py", ".safetensors", ".json", ".toml"):
+                digest.update(_stamp(file))
+    return default_folder() / "listings" / f"{digest.hexdigest()[:32]}.json"
+
+
+def _stamp(file: Path) -> bytes:
+    there = file.stat()
+    return f"{file}\0{there.st_size}\0{there.st_mtime_ns}\0".encode()
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in a table of TOML."""
+    if isinstance(value, str):
+        yield value
+    for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _texts(one)
