@@ -86,7 +86,7 @@ def _remembered_machine(listing: Listing) -> str | None:
 
 def _place(listing: Listing) -> Path | None:
     """Return where the key is kept, named after all that PyTorch could take it from; None where a GPU may be there."""
-    graphics = [path for name in ("nvidia*", "kfd", "dxg", "dri") for path in Path("/dev").glob(name)]
+    graphics = [path for name in ("nvidia*", "kfd", "dxg") for path in Path("/dev").glob(name)]
     if len(listing.devices) != 1 or listing.devices[0] not in ("cpu", "auto") or graphics:
         return None
     settings = {name: value for name, value in os.environ.items() if _SETTINGS.match(name)}

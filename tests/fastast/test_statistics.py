@@ -12,6 +12,7 @@ from fastast.statistics import (
     basic_interval,
     clip_weights,
     ratio_of_medians,
+    ratio_replicates,
     relative_spread,
     round_medians,
     summarise,
@@ -54,6 +55,22 @@ def test_the_interval_of_a_ratio_is_scipys_paired_percentile_bootstrap():
     assert mine.value == pytest.approx(np.median(above) / np.median(below))
     assert mine.low == pytest.approx(theirs.low, abs=0.02)
     assert mine.high == pytest.approx(theirs.high, abs=0.02)
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 5, 10, 31, 300])
+def test_replicates_are_numpys_medians_of_what_is_drawn_to_the_last_bit(rounds):
+    generator = np.random.default_rng(rounds)
+    above, below = generator.lognormal(size=(2, rounds)).round(1)  # with ties
+    drawn = np.random.default_rng(7).integers(rounds, size=(500, rounds))
+    expected = np.median(above[drawn], axis=1) / np.median(below[drawn], axis=1)
+    assert ratio_replicates(above, below, seed=7, replicates=500).tobytes() == expected.tobytes()
+
+
+def test_a_replicate_that_draws_what_is_no_number_is_none():
+    above = np.array([1.0, np.nan, 3.0])
+    drawn = np.random.default_rng(0).integers(3, size=(50, 3))
+    found = ratio_replicates(above, np.ones(3), seed=0, replicates=50)
+    np.testing.assert_array_equal(found, np.median(above[drawn], axis=1))
 
 
 def test_drift_that_both_sides_share_does_not_widen_the_interval():
