@@ -1,4 +1,4 @@
-"""The server that cells' processes are forked from may be killed: no answer is lost, and the next one has all loaded."""
+"""The server that cells are forked from may be killed: no answer is lost, and the next one has everything loaded."""
 
 from __future__ import annotations
 
