@@ -66,3 +66,23 @@ def test_names_with_markup_are_text_in_a_report(tmp_path):
         text = path.read_text(encoding="utf-8")
         assert "<script>alert" not in text, path.name
     assert any("&lt;script&gt;alert" in path.read_text(encoding="utf-8") for path in pages)
+
+
+def test_names_with_markup_are_text_in_tables_and_control_characters_are_none(tmp_path):
+    results, name = tmp_path / "results", "a|b \\input{/etc/passwd} ~^ \u202egnp.exe\x1b[2J <b>"
+    for folder in (ROOT / "results").glob("cpu-*/soundscapes_continue_speed"):
+        shutil.copytree(folder, results / folder.parent.name / folder.name)
+    for path in results.rglob("*.json"):
+        raw = json.loads(path.read_text())
+        raw["machine"]["device_name"] = raw["model"]["name"] = name
+        path.write_text(json.dumps(raw))
+    folder = tmp_path / "reports" / "soundscapes_continue_speed"
+    render(results, folder.parent, sweep=folder.name, formats=("svg",))
+    texts = {path.suffix: path.read_text(encoding="utf-8") for path in folder.iterdir() if path.suffix != ".csv"}
+    for suffix, text in texts.items():
+        assert not {"\u202e", "\x1b"} & set(text), suffix
+    assert "a\\|b" in texts[".md"]
+    assert "&lt;b&gt;" in texts[".md"]
+    assert "<b>" not in texts[".md"]
+    assert "\\input" not in texts[".tex"]
+    assert "\\textbackslash{}input\\{/etc/passwd\\} \\textasciitilde{}\\textasciicircum{}" in texts[".tex"]

@@ -40,6 +40,8 @@ SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "tim
 MARKED = (("noisy", NOISY, NOISY_MEANS), ("disturbed", DISTURBED, DISTURBED_MEANS))
 """Statuses with a mark, and what it means."""
 _COMMANDS = {"−": "$-$", "–": "--", "Δ": "$\\Delta$", NOISY: "$\\approx$", DISTURBED: "$^\\ddagger$"}
+_SPECIAL = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
+_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | _SPECIAL | _COMMANDS)
 
 
 def latex(joined: pd.DataFrame, sweep: str) -> str:
@@ -98,9 +100,5 @@ def stacked(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text as LaTeX."""
-    for character in "&%$#_{}":
-        text = text.replace(character, f"\\{character}")
-    for character, command in _COMMANDS.items():
-        text = text.replace(character, command)
-    return text
+    """Return text as LaTeX, in which nothing of it is a command."""
+    return text.translate(_ESCAPES)

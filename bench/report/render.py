@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,9 @@ FORMATS = ("pdf", "svg", "png")
 OPERATING_POINTS = 4
 """How many merged configurations per panel a README shows."""
 
+
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for line breaks and tabs, and those that change the direction of text."""
 
 __all__ = ["FORMATS", "ReportError", "render", "write_report"]
 
@@ -78,7 +82,7 @@ def write_report(records: list[Record], folder: Path, *, sweep: str, formats: tu
     texts["index.html"] = page(joined, drawn, texts, problems(records), records, sweep)
     for name, text in texts.items():
         written.append(folder / name)
-        write_whole(written[-1], text.encode())
+        write_whole(written[-1], _printable(text).encode())
     return written
 
 
@@ -89,4 +93,13 @@ def figure_file(figure: Figure, form: str) -> bytes:
     content = buffer.getvalue()
     if form != "svg":
         return content
-    return content.replace(b"font-family: 'DejaVu Sans'", b"font-family: 'DejaVu Sans', Verdana, Arial, sans-serif")
+    return (
+        _printable(content.decode())
+        .encode()
+        .replace(b"font-family: 'DejaVu Sans'", b"font-family: 'DejaVu Sans', Verdana, Arial, sans-serif")
+    )
+
+
+def _printable(text: str) -> str:
+    """Return text in which names of files cannot steer a terminal, or turn what stands beside them around."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -157,14 +157,19 @@ def markdown(joined: pd.DataFrame, *, most: int | None = None) -> str:
         for column, index in best.items():
             text.loc[index, column] = f"**{text.loc[index, column]}**"
         lines = [
-            f"**{panel_name(panel)}**",
+            f"**{in_markdown(panel_name(panel))}**",
             "",
             "| " + " | ".join(heads.values()) + " |",
             "|" + "|".join("---" if column in ("configuration", "standing") else "---:" for column in heads) + "|",
-            *("| " + " | ".join(values) + " |" for values in text.itertuples(index=False, name=None)),
+            *("| " + " | ".join(map(in_markdown, values)) + " |" for values in text.itertuples(index=False, name=None)),
         ]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, " ".join([f"{facts_line(joined)}.", *explain(joined)])]) + "\n"
+    return "\n\n".join([*parts, " ".join([f"{in_markdown(facts_line(joined))}.", *explain(joined)])]) + "\n"
+
+
+def in_markdown(text: str) -> str:
+    """Return text as Markdown in which nothing of it is a tag, or the end of a cell."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
 
 
 def brief(panel: pd.DataFrame, most: int) -> pd.DataFrame:

@@ -24,21 +24,14 @@ ROOT = Path(__file__).parents[3]
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """Results of 400 cells, a tenth of them of quality, with predictions."""
+    """Results of 401 cells."""
     folder = tmp_path_factory.mktemp("source")
-    cells = [cheap_runners.cell("fine", number, kind="quality" if number % 4 else "performance") for number in range(8)]
-    cheap_runners.run(cells, folder, io.StringIO())
-    (store,) = folder.glob("*/cheap")
-    by_kind = {record.cell.kind: record for record in read_records(folder)}
+    cheap_runners.run([cheap_runners.cell("fine")], folder, io.StringIO())
+    (store,), (like,) = folder.glob("*/cheap"), read_records(folder)
     for number in range(400):
-        kind = "performance" if number % 10 else "quality"
-        cell = cheap_runners.cell("fine", 1000 + number, kind=kind)
-        like = by_kind[kind]
-        part = like.cell.model_copy(update={"id": cell.id, "kind": cell.kind, "question": cell.question})
+        cell = cheap_runners.cell("fine", 1000 + number)
+        part = like.cell.model_copy(update={"id": cell.id, "question": cell.question})
         (store / f"{cell.id}.json").write_bytes(record_bytes(like.model_copy(update={"cell": part})))
-        if kind == "quality":
-            there = store / "predictions" / f"{like.cell.id}.npz"
-            (store / "predictions" / f"{cell.id}.npz").write_bytes(there.read_bytes())
     return folder
 
 
@@ -56,8 +49,6 @@ def assert_all_is_there(source: Path, into: Path) -> None:
     assert hidden(into) == []
     (table,) = into.rglob("cells.csv")
     assert sorted(pd.read_csv(table).cell.astype(str)) == ours
-    predictions = {path.stem for path in into.rglob("predictions/*.npz")}
-    assert predictions == {path.stem for path in source.rglob("predictions/*.npz")}
 
 
 @pytest.mark.slow
@@ -84,9 +75,6 @@ def test_gather_that_is_killed_again_and_again_loses_nothing_and_goes_on(source,
         records = read_records(into)  # whole ones only
         assert len(records) >= seen
         seen = len(records)
-        for record in records:
-            if record.cell.kind == "quality":
-                assert list(into.rglob(f"predictions/{record.cell.id}.npz"))
     assert kills >= 3
     assert "replaced" in said
     assert_all_is_there(source, into)
@@ -111,7 +99,7 @@ run 2
     assert errors.startswith("bench: [Errno 28] No space left on device: ")
     assert "make room on the disk, and the same command goes on from there" in errors
     first = Path(f"{into}.copy1")
-    assert 0 < len(read_records(first)) < 408
+    assert 0 < len(read_records(first)) < 401
     assert hidden(first) == []
     assert int(Path(f"{into}.code2").read_text()) == 0, Path(f"{into}.errors2").read_text()
     assert_all_is_there(source, Path(f"{into}.copy2"))
