@@ -95,7 +95,7 @@ def ratio_replicates(above: Floats, below: Floats, *, seed: int, replicates: int
 
 
 @lru_cache(maxsize=16)
-def _draws(rounds: int, seed: int, replicates: int) -> NDArray[np.integer[Any]]:
+def _draws(rounds: int, seed: int, replicates: int) -> NDArray[Any]:
     """Return how often every replicate draws every round, (k, b)."""
     drawn = np.random.default_rng(seed).integers(rounds, size=(replicates, rounds))  # (b, k)
     flat = (drawn + rounds * np.arange(replicates)[:, None]).ravel()
@@ -105,7 +105,7 @@ def _draws(rounds: int, seed: int, replicates: int) -> NDArray[np.integer[Any]]:
     return kept
 
 
-def _drawn_medians(values: Floats, draws: NDArray[np.integer[Any]]) -> Floats:
+def _drawn_medians(values: Floats, draws: NDArray[Any]) -> Floats:
     """Return the median of every replicate, (b,): bit for bit `np.median`'s of what it draws, many times faster.
 
     Of the values in their order, the middle one is the first that half of a replicate's draws have reached.

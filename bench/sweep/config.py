@@ -398,7 +398,7 @@ class SweepConfig(_Part):
     """The model, see below."""
     data: DataConfig = Field(default_factory=DataConfig)
     """The data that quality is measured on, see below."""
-    grid: GridConfig = GridConfig()
+    grid: GridConfig = Field(default_factory=GridConfig)
     """The axes, see below."""
     exclude: tuple[dict[str, Any], ...] = ()
     """Points of the grid to leave out: `[[exclude]]` tables of axes with a value, or a list of values, each."""

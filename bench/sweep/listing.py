@@ -92,8 +92,7 @@ def _place(path: Path, overrides: Sequence[str]) -> Path | None:
     except (OSError, ValueError):
         return None
     methods = {one.stem for one in (ROOT / "fastast/reduction/methods").glob("*.py")}
-    grid, data = (raw.get(name) if isinstance(raw.get(name), dict) else {} for name in ("grid", "data"))
-    if data.get("dataset", MIXED) != MIXED or not set(_texts(grid.get("method", []))) <= methods:
+    if set(_texts(_in(raw, "data", "dataset"))) - {MIXED} or not set(_texts(_in(raw, "grid", "method"))) <= methods:
         return None
     said = [*_texts(raw), *(text.partition("=")[2].strip().strip("\"'") for text in overrides)]
     if any(text.strip().startswith(("data.", "grid.method", "grid =", "data =")) for text in overrides):
@@ -113,6 +112,11 @@ def _place(path: Path, overrides: Sequence[str]) -> Path | None:
             if file.suffix in (".py", ".safetensors", ".json", ".toml"):
                 digest.update(_stamp(file))
     return default_folder() / "listings" / f"{digest.hexdigest()[:32]}.json"
+
+
+def _in(raw: dict[str, Any], table: str, key: str) -> Any:
+    found = raw.get(table)
+    return found.get(key) if isinstance(found, dict) else None
 
 
 def _stamp(file: Path) -> bytes:
