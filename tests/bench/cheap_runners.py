@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,19 @@ def cell(what: str, number: int = 0, *, log: Path | None = None, kind: str = "pe
         batch_size=4 if kind == "performance" else None,
         data=resolve_data(DataConfig(clips=2)) if kind == "quality" else None,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invented:
+    """Options of a data set that there is not: resolving a real one would load PyTorch."""
+
+
+def light(cell):
+    """Return a cell as one of quality, on invented data."""
+    from bench.sweep.data import DataRef
+
+    of = {"dataset": "invented", "split": "test", "clips": 2, "classes": ("a", "b", "c"), "ids_sha256": "0"}
+    return replace(cell, kind="quality", batch_size=None, data=DataRef(options=Invented(), **of))
 
 
 def run(cells, results: Path, stream=None, **options):

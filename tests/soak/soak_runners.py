@@ -184,15 +184,15 @@ def torment(sweep: Sweep, kills: int) -> Account:
 
 def plan(sweep_cells: int, seed: int, slow: float, log: Path) -> list[object]:
     """Return the cells of a sweep, the same for the same seed."""
-    from cheap_runners import cell
+    from cheap_runners import cell, light
 
     chance, cells = random.Random(seed), []
     for number in range(sweep_cells):
         what = f"sleep:{slow or chance.uniform(0.0, 0.06)}"
         if not slow:
             what = chance.choices([what, "fine", "raise", "killed", "noisy"], [70, 20, 4, 2, 4])[0]
-        kind = "quality" if what == "fine" else "performance"
-        cells.append(cell(what, number, log=log, kind=kind))
+        one = cell(what, number, log=log)
+        cells.append(light(one) if what == "fine" else one)
     return cells
 
 

@@ -108,7 +108,7 @@ class Storm:
         """Return temporary files and locks."""
         return [path for path in self.results.rglob(".*") if path.is_file()]
 
-    def wait_for(self, count: int, driver: subprocess.Popen[str], seconds: float = 180.0) -> bool:
+    def wait_for(self, count: int, driver: subprocess.Popen[str], seconds: float = 600.0) -> bool:
         """Wait until so many cells were started; return whether the driver is still there."""
         deadline = time.monotonic() + seconds
         while len(self.executed()) < count and driver.poll() is None:
@@ -124,7 +124,7 @@ class Storm:
         else:
             os.kill(driver.pid, number)
         self.kills["driver"] += 1
-        driver.communicate(timeout=180)
+        driver.communicate(timeout=600)
         self.note_lost(driver)
 
     def note_lost(self, driver: subprocess.Popen[str]) -> None:
@@ -133,7 +133,7 @@ class Storm:
         recorded, started = self.recorded(), self.executed()[self.begun[driver.pid] :]
         self.lost.update({cell for cell, _ in started if cell not in recorded})
 
-    def settle(self, driver: subprocess.Popen[str], seconds: float = 60.0) -> None:
+    def settle(self, driver: subprocess.Popen[str], seconds: float = 300.0) -> None:
         """Wait until all processes of a driver that is gone are gone too."""
         deadline = time.monotonic() + seconds
         while left := survivors(driver.pid):

@@ -118,13 +118,13 @@ def kill_here(storm: Storm, chance: random.Random) -> None:
             driver = None
     if driver is not None:
         driver.terminate()
-        driver.communicate(timeout=120)
+        driver.communicate(timeout=600)
         storm.note_lost(driver)
 
 
 def kill_a_cell(storm: Storm) -> None:
     """Kill the process of a cell that runs."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not storm.kill_worker():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -134,7 +134,7 @@ def meet_a_read_only_folder(storm: Storm, driver) -> None:
     """Let the folder go read-only: the driver ends, the next one does not begin; then it comes back."""
     assert storm.weather is not None
     storm.weather.set(read_only=True)
-    _, errors = driver.communicate(timeout=120)
+    _, errors = driver.communicate(timeout=600)
     storm.note_lost(driver)
     before = len(storm.executed())
     for code, said in ((driver.returncode, errors), refused_by_the_folder(storm)):
@@ -148,14 +148,14 @@ def meet_a_read_only_folder(storm: Storm, driver) -> None:
 
 def refused_by_the_folder(storm: Storm) -> tuple[int, str]:
     other = storm.start(0, LOCAL)
-    errors = other.communicate(timeout=120)[1]
+    errors = other.communicate(timeout=600)[1]
     return other.returncode, errors
 
 
 def be_refused(storm: Storm, place: str) -> None:
     """Start a second driver where one works."""
     other = storm.start(0, CELLS, place)
-    errors = other.communicate(timeout=120)[1]
+    errors = other.communicate(timeout=600)[1]
     assert other.returncode == 1, errors
     assert "another run writes here" in errors
     assert len(errors.strip().splitlines()) == 1, errors
@@ -228,7 +228,7 @@ def kill_jobs(storm: Storm, chance: random.Random) -> None:
 
 def kill_above(storm: Storm, is_it, what: str) -> None:
     """Kill the process of a kind that the cell which started last has above it."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             family = psutil.Process(storm.executed()[-1][1]).parents()
