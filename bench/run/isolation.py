@@ -112,7 +112,7 @@ class Isolation:
                 outcome: Outcome = receiver.recv()
                 return outcome
             except EOFError:
-                pass
+                process.join()
         return Outcome(status="error", message=_death(process.exitcode))
 
 

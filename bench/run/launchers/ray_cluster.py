@@ -73,8 +73,9 @@ class RayLauncher:
                 options["include_dashboard"] = False
             try:
                 ray.init(address=self._address, **options)
-            except (ConnectionError, RuntimeError, ValueError) as error:
-                raise RunError(f"no Ray cluster at '{self._address}': {scrub(str(error))}") from None
+            except Exception as error:  # of a Ray that does not come up, Ray raises no class of its own
+                what = "no Ray of this machine" if self._address == "local" else f"no Ray cluster at '{self._address}'"
+                raise RunError(f"{what}: {scrub(str(error))}") from None
             self._started = True
         self._ray = ray
         self._nodes = Nodes(ray, self._resources)
