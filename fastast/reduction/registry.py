@@ -123,7 +123,7 @@ class ReductionMethod:
 
 _OWN = (
     "tome", "slice", "topk", "evit", "random", "pool", "patchout", "local", "algm", "adjacent", "shift", "pitome",
-    "tofu",
+    "tofu", "dtem",
 )  # fmt: skip
 METHODS: Registry[ReductionMethod] = Registry(
     "reduction method",

@@ -38,6 +38,8 @@ from fastast.data.decoding import AudioError
 from fastast.data.soundscapes_cache import BlockStore, record_type
 from fastast.data.tables import read_table
 from fastast.data.training_set import DataError
+from fastast.reduction import ReductionError
+from fastast.reduction.embedding import MergeEmbedding, identified, merge_embedding
 from fastast.schedule_file import ScheduleFileError, read_schedule_file
 from fastast.training.checks import RecipeError
 from fastast.training.recipe_file import load_recipe, recipe_path
@@ -156,6 +158,13 @@ def schedule_files() -> list[bytes]:
     return [text.encode()]
 
 
+def merge_embeddings() -> list[bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.safetensors"
+        MergeEmbedding(weight=torch.ones(2, 3, 4), bias=torch.ones(2, 3), model="small", rows=5).save(path)
+        return [path.read_bytes()]
+
+
 def indices() -> list[bytes]:
     clip = {"id": "a", "columns": [0], "size": 4, "crc": 7}
     return [json.dumps({"source": "0" * 8, "sha256": "1" * 8, "clips": [clip, {**clip, "at": 4}]}).encode()]
@@ -241,6 +250,13 @@ DOORS = (
         examples=schedule_files,
         open=lambda path: read_schedule_file(str(path)),
         refusals=(ScheduleFileError,),
+    ),
+    Door(
+        name="merge embedding",
+        file="a.safetensors",
+        examples=merge_embeddings,
+        open=lambda path: merge_embedding(identified(str(path))),
+        refusals=(ReductionError,),
     ),
     Door(name="index of a cache", file="a.json", examples=indices, open=ShardIndex.read, refusals=(DataError,)),
     Door(

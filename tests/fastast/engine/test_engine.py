@@ -18,6 +18,7 @@ from fastast.kernels import available
 from fastast.reduction import ReductionError, TokenReduction, get_method, method_names
 from fastast.reduction.registry import METHODS
 from fastast.schedule import Constant, PerBlock
+from tests.fastast.merge_weights import needed
 
 CPU = torch.device("cpu")
 REDUCTIONS = {
@@ -93,7 +94,7 @@ class TestFallback:
     @pytest.mark.filterwarnings("ignore::fastast.engine.EngineFallbackWarning")
     @pytest.mark.parametrize("method", method_names())
     def test_every_method_gives_the_models_own_logits(self, tiny_model, tiny_fbank, method) -> None:
-        reduction = TokenReduction(schedule=Constant(3), method=method)
+        reduction = TokenReduction(schedule=Constant(3), method=method, options=needed(method, tiny_model.encoder))
         engine = fastast.compile(tiny_model, reduction)
         assert engine.path == "plain"
         assert engine.kernels == {"attention": "mask"}

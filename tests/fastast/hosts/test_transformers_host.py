@@ -18,6 +18,7 @@ from fastast import Constant, PerBlock, ReductionError, TokenReduction
 from fastast.checkpoints.layouts import recognise
 from fastast.hosts import adapter_of
 from fastast.reduction import MergeTrace, method_names
+from tests.fastast.merge_weights import needed
 
 pytest.importorskip("transformers")
 pytestmark = pytest.mark.oracle
@@ -56,7 +57,7 @@ def test_at_r_zero_every_output_is_theirs(hugging_face, fbank, attention, settin
         assert torch.equal(model(fbank).logits, own.logits)
 
 
-REDUCTIONS = {name: {"method": name} for name in method_names()} | {
+REDUCTIONS = {name: {"method": name, "options": needed(name, GEOMETRY.encoder)} for name in method_names()} | {
     "unweighted": {"proportional": False},
     "norm-preserving": {"combine": "norm"},
     "nothing protected": {"num_protected": 0},

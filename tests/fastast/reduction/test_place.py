@@ -25,6 +25,7 @@ from fastast.reduction import (
 from fastast.reduction.registry import METHODS, all_free
 from fastast.tuning.question import TuningQuestion
 from fastast.tuning.target import Target, TuningError
+from tests.fastast.merge_weights import needed
 from tests.oracles import numpy_tome as oracle
 
 AT_INPUT = {"random": {}, "slice": {}, "pool": {}, "patchout": {}} | {
@@ -78,9 +79,9 @@ def test_the_places_differ(small_model, small_fbank) -> None:
         assert (found[i] - found[i - 1]).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("method", sorted(set(method_names()) - {"random", "tofu", "algm", "pitome"}))
+@pytest.mark.parametrize("method", sorted(set(method_names()) - {"random", "tofu", "algm", "pitome", "dtem"}))
 def test_before_a_block_is_after_the_one_before_it(small_model, small_fbank, method) -> None:
-    """But for methods that go by the number of the block."""
+    """But for methods that go by the number of the block, or have layers for each."""
     model, fbank = small_model.double(), small_fbank.double()
     after, _ = run(model, fbank, by("after", "list:7,11,0", method=method))
     before, trace = run(model, fbank, by("before", "list:0,7,11", method=method))
@@ -109,7 +110,7 @@ def test_patchout_at_the_input_is_a_model_without_those_patches(small_model, sma
 @pytest.mark.parametrize("method", method_names())
 def test_clips_do_not_see_each_other_and_sizes_add_up(small_model, small_fbank, place, method) -> None:
     model, fbank = small_model.double(), small_fbank.double()
-    reduction = by(place, "list:0,11,5", method=method)
+    reduction = by(place, "list:0,11,5", method=method, **needed(method, model.encoder))
     together, trace = run(model, fbank, reduction)
     alone = torch.cat([run(model, fbank[i : i + 1], reduction)[0] for i in range(2)])
     torch.testing.assert_close(alone, together, rtol=1e-10, atol=1e-10)
@@ -151,7 +152,7 @@ def test_gradients_flow_through_every_place(small_model, small_fbank) -> None:
         assert all(p.grad is not None and p.grad.abs().max() > 0 for p in small_model.blocks[0].mlp.parameters())
 
 
-@pytest.mark.parametrize("method", sorted(set(method_names()) - {"random", "slice", "pool", "patchout"}))
+@pytest.mark.parametrize("method", sorted(set(method_names()) - {"random", "slice", "pool", "patchout", "dtem"}))
 def test_what_goes_by_attention_is_refused_before_any(small_geometry, method) -> None:
     with pytest.raises(
         ReductionError, match=rf"{method} list:7,11,5: block 1 removes 7 .*list:0,\.\.\.\), or place='be"

@@ -14,6 +14,7 @@ from fastast.macs import model_macs
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction, method_names
 from fastast.schedule import PerBlock
+from tests.fastast.merge_weights import needed
 
 VARIANTS = {
     **{name: {"method": name} for name in method_names()},
@@ -31,8 +32,9 @@ SCHEDULE = "list:7,11,5"
 
 
 @pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
-def reduction(request: pytest.FixtureRequest) -> TokenReduction:
-    return TokenReduction.from_dict({"schedule": SCHEDULE, **request.param})
+def reduction(request: pytest.FixtureRequest, small_geometry) -> TokenReduction:
+    options = needed(request.param["method"], small_geometry.encoder)
+    return TokenReduction.from_dict({"schedule": SCHEDULE, **request.param, **options})
 
 
 def test_the_engine_gives_the_plain_logits(small_model, small_fbank, reduction) -> None:
@@ -72,7 +74,8 @@ def test_a_reduction_travels_as_plain_values(reduction) -> None:
 
 @pytest.mark.parametrize("method", method_names())
 def test_shapes_and_choices_survive_export(small_model, small_fbank, method) -> None:
-    reduction = TokenReduction(schedule=PerBlock((7, 11, 5)), method=method)
+    options = needed(method, small_model.encoder)
+    reduction = TokenReduction(schedule=PerBlock((7, 11, 5)), method=method, options=options)
     small_model.requires_grad_(False)
     with reduce(small_model, reduction, attention="math"):
         program = torch.export.export(small_model, (small_fbank,), strict=False)

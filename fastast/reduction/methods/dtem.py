@@ -1,0 +1,58 @@
+"""DTEM: ToMe's matching by an embedding that is learned for it (Lee and Hong, NeurIPS 2024, arXiv 2412.10569).
+
+A module per block, decoupled from the forward of the model, maps tokens to what they are compared by. It is trained by
+a continuous relaxation of the matching (`fastast.dtem`), the rest of the model frozen; once trained, matching is
+discrete. Here it is a norm and a linear layer on the tokens that enter the block, and begins as what ToMe compares: the
+keys of that block, averaged over heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastast.reduction.embedding import check_fits, identified, merge_embedding, placed
+from fastast.reduction.matching import Order, bipartite_soft_matching
+from fastast.reduction.plan import MergePlan
+from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
+from fastast.reduction.tokens import BlockTokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class DTEMOptions:
+    """Which embedding, and in which order tokens stay."""
+
+    weights: str = "ast_tiny_soundscapes"
+    """Merge embedding: the name of a model that one comes with, or a file of `fastast learn-merging`."""
+    order: Order = "tome"
+    """Order of the tokens that stay, as for tome."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weights", identified(self.weights))
+
+
+def _limit(shape: BlockShape, options: DTEMOptions) -> int:
+    check_fits(options.weights, shape, "dtem")
+    return half_of_free(shape, options)
+
+
+def _macs(shape: BlockShape, r: int, options: DTEMOptions) -> int:
+    """The embedding of every token, and one product of those of A with those of B."""
+    width = merge_embedding(options.weights).width
+    pairs = (shape.num_free + 1) // 2 * (shape.num_free // 2)
+    return (shape.num_tokens * shape.encoder.embed_dim + pairs) * width
+
+
+@reduction_method("dtem", label="DTEM", options=DTEMOptions, limit=_limit, macs=_macs, at_input=True, thresholds=True)
+def dtem(tokens: BlockTokens, r: int, options: DTEMOptions) -> MergePlan:
+    """Merge the `r` pairs whose learned embeddings are most similar, one of each pair from every second token."""
+    embedding = placed(options.weights, tokens.before)
+    return bipartite_soft_matching(
+        *(embedding.of(tokens.before, tokens.block), r),
+        num_protected=tokens.num_protected,
+        order=options.order,
+        threshold=tokens.threshold,
+        dead=tokens.dead,
+    )
+
+
+METHOD = dtem
