@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fastast.commands import data, embed, export, listen, predict, train, tune, weights
+from fastast.commands import data, embed, export, learn_merging, listen, predict, train, tune, weights
 
 app = typer.Typer(
     help="Faster Audio Spectrogram Transformers by token merging.",
@@ -41,6 +41,7 @@ for command in (
     weights.convert,
     export.export,
     tune.tune,
+    learn_merging.learn_merging,
 ):
     app.command()(command)
 app.add_typer(data.data_app, name="data")

@@ -1,0 +1,66 @@
+"""`fastast learn-merging`: what tokens of a model are compared by, learned."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fastast.commands.options import DeviceOption, OutOption, QuietOption, SetOption, TrainedArgument
+from fastast.commands.people import errors_for_people, say_error, set_up_process
+
+
+def learn_merging(
+    model: TrainedArgument,
+    data: Annotated[
+        str,
+        typer.Option("--data", help="A recipe whose data is used: a file, or a name of FastAST's."),
+    ],
+    out: OutOption,
+    settings: SetOption = None,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--schedule",
+            help="Merging while it learns; decreasing:48 where not given. Of several, each step draws one; repeatable.",
+        ),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Steps.")] = 400,
+    batch_size: Annotated[int, typer.Option(help="Clips of a step.")] = 8,
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam at the beginning; it falls to 0.")] = 1e-3,
+    temperature: Annotated[
+        float, typer.Option(help="Of the relaxed matching, in cosines: the smaller, the nearer to what inference does.")
+    ] = 0.02,
+    precision: Annotated[
+        str, typer.Option(help="Of the model: float32, bfloat16 or float16; the embedding's is float32.")
+    ] = "float32",
+    seed: Annotated[int, typer.Option(help="Of the order of clips.")] = 0,
+    clips: Annotated[int, typer.Option(help="Validation clips that the result is compared with ToMe on.")] = 200,
+    device: DeviceOption = "auto",
+    quiet: QuietOption = False,
+) -> None:
+    """Learn what tokens are compared by when they merge (--method dtem); the model's own weights stay as they are.
+
+    An interrupted run goes on where it stopped.
+    """
+    set_up_process()
+    with errors_for_people():
+        from fastast.dtem.command import learn_merging_command
+        from fastast.dtem.question import MergingQuestion
+
+        usual = MergingQuestion.__dataclass_fields__["schedules"].default
+        question = MergingQuestion(
+            model=model,
+            data=data,
+            settings=tuple(settings or ()),
+            schedules=tuple(schedule) if schedule else usual,
+            steps=steps,
+            batch_size=batch_size,
+            lr=lr,
+            temperature=temperature,
+            precision=precision,
+            seed=seed,
+            clips=clips,
+        )
+        say = (lambda text: None) if quiet else say_error
+        typer.echo(learn_merging_command(question, out, device=device, say=say))

@@ -1,0 +1,166 @@
+"""What `fastast learn-merging` does.
+
+Shapes: `k` clips, `c` classes, `b` clips of a step.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from fastast.checkpoints import load_checkpoint
+from fastast.data.augment import Augmentation
+from fastast.data.datasets import open_split
+from fastast.data.sampling import Sampler, load_batches
+from fastast.devices import find_device
+from fastast.dtem.learner import MergeLearner
+from fastast.dtem.question import LearnMergingError, MergingQuestion
+from fastast.frontend import Frontend, Normalisation
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import TokenReduction
+from fastast.scores import activation_of
+from fastast.statistics import clip_weights, percentile_interval
+from fastast.training.build import recipe_frontend
+from fastast.training.checkpoint import ResumeError, latest, load_state, save_state
+from fastast.training.command import load_trained
+from fastast.training.folder import sole_run
+from fastast.training.precision import slow_precision
+from fastast.training.recipe import Recipe
+from fastast.training.recipe_file import load_recipe
+from fastast.training.reductions import reducible
+from fastast.tuning.clips import TuningClips, read_clips, spread
+from fastast.tuning.scoring import divergences, predict
+from fastast.zoo import trained_path
+
+STATE_EVERY, SAY_EVERY = 25, 25
+"""Steps between two states on disk, and between two lines."""
+_REPLICATES, _SEED = 1000, 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """How far answers move from those of the model unmerged, nats per clip, by ToMe and by what was learned."""
+
+    schedule: str
+    tome: float
+    learned: float
+    low: float
+    """Of learned less ToMe, paired over clips, with its interval of 95 %."""
+    high: float
+
+    def __str__(self) -> str:
+        told = "better" if self.high < 0 else "worse" if self.low > 0 else "not told apart"
+        return (
+            f"{self.schedule}: answers move by {self.tome:.4f} nats with tome, {self.learned:.4f} with dtem; "
+            f"difference {self.learned - self.tome:+.4f} [{self.low:+.4f}, {self.high:+.4f}], {told}"
+        )
+
+
+def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, say: Callable[[str], None]) -> str:
+    """Learn a merge embedding, write it to `out` and return what to print.
+
+    A run that was interrupted goes on from the states beside `out`. Raises LearnMergingError where `out` is there or
+    the model has no tokens, ResumeError where another run's states are, and ValueErrors of model, data and recipe.
+    """
+    if out.exists():
+        raise LearnMergingError(f"learn-merging: {out} is there; give another --out, or remove it")
+    place = find_device(device)
+    recipe = load_recipe(question.data, question.settings)
+    data = open_split(recipe.data.name, recipe.data.options, "train")
+    network, columns = load_trained(question.model, data.classes)
+    model = reducible(network)
+    if not isinstance(model, AudioSpectrogramTransformer):
+        raise LearnMergingError(f"learn-merging: {question.model} has no tokens to merge; give an AST")
+    default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
+    learner = MergeLearner(question, model.to(place).eval(), place)
+    if slow := slow_precision(place, question.precision):
+        say(f"warning: {slow}")
+    folder = out.with_name(f"{out.name}.states")
+    folder.mkdir(parents=True, exist_ok=True)
+    with sole_run(folder):
+        first = _resume(learner, folder, say)
+        sampler = Sampler(num_clips=len(data), batch_size=question.batch_size, seed=question.seed)
+        workers = min(recipe.run.workers, max(0, (os.cpu_count() or 1) - 1))
+        batches = load_batches(data, sampler.parts(first, question.steps), workers=workers, replace=True)
+        losses: list[float] = []
+        for step, batch in enumerate(batches, start=first):
+            losses.append(learner.step(step, Augmentation.plain(batch.to(place), frontend)))
+            done = step + 1
+            if done % SAY_EVERY == 0 or done == question.steps:
+                say(f"step {done} of {question.steps}: {np.mean(losses[-SAY_EVERY:]):.5f} nats per class")
+            if done % STATE_EVERY == 0 or done == question.steps:
+                save_state(folder, learner.state(done))
+        return _finish(learner, recipe, frontend, columns, out, folder)
+
+
+def _resume(learner: MergeLearner, folder: Path, say: Callable[[str], None]) -> int:
+    """Bring a learner to where a run was interrupted; return the steps that are done."""
+    path = latest(folder)
+    if path is None:
+        return 0
+    state = load_state(path)
+    asked, theirs = learner.question.to_dict(), state.notes.get("question", {})
+    if key := next((key for key in asked if theirs.get(key) != asked[key]), None):
+        raise ResumeError(
+            f"{folder}: these are states of another run: {key} was {theirs.get(key)!r} and is {asked[key]!r}; give "
+            "another --out, or remove the folder"
+        )
+    learner.load(state)
+    say(f"{folder}: going on behind step {state.step}")
+    return state.step
+
+
+def _finish(
+    learner: MergeLearner, recipe: Recipe, frontend: Frontend, columns: tuple[int, ...], out: Path, folder: Path
+) -> str:
+    """Compare what was learned with ToMe on validation clips, write it, and return what to print."""
+    question, model = learner.question, learner.model
+    validation = open_split(recipe.data.name, recipe.data.options, "val")
+    clips = read_clips("val", validation, spread(len(validation), question.clips), frontend)
+    candidate = folder / "learned.safetensors"
+    learner.result({}).save(candidate)
+    found = [_compare(model, clips, text, candidate, learner.device, columns) for text in question.schedules]
+    training: dict[str, Any] = question.to_dict() | {
+        "model_sha256": load_checkpoint(trained_path(question.model)).sha256,
+        "validation_ids_sha256": clips.ids_sha256,
+        "validation": [vars(one) for one in found],
+    }
+    learner.result(training).save(out)
+    shutil.rmtree(folder)
+    size = out.stat().st_size / 1e3
+    lines = [f"{question.model}: {question.steps} steps of {question.batch_size} clips; {out}: {size:.0f} kB"]
+    lines += [f"on {len(clips)} validation clips, {one}" for one in found]
+    return "\n".join([*lines, f"use it: --method dtem --option weights={out}"])
+
+
+def _compare(
+    model: AudioSpectrogramTransformer,
+    clips: TuningClips,
+    schedule: str,
+    weights: Path,
+    device: torch.device,
+    columns: tuple[int, ...],
+) -> Difference:
+    reductions = {
+        "unmerged": None,
+        "tome": TokenReduction.from_dict({"schedule": schedule}),
+        "dtem": TokenReduction.from_dict({"schedule": schedule, "method": "dtem", "weights": str(weights)}),
+    }
+    logits = {
+        name: predict(model, clips, reduction, device=device, columns=columns) for name, reduction in reductions.items()
+    }
+    activation = activation_of(model.loss, "")
+    tome, learned = (divergences(logits["unmerged"], logits[name], activation) for name in ("tome", "dtem"))  # (k,)
+    weights_of_clips = clip_weights(len(clips), seed=_SEED, replicates=_REPLICATES)  # (replicates, k)
+    low, high = percentile_interval(weights_of_clips @ (learned - tome) / weights_of_clips.sum(1))
+    return Difference(
+        schedule=schedule, tome=float(tome.mean()), learned=float(learned.mean()), low=float(low), high=float(high)
+    )

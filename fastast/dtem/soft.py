@@ -1,0 +1,132 @@
+"""Merging relaxed until it has gradients: every token of A gives a share of itself to every token of B.
+
+Shapes: `b` batch, `n` tokens, `a` unprotected tokens of set A, `c` of set B, `d` width, `w` width of an embedding.
+
+DTEM (Lee and Hong 2024, arXiv 2412.10569) relaxes ToMe's matching: here its `r` pairs are drawn one after the other,
+each as a softmax over all pairs, to whose rows log(1 - what was drawn of them) is added (the continuous k-nearest
+neighbours of Plötz and Roth 2018, arXiv 1810.12575). Tokens then have sizes that are no whole numbers, and attention goes in
+proportion to them. Decided here: the tokens that leave a block are those that leave it at inference, so that a forward
+has as many tokens, in the same order, as the one that it is learned for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction import AttachedReduction, BlockTokens, MergePlan, TokenReduction
+from fastast.reduction.compare import similarity
+from fastast.reduction.encode import encode
+from fastast.reduction.matching import first_positions, merge_best
+from fastast.reduction.precision import without_autocast
+from fastast.reduction.stages import BlockAdapter, ModuleStages
+
+LEAST_SIZE = 1e-3
+"""What is left of a token that gave itself away, for attention takes its logarithm."""
+_MOST = 1 - 1e-6
+"""Of a row in a single draw."""
+
+Embed = Callable[[Tensor, int], Tensor]
+"""Tokens that enter a block (b, n, d), and its number -> what they are compared by, (b, n, w)."""
+
+
+def soft_groups(scores: Tensor, r: int, temperature: float) -> Tensor:
+    """Return the share of every token of A that goes to each of B, (b, a, c) -> (b, a, c); all add up to about `r`.
+
+    A softmax over all pairs is one over rows (of their log-sum-exp) times one within each row, and taking rows out
+    changes the first alone: so `r` draws cost `r` softmaxes over `a` numbers, not over `a c`.
+    """
+    scaled = scores / temperature
+    rows = scaled.logsumexp(-1)  # (b, a)
+    leaves = torch.zeros_like(rows)
+    for _ in range(r):
+        drawn = rows.softmax(-1)
+        leaves = leaves + drawn
+        rows = rows + torch.log1p(-drawn.clamp_max(_MOST)) / temperature
+    return leaves.clamp_max(1).unsqueeze(-1) * scaled.softmax(-1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoftPlan:
+    """Shares, and the tokens that stay."""
+
+    hard: MergePlan
+    """What inference would do."""
+    share: Tensor
+    """(b, a, c)"""
+    first: tuple[int, int]
+    """First positions of A and of B."""
+
+    def merge(self, x: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Give every share away, then leave out who leaves: (b, n, d) and sizes (b, n) -> (b, p, d) and (b, p)."""
+        size = torch.ones(x.shape[:2], device=x.device) if size is None else size
+        a, c = (slice(first, None, 2) for first in self.first)
+        given = self.share * size[:, a, None]  # (b, a, c)
+        grown = size[:, c] + given.sum(1)  # (b, c)
+        shrunk = (size[:, a] * (1 - self.share.sum(2))).clamp_min(LEAST_SIZE)  # (b, a)
+        wide = x.to(torch.promote_types(x.dtype, given.dtype))
+        with without_autocast(x):
+            joined = wide[:, c] * size[:, c, None] + given.transpose(1, 2) @ wide[:, a]  # (b, c, d)
+        wide, size = wide.clone(), size.to(grown.dtype, copy=True)
+        wide[:, c] = joined / grown.unsqueeze(-1)
+        size[:, a], size[:, c] = shrunk, grown
+        return self.hard.take_owners(wide).to(x.dtype), self.hard.take_owners(size)
+
+    def to_merge_plan(self) -> MergePlan:
+        """Return what inference would do."""
+        return self.hard
+
+
+class SoftStages(ModuleStages):
+    """The stages of a model in plain torch, with soft groups in the place of a method's choice."""
+
+    def __init__(
+        self, model: AudioSpectrogramTransformer, embed: Embed, temperature: float, kernel: str = "auto"
+    ) -> None:
+        """`temperature`: of the softmaxes, in cosines."""
+        blocks: list[BlockAdapter] = list(model.blocks)  # type: ignore[arg-type]
+        super().__init__(model.encoder, blocks, kernel)
+        self._embed, self._temperature = embed, temperature
+
+    def choose(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> SoftPlan:  # type: ignore[override]
+        """Return the shares of `r` pairs, with gradients to the embedding."""
+        metric = self._embed(tokens.before, tokens.block)  # (b, n, w)
+        first, b = first_positions(tokens.num_protected), tokens.batch
+        scores = similarity(metric, *(slice(one, None, 2) for one in first))  # (b, a, c)
+        positions = torch.arange(tokens.num_tokens, device=tokens.device).expand(b, -1)
+        with torch.no_grad():
+            hard = merge_best(
+                *(scores, r, positions[:, first[0] :: 2], positions[:, first[1] :: 2]),
+                num_tokens=tokens.num_tokens,
+                num_protected=tokens.num_protected,
+                order="tome",
+            )
+        return SoftPlan(hard=hard, share=soft_groups(scores, r, self._temperature), first=first)
+
+    def merge(  # type: ignore[override]
+        self, tokens: BlockTokens, plan: SoftPlan, reduction: TokenReduction
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Merge the tokens behind the attention softly."""
+        x, size = plan.merge(tokens.after, tokens.size)
+        return x, x, size
+
+
+def soft_forward(
+    model: AudioSpectrogramTransformer,
+    fbank: Tensor,
+    attached: AttachedReduction,
+    embed: Embed,
+    *,
+    temperature: float,
+    kernel: str = "auto",
+) -> Tensor:
+    """Run a model under relaxed merging: filterbank (b, f, m) -> logits (b, classes).
+
+    `attached` says how many tokens each block removes, and which are protected; its method does not matter.
+    """
+    x, _, _ = encode(SoftStages(model, embed, temperature, kernel), model.embed(fbank), attached)
+    return model.head(model.norm(x)[:, :2].mean(1))

@@ -1,0 +1,116 @@
+"""`fastast learn-merging` as a whole, on a very small model with random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from typer.testing import CliRunner
+
+import fastast.dtem.command as learning
+from fastast.checkpoints import load_model, save_checkpoint
+from fastast.cli import app
+from fastast.dtem.learner import MergeLearner, keys_of_blocks
+from fastast.dtem.question import MergingQuestion
+from fastast.frontend import Normalisation
+from fastast.geometry import Geometry
+from fastast.model import AudioSpectrogramTransformer
+from fastast.reduction.embedding import ENTRY, merge_embedding
+
+CLASSES = ("Music", "Percussion", "Speech", "Hi-hat", "Snare drum", "Typing")
+FEW = ["--data", "smoke", "-s", "data.val_clips=40", "--schedule", "constant:12", "--steps", "6", "--batch-size", "4"]
+FEW += ["--clips", "20", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(0)
+    geometry = Geometry(embed_dim=32, depth=3, num_heads=2, num_classes=6, num_frames=192, fstride=16, tstride=16)
+    model = AudioSpectrogramTransformer(geometry)
+    for parameter in model.parameters():
+        parameter.data.add_(0.2 * torch.randn_like(parameter))
+    path = tmp_path_factory.mktemp("model") / "small.safetensors"
+    state, normalisation = model.state_dict(), Normalisation(mean=-5.3, std=3.6)
+    save_checkpoint(path, state, geometry=geometry, labels=CLASSES, normalisation=normalisation)
+    return str(path)
+
+
+def learn(checkpoint: str, out: Path, *more: str) -> tuple[int, str]:
+    result = CliRunner().invoke(app, ["learn-merging", checkpoint, *FEW, "-o", str(out), *more])
+    return result.exit_code, result.output
+
+
+def test_it_learns_writes_and_says_how_it_compares(checkpoint: str, tmp_path: Path) -> None:
+    out = tmp_path / "merging.safetensors"
+    code, said = learn(checkpoint, out)
+    assert code == 0, said
+    assert "on 20 validation clips, constant:12: answers move by" in said
+    assert f"--method dtem --option weights={out}" in said
+    assert not out.with_name("merging.safetensors.states").exists()
+    found = merge_embedding(str(out))
+    began, _ = keys_of_blocks(load_model(checkpoint))
+    assert found.weight.shape == began.shape == (3, 16, 32)
+    moved = (found.weight - began).abs().amax(dim=(1, 2)) > 1e-4
+    assert moved.tolist() == [True, True, False]  # what merges behind the last attention changes nothing
+    with safe_open(out, framework="pt") as file:
+        training = json.loads(file.metadata()[ENTRY])["training"]
+    assert training["steps"] == 6
+    assert training["validation"][0]["low"] <= training["validation"][0]["high"]
+    code, said = learn(checkpoint, out)
+    assert code == 1
+    assert "is there; give another --out" in said
+
+
+def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(learning, "STATE_EVERY", 2)
+    whole, parted = tmp_path / "whole.safetensors", tmp_path / "parted.safetensors"
+    assert learn(checkpoint, whole)[0] == 0
+
+    step = MergeLearner.step
+
+    def killed(self: MergeLearner, number: int, fbank: torch.Tensor) -> float:
+        if number == 4:
+            raise KeyboardInterrupt
+        return step(self, number, fbank)
+
+    monkeypatch.setattr(MergeLearner, "step", killed)
+    assert learn(checkpoint, parted)[0] != 0
+    assert not parted.exists()
+    monkeypatch.setattr(MergeLearner, "step", step)
+    code, said = learn(checkpoint, parted, "--lr", "0.5")
+    assert code == 1
+    assert "lr was 0.001 and is 0.5" in said
+    code, said = learn(checkpoint, parted)
+    assert code == 0, said
+    assert "going on behind step 4" in said
+    assert torch.equal(merge_embedding(str(parted)).weight, merge_embedding(str(whole)).weight)
+
+
+def test_it_lowers_its_loss_on_a_clip_that_it_sees_again_and_again(checkpoint: str) -> None:
+    model = load_model(checkpoint).eval()
+    question = MergingQuestion(model=checkpoint, data="smoke", schedules=("constant:12",), steps=60, lr=3e-3)
+    learner = MergeLearner(question, model, torch.device("cpu"))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    fbank = torch.randn(2, 192, 128, generator=torch.Generator().manual_seed(1))
+    losses = [learner.step(step, fbank) for step in range(60)]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--temperature", "0"], "--temperature is 0.0; it must be above 0"),
+        (["--precision", "int8"], "--precision is 'int8'; allowed: float32, bfloat16, float16"),
+        (["--steps", "0"], "--steps is 0; give a whole number from 1"),
+        (["--schedule", "constant:60"], "constant:60: block 1 of 3 has"),
+        (["--schedule", "wave:3"], "wave"),
+    ],
+)
+def test_a_bad_question_says_what_is_allowed(checkpoint: str, tmp_path: Path, more: list[str], message: str) -> None:
+    code, said = learn(checkpoint, tmp_path / "merging.safetensors", *more)
+    assert code in (1, 2)
+    assert message in " ".join(said.split())
