@@ -16,6 +16,8 @@ class TuningQuestion:
 
     model: str
     """A name of the zoo with weights, or a checkpoint."""
+    weights_sha256: str = ""
+    """Of the checkpoint, as another may lie under its name when a run goes on."""
     data: str
     """A recipe, whose data is used."""
     settings: tuple[str, ...] = ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -116,6 +117,24 @@ def test_a_finished_answer_is_said_again_and_never_overwritten(answer: tuple[Pat
     assert "this is the answer to another question: target was" in other
     assert out.read_bytes() == before
     assert not out.with_name("tuned.toml.journal").exists()
+
+
+def test_other_weights_under_the_same_name_are_another_question(checkpoint: str, tmp_path: Path, monkeypatch) -> None:
+    mine, out = tmp_path / "mine.safetensors", tmp_path / "tuned.toml"
+    shutil.copy(checkpoint, mine)
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise OSError("the power went away")
+
+    with monkeypatch.context() as killed:
+        killed.setattr("fastast.tuning.tune.measure_table", die)
+        assert tune(str(mine), out, "--max-loss", "0.9")[0] == 1
+    other = load_model(mine)
+    torch.nn.init.zeros_(other.blocks[0].mlp.fc1.weight)
+    save_checkpoint(mine, other)
+    code, said = tune(str(mine), out, "--max-loss", "0.9")
+    assert code == 1
+    assert "what was measured there is of another question: weights_sha256 was" in said
 
 
 def test_an_interrupted_run_goes_on(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
