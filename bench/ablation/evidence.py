@@ -25,7 +25,7 @@ from bench.sweep.data import resolve_data
 from fastast.metrics import METRIC_OF, measure_by, replicates_by
 from fastast.statistics import CLIP_REPLICATES, MIN_ROUNDS, Floats, clip_weights, ratio_replicates
 
-_SEED = 0
+CLIPS_SEED = 0
 """Of the clips that replicates draw."""
 
 
@@ -102,12 +102,12 @@ def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
         raise ReportError(f"ablation: {path} is missing; differences are computed from what a model said of each clip")
     predictions, hashes = read_predictions(path)
     if drawn["labels"] is None:
-        drawn["labels"] = labels_of(record)
+        drawn["labels"], _ = labels_of(record)
     labels = drawn["labels"]
     if len(labels) != len(predictions.values) or hash_array(labels) != hashes["labels_sha256"]:
         raise ReportError(f"ablation: {path} is of other clips or labels than the data set has here")
     if "weights" not in drawn:
-        drawn["weights"] = clip_weights(len(labels), seed=_SEED, replicates=CLIP_REPLICATES)
+        drawn["weights"] = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)
     assert record.quality is not None
     metric, ranking = METRIC_OF[record.quality.task], predictions.ranking
     return Evidence(
@@ -129,8 +129,8 @@ def _speed(record: Record) -> dict[str, Any]:
     return found
 
 
-def labels_of(record: Record) -> np.ndarray:
-    """Return the labels (n, c) of the clips of a quality record, from the data set, without its audio.
+def labels_of(record: Record) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the labels (n, c) of the clips of a quality record and the classes, from the data set, without its audio.
 
     Raises ReportError where the data set is not here.
     """
@@ -140,4 +140,4 @@ def labels_of(record: Record) -> np.ndarray:
         data, chosen = resolve_data(DataConfig(**own)).open()
     except (ValueError, OSError) as error:
         raise ReportError(f"ablation: the labels of {asked.get('dataset')} cannot be read here: {error}") from None
-    return np.stack([data.labels(index, 0) for index in chosen]).astype(np.uint8)
+    return np.stack([data.labels(index, 0) for index in chosen]).astype(np.uint8), data.classes

@@ -12,6 +12,8 @@ from report.records import record as invented
 from sklearn.metrics import average_precision_score
 
 from bench.ablation.evidence import read_evidence
+from bench.ablation.overview import BEGIN, END, update_overview
+from bench.ablation.published import published_numbers
 from bench.ablation.render import render_ablation
 from bench.ablation.series import sort_out
 from bench.records.predictions import Predictions, encode_predictions
@@ -260,3 +262,52 @@ def test_a_stride_is_no_unmerged_model(tmp_path: Path) -> None:
     assert found.unmerged is None
     assert [one.name for one in found.series] == ["ToMe", "ToMe, queries", "larger stride"]
     assert found.reference.name == "ToMe"
+
+
+def test_classes_that_lose_are_drawn_and_named(methods: Path, tmp_path: Path) -> None:
+    names = ("Bell", "Dog", "Rain", "Train")
+    written = render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS, classes=names)
+    found = numbers(written[-1])
+    by_class = found[found["measure"] == "average precision of class"]
+    assert set(by_class["alternative"]) == set(names)
+    assert sorted(set(by_class["at"].astype(float))) == [10, 30]
+    for _, row in by_class.iterrows():
+        column, damage = names.index(row["alternative"]), 0.3 * float(row["at"]) / 30
+        scores = (logits(0.0)[:, column], logits(damage)[:, column])
+        before, after = (average_precision_score(LABELS[:, column], score) for score in scores)
+        assert row["value"] == pytest.approx(after - before, abs=1e-9)
+        assert row["low"] <= row["value"] <= row["high"]
+    worst = by_class[by_class["at"].astype(float) == 30].sort_values("value").iloc[0]
+    said = (tmp_path / "out/alternatives/ablation.md").read_text()
+    assert "At r = 30 of ToMe, " in said
+    assert f"{worst['alternative']} loses most" in said
+    svg = next(path for path in written if path.name == "classes.svg").read_text()
+    assert f">{worst['alternative']}<" in svg
+
+
+def test_published_numbers_are_those_of_the_records_that_lie_there(methods: Path, tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"ablation.csv is missing; run: python -m bench render"):
+        published_numbers(methods, tmp_path / "out", "alternatives")
+    render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    found = published_numbers(methods, tmp_path / "out", "alternatives")
+    assert found["value"].dtype == float
+    assert set(found["model"]) == {"ast_tiny_soundscapes"}
+    add(methods, "performance", {"method": "tome", "schedule": "decreasing:20", "proportional": True})
+    with pytest.raises(ReportError, match="is of other records than those in"):
+        published_numbers(methods, tmp_path / "out", "alternatives")
+
+
+def test_a_page_lists_what_is_published(methods: Path, tmp_path: Path) -> None:
+    reports, page = tmp_path / "reports", tmp_path / "docs" / "ablations.md"
+    page.parent.mkdir()
+    page.write_text(f"before\n{BEGIN}\n{END}\nbehind\n")
+    update_overview(page, reports)
+    assert page.read_text() == f"before\n{BEGIN}\n\nNone yet.\n\n{END}\nbehind\n"
+    render_ablation(methods, reports, sweep="alternatives", labels=LABELS)
+    (reports / "alternatives").rename(reports / "ablation_x")
+    update_overview(page, reports)
+    whole = "../reports/ablation_x/ablation.csv"
+    assert f"- [ablation_x](../reports/ablation_x/ablation.md), [every number]({whole}): " in page.read_text()
+    page.write_text("no marks")
+    with pytest.raises(ReportError, match="has no lines"):
+        update_overview(page, reports)

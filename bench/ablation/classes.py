@@ -1,0 +1,140 @@
+"""Which classes lose as more tokens go: average precision by class against r, of the reference alternative.
+
+Shapes: `n` clips, `c` classes, `b` bootstrap replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from bench.ablation.evidence import CLIPS_SEED
+from bench.ablation.series import Alternatives
+from bench.records.predictions import read_predictions
+from bench.records.schema import Record
+from bench.records.store import Store
+from bench.report.layout import fix_layout
+from bench.report.style import COLOURS, GREY, SINGLE
+from fastast.metrics import METRIC_OF, average_precisions, measure_scores
+from fastast.statistics import CLIP_REPLICATES, basic_interval, clip_weights
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MEASURE = "average precision of class"
+"""As the table of all numbers has it; the alternative is the class, and `at` is r."""
+_NAMED = 6
+"""Classes that a figure names: those that lose most."""
+
+
+def class_changes(
+    found: Alternatives, records: Sequence[Record], results: Path, labels: np.ndarray, classes: Sequence[str]
+) -> pd.DataFrame:
+    """Return a row per class and r of the reference: average precision less the unmerged model's, with its interval.
+
+    labels: (n, c). Empty where the reference has one point only, where the sweep has no unmerged model, or where clips
+    have one label, whose measure is no average precision.
+    """
+    reference = found.reference
+    points = [(r, point) for r, point in zip(reference.rs, reference.points, strict=True) if r]
+    if found.unmerged is None or len(points) < 2:
+        return pd.DataFrame()
+    by_reduction = {
+        repr(record.cell.question["reduction"]): record
+        for record in records
+        if record.quality is not None and record.cell.question.get("model", {}).get("stride") is None
+    }
+    asked = {0: found.unmerged.reduction} | {int(r): point.reduction for r, point in points}
+    chosen = {r: by_reduction[repr(reduction)] for r, reduction in asked.items() if repr(reduction) in by_reduction}
+    if len(chosen) < 3 or METRIC_OF[_task(chosen[0])] != "mAP":
+        return pd.DataFrame()
+    weights = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)  # (b, n)
+    values, drawn = {}, {}
+    for r, record in chosen.items():
+        path = Store(results, record.machine.key, record.sweep).predictions_path(record.cell.id)
+        ranking = read_predictions(path)[0].ranking  # (n, c)
+        values[r], drawn[r] = measure_scores(labels, ranking).AP, average_precisions(labels, ranking, weights)
+    rows: list[dict[str, Any]] = []
+    for column, name in enumerate(classes):
+        for r in sorted(set(chosen) - {0}):
+            change = float(values[r][column] - values[0][column])
+            replicates = drawn[r][:, column] - drawn[0][:, column]  # (b,)
+            replicates = replicates[np.isfinite(replicates)]
+            if np.isnan(change) or not len(replicates):
+                continue
+            low, high = basic_interval(change, replicates)
+            rows.append(
+                {
+                    "alternative": name,
+                    "against": "unmerged",
+                    "measure": MEASURE,
+                    "at": r,
+                    "value": change,
+                    "low": min(low, change),
+                    "high": max(high, change),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def class_sentence(changes: pd.DataFrame, reference: str) -> str:
+    """Return how many classes lose and gain at the largest r, and which loses most."""
+    r = changes["at"].max()
+    last = changes[changes["at"] == r]
+    worst = last.loc[last["value"].idxmin()]
+    lose, gain = int((last["high"] < 0).sum()), int((last["low"] > 0).sum())
+    numbers = ", ".join(f"{worst[key]:+.3f}".replace("-", "−") for key in ("low", "high"))
+    value = f"{worst['value']:+.3f}".replace("-", "−")
+    return (
+        f"At r = {r} of {reference}, {lose} of {len(last)} classes lose average precision by an interval of 95 % "
+        f"without zero and {gain} gain; {worst['alternative']} loses most, {value} [{numbers}]."
+    )
+
+
+def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
+    """Draw the change of every class against r, grey; those that lose most in colour with intervals, by name."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(1.5 * SINGLE, 3.0))
+    last = changes[changes["at"] == changes["at"].max()].sort_values("value")
+    named = list(last["alternative"][:_NAMED])
+    heights = _apart([float(value) for value in last["value"][:_NAMED]], changes)
+    axis.axhline(0, color="#888888", linewidth=0.5)
+    for name, rows in changes.groupby("alternative", sort=False):
+        rows = rows.sort_values("at")
+        x, y = np.append(0, rows["at"]), np.append(0.0, rows["value"])
+        if name not in named:
+            axis.plot(x, y, color="#cccccc", linewidth=0.6, zorder=1)
+            continue
+        colour = COLOURS[named.index(name) % len(COLOURS)]
+        spread = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]])
+        axis.plot(x, y, color=colour, linewidth=1.1, zorder=3)
+        axis.errorbar(rows["at"], rows["value"], yerr=spread, fmt="none", color=colour, elinewidth=0.7, zorder=3)
+        end = float(x[-1])
+        axis.annotate(
+            str(name), (end, heights[named.index(name)]), xytext=(4, 0), textcoords="offset points", color=colour,
+            fontsize=7, va="center", annotation_clip=False,
+        )  # fmt: skip
+    axis.set_xlabel("Tokens removed per block, mean (r)")
+    axis.set_ylabel("Average precision minus unmerged")
+    axis.set_title(f"{reference}; grey: the other classes", loc="left", size=7, color=GREY)
+    fix_layout(figure)
+    return figure
+
+
+def _apart(values: list[float], changes: pd.DataFrame) -> list[float]:
+    """Move rising heights of labels apart until no two cover each other."""
+    step = 0.055 * float(changes["value"].max() - changes["value"].min())
+    found: list[float] = []
+    for value in values:
+        found.append(value if not found else max(value, found[-1] + step))
+    return found
+
+
+def _task(record: Record) -> Any:
+    assert record.quality is not None
+    return record.quality.task

@@ -1,0 +1,104 @@
+"""The records of a sweep of alternatives, compared: a group per machine and model, with its tables and all numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.ablation.classes import class_changes
+from bench.ablation.evidence import labels_of, read_evidence
+from bench.ablation.series import Alternatives, sort_out
+from bench.ablation.tables import AblationTable, axis_table, front_tables, numbers
+from bench.records.schema import Record
+from bench.records.store import read_records, to_frame
+from bench.report.frame import MEASURED, ReportError
+from bench.report.words import device_name
+from fastast.metrics import METRIC_OF
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedAlternatives:
+    """The alternatives of one machine and model."""
+
+    name: str
+    """Machine and number format, in words, and the model where there are several."""
+    records: tuple[Record, ...]
+    found: Alternatives
+    word: str
+    """What the data is scored by."""
+    tables: tuple[AblationTable, ...]
+    numbers: pd.DataFrame
+    """Every number of the tables, and of classes: alternative, against, measure, at, value, low, high, and whence."""
+    classes: pd.DataFrame
+    """Of those, the changes of average precision by class; may be empty."""
+
+
+def compare_alternatives(
+    results: Path, sweep: str, *, labels: np.ndarray | None = None, classes: Sequence[str] = ()
+) -> list[ComparedAlternatives]:
+    """Return the comparisons of a sweep, one for every machine, model and number format.
+
+    `labels` (n, c) and the names of `classes` are read from the data set where not given. Raises ReportError for no
+    records, or alternatives that cannot be compared.
+    """
+    found = [record for record in read_records(results) if record.sweep == sweep] if results.is_dir() else []
+    if not found:
+        raise ReportError(f"ablation: no records of sweep {sweep!r} in {results}; run: python -m bench run {sweep}")
+    if any("length" in record.cell.question["model"] for record in found):
+        raise ReportError(
+            f"ablation: sweep {sweep!r} runs clips at their own length too, and compares none across lengths; "
+            f"draw it with: python -m bench report --sweep {sweep}"
+        )
+    scored = next((record for record in found if record.quality is not None and record.status in MEASURED), None)
+    if scored is None:
+        raise ReportError(f"ablation: no record of sweep {sweep!r} has a quality")
+    if labels is None:
+        labels, classes = labels_of(scored)
+    names = list(classes) or [f"class {number + 1}" for number in range(labels.shape[1])]
+    return [_compare(name, records, results, labels, names) for name, records in _groups(found).items()]
+
+
+def _groups(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the records by what they share: machine, weights, type, engine."""
+    weights = {record.cell.question["model"].get("sha256", "") for record in records}
+    groups: dict[str, list[Record]] = {}
+    for record, (_, row) in zip(records, to_frame(records).iterrows(), strict=True):
+        name = f"{device_name(row)}, {row['dtype']}" if pd.notna(row["device"]) else record.machine.key
+        if len(weights) > 1:
+            name = f"{row['model']} on {name}"
+        groups.setdefault(f"{record.cell.question['model'].get('sha256', '')} {name}", []).append(record)
+    return {name.partition(" ")[2]: found for name, found in groups.items()}
+
+
+def _compare(
+    name: str, records: list[Record], results: Path, labels: np.ndarray, classes: Sequence[str]
+) -> ComparedAlternatives:
+    word = next((_word(record) for record in records if record.quality is not None), "mAP")
+    try:
+        found = sort_out(read_evidence(records, results, labels))
+        tables = [axis_table(found, word)] if found.is_one_axis else front_tables(found, word)
+        frame = numbers(found)
+        changes = pd.DataFrame() if found.is_one_axis else class_changes(found, records, results, labels, classes)
+    except ValueError as error:
+        raise ReportError(f"ablation: {records[0].sweep}: {error}") from error
+    model = next((record.model.name for record in records if record.model is not None), "")
+    commits = sorted({str(record.suite.commit)[:12] for record in records})
+    whence = {"machine": records[0].machine.key, "model": model, "commit": " ".join(commits)}
+    return ComparedAlternatives(
+        name=name,
+        records=tuple(records),
+        found=found,
+        word=word,
+        tables=tuple(tables),
+        numbers=pd.concat([frame, changes]).assign(**whence),
+        classes=changes,
+    )
+
+
+def _word(record: Record) -> str:
+    assert record.quality is not None
+    return METRIC_OF[record.quality.task]

@@ -1,0 +1,49 @@
+"""The list of what is published, in `docs/ablations.md`: written by code between two marks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from bench.ablation.published import PREFIX
+from bench.report.frame import ReportError
+from fastast.writing import write_whole
+
+BEGIN, END = "<!-- published: written by python -m bench render -->", "<!-- end of published -->"
+_OTHERS = {
+    "understanding/understanding.md": "what methods merge, drawn",
+    "tuning/tuning.md": "schedules that `fastast tune` found",
+}
+"""Reports beside those of sweeps, with what they are of."""
+
+
+def update_overview(page: Path, reports: Path) -> None:
+    """Put a line per report of alternatives between the marks of a page. Raises ReportError where it has none."""
+    text = page.read_text(encoding="utf-8")
+    before, mark, rest = text.partition(BEGIN)
+    _, closed, after = rest.partition(END)
+    if not mark or not closed:
+        raise ReportError(f"{page}: has no lines {BEGIN!r} and {END!r} for the list of reports to stand between")
+    new = f"{before}{BEGIN}\n{overview(page, reports)}{END}{after}"
+    if new != text:
+        write_whole(page, new.encode())
+
+
+def overview(page: Path, reports: Path) -> str:
+    """Return the list as Markdown, with paths from the page."""
+    lines = []
+    for path in sorted(reports.glob(f"{PREFIX}*/ablation.md")):
+        frame = pd.read_csv(path.with_suffix(".csv"), keep_default_na=False)
+        groups = frame[["machine", "model"]].drop_duplicates().sort_values(["machine", "model"])
+        of = "; ".join(f"{row['model']} on {row['machine']}" for _, row in groups.iterrows())
+        lines.append(f"- [{path.parent.name}]({_from(page, path)}), [every number]({_from(page, path, 'csv')}): {of}")
+    for name, what in _OTHERS.items():
+        if (reports / name).is_file():
+            lines.append(f"- [{name.partition('/')[0]}]({_from(page, reports / name)}): {what}")
+    return "\n" + "\n".join(lines or ["None yet."]) + "\n\n"
+
+
+def _from(page: Path, path: Path, kind: str = "md") -> str:
+    return Path(os.path.relpath(path.with_suffix(f".{kind}"), page.parent)).as_posix()
