@@ -1,0 +1,1 @@
+"""Answers of `fastast tune` that are published: `results/tuning/<name>.toml`."""
