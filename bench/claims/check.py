@@ -11,6 +11,7 @@ import pandas as pd
 from bench.claims.claim import ClaimError, DocumentClaim, read_claims
 from bench.claims.documents import documents, fill, unused
 from bench.claims.query import Tables, Value, broken, look_up, sentence_of
+from bench.report.frame import ReportError
 from fastast.writing import write_whole
 
 
@@ -20,10 +21,13 @@ class FoundClaim:
 
     claim: DocumentClaim
     values: Mapping[str, Value]
+    """Empty where nothing is published that it asks for."""
 
     @property
     def sentence(self) -> str:
-        """The text with its numbers."""
+        """The text with its numbers, or what stands for it as long as there are none."""
+        if not self.values:
+            return self.claim.unmeasured
         return sentence_of(self.claim, dict(self.values))
 
 
@@ -32,11 +36,14 @@ def evaluate_claims(path: Path, results: Path) -> dict[str, FoundClaim]:
 
     Raises ClaimError for a query that finds nothing, and for a claim that its records contradict.
     """
-    tables, found = Tables(results), {}
+    tables, found = Tables(results, path.parent), {}
     for name, claim in read_claims(path).items():
+        if claim.unmeasured and tables.misses(claim):
+            found[name] = FoundClaim(claim=claim, values={})
+            continue
         try:
             values = look_up(claim, tables)
-        except ClaimError as error:
+        except (ClaimError, ReportError) as error:
             raise ClaimError(f"{path}: {error}") from error
         if wrong := broken(claim, values):
             raise ClaimError(f"{path}: {name} no longer holds: {'; '.join(wrong)}. Rewrite the sentence: {claim.text}")
@@ -87,6 +94,8 @@ def sources(found: Mapping[str, FoundClaim]) -> str:
     """Return a Markdown page: every number of every claim with its records, machine and commit."""
     parts = ["# Where the numbers of the documents come from", "Written by `python -m bench claims`."]
     for name, one in found.items():
+        if not one.values:
+            continue
         lines = [
             f"## {name}",
             f"> {one.sentence}",
@@ -99,7 +108,16 @@ def sources(found: Mapping[str, FoundClaim]) -> str:
 
 def _source(key: str, claim: DocumentClaim, value: Value) -> str:
     number = claim.numbers[key]
-    table = f"sweep `{number.sweep}`" if number.sweep else f"study `{number.study}`, {number.table}"
+    table = next(
+        f"{kind} `{source}`{more}"
+        for kind, source, more in (
+            ("sweep", number.sweep, ""),
+            ("ablation", number.ablation, ""),
+            ("tuning", number.tuning, ""),
+            ("study", number.study, f", {number.table}"),
+        )
+        if source
+    )
     rows = ", ".join(f"`{row}`" for row in _rows(value.rows))
     taken = "" if number.take == "only" else f"{number.take} of "
     machine, commit = (", ".join(_words(value.rows, column)) or "–" for column in ("machine", "commit"))
@@ -109,8 +127,15 @@ def _source(key: str, claim: DocumentClaim, value: Value) -> str:
 def _rows(rows: pd.DataFrame) -> list[str]:
     if "cell" in rows:
         return list(rows["cell"].fillna("quality only"))
-    names = [name for name in ("arm", "against", "schedule", "family") if name in rows]
-    return [", ".join(str(row[name]) for name in names if row[name]) for _, row in rows.iterrows()]
+    names = ("alternative", "arm", "name", "against", "measure", "at", "schedule", "family")
+    names = [name for name in names if name in rows]
+    shown = [[row[name] for name in names] for _, row in rows.iterrows()]
+    return [
+        ", ".join(
+            f"{value:g}" if isinstance(value, float) else str(value) for value in one if value and pd.notna(value)
+        )
+        for one in shown
+    ]
 
 
 def _words(rows: pd.DataFrame, column: str) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from bench.claims.condition import Condition
 
-Take = Literal["only", "min", "max", "mean", "count"]
+Take = Literal["only", "min", "max", "mean", "count", "list"]
 
 
 class ClaimError(ValueError):
@@ -28,14 +28,23 @@ class Quantity(BaseModel):
     """Sweep whose joined records are the table."""
     study: str | None = None
     """Study whose trainings are the table."""
+    ablation: str | None = None
+    """Sweep of alternatives whose numbers (`ablation.csv` of its report) are the table."""
+    tuning: str | None = None
+    """Answer of `fastast tune` in `results/tuning`, by its name, whose rows are the table."""
     table: Literal["arms", "families"] = "arms"
     """Which table of the study."""
     column: str
     """Column of the table."""
     where: dict[str, str | float | bool | list[str | float]] = {}
-    """Rows, by column: a value, several, or a comparison such as `">= 20"`."""
+    """Rows, by column: a value, several, a comparison such as `">= 20"`, or `"largest"`: those of the largest value
+    among the rows that values leave, before anything is compared."""
     take: Take = "only"
-    """What becomes of several rows; `only` refuses more or fewer than one."""
+    """What becomes of several rows; `only` refuses more or fewer than one, `list` writes the names of all."""
+    name: str = ""
+    """Column whose text is written in place of the number: the name of the row that was taken, or of all."""
+    words: tuple[str, str, str] | None = None
+    """What is written in place of the number: where its interval is below zero, holds zero, is above zero."""
     times: float = 1.0
     """Factor, such as 100 for a percentage."""
     form: Annotated[str, Field(pattern=r"^\{:[+]?(\.\d)?[fg]\}$")] = "{:.2f}"
@@ -45,8 +54,12 @@ class Quantity(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if (self.sweep is None) == (self.study is None):
-            raise ValueError("needs a sweep or a study, and not both")
+        if sum(source is not None for source in (self.sweep, self.study, self.ablation, self.tuning)) != 1:
+            raise ValueError("needs a sweep or a study, and not both, or an ablation or a tuning in their place")
+        if self.take == "list" and not self.name:
+            raise ValueError("takes a list, and does not say whose: name = a column")
+        if self.words is not None and self.take != "only":
+            raise ValueError(f"has words for the interval of one row only, and takes {self.take!r}")
         if self.interval and self.take != "only":
             raise ValueError(f"has an interval of one row only, and takes {self.take!r}")
         return self
@@ -65,6 +78,9 @@ class DocumentClaim(BaseModel):
     """Its numbers, by name; one that the sentence does not print may serve in `holds`."""
     holds: tuple[str, ...] = ()
     """What must be so for the sentence to be true: `NUMBER < NUMBER`, with `.low` and `.high` for ends of intervals."""
+    unmeasured: str = ""
+    """What stands in the document as long as a sweep or tuning that it asks has no records; without it, they must be
+    there."""
 
     @model_validator(mode="after")
     def _known_names(self) -> Self:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.ablation.overview import update_overview
+from bench.ablation.published import PREFIX
 from bench.ablation.render import render_ablation
 from bench.claims.check import update_claims
 from bench.page.render import render_page
@@ -12,11 +14,11 @@ from bench.records.store import read_records
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
 from bench.report.render import render as render_report
+from bench.tuning.published import FOLDER as TUNING
+from bench.tuning.published import render_tunings
 from bench.understanding.command import FOLDER as UNDERSTANDING
 from bench.understanding.render import render_understanding
 
-ABLATION = "ablation_"
-"""How the names of sweeps of alternatives begin, which have tables of their own."""
 README_SWEEP = "default"
 """Sweep whose figures and table stand in README."""
 PAGE = "build/page.html"
@@ -35,10 +37,11 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     sweeps = sorted({record.sweep for record in read_records(results)}) if results.is_dir() else []
     if not sweeps:
         raise ReportError(f"report: no records in {results}")
-    drawn = [name for name in sweeps if (reports / name).is_dir() or name == README_SWEEP]
-    for name in drawn:
+    for name in sweeps:
+        if not ((reports / name).is_dir() or name == README_SWEEP or name.startswith(PREFIX)):
+            continue
         render_report(results, reports, sweep=name)
-        if name.startswith(ABLATION):
+        if name.startswith(PREFIX):
             render_ablation(results, reports, sweep=name)
         say(f"{reports / name}")
     for folder in sorted((results / "studies").glob("*/")):
@@ -47,6 +50,9 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     for path in sorted((results / UNDERSTANDING).glob("*.json")):
         render_understanding(path, reports / UNDERSTANDING)
         say(f"{reports / UNDERSTANDING}")
+    if (path := render_tunings(results, reports / TUNING)) is not None:
+        say(f"{path}")
+    update_overview(root / "docs" / "ablations.md", reports)
     update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
     _, changed = update_claims(root, reports / "claims.toml", results)
     for path in changed:

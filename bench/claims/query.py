@@ -11,15 +11,23 @@ from typing import Any
 
 import pandas as pd
 
+from bench.ablation.published import has_records, published_numbers
 from bench.claims.claim import ClaimError, DocumentClaim, Quantity
 from bench.claims.condition import OPERATORS, Condition
 from bench.records.schema import Record
 from bench.report.words import number as written
+from bench.tuning.published import tuning_frame, tuning_path
 from fastast.names import unknown_name
 
 _TAKEN: dict[str, Callable[[pd.Series], float]] = {
-    "min": pd.Series.min, "max": pd.Series.max, "mean": pd.Series.mean, "count": len,
+    "min": pd.Series.min, "max": pd.Series.max, "mean": pd.Series.mean, "count": len, "list": len,
 }  # fmt: skip
+_COUNTED = ("count", "list")
+"""What may be of no row."""
+_LARGEST = "largest"
+_COMPARISON = re.compile(r"(<=|>=|!=|<|>) *(.+)")
+NOBODY = "none"
+"""Written for a list of no names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +43,12 @@ class Value:
     """Rows of the table that it comes from."""
 
     def text(self, number: Quantity) -> str:
-        """Return it as a sentence writes it."""
+        """Return it as a sentence writes it: a number, the names of its rows, or what its interval says in words."""
+        if number.words is not None:
+            below, zero, above = number.words
+            return below if self.high < 0 else above if self.low > 0 else zero
+        if number.name:
+            return _listed([str(name) for name in dict.fromkeys(self.rows[number.name])])
         value, low, high = (written(number.times * x, number.form) for x in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]" if number.interval else value
 
@@ -43,17 +56,32 @@ class Value:
 class Tables:
     """Tables of the published records, each read once.
 
-    `results`: folder of records and of studies' trainings.
+    `results`: folder of records, of studies' trainings and of tunings. `reports`: where sweeps of alternatives were
+    rendered.
     """
 
-    def __init__(self, results: Path) -> None:
-        self._results = results
+    def __init__(self, results: Path, reports: Path = Path("reports")) -> None:
+        self._results, self._reports = results, reports
         self._sweep, self._study = cache(self._read_sweep), cache(self._read_study)
+        self._ablation = cache(self._read_ablation)
         self._records = cache(self._read_records)
 
     def of(self, number: Quantity) -> pd.DataFrame:
         """Return the table that a number is a query over. Raises ClaimError where there are no such records."""
+        if number.ablation is not None:
+            return self._ablation(number.ablation)
+        if number.tuning is not None:
+            return tuning_frame(self._results, number.tuning)
         return self._sweep(number.sweep) if number.sweep is not None else self._study(number.study, number.table)
+
+    def misses(self, claim: DocumentClaim) -> bool:
+        """Return whether a claim asks for an ablation or a tuning of which nothing is published."""
+        asked = claim.numbers.values()
+        return any(
+            (number.ablation is not None and not has_records(self._results, number.ablation))
+            or (number.tuning is not None and not tuning_path(self._results, number.tuning).is_file())
+            for number in asked
+        )
 
     def _read_sweep(self, sweep: str) -> pd.DataFrame:
         from bench.report.frame import join
@@ -72,6 +100,10 @@ class Tables:
         if table == "families":
             return families(study, trainings)
         return study_frame(study, trainings, self._records())
+
+    def _read_ablation(self, sweep: str) -> pd.DataFrame:
+        found = published_numbers(self._results, self._reports, sweep)
+        return found.rename(columns={"low": "value_low", "high": "value_high"})
 
     def _read_records(self) -> list[Record]:
         from bench.records.store import read_records
@@ -110,25 +142,33 @@ def _value(name: str, number: Quantity, tables: Tables) -> Value:
         told = "; ".join(" ".join(map(str, row)) for row in rows.filter(["cell", "arm", "schedule"]).to_numpy()[:4])
         raise ClaimError(f"{name}: {len(rows)} rows match {number.where}, not one{f': {told}' if told else ''}")
     values = rows[column].dropna()
-    if values.empty and number.take != "count":
+    if values.empty and number.take not in _COUNTED:
         raise ClaimError(f"{name}: no row that matches {number.where} has {number.column!r}")
+    if number.name:
+        _column(name, table, number.name)
     if number.take != "only":
         taken = float(_TAKEN[number.take](values))
+        if number.name and number.take in ("min", "max"):
+            rows = rows[rows[column] == taken]
         return Value(value=taken, low=float("nan"), high=float("nan"), rows=rows)
     low, high = (
         float(rows[f"{column}_{end}"].iloc[0]) if f"{column}_{end}" in table else float("nan")
         for end in ("low", "high")
     )
-    if number.interval and pd.isna([low, high]).any():
+    if (number.interval or number.words) and pd.isna([low, high]).any():
         raise ClaimError(f"{name}: {number.column!r} has no interval in that row")
     return Value(value=float(values.iloc[0]), low=low, high=high, rows=rows)
 
 
 def _chosen(name: str, number: Quantity, table: pd.DataFrame) -> pd.Series:
     chosen = pd.Series(True, index=table.index)
-    for key, wanted in number.where.items():
+    for key, wanted in sorted(number.where.items(), key=_turn):
+        column = table[_column(name, table, key)]
         try:
-            chosen &= _matches(table[_column(name, table, key)], wanted)
+            if wanted == _LARGEST:
+                chosen &= column == pd.to_numeric(column[chosen]).max()
+            else:
+                chosen &= _matches(column, wanted)
         except ValueError as error:
             raise ClaimError(f"{name}: where {key} = {wanted!r}: {error}") from error
     return chosen
@@ -138,13 +178,24 @@ def _matches(column: pd.Series, wanted: Any) -> pd.Series:
     """Return the rows of a column that are as wanted. Raises ValueError where words are held against a number."""
     if isinstance(wanted, list):
         return column.isin(wanted)
-    comparison = re.fullmatch(r"(<=|>=|!=|<|>) *(.+)", wanted) if isinstance(wanted, str) else None
+    comparison = _COMPARISON.fullmatch(wanted) if isinstance(wanted, str) else None
     if comparison is None:
         return column == wanted
     sign, limit = comparison.groups()
     if sign == "!=":
         return column.astype(str) != limit
     return OPERATORS[sign](pd.to_numeric(column), float(limit)) & column.notna()
+
+
+def _turn(condition: tuple[str, Any]) -> int:
+    """Return when a condition's turn is: `largest` is of the rows that equalities leave, whatever is compared."""
+    wanted = condition[1]
+    return 1 if wanted == _LARGEST else 2 if isinstance(wanted, str) and _COMPARISON.fullmatch(wanted) else 0
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as prose: `a, b and c`."""
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else (names or [NOBODY])[0]
 
 
 def _column(name: str, table: pd.DataFrame, column: str) -> str:

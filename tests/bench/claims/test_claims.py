@@ -61,10 +61,40 @@ def said(one: DocumentClaim, table: pd.DataFrame = TABLE) -> str:
         ({"where": {"schedule": ["none", "constant:40"]}, "take": "mean"}, "1.25 times"),
         ({"where": {"speedup": "< 1"}, "take": "count", "form": "{:.0f}"}, "0 times"),
         ({"column": "delta", "form": "{:+.2f}", "times": 100}, "−0.12 times"),
+        ({"where": {"r": "largest"}}, "1.50 times"),
+        ({"where": {"r": "largest", "schedule": ["none", "constant:20"]}}, "1.25 times"),
+        ({"where": {"r": "largest", "speedup": "< 1.4"}, "take": "count", "form": "{:.0f}"}, "0 times"),
+        ({"where": {}, "take": "max", "name": "schedule"}, "constant:40 times"),
+        ({"where": {"r": "> 0"}, "take": "list", "name": "schedule"}, "constant:20 and constant:40 times"),
+        ({"where": {}, "take": "list", "name": "schedule"}, "none, constant:20 and constant:40 times"),
+        ({"where": {"r": "> 40"}, "take": "list", "name": "schedule"}, "none times"),
     ],
 )
 def test_a_number_is_written_as_its_query_asks(number: dict, text: str) -> None:
     assert said(claim(**number)) == text
+
+
+@pytest.mark.parametrize(("low", "high", "word"), [(0.1, 0.2, "above"), (-0.1, 0.2, "between"), (-0.2, -0.1, "below")])
+def test_an_interval_is_written_in_words(low: float, high: float, word: str) -> None:
+    table = TABLE.assign(speedup_low=low, speedup_high=high)
+    assert said(claim("it is {x}", words=("below", "between", "above")), table) == f"it is {word}"
+
+
+def test_of_what_is_not_measured_yet_a_document_says_so(tmp_path: Path) -> None:
+    asked = Quantity(ablation="ablation_none", column="value", take="count", form="{:.0f}")
+    text = {"name": "one", "text": "{x} alternatives", "numbers": {"x": asked}}
+    tables = Tables(tmp_path, tmp_path)
+    assert tables.misses(DocumentClaim(**text))  # type: ignore[arg-type]
+    path = tmp_path / "claims.toml"
+    number = 'x = { ablation = "ablation_none", column = "value", take = "count", form = "{:.0f}" }'
+    lines = ["[one]", 'text = "{x} alternatives"', "[one.numbers]", number]
+    path.write_text("\n".join(lines))
+    with pytest.raises(ClaimError, match=r"ablation.csv is missing; run: python -m bench render"):
+        evaluate_claims(path, tmp_path)
+    path.write_text("\n".join([lines[0], 'unmeasured = "(not measured yet)"', *lines[1:]]))
+    found = evaluate_claims(path, tmp_path)
+    assert found["one"].sentence == "(not measured yet)"
+    assert "## one" not in sources(found)
 
 
 def test_a_changed_record_changes_the_sentence_or_refutes_it() -> None:
@@ -105,6 +135,14 @@ def test_a_query_that_finds_nothing_or_too_much_is_refused(number: dict, message
         ("[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', form = '{:9999.2f}'}", "a.numbers.x.form"),
         ("[a]\ntext = '{x}'\nholds = ['x + 1']\nnumbers.x = {sweep = 's', column = 'c'}", "'x + 1' is no comparison"),
         ("[a]\ntext = 't'\nnumbers.x = {sweep = 's', column = 'c'}", "has the number 'x' and uses it nowhere"),
+        (
+            "[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', take = 'list'}",
+            "does not say whose: name = a col",
+        ),
+        (
+            "[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', take = 'max', words = ['a', 'b', 'c']}",
+            "has words for the interval of one row only",
+        ),
         ("[a", "cannot be read"),
     ],
 )
