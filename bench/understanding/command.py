@@ -18,9 +18,7 @@ def understand(
         str, typer.Option("--model", "-m", help="A model of the zoo with weights.")
     ] = "ast_tiny_soundscapes",
     schedule: Annotated[str, typer.Option(help="How many tokens go in each block.")] = "decreasing:48",
-    method: Annotated[
-        list[str] | None, typer.Option(help="Only this method; repeatable. All that need no training if not given.")
-    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method; repeatable. All if not given.")] = None,
     clips: Annotated[int, typer.Option(min=1, max=2000, help="Test clips of the soundscapes.")] = 200,
     results: Annotated[Path, typer.Option(help="Root folder of results.")] = Path("build/results"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to draw into.")] = Path("build/reports"),

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.understanding.picture import gone_text
 from bench.understanding.record import BlockNotes, MethodNotes
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergePlan, MergeTrace, TokenReduction
@@ -40,11 +41,17 @@ class Observed(AttachedReduction):
 
 
 def observe(
-    model: AudioSpectrogramTransformer, reduction: TokenReduction, features: Tensor, events: NDArray[np.bool_]
+    model: AudioSpectrogramTransformer,
+    reduction: TokenReduction,
+    features: Tensor,
+    events: NDArray[np.bool_],
+    *,
+    picture: int = 0,
 ) -> MethodNotes:
     """Return what a reduction does to clips in every block.
 
-    model: not reduced. features: (c, f, m). events: (c, t'), whether anything sounds at a column of patches.
+    model: not reduced. features: (c, f, m). events: (c, t'), whether anything sounds at a column of patches. picture:
+    the clip whose patches are noted one by one.
     """
     prefix, (rows, columns) = model.encoder.num_prefix_tokens, model.encoder.grid
     attached = AttachedReduction.of(reduction, model.encoder)
@@ -65,7 +72,13 @@ def observe(
         left = torch.cat([clips[block] for clips in gone])  # (c, N - prefix), True for a patch that owns no token now
         pairs = np.concatenate(observed.pairs.get(block, [np.empty((0, 3), np.float32)]))  # (pairs, 3)
         blocks.append(_notes(pairs, left, busy))
-    return MethodNotes(method=reduction.method, schedule=str(reduction.schedule), blocks=tuple(blocks))
+    left = torch.stack([torch.cat([clips[block] for clips in gone])[picture] for block in range(len(blocks))])
+    return MethodNotes(
+        method=reduction.method,
+        schedule=str(reduction.schedule),
+        blocks=tuple(blocks),
+        gone_at=gone_text(left.numpy().reshape(len(blocks), rows, columns)),
+    )
 
 
 def _pairs(tokens: BlockTokens, plan: MergePlan) -> NDArray[np.float32]:

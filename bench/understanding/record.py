@@ -11,7 +11,7 @@ from bench.records.schema import Suite
 from bench.records.store import RecordError
 from fastast.writing import write_whole
 
-VERSION = 1
+VERSION = 2
 
 
 class BlockNotes(Facts):
@@ -33,12 +33,33 @@ class BlockNotes(Facts):
     """Of the other patches, the same."""
 
 
+class Picture(Facts):
+    """A clip that methods are drawn on, as text that stays readable."""
+
+    clip: str
+    """What the data set calls it."""
+    seconds: float
+    """From the first frame to the last."""
+    edges_s: tuple[float, float]
+    """Where the patches' own cells begin and end."""
+    edges_mel: tuple[float, float]
+    """The same, in mel bins of all."""
+    mel_bins: int
+    spectrogram: tuple[str, ...]
+    """A row per two mel bins, from the lowest; two hexadecimal digits per two frames, 00 the quietest."""
+    sounding: str
+    """A letter per column of patches: # where an event sounds, . elsewhere."""
+
+
 class MethodNotes(Facts):
     """What a method does in every block."""
 
     method: str
     schedule: str
     blocks: tuple[BlockNotes, ...]
+    gone_at: tuple[str, ...]
+    """On the picture: a row per row of patches, from the lowest frequency; a letter per patch, `a` where its token goes
+    in the first block and so on, `.` where it is left."""
 
 
 class Understanding(Facts):
@@ -56,6 +77,7 @@ class Understanding(Facts):
     """Share of all patches at a time at which an event sounds."""
     torch: str
     suite: Suite
+    picture: Picture
     methods: tuple[MethodNotes, ...]
 
 

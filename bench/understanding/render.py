@@ -10,17 +10,18 @@ import pandas as pd
 from bench.report.render import FORMATS, figure_file
 from bench.report.style import paper_style
 from bench.understanding.figures import axes_figure, silence_figure, similarity_figure
+from bench.understanding.merges import merges_figure
 from bench.understanding.record import Understanding, read_understanding
+from bench.understanding.said import sentences
 from fastast.reduction import get_method, method_names
 from fastast.writing import write_whole
 
-FIGURES = {"axes": axes_figure, "silence": silence_figure, "similarity": similarity_figure}
-SHOWS = {
-    "axes": "Which way tokens merge: along time, along frequency, or with a neighbour.",
-    "silence": "Whether what goes first is where nothing sounds.",
-    "similarity": "How alike the keys of two tokens are when they merge.",
+FIGURES = {
+    "merges": merges_figure,
+    "axes": axes_figure,
+    "silence": silence_figure,
+    "similarity": similarity_figure,
 }
-"""What each figure shows."""
 
 
 def render_understanding(path: Path, out: Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
@@ -57,7 +58,9 @@ def table(found: Understanding) -> pd.DataFrame:
 
 
 def _page(found: Understanding) -> str:
-    shown = "\n\n".join(f"![{text}]({name}.svg)\n\n{text}" for name, text in SHOWS.items())
+    labels = {name: get_method(name).label for name in method_names()}
+    said = sentences(found, labels)
+    shown = "\n\n".join(f"![{said[name]}]({name}.svg)\n\n{said[name]}" for name in FIGURES)
     what = f"{found.model}, {found.methods[0].schedule}, the first {found.clips} test clips of the soundscapes"
     return (
         f"# What methods merge\n\n{what}. An event sounds at {found.sounding:.0%} of all patches: what begins or ends "

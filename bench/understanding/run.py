@@ -11,6 +11,7 @@ import torch
 import fastast
 from bench.run.recording import describe_suite
 from bench.understanding.observe import observe
+from bench.understanding.picture import choose_picture, picture_of
 from bench.understanding.record import VERSION, Understanding, write_understanding
 from bench.understanding.sounding import scene_recipes, sounding
 from fastast.checkpoints import load_checkpoint
@@ -50,10 +51,13 @@ def run_understanding(
     waveforms = torch.from_numpy(loaded.waveforms.astype(np.float32) / 32768)  # (c, s)
     features = torch.cat([frontend(part) for part in waveforms.split(64)])  # (c, f, m)
     events = sounding(scene_recipes(SPLIT, SECONDS, clips), model.geometry)  # (c, t')
+    shown = choose_picture(events)
     notes, removed = [], parse_schedule(schedule)
     for one in methods or known:
         say(f"{one} {schedule}")
-        notes.append(observe(model, TokenReduction(schedule=removed, method=one, excess="cap"), features, events))
+        notes.append(
+            observe(model, TokenReduction(schedule=removed, method=one, excess="cap"), features, events, picture=shown)
+        )
     found = Understanding(
         version=VERSION,
         model=name,
@@ -65,6 +69,7 @@ def run_understanding(
         sounding=round(float(events.mean()), 4),
         torch=torch.__version__,
         suite=describe_suite(),
+        picture=picture_of(loaded.ids[shown], features[shown].numpy(), events[shown], model.geometry),
         methods=tuple(notes),
     )
     path = folder / f"{name}.json"

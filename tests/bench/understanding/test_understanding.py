@@ -12,11 +12,13 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.records.store import RecordError
 from bench.understanding.observe import _gone, observe
+from bench.understanding.picture import choose_picture, gone_blocks, picture_of, pixels_of
 from bench.understanding.record import read_understanding
 from bench.understanding.render import render_understanding
 from bench.understanding.sounding import sounding
 from fastast.data.mixing import ClipRecipe, SoundEvent
-from fastast.reduction import TokenReduction
+from fastast.hosts import reduce
+from fastast.reduction import MergeTrace, TokenReduction
 
 
 def event(start_s: float, length_s: float) -> SoundEvent:
@@ -100,13 +102,56 @@ def test_the_command_observes_writes_and_draws(tmp_path, monkeypatch):
     assert [one.method for one in found.methods] == ["tome", "topk"]
     assert all(len(one.blocks) == 12 for one in found.methods)
     drawn = {one.name for one in (tmp_path / "reports/understanding").iterdir()}
-    assert {"axes.svg", "silence.pdf", "similarity.png", "understanding.csv", "understanding.md"} <= drawn
+    assert {"merges.svg", "axes.svg", "silence.pdf", "similarity.png", "understanding.csv", "understanding.md"} <= drawn
+    said = (tmp_path / "reports/understanding/understanding.md").read_text()
+    assert f"Which patches of {found.picture.clip} go" in said
+    assert "along time most by ToMe" in said
+    assert len(found.picture.sounding) == len(found.methods[0].gone_at[0]) == 50
     before = {one.name: one.read_bytes() for one in (tmp_path / "reports/understanding").iterdir()}
     render_understanding(path, tmp_path / "reports/understanding")
     assert before == {one.name: one.read_bytes() for one in (tmp_path / "reports/understanding").iterdir()}
     refused = CliRunner().invoke(app, ["understand", "--method", "tom", *folders])
     assert refused.exit_code == 1
     assert "did you mean 'tome'" in refused.output.lower()
+
+
+def test_every_patch_is_noted_by_the_block_in_which_its_token_goes(small_model, small_geometry, small_fbank):
+    reduction = TokenReduction(schedule="list:20,0,10", method="random")
+    notes = observe(small_model, reduction, small_fbank, quiet(small_geometry, 2), picture=1)
+    trace = MergeTrace()
+    with reduce(small_model, reduction), torch.no_grad():
+        small_model(small_fbank, trace)
+    rows, columns = small_geometry.encoder.grid
+    assert (len(notes.gone_at), {len(row) for row in notes.gone_at}) == (rows, {columns})
+    letters = "".join(notes.gone_at)
+    assert (letters.count("a"), letters.count("b"), letters.count("c")) == (20, 0, 10)
+    for patch, letter in enumerate(letters):
+        seen = [int(source[1, 2 + patch]) < 0 for source in trace.source]
+        assert letter == ("a" if seen[0] else "c" if seen[2] else ".")
+    assert np.isnan(gone_blocks(notes.gone_at)).sum() == rows * columns - 30
+
+
+def test_a_picture_is_the_spectrogram_in_half_as_many_pixels_each_way(small_geometry):
+    fbank = np.zeros((small_geometry.num_frames, small_geometry.num_mel_bins))
+    fbank[100:, :] = 1.0
+    fbank[:, 30:32] = 2.0
+    events = np.arange(17) < 3
+    picture = picture_of("a", fbank, events, small_geometry)
+    pixels = pixels_of(picture)
+    assert pixels.shape == (24, 88)
+    assert (pixels[15] == 255).all()
+    assert (pixels[0, :50] == 0).all()
+    assert np.ptp(pixels[0, 50:]) == 0
+    assert 0 < pixels[0, 50] < 255
+    assert picture.sounding == "###" + "." * 14
+    # Patches are 16 frames long and begin every 10: the cell of the first is frames 3 to 13.
+    assert picture.edges_s == (0.03, 1.73)
+    assert picture.edges_mel == (3.0, 43.0)
+
+
+def test_the_clip_that_is_drawn_has_silence_and_events():
+    events = np.array([[0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0], [0, 1, 1, 0]], dtype=bool)
+    assert choose_picture(events) == 2
 
 
 def test_a_broken_file_is_named(tmp_path):

@@ -1,0 +1,74 @@
+"""The figure of merges on a spectrogram: a panel per method, its patches coloured by the block in which they go."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.layout import fix_layout
+from bench.report.style import DOUBLE, GREY
+from bench.understanding.picture import gone_blocks, pixels_of
+from bench.understanding.record import Understanding
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLUMNS = 3
+_SOUNDS = "#D55E00"
+
+
+def merges_figure(found: Understanding, labels: dict[str, str]) -> Figure:
+    """Draw one clip once per method: grey its spectrogram, coloured the patches whose token goes, by block."""
+    import matplotlib.pyplot as plt
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    names = ["the clip", *(labels.get(one.method, one.method) for one in found.methods)]
+    rows = math.ceil(len(names) / COLUMNS)
+    figure, axes = plt.subplots(
+        rows, COLUMNS, figsize=(DOUBLE, 0.8 + 1.0 * rows), sharex=True, sharey=True, squeeze=False
+    )
+    depth = max(len(one.blocks) for one in found.methods)
+    scale = ScalarMappable(Normalize(1, depth), "viridis")
+    for place, axis in enumerate(axes.flat):
+        if place >= len(names):
+            axis.set_visible(False)
+            continue
+        _clip(axis, found)
+        axis.set_title(names[place], loc="left", size=8)
+        if place:
+            _patches(axis, found, place - 1, scale)
+        if place + COLUMNS >= len(names):
+            axis.tick_params(labelbottom=True)
+    figure.colorbar(scale, ax=axes, label="Block in which a patch's token goes", pad=0.01, aspect=40)
+    figure.supxlabel("Time (s)", fontsize=8)
+    figure.supylabel("Mel bin", fontsize=8)
+    said = "uncoloured: patches with a token of their own to the end; orange above: an event sounds"
+    figure.suptitle(said, fontsize=7, color=GREY)
+    fix_layout(figure)
+    return figure
+
+
+def _clip(axis: Axes, found: Understanding) -> None:
+    picture = found.picture
+    extent = (0.0, picture.seconds, 0.0, float(picture.mel_bins))
+    axis.imshow(pixels_of(picture), cmap="gray", origin="lower", aspect="auto", extent=extent)
+    edges = np.linspace(*picture.edges_s, len(picture.sounding) + 1)
+    for place, letter in enumerate(picture.sounding):
+        if letter == "#":
+            axis.plot(edges[place : place + 2], [1.03, 1.03], color=_SOUNDS, linewidth=2, clip_on=False,
+                      transform=axis.get_xaxis_transform(), solid_capstyle="butt")  # fmt: skip
+    axis.grid(False)
+    axis.set_xlim(0, picture.seconds)
+    axis.set_ylim(0, picture.mel_bins)
+
+
+def _patches(axis: Axes, found: Understanding, number: int, scale: object) -> None:
+    blocks = gone_blocks(found.methods[number].gone_at)  # (f', t')
+    colours = scale.to_rgba(np.nan_to_num(blocks, nan=1.0))  # type: ignore[attr-defined]
+    colours[..., 3] = np.where(np.isnan(blocks), 0.0, 0.65)
+    extent = (*found.picture.edges_s, *found.picture.edges_mel)
+    axis.imshow(colours, origin="lower", aspect="auto", extent=extent, interpolation="nearest")

@@ -1,0 +1,93 @@
+"""One sentence for every figure, which says what it shows, made of the numbers that it is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from bench.understanding.picture import gone_blocks
+from bench.understanding.record import BlockNotes, MethodNotes, Understanding
+
+
+def sentences(found: Understanding, labels: dict[str, str]) -> dict[str, str]:
+    """Return what each figure shows, by its name."""
+
+    def label(one: MethodNotes) -> str:
+        return labels.get(one.method, one.method)
+
+    return {
+        "merges": _merges(found, label),
+        "axes": _axes(found, label),
+        "silence": _silence(found, label),
+        "similarity": _similarity(found, label),
+    }
+
+
+def _merges(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
+    sounds = np.array([letter == "#" for letter in found.picture.sounding])  # (t',)
+    spared = []
+    for one in found.methods:
+        gone = ~np.isnan(gone_blocks(one.gone_at))  # (f', t')
+        spared.append((gone[:, ~sounds].mean() - gone[:, sounds].mean() if 0 < sounds.sum() < len(sounds) else 0, one))
+    most, least = (choose(spared, key=lambda pair: pair[0])[1] for choose in (max, min))
+    return (
+        f"Which patches of {found.picture.clip} go, in which block, by which method: {label(most)} spares the patches "
+        f"at times of events most, {label(least)} least."
+    )
+
+
+def _axes(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
+    merging = [one for one in found.methods if any(block.pairs for block in one.blocks)]
+    if not merging:
+        return "None of these methods merges pairs."
+    along = {
+        name: [(_mean(one, lambda block, name=name: getattr(block, f"along_{name}")), one) for one in merging]
+        for name in ("time", "frequency")
+    }
+    time, frequency = (max(pairs, key=lambda pair: pair[0]) for pairs in along.values())
+    return (
+        f"Which way tokens merge: along time most by {label(time[1])} ({time[0]:.0%} of all pairs), along frequency "
+        f"most by {label(frequency[1])} ({frequency[0]:.0%})."
+    )
+
+
+def _silence(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
+    first, last = [], []
+    for one in found.methods:
+        end = one.blocks[-1]
+        if end.gone_silent is not None and end.gone_sounding is not None:
+            (first if end.gone_silent > end.gone_sounding else last).append(label(one))
+    if not first and not last:
+        return "Nothing tells silence from sound in these clips."
+    silence = f"more of the silence than of the events goes with {_listed(first)}" if first else ""
+    sound = f"more of the events with {_listed(last)}" if last else ""
+    return f"Whether silence goes before sound: after the last block, {'; '.join(filter(None, [silence, sound]))}."
+
+
+def _similarity(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
+    shown = []
+    for one in found.methods:
+        middles = [block.similarity[1] for block in one.blocks if block.similarity]
+        if middles:
+            shown.append((middles[0], middles[-1], one))
+    if not shown:
+        return "None of these methods merges pairs."
+    begin, end, one = shown[0]
+    lowest = min(shown, key=lambda entry: entry[1])
+    return (
+        f"How alike the keys of two tokens are when they merge: with {label(one)} a median cosine of {begin:.3f} in "
+        f"the first block that merges and {end:.3f} in the last; least alike in the last with {label(lowest[2])}, "
+        f"{lowest[1]:.3f}."
+    )
+
+
+def _mean(one: MethodNotes, value: Callable[[BlockNotes], float | None]) -> float:
+    """Return the mean over all pairs of a method."""
+    pairs = [(block.pairs, found) for block in one.blocks if (found := value(block)) is not None]
+    total = sum(count for count, _ in pairs)
+    return sum(count * found for count, found in pairs) / total if total else 0.0
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]
