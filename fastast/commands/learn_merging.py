@@ -27,10 +27,10 @@ def learn_merging(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps.")] = 400,
     batch_size: Annotated[int, typer.Option(help="Clips of a step.")] = 8,
-    lr: Annotated[float, typer.Option(help="Learning rate of Adam at the beginning; it falls to 0.")] = 1e-3,
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam at the beginning; it falls to 0.")] = 2e-4,
     temperature: Annotated[
         float, typer.Option(help="Of the relaxed matching, in cosines: the smaller, the nearer to what inference does.")
-    ] = 0.02,
+    ] = 0.01,
     precision: Annotated[
         str, typer.Option(help="Of the model: float32, bfloat16 or float16; the embedding's is float32.")
     ] = "float32",

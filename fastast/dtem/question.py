@@ -32,9 +32,9 @@ class MergingQuestion:
     """Steps."""
     batch_size: int = 8
     """Clips of a step."""
-    lr: float = 1e-3
+    lr: float = 2e-4
     """Learning rate of Adam at the beginning; it falls to 0 along a cosine."""
-    temperature: float = 0.02
+    temperature: float = 0.01
     """Of the relaxed matching, in cosines: smaller is nearer to what inference does, and teaches fewer pairs."""
     precision: str = "float32"
     """Of the model; the embedding's is float32."""

@@ -4,9 +4,9 @@ Shapes: `b` batch, `n` tokens, `a` unprotected tokens of set A, `c` of set B, `d
 
 DTEM (Lee and Hong 2024, arXiv 2412.10569) relaxes ToMe's matching: here its `r` pairs are drawn one after the other,
 each as a softmax over all pairs, to whose rows log(1 - what was drawn of them) is added (the continuous k-nearest
-neighbours of Plötz and Roth 2018, arXiv 1810.12575). Tokens then have sizes that are no whole numbers, and attention goes in
-proportion to them. Decided here: the tokens that leave a block are those that leave it at inference, so that a forward
-has as many tokens, in the same order, as the one that it is learned for.
+neighbours of Plötz and Roth 2018, arXiv 1810.12575). Tokens then have sizes that are no whole numbers, and attention
+goes in proportion to them. Decided here: the tokens that leave a block are those that leave it at inference, so that a
+forward has as many tokens, in the same order, as the one that it is learned for.
 """
 
 from __future__ import annotations

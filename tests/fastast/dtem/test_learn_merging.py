@@ -53,7 +53,7 @@ def test_it_learns_writes_and_says_how_it_compares(checkpoint: str, tmp_path: Pa
     found = merge_embedding(str(out))
     began, _ = keys_of_blocks(load_model(checkpoint))
     assert found.weight.shape == began.shape == (3, 16, 32)
-    moved = (found.weight - began).abs().amax(dim=(1, 2)) > 1e-4
+    moved = (found.weight - began).abs().amax(dim=(1, 2)) > 1e-5
     assert moved.tolist() == [True, True, False]  # what merges behind the last attention changes nothing
     with safe_open(out, framework="pt") as file:
         training = json.loads(file.metadata()[ENTRY])["training"]
@@ -82,7 +82,7 @@ def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path
     monkeypatch.setattr(MergeLearner, "step", step)
     code, said = learn(checkpoint, parted, "--lr", "0.5")
     assert code == 1
-    assert "lr was 0.001 and is 0.5" in said
+    assert "lr was 0.0002 and is 0.5" in said
     code, said = learn(checkpoint, parted)
     assert code == 0, said
     assert "going on behind step 4" in said
