@@ -43,10 +43,10 @@ def merges_figure(found: Understanding, labels: dict[str, str]) -> Figure:
             _patches(axis, found, place - 1, scale)
         if place + COLUMNS >= len(names):
             axis.tick_params(labelbottom=True)
-    figure.colorbar(scale, ax=axes, label="Block in which a patch's token goes", pad=0.01, aspect=40)
+    figure.colorbar(scale, ax=axes, label="Block", pad=0.01, aspect=40)
     figure.supxlabel("Time (s)", fontsize=8)
     figure.supylabel("Mel bin", fontsize=8)
-    said = "uncoloured: patches with a token of their own to the end; orange above: an event sounds"
+    said = "coloured by the block in which a patch's token goes; uncoloured: never; orange above: an event sounds"
     figure.suptitle(said, fontsize=7, color=GREY)
     fix_layout(figure)
     return figure

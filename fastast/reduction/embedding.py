@@ -160,8 +160,11 @@ def _read(weights: str) -> MergeEmbedding:
                 f"{path}: a merge embedding of version {header['version']}; this FastAST reads {VERSION}"
             )
         found = MergeEmbedding(
-            **{name: tensors[name].float() for name in ("weight", "bias")},
-            **{name: header[name] for name in ("model", "rows", "training")},
+            weight=tensors["weight"].float(),
+            bias=tensors["bias"].float(),
+            model=header["model"],
+            rows=header["rows"],
+            training=header["training"],
         )
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
         raise ReductionError(
