@@ -30,7 +30,9 @@ def published_numbers(results: Path, reports: Path, sweep: str) -> pd.DataFrame:
     advice = "run: python -m bench render"
     if not path.is_file():
         raise ReportError(f"ablation: {path} is missing; {advice}")
-    frame = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in ("at", "value", "low", "high")})
+    texts = dict.fromkeys(("alternative", "against", "machine", "model", "commit", "records"), str)
+    numbers = {name: [""] for name in ("at", "value", "low", "high")}
+    frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers)  # type: ignore[arg-type]
     if set(frame.get("records", ())) != {hash_of_records(results, sweep)}:
         raise ReportError(f"ablation: {path} is of other records than those in {results}; {advice}")
     return frame

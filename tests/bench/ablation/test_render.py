@@ -99,6 +99,12 @@ def add_methods(folder: Path, names: tuple[str, ...] = METHODS) -> Path:
     return folder
 
 
+@pytest.fixture
+def methods(tmp_path: Path) -> Path:
+    """Twelve methods, to be changed."""
+    return add_methods(tmp_path)
+
+
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """What is made of twelve methods."""
@@ -291,7 +297,7 @@ def test_published_numbers_are_those_of_the_records_that_lie_there(methods: Path
     render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
     found = published_numbers(methods, tmp_path / "out", "alternatives")
     assert found["value"].dtype == float
-    assert set(found["model"]) == {"ast_tiny_soundscapes"}
+    assert set(found["model"]) == {"model_with_underscores"}
     add(methods, "performance", {"method": "tome", "schedule": "decreasing:20", "proportional": True})
     with pytest.raises(ReportError, match="is of other records than those in"):
         published_numbers(methods, tmp_path / "out", "alternatives")
