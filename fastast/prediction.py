@@ -260,11 +260,13 @@ class Predictor:
 
     @torch.inference_mode()
     def draw(self, prediction: Prediction, folder: Path) -> Path:
-        """Draw the tokens of the first window, as PyTorch merges them, into `folder` and return the picture's path.
+        """Draw the first window and its tokens after some blocks, as PyTorch merges them; return the picture's path.
+
+        Above it stand the file's name, its best labels and what reduced the tokens.
 
         Raises ValueError for an exported file, which does not tell which tokens merged.
         """
-        from fastast.viz import draw_merges
+        from fastast.viz import draw_merges_by_block
 
         if isinstance(self.model, ExportedModel):
             raise ValueError(f"{self.name}: an exported file does not tell which tokens merged; draw its checkpoint")
@@ -274,8 +276,10 @@ class Predictor:
         trace = MergeTrace()
         self.model.forward_features(features, trace)
         reduction = self.handle.reduction if self.handle else "not merged"
-        title = f"{prediction.path.name}, {reduction}"
-        figure = draw_merges(features[0].numpy(), trace.source[-1][0].numpy(), self.model.geometry, title=title)
+        heard = ", ".join(f"{label} {score:.2f}" for label, score in prediction.top(2))
+        title = f"{prediction.path.name} ({reduction}): {heard}"
+        sources = [source[0].numpy() for source in trace.source]  # (n,) of every block
+        figure = draw_merges_by_block(features[0].numpy(), sources, self.model.geometry, title=title)
         target, picture = folder / f"{prediction.path.stem}.png", io.BytesIO()
         figure.savefig(picture, dpi=200, format="png")
         write_whole(target, picture.getvalue())

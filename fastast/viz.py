@@ -5,6 +5,7 @@ Shapes: `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,27 +47,61 @@ def draw_merges(
 
     fbank: (f, m) log-mel, normalised or not. source: (n,) slot of every original token, one clip of
     `MergeTrace.source`. A line is drawn wherever two neighbouring patches went to different tokens; a group has
-    one colour, the mean of its cells. Raises ValueError where the shapes are not the geometry's.
+    one colour, the mean of its cells; what was dropped is black. Raises ValueError where the shapes are not the
+    geometry's.
     """
+    return _draw(fbank, {"": source}, geometry, title=title)
+
+
+def draw_merges_by_block(
+    fbank: NDArray[np.floating],
+    sources: Sequence[NDArray[np.integer]],
+    geometry: Geometry,
+    *,
+    blocks: Sequence[int] | None = None,
+    title: str = "",
+) -> Figure:
+    """Draw a clip and what is left of it after some of the blocks, one below the other; groups as in `draw_merges`.
+
+    sources: (n,) of every block, one clip of `MergeTrace.source`. blocks: which to draw, counted from 1; not given, the
+    first, the last and those at a third and two thirds of the depth. Raises ValueError for a block that there is not.
+    """
+    depth = len(sources)
+    shown = sorted({1, round(depth / 3), round(2 * depth / 3), depth} - {0}) if blocks is None else blocks
+    for block in shown:
+        if not 1 <= block <= depth:
+            raise ValueError(f"viz: block {block} is not there; the trace has blocks 1 to {depth}")
+    return _draw(fbank, {f"After block {block}: ": sources[block - 1] for block in shown}, geometry, title=title)
+
+
+def _draw(
+    fbank: NDArray[np.floating], sources: Mapping[str, NDArray[np.integer]], geometry: Geometry, *, title: str
+) -> Figure:
+    """Draw the spectrogram, and below it one panel for each source map (n,) under its name."""
     import matplotlib.pyplot as plt
 
-    groups = patch_groups(source, geometry)
-    means = group_means(fbank, groups, geometry)
-    fig, axes = plt.subplots(2, 1, figsize=(6.75, 3.9), sharex=True, sharey=True, layout="constrained")
+    rows = 1 + len(sources)
+    height = 3.9 if rows == 2 else 0.5 + 1.15 * rows
+    fig, axes = plt.subplots(rows, 1, figsize=(6.75, height), sharex=True, sharey=True, layout="constrained")
     frames, mels = fbank.shape
     limits = np.quantile(fbank, [0.02, 0.995])
-    style = {"origin": "lower", "aspect": "auto", "cmap": "magma", "vmin": limits[0], "vmax": limits[1]}
-    image = axes[0].imshow(fbank.T, extent=(0, frames * HOP_SECONDS, 0, mels), interpolation="nearest", **style)
+    style = {"cmap": "magma", "vmin": limits[0], "vmax": limits[1]}
+    extent = (0, frames * HOP_SECONDS, 0, mels)
+    image = axes[0].imshow(fbank.T, extent=extent, interpolation="nearest", origin="lower", aspect="auto", **style)
+    axes[0].set_title(title or "Log-mel filterbank", fontsize=8, loc="left")
     edges_t, edges_f = _edges(geometry)
-    axes[1].pcolormesh(edges_t, edges_f, means, cmap="magma", vmin=limits[0], vmax=limits[1], linewidth=0)
-    _draw_borders(axes[1], groups, edges_t, edges_f)
-    left = len(np.unique(groups[groups >= 0]))
-    axes[0].set_title(title or "Log-mel filterbank", fontsize=9, loc="left")
-    axes[1].set_title(f"{groups.size} patches in {left} tokens; a line parts two tokens", fontsize=9, loc="left")
-    axes[1].set_xlabel("Time (s)")
-    axes[1].set_xlim(0, frames * HOP_SECONDS)
-    for ax in axes:
-        ax.set_ylabel("Mel bin")
+    for axis, (name, source) in zip(axes[1:], sources.items(), strict=True):
+        groups = patch_groups(source, geometry)
+        means = np.where(groups < 0, limits[0], group_means(fbank, groups, geometry))
+        axis.pcolormesh(edges_t, edges_f, means, linewidth=0, **style)
+        _draw_borders(axis, groups, edges_t, edges_f)
+        left = len(np.unique(groups[groups >= 0]))
+        tail = "; a line parts two tokens" if axis is axes[1] else ""
+        axis.set_title(f"{name}{groups.size} patches in {left} tokens{tail}", fontsize=8, loc="left")
+    axes[-1].set_xlabel("Time (s)")
+    axes[-1].set_xlim(0, frames * HOP_SECONDS)
+    for axis in axes:
+        axis.set_ylabel("Mel bin")
     fig.colorbar(image, ax=axes, label="Log energy, normalised", pad=0.01)
     return fig
 

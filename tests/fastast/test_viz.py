@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastast.geometry import Geometry
-from fastast.viz import draw_merges, group_means, patch_groups
+from fastast.viz import draw_merges, draw_merges_by_block, group_means, patch_groups
 
 SHAPE = Geometry(embed_dim=8, num_heads=1, num_classes=1, num_mel_bins=36, num_frames=46, depth=1)  # 3 x 4 patches
 
@@ -39,3 +39,28 @@ def test_borders_part_groups_only() -> None:
 def test_another_models_source_map_is_refused() -> None:
     with pytest.raises(ValueError, match="shape .13,.; this model has 14 tokens"):
         draw_merges(np.zeros((46, 36)), source()[:-1], SHAPE)
+
+
+def test_merges_are_drawn_over_depth_under_the_sounds_name_and_what_is_heard() -> None:
+    whole = np.arange(14)
+    sources = [whole, whole, source(), source(), source(), source()]
+    figure = draw_merges_by_block(np.zeros((46, 36)), sources, SHAPE, title="bell.ogg: Bell 0.90")
+    titles = [axis.get_title(loc="left") for axis in figure.axes if axis.get_title(loc="left")]
+    assert titles == [
+        "bell.ogg: Bell 0.90",
+        "After block 1: 12 patches in 12 tokens; a line parts two tokens",
+        "After block 2: 12 patches in 12 tokens",
+        "After block 4: 12 patches in 7 tokens",
+        "After block 6: 12 patches in 7 tokens",
+    ]
+    one = draw_merges_by_block(np.zeros((46, 36)), sources, SHAPE, blocks=[3])
+    assert one.axes[1].get_title(loc="left").startswith("After block 3: 12 patches in 7 tokens")
+    with pytest.raises(ValueError, match="block 7 is not there; the trace has blocks 1 to 6"):
+        draw_merges_by_block(np.zeros((46, 36)), sources, SHAPE, blocks=[7])
+
+
+def test_patches_that_were_dropped_are_dark_and_no_token() -> None:
+    dropped = source().copy()
+    dropped[-1] = -1
+    figure = draw_merges(np.full((46, 36), 5.0), dropped, SHAPE)
+    assert "12 patches in 6 tokens" in figure.axes[1].get_title(loc="left")
