@@ -14,6 +14,21 @@ from bench.claims.query import Tables, Value, broken, look_up, sentence_of
 from bench.report.frame import ReportError
 from fastast.writing import write_whole
 
+_NAMES = (
+    "alternative",
+    "arm",
+    "name",
+    "model",
+    "against",
+    "measure",
+    "at",
+    "sweep",
+    "schedule",
+    "batch_size",
+    "family",
+)
+"""Columns that tell a row which is no record's."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoundClaim:
@@ -99,7 +114,7 @@ def sources(found: Mapping[str, FoundClaim]) -> str:
         lines = [
             f"## {name}",
             f"> {one.sentence}",
-            "| number | value | from | machine | commit |\n|---|---|---|---|---|",
+            "| number | value | from | machine or source | commit or date |\n|---|---|---|---|---|",
         ]
         rows = "\n".join(_source(key, one.claim, value) for key, value in one.values.items())
         parts += [*lines[:2], f"{lines[2]}\n{rows}"]
@@ -115,20 +130,21 @@ def _source(key: str, claim: DocumentClaim, value: Value) -> str:
             ("ablation", number.ablation, ""),
             ("tuning", number.tuning, ""),
             ("study", number.study, f", {number.table}"),
+            ("file", number.file and f"{number.file}.csv", ""),
         )
         if source
     )
     rows = ", ".join(f"`{row}`" for row in _rows(value.rows))
     taken = "" if number.take == "only" else f"{number.take} of "
-    machine, commit = (", ".join(_words(value.rows, column)) or "–" for column in ("machine", "commit"))
-    return f"| {key} | {value.text(number)} | {taken}`{number.column}` of {table}: {rows} | {machine} | {commit} |"
+    where = ", ".join(_words(value.rows, "machine") or _words(value.rows, "source")) or "–"
+    when = ", ".join(_words(value.rows, "commit") or _words(value.rows, "date")) or "–"
+    return f"| {key} | {value.text(number)} | {taken}`{number.column}` of {table}: {rows} | {where} | {when} |"
 
 
 def _rows(rows: pd.DataFrame) -> list[str]:
     if "cell" in rows:
         return list(rows["cell"].fillna("quality only"))
-    names = ("alternative", "arm", "name", "against", "measure", "at", "schedule", "family")
-    names = [name for name in names if name in rows]
+    names = [name for name in _NAMES if name in rows]
     shown = [[row[name] for name in names] for _, row in rows.iterrows()]
     return [
         ", ".join(

@@ -32,6 +32,8 @@ class Quantity(BaseModel):
     """Sweep of alternatives whose numbers (`ablation.csv` of its report) are the table."""
     tuning: str | None = None
     """Answer of `fastast tune` in `results/tuning`, by its name, whose rows are the table."""
+    file: str | None = None
+    """CSV file beside the claims, without its ending: what others published, readings by hand, replaced records."""
     table: Literal["arms", "families"] = "arms"
     """Which table of the study."""
     column: str
@@ -54,8 +56,9 @@ class Quantity(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        if sum(source is not None for source in (self.sweep, self.study, self.ablation, self.tuning)) != 1:
-            raise ValueError("needs a sweep or a study, and not both, or an ablation or a tuning in their place")
+        sources = (self.sweep, self.study, self.ablation, self.tuning, self.file)
+        if sum(source is not None for source in sources) != 1:
+            raise ValueError("needs one of sweep, study, ablation, tuning and file")
         if self.take == "list" and not self.name:
             raise ValueError("takes a list, and does not say whose: name = a column")
         if self.words is not None and self.take != "only":

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from bench.ablation.overview import update_overview
 from bench.ablation.published import PREFIX
 from bench.ablation.render import render_ablation
 from bench.claims.check import update_claims
 from bench.page.render import render_page
+from bench.records.schema import Record
 from bench.records.store import read_records
+from bench.report.files import write_figures
+from bench.report.frame import join
+from bench.report.published import DATASET, published_figure, read_published
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
 from bench.report.render import render as render_report
@@ -18,6 +26,9 @@ from bench.tuning.published import FOLDER as TUNING
 from bench.tuning.published import render_tunings
 from bench.understanding.command import FOLDER as UNDERSTANDING
 from bench.understanding.render import render_understanding
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 README_SWEEP = "default"
 """Sweep whose figures and table stand in README."""
@@ -34,7 +45,8 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     from bench.study.study_file import load_study
 
     results, reports = root / "results", root / "reports"
-    sweeps = sorted({record.sweep for record in read_records(results)}) if results.is_dir() else []
+    records = read_records(results) if results.is_dir() else []
+    sweeps = sorted({record.sweep for record in records})
     if not sweeps:
         raise ReportError(f"report: no records in {results}")
     for name in sweeps:
@@ -53,8 +65,17 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     if (path := render_tunings(results, reports / TUNING)) is not None:
         say(f"{path}")
     update_overview(root / "docs" / "ablations.md", reports)
+    for path in write_figures({"published": partial(_published, reports, records)}, reports / "published").paths[:1]:
+        say(f"{path.parent}")
     update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
     _, changed = update_claims(root, reports / "claims.toml", results)
     for path in changed:
         say(f"{path}")
     say(f"{render_page(results, root / PAGE)}")
+
+
+def _published(reports: Path, records: Sequence[Record]) -> Figure:
+    """Draw what others published beside what was measured on the same data."""
+    scored = {one.sweep for one in records if one.quality is not None and one.quality.dataset == DATASET}
+    joined = [join([record for record in records if record.sweep == sweep]) for sweep in sorted(scored)]
+    return published_figure(read_published(reports / "published.csv"), pd.concat(joined) if joined else None)

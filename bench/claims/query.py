@@ -54,15 +54,15 @@ class Value:
 
 
 class Tables:
-    """Tables of the published records, each read once.
+    """Tables of the published records, and of files beside the claims, each read once.
 
     `results`: folder of records, of studies' trainings and of tunings. `reports`: where sweeps of alternatives were
-    rendered.
+    rendered, and where the files lie.
     """
 
     def __init__(self, results: Path, reports: Path = Path("reports")) -> None:
         self._results, self._reports = results, reports
-        self._sweep, self._study = cache(self._read_sweep), cache(self._read_study)
+        self._sweep, self._study, self._file = map(cache, (self._read_sweep, self._read_study, self._read_file))
         self._ablation = cache(self._read_ablation)
         self._records = cache(self._read_records)
 
@@ -72,6 +72,8 @@ class Tables:
             return self._ablation(number.ablation)
         if number.tuning is not None:
             return tuning_frame(self._results, number.tuning)
+        if number.file is not None:
+            return self._file(number.file)
         return self._sweep(number.sweep) if number.sweep is not None else self._study(number.study, number.table)
 
     def misses(self, claim: DocumentClaim) -> bool:
@@ -104,6 +106,12 @@ class Tables:
     def _read_ablation(self, sweep: str) -> pd.DataFrame:
         found = published_numbers(self._results, self._reports, sweep)
         return found.rename(columns={"low": "value_low", "high": "value_high"})
+
+    def _read_file(self, name: str) -> pd.DataFrame:
+        known = sorted(path.stem for path in self._reports.glob("*.csv"))
+        if name not in known:
+            raise ClaimError(f"{self._reports}: {unknown_name('file', name, known)}")
+        return pd.read_csv(self._reports / f"{name}.csv")
 
     def _read_records(self) -> list[Record]:
         from bench.records.store import read_records
