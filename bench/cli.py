@@ -232,13 +232,15 @@ def report(
     formats: Annotated[
         list[str] | None, typer.Option("--format", help="Of figures: pdf, svg, png; repeatable.")
     ] = None,
+    width: Annotated[str, typer.Option(metavar="single|double", help="Of figures: columns of a paper.")] = "double",
     readme: Annotated[Path | None, typer.Option(help="A README whose section of results is replaced.")] = None,
 ) -> None:
     """Draw figures and tables from the records of a sweep."""
     with for_people():
         from bench.report import render as render_report
 
-        for path in render_report(results, out, sweep=sweep, formats=tuple(formats or ("pdf", "svg", "png"))):
+        chosen = tuple(formats or ("pdf", "svg", "png"))
+        for path in render_report(results, out, sweep=sweep, formats=chosen, width=width):
             typer.echo(path)
         if readme is not None:
             from bench.report.readme import update_readme

@@ -14,9 +14,8 @@ from bench.ablation.compare import ComparedAlternatives, compare_alternatives
 from bench.ablation.figure import facets
 from bench.ablation.published import hash_of_records
 from bench.records.schema import Record
+from bench.report.files import FORMATS, write_figures
 from bench.report.frame import MEASURED
-from bench.report.render import FORMATS, figure_file
-from bench.report.style import paper_style
 from fastast.writing import write_whole
 
 if TYPE_CHECKING:
@@ -44,17 +43,10 @@ def render_ablation(
     for number, one in enumerate(comparisons, start=1):
         end = "" if number == 1 else f"_{number}"
         parts = [f"## {one.name}", *(table.markdown() for table in one.tables)]
-        for name, said, draw in _figures(one):
-            drawn = _drawn(draw, formats)
-            for form in formats:  # one of an earlier report would pass for one of this
-                path = folder / f"{name}{end}.{form}"
-                if drawn is None:
-                    path.unlink(missing_ok=True)
-                    continue
-                write_whole(path, drawn[form])
-                written.append(path)
-            if drawn is not None:
-                parts.append(f"![{said}]({name}{end}.svg)\n\n{said}")
+        figures = {f"{name}{end}": (said, draw) for name, said, draw in _figures(one)}
+        drawn = write_figures({name: draw for name, (_, draw) in figures.items()}, folder, formats=formats)
+        parts += [f"![{said}]({name}.svg)\n\n{said}" for name, (said, _) in figures.items() if name in drawn.svgs]
+        written += drawn.paths
         texts.append("\n\n".join(filter(None, [*parts, _left_out(one.records)])))
     frame = pd.concat([one.numbers for one in comparisons]).assign(records=hash_of_records(results, sweep))
     page = f"# {sweep}\n\n" + "\n\n".join(texts) + "\n"
@@ -64,31 +56,20 @@ def render_ablation(
     return written
 
 
-def _figures(one: ComparedAlternatives) -> list[tuple[str, str, Callable[[], Figure] | None]]:
-    """Return name, sentence and drawing of every figure; None where there is nothing to draw."""
+def _figures(one: ComparedAlternatives) -> list[tuple[str, str, Callable[[], Figure]]]:
+    """Return name, sentence and drawing of every figure."""
     found, reference = one.found, one.found.reference.name
     fronts = f"What each alternative loses for its speed-up, beside {reference} (dashed) and all others (grey)."
     lost = "" if one.classes.empty else class_sentence(one.classes, reference)
     return [
-        ("fronts", fronts, None if found.is_one_axis else lambda: facets(found, one.word)),
-        ("classes", lost, None if one.classes.empty else lambda: class_figure(one.classes, reference)),
+        ("fronts", fronts, _nothing if found.is_one_axis else lambda: facets(found, one.word)),
+        ("classes", lost, _nothing if one.classes.empty else lambda: class_figure(one.classes, reference)),
     ]
 
 
-def _drawn(draw: Callable[[], Figure] | None, formats: tuple[str, ...]) -> dict[str, bytes] | None:
-    """Return a figure as files; None for one of quality alone, where the tables say what was not measured."""
-    if draw is None:
-        return None
-    with paper_style():
-        import matplotlib.pyplot as plt
-
-        try:
-            figure = draw()
-        except ValueError:
-            return None
-        drawn = {form: figure_file(figure, form) for form in formats}
-        plt.close(figure)
-    return drawn
+def _nothing() -> Figure:
+    """Stand for a figure of quality alone, or of one axis: the tables say what was not measured."""
+    raise ValueError("there is nothing to draw")
 
 
 def _left_out(records: Sequence[Record]) -> str:

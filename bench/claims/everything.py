@@ -18,7 +18,7 @@ from bench.records.schema import Record
 from bench.records.store import read_records
 from bench.report.files import write_figures
 from bench.report.frame import join
-from bench.report.published import DATASET, published_figure, read_published
+from bench.report.published_models import DATASET, published_figure, read_published
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
 from bench.report.render import render as render_report

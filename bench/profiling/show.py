@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.profiling.by_stage import KernelRow, StageRow
+from bench.profiling.figure import shares_figure
 from bench.profiling.files import write_tables
 from bench.profiling.tables import Profile, SummaryRow
+from bench.report.files import write_figures
 from bench.run.isolation import Isolation
 from bench.sweep.cells import Cell
 
@@ -51,8 +54,11 @@ def profile_cells(
             hint = "; give fewer --forwards, or -s measure.time_limit_s=SECONDS" if outcome.status == "timeout" else ""
             raise RuntimeError(f"cell {cell.id}: {outcome.status}: {outcome.message}{hint}")
         write_tables(folder, outcome.value)
+        drawn = write_figures({"shares": partial(shares_figure, outcome.value)}, folder)
         _print(console, outcome.value)
-        console.print(f"traces and tables: {folder}", soft_wrap=True)
+        for reason in drawn.reasons.values():
+            console.print(f"no figure: {reason}", soft_wrap=True)
+        console.print(f"traces, tables and figure: {folder}", soft_wrap=True)
     console.print(f"To look at them: python -m tensorboard.main --logdir {out}, tab PyTorch Profiler;", soft_wrap=True)
     console.print("or open a .pt.trace.json in https://ui.perfetto.dev or chrome://tracing", soft_wrap=True)
     return folders

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 import pandas as pd
 
@@ -39,9 +40,21 @@ SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "tim
 """What a narrow table has room for."""
 MARKED = (("noisy", NOISY, NOISY_MEANS), ("disturbed", DISTURBED, DISTURBED_MEANS))
 """Statuses with a mark, and what it means."""
-_COMMANDS = {"−": "$-$", "–": "--", "Δ": "$\\Delta$", NOISY: "$\\approx$", DISTURBED: "$^\\ddagger$"}
-_SPECIAL = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}"}
-_ESCAPES = str.maketrans({character: f"\\{character}" for character in "&%$#_{}"} | _SPECIAL | _COMMANDS)
+_COMMANDS = {
+    **{character: f"\\{character}" for character in "&%$#_{}"},
+    "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}",
+    "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}",
+    "“": "``", "”": "''", "’": "'", "…": "\\ldots{}", "–": "--",
+    "−": "$-$", "±": "$\\pm$", "×": "$\\times$", "·": "$\\cdot$", "→": "$\\to$", "≤": "$\\le$",
+    "≥": "$\\ge$", "∞": "$\\infty$", "²": "$^2$", "³": "$^3$", "°": "$^\\circ$", "µ": "$\\mu$",
+    NOISY: "$\\approx$", DISTURBED: "$^\\ddagger$",
+}  # fmt: skip
+"""What stands for a character that LaTeX would read otherwise, or that its usual fonts lack."""
+_LATIN = {
+    "alpha": "A", "beta": "B", "epsilon": "E", "zeta": "Z", "eta": "H", "iota": "I", "kappa": "K", "mu": "M", "nu": "N",
+    "omicron": "O", "rho": "P", "tau": "T", "upsilon": "Y", "chi": "X",
+}  # fmt: skip
+"""Greek capitals that LaTeX has no command for, as they are Latin letters to look at."""
 
 
 def latex(joined: pd.DataFrame, sweep: str) -> str:
@@ -100,5 +113,17 @@ def stacked(text: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text as LaTeX, in which nothing of it is a command."""
-    return text.translate(_ESCAPES)
+    """Return text as LaTeX, Greek letters included, for any engine and the fonts that it has by itself."""
+    return "".join(_COMMANDS.get(character) or _greek(character) or character for character in text)
+
+
+def _greek(character: str) -> str:
+    """Return the command of a Greek letter, or of a capital that looks like a Latin one that letter; else nothing."""
+    found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (FINAL )?(\w+)", unicodedata.name(character, ""))
+    if found is None:
+        return ""
+    case, final, name = found.groups()
+    name = {"LAMDA": "lambda"}.get(name, name.lower())
+    if case == "SMALL":
+        return "o" if name == "omicron" else f"$\\{'var' if final else ''}{name}$"
+    return _LATIN.get(name) or f"$\\{name.capitalize()}$"

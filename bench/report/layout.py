@@ -58,25 +58,27 @@ def style_of(row: pd.Series, styles: Styles) -> tuple[str, str]:
 
 
 def grid(
-    rows: pd.DataFrame, heights: Sequence[float]
+    rows: pd.DataFrame, heights: Sequence[float], *, width: float = DOUBLE
 ) -> tuple[Figure, list[tuple[tuple[Axes, ...], pd.DataFrame]], list[Axes]]:
     """Return a figure, every panel of `rows` with its axes, and the axes at the left edge.
 
     A panel has one axis for each of `heights` (in inches), one below the other. A device starts a row; batch sizes
-    stand in columns, of more than four in several rows. Axes of one kind in one row share their y axis.
+    stand in columns, of more than four in several rows, and one below the other where the figure is only as wide as
+    one column of a paper. Axes of one kind in one row share their y axis.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
     groups = [panel for _, panel in panels(rows)]
     batches = sorted(rows["batch_size"].unique())
-    columns = len(batches) if len(batches) <= MOST_COLUMNS else -(-len(batches) // -(-len(batches) // MOST_COLUMNS))
+    most = MOST_COLUMNS if width == DOUBLE else 1
+    columns = len(batches) if len(batches) <= most else -(-len(batches) // -(-len(batches) // most))
     bands = -(-len(batches) // columns)  # that one device takes
     devices = list(dict.fromkeys(_device(panel) for panel in groups))
     count = len(devices) * bands
     figure, axes = plt.subplots(
         *(count * len(heights), columns),
-        figsize=(DOUBLE, 0.7 + sum(heights) * count),
+        figsize=(width, (0.7 if width == DOUBLE else 1.1) + sum(heights) * count),
         squeeze=False,
         height_ratios=list(heights) * count,
         sharey="row",
@@ -89,8 +91,8 @@ def grid(
         used.update(cells)
         placed.append((tuple(axes[cell] for cell in cells), panel))
         size = 8 if columns < 3 else 7
-        letters = int(6.1 / columns / 0.0085 / size)  # DejaVu takes about 0.0085 in a letter and point
-        axes[cells[0]].set_title(_title(panel, letters, alone=len(devices) == 1), loc="left", size=size)
+        letters = int((width - 0.65) / columns / 0.0085 / size)  # DejaVu takes about 0.0085 in a letter and point
+        axes[cells[0]].set_title(panel_title(panel, letters, alone=len(devices) == 1), loc="left", size=size)
         for cell in cells:
             axes[cell].xaxis.set_major_locator(MaxNLocator(nbins=6 if columns < 3 else 4, steps=[1, 2, 5, 10]))
     left = []
@@ -104,25 +106,41 @@ def grid(
 
 
 def legend(figure: Figure, styles: Styles, extra: Sequence[str]) -> None:
-    """Write the legend above the panels: the series, then the entries of `KEYS` named in `extra`."""
+    """Write the legend above the panels: the series, then the entries of `KEYS` named in `extra`.
+
+    What all series have in common behind their first word is its title, said once.
+    """
     from matplotlib.lines import Line2D
 
+    width = figure.get_figwidth()
+    tails = {name.partition(", ")[2] for name in styles}
+    common = tails.pop() if len(styles) > 1 and len(tails) == 1 else ""
     handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="none", label=name)
+        Line2D([], [], color=colour, marker=marker, linestyle="none", label=name.removesuffix(f", {common}"))
         for name, (colour, marker) in styles.items()
     ]
     handles += [Line2D([], [], linewidth=0.9, **KEYS[name]) for name in extra]
     # DejaVu at 7 pt: about 0.058 in a letter, 0.45 in a handle.
     widest = max(len(str(handle.get_label())) for handle in handles)
-    columns = max(1, min(len(handles), int(DOUBLE / (0.45 + 0.058 * widest))))
-    if sum(0.45 + 0.058 * len(str(handle.get_label())) for handle in handles) < DOUBLE:
+    columns = max(1, min(len(handles), int(width / (0.45 + 0.058 * widest))))
+    if sum(0.45 + 0.058 * len(str(handle.get_label())) for handle in handles) < width:
         columns = len(handles)
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, handletextpad=0.4, columnspacing=1.2)
+    shown = figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=columns,
+        handletextpad=0.4,
+        columnspacing=1.2,
+        title=common or None,
+    )
+    shown.get_title().set_fontsize(7)
 
 
 def footnote(figure: Figure, *lines: str) -> None:
-    """Write facts below the panels."""
-    figure.supxlabel("\n".join(filter(None, lines)), fontsize=6, color=GREY)
+    """Write facts below the panels, in lines that fit the figure."""
+    letters = int(figure.get_figwidth() / 0.0445)  # DejaVu at 6 pt takes about so many inches a letter
+    wrapped = [textwrap.fill(line, letters) for line in lines if line]
+    figure.supxlabel("\n".join(wrapped), fontsize=6, color=GREY)
 
 
 def fix_layout(figure: Figure) -> None:
@@ -136,7 +154,7 @@ def _device(panel: pd.DataFrame) -> tuple[Any, ...]:
     return tuple(first[name] for name in PANEL if name != "batch_size")
 
 
-def _title(panel: pd.DataFrame, letters: int, *, alone: bool) -> str:
+def panel_title(panel: pd.DataFrame, letters: int, *, alone: bool) -> str:
     """Return what a panel is of: the batch size, and the device where it is not `alone` in the figure."""
     first = panel.iloc[0]
     glue = "\N{NO-BREAK SPACE}"

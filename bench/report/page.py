@@ -11,17 +11,11 @@ from typing import Any
 import pandas as pd
 
 from bench.records.schema import Record
+from bench.report.figures import FIGURES
 from bench.report.panels import panels
 from bench.report.published import TITLE, about_published, published, published_table
 from bench.report.tables import columns_of, explain, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
-
-CAPTIONS = {
-    "pareto": "Quality against throughput. Filled points are on the Pareto front, hollow ones are dominated; labels "
-    "are the tokens removed per block.",
-    "merging": "Gain and cost of merging against the tokens removed per block. The slice oracle drops as many tokens "
-    "for free: the limit of any method. The ratio of MACs is what arithmetic alone would give.",
-}
 
 
 def page(
@@ -44,13 +38,13 @@ def page(
     )
     figures = [
         {
-            "caption": caption,
-            "svg": Markup(inline_svg(drawn[name], name, f"{sweep}: {caption}"))
+            "caption": one.caption,
+            "svg": Markup(inline_svg(drawn[name], name, f"{sweep}: {one.caption}"))
             if drawn[name].startswith("<")
             else None,
             "reason": drawn[name],
         }
-        for name, caption in CAPTIONS.items()
+        for name, one in FIGURES.items()
     ]
     elsewhere = published(sweep)
     return environment.get_template("page.html").render(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.report.page import CAPTIONS
 from fastast.writing import write_whole
 
 END = "<!-- end of results -->"
@@ -15,7 +14,7 @@ class ReadmeError(ValueError):
 
 
 def update_readme(readme: Path, report: Path, *, sweep: str) -> None:
-    """Put a sweep's figures and its table between the marks `<!-- results: SWEEP -->` and `<!-- end of results -->`.
+    """Put a sweep's operating points between the marks `<!-- results: SWEEP -->` and `<!-- end of results -->`.
 
     `report` is the rendered folder. Raises ReadmeError where the marks are missing.
     """
@@ -29,12 +28,10 @@ def update_readme(readme: Path, report: Path, *, sweep: str) -> None:
 
 
 def section(report: Path) -> str:
-    """Return figures and the brief table of a rendered folder in Markdown, with paths from the repository's root."""
-    figures = [
-        f"![{caption}](reports/{report.name}/{name}.png)"
-        for name, caption in CAPTIONS.items()
-        if (report / f"{name}.png").exists()
-    ]
+    """Return the brief table of a rendered folder in Markdown, with paths from the repository's root."""
     table = (report / "brief.md").read_text(encoding="utf-8")
-    whole = f"[All rows](reports/{report.name}/table.md), and [as CSV](reports/{report.name}/table.csv)."
-    return "\n\n".join([*figures, table.rstrip("\n"), whole]) + "\n\n"
+    whole = (
+        f"[All rows](reports/{report.name}/table.md), [as CSV](reports/{report.name}/table.csv), and "
+        f"[more figures](reports/{report.name})."
+    )
+    return f"{table.rstrip()}\n\n{whole}\n\n"

@@ -8,6 +8,8 @@ from typing import Any
 
 SINGLE, DOUBLE = 3.25, 6.75
 """Widths of one and of two columns, inches."""
+WIDTHS = {"single": SINGLE, "double": DOUBLE}
+"""By the names that a command takes."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -66,3 +68,11 @@ def colour_of(names: list[str]) -> dict[str, tuple[str, str]]:
             "apart; split the sweep"
         )
     return {name: (COLOURS[i], MARKERS[i]) for i, name in enumerate(names)}
+
+
+def faded(colour: str, share: float = 0.65) -> tuple[float, float, float]:
+    """Return a colour mixed with white, opaque: what is behind it does not shine through."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))
+    return red, green, blue

@@ -54,6 +54,26 @@ def series_name(row: pd.Series) -> str:
     return ", ".join([*setup, f"{method_label(row['method'])}, {family}", *extras, *options, *kernel])
 
 
+def row_name(row: pd.Series) -> str:
+    """Return the name of a point: that of its line, with its r, or its schedule where that has none."""
+    name = series_name(row)
+    if row["method"] == "none":
+        return name
+    if row["method"] == STRIDE:
+        return name.replace(method_label(STRIDE), f"stride {str(row['schedule']).partition(':')[2]}", 1)
+    if pd.isna(row["r"]):
+        return name.replace(FAMILY_NAMES.get(row["family"], row["family"]), str(row["schedule"]), 1)
+    family = FAMILY_NAMES.get(row["family"], row["family"])
+    return name.replace(family, f"{family}{'' if family.endswith(' r') else ', r'} = {row['r']:.0f}", 1)
+
+
+def point_label(row: pd.Series) -> str:
+    """Return what stands beside a point: its r, or its schedule where that has none."""
+    if row["method"] == "none":
+        return "r=0"
+    return str(row["schedule"]) if pd.isna(row["r"]) else f"{row['r']:.0f}"
+
+
 def setup_name(row: pd.Series, *, dtype: bool) -> str:
     """Return what a row of a panel of several engines ran on; `dtype`: whether the panel has several of these too."""
     engine = ENGINE_NAMES.get(row["engine"], row["engine"])
@@ -94,6 +114,14 @@ def is_denominator(row: pd.Series) -> bool:
 def score_word(rows: pd.DataFrame) -> str:
     """Return what the data of rows is scored by: `accuracy` of clips with one label, else `mAP`."""
     return " and ".join(sorted(rows["score_name"].dropna().unique())) or "mAP"
+
+
+def software_line(rows: pd.DataFrame) -> str:
+    """Return the models of some rows and the versions of PyTorch that ran them."""
+    models, versions = (
+        ", ".join(sorted({str(one) for one in rows[name].dropna()} - {""})) for name in ("model", "torch")
+    )
+    return f"{models}; PyTorch {versions}"
 
 
 def facts_line(rows: pd.DataFrame) -> str:

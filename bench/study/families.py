@@ -92,9 +92,9 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
             )
         axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=0)
         axis.set_xticks(range(len(schedules)), [schedule_words(name).removeprefix("r = ") for name in schedules])
-        axis.set_xlabel("Tokens merged a block, r")
+        axis.set_xlabel("Tokens merged per block, r")
         axis.set_title(label, loc="left", wrap=True)
-    axes[0, 0].set_ylabel("Difference of average precision")
+    axes[0, 0].set_ylabel("Difference in average precision")
     axes[0, 0].legend(loc="lower left")
     words = "mean over the classes of a family; bars: lowest to highest seed"
     figure.supxlabel(f"{notes}; {words}.", fontsize=6, color=GREY, wrap=True)

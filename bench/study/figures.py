@@ -47,12 +47,12 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     merged = main[~main["schedule"].map(merges_nothing)].drop_duplicates("schedule").sort_values("speedup")
     top = axis.secondary_xaxis("top")
     top.set_xticks(merged["speedup"], [schedule_words(name).removeprefix("r = ") for name in merged["schedule"]])
-    top.set_xlabel("Tokens merged a block, r")
-    axis.set_xlabel("Throughput over the unmerged model's")
+    top.set_xlabel("Tokens merged per block, r")
+    axis.set_xlabel("Throughput relative to the unmerged model")
     axis.set_ylabel("mAP (macro)")
     axis.legend(loc="lower left")
     dashed = f"Dashed: {base['label'].iloc[0]}, no merging. " if len(base) else ""
-    _caption(figure, f"{notes}. Points: mean over the seeds; bars: lowest to highest. {dashed}")
+    _caption(figure, f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. {dashed}")
     return figure
 
 
@@ -81,8 +81,8 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axes[-1, 0].set_xlabel("mAP (macro)")
     _caption(
         figure,
-        f"{notes}. Points: mean over the seeds; bars: lowest to highest. Hollow: mean of what the arm is held against, "
-        "over the same seeds.",
+        f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. Hollow: mean of what the arm is held "
+        "against, over the same seeds.",
     )
     return figure
 
@@ -118,7 +118,7 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_xticks(range(len(schedules)), [schedule_words(name) for name in schedules])
     axis.set_xlim(-0.5, len(schedules) - 0.5)
     axis.set_xlabel("Tested with")
-    axis.set_ylabel("Difference of mAP")
+    axis.set_ylabel("Difference in mAP")
     figure.legend(loc="outside upper left")
     _caption(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds and clips.")
     return figure
@@ -136,12 +136,11 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
         raise ValueError("no claim is published yet with its speeds, or the study file makes none")
     styles = colour_of(list(dict.fromkeys(held["label"])))
     figure, axis = plt.subplots(figsize=(DOUBLE, 3.6))
-    for place, (label, part) in enumerate(held.groupby("label", sort=False)):
+    for label, part in held.groupby("label", sort=False):
         part = part.sort_values("speedup")
         colour, marker = styles[str(label)]
         axis.errorbar(
-            part["speedup"] + 0.03 * (place - (len(styles) - 1) / 2),
-            part["delta"],
+            *(part["speedup"], part["delta"]),
             yerr=np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy()),
             color=colour,
             marker=marker,
@@ -153,9 +152,9 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     steps = held.drop_duplicates("schedule").sort_values("speedup")
     top = axis.secondary_xaxis("top")
     top.set_xticks(steps["speedup"], [schedule_words(name).removeprefix("r = ") for name in steps["schedule"]])
-    top.set_xlabel("Tokens merged a block, r")
-    axis.set_xlabel("Throughput over the unmerged model's")
-    axis.set_ylabel("Difference of mAP")
+    top.set_xlabel("Tokens merged per block, r")
+    axis.set_xlabel("Throughput relative to the unmerged model")
+    axis.set_ylabel("Difference in mAP")
     axis.legend(loc="lower left")
     words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"
     _caption(figure, f"{notes}; {words}. Bars: 95 % interval over seeds and clips.")

@@ -9,8 +9,8 @@ import pandas as pd
 
 from bench.records.schema import Record
 from bench.records.store import read_records
-from bench.report.render import FORMATS, figure_file
-from bench.report.style import paper_style
+from bench.report.files import write_figures
+from bench.study.curves import curves_figure, training_curves
 from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
@@ -30,28 +30,21 @@ def write_study_report(
     """
     rows = study_frame(study, trainings, read_records(results) if results.is_dir() else [])
     by_family = families(study, trainings)
-    folder, written = out / study.name, []
-    with paper_style():
-        import matplotlib.pyplot as plt
-
-        for name, draw in (
-            ("speed", lambda: speed_figure(rows, study.reference, map_words(rows))),
-            ("claim", lambda: claim_figure(rows, map_words(rows))),
-            ("contrasts", lambda: contrast_figure(rows, map_words(rows))),
-            ("ablations", lambda: ablation_figure(rows, map_words(rows))),
-            ("families", lambda: family_figure(by_family, map_words(rows).removeprefix("mAP "))),
-        ):
-            try:
-                figure = draw()
-            except ValueError as error:
-                say(f"no figure {name!r}: {error}")
-                for form in FORMATS:  # one of an earlier report would pass for one of this
-                    (folder / f"{name}.{form}").unlink(missing_ok=True)
-                continue
-            for form in FORMATS:
-                written.append(folder / f"{name}.{form}")
-                write_whole(written[-1], figure_file(figure, form))
-            plt.close(figure)
+    folder, words = out / study.name, map_words(rows)
+    drawn = write_figures(
+        {
+            "speed": lambda: speed_figure(rows, study.reference, words),
+            "claim": lambda: claim_figure(rows, words),
+            "contrasts": lambda: contrast_figure(rows, words),
+            "ablations": lambda: ablation_figure(rows, words),
+            "families": lambda: family_figure(by_family, words.removeprefix("mAP ")),
+            "curves": lambda: curves_figure(training_curves(study, trainings)),
+        },
+        folder,
+    )
+    for name, reason in drawn.reasons.items():
+        say(f"no figure {name!r}: {reason}")
+    written = list(drawn.paths)
     texts = tables(rows, study.name, of_tables(study, rows))
     if not by_family.empty:
         texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")

@@ -101,7 +101,7 @@ def held_against(rows: pd.DataFrame) -> str:
 
 def merges_nothing(schedule: str) -> bool:
     """Whether a schedule merges nothing; a model without tokens has none."""
-    return schedule in ("merges_nothing", UNMERGED)
+    return schedule in ("unmerged", UNMERGED)
 
 
 def schedule_words(schedule: str) -> str:

@@ -27,13 +27,16 @@ def axes_figure(found: Understanding, labels: dict[str, str]) -> Figure:
     def draw(axis: Axes, one: MethodNotes) -> None:
         for values, colour, style in (
             (_of(one, lambda block: block.along_time), COLOURS[0], "-"),
-            (_of(one, lambda block: block.along_frequency), COLOURS[1], "-"),
+            (_of(one, lambda block: block.along_frequency), COLOURS[1], "--"),
             (_of(one, lambda block: block.neighbours), GREY, ":"),
         ):
             axis.plot(_numbers(one), values, color=colour, linestyle=style, linewidth=1.2)
         axis.set_ylim(0, 1)
 
-    said = "blue: same frequency, another time; orange: same time, another frequency; dotted: at most one patch apart"
+    said = (
+        "solid blue: same frequency, another time; dashed orange: same time, another frequency; dotted: at most one "
+        "patch apart"
+    )
     return _facets(shown, labels, draw, "Share of the pairs that merge", said)
 
 

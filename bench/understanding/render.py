@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 
-from bench.report.render import FORMATS, figure_file
-from bench.report.style import paper_style
+from bench.report.files import FORMATS, write_figures
 from bench.understanding.figures import axes_figure, silence_figure, similarity_figure
 from bench.understanding.merges import merges_figure
 from bench.understanding.record import Understanding, read_understanding
@@ -28,17 +28,11 @@ def render_understanding(path: Path, out: Path, formats: tuple[str, ...] = FORMA
     """Draw a file of what was observed into `out`; return the paths. Raises RecordError for a bad file."""
     found = read_understanding(path)
     labels = {name: get_method(name).label for name in method_names()}
-    written = []
-    with paper_style():
-        for name, draw in FIGURES.items():
-            figure = draw(found, labels)
-            for form in formats:
-                written.append(out / f"{name}.{form}")
-                write_whole(written[-1], figure_file(figure, form))
-            plt.close(figure)
+    drawn = write_figures({name: partial(draw, found, labels) for name, draw in FIGURES.items()}, out, formats=formats)
+    written = list(drawn.paths)
     for name, text in (
         ("understanding.csv", table(found).to_csv(index=False, lineterminator="\n")),
-        ("understanding.md", _page(found)),
+        ("understanding.md", _page(found, drawn.reasons)),
     ):
         written.append(out / name)
         write_whole(written[-1], text.encode())
@@ -57,10 +51,15 @@ def table(found: Understanding) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _page(found: Understanding) -> str:
+def _page(found: Understanding, reasons: Mapping[str, str]) -> str:
     labels = {name: get_method(name).label for name in method_names()}
     said = sentences(found, labels)
-    shown = "\n\n".join(f"![{said[name]}]({name}.svg)\n\n{said[name]}" for name in FIGURES)
+    shown = "\n\n".join(
+        f"{said[name]} Not drawn: {reasons[name]}."
+        if name in reasons
+        else f"![{said[name]}]({name}.svg)\n\n{said[name]}"
+        for name in FIGURES
+    )
     what = f"{found.model}, {found.methods[0].schedule}, the first {found.clips} test clips of the soundscapes"
     return (
         f"# What methods merge\n\n{what}. An event sounds at {found.sounding:.0%} of all patches: what begins or ends "

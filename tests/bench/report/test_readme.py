@@ -24,7 +24,7 @@ def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
     readme.write_text("before\n<!-- results: invented -->\nold\n<!-- end of results -->\nafter\n")
     update_readme(readme, tmp_path / "invented", sweep="invented")
     text = readme.read_text()
-    assert text.startswith("before\n<!-- results: invented -->\n![Quality against throughput")
+    assert text.startswith("before\n<!-- results: invented -->\n**Abacus")
     assert text.endswith("<!-- end of results -->\nafter\n")
     assert "old" not in text
     assert "| ToMe, decreasing r | 40 | 127 |" in text

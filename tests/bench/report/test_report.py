@@ -15,13 +15,16 @@ import records as made
 
 from bench.records.store import Store
 from bench.report import ReportError, render
-from bench.report.figures import merging_figure, pareto_figure
+from bench.report.figures import FIGURES, merging_figure, pareto_figure
 from bench.report.frame import join
-from bench.report.latex import latex
+from bench.report.latex import escape, latex
 from bench.report.render import write_report
 from bench.report.style import colour_of
 from bench.report.tables import markdown
 from bench.report.words import device_name, facts_line, number
+
+DRAWN = ("pareto", "merging", "schedules", "batches")
+"""What the invented sweep has enough for."""
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +149,7 @@ def test_the_same_records_make_the_same_bytes(rendered: Path, tmp_path: Path) ->
     write_report(made.sweep(), tmp_path, sweep="invented", formats=("pdf", "svg", "png"))
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == sorted(
-        [f"{name}.{form}" for name in ("pareto", "merging") for form in ("pdf", "svg", "png")]
+        [f"{name}.{form}" for name in DRAWN for form in ("pdf", "svg", "png")]
         + ["table.csv", "table.md", "brief.md", "table.tex", "index.html"]
     )
     for name in files:
@@ -163,8 +166,8 @@ def test_the_page_lists_failures_and_asks_nothing_of_the_network(tmp_path: Path)
     assert page.count('<td class="missing">out of memory</td>') == 4  # clips/s, latency, speed-up, of oracle
     assert not re.search(r"""(src|href)\s*=\s*["'](https?:)?//""", page)
     assert "@import" not in page
-    assert page.count("<svg") == 2
-    assert page.count("</title>\n") - 1 == page.count("<title>invented: ") == 2
+    assert page.count("<svg") == len(DRAWN)
+    assert page.count("</title>\n") - 1 == page.count("<title>invented: ") == len(DRAWN)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
     for name in re.findall(r'(?:href="#|url\(#)([^")]+)', page):
@@ -176,7 +179,7 @@ def test_speed_alone_is_reported_and_the_missing_figure_explained(tmp_path: Path
     (tmp_path / "pareto.png").touch()  # of an earlier report
     speed = [record for record in made.sweep() if record.cell.kind == "performance"]
     write_report(speed, tmp_path, sweep="invented", formats=("png",))
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["merging.png"]
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["batches.png", "merging.png"]
     assert "no configuration has both a speed and a quality record" in (tmp_path / "index.html").read_text()
 
 
@@ -185,7 +188,7 @@ def test_nothing_but_failures_makes_a_page_that_says_so(tmp_path: Path) -> None:
     write_report(records, tmp_path, sweep="invented", formats=("png",))
     page = (tmp_path / "index.html").read_text()
     assert "(2 error;" in page
-    assert page.count("Not drawn.") == 2
+    assert page.count("Not drawn.") == len(FIGURES)
     assert '<td class="missing">failed</td>' in page
     assert list(tmp_path.glob("*.png")) == []
 
@@ -296,9 +299,21 @@ def test_text_of_svg_files_stays_text_in_a_font_that_others_have_too(rendered: P
     assert set(re.findall('font-family: ([^;"]+)', text)) == {"'DejaVu Sans', Verdana, Arial, sans-serif"}
 
 
+AWKWARD = r"a\b^c~d<e>f%g|h{i}#j&k_$ λ τ Δ Σ ε Α ς ± × → ≥ “q” 10 µs"
+
+
+def test_every_character_of_a_name_is_written_as_latex() -> None:
+    text = escape(AWKWARD)
+    assert text.isascii()
+    assert text.startswith(r"a\textbackslash{}b\textasciicircum{}c\textasciitilde{}d\textless{}e\textgreater{}f\%g")
+    assert r"g\textbar{}h\{i\}\#j\&k\_\$ $\lambda$ $\tau$ $\Delta$ $\Sigma$ $\epsilon$ A $\varsigma$ $\pm$ " in text
+    assert text.endswith(r"$\times$ $\to$ $\ge$ ``q'' 10 $\mu$s")
+
+
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
 def test_latex_compiles(tmp_path: Path) -> None:
-    (tmp_path / "table.tex").write_text(latex(join(made.sweep()), "invented"))
+    joined = join(made.sweep()).assign(model=AWKWARD)
+    (tmp_path / "table.tex").write_text(latex(joined, "invented"))
     head = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}"
     (tmp_path / "paper.tex").write_text(head + "\\input{table}\\end{document}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]

@@ -1,0 +1,65 @@
+"""Points of no standing: within the axes that the others span, or at their edge with what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bench.report.labels import SIZE
+from bench.report.layout import APART
+from bench.report.style import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_INSET = 0.03
+"""How far from the edge a point stands that is beyond it, as a share of the axis."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PointApart:
+    """A point that was measured while something else was at work."""
+
+    x: float
+    y: float
+    colour: str
+    """Of its series."""
+    words: tuple[str, str]
+    """What is written where x, or y, is beyond the axis."""
+
+
+def draw_apart(axis: Axes, points: Sequence[PointApart]) -> None:
+    """Draw points as crosses without stretching the axis; one beyond it stands at the edge, with its value.
+
+    Everything else must be drawn before, in all axes that share a scale. Of these points alone the axis is theirs.
+    """
+    if not points:
+        return
+    if not any(len(line.get_xdata()) for line in axis.lines):
+        axis.plot([point.x for point in points], [point.y for point in points], alpha=0)
+    limits = np.array([axis.get_xlim(), axis.get_ylim()])  # (2 axes, 2 ends)
+    axis.set_xlim(*limits[0])
+    axis.set_ylim(*limits[1])
+    inset = _INSET * (limits[:, 1] - limits[:, 0])
+    for point in points:
+        there = np.array([point.x, point.y])
+        beyond = (there < limits[:, 0]) | (there > limits[:, 1])
+        at = np.where(beyond, there.clip(limits[:, 0] + inset, limits[:, 1] - inset), there)
+        axis.plot(*at, **APART, markeredgecolor=point.colour, zorder=3)
+        if not beyond.any():
+            continue
+        right, top = at > limits.mean(axis=1)
+        text = axis.annotate(
+            ", ".join(word for word, out in zip(point.words, beyond, strict=True) if out),
+            (float(at[0]), float(at[1])),
+            xytext=(-5 if right else 5, -6 if top else 6),
+            textcoords="offset points",
+            ha="right" if right else "left",
+            va="top" if top else "bottom",
+            fontsize=SIZE,
+            color=GREY,
+        )
+        text.set_in_layout(False)

@@ -1,0 +1,51 @@
+"""Percentiles of the time of a batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.report.figures.rows import row_axes
+from bench.report.layout import device_line, fix_layout, footnote
+from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.report.words import software_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MARKS = {
+    "latency": {"marker": "o", "label": "median"},
+    "p90": {"marker": "s", "markerfacecolor": "white", "label": "90th percentile"},
+    "p99": {"marker": "|", "markersize": 9, "markeredgewidth": 1.4, "label": "99th percentile"},
+}
+
+
+def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
+    """Draw median, 90th and 99th percentile of every configuration's time per batch, a panel per batch size.
+
+    The median is the one of the tables, free of the machine's drift from cell to cell; the percentiles are as far above
+    it as in the cell's own samples. `width`: inches. Raises ValueError where no cell has ten samples.
+    """
+    rows = joined[joined["latency"].notna()].copy()
+    for name in ("p90", "p99"):
+        over = pd.to_numeric(rows[f"latency_{name}_ms"]) / pd.to_numeric(rows["latency_ms"])
+        rows[name] = rows["latency"] * over
+    if rows["p90"].isna().all():
+        raise ValueError("report: no configuration has ten samples, which a 90th percentile needs")
+    figure, placed = row_axes(rows, width=width)
+    known = [name for name in _MARKS if rows[name].notna().any()]
+    for axis, panel in placed:
+        far = panel[known].max(axis=1)
+        axis.hlines(panel["place"], panel["latency"], far, color=GREY, linewidth=0.8, zorder=1)
+        for name in known:
+            colour = COLOURS[1] if name == "p99" else COLOURS[0]
+            axis.plot(panel[name], panel["place"], linestyle="none", color=colour, zorder=3, **_MARKS[name])
+        axis.set_xlim(left=0)
+        axis.set_xlabel("Time per batch (ms)")
+    handles, labels = placed[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), handletextpad=0.3, columnspacing=1.2)
+    few = int(pd.to_numeric(rows["samples"]).min()), int(pd.to_numeric(rows["samples"]).max())
+    footnote(figure, device_line(rows), f"{software_line(rows)}; {few[0]} to {few[1]} samples per configuration")
+    fix_layout(figure)
+    return figure

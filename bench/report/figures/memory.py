@@ -1,0 +1,59 @@
+"""Memory before and during a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.report.figures.rows import row_axes
+from bench.report.layout import device_line, fix_layout, footnote
+from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.report.words import software_line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_MIB = 2.0**20
+_BEFORE = "#d9d9d9"
+
+
+def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
+    """Draw what is held before a run of every configuration, and what the run takes on top at most, in MiB.
+
+    `width`: inches. Raises ValueError where nothing was read.
+    """
+    rows = joined.copy()
+    rows["peak"] = pd.to_numeric(rows["peak_memory_bytes"]) / _MIB
+    rows["run"] = pd.to_numeric(rows["forward_memory_bytes"]) / _MIB
+    rows = rows[rows["peak"].notna() & rows["run"].notna()]
+    if rows.empty:
+        raise ValueError("report: no record says how much memory a run takes")
+    figure, placed = row_axes(rows, width=width)
+    for axis, panel in placed:
+        before = panel["peak"] - panel["run"]
+        axis.barh(panel["place"], before, height=0.6, color=_BEFORE, label="held before (weights, libraries)")
+        axis.barh(panel["place"], panel["run"], left=before, height=0.6, color=COLOURS[0], label="one run, on top")
+        for _, row in panel.iterrows():
+            text = axis.annotate(
+                f"{row['run']:.0f}" if row["run"] >= 0.5 else "< 1",
+                (row["peak"], row["place"]),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=6,
+                color=GREY,
+            )
+            text.set_in_layout(False)
+        axis.set_xlim(0, 1.08 * rows["peak"].max())
+        axis.set_xlabel("Memory (MiB)")
+    handles, labels = placed[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2, handletextpad=0.4, columnspacing=1.2)
+    kinds = ", ".join(sorted(rows["memory_kind"].dropna().astype(str).unique()))
+    footnote(
+        figure,
+        device_line(rows),
+        f"{software_line(rows)}; {kinds}; numbers: MiB of one run, on top of what was held before",
+    )
+    fix_layout(figure)
+    return figure

@@ -1,0 +1,156 @@
+"""Quality against throughput, with its Pareto front."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.records.export import STRIDE
+from bench.report.figures.apart import PointApart, draw_apart
+from bench.report.labels import Label, place_labels
+from bench.report.layout import Styles, device_line, fix_layout, footnote, grid, legend, style_of, styles_of
+from bench.report.style import DOUBLE, GREY, faded
+from bench.report.words import facts_line, interval, point_label, score_word, series_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
+    """Draw mAP or accuracy against throughput: one row of panels per device, one column per batch size.
+
+    Points on the front are filled and joined by steps, dominated ones hollow and faded; disturbed ones are crosses,
+    which have no say in how far an axis reaches: one beyond it stands at the edge, with its values. Bars are 95 %
+    intervals, of the score those in which a panel's models are compared, or else of the difference to the unmerged
+    model of the same engine. `width`: inches; one column of a paper has one column of panels. Raises ValueError where
+    nothing has both speed and quality.
+    """
+    whole = joined.dropna(subset=["throughput", "score"]).copy()
+    apart = ["disturbed"] if (whole["status"] == "disturbed").any() else []
+    if whole.empty:
+        raise ValueError(
+            "report: no configuration has both a speed and a quality record; run the sweep with both kinds"
+        )
+    whole = _with_drawn(whole)
+    styles = styles_of(whole)
+    figure, placed, left = grid(whole, heights=[2.5], width=width)
+    for (axis,), panel in placed:
+        sound = panel[panel["status"] != "disturbed"]
+        _draw_points(axis, sound, styles)
+        _draw_front(axis, sound)
+        axis.set_xlabel("Throughput (clips/s)")
+        axis.margins(x=0.09, y=0.09)
+    for (axis,), panel in placed:  # when axes that share a scale have all their sound points
+        draw_apart(axis, _apart(panel, styles))
+    for axis in left:
+        axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
+    star = ["unmerged"] if (whole["method"] == "none").any() else []
+    legend(figure, styles, [*star, "front", "dominated", *apart])
+    footnote(figure, device_line(whole), facts_line(whole), _about_bars(whole))
+    fix_layout(figure)  # labels need to know where things are
+    for (axis,), panel in placed:
+        _label_points(axis, panel, styles)
+    return figure
+
+
+def _with_drawn(whole: pd.DataFrame) -> pd.DataFrame:
+    """Add the ends of the bars of the score, `drawn_low` and `drawn_high`; NaN where there is none.
+
+    Engines of one panel have an unmerged model each: the score's own interval, which all share as they saw the same
+    clips, would hide what tells them apart.
+    """
+    engines = (whole["setup"] != "") & ~whole["paired"].astype(bool)
+    for end in ("low", "high"):
+        own = whole["score"] + whole[f"delta_score_{end}"] - whole["delta_score"]
+        whole[f"drawn_{end}"] = own.where(engines, whole[f"compared_{end}"])
+    return whole
+
+
+def _draw_points(axis: Axes, sound: pd.DataFrame, styles: Styles) -> None:
+    for _, row in sound.iterrows():
+        colour, marker = style_of(row, styles)
+        on_front = row["standing"] == "front"
+        axis.errorbar(
+            row["throughput"],
+            row["score"],
+            xerr=_bar(row, "throughput", "throughput"),
+            yerr=_bar(row, "score", "drawn"),
+            fmt="none",
+            ecolor=colour,
+            elinewidth=0.7,
+            alpha=0.5 if on_front else 0.25,
+            zorder=2,
+        )
+        axis.plot(
+            *(row["throughput"], row["score"], marker),
+            color=colour if on_front else faded(colour),
+            markerfacecolor=colour if on_front else "white",
+            markersize=8 if marker == "*" else 4.5,
+            zorder=4,
+        )
+
+
+def _apart(panel: pd.DataFrame, styles: Styles) -> list[PointApart]:
+    disturbed = panel[panel["status"] == "disturbed"]
+    word = score_word(disturbed)
+    return [
+        PointApart(
+            x=row["throughput"],
+            y=row["score"],
+            colour=style_of(row, styles)[0],
+            words=(f"{row['throughput']:.3g} clips/s", f"{word} {row['score']:.3f}"),
+        )
+        for _, row in disturbed.iterrows()
+    ]
+
+
+def _draw_front(axis: Axes, panel: pd.DataFrame) -> None:
+    front = panel[panel["standing"] == "front"].sort_values("throughput")
+    axis.step(front["throughput"], front["score"], where="pre", color=GREY, linewidth=0.9, zorder=1)
+
+
+def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
+    """Write r beside every point, above for the first schedule and below for the second, where there is room."""
+    known = panel[panel["r"].notna() | (panel["method"] == STRIDE)]
+    inside = known["throughput"].between(*axis.get_xlim()) & known["score"].between(*axis.get_ylim())
+    known = known[inside]  # what stands at the edge says its values
+    labels = []
+    for _, row in known.iterrows():
+        colour = style_of(row, styles)[0]
+        above = list(styles).index(series_name(row)) % 2 == 0 if series_name(row) in styles else True
+        labels.append(Label(x=row["throughput"], y=row["score"], text=point_label(row), colour=colour, above=above))
+    front = panel[panel["standing"] == "front"].sort_values("throughput")
+    x, y = np.repeat(front["throughput"].to_numpy(), 2)[:-1], np.repeat(front["score"].to_numpy(), 2)[1:]
+    bars = [
+        bar
+        for row in panel.itertuples()
+        for bar in (
+            [(row.throughput_low, row.score), (row.throughput_high, row.score)],
+            [(row.throughput, row.drawn_low), (row.throughput, row.drawn_high)],
+        )
+        if row.status != "disturbed" and np.isfinite(bar).all()
+    ]
+    place_labels(axis, labels, lines=[np.stack([x, y], axis=1)], bars=bars)
+
+
+def _about_bars(whole: pd.DataFrame) -> str:
+    """Return what the bars of the score are, and how sure the unmerged model's own is, which they leave out."""
+    word = score_word(whole)
+    if (whole["setup"] != "").any() and not whole["paired"].any():
+        return f"bars of {word}: paired difference to the unmerged model of the same engine, on the same clips"
+    if not whole["paired"].all():
+        some = f"bars of {word}: paired where all rows of a panel have a difference"
+        return some if whole["paired"].any() else ""
+    own = whole[whole["method"] == "none"].drop_duplicates(["score", "score_low", "score_high"])
+    told = " and ".join(interval(row, "score", "{:.3f}") for _, row in own.iterrows())
+    about = f"bars of {word}: paired difference to the unmerged model on the same clips"
+    return f"{about}; its own {word} is {told}" if told else about
+
+
+def _bar(row: pd.Series, name: str, ends: str) -> list[list[float]] | None:
+    if pd.isna(row[f"{ends}_low"]):
+        return None
+    return [[max(0.0, row[name] - row[f"{ends}_low"])], [max(0.0, row[f"{ends}_high"] - row[name])]]

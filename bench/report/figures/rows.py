@@ -1,0 +1,48 @@
+"""Figures with a line of text for every configuration, and what was measured of it beside it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.report.layout import panel_title
+from bench.report.panels import panels
+from bench.report.style import GREY
+from bench.report.words import row_name
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_ROW, _HEAD = 0.17, 0.42
+"""Inches that a line takes, and a panel's title and axis."""
+
+
+def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
+    """Return a figure with an axis per panel of `rows`, one below the other, and each with its rows.
+
+    The rows have their names at the y axis, and `place`, where on it they stand. What was disturbed says so.
+    """
+    import matplotlib.pyplot as plt
+
+    groups = [panel for _, panel in panels(rows)]
+    heights = [_HEAD + _ROW * len(panel) for panel in groups]
+    figure, axes = plt.subplots(
+        len(groups), 1, figsize=(width, 0.75 + sum(heights)), squeeze=False, height_ratios=heights
+    )
+    alone = len({tuple(panel[["machine", "shared_dtype", "shared_engine", "scope"]].iloc[0]) for panel in groups}) == 1
+    placed = []
+    for axis, panel in zip(axes[:, 0], groups, strict=True):
+        panel = panel.assign(place=range(len(panel) - 1, -1, -1))
+        apart = panel["status"] == "disturbed"
+        names = panel.apply(row_name, axis=1) + apart.map({True: " (disturbed)", False: ""})
+        axis.set_yticks(panel["place"], names)
+        for label, is_apart in zip(axis.get_yticklabels(), apart, strict=True):
+            label.set_color(GREY if is_apart else "black")
+        axis.set_ylim(-0.7, len(panel) - 0.3)
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(axis="y", length=0)
+        axis.set_title(panel_title(panel, int(width / 0.07), alone=alone), loc="left", size=8)
+        placed.append((axis, panel))
+    return figure, placed

@@ -1,0 +1,115 @@
+"""The shapes of schedules beside what comes of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.report.labels import Label, place_labels
+from bench.report.layout import Styles, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.panels import panels
+from bench.report.style import DOUBLE, GREY
+from bench.report.words import batch_words, device_name, facts_line, score_word
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
+    """Draw the tokens that leave every block, and beside it the score against the speed-up, for every schedule.
+
+    A row per device, at its largest batch size. Labels are r, bars 95 % intervals. `width`: inches; in one column of a
+    paper the second panel is below the first. Raises ValueError where fewer than two kinds of schedules have both.
+    """
+    import matplotlib.pyplot as plt
+
+    known = joined[joined["speedup_unmerged"].notna() & joined["r"].notna() & (joined["status"] != "disturbed")]
+    known = known[(known["method"] == "none") | known["delta_score"].notna()]
+    groups = [panel for _, panel in panels(known) if panel.loc[panel["method"] != "none", "family"].nunique() > 1]
+    shown: dict[str, pd.DataFrame] = {}
+    for panel in sorted(groups, key=lambda panel: panel["batch_size"].iloc[0]):
+        shown[panel["machine"].iloc[0]] = panel  # the largest batch size is the last
+    if not shown:
+        raise ValueError("report: fewer than two kinds of schedules have both speed and quality")
+    rows = pd.concat(shown.values())
+    styles = styles_of(rows)
+    across = 2 if width == DOUBLE else 1
+    size = (width, 0.9 + 2.4 * len(shown) * (2 // across))
+    figure, axes = plt.subplots(len(shown) * (2 // across), across, figsize=size, squeeze=False)
+    pairs = axes.reshape(-1, 2)
+    for (shape, outcome), panel in zip(pairs, shown.values(), strict=True):
+        _draw_shapes(shape, panel, styles)
+        _draw_outcomes(outcome, panel, styles)
+    legend(figure, styles, ["unmerged"] if (rows["method"] == "none").any() else [])
+    first = [panel.iloc[0] for panel in shown.values()]
+    told = "; ".join(f"{device_name(row)}, {batch_words(row['batch_size'])}" for row in first)
+    footnote(figure, told, facts_line(rows))
+    fix_layout(figure)
+    for (shape, outcome), panel in zip(pairs, shown.values(), strict=True):
+        _label(shape, outcome, panel, styles)
+    return figure
+
+
+def _tokens(row: pd.Series) -> np.ndarray:
+    """Return the tokens before the first block and after every one, (blocks + 1,)."""
+    return np.array([row["tokens_in"], *map(int, str(row["tokens_per_block"]).split())], dtype=float)
+
+
+def _draw_shapes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
+    for _, row in panel.iterrows():
+        colour, marker = style_of(row, styles)
+        tokens = _tokens(row)
+        axis.plot(range(len(tokens)), tokens, color=colour, marker=marker, markersize=3, linewidth=1)
+    axis.set_ylim(bottom=0)
+    axis.set_xlabel("Block")
+    axis.set_ylabel("Tokens that leave it")
+
+
+def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
+    axis.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+    for _, row in panel.iterrows():
+        colour, marker = style_of(row, styles)
+        if row["method"] == "none":
+            axis.plot(1, 0, marker, color=colour, markersize=8, zorder=4)
+            continue
+        x, y = row["speedup_unmerged"], row["delta_score"]
+        axis.errorbar(
+            *(x, y),
+            xerr=_bar(row, "speedup_unmerged"),
+            yerr=_bar(row, "delta_score"),
+            color=colour,
+            marker=marker,
+            elinewidth=0.7,
+            zorder=3,
+        )
+    axis.set_xlabel("Speed-up over unmerged")
+    axis.set_ylabel(f"{score_word(panel)} minus unmerged")
+
+
+def _bar(row: pd.Series, name: str) -> list[list[float]] | None:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return None if pd.isna([low, high]).any() else [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]
+
+
+def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> None:
+    """Write r at the end of every shape, and beside every outcome."""
+    merged = panel[panel["method"] != "none"]
+    ends, points, paths, bars = [], [], [], []
+    for _, row in merged.iterrows():
+        text, colour, tokens = f"{row['r']:.0f}", style_of(row, styles)[0], _tokens(row)
+        middle = len(tokens) // 2
+        ends.append(Label(x=middle, y=tokens[middle], text=text, colour=colour, above=True))
+        paths.append(np.stack([np.arange(len(tokens)), tokens], axis=1))
+        x, y = row["speedup_unmerged"], row["delta_score"]
+        points.append(Label(x=x, y=y, text=text, colour=colour, above=True))
+        for path in (
+            [(x, row["delta_score_low"]), (x, row["delta_score_high"])],
+            [(row["speedup_unmerged_low"], y), (row["speedup_unmerged_high"], y)],
+        ):
+            if np.isfinite(np.array(path, dtype=float)).all():
+                bars.append(path)
+    place_labels(shape, ends, lines=paths)
+    place_labels(outcome, points, bars=bars)

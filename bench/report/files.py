@@ -1,0 +1,77 @@
+"""Figures -> files, the same bytes for the same records."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.report.style import METADATA, paper_style
+from fastast.writing import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("pdf", "svg", "png")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for line breaks and tabs, and those that change the direction of text."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """What became of some figures."""
+
+    paths: tuple[Path, ...]
+    """The files."""
+    svgs: Mapping[str, str]
+    """Every figure that could be drawn as SVG, by its name, whatever formats were asked for."""
+    reasons: Mapping[str, str]
+    """Why the others could not be drawn, by their names."""
+
+
+def write_figures(
+    draws: Mapping[str, Callable[[], Figure]], folder: Path, *, formats: Sequence[str] = FORMATS
+) -> Drawn:
+    """Draw figures and write each to `folder` as `NAME.FORMAT`.
+
+    One whose function raises ValueError cannot be drawn of these records: it is left out with that reason, and files of
+    an earlier report are deleted, as they would pass for ones of this.
+    """
+    import matplotlib.pyplot as plt
+
+    paths, svgs, reasons = [], {}, {}
+    with paper_style():
+        for name, draw in draws.items():
+            try:
+                figure = draw()
+            except ValueError as error:
+                reasons[name] = str(error)
+                for form in FORMATS:
+                    (folder / f"{name}.{form}").unlink(missing_ok=True)
+                continue
+            files = {form: figure_file(figure, form) for form in dict.fromkeys((*formats, "svg"))}
+            plt.close(figure)
+            svgs[name] = files["svg"].decode()
+            for form in formats:
+                paths.append(folder / f"{name}.{form}")
+                write_whole(paths[-1], files[form])
+    return Drawn(paths=tuple(paths), svgs=svgs, reasons=reasons)
+
+
+def figure_file(figure: Figure, form: str) -> bytes:
+    """Return a figure as a file. Text in SVG stays text, in whatever font of the width of DejaVu there is."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, metadata=METADATA[form])
+    content = buffer.getvalue()
+    if form != "svg":
+        return content
+    content = printable(content.decode()).encode()
+    return content.replace(b"font-family: 'DejaVu Sans'", b"font-family: 'DejaVu Sans', Verdana, Arial, sans-serif")
+
+
+def printable(text: str) -> str:
+    """Return text in which names of files cannot steer a terminal, or turn what stands beside them around."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

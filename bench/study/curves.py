@@ -1,0 +1,96 @@
+"""How trainings went: the loss on the labels by step, of every seed of every arm."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from bench.report.layout import fix_layout
+from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.study.study_file import Study
+from bench.study.trainings import run_folder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+LOG = "log.jsonl"
+COLUMNS = 4
+_FEWEST = 3
+"""Points that make a curve."""
+_OTHERS = "#d4d4d4"
+
+
+def training_curves(study: Study, trainings: Path) -> pd.DataFrame:
+    """Return the losses in the published logs of a study: arm, label, seed, step and loss.
+
+    The loss is that on the labels, the mean over the steps since the row before, also where a teacher has a share. Arms
+    that were not trained have no rows.
+    """
+    rows = []
+    for arm in study.arms:
+        for seed in study.seeds_of(arm) if not arm.untrained else ():
+            log = run_folder(trainings, study, arm.name, seed) / LOG
+            for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+                event = json.loads(line)
+                if event["event"] == "train":
+                    loss = event.get("label_loss", event["loss"])
+                    rows.append((arm.name, arm.label, seed, event["step"], loss))
+    return pd.DataFrame(rows, columns=["arm", "label", "seed", "step", "loss"])
+
+
+def curves_figure(curves: pd.DataFrame) -> Figure:
+    """Draw a panel per arm: thin lines are seeds, the thick one their mean, grey all other arms'.
+
+    Raises ValueError where no log has enough steps for a curve.
+    """
+    import matplotlib.pyplot as plt
+
+    counts = curves.groupby("arm", sort=False)["step"].nunique()
+    shown = [arm for arm, count in counts.items() if count >= _FEWEST]
+    if not shown:
+        raise ValueError("no published log has steps enough for a curve")
+    parts = {arm: curves[curves["arm"] == arm] for arm in shown}
+    means = {arm: part.groupby("step")["loss"].mean() for arm, part in parts.items()}
+    columns = min(COLUMNS, len(shown))
+    rows = math.ceil(len(shown) / columns)
+    size = (DOUBLE, 0.6 + 1.5 * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for place, axis in enumerate(axes.flat):
+        if place >= len(shown):
+            axis.set_visible(False)
+            continue
+        arm = shown[place]
+        for other, mean in means.items():
+            if other != arm:
+                axis.plot(mean.index, mean, color=_OTHERS, linewidth=0.6, zorder=1)
+        for _, seed in parts[arm].groupby("seed"):
+            axis.plot(seed["step"], seed["loss"], color=COLOURS[0], linewidth=0.5, alpha=0.5, zorder=2)
+        axis.plot(means[arm].index, means[arm], color=COLOURS[0], linewidth=1.4, zorder=3)
+        axis.set_title(_wrapped(parts[arm]["label"].iloc[0]), loc="left", size=6.5)
+        axis.set_xscale("log")
+        axis.xaxis.set_major_formatter("{x:g}")
+        if place + columns >= len(shown):
+            axis.tick_params(labelbottom=True)
+    figure.supylabel("Loss on the labels", fontsize=8)
+    figure.supxlabel("Step", fontsize=8)
+    said = [
+        "thick: mean over the seeds; thin: seeds; grey: the other arms. A point is the mean since the one before it"
+    ]
+    top = 1.15 * max(mean.iloc[1:].max() for mean in means.values())
+    if far := [arm for arm, mean in means.items() if mean.iloc[0] > top]:  # a start from nothing would flatten the rest
+        axes[0, 0].set_ylim(top=top)
+        starts = (f"{parts[arm]['label'].iloc[0]} begins at {means[arm].iloc[0]:.2f}" for arm in far)
+        said.append(f"cut at {top:.2f}: {', '.join(starts)}")
+    figure.suptitle("\n".join(said), fontsize=7, color=GREY)
+    fix_layout(figure)
+    return figure
+
+
+def _wrapped(label: str) -> str:
+    import textwrap
+
+    return textwrap.fill(label, 30)

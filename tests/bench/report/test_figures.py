@@ -1,0 +1,180 @@
+"""The figures beside the front: what is drawn is what the records say, and what they do not say is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import records as made
+
+from bench.records.schema import Record
+from bench.report.figures import FIGURES
+from bench.report.figures.batches import batches_figure
+from bench.report.figures.latency import latency_figure
+from bench.report.figures.memory import memory_figure
+from bench.report.figures.pareto import pareto_figure
+from bench.report.figures.schedules import schedules_figure
+from bench.report.files import write_figures
+from bench.report.frame import join
+from bench.report.published_models import published_figure, read_published
+from bench.report.style import DOUBLE, SINGLE
+from bench.report.words import row_name
+
+ROOT = Path(__file__).parents[3]
+
+
+def changed(record: Record, **performance: object) -> Record:
+    assert record.performance is not None
+    return record.model_copy(update={"performance": record.performance.model_copy(update=performance)})
+
+
+def with_samples(record: Record, seconds: tuple[float, ...]) -> Record:
+    assert record.performance is not None
+    arms = {
+        name: arm.model_copy(update={"seconds": (arm.seconds[len(arm.seconds) // 2],) * len(seconds)})
+        for name, arm in record.performance.arms.items()
+    }
+    arms["candidate"] = arms["candidate"].model_copy(update={"seconds": seconds})
+    return changed(record, arms=arms, rounds=len(seconds))
+
+
+def with_memory(record: Record, before: int, peak: int) -> Record:
+    assert record.performance is not None
+    memory = record.performance.memory
+    arm = memory.arms["candidate"].model_copy(
+        update={"before_bytes": before << 20, "peak_bytes": peak << 20, "after_bytes": before << 20}
+    )
+    return changed(record, memory=memory.model_copy(update={"arms": {**memory.arms, "candidate": arm}}))
+
+
+def points(axis) -> set[tuple[float, float]]:
+    """Every point that is drawn with a marker, rounded."""
+    drawn = [line for line in axis.lines if line.get_marker() not in ("None", "", None)]
+    return {(round(float(x), 3), round(float(y), 3)) for line in drawn for x, y in zip(*line.get_data(), strict=True)}
+
+
+def test_throughput_stands_over_the_batch_size_with_r_at_the_end_of_every_line() -> None:
+    figure = batches_figure(join(made.sweep()))
+    (axis,) = figure.axes
+    # Unmerged, 1 and 8 clips take 1 s; constant:20 takes 0.8 s, constant:40 half of unmerged, decreasing:40 0.4 s.
+    assert {(1, 1), (8, 8), (1, 1.25), (8, 10), (1, 2), (8, 16), (1, 2.5), (8, 20)} <= points(axis)
+    assert sorted(text.get_text() for text in axis.texts) == ["20", "40", "40", "r=0"]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "8"]
+    assert axis.get_ylim()[0] == 0
+    one = [record for record in made.sweep() if record.cell.question["workload"].get("batch_size") != 1]
+    with pytest.raises(ValueError, match="no configuration was timed at several batch sizes"):
+        batches_figure(join(one))
+
+
+def test_a_schedule_is_drawn_as_the_tokens_that_left_its_blocks_beside_what_came_of_it() -> None:
+    joined = join(made.sweep())
+    shape, outcome = schedules_figure(joined).axes
+    shapes = {tuple(line.get_ydata()) for line in shape.lines}
+    assert shapes == {(602, made.TOKENS[name]) for name in ("none", "constant:20", "constant:40", "decreasing:40")}
+    assert {(1.25, -0.02), (2.0, -0.01), (2.5, -0.03), (1, 0)} <= points(outcome)
+    assert "batch size 8" in figure_text(schedules_figure(joined))
+    constant = [record for record in made.sweep() if "decreasing" not in str(record.cell.question["reduction"])]
+    with pytest.raises(ValueError, match="fewer than two kinds of schedules"):
+        schedules_figure(join(constant))
+
+
+def figure_text(figure) -> str:
+    return figure.get_supxlabel()
+
+
+def test_percentiles_are_those_of_the_samples_at_the_latency_of_the_tables() -> None:
+    seconds = (1.0,) * 89 + (1.5,) * 9 + (3.0,) * 2
+    slow = with_samples(made.record("performance", "constant:20", seconds=1.0, unmerged=2.0), seconds)
+    joined = join([made.record("performance"), slow])  # the machine was half as fast while this one ran
+    (axis,) = latency_figure(joined).axes
+    row = joined[joined["schedule"] == "constant:20"].iloc[0]
+    assert row["latency"] != pytest.approx(row["latency_ms"])
+    drawn = sorted(x for x, y in points(axis) if y == 0)
+    assert drawn == pytest.approx([row["latency"] * x for x in np.percentile(seconds, [50, 90, 99])], abs=0.01)
+    with pytest.raises(ValueError, match="no configuration has ten samples"):
+        latency_figure(join(made.sweep()))
+
+
+def test_memory_is_what_was_held_and_what_a_run_took_on_top() -> None:
+    records = [with_memory(made.record("performance"), 500, 620), made.record("performance", "constant:20")]
+    (axis,) = memory_figure(join(records)).axes
+    assert sorted(round(bar.get_width()) for bar in axis.patches) == [120, 500]
+    assert [text.get_text() for text in axis.texts] == ["120"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["unmerged"]
+    with pytest.raises(ValueError, match="no record says how much memory"):
+        memory_figure(join(made.sweep()))
+
+
+def test_rows_have_the_names_of_their_points() -> None:
+    names = {row_name(row) for _, row in join(made.sweep()).iterrows()}
+    assert names == {"unmerged", "ToMe, constant r = 20", "ToMe, constant r = 40", "ToMe, decreasing r = 40"}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_figure_fits_one_column_of_a_paper_or_two(name: str) -> None:
+    seconds = tuple(np.linspace(0.9, 1.1, 10))
+    records = [record if record.performance is None else with_samples(record, seconds) for record in made.sweep()]
+    records = [record if record.performance is None else with_memory(record, 1, 2) for record in records]
+    for width in (SINGLE, DOUBLE):
+        figure = FIGURES[name].draw(join(records), width=width)
+        assert figure.get_figwidth() == width
+        renderer = figure.canvas.get_renderer()
+        for text in (figure._supxlabel, *(axis.title for axis in figure.axes)):
+            box = text.get_window_extent(renderer)
+            assert -1 <= box.x0 <= box.x1 <= width * figure.dpi + 1, (width, text.get_text())
+
+
+def test_a_disturbed_outlier_stands_at_the_edge_with_its_value_and_stretches_no_axis() -> None:
+    calm = join(made.sweep())
+    odd = made.record("performance", "decreasing:20", seconds=0.01, status="disturbed", message="x")
+    records = [*made.sweep(), odd, made.record("quality", "decreasing:20", quality=0.485, delta=-0.015)]
+    (before,) = [axis for axis in pareto_figure(calm).axes if "8" in axis.get_title(loc="left")]
+    (after,) = [axis for axis in pareto_figure(join(records)).axes if "8" in axis.get_title(loc="left")]
+    assert after.get_xlim() == pytest.approx(before.get_xlim())
+    (cross,) = [line for line in after.lines if line.get_marker() == "x"]
+    low, high = after.get_xlim()
+    assert high - 0.05 * (high - low) < cross.get_xdata()[0] < high
+    assert cross.get_ydata()[0] == pytest.approx(0.485)
+    assert "800 clips/s" in [text.get_text() for text in after.texts]
+
+
+def test_published_models_stand_where_their_authors_say_and_ast_where_the_formula_says() -> None:
+    published = read_published(ROOT / "reports" / "published.csv")
+    # Gong et al.'s model: 12 blocks, 1,214 tokens, 768 wide; 4 N d^2 + 2 N^2 d + 8 N d^2 a block.
+    blocks = 12 * (12 * 1214 * 768**2 + 2 * 1214**2 * 768) / 1e9
+    ast = published[published["model"] == "AST"].iloc[0]
+    assert ast["gmacs"] == pytest.approx(blocks, rel=0.01)
+    assert published["source"].str.startswith("https://").all()
+    sizes, macs = published_figure(published).axes
+    assert (5.5, 0.481) in points(sizes)
+    assert (0.54, 0.471) in points(macs)
+    assert len(points(macs)) == published["gmacs"].notna().sum()
+    assert len(points(sizes)) == len(published) - 4  # strides change no size
+    measured = pd.DataFrame(
+        {"dataset": ["audioset", "soundscapes"], "score": [0.45, 0.5], "macs_per_clip": [9e10, 1e9]}
+        | {"method": "none", "attention": "auto", "setup": ""}
+    )
+    _, macs = published_figure(published, measured).axes
+    (crosses,) = [line for line in macs.lines if line.get_marker() == "x"]
+    assert [tuple(map(float, pair)) for pair in zip(*crosses.get_data(), strict=True)] == [(90.0, 0.45)]
+
+
+def test_what_cannot_be_drawn_says_why_and_an_earlier_file_of_it_goes(tmp_path: Path) -> None:
+    def draw(fails: bool):
+        import matplotlib.pyplot as plt
+
+        if fails:
+            raise ValueError("nothing there")
+        return plt.subplots()[0]
+
+    first = write_figures({"a": lambda: draw(False), "b": lambda: draw(False)}, tmp_path, formats=("png",))
+    assert sorted(path.name for path in first.paths) == ["a.png", "b.png"]
+    assert first.svgs["a"].startswith("<?xml")
+    again = write_figures({"a": lambda: draw(True), "b": lambda: draw(False)}, tmp_path, formats=("png",))
+    assert (dict(again.reasons), [path.name for path in again.paths]) == ({"a": "nothing there"}, ["b.png"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png"]

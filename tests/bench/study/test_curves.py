@@ -1,0 +1,58 @@
+"""Training curves are the losses of the logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.study.curves import LOG, curves_figure, training_curves
+from bench.study.study_file import Study, StudyArm
+from bench.study.trainings import run_folder
+
+
+@pytest.fixture
+def study() -> Study:
+    return Study(
+        name="curves",
+        recipe="smoke",
+        seeds=(0, 1),
+        reference="ast",
+        arms=(
+            StudyArm(name="ast", label="AST"),
+            StudyArm(name="kd", label="taught", seeds=(0,)),
+            StudyArm(name="as_is", label="as shipped", seeds=(0,), untrained=True),
+        ),
+    )
+
+
+def log(root: Path, study: Study, arm: str, seed: int, events: list[dict]) -> None:
+    folder = run_folder(root, study, arm, seed)
+    folder.mkdir(parents=True)
+    text = "".join(json.dumps(event) + "\n" for event in [{"event": "start", "step": 0}, *events])
+    (folder / LOG).write_text(text)
+
+
+def test_a_curve_is_the_loss_on_the_labels_seed_by_seed(study: Study, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        steps = [{"event": "train", "step": step, "loss": 0.5 / step + seed} for step in (10, 20, 30)]
+        log(tmp_path, study, "ast", seed, [*steps, {"event": "val constant:0", "step": 30, "mAP": 0.5}])
+    taught = [{"event": "train", "step": s, "loss": 9.0, "label_loss": 0.2, "teacher_loss": 7.0} for s in (10, 20, 30)]
+    log(tmp_path, study, "kd", 0, taught)
+    log(tmp_path, study, "as_is", 0, [{"event": "train", "step": 1, "loss": 1.0}])
+    curves = training_curves(study, tmp_path)
+    assert set(curves["arm"]) == {"ast", "kd"}
+    assert set(curves.loc[curves["arm"] == "kd", "loss"]) == {0.2}
+    figure = curves_figure(curves)
+    first, second = (axis for axis in figure.axes if axis.get_visible())
+    assert [axis.get_title(loc="left") for axis in (first, second)] == ["AST", "taught"]
+    thick = max(first.lines, key=lambda line: line.get_linewidth())
+    assert list(thick.get_xdata()) == [10, 20, 30]
+    assert list(thick.get_ydata()) == pytest.approx([0.05 + 0.5, 0.025 + 0.5, 0.5 / 30 + 0.5])  # mean of both seeds
+
+
+def test_logs_too_short_for_a_curve_are_refused(study: Study, tmp_path: Path) -> None:
+    log(tmp_path, study, "ast", 0, [{"event": "train", "step": 1, "loss": 1.0}])
+    with pytest.raises(ValueError, match="no published log has steps enough"):
+        curves_figure(training_curves(study, tmp_path))
