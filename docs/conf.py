@@ -24,7 +24,7 @@ autodoc_preserve_defaults = True
 always_use_bars_union = True
 
 OUTSIDE = re.compile(
-    r"(?<!!)\[([^\]]*)\]\(\.\./((?:README|CHANGELOG)\.md|(?:bench|fastast|results|tests|reports)/[^)]*)\)"
+    r"(?<!!)\[([^\]]*)\]\(\.\./((?:README|CHANGELOG)\.md|(?:bench|examples|fastast|results|tests|reports)/[^)]*)\)"
 )
 """Links to files of the repository that are no pages."""
 
