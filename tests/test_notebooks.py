@@ -50,7 +50,7 @@ def test_a_notebook_runs(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: 
     kinds = {kind for output in outputs for kind in output.get("data", {})}
     assert {"image/png", "text/html", "text/markdown"} <= kinds  # figures, the player, the table
     said = "".join(output.get("text", "") for output in outputs)
-    assert "unmerged: Bird song" in said
+    assert re.search("unmerged: .*Bird song", said)
     assert "(562, 522, 482" in said  # 602 tokens, 40 fewer a block
-    assert "ONNX Runtime, r = 40: Bird song" in said
+    assert re.search("ONNX Runtime, r = 40: .*Bird song", said)
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]

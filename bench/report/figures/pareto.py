@@ -86,7 +86,8 @@ def _draw_points(axis: Axes, sound: pd.DataFrame, styles: Styles) -> None:
         )
         axis.plot(
             *(row["throughput"], row["score"], marker),
-            color=colour if on_front else faded(colour),
+            color=colour,
+            markeredgecolor=colour if on_front else faded(colour),
             markerfacecolor=colour if on_front else "white",
             markersize=8 if marker == "*" else 4.5,
             zorder=4,

@@ -197,7 +197,7 @@ def test_a_number_changed_by_hand_is_found(found, tmp_path: Path) -> None:
 FIGURE = re.compile(r"(?<![\w.:/-])[+−-]?\d+\.\d+(?![\w.]|\.\d)|(?<![\w.])\d+ ?%")
 NOT_MEASURED = re.compile(
     r"<!-- claim:.*?<!-- /claim -->|<!-- results:.*?<!-- end of results -->|^```.*?^```|`[^`]*`|^\|.*?$|^<!--.*?-->|"
-    r"λ of\s+[\d.]+|up to 2 % of a weight|arXiv \S+|Python \d\.\d+|Apache \d\.\d|"
+    r"λ of\s+[\d.]+|up to 2 % of a\s+weight|arXiv \S+|Python \d\.\d+|Apache \d\.\d|"
     r"\d+(\.\d+)?\s(million|GB|s\b)|95 %|transformers [\d.]+",
     re.DOTALL | re.MULTILINE,
 )
