@@ -38,7 +38,9 @@ def render_ablation(
     `labels` of the clips, (n, c), and the names of `classes` are read from the data set where not given. Raises
     ReportError for no records, or alternatives that cannot be compared.
     """
-    folder, texts, written = out / sweep, [], []
+    folder = out / sweep
+    texts: list[str] = []
+    written: list[Path] = []
     comparisons = compare_alternatives(results, sweep, labels=labels, classes=classes)
     for number, one in enumerate(comparisons, start=1):
         end = "" if number == 1 else f"_{number}"

@@ -62,11 +62,11 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     for path in sorted((results / UNDERSTANDING).glob("*.json")):
         render_understanding(path, reports / UNDERSTANDING)
         say(f"{reports / UNDERSTANDING}")
-    if (path := render_tunings(results, reports / TUNING)) is not None:
-        say(f"{path}")
+    if (tunings := render_tunings(results, reports / TUNING)) is not None:
+        say(f"{tunings}")
     update_overview(root / "docs" / "ablations.md", reports)
-    for path in write_figures({"published": partial(_published, reports, records)}, reports / "published").paths[:1]:
-        say(f"{path.parent}")
+    write_figures({"published": partial(_published, reports, records)}, reports / "published")
+    say(f"{reports / 'published'}")
     update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
     _, changed = update_claims(root, reports / "claims.toml", results)
     for path in changed:

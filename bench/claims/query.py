@@ -62,8 +62,8 @@ class Tables:
 
     def __init__(self, results: Path, reports: Path = Path("reports")) -> None:
         self._results, self._reports = results, reports
-        self._sweep, self._study, self._file = map(cache, (self._read_sweep, self._read_study, self._read_file))
-        self._ablation = cache(self._read_ablation)
+        self._sweep, self._study = cache(self._read_sweep), cache(self._read_study)
+        self._ablation, self._file = cache(self._read_ablation), cache(self._read_file)
         self._records = cache(self._read_records)
 
     def of(self, number: Quantity) -> pd.DataFrame:

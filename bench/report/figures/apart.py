@@ -38,7 +38,7 @@ def draw_apart(axis: Axes, points: Sequence[PointApart]) -> None:
     """
     if not points:
         return
-    if not any(len(line.get_xdata()) for line in axis.lines):
+    if not any(np.size(line.get_xdata()) for line in axis.lines):
         axis.plot([point.x for point in points], [point.y for point in points], alpha=0)
     limits = np.array([axis.get_xlim(), axis.get_ylim()])  # (2 axes, 2 ends)
     axis.set_xlim(*limits[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,7 +14,7 @@ from bench.report.words import software_line
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_MARKS = {
+_MARKS: dict[str, dict[str, Any]] = {
     "latency": {"marker": "o", "label": "median"},
     "p90": {"marker": "s", "markerfacecolor": "white", "label": "90th percentile"},
     "p99": {"marker": "|", "markersize": 9, "markeredgewidth": 1.4, "label": "99th percentile"},
