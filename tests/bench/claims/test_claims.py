@@ -131,7 +131,10 @@ def test_a_query_that_finds_nothing_or_too_much_is_refused(number: dict, message
         ("[a]\ntext = 'x'", "a.numbers: Field required"),
         ("[a]\ntext = '{x}'\nnumbers = {}", "a: names 'x'"),
         ("[a]\ntext = '0.5 faster'\nnumbers = {}", "a: has a figure typed in"),
-        ("[a]\ntext = '{x}'\nnumbers.x = {column = 'c'}", "a.numbers.x: needs one of sweep, study and file"),
+        (
+            "[a]\ntext = '{x}'\nnumbers.x = {column = 'c'}",
+            "a.numbers.x: needs one of sweep, study, ablation, tuning and file",
+        ),
         ("[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', form = '{:9999.2f}'}", "a.numbers.x.form"),
         ("[a]\ntext = '{x}'\nholds = ['x + 1']\nnumbers.x = {sweep = 's', column = 'c'}", "'x + 1' is no comparison"),
         ("[a]\ntext = 't'\nnumbers.x = {sweep = 's', column = 'c'}", "has the number 'x' and uses it nowhere"),
@@ -227,7 +230,7 @@ def test_a_number_can_come_from_a_file_beside_the_claims(tmp_path: Path) -> None
     )
     found = evaluate_claims(tmp_path / "claims.toml", tmp_path / "results")
     assert found["one"].sentence == "it took 2.5 minutes"
-    assert "| x | 2.5 | `value` of `clock.csv`: `set_up` | laptop | 2026-01-01 |" in sources(found)
+    assert "| x | 2.5 | `value` of file `clock.csv`: `set_up` | laptop | 2026-01-01 |" in sources(found)
     (tmp_path / "clock.csv").write_text("name,value\nset_up,3.5\n")
     with pytest.raises(ClaimError, match=r"one no longer holds: x \(3.5\) < 3"):
         evaluate_claims(tmp_path / "claims.toml", tmp_path / "results")
