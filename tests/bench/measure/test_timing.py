@@ -257,7 +257,7 @@ def test_enough_good_rounds_among_many_bad_ones_will_do():
 
 
 def test_little_in_every_round_adds_up():
-    world, script = World(), Script(2, *[load(waited=0.051)] * 99)
+    world, script = World(), Script(2, *[load(waited=0.051, others=0.051)] * 99)
     timing = measure(two_arms(world), rule(), world.clock(), observer=script, judge=JUDGE)
     assert timing.repeated == []  # of each round, within the grace for one time slice
     assert timing.disturbed == "all rounds together were disturbed: threads waited for a processor"
