@@ -32,7 +32,7 @@ def published_numbers(results: Path, reports: Path, sweep: str) -> pd.DataFrame:
         raise ReportError(f"ablation: {path} is missing; {advice}")
     texts = dict.fromkeys(("alternative", "against", "machine", "model", "commit", "records"), str)
     numbers = {name: [""] for name in ("at", "value", "low", "high")}
-    frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers)  # type: ignore[arg-type]
+    frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers)
     if set(frame.get("records", ())) != {hash_of_records(results, sweep)}:
         raise ReportError(f"ablation: {path} is of other records than those in {results}; {advice}")
     return frame

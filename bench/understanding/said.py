@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 import numpy as np
 
@@ -42,8 +43,7 @@ def _axes(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
     if not merging:
         return "None of these methods merges pairs."
     along = {
-        name: [(_mean(one, lambda block, name=name: getattr(block, f"along_{name}")), one) for one in merging]
-        for name in ("time", "frequency")
+        name: [(_mean(one, attrgetter(f"along_{name}")), one) for one in merging] for name in ("time", "frequency")
     }
     time, frequency = (max(pairs, key=lambda pair: pair[0]) for pairs in along.values())
     return (
@@ -53,7 +53,8 @@ def _axes(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
 
 
 def _silence(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
-    first, last = [], []
+    first: list[str] = []
+    last: list[str] = []
     for one in found.methods:
         end = one.blocks[-1]
         if end.gone_silent is not None and end.gone_sounding is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,7 +48,7 @@ def learn_merging(
         from fastast.dtem.command import learn_merging_command
         from fastast.dtem.question import MergingQuestion
 
-        usual = MergingQuestion.__dataclass_fields__["schedules"].default
+        usual: Any = MergingQuestion.__dataclass_fields__["schedules"].default
         question = MergingQuestion(
             model=model,
             data=data,

@@ -34,7 +34,8 @@ def keys_of_blocks(model: AudioSpectrogramTransformer) -> tuple[Tensor, Tensor]:
     the width of a head.
     """
     heads, weights, biases = model.geometry.num_heads, [], []
-    for block in model.blocks:
+    blocks: list[Any] = list(model.blocks)  # torch types them as tensors or modules
+    for block in blocks:
         d = model.geometry.embed_dim
         projection = block.attn.qkv.weight[d : 2 * d].unflatten(0, (heads, -1)).mean(0)  # (w, d)
         own = block.attn.qkv.bias

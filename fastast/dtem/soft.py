@@ -96,7 +96,8 @@ class SoftStages(ModuleStages):
         """Return the shares of `r` pairs, with gradients to the embedding."""
         metric = self._embed(tokens.before, tokens.block)  # (b, n, w)
         first, b = first_positions(tokens.num_protected), tokens.batch
-        scores = similarity(metric, *(slice(one, None, 2) for one in first))  # (b, a, c)
+        of_a, of_b = (slice(one, None, 2) for one in first)
+        scores = similarity(metric, of_a, of_b)  # (b, a, c)
         positions = torch.arange(tokens.num_tokens, device=tokens.device).expand(b, -1)
         with torch.no_grad():
             hard = merge_best(
