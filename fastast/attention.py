@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from fastast.flash_attention import FLASH_KERNELS, LOG_OF_NOTHING
-from fastast.flash_attention import attend as flash_attend
+from fastast.flash_attention import FLASH_KERNELS, LOG_OF_NOTHING, flash_attend
 
 AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "math", "flex", "flex_flash", "fa4"]
 ATTENTION_KERNELS: tuple[str, ...] = get_args(AttentionKernel)

@@ -79,7 +79,7 @@ def fa4_version() -> str | None:
         return None
 
 
-def attend(kernel: str, q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
+def flash_attend(kernel: str, q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
     """Attend to every token in proportion to its size on a kernel of `FLASH_KERNELS`.
 
     q, k, v: (b, h, n, d); size: (b, n) or None. Returns (b, h, n, d). Raises MissingAttentionError where the kernel

@@ -11,7 +11,7 @@ from fastast.geometry import Geometry
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class KernelPart:
     """A kernel in a forward: all its launches together."""
 
     stage: str
@@ -26,7 +26,7 @@ class Part:
 
 def forward_parts(
     geometry: Geometry, removals: Sequence[int], batch: int, *, proportional: bool = True
-) -> tuple[Part, ...]:
+) -> tuple[KernelPart, ...]:
     """Return the parts of a forward in half precision that merges `removals` tokens a block as ToMe does.
 
     Of the last block the engine computes the head's tokens alone, so that nothing merges there. The norm and the linear
@@ -37,7 +37,8 @@ def forward_parts(
         calls, before = found.get((stage, kernel), (0, Work()))
         found[stage, kernel] = calls + 1, before + done
     return tuple(
-        Part(stage=stage, kernel=kernel, calls=calls, work=done) for (stage, kernel), (calls, done) in found.items()
+        KernelPart(stage=stage, kernel=kernel, calls=calls, work=done)
+        for (stage, kernel), (calls, done) in found.items()
     )
 
 
@@ -49,11 +50,11 @@ def _launches(
     n, d, h, e, k, o = (
         shape.num_tokens, shape.embed_dim, shape.num_heads, shape.head_dim, shape.num_prefix_tokens, shape.mlp_dim
     )  # fmt: skip
-    patches = work.patch_tokens(
+    patches = work.patch_tokens_work(
         b, n, k, d, frames=geometry.num_frames, mel_bins=geometry.num_mel_bins, side=geometry.patch_size
     )
     yield "patch tokens", "patch_tokens_forward", patches
-    yield "first norm", "", work.norm(b * n, d)
+    yield "first norm", "", work.norm_work(b * n, d)
     merged = False
     for r in removals[:-1]:
         p = n - r
@@ -61,20 +62,20 @@ def _launches(
         yield "weighted attention", "attention_forward", work.attention(b, n, h, e, sized=merged and proportional)
         yield "projection", "", work.product(b * n, d, d)
         if r:
-            yield "key metric", "key_metric_forward", work.key_metric(b, n, h, e)
-            yield "best partner", "best_partner_forward", work.best_partner(b, n, e)
+            yield "key metric", "key_metric_forward", work.key_metric_work(b, n, h, e)
+            yield "best partner", "best_partner_forward", work.best_partner_work(b, n, e)
             yield "merge plan", "rank_pairs", work.rank_pairs(b, n)
             yield "merge plan", "write_plan", work.write_plan(b, n, r)
-            yield "merge + norm", "merge_norm_forward", work.merge_norm(b, n, p, d, sized=merged)
+            yield "merge + norm", "merge_norm_forward", work.merge_norm_work(b, n, p, d, sized=merged)
             merged = True
         else:
-            yield "add + norm", "add_norm_forward", work.add_norm(b * n, d)
-        yield "mlp, first product", "linear_gelu_forward", work.linear_gelu(b * p, d, o)
+            yield "add + norm", "add_norm_forward", work.add_norm_work(b * n, d)
+        yield "mlp, first product", "linear_gelu_forward", work.linear_gelu_work(b * p, d, o)
         yield "mlp, second product", "", work.product(b * p, o, d)
-        yield "add + norm", "add_norm_forward", work.add_norm(b * p, d)
+        yield "add + norm", "add_norm_forward", work.add_norm_work(b * p, d)
         n = p
     yield "head's tokens", "", work.heads_tokens(b, n, k, h, d, sized=merged and proportional)
-    yield "add + norm", "add_norm_forward", work.add_norm(b * k, d)
-    yield "mlp, first product", "linear_gelu_forward", work.linear_gelu(b * k, d, o)
+    yield "add + norm", "add_norm_forward", work.add_norm_work(b * k, d)
+    yield "mlp, first product", "linear_gelu_forward", work.linear_gelu_work(b * k, d, o)
     yield "mlp, second product", "", work.product(b * k, o, d)
-    yield "add + norm", "add_norm_forward", work.add_norm(b * k, d)
+    yield "add + norm", "add_norm_forward", work.add_norm_work(b * k, d)

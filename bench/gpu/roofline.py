@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench.gpu.parts import Part, forward_parts
+from bench.gpu.parts import KernelPart, forward_parts
 from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, Peaks
 from fastast.describe import model_geometry
 
@@ -29,7 +29,7 @@ NEAR = 0.95
 _UNITS = {"bytes": "memory", "matrix": "matrix", "exponentials": "exponentials", "other": "other"}
 
 
-def kernel_floors(parts: Sequence[Part], peaks: Peaks) -> tuple[dict[str, float], dict[str, float]]:
+def kernel_floors(parts: Sequence[KernelPart], peaks: Peaks) -> tuple[dict[str, float], dict[str, float]]:
     """Return the least seconds in a forward of each stage, and of each device function that has a name of ours."""
     stages: dict[str, float] = {}
     kernels: dict[str, float] = {}
@@ -41,7 +41,7 @@ def kernel_floors(parts: Sequence[Part], peaks: Peaks) -> tuple[dict[str, float]
     return stages, kernels
 
 
-def binding(part: Part, peaks: Peaks) -> str:
+def binding(part: KernelPart, peaks: Peaks) -> str:
     """Return which units bind a part, the slowest first."""
     times = part.work.seconds(peaks)
     most = max(times.values())
@@ -118,7 +118,7 @@ def instructions_text(one: Mapping[str, Any]) -> str:
     return f"{one['instructions'] * threads / options['D']:.1f} a number of a row{merging}"
 
 
-def tables() -> str:
+def roofline_tables() -> str:
     """Return all that stands between the marks."""
     facts = json.loads(COMPILED.read_text(encoding="utf-8"))
     removals = " / ".join(map(str, REMOVALS))
@@ -134,7 +134,7 @@ def tables() -> str:
 def with_tables(page: str) -> str:
     """Return a page with the tables of now between its marks. Raises ValueError where it has no marks."""
     first, last = map(re.escape, MARKS)
-    text = f"{MARKS[0]}\n{tables()}{MARKS[1]}"
+    text = f"{MARKS[0]}\n{roofline_tables()}{MARKS[1]}"
     new, count = re.subn(f"{first}.*?{last}", lambda _: text, page, flags=re.DOTALL)
     if count != 1:
         raise ValueError(f"{PAGE.name}: the tables must stand once, between {MARKS[0]} and {MARKS[1]}")
@@ -153,7 +153,7 @@ def compiled_facts(lines: str, triton: str) -> dict[str, Any]:
     return {"triton": triton, "kernels": kernels}
 
 
-def _cell(found: Sequence[Part | None], text: Any) -> str:
+def _cell(found: Sequence[KernelPart | None], text: Any) -> str:
     texts = ["–" if part is None else text(part) for part in found]
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 

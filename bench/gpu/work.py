@@ -71,12 +71,12 @@ def product(rows: int, width: int, out: int) -> Work:
     )
 
 
-def linear_gelu(rows: int, width: int, out: int) -> Work:
+def linear_gelu_work(rows: int, width: int, out: int) -> Work:
     """The same with GELU: per output an exponential, and 9 multiply-adds, bias, clamp, selection and a last one."""
     return product(rows, width, out) + Work(exponentials=rows * out, other=12 * rows * out)
 
 
-def add_norm(rows: int, d: int) -> Work:
+def add_norm_work(rows: int, d: int) -> Work:
     """Residual sum and LayerNorm, which read two and write two rows.
 
     Per number: sum, sum for the mean, subtraction, multiply-add for the deviation, scale, multiply-add.
@@ -84,17 +84,17 @@ def add_norm(rows: int, d: int) -> Work:
     return Work(bytes=(4 * rows * d + 2 * d) * HALF, other=6 * rows * d)
 
 
-def norm(rows: int, d: int) -> Work:
+def norm_work(rows: int, d: int) -> Work:
     """LayerNorm alone."""
     return Work(bytes=(2 * rows * d + 2 * d) * HALF, other=5 * rows * d)
 
 
-def key_metric(b: int, n: int, h: int, e: int) -> Work:
+def key_metric_work(b: int, n: int, h: int, e: int) -> Work:
     """Mean key over heads, of unit length, in float32: h sums, a multiply-add for the length, a scale."""
     return Work(bytes=b * n * (h * e * HALF + e * SINGLE), other=b * n * e * (h + 2))
 
 
-def best_partner(b: int, n: int, e: int) -> Work:
+def best_partner_work(b: int, n: int, e: int) -> Work:
     """For each of a tokens the nearest of c: e multiply-adds, and a comparison and two selections a pair."""
     a, c = (n + 1) // 2, n // 2
     return Work(bytes=b * (n * e + 2 * a) * SINGLE, other=b * a * c * (e + 3))
@@ -112,7 +112,7 @@ def write_plan(b: int, n: int, r: int) -> Work:
     return Work(bytes=b * (2 * a + (n - r) + (n - r + 1) + r) * SINGLE, other=12 * b * a * (c + 1))
 
 
-def merge_norm(b: int, n: int, p: int, d: int, *, sized: bool) -> Work:
+def merge_norm_work(b: int, n: int, p: int, d: int, *, sized: bool) -> Work:
     """Residual sum, mean by size and LayerNorm: reads all tokens twice (x and y), writes every slot twice, and sizes.
 
     As `add_norm` per slot and number; per token that joins another, sum and multiply-add.
@@ -123,7 +123,7 @@ def merge_norm(b: int, n: int, p: int, d: int, *, sized: bool) -> Work:
     )
 
 
-def patch_tokens(b: int, n: int, k: int, d: int, *, frames: int, mel_bins: int, side: int) -> Work:
+def patch_tokens_work(b: int, n: int, k: int, d: int, *, frames: int, mel_bins: int, side: int) -> Work:
     """Patches of a filterbank in half precision as a product, with bias and positions added."""
     inputs = b * frames * mel_bins + d * side * side + d + k * d + n * d
     return Work(bytes=(inputs + b * n * d) * HALF, matrix=2 * b * (n - k) * side * side * d, other=2 * b * n * d)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import torch
 
-from bench.gpu.parts import Part, forward_parts
+from bench.gpu.parts import KernelPart, forward_parts
 from bench.gpu.peaks import Peaks, peaks_of
 from bench.gpu.roofline import kernel_floors
 from bench.profiling.tables import Profile
@@ -36,7 +36,7 @@ def with_floors(profile: Profile, engine: Engine, geometry: Geometry, batch: int
     return beside(profile, parts, peaks)
 
 
-def beside(profile: Profile, parts: Sequence[Part], peaks: Peaks) -> Profile:
+def beside(profile: Profile, parts: Sequence[KernelPart], peaks: Peaks) -> Profile:
     """Return a profile whose rows of the GPU have the floors of parts with their names."""
     stages, kernels = kernel_floors(parts, peaks)
     return replace(

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from bench.records.store import Store
 from bench.run.progress import TimeLeft, duration
-from bench.sweep.listing import Listed
+from bench.sweep.listing import ListedCell
 
 
-def status_lines(sweep: str, cells: Sequence[Listed], results: Path) -> Iterator[str]:
+def status_lines(sweep: str, cells: Sequence[ListedCell], results: Path) -> Iterator[str]:
     """Yield one line per machine: how many cells are done, failed and left, and how long the rest will take."""
     machines = sorted(folder.parent.name for folder in results.glob(f"*/{sweep}") if folder.is_dir())
     if not machines:

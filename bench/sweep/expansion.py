@@ -16,7 +16,7 @@ from bench.sweep.complaints import ConfigError, as_toml
 from bench.sweep.config import GridConfig, SweepConfig
 from bench.sweep.data import DataRef, resolve_data
 from bench.sweep.engines import engine_problem
-from bench.sweep.lengths import at_length, clip_frames, length_problem
+from bench.sweep.lengths import clip_frames, geometry_at_length, length_problem
 from bench.sweep.strides import at_stride, check_strides, other_stride
 from fastast.geometry import Geometry
 from fastast.names import hub_hint
@@ -392,7 +392,7 @@ def _check_reductions(
             index = grid.length.index("own")
             problems.setdefault(("length", reason), f"{shown}: grid.length.{index}: {reason}")
             continue
-        geometry = at_length(strided, point["length"], frames)
+        geometry = geometry_at_length(strided, point["length"], frames)
         try:
             reduction = reductions(point)
         except ValueError as error:  # an option's value that its method refuses

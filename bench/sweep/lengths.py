@@ -21,7 +21,7 @@ def clip_frames(data: DataRef | None) -> int | None:
     return num_frames(round(16_000 * getattr(data.options, "seconds")))  # noqa: B009 - of this data set only
 
 
-def at_length(geometry: Geometry, length: str, frames: int | None) -> Geometry:
+def geometry_at_length(geometry: Geometry, length: str, frames: int | None) -> Geometry:
     """Return a model's geometry for clips of so many frames at a length of the grid; None: not known, its own."""
     if length != "own" or frames is None:
         return geometry
@@ -41,6 +41,6 @@ def length_problem(point: Mapping[str, Any], geometry: Geometry, frames: int | N
         )
     if point["engine"] != "plain":
         return f"engine '{point['engine']}' has an input of one length; write engine = ['plain']"
-    if at_length(geometry, "own", frames) == geometry and frames is not None:
+    if geometry_at_length(geometry, "own", frames) == geometry and frames is not None:
         return f"clips of {frames} frames fill the input of {geometry.num_frames}; nothing is padded: leave 'own' out"
     return None

@@ -30,7 +30,7 @@ _KEPT = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ListedCell:
     """A cell, as far as counting it goes."""
 
     id: str
@@ -47,7 +47,7 @@ class Listing:
     """As the sweep has them."""
     threads: int | None
     """That it asks for."""
-    cells: tuple[Listed, ...]
+    cells: tuple[ListedCell, ...]
 
 
 def listing_of(config: SweepConfig, cells: Sequence[Cell]) -> Listing:
@@ -57,7 +57,7 @@ def listing_of(config: SweepConfig, cells: Sequence[Cell]) -> Listing:
         name=config.name,
         devices=config.grid.device,
         threads=config.measure.threads,
-        cells=tuple(Listed(id=cell, kind=kind) for cell, kind in kinds.items()),
+        cells=tuple(ListedCell(id=cell, kind=kind) for cell, kind in kinds.items()),
     )
 
 
@@ -79,7 +79,7 @@ def remembered(path: Path, overrides: Sequence[str]) -> Listing | None:
         return None
     with suppress(OSError, ValueError, TypeError, KeyError):
         raw = json.loads(place.read_bytes())
-        cells = tuple(Listed(**one) for one in raw["cells"])
+        cells = tuple(ListedCell(**one) for one in raw["cells"])
         return Listing(name=raw["name"], devices=tuple(raw["devices"]), threads=raw["threads"], cells=cells)
     return None
 

@@ -68,22 +68,22 @@ def test_attention_by_hand() -> None:
 def test_the_other_kernels_by_hand() -> None:
     rows = 64 * 1214
     assert work.product(rows, 768, 2304) == Work(bytes=480_907_776, matrix=274_961_793_024, other=rows * 2304)
-    gelu = work.linear_gelu(rows, 768, 3072)
+    gelu = work.linear_gelu_work(rows, 768, 3072)
     assert (gelu.matrix, gelu.exponentials) == (366_615_724_032, 238_682_112)
     assert gelu.floor(H100_SXM) * 1e6 == pytest.approx(370.5, abs=0.1)
-    norm = work.add_norm(rows, 768)
+    norm = work.add_norm_work(rows, 768)
     assert norm.bytes == 477_367_296  # four rows of 768 a token, and weight and bias
     assert (norm.limit(H100_SXM), norm.floor(H100_SXM) * 1e6) == ("bytes", pytest.approx(142.5, abs=0.1))
     # Merging 40 of 1,214 tokens moves less than not merging: tokens twice, slots twice, lists and sizes of 4 bytes.
-    merged = work.merge_norm(64, 1214, 1174, 768, sized=False)
+    merged = work.merge_norm_work(64, 1214, 1174, 768, sized=False)
     assert merged.bytes == 470_415_104 < norm.bytes
-    pairs = work.best_partner(64, 1214, 64)
+    pairs = work.best_partner_work(64, 1214, 64)
     assert pairs.other == 1_579_909_312  # 64 clips x 607 x 607 pairs x (64 + 3)
     assert (pairs.limit(H100_SXM), pairs.floor(H100_SXM) * 1e6) == ("other", pytest.approx(51.1, abs=0.1))
-    assert work.key_metric(64, 1214, 12, 64).bytes == 64 * 1214 * (768 * 2 + 64 * 4)
+    assert work.key_metric_work(64, 1214, 12, 64).bytes == 64 * 1214 * (768 * 2 + 64 * 4)
     assert work.rank_pairs(1, 1214) == Work(bytes=2 * 607 * 4, other=6 * 607 * 607)
     assert work.write_plan(1, 1214, 40).bytes == (2 * 607 + 1174 + 1175 + 40) * 4
-    patches = work.patch_tokens(64, 1214, 2, 768, frames=1024, mel_bins=128, side=16)
+    patches = work.patch_tokens_work(64, 1214, 2, 768, frames=1024, mel_bins=128, side=16)
     assert patches.matrix == 2 * 64 * 1212 * 256 * 768
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from bench.gpu.parts import Part
+from bench.gpu.parts import KernelPart
 from bench.gpu.peaks import H100_SXM
 from bench.gpu.work import Work
 from bench.profiling import floors
@@ -36,8 +36,10 @@ PROFILE = Profile(
     ),
 )
 PARTS = (
-    Part(stage="qkv", kernel="", calls=11, work=Work(matrix=989_400_000_000 * 2)),  # 2 ms
-    Part(stage="weighted attention", kernel="attention_forward", calls=11, work=Work(bytes=3_350_000_000 * 5)),  # 5 ms
+    KernelPart(stage="qkv", kernel="", calls=11, work=Work(matrix=989_400_000_000 * 2)),  # 2 ms
+    KernelPart(
+        stage="weighted attention", kernel="attention_forward", calls=11, work=Work(bytes=3_350_000_000 * 5)
+    ),  # 5 ms
 )
 
 

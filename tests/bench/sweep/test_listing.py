@@ -10,7 +10,7 @@ import pytest
 
 from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep
-from bench.sweep.listing import Listed, listing_of, remember, remembered
+from bench.sweep.listing import ListedCell, listing_of, remember, remembered
 
 ROOT = Path(__file__).parents[3]
 SWEEP = """
@@ -49,7 +49,7 @@ def test_it_is_what_expanding_says(sweep):
     assert remembered(sweep, ()) == listing
     assert listing.name == "small"
     assert listing.devices == ("cpu",)
-    assert listing.cells == tuple(Listed(id=cell.id, kind=cell.kind) for cell in expand(load_sweep(sweep)))
+    assert listing.cells == tuple(ListedCell(id=cell.id, kind=cell.kind) for cell in expand(load_sweep(sweep)))
 
 
 def test_another_text_or_another_override_is_another_sweep(sweep):

@@ -73,7 +73,10 @@ def problems(folder: Path, text: str, overrides: tuple[str, ...] = ()) -> str:
         ('batch_size = [1, "bset"]', "grid.batch_size.1: 'bset' is neither a whole number nor 'best'"),
         ("batch_size = [1.5]", "sweep.toml: grid.batch_size.0: 1.5 is neither a whole number nor 'best'"),
         ('metric = ["key"]', "grid.metric.0: 'key' is not a metric; did you mean 'keys'? allowed: keys, queries"),
-        ('attention = ["flash"]', "grid.attention.0: 'flash' is not an attention; allowed: auto, mask, key_column"),
+        (
+            'attention = ["flash"]',
+            "grid.attention.0: 'flash' is not an attention; did you mean 'flex_flash'? allowed: auto, mask, ",
+        ),
         ('dtype = ["fp32"]', "grid.dtype.0: 'fp32' is not a dtype; allowed: float32, bfloat16, float16"),
         ('order = ["random"]', "grid.order.0: 'random' is not an order; allowed: tome, position"),
         ('device = ["tpu"]', "grid.device.0: 'tpu' is not a device; did you mean 'cpu'? allowed: auto, cpu, cuda"),
