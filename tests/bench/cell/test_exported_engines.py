@@ -167,7 +167,7 @@ def test_a_runtime_that_computes_int8_in_float32_does_not_pass(asked, calibratio
 
 
 def test_quality_is_that_of_the_engine_that_is_timed(asked, model) -> None:
-    scorer = worker._predictor(asked(kind="quality", batch_size=None), model, model)
+    scorer = worker._predictor(asked(kind="quality", batch_size=None), model, model, Context())
     assert isinstance(scorer, ExportedArm)
     fbank = torch.randn(5, 130, 32, generator=torch.Generator().manual_seed(4))
     with reduce(model, REDUCTION):

@@ -91,12 +91,14 @@ def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path
 
 def test_it_lowers_its_loss_on_a_clip_that_it_sees_again_and_again(checkpoint: str) -> None:
     model = load_model(checkpoint).eval()
-    question = MergingQuestion(model=checkpoint, data="smoke", schedules=("constant:12",), steps=60, lr=3e-3)
+    question = MergingQuestion(
+        model=checkpoint, data="smoke", schedules=("constant:12",), steps=60, lr=1e-3, temperature=0.1
+    )
     learner = MergeLearner(question, model, torch.device("cpu"))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     fbank = torch.randn(2, 192, 128, generator=torch.Generator().manual_seed(1))
     losses = [learner.step(step, fbank) for step in range(60)]
-    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert sum(losses[-10:]) < 0.5 * sum(losses[:10])
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
