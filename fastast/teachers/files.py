@@ -181,5 +181,5 @@ def _load_ast(source: str | Path, path: Path, num_classes: int | None) -> Teache
     if num_classes is not None and model.geometry.num_classes != num_classes:
         raise TeacherError(other_classes(str(source), model.geometry.num_classes, num_classes))
     teacher = TransformerTeacher(model)
-    teacher.name = str(source) if str(source) in EMBEDDED else path.name
+    teacher.name = str(source) if str(source) in EMBEDDED else "ast_base"  # of any shape: its options say which
     return teacher
