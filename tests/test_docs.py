@@ -58,7 +58,7 @@ CI_RUNS = {
 
 SLOW = {
     "fastast train smoke",
-    "fastast tune ast_tiny_soundscapes --data soundscapes_tiny --speedup 1.3 --clips 40 "
+    "fastast tune ast_tiny_soundscapes --data soundscapes_tiny --speedup 1.3 --clips 40 --batch-size 2 "
     "--min-positives 0 --evaluations 5 --rounds 5 -s data.val_clips=40 -s run.workers=0",
     "python -m bench profile smoke --r 40 --schedule constant",
     "python -m bench report default",
