@@ -39,6 +39,10 @@ class Normalisation:
         """Normalise a filterbank of any shape."""
         return (features - self.mean) / (2 * self.std)
 
+    def undo(self, features: Tensor) -> Tensor:
+        """Return the filterbank that was normalised."""
+        return features * (2 * self.std) + self.mean
+
 
 AUDIOSET = Normalisation(mean=-4.2677393, std=4.5689974)
 """Of the AudioSet recipes of AST (Gong et al. 2021); also Hugging Face's default."""

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from fastast.filterbank import SHIFT_SECONDS
 from fastast.geometry import Geometry
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-HOP_SECONDS = 0.01
-"""Step between frames."""
 
 
 def patch_groups(source: NDArray[np.integer], geometry: Geometry) -> NDArray[np.int64]:
@@ -86,7 +84,7 @@ def _draw(
     frames, mels = fbank.shape
     limits = np.quantile(fbank, [0.02, 0.995])
     style = {"cmap": "magma", "vmin": limits[0], "vmax": limits[1]}
-    extent = (0, frames * HOP_SECONDS, 0, mels)
+    extent = (0, frames * SHIFT_SECONDS, 0, mels)
     image = axes[0].imshow(fbank.T, extent=extent, interpolation="nearest", origin="lower", aspect="auto", **style)
     axes[0].set_title(title or "Log-mel filterbank", fontsize=8, loc="left")
     edges_t, edges_f = _edges(geometry)
@@ -99,7 +97,7 @@ def _draw(
         tail = "; a line parts two tokens" if axis is axes[1] else ""
         axis.set_title(f"{name}{groups.size} patches in {left} tokens{tail}", fontsize=8, loc="left")
     axes[-1].set_xlabel("Time (s)")
-    axes[-1].set_xlim(0, frames * HOP_SECONDS)
+    axes[-1].set_xlim(0, frames * SHIFT_SECONDS)
     for axis in axes:
         axis.set_ylabel("Mel bin")
     fig.colorbar(image, ax=axes, label="Log energy, normalised", pad=0.01)
@@ -111,7 +109,7 @@ def _edges(geometry: Geometry) -> tuple[NDArray[np.floating], NDArray[np.floatin
     rows, columns = geometry.grid
     half = (geometry.patch_size - geometry.tstride) / 2, (geometry.patch_size - geometry.fstride) / 2
     return (
-        (np.arange(columns + 1) * geometry.tstride + half[0]) * HOP_SECONDS,
+        (np.arange(columns + 1) * geometry.tstride + half[0]) * SHIFT_SECONDS,
         np.arange(rows + 1) * geometry.fstride + half[1],
     )
 

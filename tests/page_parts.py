@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+
+from bench.marks import around_marks
 
 
 def write_part(page: Path, name: str, text: str) -> None:
@@ -10,9 +13,9 @@ def write_part(page: Path, name: str, text: str) -> None:
 
     Raises ValueError where the page does not have them once.
     """
-    before, found, rest = page.read_text(encoding="utf-8").partition(f"<!-- {name}: ")
-    said, ended, rest = rest.partition(" -->\n")
-    _, closed, after = rest.partition(f"<!-- end of {name} -->\n")
-    if not (found and ended and closed):
+    old = page.read_text(encoding="utf-8")
+    first = re.search(rf"<!-- {re.escape(name)}: .*? -->\n", old)
+    around = around_marks(old, first.group(), f"<!-- end of {name} -->\n") if first else None
+    if around is None:
         raise ValueError(f"{page}: has no part {name}, between <!-- {name}: ... --> and <!-- end of {name} -->")
-    page.write_text(f"{before}{found}{said}{ended}{text}{closed}{after}", encoding="utf-8")
+    page.write_text(text.join(around), encoding="utf-8")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from bench.ablation.published import PREFIX
+from bench.marks import around_marks
 from bench.report.frame import ReportError
 from fastast.writing import write_whole
 
@@ -22,11 +23,12 @@ _OTHERS = {
 def update_overview(page: Path, reports: Path) -> None:
     """Put a line per report of alternatives between the marks of a page. Raises ReportError where it has none."""
     text = page.read_text(encoding="utf-8")
-    before, mark, rest = text.partition(BEGIN)
-    _, closed, after = rest.partition(END)
-    if not mark or not closed:
-        raise ReportError(f"{page}: has no lines {BEGIN!r} and {END!r} for the list of reports to stand between")
-    new = f"{before}{BEGIN}\n{overview(page, reports)}{END}{after}"
+    around = around_marks(text, BEGIN, END)
+    if around is None:
+        raise ReportError(
+            f"{page}: has no lines {BEGIN!r} and {END!r}, each once, for the list of reports to stand between"
+        )
+    new = f"{around[0]}\n{overview(page, reports)}{around[1]}"
     if new != text:
         write_whole(page, new.encode())
 

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.ablation.evidence import Evidence
 from bench.ablation.fronts import Front, Gain, by_macs, by_speed, estimate, estimate_gain, front_of, minus
 from bench.ablation.series import Alternatives
+from bench.report.markdown import markdown_table
 from fastast.statistics import Estimate
 
 LOSSES = (0.002, 0.005, 0.01)
@@ -36,9 +37,7 @@ class AblationTable:
         lines = [
             f"**{self.title}**",
             "",
-            "| " + " | ".join(self.heads) + " |",
-            "|" + "|".join("---" if i == 0 else "---:" for i in range(len(self.heads))) + "|",
-            *("| " + " | ".join(row) + " |" for row in self.rows),
+            markdown_table(self.heads, self.rows),
             "",
             self.note,
         ]

@@ -12,8 +12,10 @@ from bench.claims.claim import ClaimError, DocumentClaim, read_claims
 from bench.claims.documents import documents, fill, unused
 from bench.claims.query import Tables, Value, broken, look_up, sentence_of
 from bench.report.frame import ReportError
+from bench.report.markdown import markdown_table
 from fastast.writing import write_whole
 
+_HEADS = ("number", "value", "from", "machine or source", "commit or date")
 _NAMES = (
     "alternative",
     "arm",
@@ -114,14 +116,13 @@ def sources(found: Mapping[str, FoundClaim]) -> str:
         lines = [
             f"## {name}",
             f"> {one.sentence}",
-            "| number | value | from | machine or source | commit or date |\n|---|---|---|---|---|",
         ]
-        rows = "\n".join(_source(key, one.claim, value) for key, value in one.values.items())
-        parts += [*lines[:2], f"{lines[2]}\n{rows}"]
+        rows = [_source(key, one.claim, value) for key, value in one.values.items()]
+        parts += [*lines, markdown_table(_HEADS, rows, words=range(len(_HEADS)))]
     return "\n\n".join(parts) + "\n"
 
 
-def _source(key: str, claim: DocumentClaim, value: Value) -> str:
+def _source(key: str, claim: DocumentClaim, value: Value) -> tuple[str, ...]:
     number = claim.numbers[key]
     table = next(
         f"{kind} `{source}`{more}"
@@ -138,7 +139,7 @@ def _source(key: str, claim: DocumentClaim, value: Value) -> str:
     taken = "" if number.take == "only" else f"{number.take} of "
     where = ", ".join(_words(value.rows, "machine") or _words(value.rows, "source")) or "–"
     when = ", ".join(_words(value.rows, "commit") or _words(value.rows, "date")) or "–"
-    return f"| {key} | {value.text(number)} | {taken}`{number.column}` of {table}: {rows} | {where} | {when} |"
+    return key, value.text(number), f"{taken}`{number.column}` of {table}: {rows}", where, when
 
 
 def _rows(rows: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from bench.ablation.published import has_records, published_numbers
 from bench.claims.claim import ClaimError, DocumentClaim, Quantity
 from bench.claims.condition import OPERATORS, Condition
 from bench.records.schema import Record
+from bench.report.words import listed
 from bench.report.words import number as written
 from bench.tuning.published import tuning_frame, tuning_path
 from fastast.names import unknown_name
@@ -48,7 +49,7 @@ class Value:
             below, zero, above = number.words
             return below if self.high < 0 else above if self.low > 0 else zero
         if number.name:
-            return _listed([str(name) for name in dict.fromkeys(self.rows[number.name])])
+            return listed([str(name) for name in dict.fromkeys(self.rows[number.name])]) or NOBODY
         value, low, high = (written(number.times * x, number.form) for x in (self.value, self.low, self.high))
         return f"{value} [{low}, {high}]" if number.interval else value
 
@@ -199,11 +200,6 @@ def _turn(condition: tuple[str, Any]) -> int:
     """Return when a condition's turn is: `largest` is of the rows that equalities leave, whatever is compared."""
     wanted = condition[1]
     return 1 if wanted == _LARGEST else 2 if isinstance(wanted, str) and _COMPARISON.fullmatch(wanted) else 0
-
-
-def _listed(names: list[str]) -> str:
-    """Return names as prose: `a, b and c`."""
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else (names or [NOBODY])[0]
 
 
 def _column(name: str, table: pd.DataFrame, column: str) -> str:

@@ -7,7 +7,6 @@ ahead_of_time` printed for the kernels of `roofline_cases.py`, it takes over wha
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,6 +15,8 @@ from typing import Any
 
 from bench.gpu.parts import KernelPart, forward_parts
 from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, Peaks
+from bench.marks import around_marks
+from bench.report.markdown import markdown_table
 from fastast.describe import model_geometry
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
@@ -58,7 +59,8 @@ def floor_table(batch: int) -> str:
     ]
     keys = dict.fromkeys(key for forward in reversed(forwards) for key in forward)  # in the order of a merged block
     head = ("kernel", "launches", "MB", "GFLOP on matrix units", "exponentials, M", "other, M", "floor, µs")
-    rows = [[*head, f"at {H100_MEASURED.matrix / 1e12:.0f} TFLOP/s, µs", "what binds"], ["---"] * 9]
+    heads = (*head, f"at {H100_MEASURED.matrix / 1e12:.0f} TFLOP/s, µs", "what binds")
+    rows = []
     for stage, kernel in keys:
         found = [forward.get((stage, kernel)) for forward in forwards]
         rows.append(
@@ -79,12 +81,13 @@ def floor_table(batch: int) -> str:
         for peaks in (H100_SXM, H100_MEASURED)
     ]
     rows.append(["all, one after the other", "", "", "", "", "", *sums, ""])
-    return _table(rows)
+    return markdown_table(heads, rows, words=range(len(heads)))
 
 
 def compiled_table(facts: Mapping[str, Any]) -> str:
     """Return the table of what the kernels compile to."""
-    rows = [["kernel", "batch", "programs", "threads", "registers", "shared memory, KiB", "instructions"], ["---"] * 7]
+    heads = ("kernel", "batch", "programs", "threads", "registers", "shared memory, KiB", "instructions")
+    rows = []
     for one in facts["kernels"]:
         rows.append(
             [
@@ -97,7 +100,7 @@ def compiled_table(facts: Mapping[str, Any]) -> str:
                 instructions_text(one),
             ]
         )
-    return _table(rows)
+    return markdown_table(heads, rows, words=range(len(heads)))
 
 
 def instructions_text(one: Mapping[str, Any]) -> str:
@@ -133,12 +136,10 @@ def roofline_tables() -> str:
 
 def with_tables(page: str) -> str:
     """Return a page with the tables of now between its marks. Raises ValueError where it has no marks."""
-    first, last = map(re.escape, MARKS)
-    text = f"{MARKS[0]}\n{roofline_tables()}{MARKS[1]}"
-    new, count = re.subn(f"{first}.*?{last}", lambda _: text, page, flags=re.DOTALL)
-    if count != 1:
+    around = around_marks(page, *MARKS)
+    if around is None:
         raise ValueError(f"{PAGE.name}: the tables must stand once, between {MARKS[0]} and {MARKS[1]}")
-    return new
+    return f"{around[0]}\n{roofline_tables()}{around[1]}"
 
 
 def compiled_facts(lines: str, triton: str) -> dict[str, Any]:
@@ -163,10 +164,6 @@ def _short(value: float) -> str:
     if value >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
-
-
-def _table(rows: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(row) + " |" if row[0] != "---" else "|" + "|".join(row) + "|" for row in rows)
 
 
 def main(arguments: Sequence[str]) -> None:

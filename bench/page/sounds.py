@@ -66,13 +66,13 @@ def draw_sound(fbank: NDArray[np.floating], geometry: Geometry) -> dict[str, Any
 
 def shape_of(geometry: Geometry) -> dict[str, Any]:
     """Return what drawing patches takes of a geometry."""
-    from fastast.viz import HOP_SECONDS
+    from fastast.filterbank import SHIFT_SECONDS
 
     names = ("num_frames", "num_mel_bins", "patch_size", "fstride", "tstride", "depth", "num_tokens")
     return {name: getattr(geometry, name) for name in names} | {
         "grid": list(geometry.grid),
         "num_prefix_tokens": geometry.num_prefix_tokens,
-        "frame_seconds": HOP_SECONDS,
+        "frame_seconds": SHIFT_SECONDS,
     }
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.records.store import read_records
 from bench.report.frame import join
+from bench.report.markdown import markdown_table
 from bench.report.words import batch_words, device_name, number, series_name
 from fastast.writing import write_whole
 
@@ -72,12 +73,7 @@ def folds_markdown(family: str, means: pd.DataFrame) -> str:
     for _, panel in means.groupby(_PANEL, dropna=False, sort=False):
         first = panel.iloc[0]
         batch = "quality only" if pd.isna(first["batch_size"]) else batch_words(first["batch_size"])
-        lines = [
-            f"**{device_name(first)}, {batch}, {first['dtype']}**",
-            "",
-            f"| {' | '.join(_HEADS)} |",
-            f"|---|{'---:|' * (len(_HEADS) - 1)}",
-        ]
+        rows = []
         for _, row in panel.iterrows():
             unmerged = row["schedule"] == "none"
             cells = [
@@ -89,6 +85,6 @@ def folds_markdown(family: str, means: pd.DataFrame) -> str:
                 "0" if unmerged else number(row["delta"], "{:+.4f}"),
                 "1" if unmerged else number(row["speedup"], "{:.2f}"),
             ]
-            lines.append(f"| {' | '.join(cells)} |")
-        parts.append("\n".join(lines))
+            rows.append(cells)
+        parts.append(f"**{device_name(first)}, {batch}, {first['dtype']}**\n\n{markdown_table(_HEADS, rows)}")
     return "\n\n".join(parts) + "\n"

@@ -57,6 +57,12 @@ def style_of(row: pd.Series, styles: Styles) -> tuple[str, str]:
     return styles.get(series_name(row)) or (next(mine, "black"), "*")
 
 
+def error_bar(row: pd.Series, name: str, *, ends: str | None = None) -> list[list[float]] | None:
+    """Return the bar of a value as matplotlib takes it, None without an interval. `ends`: whose, if not its own."""
+    low, high = (row[f"{ends or name}_{end}"] for end in ("low", "high"))
+    return None if pd.isna([low, high]).any() else [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]
+
+
 def grid(
     rows: pd.DataFrame, heights: Sequence[float], *, width: float = DOUBLE
 ) -> tuple[Figure, list[tuple[tuple[Axes, ...], pd.DataFrame]], list[Axes]]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from bench.report.markdown import markdown_table
+
 FILE = Path(__file__).parent / "published.toml"
 TITLE = "Published elsewhere"
 NOT_STATED = "not stated"
@@ -82,8 +84,8 @@ def about_published(joined: pd.DataFrame) -> str:
 def published_markdown(figures: tuple[Published, ...], joined: pd.DataFrame) -> str:
     """Return the table as Markdown, with what a reader must know."""
     heads, rows = published_table(figures)
-    lines = [f"| {' | '.join(heads)} |", "|---|---:|---:|---:|---|---|", *(f"| {' | '.join(row)} |" for row in rows)]
-    return "\n".join([f"# {TITLE}", "", about_published(joined), "", *lines]) + "\n"
+    table = markdown_table(heads, rows, words=(0, 4, 5))
+    return "\n".join([f"# {TITLE}", "", about_published(joined), "", table]) + "\n"
 
 
 def _text(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bench.marks import around_marks
 from fastast.writing import write_whole
 
 END = "<!-- end of results -->"
@@ -20,11 +21,10 @@ def update_readme(readme: Path, report: Path, *, sweep: str) -> None:
     """
     text = readme.read_text(encoding="utf-8")
     begin = f"<!-- results: {sweep} -->"
-    if begin not in text or END not in text[text.index(begin) :]:
-        raise ReadmeError(f"{readme}: has no lines {begin!r} and {END!r} for the results to stand between")
-    before, rest = text.split(begin, 1)
-    after = rest.split(END, 1)[1]
-    write_whole(readme, f"{before}{begin}\n{section(report)}{END}{after}".encode())
+    around = around_marks(text, begin, END)
+    if around is None:
+        raise ReadmeError(f"{readme}: has no lines {begin!r} and {END!r}, each once, for the results to stand between")
+    write_whole(readme, f"{around[0]}\n{section(report)}{around[1]}".encode())
 
 
 def section(report: Path) -> str:

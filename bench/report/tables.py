@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bench.report.markdown import markdown_table
 from bench.report.panels import panels
 from bench.report.words import (
     BEST_BATCH,
@@ -159,9 +160,11 @@ def markdown(joined: pd.DataFrame, *, most: int | None = None) -> str:
         lines = [
             f"**{in_markdown(panel_name(panel))}**",
             "",
-            "| " + " | ".join(heads.values()) + " |",
-            "|" + "|".join("---" if column in ("configuration", "standing") else "---:" for column in heads) + "|",
-            *("| " + " | ".join(map(in_markdown, values)) + " |" for values in text.itertuples(index=False, name=None)),
+            markdown_table(
+                tuple(heads.values()),
+                ([*map(in_markdown, values)] for values in text.itertuples(index=False, name=None)),
+                words=[number for number, column in enumerate(heads) if column in ("configuration", "standing")],
+            ),
         ]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, " ".join([f"{in_markdown(facts_line(joined))}.", *explain(joined)])]) + "\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -185,3 +186,8 @@ def interval(row: pd.Series, name: str, form: str, *, missing: str = NOT_MEASURE
         return missing
     value, low, high = (number(row[key], form) for key in (name, f"{name}_low", f"{name}_high"))
     return value if pd.isna(row[f"{name}_low"]) else f"{value} [{low}, {high}]"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as prose: `a, b and c`; nothing of no names."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

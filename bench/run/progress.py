@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from bench.sweep.cells import Cell
+    from bench.sweep.listing import ListedCell
 
 
 class TimeLeft:
     """An estimate of the time left, from the cells of the same kind that are done."""
 
-    def __init__(self, cells: Iterable[Cell] = ()) -> None:
+    def __init__(self, cells: Iterable[Cell | ListedCell]) -> None:
         self._left: dict[str, int] = defaultdict(int)
         self._seconds: dict[str, list[float]] = defaultdict(list)
         for cell in cells:

@@ -18,9 +18,7 @@ def status_lines(sweep: str, cells: Sequence[ListedCell], results: Path) -> Iter
         yield f"{sweep}: {len(cells)} cells, no records in {results}"
     for machine in machines:
         store = Store(results, machine, sweep)
-        left, counts = TimeLeft(), Counter[str]()
-        for cell in cells:
-            left.expect(cell.kind)
+        left, counts = TimeLeft(cells), Counter[str]()
         for cell in cells:
             head = store.head(cell.id)
             counts[head.status if head else "left"] += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bench.report.latex import booktabs, escape
+from bench.report.markdown import markdown_table
 from bench.report.words import interval, number
 from bench.study.frame import CLAIM, CONTRAST
 from bench.study.speeds import UNMERGED
@@ -123,9 +124,11 @@ def study_markdown(rows: pd.DataFrame, notes: str) -> str:
         lines = [
             f"**{title}**" + (f" · {held_against(part)}" if held_against(part) else ""),
             "",
-            "| " + " | ".join(HEADS[column] for column in text) + " |",
-            "|" + "".join("---|" if column in WORDS else "---:|" for column in text),
-            *("| " + " | ".join(values) + " |" for values in text.itertuples(index=False, name=None)),
+            markdown_table(
+                [HEADS[column] for column in text],
+                text.itertuples(index=False, name=None),
+                words=[number for number, column in enumerate(text) if column in WORDS],
+            ),
         ]
         parts.append("\n".join(lines))
     return "\n\n".join([*parts, notes]) + "\n"

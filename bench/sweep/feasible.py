@@ -61,15 +61,12 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
 
 def _attention_problems(config: SweepConfig, cells: Sequence[Cell], shown: str) -> list[str]:
     """Return why a kernel of attention that cells ask for cannot run here, with its key."""
-    asked = dict.fromkeys((cell.attention, cell.device, cell.dtype) for cell in cells)
-    if not any(attention in ("flex", "flex_flash", "fa4") for attention, _, _ in asked):
-        return []
     import torch
 
     from fastast.flash_attention import FLASH_KERNELS, why_not_flash
 
     found = []
-    for attention, device, dtype in asked:
+    for attention, device, dtype in dict.fromkeys((cell.attention, cell.device, cell.dtype) for cell in cells):
         if attention in FLASH_KERNELS and (why := why_not_flash(attention, device, getattr(torch, dtype))):
             found.append(f"{shown}: grid.attention.{config.grid.attention.index(attention)}: '{attention}': {why}")
     return found

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from bench.marks import around_marks
 from bench.sweep.complaints import as_toml
 from bench.sweep.config import DataConfig, GridConfig, MeasureConfig, ModelConfig, SweepConfig
 
@@ -41,12 +41,10 @@ def keys_page() -> str:
 
 def with_keys(page: str) -> str:
     """Return a page with the keys of now between its marks. Raises ValueError where it has no marks."""
-    first, last = map(re.escape, MARKS)
-    text = f"{MARKS[0]}\n{keys_page()}{MARKS[1]}"
-    new, count = re.subn(f"{first}.*?{last}", lambda _: text, page, flags=re.DOTALL)
-    if count != 1:
+    around = around_marks(page, *MARKS)
+    if around is None:
         raise ValueError(f"{PAGE}: the keys must stand once, between {MARKS[0]} and {MARKS[1]}")
-    return new
+    return f"{around[0]}\n{keys_page()}{around[1]}"
 
 
 def _default(field: FieldInfo) -> str:

@@ -16,9 +16,9 @@ def clip_frames(data: DataRef | None) -> int | None:
     """Return the frames that every clip has; None where only reading the clips tells."""
     if data is None or data.dataset != MIXED:
         return None
-    from fastast.filterbank import num_frames
+    from fastast.filterbank import SAMPLE_RATE, num_frames
 
-    return num_frames(round(16_000 * getattr(data.options, "seconds")))  # noqa: B009 - of this data set only
+    return num_frames(round(SAMPLE_RATE * getattr(data.options, "seconds")))  # noqa: B009 - of this data set only
 
 
 def geometry_at_length(geometry: Geometry, length: str, frames: int | None) -> Geometry:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report.frame import ReportError
+from bench.report.markdown import markdown_table
 from bench.report.words import number
 from fastast.writing import write_whole
 
@@ -64,14 +65,14 @@ def render_tunings(results: Path, out: Path) -> Path | None:
 
 def _table(frame: pd.DataFrame) -> str:
     heads = ["", *(name.replace("_", " ") for name in (*_SHOWN, *_COMPARED))]
-    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    rows = []
     for _, row in frame.iterrows():
         cells = [str(row["name"])]
         for key, form in (_SHOWN | _COMPARED).items():
             value, low, high = (number(row[f"{key}{end}"], form, missing="") for end in ("", "_low", "_high"))
             cells.append(f"{value} [{low}, {high}]" if value else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    return markdown_table(heads, rows)
 
 
 def _verdicts(frame: pd.DataFrame, clips: int) -> str:

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.understanding.record import Picture
+from fastast.filterbank import SHIFT_SECONDS
 from fastast.geometry import Geometry
 
-HOP_S = 0.01
-"""Seconds between frames of the filterbank."""
 _STAYS = "."
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase
 _CONTRAST = (0.02, 0.995)
@@ -37,8 +36,8 @@ def picture_of(clip: str, fbank: NDArray[np.floating], events: NDArray[np.bool_]
     margin_t, margin_f = ((geometry.patch_size - stride) / 2 for stride in (geometry.tstride, geometry.fstride))
     return Picture(
         clip=clip,
-        seconds=round(fbank.shape[0] * HOP_S, 4),
-        edges_s=(round(margin_t * HOP_S, 4), round((margin_t + columns * geometry.tstride) * HOP_S, 4)),
+        seconds=round(fbank.shape[0] * SHIFT_SECONDS, 4),
+        edges_s=(round(margin_t * SHIFT_SECONDS, 4), round((margin_t + columns * geometry.tstride) * SHIFT_SECONDS, 4)),
         edges_mel=(margin_f, margin_f + rows * geometry.fstride),
         mel_bins=fbank.shape[1],
         spectrogram=tuple(row.tobytes().hex() for row in bytes_),

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 import numpy as np
 
+from bench.report.words import listed
 from bench.understanding.picture import gone_blocks
 from bench.understanding.record import BlockNotes, MethodNotes, Understanding
 
@@ -61,8 +62,8 @@ def _silence(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
             (first if end.gone_silent > end.gone_sounding else last).append(label(one))
     if not first and not last:
         return "Nothing tells silence from sound in these clips."
-    silence = f"more of the silence than of the events goes with {_listed(first)}" if first else ""
-    sound = f"more of the events with {_listed(last)}" if last else ""
+    silence = f"more of the silence than of the events goes with {listed(first)}" if first else ""
+    sound = f"more of the events with {listed(last)}" if last else ""
     return f"Whether silence goes before sound: after the last block, {'; '.join(filter(None, [silence, sound]))}."
 
 
@@ -88,7 +89,3 @@ def _mean(one: MethodNotes, value: Callable[[BlockNotes], float | None]) -> floa
     pairs = [(block.pairs, found) for block in one.blocks if (found := value(block)) is not None]
     total = sum(count for count, _ in pairs)
     return sum(count * found for count, found in pairs) / total if total else 0.0
-
-
-def _listed(names: list[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else names[0]

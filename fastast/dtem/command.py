@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from fastast.checkpoints import load_checkpoint
 from fastast.data.augment import Augmentation
@@ -127,7 +128,8 @@ def _finish(
     clips = read_clips("val", validation, spread(len(validation), question.clips), frontend)
     candidate = folder / "learned.safetensors"
     learner.result({}).save(candidate)
-    found = [_compare(model, clips, text, candidate, learner.device, columns) for text in question.schedules]
+    unmerged = predict(model, clips, None, device=learner.device, columns=columns)  # (k, c)
+    found = [_compare(model, clips, text, candidate, learner.device, columns, unmerged) for text in question.schedules]
     training: dict[str, Any] = question.to_dict() | {
         "model_sha256": load_checkpoint(trained_path(question.model)).sha256,
         "validation_ids_sha256": clips.ids_sha256,
@@ -148,9 +150,9 @@ def _compare(
     weights: Path,
     device: torch.device,
     columns: tuple[int, ...],
+    unmerged: NDArray[np.float32],
 ) -> Difference:
     reductions = {
-        "unmerged": None,
         "tome": TokenReduction.from_dict({"schedule": schedule}),
         "dtem": TokenReduction.from_dict({"schedule": schedule, "method": "dtem", "weights": str(weights)}),
     }
@@ -158,7 +160,7 @@ def _compare(
         name: predict(model, clips, reduction, device=device, columns=columns) for name, reduction in reductions.items()
     }
     activation = activation_of(model.loss, "")
-    tome, learned = (divergences(logits["unmerged"], logits[name], activation) for name in ("tome", "dtem"))  # (k,)
+    tome, learned = (divergences(unmerged, logits[name], activation) for name in ("tome", "dtem"))  # (k,)
     weights_of_clips = clip_weights(len(clips), seed=_SEED, replicates=_REPLICATES)  # (replicates, k)
     low, high = percentile_interval(weights_of_clips @ (learned - tome) / weights_of_clips.sum(1))
     return Difference(

@@ -110,7 +110,7 @@ class AisfxTeacher(Teacher):
         """Normalised filterbank (b, f, m) -> the spectrogram that the network knows, (b, t, k)."""
         assert self.normalisation is not None
         with torch.autocast(fbank.device.type, enabled=False):
-            log_energy = fbank.float() * (2 * self.normalisation.std) + self.normalisation.mean
+            log_energy = self.normalisation.undo(fbank.float())
             # Padding and masks are 0 before normalisation, the logarithm of a loud sound: here they are silence.
             energy = log_energy.exp().masked_fill(log_energy.abs() < FILLED, 0)  # (b, f, m)
             power = energy @ self.translation  # (b, f, k)

@@ -75,7 +75,7 @@ def _misfit(member: Teacher, first: Teacher) -> str:
 
 
 def _converted(fbank: Tensor, was: Normalisation, wanted: Normalisation) -> Tensor:
-    return fbank if was == wanted else wanted(fbank * (2 * was.std) + was.mean)
+    return fbank if was == wanted else wanted(was.undo(fbank))
 
 
 def combine_teachers(members: Sequence[Teacher]) -> EnsembleTeacher:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastast.checkpoints.files import sha256_of
+from fastast.checkpoints.files import sha256_of_path
 from fastast.classes import AS_DATA
 from fastast.data.identity import hash_ids
 from fastast.data.training_set import TrainingSet, all_ids
@@ -73,17 +73,12 @@ def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str,
         "distillation.labels": recipe.distillation.labels if recipe.distillation else "",
     }
     files = {key: Path(name) for key, name in named.items() if name and name != AS_DATA}
-    inputs: dict[str, Any] = {key: _sha256(path) for key, path in files.items() if path.exists()}
+    inputs: dict[str, Any] = {key: sha256_of_path(path) for key, path in files.items() if path.exists()}
     if "train" in splits:
         data = splits["train"]
         classes = hashlib.sha256(json.dumps(data.classes).encode()).hexdigest()
         inputs |= {"data.clips": len(data), "data.classes": classes}
     return inputs | {f"data.{name}_ids": hash_ids(all_ids(data)) for name, data in splits.items()}
-
-
-def _sha256(path: Path) -> str:
-    """Return the hash of a file, or of all the files of a folder."""
-    return sha256_of(file for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file())
 
 
 def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from fastast.checkpoints.files import sha256_of
+from fastast.checkpoints.files import sha256_of_path
 from fastast.devices import find_device
 from fastast.frontend import Frontend, Normalisation
 from fastast.model import AudioSpectrogramTransformer
@@ -41,7 +41,7 @@ def tune_command(
     """
     place = find_device(device)
     where = _name_of(place)
-    question = replace(question, weights_sha256=_hash_of(trained_path(question.model)))
+    question = replace(question, weights_sha256=sha256_of_path(trained_path(question.model)))
     if (values := read_answer(out, question, where)) is not None:
         say(f"{out}: answered before")
         return str(values["tuning"]["said"])
@@ -88,11 +88,6 @@ def _read(question: TuningQuestion, recipe: Recipe, frontend: Frontend) -> tuple
         read_clips(question.split, data, spread(len(data), question.clips), frontend, workers=workers),
         read_clips(question.held_out, other, spread(len(other), question.clips), frontend, workers=workers),
     )
-
-
-def _hash_of(path: Path) -> str:
-    """Return the hash of a checkpoint: a file, or all files of a folder."""
-    return sha256_of(file for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file())
 
 
 def _name_of(device: torch.device) -> str:

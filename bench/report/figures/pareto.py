@@ -10,7 +10,7 @@ import pandas as pd
 from bench.records.export import STRIDE
 from bench.report.figures.apart import PointApart, draw_apart
 from bench.report.labels import Label, place_labels
-from bench.report.layout import Styles, device_line, fix_layout, footnote, grid, legend, style_of, styles_of
+from bench.report.layout import Styles, device_line, error_bar, fix_layout, footnote, grid, legend, style_of, styles_of
 from bench.report.style import DOUBLE, GREY, faded
 from bench.report.words import facts_line, interval, point_label, score_word, series_name
 
@@ -76,8 +76,8 @@ def _draw_points(axis: Axes, sound: pd.DataFrame, styles: Styles) -> None:
         axis.errorbar(
             row["throughput"],
             row["score"],
-            xerr=_bar(row, "throughput", "throughput"),
-            yerr=_bar(row, "score", "drawn"),
+            xerr=error_bar(row, "throughput"),
+            yerr=error_bar(row, "score", ends="drawn"),
             fmt="none",
             ecolor=colour,
             elinewidth=0.7,
@@ -149,9 +149,3 @@ def _about_bars(whole: pd.DataFrame) -> str:
     told = " and ".join(interval(row, "score", "{:.3f}") for _, row in own.iterrows())
     about = f"bars of {word}: paired difference to the unmerged model on the same clips"
     return f"{about}; its own {word} is {told}" if told else about
-
-
-def _bar(row: pd.Series, name: str, ends: str) -> list[list[float]] | None:
-    if pd.isna(row[f"{ends}_low"]):
-        return None
-    return [[max(0.0, row[name] - row[f"{ends}_low"])], [max(0.0, row[f"{ends}_high"] - row[name])]]

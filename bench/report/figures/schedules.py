@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.labels import Label, place_labels
-from bench.report.layout import Styles, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.layout import Styles, error_bar, fix_layout, footnote, legend, style_of, styles_of
 from bench.report.panels import panels
 from bench.report.style import DOUBLE, GREY
 from bench.report.words import batch_words, device_name, facts_line, score_word
@@ -78,8 +78,8 @@ def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
         x, y = row["speedup_unmerged"], row["delta_score"]
         axis.errorbar(
             *(x, y),
-            xerr=_bar(row, "speedup_unmerged"),
-            yerr=_bar(row, "delta_score"),
+            xerr=error_bar(row, "speedup_unmerged"),
+            yerr=error_bar(row, "delta_score"),
             color=colour,
             marker=marker,
             elinewidth=0.7,
@@ -87,11 +87,6 @@ def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
         )
     axis.set_xlabel("Speed-up over unmerged")
     axis.set_ylabel(f"{score_word(panel)} minus unmerged")
-
-
-def _bar(row: pd.Series, name: str) -> list[list[float]] | None:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return None if pd.isna([low, high]).any() else [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]
 
 
 def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> None:
