@@ -17,7 +17,7 @@ from bench.cell.model_facts import attention_of_arm
 from bench.measure import gates, nvml
 from bench.measure.best_batch import Search, fastest_seconds, search_best_batch
 from bench.measure.conditions import Conditions, Watch
-from bench.measure.counters import usable_cores
+from bench.measure.counters import usable_cores, usable_processors
 from bench.measure.disturbance import Disturbance, Judge
 from bench.measure.energy import measure_energy
 from bench.measure.gates import Gate
@@ -83,7 +83,7 @@ def measure_performance(
             if hasattr(cell.measure, field.name)
         }
     )
-    judge = Judge(cores=usable_cores(), device=cell.device)
+    judge = Judge(cores=usable_cores(), processors=usable_processors(), device=cell.device)
     with nvml.current_device() if cell.device == "cuda" else nullcontext() as gpu:
         timing = measure(calls, rule, clock, observer=Meter(torch.get_num_threads(), gpu), judge=judge)
     watch.note(timing.arms["candidate"].loads)

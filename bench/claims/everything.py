@@ -18,7 +18,8 @@ from bench.records.schema import Record
 from bench.records.store import read_records
 from bench.report.files import write_figures
 from bench.report.frame import join
-from bench.report.published_models import DATASET, published_figure, read_published
+from bench.report.published import published_frame
+from bench.report.published_models import DATASET, drawn_models, published_figure
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
 from bench.report.render import render as render_report
@@ -26,6 +27,7 @@ from bench.tuning.published import FOLDER as TUNING
 from bench.tuning.published import render_tunings
 from bench.understanding.command import FOLDER as UNDERSTANDING
 from bench.understanding.render import render_understanding
+from fastast.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,7 +67,9 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     if (tunings := render_tunings(results, reports / TUNING)) is not None:
         say(f"{tunings}")
     update_overview(root / "docs" / "ablations.md", reports)
-    write_figures({"published": partial(_published, reports, records)}, reports / "published")
+    write_figures({"published": partial(_published, records)}, reports / "published")
+    table = published_frame().to_csv(index=False, lineterminator="\n")
+    write_whole(reports / "published.csv", table.encode())
     say(f"{reports / 'published'}")
     update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
     _, changed = update_claims(root, reports / "claims.toml", results)
@@ -74,8 +78,8 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     say(f"{render_page(results, root / PAGE)}")
 
 
-def _published(reports: Path, records: Sequence[Record]) -> Figure:
+def _published(records: Sequence[Record]) -> Figure:
     """Draw what others published beside what was measured on the same data."""
     scored = {one.sweep for one in records if one.quality is not None and one.quality.dataset == DATASET}
     joined = [join([record for record in records if record.sweep == sweep]) for sweep in sorted(scored)]
-    return published_figure(read_published(reports / "published.csv"), pd.concat(joined) if joined else None)
+    return published_figure(drawn_models(), pd.concat(joined) if joined else None)

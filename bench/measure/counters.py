@@ -98,6 +98,11 @@ def usable_cores(cpus: Path = CPUS) -> int:
     return len({_siblings(cpu, cpus) for cpu in _allowed()})
 
 
+def usable_processors() -> int:
+    """Return the logical processors that this process may use."""
+    return len(_allowed())
+
+
 def _waited(proc: Path) -> dict[str, float] | None:
     found = {}
     try:

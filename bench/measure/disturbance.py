@@ -8,6 +8,7 @@ process costs (`docs/measuring_on_a_cpu.md`).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -81,19 +82,22 @@ class Judge:
     """Physical cores that this process may use."""
     device: str = "cpu"
     """`cpu` or `cuda`: what runs the arms."""
+    processors: float = math.inf
+    """Logical processors that this process may use: others can have had no more than it left of them."""
 
     def each(self, rounds: Sequence[Round]) -> list[tuple[str, ...]]:
         """Return for every round what disturbed it, of `WORDS`: nothing for one that was not.
 
         What the calling thread sleeps is compared with its usual in the other rounds of the same arm, and so is what
-        threads wait, as far as they wait for one another.
+        threads wait, as far as they wait for one another. Where they ran all the time on every processor, it was for
+        one another only that they waited.
         """
         sleep, queue = _usual_sleep(rounds), _usual_queue(rounds)
         found = [
             {
                 reason
                 for name, load in loads.items()
-                for reason in _of_round(load, sleep.get(name), queue.get(name, 0.0), self.device)
+                for reason in self._of_round(load, sleep.get(name), queue.get(name, 0.0))
             }
             for loads in rounds
         ]
@@ -112,7 +116,7 @@ class Judge:
             queue = _usual_queue(rounds)
             seconds = sum(load.seconds for load in loads)
             excused = sum(queue.get(name, 0.0) * load.seconds for one in rounds for name, load in one.items()) / seconds
-            if waited - excused > WAITED:
+            if min(waited - excused, self.processors - (_mean(loads, "own") or 0.0)) > WAITED:
                 reasons.add("waited")
         return tuple(name for name in WORDS if name in reasons)
 
@@ -132,33 +136,32 @@ class Judge:
             reasons.add("stolen")
         return reasons
 
+    def _of_round(self, load: Load, usual_sleep: float | None, usual_queue: float) -> Iterator[str]:
+        """Yield what disturbed an arm's round, by counters that are exact."""
+        grace = GRACE_S / load.seconds
+        if load.waited is not None:
+            if min(load.waited - usual_queue, self.processors - load.own) > WAITED + grace:
+                yield "waited"
+        elif load.pressure is not None and load.pressure[0] > WAITED + grace:
+            yield "waited"  # whoever waited: a kernel that does not tell of threads tells no better
+        if load.throttled is not None and load.throttled > THROTTLED + grace:
+            yield "throttled"
+        if load.major_faults >= MAJOR_FAULTS:
+            yield "paged"
+        if self.device == "cpu" and load.waited is not None and load.idle is not None:
+            nobody = 1 - load.own - load.waited
+            beyond = load.idle - usual_sleep if usual_sleep is not None else 0.0
+            if max(nobody, beyond) > ASLEEP + grace:
+                yield "asleep"
+        if load.gpu_reasons is not None and load.gpu_reasons & SLOWDOWN:
+            yield "gpu_slowed"
+        if load.gpu_others is not None and load.gpu_others > GPU_OTHERS:
+            yield "gpu_shared"
+
 
 def in_words(reasons: Collection[str]) -> str:
     """Return reasons as a person reads them."""
     return ", ".join(words for name, words in WORDS.items() if name in reasons)
-
-
-def _of_round(load: Load, usual_sleep: float | None, usual_queue: float, device: str) -> Iterator[str]:
-    """Yield what disturbed an arm's round, by counters that are exact."""
-    grace = GRACE_S / load.seconds
-    if load.waited is not None:
-        if load.waited - usual_queue > WAITED + grace:
-            yield "waited"
-    elif load.pressure is not None and load.pressure[0] > WAITED + grace:
-        yield "waited"  # whoever waited: a kernel that does not tell of threads tells no better
-    if load.throttled is not None and load.throttled > THROTTLED + grace:
-        yield "throttled"
-    if load.major_faults >= MAJOR_FAULTS:
-        yield "paged"
-    if device == "cpu" and load.waited is not None and load.idle is not None:
-        nobody = 1 - load.own - load.waited
-        beyond = load.idle - usual_sleep if usual_sleep is not None else 0.0
-        if max(nobody, beyond) > ASLEEP + grace:
-            yield "asleep"
-    if load.gpu_reasons is not None and load.gpu_reasons & SLOWDOWN:
-        yield "gpu_slowed"
-    if load.gpu_others is not None and load.gpu_others > GPU_OTHERS:
-        yield "gpu_shared"
 
 
 def _mean(loads: Sequence[Load], name: str) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -35,8 +35,12 @@ class Published:
     """top-1 accuracy."""
     parameters_m: float | None = None
     """Millions of parameters."""
-    macs_g: float | None = None
-    """Giga-multiply-accumulates per clip."""
+    gmacs: float | None = None
+    """Giga-multiply-accumulates per clip, by the source."""
+    stride: int | None = None
+    """Of an AST: its arithmetic is known by it."""
+    family: str | None = None
+    """What it is drawn with; without one it stands in tables only."""
 
     def __post_init__(self) -> None:
         scores = [score for score in (self.mAP, self.accuracy) if score is not None]
@@ -48,8 +52,18 @@ class Published:
 
 def published(sweep: str) -> tuple[Published, ...]:
     """Return what is known of a sweep's data set: of `paper_esc50`, and of `paper_esc50-MODEL`; of others nothing."""
+    return _all_published().get(sweep.partition("-")[0], ())
+
+
+def published_frame() -> pd.DataFrame:
+    """Return all that is known, a row per model: the fields of `Published`, and the `sweep` that it stands beside."""
+    rows = [{"sweep": sweep} | asdict(figure) for sweep, figures in _all_published().items() for figure in figures]
+    return pd.DataFrame(rows)
+
+
+def _all_published() -> dict[str, tuple[Published, ...]]:
     tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
-    return tuple(Published(**entry) for entry in tables.get(sweep.partition("-")[0], ()))
+    return {sweep: tuple(Published(**entry) for entry in entries) for sweep, entries in tables.items()}
 
 
 def published_table(figures: tuple[Published, ...]) -> tuple[list[str], list[list[str]]]:
@@ -60,7 +74,7 @@ def published_table(figures: tuple[Published, ...]) -> tuple[list[str], list[lis
             figure.model,
             _text(figure.mAP or figure.accuracy),
             _text(figure.parameters_m),
-            _text(figure.macs_g),
+            _text(figure.gmacs),
             figure.note,
             figure.source,
         ]

@@ -6,7 +6,6 @@ other machines, and few authors give their arithmetic.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ import pandas as pd
 
 from bench.report.labels import Label, place_labels
 from bench.report.layout import fix_layout, footnote
+from bench.report.published import published_frame
 from bench.report.style import COLOURS, DOUBLE, MARKERS
 from bench.report.words import row_name
 from fastast.geometry import geometry
@@ -29,9 +29,9 @@ DATASET = "audioset"
 """Records of this data set are drawn beside what others published."""
 
 
-def read_published(path: Path) -> pd.DataFrame:
-    """Return the published models of a CSV file, AST's arithmetic counted by FastAST's formula (`gmacs`)."""
-    found = pd.read_csv(path)
+def drawn_models() -> pd.DataFrame:
+    """Return the published models that have a family, AST's arithmetic counted by FastAST's formula (`gmacs`)."""
+    found = published_frame().dropna(subset=["family"])
     for index, row in found[found["stride"].notna()].iterrows():
         stride = int(row["stride"])
         shape = geometry("base", fstride=stride, tstride=stride)
@@ -42,7 +42,7 @@ def read_published(path: Path) -> pd.DataFrame:
 def published_figure(published: pd.DataFrame, measured: pd.DataFrame | None = None, *, width: float = DOUBLE) -> Figure:
     """Draw mAP against parameters, and against multiply-accumulates where those are known, a marker per family.
 
-    published: as of `read_published`. measured: joined records, of which those on AudioSet are drawn too. `width`:
+    published: as of `drawn_models`. measured: joined records, of which those on AudioSet are drawn too. `width`:
     inches; in one column of a paper the second panel is below the first.
     """
     import matplotlib.pyplot as plt
@@ -121,5 +121,5 @@ def _label(axis: Axes, known: pd.DataFrame, column: str, families: list[str]) ->
 
 
 def _short(row: pd.Series) -> str:
-    """Return a model's name; of AST's strides the stride."""
-    return f"{row['stride']:.0f}" if row["family"] == STRIDES else str(row["model"])
+    """Return a model's name without its family's; of AST's strides the stride."""
+    return f"{row['stride']:.0f}" if row["family"] == STRIDES else row["model"].removeprefix("EfficientAT ")

@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import torch
 
-from bench.measure.counters import usable_cores
+from bench.measure.counters import usable_cores, usable_processors
 from bench.measure.disturbance import Judge
 from bench.measure.load import Meter
 from bench.measure.timing import TimingRule, measure
@@ -36,7 +36,8 @@ def main(rounds: int, mapped: str | None = None) -> None:
     rule = TimingRule(rounds=rounds, min_seconds=0, max_seconds=30, round_seconds=0.05, warmup_tolerance=0.5)
     arms = {"candidate": arm(600), "unmerged": arm(1200)}
     print("ready", flush=True)
-    timing = measure(arms, rule, WallClock(), observer=Meter(2), judge=Judge(cores=usable_cores()))
+    judge = Judge(cores=usable_cores(), processors=usable_processors())
+    timing = measure(arms, rule, WallClock(), observer=Meter(2), judge=judge)
     seen = {reason for one in timing.repeated for reason in one.reasons}
     loads = [load for arm in timing.arms.values() for load in arm.loads]
     found = {

@@ -94,6 +94,18 @@ def test_threads_of_one_process_that_wait_for_one_another_are_no_disturbance():
     assert all("waited" in found for found in Judge(cores=2).each(crowd[:2]))
 
 
+def test_threads_that_left_nothing_of_the_processors_waited_for_one_another_only():
+    # OpenVINO's threads beside PyTorch's, two and two on two cores, as a quiet machine showed them.
+    shares = ((0.111, 1.967), (0.149, 1.968), (0.195, 1.958), (0.166, 1.962), (0.189, 1.947))
+    alone = [{"slice": load(seconds=0.4, waited=waited, own=own, others=0.05)} for waited, own in shares]
+    judge = Judge(cores=2, processors=2)
+    assert judge.each(alone) == [()] * 5
+    assert judge.together(alone) == ()
+    beside = [{"slice": load(seconds=0.4, waited=waited + 0.3, own=own - 0.3, others=0.3)} for waited, own in shares]
+    assert all("waited" in found for found in judge.each(beside))
+    assert "waited" in judge.together(beside)
+
+
 def test_a_gpu_may_be_waited_for_asleep():
     assert reasons(Judge(cores=2, device="cuda"), own=0.3, idle=0.7) == ()
     assert reasons(Judge(cores=2, device="cuda"), own=1.0, others=5.0, threads=2) == ()

@@ -21,7 +21,7 @@ from bench.report.figures.pareto import pareto_figure
 from bench.report.figures.schedules import schedules_figure
 from bench.report.files import write_figures
 from bench.report.frame import join
-from bench.report.published_models import published_figure, read_published
+from bench.report.published_models import drawn_models, published_figure
 from bench.report.style import DOUBLE, SINGLE
 from bench.report.words import row_name
 
@@ -144,7 +144,7 @@ def test_a_disturbed_outlier_stands_at_the_edge_with_its_value_and_stretches_no_
 
 
 def test_published_models_stand_where_their_authors_say_and_ast_where_the_formula_says() -> None:
-    published = read_published(ROOT / "reports" / "published.csv")
+    published = drawn_models()
     # Gong et al.'s model: 12 blocks, 1,214 tokens, 768 wide; 4 N d^2 + 2 N^2 d + 8 N d^2 a block.
     blocks = 12 * (12 * 1214 * 768**2 + 2 * 1214**2 * 768) / 1e9
     ast = published[published["model"] == "AST"].iloc[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from report.records import record
 
@@ -12,6 +13,7 @@ from bench.report.published import FILE, Published, published
 from bench.report.render import write_report
 from bench.sweep.file import find_sweep, load_sweep
 
+ROOT = Path(__file__).parents[3]
 SWEEPS = ("paper_audioset", "paper_esc50", "paper_speechcommands", "paper_fsd50k")
 
 
@@ -40,6 +42,16 @@ def test_a_paper_report_has_them_in_a_table_of_their_own(tmp_path: Path) -> None
         assert "no difference between the two is computed" in texts[name]
         assert "ids invented" in texts[name]  # of the clips that were measured
     assert "0.9575" not in texts["table.md"] + texts["brief.md"]
+
+
+def test_the_claims_ask_the_figures_that_the_reports_show() -> None:
+    told = pd.read_csv(ROOT / "reports" / "published.csv").set_index("model")
+    tables = tomllib.loads(FILE.read_text(encoding="utf-8"))
+    models = {entry["model"]: entry for entries in tables.values() for entry in entries}
+    assert set(told.index) == set(models)
+    for column in ("mAP", "accuracy", "parameters_m", "gmacs"):
+        stated = {model: entry[column] for model, entry in models.items() if column in entry}
+        assert told[column].dropna().to_dict() == stated
 
 
 def test_other_reports_have_none(tmp_path: Path) -> None:
