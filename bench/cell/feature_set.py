@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.measure.loading import Preparation
 from fastast.metrics import Task
 
 
@@ -30,6 +31,8 @@ class ClipNotes:
     """Clips longer than the model's input, of which the end is not heard."""
     frames: list[int]
     """Of every clip that could be read, before it was padded or cut."""
+    preparation: Preparation
+    """What all of it took."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +61,10 @@ class FeatureSet:
     """As in `ClipNotes`, (n,)."""
     reading: dict[str, str] = field(default_factory=dict)
     """How the files were read: channels, resampler, decoder; empty of clips that are mixed."""
+    preparation: Preparation | None = None
+    """What making them took; None where nobody timed it."""
+    reused: bool = False
+    """Whether an earlier run had made them."""
 
     def open(self) -> NDArray[np.float32]:
         """Return the features (n, f, m) without reading them into memory."""

@@ -8,19 +8,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.cell.feature_set import ClipNotes, FeatureSet
+from bench.measure.loading import Preparation
 from fastast.data.training_set import DataError, Item, TrainingSet, collate, read_clip, reading_of
 from fastast.filterbank import num_frames
 from fastast.writing import write_whole
@@ -34,6 +36,8 @@ _CHUNK = 64
 """Clips whose features are computed at once."""
 _READERS = 8
 """Threads that read clips, at most."""
+_SOURCES: Mapping[str, Literal["cache", "mixed"]] = {"cache": "cache", "soundscapes": "mixed"}
+"""Data sets that are no audio files."""
 
 
 def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Path, *, progress: bool) -> FeatureSet:
@@ -63,12 +67,12 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
     path = cache / "features" / f"{key}.npy"
-    notes = _read_checked(path)
+    notes = found = _read_checked(path)
     if notes is None:
         # What is wrong with a clip is said where it is read, with its name.
         front_end = frontend.Frontend(model.geometry, model.normalisation, check=False)
         maker = _Maker(data, chosen, labels, front_end)
-        notes = maker.write(path, shape, progress=progress)
+        notes = maker.write(path, shape, source=_SOURCES.get(ref.dataset, "files"), progress=progress)
     kept = [place for place, index in enumerate(chosen) if data.id(index) not in notes.skipped]
     return FeatureSet(
         path=path,
@@ -82,6 +86,8 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
         cut=notes.cut,
         frames=tuple(notes.frames),
         reading=reading_of(data),
+        preparation=notes.preparation,
+        reused=found is not None,
     )
 
 
@@ -107,10 +113,11 @@ def _read_checked(path: Path) -> ClipNotes | None:
         return None
     notes_path = path.with_suffix(".json")
     try:
-        notes = ClipNotes(**json.loads(notes_path.read_text(encoding="utf-8")))
+        written = json.loads(notes_path.read_text(encoding="utf-8"))
+        notes = ClipNotes(**written | {"preparation": Preparation(**written["preparation"])})
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         warnings.warn(f"{path}: its notes cannot be read ({error}); the features are made again", stacklevel=2)
         return None
     if found == notes.sha256:
@@ -130,17 +137,29 @@ class _Maker:
         self._matches: bool | None = None
         self._skipped: dict[str, str] = {}
         self._frames: list[int] = []
+        self._readers = min(_READERS, os.cpu_count() or 1)
+        self._read_seconds = 0.0
 
-    def write(self, path: Path, shape: tuple[int, int], *, progress: bool) -> ClipNotes:
+    def write(
+        self, path: Path, shape: tuple[int, int], *, source: Literal["files", "cache", "mixed"], progress: bool
+    ) -> ClipNotes:
         """Compute features into a temporary file, then rename it and write the notes: whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            rows = 0
+            rows, wall, core = 0, time.perf_counter(), time.process_time()
             target: NDArray[Any] = np.lib.format.open_memmap(temporary, "w+", np.float32, (len(self._chosen), *shape))
             for features in self._features(progress):
                 target[rows : rows + len(features)] = features
                 rows += len(features)
+            preparation = Preparation(
+                source=source,
+                clips=rows,
+                readers=self._readers,
+                seconds=time.perf_counter() - wall,
+                core_seconds=time.process_time() - core,
+                read_core_seconds=self._read_seconds,
+            )
             if not rows:
                 raise DataError(f"not one clip could be read; the first says: {next(iter(self._skipped.values()))}")
             if rows < len(target):
@@ -158,8 +177,10 @@ class _Maker:
             skipped=self._skipped,
             cut=sum(frames > self._frontend.num_frames for frames in self._frames),
             frames=self._frames,
+            preparation=preparation,
         )
-        write_whole(path.with_suffix(".json"), json.dumps(asdict(notes), indent=1).encode())
+        written = asdict(notes) | {"preparation": preparation.model_dump()}
+        write_whole(path.with_suffix(".json"), json.dumps(written, indent=1).encode())
         return notes
 
     def _features(self, progress: bool) -> Iterator[NDArray[np.float32]]:
@@ -177,14 +198,16 @@ class _Maker:
         from fastast.progress import progress_bar
 
         chunks = [self._chosen[start : start + _CHUNK] for start in range(0, len(self._chosen), _CHUNK)]
-        executor = ThreadPoolExecutor(min(_READERS, os.cpu_count() or 1))
+        executor = ThreadPoolExecutor(self._readers)
         try:
-            ahead = [executor.submit(read_clip, self._data, index, 0) for index in chunks[0]]
+            ahead = [executor.submit(_read, self._data, index) for index in chunks[0]]
             with progress_bar(f"reading {len(self._chosen):,} clips", len(self._chosen), shown=progress) as advance:
                 for number in range(len(chunks)):
-                    items = [job.result() for job in ahead]
+                    read = [job.result() for job in ahead]
+                    items = [item for item, _ in read]
+                    self._read_seconds += sum(seconds for _, seconds in read)
                     following = chunks[number + 1] if number + 1 < len(chunks) else ()
-                    ahead = [executor.submit(read_clip, self._data, index, 0) for index in following]
+                    ahead = [executor.submit(_read, self._data, index) for index in following]
                     for place, item in enumerate(items, start=number * _CHUNK):
                         self._note(place, item)
                         advance()
@@ -201,6 +224,13 @@ class _Maker:
         self._digest.update(_clip_bytes(item.waveform) + self._labels[place].tobytes())
         if self._reference is not None and place + 1 == self._reference[0]:
             self._matches = self._digest.hexdigest() == self._reference[1]
+
+
+def _read(data: TrainingSet, index: int) -> tuple[Item, float]:
+    """Return a clip, and the processor time in seconds that reading it took this thread."""
+    start = time.thread_time()
+    item = read_clip(data, index, 0)
+    return item, time.thread_time() - start
 
 
 def _clip_bytes(waveform: NDArray[np.float32]) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from bench.records.predictions import Predictions
 from bench.records.schema import Delta
 from fastast.metrics import Metrics, Task, accuracies, mean_average_precisions, measure_scores
 from fastast.statistics import CLIP_REPLICATES, Floats, basic_interval, clip_weights
+
+if TYPE_CHECKING:
+    from fastast.training.rates import Stopwatch
 
 PREDICTION_BATCH = 16
 """Clips a batch when predicting; it does not change the logits beyond rounding."""
@@ -32,21 +35,28 @@ def predict_logits(
     dtype: str,
     columns: Sequence[int] | None = None,
     batch_size: int = PREDICTION_BATCH,
+    watch: Stopwatch | None = None,
 ) -> NDArray[np.float32]:
     """Return the logits of all clips, features (n, f, m) -> (n, c).
 
-    `columns`: which of the model's outputs each class of the data is; None where the order is the same.
+    `columns`: which of the model's outputs each class of the data is; None where the order is the same. `watch`: counts
+    what `loading` and the `model` take.
     """
     import torch
 
     from bench.cell.inputs import fed_dtype
+    from fastast.training.rates import Stopwatch
 
+    watch = watch or Stopwatch(torch.device(device))
     parts = []
     with torch.inference_mode():
         for start in range(0, len(features), batch_size):
-            batch = torch.from_numpy(np.array(features[start : start + batch_size]))
-            logits = model(batch.to(device, fed_dtype(dtype)))  # (b, c)
-            parts.append(logits.float().cpu().numpy())
+            with watch.part("loading"):
+                batch = torch.from_numpy(np.array(features[start : start + batch_size]))  # (b, f, m)
+                batch = batch.to(device, fed_dtype(dtype))
+            with watch.part("model"):
+                parts.append(model(batch).float().cpu().numpy())  # (b, c)
+            watch.end_batch(len(batch))
     whole = np.concatenate(parts)
     return whole if columns is None else whole[:, list(columns)]
 

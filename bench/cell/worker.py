@@ -31,6 +31,7 @@ from bench.cell.performance import measure_performance, performance_gates
 from bench.cell.training_step import autocast_to
 from bench.measure import gates
 from bench.measure.conditions import Watch
+from bench.measure.loading import Loading
 from bench.measure.machine import Machine, Software, describe_machine, describe_software, describe_surroundings
 from bench.records import schema
 from bench.records.predictions import Predictions, read_predictions
@@ -49,6 +50,7 @@ from fastast.processors import most_threads, usable_threads
 from fastast.runtime import set_up
 from fastast.scores import Loss, activation_of
 from fastast.statistics import CLIP_REPLICATES
+from fastast.training.rates import Stopwatch
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
@@ -148,11 +150,12 @@ def _measure_quality(
     assert context.features is not None
     features, labels = context.features, context.features.labels
     activation = activation_of(loss, cell.model.activation)
-    start = time.perf_counter()
+    start, watch = time.perf_counter(), Stopwatch(torch.device(cell.device))
     logits = quality.predict_logits(
-        candidate, features.open(), device=cell.device, dtype=cell.dtype, columns=cell.model.columns
+        candidate, features.open(), device=cell.device, dtype=cell.dtype, columns=cell.model.columns, watch=watch
     )
     seconds = time.perf_counter() - start
+    counted, parts = watch.result()
     found = quality.Assessment(labels, Predictions(logits, activation), features.task, cell.seed)
     metrics = found.metrics
     hashes = {"ids_sha256": hash_ids(features.ids), "labels_sha256": hash_array(labels)}
@@ -183,6 +186,13 @@ def _measure_quality(
         delta=_delta(found, hashes, context.reference),
         clip_tokens=candidate.summary() if isinstance(candidate, CountsTokens) else None,
         seconds=seconds,
+        loading=Loading(
+            preparation=features.preparation,
+            reused=features.reused,
+            clips=counted,
+            cached_seconds=parts["loading"],
+            model_seconds=parts["model"],
+        ),
     )
     fits = gates.precision_fits_area(metrics.AP, metrics.class_AUC, labels, found.predictions.ranking)
     return dataclasses.replace(result, quality=part, predictions=found.predictions, hashes=hashes, gates=(fits,))

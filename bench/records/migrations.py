@@ -82,11 +82,18 @@ def _tokens_of_clips(raw: Raw) -> Raw:
     return raw | {"quality": part, "schema_version": 6}
 
 
+def _loading(raw: Raw) -> Raw:
+    """6 -> 7: what loading took is told beside what the model took; of older records nobody knows."""
+    part = raw["quality"] and raw["quality"] | {"loading": None}
+    return raw | {"quality": part, "schema_version": 7}
+
+
 MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     1: _conditions_apart,
     2: _key_with_instructions,
     3: _quality_of_any_data,
     4: _disturbance,
     5: _tokens_of_clips,
+    6: _loading,
 }
 """From each older version, the function that makes the next one of it. It does not change what it is given."""

@@ -18,12 +18,13 @@ from bench.measure.disturbance import Disturbance
 from bench.measure.energy import Energy
 from bench.measure.gates import Gate
 from bench.measure.load import LoadColumns
+from bench.measure.loading import Loading
 from bench.measure.machine import Facts, Machine, Software, Surroundings
 from bench.measure.memory import Memory
 from fastast.metrics import Task
 from fastast.scores import Activation
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 Status = Literal["ok", "noisy", "disturbed", "implausible", "error", "oom", "timeout"]
 """`disturbed`: something else was at work, or too little was measured: see `Disturbance`, `bench.run.panels`.
@@ -227,6 +228,8 @@ class Quality(Facts):
     """None where every clip has as many tokens."""
     seconds: float
     """Wall time of the predictions."""
+    loading: Loading | None
+    """Whether loading kept up with the model; None where nobody looked."""
 
 
 class Record(BaseModel):
@@ -234,7 +237,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    schema_version: Literal[6] = 6
+    schema_version: Literal[7] = 7
     cell: CellPart
     sweep: str
     status: Status

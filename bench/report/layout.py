@@ -30,11 +30,21 @@ Styles = dict[str, tuple[str, str]]
 MOST_COLUMNS = 4
 APART: dict[str, Any] = {"color": GREY, "marker": "x", "markersize": 4, "linestyle": "none"}
 """How a point is drawn that was disturbed and stands nowhere."""
+ELSEWHERE: dict[str, Any] = {
+    "color": GREY,
+    "marker": "D",
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.7,
+    "markersize": 3,
+    "linestyle": "none",
+}
+"""How a figure is drawn that others published."""
 KEYS: dict[str, dict[str, Any]] = {
     "unmerged": {"color": "black", "marker": "*", "markersize": 8, "linestyle": "none", "label": "unmerged"},
     "front": {"color": GREY, "marker": "o", "markerfacecolor": GREY, "label": "on the Pareto front"},
     "dominated": {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none", "label": "dominated"},
     "disturbed": APART | {"label": "disturbed, of no standing"},
+    "elsewhere": ELSEWHERE | {"label": "published elsewhere"},
     "measured": {"color": GREY, "label": "measured"},
     "oracle": {"color": GREY, "linestyle": "--", "label": "slice oracle"},
     "macs": {"color": GREY, "linestyle": ":", "label": "ratio of MACs"},

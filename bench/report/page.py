@@ -12,6 +12,7 @@ import pandas as pd
 
 from bench.records.schema import Record
 from bench.report.figures import FIGURES
+from bench.report.loading import loading_text
 from bench.report.panels import panels
 from bench.report.published import TITLE, about_published, published, published_table
 from bench.report.tables import columns_of, explain, panel_name, readable
@@ -56,7 +57,7 @@ def page(
             for _, panel in panels(joined)
         ],
         missing={NOT_MEASURED, *FAILURES.values()},
-        explanation=" ".join(explain(joined)),
+        explanation=" ".join(filter(None, [*explain(joined), loading_text(records)])),
         facts=facts(records),
         total=len(records),
         statuses=[f"{count} {status}" for status, count in sorted(Counter(record.status for record in failed).items())],

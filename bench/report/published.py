@@ -42,6 +42,16 @@ class Published:
     family: str | None = None
     """What it is drawn with; without one it stands in tables only."""
 
+    @property
+    def score(self) -> float:
+        """The one of both that there is."""
+        return next(score for score in (self.mAP, self.accuracy) if score is not None)
+
+    @property
+    def score_name(self) -> str:
+        """What it is, as reports name it."""
+        return "accuracy" if self.mAP is None else "mAP"
+
     def __post_init__(self) -> None:
         scores = [score for score in (self.mAP, self.accuracy) if score is not None]
         if len(scores) != 1 or not 0 < scores[0] < 1:
@@ -72,7 +82,7 @@ def published_table(figures: tuple[Published, ...]) -> tuple[list[str], list[lis
     rows = [
         [
             figure.model,
-            _text(figure.mAP or figure.accuracy),
+            _text(figure.score),
             _text(figure.parameters_m),
             _text(figure.gmacs),
             figure.note,

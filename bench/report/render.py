@@ -10,6 +10,7 @@ from bench.report.figures import draws
 from bench.report.files import FORMATS, printable, write_figures
 from bench.report.frame import ReportError, join, problems
 from bench.report.latex import latex
+from bench.report.loading import loading_text
 from bench.report.page import page
 from bench.report.published import published, published_markdown
 from bench.report.style import DOUBLE, WIDTHS
@@ -53,7 +54,7 @@ def write_report(
     written = list(drawn.paths)
     texts = {
         "table.csv": joined.to_csv(index=False, lineterminator="\n"),
-        "table.md": markdown(joined),
+        "table.md": markdown(joined, about=loading_text(records)),
         "brief.md": markdown(joined, most=OPERATING_POINTS),
         "table.tex": latex(joined, sweep),
     }

@@ -149,8 +149,8 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns_of(panel)))
 
 
-def markdown(joined: pd.DataFrame, *, most: int | None = None) -> str:
-    """Return one GitHub table per panel; the best of a column is bold. `most`: see `brief`."""
+def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") -> str:
+    """Return one GitHub table per panel; the best of a column is bold. `most`: see `brief`. `about`: said last."""
     parts = []
     for _, whole in panels(joined):
         panel = whole if most is None else brief(whole, most)
@@ -167,7 +167,8 @@ def markdown(joined: pd.DataFrame, *, most: int | None = None) -> str:
             ),
         ]
         parts.append("\n".join(lines))
-    return "\n\n".join([*parts, " ".join([f"{in_markdown(facts_line(joined))}.", *explain(joined)])]) + "\n"
+    said = [f"{in_markdown(facts_line(joined))}.", *explain(joined), in_markdown(about)]
+    return "\n\n".join([*parts, " ".join(filter(None, said))]) + "\n"
 
 
 def in_markdown(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,10 +10,13 @@ import pandas as pd
 
 from bench.records.export import STRIDE
 from bench.report.figures.apart import PointApart, draw_apart
+from bench.report.figures.elsewhere import draw_elsewhere, reach_for, reserve_room
 from bench.report.labels import Label, place_labels
 from bench.report.layout import Styles, device_line, error_bar, fix_layout, footnote, grid, legend, style_of, styles_of
+from bench.report.published import Published, published
 from bench.report.style import DOUBLE, GREY, faded
 from bench.report.words import facts_line, interval, point_label, score_word, series_name
+from fastast.names import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +29,9 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     Points on the front are filled and joined by steps, dominated ones hollow and faded; disturbed ones are crosses,
     which have no say in how far an axis reaches: one beyond it stands at the edge, with its values. Bars are 95 %
     intervals, of the score those in which a panel's models are compared, or else of the difference to the unmerged
-    model of the same engine. `width`: inches; one column of a paper has one column of panels. Raises ValueError where
-    nothing has both speed and quality.
+    model of the same engine. Scores that others published on the data set stand outside of the frame, to the right, as
+    far as they are near the measured ones. `width`: inches; one column of a paper has one column of panels. Raises
+    ValueError where nothing has both speed and quality.
     """
     whole = joined.dropna(subset=["throughput", "score"]).copy()
     apart = ["disturbed"] if (whole["status"] == "disturbed").any() else []
@@ -43,14 +48,20 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         _draw_front(axis, sound)
         axis.set_xlabel("Throughput (clips/s)")
         axis.margins(x=0.09, y=0.09)
+    elsewhere = _elsewhere(whole)
+    beside = {axis: near for axis in _last_of_rows(placed) if elsewhere and (near := reach_for(axis, elsewhere))}
+    for axis, near in beside.items():
+        reserve_room(axis, near)
     for (axis,), panel in placed:  # when axes that share a scale have all their sound points
         draw_apart(axis, _apart(panel, styles))
     for axis in left:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
     star = ["unmerged"] if (whole["method"] == "none").any() else []
-    legend(figure, styles, [*star, "front", "dominated", *apart])
-    footnote(figure, device_line(whole), facts_line(whole), _about_bars(whole))
+    legend(figure, styles, [*star, "front", "dominated", *apart, *(["elsewhere"] if beside else [])])
+    footnote(figure, device_line(whole), facts_line(whole), _about_bars(whole), _about_elsewhere(elsewhere, beside))
     fix_layout(figure)  # labels need to know where things are
+    for axis, near in beside.items():
+        draw_elsewhere(axis, near)
     for (axis,), panel in placed:
         _label_points(axis, panel, styles)
     return figure
@@ -135,6 +146,38 @@ def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
         if row.status != "disturbed" and np.isfinite(bar).all()
     ]
     place_labels(axis, labels, lines=[np.stack([x, y], axis=1)], bars=bars)
+
+
+def _elsewhere(whole: pd.DataFrame) -> tuple[Published, ...]:
+    """Return what others published on the data set of all rows, scored as these are."""
+    sweeps, word = whole["sweep"].unique(), score_word(whole)
+    return tuple(one for one in published(sweeps[0]) if one.score_name == word) if len(sweeps) == 1 else ()
+
+
+def _last_of_rows(placed: Sequence[tuple[tuple[Axes, ...], pd.DataFrame]]) -> list[Axes]:
+    """Return the rightmost axis of every row of panels in which something stands on its own."""
+    last: dict[int, Axes] = {}
+    sound = set()
+    for (axis,), panel in placed:
+        spec = axis.get_subplotspec()
+        assert spec is not None
+        row = spec.rowspan.start
+        if (panel["status"] != "disturbed").any():
+            sound.add(row)
+        if row not in last or spec.colspan.start > last[row].get_subplotspec().colspan.start:  # type: ignore[union-attr]
+            last[row] = axis
+    return [axis for row, axis in last.items() if row in sound]
+
+
+def _about_elsewhere(figures: Sequence[Published], beside: Mapping[Axes, Sequence[Published]]) -> str:
+    """Return what a reader must know of the published figures, and how many are not drawn."""
+    if not figures:
+        return ""
+    drawn = {one.model for near in beside.values() for one in near}
+    away = len(figures) - len(drawn)
+    said = ["published elsewhere: as their sources state it, on other copies of the data; no throughput of ours"]
+    said += [f"{away} further off, in published.md"] if away else []
+    return "; ".join(said) if drawn else f"{counted(away, 'figure')} published elsewhere, far off: see published.md"
 
 
 def _about_bars(whole: pd.DataFrame) -> str:

@@ -85,9 +85,15 @@ def test_a_single_label_set_has_its_accuracy_and_difference(tmp_path: Path, esc5
     assert part.accuracy == pytest.approx(accuracy_score(truth, said))
     assert part.accuracy_interval[0] <= part.accuracy <= part.accuracy_interval[1]
     assert part.delta is None
+    loading = part.loading
+    assert (loading.preparation.source, loading.preparation.clips, loading.clips) == ("files", 11, 11)
+    assert not loading.reused
+    assert loading.cached_seconds + loading.model_seconds <= part.seconds
 
     (tmp_path / "reference.npz").write_bytes(encode_predictions(first.predictions, first.hashes))
     second = measured(merged, tmp_path, (unmerged.id, tmp_path / "reference.npz"))
+    assert second.quality.loading.reused
+    assert second.quality.loading.preparation == loading.preparation
     delta = second.quality.delta
     assert delta.accuracy == pytest.approx(second.quality.accuracy - part.accuracy)
     assert delta.accuracy_interval[0] <= delta.accuracy <= delta.accuracy_interval[1]

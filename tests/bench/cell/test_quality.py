@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from sklearn.metrics import accuracy_score, average_precision_score
 
 from bench.cell.quality import Assessment, predict_logits
 from bench.records.predictions import Predictions, read_predictions
 from bench.records.store import Store
+from fastast.training.rates import Stopwatch
 
 
 def multi_label(clips: int = 80, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -108,3 +112,27 @@ def test_logits_are_the_models_in_the_order_of_clips_and_classes() -> None:
     np.testing.assert_allclose(logits, features.sum(1), rtol=1e-5)
     matched = predict_logits(lambda x: x.sum(1), features, columns=(2, 0, 1), **arguments)
     np.testing.assert_array_equal(matched, logits[:, [2, 0, 1]])
+
+
+def test_loading_and_model_are_timed_apart_and_without_the_first_batch() -> None:
+    class Slow(np.ndarray):
+        """Features on a slow disk: 20 ms a batch."""
+
+        def __getitem__(self, key):
+            time.sleep(0.02)
+            return np.asarray(self)[key]
+
+    calls = []
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        calls.append(time.sleep(0.005 if calls else 1.0))
+        return x.sum(1)
+
+    watch = Stopwatch(torch.device("cpu"))
+    features = np.zeros((7, 4, 3), np.float32).view(Slow)
+    predict_logits(model, features, device="cpu", dtype="float32", batch_size=2, watch=watch)
+    clips, seconds = watch.result()
+    assert (clips, len(calls)) == (5, 4)
+    assert set(seconds) == {"loading", "model"}
+    assert seconds["loading"] >= 3 * 0.02
+    assert 3 * 0.005 <= seconds["model"] < 1.0

@@ -57,6 +57,7 @@ def test_a_quality_record_of_schema_1_keeps_its_metrics():
     assert new.quality.mAP == old["quality"]["mAP"]
     assert old["quality"]["AP"] == new.quality.AP
     assert new.quality.class_AUC is None
+    assert new.quality.loading is None
     assert list(new.quality.delta.interval) == old["quality"]["delta"]["interval"]
 
 

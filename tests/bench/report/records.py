@@ -46,7 +46,7 @@ def record(
     arms |= {"plain": plain} if plain else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
-        "schema_version": 6,
+        "schema_version": 7,
         "attempt": 1,
         "surroundings": None,
         "cell": {
@@ -150,7 +150,7 @@ def record(
                 "replicates": 9,
             },
             **{"mAP": quality, "mAP_interval": (quality - 0.02, quality + 0.02), "AUC": 0.9, "d_prime": 1.0},
-            **{"AP": {}, "seconds": 1.0, "delta": None, "class_AUC": None, "clip_tokens": None},
+            **{"AP": {}, "seconds": 1.0, "delta": None, "class_AUC": None, "clip_tokens": None, "loading": None},
             **{
                 "task": "multi_label" if accuracy is None else "single_label",
                 "skipped": (),

@@ -1,0 +1,107 @@
+"""What others published, at the right edge of a figure: beside measured scores, and at no throughput of ours.
+
+Shapes: `n` published figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.report.layout import ELSEWHERE
+from bench.report.published import Published
+from bench.report.style import GREY
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SIZE = 5.5
+"""Of a name's font, pt."""
+_LINE = 6.5
+"""From one name to the next, pt."""
+_MARKER = 5.0
+"""From the frame to the middle of a marker, pt."""
+_NAME = 13.0
+"""From the frame to a name, pt."""
+_REACH = 1.0
+"""How far beyond the measured scores a published one may lie, as a share of the height that these take."""
+_INSET = 0.04
+"""Room above and below what is drawn, as a share of the axis."""
+
+
+def reach_for(axis: Axes, figures: Sequence[Published]) -> list[Published]:
+    """Stretch the y axis to the published scores that are near the measured ones, and return those.
+
+    What lies further off would press the measured ones together. All measured points must be drawn before.
+    """
+    low, high = axis.get_ylim()
+    reach = _REACH * (high - low)
+    near = [one for one in figures if low - reach <= one.score <= high + reach]
+    if near:
+        scores = [one.score for one in near]
+        room = _INSET * (max(high, *scores) - min(low, *scores))
+        axis.set_ylim(min(low, min(scores) - room), max(high, max(scores) + room))
+    return near
+
+
+def reserve_room(axis: Axes, figures: Sequence[Published]) -> None:
+    """Keep free to the right of an axis what its names will take, until `draw_elsewhere` writes them there."""
+    longest = max((_name(one) for one in figures), key=len)
+    axis.annotate(
+        longest,
+        (1, 0.5),
+        xycoords="axes fraction",
+        xytext=(_NAME, 0),
+        textcoords="offset points",
+        fontsize=_SIZE,
+        alpha=0,
+    )
+
+
+def draw_elsewhere(axis: Axes, figures: Sequence[Published]) -> None:
+    """Draw markers outside of the frame, at their scores, each with its name. The layout must be done."""
+    ranked = sorted(figures, key=lambda one: one.score)
+    scale = 72.0 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
+    frame = axis.get_window_extent()
+    at = axis.transData.transform([(0, one.score) for one in ranked])[:, 1] * scale  # (n,)
+    across, beside = 1 + _MARKER / (frame.width * scale), axis.get_yaxis_transform()
+    places = _spread(at, frame.y0 * scale, frame.y1 * scale)
+    for one, own, place in zip(ranked, at, places, strict=True):
+        axis.plot(
+            across,
+            one.score,
+            transform=beside,
+            clip_on=False,
+            scalex=False,
+            scaley=False,
+            **ELSEWHERE,
+        )
+        text = axis.annotate(
+            _name(one),
+            (across, one.score),
+            xycoords=beside,
+            xytext=(_NAME - _MARKER, place - own),
+            textcoords="offset points",
+            annotation_clip=False,
+            va="center_baseline",
+            ha="left",
+            fontsize=_SIZE,
+            color=GREY,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.3, "shrinkA": 0, "shrinkB": 2},
+        )
+        text.set_in_layout(False)
+
+
+def _name(one: Published) -> str:
+    return f"{one.model} {one.score:g}"
+
+
+def _spread(at: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """Return places of names as near to their markers, (n,) rising, as lines of text allow, within the frame."""
+    from scipy.optimize import isotonic_regression
+
+    steps = _LINE * np.arange(len(at))
+    return np.asarray(np.clip(isotonic_regression(at - steps).x, low, max(low, high - steps[-1])) + steps)

@@ -1,0 +1,75 @@
+"""Whether loading kept up with the models of a report, and which side limits, as one line of text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.measure.loading import Loading, Side
+from bench.records.schema import Record
+
+_SOURCES = {
+    "files": "from audio files, decoded and resampled",
+    "cache": "from a cache of `fastast data cache`",
+    "mixed": "mixed from recordings",
+}
+
+
+def loading_text(records: Sequence[Record]) -> str:
+    """Return it for every machine that scored clips; empty where no record says it."""
+    by_device: dict[str, list[Loading]] = {}
+    for record in records:
+        if record.quality is not None and record.quality.loading is not None and record.status == "ok":
+            by_device.setdefault(record.machine.device_name, []).append(record.quality.loading)
+    said = {device: _said(found) for device, found in by_device.items()}
+    if len(said) < 2:
+        return "".join(said.values())
+    return " ".join(f"{device}: {text}" for device, text in said.items())
+
+
+def _said(found: list[Loading]) -> str:
+    cached = f"{_span([one.cached_rate for one in found])} from the run's cache"
+    against = f"against {_span([one.model_rate for one in found])} by the model"
+    preparations = list(
+        {one.preparation.model_dump_json(): one.preparation for one in found if one.preparation}.values()
+    )
+    if not preparations:
+        return f"Loading, clips/s: {cached}, {against}; {_verdict([one.limits for one in found])}."
+    sources = dict.fromkeys(_SOURCES[one.source] for one in preparations)
+    readers = [one.readers for one in preparations]
+    made = (
+        f"{_span([one.rate_per_core for one in preparations])} per core {' and '.join(sources)}, filterbank included "
+        f"({_span([one.rate for one in preparations])} with {_span(readers)} reader{'s' * (max(readers) > 1)}"
+        f"{_when(found)})"
+    )
+    ends = {"without the cache": [one.limits_from_source for one in found], "with it": [one.limits for one in found]}
+    verdicts = {where: _verdict([side for side in sides if side is not None]) for where, sides in ends.items()}
+    if len(set(verdicts.values())) == 1:
+        verdict = verdicts["with it"]
+    else:
+        verdict = ", ".join(f"{where} {text}" for where, text in verdicts.items())
+    return f"Loading, clips/s: {made}; {cached}; {against}. {verdict[0].upper()}{verdict[1:]}."
+
+
+def _when(found: list[Loading]) -> str:
+    """Return whether the runs of these cells made their features themselves."""
+    reused = sum(one.reused for one in found)
+    if not reused:
+        return ""
+    return ", in an earlier run" if reused == len(found) else f", of {reused} of {len(found)} cells in an earlier run"
+
+
+def _verdict(sides: list[Side]) -> str:
+    """Return which side limits: of all cells, or of how many."""
+    slow = sides.count("loading")
+    if slow in (0, len(sides)):
+        return f"{sides[0]} limits" if slow else "the model limits"
+    return f"loading limits {slow} of {len(sides)} cells, the model the others"
+
+
+def _span(values: Sequence[float]) -> str:
+    """Return the least and the greatest of some numbers, or the one that they all are when printed."""
+    ends = [
+        f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+        for value in (min(values), max(values))
+    ]
+    return " to ".join(dict.fromkeys(ends))
