@@ -41,12 +41,9 @@ def _said(found: list[Loading]) -> str:
         f"({_span([one.rate for one in preparations])} with {_span(readers)} reader{'s' * (max(readers) > 1)}"
         f"{_when(found)})"
     )
-    ends = {"without the cache": [one.limits_from_source for one in found], "with it": [one.limits for one in found]}
-    verdicts = {where: _verdict([side for side in sides if side is not None]) for where, sides in ends.items()}
-    if len(set(verdicts.values())) == 1:
-        verdict = verdicts["with it"]
-    else:
-        verdict = ", ".join(f"{where} {text}" for where, text in verdicts.items())
+    without = _verdict([side for one in found if (side := one.limits_from_source) is not None])
+    within = _verdict([one.limits for one in found])
+    verdict = within if within == without else f"without the cache {without}, with it {within}"
     return f"Loading, clips/s: {made}; {cached}; {against}. {verdict[0].upper()}{verdict[1:]}."
 
 

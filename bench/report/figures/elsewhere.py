@@ -18,14 +18,16 @@ from bench.report.style import GREY
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_SIZE = 5.5
+_SIZE = 5.0
 """Of a name's font, pt."""
-_LINE = 6.5
+_LINE = 5.8
 """From one name to the next, pt."""
 _MARKER = 5.0
 """From the frame to the middle of a marker, pt."""
-_NAME = 13.0
+_NAME = 20.0
 """From the frame to a name, pt."""
+_LEADER = {"arrowstyle": "-", "color": GREY, "linewidth": 0.3, "shrinkA": 1, "shrinkB": 2.5, "relpos": (0, 0.5)}
+"""From a name's left end to its marker."""
 _REACH = 1.0
 """How far beyond the measured scores a published one may lie, as a share of the height that these take."""
 _INSET = 0.04
@@ -90,13 +92,14 @@ def draw_elsewhere(axis: Axes, figures: Sequence[Published]) -> None:
             ha="left",
             fontsize=_SIZE,
             color=GREY,
-            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.3, "shrinkA": 0, "shrinkB": 2},
+            arrowprops=_LEADER,
         )
         text.set_in_layout(False)
 
 
 def _name(one: Published) -> str:
-    return f"{one.model} {one.score:g}"
+    """Return what stands beside a marker; a score has three digits, or the four that its source states."""
+    return f"{one.model} {f'{one.score:.4f}'.removesuffix('0')}"
 
 
 def _spread(at: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
