@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import numpy as np
 
 from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
+from fastast.data.decoding.part import check_rate
 from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
 from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files
@@ -85,14 +88,17 @@ class HDF5Set(ShardSet):
         """Return the clip as a WAV or an MP3."""
         row = self.entries[index]
         file = self._file(row.shard)
-        if "mp3" in file:
-            return file["mp3"][row.index].tobytes()
+        with _reading(row.shard):
+            if "mp3" in file:
+                return file["mp3"][row.index].tobytes()
+            rate, samples = int(file.attrs["sample_rate"]), file["waveform"][row.index].astype("<i2")
+        check_rate(self.name(index), rate)
         target = io.BytesIO()
         with wave.open(target, "wb") as wav:
             wav.setnchannels(1)
             wav.setsampwidth(2)
-            wav.setframerate(int(file.attrs["sample_rate"]))
-            wav.writeframes(file["waveform"][row.index].astype("<i2").tobytes())
+            wav.setframerate(rate)
+            wav.writeframes(samples.tobytes())
         return target.getvalue()
 
 
@@ -101,15 +107,30 @@ def _opened(path: Path) -> Any:
         import h5py
     except ImportError as error:
         raise DataError(f"{path}: reading HDF5 takes h5py; install it: pip install 'fastast[data]'") from error
-    try:
+    with _reading(path):
         return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path}: not readable as HDF5: {error}") from error
+
+
+@contextmanager
+def _reading(shard: Path) -> Iterator[None]:
+    """Raise DataError, naming the file, for whatever HDF5 finds wrong with it."""
+    try:
+        yield
+    except (
+        OSError,
+        RuntimeError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # h5py has no class of its own
+        said = " ".join(str(error).split())
+        raise DataError(f"{shard}: not readable as HDF5; fetch it again. HDF5 says: {said}") from error
 
 
 def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], list[str]]:
     """Return the rows of a file, and what those are called that hold nothing."""
-    with _opened(shard) as file:
+    with _opened(shard) as file, _reading(shard):
         audio = "mp3" if "mp3" in file else "waveform"
         missing = [name for name in ("audio_name", audio, "target") if name not in file]
         if missing:
@@ -147,5 +168,5 @@ def _id(name: str) -> str:
 
 def _is_packed(path: Path) -> bool:
     """Whether a file is of this kind."""
-    with _opened(path) as file:
+    with _opened(path) as file, _reading(path):
         return "audio_name" in file and "target" in file

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,13 +77,11 @@ class Parquet:
         rows: list[ShardRow] = []
         several = False
         for shard in shards:
-            table = self._table(shard)
-            values = table.column(self.label).to_pylist()
-            names = _names(table, self.id)
+            names, values = self._rows(shard)
             for index, (clip, value) in enumerate(zip(names, values, strict=True)):
                 several = several or isinstance(value, list)
                 labels = value if isinstance(value, list) else [value]
-                wrong = [label for label in labels if label not in columns]
+                wrong = [label for label in labels if not isinstance(label, str | int) or label not in columns]
                 if wrong or not labels:
                     raise DataError(f"{shard}, row {index}: {self.label} is {value!r}, which is no class of {root}")
                 found = tuple(dict.fromkeys(columns[label] for label in labels))
@@ -100,8 +99,8 @@ class Parquet:
                 return find_shards(root, "test", self.test, ENDINGS)
             raise
 
-    def _table(self, shard: Path) -> Any:
-        """Read all columns of a shard that are asked for but the bytes."""
+    def _rows(self, shard: Path) -> tuple[list[str], list[Any]]:
+        """Read names and labels of a shard, and none of its bytes."""
         file = _opened(shard)
         names = file.schema_arrow.names
         columns = [name for name in (self.id, self.audio, self.label) if name]
@@ -111,7 +110,9 @@ class Parquet:
                 f"{shard}: no column {missing[0]!r}; it has {', '.join(names)}. Say which: -s data.id=, "
                 "-s data.audio=, -s data.label="
             )
-        return file.read(columns=[self.id or f"{self.audio}.path", self.label])
+        with _reading(shard):
+            table = file.read(columns=[self.id or f"{self.audio}.path", self.label])
+            return _names(table, self.id), table.column(self.label).to_pylist()
 
     def _columns(self, root: Path, shards: Sequence[Path]) -> tuple[dict[Any, int], tuple[str, ...]]:
         """Return the column of every label, and the names of the classes."""
@@ -126,8 +127,9 @@ class Parquet:
         labels = {
             label
             for shard in everywhere
-            for value in self._table(shard).column(self.label).to_pylist()
+            for value in self._rows(shard)[1]
             for label in (value if isinstance(value, list) else [value])
+            if isinstance(label, str | int)
         }
         classes = tuple(sorted(labels, key=str))
         return {label: column for column, label in enumerate(classes)}, tuple(map(str, classes))
@@ -151,17 +153,22 @@ class ParquetSet(ShardSet):
     def source(self, index: int) -> bytes | Path:
         """Return the clip's encoded bytes, or the file that the shard names instead."""
         row = self.entries[index]
-        metadata = self._file(row.shard).metadata
-        group, within = 0, row.index
-        while within >= metadata.row_group(group).num_rows:
-            within -= metadata.row_group(group).num_rows
-            group += 1
-        value = self._group(row.shard, group)[within].as_py()
-        if isinstance(value, bytes):
-            return value
-        if value.get("bytes") is not None:
-            return bytes(value["bytes"])
-        return row.shard.parent / str(value.get("path"))
+        with _reading(row.shard):
+            metadata = self._file(row.shard).metadata
+            group, within = 0, row.index
+            while within >= metadata.row_group(group).num_rows:
+                within -= metadata.row_group(group).num_rows
+                group += 1
+            value = self._group(row.shard, group)[within].as_py()
+        content = value.get("bytes") if isinstance(value, dict) else value
+        if isinstance(content, bytes):
+            return content
+        path = value.get("path") if isinstance(value, dict) else None
+        if content is not None or not isinstance(path, str):
+            raise DataError(
+                f"{self.name(index)}: {self._audio} is {value!r:.60}, neither encoded audio nor a path of a file"
+            )
+        return _beside(row.shard, path, self.name(index))
 
     def _read_group(self, shard: Path, group: int) -> Any:
         return self._file(shard).read_row_group(group, columns=[self._audio]).column(0)
@@ -174,16 +181,36 @@ class ParquetSet(ShardSet):
         self._group = functools.lru_cache(maxsize=2)(self._read_group)
 
 
+def _beside(shard: Path, path: str, name: str) -> Path:
+    """Return the file that a shard names. Raises DataError where that leads out of the shard's folder."""
+    found = (shard.parent / path).resolve()
+    if not found.is_relative_to(shard.parent.resolve()):
+        raise DataError(
+            f"{name}: its audio is a file elsewhere, {path!r}; put the audio into the shards, or the file below "
+            f"{shard.parent}"
+        )
+    return found
+
+
 def _opened(path: Path) -> Any:
     try:
-        import pyarrow
         import pyarrow.parquet
     except ImportError as error:
         raise DataError(f"{path}: reading Parquet takes pyarrow; install it: pip install 'fastast[data]'") from error
-    try:
+    with _reading(path):
         return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise DataError(f"{path}: not readable as Parquet: {error}") from error
+
+
+@contextmanager
+def _reading(shard: Path) -> Iterator[None]:
+    """Raise DataError, naming the shard, for whatever Arrow finds wrong with it."""
+    import pyarrow
+
+    try:
+        yield
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise DataError(f"{shard}: not readable as Parquet; fetch it again. Arrow says: {said}") from error
 
 
 def _names(table: Any, column: str) -> list[str]:

@@ -22,6 +22,7 @@ import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "fastast"))
 
+import data_doors
 from checkpoint_files import LABELS, huggingface_folder, original_names, small_model
 
 import fastast
@@ -33,8 +34,13 @@ from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep
 from fastast.checkpoints import CheckpointError, load_checkpoint
+from fastast.data.ast_lists import read_list
 from fastast.data.cache_files import CacheDescription, ShardIndex
 from fastast.data.decoding import AudioError
+from fastast.data.hdf5 import HDF5
+from fastast.data.ontology import LABELS as CLASSES
+from fastast.data.ontology import read_ontology
+from fastast.data.parquet import Parquet
 from fastast.data.soundscapes_cache import BlockStore, record_type
 from fastast.data.tables import read_table
 from fastast.data.training_set import DataError
@@ -205,6 +211,30 @@ DOORS = (
     AUDIO(name="flac", file="a.flac", examples=partial(sounds, "FLAC", "PCM_16")),
     AUDIO(name="ogg", file="a.ogg", examples=partial(sounds, "OGG", "VORBIS", "OPUS")),
     AUDIO(name="mp3", file="a.mp3", examples=partial(sounds, "MP3", "MPEG_LAYER_III")),
+    AUDIO(name="MPEG-4, WebM and Matroska", file="a.m4a", examples=data_doors.media),
+    Door(
+        name="Parquet",
+        file="train.parquet",
+        examples=data_doors.parquet,
+        open=partial(data_doors.open_shard, Parquet),
+        refusals=(DataError, AudioError),
+    ),
+    Door(
+        name="HDF5",
+        file="train.h5",
+        examples=data_doors.hdf5,
+        open=partial(data_doors.open_shard, HDF5),
+        refusals=(DataError, AudioError),
+    ),
+    Door(name="classes", file=CLASSES, examples=data_doors.ontologies, open=read_ontology, refusals=(DataError,)),
+    Door(
+        name="AudioSet's segments",
+        file="balanced_train_segments.csv",
+        examples=data_doors.segments,
+        open=data_doors.open_segments,
+        refusals=(DataError,),
+    ),
+    Door(name="AST's list", file="a.json", examples=data_doors.lists, open=read_list, refusals=(DataError,)),
     Door(
         name="safetensors",
         file="a.safetensors",

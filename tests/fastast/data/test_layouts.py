@@ -31,6 +31,7 @@ from sound_files import heard, sounds, write_sound
 from fastast.data.ast_lists import ASTLists
 from fastast.data.audio_folder import AudioFolder
 from fastast.data.audioset import AudioSet
+from fastast.data.decoding import AudioError
 from fastast.data.esc50 import ESC50
 from fastast.data.fsd50k import FSD50K
 from fastast.data.hdf5 import HDF5
@@ -613,6 +614,45 @@ def test_shards_that_are_damaged_or_of_another_kind_are_named(tmp_path: Path) ->
         Parquet(root=str(tmp_path)).split("test")
     with pytest.raises(DataNotFoundError, match=r"no file is called after the split train; .*-s data.train=PATTERN"):
         Parquet(root=str(tmp_path)).split("train")
+
+
+@pytest.mark.parametrize("rate", [0, 2**40])
+def test_hdf5_at_a_rate_that_no_recording_has_is_refused(tmp_path: Path, rate: int) -> None:
+    h5py = pytest.importorskip("h5py")
+    clips = HDF5(root=str(write_hdf5(tmp_path)))
+    with h5py.File(tmp_path / "eval.h5", "a") as file:
+        file.attrs["sample_rate"] = rate
+    with pytest.raises(AudioError, match=rf"eval.h5, row 0 .*its header claims {rate:,} samples per second"):
+        clips.split("test").clip(0, 0)
+
+
+def test_parquet_whose_pages_are_damaged_is_named_when_it_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    shard = write_parquet(tmp_path) / "data" / "eval" / "00.parquet"
+    content = shard.read_bytes()
+    clips = Parquet(root=str(tmp_path)).split("test")
+    # Pages come first, what tells of them last: the file opens, and its rows cannot be read.
+    half = len(content) // 2
+    shard.write_bytes(bytes(half) + content[half:])
+    with pytest.raises(DataError, match=r"00.parquet: not readable as Parquet; fetch it again. Arrow says: [^\n]*$"):
+        clips.clip(0, 0)
+
+
+@pytest.mark.parametrize("path", ["../../elsewhere.wav", "/elsewhere.wav"])
+def test_parquet_that_names_a_file_elsewhere_does_not_have_it_read(tmp_path: Path, path: str) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    write_sound(tmp_path / "elsewhere.wav", "bird")
+    write_sound(tmp_path / "set" / "data" / "inside.wav", "bird")
+    named = [path.replace("/elsewhere", f"{tmp_path}/elsewhere") if path[0] == "/" else path, "inside.wav"]
+    audio = [{"bytes": None, "path": one} for one in named]
+    table = pa.table({"video_id": ["a", "b"], "audio": audio, "labels": [["x"], ["y"]]})
+    pq.write_table(table, tmp_path / "set" / "data" / "test.parquet")
+    clips = Parquet(root=str(tmp_path / "set")).split("test")
+    with pytest.raises(DataError, match=r"row 0 \(a\): its audio is a file elsewhere"):
+        clips.clip(0, 0)
+    assert heard(clips.clip(1, 0)[0]) == "bird"
 
 
 def test_ids_do_not_depend_on_the_layout(tmp_path: Path) -> None:
