@@ -26,17 +26,21 @@ def errors_for_people() -> Iterator[None]:
 
 @contextmanager
 def warnings_in_a_line() -> Iterator[None]:
-    """Print what is said of checkpoints and of sound as one line each, and other warnings as before."""
+    """Print what is said of checkpoints, data sets and sound as one line each, and other warnings as before."""
     with warnings.catch_warnings():
         warnings.showwarning = _show(warnings.showwarning)
         yield
 
 
 def _show(usual: Callable[..., None]) -> Callable[..., None]:
-    """Return what prints FastAST's words on checkpoints and sound as one line, and other warnings as before."""
+    """Return what prints FastAST's words on these as one line, and other warnings as before."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if category.__name__ in ("CheckpointWarning", "AudioWarning"):  # by name: importing them takes PyTorch
+        if category.__name__ in (
+            "CheckpointWarning",
+            "DataWarning",
+            "AudioWarning",
+        ):  # by name: importing them takes PyTorch
             say_error(str(message))
         else:
             usual(message, category, *where, **more)

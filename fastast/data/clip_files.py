@@ -58,9 +58,11 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, by name, without hidden ones."""
+    """Return the folders in a folder, by name, without hidden ones and links that lead back to where they lie."""
     try:
+        own = folder.resolve()
         found = sorted(path for path in folder.iterdir() if path.is_dir())
+        found = [path for path in found if not (path.is_symlink() and own.is_relative_to(path.resolve()))]
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
     return [path for path in found if not path.name.startswith(".") and path.name not in _SKIPPED]

@@ -176,6 +176,17 @@ def test_clips_that_are_not_there_are_left_out_and_counted(tmp_path: Path, data:
     assert any(line.startswith("Speech Commands v0.02, the data: ") and "hf-speech" in line for line in lines)
 
 
+def test_a_link_that_leads_back_is_no_data_set(tmp_path: Path, data: Path, checkpoints: Path) -> None:
+    sets = shutil.copytree(data, tmp_path / "sets")
+    (sets / "again").symlink_to(sets)
+    (sets / "AudioSet" / "up").symlink_to(tmp_path)
+    usual, found = (make_plan(folder, checkpoints, ["grid.r=[0, 4]"]) for folder in (data, sets))
+    assert [sweep.config.data.build().root for sweep in found.sweeps] == [
+        sweep.config.data.build().root.replace(str(data), str(sets)) for sweep in usual.sweeps
+    ]
+    assert found.refused == usual.refused
+
+
 def test_fsd50k_is_found_in_folders_that_unpacking_added(tmp_path: Path) -> None:
     write_fsd50k(tmp_path / "sets" / "zenodo", nested=True)
     labels = ("Bell", "Bird", "Percussion", "Tabla")
@@ -243,3 +254,13 @@ def test_what_a_checkpoint_is_taken_for_is_said_in_one_line(data: Path, tmp_path
     (line,) = [line for line in shown.stderr.splitlines() if "that of AudioSet is taken" in line]
     assert line.startswith("fastast: ")
     assert "CheckpointWarning" not in shown.output
+
+
+def test_what_is_odd_about_a_data_set_is_said_in_one_line(data: Path, checkpoints: Path) -> None:
+    shown = CliRunner().invoke(
+        app, ["paper", "--data", str(data), "--checkpoints", str(checkpoints), "--dry-run", "-s", "grid.r=[0, 4]"]
+    )
+    assert any(
+        line.startswith("fastast: ") and "33 of the 35 words have no clip" in line for line in shown.stderr.splitlines()
+    )
+    assert "DataWarning" not in shown.output
