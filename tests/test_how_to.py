@@ -75,6 +75,7 @@ print(engine.path)
 """
 
 
+@pytest.mark.slow
 def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
     pytest.importorskip("triton")
     environment = install("add_a_method.md", tmp_path) | {"TRITON_INTERPRET": "1"}

@@ -78,6 +78,7 @@ def test_the_harness_is_no_part_of_the_core() -> None:
     assert names(PROJECT["optional-dependencies"]["bench"]) == set(HARNESS)
 
 
+@pytest.mark.slow
 def test_compiling_predicting_and_training_take_the_core_only(hidden: str, tmp_path: Path) -> None:
     done = without(hidden, "timeit", "-n1", "-r1", CORE.format(out=str(tmp_path / "run")))
     assert done.returncode == 0, done.stderr[-2000:]

@@ -118,6 +118,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}" ---
     return [offered.split() for offered in done.stdout.split("---\n")[:-1]]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_bash_completes_options_sweeps_and_cells():
     python = f"{sys.executable} -m bench"

@@ -68,6 +68,7 @@ def test_compiled_in_one_graph_without_a_code_generator(model) -> None:
     check(model, torch.compile(model, fullgraph=True, backend="aot_eager"), clips(2))
 
 
+@pytest.mark.slow
 def test_exported_saved_and_loaded_for_any_batch(model) -> None:
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(model, (clips(2),), dynamic_shapes=({0: batch},))
@@ -79,6 +80,7 @@ def test_exported_saved_and_loaded_for_any_batch(model) -> None:
         check(model, loaded, clips(count, seed=count))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [REDUCTIONS["unweighted_in_place"]], ids=["unweighted_in_place"], indirect=True)
 def test_onnx_gives_the_same_logits_for_any_batch(model, tmp_path) -> None:
     """Of the others, files for users are made in `tests/fastast/exporting`."""

@@ -170,6 +170,7 @@ def test_what_cannot_be_listened_to_is_said(
     assert message in shown.stderr
 
 
+@pytest.mark.slow
 def test_it_ends_with_an_interrupt_and_says_what_it_cost() -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "fastast.cli", "listen", "-", "--hop", "0.5", "--rate", "16000", "--device", "cpu"],

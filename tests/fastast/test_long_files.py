@@ -157,6 +157,7 @@ def test_a_pipe_that_ends_too_soon_is_told_in_a_line(tmp_path: Path) -> None:
     assert json.loads(said.stdout)["file"] == "-"
 
 
+@pytest.mark.slow
 def test_a_pipe_that_stalls_and_goes_on_is_heard_to_its_end() -> None:
     content = wav(np.concatenate([load_audio(EXAMPLE)] * 3))
     command = [sys.executable, "-m", "fastast.cli", "predict", "-", "--json", "--device", "cpu"]

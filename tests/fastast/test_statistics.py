@@ -113,6 +113,7 @@ def test_a_replicate_draws_as_many_clips_as_there_are():
     assert (clip_weights(50, seed=0, replicates=30) == weights).all()
 
 
+@pytest.mark.slow
 def test_the_clip_bootstrap_agrees_with_scipys():
     labels, scores = multi_label(80, 3)
     (value,) = mean_average_precisions(labels, scores, np.ones((1, 80), int))

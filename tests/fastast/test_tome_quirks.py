@@ -544,6 +544,7 @@ def test_attention_stays_in_half_precision_after_a_merge(
     assert seen == [{torch.bfloat16}] * 9
 
 
+@pytest.mark.slow
 def test_a_reduced_model_compiles_to_one_graph(small_model: AudioSpectrogramTransformer, small_fbank: Tensor) -> None:
     """KEPT: no graph breaks, and a second batch reuses the graph."""
     graphs = []

@@ -21,6 +21,8 @@ from bench.records.schema import Record
 from bench.records.store import hash_array
 from bench.report.frame import ReportError
 
+pytestmark = pytest.mark.slow  # figures and pages of many records
+
 CLIPS, CLASSES = 60, 4
 RNG = np.random.default_rng(3)
 LABELS = (RNG.random((CLIPS, CLASSES)) < 0.3).astype(np.uint8)

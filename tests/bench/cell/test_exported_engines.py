@@ -142,6 +142,7 @@ def test_waveforms_go_through_the_front_end_first(asked, model) -> None:
     torch.testing.assert_close(arms["candidate"](waveforms), arms["model_alone"](fbank), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_int8_runs_in_8_bits_and_is_near(asked, model, calibration) -> None:
     int8 = asked(dtype="int8", calibration=calibration)
     answer = worker.answer(int8, Context())
@@ -156,6 +157,7 @@ def test_int8_runs_in_8_bits_and_is_near(asked, model, calibration) -> None:
     assert asked(dtype="int8", calibration=other).id != int8.id  # what it is calibrated on is part of the question
 
 
+@pytest.mark.slow
 def test_a_runtime_that_computes_int8_in_float32_does_not_pass(asked, calibration, monkeypatch) -> None:
     from fastast.exporting.runtimes import GraphFacts
 

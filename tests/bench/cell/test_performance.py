@@ -84,6 +84,7 @@ def arm(seconds: float, batch_size: int = 2) -> ArmTimes:
     return ArmTimes(seconds=(seconds,) * 5, iterations_per_round=1, batch_size=batch_size, first_call_s=None, load=None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("candidate", "expected"),
     [
@@ -101,6 +102,7 @@ def test_a_speed_up_that_cannot_be_is_caught(candidate, expected):
     assert {gate.name: gate.passed for gate in found} == expected | {"clock": True}
 
 
+@pytest.mark.slow
 def test_every_arm_has_its_own_best_batch():
     part = worker.answer(measured(batch_size="best", measure={"best_batch_limit": 4}), Context()).performance
     for name, found in part.search.items():

@@ -257,6 +257,7 @@ def repository(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.slow
 def test_revisions_are_timed_in_turns_and_the_slower_one_is_told(repository):
     options = ("--cell", "r0-batch1", "--launches", "1", "--rounds", "9")
     done = run("quick", "slow", *options)

@@ -9,7 +9,7 @@ import pytest
 from browser import PROGRAM, Browser
 from scripts import EVIL
 
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed")]
 
 POINTS = "[...new Set(document.querySelector('#plot').data.flatMap((trace) => trace.customdata))].length"
 ROWS = "document.querySelectorAll('#table tbody tr').length"

@@ -298,6 +298,7 @@ def plugin(folder, profiles):
         psutil.wait_procs(family, timeout=10)
 
 
+@pytest.mark.slow
 def test_tensorboards_plugin_opens_the_traces(plugin, profiles):
     runs = plugin("runs", lambda answer: len(answer["runs"]) == 2 and not answer["loading"])["runs"]
     assert sorted(runs) == ["cell/candidate", "cell/unmerged"]
@@ -388,6 +389,7 @@ def test_cells_that_do_not_exist_are_answered_with_those_that_do(cells):
     assert "no performance cells" in refusal([quality])
 
 
+@pytest.mark.slow
 def test_the_command_profiles_a_cell_and_says_what_merging_takes(sweep, cells, tmp_path):
     cell = next(cell for cell in cells if str(cell.reduction) == "tome constant:8")
     out = tmp_path / "out"

@@ -145,6 +145,7 @@ def test_the_merging_figure_draws_measured_oracle_and_bound() -> None:
     assert [pytest.approx([1, 1 / 0.75, 2 / 0.9])] == [list(values) for values in oracles]
 
 
+@pytest.mark.slow
 def test_the_same_records_make_the_same_bytes(rendered: Path, tmp_path: Path) -> None:
     write_report(made.sweep(), tmp_path, sweep="invented", formats=("pdf", "svg", "png"))
     files = sorted(path.name for path in tmp_path.iterdir())

@@ -36,7 +36,7 @@ pytest.importorskip("ray", reason="Ray is an extra: pip install 'fastast[ray]'")
 from bench.run.launchers.ray_cluster import RayLauncher
 
 HERE = Path(__file__).parents[1]
-pytestmark = pytest.mark.timeout(180)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 class Emulated:

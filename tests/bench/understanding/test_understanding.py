@@ -92,6 +92,7 @@ def test_dropping_has_no_pairs_and_takes_sounding_and_silent_patches_alike(small
     assert gone == pytest.approx(40, abs=0.02)
 
 
+@pytest.mark.slow
 def test_the_command_observes_writes_and_draws(tmp_path, monkeypatch):
     command = ["understand", "--clips", "2", "--method", "tome", "--method", "topk", "--schedule", "constant:40"]
     folders = ["--results", str(tmp_path / "results"), "--out", str(tmp_path / "reports")]

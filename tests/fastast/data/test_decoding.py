@@ -409,6 +409,7 @@ def test_every_rate_keeps_length_and_tone(rate: int) -> None:
 # Long files, and what is no file -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_three_hours_are_read_in_blocks_of_bounded_memory(tmp_path: Path) -> None:
     """3 h of 8-bit silence at 8 kHz, 86 MB, most of it a hole in the file."""
     samples = 3 * 3600 * 8_000

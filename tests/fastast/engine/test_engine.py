@@ -51,6 +51,7 @@ def test_kernels_give_the_models_logits(tiny_model, tiny_fbank, reduction, devic
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_kernels_in_half_precision(tiny_model, tiny_fbank, dtype, device) -> None:
     engine = fastast.compile(tiny_model, device=device, dtype=dtype)

@@ -71,6 +71,7 @@ CLIPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clips", CLIPS.values(), ids=CLIPS)
 def test_the_kernel_gives_the_front_ends_filterbank(clips, device) -> None:
     given = on_kernel(device)

@@ -25,6 +25,7 @@ def opened(request, model, tmp_path_factory):
     return fastast.open_exported(path)
 
 
+@pytest.mark.slow
 def test_eight_products_are_int8_and_the_comparison_of_tokens_is_not(opened) -> None:
     # Two blocks with four products each: queries, keys and values; projection; two of the MLP.
     products = opened.session.facts().products

@@ -176,6 +176,7 @@ def test_gradient_checkpointing_gives_the_same_gradients_and_keeps_less(make, na
     assert kept[1] < kept[0] / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HOSTS[2:])
 def test_a_compiled_host_is_one_graph_that_knows_of_the_reduction(make, name) -> None:
     model, inputs = make(name)

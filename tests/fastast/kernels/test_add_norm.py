@@ -165,6 +165,7 @@ def test_gradients_of_two_types_of_which_the_sum_has_neither(device: torch.devic
     torch.testing.assert_close(got[0].float(), got[1].float(), atol=0.05, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_gradients_are_the_slopes_of_the_kernel_itself(device: torch.device) -> None:
     tensors = [t.requires_grad_() for t in inputs(device, 1, 3, 5, dtype=torch.float64)]
     assert torch.autograd.gradcheck(lambda *t: add_norm(*t, EPS), tensors)

@@ -95,6 +95,7 @@ def kernels(compiled: Callable[[str], list[Compiled]]) -> list[Compiled]:
     return compiled(__file__)
 
 
+@pytest.mark.slow
 def test_every_kernel_compiles_for_every_gpu(kernels: list[Compiled]) -> None:
     assert {kernel.case for kernel in kernels} == set(CASES)
     assert {kernel.kernel for kernel in kernels} == {

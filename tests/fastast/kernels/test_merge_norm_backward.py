@@ -80,6 +80,7 @@ def test_any_number_of_tokens(device: torch.device, b: int, n: int, r: int, d: i
         torch.testing.assert_close(part, exact, atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_gradients_in_half_precision(device: torch.device, dtype: torch.dtype) -> None:
     x, y, weight, bias = inputs(device, 2, 40, 96, dtype)
@@ -107,6 +108,7 @@ def test_each_input_has_a_gradient_of_its_own_type(device: torch.device) -> None
     assert not new_size.requires_grad
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("sized", [False, True], ids=["first block", "sized"])
 def test_as_under_autocast(device: torch.device, sized: bool, dtype: torch.dtype) -> None:

@@ -47,6 +47,7 @@ def gradients(function, tensors: list[Tensor], size: Tensor, plan: FlatPlan, rul
     return torch.autograd.grad((merged * ramp + normed * ramp.flip(0)).sum(), tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["size", "mean", "keep"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["by size", "by weight"])
 def test_gradients_are_autograds_and_zero_for_what_is_dropped(device: torch.device, rule: str, weighted: bool) -> None:

@@ -49,6 +49,7 @@ def random_qkv(device: torch.device, b: int, n: int) -> Tensor:
     return torch.randn(b, n, 3 * HEADS * 8, generator=torch.Generator().manual_seed(n)).to(device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stages", [KERNELS, REFERENCES], ids=["kernels", "references"])
 @pytest.mark.parametrize("num_protected", [0, 1, 2])
 @pytest.mark.parametrize(("b", "n"), [(3, 1), (1, 2), (2, 5), (1, 12), (2, 37)])

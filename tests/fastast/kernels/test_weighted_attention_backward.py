@@ -46,6 +46,7 @@ def assert_gradients_agree(qkv: Tensor, size: Tensor | None, grad: Tensor, num_h
         assert error <= TOLERANCE[qkv.dtype], f"gradient by {name} is off by {error:.2g} of its largest"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 7, 17, 65, 130])
 @pytest.mark.parametrize("sized", [True, False], ids=["sizes", "no sizes"])
 def test_any_number_of_tokens(device: torch.device, n: int, sized: bool) -> None:
@@ -65,6 +66,7 @@ def test_any_type(device: torch.device, dtype: torch.dtype) -> None:
     assert_gradients_agree(qkv, size, grad, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sized", [True, False], ids=["sizes", "no sizes"])
 def test_gradients_are_the_slopes_of_the_kernel_itself(device: torch.device, sized: bool) -> None:
     qkv, size, _ = inputs(device, dtype=torch.float64, n=4, e=2, b=1, heads=1)

@@ -67,6 +67,7 @@ def kill_after(process: subprocess.Popen[bytes], folder: Path, step: int) -> int
     return max(states, default=0)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(recipe_file: Path, tmp_path: Path) -> None:
     settings = (
         *EVERYTHING,

@@ -45,6 +45,7 @@ def test_the_smoke_recipe_learns(tmp_path: Path) -> None:
     assert json.loads(text)["metrics"]["constant:8"]["mAP"] == pytest.approx(result["test"]["constant:8"]["mAP"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", ["a CNN teaches an AST", "an AST teaches a CNN"])
 def test_a_distilled_run_follows_its_teacher(recipe_file: Path, tmp_path: Path, direction: str) -> None:
     """A teacher that says the same to every clip: its student must come to say it, against the labels."""

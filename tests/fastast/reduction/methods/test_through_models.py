@@ -72,6 +72,7 @@ def test_a_reduction_travels_as_plain_values(reduction) -> None:
     assert TokenReduction.from_dict(reduction.to_dict()) == reduction
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", method_names())
 def test_shapes_and_choices_survive_export(small_model, small_fbank, method) -> None:
     options = needed(method, small_model.encoder)
