@@ -18,7 +18,7 @@ from bench.records.predictions import read_predictions
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report.layout import fix_layout
-from bench.report.style import COLOURS, GREY, SINGLE
+from bench.report.style import COLOURS, GREY, GUIDE, SINGLE
 from fastast.metrics import METRIC_OF, average_precisions, measure_scores
 from fastast.statistics import CLIP_REPLICATES, basic_interval, clip_weights
 
@@ -103,7 +103,7 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
     last = changes[changes["at"] == changes["at"].max()].sort_values("value")
     named = list(last["alternative"][:_NAMED])
     heights = _apart([float(value) for value in last["value"][:_NAMED]], changes)
-    axis.axhline(0, color="#888888", linewidth=0.5)
+    axis.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for name, rows in changes.groupby("alternative", sort=False):
         rows = rows.sort_values("at")
         x, y = np.append(0, rows["at"]), np.append(0.0, rows["value"])

@@ -19,8 +19,8 @@ def ablation(
 ) -> None:
     """Compare the alternatives of a sweep: one axis with the chosen option marked, or methods at equal speed.
 
-    Every machine of the results has its tables and its figure in OUT/SWEEP: ablation.md, ablation.csv, and where
-    alternatives have speeds fronts.svg, .pdf and .png.
+    Every machine of the results has its tables and its figure in OUT/SWEEP: ablation.md, ablation.tex and ablation.csv,
+    and where alternatives have speeds fronts.svg, .pdf and .png.
     """
     with for_people():
         from bench.ablation.render import render_ablation

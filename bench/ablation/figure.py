@@ -13,7 +13,7 @@ from bench.ablation.fronts import Front, by_speed, estimate, estimate_gain, minu
 from bench.ablation.series import Alternatives, Series
 from bench.ablation.tables import fronts_of
 from bench.report.layout import fix_layout
-from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.report.style import COLOURS, DOUBLE, GREY, GUIDE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,7 +87,7 @@ def _draw(axis: Axes, one: Series, found: Alternatives, colour: str) -> None:
     assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
     front = fronts_of(found, by_speed)[one.name]
     axis.plot(front.gain, front.quality - front.quality[0], color=colour, linewidth=1.2, zorder=3)
-    axis.axhline(0, color="#888888", linewidth=0.5, zorder=0)
+    axis.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for point, r in zip(one.points, one.rs, strict=True):
         if point.speedup is None or point.quality is None:
             continue

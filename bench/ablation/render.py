@@ -31,7 +31,7 @@ def render_ablation(
     labels: np.ndarray | None = None,
     classes: Sequence[str] = (),
 ) -> list[Path]:
-    """Write `ablation.md`, `ablation.csv` and figures to `out/<sweep>/`; return the paths.
+    """Write `ablation.md`, `ablation.tex`, `ablation.csv` and figures to `out/<sweep>/`; return the paths.
 
     The figures are `fronts.*`, of alternatives with speeds, and `classes.*`, of average precision by class. Every
     machine and model has its own tables; the first one's figures are drawn, and others' beside it with a number.
@@ -40,10 +40,12 @@ def render_ablation(
     """
     folder = out / sweep
     texts: list[str] = []
+    tables = ["% Made from records; do not edit. Needs \\usepackage{booktabs}."]
     written: list[Path] = []
     comparisons = compare_alternatives(results, sweep, labels=labels, classes=classes)
     for number, one in enumerate(comparisons, start=1):
         end = "" if number == 1 else f"_{number}"
+        tables += [table.latex(one.name, f"tab:{sweep}-{number}-{place}") for place, table in enumerate(one.tables, 1)]
         parts = [f"## {one.name}", *(table.markdown() for table in one.tables)]
         figures = {f"{name}{end}": (said, draw) for name, said, draw in _figures(one)}
         drawn = write_figures({name: draw for name, (_, draw) in figures.items()}, folder, formats=formats)
@@ -52,7 +54,8 @@ def render_ablation(
         texts.append("\n\n".join(filter(None, [*parts, _left_out(one.records)])))
     frame = pd.concat([one.numbers for one in comparisons]).assign(records=hash_of_records(results, sweep))
     page = f"# {sweep}\n\n" + "\n\n".join(texts) + "\n"
-    for name, text in (("ablation.md", page), ("ablation.csv", frame.to_csv(index=False, lineterminator="\n"))):
+    csv = frame.to_csv(index=False, lineterminator="\n")
+    for name, text in (("ablation.tex", "\n".join(tables)), ("ablation.md", page), ("ablation.csv", csv)):
         write_whole(folder / name, text.encode())
         written.append(folder / name)
     return written

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ import pandas as pd
 from bench.ablation.evidence import Evidence
 from bench.ablation.fronts import Front, Gain, by_macs, by_speed, estimate, estimate_gain, front_of, minus
 from bench.ablation.series import Alternatives
+from bench.report.latex import booktabs, emphasised, escape, stacked
 from bench.report.markdown import markdown_table
 from fastast.statistics import Estimate
 
@@ -42,6 +44,19 @@ class AblationTable:
             self.note,
         ]
         return "\n".join(lines)
+
+    def latex(self, where: str, label: str) -> str:
+        """Return it as a booktabs table; the best of a column is bold, the second underlined. `where`: the machine."""
+        text = pd.DataFrame(self.rows, columns=[escape(head) for head in self.heads])
+        names, numbers = text.iloc[:, 0], text.iloc[:, 1:]
+        cells = numbers.map(_stacked)
+        for column in cells:
+            order = numbers[column].map(_leading).dropna().sort_values(ascending=False, kind="stable").index
+            for place, command in zip(order[: len(order) - 1], ("textbf", "underline"), strict=False):
+                cells.loc[place, column] = emphasised(str(cells.loc[place, column]), command)
+        cells.insert(0, text.columns[0], [_bold(name) for name in names])
+        caption = f"{self.title}: {where}. {self.note}"
+        return booktabs(cells, "l" + "r" * len(numbers.columns), caption=caption, label=label)
 
 
 def axis_table(found: Alternatives, word: str) -> AblationTable:
@@ -216,6 +231,24 @@ def shown(value: Estimate | None, form: str, *, missing: str = "not measured") -
         return missing
     texts = [form.format(one).replace("-", "−") for one in (value.value, value.low, value.high)]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+
+
+def _leading(text: str) -> float | None:
+    """Return the number that a cell begins with, be it the least that it can be; None without one."""
+    found = re.match(r"(?:≥ )?([+−]?[0-9]+(?:[.][0-9]+)?)", text)
+    return float(found.group(1).replace("−", "-")) if found else None
+
+
+def _stacked(text: str) -> str:
+    """Return a cell as LaTeX: the ends of its interval one above the other, its mark behind them."""
+    mark = text[-2:] if text.endswith((BETTER, WORSE)) else ""
+    return stacked(escape(text.removesuffix(mark))) + escape(mark.strip())
+
+
+def _bold(name: str) -> str:
+    """Return a name of a table in Markdown as LaTeX."""
+    found = re.fullmatch(r"[*][*](.*)[*][*]", name)
+    return f"\\textbf{{{escape(found.group(1))}}}" if found else escape(name)
 
 
 def _value(one: Evidence | None) -> float:

@@ -13,6 +13,7 @@ from bench.ablation.overview import update_overview
 from bench.ablation.published import PREFIX
 from bench.ablation.render import render_ablation
 from bench.claims.check import update_claims
+from bench.gpu.counted import COUNTED, counted_csv
 from bench.page.render import render_page
 from bench.records.schema import Record
 from bench.records.store import read_records
@@ -72,6 +73,7 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     write_whole(reports / "published.csv", table.encode())
     say(f"{reports / 'published'}")
     update_readme(root / "README.md", reports / README_SWEEP, sweep=README_SWEEP)
+    write_whole(reports / COUNTED.name, counted_csv().encode())
     _, changed = update_claims(root, reports / "claims.toml", results)
     for path in changed:
         say(f"{path}")

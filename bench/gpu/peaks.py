@@ -34,7 +34,7 @@ H100_SXM = Peaks(
 )
 """NVIDIA H100 data sheet (SXM): 3.35 TB/s and 989.4 TFLOP/s dense, which is 132 multiprocessors of 4,096 operations at
 1.83 GHz. CUDA C++ Programming Guide, arithmetic instructions, compute capability 9.0: 16 and 128 results per clock;
-so 3.87e12 exponentials, of which Shah et al. 2024 (FlashAttention-3, section 3) count 3.9e12."""
+so 3.86e12 exponentials, of which Shah et al. 2024 (FlashAttention-3, section 3) count 3.9e12."""
 H200_SXM = Peaks(
     name="H200 SXM, data sheet",
     bytes=4.8e12,

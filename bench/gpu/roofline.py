@@ -1,6 +1,7 @@
 """The roofline of every kernel, as tables in `docs/kernels.md`.
 
-`python -m bench.gpu.roofline` writes them between the page's two marks. With a file of what `tests.fastast.kernels.
+`python -m bench.gpu.roofline` writes them between the page's two marks, and `reports/counted.csv`, from which
+`python -m bench claims` has the numbers of its sentences. With a file of what `tests.fastast.kernels.
 ahead_of_time` printed for the kernels of `roofline_cases.py`, it takes over what those compile to first.
 """
 
@@ -105,20 +106,26 @@ def compiled_table(facts: Mapping[str, Any]) -> str:
 
 def instructions_text(one: Mapping[str, Any]) -> str:
     """Return the instructions of a thread per item of the kernel's work, or in all where it has no such loop."""
+    count, item = instructions_of(one)
+    return f"{count:.1f} per {item}"
+
+
+def instructions_of(one: Mapping[str, Any]) -> tuple[float, str]:
+    """Return the instructions of a thread per item of the kernel's work, and what an item is and where they stand."""
     options, loop = one["options"], one["loop_instructions"]
     threads = 32 * options["num_warps"]
     tile = options.get("BM", 0) * options.get("BN", 0)
     kernel = one["kernel"]
     if kernel == "attention_forward":
-        return f"{loop * threads / tile:.1f} a score, in the loop"
+        return loop * threads / tile, "score, in the loop"
     if kernel in ("best_partner_forward", "rank_pairs", "write_plan"):
-        return f"{loop * threads / tile:.1f} a pair, in the loop"
+        return loop * threads / tile, "pair, in the loop"
     if kernel in ("linear_gelu_forward", "patch_tokens_forward"):
-        return f"{(one['instructions'] - loop) * threads / tile:.1f} an output, outside the loop"
+        return (one["instructions"] - loop) * threads / tile, "output, outside the loop"
     if kernel == "key_metric_forward":
-        return f"{one['instructions'] * threads / (options['BM'] * options['E']):.1f} a number of the metric"
+        return one["instructions"] * threads / (options["BM"] * options["E"]), "number of the metric"
     merging = ", those that merge included" if kernel == "merge_norm_forward" else ""
-    return f"{one['instructions'] * threads / options['D']:.1f} a number of a row{merging}"
+    return one["instructions"] * threads / options["D"], f"number of a row{merging}"
 
 
 def roofline_tables() -> str:
@@ -167,7 +174,12 @@ def _short(value: float) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the tables into the page; an argument is the file of what kernels compile to."""
+    """Write the tables into the page, and the numbers of its sentences beside the claims.
+
+    An argument is the file of what kernels compile to.
+    """
+    from bench.gpu.counted import COUNTED, counted_csv
+
     if arguments:
         import triton
 
@@ -176,6 +188,7 @@ def main(arguments: Sequence[str]) -> None:
     page = PAGE.read_text(encoding="utf-8")
     if (new := with_tables(page)) != page:
         PAGE.write_text(new, encoding="utf-8")
+    COUNTED.write_text(counted_csv(), encoding="utf-8")
 
 
 if __name__ == "__main__":

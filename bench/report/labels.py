@@ -23,7 +23,7 @@ SIZE = 6.0
 """Of a label's font, pt."""
 _MARKER = 3.5
 """Half of a marker's width, pt."""
-_WEIGHTS = {"marker": 30.0, "label": 30.0, "line": 1.0, "bar": 1.0}
+_WEIGHTS = {"marker": 30.0, "label": 30.0, "line": 2.5, "bar": 1.0}
 """What it costs to cover a sample of each; samples are a point apart."""
 _EDGE = 2.0
 """Room between a label and the frame, pt."""
@@ -66,13 +66,16 @@ def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = 
         obstacles += [(_samples(axis.transData.transform(path) * scale), _WEIGHTS[weight]) for path in paths]
     samples = np.concatenate([covered for covered, _ in obstacles]) if obstacles else np.empty((0, 2))  # (s, 2)
     weights = np.repeat([weight for _, weight in obstacles], [len(covered) for covered, _ in obstacles])  # (s,)
+    written: list[tuple[Floats, Floats]] = []
     for label, point in zip(labels, points, strict=True):
         half = np.array([0.32 * SIZE * len(label.text), 0.45 * SIZE])
         places = point + np.stack(_offsets(half, above=label.above))  # (o, 2)
         reach = np.abs(places - point).max(axis=0) + half + 1
         near = (np.abs(samples - point) < reach).all(axis=1)
         costs = _costs(places, half, samples[near], weights[near], inside) + _distance_costs(places, point, points)
+        costs += _leader_costs(places, point, written)
         best = places[int(np.argmin(costs))]
+        written.append((best, half))
         own = _rectangle(best, half)
         samples, weights = np.concatenate([samples, own]), np.append(weights, [_WEIGHTS["label"]] * len(own))
         _write(axis, label, best - point, half)
@@ -106,6 +109,16 @@ def _distance_costs(places: Floats, own: Floats, points: Floats) -> Floats:
         return _FAR * distance
     nearest = np.hypot(*np.moveaxis(others - places[:, None], 2, 0)).min(axis=1)  # (o,)
     return _FAR * distance + _STRAY * np.maximum(0.0, distance + 1 - nearest)
+
+
+def _leader_costs(places: Floats, point: Floats, written: Sequence[tuple[Floats, Floats]]) -> Floats:
+    """Return what it costs that the way from a label to its point leads through others, (o,): as much as to cover them.
+
+    written: centres and half sizes of the labels that are there.
+    """
+    ways = point + (places - point)[:, None] * np.linspace(0, 1, 24)[:, None]  # (o, 24, 2)
+    crossed = [np.any(np.all(np.abs(ways - centre) < half, axis=2), axis=1) for centre, half in written]
+    return _WEIGHTS["label"] * np.sum(crossed, axis=0) if crossed else np.zeros(len(places))
 
 
 def _write(axis: Axes, label: Label, offset: Floats, half: Floats) -> None:

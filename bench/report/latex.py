@@ -25,13 +25,13 @@ LATEX_COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
     "r": "r",
     "tokens_out": "Tokens",
-    "macs": "GMACs",
-    "throughput": "Clips/s",
-    "speedup": "Speed-up",
-    "oracle": "Of oracle",
-    "alone": "Over model",
-    "map": "{score}",
-    "delta": "Δ {score}",
+    "macs": "GMACs ↓",
+    "throughput": "Clips/s ↑",
+    "speedup": "Speed-up ↑",
+    "oracle": "Of oracle ↑",
+    "alone": "Over model ↓",
+    "map": "{score} ↑",
+    "delta": "Δ {score} ↑",
 }
 """Columns of the LaTeX table and their heads."""
 
@@ -40,6 +40,10 @@ SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "tim
 """What a narrow table has room for."""
 MARKED = (("noisy", NOISY, NOISY_MEANS), ("disturbed", DISTURBED, DISTURBED_MEANS))
 """Statuses with a mark, and what it means."""
+_CAPTION = "\\setlength{\\belowcaptionskip}{4pt}"
+"""The usual classes leave no room between a caption and a table below it."""
+_ROWS = "\\footnotesize\\setlength{\\tabcolsep}{2.7pt}\\renewcommand{\\arraystretch}{1.2}"
+"""Columns closer than usual, and rows wider apart, as the ends of intervals stand above each other."""
 _COMMANDS = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}",
@@ -47,6 +51,8 @@ _COMMANDS = {
     "“": "``", "”": "''", "’": "'", "…": "\\ldots{}", "–": "--",
     "−": "$-$", "±": "$\\pm$", "×": "$\\times$", "·": "$\\cdot$", "→": "$\\to$", "≤": "$\\le$",
     "≥": "$\\ge$", "∞": "$\\infty$", "²": "$^2$", "³": "$^3$", "°": "$^\\circ$", "µ": "$\\mu$",
+    "↑": "$\\uparrow$", "↓": "$\\downarrow$", "▲": "$^{\\bigtriangleup}$", "▼": "$^{\\bigtriangledown}$",
+    "✓": "$\\surd$",
     NOISY: "$\\approx$", DISTURBED: "$^\\ddagger$",
 }  # fmt: skip
 """What stands for a character that LaTeX would read otherwise, or that its usual fonts lack."""
@@ -70,7 +76,7 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         text = text.map(escape).map(stacked)
         for rank, command in ((0, "textbf"), (1, "underline")):
             for column, index in best_rows(panel, rank).items():
-                text.loc[index, column] = f"\\{command}{{{text.loc[index, column]}}}"
+                text.loc[index, column] = emphasised(str(text.loc[index, column]), command)
         front = (panel["standing"] == "front").to_numpy()
         text.loc[front, "configuration"] += "$^\\dagger$"
         word = score_word(panel)
@@ -88,19 +94,25 @@ def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str) -> s
     """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text."""
     body = text.style.hide(axis="index").to_latex(
         hrules=True,
-        column_format=columns,
+        column_format=f"@{{}}{columns}@{{}}",
         caption=escape(caption),
         label=label,
         position="t",
         position_float="centering",
     )
-    body = body.replace("{table}", "{table*}")
-    return body.replace("\\begin{tabular}", "\\footnotesize\\setlength{\\tabcolsep}{4pt}\n\\begin{tabular}")
+    body = body.replace("{table}", "{table*}").replace("\\caption", f"{_CAPTION}\n\\caption", 1)
+    return body.replace("\\begin{tabular}", f"{_ROWS}\n\\begin{{tabular}}", 1)
 
 
 def narrow(panel: pd.DataFrame) -> pd.DataFrame:
     """Return the columns of `readable` that a page of two columns has room for."""
     return readable(panel)[[name for name in LATEX_COLUMNS if name in columns_of(panel)]].replace(SHORT)
+
+
+def emphasised(text: str, command: str) -> str:
+    """Return a LaTeX cell with its value in bold or underlined, but not what stands behind it as an index."""
+    value, mark, index = text.partition("$_{")
+    return f"\\{command}{{{value}}}{mark}{index}"
 
 
 def stacked(text: str) -> str:

@@ -155,8 +155,15 @@ def legend(figure: Figure, styles: Styles, extra: Sequence[str]) -> None:
 def footnote(figure: Figure, *lines: str) -> None:
     """Write facts below the panels, in lines that fit the figure."""
     letters = int(figure.get_figwidth() / 0.0445)  # DejaVu at 6 pt takes about so many inches a letter
-    wrapped = [textwrap.fill(line, letters) for line in lines if line]
+    wrapped = [balanced(line, letters) for line in lines if line]
     figure.supxlabel("\n".join(wrapped), fontsize=6, color=GREY)
+
+
+def balanced(text: str, letters: int) -> str:
+    """Return text in as few lines of at most so many `letters` as it takes, each about as long as the others."""
+    count = len(textwrap.wrap(text, letters))
+    widths = range(1, letters + 1)
+    return textwrap.fill(text, next((width for width in widths if len(textwrap.wrap(text, width)) <= count), letters))
 
 
 def fix_layout(figure: Figure) -> None:

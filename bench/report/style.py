@@ -14,6 +14,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 GREY = "#666666"
+GUIDE = 0.8
+"""Where a line of reference is drawn: over the grid (0.5), under all that was measured (1 and more)."""
 
 RC: Any = {
     "font.size": 8,

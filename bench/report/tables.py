@@ -75,20 +75,20 @@ COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
     "r": "r",
     "tokens_out": "Tokens left",
-    "macs": "MACs (G)",
-    "throughput": "Clips/s",
-    "latency": "Latency (ms)",
-    "real_time": "Real-time factor",
-    "delay": "Delay, 95 % (ms)",
-    "speedup": "Speed-up",
-    "oracle": "Of oracle",
-    **{f"over_{baseline}": f"Over {name}" for baseline, name in OTHERS.items()},
-    "alone": "Time over model alone",
-    "map": "{score}",
-    "delta": "Difference in {score}",
+    "macs": "MACs (G) ↓",
+    "throughput": "Clips/s ↑",
+    "latency": "Latency (ms) ↓",
+    "real_time": "Real-time factor ↓",
+    "delay": "Delay, 95 % (ms) ↓",
+    "speedup": "Speed-up ↑",
+    "oracle": "Of oracle ↑",
+    **{f"over_{baseline}": f"Over {name} ↑" for baseline, name in OTHERS.items()},
+    "alone": "Time over model alone ↓",
+    "map": "{score} ↑",
+    "delta": "Difference in {score} ↑",
     "standing": "Pareto",
 }
-"""Columns of the readable tables and their heads; `{score}` is what the data is scored by."""
+"""Columns of the readable tables and their heads; `{score}` is what the data is scored by, arrows: what is better."""
 
 
 def panel_name(panel: pd.DataFrame) -> str:
@@ -116,7 +116,8 @@ def columns_of(panel: pd.DataFrame) -> dict[str, str]:
 
 def with_score(head: str, word: str) -> str:
     """Return a head of a column with what the data is scored by; a head begins with a capital, but for mAP."""
-    return word.capitalize() if head == "{score}" and word != "mAP" else head.replace("{score}", word)
+    first = head.startswith("{score}") and word != "mAP"
+    return head.replace("{score}", word.capitalize() if first else word)
 
 
 def readable(panel: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.report.layout import fix_layout
+from bench.report.layout import balanced, fix_layout
 from bench.report.style import COLOURS, DOUBLE, GREY
 from bench.study.study_file import Study
 from bench.study.trainings import run_folder
@@ -21,6 +21,8 @@ LOG = "log.jsonl"
 COLUMNS = 4
 _FEWEST = 3
 """Points that make a curve."""
+_LETTERS = 120
+"""Of a title, side by side over the whole width."""
 _OTHERS = "#d4d4d4"
 
 
@@ -70,7 +72,7 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
         for _, seed in parts[arm].groupby("seed"):
             axis.plot(seed["step"], seed["loss"], color=COLOURS[0], linewidth=0.5, alpha=0.5, zorder=2)
         axis.plot(means[arm].index, means[arm], color=COLOURS[0], linewidth=1.4, zorder=3)
-        axis.set_title(_wrapped(parts[arm]["label"].iloc[0]), loc="left", size=6.5)
+        axis.set_title(balanced(parts[arm]["label"].iloc[0], _LETTERS // columns), loc="left", size=6.5)
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter("{x:g}")
         if place + columns >= len(shown):
@@ -88,9 +90,3 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     figure.suptitle("\n".join(said), fontsize=7, color=GREY)
     fix_layout(figure)
     return figure
-
-
-def _wrapped(label: str) -> str:
-    import textwrap
-
-    return textwrap.fill(label, 30)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.style import DOUBLE, GREY, colour_of
+from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.scores import read_replicates
 from bench.study.study_file import Study, StudyArm
 from bench.study.tables import merges_nothing, schedule_words
@@ -90,7 +90,7 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
             axis.errorbar(
                 at, line["delta"], yerr=bars, color=colour, marker=marker, capsize=2, elinewidth=0.7, label=family
             )
-        axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=0)
+        axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
         axis.set_xticks(range(len(schedules)), [schedule_words(name).removeprefix("r = ") for name in schedules])
         axis.set_xlabel("Tokens merged per block, r")
         axis.set_title(label, loc="left", wrap=True)

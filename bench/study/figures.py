@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.style import DOUBLE, GREY, colour_of
+from bench.report.layout import footnote
+from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.frame import CLAIM, CONTRAST
 from bench.study.tables import GROUPS, groups, merges_nothing, schedule_words
 
@@ -43,7 +44,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
         )
     base = main[(main["arm"] == reference) & main["schedule"].map(merges_nothing)]
     if len(base):
-        axis.axhline(base["mAP"].iloc[0], color=GREY, linestyle="--", linewidth=0.8, zorder=0)
+        axis.axhline(base["mAP"].iloc[0], color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
     merged = main[~main["schedule"].map(merges_nothing)].drop_duplicates("schedule").sort_values("speedup")
     top = axis.secondary_xaxis("top")
     top.set_xticks(merged["speedup"], [schedule_words(name).removeprefix("r = ") for name in merged["schedule"]])
@@ -52,7 +53,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     axis.set_ylabel("mAP (macro)")
     axis.legend(loc="lower left")
     dashed = f"Dashed: {base['label'].iloc[0]}, no merging. " if len(base) else ""
-    _caption(figure, f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. {dashed}")
+    footnote(figure, f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. {dashed}")
     return figure
 
 
@@ -79,7 +80,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
         axis.set_ylim(-0.6, len(part) - 0.4)
         axis.set_title(title, loc="left")
     axes[-1, 0].set_xlabel("mAP (macro)")
-    _caption(
+    footnote(
         figure,
         f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. Hollow: mean of what the arm is held "
         "against, over the same seeds.",
@@ -114,13 +115,13 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
             elinewidth=0.7,
             label=f"{label} (against: {part['against'].iloc[0]})",
         )
-    axis.axhline(0, color=GREY, linewidth=0.8, zorder=0)
+    axis.axhline(0, color=GREY, linewidth=0.8, zorder=GUIDE)
     axis.set_xticks(range(len(schedules)), [schedule_words(name) for name in schedules])
     axis.set_xlim(-0.5, len(schedules) - 0.5)
     axis.set_xlabel("Tested with")
     axis.set_ylabel("Difference in mAP")
     figure.legend(loc="outside upper left")
-    _caption(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds and clips.")
+    footnote(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds and clips.")
     return figure
 
 
@@ -148,7 +149,7 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
             elinewidth=0.7,
             label=label,
         )
-    axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=0)
+    axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
     steps = held.drop_duplicates("schedule").sort_values("speedup")
     top = axis.secondary_xaxis("top")
     top.set_xticks(steps["speedup"], [schedule_words(name).removeprefix("r = ") for name in steps["schedule"]])
@@ -157,9 +158,5 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_ylabel("Difference in mAP")
     axis.legend(loc="lower left")
     words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"
-    _caption(figure, f"{notes}; {words}. Bars: 95 % interval over seeds and clips.")
+    footnote(figure, f"{notes}; {words}. Bars: 95 % interval over seeds and clips.")
     return figure
-
-
-def _caption(figure: Figure, words: str) -> None:
-    figure.supxlabel(words, fontsize=6, color=GREY, wrap=True)

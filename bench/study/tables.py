@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.latex import booktabs, escape
+from bench.report.latex import booktabs, emphasised, escape
 from bench.report.markdown import markdown_table
 from bench.report.words import interval, number
 from bench.study.frame import CLAIM, CONTRAST
@@ -14,20 +14,20 @@ HEADS: dict[str, str] = {
     "label": "Model",
     "against": "Held against",
     "schedule": "Tested with",
-    "speedup": "Speed-up",
-    "clips": "Clips/s",
-    "mAP": "mAP",
-    "delta": "Difference",
+    "speedup": "Speed-up ↑",
+    "clips": "Clips/s ↑",
+    "mAP": "mAP ↑",
+    "delta": "Difference ↑",
     "seeds": "Seeds",
-    "training": "Training (s/1,000 clips)",
-    "peak_memory_mib": "Memory in training (MiB)",
+    "training": "Training (s/1,000 clips) ↓",
+    "peak_memory_mib": "Memory in training (MiB) ↓",
 }
 NARROW = HEADS | {
     "schedule": "Merging",
-    "delta": "Δ mAP",
+    "delta": "Δ mAP ↑",
     "against": "to",
-    "training": "s/1k",
-    "peak_memory_mib": "MiB",
+    "training": "s/1k ↓",
+    "peak_memory_mib": "MiB ↓",
 }
 """Heads where a page of two columns has to do."""
 WORDS = ("label", "schedule", "against")
@@ -116,11 +116,23 @@ def groups(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(GROUPS.get(str(name), str(name)), part) for name, part in rows.groupby("group", sort=False)]
 
 
+def ranked(rows: pd.DataFrame, place: int) -> list[int]:
+    """Return where in a group the best (or the next, by `place`) mAP of each schedule stands that several rows have."""
+    frame = rows.reset_index(drop=True).dropna(subset=["mAP"])
+    found = []
+    for _, same in frame.groupby("schedule", sort=False):
+        order = same["mAP"].sort_values(ascending=False, kind="stable").index
+        found += [int(order[place])] if len(order) > max(1, place) else []
+    return found
+
+
 def study_markdown(rows: pd.DataFrame, notes: str) -> str:
-    """Return one GitHub table per group."""
+    """Return one GitHub table per group; the best mAP of a schedule is bold."""
     parts = []
     for title, part in groups(rows):
         text = study_text(part)
+        best = ranked(part, 0)
+        text.loc[best, "mAP"] = "**" + text.loc[best, "mAP"] + "**"
         lines = [
             f"**{title}**" + (f" · {held_against(part)}" if held_against(part) else ""),
             "",
@@ -135,12 +147,18 @@ def study_markdown(rows: pd.DataFrame, notes: str) -> str:
 
 
 def study_latex(rows: pd.DataFrame, title: str, notes: str) -> str:
-    """Return one booktabs table per group, as wide as a page of two columns; an interval is half of its width."""
+    """Return one booktabs table per group, as wide as a page of two columns; an interval is half of its width.
+
+    Of each schedule the best mAP is bold, the second underlined.
+    """
     parts = ["% Made from published trainings; do not edit. Needs \\usepackage{booktabs}."]
     for place, (name, part) in enumerate(groups(rows), 1):
         text = study_text(part)
         text["delta"] = [_half(row) for _, row in part.iterrows()]
-        text = _told_once(text.map(escape))
+        text = _told_once(text.map(escape).map(_indexed))
+        for rank, command in ((0, "textbf"), (1, "underline")):
+            at = ranked(part, rank)
+            text.loc[at, "mAP"] = [emphasised(cell, command) for cell in text.loc[at, "mAP"]]
         long = "p{4.6cm}"
         if "against" in text:  # for two columns of names there is less room, and throughput is the speed-up again
             text, long = text.drop(columns="clips", errors="ignore"), "p{3cm}"
@@ -156,7 +174,14 @@ def _told_once(text: pd.DataFrame) -> pd.DataFrame:
     names = [name for name in ("label", "against") if name in text]
     again = (text[names] == text[names].shift()).all(axis=1)
     told = text[names].map(lambda words: f"\\raggedright {words}").mask(again, "")
-    return text.assign(**told)
+    starts = ~again & (told.index > 0)  # a model begins, and stands a little apart from the one before it
+    return text.assign(**told.assign(label=told["label"].mask(starts, "\\addlinespace " + told["label"])))
+
+
+def _indexed(text: str) -> str:
+    """Return `value ± spread`, escaped, with the spread as an index; other text as it is."""
+    value, found, spread = text.partition(" $\\pm$ ")
+    return f"{value}$_{{\\pm {spread}}}$" if found else text
 
 
 def _half(row: pd.Series) -> str:

@@ -40,7 +40,7 @@ class Distillation:
     """A trained teacher: the name of an embedded model (`ast_tiny_soundscapes`), or the path of a file that
     `fastast.teachers.save_teacher` or `fastast.save_checkpoint` wrote, or any AST checkpoint."""
     label_weight: float = 0.5
-    """Lambda: weight of the loss against the labels, 0 to 1 (CMKD: 0.5; FastAST's published code: 0.1)."""
+    """Lambda: weight of the loss against the labels, 0 to 1 (CMKD: 0.5; the code of Behera et al.: 0.1)."""
     temperature: float = 1.0
     """Tau, which divides the teacher's logits, and the teacher's only."""
     form: str = "kl"

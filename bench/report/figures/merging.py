@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.report.figures.apart import PointApart, draw_apart
 from bench.report.layout import device_line, fix_layout, footnote, grid, legend, styles_of
-from bench.report.style import DOUBLE, GREY
+from bench.report.style import DOUBLE, GREY, GUIDE
 from bench.report.words import facts_line, is_denominator, is_unmerged, score_word, series_name
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
                 apart.setdefault(axes[0], []).extend(_apart(line, colour))
             if compared:
                 _draw_cost(axes[1], line, colour, marker)
-        axes[0].axhline(1, color=GREY, linewidth=0.6, zorder=0)
+        axes[0].axhline(1, color=GREY, linewidth=0.6, zorder=GUIDE)
         narrow = width / axes[0].get_subplotspec().get_gridspec().ncols < 3  # type: ignore[union-attr]
         axes[0].set_xlabel("Mean r" if narrow else "Tokens removed per block, mean (r)")
         if compared:
-            axes[1].axhline(0, color=GREY, linewidth=0.6, zorder=0)
+            axes[1].axhline(0, color=GREY, linewidth=0.6, zorder=GUIDE)
             axes[1].set_xlabel("Speed-up over unmerged")
     for axis, points in apart.items():
         draw_apart(axis, points)

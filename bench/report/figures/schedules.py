@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from bench.report.labels import Label, place_labels
 from bench.report.layout import Styles, error_bar, fix_layout, footnote, legend, style_of, styles_of
 from bench.report.panels import panels
-from bench.report.style import DOUBLE, GREY
+from bench.report.style import DOUBLE, GREY, GUIDE
 from bench.report.words import batch_words, device_name, facts_line, score_word
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def _draw_shapes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
 
 
 def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
-    axis.axhline(0, color=GREY, linewidth=0.6, zorder=0)
+    axis.axhline(0, color=GREY, linewidth=0.6, zorder=GUIDE)
     for _, row in panel.iterrows():
         colour, marker = style_of(row, styles)
         if row["method"] == "none":
@@ -90,13 +91,13 @@ def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
 
 
 def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> None:
-    """Write r at the end of every shape, and beside every outcome."""
+    """Write r where every shape is clear of the others, and beside every outcome."""
     merged = panel[panel["method"] != "none"]
     ends, points, paths, bars = [], [], [], []
     for _, row in merged.iterrows():
         text, colour, tokens = f"{row['r']:.0f}", style_of(row, styles)[0], _tokens(row)
-        middle = len(tokens) // 2
-        ends.append(Label(x=middle, y=tokens[middle], text=text, colour=colour, above=True))
+        block = _clearest(tokens, [_tokens(other) for at, other in panel.iterrows() if at != row.name])
+        ends.append(Label(x=block, y=tokens[block], text=text, colour=colour, above=True))
         paths.append(np.stack([np.arange(len(tokens)), tokens], axis=1))
         x, y = row["speedup_unmerged"], row["delta_score"]
         points.append(Label(x=x, y=y, text=text, colour=colour, above=True))
@@ -107,4 +108,12 @@ def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> N
             if np.isfinite(np.array(path, dtype=float)).all():
                 bars.append(path)
     place_labels(shape, ends, lines=paths)
-    place_labels(outcome, points, bars=bars)
+    place_labels(outcome, points, lines=[[(x, 0.0) for x in outcome.get_xlim()]], bars=bars)
+
+
+def _clearest(tokens: np.ndarray, others: Sequence[np.ndarray]) -> int:
+    """Return the block where a shape is furthest from all others, a middle one of equals; not the last of several."""
+    blocks = np.arange(1, max(2, len(tokens) - 1))
+    apart = np.min([np.abs(tokens - other)[blocks] for other in others], axis=0) if others else np.zeros(len(blocks))
+    best = blocks[apart == apart.max()]
+    return int(best[np.argmin(np.abs(best - len(tokens) // 2))])

@@ -222,6 +222,25 @@ def test_what_a_gpu_measured_without_leaving_a_record_stands_in_a_file(name: str
     assert [one for one in measured if re.search(r"\d+(\.\d+)? (ms|TFLOP/s)", one)] == []
 
 
+COUNTED = re.compile(
+    r"\d[\d.,]* (MB|GB|TB/s|GFLOP|TFLOP/s|ms|µs|registers|instructions|programs|comparisons|bytes (per|spilled))\b"
+)
+"""What the code can count or compile again: it stands in `reports/counted.csv`."""
+WRITTEN_BY_CODE = re.compile(
+    r"<!-- claim:.*?<!-- /claim -->|<!-- roofline:.*?<!-- end of roofline -->|^```.*?^```|`[^`]*`",
+    re.DOTALL | re.MULTILINE,
+)
+BY_HAND = {"docs/kernels_merging.md": ["2.9 GB", "0.9 ms"]}
+"""Plain torch's filterbank, operation by operation."""
+
+
+@pytest.mark.parametrize("name", ["docs/kernels.md", "docs/kernels_merging.md"])
+def test_what_code_counts_or_compiles_is_not_typed_into_prose(name: str) -> None:
+    text = WRITTEN_BY_CODE.sub("", (ROOT / name).read_text(encoding="utf-8"))
+    said = [one for one in re.split(r"(?<=[.;|])\s", text) if "expected" not in one.lower()]
+    assert [found.group() for one in said for found in COUNTED.finditer(one)] == BY_HAND.get(name, [])
+
+
 def test_a_number_can_come_from_a_file_beside_the_claims(tmp_path: Path) -> None:
     (tmp_path / "clock.csv").write_text("name,value,machine,date\nset_up,2.5,laptop,2026-01-01\n")
     (tmp_path / "claims.toml").write_text(

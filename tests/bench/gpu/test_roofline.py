@@ -163,14 +163,14 @@ def test_instructions_are_counted_per_item_of_work() -> None:
         "loop_instructions": 640,
         "instructions": 1000,
     }
-    assert instructions_text(one) == "10.0 a score, in the loop"  # 640 x 128 threads / 8192 scores
+    assert instructions_text(one) == "10.0 per score, in the loop"  # 640 x 128 threads / 8192 scores
     norm = {
         "kernel": "add_norm_forward",
         "options": {"D": 768, "num_warps": 4},
         "loop_instructions": 0,
         "instructions": 60,
     }
-    assert instructions_text(norm).startswith("10.0 a number of a row")
+    assert instructions_text(norm).startswith("10.0 per number of a row")
 
 
 @pytest.mark.slow

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.transforms import Bbox
 
-from bench.report.labels import Label, place_labels
+from bench.report.figures.schedules import _clearest
+from bench.report.labels import Label, _leader_costs, place_labels
+from bench.report.layout import balanced
 
 
 @pytest.fixture
@@ -93,3 +95,27 @@ def test_a_label_stands_nearest_to_its_own_point(axis) -> None:
     for i, text in enumerate(axis.texts):
         box = text.get_window_extent()
         assert int(np.argmin(np.hypot(*(markers - (box.min + box.max) / 2).T))) == i
+
+
+def test_the_way_from_a_label_to_its_point_leads_through_no_other_label() -> None:
+    point, places = np.array([0.0, 0.0]), np.array([[40.0, 0.0], [0.0, 40.0]])
+    costs = _leader_costs(places, point, [(np.array([20.0, 0.0]), np.array([5.0, 3.0]))])
+    assert costs[0] > 10
+    assert costs[1] == 0
+    assert _leader_costs(places, point, []).tolist() == [0, 0]
+
+
+def test_lines_of_a_caption_are_about_equally_long_and_as_few_as_fit() -> None:
+    text = "one two three four five six seven eight nine ten"
+    lines = balanced(text, 40).splitlines()
+    assert len(lines) == 2  # 48 letters
+    assert max(map(len, lines)) - min(map(len, lines)) < 5
+    assert " ".join(lines) == text
+    assert balanced("short", 40) == "short"
+
+
+def test_a_shape_is_named_where_it_is_furthest_from_the_others() -> None:
+    one, other = np.array([10.0, 8, 6, 4, 2]), np.array([10.0, 8, 3, 3, 2])
+    assert _clearest(one, [other]) == 2
+    assert _clearest(one, []) == 2
+    assert _clearest(np.array([10.0, 5.0]), [np.array([10.0, 10.0])]) == 1

@@ -77,7 +77,7 @@ def test_rows_name_engine_and_dtype_and_are_over_their_own_and_over_plain_pytorc
     assert table.loc["OpenVINO int8, unmerged", "over_plain"].startswith("2.00 [")
     assert table.loc["PyTorch float32, ToMe, constant r", "over_plain"].startswith("2.00 [")
     assert table.loc["PyTorch float32, unmerged", "over_plain"] == "1.00"
-    assert columns_of(panel)["over_plain"] == "Over plain PyTorch"
+    assert columns_of(panel)["over_plain"] == "Over plain PyTorch ↑"
     assert panel_name(panel) == "Abacus, AVX512, 2 threads, batch size 8"  # neither is shared
     assert "Over …" in markdown(join(engines()))
 

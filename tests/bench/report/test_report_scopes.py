@@ -90,7 +90,7 @@ def test_the_time_over_the_model_alone_is_a_column_where_it_was_measured() -> No
     low, high = (float(text) for text in shown["20"].split("[")[1].strip("]").split(", "))
     assert low <= 1.155 <= high
     text = markdown(joined)
-    assert text.count("Time over model alone |") == 1
+    assert text.count("Time over model alone ↓ |") == 1
     assert "Time over model alone: from waveforms to labels" in text
     assert "MACs are those of its forward" in text
     assert latex(joined, "x").count("Over model") == 1
@@ -106,4 +106,4 @@ def test_the_report_of_several_scopes_is_drawn(tmp_path) -> None:
         assert drawn.count("waveforms") == 1
         assert drawn.count("training") == trained
     page = (tmp_path / "index.html").read_text()
-    assert page.count("<th>Time over model alone</th>") == 1
+    assert page.count("<th>Time over model alone ↓</th>") == 1

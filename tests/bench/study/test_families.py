@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics import average_precision_score
@@ -12,6 +13,7 @@ from sklearn.metrics import average_precision_score
 from bench.study.families import FAMILIES, families, family_figure
 from bench.study.scores import REPLICATES, read_replicates, write_replicates
 from bench.study.study_file import Claim, Study, StudyArm
+from bench.study.tables import ranked
 from bench.study.trainings import run_folder
 from fastast.data.soundscapes_classes import CHILDREN, CLASSES, LEAVES
 
@@ -87,3 +89,15 @@ def test_what_was_published_before_it_was_kept_has_no_rows(study: Study, tmp_pat
     assert rows.empty
     with pytest.raises(ValueError, match="no arm of `families` is published"):
         family_figure(rows, "notes")
+
+
+def test_the_best_of_a_schedule_is_told_among_those_that_several_arms_have() -> None:
+    rows = pd.DataFrame(
+        {
+            "schedule": ["constant:0", "constant:60", "constant:0", "constant:60", "constant:100"],
+            "mAP": [0.47, 0.46, 0.46, 0.465, 0.44],
+        },
+        index=[7, 8, 9, 10, 11],  # of a group amid others
+    )
+    assert sorted(ranked(rows, 0)) == [0, 3]  # nothing stands beside r = 100
+    assert sorted(ranked(rows, 1)) == [1, 2]

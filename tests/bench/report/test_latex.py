@@ -1,0 +1,109 @@
+"""Tables in LaTeX: what is written, and that LaTeX takes it and finds it no wider than a page of two columns."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+import records as made
+
+from bench.ablation.tables import BETTER, CHOSEN, WORSE, AblationTable
+from bench.report.frame import join
+from bench.report.latex import emphasised, escape, latex
+
+ROOT = Path(__file__).parents[3]
+AWKWARD = r"a\b^c~d<e>f%g|h{i}\#j&k_$ λ τ Δ Σ ε Α ς ± × → ≥ “q” 10 µs ↑ ↓"
+PAPER = r"""\documentclass[twocolumn]{article}
+\usepackage[textwidth=6.75in]{geometry}
+\usepackage{booktabs}
+\begin{document}
+\input{table}
+\end{document}
+"""
+needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
+
+
+def compiled(table: str, folder: Path) -> str:
+    """Return what pdflatex says of a paper of two columns with nothing but this in it."""
+    (folder / "table.tex").write_text(table, encoding="utf-8")
+    (folder / "paper.tex").write_text(PAPER)
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (folder / "paper.pdf").stat().st_size > 1000
+    return done.stdout
+
+
+def test_it_escapes_and_marks_the_best() -> None:
+    text = latex(join(made.sweep()), "invented")
+    assert "model\\_with\\_underscores" in text
+    assert text.count("\\toprule") == 2
+    assert "\\textbf{20.0}" in text  # 8 clips in 0.4 s
+    assert "\\underline{16.0}" in text
+    assert "95 \\%" in text
+    assert "Clips/s $\\uparrow$" in text
+
+
+def test_indices_are_neither_bold_nor_underlined() -> None:
+    assert emphasised("0.494$_{0.453}^{0.506}$", "underline") == "\\underline{0.494}$_{0.453}^{0.506}$"
+    assert emphasised("12.3", "textbf") == "\\textbf{12.3}"
+
+
+def test_every_character_of_a_name_is_written_as_latex() -> None:
+    text = escape(AWKWARD)
+    assert text.isascii()
+    assert text.startswith(r"a\textbackslash{}b\textasciicircum{}c\textasciitilde{}d\textless{}e\textgreater{}f\%g")
+    assert r"g\textbar{}h\{i\}\textbackslash{}\#j\&k\_\$ $\lambda$ $\tau$ $\Delta$ $\Sigma$ $\epsilon$ A $\va" in text
+    assert text.endswith(r"$\times$ $\to$ $\ge$ ``q'' 10 $\mu$s $\uparrow$ $\downarrow$")
+
+
+@needs_latex
+def test_names_of_any_characters_compile(tmp_path: Path) -> None:
+    compiled(latex(join(made.sweep()).assign(model=AWKWARD), "invented"), tmp_path)
+
+
+def alternatives() -> AblationTable:
+    return AblationTable(
+        title="mAP less the unmerged model's, at equal measured speed-up",
+        heads=("", "1.2 ×", "2 ×", "most"),
+        rows=(
+            ("**ToMe**", "−0.0012 [−0.0030, +0.0004]", "−0.0100 [−0.0150, −0.0050]", "2.50"),
+            ("λ-ToFu", f"−0.0008 [−0.0020, +0.0004] {BETTER}", "not reached", "1.90"),
+            ("Top-K", f"−0.0300 [−0.0400, −0.0200] {WORSE}", f"−0.0900 [−0.1000, −0.0800] {WORSE}", "≥ 3.10"),
+        ),
+        note=f"{CHOSEN}: chosen; {BETTER} better, {WORSE} worse.",
+    )
+
+
+def test_a_table_of_alternatives_marks_best_and_second_of_every_column() -> None:
+    rows = alternatives().latex("Abacus, float32", "tab:x").splitlines()
+    (tome,) = [row for row in rows if row.startswith("\\textbf{ToMe}")]
+    (tofu,) = [row for row in rows if row.startswith("$\\lambda$-ToFu")]
+    (topk,) = [row for row in rows if row.startswith("Top-K")]
+    cells = [[cell.strip(" \\") for cell in row.split("&")[1:]] for row in (tome, tofu, topk)]
+    assert [cell[0].split("{")[0] for cell in cells] == ["underline", "textbf", "$-$0.0300$_"]
+    assert cells[0][1].startswith("textbf{$-$0.0100}$_{-0.0150}^{-0.0050}$")
+    assert cells[1][1] == "not reached"
+    assert [cell[2] for cell in cells] == ["underline{2.50}", "1.90", "textbf{$\\ge$ 3.10}"]
+    assert cells[1][0].endswith("$^{\\bigtriangleup}$")
+    assert "Abacus, float32" in " ".join(rows)
+
+
+@needs_latex
+def test_a_table_of_alternatives_compiles(tmp_path: Path) -> None:
+    compiled(alternatives().latex("Abacus", "tab:x"), tmp_path)
+
+
+@needs_latex
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "reports").glob("*/*.tex")), ids=lambda path: f"{path.parent.name}/{path.name}"
+)
+def test_committed_tables_compile_and_fit_a_page_of_two_columns(path: Path, tmp_path: Path) -> None:
+    said = compiled(path.read_text(encoding="utf-8"), tmp_path)
+    assert re.findall(r"Overfull \\hbox.*|.*too large.*", said) == []
