@@ -76,7 +76,7 @@ COLUMNS: dict[str, str] = {
     "memory_kind": "what these were read from",
     "reserved_memory_bytes": "the most that CUDA's allocator held; empty on a CPU",
     "energy_source": "NVML, RAPL or unavailable",
-    "energy_j_per_clip": "joules a clip, idle power included; empty where unavailable",
+    "energy_j_per_clip": "joules per clip, idle power included; empty where unavailable",
     "power_w": "mean power meanwhile, W",
     **{
         f"{column}_{baseline}{end}": text
