@@ -43,7 +43,9 @@ from bench.sweep.engines import find_engine
 from fastast import create_model, load_model
 from fastast.allocator import MemoryPolicy
 from fastast.checkpoints import CheckpointWarning
+from fastast.commands.people import warnings_in_a_line
 from fastast.data.identity import hash_ids
+from fastast.data.training_set import DataWarning
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.processors import most_threads, usable_threads
@@ -62,7 +64,8 @@ def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
 def prepare(data: DataRef, ref: ModelRef, cache: Path, threads: int | None, progress: bool) -> FeatureSet:
     """Read the clips and compute their features where the cache does not have them."""
     _set_up(threads)
-    with torch.inference_mode():
+    with warnings_in_a_line(), torch.inference_mode():
+        warnings.simplefilter("ignore", DataWarning)  # said where the sweep was expanded
         return prepare_features(data, build_cell_model(ref, seed=0), cache, progress=progress)
 
 

@@ -72,13 +72,13 @@ def paper(
             command=command_line(sys.argv[1:]),
         )
         summaries = _measure(plan.sweeps, options, minutes)
-        typer.echo("\n".join(_report(plan.sweeps, results, reports)))
+        typer.echo("\n".join([*_not_there(plan), *_report(plan.sweeps, results, reports)]))
         if any(summary.failed for summary in summaries):
             raise typer.Exit(1)
 
 
 def plan_text(plan: PaperPlan) -> str:
-    """Return what will be measured, what is missing, and what cannot be used."""
+    """Return what will be measured, what cannot be used, and what is missing."""
     lines = []
     for sweep in plan.sweeps:
         kinds = Counter(cell.kind for cell in sweep.cells)
@@ -88,11 +88,18 @@ def plan_text(plan: PaperPlan) -> str:
             f"  {len(sweep.cells)} cells: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}",
             f"  by itself: python -m bench run {shlex.join(sweep.arguments)}",
         ]
-    for title, entries in (("missing:", plan.missing), ("not used:", plan.refused)):
-        if entries:
-            lines += [title, *("  " + entry.replace("\n", "\n    ") for entry in entries)]
+    lines += [*_under("not used:", plan.refused), *_not_there(plan)]
     cells = sum(len(sweep.cells) for sweep in plan.sweeps)
     return "\n".join([*lines, f"{len(plan.sweeps)} sweeps, {cells} cells"])
+
+
+def _not_there(plan: PaperPlan) -> list[str]:
+    """Return what is missing: said once more at the end, where it is not scrolled away."""
+    return _under("missing:", plan.missing)
+
+
+def _under(title: str, entries: tuple[str, ...]) -> list[str]:
+    return [title, *("  " + entry.replace("\n", "\n    ") for entry in entries)] if entries else []
 
 
 def _measure(sweeps: tuple[PlannedSweep, ...], options: Options, minutes: float | None) -> list[RunSummary]:

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 
 from bench.measure.loading import Loading, Side
 from bench.records.schema import Record
+from fastast.names import counted
 
+_BUSY = 1.5
+"""Load average per processor above which others must be at work beside the run."""
 _SOURCES = {
     "files": "from audio files, decoded and resampled",
     "cache": "from a cache of `fastast data cache`",
@@ -16,11 +19,15 @@ _SOURCES = {
 
 def loading_text(records: Sequence[Record]) -> str:
     """Return it for every machine that scored clips; empty where no record says it."""
-    by_device: dict[str, list[Loading]] = {}
+    by_device: dict[str, list[Record]] = {}
     for record in records:
         if record.quality is not None and record.quality.loading is not None and record.status == "ok":
-            by_device.setdefault(record.machine.device_name, []).append(record.quality.loading)
-    said = {device: _said(found) for device, found in by_device.items()}
+            by_device.setdefault(record.machine.device_name, []).append(record)
+    said = {
+        device: _said([one.quality.loading for one in found if one.quality and one.quality.loading])
+        + _about_load(found)
+        for device, found in by_device.items()
+    }
     if len(said) < 2:
         return "".join(said.values())
     return " ".join(f"{device}: {text}" for device, text in said.items())
@@ -45,6 +52,15 @@ def _said(found: list[Loading]) -> str:
     within = _verdict([one.limits for one in found])
     verdict = within if within == without else f"without the cache {without}, with it {within}"
     return f"Loading, clips/s: {made}; {cached}; {against}. {verdict[0].upper()}{verdict[1:]}."
+
+
+def _about_load(records: Sequence[Record]) -> str:
+    """Return a warning where more was at work than the run itself: quality needs no quiet machine, but times do."""
+    loads = [record.conditions.load[0] or 0.0 for record in records]
+    cores = records[0].machine.cpu.logical_cores or 1
+    if max(loads) <= _BUSY * cores:
+        return ""
+    return f" Other processes were at work: a load average of up to {max(loads):.0f} on {counted(cores, 'processor')}."
 
 
 def _when(found: list[Loading]) -> str:

@@ -177,7 +177,9 @@ def _about_elsewhere(figures: Sequence[Published], beside: Mapping[Axes, Sequenc
     away = len(figures) - len(drawn)
     said = ["published elsewhere: as their sources state it, on other copies of the data; no throughput of ours"]
     said += [f"{away} further off, in published.md"] if away else []
-    return "; ".join(said) if drawn else f"{counted(away, 'figure')} published elsewhere, far off: see published.md"
+    return (
+        "; ".join(said) if drawn else f"published elsewhere, not drawn here: {counted(away, 'figure')}, in published.md"
+    )
 
 
 def _about_bars(whole: pd.DataFrame) -> str:

@@ -234,6 +234,10 @@ def test_from_folders_to_reports(data: Path, checkpoints: Path, tmp_path: Path, 
     given += [part for name in ("results", "reports", "cache") for part in (f"--{name}", str(tmp_path / name))]
     shown = runner.invoke(app, given)
     records = read_records(tmp_path / "results")
+    plan, _, end = shown.output.partition("sweeps, ")
+    for text in (plan, end):
+        assert "FSD50K, the data: https://zenodo.org/records/4060432" in text
+    assert end.index("FSD50K, the data: ") < end.index("report: ")
     statuses = {(record.sweep, record.cell.kind, record.status) for record in records}
     assert {status for _, _, status in statuses} <= {"ok", "disturbed", "noisy"}, shown.output
     assert {record.sweep for record in records} == {f"paper_{name}" for name in found.values()}, shown.output

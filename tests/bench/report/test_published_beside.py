@@ -87,7 +87,7 @@ def test_what_is_far_off_is_counted_and_stretches_nothing() -> None:
     assert not drawn(figure)
     assert figure.axes[0].get_ylim() == alone.axes[0].get_ylim()
     count = len(published("paper_audioset"))
-    assert f"{count} figures published elsewhere, far off: see published.md" in figure.get_supxlabel()
+    assert f"published elsewhere, not drawn here: {count} figures, in published.md" in figure.get_supxlabel()
     near = front(paper("paper_audioset", 0.40))
     away = count - len(drawn(near))
     assert 0 < away < count

@@ -65,6 +65,13 @@ def test_features_that_were_there_before_are_not_this_runs() -> None:
     )
 
 
+def test_a_machine_that_did_other_things_too_is_told() -> None:
+    calm = with_loading(quality())  # of two processors, as all of them
+    for load, told in ((3.0, ""), (14.2, " Other processes were at work: a load average of up to 14 on 2 processors.")):
+        conditions = calm.conditions.model_copy(update={"load": (load, 0.0)})
+        assert loading_text([calm, calm.model_copy(update={"conditions": conditions})]).endswith(f"model limits.{told}")
+
+
 def test_machines_are_told_apart_and_failures_left_out() -> None:
     here, there = with_loading(quality()), with_loading(quality(machine="slate"), model=2.0)
     found = loading_text([here, there, made.record("quality", "constant:20", status="oom")])
