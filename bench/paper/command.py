@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.command_line import command_line, for_people
+from fastast.names import counted
 
 if TYPE_CHECKING:
     from bench.paper.plan import PaperPlan, PlannedSweep
@@ -81,16 +82,16 @@ def plan_text(plan: PaperPlan) -> str:
     """Return what will be measured, what cannot be used, and what is missing."""
     lines = []
     for sweep in plan.sweeps:
-        kinds = Counter(cell.kind for cell in sweep.cells)
+        kinds = sorted(Counter(cell.kind for cell in sweep.cells).items())
         lines += [
             sweep.heading,
             *(f"  {note}" for note in sweep.notes),
-            f"  {len(sweep.cells)} cells: {', '.join(f'{count} {kind}' for kind, count in sorted(kinds.items()))}",
+            f"  {counted(len(sweep.cells), 'cell')}: {', '.join(f'{count} {kind}' for kind, count in kinds)}",
             f"  by itself: python -m bench run {shlex.join(sweep.arguments)}",
         ]
     lines += [*_under("not used:", plan.refused), *_not_there(plan)]
     cells = sum(len(sweep.cells) for sweep in plan.sweeps)
-    return "\n".join([*lines, f"{len(plan.sweeps)} sweeps, {cells} cells"])
+    return "\n".join([*lines, f"{counted(len(plan.sweeps), 'sweep')}, {counted(cells, 'cell')}"])
 
 
 def _not_there(plan: PaperPlan) -> list[str]:

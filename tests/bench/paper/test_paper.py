@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -234,7 +235,7 @@ def test_from_folders_to_reports(data: Path, checkpoints: Path, tmp_path: Path, 
     given += [part for name in ("results", "reports", "cache") for part in (f"--{name}", str(tmp_path / name))]
     shown = runner.invoke(app, given)
     records = read_records(tmp_path / "results")
-    plan, _, end = shown.output.partition("sweeps, ")
+    plan, end = re.split(r"\d+ sweeps?, \d+ cells\n", shown.output)
     for text in (plan, end):
         assert "FSD50K, the data: https://zenodo.org/records/4060432" in text
     assert end.index("FSD50K, the data: ") < end.index("report: ")
