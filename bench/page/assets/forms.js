@@ -23,9 +23,13 @@ function fill(place, ...children) {
 
 // A labelled list to choose one of; where there is only one, there is nothing to choose.
 function selectField(id, label, { value, options }, changed) {
+  if (options.length < 2) {
+    const only = element("output", { id }, ...options.map(([, name]) => name));
+    return element("label", { class: "field", for: id }, element("span", {}, label), only);
+  }
   const select = element(
     "select",
-    { id, disabled: options.length < 2, onchange: (event) => changed(event.target.value) },
+    { id, onchange: (event) => changed(event.target.value) },
     ...options.map(([key, name]) => element("option", { value: key }, name)),
   );
   select.value = value;

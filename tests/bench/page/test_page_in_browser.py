@@ -189,6 +189,8 @@ def test_it_fits_a_phone_in_either_scheme(browser: Browser, address: str, scheme
     browser.open(f"{address}#device=abacus&batch=8")
     assert browser.evaluate("document.documentElement.scrollWidth") <= 390
     assert browser.evaluate("document.querySelector('#plot .main-svg').getBoundingClientRect().width") <= 390
+    lines = "[...document.querySelectorAll('#choices output')].map((one) => one.scrollWidth - one.clientWidth)"
+    assert set(browser.evaluate(lines)) == {0}  # nothing of a choice that is none is cut off
     red = browser.evaluate("Number(getComputedStyle(document.body).backgroundColor.match(/\\d+/)[0])")
     assert (red < 50) == (scheme == "dark")
     font = browser.evaluate("document.querySelector('#plot').layout.font.color")
