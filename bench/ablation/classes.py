@@ -102,7 +102,9 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
     figure, axis = plt.subplots(figsize=(1.5 * SINGLE, 3.0))
     last = changes[changes["at"] == changes["at"].max()].sort_values("value")
     named = list(last["alternative"][:_NAMED])
-    heights = _apart([float(value) for value in last["value"][:_NAMED]], changes)
+    bars = changes[changes["alternative"].isin(named)]
+    drawn = max(changes["value"].max(), bars["high"].max()) - min(changes["value"].min(), bars["low"].min())
+    heights = _apart([float(value) for value in last["value"][:_NAMED]], 0.055 * float(drawn))
     axis.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for name, rows in changes.groupby("alternative", sort=False):
         rows = rows.sort_values("at")
@@ -126,9 +128,8 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
     return figure
 
 
-def _apart(values: list[float], changes: pd.DataFrame) -> list[float]:
-    """Move rising heights of labels apart until no two cover each other."""
-    step = 0.055 * float(changes["value"].max() - changes["value"].min())
+def _apart(values: list[float], step: float) -> list[float]:
+    """Move rising heights of labels at least a step apart, so that no two cover each other."""
     found: list[float] = []
     for value in values:
         found.append(value if not found else max(value, found[-1] + step))

@@ -13,6 +13,7 @@ from bench.ablation.fronts import Front, Gain, by_macs, by_speed, estimate, esti
 from bench.ablation.series import Alternatives
 from bench.report.latex import booktabs, emphasised, escape, stacked
 from bench.report.markdown import markdown_table
+from bench.report.words import number
 from fastast.statistics import Estimate
 
 LOSSES = (0.002, 0.005, 0.01)
@@ -229,7 +230,7 @@ def shown(value: Estimate | None, form: str, *, missing: str = "not measured") -
     """Return a value with its interval, with real minus signs."""
     if value is None:
         return missing
-    texts = [form.format(one).replace("-", "−") for one in (value.value, value.low, value.high)]
+    texts = [number(one, form) for one in (value.value, value.low, value.high)]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
