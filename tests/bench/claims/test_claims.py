@@ -207,13 +207,31 @@ NOT_MEASURED = re.compile(
 """What is no figure of a measurement, or is one that code wrote."""
 
 
-@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "docs/studies.md", "docs/merging.md"])
+SETTINGS = {
+    "docs/ablations.md": ["0.002", "0.005", "0.01"],  # losses at which speeds are compared
+    "docs/data.md": ["0.004"],  # float16 of a filterbank
+    "docs/distillation.md": ["44.1"],  # kHz
+    "docs/exporting.md": ["0.25"],  # what logits of int8 may differ by
+    "docs/figures.md": ["6.75", "3.25"],  # inches
+    "docs/gpu.md": ["0.999"],  # a cosine that a test asks for
+    "docs/measuring.md": ["1.25"],  # beyond which a cell is disturbed
+    "docs/streaming.md": ["0.5", "44.1"],  # a threshold, kHz
+    "docs/training.md": ["0.1"],  # what a test asks for
+}
+"""Figures of prose that measure nothing: limits, options, units."""
+KERNELS = ("docs/kernels.md", "docs/kernels_merging.md")
+"""Pages with figures of versions and of what is expected: they have tests of their own."""
+DOCUMENTS = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+DOCUMENTS += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in KERNELS])
 def test_prose_has_no_figure_that_was_typed_in(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
-    assert FIGURE.findall(NOT_MEASURED.sub("", text)) == []
+    assert FIGURE.findall(NOT_MEASURED.sub("", text)) == SETTINGS.get(name, [])
 
 
-@pytest.mark.parametrize("name", ["docs/kernels.md", "docs/kernels_merging.md"])
+@pytest.mark.parametrize("name", KERNELS)
 def test_what_a_gpu_measured_without_leaving_a_record_stands_in_a_file(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert len(claims_in(text)) > 5
@@ -234,7 +252,7 @@ BY_HAND = {"docs/kernels_merging.md": ["2.9 GB", "0.9 ms"]}
 """Plain torch's filterbank, operation by operation."""
 
 
-@pytest.mark.parametrize("name", ["docs/kernels.md", "docs/kernels_merging.md"])
+@pytest.mark.parametrize("name", KERNELS)
 def test_what_code_counts_or_compiles_is_not_typed_into_prose(name: str) -> None:
     text = WRITTEN_BY_CODE.sub("", (ROOT / name).read_text(encoding="utf-8"))
     said = [one for one in re.split(r"(?<=[.;|])\s", text) if "expected" not in one.lower()]
