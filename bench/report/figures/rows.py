@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.report.layout import panel_title
+from bench.report.layout import balanced, panel_title
 from bench.report.panels import panels
 from bench.report.style import GREY
 from bench.report.words import row_name
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_ROW, _HEAD = 0.17, 0.42
-"""Inches that a line takes, and a panel's title and axis."""
+_GAP, _LINE, _HEAD = 0.06, 0.11, 0.42
+"""Inches between two rows, of a line of a row's name, and of a panel's title and axis."""
+_LETTER, _SHARE = 0.058, 0.45
+"""Inches of a letter of DejaVu at 7 pt, and the share of the width that names may take."""
 
 
 def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
@@ -27,17 +29,18 @@ def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Ax
     import matplotlib.pyplot as plt
 
     groups = [panel for _, panel in panels(rows)]
-    heights = [_HEAD + _ROW * len(panel) for panel in groups]
+    names = [_names(panel, int(_SHARE * width / _LETTER)) for panel in groups]
+    row = _GAP + _LINE * max(name.count("\n") + 1 for column in names for name in column)
+    heights = [_HEAD + row * len(panel) for panel in groups]
     figure, axes = plt.subplots(
         len(groups), 1, figsize=(width, 0.75 + sum(heights)), squeeze=False, height_ratios=heights
     )
     alone = len({tuple(panel[["machine", "shared_dtype", "shared_engine", "scope"]].iloc[0]) for panel in groups}) == 1
     placed = []
-    for axis, panel in zip(axes[:, 0], groups, strict=True):
+    for axis, panel, words in zip(axes[:, 0], groups, names, strict=True):
         panel = panel.assign(place=range(len(panel) - 1, -1, -1))
         apart = panel["status"] == "disturbed"
-        names = panel.apply(row_name, axis=1) + apart.map({True: " (disturbed)", False: ""})
-        axis.set_yticks(panel["place"], names)
+        axis.set_yticks(panel["place"], words)
         for label, is_apart in zip(axis.get_yticklabels(), apart, strict=True):
             label.set_color(GREY if is_apart else "black")
         axis.set_ylim(-0.7, len(panel) - 0.3)
@@ -46,3 +49,9 @@ def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Ax
         axis.set_title(panel_title(panel, int(width / 0.07), alone=alone), loc="left", size=8)
         placed.append((axis, panel))
     return figure, placed
+
+
+def _names(panel: pd.DataFrame, letters: int) -> list[str]:
+    """Return what stands beside the rows, in lines of so many letters."""
+    names = panel.apply(row_name, axis=1) + (panel["status"] == "disturbed").map({True: " (disturbed)", False: ""})
+    return [balanced(name, letters) for name in names]

@@ -178,3 +178,13 @@ def test_what_cannot_be_drawn_says_why_and_an_earlier_file_of_it_goes(tmp_path: 
     again = write_figures({"a": lambda: draw(True), "b": lambda: draw(False)}, tmp_path, formats=("png",))
     assert (dict(again.reasons), [path.name for path in again.paths]) == ({"a": "nothing there"}, ["b.png"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png"]
+
+
+def test_names_of_rows_leave_half_of_a_single_column_to_what_was_measured() -> None:
+    joined = join([made.record("performance", f"constant:{r}", rounds=12) for r in (20, 40)])
+    long = joined.assign(setup="ONNX Runtime float32")
+    for width in (SINGLE, DOUBLE):
+        figure = latency_figure(long, width=width)
+        axis = figure.axes[0]
+        assert axis.get_position().width > 0.45
+        assert axis.get_tightbbox().x1 <= figure.bbox.x1 + 1
