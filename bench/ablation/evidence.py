@@ -104,7 +104,7 @@ def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
     if drawn["labels"] is None:
         drawn["labels"], _ = labels_of(record)
     labels = drawn["labels"]
-    if len(labels) != len(predictions.values) or hash_array(labels) != hashes["labels_sha256"]:
+    if len(labels) != len(predictions.values) or hash_array(labels) != hashes.get("labels_sha256"):
         raise ReportError(f"ablation: {path} is of other clips or labels than the data set has here")
     if "weights" not in drawn:
         drawn["weights"] = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from bench.records.predictions import read_predictions
+from bench.records.predictions import PredictionsError, read_predictions
 from bench.records.schema import Record
 from bench.records.store import (
     RecordError,
@@ -205,13 +205,10 @@ def _bad_predictions(source: Path, record: Record) -> list[str]:
         return [f"{path}: is missing; {source} is of a quality cell, whose predictions belong to it"]
     try:
         predictions, hashes = read_predictions(path)
-        ids = hashes["ids_sha256"]
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        return [f"{path}: cannot be read: {error}"]
-    except Exception as error:  # zipfile's own class, for a file that was cut
-        return [f"{path}: is no whole file: {error}"]
+    except (OSError, PredictionsError) as error:
+        return [str(error)]
     expected = (record.quality.clips, record.quality.classes)
-    if predictions.values.shape != expected or ids != record.quality.ids_sha256:
+    if predictions.values.shape != expected or hashes.get("ids_sha256") != record.quality.ids_sha256:
         return [f"{path}: is of other clips than {source}"]
     return []
 

@@ -8,6 +8,8 @@ Shapes: `n` clips, `c` classes.
 from __future__ import annotations
 
 import io
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastast.scores import Activation, activation_of, to_ranking, to_scores
+
+
+class PredictionsError(ValueError):
+    """A file that holds no predictions, or not all of them."""
+
+
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+"""What NumPy, zipfile and zlib raise for a file that was cut, damaged or never theirs."""
 
 
 @dataclass(frozen=True)
@@ -56,9 +66,21 @@ def encode_predictions(predictions: Predictions, hashes: Mapping[str, str]) -> b
 
 
 def read_predictions(path: Path) -> tuple[Predictions, dict[str, str]]:
-    """Return what a file of predictions holds, and its hashes."""
-    with np.load(path) as stored:
-        hashes = {name: str(stored[name]) for name in stored.files if name.endswith("_sha256")}
-        if "logits" not in stored:
-            return Predictions(stored["scores"], None), hashes
-        return Predictions(stored["logits"], activation_of(None, str(stored["activation"]))), hashes
+    """Return what a file of predictions holds, and its hashes.
+
+    Raises PredictionsError where it is no whole file of predictions; FileNotFoundError where there is none.
+    """
+    try:
+        with np.load(path) as stored:
+            hashes = {name: str(stored[name]) for name in stored.files if name.endswith("_sha256")}
+            if "logits" not in stored:
+                return Predictions(stored["scores"], None), hashes
+            return Predictions(stored["logits"], activation_of(None, str(stored["activation"]))), hashes
+    except FileNotFoundError:
+        raise
+    except _DAMAGED as error:
+        said = " ".join(str(error).split())
+        raise PredictionsError(
+            f"{path}: no whole file of predictions ({said}); delete it and the record of its cell, and run the sweep "
+            "again"
+        ) from error

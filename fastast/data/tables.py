@@ -56,16 +56,17 @@ def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> l
     rows = ((line, row) for line, row in read_rows(path, separator=separator) if row)
     _, names = next(rows, (0, []))
     names = _as_asked([name.strip() for name in names], columns)
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in names)
     missing = [name for name in columns if name not in names]
     if missing:
         _refuse_other_separators(path, names, columns)
         raise DataError(
-            f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}. It has {', '.join(names) or 'none'}"
+            f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}. It has {shown or 'none'}"
         )
     table = []
     for line, row in rows:
         if len(row) != len(names):
-            raise DataError(f"{path}, line {line}: {row!r} must be {len(names)} values: {', '.join(names)}")
+            raise DataError(f"{path}, line {line}: {row!r} must be {len(names)} values: {shown}")
         table.append((line, {name: value.strip() for name, value in zip(names, row, strict=True)}))
     if not table:
         raise DataError(f"{path}: there is no row below the header")

@@ -10,7 +10,6 @@ import json
 import sys
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +26,7 @@ from checkpoint_files import LABELS, huggingface_folder, original_names, small_m
 
 import fastast
 from bench.claims.claim import ClaimError, read_claims
-from bench.records.predictions import Predictions, encode_predictions, read_predictions
+from bench.records.predictions import Predictions, PredictionsError, encode_predictions, read_predictions
 from bench.records.store import RecordError, read_head, read_record
 from bench.run.launchers.slurm import load_slurm_config
 from bench.sweep.complaints import ConfigError
@@ -256,7 +255,7 @@ DOORS = (
         file="a.npz",
         examples=predictions,
         open=read_predictions,
-        refusals=(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile),
+        refusals=(PredictionsError,),
     ),
     Door(name="sweep", file="a.toml", examples=sweeps, open=open_sweep, refusals=(ConfigError,)),
     Door(

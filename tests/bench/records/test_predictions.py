@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.records.predictions import Predictions, read_predictions
+from bench.records.predictions import Predictions, PredictionsError, encode_predictions, read_predictions
 from bench.records.store import Store, read_record
 from fastast.data.soundscapes_pool import pool_path
 from fastast.data.soundscapes_training import Soundscapes
@@ -37,6 +37,36 @@ def test_scores_of_before_are_what_they_were(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.scores, scores.astype(float))
     again, _ = read_predictions(Store(tmp_path, "a", "b").write_predictions("1" * 12, read, hashes))
     np.testing.assert_array_equal(again.scores, read.scores)
+
+
+def damaged(how: str) -> bytes:
+    """A file of predictions, damaged as fuzzing found it, by the layout of zip files (APPNOTE 4.3)."""
+    content = bytearray(encode_predictions(Predictions(np.ones((50, 4), np.float32), "sigmoid"), HASHES))
+    local, central = content.index(b"PK\x03\x04"), content.index(b"PK\x01\x02")
+    if how == "cut":
+        return bytes(content[:-40])
+    if how == "newer zip":
+        content[central + 6] = content[local + 4] = 99  # version needed
+    elif how == "unknown compression":
+        content[central + 10] = content[local + 8] = 77
+    elif how == "damaged data":
+        start = local + 30 + content[local + 26] + content[local + 28]
+        content[start : start + 4] = b"\xff\xff\xff\xff"
+    elif how == "text":
+        return b"ids,scores\n"
+    return bytes(content)
+
+
+@pytest.mark.parametrize("how", ["cut", "newer zip", "unknown compression", "damaged data", "text"])
+def test_a_damaged_file_is_refused_in_one_line_that_says_what_to_do(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "a.npz"
+    path.write_bytes(damaged(how))
+    with pytest.raises(
+        PredictionsError, match=r"a.npz: no whole file of predictions \([^\n]*\); delete it and .*[^\n]$"
+    ):
+        read_predictions(path)
+    path.write_bytes(damaged("not at all"))
+    assert read_predictions(path)[1] == HASHES
 
 
 @pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")

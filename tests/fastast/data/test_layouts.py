@@ -35,6 +35,7 @@ from fastast.data.decoding import AudioError
 from fastast.data.esc50 import ESC50
 from fastast.data.fsd50k import FSD50K
 from fastast.data.hdf5 import HDF5
+from fastast.data.ontology import read_ontology
 from fastast.data.parquet import Parquet
 from fastast.data.recognise import recognise_set, without_refusals
 from fastast.data.sampling import all_labels
@@ -614,6 +615,12 @@ def test_shards_that_are_damaged_or_of_another_kind_are_named(tmp_path: Path) ->
         Parquet(root=str(tmp_path)).split("test")
     with pytest.raises(DataNotFoundError, match=r"no file is called after the split train; .*-s data.train=PATTERN"):
         Parquet(root=str(tmp_path)).split("train")
+
+
+def test_names_of_columns_that_hold_lines_are_told_in_one(tmp_path: Path) -> None:
+    (tmp_path / "class_labels_indices.csv").write_text('"in\ndex",mid,display_name\n0,/m/09x0r,Bird\n')
+    with pytest.raises(DataError, match=r"no column 'index'; .* It has 'in.{2,3}dex', mid, display_name$"):
+        read_ontology(tmp_path / "class_labels_indices.csv")
 
 
 @pytest.mark.parametrize("rate", [0, 2**40])
