@@ -32,10 +32,10 @@ class MergingQuestion:
     """Steps."""
     batch_size: int = 8
     """Clips of a step."""
-    lr: float = 2e-4
+    lr: float = 1e-3
     """Learning rate of Adam at the beginning; it falls to 0 along a cosine."""
-    temperature: float = 0.01
-    """Of the relaxed matching, in cosines: smaller is nearer to what inference does, and teaches fewer pairs."""
+    temperature: float = 0.1
+    """Of the relaxed matching, in cosines: smaller is nearer to what inference does, and hardly teaches (0.01)."""
     precision: str = "float32"
     """Of the model; the embedding's is float32."""
     seed: int = 0
