@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.gpu import work
+from bench.gpu.compiled import COMPILED, MODEL, instructions_of
 from bench.gpu.parts import forward_parts
-from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX
-from bench.gpu.roofline import COMPILED, MODEL, NEAR, instructions_of
+from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, NEAR
 from fastast.describe import model_geometry
 from fastast.filterbank import SAMPLE_RATE, num_frames
 

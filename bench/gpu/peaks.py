@@ -21,6 +21,8 @@ class Peaks:
     """Instructions on the ordinary units, for one number each; a multiply-add is one."""
 
 
+NEAR = 0.95
+"""Units whose time is at least this share of the slowest bind too."""
 _PROCESSORS, _CLOCK = 132, 1.83e9
 _SPECIAL, _LANES = 16, 128
 """A multiprocessor's results per clock."""

@@ -14,20 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench.gpu.compiled import COMPILED, MODEL, compiled_facts, instructions_of
+from bench.gpu.counted import COUNTED, counted_csv
 from bench.gpu.parts import KernelPart, forward_parts
-from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, Peaks
+from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, NEAR, Peaks
 from bench.marks import around_marks
 from bench.report.markdown import markdown_table
 from fastast.describe import model_geometry
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"
 MARKS = ("<!-- roofline: written by python -m bench.gpu.roofline -->", "<!-- end of roofline -->")
-COMPILED = Path(__file__).with_name("compiled_sm_90.json")
-"""What the kernels compile to for an H100."""
-MODEL, BATCHES, REMOVALS = "ast_base", (64, 1), (0, 40, 80)
+BATCHES, REMOVALS = (64, 1), (0, 40, 80)
 H100_MEASURED = replace(H100_SXM, name="H100, products as measured", matrix=MEASURED_MATRIX["H100"])
-NEAR = 0.95
-"""Units whose time is at least this share of the slowest bind too."""
 _UNITS = {"bytes": "memory", "matrix": "matrix", "exponentials": "exponentials", "other": "other"}
 
 
@@ -110,24 +108,6 @@ def instructions_text(one: Mapping[str, Any]) -> str:
     return f"{count:.1f} per {item}"
 
 
-def instructions_of(one: Mapping[str, Any]) -> tuple[float, str]:
-    """Return the instructions of a thread per item of the kernel's work, and what an item is and where they stand."""
-    options, loop = one["options"], one["loop_instructions"]
-    threads = 32 * options["num_warps"]
-    tile = options.get("BM", 0) * options.get("BN", 0)
-    kernel = one["kernel"]
-    if kernel == "attention_forward":
-        return loop * threads / tile, "score, in the loop"
-    if kernel in ("best_partner_forward", "rank_pairs", "write_plan"):
-        return loop * threads / tile, "pair, in the loop"
-    if kernel in ("linear_gelu_forward", "patch_tokens_forward"):
-        return (one["instructions"] - loop) * threads / tile, "output, outside the loop"
-    if kernel == "key_metric_forward":
-        return one["instructions"] * threads / (options["BM"] * options["E"]), "number of the metric"
-    merging = ", those that merge included" if kernel == "merge_norm_forward" else ""
-    return one["instructions"] * threads / options["D"], f"number of a row{merging}"
-
-
 def roofline_tables() -> str:
     """Return all that stands between the marks."""
     facts = json.loads(COMPILED.read_text(encoding="utf-8"))
@@ -149,18 +129,6 @@ def with_tables(page: str) -> str:
     return f"{around[0]}\n{roofline_tables()}{around[1]}"
 
 
-def compiled_facts(lines: str, triton: str) -> dict[str, Any]:
-    """Return what is kept of the lines that `ahead_of_time` prints: the launches for sm_90, without their cases."""
-    kept = ("kernel", "programs", "options", "shared_bytes", "registers", "spill_bytes", "instructions")
-    found = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
-    kernels = [
-        {"batch": int(one["case"].rpartition(" ")[2]), **{name: one[name] for name in (*kept, "loop_instructions")}}
-        for one in found
-        if one["capability"] == 90
-    ]
-    return {"triton": triton, "kernels": kernels}
-
-
 def _cell(found: Sequence[KernelPart | None], text: Any) -> str:
     texts = ["–" if part is None else text(part) for part in found]
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
@@ -178,8 +146,6 @@ def main(arguments: Sequence[str]) -> None:
 
     An argument is the file of what kernels compile to.
     """
-    from bench.gpu.counted import COUNTED, counted_csv
-
     if arguments:
         import triton
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from bench.measure.machine import Facts
 
-Side = Literal["loading", "model"]
+Limit = Literal["loading", "model"]
 
 
 class Preparation(Facts):
@@ -62,16 +62,16 @@ class Loading(Facts):
         return self.clips / max(self.model_seconds, 1e-9)
 
     @property
-    def limits(self) -> Side:
+    def limits(self) -> Limit:
         """The side that this cell waited for longer."""
         return slower(self.cached_rate, self.model_rate)
 
     @property
-    def limits_from_source(self) -> Side | None:
+    def limits_from_source(self) -> Limit | None:
         """The side that would limit without the run's cache; None where nobody timed that."""
         return None if self.preparation is None else slower(self.preparation.rate, self.model_rate)
 
 
-def slower(loading: float, model: float) -> Side:
+def slower(loading: float, model: float) -> Limit:
     """Return the side with fewer clips per second."""
     return "loading" if loading < model else "model"

@@ -17,6 +17,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bench.records.schema import Performance
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "measuring.md"
@@ -85,8 +89,16 @@ def make_records(sweep: Path, results: Path, machines: Sequence[str]) -> None:
             part = of.cell.model_copy(update={"id": cell.id, "kind": cell.kind, "question": cell.question})
             machine = of.machine.model_copy(update={"key": key})
             record = of.model_copy(update={"cell": part, "machine": machine, "sweep": config.name})
+            if record.performance is not None:
+                record = record.model_copy(update={"performance": at_batch(record.performance, cell.batch_size)})
             store.path(cell.id).write_bytes(record_bytes(record))
         write_table(store.folder)
+
+
+def at_batch(measured: Performance, batch_size: int) -> Performance:
+    """Return a measurement as of another batch size: what a row of a report is told by."""
+    arms = {name: arm.model_copy(update={"batch_size": batch_size}) for name, arm in measured.arms.items()}
+    return measured.model_copy(update={"arms": arms})
 
 
 def make_apart(*arguments: object) -> None:

@@ -11,13 +11,12 @@ import sys
 import pytest
 
 from bench.gpu import work
+from bench.gpu.compiled import COMPILED, compiled_facts
 from bench.gpu.parts import forward_parts
 from bench.gpu.peaks import H100_SXM, H200_SXM, peaks_of
 from bench.gpu.roofline import (
-    COMPILED,
     PAGE,
     binding,
-    compiled_facts,
     floor_table,
     instructions_text,
     kernel_floors,
