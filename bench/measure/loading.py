@@ -6,7 +6,7 @@ from typing import Literal
 
 from bench.measure.machine import Facts
 
-Limit = Literal["loading", "model"]
+SlowerSide = Literal["loading", "model"]
 
 
 class Preparation(Facts):
@@ -62,16 +62,16 @@ class Loading(Facts):
         return self.clips / max(self.model_seconds, 1e-9)
 
     @property
-    def limits(self) -> Limit:
+    def limits(self) -> SlowerSide:
         """The side that this cell waited for longer."""
         return slower(self.cached_rate, self.model_rate)
 
     @property
-    def limits_from_source(self) -> Limit | None:
+    def limits_from_source(self) -> SlowerSide | None:
         """The side that would limit without the run's cache; None where nobody timed that."""
         return None if self.preparation is None else slower(self.preparation.rate, self.model_rate)
 
 
-def slower(loading: float, model: float) -> Limit:
+def slower(loading: float, model: float) -> SlowerSide:
     """Return the side with fewer clips per second."""
     return "loading" if loading < model else "model"

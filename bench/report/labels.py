@@ -21,6 +21,8 @@ Floats = NDArray[np.float64]
 
 SIZE = 6.0
 """Of a label's font, pt."""
+MOST = 40
+"""Labels of an axis that can be read; of more, only those are written that are `kept`, if they can."""
 _MARKER = 3.5
 """Half of a marker's width, pt."""
 _WEIGHTS = {"marker": 30.0, "label": 30.0, "line": 2.5, "bar": 1.0}
@@ -49,14 +51,21 @@ class Label:
     """Of the text."""
     above: bool
     """Where it stands if there is room on both sides."""
+    kept: bool = False
+    """Whether it is written where points are too many to name them all."""
 
 
 def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = (), bars: Sequence[Any] = ()) -> None:
     """Write every label at the best of some places around its point, one after the other, top of the list first.
 
     lines and bars: polylines, (n, 2) in data coordinates, that had better not be covered. The layout of the figure must
-    be done; places are counted in points, so that every resolution has the same.
+    be done; places are counted in points, so that every resolution has the same. Of more than `MOST` labels only those
+    that are kept are written, and none where these are as many.
     """
+    if len(labels) > MOST:
+        labels = [label for label in labels if label.kept]
+        if not 0 < len(labels) <= MOST:
+            return
     scale = 72.0 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
     points = axis.transData.transform([(label.x, label.y) for label in labels]) * scale
     frame = axis.get_window_extent()

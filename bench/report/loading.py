@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.measure.loading import Limit, Loading
+from bench.measure.loading import Loading, SlowerSide
 from bench.records.schema import Record
 from fastast.names import counted
 
@@ -71,7 +71,7 @@ def _when(found: list[Loading]) -> str:
     return ", in an earlier run" if reused == len(found) else f", of {reused} of {len(found)} cells in an earlier run"
 
 
-def _verdict(sides: list[Limit]) -> str:
+def _verdict(sides: list[SlowerSide]) -> str:
     """Return which side limits: of all cells, or of how many."""
     slow = sides.count("loading")
     if slow in (0, len(sides)):

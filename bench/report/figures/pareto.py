@@ -11,7 +11,7 @@ import pandas as pd
 from bench.records.export import STRIDE
 from bench.report.figures.apart import PointApart, draw_apart
 from bench.report.figures.elsewhere import draw_elsewhere, reach_for, reserve_room
-from bench.report.labels import Label, place_labels
+from bench.report.labels import MOST, Label, place_labels
 from bench.report.layout import Styles, device_line, error_bar, fix_layout, footnote, grid, legend, style_of, styles_of
 from bench.report.published import Published, published
 from bench.report.style import DOUBLE, GREY, faded
@@ -58,7 +58,8 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
     star = ["unmerged"] if (whole["method"] == "none").any() else []
     legend(figure, styles, [*star, "front", "dominated", *apart, *(["elsewhere"] if beside else [])])
-    footnote(figure, device_line(whole), facts_line(whole), _about_bars(whole), _about_elsewhere(elsewhere, beside))
+    about = (_about_bars(whole), _about_elsewhere(elsewhere, beside))
+    footnote(figure, device_line(whole), facts_line(whole), *about, _about_labels([panel for _, panel in placed]))
     fix_layout(figure)  # labels need to know where things are
     for axis, near in beside.items():
         draw_elsewhere(axis, near)
@@ -126,14 +127,15 @@ def _draw_front(axis: Axes, panel: pd.DataFrame) -> None:
 
 def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     """Write r beside every point, above for the first schedule and below for the second, where there is room."""
-    known = panel[panel["r"].notna() | (panel["method"] == STRIDE)]
+    known = _named(panel)
     inside = known["throughput"].between(*axis.get_xlim()) & known["score"].between(*axis.get_ylim())
     known = known[inside]  # what stands at the edge says its values
     labels = []
     for _, row in known.iterrows():
         colour = style_of(row, styles)[0]
         above = list(styles).index(series_name(row)) % 2 == 0 if series_name(row) in styles else True
-        labels.append(Label(x=row["throughput"], y=row["score"], text=point_label(row), colour=colour, above=above))
+        place = {"x": row["throughput"], "y": row["score"], "above": above}
+        labels.append(Label(**place, text=point_label(row), colour=colour, kept=row["standing"] == "front"))
     front = panel[panel["standing"] == "front"].sort_values("throughput")
     x, y = np.repeat(front["throughput"].to_numpy(), 2)[:-1], np.repeat(front["score"].to_numpy(), 2)[1:]
     bars = [
@@ -167,6 +169,18 @@ def _last_of_rows(placed: Sequence[tuple[tuple[Axes, ...], pd.DataFrame]]) -> li
         if row not in last or spec.colspan.start > last[row].get_subplotspec().colspan.start:  # type: ignore[union-attr]
             last[row] = axis
     return [axis for row, axis in last.items() if row in sound]
+
+
+def _about_labels(panels: Sequence[pd.DataFrame]) -> str:
+    """Return what a reader must know of points without a label."""
+    return (
+        "panels of many points: r beside those on the front" if any(len(_named(one)) > MOST for one in panels) else ""
+    )
+
+
+def _named(panel: pd.DataFrame) -> pd.DataFrame:
+    """Return the points that a label could say something of."""
+    return panel[panel["r"].notna() | (panel["method"] == STRIDE)]
 
 
 def _about_elsewhere(figures: Sequence[Published], beside: Mapping[Axes, Sequence[Published]]) -> str:

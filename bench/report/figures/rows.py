@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MOST_ROWS = 200
+"""Configurations of a figure: more make a sheet that nobody can print."""
 _GAP, _LINE, _HEAD = 0.06, 0.11, 0.42
 """Inches between two rows, of a line of a row's name, and of a panel's title and axis."""
 _LETTER, _SHARE = 0.058, 0.45
@@ -24,8 +26,14 @@ _LETTER, _SHARE = 0.058, 0.45
 def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
     """Return a figure with an axis per panel of `rows`, one below the other, and each with its rows.
 
-    The rows have their names at the y axis, and `place`, where on it they stand. What was disturbed says so.
+    The rows have their names at the y axis, and `place`, where on it they stand. What was disturbed says so. Raises
+    ValueError for more than `MOST_ROWS` rows.
     """
+    if len(rows) > MOST_ROWS:
+        raise ValueError(
+            f"report: {len(rows):,} configurations are too many for a line each, {MOST_ROWS} at most; the table has "
+            "them"
+        )
     import matplotlib.pyplot as plt
 
     groups = [panel for _, panel in panels(rows)]

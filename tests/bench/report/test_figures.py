@@ -18,6 +18,7 @@ from bench.report.figures.batches import batches_figure
 from bench.report.figures.latency import latency_figure
 from bench.report.figures.memory import memory_figure
 from bench.report.figures.pareto import pareto_figure
+from bench.report.figures.rows import row_axes
 from bench.report.figures.schedules import schedules_figure
 from bench.report.files import write_figures
 from bench.report.frame import join
@@ -141,6 +142,12 @@ def test_a_disturbed_outlier_stands_at_the_edge_with_its_value_and_stretches_no_
     assert high - 0.05 * (high - low) < cross.get_xdata()[0] < high
     assert cross.get_ydata()[0] == pytest.approx(0.485)
     assert "800 clips/s" in [text.get_text() for text in after.texts]
+
+
+def test_more_configurations_than_a_sheet_has_lines_for_are_left_to_the_table() -> None:
+    rows = pd.DataFrame({"batch_size": range(201)})
+    with pytest.raises(ValueError, match="201 configurations are too many for a line each, 200 at most; the table has"):
+        row_axes(rows, width=6.75)
 
 
 def test_published_models_stand_where_their_authors_say_and_ast_where_the_formula_says() -> None:

@@ -54,6 +54,17 @@ def test_labels_of_crowded_points_cover_neither_each_other_nor_points(axis, seed
     assert all(frame.contains(*box.min) and frame.contains(*box.max) for box in boxes)
 
 
+@pytest.mark.parametrize(("kept", "written"), [(0, 0), (7, 7), (60, 0)])
+def test_of_points_that_are_too_many_to_name_all_those_that_matter_are(axis, kept: int, written: int) -> None:
+    points = np.random.default_rng(0).normal(size=(60, 2))
+    axis.plot(*points.T, "o")
+    labels = [
+        Label(x=x, y=y, text=str(i), colour="black", above=True, kept=i < kept) for i, (x, y) in enumerate(points)
+    ]
+    place_labels(axis, labels)
+    assert sorted(text.get_text() for text in axis.texts) == sorted(str(i) for i in range(written))
+
+
 def test_a_lone_label_stands_on_its_side_unless_a_line_does(axis) -> None:
     _, box, _ = placed(axis, [(0.0, 0.0), (0.5, 0.5), (1.0, 1.0)])
     _, y = axis.transData.transform((0.5, 0.5))
