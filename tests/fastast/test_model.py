@@ -153,6 +153,7 @@ def test_stochastic_depth_is_off_in_eval(small_geometry: Geometry, small_fbank) 
     assert torch.equal(model(small_fbank), model(small_fbank))
 
 
+@pytest.mark.slow
 def test_a_reduced_model_exports_for_any_batch(small_model, small_fbank) -> None:
     reduce(small_model, MERGE)
     batch = torch.export.Dim("batch", min=1, max=64)

@@ -21,6 +21,8 @@ from bench.sweep.feasible import check_machine
 from bench.sweep.file import find_sweep, load_sweep
 from fastast.flash_attention import MissingAttentionError
 
+pytestmark = pytest.mark.slow
+
 HERE = "FlashAttention-4 runs on NVIDIA's Hopper and Blackwell GPUs"
 
 

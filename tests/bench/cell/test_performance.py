@@ -157,6 +157,7 @@ def test_the_flush_is_twice_the_last_cache(tmp_path):
     assert flush().numel() == count
 
 
+@pytest.mark.slow
 def test_compilation_is_in_the_first_call_and_in_no_sample(monkeypatch):
     import time
 

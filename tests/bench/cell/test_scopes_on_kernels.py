@@ -15,6 +15,8 @@ from fastast.geometry import Geometry
 from fastast.kernels import filterbank
 from fastast.model import AudioSpectrogramTransformer
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 2
 
 

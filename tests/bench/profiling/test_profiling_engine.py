@@ -35,6 +35,8 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.schedule import PerBlock
 
+pytestmark = pytest.mark.slow
+
 TINY = Geometry(embed_dim=32, depth=3, num_heads=2, num_classes=5, num_mel_bins=32, num_frames=96)
 """20 tokens, by hand: (32 - 16) // 10 + 1 = 2 rows, (96 - 16) // 10 + 1 = 9 columns, two prefix tokens."""
 REMOVED = (4, 0, 3)

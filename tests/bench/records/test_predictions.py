@@ -69,6 +69,7 @@ def test_a_damaged_file_is_refused_in_one_line_that_says_what_to_do(tmp_path: Pa
     assert read_predictions(path)[1] == HASHES
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")
 def test_published_predictions_still_give_their_records_numbers() -> None:
     paths = sorted(RESULTS.rglob("predictions/*.npz"))

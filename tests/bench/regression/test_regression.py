@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 CASE = CASES[-1]
 SPEED = f"bench/regression/test_ratios.py::test_speed[{CASE}]"
 COUNTS = "bench/regression/test_proxies.py::test_counts[r0]"
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.slow]
 Gate = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

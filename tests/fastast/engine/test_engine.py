@@ -63,6 +63,7 @@ def test_kernels_in_half_precision(tiny_model, tiny_fbank, dtype, device) -> Non
     assert similar.min() > 0.999
 
 
+@pytest.mark.slow
 def test_the_last_block_reads_all_keys_after_merging_under_kernels(tiny_model, tiny_fbank, device) -> None:
     reduction = TokenReduction(schedule=PerBlock((4, 3, 2)), num_protected=1)
     logits = fastast.compile(tiny_model, reduction, device=device)(tiny_fbank)

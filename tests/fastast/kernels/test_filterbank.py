@@ -32,6 +32,7 @@ def definition(wave: np.ndarray, bins: int) -> np.ndarray:
     return np.log(np.maximum(rows, np.finfo(np.float32).eps))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("b", "samples"), [(1, 400), (3, 2_000), (2, 2_039)])
 @pytest.mark.parametrize("bins", [128, 23])
 def test_energies_are_those_of_the_definition(device: torch.device, b: int, samples: int, bins: int) -> None:

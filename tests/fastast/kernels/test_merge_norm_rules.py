@@ -28,6 +28,7 @@ def plan_on(device: torch.device, *, drops: bool, weighted: bool) -> FlatPlan:
     return FlatPlan.of(plan, 2, device)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("drops", [False, True], ids=["kept", "dropped"])
 @pytest.mark.parametrize("weighted", [False, True], ids=["by size", "by weight"])

@@ -54,6 +54,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "r", "num_protected"), CASES)
 def test_plans_of_any_size(device: torch.device, n: int, r: int, num_protected: int) -> None:
     assert_is_the_plan(*similarities(device, 2, n, num_protected), n, r, num_protected)

@@ -60,6 +60,7 @@ def test_any_width_of_a_head(device: torch.device, e: int) -> None:
     assert_gradients_agree(qkv, size, grad, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_any_type(device: torch.device, dtype: torch.dtype) -> None:
     qkv, size, grad = inputs(device, dtype=dtype, e=64, b=1, n=75)

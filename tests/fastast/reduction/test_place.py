@@ -197,6 +197,7 @@ def test_a_place_travels_and_stays_out_where_it_is_the_usual_one() -> None:
         by("inside")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["before", "after"])
 def test_shapes_and_choices_survive_export(small_model, small_fbank, place) -> None:
     small_model.requires_grad_(False)

@@ -36,6 +36,7 @@ MAKERS: dict[str, Callable[[], Teacher]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 def test_all_take_a_filterbank_and_give_logits_and_come_back_from_a_file(
     make: Callable[[], Teacher], tmp_path: Path
