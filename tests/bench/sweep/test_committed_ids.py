@@ -31,6 +31,7 @@ def asked_again(record: Record) -> Cell:
             sha256=model.get("sha256"),
             frames=model.get("frames"),
             engine=model.get("engine", "plain"),
+            own_length=model.get("length") == "own",
         ),
         "reduction": question["reduction"] and TokenReduction.from_dict(question["reduction"]),
         "attention": question["attention"],
