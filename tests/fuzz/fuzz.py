@@ -234,7 +234,8 @@ def _sum(accounts: Iterable[Account]) -> str:
     known = list(accounts)
     inputs, seconds = sum(one.inputs for one in known), sum(one.seconds for one in known)
     finds = sum(len(one.found) for one in known)
-    return f"{inputs:,} inputs at {len(known)} doors in {seconds / 60:.0f} minutes: {finds or 'no'} find{'s' * (finds != 1)}."
+    found = f"{finds or 'no'} find{'s' * (finds != 1)}"
+    return f"{inputs:,} inputs at {len(known)} doors in {seconds / 60:.0f} minutes: {found}."
 
 
 def fuzz_door(name: str, inputs: int, seed: int, folder: Path, code: str) -> Account:
