@@ -26,6 +26,11 @@ def hub_hint(name: str | Path) -> str:
     return f". If it is a model of the Hugging Face Hub: hf download {name} --local-dir {model}, then give {model}"
 
 
+def in_one_line(said: object) -> str:
+    """Return what a library says of a fault in one line, however many it takes itself."""
+    return " ".join(str(said).split())
+
+
 def counted(number: int, what: str) -> str:
     """Return a number with its noun: `1 thread`, `2 threads`."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"

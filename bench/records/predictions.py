@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastast.names import in_one_line
 from fastast.scores import Activation, activation_of, to_ranking, to_scores
 
 
@@ -79,8 +80,7 @@ def read_predictions(path: Path) -> tuple[Predictions, dict[str, str]]:
     except FileNotFoundError:
         raise
     except _DAMAGED as error:
-        said = " ".join(str(error).split())
         raise PredictionsError(
-            f"{path}: no whole file of predictions ({said}); delete it and the record of its cell, and run the sweep "
-            "again"
+            f"{path}: no whole file of predictions ({in_one_line(error)}); delete it and the record of its cell, and "
+            "run the sweep again"
         ) from error

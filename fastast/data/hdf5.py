@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import wave
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from fastast.data.datasets import LATER
 from fastast.data.decoding.part import check_rate
 from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
-from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files
+from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, reading, shard_files
 from fastast.data.training_set import DataError, SplitNotFoundError
 
 ENDINGS = ("h5", "hdf5", "hdf")
@@ -111,21 +110,9 @@ def _opened(path: Path) -> Any:
         return h5py.File(path, "r")
 
 
-@contextmanager
-def _reading(shard: Path) -> Iterator[None]:
-    """Raise DataError, naming the file, for whatever HDF5 finds wrong with it."""
-    try:
-        yield
-    except (
-        OSError,
-        RuntimeError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:  # h5py has no class of its own
-        said = " ".join(str(error).split())
-        raise DataError(f"{shard}: not readable as HDF5; fetch it again. HDF5 says: {said}") from error
+def _reading(shard: Path) -> AbstractContextManager[None]:
+    faults = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)  # h5py has no class of its own
+    return reading(shard, "HDF5", "HDF5", faults)
 
 
 def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], list[str]]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
 from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.ontology import LABELS, read_ontology
-from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, shard_files, split_is_clear
+from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, reading, shard_files, split_is_clear
 from fastast.data.split_names import NAMES
 from fastast.data.training_set import DataError, SplitNotFoundError
 from fastast.metrics import Task
@@ -201,16 +201,10 @@ def _opened(path: Path) -> Any:
         return pyarrow.parquet.ParquetFile(path)
 
 
-@contextmanager
-def _reading(shard: Path) -> Iterator[None]:
-    """Raise DataError, naming the shard, for whatever Arrow finds wrong with it."""
+def _reading(shard: Path) -> AbstractContextManager[None]:
     import pyarrow
 
-    try:
-        yield
-    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise DataError(f"{shard}: not readable as Parquet; fetch it again. Arrow says: {said}") from error
+    return reading(shard, "Parquet", "Arrow", (pyarrow.ArrowException, OSError, UnicodeDecodeError))
 
 
 def _names(table: Any, column: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -13,6 +14,7 @@ from fastast.data.clip_files import subfolders
 from fastast.data.folders import ListedSet, fingerprint_of
 from fastast.data.split_names import split_of_path
 from fastast.data.training_set import DataError, SplitNotFoundError
+from fastast.names import in_one_line
 
 Opened = TypeVar("Opened")
 
@@ -64,6 +66,19 @@ class OpenFiles(Generic[Opened]):
 
     def __getstate__(self) -> dict[str, object]:
         return {"_opener": self._opener, "_opened": {}}
+
+
+@contextmanager
+def reading(shard: Path, kind: str, library: str, faults: tuple[type[Exception], ...]) -> Iterator[None]:
+    """Raise DataError, naming the shard, for whatever a library finds wrong with it; a DataError stays as it is."""
+    try:
+        yield
+    except DataError:
+        raise
+    except faults as error:
+        raise DataError(
+            f"{shard}: not readable as {kind}; fetch it again. {library} says: {in_one_line(error)}"
+        ) from error
 
 
 def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequence[str]) -> list[Path]:
