@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.measure.machine import Facts
+from fastast.resident import resident_bytes
 
 
 class ArmMemory(Facts):
@@ -63,18 +64,10 @@ def _resident_memory(call: Callable[[], object]) -> ArmMemory:
     with contextlib.suppress(OSError, AttributeError):  # another system than Linux with glibc
         ctypes.CDLL(None).malloc_trim(0)  # what earlier arms freed is still resident
         Path("/proc/self/clear_refs").write_text("5")
-        before = _status("VmRSS")
+        before = resident_bytes("VmRSS")
         call()
-        peak, after = _status("VmHWM"), _status("VmRSS")
+        peak, after = resident_bytes("VmHWM"), resident_bytes("VmRSS")
     return ArmMemory(before_bytes=before, peak_bytes=peak, after_bytes=after, reserved_bytes=None)
-
-
-def _status(name: str) -> int:
-    """Return an entry of /proc/self/status, bytes."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) * 1024
-    raise OSError(f"/proc/self/status has no {name}")
 
 
 def is_out_of_memory(error: Exception) -> bool:

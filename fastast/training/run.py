@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from fastast.data.sampling import Sampler, load_batches
 from fastast.data.training_set import TrainingSet, reading_of
+from fastast.resident import peak_resident_bytes
 from fastast.runtime import describe_runtime
 from fastast.scores import ACTIVATIONS
 from fastast.training.build import save_model
@@ -253,7 +253,7 @@ def peak_memory_mib(device: torch.device) -> int:
     """Return the most memory used so far: of the GPU's allocator, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) >> 20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+    return peak_resident_bytes() >> 20
 
 
 def _runtime() -> dict[str, Any]:
