@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,13 @@ def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = 
         own = _rectangle(best, half)
         samples, weights = np.concatenate([samples, own]), np.append(weights, [_WEIGHTS["label"]] * len(own))
         _write(axis, label, best - point, half)
+
+
+def about_labels(points: Iterable[int], kept: str) -> str:
+    """Return what a reader must know where axes have so many labels that not all are written; `kept`: who has."""
+    if max(points) <= MOST:
+        return ""
+    return f"where there are more than {MOST} labels, r stands beside {kept}"
 
 
 def _offsets(half: Floats, *, above: bool) -> list[Floats]:

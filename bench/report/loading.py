@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.measure.loading import Loading, SlowerSide
 from bench.records.schema import Record
+from bench.report.words import listed
 from fastast.names import counted
 
 _BUSY = 1.5
@@ -44,7 +45,7 @@ def _said(found: list[Loading]) -> str:
     sources = dict.fromkeys(_SOURCES[one.source] for one in preparations)
     readers = [one.readers for one in preparations]
     made = (
-        f"{_span([one.rate_per_core for one in preparations])} per core {' and '.join(sources)}, filterbank included "
+        f"{_span([one.rate_per_core for one in preparations])} per core {listed(list(sources))}, filterbank included "
         f"({_span([one.rate for one in preparations])} with {_span(readers)} reader{'s' * (max(readers) > 1)}"
         f"{_when(found)})"
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.labels import Label, place_labels
+from bench.report.labels import Label, about_labels, place_labels
 from bench.report.layout import device_line, fix_layout, footnote, legend, style_of, styles_of
 from bench.report.panels import PANEL
 from bench.report.style import DOUBLE
@@ -71,7 +71,8 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("Throughput (clips/s)")
     legend(figure, styles, ["unmerged"] if (shown["method"] == "none").any() else [])
-    footnote(figure, device_line(shown), facts_line(shown))
+    named = about_labels((len(lines) for _, lines in placed), "none of their lines")
+    footnote(figure, device_line(shown), facts_line(shown), named)
     fix_layout(figure)
     for axis, lines in placed:
         _label_ends(axis, lines, styles)

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.records.export import STRIDE
 from bench.report.figures.apart import PointApart, draw_apart
 from bench.report.figures.elsewhere import draw_elsewhere, reach_for, reserve_room
-from bench.report.labels import MOST, Label, place_labels
+from bench.report.labels import Label, about_labels, place_labels
 from bench.report.layout import Styles, device_line, error_bar, fix_layout, footnote, grid, legend, style_of, styles_of
 from bench.report.published import Published, published
 from bench.report.style import DOUBLE, GREY, faded
@@ -58,8 +58,9 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
     star = ["unmerged"] if (whole["method"] == "none").any() else []
     legend(figure, styles, [*star, "front", "dominated", *apart, *(["elsewhere"] if beside else [])])
-    about = (_about_bars(whole), _about_elsewhere(elsewhere, beside))
-    footnote(figure, device_line(whole), facts_line(whole), *about, _about_labels([panel for _, panel in placed]))
+    named = about_labels((len(_named(panel)) for _, panel in placed), "those on the front, if they are fewer")
+    about = (_about_bars(whole), _about_elsewhere(elsewhere, beside), named)
+    footnote(figure, device_line(whole), facts_line(whole), *about)
     fix_layout(figure)  # labels need to know where things are
     for axis, near in beside.items():
         draw_elsewhere(axis, near)
@@ -169,13 +170,6 @@ def _last_of_rows(placed: Sequence[tuple[tuple[Axes, ...], pd.DataFrame]]) -> li
         if row not in last or spec.colspan.start > last[row].get_subplotspec().colspan.start:  # type: ignore[union-attr]
             last[row] = axis
     return [axis for row, axis in last.items() if row in sound]
-
-
-def _about_labels(panels: Sequence[pd.DataFrame]) -> str:
-    """Return what a reader must know of points without a label."""
-    return (
-        "panels of many points: r beside those on the front" if any(len(_named(one)) > MOST for one in panels) else ""
-    )
 
 
 def _named(panel: pd.DataFrame) -> pd.DataFrame:

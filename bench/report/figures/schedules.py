@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.labels import Label, place_labels
+from bench.report.labels import Label, about_labels, place_labels
 from bench.report.layout import Styles, error_bar, fix_layout, footnote, legend, style_of, styles_of
 from bench.report.panels import panels
 from bench.report.style import DOUBLE, GREY, GUIDE
@@ -47,7 +47,8 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     legend(figure, styles, ["unmerged"] if (rows["method"] == "none").any() else [])
     first = [panel.iloc[0] for panel in shown.values()]
     told = "; ".join(f"{device_name(row)}, {batch_words(row['batch_size'])}" for row in first)
-    footnote(figure, told, facts_line(rows))
+    merged = ((panel["method"] != "none").sum() for panel in shown.values())
+    footnote(figure, told, facts_line(rows), about_labels(merged, "none of them"))
     fix_layout(figure)
     for (shape, outcome), panel in zip(pairs, shown.values(), strict=True):
         _label(shape, outcome, panel, styles)

@@ -10,7 +10,7 @@ import pytest
 from matplotlib.transforms import Bbox
 
 from bench.report.figures.schedules import _clearest
-from bench.report.labels import Label, _leader_costs, place_labels
+from bench.report.labels import Label, _leader_costs, about_labels, place_labels
 from bench.report.layout import balanced
 
 
@@ -63,6 +63,11 @@ def test_of_points_that_are_too_many_to_name_all_those_that_matter_are(axis, kep
     ]
     place_labels(axis, labels)
     assert sorted(text.get_text() for text in axis.texts) == sorted(str(i) for i in range(written))
+
+
+def test_a_caption_says_where_labels_are_left_out() -> None:
+    assert about_labels([3, 40], "none of them") == ""
+    assert about_labels([41, 3], "none of them") == "where there are more than 40 labels, r stands beside none of them"
 
 
 def test_a_lone_label_stands_on_its_side_unless_a_line_does(axis) -> None:
