@@ -16,13 +16,13 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.cell.feature_set import ClipNotes, FeatureSet
-from bench.measure.loading import Preparation
+from bench.measure.loading import ClipOrigin, Preparation
 from fastast.data.training_set import DataError, Item, TrainingSet, collate, read_clip, reading_of
 from fastast.filterbank import num_frames
 from fastast.writing import write_whole
@@ -36,7 +36,7 @@ _CHUNK = 64
 """Clips whose features are computed at once."""
 _READERS = 8
 """Threads that read clips, at most."""
-_SOURCES: Mapping[str, Literal["cache", "mixed"]] = {"cache": "cache", "soundscapes": "mixed"}
+_SOURCES: Mapping[str, ClipOrigin] = {"cache": "cache", "soundscapes": "mixed"}
 """Data sets that are no audio files."""
 
 
@@ -140,9 +140,7 @@ class _Maker:
         self._readers = min(_READERS, os.cpu_count() or 1)
         self._read_seconds = 0.0
 
-    def write(
-        self, path: Path, shape: tuple[int, int], *, source: Literal["files", "cache", "mixed"], progress: bool
-    ) -> ClipNotes:
+    def write(self, path: Path, shape: tuple[int, int], *, source: ClipOrigin, progress: bool) -> ClipNotes:
         """Compute features into a temporary file, then rename it and write the notes: whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

@@ -18,13 +18,14 @@ from bench.gpu.compiled import COMPILED, MODEL, instructions_of
 from bench.gpu.parts import forward_parts
 from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, NEAR
 from fastast.describe import model_geometry
-from fastast.filterbank import SAMPLE_RATE, num_frames
+from fastast.filterbank import FRAME_SECONDS, SAMPLE_RATE, num_frames
 
 COUNTED = Path(__file__).parents[2] / "reports" / "counted.csv"
 BATCH, R = 64, 40
 HEADS = ("name", "value", "unit", "what", "machine", "date")
-_WINDOW, _POINTS = 400, 512
-"""Samples of a frame, and of its Fourier transform, at 16 kHz."""
+_WINDOW = int(SAMPLE_RATE * FRAME_SECONDS)
+_POINTS = 1 << (_WINDOW - 1).bit_length()
+"""Samples of a frame, and of its Fourier transform."""
 
 
 def counted_csv() -> str:

@@ -7,13 +7,15 @@ from typing import Literal
 from bench.measure.machine import Facts
 
 SlowerSide = Literal["loading", "model"]
+ClipOrigin = Literal["files", "cache", "mixed"]
+"""Audio files; a cache of `fastast data cache`; scenes, mixed from recordings."""
 
 
 class Preparation(Facts):
     """How the features of a sweep's clips were made, once for all cells that score them."""
 
-    source: Literal["files", "cache", "mixed"]
-    """Audio files; a cache of `fastast data cache`; scenes, mixed from recordings."""
+    source: ClipOrigin
+    """Where the clips come from."""
     clips: int
     """Clips that were made into features."""
     readers: int

@@ -10,6 +10,9 @@ from typing import Any
 
 import typer
 
+_OURS = ("CheckpointWarning", "DataWarning", "AudioWarning")
+"""By name: importing them takes PyTorch."""
+
 
 @contextmanager
 def errors_for_people() -> Iterator[None]:
@@ -36,11 +39,7 @@ def _show(usual: Callable[..., None]) -> Callable[..., None]:
     """Return what prints FastAST's words on these as one line, and other warnings as before."""
 
     def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-        if category.__name__ in (
-            "CheckpointWarning",
-            "DataWarning",
-            "AudioWarning",
-        ):  # by name: importing them takes PyTorch
+        if category.__name__ in _OURS:
             say_error(str(message))
         else:
             usual(message, category, *where, **more)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 sys.path.append(str(Path(__file__).parents[1] / "fastast" / "data"))
 
@@ -27,7 +28,14 @@ from fastast.data.parquet import Parquet
 
 MOST = 4
 """Clips of a set that are heard."""
-WAVE = (0.4 * np.sin(np.arange(800) * 0.3)).astype(np.float32)  # (s,), a twentieth of a second at 16 kHz
+
+
+def wave(channels: int) -> NDArray[np.float32]:
+    """A twentieth of a second at 16 kHz, (s, channels)."""
+    return (0.4 * np.sin(np.arange(800)[:, None] * 0.3 + np.arange(channels))).astype(np.float32)
+
+
+WAVE = wave(1)[:, 0]  # (s,)
 
 
 def media() -> list[bytes]:

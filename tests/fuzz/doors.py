@@ -16,13 +16,14 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "fastast"))
 
 import data_doors
 from checkpoint_files import LABELS, huggingface_folder, original_names, small_model
+from data_doors import wave
+from sound_files import encode
 
 import fastast
 from bench.claims.claim import ClaimError, read_claims
@@ -66,16 +67,8 @@ class Door:
     """What may be raised; anything else is a fault."""
 
 
-def sound(kind: str, subtype: str, channels: int = 1) -> bytes:
-    """A twentieth of a second, encoded."""
-    wave = 0.4 * np.sin(np.arange(800)[:, None] * 0.3 + np.arange(channels))  # (s, channels)
-    target = io.BytesIO()
-    soundfile.write(target, wave, 16_000, format=kind, subtype=subtype)
-    return target.getvalue()
-
-
 def sounds(kind: str, *subtypes: str) -> list[bytes]:
-    return [sound(kind, subtype, channels) for subtype in subtypes for channels in (1, 2)]
+    return [encode(wave(channels), 16_000, kind, subtype) for subtype in subtypes for channels in (1, 2)]
 
 
 def hear(path: Path) -> None:
