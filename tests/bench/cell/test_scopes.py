@@ -91,6 +91,7 @@ def test_every_scope_times_its_arms(answers) -> None:
     assert len(set(inputs.FED.values())) == len(SCOPES)
 
 
+@pytest.mark.alone  # it holds times of two cells against each other
 def test_a_training_step_takes_longer_than_the_forward_it_begins_with(answers) -> None:
     for arm in ("candidate", "unmerged", "slice", "timm"):
         # By arithmetic: the backward pass alone has twice the forward's products.
