@@ -193,10 +193,9 @@ def export(
 ) -> None:
     """Write one CSV row for every record below a folder."""
     with for_people():
-        from bench.records.store import each_record, record_paths, write_csv
+        from bench.records.table import write_rows
 
-        write_csv(each_record(results), out)
-        typer.echo(f"{len(record_paths(results))} records written to {out}")
+        typer.echo(f"{write_rows(results, out)} records written to {out}")
 
 
 @app.command()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
@@ -32,19 +31,18 @@ OWN_LENGTH = "own_length"
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
     """Return one row per record, with the columns of `COLUMNS` in their order; intervals are seeded and repeatable."""
+    return frame_of(map(row_of, records))
+
+
+def frame_of(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Return the frame of rows, with the columns of `COLUMNS` in their order."""
     import pandas as pd
 
-    return pd.DataFrame([_row(record) for record in records], columns=list(COLUMNS))
+    return pd.DataFrame(list(rows), columns=list(COLUMNS))
 
 
-def write_csv(records: Iterable[Record], path: Path) -> None:
-    """Write the rows of `records` to `path`, atomically."""
-    from fastast.writing import write_whole
-
-    write_whole(path, to_frame(records).to_csv(index=False, lineterminator="\n").encode())
-
-
-def _row(record: Record) -> dict[str, Any]:
+def row_of(record: Record) -> dict[str, Any]:
+    """Return what a record has to say in every column that it has something to say in."""
     row: dict[str, Any] = {
         "sweep": record.sweep,
         "cell": record.cell.id,

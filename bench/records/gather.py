@@ -10,9 +10,11 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from bench.records.many import each_of_many
 from bench.records.predictions import PredictionsError, read_predictions
 from bench.records.schema import Record
 from bench.records.store import (
@@ -52,7 +54,8 @@ class _Copy:
     finished: datetime
     content: bytes
     """Of its file, as this version writes it."""
-    has_predictions: bool
+    scored: tuple[int, int, str] | None
+    """Clips, classes and hash of the ids that its predictions must be of; None where it has none."""
     store: Store
     """Where it goes."""
 
@@ -100,20 +103,20 @@ def gather_results(sources: Sequence[Path], into: Path, *, keep: Keep | None = N
     counts = {"identical": 0, "kept": 0}
     for source in sources:
         found = 0
-        for path in _record_files(source, into, problems):
+        for copy in each_of_many(partial(_examined, into=into), list(_record_files(source, into, problems))):
             found += 1
+            if isinstance(copy, str):
+                problems.append(copy)
+                continue
             try:
-                record = _checked(path)
-                store = Store(into, record.machine.key, record.sweep)
-                copy = _copy(path, record, store)
                 ours = chosen.get(copy.target) or _there(copy)
             except RecordError as error:
                 problems.append(str(error))
                 continue
-            machines.add(record.machine.key)
-            stores[store.folder] = store
+            machines.add(copy.store.machine)
+            stores[copy.store.folder] = copy.store
             if ours is None or _is_wanted(copy, ours, keep):
-                problems += _bad_predictions(path, record)
+                problems += _bad_predictions(copy)
                 chosen[copy.target] = copy
             elif ours.content == copy.content:
                 counts["identical"] += 1
@@ -150,6 +153,15 @@ def _record_files(source: Path, into: Path, problems: list[str]) -> Iterator[Pat
     yield from record_paths(source)
 
 
+def _examined(path: Path, into: Path) -> _Copy | str:
+    """Return what is to be written of a record's file, or what is wrong with it."""
+    try:
+        record = _checked(path)
+    except RecordError as error:
+        return str(error)
+    return _copy(path, record, Store(into, record.machine.key, record.sweep))
+
+
 def _checked(path: Path) -> Record:
     """Read a record whose name, id and machine fit it. Raises RecordError."""
     record = read_record(path)
@@ -164,13 +176,14 @@ def _checked(path: Path) -> Record:
 
 
 def _copy(path: Path, record: Record, store: Store) -> _Copy:
+    part = record.quality
     return _Copy(
         source=path,
         cell_id=record.cell.id,
         status=record.status,
         finished=record.finished,
         content=record_bytes(record),
-        has_predictions=record.quality is not None,
+        scored=None if part is None else (part.clips, part.classes, part.ids_sha256),
         store=store,
     )
 
@@ -196,20 +209,19 @@ def _predictions_of(path: Path) -> Path:
     return path.parent / "predictions" / f"{path.stem}.npz"
 
 
-def _bad_predictions(source: Path, record: Record) -> list[str]:
+def _bad_predictions(copy: _Copy) -> list[str]:
     """Return why a record's predictions cannot be copied; none of a record without quality."""
-    path = _predictions_of(source)
-    if record.quality is None:
+    path = _predictions_of(copy.source)
+    if copy.scored is None:
         return []
     if not path.exists():
-        return [f"{path}: is missing; {source} is of a quality cell, whose predictions belong to it"]
+        return [f"{path}: is missing; {copy.source} is of a quality cell, whose predictions belong to it"]
     try:
         predictions, hashes = read_predictions(path)
     except (OSError, PredictionsError) as error:
         return [str(error)]
-    expected = (record.quality.clips, record.quality.classes)
-    if predictions.values.shape != expected or hashes.get("ids_sha256") != record.quality.ids_sha256:
-        return [f"{path}: is of other clips than {source}"]
+    if (*predictions.values.shape, hashes.get("ids_sha256")) != copy.scored:
+        return [f"{path}: is of other clips than {copy.source}"]
     return []
 
 
@@ -235,10 +247,10 @@ def _write(copies: Iterable[_Copy], stores: Iterable[Store]) -> None:
         with store.lock(), advised(folder):
             for start in range(0, len(group), _TOGETHER):
                 part = group[start : start + _TOGETHER]
-                scored = [copy for copy in part if copy.has_predictions]
+                scored = [copy for copy in part if copy.scored is not None]
                 write_together({store.predictions_path(copy.cell_id): copy.read_predictions() for copy in scored})
                 write_together({copy.target: copy.content for copy in part})
                 for copy in part:
-                    if not copy.has_predictions:
+                    if copy.scored is None:
                         store.predictions_path(copy.cell_id).unlink(missing_ok=True)  # of the record that was replaced
             write_table(folder)

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from bench.records.columns import COLUMNS
-from bench.records.export import to_frame, write_csv
+from bench.records.export import to_frame
 from bench.records.migrations import MIGRATIONS
 from bench.records.predictions import Predictions, encode_predictions
 from bench.records.schema import SCHEMA_VERSION, Record
@@ -44,7 +44,6 @@ __all__ = [
     "record_bytes",
     "record_paths",
     "to_frame",
-    "write_csv",
 ]
 
 ROOM = 1 << 16

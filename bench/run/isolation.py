@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure.memory import is_out_of_memory
+from bench.records.many import end_with_parent
 from bench.records.schema import Status
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -146,7 +147,7 @@ def _child(
 ) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller decides
     _die_with(lifeline)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         module, _, name = function.partition(":")
         outcome = Outcome(status="ok", value=getattr(import_module(module), name)(*args))
@@ -166,13 +167,6 @@ def _die_with(lifeline: connection.Connection) -> None:
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fcntl.fcntl(descriptor, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_ASYNC)
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        connection.wait([parent.sentinel])
-        os._exit(1)
 
 
 def _describe(error: BaseException) -> str:

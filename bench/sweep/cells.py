@@ -121,11 +121,11 @@ class Cell:
     def _parts(self) -> dict[str, str]:
         """Return the canonical text of every part of the question: cells of a grid share most of them."""
         parts = {
-            "kind": canonical(self.kind),
+            "kind": _text(self.kind),
             "model": _model_text(self.model, self.seed, quality=self.data is not None),
             "reduction": "null" if self.reduction is None else _reduction_text(self.reduction),
-            "attention": canonical(self.attention),
-            "dtype": canonical(self.dtype),
+            "attention": _text(self.attention),
+            "dtype": _text(self.dtype),
         }
         if self.calibration is not None:
             parts["calibration"] = canonical(self.calibration.question())
@@ -133,8 +133,8 @@ class Cell:
             return parts | {"workload": canonical(self.data.question())}
         same = {"slice", "fa4_bias", "flex_bias"} if self.reduction is None else set()
         same |= {"plain"} if self.model.engine == "plain" else set()  # `unmerged` is the same
-        workload = {"input": "normal", "batch_size": self.batch_size, "seed": self.seed}
-        return parts | {"workload": canonical(workload), "measure": _measure_text(self.measure, frozenset(same))}
+        workload = _workload_text(self.batch_size, self.seed)
+        return parts | {"workload": workload, "measure": _measure_text(self.measure, frozenset(same))}
 
     def compared_with(self) -> Cell | None:
         """Return the unmerged model's cell that a quality cell is compared with; None for other cells."""
@@ -167,6 +167,16 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 def canonical(question: object) -> str:
     """Return the one JSON text of a question: sorted keys, no spaces, ASCII."""
     return _ENCODER.encode(question)
+
+
+@lru_cache
+def _text(value: str) -> str:
+    return canonical(value)
+
+
+@lru_cache(maxsize=1 << 14)
+def _workload_text(batch_size: int | str | None, seed: int) -> str:
+    return canonical({"input": "normal", "batch_size": batch_size, "seed": seed})
 
 
 @lru_cache

@@ -1,5 +1,7 @@
 """The engine `plain`: the model's own forward in PyTorch.
 
+What builds arms is imported where they are built: a sweep asks what an engine can do before any model is needed.
+
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
 
@@ -7,20 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-from torch import Tensor
-
-from bench.cell.baselines.native import unmerged
-from bench.cell.engines.ran import Ran, tokens_that_left
-from bench.cell.inputs import FromWaveforms
 from bench.sweep.axes import FLOATING
 from bench.sweep.baselines import SCOPES
-from bench.sweep.cells import Cell
 from fastast.attention import ATTENTION_KERNELS
-from fastast.frontend import Frontend
-from fastast.hosts import reduce
-from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import TokenReduction
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.cell.engines.ran import Ran
+    from bench.sweep.cells import Cell
+    from fastast.frontend import Frontend
+    from fastast.model import AudioSpectrogramTransformer
+    from fastast.reduction import TokenReduction
 
 
 class PlainEngine:
@@ -47,6 +49,10 @@ class PlainEngine:
         frontend: Frontend | None = None,
     ) -> Callable[[Tensor], Tensor]:
         """Return a twin of the model with the reduction, on the fastest attention."""
+        from bench.cell.baselines.native import unmerged
+        from bench.cell.inputs import FromWaveforms
+        from fastast.hosts import reduce
+
         twin = unmerged(model)
         if reduction is not None:
             reduce(twin, reduction)
@@ -60,6 +66,8 @@ class PlainEngine:
         reduction: TokenReduction | None,
     ) -> Ran:
         """Return the candidate itself."""
+        from bench.cell.engines.ran import Ran, tokens_that_left
+
         return Ran(forward=candidate, tokens=partial(tokens_that_left, candidate), engine=None)
 
 

@@ -26,8 +26,8 @@ from bench.records.store import (
     read_record,
     read_records,
     to_frame,
-    write_csv,
 )
+from bench.records.table import write_rows
 from bench.run.isolation import Outcome
 from bench.run.recording import make_record
 from bench.sweep.baselines import BASELINES
@@ -205,7 +205,8 @@ def test_the_table_has_the_documented_columns_in_their_order(tmp_path):
     assert list(frame.columns) == list(COLUMNS)
     assert all(COLUMNS.values())
     assert list(to_frame([]).columns) == list(COLUMNS)
-    write_csv([make()], tmp_path / "a.csv")
+    Store(tmp_path, "a", "x").write(make())
+    assert write_rows(tmp_path, tmp_path / "a.csv") == 1
     assert list(pd.read_csv(tmp_path / "a.csv").columns) == list(COLUMNS)
 
 

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from bench.cli import app
 from bench.records.schema import Suite
-from bench.records.store import Store, read_record, read_records, write_csv
+from bench.records.store import Store, read_record, read_records
+from bench.records.table import write_table
 from bench.share.check import ShareError, check_contribution
 from bench.share.pack import pack_results
 from bench.share.private import private_texts, without_private
@@ -39,7 +40,7 @@ def rewrite(folder: Path, **changes: object) -> Path:
     for record in read_records(folder):
         store = Store(folder, record.machine.key, record.sweep)
         store.write(record.model_copy(update=changes))
-        write_csv(read_records(store.folder), store.folder / "cells.csv")
+        write_table(store.folder)
     return folder
 
 
