@@ -18,7 +18,7 @@ Given = TypeVar("Given")
 Result = TypeVar("Result")
 
 MANY = 500
-"""From so many items on, a second processor is worth its start of half a second."""
+"""From so many items on, a second processor is worth its start."""
 _CHUNK = 50
 """Items that a process gets at a time."""
 
@@ -26,14 +26,15 @@ _CHUNK = 50
 def each_of_many(work: Callable[[Given], Result], items: Sequence[Given]) -> Iterator[Result]:
     """Yield `work` of every item, in their order, and raise what it raises.
 
-    `work` and what it returns must be pickled: it runs in a process per processor where there are `MANY` items.
+    Where there are `MANY` items it runs in a process per processor, so that it and its results must be pickled; it must
+    leave alone what threads of this process may hold.
     """
     processes = affinity()
     if len(items) < MANY or processes < 2:
         yield from map(work, items)
         return
-    spawning = multiprocessing.get_context("spawn")  # a fork would take along what other threads hold
-    pool = ProcessPoolExecutor(processes, mp_context=spawning, initializer=_begin)
+    forking = multiprocessing.get_context("fork")  # a script that calls this would be run again by a spawned process
+    pool = ProcessPoolExecutor(processes, mp_context=forking, initializer=_begin)
     try:
         yield from pool.map(work, items, chunksize=_CHUNK)
     except BrokenProcessPool:

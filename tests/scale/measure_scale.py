@@ -194,7 +194,7 @@ def table(sizes: Sequence[int]) -> str:
             for name, one in costs(size, folder, machine):
                 found.setdefault(name, {})[size] = one
                 print(f"{size:,} records, {name}: {one.seconds:.1f} s, {one.mib:.0f} MiB", file=sys.stderr)
-        grid = expansion(Path(place))
+        grid, start = expansion(Path(place)), cost("-c", "import torch")
     first, last = sizes[0], sizes[-1]
     heads = " | ".join(f"{size:,} records (s)" for size in sizes)
     lines = [f"| command | {heads} | growth | at most (s) | memory (MiB) |", "|---|" + "---:|" * (len(sizes) + 3)]
@@ -207,6 +207,7 @@ def table(sizes: Sequence[int]) -> str:
     lines.append(
         f"| run --dry-run of {GRID:,} cells | {blank}{grid.seconds:.1f} | | {TARGETS['expand']} | {grid.mib:.0f} |"
     )
+    lines.append(f"| PyTorch's start and end, in some of these | {blank}{start.seconds:.1f} | | | {start.mib:.0f} |")
     added = f"To a cell after the first, the harness adds {added_seconds():.2f} s: start, description, record."
     return "\n".join([f"On {machine}:", "", *lines, "", added])
 
