@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench import completion
-from bench.ablation.command import ablation
+from bench.ablation.command import ablation, thin_sweep
 from bench.claims.command import claims, render_all
 from bench.command_line import command_line, for_people
 from bench.page.command import explore
@@ -43,6 +43,7 @@ app = typer.Typer(
 app.add_typer(study, name="study")
 app.command()(claims)
 app.command()(ablation)
+app.command("thin")(thin_sweep)
 app.command("render")(render_all)
 app.command("page")(explore)
 app.command("share")(share_results)

@@ -1,4 +1,4 @@
-"""`python -m bench ablation`: the report of a sweep of alternatives."""
+"""`python -m bench ablation` and `thin`: the report of a sweep of alternatives, and its records made small."""
 
 from __future__ import annotations
 
@@ -27,3 +27,21 @@ def ablation(
 
         for path in render_ablation(results, out, sweep=sweep):
             typer.echo(path)
+
+
+def thin_sweep(
+    sweep: Annotated[str, typer.Argument(help="Name of the sweep, such as ablation_methods.")],
+    results: Annotated[Path, typer.Option("--results", help="Root folder of results.")] = Path("build/results"),
+) -> None:
+    """Replace the predictions of a sweep of alternatives by what its tables are computed from, a hundredth in size.
+
+    What a model said of single clips is lost but for the unmerged model and the reference: keep a copy elsewhere.
+    """
+    with for_people():
+        from bench.ablation.thin import thin
+
+        found = thin(results, sweep)
+        typer.echo(
+            f"{found.replaced} predictions replaced, {found.kept} left as they were: "
+            f"{found.before / 1e6:.1f} MB before, {found.after / 1e6:.1f} MB now"
+        )

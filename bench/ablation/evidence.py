@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.predictions import read_predictions
+from bench.records.replicates import Replicates, read_kept
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds
 from bench.records.store import Store, hash_array
@@ -100,16 +100,21 @@ def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
     path = Store(results, record.machine.key, record.sweep).predictions_path(record.cell.id)
     if not path.is_file():
         raise ReportError(f"ablation: {path} is missing; differences are computed from what a model said of each clip")
-    predictions, hashes = read_predictions(path)
+    kept, hashes = read_kept(path)
     if drawn["labels"] is None:
         drawn["labels"], _ = labels_of(record)
     labels = drawn["labels"]
-    if len(labels) != len(predictions.values) or hash_array(labels) != hashes.get("labels_sha256"):
+    if len(labels) != kept.shape[0] or hash_array(labels) != hashes.get("labels_sha256"):
         raise ReportError(f"ablation: {path} is of other clips or labels than the data set has here")
     if "weights" not in drawn:
         drawn["weights"] = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)
     assert record.quality is not None
-    metric, ranking = METRIC_OF[record.quality.task], predictions.ranking
+    metric = METRIC_OF[record.quality.task]
+    if isinstance(kept, Replicates):
+        if (kept.metric, kept.seed, len(kept.values)) != (metric, CLIPS_SEED, CLIP_REPLICATES):
+            raise ReportError(f"ablation: {path} was thinned by another FastAST, whose replicates draw other clips")
+        return Evidence(value=kept.value, replicates=kept.values)
+    ranking = kept.ranking
     return Evidence(
         value=measure_by(metric, labels, ranking),
         replicates=replicates_by(metric, labels, ranking, drawn["weights"]),

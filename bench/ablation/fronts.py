@@ -17,6 +17,8 @@ import numpy as np
 from bench.ablation.evidence import Configuration, Evidence
 from fastast.statistics import Estimate, Floats, basic_interval, percentile_interval
 
+_ANY = 1e9
+"""A gain beyond all that was measured."""
 Gain = Callable[[Configuration], Evidence | None]
 
 
@@ -61,9 +63,15 @@ class Front:
 
         None where the whole front is within it: the gain is then at least the largest that was measured.
         """
-        if self.quality[0] - self.quality[-1] <= loss and (self.quality[0] - self.quality <= loss).all():
-            return None
-        return self._each(lambda x, y: _crossing(x, y[0] - y, loss))
+        return None if (self.quality[0] - self.quality <= loss).all() else self.bounds_within(loss)[0]
+
+    def bounds_within(self, loss: float) -> tuple[Evidence, Evidence]:
+        """Return the least and the most that this gain may be.
+
+        They differ where the front, or that of a replicate, is within the loss as far as it was measured.
+        """
+        least = self._each(lambda x, y: _crossing(x, y[0] - y, loss, beyond=float(x[-1])))
+        return least, self._each(lambda x, y: _crossing(x, y[0] - y, loss, beyond=_ANY))
 
     def area(self, most: float) -> Evidence | None:
         """Return the mean quality over gains from 1 to `most`; None where that is beyond the front."""
@@ -107,7 +115,10 @@ def estimate(one: Evidence) -> Estimate:
 
 
 def estimate_gain(one: Evidence) -> Estimate:
-    """Return a gain with its interval: of its replicates as they are, as no gain is below 1."""
+    """Return a gain, or a difference of two, with its interval: of its replicates as they are, as no gain is below 1.
+
+    Gains at a loss are skewed to the right; mirrored at the value, their interval would be so to the left.
+    """
     low, high = percentile_interval(one.replicates)
     return Estimate(value=one.value, low=min(low, one.value), high=max(high, one.value))
 
@@ -122,11 +133,11 @@ def _beats(mine: tuple[Evidence, Evidence], theirs: tuple[Evidence, Evidence]) -
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
-def _crossing(x: Floats, loss: Floats, allowed: float) -> float:
-    """Return the gain at which the loss first exceeds what is allowed."""
+def _crossing(x: Floats, loss: Floats, allowed: float, *, beyond: float) -> float:
+    """Return the gain at which the loss first exceeds what is allowed, `beyond` where it never does."""
     over = np.flatnonzero(loss > allowed)
     if not len(over):
-        return float(x[-1])
+        return beyond
     i = int(over[0])
     if i == 0:
         return float(x[0])

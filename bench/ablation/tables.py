@@ -135,7 +135,7 @@ def numbers(found: Alternatives) -> pd.DataFrame:
                     rows.append(_number(name, "", measure, at, shape(value)))
                     reference = values.get(found.reference.name)
                     if reference is not None and name != found.reference.name:
-                        difference = estimate(minus(value, reference))
+                        difference = shape(minus(value, reference))
                         rows.append(_number(name, found.reference.name, measure, at, difference))
     return pd.DataFrame(rows)
 
@@ -200,10 +200,13 @@ def _gain_at(front: Front | None, reference: Front | None, loss: float) -> str:
     if front is None:
         return "1"
     mine = front.within(loss)
-    if mine is None:
-        return f"≥ {front.most:.2f}"
-    theirs = reference.within(loss) if reference is not None else None
-    return shown(estimate_gain(mine), "{:.2f}") + _mark(mine, theirs)
+    text = f"≥ {front.most:.2f}" if mine is None else shown(estimate_gain(mine), "{:.2f}")
+    if reference is None:
+        return text
+    (least, most), (other_least, other_most) = front.bounds_within(loss), reference.bounds_within(loss)
+    better = estimate_gain(minus(least, other_most)).low > 0
+    worse = estimate_gain(minus(most, other_least)).high < 0
+    return f"{text} {BETTER}" if better else f"{text} {WORSE}" if worse else text
 
 
 def _less(mine: Evidence | None, unmerged: Evidence, reference: Evidence | None) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Literal
 
 from bench.records.many import each_of_many
-from bench.records.predictions import PredictionsError, read_predictions
+from bench.records.predictions import PredictionsError
+from bench.records.replicates import read_kept
 from bench.records.schema import Record
 from bench.records.store import (
     RecordError,
@@ -217,10 +218,10 @@ def _bad_predictions(copy: _Copy) -> list[str]:
     if not path.exists():
         return [f"{path}: is missing; {copy.source} is of a quality cell, whose predictions belong to it"]
     try:
-        predictions, hashes = read_predictions(path)
+        kept, hashes = read_kept(path)
     except (OSError, PredictionsError) as error:
         return [str(error)]
-    if (*predictions.values.shape, hashes.get("ids_sha256")) != copy.scored:
+    if (*kept.shape, hashes.get("ids_sha256")) != copy.scored:
         return [f"{path}: is of other clips than {copy.source}"]
     return []
 

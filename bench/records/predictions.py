@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +40,18 @@ class Predictions:
     """(n, c): logits, or where `activation` is None the scores themselves, as they were stored once."""
     activation: Activation | None
     """What makes scores of the logits."""
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Predictions:
+        """Return those that a file holds."""
+        if "logits" not in stored:
+            return cls(stored["scores"], None)
+        return cls(stored["logits"], activation_of(None, str(stored["activation"])))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, c)"""
+        return self.values.shape
 
     @cached_property
     def ranking(self) -> NDArray[np.float64]:
@@ -71,12 +84,22 @@ def read_predictions(path: Path) -> tuple[Predictions, dict[str, str]]:
 
     Raises PredictionsError where it is no whole file of predictions; FileNotFoundError where there is none.
     """
+    with opened(path) as (stored, hashes):
+        if "replicates" in stored:
+            raise ValueError("bench thin left replicates of its score")
+        return Predictions.of(stored), hashes
+    raise AssertionError(path)  # what is opened returns or raises
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a file of predictions, or of what is left of them, with its hashes; what is wrong with it is said in words.
+
+    Raises PredictionsError, or FileNotFoundError where there is none.
+    """
     try:
         with np.load(path) as stored:
-            hashes = {name: str(stored[name]) for name in stored.files if name.endswith("_sha256")}
-            if "logits" not in stored:
-                return Predictions(stored["scores"], None), hashes
-            return Predictions(stored["logits"], activation_of(None, str(stored["activation"]))), hashes
+            yield stored, {name: str(stored[name]) for name in stored.files if name.endswith("_sha256")}
     except FileNotFoundError:
         raise
     except _DAMAGED as error:

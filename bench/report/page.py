@@ -15,7 +15,7 @@ from bench.report.figures import FIGURES
 from bench.report.loading import loading_text
 from bench.report.panels import panels
 from bench.report.published import TITLE, about_published, published, published_table
-from bench.report.tables import columns_of, explain, panel_name, readable
+from bench.report.tables import WORDS, columns_of, explain, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
 
 
@@ -40,6 +40,7 @@ def page(
     figures = [
         {
             "caption": one.caption,
+            "title": one.caption.partition(".")[0],
             "svg": Markup(inline_svg(drawn[name], name, f"{sweep}: {one.caption}"))
             if drawn[name].startswith("<")
             else None,
@@ -53,9 +54,10 @@ def page(
         figures=figures,
         published=(TITLE, about_published(joined), *published_table(elsewhere)) if elsewhere else None,
         panels=[
-            (panel_name(panel), list(columns_of(panel).values()), readable(panel).to_numpy().tolist())
+            (panel_name(panel), list(columns_of(panel).items()), readable(panel).to_dict("records"))
             for _, panel in panels(joined)
         ],
+        words=WORDS,
         missing={NOT_MEASURED, *FAILURES.values()},
         explanation=" ".join(filter(None, [*explain(joined), loading_text(records)])),
         facts=facts(records),

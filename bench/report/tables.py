@@ -89,6 +89,8 @@ COLUMNS: dict[str, str] = {
     "standing": "Pareto",
 }
 """Columns of the readable tables and their heads; `{score}` is what the data is scored by, arrows: what is better."""
+WORDS = ("configuration", "standing")
+"""Those that hold text, and stand at the left."""
 
 
 def panel_name(panel: pd.DataFrame) -> str:
@@ -164,7 +166,7 @@ def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") 
             markdown_table(
                 tuple(heads.values()),
                 ([*map(in_markdown, values)] for values in text.itertuples(index=False, name=None)),
-                words=[number for number, column in enumerate(heads) if column in ("configuration", "standing")],
+                words=[number for number, column in enumerate(heads) if column in WORDS],
             ),
         ]
         parts.append("\n".join(lines))

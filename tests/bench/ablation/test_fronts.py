@@ -97,3 +97,13 @@ def test_the_interval_of_a_gain_holds_it() -> None:
     assert interval.value == pytest.approx(1.5)
     assert interval.low < 1.5 < interval.high
     assert interval.low >= 1
+
+
+def test_a_gain_that_no_point_tells_is_known_from_one_side() -> None:
+    front = front_of([point(2.0, 0.48), point(3.0, 0.40)], UNMERGED)
+    assert front is not None
+    least, most = front.bounds_within(0.1)  # all of it loses less
+    assert least.value == 3.0
+    assert most.value > 1e6
+    least, most = front.bounds_within(0.06)
+    assert least.value == most.value == pytest.approx(2.5)

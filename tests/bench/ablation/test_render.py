@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from bench.ablation.overview import BEGIN, END, update_overview
 from bench.ablation.published import published_numbers
 from bench.ablation.render import render_ablation
 from bench.ablation.series import sort_out
-from bench.records.predictions import Predictions, encode_predictions
+from bench.ablation.thin import thin
+from bench.records.predictions import Predictions, PredictionsError, encode_predictions, read_predictions
+from bench.records.replicates import Replicates, encode_replicates, read_kept
 from bench.records.schema import Record
 from bench.records.store import hash_array
 from bench.report.frame import ReportError
@@ -319,3 +322,30 @@ def test_a_page_lists_what_is_published(methods: Path, tmp_path: Path) -> None:
     page.write_text("no marks")
     with pytest.raises(ReportError, match="has no lines"):
         update_overview(page, reports)
+
+
+def test_a_thinned_sweep_gives_the_same_report(methods: Path, tmp_path: Path) -> None:
+    def report(folder: str) -> tuple[pd.DataFrame, str]:
+        paths = render_ablation(methods, tmp_path / folder, sweep="alternatives", labels=LABELS, formats=("svg",))
+        return numbers(paths[-1]).drop(columns="records"), paths[-2].read_text()
+
+    table, text = report("whole")
+    done = thin(methods, "alternatives", labels=LABELS)
+    assert (done.replaced, done.kept) == (22, 3)  # the unmerged model and two of ToMe are drawn by class
+    found = [type(read_kept(path)[0]) for path in methods.rglob("*.npz")]
+    assert found.count(Replicates) == 22
+    again, text_again = report("thin")
+    pd.testing.assert_frame_equal(table, again)
+    assert text == text_again
+    assert thin(methods, "alternatives", labels=LABELS).replaced == 0
+    with pytest.raises(PredictionsError, match="bench thin left replicates"):
+        read_predictions(next(path for path in methods.rglob("*.npz") if isinstance(read_kept(path)[0], Replicates)))
+
+
+def test_replicates_of_another_draw_are_refused(methods: Path, tmp_path: Path) -> None:
+    thin(methods, "alternatives", labels=LABELS)
+    path = next(path for path in methods.rglob("*.npz") if isinstance(read_kept(path)[0], Replicates))
+    kept, hashes = read_kept(path)
+    path.write_bytes(encode_replicates(replace(kept, seed=7), hashes))  # type: ignore[arg-type]
+    with pytest.raises(ReportError, match="thinned by another FastAST"):
+        render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
