@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.replicates import Replicates, read_kept
+from bench.records.replicates import ScoreReplicates, read_kept
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds
 from bench.records.store import Store, hash_array
@@ -110,7 +110,7 @@ def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
         drawn["weights"] = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)
     assert record.quality is not None
     metric = METRIC_OF[record.quality.task]
-    if isinstance(kept, Replicates):
+    if isinstance(kept, ScoreReplicates):
         if (kept.metric, kept.seed, len(kept.values)) != (metric, CLIPS_SEED, CLIP_REPLICATES):
             raise ReportError(f"ablation: {path} was thinned by another FastAST, whose replicates draw other clips")
         return Evidence(value=kept.value, replicates=kept.values)

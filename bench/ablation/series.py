@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.ablation.evidence import Configuration
 from bench.records.export import STRIDE, split_schedule
-from bench.report.words import FAMILY_NAMES, method_label
+from bench.report.words import family_words, method_label
 from fastast.reduction import TokenReduction, method_names
 
 _ALL = tuple(one.name for one in dataclasses.fields(TokenReduction) if one.name not in ("schedule", "options"))
@@ -115,7 +115,7 @@ def _word(axis: str, value: Any) -> str:
     if axis == "method":
         return method_label(value)
     if axis == "schedule":
-        return FAMILY_NAMES.get(value, value)
+        return family_words(value)
     if axis == STRIDE:
         return "own stride" if value is None else f"stride {value}"
     if axis == "threshold":

@@ -11,7 +11,7 @@ import numpy as np
 from bench.ablation.evidence import CLIPS_SEED, labels_of, read_evidence
 from bench.ablation.series import sort_out
 from bench.records.predictions import read_predictions
-from bench.records.replicates import Replicates, encode_replicates, read_kept
+from bench.records.replicates import ScoreReplicates, encode_replicates, read_kept
 from bench.records.schema import Record
 from bench.records.store import Store, read_records
 from bench.report.frame import MEASURED, ReportError
@@ -50,7 +50,7 @@ def thin(results: Path, sweep: str, *, labels: np.ndarray | None = None) -> Thin
     for record in scored:
         path = Store(results, record.machine.key, sweep).predictions_path(record.cell.id)
         counts["before"] += path.stat().st_size
-        if record.cell.id in whole or isinstance(read_kept(path)[0], Replicates):
+        if record.cell.id in whole or isinstance(read_kept(path)[0], ScoreReplicates):
             counts["kept"] += 1
         else:
             _replace(record, results, path, labels)
@@ -76,7 +76,7 @@ def _replace(record: Record, results: Path, path: Path, labels: np.ndarray) -> N
     (evidence,) = read_evidence([record], results, labels)
     assert evidence.quality is not None
     clips, classes = predictions.shape
-    kept = Replicates(
+    kept = ScoreReplicates(
         shape=(clips, classes),
         metric=METRIC_OF[record.quality.task],
         seed=CLIPS_SEED,

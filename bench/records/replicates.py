@@ -20,7 +20,7 @@ from fastast.statistics import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
-class Replicates:
+class ScoreReplicates:
     """The score of all clips together, without what a model said of each."""
 
     shape: tuple[int, int]
@@ -35,7 +35,7 @@ class Replicates:
     """(b,)"""
 
 
-def encode_replicates(kept: Replicates, hashes: Mapping[str, str]) -> bytes:
+def encode_replicates(kept: ScoreReplicates, hashes: Mapping[str, str]) -> bytes:
     """Return the content of a file of replicates, with the hashes of labels and ids."""
     arrays: dict[str, Any] = {name: np.array(value) for name, value in hashes.items()}
     for name in ("shape", "metric", "seed", "value"):
@@ -45,7 +45,7 @@ def encode_replicates(kept: Replicates, hashes: Mapping[str, str]) -> bytes:
     return buffer.getvalue()
 
 
-def read_kept(path: Path) -> tuple[Predictions | Replicates, dict[str, str]]:
+def read_kept(path: Path) -> tuple[Predictions | ScoreReplicates, dict[str, str]]:
     """Return the predictions of a cell, or what is left of them, and the hashes of labels and ids.
 
     Raises PredictionsError where it is no whole file of either; FileNotFoundError where there is none.
@@ -57,7 +57,7 @@ def read_kept(path: Path) -> tuple[Predictions | Replicates, dict[str, str]]:
         values = np.asarray(stored["replicates"], dtype=np.float64)
         if values.ndim != 1 or not values.size:
             raise ValueError(f"replicates of shape {values.shape}")
-        kept = Replicates(
+        kept = ScoreReplicates(
             shape=(clips, classes),
             metric=str(stored["metric"]),
             seed=int(stored["seed"]),

@@ -10,6 +10,7 @@ from bench.report.words import (
     BEST_BATCH,
     FAILURES,
     NOT_MEASURED,
+    UNREDUCED,
     batch_words,
     device_name,
     dtype_words,
@@ -133,7 +134,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
         rows.append(
             {
                 "configuration": series_name(row) + (" on the engine" if _is_other_unmerged(row) else ""),
-                "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing=str(row["schedule"])),
+                "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing=_without_r(row)),
                 "tokens_out": number(row["tokens_out"], "{:.0f}"),
                 "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
                 "throughput": number(row["throughput"], "{:.1f}", missing=slow),
@@ -150,6 +151,11 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows, columns=list(columns_of(panel)))
+
+
+def _without_r(row: pd.Series) -> str:
+    """Return what stands for the r of a row without one: nothing where its configuration has the whole schedule."""
+    return str(row["schedule"]) if row["method"] in UNREDUCED else "–"
 
 
 def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") -> str:
@@ -182,9 +188,10 @@ def in_markdown(text: str) -> str:
 def brief(panel: pd.DataFrame, most: int) -> pd.DataFrame:
     """Return a panel's unmerged model and at most `most` others of its front, evenly spaced from slow to fast.
 
-    Of a panel without a front, at most `most` of all others that were timed.
+    Of a panel without a front, at most `most` of all others that were timed, or of all where none was.
     """
-    others = panel[(panel["method"] != "none") & panel["throughput"].notna()].sort_values("throughput", kind="stable")
+    others = panel[panel["method"] != "none"].sort_values("throughput", kind="stable")
+    others = others[others["throughput"].notna() | others["throughput"].isna().all()]
     front = others[others["standing"] == "front"]
     chosen = front if len(front) else others
     if len(chosen) > most:

@@ -46,13 +46,22 @@ def series_name(row: pd.Series) -> str:
     options = [text.replace("=", " ", 1) for text in shlex.split(str(row["options"] or ""))]
     if row["method"] in UNREDUCED:
         return ", ".join([*setup, method_label(row["method"]), *options, *kernel])
-    family = FAMILY_NAMES.get(row["family"], row["family"])
+    family = family_words(row["family"])
     usual = _usual_options(row["method"]) | {"excess": "refuse"}
     words = {"metric": "by {}", "order": "{} order", "excess": "{}ped"}
     extras = [text.format(row[key]) for key, text in words.items() if row[key] not in (usual[key], "")]
     if row["proportional"] is False:
         extras.append("unweighted")
     return ", ".join([*setup, f"{method_label(row['method'])}, {family}", *extras, *options, *kernel])
+
+
+def family_words(family: str) -> str:
+    """Return a family of schedules in words: linear −0.5 for `linear:-0.5`, block 4 only for a list of that alone."""
+    name, _, value = family.partition(":")
+    if name == "list":
+        blocks = [number for number, removed in enumerate(value.split(","), 1) if removed != "0"]
+        return f"block {blocks[0]} only" if len(blocks) == 1 else family
+    return FAMILY_NAMES.get(family, f"{name} {value.replace('-', '−')}".strip())
 
 
 def row_name(row: pd.Series) -> str:
@@ -63,8 +72,8 @@ def row_name(row: pd.Series) -> str:
     if row["method"] == STRIDE:
         return name.replace(method_label(STRIDE), f"stride {str(row['schedule']).partition(':')[2]}", 1)
     if pd.isna(row["r"]):
-        return name.replace(FAMILY_NAMES.get(row["family"], row["family"]), str(row["schedule"]), 1)
-    family = FAMILY_NAMES.get(row["family"], row["family"])
+        return name.replace(family_words(row["family"]), str(row["schedule"]), 1)
+    family = family_words(row["family"])
     return name.replace(family, f"{family}{'' if family.endswith(' r') else ', r'} = {row['r']:.0f}", 1)
 
 
@@ -72,7 +81,8 @@ def point_label(row: pd.Series) -> str:
     """Return what stands beside a point: its r, or its schedule where that has none."""
     if row["method"] == "none":
         return "r=0"
-    return str(row["schedule"]) if pd.isna(row["r"]) else f"{row['r']:.0f}"
+    words = str(row["schedule"]) if row["method"] in UNREDUCED else family_words(row["family"])
+    return words if pd.isna(row["r"]) else f"{row['r']:.0f}"
 
 
 def setup_name(row: pd.Series, *, dtype: bool) -> str:

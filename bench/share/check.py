@@ -16,8 +16,8 @@ from bench.records.schema import Record
 from bench.records.store import read_record, record_paths, to_frame
 from bench.share.private import QUESTION, private_texts
 
-_ARRAYS = re.compile(r"logits|scores|activation|\w+_sha256")
-"""What a file of predictions holds."""
+_ARRAYS = re.compile(r"logits|scores|activation|\w+_sha256|replicates|shape|metric|seed|value")
+"""What a file of predictions holds, or of what is left of them."""
 
 
 class ShareError(ValueError):

@@ -28,7 +28,7 @@ from sound_files import encode
 import fastast
 from bench.claims.claim import ClaimError, read_claims
 from bench.records.predictions import Predictions, PredictionsError, encode_predictions
-from bench.records.replicates import Replicates, encode_replicates, read_kept
+from bench.records.replicates import ScoreReplicates, encode_replicates, read_kept
 from bench.records.store import RecordError, read_head, read_record
 from bench.run.launchers.slurm import load_slurm_config
 from bench.sweep.complaints import ConfigError
@@ -127,7 +127,7 @@ def open_record(path: Path) -> None:
 
 def predictions() -> list[bytes]:
     hashes = {"ids_sha256": "0" * 64}
-    left = Replicates(shape=(3, 4), metric="mAP", seed=0, value=0.5, values=np.full(5, 0.5))
+    left = ScoreReplicates(shape=(3, 4), metric="mAP", seed=0, value=0.5, values=np.full(5, 0.5))
     whole = Predictions(np.zeros((3, 4), np.float32), "sigmoid")
     return [encode_predictions(whole, hashes), encode_replicates(left, hashes)]
 

@@ -19,7 +19,7 @@ from bench.ablation.render import render_ablation
 from bench.ablation.series import sort_out
 from bench.ablation.thin import thin
 from bench.records.predictions import Predictions, PredictionsError, encode_predictions, read_predictions
-from bench.records.replicates import Replicates, encode_replicates, read_kept
+from bench.records.replicates import ScoreReplicates, encode_replicates, read_kept
 from bench.records.schema import Record
 from bench.records.store import hash_array
 from bench.report.frame import ReportError
@@ -324,6 +324,10 @@ def test_a_page_lists_what_is_published(methods: Path, tmp_path: Path) -> None:
         update_overview(page, reports)
 
 
+def replicates_in(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*.npz")) if isinstance(read_kept(path)[0], ScoreReplicates)]
+
+
 def test_a_thinned_sweep_gives_the_same_report(methods: Path, tmp_path: Path) -> None:
     def report(folder: str) -> tuple[pd.DataFrame, str]:
         paths = render_ablation(methods, tmp_path / folder, sweep="alternatives", labels=LABELS, formats=("svg",))
@@ -332,19 +336,20 @@ def test_a_thinned_sweep_gives_the_same_report(methods: Path, tmp_path: Path) ->
     table, text = report("whole")
     done = thin(methods, "alternatives", labels=LABELS)
     assert (done.replaced, done.kept) == (22, 3)  # the unmerged model and two of ToMe are drawn by class
-    found = [type(read_kept(path)[0]) for path in methods.rglob("*.npz")]
-    assert found.count(Replicates) == 22
+    assert len(replicates_in(methods)) == 22
     again, text_again = report("thin")
     pd.testing.assert_frame_equal(table, again)
     assert text == text_again
     assert thin(methods, "alternatives", labels=LABELS).replaced == 0
     with pytest.raises(PredictionsError, match="bench thin left replicates"):
-        read_predictions(next(path for path in methods.rglob("*.npz") if isinstance(read_kept(path)[0], Replicates)))
+        read_predictions(
+            next(path for path in methods.rglob("*.npz") if isinstance(read_kept(path)[0], ScoreReplicates))
+        )
 
 
 def test_replicates_of_another_draw_are_refused(methods: Path, tmp_path: Path) -> None:
     thin(methods, "alternatives", labels=LABELS)
-    path = next(path for path in methods.rglob("*.npz") if isinstance(read_kept(path)[0], Replicates))
+    path = replicates_in(methods)[0]
     kept, hashes = read_kept(path)
     path.write_bytes(encode_replicates(replace(kept, seed=7), hashes))  # type: ignore[arg-type]
     with pytest.raises(ReportError, match="thinned by another FastAST"):

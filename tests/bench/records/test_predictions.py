@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.records.predictions import Predictions, PredictionsError, encode_predictions, read_predictions
-from bench.records.replicates import Replicates, read_kept
+from bench.records.replicates import ScoreReplicates, read_kept
 from bench.records.store import Store, read_record
 from fastast.data.soundscapes_pool import pool_path
 from fastast.data.soundscapes_training import Soundscapes
@@ -84,7 +84,7 @@ def test_published_predictions_still_give_their_records_numbers() -> None:
             data = Soundscapes(seconds=key[0], test_clips=key[1]).split("test")
             labels[key] = np.stack([data.labels(index, 0) for index in range(len(data))])
         kept, _ = read_kept(path)
-        if isinstance(kept, Replicates):
+        if isinstance(kept, ScoreReplicates):
             assert kept.value == pytest.approx(record.quality.mAP, abs=1e-12)
             continue
         found = measure_scores(labels[key], kept.ranking)

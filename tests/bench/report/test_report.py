@@ -16,7 +16,7 @@ from bench.report import ReportError, render
 from bench.report.figures import FIGURES, merging_figure, pareto_figure
 from bench.report.frame import join
 from bench.report.latex import latex
-from bench.report.render import write_report
+from bench.report.render import OPERATING_POINTS, write_report
 from bench.report.style import colour_of
 from bench.report.tables import markdown
 from bench.report.words import device_name, facts_line, number
@@ -180,6 +180,14 @@ def test_speed_alone_is_reported_and_the_missing_figure_explained(tmp_path: Path
     write_report(speed, tmp_path, sweep="invented", formats=("png",))
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["batches.png", "merging.png"]
     assert "no configuration has both a speed and a quality record" in (tmp_path / "index.html").read_text()
+
+
+def test_quality_alone_of_merged_models_makes_a_report(tmp_path: Path) -> None:
+    merged = {name: tokens for name, tokens in made.TOKENS.items() if name != "none"}
+    records = [made.record("quality", name, quality=tokens / 1000) for name, tokens in merged.items()]
+    write_report(records, tmp_path, sweep="invented", formats=("png",))
+    rows = [line for line in (tmp_path / "brief.md").read_text().splitlines() if line.startswith("| ToMe")]
+    assert len(rows) == OPERATING_POINTS == len(records)
 
 
 def test_nothing_but_failures_makes_a_page_that_says_so(tmp_path: Path) -> None:
