@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.measure.memory import is_out_of_memory
-from bench.records.many import end_with_parent
 from bench.records.schema import Status
+from fastast.workers import end_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""

@@ -54,14 +54,14 @@ def check(
     with errors_for_people():
         from fastast.data.check import check_set
         from fastast.data.check_report import as_dict, as_text
-        from fastast.data.parallel import default_processes
+        from fastast.processors import affinity
 
         called, options = open_set(root, name, settings or ())
         found = check_set(
             called,
             options,
             splits=splits or (),
-            processes=processes or default_processes(),
+            processes=processes or affinity(),
             progress=not quiet,
         )
         typer.echo(json.dumps(as_dict(found), ensure_ascii=False) if as_json else as_text(found, everything=everything))
@@ -122,7 +122,7 @@ def cache(
         import dataclasses
 
         from fastast.data.cache_making import make_cache
-        from fastast.data.parallel import default_processes
+        from fastast.processors import affinity
 
         called, options = open_set(root, name, settings or ())
         outcome = make_cache(
@@ -131,7 +131,7 @@ def cache(
             out,
             kind=kind,
             splits=splits or (),
-            processes=processes or default_processes(),
+            processes=processes or affinity(),
             progress=not quiet,
         )
         if as_json:
@@ -169,14 +169,14 @@ def stats(
         import dataclasses
 
         from fastast.data.fbank_statistics import fbank_statistics
-        from fastast.data.parallel import default_processes
+        from fastast.processors import affinity
 
         called, options = open_set(root, name, settings or ())
         found = fbank_statistics(
             options.split(split),
             num_mel_bins=mel_bins,
             num_frames=frames,
-            processes=processes or default_processes(),
+            processes=processes or affinity(),
             progress=not quiet,
             what=f"{called}: {split}",
         )

@@ -1,22 +1,12 @@
-"""The same work on every clip of a set, in several processes."""
+"""The same work on every clip of a set, in several processes, with a bar."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from fastast.progress import progress_bar
-
-Result = TypeVar("Result")
-_work: Callable[[Any], Any]
-"""What a process of the pool does; it is inherited by fork, not sent."""
-
-
-def default_processes() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from fastast.workers import Result, in_processes
 
 
 def each(
@@ -32,25 +22,13 @@ def each(
 
     Raises what `work` raises. With one process nothing is forked.
     """
-    global _work
     with progress_bar(what, len(items), shown=progress) as advance:
-        if processes <= 1 or len(items) < 2:
-            for item in items:
-                yield work(item)
-                advance()
-            return
-        _work = work
-        with multiprocessing.get_context("fork").Pool(min(processes, len(items)), _begin) as pool:
-            for result in pool.imap(_do, items, chunk):
-                yield result
-                advance()
+        for result in in_processes(work, items, processes, chunk=chunk, begin=_one_thread):
+            yield result
+            advance()
 
 
-def _begin() -> None:
+def _one_thread() -> None:
     import torch
 
     torch.set_num_threads(1)
-
-
-def _do(item: Any) -> Any:
-    return _work(item)
