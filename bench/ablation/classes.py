@@ -39,18 +39,8 @@ def class_changes(
     labels: (n, c). Empty where the reference has one point only, where the sweep has no unmerged model, or where clips
     have one label, whose measure is no average precision.
     """
-    reference = found.reference
-    points = [(r, point) for r, point in zip(reference.rs, reference.points, strict=True) if r]
-    if found.unmerged is None or len(points) < 2:
-        return pd.DataFrame()
-    by_reduction = {
-        repr(record.cell.question["reduction"]): record
-        for record in records
-        if record.quality is not None and record.cell.question.get("model", {}).get("stride") is None
-    }
-    asked = {0: found.unmerged.reduction} | {int(r): point.reduction for r, point in points}
-    chosen = {r: by_reduction[repr(reduction)] for r, reduction in asked.items() if repr(reduction) in by_reduction}
-    if len(chosen) < 3 or METRIC_OF[_task(chosen[0])] != "mAP":
+    chosen = records_by_r(found, records)
+    if found.unmerged is None or len(chosen) < 3 or METRIC_OF[_task(chosen[0])] != "mAP":
         return pd.DataFrame()
     weights = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)  # (b, n)
     values, drawn = {}, {}
@@ -79,6 +69,19 @@ def class_changes(
                 }
             )
     return pd.DataFrame(rows)
+
+
+def records_by_r(found: Alternatives, records: Sequence[Record]) -> dict[int, Record]:
+    """Return the quality records of the reference by r, and under 0 that of the unmerged model, as far as there are."""
+    by_reduction = {
+        repr(record.cell.question["reduction"]): record
+        for record in records
+        if record.quality is not None and record.cell.question.get("model", {}).get("stride") is None
+    }
+    reference = found.reference
+    asked = {int(r): point.reduction for r, point in zip(reference.rs, reference.points, strict=True) if r}
+    every = {0: None} | asked
+    return {r: by_reduction[repr(reduction)] for r, reduction in every.items() if repr(reduction) in by_reduction}
 
 
 def class_sentence(changes: pd.DataFrame, reference: str) -> str:

@@ -33,7 +33,7 @@ def thin_sweep(
     sweep: Annotated[str, typer.Argument(help="Name of the sweep, such as ablation_methods.")],
     results: Annotated[Path, typer.Option("--results", help="Root folder of results.")] = Path("build/results"),
 ) -> None:
-    """Replace the predictions of a sweep of alternatives by what its tables are computed from, a hundredth in size.
+    """Replace the predictions of a sweep of alternatives by what its tables are computed from, a fiftieth in size.
 
     What a model said of single clips is lost but for the unmerged model and the reference: keep a copy elsewhere.
     """

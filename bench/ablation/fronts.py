@@ -63,15 +63,17 @@ class Front:
 
         None where the whole front is within it: the gain is then at least the largest that was measured.
         """
-        return None if (self.quality[0] - self.quality <= loss).all() else self.bounds_within(loss)[0]
+        least, most = self.bounds_within(loss)
+        return least if least.value == most.value else None
 
     def bounds_within(self, loss: float) -> tuple[Evidence, Evidence]:
         """Return the least and the most that this gain may be.
 
         They differ where the front, or that of a replicate, is within the loss as far as it was measured.
         """
-        least = self._each(lambda x, y: _crossing(x, y[0] - y, loss, beyond=float(x[-1])))
-        return least, self._each(lambda x, y: _crossing(x, y[0] - y, loss, beyond=_ANY))
+        most = self._each(lambda x, y: _crossing(x, y[0] - y, loss))
+        measured = self.gain_replicates.max(axis=1)
+        return Evidence(value=min(most.value, self.most), replicates=np.minimum(most.replicates, measured)), most
 
     def area(self, most: float) -> Evidence | None:
         """Return the mean quality over gains from 1 to `most`; None where that is beyond the front."""
@@ -133,11 +135,11 @@ def _beats(mine: tuple[Evidence, Evidence], theirs: tuple[Evidence, Evidence]) -
     return all(a >= b for a, b in pairs) and any(a > b for a, b in pairs)
 
 
-def _crossing(x: Floats, loss: Floats, allowed: float, *, beyond: float) -> float:
-    """Return the gain at which the loss first exceeds what is allowed, `beyond` where it never does."""
+def _crossing(x: Floats, loss: Floats, allowed: float) -> float:
+    """Return the gain at which the loss first exceeds what is allowed, any where it never does."""
     over = np.flatnonzero(loss > allowed)
     if not len(over):
-        return beyond
+        return _ANY
     i = int(over[0])
     if i == 0:
         return float(x[0])

@@ -177,12 +177,13 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
     """Gains at a fixed loss, and the mean quality."""
     reference, at = fronts.get(found.reference.name), targets(fronts)
     most = at[-1] if at else 0.0
+    bounds = {loss: reference.bounds_within(loss) for loss in LOSSES} if reference else {}
     rows = []
     for one in found.series:
         front, itself = fronts.get(one.name), one is found.reference
         cells = [_named(one.name, itself)]
         for loss in LOSSES:
-            cells.append(_gain_at(front, None if itself else reference, loss))
+            cells.append(_gain_at(front, loss, None if itself else bounds.get(loss)))
         mine, theirs = (line.area(most) if line else None for line in (front, reference))
         text = shown(_estimated(mine), "{:.4f}", missing=NOT_REACHED)
         rows.append((*cells, text + ("" if itself else _mark(mine, theirs))))
@@ -196,16 +197,16 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
     )
 
 
-def _gain_at(front: Front | None, reference: Front | None, loss: float) -> str:
+def _gain_at(front: Front | None, loss: float, theirs: tuple[Evidence, Evidence] | None) -> str:
+    """Return the gain at a loss, marked where it is told apart from `theirs`, the least and the most of another."""
     if front is None:
         return "1"
-    mine = front.within(loss)
-    text = f"≥ {front.most:.2f}" if mine is None else shown(estimate_gain(mine), "{:.2f}")
-    if reference is None:
+    least, most = front.bounds_within(loss)
+    text = shown(estimate_gain(least), "{:.2f}") if least.value == most.value else f"≥ {front.most:.2f}"
+    if theirs is None:
         return text
-    (least, most), (other_least, other_most) = front.bounds_within(loss), reference.bounds_within(loss)
-    better = estimate_gain(minus(least, other_most)).low > 0
-    worse = estimate_gain(minus(most, other_least)).high < 0
+    better = estimate_gain(minus(least, theirs[1])).low > 0
+    worse = estimate_gain(minus(most, theirs[0])).high < 0
     return f"{text} {BETTER}" if better else f"{text} {WORSE}" if worse else text
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.ablation.evidence import CLIPS_SEED, labels_of, read_evidence
+from bench.ablation.classes import records_by_r
+from bench.ablation.evidence import CLIPS_SEED, Configuration, labels_of, read_evidence
 from bench.ablation.series import sort_out
 from bench.records.predictions import read_predictions
 from bench.records.replicates import ScoreReplicates, encode_replicates, read_kept
@@ -25,7 +25,7 @@ class Thinned:
 
     replaced: int
     kept: int
-    """Whole, as a figure by class is drawn of them, or as later cells are compared with them."""
+    """Left as they were: whole, as a figure by class is drawn of them, or replaced before."""
     before: int
     """Bytes of all."""
     after: int
@@ -46,41 +46,33 @@ def thin(results: Path, sweep: str, *, labels: np.ndarray | None = None) -> Thin
     if labels is None:
         labels, _ = labels_of(scored[0])
     counts = {"replaced": 0, "kept": 0, "before": 0, "after": 0}
-    whole = _needed(scored, results, labels)
-    for record in scored:
-        path = Store(results, record.machine.key, sweep).predictions_path(record.cell.id)
-        counts["before"] += path.stat().st_size
-        if record.cell.id in whole or isinstance(read_kept(path)[0], ScoreReplicates):
-            counts["kept"] += 1
-        else:
-            _replace(record, results, path, labels)
-            counts["replaced"] += 1
-        counts["after"] += path.stat().st_size
+    for key in dict.fromkeys(record.machine.key for record in scored):
+        own = [record for record in scored if record.machine.key == key]
+        evidence = {record.cell.id: read_evidence([record], results, labels)[0] for record in own}
+        found = sort_out(list(evidence.values()))
+        drawn = records_by_r(found, own)
+        whole = {record.cell.id for r, record in drawn.items() if r == 0 or not found.is_one_axis}
+        for record in own:
+            path = Store(results, key, sweep).predictions_path(record.cell.id)
+            counts["before"] += path.stat().st_size
+            if record.cell.id in whole or isinstance(read_kept(path)[0], ScoreReplicates):
+                counts["kept"] += 1
+            else:
+                write_whole(path, _thinned(path, record, evidence[record.cell.id]))
+                counts["replaced"] += 1
+            counts["after"] += path.stat().st_size
     return Thinned(**counts)
 
 
-def _needed(scored: Sequence[Record], results: Path, labels: np.ndarray) -> set[str]:
-    """Return the cells whose predictions stay whole."""
-    found = sort_out(read_evidence(scored, results, labels))
-    reductions = [None] if found.is_one_axis else [None, *(point.reduction for point in found.reference.points)]
-    return {
-        record.cell.id
-        for record in scored
-        if record.cell.question["reduction"] in reductions and "stride" not in record.cell.question["model"]
-    }
-
-
-def _replace(record: Record, results: Path, path: Path, labels: np.ndarray) -> None:
-    assert record.quality is not None
+def _thinned(path: Path, record: Record, one: Configuration) -> bytes:
+    assert record.quality is not None and one.quality is not None  # noqa: PT018
     predictions, hashes = read_predictions(path)
-    (evidence,) = read_evidence([record], results, labels)
-    assert evidence.quality is not None
     clips, classes = predictions.shape
     kept = ScoreReplicates(
         shape=(clips, classes),
         metric=METRIC_OF[record.quality.task],
         seed=CLIPS_SEED,
-        value=evidence.quality.value,
-        values=evidence.quality.replicates,
+        value=one.quality.value,
+        values=one.quality.replicates,
     )
-    write_whole(path, encode_replicates(kept, hashes))
+    return encode_replicates(kept, hashes)

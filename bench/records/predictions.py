@@ -10,18 +10,19 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastast.names import in_one_line
 from fastast.scores import Activation, activation_of, to_ranking, to_scores
+
+Kept = TypeVar("Kept")
 
 
 class PredictionsError(ValueError):
@@ -43,7 +44,9 @@ class Predictions:
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Predictions:
-        """Return those that a file holds."""
+        """Return those that a file holds. Raises ValueError where it has replicates of their score in their place."""
+        if "replicates" in stored:
+            raise ValueError("bench thin left replicates of its score")
         if "logits" not in stored:
             return cls(stored["scores"], None)
         return cls(stored["logits"], activation_of(None, str(stored["activation"])))
@@ -84,22 +87,19 @@ def read_predictions(path: Path) -> tuple[Predictions, dict[str, str]]:
 
     Raises PredictionsError where it is no whole file of predictions; FileNotFoundError where there is none.
     """
-    with opened(path) as (stored, hashes):
-        if "replicates" in stored:
-            raise ValueError("bench thin left replicates of its score")
-        return Predictions.of(stored), hashes
-    raise AssertionError(path)  # what is opened returns or raises
+    return taken_from(path, Predictions.of)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Open a file of predictions, or of what is left of them, with its hashes; what is wrong with it is said in words.
+def taken_from(path: Path, take: Callable[[Mapping[str, Any]], Kept]) -> tuple[Kept, dict[str, str]]:
+    """Return what `take` makes of the arrays of a file of predictions, or of what is left of them, and its hashes.
 
-    Raises PredictionsError, or FileNotFoundError where there is none.
+    Raises PredictionsError where the file is damaged or `take` finds something else, FileNotFoundError where there is
+    none.
     """
     try:
         with np.load(path) as stored:
-            yield stored, {name: str(stored[name]) for name in stored.files if name.endswith("_sha256")}
+            hashes = {name: str(stored[name]) for name in stored.files if name.endswith("_sha256")}
+            return take(stored), hashes
     except FileNotFoundError:
         raise
     except _DAMAGED as error:

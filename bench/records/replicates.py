@@ -1,6 +1,6 @@
 """What is left of predictions in a folder without room for them: their score, as measured and in every replicate.
 
-A file of them stands where the predictions stood and is a hundredth of their size. All replicates of one number of
+A file of them stands where the predictions stood and is a fiftieth of their size. All replicates of one number of
 clips draw the same ones, so that paired differences are those of the predictions; what needs single clips is gone.
 Shapes: `n` clips, `c` classes, `b` bootstrap replicates.
 """
@@ -15,8 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.records.predictions import Predictions, opened
+from bench.records.predictions import Predictions, taken_from
 from fastast.statistics import Floats
+
+FACTS = ("shape", "metric", "seed", "value")
+"""What a file of replicates has beside them, and beside hashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +41,7 @@ class ScoreReplicates:
 def encode_replicates(kept: ScoreReplicates, hashes: Mapping[str, str]) -> bytes:
     """Return the content of a file of replicates, with the hashes of labels and ids."""
     arrays: dict[str, Any] = {name: np.array(value) for name, value in hashes.items()}
-    for name in ("shape", "metric", "seed", "value"):
+    for name in FACTS:
         arrays[name] = np.array(getattr(kept, name))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, replicates=kept.values, **arrays)
@@ -50,19 +53,20 @@ def read_kept(path: Path) -> tuple[Predictions | ScoreReplicates, dict[str, str]
 
     Raises PredictionsError where it is no whole file of either; FileNotFoundError where there is none.
     """
-    with opened(path) as (stored, hashes):
-        if "replicates" not in stored:
-            return Predictions.of(stored), hashes
-        clips, classes = (int(count) for count in stored["shape"])
-        values = np.asarray(stored["replicates"], dtype=np.float64)
-        if values.ndim != 1 or not values.size:
-            raise ValueError(f"replicates of shape {values.shape}")
-        kept = ScoreReplicates(
-            shape=(clips, classes),
-            metric=str(stored["metric"]),
-            seed=int(stored["seed"]),
-            value=float(stored["value"]),
-            values=values,
-        )
-        return kept, hashes
-    raise AssertionError(path)  # what is opened returns or raises
+    return taken_from(path, _kept)
+
+
+def _kept(stored: Mapping[str, Any]) -> Predictions | ScoreReplicates:
+    if "replicates" not in stored:
+        return Predictions.of(stored)
+    clips, classes = (int(count) for count in stored["shape"])
+    values = np.asarray(stored["replicates"], dtype=np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ValueError(f"replicates of shape {values.shape}")
+    return ScoreReplicates(
+        shape=(clips, classes),
+        metric=str(stored["metric"]),
+        seed=int(stored["seed"]),
+        value=float(stored["value"]),
+        values=values,
+    )

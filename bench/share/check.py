@@ -12,11 +12,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bench.records.gather import GatherError, gather_results
+from bench.records.replicates import FACTS
 from bench.records.schema import Record
 from bench.records.store import read_record, record_paths, to_frame
 from bench.share.private import QUESTION, private_texts
 
-_ARRAYS = re.compile(r"logits|scores|activation|\w+_sha256|replicates|shape|metric|seed|value")
+_ARRAYS = re.compile("|".join((r"logits|scores|activation|\w+_sha256|replicates", *FACTS)))
 """What a file of predictions holds, or of what is left of them."""
 
 

@@ -342,9 +342,7 @@ def test_a_thinned_sweep_gives_the_same_report(methods: Path, tmp_path: Path) ->
     assert text == text_again
     assert thin(methods, "alternatives", labels=LABELS).replaced == 0
     with pytest.raises(PredictionsError, match="bench thin left replicates"):
-        read_predictions(
-            next(path for path in methods.rglob("*.npz") if isinstance(read_kept(path)[0], ScoreReplicates))
-        )
+        read_predictions(replicates_in(methods)[0])
 
 
 def test_replicates_of_another_draw_are_refused(methods: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from matplotlib.transforms import Bbox
 from bench.report.figures.schedules import _clearest
 from bench.report.labels import Label, _leader_costs, about_labels, place_labels
 from bench.report.layout import balanced
+from bench.report.words import family_words
 
 
 @pytest.fixture
@@ -135,3 +136,18 @@ def test_a_shape_is_named_where_it_is_furthest_from_the_others() -> None:
     assert _clearest(one, [other]) == 2
     assert _clearest(one, []) == 2
     assert _clearest(np.array([10.0, 5.0]), [np.array([10.0, 10.0])]) == 1
+
+
+@pytest.mark.parametrize(
+    ("family", "words"),
+    [
+        ("constant", "constant r"),
+        ("linear:-0.5", "linear −0.5"),
+        ("keep:0.9", "keep 0.9"),
+        ("list:0,0,0,300", "block 4 only"),
+        ("list:10,0,0,300", "list:10,0,0,300"),
+        ("none", "none"),
+    ],
+)
+def test_families_of_schedules_have_words(family, words):
+    assert family_words(family) == words
