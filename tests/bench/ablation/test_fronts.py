@@ -107,3 +107,14 @@ def test_a_gain_that_no_point_tells_is_known_from_one_side() -> None:
     assert most.value > 1e6
     least, most = front.bounds_within(0.06)
     assert least.value == most.value == pytest.approx(2.5)
+
+
+def test_a_replicate_that_loses_less_everywhere_counts_as_far_as_it_was_measured() -> None:
+    noisy = front_of([point(2.0, 0.48, noise=0.02)], UNMERGED)
+    assert noisy is not None
+    least, most = noisy.bounds_within(0.019)  # of about half of the replicates
+    assert least.value == most.value < 2
+    beyond = most.replicates > 1e6
+    assert 0.1 < beyond.mean() < 0.9
+    np.testing.assert_array_equal(least.replicates[beyond], noisy.gain_replicates[beyond, -1])
+    np.testing.assert_array_equal(least.replicates[~beyond], most.replicates[~beyond])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -322,6 +323,22 @@ def test_a_page_lists_what_is_published(methods: Path, tmp_path: Path) -> None:
     page.write_text("no marks")
     with pytest.raises(ReportError, match="has no lines"):
         update_overview(page, reports)
+
+
+def test_a_gain_is_marked_from_the_side_that_is_known(tmp_path: Path) -> None:
+    """ToMe loses much; PiToMe nothing at all, wherever it was measured; ToFu more than ToMe."""
+    add(tmp_path, "quality", None)
+    for name, damage in (("tome", 1.0), ("pitome", 0.0), ("tofu", 4.0)):
+        for r in (10, 30):
+            reduction = {"method": name, "schedule": f"decreasing:{r}", "proportional": True}
+            add(tmp_path, "quality", reduction, damage=damage * r / 30)
+            add(tmp_path, "performance", reduction, seconds=1 / (1 + r / 20))
+    *_, text, _ = render_ablation(tmp_path, tmp_path / "out", sweep="alternatives", labels=LABELS, formats=("svg",))
+    said = text.read_text().partition("Measured speed-up at a fixed loss")[2].partition("Loss:")[0]
+    rows = {name.strip(): gain.strip() for name, gain in re.findall(r"^\|([^|]+)\|([^|]+)\|", said, re.MULTILINE)}
+    assert rows["PiToMe"] == "≥ 2.50 ▲"
+    assert rows["ToFu"].endswith("▼")
+    assert not rows["**ToMe**"].endswith(("▲", "▼"))
 
 
 def replicates_in(folder: Path) -> list[Path]:

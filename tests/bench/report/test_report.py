@@ -195,6 +195,7 @@ def test_nothing_but_failures_makes_a_page_that_says_so(tmp_path: Path) -> None:
     write_report(records, tmp_path, sweep="invented", formats=("png",))
     page = (tmp_path / "index.html").read_text()
     assert "(2 error;" in page
+    assert '<td class="words">unmerged</td><td>0</td>' in page
     undrawn = page.partition("<h2>Not drawn</h2>")[2].partition("</ul>")[0]
     assert undrawn.count("<li>") == len(FIGURES)
     assert '<td class="missing">failed</td>' in page
