@@ -99,31 +99,40 @@ def class_sentence(changes: pd.DataFrame, reference: str) -> str:
 
 
 def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
-    """Draw the change of every class against r, grey; those that lose most in colour with intervals, by name."""
+    """Draw the change of every class against r, grey, and in colour, by name, those that lose most at the largest r.
+
+    Their intervals there stand beside each other in a strip of their own: at one r they would cover each other.
+    """
     import matplotlib.pyplot as plt
 
     figure, axis = plt.subplots(figsize=(1.5 * SINGLE, 3.0))
-    last = changes[changes["at"] == changes["at"].max()].sort_values("value")
-    named = list(last["alternative"][:_NAMED])
-    bars = changes[changes["alternative"].isin(named)]
-    drawn = max(changes["value"].max(), bars["high"].max()) - min(changes["value"].min(), bars["low"].min())
-    heights = _apart([float(value) for value in last["value"][:_NAMED]], 0.055 * float(drawn))
-    axis.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
+    strip = axis.inset_axes((1.01, 0, 0.2, 1), sharey=axis)
+    largest = changes["at"].max()
+    last = changes[changes["at"] == largest].sort_values("value")
+    named = last[:_NAMED]
+    colours = dict(zip(named["alternative"], COLOURS, strict=False))
+    drawn = max(changes["value"].max(), named["high"].max()) - min(changes["value"].min(), named["low"].min())
+    heights = _apart([float(value) for value in named["value"]], 0.055 * float(drawn))
+    for part in (axis, strip):
+        part.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for name, rows in changes.groupby("alternative", sort=False):
         rows = rows.sort_values("at")
-        x, y = np.append(0, rows["at"]), np.append(0.0, rows["value"])
-        if name not in named:
-            axis.plot(x, y, color="#cccccc", linewidth=0.6, zorder=1)
-            continue
-        colour = COLOURS[named.index(name) % len(COLOURS)]
-        spread = np.stack([rows["value"] - rows["low"], rows["high"] - rows["value"]])
-        axis.plot(x, y, color=colour, linewidth=1.1, zorder=3)
-        axis.errorbar(rows["at"], rows["value"], yerr=spread, fmt="none", color=colour, elinewidth=0.7, zorder=3)
-        end = float(x[-1])
-        axis.annotate(
-            str(name), (end, heights[named.index(name)]), xytext=(4, 0), textcoords="offset points", color=colour,
-            fontsize=7, va="center", annotation_clip=False,
+        style = (
+            {"color": colours[name], "linewidth": 1.1} if name in colours else {"color": "#cccccc", "linewidth": 0.6}
+        )
+        axis.plot(np.append(0, rows["at"]), np.append(0.0, rows["value"]), zorder=3 if name in colours else 1, **style)
+    for place, (row, height) in enumerate(zip(named.itertuples(), heights, strict=True)):
+        colour, spread = colours[row.alternative], [[row.value - row.low], [row.high - row.value]]
+        strip.errorbar(place, row.value, yerr=spread, fmt="o", markersize=2.5, color=colour, elinewidth=0.8)
+        strip.annotate(
+            str(row.alternative), (1, height), xycoords=("axes fraction", "data"), xytext=(4, 0),
+            textcoords="offset points", color=colour, fontsize=7, va="center", annotation_clip=False,
         )  # fmt: skip
+    strip.set_xlim(-0.8, len(named) - 0.2)
+    strip.set_xticks([])
+    strip.tick_params(left=False, labelleft=False)
+    strip.spines[["left", "right", "top"]].set_visible(False)
+    strip.set_xlabel(f"r = {largest:.0f}")
     axis.set_xlabel("Tokens removed per block, mean (r)")
     axis.set_ylabel("Average precision minus unmerged")
     axis.set_title(f"{reference}; grey: the other classes", loc="left", size=7, color=GREY)

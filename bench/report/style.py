@@ -66,7 +66,7 @@ def colour_of(names: list[str]) -> dict[str, tuple[str, str]]:
     """Return a colour and a marker for every name. Raises ValueError for more names than there are colours."""
     if len(names) > len(COLOURS):
         raise ValueError(
-            f"report: {len(names)} schedules in one figure ({', '.join(names)}), at most {len(COLOURS)} can be told "
+            f"{len(names)} schedules in one figure ({', '.join(names)}), at most {len(COLOURS)} can be told "
             "apart; split the sweep"
         )
     return {name: (COLOURS[i], MARKERS[i]) for i, name in enumerate(names)}

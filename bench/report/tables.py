@@ -39,14 +39,14 @@ MARKS = {"noisy": NOISY, "disturbed": DISTURBED}
 
 SPEEDUP_MEANS = (
     "Speed-up: median time of the unmerged model over that of the configuration, interleaved in the same process; "
-    "clips/s: that speed-up times the unmerged model's; latency: batch size over clips/s. Of oracle: "
-    "throughput over that of a model that drops as many tokens for free."
+    "clips/s: that speed-up times the unmerged model's; latency: batch size over clips/s."
 )
+ORACLE_MEANS = "Of oracle: throughput over that of a model that drops as many tokens for free."
 OTHERS_MEAN = "Over …: median time of that baseline over that of the configuration, interleaved."
 DELTA_MEANS = "Difference in {score}: on the same clips, paired."
 PARETO_MEANS = (
-    "Pareto: another configuration beats a `dominated` one, but within the intervals of at least one axis; it beats a "
-    "`clearly dominated` one beyond the intervals of both."
+    "Pareto: another configuration beats a “dominated” one, but within the intervals of at least one axis; it beats a "
+    "“clearly dominated” one beyond the intervals of both."
 )
 BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios are per clip."
 ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
@@ -104,12 +104,15 @@ def panel_name(panel: pd.DataFrame) -> str:
 def columns_of(panel: pd.DataFrame) -> dict[str, str]:
     """Return the columns of a panel's table and their heads, without those that none of its rows was asked for."""
     timed, scored = ((panel[status] != "").any() for status in ("status", "quality_status"))
+    paired = (panel["method"] == "none").any() or panel["delta_score"].notna().any()
     groups = (
-        (timed, ("throughput", "latency", "speedup", "oracle")),
+        (timed, ("throughput", "latency", "speedup")),
+        (panel["speedup_slice"].notna().any(), ("oracle",)),
         (panel["over_alone"].notna().any(), ("alone",)),
         (panel["real_time_factor"].notna().any(), ("real_time", "delay")),
         *((panel[f"speedup_{other}"].notna().any(), (f"over_{other}",)) for other in OTHERS),
-        (scored, ("map", "delta")),
+        (scored, ("map",)),
+        (scored and paired, ("delta",)),
         (timed and scored, ("standing",)),
     )
     absent = {column for asked, columns in groups if not asked for column in columns}
@@ -227,8 +230,9 @@ def explain(joined: pd.DataFrame) -> list[str]:
     few = (joined["speedup_unmerged"].notna() & joined["speedup_unmerged_low"].isna()).any()
     said = (
         ("speedup" in asked, SPEEDUP_MEANS),
+        ("oracle" in asked, ORACLE_MEANS),
         (any(f"over_{other}" in asked for other in OTHERS), OTHERS_MEAN),
-        ("map" in asked, with_score(DELTA_MEANS, score_word(joined))),
+        ("delta" in asked, with_score(DELTA_MEANS, score_word(joined))),
         ("standing" in asked, PARETO_MEANS),
         (noisy, f"{NOISY}: {NOISY_MEANS}."),
         (disturbed, f"{DISTURBED}: {DISTURBED_MEANS}."),

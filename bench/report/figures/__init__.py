@@ -38,8 +38,8 @@ FIGURES = {
     ),
     "merging": ReportFigure(
         draw=merging_figure,
-        caption="Gain and cost of merging against the tokens removed per block. The slice oracle drops as many tokens "
-        "for free: the limit of any method. The ratio of MACs is what arithmetic alone would give.",
+        caption="Gain and cost of merging against the tokens removed per block. The slice oracle, where timed, drops "
+        "as many tokens for free: the limit of any method. The ratio of MACs is what arithmetic alone would give.",
     ),
     "schedules": ReportFigure(
         draw=schedules_figure,

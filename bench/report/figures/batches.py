@@ -33,7 +33,7 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     timed = timed[timed["status"] != "disturbed"]
     groups = [group for _, group in timed.groupby(_DEVICE, dropna=False) if group["batch_size"].nunique() > 1]
     if not groups:
-        raise ValueError("report: no configuration was timed at several batch sizes")
+        raise ValueError("no configuration was timed at several batch sizes")
     shown = pd.concat(groups)
     styles = styles_of(shown)
     columns = min(len(groups), 2 if width == DOUBLE else 1)

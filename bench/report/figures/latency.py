@@ -32,7 +32,7 @@ def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         over = pd.to_numeric(rows[f"latency_{name}_ms"]) / pd.to_numeric(rows["latency_ms"])
         rows[name] = rows["latency"] * over
     if rows["p90"].isna().all():
-        raise ValueError("report: no configuration has ten samples, which a 90th percentile needs")
+        raise ValueError("no configuration has ten samples, which a 90th percentile needs")
     figure, placed = row_axes(rows, width=width)
     known = [name for name in _MARKS if rows[name].notna().any()]
     for axis, panel in placed:

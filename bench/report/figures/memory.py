@@ -28,7 +28,7 @@ def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     rows["run"] = pd.to_numeric(rows["forward_memory_bytes"]) / _MIB
     rows = rows[rows["peak"].notna() & rows["run"].notna()]
     if rows.empty:
-        raise ValueError("report: no record says how much memory a run takes")
+        raise ValueError("no record says how much memory a run takes")
     figure, placed = row_axes(rows, width=width)
     for axis, panel in placed:
         before = panel["peak"] - panel["run"]

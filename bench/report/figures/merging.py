@@ -21,11 +21,13 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw what merging gains, speed-up against r, and what it costs, the score against that speed-up.
 
     With the speed-up of the slice oracle, which removes as many tokens for free, and the ratio of MACs. `width`:
-    inches. Raises ValueError where no schedule has an r.
+    inches. Raises ValueError where no schedule has an r, or all have the same.
     """
     rows = joined[joined["r"].notna() & joined["speedup_unmerged"].notna()].copy()
     if rows[rows["method"] != "none"].empty:
-        raise ValueError("report: no merged configuration with an r was timed against the unmerged model")
+        raise ValueError("no merged configuration with an r was timed against the unmerged model")
+    if rows["r"].nunique() < 2:
+        raise ValueError("all configurations remove the same number of tokens")
     styles = styles_of(rows)
     compared = bool(rows["delta_score"].notna().any())
     apart: dict[Axes, list[PointApart]] = {}

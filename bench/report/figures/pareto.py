@@ -36,9 +36,7 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     whole = joined.dropna(subset=["throughput", "score"]).copy()
     apart = ["disturbed"] if (whole["status"] == "disturbed").any() else []
     if whole.empty:
-        raise ValueError(
-            "report: no configuration has both a speed and a quality record; run the sweep with both kinds"
-        )
+        raise ValueError("no configuration has both a speed and a quality record; run the sweep with both kinds")
     whole = _with_drawn(whole)
     styles = styles_of(whole)
     figure, placed, left = grid(whole, heights=[2.5], width=width)

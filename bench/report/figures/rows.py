@@ -31,8 +31,7 @@ def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Ax
     """
     if len(rows) > MOST_ROWS:
         raise ValueError(
-            f"report: {len(rows):,} configurations are too many for a line each, {MOST_ROWS} at most; the table has "
-            "them"
+            f"{len(rows):,} configurations are too many for a line each, {MOST_ROWS} at most; the table has them"
         )
     import matplotlib.pyplot as plt
 

@@ -34,7 +34,7 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     for panel in sorted(groups, key=lambda panel: panel["batch_size"].iloc[0]):
         shown[panel["machine"].iloc[0]] = panel  # the largest batch size is the last
     if not shown:
-        raise ValueError("report: fewer than two kinds of schedules have both speed and quality")
+        raise ValueError("fewer than two kinds of schedules have both speed and quality")
     rows = pd.concat(shown.values())
     styles = styles_of(rows)
     across = 2 if width == DOUBLE else 1

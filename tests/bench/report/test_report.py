@@ -115,6 +115,17 @@ def test_a_table_has_no_columns_that_nothing_in_it_was_asked_for() -> None:
         assert len({line.count("&") for line in text.splitlines() if "&" in line}) == 1
 
 
+def test_a_table_without_oracle_and_unmerged_model_has_no_columns_of_theirs() -> None:
+    merged = [made.record(kind, "constant:20") for kind in ("performance", "quality")]
+    text = markdown(join(merged))
+    assert heads_of(text, "batch size 8")[-3:] == ["Speed-up ↑", "mAP ↑", "Pareto"]
+    assert "oracle" not in text
+    assert "Difference" not in text
+    assert "Δ" not in latex(join(merged), "one")
+    whole = [*merged, *(made.record(kind) for kind in ("performance", "quality"))]
+    assert heads_of(markdown(join(whole)), "batch size 8")[-3:] == ["mAP ↑", "Difference in mAP ↑", "Pareto"]
+
+
 def test_what_was_asked_for_and_failed_keeps_its_columns() -> None:
     failed = [made.record(kind, status="error", message="broken") for kind in ("performance", "quality")]
     heads = heads_of(markdown(join(failed)), "batch size 8")
@@ -141,6 +152,13 @@ def test_the_merging_figure_draws_measured_oracle_and_bound() -> None:
     # Of constant r: the oracle is 1 / 0.75 at r = 20 and 2 / 0.9 at r = 40.
     oracles = [line.get_ydata() for line in axis.lines if line.get_linestyle() == "--" and len(line.get_xdata()) == 3]
     assert [pytest.approx([1, 1 / 0.75, 2 / 0.9])] == [list(values) for values in oracles]
+
+
+def test_speed_against_r_is_not_drawn_of_one_r() -> None:
+    alike = [made.record("performance", f"{name}:20", seconds=0.5) for name in ("constant", "decreasing")]
+    with pytest.raises(ValueError, match="all configurations remove the same number of tokens"):
+        merging_figure(join(alike))
+    assert merging_figure(join([*alike, made.record("performance")]))  # r = 0 is another
 
 
 @pytest.mark.slow
@@ -198,6 +216,7 @@ def test_nothing_but_failures_makes_a_page_that_says_so(tmp_path: Path) -> None:
     assert '<td class="words">unmerged</td><td>0</td>' in page
     undrawn = page.partition("<h2>Not drawn</h2>")[2].partition("</ul>")[0]
     assert undrawn.count("<li>") == len(FIGURES)
+    assert "report:" not in undrawn
     assert '<td class="missing">failed</td>' in page
     assert list(tmp_path.glob("*.png")) == []
 

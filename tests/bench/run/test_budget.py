@@ -206,5 +206,7 @@ def test_a_priority_that_matches_nothing_is_refused(tmp_path):
     path.write_text(PRIORITY)
     load_sweep(path, ["grid.r=[0, 10]"])  # an override that leaves nothing of a table is no mistake
     path.write_text(PRIORITY.replace("r = 20", "r = 200"))
+    with pytest.raises(ConfigError, match=r"priority.1.r: 200 is not in the grid"):
+        load_sweep(path, ["seed=1"])  # which is not about r
     with pytest.raises(ConfigError, match=r"priority.1.r: 200 is not in the grid, which has 0, 10, 20, 40"):
         load_sweep(path)

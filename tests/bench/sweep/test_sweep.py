@@ -123,6 +123,17 @@ def test_a_wrong_file_is_met_with_one_clear_line(tmp_path, text, message):
     assert message in problems(tmp_path, text)
 
 
+def test_an_override_may_take_out_of_the_grid_what_the_file_excludes(tmp_path):
+    path = tmp_path / "sweep.toml"
+    path.write_text(GOOD + "[[exclude]]\nr = 40\n")
+    cells = expand(load_sweep(path, ["grid.r=[0, 10]"]))
+    path.write_text(GOOD)
+    assert [cell.id for cell in cells] == [cell.id for cell in expand(load_sweep(path, ["grid.r=[0, 10]"]))]
+    path.write_text(GOOD + "[[exclude]]\nr = 11\n")
+    with pytest.raises(ConfigError, match="exclude.0.r: 11 is not in the grid"):
+        load_sweep(path, ["seed=1"])  # of another key
+
+
 def test_an_absent_file_is_met_with_the_names_of_the_sweeps_that_are_there():
     there = sorted(file.stem for file in SWEEPS.glob("*.toml"))
     assert {"default", "smoke"} <= set(there)

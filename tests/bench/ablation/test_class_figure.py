@@ -1,0 +1,56 @@
+"""The figure of what classes lose: those that lose most are named, each with an interval that nothing covers."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import pandas as pd
+import pytest
+
+from bench.ablation.classes import class_figure, class_sentence
+
+LOSSES = {f"class {number}": -0.01 * number for number in range(1, 9)}
+"""At the largest r; half of it at the other."""
+
+
+@pytest.fixture
+def changes() -> pd.DataFrame:
+    rows = [
+        {
+            "alternative": name,
+            "at": r,
+            "value": loss * r / 40,
+            "low": loss * r / 40 - 0.02,
+            "high": loss * r / 40 + 0.03,
+        }
+        for name, loss in LOSSES.items()
+        for r in (20, 40)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_those_that_lose_most_have_their_own_intervals_side_by_side(changes):
+    figure = class_figure(changes, "ToMe")
+    (axis,) = figure.axes
+    (strip,) = axis.child_axes
+    worst = sorted(LOSSES.values())[:6]
+    spans = [collection.get_segments()[0] for collection in strip.collections]
+    assert [span[0][0] for span in spans] == list(range(6))
+    assert [(span[0][1], span[1][1]) for span in spans] == [pytest.approx((loss - 0.02, loss + 0.03)) for loss in worst]
+    assert [text.get_text() for text in strip.texts] == sorted(LOSSES, key=LOSSES.__getitem__)[:6]
+    assert strip.get_xlabel() == "r = 40"
+    assert strip.get_ylim() == axis.get_ylim()
+    plt.close(figure)
+
+
+def test_lines_stand_where_they_were_measured(changes):
+    figure = class_figure(changes, "ToMe")
+    lines = [tuple(line.get_ydata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 3]
+    assert lines == [pytest.approx((0, loss / 2, loss)) for loss in LOSSES.values()]
+    plt.close(figure)
+
+
+def test_the_sentence_counts_those_whose_interval_is_without_zero(changes):
+    assert class_sentence(changes, "ToMe") == (
+        "At r = 40 of ToMe, 5 of 8 classes lose average precision by an interval of 95 % without zero and 0 gain; "
+        "class 8 loses most, −0.080 [−0.100, −0.050]."
+    )
