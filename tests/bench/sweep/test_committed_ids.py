@@ -32,6 +32,7 @@ def asked_again(record: Record) -> Cell:
             frames=model.get("frames"),
             engine=model.get("engine", "plain"),
             own_length=model.get("length") == "own",
+            stride=model.get("stride"),
         ),
         "reduction": question["reduction"] and TokenReduction.from_dict(question["reduction"]),
         "attention": question["attention"],
