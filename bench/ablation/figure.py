@@ -49,9 +49,9 @@ def facets(found: Alternatives, word: str) -> Figure:
         one = shown[place]
         for name, front in fronts.items():
             if name not in (one.name, found.reference.name):
-                axis.plot(front.gain, front.quality - front.quality[0], color=_OTHERS, linewidth=0.7, zorder=1)
+                axis.plot(front.gain, front.quality - front.unmerged.value, color=_OTHERS, linewidth=0.7, zorder=1)
         if (reference := fronts.get(found.reference.name)) is not None and one is not found.reference:
-            line = reference.quality - reference.quality[0]
+            line = reference.quality - reference.unmerged.value
             axis.plot(reference.gain, line, color=_REFERENCE, linestyle="--", linewidth=0.8, zorder=2)
         _draw(axis, one, found, COLOURS[0])
         axis.set_title(one.name, loc="left", size=8)
@@ -72,7 +72,7 @@ def facets(found: Alternatives, word: str) -> Figure:
 
 def _cut(axis: Axes, fronts: Mapping[str, Front]) -> list[str]:
     """Cut all panels below what most methods lose, where a few lose far more, and return a line that says so."""
-    worst = {name: float(front.quality[0] - front.quality.min()) for name, front in fronts.items()}
+    worst = {name: float(front.unmerged.value - front.quality.min()) for name, front in fronts.items()}
     usual = _FAR * float(np.median(list(worst.values())))
     far = [name for name, loss in worst.items() if loss > usual > 0]
     if not far:
@@ -86,7 +86,7 @@ def _draw(axis: Axes, one: Series, found: Alternatives, colour: str) -> None:
     """Draw a series: its front as a line, and every point with the intervals of loss and speed-up."""
     assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
     front = fronts_of(found, by_speed)[one.name]
-    axis.plot(front.gain, front.quality - front.quality[0], color=colour, linewidth=1.2, zorder=3)
+    axis.plot(front.gain, front.quality - front.unmerged.value, color=colour, linewidth=1.2, zorder=3)
     axis.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for point, r in zip(one.points, one.rs, strict=True):
         if point.speedup is None or point.quality is None:

@@ -2,9 +2,11 @@
 
 Shapes: `p` points of a method, by rising gain; `b` bootstrap replicates.
 
-A *gain* is a speed-up, or a ratio of multiply-accumulates; the unmerged model has gain 1. Points that another one of
-the same method beats in both (by their values) are not on its front. In a replicate every point has other clips, the
-same for all, and other rounds, so that what comes of interpolation has an interval, and so has a difference of two.
+A *gain* is a speed-up, or a ratio of multiply-accumulates; the unmerged model has gain 1. A front begins there, or, of
+merging at another stride, at that stride alone: between two strides there is nothing to merge less of. Points that
+another one of the same method beats in both (by their values) are not on its front. In a replicate every point has
+other clips, the same for all, and other rounds, so that what comes of interpolation has an interval, and so has a
+difference of two.
 """
 
 from __future__ import annotations
@@ -38,8 +40,10 @@ def by_macs(one: Configuration) -> Evidence | None:
 class Front:
     """What one method gives for its gain, and in every replicate."""
 
+    unmerged: Evidence
+    """Quality of the unmerged model, which losses are over."""
     gain: Floats
-    """(p,) rising, from 1, the unmerged model."""
+    """(p,) rising, from 1, the unmerged model, or from what the front begins at."""
     quality: Floats
     """(p,)"""
     gain_replicates: Floats
@@ -48,20 +52,26 @@ class Front:
     """(b, p)"""
 
     @property
+    def least(self) -> float:
+        """The smallest gain that it has: 1, or that of the stride at which it begins."""
+        return float(self.gain[0])
+
+    @property
     def most(self) -> float:
         """The largest gain that was measured."""
         return float(self.gain[-1])
 
     def at(self, gain: float) -> Evidence | None:
-        """Return the quality at a gain; None beyond the largest that was measured."""
-        if not 1 <= gain <= self.most:
+        """Return the quality at a gain; None before the smallest and beyond the largest that was measured."""
+        if not self.least <= gain <= self.most:
             return None
-        return self._each(lambda x, y: float(np.interp(gain, x, y)))
+        return self._each(lambda x, y, _: float(np.interp(gain, x, y)))
 
     def within(self, loss: float) -> Evidence | None:
         """Return the largest gain at which the quality is at most `loss` below the unmerged model's.
 
-        None where the whole front is within it: the gain is then at least the largest that was measured.
+        None where the whole front is within it: the gain is then at least the largest that was measured. 1 where none
+        of it is: what loses as little is the unmerged model.
         """
         least, most = self.bounds_within(loss)
         return least if least.value == most.value else None
@@ -71,27 +81,36 @@ class Front:
 
         They differ where the front, or that of a replicate, is within the loss as far as it was measured.
         """
-        most = self._each(lambda x, y: _crossing(x, y[0] - y, loss))
+        most = self._each(lambda x, y, unmerged: _crossing(x, unmerged - y, loss))
         measured = self.gain_replicates.max(axis=1)
         return Evidence(value=min(most.value, self.most), replicates=np.minimum(most.replicates, measured)), most
 
     def area(self, most: float) -> Evidence | None:
-        """Return the mean quality over gains from 1 to `most`; None where that is beyond the front."""
-        if most > self.most or most <= 1:
+        """Return the mean quality over gains from 1 to `most`; None where the front does not span them."""
+        if self.least > 1 or most > self.most or most <= 1:
             return None
-        return self._each(lambda x, y: _mean(x, y, most))
+        return self._each(lambda x, y, _: _mean(x, y, most))
 
-    def _each(self, function: Callable[[Floats, Floats], float]) -> Evidence:
-        """Return a function of the front as measured, and of every replicate, whose points are sorted anew."""
+    def _each(self, function: Callable[[Floats, Floats, float], float]) -> Evidence:
+        """Return a function of the front as measured, and of every replicate, whose points are sorted anew.
+
+        It takes gains, qualities and the unmerged model's quality.
+        """
         values = []
-        for x, y in zip(self.gain_replicates, self.quality_replicates, strict=True):
+        base = self.unmerged
+        for x, y, own in zip(self.gain_replicates, self.quality_replicates, base.replicates, strict=True):
             order = np.argsort(x, kind="stable")
-            values.append(function(x[order], y[order]))
-        return Evidence(value=function(self.gain, self.quality), replicates=np.array(values))
+            values.append(function(x[order], y[order], float(own)))
+        return Evidence(value=function(self.gain, self.quality, base.value), replicates=np.array(values))
 
 
-def front_of(points: Sequence[Configuration], unmerged: Configuration, gain: Gain = by_speed) -> Front | None:
-    """Return the front of a method's points and the unmerged model; None where no point has both gain and quality."""
+def front_of(
+    points: Sequence[Configuration], unmerged: Configuration, gain: Gain = by_speed, *, anchored: bool = True
+) -> Front | None:
+    """Return the front of a method's points, from the unmerged model where it is `anchored` there.
+
+    None where no point has both gain and quality.
+    """
     assert unmerged.quality is not None
     count = len(unmerged.quality.replicates)
     known = [(g, one.quality) for one in points if (g := gain(one)) is not None and one.quality is not None]
@@ -100,9 +119,10 @@ def front_of(points: Sequence[Configuration], unmerged: Configuration, gain: Gai
         return None
     kept = [pair for pair in known if not any(_beats(other, pair) for other in known)]
     kept.sort(key=lambda pair: pair[0].value)
-    gains = [Evidence(value=1.0, replicates=np.ones(count)), *(g for g, _ in kept)]
-    qualities = [unmerged.quality, *(quality for _, quality in kept)]
+    start = [(Evidence(value=1.0, replicates=np.ones(count)), unmerged.quality)] if anchored else []
+    gains, qualities = zip(*start, *kept, strict=True)
     return Front(
+        unmerged=unmerged.quality,
         gain=np.array([one.value for one in gains]),
         quality=np.array([one.value for one in qualities]),
         gain_replicates=np.stack([np.broadcast_to(one.replicates, count) for one in gains], axis=1),
@@ -136,13 +156,13 @@ def _beats(mine: tuple[Evidence, Evidence], theirs: tuple[Evidence, Evidence]) -
 
 
 def _crossing(x: Floats, loss: Floats, allowed: float) -> float:
-    """Return the gain at which the loss first exceeds what is allowed, any where it never does."""
+    """Return the gain at which the loss first exceeds what is allowed, any where it never does, 1 where all of it."""
     over = np.flatnonzero(loss > allowed)
     if not len(over):
         return _ANY
     i = int(over[0])
     if i == 0:
-        return float(x[0])
+        return 1.0
     share = (allowed - loss[i - 1]) / (loss[i] - loss[i - 1])
     return float(x[i - 1] + share * (x[i] - x[i - 1]))
 

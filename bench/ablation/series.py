@@ -55,6 +55,11 @@ class Alternatives:
         """What the others are compared with: the chosen one, else the first."""
         return next((one for one in self.series if one.chosen), self.series[0])
 
+    def alone_at(self, stride: int | None) -> tuple[Configuration, ...]:
+        """Return the model at another stride, with nothing merged: one, or none where the sweep has it not."""
+        points = (point for one in self.series for point in one.points)
+        return tuple(point for point in points if point.reduction is None and point.stride == stride)
+
 
 def sort_out(configurations: Sequence[Configuration]) -> Alternatives:
     """Sort configurations into series. Raises ValueError where nothing is merged, or nothing varies."""

@@ -18,6 +18,7 @@ from fastast.statistics import Estimate
 
 LOSSES = (0.002, 0.005, 0.01)
 """At which speed-ups are compared, in mAP."""
+_LATER = " From: merging at a larger stride begins at what that stride alone gains."
 _STEPS = (1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
 _MOST_TARGETS = 4
 NOT_REACHED = "not reached"
@@ -87,10 +88,19 @@ def axis_table(found: Alternatives, word: str) -> AblationTable:
 
 
 def fronts_of(found: Alternatives, gain: Gain) -> dict[str, Front]:
-    """Return the front of every series that has one. Raises ValueError without the unmerged model."""
+    """Return the front of every series that has one. Raises ValueError without the unmerged model.
+
+    All begin at the unmerged model but those of merging at another stride, which begin at that stride alone.
+    """
     if found.unmerged is None:
         raise ValueError("fronts begin at the unmerged model, whose quality is not measured; add r = 0 to the grid")
-    fronts = {one.name: front_of(one.points, found.unmerged, gain) for one in found.series}
+    fronts = {}
+    for one in found.series:
+        points, stride = one.points, one.points[0].stride
+        anchored = stride is None or points[0].reduction is None
+        if not anchored and any(point.quality and gain(point) for point in points):
+            points = (*found.alone_at(stride), *points)
+        fronts[one.name] = front_of(points, found.unmerged, gain, anchored=anchored)
     return {name: front for name, front in fronts.items() if front is not None}
 
 
@@ -160,7 +170,8 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
         cells = [_named(one.name, one is found.reference)]
         for gain in at:
             mine, theirs = (line.at(gain) if line else None for line in (front, reference))
-            cells.append(_less(mine, unmerged, theirs if one is not found.reference else None))
+            less = _less(mine, unmerged, theirs if one is not found.reference else None)
+            cells.append(_from(front.least) if front and gain < front.least else less)
         cells.append(f"{front.most:.2f}" if front else "1")
         rows.append(tuple(cells))
     return AblationTable(
@@ -169,7 +180,7 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
         rows=tuple(rows),
         note=f"Straight between the points of each front, on the same clips, with intervals of 95 %. {BETTER} better, "
         f"{WORSE} worse than {found.reference.name} at the same {what}, by an interval without zero. Most: the largest "
-        "that was measured.",
+        "that was measured." + (_LATER if any(front.least > 1 for front in fronts.values()) else ""),
     )
 
 
@@ -185,7 +196,8 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
         for loss in LOSSES:
             cells.append(_gain_at(front, loss, None if itself else bounds.get(loss)))
         mine, theirs = (line.area(most) if line else None for line in (front, reference))
-        text = shown(_estimated(mine), "{:.4f}", missing=NOT_REACHED)
+        missing = _from(front.least) if front and front.least > 1 else NOT_REACHED
+        text = shown(_estimated(mine), "{:.4f}", missing=missing)
         rows.append((*cells, text + ("" if itself else _mark(mine, theirs))))
     return AblationTable(
         title=f"{what[0].upper()}{what[1:]} at a fixed loss, and the area under the front",
@@ -203,11 +215,17 @@ def _gain_at(front: Front | None, loss: float, theirs: tuple[Evidence, Evidence]
         return "1"
     least, most = front.bounds_within(loss)
     text = shown(estimate_gain(least), "{:.2f}") if least.value == most.value else f"≥ {front.most:.2f}"
+    text = "1" if most.value == 1 else text
     if theirs is None:
         return text
     better = estimate_gain(minus(least, theirs[1])).low > 0
     worse = estimate_gain(minus(most, theirs[0])).high < 0
     return f"{text} {BETTER}" if better else f"{text} {WORSE}" if worse else text
+
+
+def _from(least: float) -> str:
+    """Return what stands for a gain before the smallest that a front has."""
+    return f"from {least:.2f} ×"
 
 
 def _less(mine: Evidence | None, unmerged: Evidence, reference: Evidence | None) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -118,3 +120,29 @@ def test_a_replicate_that_loses_less_everywhere_counts_as_far_as_it_was_measured
     assert 0.1 < beyond.mean() < 0.9
     np.testing.assert_array_equal(least.replicates[beyond], noisy.gain_replicates[beyond, -1])
     np.testing.assert_array_equal(least.replicates[~beyond], most.replicates[~beyond])
+
+
+def test_a_front_that_does_not_begin_at_the_unmerged_model_has_nothing_before_its_first_point() -> None:
+    front = front_of([point(2.0, 0.48), point(3.0, 0.40)], UNMERGED, anchored=False)
+    assert front is not None
+    assert (front.least, front.most) == (2.0, 3.0)
+    assert front.at(1.9) is None
+    for gain, expected in [(2.0, 0.48), (2.25, 0.46)]:
+        found = front.at(gain)
+        assert found is not None
+        assert found.value == pytest.approx(expected)
+    assert front.area(2.5) is None
+    for loss, expected in [(0.01, 1.0), (0.06, 2.5)]:  # what loses 0.01 at most is the unmerged model alone
+        found = front.within(loss)
+        assert found is not None
+        assert found.value == pytest.approx(expected)
+
+
+def test_losses_of_a_replicate_are_over_the_unmerged_model_wherever_its_points_are_sorted() -> None:
+    slower = Evidence(value=1.01, replicates=np.full(REPLICATES, 0.99))
+    one = replace(point(1.01, 0.48), speedup=slower)
+    front = front_of([one, point(2.0, 0.46)], UNMERGED)
+    assert front is not None
+    least, most = front.bounds_within(0.03)  # from 0.5 at gain 1 to 0.46 at gain 2
+    np.testing.assert_allclose(least.replicates, 1 + 0.03 / 0.04)
+    np.testing.assert_allclose(most.replicates, 1 + 0.03 / 0.04)

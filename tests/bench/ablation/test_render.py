@@ -261,7 +261,12 @@ def test_a_larger_stride_is_a_front_of_its_own(tmp_path: Path) -> None:
     assert len(equal) > 1
     for _, row in equal.iterrows():
         assert row["value"] == pytest.approx(along([1.0, 1 / 0.7, 1 / 0.4], [0.2, 0.5], float(row["at"])), abs=1e-4)
-    assert "ToMe, stride 16" in set(found["alternative"])
+    merged_too = found[(found["alternative"] == "ToMe, stride 16") & (found["against"] == "")]
+    assert len(merged_too)
+    equal = merged_too[merged_too["measure"] == "quality at speedup"]
+    assert (equal["at"].astype(float) >= 1 / 0.4).all()  # it begins at stride 16 alone
+    row = next(line for line in text.read_text().splitlines() if line.startswith("| ToMe, stride 16 |"))
+    assert row.split(" | ")[1] == "from 2.50 ×"
     assert "| larger stride |" in text.read_text()
     svg = next(path for path in drawn if path.name == "fronts.svg").read_text()
     assert ">larger stride<" in svg
