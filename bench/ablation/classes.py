@@ -105,8 +105,7 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(1.5 * SINGLE, 3.0))
-    strip = axis.inset_axes((1.01, 0, 0.2, 1), sharey=axis)
+    figure, (axis, strip) = plt.subplots(1, 2, figsize=(1.5 * SINGLE, 3.0), sharey=True, width_ratios=(5, 1))
     largest = changes["at"].max()
     last = changes[changes["at"] == largest].sort_values("value")
     named = last[:_NAMED]

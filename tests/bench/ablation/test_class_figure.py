@@ -30,8 +30,7 @@ def changes() -> pd.DataFrame:
 
 def test_those_that_lose_most_have_their_own_intervals_side_by_side(changes):
     figure = class_figure(changes, "ToMe")
-    (axis,) = figure.axes
-    (strip,) = axis.child_axes
+    axis, strip = figure.axes
     worst = sorted(LOSSES.values())[:6]
     spans = [collection.get_segments()[0] for collection in strip.collections]
     assert [span[0][0] for span in spans] == list(range(6))
