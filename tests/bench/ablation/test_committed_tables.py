@@ -33,6 +33,7 @@ def numbers(cell: str) -> list[float]:
 def test_losses_at_equal_speed_lie_between_the_points_of_the_records(page: Path) -> None:
     (file,) = ROOT.glob(f"results/*/{page.parent.name}/cells.csv")
     cells = pd.read_csv(file)
+    cells = cells[cells["status"] != "disturbed"]  # of no standing
     speed = cells[cells["kind"] == "performance"].set_index(["method", "schedule"])["speedup_unmerged"]
     quality = cells[cells["kind"] == "quality"].set_index(["method", "schedule"])["mAP"]
     own = quality["none", "none"]
