@@ -116,10 +116,9 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
         part.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for name, rows in changes.groupby("alternative", sort=False):
         rows = rows.sort_values("at")
-        style = (
-            {"color": colours[name], "linewidth": 1.1} if name in colours else {"color": "#cccccc", "linewidth": 0.6}
-        )
-        axis.plot(np.append(0, rows["at"]), np.append(0.0, rows["value"]), zorder=3 if name in colours else 1, **style)
+        colour, width, above = (colours[name], 1.1, 3) if name in colours else ("#cccccc", 0.6, 1)
+        x, y = np.append(0, rows["at"]), np.append(0.0, rows["value"])
+        axis.plot(x, y, color=colour, linewidth=width, zorder=above)
     for place, (row, height) in enumerate(zip(named.itertuples(), heights, strict=True)):
         colour, spread = colours[row.alternative], [[row.value - row.low], [row.high - row.value]]
         strip.errorbar(place, row.value, yerr=spread, fmt="o", markersize=2.5, color=colour, elinewidth=0.8)

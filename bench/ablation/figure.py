@@ -53,7 +53,7 @@ def facets(found: Alternatives, word: str) -> Figure:
         if (reference := fronts.get(found.reference.name)) is not None and one is not found.reference:
             line = reference.quality - reference.unmerged.value
             axis.plot(reference.gain, line, color=_REFERENCE, linestyle="--", linewidth=0.8, zorder=2)
-        _draw(axis, one, found, COLOURS[0])
+        _draw(axis, one, fronts[one.name], found, COLOURS[0])
         axis.set_title(one.name, loc="left", size=8)
         if place + columns >= len(shown):
             axis.tick_params(labelbottom=True)
@@ -82,10 +82,9 @@ def _cut(axis: Axes, fronts: Mapping[str, Front]) -> list[str]:
     return [f"cut at \N{MINUS SIGN}{lowest:.3f}: {', '.join(f'{name} loses up to {worst[name]:.3f}' for name in far)}"]
 
 
-def _draw(axis: Axes, one: Series, found: Alternatives, colour: str) -> None:
+def _draw(axis: Axes, one: Series, front: Front, found: Alternatives, colour: str) -> None:
     """Draw a series: its front as a line, and every point with the intervals of loss and speed-up."""
     assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
-    front = fronts_of(found, by_speed)[one.name]
     axis.plot(front.gain, front.quality - front.unmerged.value, color=colour, linewidth=1.2, zorder=3)
     axis.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for point, r in zip(one.points, one.rs, strict=True):

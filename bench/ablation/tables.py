@@ -170,8 +170,8 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
         cells = [_named(one.name, one is found.reference)]
         for gain in at:
             mine, theirs = (line.at(gain) if line else None for line in (front, reference))
-            less = _less(mine, unmerged, theirs if one is not found.reference else None)
-            cells.append(_from(front.least) if front and gain < front.least else less)
+            theirs = theirs if one is not found.reference else None
+            cells.append(_less(mine, unmerged, theirs) if mine else _outside(front, gain))
         cells.append(f"{front.most:.2f}" if front else "1")
         rows.append(tuple(cells))
     return AblationTable(
@@ -196,8 +196,7 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
         for loss in LOSSES:
             cells.append(_gain_at(front, loss, None if itself else bounds.get(loss)))
         mine, theirs = (line.area(most) if line else None for line in (front, reference))
-        missing = _from(front.least) if front and front.least > 1 else NOT_REACHED
-        text = shown(_estimated(mine), "{:.4f}", missing=missing)
+        text = shown(_estimated(mine), "{:.4f}", missing=_outside(front, 1))
         rows.append((*cells, text + ("" if itself else _mark(mine, theirs))))
     return AblationTable(
         title=f"{what[0].upper()}{what[1:]} at a fixed loss, and the area under the front",
@@ -214,8 +213,10 @@ def _gain_at(front: Front | None, loss: float, theirs: tuple[Evidence, Evidence]
     if front is None:
         return "1"
     least, most = front.bounds_within(loss)
-    text = shown(estimate_gain(least), "{:.2f}") if least.value == most.value else f"≥ {front.most:.2f}"
-    text = "1" if most.value == 1 else text
+    if most.value == 1:
+        text = "1"
+    else:
+        text = shown(estimate_gain(least), "{:.2f}") if least.value == most.value else f"≥ {front.most:.2f}"
     if theirs is None:
         return text
     better = estimate_gain(minus(least, theirs[1])).low > 0
@@ -223,14 +224,12 @@ def _gain_at(front: Front | None, loss: float, theirs: tuple[Evidence, Evidence]
     return f"{text} {BETTER}" if better else f"{text} {WORSE}" if worse else text
 
 
-def _from(least: float) -> str:
-    """Return what stands for a gain before the smallest that a front has."""
-    return f"from {least:.2f} ×"
+def _outside(front: Front | None, gain: float) -> str:
+    """Return what stands for a gain, or for a range that begins at it, that a front does not have."""
+    return f"from {front.least:.2f} ×" if front and gain < front.least else NOT_REACHED
 
 
-def _less(mine: Evidence | None, unmerged: Evidence, reference: Evidence | None) -> str:
-    if mine is None:
-        return NOT_REACHED
+def _less(mine: Evidence, unmerged: Evidence, reference: Evidence | None) -> str:
     return shown(estimate(minus(mine, unmerged)), "{:+.4f}") + _mark(mine, reference)
 
 
