@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from fastast.processors import processor_name
+
 
 def find_device(device: torch.device | str, *, what: str = "device") -> torch.device:
     """Return the device that `device` means here; `auto` is a GPU where there is one.
@@ -23,3 +25,11 @@ def find_device(device: torch.device | str, *, what: str = "device") -> torch.de
     if found.type == "cuda" and (found.index or 0) >= count:
         raise ValueError(f"{what}: {str(found)!r} is not here; there are: {here}")
     return found
+
+
+def device_name(device: torch.device) -> str:
+    """Return what times are of: the GPU's name, or the processor, the instructions PyTorch chose and its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    instructions, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()
+    return f"{processor_name()} ({instructions}), {threads} thread{'s' if threads > 1 else ''}"

@@ -1,15 +1,28 @@
-"""The processors that this process may use: those of its affinity, and the time that its container's quota allows."""
+"""The processors that this process may use: their name, its affinity, the time that its container's quota allows."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 OWN_GROUPS, CONTROL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 """Where Linux says which control groups this process is in, and where they usually are mounted."""
+PROCESSORS = Path("/proc/cpuinfo")
+"""Where Linux names them."""
+
+
+def processor_name() -> str:
+    """Return what the processor calls itself; virtual machines give processors of several generations one name."""
+    with suppress(OSError, UnicodeDecodeError):
+        found = re.search(r"^model name\s*:\s*(.+)$", PROCESSORS.read_text(encoding="utf-8"), re.MULTILINE)
+        if found:
+            return found.group(1).strip()
+    return platform.processor() or platform.machine() or "unknown"
 
 
 def affinity() -> int:

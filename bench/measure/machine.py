@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from fastast.allocator import MemoryPolicy
-from fastast.processors import most_threads, usable_threads
+from fastast.processors import most_threads, processor_name, usable_threads
 
 
 class Facts(BaseModel):
@@ -151,7 +151,7 @@ def describe_machine(device: str) -> Machine:
 
     gpu = _gpu() if device == "cuda" else None
     cpu = Cpu(
-        model=_cpu_model(),
+        model=processor_name(),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
         governor=_read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
@@ -200,12 +200,6 @@ def describe_processors() -> tuple[object, ...]:
     text = _read(Path("/proc/cpuinfo")) or platform.processor()
     lines = (line for line in text.splitlines() if not re.match(r"cpu MHz|bogomips", line))
     return platform.platform(), most_threads(), usable_threads(), tuple(dict.fromkeys(lines))
-
-
-def _cpu_model() -> str:
-    text = _read(Path("/proc/cpuinfo")) or ""
-    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return found.group(1).strip() if found else platform.processor() or platform.machine() or "unknown"
 
 
 def _read(path: Path) -> str | None:

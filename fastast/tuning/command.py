@@ -7,10 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from fastast.checkpoints.files import sha256_of_path
-from fastast.devices import find_device
+from fastast.devices import device_name, find_device
 from fastast.frontend import Frontend, Normalisation
 from fastast.model import AudioSpectrogramTransformer
 from fastast.scores import activation_of
@@ -40,7 +38,7 @@ def tune_command(
     be used.
     """
     place = find_device(device)
-    where = _name_of(place)
+    where = device_name(place)
     question = replace(question, weights_sha256=sha256_of_path(trained_path(question.model)))
     if (values := read_answer(out, question, where)) is not None:
         say(f"{out}: answered before")
@@ -88,7 +86,3 @@ def _read(question: TuningQuestion, recipe: Recipe, frontend: Frontend) -> tuple
         read_clips(question.split, data, spread(len(data), question.clips), frontend, workers=workers),
         read_clips(question.held_out, other, spread(len(other), question.clips), frontend, workers=workers),
     )
-
-
-def _name_of(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

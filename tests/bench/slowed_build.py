@@ -11,7 +11,7 @@ from fastast.reduction import AttachedReduction
 how = os.environ["SLOWED_BUILD"]
 attention, mlp_branch, choose = Block.attention, Block.mlp_branch, AttachedReduction.choose
 merged = []
-"""Whether tokens were chosen since the last MLP: in the merged model alone, not in its baselines."""
+"""Whether tokens were merged since the last MLP: in the merged model alone, not in its baselines."""
 
 
 def attend_often(self, x, size, kernel):
@@ -26,7 +26,8 @@ def wait(self, x, size, kernel):
 
 
 def choose_and_tell(self, tokens, r):
-    merged.append(True)
+    if self.reduction.method != "slice":
+        merged.append(True)
     return choose(self, tokens, r)
 
 

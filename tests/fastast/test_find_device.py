@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
 
 import fastast
-from fastast.devices import find_device
+from fastast.devices import device_name, find_device
+from fastast.processors import processor_name
 
 nothing_here = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 
@@ -38,3 +40,22 @@ def test_compiling_for_a_gpu_that_is_not_here_is_refused_before_anything_is_said
         with pytest.raises(ValueError, match="compile: device: 'cuda' is not here, as PyTorch finds no"):
             fastast.compile(model, device="cuda")
     assert fastast.compile(model, device="auto").device == torch.device("cpu")
+
+
+def test_times_on_a_cpu_are_named_by_processor_instructions_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastast.devices.processor_name", lambda: "Elbrus-8S")
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    assert device_name(torch.device("cpu")) == "Elbrus-8S (AVX2), 3 threads"
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert device_name(torch.device("cpu")) == "Elbrus-8S (AVX2), 1 thread"
+
+
+def test_a_processor_is_named_even_where_linux_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = tmp_path / "cpuinfo"
+    monkeypatch.setattr("fastast.processors.PROCESSORS", said)
+    monkeypatch.setattr("platform.processor", lambda: "")
+    monkeypatch.setattr("platform.machine", lambda: "riscv64")
+    assert processor_name() == "riscv64"
+    said.write_text("processor\t: 0\nmodel name\t: AMD EPYC 9B14\nmodel name\t: another\n")
+    assert processor_name() == "AMD EPYC 9B14"

@@ -137,6 +137,22 @@ def test_other_weights_under_the_same_name_are_another_question(checkpoint: str,
     assert "what was measured there is of another question: weights_sha256 was" in said
 
 
+def test_another_processor_is_another_question(checkpoint: str, tmp_path: Path, monkeypatch) -> None:
+    """Times of two processors are no times of one, however alike their numbers of threads."""
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise OSError("the power went away")
+
+    monkeypatch.setattr("fastast.tuning.tune.measure_table", die)
+    monkeypatch.setattr("fastast.devices.processor_name", lambda: "Elbrus-8S")
+    assert tune(checkpoint, tmp_path / "tuned.toml", "--max-loss", "0.9")[0] == 1
+    monkeypatch.setattr("fastast.devices.processor_name", lambda: "Loongson-3A6000")
+    code, said = tune(checkpoint, tmp_path / "tuned.toml", "--max-loss", "0.9")
+    assert code == 1
+    assert "what was measured there is of another question: device was" in said
+    assert "Elbrus-8S" in said
+
+
 def test_an_interrupted_run_goes_on(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "tuned.toml"
     calls: list[object] = []
