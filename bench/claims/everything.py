@@ -28,6 +28,8 @@ from bench.tuning.published import FOLDER as TUNING
 from bench.tuning.published import render_tunings
 from bench.understanding.command import FOLDER as UNDERSTANDING
 from bench.understanding.render import render_understanding
+from fastast.processors import affinity
+from fastast.workers import in_processes
 from fastast.writing import write_whole
 
 if TYPE_CHECKING:
@@ -40,31 +42,28 @@ PAGE = "build/page.html"
 
 
 def render_everything(root: Path, *, say: Callable[[str], object] = print) -> None:
-    """Render `root/reports`, the numbers of the documents and the page from `root/results`.
+    """Render `root/reports`, the numbers of the documents and the page from `root/results`, on all processors.
 
     Raises ReportError where there is no result, ClaimError where a sentence no longer holds.
     """
-    from bench.study.report import write_study_report
-    from bench.study.study_file import load_study
-
     results, reports = root / "results", root / "reports"
     records = read_records(results) if results.is_dir() else []
     sweeps = sorted({record.sweep for record in records})
     if not sweeps:
         raise ReportError(f"report: no records in {results}")
-    for name in sweeps:
-        if not ((reports / name).is_dir() or name == README_SWEEP or name.startswith(PREFIX)):
-            continue
-        render_report(results, reports, sweep=name)
-        if name.startswith(PREFIX):
-            render_ablation(results, reports, sweep=name)
-        say(f"{reports / name}")
-    for folder in sorted((results / "studies").glob("*/")):
-        write_study_report(load_study(folder.name), results / "studies", results, reports, say=lambda _: None)
-        say(f"{reports / folder.name}")
-    for path in sorted((results / UNDERSTANDING).glob("*.json")):
-        render_understanding(path, reports / UNDERSTANDING)
-        say(f"{reports / UNDERSTANDING}")
+    parts = [partial(render_page, results, root / PAGE)]  # the longest first
+    parts += [
+        partial(_render_sweep, results, reports, name)
+        for name in sweeps
+        if (reports / name).is_dir() or name == README_SWEEP or name.startswith(PREFIX)
+    ]
+    parts += [partial(_render_study, results, reports, path.name) for path in sorted((results / "studies").glob("*/"))]
+    parts += [
+        partial(_render_understanding, path, reports / UNDERSTANDING)
+        for path in sorted((results / UNDERSTANDING).glob("*.json"))
+    ]
+    for done in in_processes(lambda number: parts[number](), range(len(parts)), affinity(), chunk=1):
+        say(f"{done}")
     if (tunings := render_tunings(results, reports / TUNING)) is not None:
         say(f"{tunings}")
     update_overview(root / "docs" / "ablations.md", reports)
@@ -77,7 +76,26 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
     _, changed = update_claims(root, reports / "claims.toml", results)
     for path in changed:
         say(f"{path}")
-    say(f"{render_page(results, root / PAGE)}")
+
+
+def _render_sweep(results: Path, reports: Path, name: str) -> Path:
+    render_report(results, reports, sweep=name)
+    if name.startswith(PREFIX):
+        render_ablation(results, reports, sweep=name)
+    return reports / name
+
+
+def _render_study(results: Path, reports: Path, name: str) -> Path:
+    from bench.study.report import write_study_report
+    from bench.study.study_file import load_study
+
+    write_study_report(load_study(name), results / "studies", results, reports, say=lambda _: None)
+    return reports / name
+
+
+def _render_understanding(path: Path, out: Path) -> Path:
+    render_understanding(path, out)
+    return out
 
 
 def _published(records: Sequence[Record]) -> Figure:

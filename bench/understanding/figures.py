@@ -41,15 +41,24 @@ def axes_figure(found: Understanding, labels: dict[str, str]) -> Figure:
 
 
 def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
-    """Draw by block and method the share of patches without a token of their own, where events sound and elsewhere."""
+    """Draw by block and method how much more of the silence is gone than of the events, all other methods in grey."""
+    shown = [one for one in found.methods if one.silence_leads]
+
+    def part(one: MethodNotes, at: int) -> np.ndarray:
+        return _of(one, lambda block: block.silence_leads[at] if block.silence_leads else None)
 
     def draw(axis: Axes, one: MethodNotes) -> None:
-        axis.plot(_numbers(one), _of(one, lambda block: block.gone_silent), color=GREY, linestyle="--")
-        axis.plot(_numbers(one), _of(one, lambda block: block.gone_sounding), color=COLOURS[1])
-        axis.set_ylim(0, 1)
+        for other in shown:
+            axis.plot(_numbers(other), part(other, 1), color=_OTHERS, linewidth=0.7, zorder=1)
+        axis.axhline(0, color="black", linewidth=0.7, zorder=1.5)
+        axis.fill_between(_numbers(one), part(one, 0), part(one, 2), color=COLOURS[0], alpha=0.25, linewidth=0)
+        axis.plot(_numbers(one), part(one, 1), color=COLOURS[0], linewidth=1.2, zorder=3)
 
-    said = f"orange: patches at times of events ({found.sounding:.0%} of all); dashed grey: the others"
-    return _facets(found.methods, labels, draw, "Share of patches merged or dropped", said)
+    said = (
+        f"above 0 silence goes first, below 0 events ({found.sounding:.0%} of all patches); band: 95 % interval over "
+        "clips; grey: the other methods"
+    )
+    return _facets(shown, labels, draw, "Share of silent patches gone, less that of sounding ones", said)
 
 
 def similarity_figure(found: Understanding, labels: dict[str, str]) -> Figure:

@@ -1,7 +1,7 @@
 """Runs a model with a reduction and notes, block by block, what goes where.
 
-Shapes: `b` batch, `m` tokens that merge, `n` tokens, `N` original tokens, `w` width of a head, `f'` and `t'` patches
-along frequency and time.
+Shapes: `b` batch or bootstrap replicates, `c` clips, `m` tokens that merge, `n` tokens, `N` original tokens, `w` width
+of a head, `f'` and `t'` patches along frequency and time.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergePlan, MergeTrace, TokenReduction
 from fastast.reduction.combine import take_rows
 from fastast.reduction.tokens import BlockTokens
+from fastast.statistics import clip_weights, percentile_interval
 
 BATCH = 8
 
@@ -66,19 +67,48 @@ def observe(
                 gone.append([_gone(source)[:, prefix:] for source in trace.source])  # (b, N - prefix) each
     finally:
         model.attached = None
-    busy = torch.from_numpy(np.repeat(events[:, None, :], rows, axis=1).reshape(len(events), rows * columns))
-    blocks = []
-    for block in range(model.encoder.depth):
-        left = torch.cat([clips[block] for clips in gone])  # (c, N - prefix), True for a patch that owns no token now
-        pairs = np.concatenate(observed.pairs.get(block, [np.empty((0, 3), np.float32)]))  # (pairs, 3)
-        blocks.append(_notes(pairs, left, busy))
-    left = torch.stack([torch.cat([clips[block] for clips in gone])[picture] for block in range(len(blocks))])
+    left = torch.stack([torch.cat(clips) for clips in zip(*gone, strict=True)], dim=1).numpy()  # (c, blocks, f' t')
+    busy = np.repeat(events[:, None, :], rows, axis=1).reshape(len(events), rows * columns)  # (c, f' t')
+    leads = _silence_leads(left, busy)  # (1 + b, blocks)
+    blocks = [
+        _notes(
+            np.concatenate(observed.pairs.get(block, [np.empty((0, 3), np.float32)])),  # (pairs, 3)
+            left[:, block],
+            busy,
+            leads[:, block],
+        )
+        for block in range(model.encoder.depth)
+    ]
     return MethodNotes(
         method=reduction.method,
         schedule=str(reduction.schedule),
         blocks=tuple(blocks),
-        gone_at=gone_text(left.numpy().reshape(len(blocks), rows, columns)),
+        silence_leads=_interval(leads.mean(1)),
+        gone_at=gone_text(left[picture].reshape(len(blocks), rows, columns)),
     )
+
+
+def _silence_leads(gone: NDArray[np.bool_], busy: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return by how much the share of silent patches that went is above that of sounding ones, (1 + b, blocks).
+
+    The first row is of the clips as they are, the others of clips drawn from them. Without silence or without a sound
+    there is no difference, and all is NaN. gone: (c, blocks, f' t'). busy: (c, f' t').
+    """
+    draws = np.vstack([np.ones(len(busy), np.int64), clip_weights(len(busy), seed=0)])  # (1 + b, c)
+    shares = []
+    for where in (~busy, busy):
+        went, there = (gone & where[:, None]).sum(-1), where.sum(-1)  # (c, blocks), (c,)
+        with np.errstate(invalid="ignore"):
+            shares.append((draws @ went) / (draws @ there)[:, None])  # (1 + b, blocks)
+    return shares[0] - shares[1]
+
+
+def _interval(leads: NDArray[np.float64]) -> tuple[float, float, float] | None:
+    """Return the lower end, the value and the upper end of what clips drawn anew differ in, (1 + b,)."""
+    if np.isnan(leads[0]):
+        return None
+    low, high = percentile_interval(leads[1:][~np.isnan(leads[1:])])
+    return round(low, 4), round(float(leads[0]), 4), round(high, 4)
 
 
 def _pairs(tokens: BlockTokens, plan: MergePlan) -> NDArray[np.float32]:
@@ -111,7 +141,9 @@ def _gone(source: Tensor) -> Tensor:
     return (source < 0) | (first.gather(1, slots) != positions)
 
 
-def _notes(pairs: NDArray[np.float32], gone: Tensor, busy: Tensor) -> BlockNotes:
+def _notes(
+    pairs: NDArray[np.float32], gone: NDArray[np.bool_], busy: NDArray[np.bool_], leads: NDArray[np.float64]
+) -> BlockNotes:
     apart_f, apart_t, alike = pairs.T
     return BlockNotes(
         pairs=len(pairs),
@@ -119,8 +151,9 @@ def _notes(pairs: NDArray[np.float32], gone: Tensor, busy: Tensor) -> BlockNotes
         along_frequency=_share((apart_f > 0) & (apart_t == 0)),
         neighbours=_share(np.maximum(apart_f, apart_t) <= 1),
         similarity=_quantiles(alike),
-        gone_sounding=_share(gone[busy].numpy()),
-        gone_silent=_share(gone[~busy].numpy()),
+        gone_sounding=_share(gone[busy]),
+        gone_silent=_share(gone[~busy]),
+        silence_leads=_interval(leads),
     )
 
 

@@ -11,7 +11,7 @@ from bench.records.schema import Suite
 from bench.records.store import RecordError
 from fastast.writing import write_whole
 
-VERSION = 2
+VERSION = 3
 
 
 class BlockNotes(Facts):
@@ -31,6 +31,8 @@ class BlockNotes(Facts):
     """Of the patches at a time at which an event sounds, the share that has no token of its own after this block."""
     gone_silent: float | None
     """Of the other patches, the same."""
+    silence_leads: tuple[float, float, float] | None
+    """The latter less the former, between the ends of its 95 % interval over clips; None without silence or sound."""
 
 
 class Picture(Facts):
@@ -57,6 +59,8 @@ class MethodNotes(Facts):
     method: str
     schedule: str
     blocks: tuple[BlockNotes, ...]
+    silence_leads: tuple[float, float, float] | None
+    """The mean over blocks of what each says under this name, with the interval of that mean."""
     gone_at: tuple[str, ...]
     """On the picture: a row per row of patches, from the lowest frequency; a letter per patch, `a` where its token goes
     in the first block and so on, `.` where it is left."""

@@ -45,9 +45,10 @@ def table(found: Understanding) -> pd.DataFrame:
     for one in found.methods:
         for number, block in enumerate(one.blocks, start=1):
             values = block.model_dump()
-            low, middle, high = values.pop("similarity") or (None, None, None)
-            quartiles = {"similarity_low": low, "similarity": middle, "similarity_high": high}
-            rows.append({"method": one.method, "schedule": one.schedule, "block": number, **values, **quartiles})
+            for name in ("similarity", "silence_leads"):
+                ends = (f"{name}_low", name, f"{name}_high")
+                values |= dict(zip(ends, values.pop(name) or (None, None, None), strict=True))
+            rows.append({"method": one.method, "schedule": one.schedule, "block": number, **values})
     return pd.DataFrame(rows)
 
 
