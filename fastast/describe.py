@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastast.geometry import SIZES, Geometry, geometry, with_stride
 from fastast.macs import block_macs, model_macs, seen_tokens
 from fastast.names import hub_hint
-from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
+from fastast.zoo import ARCHITECTURES, CNNS, EMBEDDED, TRAINED, model_names
 
 if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
@@ -66,12 +66,21 @@ def describe_method(name: str) -> str:
 
 def describe_zoo() -> str:
     """Return a table of the models there are."""
+    from fastast.teachers.files import read_teacher_header
+
     lines = ["Trained models that come with FastAST:"]
     for name, path in EMBEDDED.items():
         shape = model_geometry(name)
         lines.append(
             f"  {name:31s}{shape.embed_dim} wide, {shape.num_heads} heads, {shape.depth} blocks, {shape.num_tokens} "
             f"tokens, {shape.num_classes} classes, {path.stat().st_size / 1e6:.1f} MB"
+        )
+    for name, path in CNNS.items():
+        header = read_teacher_header(path)
+        assert header is not None, "a teacher's file"
+        lines.append(
+            f"  {name:31s}{header['name']}, a CNN to teach with, no tokens to merge, {header['num_classes']} classes, "
+            f"{path.stat().st_size / 1e6:.1f} MB"
         )
     lines.append("Architectures (random weights, or a checkpoint of yours):")
     for name, size in ARCHITECTURES.items():
@@ -142,8 +151,8 @@ def model_geometry(name: str, said: Mapping[str, object] | None = None) -> Geome
         return geometry(ARCHITECTURES[name])
     from fastast.checkpoints import load_checkpoint
 
-    path = EMBEDDED.get(name, Path(name))
-    if name not in EMBEDDED and not path.exists():
+    path = TRAINED.get(name, Path(name))
+    if name not in TRAINED and not path.exists():
         known = ", ".join(model_names())
         raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({known}){hub_hint(name)}")
     return load_checkpoint(path, geometry=said).geometry

@@ -27,7 +27,7 @@ def find_device(device: torch.device | str, *, what: str = "device") -> torch.de
     return found
 
 
-def device_name(device: torch.device) -> str:
+def describe_device(device: torch.device) -> str:
     """Return what times are of: the GPU's name, or the processor, the instructions PyTorch chose and its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)

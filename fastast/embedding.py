@@ -71,9 +71,9 @@ def embed_files(
     norm, of the model with its reduction. A file has one, the mean over its windows, or one of each with `windows`.
     `hop` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
 
-    Raises ValueError for an exported file, which gives logits only, and for a hop that is longer than a window.
+    Raises ValueError for an exported file or a CNN, which give logits only, and for a hop that is longer than a window.
     """
-    predictor.at_length(predictor.model.geometry.num_frames)
+    predictor.at_length(predictor.shape.num_frames)
 
     def score(clips: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
         model, frontend = predictor.at_length(frames)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fastast.filterbank import fbank
-from fastast.geometry import Geometry
+
+
+class TakesClips(Protocol):
+    """Anything that says how large its input is, such as a `Geometry`."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames, f."""
+        ...
+
+    @property
+    def num_mel_bins(self) -> int:
+        """Mel bins, m."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +78,7 @@ def pad_or_cut(features: Tensor, num_frames: int) -> Tensor:
 class Frontend(nn.Module):
     """Waveforms -> normalised filterbank of a model's input shape. It has no weights and follows its input's device."""
 
-    def __init__(self, geometry: Geometry, normalisation: Normalisation | None, *, check: bool = True) -> None:
+    def __init__(self, geometry: TakesClips, normalisation: Normalisation | None, *, check: bool = True) -> None:
         """Raises ValueError where there is no normalisation, as in the original AST's checkpoints."""
         super().__init__()
         if normalisation is None:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastast.checkpoints import load_model
+from fastast.clip_models import clip_shape, open_network
 from fastast.devices import find_device
 from fastast.engine import compile
 from fastast.engine.waveforms import input_samples
@@ -28,9 +28,9 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.own_length import OwnLengths
 from fastast.reduction import MergeTrace, TokenReduction
 from fastast.scores import Activation, activation_of, to_scores
+from fastast.teachers import Teacher
 from fastast.windows import Windows, hop_samples
 from fastast.writing import write_whole
-from fastast.zoo import trained_path
 
 BATCH = 8
 """Windows that are scored at once, where not asked for otherwise."""
@@ -118,7 +118,7 @@ class Predictor:
         own_length: bool = False,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        """Load `model` (a name of the zoo with weights, a checkpoint or an exported file) and reduce its tokens.
+        """Load `model`: a name of the zoo with weights, a checkpoint, a CNN or an exported file; reduce its tokens.
 
         `activation`: `sigmoid` or `softmax` where not what the model's loss says (`fastast.scores`). `geometry` and
         `normalisation`: what a checkpoint does not say, as for `fastast.load_model`. `device`: `cpu`,
@@ -138,24 +138,29 @@ class Predictor:
         self.name, self.batch_size = model, batch_size
         self.device = find_device("cpu" if runtime or is_exported(model) else device)
         self.exported = _open(model, reduction, runtime) if is_exported(model) else None
-        self.model = (
-            self.exported or load_model(trained_path(model), geometry=geometry, normalisation=normalisation).eval()
-        )
+        self.model: AudioSpectrogramTransformer | ExportedModel | Teacher
+        if self.exported is not None:
+            self.model = self.exported
+        else:
+            asked = {"reduction": reduction, "runtime": runtime, "own length": own_length}
+            self.model = open_network(model, asked, geometry=geometry, normalisation=normalisation)
         if self.model.normalisation is None:
             raise ValueError(
                 f"{model}: the checkpoint does not say how its filterbank was normalised; say it: --normalisation "
                 "MEAN,STD, of the training set"
             )
         self.activation = activation_of(self.model.loss, activation)
-        self.frontend = Frontend(self.model.geometry, self.model.normalisation)
-        classes = self.model.geometry.num_classes
-        self.labels = self.model.labels or tuple(f"class {i}" for i in range(classes))
+        self.shape = clip_shape(model, self.model, geometry or {})
+        self.frontend = Frontend(self.shape, self.model.normalisation)
+        self.labels = self.model.labels or tuple(f"class {i}" for i in range(self.shape.num_classes))
         self.handle, self.engine = None, None
         self._lengths: OwnLengths | None = None
         self._at: dict[int, Callable[[Sequence[Tensor]], Tensor]] = {}
         if own_length and (runtime or is_exported(model)):
             raise ValueError(f"own length: {runtime or model} has one length; leave it out, or run in PyTorch")
-        if isinstance(self.model, ExportedModel):
+        if isinstance(self.model, Teacher):
+            self.model = self.model.to(self.device)
+        if not isinstance(self.model, AudioSpectrogramTransformer):
             return
         if own_length:
             self._lengths = OwnLengths(self.model)
@@ -168,6 +173,9 @@ class Predictor:
 
     def describe(self) -> str:
         """Return one line on the model, its tokens and what it runs on."""
+        if isinstance(self.model, Teacher):
+            where = "" if self.device.type == "cpu" else f", on {self.device}"
+            return f"{self.name}: {self.model.name}, no tokens to merge{where}"
         tokens, merged = self.model.geometry.num_tokens, "not merged"
         if self.handle is not None:
             merged = f"merged to {self.handle.tokens_per_block[-1]} by {self.handle.reduction}"
@@ -210,7 +218,7 @@ class Predictor:
 
     def frames(self, samples: int) -> int:
         """Return the frames of the input that a window of so many samples is run with."""
-        return self.model.geometry.num_frames if self._lengths is None else self._lengths.frames(samples)
+        return self.shape.num_frames if self._lengths is None else self._lengths.frames(samples)
 
     def logits(self, windows: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
         """Run windows (s,) with an input of so many frames; returns their logits (w, c).
@@ -225,16 +233,18 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Run one window of silence: what is slow only once, such as loading libraries, is then over."""
-        self.logits([np.zeros(self.window_samples, np.float32)], self.model.geometry.num_frames)
+        self.logits([np.zeros(self.window_samples, np.float32)], self.shape.num_frames)
 
     def at_length(self, frames: int) -> tuple[AudioSpectrogramTransformer, Frontend]:
         """Return the model in PyTorch, reduced as it is to be, and the front end for an input of so many frames.
 
-        Raises ValueError for an exported file, and ReductionError as `logits` does.
+        Raises ValueError for an exported file and for a network without tokens, and ReductionError as `logits` does.
         """
         if isinstance(self.model, ExportedModel):
             raise ValueError(f"{self.name}: an exported file gives logits only; give its checkpoint")
-        if self._lengths is None or frames == self.model.geometry.num_frames:
+        if isinstance(self.model, Teacher):
+            raise ValueError(f"{self.name}: {self.model.name} gives logits only; give a transformer")
+        if self._lengths is None or frames == self.shape.num_frames:
             return self.model, self.frontend
         model = self._lengths.model(frames)
         if self.handle is not None and model.attached is None:
@@ -243,8 +253,11 @@ class Predictor:
 
     def _forward(self, frames: int) -> Callable[[Sequence[Tensor]], Tensor]:
         """Return what makes logits (w, c) of a list of windows."""
-        if self.engine is not None and frames == self.model.geometry.num_frames:
+        if self.engine is not None and frames == self.shape.num_frames:
             return self.engine
+        if isinstance(self.model, Teacher):
+            teacher, own = self.model, self.frontend
+            return lambda clips: teacher(own(clips).to(self.device))
         if self.exported is not None:
             exported, own = self.exported, self.frontend
             return lambda clips: exported(own(clips))
@@ -256,7 +269,7 @@ class Predictor:
     @property
     def window_samples(self) -> int:
         """Samples of the model's input."""
-        return input_samples(self.model.geometry.num_frames)
+        return input_samples(self.shape.num_frames)
 
     @torch.inference_mode()
     def draw(self, prediction: Prediction, folder: Path) -> Path:
@@ -264,12 +277,14 @@ class Predictor:
 
         Above it stand the file's name, its best labels and what reduced the tokens.
 
-        Raises ValueError for an exported file, which does not tell which tokens merged.
+        Raises ValueError for an exported file, which does not tell which tokens merged, and for a CNN, which has none.
         """
         from fastast.viz import draw_merges_by_block
 
         if isinstance(self.model, ExportedModel):
             raise ValueError(f"{self.name}: an exported file does not tell which tokens merged; draw its checkpoint")
+        if isinstance(self.model, Teacher):
+            raise ValueError(f"{self.name}: {self.model.name} has no tokens to draw; leave --draw out")
 
         window = next(iter(Windows(prediction.path, self.window_samples)))
         features = self.frontend([torch.from_numpy(window)])  # (1, f, m)

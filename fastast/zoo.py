@@ -20,6 +20,12 @@ EMBEDDED: dict[str, Path] = {
 """Trained models that come with the package. The second went on from the first with strong merging and is for r of 100
 on; the third, an average of the first and three of the second's kind, is for every r."""
 
+CNNS: dict[str, Path] = {"cnn_small_soundscapes": ASSETS / "cnn_small_soundscapes.safetensors"}
+"""Trained CNNs on the same sounds: teachers, with no tokens to merge."""
+
+TRAINED = EMBEDDED | CNNS
+"""All that comes with weights."""
+
 ARCHITECTURES: dict[str, str] = {f"ast_{size}": size for size in SIZES}
 """Shapes without weights: they start random, or from a checkpoint of yours."""
 
@@ -33,11 +39,11 @@ def trained_path(name: str) -> Path:
     """Return the file or folder of a trained model. Raises ValueError where a name has no weights, or is none."""
     if name in ARCHITECTURES:
         raise ValueError(
-            f"{name} has no trained weights: give a checkpoint, or one of the trained models ({', '.join(EMBEDDED)})"
+            f"{name} has no trained weights: give a checkpoint, or one of the trained models ({', '.join(TRAINED)})"
         )
-    if name not in EMBEDDED and not Path(name).exists():
-        raise ValueError(f"no such file, and {unknown_name('model', name, model_names())}{hub_hint(name)}")
-    return EMBEDDED.get(name, Path(name))
+    if name not in TRAINED and not Path(name).exists():
+        raise ValueError(f"no such file, and {unknown_name('model', name, (*model_names(), *CNNS))}{hub_hint(name)}")
+    return TRAINED.get(name, Path(name))
 
 
 def create_model(

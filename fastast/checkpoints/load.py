@@ -16,7 +16,7 @@ from fastast.checkpoints.checkpoint import Checkpoint, CheckpointError, Checkpoi
 from fastast.checkpoints.files import check_values, read_tensors, sha256_of
 from fastast.checkpoints.infer import build_geometry, check_fields, infer_geometry
 from fastast.checkpoints.layouts import OWN, Layout, convert, recognise
-from fastast.checkpoints.own import ENTRY, Header, read_header
+from fastast.checkpoints.own import ENTRY, TEACHER, Header, read_header
 from fastast.checkpoints.prefixes import without_wrappers
 from fastast.frontend import AUDIOSET, Normalisation
 from fastast.geometry import Geometry, with_stride
@@ -51,6 +51,11 @@ def load_checkpoint(
         tensors, metadata = huggingface.read_weights(path, files), dict[str, str]()
     else:
         tensors, metadata = read_tensors(path)
+    if TEACHER in metadata:
+        raise CheckpointError(
+            f"{path}: this is a teacher's file, a network without tokens to merge; `fastast predict`, `evaluate`, "
+            "`ensemble` and the [distillation] of a recipe take it"
+        )
     if ENTRY not in metadata:
         tensors = without_wrappers(path, tensors)
     layout = OWN if ENTRY in metadata else recognise(path, tensors)

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
 
 ENTRY = "fastast"
+TEACHER = "fastast_teacher"
+"""The same of a network that is none of these, which `fastast.teachers` reads."""
 VERSION = 1
 _KEYS = ("version", "geometry", "labels", "normalisation", "training")
 

@@ -51,6 +51,7 @@ class EnsembleTeacher(Teacher):
         self.members = nn.ModuleList(members)
         self.name = NAME
         self.labels, self.normalisation, self.loss = first.labels, first.normalisation, first.loss
+        self.num_frames = next((member.num_frames for member in members if member.num_frames), None)
         self.options = {"members": [_description(member) for member in members], "columns": self.columns}
 
     def forward(self, fbank: Tensor) -> Tensor:

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
+from fastast.checkpoints.own import TEACHER
 from fastast.frontend import Normalisation
 from fastast.names import hub_hint
 from fastast.scores import known_loss, loss_in_notes
@@ -28,10 +29,11 @@ from fastast.teachers.create import rebuild_teacher, smallest_size
 from fastast.teachers.protocol import Teacher, TeacherError, other_classes
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.writing import write_whole
-from fastast.zoo import EMBEDDED
+from fastast.zoo import EMBEDDED, TRAINED
 
-ENTRY = "fastast_teacher"
 VERSION = 1
+MOST_FRAMES = 100_000
+"""Of a clip that a file may say its network was trained on: a quarter of an hour."""
 _TRAINING_ONLY = ("patchout_freq", "patchout_time", "drop_path_rate")
 _KEYS = ("version", "name", "options", "num_classes", "labels", "normalisation", "training")
 
@@ -42,10 +44,12 @@ def save_teacher(
     *,
     labels: Sequence[str] | None = None,
     training: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> Path:
     """Write a teacher that `create_teacher` built, whole or not at all, and return the path.
 
-    `labels`: names of the classes; `training`: notes, any JSON object.
+    `labels`: names of the classes; `training`: notes, any JSON object; `dtype`: of the numbers in the file, such as
+    `torch.float16` for half the size, which is read back as float32.
     Raises TeacherError for a teacher without a name, a wrong number of labels, or weights that are not finite.
     """
     path = Path(path)
@@ -56,6 +60,8 @@ def save_teacher(
         raise TeacherError(f"{path}: {len(labels)} labels for a teacher of {teacher.num_classes} classes")
     state = {key: value.detach().cpu().contiguous().clone() for key, value in teacher.state_dict().items()}
     for key, value in state.items():
+        if dtype is not None and value.is_floating_point():
+            state[key] = value = value.to(dtype)
         if value.is_floating_point() and not bool(value.isfinite().all()):
             raise TeacherError(f"{path}: weight {key!r} is not finite; nothing was written")
     header = {
@@ -69,7 +75,7 @@ def save_teacher(
     }
     if teacher.loss is not None:
         header["loss"] = teacher.loss
-    content = save(state, {ENTRY: json.dumps(header, allow_nan=False, ensure_ascii=False)})
+    content = save(state, {TEACHER: json.dumps(header, allow_nan=False, ensure_ascii=False)})
     write_whole(path, content)
     return path
 
@@ -81,13 +87,13 @@ def load_teacher(source: str | Path, *, num_classes: int | None = None) -> Teach
     Raises TeacherError where it has other than `num_classes` classes, naming both counts, or where the file is no
     teacher; FileNotFoundError where there is none.
     """
-    path = EMBEDDED.get(str(source), Path(source))
+    path = TRAINED.get(str(source), Path(source))
     if not path.exists():
         raise FileNotFoundError(
-            f"{source}: there is no such teacher; give the path of a trained one, or one of {', '.join(EMBEDDED)}"
+            f"{source}: there is no such teacher; give the path of a trained one, or one of {', '.join(TRAINED)}"
             f"{hub_hint(source)}"
         )
-    header = None if path.is_dir() else _read_header(path)
+    header = None if path.is_dir() else read_teacher_header(path)
     teacher = _load_ast(source, path, num_classes) if header is None else _load_own(path, header, num_classes)
     return teacher.eval()
 
@@ -96,7 +102,7 @@ def is_teacher(path: Path) -> bool:
     """Return whether a file is a teacher's, whole or not; its reader says what is wrong with it."""
     try:
         with safe_open(path, framework="pt") as file:
-            return ENTRY in (file.metadata() or {})
+            return TEACHER in (file.metadata() or {})
     except (SafetensorError, OSError):
         return False
 
@@ -116,11 +122,11 @@ def teacher_identity(teacher: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _read_header(path: Path) -> dict[str, Any] | None:
+def read_teacher_header(path: Path) -> dict[str, Any] | None:
     """Return the header of a teacher's file, None for any other file."""
     try:
         with safe_open(path, framework="pt") as file:
-            entry = (file.metadata() or {}).get(ENTRY)
+            entry = (file.metadata() or {}).get(TEACHER)
     except SafetensorError:
         return None  # perhaps another format; the checkpoints' reader will say
     if entry is None:
@@ -128,10 +134,10 @@ def _read_header(path: Path) -> dict[str, Any] | None:
     try:
         header = json.loads(entry)
     except ValueError as error:
-        raise TeacherError(f"{path}: header {ENTRY!r} is not JSON ({error}); the file is damaged") from error
+        raise TeacherError(f"{path}: header {TEACHER!r} is not JSON ({error}); the file is damaged") from error
     if not isinstance(header, dict) or {*header, "loss"} != {*_KEYS, "loss"} or header["version"] != VERSION:
         raise TeacherError(
-            f"{path}: header {ENTRY!r} must have version {VERSION} and the keys {', '.join(_KEYS)}; update FastAST, "
+            f"{path}: header {TEACHER!r} must have version {VERSION} and the keys {', '.join(_KEYS)}; update FastAST, "
             "or write the file anew with save_teacher"
         )
     return header
@@ -154,8 +160,17 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Te
     try:
         teacher.loss = known_loss(header.get("loss", loss_in_notes(header["training"])))
     except ValueError as error:
-        raise TeacherError(f"{path}: header {ENTRY!r}: {error}") from error
+        raise TeacherError(f"{path}: header {TEACHER!r}: {error}") from error
+    if teacher.num_frames is None:
+        teacher.num_frames = _trained_frames(header["training"])
     return teacher
+
+
+def _trained_frames(notes: Any) -> int | None:
+    """Return the frames that a training's recipe in the notes says; None where there is no such number."""
+    for key in ("recipe", "model", "options", "num_frames"):
+        notes = notes.get(key) if isinstance(notes, dict) else None
+    return notes if isinstance(notes, int) and not isinstance(notes, bool) and 0 < notes <= MOST_FRAMES else None
 
 
 def _check_claims(path: Path, header: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:

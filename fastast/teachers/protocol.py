@@ -32,6 +32,8 @@ class Teacher(nn.Module):
     """Normalisation of the filterbank that it was trained with, where known."""
     loss: Loss | None
     """What it was trained with, where known."""
+    num_frames: int | None
+    """Frames of the clips that it was trained on, where known; a CNN takes others too."""
 
     def __init__(self, *, num_classes: int) -> None:
         super().__init__()
@@ -43,6 +45,7 @@ class Teacher(nn.Module):
         self.labels = None
         self.normalisation = None
         self.loss = None
+        self.num_frames = None
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""

@@ -79,6 +79,7 @@ class TransformerTeacher(Teacher):
         self.labels = model.labels
         self.normalisation = model.normalisation
         self.loss = model.loss
+        self.num_frames = model.geometry.num_frames
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""

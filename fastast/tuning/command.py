@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastast.checkpoints.files import sha256_of_path
-from fastast.devices import device_name, find_device
+from fastast.devices import describe_device, find_device
 from fastast.frontend import Frontend, Normalisation
 from fastast.model import AudioSpectrogramTransformer
 from fastast.scores import activation_of
@@ -38,7 +38,7 @@ def tune_command(
     be used.
     """
     place = find_device(device)
-    where = device_name(place)
+    where = describe_device(place)
     question = replace(question, weights_sha256=sha256_of_path(trained_path(question.model)))
     if (values := read_answer(out, question, where)) is not None:
         say(f"{out}: answered before")

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import fastast
-from fastast.devices import device_name, find_device
+from fastast.devices import describe_device, find_device
 from fastast.processors import processor_name
 
 nothing_here = pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
@@ -46,9 +46,9 @@ def test_times_on_a_cpu_are_named_by_processor_instructions_and_threads(monkeypa
     monkeypatch.setattr("fastast.devices.processor_name", lambda: "Elbrus-8S")
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert device_name(torch.device("cpu")) == "Elbrus-8S (AVX2), 3 threads"
+    assert describe_device(torch.device("cpu")) == "Elbrus-8S (AVX2), 3 threads"
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    assert device_name(torch.device("cpu")) == "Elbrus-8S (AVX2), 1 thread"
+    assert describe_device(torch.device("cpu")) == "Elbrus-8S (AVX2), 1 thread"
 
 
 def test_a_processor_is_named_even_where_linux_does_not_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

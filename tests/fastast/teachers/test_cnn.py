@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
+from fastast.checkpoints.own import TEACHER
 from fastast.frontend import ESC50
 from fastast.teachers import TeacherError, create_teacher, load_teacher, save_teacher
-from fastast.teachers.files import ENTRY
 
 
 def test_any_cnn_of_timm_is_a_teacher_and_gives_what_timm_gives() -> None:
@@ -73,8 +73,8 @@ def test_a_file_that_claims_a_larger_network_than_it_holds_is_refused_before_it_
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:
-        header = file.metadata()[ENTRY].replace("resnet10t", "convnextv2_huge")  # 2.6 GB of weights
-    save_file(load_file(path), path, {ENTRY: header})
+        header = file.metadata()[TEACHER].replace("resnet10t", "convnextv2_huge")  # 2.6 GB of weights
+    save_file(load_file(path), path, {TEACHER: header})
     with pytest.raises(
         TeacherError, match=r"says convnextv2_huge, which has 6\d\d,\d\d\d,\d\d\d numbers, and the file"
     ):
