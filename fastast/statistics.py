@@ -138,6 +138,14 @@ def basic_interval(value: float, replicates: ArrayLike, confidence: float = CONF
     return 2 * value - high, 2 * value - low
 
 
+def side_of_zero(low: float, high: float, *, digits: int = 4) -> int:
+    """Return 1 where an interval is above zero, -1 where it is below and 0 else, by its ends as they are written.
+
+    To `digits` decimals: who reads of an end of 0.0000 sees an interval that reaches zero.
+    """
+    return int(round(low, digits) > 0) - int(round(high, digits) < 0)
+
+
 def relative_spread(numerator: ArrayLike, denominator: ArrayLike) -> float:
     """Return the inter-quartile range of the per-round ratios over their median: how noisy a run was."""
     summary = summarise(np.asarray(numerator) / np.asarray(denominator))

@@ -19,6 +19,7 @@ from bench.report.words import listed
 from bench.report.words import number as written
 from bench.tuning.published import tuning_frame, tuning_path
 from fastast.names import unknown_name
+from fastast.statistics import side_of_zero
 
 _TAKEN: dict[str, Callable[[pd.Series], float]] = {
     "min": pd.Series.min, "max": pd.Series.max, "mean": pd.Series.mean, "count": len, "list": len,
@@ -47,7 +48,7 @@ class Value:
         """Return it as a sentence writes it: a number, the names of its rows, or what its interval says in words."""
         if number.words is not None:
             below, zero, above = number.words
-            return below if self.high < 0 else above if self.low > 0 else zero
+            return (zero, above, below)[side_of_zero(number.times * self.low, number.times * self.high)]
         if number.name:
             return listed([str(name) for name in dict.fromkeys(self.rows[number.name])]) or NOBODY
         value, low, high = (written(number.times * x, number.form) for x in (self.value, self.low, self.high))

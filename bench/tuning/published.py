@@ -11,6 +11,7 @@ import pandas as pd
 from bench.report.frame import ReportError
 from bench.report.markdown import markdown_table
 from bench.report.words import number
+from fastast.statistics import side_of_zero
 from fastast.writing import write_whole
 
 FOLDER = "tuning"
@@ -79,15 +80,14 @@ def _verdicts(frame: pd.DataFrame, clips: int) -> str:
     """Say against which of the compared schedules the tuned one is told apart, and why not where it is not."""
     said = []
     for _, row in frame[frame["gain"].notna()].iterrows():
-        if row["gain_low"] > 0:
-            said.append(f"The tuned schedule is better than the best {row['name']} one.")
-        elif row["gain_high"] < 0:
-            said.append(f"The tuned schedule is worse than the best {row['name']} one.")
+        if side := side_of_zero(row["gain_low"], row["gain_high"]):
+            better = "better" if side > 0 else "worse"
+            said.append(f"The tuned schedule is {better} than the best {row['name']} one.")
         else:
             half = number((row["gain_high"] - row["gain_low"]) / 2, "{:.4f}")
             said.append(
                 f"The tuned schedule is not told apart from the best {row['name']} one: {clips} clips tell differences "
-                f"of about {half}, and theirs is smaller."
+                f"of about {half}, and theirs is not clearly larger."
             )
     return " ".join(said) or "No constant or decreasing schedule comes near this speed."
 

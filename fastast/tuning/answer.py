@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.schedule import PerBlock
-from fastast.statistics import Estimate
+from fastast.statistics import Estimate, side_of_zero
 from fastast.tuning.clips import TuningClips
 from fastast.tuning.question import TuningQuestion
 from fastast.tuning.target import TuningError
@@ -131,6 +131,4 @@ def _shown(estimate: Estimate, form: str) -> str:
 
 
 def _verdict(gain: Estimate) -> str:
-    if gain.low > 0:
-        return "better"
-    return "worse" if gain.high < 0 else "not told apart"
+    return ("not told apart", "better", "worse")[side_of_zero(gain.low, gain.high)]

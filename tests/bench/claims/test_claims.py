@@ -74,7 +74,18 @@ def test_a_number_is_written_as_its_query_asks(number: dict, text: str) -> None:
     assert said(claim(**number)) == text
 
 
-@pytest.mark.parametrize(("low", "high", "word"), [(0.1, 0.2, "above"), (-0.1, 0.2, "between"), (-0.2, -0.1, "below")])
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (0.1, 0.2, "above"),
+        (-0.1, 0.2, "between"),
+        (-0.2, -0.1, "below"),
+        (0.00004, 0.2, "between"),  # it is written 0.0000
+        (0.00006, 0.2, "above"),
+        (-0.2, -0.00004, "between"),
+        (-0.2, -0.00006, "below"),
+    ],
+)
 def test_an_interval_is_written_in_words(low: float, high: float, word: str) -> None:
     table = TABLE.assign(speedup_low=low, speedup_high=high)
     assert said(claim("it is {x}", words=("below", "between", "above")), table) == f"it is {word}"

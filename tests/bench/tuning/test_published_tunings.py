@@ -83,7 +83,11 @@ def test_a_page_has_a_table_per_answer(tmp_path: Path) -> None:
     assert said.count("The tuned schedule is better than the best constant one.") == 2
     publish(tmp_path / "results", "live", ANSWER.replace("[0.002, 0.0005, 0.0035]", "[0.002, -0.0005, 0.0045]"))
     said = render_tunings(tmp_path / "results", tmp_path / "out").read_text()  # type: ignore[union-attr]
-    assert "2000 clips tell differences of about 0.0025, and theirs is smaller" in said
+    assert "2000 clips tell differences of about 0.0025, and theirs is not clearly larger" in said
+    for gain, better in (("[0.002, 0.00004, 0.004]", 0), ("[0.002, 0.00006, 0.004]", 1)):  # an end of 0.0000, of 0.0001
+        publish(tmp_path / "results", "live", ANSWER.replace("[0.002, 0.0005, 0.0035]", gain))
+        said = render_tunings(tmp_path / "results", tmp_path / "out").read_text()  # type: ignore[union-attr]
+        assert said.count("is better than the best constant one") == 1 + better  # and the other answer
 
 
 def test_what_is_no_answer_is_named(tmp_path: Path) -> None:
