@@ -36,8 +36,8 @@ def _merges(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
         spared.append((gone[:, ~sounds].mean() - gone[:, sounds].mean() if 0 < sounds.sum() < len(sounds) else 0, one))
     most, least = (choose(spared, key=lambda pair: pair[0])[1] for choose in (max, min))
     return (
-        f"Which patches of {found.picture.clip} go, in which block, by which method: {label(most)} spares the patches "
-        f"at times of events most, {label(least)} least."
+        f"Which patches of {found.picture.clip} go, in which block, by which method. On this one clip {label(most)} "
+        f"spares the patches at times of events most, {label(least)} least."
     )
 
 
@@ -67,11 +67,7 @@ def _silence(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
     parts += [f"not told apart with {listed(same)}"] * bool(same)
     chance = [label(one) for one in found.methods if one.silence_leads and _draws(one)]
     parts += [f"{listed(chance)} drew once, and {'say' if len(chance) > 1 else 'says'} nothing of it"] * bool(chance)
-    lead, most = max((value, label(one)) for (_, value, _), one in judged)
-    return (
-        f"Whether silence goes before sound, on the mean over blocks: {'; '.join(parts)}. It does so most "
-        f"with {most}: of 100 silent patches {100 * lead:.1f} more are gone than of 100 at times of events."
-    )
+    return f"Whether silence goes before sound, on the mean over blocks: {'; '.join(parts)}."
 
 
 def _draws(one: MethodNotes) -> bool:

@@ -25,7 +25,7 @@ def check_threshold(value: object, method: ReductionMethod, options: Any, *, siz
     if not method.takes_threshold(options):
         raise ReductionError(
             f"{where}, but none decides what it merges; take tome (with distance='cosine' and "
-            "partition='alternating'), local or algm"
+            "partition='alternating'), dtem, local or algm"
         )
     if not sizes_count:
         raise ReductionError(
