@@ -146,8 +146,16 @@ class TokenReduction:
         return self.registered.combine if self.combine == "method" else self.combine
 
     def protected(self, shape: EncoderShape | HasEncoder) -> int:
-        """Return how many leading tokens are protected in such an encoder."""
-        return encoder_of(shape).num_prefix_tokens if self.num_protected is None else self.num_protected
+        """Return how many leading tokens are protected in such an encoder. Raises ReductionError where all would be."""
+        encoder = encoder_of(shape)
+        if self.num_protected is None:
+            return encoder.num_prefix_tokens
+        if self.num_protected >= encoder.num_tokens:
+            raise ReductionError(
+                f"reduction {self.method}: num_protected is {self.num_protected}, and the model has "
+                f"{encoder.num_tokens} tokens: none could go; give at most {encoder.num_tokens - 1}"
+            )
+        return self.num_protected
 
     def limit(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int = 0) -> int:
         """Return the most tokens that a block which `num_tokens` enter can remove."""

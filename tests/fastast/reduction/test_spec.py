@@ -82,3 +82,13 @@ def test_an_unknown_attention_kernel_is_refused_before_anything_is_attached(smal
     with pytest.raises(ValueError, match="unknown kernel 'fast'"):
         reduce(small_model, TokenReduction(schedule=Constant(1)), attention="fast")
     assert small_model.attached is None
+
+
+@pytest.mark.parametrize("excess", ["refuse", "cap"])
+def test_to_protect_every_token_is_refused(small_geometry, excess) -> None:
+    """With `cap` it would merge nothing and say nothing."""
+    for count in (70, 900):
+        with pytest.raises(ReductionError, match=rf"num_protected is {count}, .* has 70 tokens: .* give at most 69"):
+            TokenReduction(schedule=Constant(4), num_protected=count, excess=excess).removals(small_geometry)
+    capped = TokenReduction(schedule=Constant(4), num_protected=69, excess="cap", method="random")
+    assert capped.removals(small_geometry) == (1, 0, 0)
