@@ -120,9 +120,9 @@ def oracles(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run sweeps whose drivers are ended at random, for minutes: `nox -s soak -- PYTEST-ARGUMENTS`."""
+    """Run what takes long or a quiet machine, such as drivers ended at random: `nox -s soak -- PYTEST-ARGUMENTS`."""
     prepare(session, "test")
-    places = ("tests/soak", "tests/bench/measure")
+    places = ("tests/soak", "tests/bench/measure", "tests/bench/regression")
     session.run(PYTHON, "-m", "pytest", "-m", "soak", "--timeout", "1800", *places, *session.posargs)
 
 

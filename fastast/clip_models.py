@@ -4,23 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from fastast.checkpoints import load_model
-from fastast.exporting import ExportedModel
-from fastast.frontend import Normalisation
+from fastast.frontend import Normalisation, TakesClips
+from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import Teacher, load_teacher
 from fastast.teachers.files import is_teacher
 from fastast.zoo import trained_path
 
 
+class HasGeometry(Protocol):
+    """A transformer, in PyTorch or exported."""
+
+    @property
+    def geometry(self) -> Geometry:
+        """Its shape."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ClipShape:
-    """What a network takes and gives."""
+    """The input of a network without a geometry."""
 
     num_frames: int
-    num_mel_bins: int
-    num_classes: int
+    num_mel_bins: int = 128
 
 
 def open_network(
@@ -48,22 +57,24 @@ def open_network(
     return teacher
 
 
-def clip_shape(
-    name: str, network: AudioSpectrogramTransformer | ExportedModel | Teacher, said: Mapping[str, object]
-) -> ClipShape:
+def class_count(network: HasGeometry | Teacher) -> int:
+    """Return how many outputs a network has."""
+    return network.num_classes if isinstance(network, Teacher) else network.geometry.num_classes
+
+
+def clip_shape(name: str, network: HasGeometry | Teacher, said: Mapping[str, object]) -> TakesClips:
     """Return the shape of a network's clips; `said` may give the frames of one that takes any number.
 
     Raises ValueError where nothing says them.
     """
     if not isinstance(network, Teacher):
-        own = network.geometry
-        return ClipShape(num_frames=own.num_frames, num_mel_bins=own.num_mel_bins, num_classes=own.num_classes)
+        return network.geometry
     if other := sorted(set(said) - {"num_frames"}):
         raise ValueError(f"{name}: {network.name} has no {other[0]}; of a geometry it takes num_frames")
-    frames, bins = said.get("num_frames", network.num_frames), network.options.get("num_mel_bins", 128)
+    frames = said.get("num_frames", network.num_frames)
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
         raise ValueError(
             f"{name}: its file does not say how long the clips were that it was trained on; say it, in frames of "
             "10 ms: --geometry num_frames=512"
         )
-    return ClipShape(num_frames=frames, num_mel_bins=bins, num_classes=network.num_classes)
+    return ClipShape(num_frames=frames, num_mel_bins=network.options.get("num_mel_bins", 128))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastast.clip_models import clip_shape, open_network
+from fastast.clip_models import class_count, clip_shape, open_network
 from fastast.devices import find_device
 from fastast.engine import compile
 from fastast.engine.waveforms import input_samples
@@ -152,7 +152,7 @@ class Predictor:
         self.activation = activation_of(self.model.loss, activation)
         self.shape = clip_shape(model, self.model, geometry or {})
         self.frontend = Frontend(self.shape, self.model.normalisation)
-        self.labels = self.model.labels or tuple(f"class {i}" for i in range(self.shape.num_classes))
+        self.labels = self.model.labels or tuple(f"class {i}" for i in range(class_count(self.model)))
         self.handle, self.engine = None, None
         self._lengths: OwnLengths | None = None
         self._at: dict[int, Callable[[Sequence[Tensor]], Tensor]] = {}

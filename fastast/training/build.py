@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from fastast.checkpoints import load_model, save_checkpoint
 from fastast.classes import is_same_order, match_classes
+from fastast.clip_models import ClipShape
 from fastast.frontend import Frontend, Normalisation
-from fastast.geometry import SIZES, Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
 from fastast.positions import adapt_position_embedding
@@ -189,7 +189,7 @@ def recipe_frontend(model: nn.Module, part: ModelPart, normalisation: Normalisat
     geometry = getattr(inner, "geometry", None)
     if geometry is None:  # a CNN takes any length; the recipe says which
         frames = int(part.options.get("num_frames", CNN_FRAMES))
-        geometry = Geometry(embed_dim=SIZES["tiny"][0], num_heads=1, num_classes=1, num_frames=frames)
+        geometry = ClipShape(num_frames=frames)
     return Frontend(geometry, normalisation, check=False)
 
 

@@ -6,9 +6,9 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
-from fastast.checkpoints import load_model
 from fastast.checkpoints.said import read_said
 from fastast.classes import is_same_order, match_classes
+from fastast.clip_models import class_count, open_network
 from fastast.data.datasets import open_split
 from fastast.data.training_set import reading_of
 from fastast.frontend import Normalisation
@@ -17,8 +17,7 @@ from fastast.reduction import TokenReduction
 from fastast.reduction.text import override, read_reduction
 from fastast.schedule import parse_schedule
 from fastast.scores import activation_of
-from fastast.teachers import Teacher, load_teacher
-from fastast.teachers.files import is_teacher
+from fastast.teachers import Teacher
 from fastast.training.build import recipe_frontend
 from fastast.training.checks import RecipeError
 from fastast.training.distributed import open_world
@@ -27,7 +26,6 @@ from fastast.training.logging import plain
 from fastast.training.recipe import Recipe
 from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import evaluation_reductions, reducible
-from fastast.zoo import trained_path
 
 
 def evaluate_command(
@@ -111,15 +109,8 @@ def load_trained(
 
     Raises ClassesError where its classes are not these, or are not known and `labels` does not say.
     """
-    path = trained_path(model)
-    network: AudioSpectrogramTransformer | Teacher
-    if is_teacher(path):
-        network = load_teacher(path)
-        count = network.num_classes
-    else:
-        network = load_model(path, geometry=geometry, normalisation=normalisation).eval()
-        count = network.geometry.num_classes
-    return network, match_classes(model, network.labels, count, classes, stated=labels)
+    network = open_network(model, {}, geometry=geometry, normalisation=normalisation)
+    return network, match_classes(model, network.labels, class_count(network), classes, stated=labels)
 
 
 def _reductions(
