@@ -20,7 +20,7 @@ from bench.records.store import Store
 from bench.report.layout import fix_layout
 from bench.report.style import COLOURS, GREY, GUIDE, SINGLE
 from fastast.metrics import METRIC_OF, average_precisions, measure_scores
-from fastast.statistics import CLIP_REPLICATES, basic_interval, clip_weights
+from fastast.statistics import CLIP_REPLICATES, basic_interval, clip_weights, side_of_zero
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,7 +89,8 @@ def class_sentence(changes: pd.DataFrame, reference: str) -> str:
     r = changes["at"].max()
     last = changes[changes["at"] == r]
     worst = last.loc[last["value"].idxmin()]
-    lose, gain = int((last["high"] < 0).sum()), int((last["low"] > 0).sum())
+    sides = [side_of_zero(low, high) for low, high in zip(last["low"], last["high"], strict=True)]
+    lose, gain = sides.count(-1), sides.count(1)
     numbers = ", ".join(f"{worst[key]:+.3f}".replace("-", "−") for key in ("low", "high"))
     value = f"{worst['value']:+.3f}".replace("-", "−")
     return (
@@ -116,9 +117,9 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
         part.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for name, rows in changes.groupby("alternative", sort=False):
         rows = rows.sort_values("at")
-        colour, width, above = (colours[name], 1.1, 3) if name in colours else ("#cccccc", 0.6, 1)
+        colour, width, above, dot = (colours[name], 1.1, 3, ".") if name in colours else ("#cccccc", 0.6, 1, "")
         x, y = np.append(0, rows["at"]), np.append(0.0, rows["value"])
-        axis.plot(x, y, color=colour, linewidth=width, zorder=above)
+        axis.plot(x, y, color=colour, linewidth=width, zorder=above, marker=dot, markersize=4)
     for place, (row, height) in enumerate(zip(named.itertuples(), heights, strict=True)):
         colour, spread = colours[row.alternative], [[row.value - row.low], [row.high - row.value]]
         strip.errorbar(place, row.value, yerr=spread, fmt="o", markersize=2.5, color=colour, elinewidth=0.8)

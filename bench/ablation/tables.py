@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from bench.ablation.series import Alternatives
 from bench.report.latex import booktabs, emphasised, escape, stacked
 from bench.report.markdown import markdown_table
 from bench.report.words import number
-from fastast.statistics import Estimate
+from fastast.statistics import Estimate, side_of_zero
 
 LOSSES = (0.002, 0.005, 0.01)
 """At which speed-ups are compared, in mAP."""
@@ -22,6 +23,8 @@ _LATER = " From: merging at a larger stride begins at what that stride alone gai
 _STEPS = (1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
 _MOST_TARGETS = 4
 NOT_REACHED = "not reached"
+_NOTHING = Estimate(value=math.nan, low=math.nan, high=math.nan)
+"""Of a front that has no such point; an empty field in a file."""
 CHOSEN = "✓"
 BETTER, WORSE = "▲", "▼"
 """Behind a number whose difference to the reference has an interval without zero."""
@@ -115,7 +118,10 @@ def front_tables(found: Alternatives, word: str) -> list[AblationTable]:
 
 
 def numbers(found: Alternatives) -> pd.DataFrame:
-    """Return every number of the tables, one a row: alternative, against, measure, at, value, low, high."""
+    """Return every number of the tables, one a row: alternative, against, measure, at, value, low, high.
+
+    A quality that a front does not reach has a row without a value, beside the reference's.
+    """
     rows: list[dict[str, object]] = []
     for one in found.series:
         for point, r in zip(one.points, one.rs, strict=True):
@@ -140,13 +146,17 @@ def numbers(found: Alternatives) -> pd.DataFrame:
         for measure, at, function in measures:
             values = {name: function(front) for name, front in fronts.items()}
             shape = estimate_gain if "at loss" in measure else estimate
+            reference = values.get(found.reference.name)
             for name, value in values.items():
                 if value is not None:
                     rows.append(_number(name, "", measure, at, shape(value)))
-                    reference = values.get(found.reference.name)
-                    if reference is not None and name != found.reference.name:
-                        difference = shape(minus(value, reference))
-                        rows.append(_number(name, found.reference.name, measure, at, difference))
+                if reference is None or name == found.reference.name:
+                    continue
+                if value is not None:
+                    difference = shape(minus(value, reference))
+                    rows.append(_number(name, found.reference.name, measure, at, difference))
+                elif measure.startswith("quality"):  # the front ends before, or begins behind
+                    rows.append(_number(name, found.reference.name, measure, at, _NOTHING))
     return pd.DataFrame(rows)
 
 
@@ -244,7 +254,7 @@ def _mark(mine: Evidence | None, theirs: Evidence | None) -> str:
     if mine is None or theirs is None:
         return ""
     difference = estimate(minus(mine, theirs))
-    return f" {BETTER}" if difference.low > 0 else f" {WORSE}" if difference.high < 0 else ""
+    return ("", f" {BETTER}", f" {WORSE}")[side_of_zero(difference.low, difference.high)]
 
 
 def shown(value: Estimate | None, form: str, *, missing: str = "not measured") -> str:

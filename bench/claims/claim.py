@@ -39,8 +39,8 @@ class Quantity(BaseModel):
     column: str
     """Column of the table."""
     where: dict[str, str | float | bool | list[str | float]] = {}
-    """Rows, by column: a value, several, a comparison such as `">= 20"`, or `"largest"`: those of the largest value
-    among the rows that values leave, before anything is compared."""
+    """Rows, by column: a value, several, a comparison such as `">= 20"`, `"missing"`: those without a value, or
+    `"largest"`: those of the largest value among the rows that values leave, before anything is compared."""
     take: Take = "only"
     """What becomes of several rows; `only` refuses more or fewer than one, `list` writes the names of all."""
     name: str = ""
@@ -52,7 +52,7 @@ class Quantity(BaseModel):
     form: Annotated[str, Field(pattern=r"^\{:[+]?(\.\d)?[fg]\}$")] = "{:.2f}"
     """How it is written."""
     interval: bool = False
-    """Whether its 95 % interval is written too."""
+    """Whether its 95 % interval is written too; of a list, each name's number with its interval, the largest first."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -63,8 +63,8 @@ class Quantity(BaseModel):
             raise ValueError("takes a list, and does not say whose: name = a column")
         if self.words is not None and self.take != "only":
             raise ValueError(f"has words for the interval of one row only, and takes {self.take!r}")
-        if self.interval and self.take != "only":
-            raise ValueError(f"has an interval of one row only, and takes {self.take!r}")
+        if self.interval and self.take not in ("only", "list"):
+            raise ValueError(f"has an interval of one row, or of each in a list, and takes {self.take!r}")
         return self
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _TAKEN: dict[str, Callable[[pd.Series], float]] = {
 _COUNTED = ("count", "list")
 """What may be of no row."""
 _LARGEST = "largest"
+_MISSING = "missing"
 _COMPARISON = re.compile(r"(<=|>=|!=|<|>) *(.+)")
 NOBODY = "none"
 """Written for a list of no names."""
@@ -50,9 +52,25 @@ class Value:
             below, zero, above = number.words
             return (zero, above, below)[side_of_zero(number.times * self.low, number.times * self.high)]
         if number.name:
-            return listed([str(name) for name in dict.fromkeys(self.rows[number.name])]) or NOBODY
-        value, low, high = (written(number.times * x, number.form) for x in (self.value, self.low, self.high))
-        return f"{value} [{low}, {high}]" if number.interval else value
+            return listed(self._names(number)) or NOBODY
+        shown = _shown(number, self.value, self.low, self.high)
+        return shown if number.interval else written(number.times * self.value, number.form)
+
+    def _names(self, number: Quantity) -> list[str]:
+        """Return the names of the rows, each once; of a list with intervals, with the number of each."""
+        if not number.interval:
+            return [str(name) for name in dict.fromkeys(self.rows[number.name])]
+        columns = [number.column, f"{number.column}_low", f"{number.column}_high"]
+        rows = self.rows.sort_values(number.column, ascending=False, kind="stable")
+        return [
+            f"{name} ({_shown(number, *values)})"
+            for name, values in zip(rows[number.name], rows[columns].to_numpy(), strict=True)
+        ]
+
+
+def _shown(number: Quantity, value: float, low: float, high: float) -> str:
+    texts = [written(number.times * one, number.form) for one in (value, low, high)]
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 class Tables:
@@ -107,7 +125,9 @@ class Tables:
 
     def _read_ablation(self, sweep: str) -> pd.DataFrame:
         found = published_numbers(self._results, self._reports, sweep)
-        return found.rename(columns={"low": "value_low", "high": "value_high"})
+        ends = found[["low", "high"]].to_numpy()
+        sides = [math.nan if pd.isna(pair).any() else side_of_zero(*pair) for pair in ends]
+        return found.rename(columns={"low": "value_low", "high": "value_high"}).assign(side=sides)
 
     def _read_file(self, name: str) -> pd.DataFrame:
         known = sorted(path.stem for path in self._reports.glob("*.csv"))
@@ -188,6 +208,8 @@ def _matches(column: pd.Series, wanted: Any) -> pd.Series:
     """Return the rows of a column that are as wanted. Raises ValueError where words are held against a number."""
     if isinstance(wanted, list):
         return column.isin(wanted)
+    if wanted == _MISSING:
+        return column.isna()
     comparison = _COMPARISON.fullmatch(wanted) if isinstance(wanted, str) else None
     if comparison is None:
         return column == wanted

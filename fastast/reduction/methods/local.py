@@ -18,7 +18,6 @@ from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared, 
 from fastast.reduction.matching import Order, merge_best
 from fastast.reduction.methods.tome import pairing_macs
 from fastast.reduction.needs import need_protected_prefix, need_reach
-from fastast.reduction.options import ReductionError
 from fastast.reduction.partition import part
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
@@ -46,10 +45,10 @@ class LocalOptions:
         for axis, usual in (("time", LocalOptions.time), ("frequency", LocalOptions.frequency)):
             reach = getattr(self, axis)
             if reach < 0:
-                raise ReductionError(f"window: {axis} is {reach}; give 0 patches or more")
+                raise ValueError(f"{axis} is {reach}; give 0 patches or more")
             if self.window not in (axis, "both") and reach != usual:
-                raise ReductionError(
-                    f"window: {axis} is {reach}, but the window is {self.window!r}; leave {axis} out or give "
+                raise ValueError(
+                    f"{axis} is {reach}, but the window is {self.window!r}; leave {axis} out or give "
                     f"window = {axis!r} or 'both'"
                 )
 

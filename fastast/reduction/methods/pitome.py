@@ -16,7 +16,6 @@ from torch import Tensor
 from fastast.reduction.combine import take_rows
 from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared, compared_width, similarity
 from fastast.reduction.matching import best_first, merge_into
-from fastast.reduction.options import ReductionError
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
 from fastast.reduction.tokens import BlockTokens
@@ -37,9 +36,9 @@ class PiToMeOptions:
 
     def __post_init__(self) -> None:
         if not -1 <= self.margin <= 1:
-            raise ReductionError(f"pitome: margin is {self.margin!r}; a cosine is from -1 to 1")
+            raise ValueError(f"margin is {self.margin!r}; a cosine is from -1 to 1")
         if not 0 <= self.alpha < float("inf"):
-            raise ReductionError(f"pitome: alpha is {self.alpha!r}; give a number of at least 0")
+            raise ValueError(f"alpha is {self.alpha!r}; give a number of at least 0")
 
 
 def _macs(shape: BlockShape, r: int, options: PiToMeOptions) -> int:

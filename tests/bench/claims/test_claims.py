@@ -68,6 +68,13 @@ def said(one: DocumentClaim, table: pd.DataFrame = TABLE) -> str:
         ({"where": {"r": "> 0"}, "take": "list", "name": "schedule"}, "constant:20 and constant:40 times"),
         ({"where": {}, "take": "list", "name": "schedule"}, "none, constant:20 and constant:40 times"),
         ({"where": {"r": "> 40"}, "take": "list", "name": "schedule"}, "none times"),
+        ({"column": "delta", "where": {"delta": "missing"}, "take": "list", "name": "schedule"}, "none times"),
+        ({"where": {"delta": "missing"}, "take": "count", "form": "{:.0f}"}, "1 times"),
+        ({"where": {"speedup": "missing"}, "take": "count", "form": "{:.0f}"}, "0 times"),
+        (
+            {"where": {"r": "> 0"}, "take": "list", "name": "schedule", "interval": True},
+            "constant:40 (1.50 [0.90, 1.60]) and constant:20 (1.25 [1.20, 1.30]) times",
+        ),
     ],
 )
 def test_a_number_is_written_as_its_query_asks(number: dict, text: str) -> None:

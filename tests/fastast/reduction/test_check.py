@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import pytest
@@ -174,6 +175,21 @@ class Options:
 def test_a_wrong_option_says_what_is_allowed(values, message) -> None:
     with pytest.raises(ReductionError, match=message):
         parse_options(Options, values, "x")
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        ("local", {"time": -1}, "time is -1; give 0 patches or more"),
+        ("local", {"window": "frequency", "time": 3}, "time is 3, but the window is 'frequency'"),
+        ("algm", {"frequency": -2}, "frequency is -2; give 0 patches or more"),
+        ("pitome", {"margin": 1.5}, "margin is 1.5; a cosine is from -1 to 1"),
+        ("pitome", {"alpha": -0.5}, "alpha is -0.5; give a number of at least 0"),
+    ],
+)
+def test_what_a_methods_options_refuse_begins_with_the_method(method: str, options: dict, message: str) -> None:
+    with pytest.raises(ReductionError, match=f"^reduction {method}: {re.escape(message)}"):
+        TokenReduction(schedule="constant:2", method=method, options=options)
 
 
 def test_options_are_read_from_text_and_described() -> None:
