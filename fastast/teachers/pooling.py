@@ -5,6 +5,8 @@ Shapes: `b` batch, `d` channels, `t` time, `h` heads, `c` classes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,16 @@ class MeanPooling(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(b, d, t) -> logits (b, c)."""
         return self.linear(features.mean(-1))
+
+    def again(self, channels: int, num_classes: int) -> MeanPooling:
+        """Return one of the same kind for other classes, at random."""
+        return MeanPooling(channels, num_classes)
+
+    @torch.no_grad()
+    def reorder(self, columns: Sequence[int]) -> None:
+        """Have output `i` be what output `columns[i]` was, (c,)."""
+        for parameter in (self.linear.weight, self.linear.bias):
+            parameter.copy_(parameter[list(columns)].clone())
 
 
 class AttentionPooling(nn.Module):
@@ -55,3 +67,16 @@ class AttentionPooling(nn.Module):
             probability = (weight * self.classifier(features).view(shape).sigmoid()).sum(-1)  # (b, h, c)
             probability = torch.einsum("h,bhc->bc", self.head_weights.softmax(0), probability)
             return torch.logit(probability, eps=SMALLEST)
+
+    def again(self, channels: int, num_classes: int) -> AttentionPooling:
+        """Return one of the same kind for other classes, at random."""
+        return AttentionPooling(channels, num_classes, self.num_heads)
+
+    @torch.no_grad()
+    def reorder(self, columns: Sequence[int]) -> None:
+        """Have output `i` be what output `columns[i]` was, (c,), of every head."""
+        for layer in (self.attention, self.classifier):
+            assert layer.bias is not None
+            for parameter in (layer.weight, layer.bias):
+                by_head = parameter.view(self.num_heads, self.num_classes, -1)  # (h, c, d)
+                by_head.copy_(by_head[:, list(columns)].clone())

@@ -5,7 +5,6 @@ Shapes: `d` width, `f'` and `t'` patches along frequency and time, `c` classes.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from fastast.checkpoints import load_model, save_checkpoint
-from fastast.classes import is_same_order, match_classes
 from fastast.clip_models import ClipShape
 from fastast.frontend import Frontend, Normalisation
 from fastast.model import AudioSpectrogramTransformer
@@ -26,8 +24,9 @@ from fastast.teachers.create import is_teacher_name
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.training.checks import RecipeError
 from fastast.training.freezing import freeze_all_but_head
+from fastast.training.heads import match_head, trained_cnn, with_new_head
 from fastast.training.parts import ModelPart
-from fastast.zoo import ARCHITECTURES, EMBEDDED, create_model, model_names
+from fastast.zoo import ARCHITECTURES, CNNS, EMBEDDED, create_model, model_names
 
 DEIT = {
     "tiny": "deit_tiny_distilled_patch16_224",
@@ -53,8 +52,8 @@ def build_recipe_model(
     ClassesError for weights of other classes, or of unknown ones.
     """
     model = _build(part, classes, normalisation)
-    if part.begins_trained and isinstance(model, AudioSpectrogramTransformer | TransformerTeacher):
-        _match_head(model, part, classes, say)
+    if part.begins_trained:
+        match_head(model, part, classes, say)
     model.labels, model.normalisation = classes, normalisation
     model.loss = None  # of what comes out, the recipe's
     return freeze_all_but_head(model.train()) if part.trained == "head" else model.train()
@@ -63,8 +62,8 @@ def build_recipe_model(
 def _build(
     part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation
 ) -> AudioSpectrogramTransformer | Teacher:
-    if part.name not in model_names() and not is_teacher_name(part.name):
-        known = sorted({*model_names(), *teacher_names()})
+    if part.name not in (*model_names(), *CNNS) and not is_teacher_name(part.name):
+        known = sorted({*model_names(), *CNNS, *teacher_names()})
         raise RecipeError(f"model.name: {unknown_name('model', part.name, known)}; and every CNN of timm")
     options = dict(part.options)
     transformer = part.name in (*ARCHITECTURES, *EMBEDDED)
@@ -72,7 +71,7 @@ def _build(
         return _teacher(part, classes, normalisation, options, transformer)
     if part.checkpoint or part.name in EMBEDDED:
         model = load_model(part.checkpoint or EMBEDDED[part.name], drop_path_rate=part.drop_path_rate, **options)
-        return _with_new_head(model, part, classes) if part.new_head else model
+        return with_new_head(model, part, classes) if part.new_head else model
     options["num_classes"] = len(classes)
     model = create_model(part.name, drop_path_rate=part.drop_path_rate, **options)
     if part.imagenet:
@@ -84,58 +83,18 @@ def _teacher(
     part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation, options: dict[str, Any], transformer: bool
 ) -> Teacher:
     options.pop("num_frames", None) if not transformer else None
+    if not transformer and (part.checkpoint or part.name in CNNS):
+        return trained_cnn(part, len(classes), options)
     if transformer:
         options |= {"new_head": part.new_head, "drop_path_rate": part.drop_path_rate}
         if part.checkpoint:
             options["checkpoint"] = part.checkpoint
-    elif part.checkpoint or part.imagenet:
-        raise RecipeError(
-            f"model: {part.name} takes no checkpoint and no imagenet; look at the options of its create_teacher"
-        )
+    elif part.imagenet:
+        raise RecipeError(f"model: {part.name} takes no imagenet; say model.options.pretrained = true")
     teacher = create_teacher(part.name, len(classes), normalisation=normalisation, **options)
     if isinstance(teacher, TransformerTeacher) and part.imagenet:
         start_from_imagenet(teacher.model, _imagenet_weights(part))
     return teacher
-
-
-def _with_new_head(
-    model: AudioSpectrogramTransformer, part: ModelPart, classes: tuple[str, ...]
-) -> AudioSpectrogramTransformer:
-    """Return a model with the same weights but for its last layer, which begins at random."""
-    geometry = dataclasses.replace(model.geometry, num_classes=len(classes))
-    fitted = AudioSpectrogramTransformer(geometry, drop_path_rate=part.drop_path_rate)
-    state = model.state_dict() | {k: v for k, v in fitted.state_dict().items() if k.startswith("head.linear.")}
-    fitted.load_state_dict(state)
-    return fitted
-
-
-def _match_head(
-    model: AudioSpectrogramTransformer | TransformerTeacher,
-    part: ModelPart,
-    classes: tuple[str, ...],
-    say: Callable[[str], None] | None,
-) -> None:
-    """Bring the outputs of trained weights into the order of the data's classes."""
-    core = model.model if isinstance(model, TransformerTeacher) else model
-    source = part.checkpoint or part.name
-    columns = match_classes(
-        source,
-        model.labels,
-        core.geometry.num_classes,
-        classes,
-        stated=part.labels,
-        option="model.labels",
-        advice="or say model.new_head = true to begin with a new last layer",
-    )
-    if is_same_order(columns):
-        return
-    linear = core.head.linear
-    assert isinstance(linear, nn.Linear)
-    with torch.no_grad():
-        for parameter in (linear.weight, linear.bias):
-            parameter.copy_(parameter[list(columns)].clone())
-    if say is not None:
-        say(f"{source}: its classes are the data's in another order; the outputs were matched by name")
 
 
 def _imagenet_weights(part: ModelPart) -> Mapping[str, Tensor]:

@@ -24,7 +24,7 @@ from fastast.training.checks import (
     check_texts,
     check_whole,
 )
-from fastast.zoo import EMBEDDED
+from fastast.zoo import TRAINED as WITH_WEIGHTS
 
 OPTIMISERS: Registry[type[Optimizer]] = Registry(
     "optimiser", {"adam": "torch.optim:Adam", "adamw": "torch.optim:AdamW"}
@@ -39,9 +39,10 @@ class ModelPart:
     """What is trained."""
 
     name: str = "ast_tiny"
-    """A name of the zoo (`fastast info`), or of a teacher (`efficientnet_b2`, `aisfx_cnn9`)."""
+    """A name of the zoo (`fastast info`), or of a CNN or teacher (`cnn_small_soundscapes`, `efficientnet_b2`)."""
     checkpoint: str = ""
-    """Weights to begin with: any checkpoint that `fastast.load_model` reads. Empty: the zoo's own, or random."""
+    """Weights to begin with: any checkpoint that `fastast.load_model` reads; of a CNN, a file that FastAST trained.
+    Empty: the zoo's own, or random."""
     labels: str = ""
     """Names of the checkpoint's classes where its file has none, or others: a file with a name per line in the order of
     the outputs, or `data` where that is the order of the data's classes."""
@@ -77,7 +78,7 @@ class ModelPart:
     @property
     def begins_trained(self) -> bool:
         """Whether all of its weights, the last layer's too, were trained before."""
-        return bool(self.checkpoint or self.name in EMBEDDED) and not self.new_head
+        return bool(self.checkpoint or self.name in WITH_WEIGHTS) and not self.new_head
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,8 @@ from torch import Tensor
 from fastast.checkpoints import save_checkpoint
 from fastast.frontend import AUDIOSET
 from fastast.model import AudioSpectrogramTransformer
-from fastast.training.build import build_recipe_model, recipe_frontend, start_from_imagenet
+from fastast.teachers import create_teacher, load_teacher, save_teacher
+from fastast.training.build import build_recipe_model, recipe_frontend, save_model, start_from_imagenet
 from fastast.training.parts import ModelPart
 from fastast.zoo import create_model
 
@@ -138,3 +139,49 @@ def test_a_head_learns_on_features_that_stay(part: ModelPart) -> None:
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert changed
     assert all(".head" in f".{key}" or ".pooling" in f".{key}" for key in changed), changed
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+def test_a_trained_cnn_begins_with_its_weights(pooling: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    cnn = create_teacher("resnet10t", 3, normalisation=AUDIOSET, pooling=pooling, average_bins=2).eval()
+    path = save_teacher(tmp_path / "cnn.safetensors", cnn, labels=list("abc"))
+    part = ModelPart(name="resnet10t", checkpoint=str(path), options={"num_frames": 64})
+    fbank = torch.randn(2, 64, 128)
+    said: list[str] = []
+    begun = build_recipe_model(part, tuple("cab"), AUDIOSET, say=said.append).eval()
+    torch.testing.assert_close(begun(fbank), cnn(fbank)[:, [2, 0, 1]])
+    assert said == [f"{path}: its classes are the data's in another order; the outputs were matched by name"]
+    with pytest.raises(
+        ValueError, match=r"only the data has 'x'; only the model has 'c'; or say model.new_head = true"
+    ):
+        build_recipe_model(part, tuple("abx"), AUDIOSET)
+    fitted = build_recipe_model(dataclasses.replace(part, new_head=True), ("x", "y"), AUDIOSET)
+    assert fitted.eval()(fbank).shape == (2, 2)
+    assert fitted.num_classes == 2
+    state, old = fitted.state_dict(), cnn.state_dict()
+    assert all(torch.equal(state[key], old[key]) for key in old if not key.startswith("pooling."))
+    again = save_model(tmp_path / "again.safetensors", fitted, fitted.state_dict(), ("x", "y"), {})
+    torch.testing.assert_close(load_teacher(again)(fbank), fitted(fbank))
+
+
+def test_the_embedded_cnn_begins_as_it_is() -> None:
+    shipped = load_teacher("cnn_small_soundscapes")
+    begun = build_recipe_model(ModelPart(name="cnn_small_soundscapes"), shipped.labels, AUDIOSET).eval()
+    fbank = torch.randn(1, 64, 128)
+    torch.testing.assert_close(begun(fbank), shipped(fbank))
+
+
+def test_a_cnn_of_another_kind_or_shape_is_refused(tmp_path: Path) -> None:
+    path = save_teacher(tmp_path / "cnn.safetensors", create_teacher("resnet10t", 2), labels=["a", "b"])
+    part = ModelPart(name="resnet18", checkpoint=str(path))
+    with pytest.raises(ValueError, match=r"cnn.safetensors is resnet10t, and model.name says resnet18"):
+        build_recipe_model(part, ("a", "b"), AUDIOSET)
+    for option, value in (("pooling", "attention"), ("average_bins", 2)):
+        other = ModelPart(name="resnet10t", checkpoint=str(path), options={option: value})
+        with pytest.raises(ValueError, match=rf"model.options.{option} is {value!r}, and .* was trained otherwise"):
+            build_recipe_model(other, ("a", "b"), AUDIOSET)
+    with pytest.raises(ValueError, match=r"model.checkpoint: .*there is no such teacher"):
+        build_recipe_model(ModelPart(name="resnet10t", checkpoint="none.safetensors"), ("a", "b"), AUDIOSET)
+    with pytest.raises(ValueError, match=r"ast_tiny_soundscapes is .*, and model.name says resnet10t"):
+        build_recipe_model(ModelPart(name="resnet10t", checkpoint="ast_tiny_soundscapes"), ("a", "b"), AUDIOSET)

@@ -1,0 +1,99 @@
+"""Trained weights to begin with, and their last layer: for these classes, in the data's order, or new."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from fastast.classes import is_same_order, match_classes
+from fastast.model import AudioSpectrogramTransformer
+from fastast.teachers import Teacher, load_teacher
+from fastast.teachers.cnn import CnnTeacher
+from fastast.teachers.transformer import TransformerTeacher
+from fastast.training.checks import RecipeError
+from fastast.training.parts import ModelPart
+from fastast.zoo import CNNS
+
+
+def trained_cnn(part: ModelPart, num_classes: int, options: Mapping[str, Any]) -> CnnTeacher:
+    """Return a trained CNN, embedded or of a file that FastAST wrote; its file says how it is built.
+
+    Raises RecipeError where the file is another network's, or where options would have it built otherwise; TeacherError
+    for a file that is no teacher's.
+    """
+    source = part.checkpoint or part.name
+    try:
+        teacher = load_teacher(source)
+    except FileNotFoundError as error:
+        raise RecipeError(f"model.checkpoint: {error}") from error
+    if not isinstance(teacher, CnnTeacher) or (part.name not in CNNS and teacher.name != part.name):
+        raise RecipeError(
+            f"model.checkpoint: {source} is {teacher.name}, and model.name says {part.name}; a CNN begins with weights "
+            "of its own kind"
+        )
+    for option, value in options.items():
+        if teacher.options.get(option, _DEFAULTS.get(option)) != value:
+            raise RecipeError(
+                f"model.options.{option} is {value!r}, and {source} was trained otherwise; take it out: the weights "
+                "say how the network is built"
+            )
+    if part.new_head:
+        channels = teacher.backbone.num_features
+        teacher.pooling = teacher.pooling.again(channels, num_classes)
+        teacher.num_classes = num_classes
+    return teacher
+
+
+_DEFAULTS = {"average_frames": 1, "average_bins": 1}
+"""Of options that a teacher's file has where they are others only."""
+
+
+def with_new_head(
+    model: AudioSpectrogramTransformer, part: ModelPart, classes: tuple[str, ...]
+) -> AudioSpectrogramTransformer:
+    """Return a model with the same weights but for its last layer, which begins at random."""
+    geometry = dataclasses.replace(model.geometry, num_classes=len(classes))
+    fitted = AudioSpectrogramTransformer(geometry, drop_path_rate=part.drop_path_rate)
+    state = model.state_dict() | {k: v for k, v in fitted.state_dict().items() if k.startswith("head.linear.")}
+    fitted.load_state_dict(state)
+    return fitted
+
+
+def match_head(
+    model: AudioSpectrogramTransformer | Teacher,
+    part: ModelPart,
+    classes: tuple[str, ...],
+    say: Callable[[str], None] | None,
+) -> None:
+    """Bring the outputs of trained weights into the order of the data's classes; `say` hears where that moved any.
+
+    Raises ClassesError for weights of other classes, or of unknown ones.
+    """
+    core = model.model if isinstance(model, TransformerTeacher) else model
+    source = part.checkpoint or part.name
+    columns = match_classes(
+        source,
+        model.labels,
+        core.num_classes if isinstance(core, Teacher) else core.geometry.num_classes,
+        classes,
+        stated=part.labels,
+        option="model.labels",
+        advice="or say model.new_head = true to begin with a new last layer",
+    )
+    if is_same_order(columns):
+        return
+    if isinstance(core, CnnTeacher):
+        core.pooling.reorder(columns)
+    else:
+        assert isinstance(core, AudioSpectrogramTransformer)
+        linear = core.head.linear
+        assert isinstance(linear, nn.Linear)
+        with torch.no_grad():
+            for parameter in (linear.weight, linear.bias):
+                parameter.copy_(parameter[list(columns)].clone())
+    if say is not None:
+        say(f"{source}: its classes are the data's in another order; the outputs were matched by name")
