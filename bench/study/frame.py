@@ -210,9 +210,14 @@ def _speed(schedule: str, speeds: Speeds) -> dict[str, float]:
     return dict(zip(names, speeds.ratio(schedule), strict=True)) | {"clips_per_second": 1 / speeds.seconds(schedule)}
 
 
-def _step_speed(arm: StudyArm, runs: Runs, speeds: Speeds) -> dict[str, float]:
-    """Return how fast the arm trains: with each of the schedules that its steps draw, on the mean."""
-    reduction = next(iter(runs.values()))["recipe"]["reduction"] or {"r": [0], "schedule": []}
+def step_seconds(recipe: Mapping[str, Any], speeds: Speeds) -> float:
+    """Return the seconds of a step for one clip: the mean over the schedules that the steps of a recipe draw."""
+    reduction = recipe["reduction"] or {"r": [0], "schedule": []}
     drawn = [str(Constant(r)) for r in reduction["r"]] or reduction["schedule"]
-    seconds = math.nan if arm.untrained else float(np.mean([speeds.seconds(schedule) for schedule in drawn]))
+    return float(np.mean([speeds.seconds(schedule) for schedule in drawn]))
+
+
+def _step_speed(arm: StudyArm, runs: Runs, speeds: Speeds) -> dict[str, float]:
+    """Return how fast the arm trains."""
+    seconds = math.nan if arm.untrained else step_seconds(next(iter(runs.values()))["recipe"], speeds)
     return {"step_speedup": speeds.unmerged_seconds / seconds, "train_seconds_per_1000": 1000 * seconds}

@@ -14,6 +14,7 @@ from bench.study.curves import curves_figure, training_curves
 from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
+from bench.study.progress import progress, progress_figure
 from bench.study.speeds import speeds_of
 from bench.study.study_file import Study
 from bench.study.tables import tables
@@ -28,7 +29,9 @@ def write_study_report(
     `trainings`: published ones; `results`: records of sweeps, for the speeds; `say` gets every figure that cannot
     be drawn, with the reason. Raises StudyError where nothing is published, or trainings cannot be compared.
     """
-    rows = study_frame(study, trainings, read_records(results) if results.is_dir() else [])
+    records = read_records(results) if results.is_dir() else []
+    rows = study_frame(study, trainings, records)
+    by_time = progress(study, trainings, speeds_of(study.training_speed, records))
     by_family = families(study, trainings)
     folder, words = out / study.name, map_words(rows)
     drawn = write_figures(
@@ -39,6 +42,7 @@ def write_study_report(
             "ablations": lambda: ablation_figure(rows, words),
             "families": lambda: family_figure(by_family, words.removeprefix("mAP ")),
             "curves": lambda: curves_figure(training_curves(study, trainings)),
+            "progress": lambda: progress_figure(by_time, study.reference),
         },
         folder,
     )
@@ -48,6 +52,8 @@ def write_study_report(
     texts = tables(rows, study.name, of_tables(study, rows))
     if not by_family.empty:
         texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")
+    if not by_time.empty:
+        texts["progress.csv"] = by_time.to_csv(index=False, lineterminator="\n")
     for name, text in texts.items():
         written.append(folder / name)
         write_whole(written[-1], text.encode())

@@ -1,0 +1,141 @@
+"""How good a model is after so much training: mAP on the validation clips against seconds of training.
+
+The seconds are those of measured steps, not of the logs: what else a machine did while it trained does not count.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from bench.report.layout import footnote
+from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
+from bench.study.curves import LOG
+from bench.study.frame import step_seconds
+from bench.study.speeds import Speeds
+from bench.study.study_file import Study, StudyArm
+from bench.study.tables import schedule_words
+from bench.study.trainings import run_folder
+from fastast.training.folder import RECIPE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLUMNS = ("arm", "label", "seed", "schedule", "clips", "seconds", "mAP")
+_VAL = "val "
+_FEWEST = 3
+"""Validations of a training that make a curve, its end among them."""
+_MOST_PANELS = 3
+
+
+def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
+    """Return the validations in the published logs of the main arms: one row per arm, seed, schedule and step.
+
+    `clips`: trained on so far; `seconds`: of the steps for them, NaN where `steps` has no such schedule. All begin with
+    the weights that the study's first untrained arm is, as validated there, at 0.
+    """
+    rows: list[tuple[object, ...]] = []
+    starts: dict[str, float] = {}
+    for arm in study.arms:
+        for seed in study.seeds_of(arm) if arm.group == "main" else ():
+            folder = run_folder(trainings, study, arm.name, seed)
+            found = _validations(folder / LOG)
+            if arm.untrained:
+                starts |= {schedule: score for _, schedule, score in found if schedule not in starts}
+            elif len({step for step, *_ in found}) >= _FEWEST:
+                rows += _of_training(arm, seed, folder, found, steps)
+    begun = {one[:4]: 0.0 * one[5] for one in rows}  # type: ignore[operator]  # NaN where steps have no time
+    rows += [(*one, 0, zero, starts[str(one[3])]) for one, zero in begun.items() if one[3] in starts]
+    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    order = {name: place for place, name in enumerate(study.names)}
+    return frame.sort_values(["arm", "seed", "schedule", "clips"], key=lambda c: c.map(order) if c.name == "arm" else c)
+
+
+def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
+    """Return when each training first is as good as `level`, s, by arm, schedule and seed; NaN where never.
+
+    rows: of `progress`. Straight between two validations.
+    """
+
+    def first(part: pd.DataFrame) -> float:
+        x, y = part["seconds"].to_numpy(), part["mAP"].to_numpy()
+        reached = np.flatnonzero(y >= level)
+        if not len(reached):
+            return float("nan")
+        i = int(reached[0])
+        return float(x[0] if i == 0 else np.interp(level, y[i - 1 : i + 1], x[i - 1 : i + 1]))
+
+    groups = rows.sort_values("clips").groupby(["arm", "schedule", "seed"], sort=False)
+    return groups[["seconds", "mAP"]].apply(first)
+
+
+def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
+    """Draw a panel per schedule, a line per arm: the mean over the seeds, in a band from the lowest to the highest.
+
+    Dashed: where the `reference` ends. Raises ValueError where no arm was validated often enough, or none has a time.
+    """
+    import matplotlib.pyplot as plt
+
+    rows = rows.dropna(subset=["seconds"])
+    schedules = list(dict.fromkeys(rows.sort_values("schedule", key=lambda c: c.map(_removed))["schedule"]))
+    if not schedules:
+        raise ValueError("no published log has validations enough and a measured time of its steps")
+    schedules = schedules[:_MOST_PANELS]
+    figure, axes = plt.subplots(1, len(schedules), figsize=(DOUBLE, 3.0), sharey=True, squeeze=False)
+    styles = colour_of(list(dict.fromkeys(rows["label"])))
+    for axis, schedule in zip(axes[0], schedules, strict=True):
+        for label, part in rows[rows["schedule"] == schedule].groupby("label", sort=False):
+            colour, marker = styles[str(label)]
+            by_time = part.groupby("seconds")["mAP"].agg(["mean", "min", "max"])
+            x = by_time.index / 60
+            axis.fill_between(x, by_time["min"], by_time["max"], color=colour, alpha=0.15, linewidth=0)
+            axis.plot(x, by_time["mean"], color=colour, marker=marker, markersize=3.5, linewidth=1.1, label=label)
+        axis.set_title(schedule_words(schedule), loc="left")
+        axis.set_xlabel("Minutes of training steps")
+    last = rows[(rows["arm"] == reference) & (rows["schedule"] == schedules[0])]
+    if len(last):
+        end = last[last["clips"] == last["clips"].max()]["mAP"].mean()
+        for axis in axes[0]:
+            axis.axhline(end, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
+    axes[0, 0].set_ylabel("mAP on validation clips")
+    handles = {
+        label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=2)
+    footnote(
+        figure,
+        "Points: mean over the seeds; bands: lowest to highest. Minutes: of the steps alone, as measured with the "
+        "schedules that they draw. Dashed: where the reference ends, unmerged.",
+    )
+    return figure
+
+
+def _of_training(
+    arm: StudyArm, seed: int, folder: Path, found: list[tuple[int, str, float]], steps: Speeds
+) -> list[tuple[object, ...]]:
+    recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"]
+    batch, seconds = recipe["batch_size"], step_seconds(recipe, steps)
+    return [
+        (arm.name, arm.label, seed, schedule, step * batch, step * batch * seconds, score)
+        for step, schedule, score in found
+    ]
+
+
+def _validations(log: Path) -> list[tuple[int, str, float]]:
+    """Return step, schedule and mAP of every validation, as a training that went on last said it."""
+    found: dict[tuple[int, str], float] = {}
+    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
+        event = json.loads(line)
+        if event["event"].startswith(_VAL):
+            found[event["step"], event["event"].removeprefix(_VAL)] = event["mAP"]
+    return [(step, schedule, score) for (step, schedule), score in found.items()]
+
+
+def _removed(schedule: str) -> int:
+    """Return the r of a constant schedule; others come behind."""
+    _, _, r = schedule.partition(":")
+    return int(r) if r.isdigit() else 1 << 30

@@ -1,0 +1,88 @@
+"""Quality against training time is what the logs say, at the times of measured steps."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from bench.study.curves import LOG
+from bench.study.progress import progress, progress_figure, seconds_to
+from bench.study.speeds import Speeds
+from bench.study.study_file import Study, StudyArm
+from bench.study.trainings import run_folder
+from fastast.training.folder import RECIPE
+
+STEPS = Speeds(ratios={"constant:10": (2.0, 1.9, 2.1), "constant:30": (4.0, 3.9, 4.1)}, unmerged_seconds=0.2)
+
+
+@pytest.fixture
+def study() -> Study:
+    return Study(
+        name="progress",
+        recipe="smoke",
+        seeds=(0, 1),
+        reference="ast",
+        arms=(
+            StudyArm(name="as_is", label="as shipped", seeds=(0,), untrained=True),
+            StudyArm(name="ast", label="AST"),
+            StudyArm(name="tome", label="ToMe", seeds=(0,)),
+            StudyArm(name="part", label="short", group="ablation", seeds=(0,)),
+        ),
+    )
+
+
+def log(root: Path, study: Study, arm: str, seed: int, scores: dict[int, float], r: list[int], name: str) -> None:
+    folder = run_folder(root, study, arm, seed)
+    folder.mkdir(parents=True)
+    events = [{"event": "train", "step": 1, "loss": 1.0}]
+    events += [{"event": f"val {name}", "step": step, "mAP": score} for step, score in scores.items()]
+    events += [{"event": f"test {name}", "step": max(scores), "mAP": 0.9}]
+    (folder / LOG).write_text("".join(json.dumps(event) + "\n" for event in events))
+    question = {"batch_size": 4, "reduction": {"r": r, "schedule": []} if r else None}
+    (folder / RECIPE).write_text(json.dumps({"question": question}))
+
+
+@pytest.fixture
+def trainings(study: Study, tmp_path: Path) -> Path:
+    log(tmp_path, study, "as_is", 0, {1: 0.40}, [], "constant:0")
+    log(tmp_path, study, "ast", 0, {10: 0.42, 20: 0.43, 30: 0.44}, [], "constant:0")
+    log(tmp_path, study, "ast", 1, {10: 0.40, 20: 0.41, 30: 0.42}, [], "constant:0")
+    log(tmp_path, study, "tome", 0, {10: 0.41, 20: 0.45, 30: 0.46}, [10, 30], "constant:0")
+    log(tmp_path, study, "part", 0, {10: 0.41, 20: 0.45, 30: 0.46}, [], "constant:0")
+    return tmp_path
+
+
+def test_time_is_that_of_the_steps_with_what_they_merge(study: Study, trainings: Path) -> None:
+    rows = progress(study, trainings, STEPS)
+    assert set(rows["arm"]) == {"ast", "tome"}  # ablations are not drawn, nor is what was not trained
+    ast = rows[(rows["arm"] == "ast") & (rows["seed"] == 1)]
+    assert list(ast["clips"]) == [0, 40, 80, 120]
+    assert list(ast["seconds"]) == pytest.approx([0, 8, 16, 24])
+    assert list(ast["mAP"]) == [0.40, 0.40, 0.41, 0.42]
+    tome = rows[rows["arm"] == "tome"]
+    assert list(tome["seconds"]) == pytest.approx([0, 3, 6, 9])  # a clip takes 0.1 s, or 0.05 s: 0.075 s on the mean
+
+
+def test_when_a_model_is_as_good_as_another(study: Study, trainings: Path) -> None:
+    found = seconds_to(progress(study, trainings, STEPS), 0.43)
+    assert found["tome", "constant:0", 0] == pytest.approx(3 + 3 * 0.5)  # half of the way from 0.41 to 0.45
+    assert found["ast", "constant:0", 0] == pytest.approx(16)
+    assert math.isnan(found["ast", "constant:0", 1])
+
+
+def test_the_figure_has_a_line_an_arm_and_the_reference_s_end(study: Study, trainings: Path) -> None:
+    rows = progress(study, trainings, STEPS)
+    figure = progress_figure(rows, "ast")
+    (axis,) = figure.axes
+    lines = {line.get_label(): line for line in axis.lines}
+    assert list(lines["AST"].get_ydata()) == pytest.approx([0.40, 0.41, 0.42, 0.43])
+    assert list(lines["ToMe"].get_xdata()) == pytest.approx([0, 0.05, 0.1, 0.15])
+    dashed = next(line for line in axis.lines if line.get_linestyle() == "--")
+    assert set(dashed.get_ydata()) == {0.43}
+    with pytest.raises(ValueError, match="validations enough and a measured time"):
+        progress_figure(progress(study, trainings, Speeds()), "ast")
+    with pytest.raises(ValueError, match="validations enough and a measured time"):
+        progress_figure(progress(study, trainings / "elsewhere", STEPS), "ast")
