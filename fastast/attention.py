@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastast.flash_attention import FLASH_KERNELS, LOG_OF_NOTHING, flash_attend
+from fastast.product_attention import product_attention, trains_by_products
 
-AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "math", "flex", "flex_flash", "fa4"]
+AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "products", "math", "flex", "flex_flash", "fa4"]
 ATTENTION_KERNELS: tuple[str, ...] = get_args(AttentionKernel)
 
 _COLUMN_PAD = 8
@@ -29,7 +30,7 @@ _COLUMN_PAD = 8
 def resolve_kernel(kernel: str, device: torch.device) -> AttentionKernel:
     """Return the kernel that `kernel` means on `device`; `auto` is `mask` on a CPU, `key_column` elsewhere.
 
-    Raises ValueError for an unknown name.
+    Where a CPU trains in bfloat16, `auto` is `products` if `fastast.product_attention` is the faster one there. Raises ValueError for an unknown name.
     """
     if kernel not in ATTENTION_KERNELS:
         raise ValueError(f"attention: unknown kernel {kernel!r}; there are: {', '.join(ATTENTION_KERNELS)}")
@@ -55,11 +56,15 @@ def proportional_attention(
     none, MissingAttentionError where `flex`, `flex_flash` or `fa4` cannot run.
     """
     name = resolve_kernel(kernel, q.device)
+    if kernel == "auto" and trains_by_products(q, k, v, size, dropout):
+        name = "products"
     if name == "math":
         return _math(q, k, v, size, dropout)
-    if name in FLASH_KERNELS:
+    if name == "products" or name in FLASH_KERNELS:
         if dropout:
             raise ValueError(f"attention: {name!r} has no dropout, and {dropout} is asked for; choose 'auto', or 0")
+        if name == "products":
+            return product_attention(q, k, v, None if size is None else _log(size, q))
         return flash_attend(name, q, k, v, size)
     if size is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
