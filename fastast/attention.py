@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastast.flash_attention import FLASH_KERNELS, LOG_OF_NOTHING, flash_attend
-from fastast.product_attention import product_attention, trains_by_products
+from fastast.product_attention import can_train, multiplies_bfloat16, product_attention
 
 AttentionKernel = Literal["auto", "mask", "key_column", "value_fold", "products", "math", "flex", "flex_flash", "fa4"]
 ATTENTION_KERNELS: tuple[str, ...] = get_args(AttentionKernel)
@@ -27,17 +27,22 @@ _COLUMN_PAD = 8
 """Flash kernels want a head width that is a multiple of 8; the size takes one or two of these columns."""
 
 
-def resolve_kernel(kernel: str, device: torch.device) -> AttentionKernel:
+def resolve_kernel(
+    kernel: str, device: torch.device, dtype: torch.dtype | None = None, *, training: bool = False
+) -> AttentionKernel:
     """Return the kernel that `kernel` means on `device`; `auto` is `mask` on a CPU, `key_column` elsewhere.
 
-    Where a CPU trains in bfloat16, `auto` is `products` if `fastast.product_attention` is the faster one there. Raises ValueError for an unknown name.
+    In `training` in bfloat16, `auto` is `products` on a CPU that is faster with them. Raises ValueError for an unknown
+    name.
     """
     if kernel not in ATTENTION_KERNELS:
         raise ValueError(f"attention: unknown kernel {kernel!r}; there are: {', '.join(ATTENTION_KERNELS)}")
     if kernel != "auto":
         return kernel  # type: ignore[return-value]
-    # On a CPU the fused kernel takes a mask at no cost; on a GPU, to PyTorch's, a mask means a slower kernel.
-    return "mask" if device.type == "cpu" else "key_column"
+    if device.type != "cpu":
+        return "key_column"  # to PyTorch's fused kernels on a GPU, a mask means a slower one
+    # On a CPU the fused kernel takes a mask at no cost.
+    return "products" if training and dtype == torch.bfloat16 and multiplies_bfloat16() else "mask"
 
 
 def proportional_attention(
@@ -55,9 +60,8 @@ def proportional_attention(
     token stands for one. Returns (b, h, n, d). Raises ValueError for an unknown kernel, or for dropout on one that has
     none, MissingAttentionError where `flex`, `flex_flash` or `fa4` cannot run.
     """
-    name = resolve_kernel(kernel, q.device)
-    if kernel == "auto" and trains_by_products(q, k, v, size, dropout):
-        name = "products"
+    learns = can_train(q, k, v, size, dropout)
+    name = resolve_kernel(kernel, q.device, q.dtype, training=learns)
     if name == "math":
         return _math(q, k, v, size, dropout)
     if name == "products" or name in FLASH_KERNELS:

@@ -152,7 +152,8 @@ def difference_by_front_end(model: AudioSpectrogramTransformer, cell: Cell) -> f
 def attention_kernel(cell: Cell, engine: schema.EngineFacts | None) -> str:
     """Return what the attention asked for means here: the name that `fastast.attention` has for it, or the engine's."""
     if engine is None:
-        return resolve_kernel(cell.attention, torch.device(cell.device))
+        device, dtype = torch.device(cell.device), getattr(torch, cell.dtype)
+        return resolve_kernel(cell.attention, device, dtype, training=cell.measure.scope == "training_step")
     return engine.kernels["weighted_attention" if engine.path == "triton" else "attention"]
 
 
@@ -197,4 +198,6 @@ def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
     names = sorted({name for operator, name in _BACKENDS.items() if operator in ran})
     if names:
         return "+".join(names)
+    if {"baddbmm", "_softmax"} <= ran:
+        return "products"
     return "math" if {"bmm", "_softmax"} <= ran else None

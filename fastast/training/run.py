@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastast.attention import resolve_kernel
 from fastast.data.sampling import Sampler, load_batches
 from fastast.data.training_set import TrainingSet, reading_of
 from fastast.resident import peak_resident_bytes
@@ -20,8 +21,8 @@ from fastast.training.checkpoint import save_state
 from fastast.training.evaluate import Evaluation, evaluate, save_scores
 from fastast.training.folder import RESULT, write_json
 from fastast.training.logging import RunLog, plain
-from fastast.training.precision import slow_precision
-from fastast.training.reductions import evaluation_reductions
+from fastast.training.precision import HALF, slow_precision
+from fastast.training.reductions import evaluation_reductions, reducible
 from fastast.training.tested import write_test_ids
 from fastast.training.trainer import Trainer
 
@@ -66,11 +67,19 @@ class Run:
             processes=self.world.size,
             device=str(self.world.device),
             engine=self.recipe.engine,
+            attention=self._attention(),
             torch=torch.__version__,
         )
         slow = slow_precision(self.world.device, self.recipe.precision)
         for text in (*self.trainer.notices, *([slow] if slow else [])):
             self.log.event("warning", first, text=text)
+
+    def _attention(self) -> str:
+        """Return the kernel that the steps attend with; empty of a CNN, and of an engine, which has its own."""
+        kernel = getattr(reducible(self.trainer.model), "attention_kernel", None)
+        if kernel is None or self.recipe.engine != "plain":
+            return ""
+        return resolve_kernel(kernel, self.world.device, HALF.get(self.recipe.precision), training=True)
 
     def steps(self, first: int, sampler: Sampler) -> None:
         """Train from a step to the last."""

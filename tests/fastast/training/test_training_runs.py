@@ -87,6 +87,20 @@ def test_attention_in_proportion_to_size_is_a_choice_of_training_and_evaluation(
     assert weighted[0]["test"].keys() == plain[0]["test"].keys() == {"constant:4"}
 
 
+def test_the_log_says_what_the_steps_attend_with(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def said(name: str, *settings: str) -> str:
+        run(recipe_file, tmp_path / name, "steps=1", *settings)
+        events = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
+        return next(event["attention"] for event in events if event["event"] == "start")
+
+    monkeypatch.setattr("fastast.attention.multiplies_bfloat16", lambda: True)
+    assert said("single") == "mask"
+    assert said("half", "precision=bfloat16") == "products"
+    assert said("cnn", *CNN) == ""
+
+
 def test_stored_answers_that_will_not_last_are_noticed_before_the_first_step(recipe_file: Path, tmp_path: Path) -> None:
     run(recipe_file, tmp_path / "teacher")
     taught = (f"distillation.teacher={tmp_path / 'teacher' / 'model.safetensors'}", "seed=1")
