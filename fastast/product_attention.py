@@ -7,8 +7,9 @@ processor has AVX512_BF16 and no tile unit (AMX). Measured in bfloat16, 16 clips
 backward: on 602 tokens 69 ms in place of 168, on 200 tokens 9 in place of 23 (one core of an AMD EPYC, Zen 5). The
 scores of a portion stay in the cache; nothing of them is kept for the backward, which makes them anew.
 
-Scores are rounded to the tensors' own type before the softmax, where the fused kernels keep float32: in bfloat16 the
-output is off by 1 % of its norm, in place of 0.2 %. So this is for training, where masks and dropout move it by more.
+Scores are rounded to the tensors' own type before the softmax, where the fused kernels keep float32: in bfloat16, on
+random tokens, the output is off by 0.9 % of its norm in place of 0.2 %. So this is for training: the gradient of the
+embedded model on eight scenes is off by 0.8 % of its norm, with the fused kernel by 0.7 %.
 """
 
 from __future__ import annotations

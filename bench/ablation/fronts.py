@@ -57,6 +57,11 @@ class Front:
         return float(self.gain[0])
 
     @property
+    def measured(self) -> int:
+        """How many points it has beside the unmerged model."""
+        return len(self.gain) - (self.least == 1)
+
+    @property
     def most(self) -> float:
         """The largest gain that was measured."""
         return float(self.gain[-1])

@@ -121,6 +121,8 @@ def _word(axis: str, value: Any) -> str:
         return method_label(value)
     if axis == "schedule":
         return family_words(value)
+    if axis == "seed":
+        return f"seed {value}"
     if axis == STRIDE:
         return "own stride" if value is None else f"stride {value}"
     if axis == "threshold":

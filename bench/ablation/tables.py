@@ -182,15 +182,16 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
             mine, theirs = (line.at(gain) if line else None for line in (front, reference))
             theirs = theirs if one is not found.reference else None
             cells.append(_less(mine, unmerged, theirs) if mine else _outside(front, gain))
-        cells.append(f"{front.most:.2f}" if front else "1")
+        cells += [f"{front.most:.2f}", str(front.measured)] if front else ["1", "0"]
         rows.append(tuple(cells))
     return AblationTable(
         title=f"{word} less the unmerged model's, at equal {what}",
-        heads=("", *(f"{gain:g} ×" for gain in at), "most"),
+        heads=("", *(f"{gain:g} ×" for gain in at), "most", "points"),
         rows=tuple(rows),
         note=f"Straight between the points of each front, on the same clips, with intervals of 95 %. {BETTER} better, "
-        f"{WORSE} worse than {found.reference.name} at the same {what}, by an interval without zero. Most: the largest "
-        "that was measured." + (_LATER if any(front.least > 1 for front in fronts.values()) else ""),
+        f"{WORSE} worse than {found.reference.name} at the same {what}, by an interval without zero of the paired "
+        "difference, which ablation.csv has. Most: the largest that was measured; points: how many the front has "
+        "beside the unmerged model." + (_LATER if any(front.least > 1 for front in fronts.values()) else ""),
     )
 
 
@@ -212,9 +213,9 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
         title=f"{what[0].upper()}{what[1:]} at a fixed loss, and the area under the front",
         heads=("", *(f"loss {loss:g}" for loss in LOSSES), f"mean {word} to {most:g} ×"),
         rows=tuple(rows),
-        note=f"Loss: of {word}, against the unmerged model on the same clips. ≥: the whole front loses less. Area: "
-        f"mean of {word} along the front from 1 to {most:g}. {BETTER}, {WORSE}: better, worse than "
-        f"{found.reference.name} by an interval without zero.",
+        note=f"Loss: of {word}, against the unmerged model on the same clips. ≥: the whole front loses less; 1: all of "
+        f"it loses more. Area: mean of {word} along the front from 1 to {most:g}. {BETTER}, {WORSE}: better, worse "
+        f"than {found.reference.name} by an interval without zero of the paired difference.",
     )
 
 

@@ -162,6 +162,8 @@ class GridConfig(_Part):
     exactly the schedule's. Quality alone: speed is timed on noise, whose tokens are as similar as no sound's."""
     excess: tuple[str, ...] = ("refuse",)
     """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
+    draw: tuple[int, ...] = (-1,)
+    """Seeds of what a method draws; -1 for the sweep's `seed`. A method that draws nothing ignores them."""
     stride: tuple[int, ...] = (0,)
     """Steps between patches along both axes, in mel bins and frames; 0 for the model's own. Larger ones make fewer
     tokens: speed-ups and differences are over the unmerged model at its own."""
@@ -248,10 +250,10 @@ class GridConfig(_Part):
             check_schedule(value, i)
         return values
 
-    @field_validator("r", "batch_size", "num_protected", "stride")
+    @field_validator("r", "batch_size", "num_protected", "draw", "stride")
     @classmethod
     def _counts(cls, values: tuple[int | str, ...], info: Any) -> tuple[int | str, ...]:
-        least = {"r": 0, "batch_size": 1, "num_protected": -1, "stride": 0}[info.field_name]
+        least = {"r": 0, "batch_size": 1, "num_protected": -1, "draw": -1, "stride": 0}[info.field_name]
         for i, value in enumerate(values):
             if isinstance(value, int) and value < least:
                 raise at(i, f"is {value}; it must be a whole number of at least {least}")

@@ -180,7 +180,8 @@ def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
         num_protected=None if point["num_protected"] == -1 else point["num_protected"],
         excess=point["excess"],
     )
-    return replace(reduction, seed=config.seed) if reduction.draws else reduction
+    seed = config.seed if point["draw"] == -1 else point["draw"]
+    return replace(reduction, seed=seed) if reduction.draws else reduction
 
 
 def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry, Checkpoint | None]:

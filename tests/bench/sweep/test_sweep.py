@@ -186,6 +186,15 @@ def test_a_method_that_draws_by_an_option_gets_the_seed_of_the_sweep(tmp_path):
     assert seeds == {"alternating": 0, "random": 3}
 
 
+def test_draws_are_an_axis_of_what_draws_alone(tmp_path):
+    text = GOOD.replace("[grid]", "[grid]\npartition = ['alternating', 'random']\ndraw = [-1, 5, 9]")
+    cells = expand(load_sweep(write(tmp_path, text.replace('"small"', '"small"\nseed = 3'))))
+    seeds = {(cell.reduction.options.partition, cell.reduction.seed) for cell in cells if cell.reduction}
+    assert seeds == {("alternating", 0), ("random", 3), ("random", 5), ("random", 9)}
+    with pytest.raises(ConfigError, match=r"grid.draw\[0\]|draw.*is -2; it must be a whole number of at least -1"):
+        load_sweep(write(tmp_path, GOOD.replace("[grid]", "[grid]\ndraw = [-2]")))
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OfAnAxis:
     dtype: str = "any"
