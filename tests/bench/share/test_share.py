@@ -188,9 +188,9 @@ def test_an_empty_folder_is_no_contribution(tmp_path: Path) -> None:
 
 
 def test_predictions_travel_with_their_records_and_hold_nothing_else(tmp_path: Path) -> None:
-    machine = next(path for path in (ROOT / "results").iterdir() if path.name.startswith("cpu-"))
-    source = tmp_path / "results" / machine.name / "soundscapes_10s"
-    shutil.copytree(machine / "soundscapes_10s", source)
+    committed = next((ROOT / "results").glob("cpu-*/soundscapes_10s"))
+    source = tmp_path / "results" / committed.parent.name / "soundscapes_10s"
+    shutil.copytree(committed, source)
     packed = pack_results(tmp_path / "results", tmp_path / "share")
     predictions = sorted((packed.folder / "soundscapes_10s" / "predictions").glob("*.npz"))
     assert [path.read_bytes() for path in predictions] == [
