@@ -18,7 +18,7 @@ from bench.study.curves import LOG
 from bench.study.frame import step_seconds
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
-from bench.study.tables import schedule_words
+from bench.study.tables import merges_nothing, schedule_words
 from bench.study.trainings import run_folder
 from fastast.training.folder import RECIPE
 
@@ -55,6 +55,15 @@ def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
     return frame.sort_values(["arm", "seed", "schedule", "clips"], key=lambda c: c.map(order) if c.name == "arm" else c)
 
 
+def end_of(rows: pd.DataFrame, reference: str) -> float:
+    """Return where the reference ends without merging, mean over its seeds; NaN where it was not validated so.
+
+    rows: of `progress`.
+    """
+    mine = rows[(rows["arm"] == reference) & rows["schedule"].map(merges_nothing)]
+    return float(mine[mine["clips"] == mine["clips"].max()]["mAP"].mean())
+
+
 def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
     """Return when each training first is as good as `level`, s, by arm, schedule and seed; NaN where never.
 
@@ -70,22 +79,23 @@ def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
         return float(x[0] if i == 0 else np.interp(level, y[i - 1 : i + 1], x[i - 1 : i + 1]))
 
     groups = rows.sort_values("clips").groupby(["arm", "schedule", "seed"], sort=False)
-    return groups[["seconds", "mAP"]].apply(first)
+    return groups[["seconds", "mAP"]].apply(first).rename("seconds")
 
 
 def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
     """Draw a panel per schedule, a line per arm: the mean over the seeds, in a band from the lowest to the highest.
 
-    Dashed: where the `reference` ends. Raises ValueError where no arm was validated often enough, or none has a time.
+    At most three schedules: those that most arms were validated under. Dashed: where the `reference` ends. Raises ValueError where no arm was validated often enough, or none has a time.
     """
     import matplotlib.pyplot as plt
 
     rows = rows.dropna(subset=["seconds"])
-    schedules = list(dict.fromkeys(rows.sort_values("schedule", key=lambda c: c.map(_removed))["schedule"]))
+    arms = rows.groupby("schedule")["arm"].nunique()
+    schedules = sorted(arms.index, key=lambda name: (-arms[name], _removed(name)))[:_MOST_PANELS]
     if not schedules:
         raise ValueError("no published log has validations enough and a measured time of its steps")
-    schedules = schedules[:_MOST_PANELS]
-    figure, axes = plt.subplots(1, len(schedules), figsize=(DOUBLE, 3.0), sharey=True, squeeze=False)
+    schedules.sort(key=_removed)
+    figure, axes = plt.subplots(1, len(schedules), figsize=(DOUBLE, 3.0), sharex=True, sharey=True, squeeze=False)
     styles = colour_of(list(dict.fromkeys(rows["label"])))
     for axis, schedule in zip(axes[0], schedules, strict=True):
         for label, part in rows[rows["schedule"] == schedule].groupby("label", sort=False):
@@ -96,11 +106,9 @@ def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
             axis.plot(x, by_time["mean"], color=colour, marker=marker, markersize=3.5, linewidth=1.1, label=label)
         axis.set_title(schedule_words(schedule), loc="left")
         axis.set_xlabel("Minutes of training steps")
-    last = rows[(rows["arm"] == reference) & (rows["schedule"] == schedules[0])]
-    if len(last):
-        end = last[last["clips"] == last["clips"].max()]["mAP"].mean()
-        for axis in axes[0]:
-            axis.axhline(end, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
+    end = end_of(rows, reference)
+    for axis in axes[0] if np.isfinite(end) else ():
+        axis.axhline(end, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
     axes[0, 0].set_ylabel("mAP on validation clips")
     handles = {
         label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)

@@ -14,7 +14,7 @@ from bench.study.curves import curves_figure, training_curves
 from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
-from bench.study.progress import progress, progress_figure
+from bench.study.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.speeds import speeds_of
 from bench.study.study_file import Study
 from bench.study.tables import tables
@@ -25,6 +25,9 @@ def write_study_report(
     study: Study, trainings: Path, results: Path, out: Path, *, say: Callable[[str], object] = print
 ) -> list[Path]:
     """Write `out/<study>/`: `table.csv`, `table.md`, `table.tex`, and the figures that can be drawn; return the paths.
+
+    Of trainings that were validated on the way, `progress.csv` has every validation, and `time_to_reference.csv` when
+    each is as good as the reference at its end.
 
     `trainings`: published ones; `results`: records of sweeps, for the speeds; `say` gets every figure that cannot
     be drawn, with the reason. Raises StudyError where nothing is published, or trainings cannot be compared.
@@ -54,6 +57,8 @@ def write_study_report(
         texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")
     if not by_time.empty:
         texts["progress.csv"] = by_time.to_csv(index=False, lineterminator="\n")
+        until = seconds_to(by_time, end_of(by_time, study.reference))
+        texts["time_to_reference.csv"] = until.reset_index().to_csv(index=False, lineterminator="\n")
     for name, text in texts.items():
         written.append(folder / name)
         write_whole(written[-1], text.encode())
