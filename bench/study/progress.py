@@ -85,7 +85,8 @@ def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
 def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
     """Draw a panel per schedule, a line per arm: the mean over the seeds, in a band from the lowest to the highest.
 
-    At most three schedules: those that most arms were validated under. Dashed: where the `reference` ends. Raises ValueError where no arm was validated often enough, or none has a time.
+    At most three schedules: those that most arms were validated under. Dashed: where the `reference` ends. Raises
+    ValueError where no arm was validated often enough, or none has a time.
     """
     import matplotlib.pyplot as plt
 
