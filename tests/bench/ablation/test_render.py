@@ -127,7 +127,7 @@ def along(gains: list[float], damages: list[float], gain: float) -> float:
 
 
 def numbers(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, keep_default_na=False)
+    return pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in ("value", "low", "high")})
 
 
 def test_one_axis_has_a_row_each_and_the_chosen_one_marked(one_axis: Path, tmp_path: Path) -> None:
@@ -257,6 +257,8 @@ def test_a_larger_stride_is_a_front_of_its_own(tmp_path: Path) -> None:
     assert sorted(points["value"]) == pytest.approx([1 / 0.7, 1 / 0.4])
     quality = alone[alone["measure"] == "quality"].set_index("at")["value"]
     assert quality.to_list() == pytest.approx([precision(0.2), precision(0.5)])
+    beyond = found[(found["alternative"] == "larger stride") & (found["against"] == "ToMe") & found["value"].isna()]
+    assert (beyond["at"].astype(float) >= 1 / 0.4).all()  # nothing is left out: what is not reached has an empty row
     equal = alone[alone["measure"] == "quality at speedup"]
     assert len(equal) > 1
     for _, row in equal.iterrows():

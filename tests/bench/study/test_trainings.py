@@ -265,7 +265,7 @@ def test_a_report_has_its_tables_and_figures(study: Study, trained: Path, tmp_pa
     assert {"table.csv", "table.md", "table.tex"} <= names
     assert "speed.pdf" not in names  # no record says how fast anything is
     assert [line.split(":")[0] for line in said] == [
-        f"no figure '{name}'" for name in ("speed", "claim", "contrasts", "ablations", "families")
+        f"no figure '{name}'" for name in ("speed", "claim", "contrasts", "ablations", "families", "progress")
     ]
     assert "run the sweep that the study names" in said[0]
     text = (tmp_path / "reports" / study.name / "table.md").read_text()
