@@ -68,6 +68,8 @@ def proportional_attention(
         if dropout:
             raise ValueError(f"attention: {name!r} has no dropout, and {dropout} is asked for; choose 'auto', or 0")
         if name == "products":
+            if size is not None and size.requires_grad and torch.is_grad_enabled():
+                raise ValueError("attention: 'products' passes no gradient on to sizes; choose 'auto'")
             return product_attention(q, k, v, None if size is None else _log(size, q))
         return flash_attend(name, q, k, v, size)
     if size is None:

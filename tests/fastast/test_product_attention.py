@@ -84,6 +84,14 @@ def test_what_it_lacks_stays_with_the_fused_kernel(case: str, monkeypatch: pytes
     assert products.called == (case == "learns")
 
 
+def test_asked_by_name_it_refuses_what_it_lacks() -> None:
+    (q, k, v), size = tensors()
+    with pytest.raises(ValueError, match="'products' passes no gradient on to sizes; choose 'auto'"):
+        proportional_attention(q, k, v, size.requires_grad_(), kernel="products")
+    with pytest.raises(ValueError, match=r"'products' has no dropout, and 0.1 is asked for"):
+        proportional_attention(q, k, v, None, kernel="products", dropout=0.1)
+
+
 @pytest.mark.parametrize(("vectors", "tiles", "expected"), [(True, False, True), (True, True, False), (False,) * 3])
 def test_a_processor_with_tiles_or_without_bfloat16_keeps_the_fused_kernel(
     vectors: bool, tiles: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
