@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.layout import footnote
 from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.frame import CLAIM, CONTRAST
-from bench.study.tables import GROUPS, groups, merges_nothing, schedule_words
+from bench.study.tables import GROUPS, chance_words, groups, merges_nothing, schedule_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -121,7 +121,7 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_xlabel("Tested with")
     axis.set_ylabel("Difference in mAP")
     figure.legend(loc="outside upper left")
-    footnote(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds and clips.")
+    footnote(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds{chance_words(pairs)}.")
     return figure
 
 
@@ -158,5 +158,5 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_ylabel("Difference in mAP")
     axis.legend(loc="lower left")
     words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"
-    footnote(figure, f"{notes}; {words}. Bars: 95 % interval over seeds and clips.")
+    footnote(figure, f"{notes}; {words}. Bars: 95 % interval over seeds{chance_words(held)}.")
     return figure

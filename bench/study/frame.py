@@ -34,9 +34,10 @@ COLUMNS: dict[str, str] = {
     "against_schedule": "and its schedule",
     "against_mAP": "its mean over the seeds that both have",
     "delta": "mAP less that of the arm it is held against, mean over the seeds that both have",
-    "delta_low": "lower end of its 95 % interval, over seeds and clips",
+    "delta_low": "lower end of its 95 % interval, over seeds and clips, and recordings where they are known",
     "delta_high": "upper end",
     "delta_seeds": "seeds that both have",
+    "recordings": "whether that interval knows of the recordings that clips are mixed from",
     "AUC": "mean over seeds",
     "logged_seconds_per_1000": "training time of 1,000 clips, s, median over seeds, of the logs: whatever else ran",
     "peak_memory_mib": "most memory of a training, MiB",
@@ -185,11 +186,15 @@ def _row(arm: StudyArm, schedule: str, runs: Runs) -> dict[str, Any]:
 
 def _difference(runs: Runs, base: Runs, schedule: str, base_schedule: str) -> dict[str, Any]:
     both = [seed for seed in runs if seed in base]
-    delta, theirs = (math.nan,) * 3, math.nan
+    delta, theirs, known = (math.nan,) * 3, math.nan, False
     if both:
+        sides = [(runs[seed]["replicates"], base[seed]["replicates"]) for seed in both]
+        known = all(schedule in one.over_recordings and base_schedule in two.over_recordings for one, two in sides)
         draws = [
-            runs[seed]["replicates"].by_schedule[schedule] - base[seed]["replicates"].by_schedule[base_schedule]
-            for seed in both
+            one.over_recordings[schedule] - two.over_recordings[base_schedule]
+            if known
+            else one.by_schedule[schedule] - two.by_schedule[base_schedule]
+            for one, two in sides
         ]
         of_base = _mean_average_precisions(base, base_schedule, both)
         delta = difference(_mean_average_precisions(runs, schedule, both), of_base, np.mean(draws, axis=0))
@@ -198,6 +203,7 @@ def _difference(runs: Runs, base: Runs, schedule: str, base_schedule: str) -> di
         "against_mAP": theirs,
         **dict(zip(("delta", "delta_low", "delta_high"), delta, strict=True)),
         "delta_seeds": len(both),
+        "recordings": known,
     }
 
 

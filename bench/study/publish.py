@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.study.recordings import recording_shares
 from bench.study.scores import REPLICATES, write_replicates
 from bench.study.study_file import Study
 from bench.study.trainings import StudyError, run_folder
@@ -33,7 +34,8 @@ def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable
         if (theirs / RESULT).is_file() and (theirs / RESULT).read_bytes() == (mine / RESULT).read_bytes():
             continue
         theirs.mkdir(parents=True, exist_ok=True)
-        write_replicates(mine / SCORES, theirs / REPLICATES)
+        data = json.loads((mine / RECIPE).read_text(encoding="utf-8"))["question"]["data"]
+        write_replicates(mine / SCORES, theirs / REPLICATES, recording_shares(data))
         for name in KEPT:  # the result last: with it a training counts as published
             write_whole(theirs / name, (mine / name).read_bytes())
         say(str(theirs))

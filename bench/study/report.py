@@ -17,7 +17,7 @@ from bench.study.frame import frame
 from bench.study.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.speeds import speeds_of
 from bench.study.study_file import Study
-from bench.study.tables import tables
+from bench.study.tables import chance_words, tables
 from fastast.writing import write_whole
 
 
@@ -79,9 +79,9 @@ def of_tables(study: Study, rows: pd.DataFrame) -> str:
     """Return what a reader must know of the tables."""
     return (
         f"{map_words(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % "
-        "interval over seeds and clips. Speed-up of the forward over the unmerged model's, interleaved: records of the "
-        f"sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: seconds of the "
-        "steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps draw: records "
-        f"of {study.training_speed or '(none)'}. Memory: the most that the process of a training held, "
+        f"interval over seeds{chance_words(rows)}. Speed-up of the forward over the unmerged model's, interleaved: "
+        f"records of the sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: "
+        "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps draw: "
+        f"records of {study.training_speed or '(none)'}. Memory: the most that the process of a training held, "
         "libraries included."
     )

@@ -9,6 +9,7 @@ Shapes: `k` clips, `c` classes, `b` replicates.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
+from bench.study.recordings import precisions_over_recordings
 from bench.study.trainings import StudyError
 from fastast.metrics import average_precisions, mean_average_precisions
 from fastast.scores import activation_of, to_ranking
@@ -28,7 +30,7 @@ SEED = 0
 """Of the clips that the replicates draw."""
 COUNT = 1000
 """Replicates."""
-_CLASSES = "AP "
+_CLASSES, _RECORDINGS = "AP ", "recordings "
 """Before the schedule, in the file's keys."""
 
 
@@ -42,18 +44,26 @@ class Replicates:
     """Hash of their labels: only replicates of the same clips can be compared."""
     by_schedule: dict[str, NDArray[np.float64]]
     """mAP of every replicate, (b,)."""
+    over_recordings: dict[str, NDArray[np.float64]]
+    """The same where replicates draw recordings too, (b,); none where they are not known, and in older files."""
     by_class: dict[str, NDArray[np.float64]]
     """Average precision of every class, (c,), NaN where no clip has it; none in files of before it was kept."""
 
 
-def write_replicates(scores: Path, out: Path) -> Path:
-    """Read the logits that a training kept; write the mAP of replicates and the AP of classes for every schedule."""
+def write_replicates(scores: Path, out: Path, shares: Sequence[NDArray[np.float64]] = ()) -> Path:
+    """Read the logits that a training kept; write the mAP of replicates and the AP of classes for every schedule.
+
+    With `shares` of recordings (see `recording_shares`), replicates that draw those too stand beside.
+    """
     labels, rankings = _read_rankings(scores)
     weights = clip_weights(len(labels), seed=SEED, replicates=COUNT)  # (b, k)
     found = {
         schedule: mean_average_precisions(labels, values, weights).astype(np.float32)
         for schedule, values in rankings.items()
     }
+    for schedule, values in rankings.items() if shares else ():
+        both = precisions_over_recordings(labels, values, weights, shares, seed=SEED)
+        found[f"{_RECORDINGS}{schedule}"] = both.astype(np.float32)
     once = np.ones((1, len(labels)), np.int64)  # every clip as it is
     for schedule, values in rankings.items():
         (each,) = average_precisions(labels, values, once)  # (c,)
@@ -85,5 +95,10 @@ def read_replicates(folder: Path) -> Replicates:
     found = load_file(path)
     labels, clips = found.pop("labels").tobytes().hex(), int(found.pop("clips")[0])
     values = {name: numbers.astype(np.float64) for name, numbers in found.items()}
-    by_class = {name.removeprefix(_CLASSES): values.pop(name) for name in list(values) if name.startswith(_CLASSES)}
-    return Replicates(clips=clips, labels=labels, by_schedule=values, by_class=by_class)
+    by_class, over_recordings = (
+        {name.removeprefix(prefix): values.pop(name) for name in list(values) if name.startswith(prefix)}
+        for prefix in (_CLASSES, _RECORDINGS)
+    )
+    return Replicates(
+        clips=clips, labels=labels, by_schedule=values, over_recordings=over_recordings, by_class=by_class
+    )

@@ -100,6 +100,12 @@ def held_against(rows: pd.DataFrame) -> str:
     return f"Difference to “{held['against'].iloc[0]}”, {schedule}."
 
 
+def chance_words(rows: pd.DataFrame) -> str:
+    """Return what else than seeds the intervals of differences know of."""
+    held = rows.loc[rows["delta"].notna(), "recordings"].astype(bool)
+    return ", clips and recordings" if len(held) and held.all() else " and clips"
+
+
 def merges_nothing(schedule: str) -> bool:
     """Whether a schedule merges nothing; a model without tokens has none."""
     return schedule in ("unmerged", UNMERGED)

@@ -148,6 +148,9 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
     replicates = read_replicates(run_folder(tmp_path, study, "taught", 0))
     assert replicates.clips == 60
     assert replicates.by_schedule["constant:8"].std() > 0
+    assert replicates.over_recordings.keys() == replicates.by_schedule.keys()
+    assert replicates.over_recordings["constant:8"].std() > 0
+    assert rows.loc[("taught", "constant:8"), "recordings"]
 
 
 def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, trained: Path, tmp_path: Path) -> None:

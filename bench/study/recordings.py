@@ -1,0 +1,84 @@
+"""Which recordings the sounds of test clips are of, and bootstrap weights that draw recordings as well as clips.
+
+Clips are mixed from a few recordings of every sound, so that many clips say the same twice: on other recordings a
+difference may be another, which a bootstrap over clips alone cannot know. Here a replicate draws clips, and for every
+class groups of recordings of it (those of one place or instrument): a clip counts, as a positive of the class, as often
+as both were drawn. Clips without the class have the weight of their own draw: what else is in them is not resampled.
+
+Shapes: `k` clips, `c` classes, `g` groups of recordings of one class, `b` replicates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.understanding.sounding import scene_recipes
+from fastast.data.soundscapes_classes import CLASSES, with_parents
+from fastast.data.soundscapes_pool import catalogue
+from fastast.metrics import average_precisions
+
+_PARTS = 12
+"""Weights are whole numbers of twelfths: a clip may have its sounds of one class from two, three or four groups."""
+_SPLIT = "test"
+
+
+def recording_shares(data: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:
+    """Return for every class which share of a clip's sounds of it is of which group, (k, g) each; 0 where it has none.
+
+    data: of a recipe, as its question has it. Empty for a data set whose recordings are not known.
+    """
+    if data["name"] != "soundscapes":
+        return ()
+    options = data["options"]
+    group_of = {
+        source: (name, group)
+        for name, groups in catalogue(_SPLIT).classes.items()
+        for group, sources in groups.items()
+        for source in sources
+    }
+    scenes = scene_recipes(_SPLIT, options["seconds"], options["test_clips"])
+    of_clip = [{(event.sound_class, group_of[event.source]) for event in scene.events} for scene in scenes]
+    classes = options["classes"] or CLASSES
+    found = []
+    for name in classes:
+        mine = [sorted({group for leaf, group in one if name in with_parents({leaf})}) for one in of_clip]
+        groups = sorted({group for one in mine for group in one})
+        share = np.zeros((len(scenes), len(groups)))
+        for clip, one in enumerate(mine):
+            for group in one:
+                share[clip, groups.index(group)] = 1 / len(one)
+        found.append(share)
+    return tuple(found)
+
+
+def precisions_over_recordings(
+    labels: NDArray[np.generic],
+    scores: NDArray[np.floating],
+    weights: NDArray[np.int64],
+    shares: Sequence[NDArray[np.float64]],
+    *,
+    seed: int,
+) -> NDArray[np.float64]:
+    """Return the macro mean average precision of every replicate, (b,).
+
+    labels, scores: (k, c); weights: (b, k), how often a replicate draws each clip; shares: of `recording_shares`. The
+    same `seed` draws the same recordings, so that replicates of two models are paired. A class with one group of
+    recordings has no chance in it but that of the clips. A replicate leaves out classes of which it drew no positive.
+    """
+    total, drawn = np.zeros(len(weights)), np.zeros(len(weights))
+    for column, share in enumerate(shares):
+        count = share.shape[1]
+        each = weights * _PARTS
+        if count > 1:
+            draws = np.random.default_rng((seed, column)).multinomial(count, [1 / count] * count, size=len(weights))
+            positive = share.any(axis=1)  # (k,)
+            each[:, positive] = np.rint(weights[:, positive] * (draws @ share[positive].T) * _PARTS).astype(np.int64)
+        (found,) = average_precisions(labels[:, [column]], scores[:, [column]], each).T  # (b,)
+        known = np.isfinite(found)
+        total[known] += found[known]
+        drawn += known
+    return total / drawn
