@@ -81,7 +81,7 @@ def of_tables(study: Study, rows: pd.DataFrame) -> str:
         f"{map_words(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % "
         f"interval over seeds{chance_words(rows)}. Speed-up of the forward over the unmerged model's, interleaved: "
         f"records of the sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: "
-        "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps draw: "
-        f"records of {study.training_speed or '(none)'}. Memory: the most that the process of a training held, "
+        "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps "
+        f"draw: records of {study.training_speed or '(none)'}. Memory: the most that the process of a training held, "
         "libraries included."
     )
