@@ -64,14 +64,12 @@ def proportional_attention(
     name = resolve_kernel(kernel, q.device, q.dtype, training=learns)
     if name == "math":
         return _math(q, k, v, size, dropout)
-    if name == "products" or name in FLASH_KERNELS:
-        if dropout:
-            raise ValueError(f"attention: {name!r} has no dropout, and {dropout} is asked for; choose 'auto', or 0")
-        if name == "products":
-            if size is not None and size.requires_grad and torch.is_grad_enabled():
-                raise ValueError("attention: 'products' passes no gradient on to sizes; choose 'auto'")
-            return product_attention(q, k, v, None if size is None else _log(size, q))
+    if dropout and name in (*FLASH_KERNELS, "products"):
+        raise ValueError(f"attention: {name!r} has no dropout, and {dropout} is asked for; choose 'auto', or 0")
+    if name in FLASH_KERNELS:
         return flash_attend(name, q, k, v, size)
+    if name == "products":
+        return _products(q, k, v, size)
     if size is None:
         return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
     if name == "mask":
@@ -88,6 +86,13 @@ def _math(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None, dropout: float) 
         scores = scores + _log(size, q)[:, None, None, :]
     weights = scores.softmax(dim=-1).to(v.dtype)
     return F.dropout(weights, dropout) @ v  # (b, h, n, d)
+
+
+def _products(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
+    """log size added to the scores in the product that makes them."""
+    if size is not None and size.requires_grad and torch.is_grad_enabled():
+        raise ValueError("attention: 'products' passes no gradient on to sizes; choose 'auto'")
+    return product_attention(q, k, v, None if size is None else _log(size, q))
 
 
 def _mask(q: Tensor, k: Tensor, v: Tensor, size: Tensor, dropout: float) -> Tensor:

@@ -97,7 +97,11 @@ def mean_average_precisions(
     labels: (n, c) of 0 and 1; scores: (n, c); weights: (b, n), how often a replicate draws each clip. A replicate
     leaves out the classes of which it drew no positive clip.
     """
-    each = average_precisions(labels, scores, weights)  # (b, c)
+    return macro_mean(average_precisions(labels, scores, weights))
+
+
+def macro_mean(each: Floats) -> Floats:
+    """Return the mean over classes of every replicate, (b,); each: (b, c), NaN where no positive was drawn."""
     drawn = ~np.isnan(each)
     with np.errstate(invalid="ignore"):
         return np.where(drawn, each, 0).sum(axis=1) / drawn.sum(axis=1)

@@ -16,7 +16,7 @@ from bench.ablation.published import has_records, published_numbers
 from bench.claims.claim import ClaimError, DocumentClaim, Quantity
 from bench.claims.condition import OPERATORS, Condition
 from bench.records.schema import Record
-from bench.report.words import listed
+from bench.report.words import interval, listed
 from bench.report.words import number as written
 from bench.tuning.published import tuning_frame, tuning_path
 from fastast.names import unknown_name
@@ -53,24 +53,21 @@ class Value:
             return (zero, above, below)[side_of_zero(number.times * self.low, number.times * self.high)]
         if number.name:
             return listed(self._names(number)) or NOBODY
-        shown = _shown(number, self.value, self.low, self.high)
-        return shown if number.interval else written(number.times * self.value, number.form)
+        if number.interval:
+            return _with_interval(number, self.rows.iloc[0])
+        return written(number.times * self.value, number.form)
 
     def _names(self, number: Quantity) -> list[str]:
         """Return the names of the rows, each once; of a list with intervals, with the number of each."""
         if not number.interval:
             return [str(name) for name in dict.fromkeys(self.rows[number.name])]
-        columns = [number.column, f"{number.column}_low", f"{number.column}_high"]
         rows = self.rows.sort_values(number.column, ascending=False, kind="stable")
-        return [
-            f"{name} ({_shown(number, *values)})"
-            for name, values in zip(rows[number.name], rows[columns].to_numpy(), strict=True)
-        ]
+        return [f"{row[number.name]} ({_with_interval(number, row)})" for _, row in rows.iterrows()]
 
 
-def _shown(number: Quantity, value: float, low: float, high: float) -> str:
-    texts = [written(number.times * one, number.form) for one in (value, low, high)]
-    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
+def _with_interval(number: Quantity, row: pd.Series) -> str:
+    columns = [number.column, f"{number.column}_low", f"{number.column}_high"]
+    return interval(number.times * row[columns], number.column, number.form)
 
 
 class Tables:

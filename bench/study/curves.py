@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -35,13 +35,17 @@ def training_curves(study: Study, trainings: Path) -> pd.DataFrame:
     rows = []
     for arm in study.arms:
         for seed in study.seeds_of(arm) if not arm.untrained else ():
-            log = run_folder(trainings, study, arm.name, seed) / LOG
-            for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-                event = json.loads(line)
+            for event in log_events(run_folder(trainings, study, arm.name, seed)):
                 if event["event"] == "train":
                     loss = event.get("label_loss", event["loss"])
                     rows.append((arm.name, arm.label, seed, event["step"], loss))
     return pd.DataFrame(rows, columns=["arm", "label", "seed", "step", "loss"])
+
+
+def log_events(training: Path) -> list[dict[str, Any]]:
+    """Return the events in the log of a training, in order; none where it has no log."""
+    log = training / LOG
+    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:

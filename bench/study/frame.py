@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -190,12 +191,8 @@ def _difference(runs: Runs, base: Runs, schedule: str, base_schedule: str) -> di
     if both:
         sides = [(runs[seed]["replicates"], base[seed]["replicates"]) for seed in both]
         known = all(schedule in one.over_recordings and base_schedule in two.over_recordings for one, two in sides)
-        draws = [
-            one.over_recordings[schedule] - two.over_recordings[base_schedule]
-            if known
-            else one.by_schedule[schedule] - two.by_schedule[base_schedule]
-            for one, two in sides
-        ]
+        drawn = attrgetter("over_recordings" if known else "by_schedule")
+        draws = [drawn(one)[schedule] - drawn(two)[base_schedule] for one, two in sides]
         of_base = _mean_average_precisions(base, base_schedule, both)
         delta = difference(_mean_average_precisions(runs, schedule, both), of_base, np.mean(draws, axis=0))
         theirs = float(of_base.mean())

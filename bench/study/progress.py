@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.report.layout import footnote
 from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
-from bench.study.curves import LOG
+from bench.study.curves import log_events
 from bench.study.frame import step_seconds
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
@@ -43,7 +43,7 @@ def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
     for arm in study.arms:
         for seed in study.seeds_of(arm) if arm.group == "main" else ():
             folder = run_folder(trainings, study, arm.name, seed)
-            found = _validations(folder / LOG)
+            found = _validations(folder)
             if arm.untrained:
                 starts |= {schedule: score for _, schedule, score in found if schedule not in starts}
             elif len({step for step, *_ in found}) >= _FEWEST:
@@ -134,11 +134,10 @@ def _of_training(
     ]
 
 
-def _validations(log: Path) -> list[tuple[int, str, float]]:
+def _validations(training: Path) -> list[tuple[int, str, float]]:
     """Return step, schedule and mAP of every validation, as a training that went on last said it."""
     found: dict[tuple[int, str], float] = {}
-    for line in log.read_text(encoding="utf-8").splitlines() if log.is_file() else ():
-        event = json.loads(line)
+    for event in log_events(training):
         if event["event"].startswith(_VAL):
             found[event["step"], event["event"].removeprefix(_VAL)] = event["mAP"]
     return [(step, schedule, score) for (step, schedule), score in found.items()]

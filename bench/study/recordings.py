@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.understanding.sounding import scene_recipes
 from fastast.data.soundscapes_classes import CLASSES, with_parents
 from fastast.data.soundscapes_pool import catalogue
-from fastast.metrics import average_precisions
+from fastast.metrics import average_precisions, macro_mean
 
 _PARTS = 12
 """Weights are whole numbers of twelfths: a clip may have its sounds of one class from two, three or four groups."""
@@ -35,23 +35,20 @@ def recording_shares(data: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]
         return ()
     options = data["options"]
     group_of = {
-        source: (name, group)
+        source: (name, group)  # a group is of one leaf class
         for name, groups in catalogue(_SPLIT).classes.items()
         for group, sources in groups.items()
         for source in sources
     }
     scenes = scene_recipes(_SPLIT, options["seconds"], options["test_clips"])
-    of_clip = [{(event.sound_class, group_of[event.source]) for event in scene.events} for scene in scenes]
-    classes = options["classes"] or CLASSES
+    of_clip = [{group_of[event.source] for event in scene.events} for scene in scenes]
+    above = {leaf: with_parents({leaf}) for leaf, _ in group_of.values()}
     found = []
-    for name in classes:
-        mine = [sorted({group for leaf, group in one if name in with_parents({leaf})}) for one in of_clip]
-        groups = sorted({group for one in mine for group in one})
-        share = np.zeros((len(scenes), len(groups)))
-        for clip, one in enumerate(mine):
-            for group in one:
-                share[clip, groups.index(group)] = 1 / len(one)
-        found.append(share)
+    for name in options["classes"] or CLASSES:
+        groups = sorted({group for group in group_of.values() if name in above[group[0]]})
+        has = np.array([[group in one for group in groups] for one in of_clip], dtype=np.float64)  # (k, g)
+        has = has[:, has.any(axis=0)]
+        found.append(has / np.maximum(1, has.sum(axis=1, keepdims=True)))
     return tuple(found)
 
 
@@ -69,7 +66,7 @@ def precisions_over_recordings(
     same `seed` draws the same recordings, so that replicates of two models are paired. A class with one group of
     recordings has no chance in it but that of the clips. A replicate leaves out classes of which it drew no positive.
     """
-    total, drawn = np.zeros(len(weights)), np.zeros(len(weights))
+    found = []
     for column, share in enumerate(shares):
         count = share.shape[1]
         each = weights * _PARTS
@@ -77,8 +74,5 @@ def precisions_over_recordings(
             draws = np.random.default_rng((seed, column)).multinomial(count, [1 / count] * count, size=len(weights))
             positive = share.any(axis=1)  # (k,)
             each[:, positive] = np.rint(weights[:, positive] * (draws @ share[positive].T) * _PARTS).astype(np.int64)
-        (found,) = average_precisions(labels[:, [column]], scores[:, [column]], each).T  # (b,)
-        known = np.isfinite(found)
-        total[known] += found[known]
-        drawn += known
-    return total / drawn
+        found.append(average_precisions(labels[:, [column]], scores[:, [column]], each))  # (b, 1)
+    return macro_mean(np.hstack(found))

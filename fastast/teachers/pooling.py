@@ -25,15 +25,13 @@ class MeanPooling(nn.Module):
         """(b, d, t) -> logits (b, c)."""
         return self.linear(features.mean(-1))
 
-    def again(self, channels: int, num_classes: int) -> MeanPooling:
+    def again(self, num_classes: int) -> MeanPooling:
         """Return one of the same kind for other classes, at random."""
-        return MeanPooling(channels, num_classes)
+        return MeanPooling(self.linear.in_features, num_classes)
 
-    @torch.no_grad()
     def reorder(self, columns: Sequence[int]) -> None:
         """Have output `i` be what output `columns[i]` was, (c,)."""
-        for parameter in (self.linear.weight, self.linear.bias):
-            parameter.copy_(parameter[list(columns)].clone())
+        reorder_outputs(self.linear, columns)
 
 
 class AttentionPooling(nn.Module):
@@ -68,15 +66,20 @@ class AttentionPooling(nn.Module):
             probability = torch.einsum("h,bhc->bc", self.head_weights.softmax(0), probability)
             return torch.logit(probability, eps=SMALLEST)
 
-    def again(self, channels: int, num_classes: int) -> AttentionPooling:
+    def again(self, num_classes: int) -> AttentionPooling:
         """Return one of the same kind for other classes, at random."""
-        return AttentionPooling(channels, num_classes, self.num_heads)
+        return AttentionPooling(self.attention.in_channels, num_classes, self.num_heads)
 
-    @torch.no_grad()
     def reorder(self, columns: Sequence[int]) -> None:
         """Have output `i` be what output `columns[i]` was, (c,), of every head."""
         for layer in (self.attention, self.classifier):
-            assert layer.bias is not None
-            for parameter in (layer.weight, layer.bias):
-                by_head = parameter.view(self.num_heads, self.num_classes, -1)  # (h, c, d)
-                by_head.copy_(by_head[:, list(columns)].clone())
+            reorder_outputs(layer, columns, heads=self.num_heads)
+
+
+@torch.no_grad()
+def reorder_outputs(layer: nn.Linear | nn.Conv1d, columns: Sequence[int], *, heads: int = 1) -> None:
+    """Have output `i` of a layer be what output `columns[i]` was, (c,), of each of `heads` that lie one by one."""
+    assert layer.bias is not None
+    for parameter in (layer.weight, layer.bias):
+        by_head = parameter.view(heads, len(columns), -1)  # (h, c, d)
+        by_head.copy_(by_head[:, list(columns)].clone())

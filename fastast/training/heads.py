@@ -6,13 +6,14 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from fastast.classes import is_same_order, match_classes
+from fastast.clip_models import class_count
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import Teacher, load_teacher
 from fastast.teachers.cnn import CnnTeacher
+from fastast.teachers.pooling import reorder_outputs
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.training.checks import RecipeError
 from fastast.training.parts import ModelPart
@@ -42,8 +43,7 @@ def trained_cnn(part: ModelPart, num_classes: int, options: Mapping[str, Any]) -
                 "say how the network is built"
             )
     if part.new_head:
-        channels = teacher.backbone.num_features
-        teacher.pooling = teacher.pooling.again(channels, num_classes)
+        teacher.pooling = teacher.pooling.again(num_classes)
         teacher.num_classes = num_classes
     return teacher
 
@@ -78,7 +78,7 @@ def match_head(
     columns = match_classes(
         source,
         model.labels,
-        core.num_classes if isinstance(core, Teacher) else core.geometry.num_classes,
+        class_count(model),
         classes,
         stated=part.labels,
         option="model.labels",
@@ -92,8 +92,6 @@ def match_head(
         assert isinstance(core, AudioSpectrogramTransformer)
         linear = core.head.linear
         assert isinstance(linear, nn.Linear)
-        with torch.no_grad():
-            for parameter in (linear.weight, linear.bias):
-                parameter.copy_(parameter[list(columns)].clone())
+        reorder_outputs(linear, columns)
     if say is not None:
         say(f"{source}: its classes are the data's in another order; the outputs were matched by name")
