@@ -31,6 +31,8 @@ def blend(
     if stays is not None:
         share = share.masked_fill(~stays, 0.0)
     # The average as the owner plus what each joining token moves it by: a slot that none joins is left alone.
+    if as_long and owners.requires_grad:  # gradients of lengths need the tokens as they are
+        owners, joining = owners.clone(), joining.clone()
     joining = joining.sub_(take_rows(owners, slot)).mul_(share.unsqueeze(-1))
     out = owners.scatter_add_(1, index_like(slot, joining), joining)  # (b, p, d)
     if lengths is None:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from fastast.reduction.buckets import joined
 from fastast.reduction.reducer import Reducer
 from fastast.reduction.scope import Scope, unwatched
 
 if TYPE_CHECKING:
     from fastast.reduction.attach import AttachedReduction
+    from fastast.reduction.buckets import Bucket
     from fastast.reduction.stages import BlockStages, HeadTensors
     from fastast.reduction.trace import MergeTrace
 
@@ -31,16 +33,28 @@ def encode(
     """Run every block on x (b, n, d); return the tokens (b, p, d), what the head reads of them, and sizes (b, p).
 
     `trace` notes every merge, and the tokens of every block that computes all of them. `scope` is shown every part.
+    Where clips keep their own number of tokens and nobody traces, those of unlike length run on apart (`buckets`).
     """
+    return _run(Reducer(stages, attached, scope), x, stages.open(x), None, trace=trace)
+
+
+def _run(
+    reducer: Reducer,
+    x: Tensor,
+    normed: Tensor,
+    passed: tuple[Tensor, HeadTensors] | None,
+    *,
+    first: int = 0,
+    trace: MergeTrace | None = None,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run the blocks from `first` on. `passed`: what entered the block before and its heads, where they are needed."""
+    stages, attached, scope = reducer.stages, reducer.attached, reducer.scope
     shape = stages.shape
     removals = attached.removals if attached else (0,) * shape.depth
     place = attached.reduction.place if attached else "between"
-    reducer = Reducer(stages, attached, scope)
     # What goes behind each block: only there are what entered it and its heads still looked at, and kept.
     behind = {"between": (0,) * shape.depth, "before": (*removals[1:], 0), "after": removals}[place]
-    normed = stages.open(x)
-    passed: tuple[Tensor, HeadTensors] | None = None
-    for block, r in enumerate(removals):
+    for block, r in list(enumerate(removals))[first:]:
         with scope(block, ""):
             num_tokens, plan, short = x.shape[1], None, None
             heads: HeadTensors | None = None
@@ -65,4 +79,28 @@ def encode(
                 x, normed, plan = reducer.reduce_behind(block, r, passed, x)
             if trace is not None and short is None:
                 trace.add(plan, num_tokens, x)
+        if r and trace is None and block < shape.depth - 1 and len(found := reducer.buckets()) > 1:
+            passed = passed if place == "before" else None
+            return _run_apart(reducer, x, normed, passed, found, first=block + 1)
     return x, normed, reducer.size
+
+
+def _run_apart(
+    reducer: Reducer,
+    x: Tensor,
+    normed: Tensor,
+    passed: tuple[Tensor, HeadTensors] | None,
+    found: list[Bucket],
+    *,
+    first: int,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Run the blocks from `first` on bucket by bucket."""
+    ends = []
+    for bucket in found:
+        part: tuple[Tensor, HeadTensors] | None = None
+        if passed is not None:
+            q, k, v = (bucket.of(heads, dim=2) for heads in passed[1])
+            part = bucket.of(passed[0]), (q, k, v)
+        ends.append(_run(reducer.part(bucket), bucket.of(x), bucket.of(normed), part, first=first))
+    x, normed, size = (joined(parts, found) for parts in zip(*ends, strict=True))
+    return x, normed, size

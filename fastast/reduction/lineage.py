@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from fastast.reduction.buckets import Bucket
 from fastast.reduction.once import once
 from fastast.reduction.plan import MergePlan
 
@@ -51,6 +52,10 @@ class Lineage:
         assert self._plan is not None
         return self._plan if isinstance(self._plan, MergePlan) else self._plan.to_merge_plan()
 
+    def part(self, bucket: Bucket, batch: int) -> Lineage:
+        """Return the lineage of the clips in a bucket of a batch of so many."""
+        return _PartOfLineage(self._num_prefix_tokens, self._grid, whole=self, bucket=bucket, batch=batch)
+
     def owners(self, batch: int, device: torch.device) -> Tensor:
         """Return the original token that owns each of these, (b, n) int64."""
         if self._parent is None:
@@ -78,3 +83,19 @@ class Lineage:
         time = torch.arange(columns, dtype=torch.float32, device=device).repeat(rows)
         prefix = torch.full((self._num_prefix_tokens, 2), NO_PLACE, device=device)
         return torch.cat([prefix, torch.stack([frequency, time], dim=-1)])
+
+
+class _PartOfLineage(Lineage):
+    """The tokens of some clips of a batch."""
+
+    def __init__(
+        self, num_prefix_tokens: int, grid: tuple[int, int], *, whole: Lineage, bucket: Bucket, batch: int
+    ) -> None:
+        super().__init__(num_prefix_tokens, grid)
+        self._whole, self._bucket, self._batch = whole, bucket, batch
+
+    def owners(self, batch: int, device: torch.device) -> Tensor:
+        return self._bucket.of(self._whole.owners(self._batch, device))
+
+    def centres(self, batch: int, device: torch.device) -> Tensor:
+        return self._bucket.of(self._whole.centres(self._batch, device))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from fastast.reduction.buckets import Bucket, buckets
 from fastast.reduction.lineage import Lineage
 from fastast.reduction.tokens import BlockTokens
 
@@ -26,14 +27,26 @@ class Reducer:
 
     def __init__(self, stages: BlockStages, attached: AttachedReduction | None, scope: Scope) -> None:
         """Begin with the tokens that enter the first block."""
-        self._stages, self._attached, self._scope = stages, attached, scope
+        self.stages, self.attached, self.scope = stages, attached, scope
         self._places = Lineage(stages.shape.num_prefix_tokens, stages.shape.grid)
         self.size = None
 
     @property
     def weights(self) -> Tensor | None:
         """What weighs the keys of an attention."""
-        return self.size if self._attached is not None and self._attached.reduction.proportional else None
+        return self.size if self.attached is not None and self.attached.reduction.proportional else None
+
+    def buckets(self) -> list[Bucket]:
+        """Sort the clips into buckets of like length; none where all have as many, or where the device would wait."""
+        adaptive = self.attached is not None and self.attached.reduction.threshold is not None
+        return buckets(self.size) if adaptive and self.size is not None and self.size.device.type == "cpu" else []
+
+    def part(self, bucket: Bucket) -> Reducer:
+        """Return what reduces the clips of a bucket from here on."""
+        assert self.size is not None
+        part = Reducer(self.stages, self.attached, self.scope)
+        part.size, part._places = bucket.of(self.size), self._places.part(bucket, len(self.size))
+        return part
 
     def attend(
         self, block: int, x: Tensor, normed: Tensor, *, r: int, keep: bool
@@ -42,10 +55,10 @@ class Reducer:
 
         A function of its own, so that heads and branches are freed before the MLP needs its memory.
         """
-        with self._scope(block, "attention"):
-            branch, heads = self._stages.attention(block, normed, self.weights)
+        with self.scope(block, "attention"):
+            branch, heads = self.stages.attention(block, normed, self.weights)
         if r == 0:
-            x, normed = self._stages.add(block, x, branch)
+            x, normed = self.stages.add(block, x, branch)
             return x, normed, heads if keep else None, None
         x, normed, plan = self._reduce(self._tokens(block, x, branch, heads), r)
         return x, normed, None, plan
@@ -61,11 +74,11 @@ class Reducer:
         return self._reduce(self._tokens(block, before, None, heads, after=x), r)
 
     def _reduce(self, tokens: BlockTokens, r: int) -> tuple[Tensor, Tensor, Any]:
-        assert self._attached is not None
-        with self._scope(tokens.block, "plan"):
-            plan = self._stages.choose(tokens, r, self._attached)
-        with self._scope(tokens.block, "merge"):
-            x, normed, size = self._stages.merge(tokens, plan, self._attached.reduction)
+        assert self.attached is not None
+        with self.scope(tokens.block, "plan"):
+            plan = self.stages.choose(tokens, r, self.attached)
+        with self.scope(tokens.block, "merge"):
+            x, normed, size = self.stages.merge(tokens, plan, self.attached.reduction)
         self._places, self.size = self._places.merged(plan, self.size), size
         return x, normed, plan
 
@@ -78,18 +91,18 @@ class Reducer:
         *,
         after: Tensor | None = None,
     ) -> BlockTokens:
-        assert self._attached is not None
+        assert self.attached is not None
         return BlockTokens(
             before,
             branch,
             heads,
             self.size,
             after=after,
-            shape=self._stages.shape,
-            num_protected=self._attached.num_protected,
+            shape=self.stages.shape,
+            num_protected=self.attached.num_protected,
             block=block,
             lineage=self._places,
-            seed=self._attached.reduction.seed,
-            proportional=self._attached.reduction.proportional,
-            threshold=self._attached.reduction.threshold,
+            seed=self.attached.reduction.seed,
+            proportional=self.attached.reduction.proportional,
+            threshold=self.attached.reduction.threshold,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -12,7 +14,7 @@ from fastast.engine.weights import pack
 from fastast.hosts import reduce
 from fastast.macs import model_macs
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction, method_names
+from fastast.reduction import AttachedReduction, MergePlan, MergeTrace, ReductionError, TokenReduction, method_names
 from fastast.schedule import PerBlock
 from tests.fastast.merge_weights import needed
 
@@ -57,6 +59,39 @@ def test_clips_do_not_see_each_other(small_model, small_fbank, reduction) -> Non
         alone = torch.cat([model(fbank[:1]), model(fbank[1:])])
     torch.testing.assert_close(alone, together, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(turned, together, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("combine", [None, "size", "mean", "norm", "keep"])
+def test_gradients_are_those_of_small_steps(small_model, small_fbank, reduction, combine, monkeypatch) -> None:
+    """Against central differences along a direction of all weights and of the sound, with the choices of the start."""
+    if combine is not None:
+        try:
+            reduction = dataclasses.replace(reduction, combine=combine)
+        except ReductionError:
+            pytest.skip(f"{reduction.method} takes no combine={combine}")
+    model = small_model.double()
+    given = [*model.parameters(), small_fbank.double().requires_grad_()]
+    steps = [torch.randn_like(one) for one in given]
+
+    def moved(by: float) -> torch.Tensor:
+        with torch.no_grad():
+            for one, step in zip(given, steps, strict=True):
+                one.add_(step, alpha=by)
+        return model(given[-1]).sin().sum()
+
+    made: dict[int, MergePlan] = {}
+    choose = AttachedReduction.choose
+    monkeypatch.setattr(
+        AttachedReduction,
+        "choose",
+        lambda self, tokens, r: made.setdefault(tokens.block, made.get(tokens.block) or choose(self, tokens, r)),
+    )
+    with reduce(model, reduction, attention="mask"):
+        gradients = torch.autograd.grad(moved(0.0), given)
+        with torch.no_grad():
+            slope = (moved(1e-6) - moved(-2e-6)) / 2e-6
+    found = sum((gradient * step).sum() for gradient, step in zip(gradients, steps, strict=True))
+    torch.testing.assert_close(found, slope, rtol=1e-5, atol=1e-6)
 
 
 def test_choosing_costs_what_torch_counts(small_geometry, reduction) -> None:
