@@ -11,6 +11,7 @@ Shapes: `k` clips, `c` classes, `g` groups of recordings of one class, `b` repli
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -34,17 +35,23 @@ def recording_shares(data: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]
     if data["name"] != "soundscapes":
         return ()
     options = data["options"]
+    return _shares(options["seconds"], options["test_clips"], tuple(options["classes"] or CLASSES))
+
+
+@cache
+def _shares(seconds: float, clips: int, classes: tuple[str, ...]) -> tuple[NDArray[np.float64], ...]:
+    """Plan the scenes once for all trainings that are tested on them."""
     group_of = {
         source: (name, group)  # a group is of one leaf class
         for name, groups in catalogue(_SPLIT).classes.items()
         for group, sources in groups.items()
         for source in sources
     }
-    scenes = scene_recipes(_SPLIT, options["seconds"], options["test_clips"])
+    scenes = scene_recipes(_SPLIT, seconds, clips)
     of_clip = [{group_of[event.source] for event in scene.events} for scene in scenes]
     above = {leaf: with_parents({leaf}) for leaf, _ in group_of.values()}
     found = []
-    for name in options["classes"] or CLASSES:
+    for name in classes:
         groups = sorted({group for group in group_of.values() if name in above[group[0]]})
         has = np.array([[group in one for group in groups] for one in of_clip], dtype=np.float64)  # (k, g)
         has = has[:, has.any(axis=0)]

@@ -34,7 +34,8 @@ def write_study_report(
     """
     records = read_records(results) if results.is_dir() else []
     rows = study_frame(study, trainings, records)
-    by_time = progress(study, trainings, speeds_of(study.training_speed, records))
+    forward, steps = speeds_of((study.speed, study.training_speed), records)
+    by_time = progress(study, trainings, steps)
     by_family = families(study, trainings)
     folder, words = out / study.name, map_words(rows)
     drawn = write_figures(
@@ -52,7 +53,7 @@ def write_study_report(
     for name, reason in drawn.reasons.items():
         say(f"no figure {name!r}: {reason}")
     written = list(drawn.paths)
-    texts = tables(rows, study.name, of_tables(study, rows))
+    texts = tables(rows, study.name, of_tables(study, rows, forward.machine or steps.machine))
     if not by_family.empty:
         texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")
     if not by_time.empty:
@@ -67,7 +68,7 @@ def write_study_report(
 
 def study_frame(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
     """Return the rows of a study's tables; `records`: of the sweeps that say how fast its arms are, and of others."""
-    return frame(study, trainings, speeds_of(study.speed, records), speeds_of(study.training_speed, records))
+    return frame(study, trainings, *speeds_of((study.speed, study.training_speed), records))
 
 
 def map_words(rows: pd.DataFrame) -> str:
@@ -75,13 +76,14 @@ def map_words(rows: pd.DataFrame) -> str:
     return f"mAP on {rows['clips'].iloc[0]} test clips of soundscapes (synthetic scenes of real recordings)"
 
 
-def of_tables(study: Study, rows: pd.DataFrame) -> str:
-    """Return what a reader must know of the tables."""
+def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
+    """Return what a reader must know of the tables; `machine`: that their speeds are of."""
     return (
         f"{map_words(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % "
         f"interval over seeds{chance_words(rows)}. Speed-up of the forward over the unmerged model's, interleaved: "
         f"records of the sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: "
         "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps "
-        f"draw: records of {study.training_speed or '(none)'}. Memory: the most that the process of a training held, "
+        f"draw: records of {study.training_speed or '(none)'}. "
+        f"Speeds are of {machine or 'no machine yet'}. Memory: the most that the process of a training held, "
         "libraries included."
     )

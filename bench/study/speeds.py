@@ -21,6 +21,8 @@ Ratio = tuple[float, float, float]
 class Speeds:
     """What one sweep says, of a forward or of a training step."""
 
+    machine: str = ""
+    """The key of the machine; empty where there are no records."""
     ratios: Mapping[str, Ratio] = field(default_factory=dict)
     """Speed-up over the unmerged model of the same rounds, by schedule."""
     unmerged_seconds: float = math.nan
@@ -35,18 +37,36 @@ class Speeds:
         return self.unmerged_seconds / self.ratio(schedule)[0]
 
 
-def speeds_of(sweep: str, records: Sequence[Record]) -> Speeds:
-    """Return what the records of a sweep say; of several machines, the first."""
+def speeds_of(sweeps: Sequence[str], records: Sequence[Record]) -> tuple[Speeds, ...]:
+    """Return what the records of each sweep say, all of one machine: that with most sweeps, then most records."""
+    usable = [
+        record
+        for record in records
+        if record.sweep in sweeps and record.performance is not None and record.status in ("ok", "noisy")
+    ]
+    machines = dict.fromkeys(record.machine.key for record in usable)
+    best = max(
+        machines,
+        key=lambda key: (
+            len({record.sweep for record in usable if record.machine.key == key}),
+            sum(record.machine.key == key for record in usable),
+        ),
+        default="",
+    )
+    here = [record for record in usable if record.machine.key == best]
+    return tuple(_speeds([record for record in here if record.sweep == sweep], best) for sweep in sweeps)
+
+
+def _speeds(records: Sequence[Record], machine: str) -> Speeds:
     ratios: dict[str, Ratio] = {}
     unmerged = []
     for record in records:
         part, reduction = record.performance, record.cell.question.get("reduction")
-        if record.sweep != sweep or part is None or reduction is None or record.status not in ("ok", "noisy"):
-            continue
-        if reduction["schedule"] in ratios:
+        if part is None or reduction is None or reduction["schedule"] in ratios:
             continue
         estimate = speedup_over(part, "unmerged")
         ends = (estimate.low, estimate.high) if part.rounds >= MIN_ROUNDS else (math.nan, math.nan)
         ratios[reduction["schedule"]] = (estimate.value, *ends)
         unmerged.append(np.median(clip_seconds(part.arms["unmerged"])))
-    return Speeds(ratios=ratios, unmerged_seconds=float(np.median(unmerged)) if unmerged else math.nan)
+    seconds = float(np.median(unmerged)) if unmerged else math.nan
+    return Speeds(machine=machine if ratios else "", ratios=ratios, unmerged_seconds=seconds)

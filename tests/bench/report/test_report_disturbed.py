@@ -96,7 +96,7 @@ def test_the_page_lists_it_with_its_reason():
 
 
 def test_a_study_takes_no_speed_from_it():
-    speeds = speeds_of("invented", disturbed_sweep())
+    (speeds,) = speeds_of(["invented"], disturbed_sweep())
     assert set(speeds.ratios) == {"constant:20", "decreasing:40"}
     assert speeds.unmerged_seconds == pytest.approx(1 / 8)
 
@@ -131,3 +131,19 @@ def test_an_older_interval_that_leaves_its_value_out_is_widened_to_hold_it():
     part = record.quality.model_copy(update={"mAP_interval": (0.0946, 0.1949)})
     joined = join([record.model_copy(update={"quality": part})])
     assert (joined.iloc[0]["score_low"], joined.iloc[0]["score_high"]) == (0.0946, 0.2127)
+
+
+def test_a_study_s_speeds_are_all_of_one_machine():
+    def of(machine, sweep, schedule, seconds):
+        record = made.record("performance", schedule, seconds=seconds, unmerged=1.0)
+        return record.model_copy(update={"sweep": sweep, "machine": record.machine.model_copy(update={"key": machine})})
+
+    first = [of("one", "forward", schedule, 0.5) for schedule in ("constant:20", "constant:40", "decreasing:40")]
+    second = [of("two", "forward", "constant:20", 0.8), of("two", "step", "constant:20", 0.4)]
+    forward, step, nothing = speeds_of(["forward", "step", "other"], [*first, *second])
+    assert {forward.machine, step.machine, nothing.machine} == {"two", ""}
+    assert forward.ratio("constant:20")[0] == pytest.approx(1.25)
+    assert step.ratio("constant:20")[0] == pytest.approx(2.5)
+    assert set(forward.ratios) == {"constant:20"}  # and not the other machine's constant:40
+    (alone,) = speeds_of(["forward"], [*first, *second])
+    assert (alone.machine, len(alone.ratios)) == ("one", 3)
