@@ -145,10 +145,10 @@ def describe_model(
 def model_geometry(name: str, said: Mapping[str, object] | None = None) -> Geometry:
     """Return the geometry of a name of the zoo or of a checkpoint file. Raises ValueError for neither.
 
-    `said`: fields that the file does not say, as for `load_checkpoint`.
+    `said`: fields that the file does not say, as for `load_checkpoint`, or that a shape without weights is to have.
     """
     if name in ARCHITECTURES:
-        return geometry(ARCHITECTURES[name])
+        return geometry(ARCHITECTURES[name], **dict(said or {}))
     from fastast.checkpoints import load_checkpoint
 
     path = TRAINED.get(name, Path(name))

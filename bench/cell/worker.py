@@ -46,6 +46,7 @@ from fastast.checkpoints import CheckpointWarning
 from fastast.commands.people import warnings_in_a_line
 from fastast.data.identity import hash_ids
 from fastast.data.training_set import DataWarning
+from fastast.geometry import with_stride
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.processors import most_threads, usable_threads
@@ -122,11 +123,13 @@ def _set_up(threads: int | None, allocator: MemoryPolicy = "kept") -> None:
 
 def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer:
     """Build the model of a cell; random weights are drawn from `seed`."""
-    shape: dict[str, Any] = {"stride": ref.stride} | ({} if ref.frames is None else {"num_frames": ref.frames})
+    shape: dict[str, Any] = {} if ref.frames is None else {"num_frames": ref.frames}
+    said = dict(ref.geometry)
     if ref.path is not None:
         warnings.simplefilter("ignore", CheckpointWarning)  # said where the sweep was expanded
-        return load_model(ref.path, normalisation=ref.normalisation, geometry=dict(ref.geometry), **shape)
+        return load_model(ref.path, normalisation=ref.normalisation, geometry=said, stride=ref.stride, **shape)
     torch.manual_seed(seed)
+    shape = said | with_stride(ref.stride, shape)
     return create_model(ref.name, **shape)
 
 

@@ -41,7 +41,7 @@ class ModelConfig(_Part):
     normalisation: tuple[float, float] | None = None
     """`[mean, std]` of the filterbank that the model was trained with, where the file does not say."""
     geometry: dict[str, int] = {}
-    """What the file does not say of its shape, as of other lengths: `{ num_frames = 312, fstride = 10 }`."""
+    """What a file does not say of its shape, or what one without weights has: `{ num_frames = 312, fstride = 10 }`."""
 
     @field_validator("normalisation", mode="before")
     @classmethod

@@ -201,13 +201,16 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
     try:
         said = _said_of_file(config, shown)
         checkpoint = None if name in ARCHITECTURES else load_checkpoint(path, **said)
-        geometry = model_geometry(name) if checkpoint is None else checkpoint.geometry
+        geometry = model_geometry(name, said["geometry"]) if checkpoint is None else checkpoint.geometry
         if frames is not None:
             geometry = replace(geometry, num_frames=frames)
+    except ConfigError:
+        raise
     except (ValueError, OSError) as error:
         raise ConfigError([f"{shown}: model.name: {error}"]) from None
+    fields = tuple(sorted(said["geometry"].items()))
     if name in ARCHITECTURES:
-        return ModelRef(name=name, path=None, sha256=None, frames=frames), geometry, None
+        return ModelRef(name=name, path=None, sha256=None, frames=frames, geometry=fields), geometry, None
     digest = hash_checkpoint(path)
     own = None if name in EMBEDDED else path
     shown_name = name if own is None else path.name
@@ -217,19 +220,20 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
         sha256=digest,
         frames=frames,
         normalisation=said["normalisation"],
-        geometry=tuple(sorted(said["geometry"].items())),
+        geometry=fields,
     )
     return ref, geometry, checkpoint
 
 
 def _said_of_file(config: SweepConfig, shown: str) -> dict[str, Any]:
-    """Return what the sweep says of its checkpoint, as `load_checkpoint` takes it."""
+    """Return what the sweep says of its checkpoint, as `load_checkpoint` takes it, and of a shape without weights."""
     from fastast.frontend import Normalisation
     from fastast.zoo import ARCHITECTURES, EMBEDDED
 
     scale, geometry = config.model.normalisation, config.model.geometry
+    has_own = {"normalisation": (*ARCHITECTURES, *EMBEDDED), "geometry": tuple(EMBEDDED)}
     for key, given in (("normalisation", scale), ("geometry", geometry)):
-        if given and config.model.name in (*ARCHITECTURES, *EMBEDDED):
+        if given and config.model.name in has_own[key]:
             raise ConfigError([f"{shown}: model.{key}: '{config.model.name}' is no checkpoint of yours; leave it out"])
     try:
         return {"normalisation": scale and Normalisation(mean=scale[0], std=scale[1]), "geometry": geometry}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-WORTH = 0.1
+WORTH = 0.05
 """Share of a batch's slots that a cut must save: each part has operations of its own to start in every later block."""
 
 

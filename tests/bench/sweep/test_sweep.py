@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from bench.cell.worker import build_cell_model
 from bench.cli import app
 from bench.command_line import command_line
 from bench.sweep.cells import Cell, ModelRef, canonical
@@ -160,6 +161,24 @@ def test_the_largest_r_of_a_decreasing_schedule_is_larger():
     by_tome, by_slice = (TokenReduction(schedule=Linear(0, 0), method=method) for method in ("tome", "slice"))
     assert largest_r(by_tome, "decreasing", shape) > largest_r(by_tome, "constant", shape)
     assert largest_r(by_slice, "constant", shape) == 600 // 12
+
+
+def test_a_model_without_weights_has_the_shape_that_it_is_given(tmp_path):
+    text = SMALL.replace("frames = 512", "geometry = {num_frames = 512, fstride = 16, tstride = 16, num_classes = 9}")
+    path = write(tmp_path, text + "r = [16]\nstride = [16, 12]")
+    cells = expand(load_sweep(path, ()), str(path))
+    by_hand = {16: 2 + 8 * 32, 12: 2 + 10 * 42}  # (128 - 16) / 12 + 1 and (512 - 16) / 12 + 1 steps
+    found = [build_cell_model(cell.model, seed=0).geometry for cell in cells if cell.reduction is not None]
+    assert {shape.fstride: shape.num_tokens for shape in found} == by_hand
+    assert {shape.num_classes for shape in found} == {9}
+    assert all(cell.question["model"]["geometry"]["fstride"] == 16 for cell in cells)
+
+
+def test_a_trained_model_has_its_own_shape(tmp_path):
+    text = SMALL.replace("ast_tiny", "ast_tiny_soundscapes").replace("frames = 512", "geometry = { fstride = 16 }")
+    said = problems(tmp_path, text + "r = [16]")
+    assert said.count("model.") == 1
+    assert "model.geometry: 'ast_tiny_soundscapes' is no checkpoint of yours; leave it out" in said
 
 
 def test_a_device_that_is_not_here_is_refused(tmp_path, monkeypatch):
