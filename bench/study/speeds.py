@@ -39,25 +39,15 @@ class Speeds:
 
 def speeds_of(sweeps: Sequence[str], records: Sequence[Record]) -> tuple[Speeds, ...]:
     """Return what the records of each sweep say, all of one machine: that with most sweeps, then most records."""
-    usable = [
-        record
-        for record in records
-        if record.sweep in sweeps and record.performance is not None and record.status in ("ok", "noisy")
-    ]
-    machines = dict.fromkeys(record.machine.key for record in usable)
-    best = max(
-        machines,
-        key=lambda key: (
-            len({record.sweep for record in usable if record.machine.key == key}),
-            sum(record.machine.key == key for record in usable),
-        ),
-        default="",
-    )
-    here = [record for record in usable if record.machine.key == best]
-    return tuple(_speeds([record for record in here if record.sweep == sweep], best) for sweep in sweeps)
+    by_machine: dict[str, list[Record]] = {}
+    for record in records:
+        if record.sweep in sweeps and record.performance is not None and record.status in ("ok", "noisy"):
+            by_machine.setdefault(record.machine.key, []).append(record)
+    here = max(by_machine.values(), key=lambda found: (len({one.sweep for one in found}), len(found)), default=[])
+    return tuple(_speeds([record for record in here if record.sweep == sweep]) for sweep in sweeps)
 
 
-def _speeds(records: Sequence[Record], machine: str) -> Speeds:
+def _speeds(records: Sequence[Record]) -> Speeds:
     ratios: dict[str, Ratio] = {}
     unmerged = []
     for record in records:
@@ -69,4 +59,4 @@ def _speeds(records: Sequence[Record], machine: str) -> Speeds:
         ratios[reduction["schedule"]] = (estimate.value, *ends)
         unmerged.append(np.median(clip_seconds(part.arms["unmerged"])))
     seconds = float(np.median(unmerged)) if unmerged else math.nan
-    return Speeds(machine=machine if ratios else "", ratios=ratios, unmerged_seconds=seconds)
+    return Speeds(machine=records[0].machine.key if ratios else "", ratios=ratios, unmerged_seconds=seconds)

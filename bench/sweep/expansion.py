@@ -198,14 +198,12 @@ def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry,
                 f"allowed: a path, {', '.join(model_names())}{hub_hint(name)}"
             ]
         )
+    said = _said_of_file(config, shown)
     try:
-        said = _said_of_file(config, shown)
         checkpoint = None if name in ARCHITECTURES else load_checkpoint(path, **said)
         geometry = model_geometry(name, said["geometry"]) if checkpoint is None else checkpoint.geometry
         if frames is not None:
             geometry = replace(geometry, num_frames=frames)
-    except ConfigError:
-        raise
     except (ValueError, OSError) as error:
         raise ConfigError([f"{shown}: model.name: {error}"]) from None
     fields = tuple(sorted(said["geometry"].items()))

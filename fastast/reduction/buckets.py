@@ -35,9 +35,9 @@ class Bucket:
 def buckets(size: Tensor) -> list[Bucket]:
     """Sort the clips of a batch into buckets; one where cutting saves too little. size: (b, n), 0 for an empty slot.
 
-    Reads the sizes on the host.
+    Waits for the device: where to cut is up to the clips.
     """
-    lengths, order = (size > 0).sum(dim=1).cpu().sort()
+    lengths, order = (size > 0).sum(dim=1).sort()
     return [Bucket(clips=order[first:last], slots=slots) for first, last, slots in _cut(lengths.tolist(), 0)]
 
 
@@ -46,7 +46,7 @@ def joined(parts: Sequence[Tensor], found: Sequence[Bucket]) -> Tensor:
     slots = max(part.shape[1] for part in parts)
     fill = (0, 0) * (parts[0].ndim - 2)
     whole = torch.cat([pad(part, (*fill, 0, slots - part.shape[1])) for part in parts])
-    return whole[torch.cat([bucket.clips for bucket in found]).argsort().to(whole.device)]
+    return whole[torch.cat([bucket.clips for bucket in found]).argsort()]
 
 
 def _cut(lengths: list[int], first: int) -> list[tuple[int, int, int]]:

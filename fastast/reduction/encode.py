@@ -54,7 +54,8 @@ def _run(
     place = attached.reduction.place if attached else "between"
     # What goes behind each block: only there are what entered it and its heads still looked at, and kept.
     behind = {"between": (0,) * shape.depth, "before": (*removals[1:], 0), "after": removals}[place]
-    for block, r in list(enumerate(removals))[first:]:
+    for block in range(first, shape.depth):
+        r = removals[block]
         with scope(block, ""):
             num_tokens, plan, short = x.shape[1], None, None
             heads: HeadTensors | None = None

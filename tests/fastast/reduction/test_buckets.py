@@ -40,16 +40,11 @@ def test_two_buckets_are_the_best_two(seed) -> None:
     """No division of the clips in two, in whatever order, takes fewer slots than the first cut."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(1, 50, size=7).tolist()
-    best = min(
-        sum(len(part) * max(part) for part in (inside, outside) if part)
-        for chosen in itertools.product([False, True], repeat=7)
-        for inside, outside in [
-            (
-                [n for n, one in zip(lengths, chosen, strict=True) if one],
-                [n for n, one in zip(lengths, chosen, strict=True) if not one],
-            )
-        ]
-    )
+    costs = []
+    for chosen in itertools.product([False, True], repeat=7):
+        parts = [[n for n, one in zip(lengths, chosen, strict=True) if one is side] for side in (False, True)]
+        costs.append(sum(len(part) * max(part) for part in parts if part))
+    best = min(costs)
     found = buckets(sizes_of(lengths, 50))
     assert slots_of(found) <= best or (len(found) == 1 and best > (1 - WORTH) * 7 * max(lengths))
 

@@ -14,7 +14,15 @@ from fastast.engine.weights import pack
 from fastast.hosts import reduce
 from fastast.macs import model_macs
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction import AttachedReduction, MergePlan, MergeTrace, ReductionError, TokenReduction, method_names
+from fastast.reduction import (
+    AttachedReduction,
+    BlockTokens,
+    MergePlan,
+    MergeTrace,
+    ReductionError,
+    TokenReduction,
+    method_names,
+)
 from fastast.schedule import PerBlock
 from tests.fastast.merge_weights import needed
 
@@ -81,11 +89,13 @@ def test_gradients_are_those_of_small_steps(small_model, small_fbank, reduction,
 
     made: dict[int, MergePlan] = {}
     choose = AttachedReduction.choose
-    monkeypatch.setattr(
-        AttachedReduction,
-        "choose",
-        lambda self, tokens, r: made.setdefault(tokens.block, made.get(tokens.block) or choose(self, tokens, r)),
-    )
+
+    def chosen_once(self: AttachedReduction, tokens: BlockTokens, r: int) -> MergePlan:
+        if tokens.block not in made:
+            made[tokens.block] = choose(self, tokens, r)
+        return made[tokens.block]
+
+    monkeypatch.setattr(AttachedReduction, "choose", chosen_once)
     with reduce(model, reduction, attention="mask"):
         gradients = torch.autograd.grad(moved(0.0), given)
         with torch.no_grad():
