@@ -10,8 +10,9 @@ import torch
 
 from fastast import TokenReduction
 from fastast.hosts import reduce
-from fastast.reduction import MergeTrace
-from fastast.reduction.buckets import WORTH, buckets, joined
+from fastast.reduction import MergePlan, MergeTrace
+from fastast.reduction.buckets import WORTH, Bucket, buckets, joined
+from fastast.reduction.lineage import Lineage
 
 SCHEDULE = "list:0,25,8"
 
@@ -120,3 +121,13 @@ def test_features_are_those_of_the_whole_batch(small_model, clips, monkeypatch) 
 def test_without_a_threshold_a_batch_stays_whole(small_model, clips) -> None:
     _, runs, _ = parts_of(small_model.double(), clips, TokenReduction.from_dict({"schedule": SCHEDULE}))
     assert runs == [6]
+
+
+def test_a_bucket_s_tokens_come_from_where_they_did_in_the_batch() -> None:
+    slots = torch.tensor([[0, 1, 0, 2, 3], [0, 1, 2, 2, 3], [0, 1, 2, 3, 3]])  # of a prefix token and four patches
+    whole = Lineage(1, (2, 2)).merged(MergePlan.from_slots(slots, 4), None)
+    part = whole.part(Bucket(clips=torch.tensor([2, 0]), slots=3), batch=3)
+    cpu = torch.device("cpu")
+    torch.testing.assert_close(part.owners(2, cpu), whole.owners(3, cpu)[[2, 0], :3])
+    torch.testing.assert_close(part.centres(2, cpu), whole.centres(3, cpu)[[2, 0], :3])
+    assert part.centres(2, cpu)[1].tolist() != whole.centres(3, cpu)[1, :3].tolist()
