@@ -58,7 +58,7 @@ STREAM_MEANS = (
 )
 TRAINED_MEANS = (
     "Training step: forward, loss, backward and optimiser; MACs are those of its forward, speed-ups over the plain "
-    "unmerged model on PyTorch's fused attention."
+    "unmerged model on PyTorch's fastest attention for it."
 )
 
 OTHERS = {
