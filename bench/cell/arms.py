@@ -22,8 +22,8 @@ def build_arms(
 
     `unmerged` and `slice` run on the candidate's own engine, the others on their own. Of the unmerged model, the arm
     `unmerged` is the same model again: its ratio shows the noise of the machine. Of a training step every arm has a
-    copy of the weights, and `unmerged` is the plain model on the attention that it trains on, whatever the engine. Where the cell has
-    another stride, unmerged models are at the model's own, which is `own`.
+    copy of the weights, and `unmerged` is the plain model on PyTorch's fastest attention for it, whatever the engine.
+    Where the cell has another stride, unmerged models are at the model's own, which is `own`.
     """
     at = ArmSetting(cell=cell, model=model, candidate=candidate, own=own or model)
     arms = {"candidate": candidate_arm(at)}
