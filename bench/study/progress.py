@@ -19,7 +19,7 @@ from bench.study.frame import step_seconds
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
 from bench.study.tables import merges_nothing, schedule_words
-from bench.study.trainings import run_folder
+from bench.study.trainings import StudyError, run_folder
 from fastast.training.folder import RECIPE
 
 if TYPE_CHECKING:
@@ -36,20 +36,28 @@ def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
     """Return the validations in the published logs of the main arms: one row per arm, seed, schedule and step.
 
     `clips`: trained on so far; `seconds`: of the steps for them, NaN where `steps` has no such schedule. All begin with
-    the weights that the study's first untrained arm is, as validated there, at 0.
+    the weights that the study's first untrained arm is, as validated there on the same clips, at 0. Raises StudyError
+    where trainings were validated on different clips.
     """
     rows: list[tuple[object, ...]] = []
-    starts: dict[str, float] = {}
+    starts: dict[tuple[str, str], float] = {}
+    drawn: dict[str, Path] = {}
     for arm in study.arms:
         for seed in study.seeds_of(arm) if arm.group == "main" else ():
             folder = run_folder(trainings, study, arm.name, seed)
             found = _validations(folder)
             if arm.untrained:
-                starts |= {schedule: score for _, schedule, score in found if schedule not in starts}
+                here = _validated_on(folder) if found else ""
+                starts |= {(here, schedule): score for _, schedule, score in found if (here, schedule) not in starts}
             elif len({step for step, *_ in found}) >= _FEWEST:
+                drawn.setdefault(_validated_on(folder), folder)
                 rows += _of_training(arm, seed, folder, found, steps)
+    if len(drawn) > 1:
+        one, other, *_ = drawn.values()
+        raise StudyError(f"{one} and {other} were validated on different clips; their curves cannot stand together")
     begun = {one[:4]: 0.0 * one[5] for one in rows}  # type: ignore[operator]  # NaN where steps have no time
-    rows += [(*one, 0, zero, starts[str(one[3])]) for one, zero in begun.items() if one[3] in starts]
+    start = {schedule: score for (clips, schedule), score in starts.items() if clips in drawn}
+    rows += [(*one, 0, zero, start[str(one[3])]) for one, zero in begun.items() if one[3] in start]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
     order = {name: place for place, name in enumerate(study.names)}
     return frame.sort_values(["arm", "seed", "schedule", "clips"], key=lambda c: c.map(order) if c.name == "arm" else c)
@@ -132,6 +140,12 @@ def _of_training(
         (arm.name, arm.label, seed, schedule, step * batch, step * batch * seconds, score)
         for step, schedule, score in found
     ]
+
+
+def _validated_on(training: Path) -> str:
+    """Return what tells one set of validation clips from another; empty of trainings from before it was written."""
+    inputs = json.loads((training / RECIPE).read_text(encoding="utf-8")).get("inputs", {})
+    return str(inputs.get("data.val_ids", ""))
 
 
 def _validations(training: Path) -> list[tuple[int, str, float]]:

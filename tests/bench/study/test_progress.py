@@ -12,7 +12,7 @@ from bench.study.curves import LOG
 from bench.study.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
-from bench.study.trainings import run_folder
+from bench.study.trainings import StudyError, run_folder
 from fastast.training.folder import RECIPE
 
 STEPS = Speeds(ratios={"constant:10": (2.0, 1.9, 2.1), "constant:30": (4.0, 3.9, 4.1)}, unmerged_seconds=0.2)
@@ -89,3 +89,25 @@ def test_the_figure_has_a_line_an_arm_and_the_reference_s_end(study: Study, trai
         progress_figure(progress(study, trainings, Speeds()), "ast")
     with pytest.raises(ValueError, match="validations enough and a measured time"):
         progress_figure(progress(study, trainings / "elsewhere", STEPS), "ast")
+
+
+def validate_on(root: Path, study: Study, arm: str, seed: int, clips: str) -> None:
+    path = run_folder(root, study, arm, seed) / RECIPE
+    path.write_text(json.dumps({**json.loads(path.read_text()), "inputs": {"data.val_ids": clips}}))
+
+
+def test_a_curve_begins_with_weights_that_were_validated_on_its_clips_or_has_no_beginning(
+    study: Study, trainings: Path
+) -> None:
+    for arm, seed in [("ast", 0), ("ast", 1), ("tome", 0)]:
+        validate_on(trainings, study, arm, seed, "two thousand")
+    validate_on(trainings, study, "as_is", 0, "sixteen")
+    assert min(progress(study, trainings, STEPS)["clips"]) == 40
+    validate_on(trainings, study, "as_is", 0, "two thousand")
+    assert min(progress(study, trainings, STEPS)["clips"]) == 0
+
+
+def test_trainings_that_were_validated_on_different_clips_are_not_drawn_together(study: Study, trainings: Path) -> None:
+    validate_on(trainings, study, "tome", 0, "others")
+    with pytest.raises(StudyError, match=r"ast/seed-0 and .*tome/seed-0 were validated on different clips"):
+        progress(study, trainings, STEPS)
