@@ -34,8 +34,8 @@ class Quantity(BaseModel):
     """Answer of `fastast tune` in `results/tuning`, by its name, whose rows are the table."""
     file: str | None = None
     """CSV file beside the claims, without its ending: what others published, readings by hand, replaced records."""
-    table: Literal["arms", "families"] = "arms"
-    """Which table of the study."""
+    table: Literal["arms", "families", "times"] = "arms"
+    """Which table of the study; `times`: when each training is as good as the reference at its end, s."""
     column: str
     """Column of the table."""
     where: dict[str, str | float | bool | list[str | float]] = {}

@@ -49,7 +49,7 @@ COLUMNS: dict[str, str] = {
     "speedup_high": "upper end",
     "clips_per_second": "the unmerged model's throughput times that speed-up",
     "step_speedup": "of a step of training over one without merging, on the mean over the schedules that steps draw",
-    "train_seconds_per_1000": "seconds of the steps for 1,000 clips, likewise: the unmerged model's over the speed-ups",
+    "train_seconds_per_1000": "seconds of the steps for 1,000 clips, likewise, no teacher: the unmerged one's over it",
 }
 
 NOT_MEASURED = Speeds()

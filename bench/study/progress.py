@@ -126,7 +126,7 @@ def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
     footnote(
         figure,
         "Points: mean over the seeds; bands: lowest to highest. Minutes: of the steps alone, as measured with the "
-        "schedules that they draw. Dashed: where the reference ends, unmerged.",
+        "schedules that they draw, without a teacher's answers. Dashed: where the reference ends, unmerged.",
     )
     return figure
 

@@ -58,8 +58,7 @@ def write_study_report(
         texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")
     if not by_time.empty:
         texts["progress.csv"] = by_time.to_csv(index=False, lineterminator="\n")
-        until = seconds_to(by_time, end_of(by_time, study.reference))
-        texts["time_to_reference.csv"] = until.reset_index().to_csv(index=False, lineterminator="\n")
+        texts["time_to_reference.csv"] = _times(study, by_time).to_csv(index=False, lineterminator="\n")
     for name, text in texts.items():
         written.append(folder / name)
         write_whole(written[-1], text.encode())
@@ -69,6 +68,19 @@ def write_study_report(
 def study_frame(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
     """Return the rows of a study's tables; `records`: of the sweeps that say how fast its arms are, and of others."""
     return frame(study, trainings, *speeds_of((study.speed, study.training_speed), records))
+
+
+def times_to_reference(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
+    """Return when each training is as good as the reference at its end, without merging: arm, schedule, seed, seconds.
+
+    Seconds are NaN where it never is.
+    """
+    _, steps = speeds_of((study.speed, study.training_speed), records)
+    return _times(study, progress(study, trainings, steps))
+
+
+def _times(study: Study, by_time: pd.DataFrame) -> pd.DataFrame:
+    return seconds_to(by_time, end_of(by_time, study.reference)).reset_index()
 
 
 def map_words(rows: pd.DataFrame) -> str:
@@ -83,7 +95,7 @@ def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
         f"interval over seeds{chance_words(rows)}. Speed-up of the forward over the unmerged model's, interleaved: "
         f"records of the sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: "
         "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps "
-        f"draw: records of {study.training_speed or '(none)'}. "
+        f"draw, without a teacher's answers: records of {study.training_speed or '(none)'}. "
         f"Speeds are of {machine or 'no machine yet'}. Memory: the most that the process of a training held, "
         "libraries included."
     )
