@@ -204,7 +204,7 @@ def test_a_number_changed_by_hand_is_found(found, tmp_path: Path) -> None:
     for name in ("README.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, tmp_path / name)
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    page = tmp_path / "docs" / "studies.md"
+    page = tmp_path / "docs" / "studies_repair.md"
     right = page.read_text(encoding="utf-8")
     page.write_text(right.replace("1.8 times the throughput", "1.9 times the throughput", 1), encoding="utf-8")
     options = ["--root", str(tmp_path), "--results", str(ROOT / "results"), "--file", str(ROOT / "reports/claims.toml")]

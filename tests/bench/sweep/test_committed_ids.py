@@ -33,6 +33,7 @@ def asked_again(record: Record) -> Cell:
             engine=model.get("engine", "plain"),
             own_length=model.get("length") == "own",
             stride=model.get("stride"),
+            geometry=tuple(sorted(model.get("geometry", {}).items())),
         ),
         "reduction": question["reduction"] and TokenReduction.from_dict(question["reduction"]),
         "attention": question["attention"],
