@@ -6,8 +6,9 @@ The seconds are those of measured steps, not of the logs: what else a machine di
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -45,13 +46,15 @@ def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
     for arm in study.arms:
         for seed in study.seeds_of(arm) if arm.group == "main" else ():
             folder = run_folder(trainings, study, arm.name, seed)
-            found = _validations(folder)
+            if not (found := _validations(folder)):
+                continue
+            recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
+            clips = str(recipe.get("inputs", {}).get("data.val_ids", ""))  # not there in runs of before it was written
             if arm.untrained:
-                here = _validated_on(folder) if found else ""
-                starts |= {(here, schedule): score for _, schedule, score in found if (here, schedule) not in starts}
+                starts |= {(clips, schedule): score for _, schedule, score in found if (clips, schedule) not in starts}
             elif len({step for step, *_ in found}) >= _FEWEST:
-                drawn.setdefault(_validated_on(folder), folder)
-                rows += _of_training(arm, seed, folder, found, steps)
+                drawn.setdefault(clips, folder)
+                rows += _of_training(arm, seed, recipe["question"], found, steps)
     if len(drawn) > 1:
         one, other, *_ = drawn.values()
         raise StudyError(f"{one} and {other} were validated on different clips; their curves cannot stand together")
@@ -132,20 +135,13 @@ def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
 
 
 def _of_training(
-    arm: StudyArm, seed: int, folder: Path, found: list[tuple[int, str, float]], steps: Speeds
+    arm: StudyArm, seed: int, question: Mapping[str, Any], found: list[tuple[int, str, float]], steps: Speeds
 ) -> list[tuple[object, ...]]:
-    recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"]
-    batch, seconds = recipe["batch_size"], step_seconds(recipe, steps)
+    batch, seconds = question["batch_size"], step_seconds(question, steps)
     return [
         (arm.name, arm.label, seed, schedule, step * batch, step * batch * seconds, score)
         for step, schedule, score in found
     ]
-
-
-def _validated_on(training: Path) -> str:
-    """Return what tells one set of validation clips from another; empty of trainings from before it was written."""
-    inputs = json.loads((training / RECIPE).read_text(encoding="utf-8")).get("inputs", {})
-    return str(inputs.get("data.val_ids", ""))
 
 
 def _validations(training: Path) -> list[tuple[int, str, float]]:
