@@ -51,7 +51,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     top.set_xlabel("Tokens merged per block, r")
     axis.set_xlabel("Throughput relative to the unmerged model")
     axis.set_ylabel("mAP (macro)")
-    axis.legend(loc="lower left")
+    figure.legend(loc="outside upper left", ncols=2)
     dashed = f"Dashed: {base['label'].iloc[0]}, no merging. " if len(base) else ""
     footnote(figure, f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. {dashed}")
     return figure
@@ -156,7 +156,7 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     top.set_xlabel("Tokens merged per block, r")
     axis.set_xlabel("Throughput relative to the unmerged model")
     axis.set_ylabel("Difference in mAP")
-    axis.legend(loc="lower left")
+    figure.legend(loc="outside upper left", ncols=2)
     words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"
     footnote(figure, f"{notes}; {words}. Bars: 95 % interval over seeds{chance_words(held)}.")
     return figure
