@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
-DEFAULT_MODEL = "ast_tiny_soundscapes"
+DEFAULT_MODEL = "ast_tiny_soundscapes_taught"
 
 Excess = Literal["refuse", "cap"]
 """As in `fastast.reduction.spec`, which takes torch."""

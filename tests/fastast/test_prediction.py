@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from fastast import load_audio
 from fastast.cli import app
+from fastast.commands.options import DEFAULT_MODEL
 from fastast.prediction import Prediction, Predictor, Unread
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
@@ -74,9 +75,8 @@ def test_the_command_passes_method_options_device_and_batch_on(files: list[Path]
     shown = CliRunner().invoke(app, [*asked, *map(str, files)])
     assert shown.exit_code == 1  # of the text
     lines = [json.loads(line) for line in shown.stdout.splitlines()]
-    predictor = Predictor(
-        "ast_tiny_soundscapes", TokenReduction(schedule=Constant(20), options={"metric": "queries"}), device="cpu"
-    )
+    reduced = TokenReduction(schedule=Constant(20), options={"metric": "queries"})
+    predictor = Predictor(DEFAULT_MODEL, reduced, device="cpu")
     scores = dict(zip(predictor.labels, expected(predictor, EXAMPLE).tolist(), strict=True))
     assert {one["label"]: one["score"] for one in lines[0]["labels"]} == pytest.approx(scores, abs=1e-5)
     shown = CliRunner().invoke(app, ["predict", str(EXAMPLE), *reduction])
