@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
@@ -48,6 +49,17 @@ def test_an_option_has_its_short_form_and_its_kind_in_every_command_that_has_it(
         kinds[max(option.opts, key=len)].add((frozenset(option.opts), option.metavar, option.is_flag))
     assert len(kinds) > 30
     assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
+
+
+def test_help_prints_all_that_is_written() -> None:
+    """Rich takes a word in brackets for markup, and leaves it out."""
+    lost = []
+    for name, app in APPS.items():
+        for command, found in commands(get_command(app), name):
+            written = " ".join([found.help or "", *(getattr(one, "help", None) or "" for one in found.params)])
+            shown = CliRunner().invoke(app, [*command.split()[1:], "--help"], env={"COLUMNS": "250"}).output
+            lost += [(command, word) for word in re.findall(r"\[[^\]\s]+\]", written) if word not in shown]
+    assert lost == []
 
 
 def test_what_may_be_repeated_says_so() -> None:

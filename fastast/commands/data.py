@@ -164,7 +164,7 @@ def stats(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Compute mean and standard deviation of a set's filterbank: a recipe's [normalisation]."""
+    """Compute mean and standard deviation of a set's filterbank: a recipe's part `normalisation`."""
     with errors_for_people():
         import dataclasses
 

@@ -78,7 +78,7 @@ def evaluate(
 ) -> None:
     """Measure mAP, AUC and accuracy of a model on the data of a recipe, unmerged or merged by schedules.
 
-    Where the recipe has a part [reduction], what it says holds for the schedules too, unless it is overridden here.
+    Where the recipe has a part `reduction`, what it says holds for the schedules too, unless it is overridden here.
     """
     with errors_for_people():
         set_up_process()
