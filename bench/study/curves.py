@@ -89,8 +89,20 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     top = 1.15 * max(mean.iloc[1:].max() for mean in means.values())
     if far := [arm for arm, mean in means.items() if mean.iloc[0] > top]:  # a start from nothing would flatten the rest
         axes[0, 0].set_ylim(top=top)
-        starts = (f"{parts[arm]['label'].iloc[0]} begins at {means[arm].iloc[0]:.2f}" for arm in far)
-        said.append(f"cut at {top:.2f}: {', '.join(starts)}")
-    figure.suptitle("\n".join(said), fontsize=7, color=GREY)
+        said.append(f"cut at {top:.2f}: {_beginnings(curves, means, far)}")
+    letters = int(DOUBLE / 0.052)  # at 7 pt
+    figure.suptitle("\n".join(balanced(line, letters) for line in said), fontsize=7, color=GREY)
     fix_layout(figure)
     return figure
+
+
+def _beginnings(curves: pd.DataFrame, means: dict[str, pd.Series], far: list[str]) -> str:
+    """Say where the arms `far` begin, those together that begin at the same height."""
+    labels = curves.groupby("arm")["label"].first()
+    heights = dict.fromkeys(f"{means[arm].iloc[0]:.2f}" for arm in far)
+    said = []
+    for height in heights:
+        arms = [str(labels[arm]) for arm in far if f"{means[arm].iloc[0]:.2f}" == height]
+        whose = "all begin" if len(arms) == len(means) > 1 else f"{', '.join(arms)} begin{'s' * (len(arms) == 1)}"
+        said.append(f"{whose} at {height}")
+    return "; ".join(said)

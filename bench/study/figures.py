@@ -58,7 +58,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
 
 
 def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
-    """Draw every ablation as one panel: mAP of each of its arms, mean and range over seeds.
+    """Draw every ablation as one panel: mAP of each of its arms, mean over seeds, with the interval of its difference.
 
     Hollow: the mean of what it is held against. Raises ValueError where there is none.
     """
@@ -73,7 +73,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     )
     for axis, (title, part) in zip(axes[:, 0], asked, strict=True):
         places = np.arange(len(part))[::-1]
-        bars = np.abs(part[["mAP_low", "mAP_high"]].to_numpy().T - part["mAP"].to_numpy())
+        bars = np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy())
         axis.errorbar(part["mAP"], places, xerr=bars, color="black", linestyle="none", marker="o", capsize=2)
         axis.plot(part["against_mAP"], places, color=GREY, linestyle="none", marker="o", fillstyle="none", zorder=0)
         axis.set_yticks(places, [f"{row.label}, {schedule_words(row.schedule)}" for row in part.itertuples()])
@@ -82,8 +82,9 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axes[-1, 0].set_xlabel("mAP (macro)")
     footnote(
         figure,
-        f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. Hollow: mean of what the arm is held "
-        "against, over the same seeds.",
+        f"{notes}. Points: mean over the seeds. Hollow: mean of what the arm is held against, over the same seeds. "
+        "Bars: 95 % interval of the difference to it, over seeds, clips and recordings; where one reaches the hollow "
+        "point, the two cannot be told apart.",
     )
     return figure
 

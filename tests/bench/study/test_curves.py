@@ -52,6 +52,20 @@ def test_a_curve_is_the_loss_on_the_labels_seed_by_seed(study: Study, tmp_path: 
     assert list(thick.get_ydata()) == pytest.approx([0.05 + 0.5, 0.025 + 0.5, 0.5 / 30 + 0.5])  # mean of both seeds
 
 
+def test_what_is_cut_off_is_said_in_lines_that_fit(tmp_path: Path) -> None:
+    arms = tuple(StudyArm(name=f"arm{n}", label=f"a way of training with a long name, {n}") for n in range(5))
+    study = Study(name="s", recipe="smoke", seeds=(0,), reference="arm0", arms=arms)
+    for n, arm in enumerate(arms):
+        steps = [{"event": "train", "step": 10**s, "loss": (3.0 + (n == 4)) / 10**s} for s in range(3)]
+        log(tmp_path, study, arm.name, 0, steps)
+    figure = curves_figure(training_curves(study, tmp_path))
+    said = figure.get_suptitle().replace("\n", " ")
+    assert "long name, 2, a way of training with a long name, 3 begin at 3.00; a way of" in said
+    assert said.endswith("long name, 4 begins at 4.00")
+    box = figure._suptitle.get_window_extent()
+    assert 0 <= box.x0 <= box.x1 <= figure.bbox.x1
+
+
 def test_logs_too_short_for_a_curve_are_refused(study: Study, tmp_path: Path) -> None:
     log(tmp_path, study, "ast", 0, [{"event": "train", "step": 1, "loss": 1.0}])
     with pytest.raises(ValueError, match="no published log has steps enough"):
