@@ -136,7 +136,7 @@ def run(
         from bench.run.progress import Progress
         from bench.run.settled import keep_in_mind, settled
         from bench.sweep.file import find_sweep
-        from fastast.data.soundscapes_cache import default_folder
+        from fastast.data.soundscapes.cache import default_folder
 
         options = Options(
             results=results,

@@ -33,7 +33,7 @@ _HOME = {
     "compile": "fastast.engine",
     "create_model": "fastast.zoo",
     "export": "fastast.exporting",
-    "fbank": "fastast.filterbank",
+    "fbank": "fastast.frontend.filterbank",
     "load_audio": "fastast.data.audio",
     "load_checkpoint": "fastast.checkpoints",
     "load_model": "fastast.checkpoints",
@@ -77,9 +77,9 @@ if TYPE_CHECKING:
     from fastast.exporting import ExportError as ExportError
     from fastast.exporting import export as export
     from fastast.exporting import open_exported as open_exported
-    from fastast.filterbank import fbank as fbank
     from fastast.frontend import Frontend as Frontend
     from fastast.frontend import Normalisation as Normalisation
+    from fastast.frontend.filterbank import fbank as fbank
     from fastast.geometry import Geometry as Geometry
     from fastast.hosts import reduce as reduce
     from fastast.hosts import restore as restore

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape
 from fastast.geometry import Geometry
-from fastast.reduction.attach import AttachedReduction
-from fastast.reduction.encode import encode
-from fastast.reduction.scope import OUTSIDE, Scope, unwatched
-from fastast.reduction.stages import HeadTensors, ModuleStages
-from fastast.reduction.trace import MergeTrace
+from fastast.reduction.forward.attach import AttachedReduction
+from fastast.reduction.forward.encode import encode
+from fastast.reduction.forward.scope import OUTSIDE, Scope, unwatched
+from fastast.reduction.forward.stages import HeadTensors, ModuleStages
+from fastast.reduction.forward.trace import MergeTrace
 
 if TYPE_CHECKING:
     from fastast.frontend import Normalisation

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import nn
 
-from fastast.filterbank import num_frames
+from fastast.frontend.filterbank import num_frames
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.positions import adapt_position_embedding

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastast.filterbank import SHIFT_SECONDS
+from fastast.frontend.filterbank import SHIFT_SECONDS
 from fastast.geometry import Geometry
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pandas as pd
 from bench.ablation.published import PREFIX
 from bench.marks import around_marks
 from bench.report.frame import ReportError
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 BEGIN, END = "<!-- published: written by python -m bench render -->", "<!-- end of published -->"
 _OTHERS = {

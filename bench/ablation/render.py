@@ -16,7 +16,7 @@ from bench.ablation.published import hash_of_records
 from bench.records.schema import Record
 from bench.report.files import FORMATS, write_figures
 from bench.report.frame import MEASURED
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

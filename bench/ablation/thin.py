@@ -16,7 +16,7 @@ from bench.records.schema import Record
 from bench.records.store import Store, read_records
 from bench.report.frame import MEASURED, ReportError
 from fastast.metrics import METRIC_OF
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from bench.cell.inputs import synthetic_waveforms
 from bench.cell.stream import StreamArm
 from bench.sweep.baselines import BASELINES
 from bench.sweep.cells import Cell
-from fastast.flash_attention import MissingAttentionError
+from fastast.attention.flash import MissingAttentionError
 from fastast.model import AudioSpectrogramTransformer
 
 

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from bench.cell.feature_set import ClipNotes, FeatureSet
 from bench.measure.loading import ClipOrigin, Preparation
 from fastast.data.training_set import DataError, Item, TrainingSet, collate, read_clip, reading_of
-from fastast.filterbank import num_frames
-from fastast.writing import write_whole
+from fastast.frontend.filterbank import num_frames
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from bench.sweep.data import DataRef
@@ -50,7 +50,7 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
     Raises DataError where the clips are not those that the sweep asks for, or where none can be read.
     """
     from bench.cell import feature_set
-    from fastast import filterbank, frontend
+    from fastast import frontend
     from fastast.data import audio, decoding
 
     data, chosen = ref.open()
@@ -62,7 +62,7 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
         data.fingerprint(),
         *shape,
         str(model.normalisation),
-        *(_hash_code(module) for module in (frontend, filterbank, audio, decoding, feature_set)),
+        *(_hash_code(module) for module in (frontend, audio, decoding, feature_set)),
         *(version(package) for package in ("soundfile", "soxr")),
     ]
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
@@ -193,7 +193,7 @@ class _Maker:
 
     def _items(self, progress: bool) -> Iterator[list[Item]]:
         """Yield clips in their order, some at a time, read ahead on several threads."""
-        from fastast.progress import progress_bar
+        from fastast.system.progress import progress_bar
 
         chunks = [self._chosen[start : start + _CHUNK] for start in range(0, len(self._chosen), _CHUNK)]
         executor = ThreadPoolExecutor(self._readers)

@@ -21,7 +21,7 @@ from bench.sweep.cells import Cell
 from bench.sweep.engines import find_engine
 from fastast import model_macs
 from fastast.attention import resolve_kernel
-from fastast.flash_attention import fa4_version
+from fastast.attention.flash import fa4_version
 from fastast.geometry import Geometry
 from fastast.hosts import reduce
 from fastast.kernels import interpreted

@@ -28,9 +28,9 @@ from bench.records import schema
 from bench.records.speedup import speedup_over
 from bench.sweep.cells import Cell
 from fastast import model_macs
-from fastast.clocks import Clock, CudaClock, WallClock
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
+from fastast.system.clocks import Clock, CudaClock, WallClock
 
 _NO_MAC_BOUND = (
     "the multiply-accumulates are those of a forward: a backward pass has others, the optimiser none, and the unmerged "

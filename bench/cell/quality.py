@@ -21,7 +21,7 @@ from fastast.metrics import Metrics, Task, accuracies, mean_average_precisions, 
 from fastast.statistics import CLIP_REPLICATES, Floats, basic_interval, clip_weights
 
 if TYPE_CHECKING:
-    from fastast.training.rates import Stopwatch
+    from fastast.training.evaluation.rates import Stopwatch
 
 PREDICTION_BATCH = 16
 """Clips a batch when predicting; it does not change the logits beyond rounding."""
@@ -45,7 +45,7 @@ def predict_logits(
     import torch
 
     from bench.cell.inputs import fed_dtype
-    from fastast.training.rates import Stopwatch
+    from fastast.training.evaluation.rates import Stopwatch
 
     watch = watch or Stopwatch(torch.device(device))
     parts = []

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastast.data.live import BLOCK_SECONDS
-from fastast.windows import SAMPLE_RATE, hop_samples, trail
+from fastast.inference.live import BLOCK_SECONDS
+from fastast.inference.windows import SAMPLE_RATE, hop_samples, trail
 
 
 class StreamArm:

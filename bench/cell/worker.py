@@ -41,7 +41,6 @@ from bench.sweep.complaints import too_many_threads
 from bench.sweep.data import DataRef
 from bench.sweep.engines import find_engine
 from fastast import create_model, load_model
-from fastast.allocator import MemoryPolicy
 from fastast.checkpoints import CheckpointWarning
 from fastast.commands.people import warnings_in_a_line
 from fastast.data.identity import hash_ids
@@ -49,11 +48,12 @@ from fastast.data.training_set import DataWarning
 from fastast.geometry import with_stride
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
-from fastast.processors import most_threads, usable_threads
-from fastast.runtime import set_up
 from fastast.scores import Loss, activation_of
 from fastast.statistics import CLIP_REPLICATES
-from fastast.training.rates import Stopwatch
+from fastast.system.allocator import MemoryPolicy
+from fastast.system.processors import most_threads, usable_threads
+from fastast.system.runtime import set_up
+from fastast.training.evaluation.rates import Stopwatch
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:

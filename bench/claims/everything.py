@@ -28,9 +28,9 @@ from bench.tuning.published import FOLDER as TUNING
 from bench.tuning.published import render_tunings
 from bench.understanding.command import FOLDER as UNDERSTANDING
 from bench.understanding.render import render_understanding
-from fastast.processors import affinity
-from fastast.workers import in_processes
-from fastast.writing import write_whole
+from fastast.system.processors import affinity
+from fastast.system.workers import in_processes
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -63,7 +63,7 @@ def outcome_line(comparison: Comparison) -> str:
 
 def write_comparison_csv(comparison: Comparison, path: Path) -> None:
     """Write one row per cell, numbers in full."""
-    from fastast.writing import write_whole
+    from fastast.system.writing import write_whole
 
     rows, buffer = comparison_rows(comparison), io.StringIO()
     writer = csv.DictWriter(buffer, list(rows[0]), lineterminator="\n")
@@ -74,7 +74,7 @@ def write_comparison_csv(comparison: Comparison, path: Path) -> None:
 
 def write_comparison_markdown(comparison: Comparison, path: Path) -> None:
     """Write the table of the terminal for a pull request."""
-    from fastast.writing import write_whole
+    from fastast.system.writing import write_whole
 
     lines = [f"| {' | '.join(HEADINGS)} |", "|" + " --- |" * len(HEADINGS)]
     lines += [

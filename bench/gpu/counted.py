@@ -17,8 +17,8 @@ from bench.gpu import work
 from bench.gpu.compiled import COMPILED, MODEL, instructions_of
 from bench.gpu.parts import forward_parts
 from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, NEAR
-from fastast.describe import model_geometry
-from fastast.filterbank import FRAME_SECONDS, SAMPLE_RATE, num_frames
+from fastast.commands.describe import model_geometry
+from fastast.frontend.filterbank import FRAME_SECONDS, SAMPLE_RATE, num_frames
 
 COUNTED = Path(__file__).parents[2] / "reports" / "counted.csv"
 BATCH, R = 64, 40

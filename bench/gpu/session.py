@@ -18,7 +18,7 @@ from bench.run.budget import Budget
 from bench.run.isolation import without_folders
 from bench.run.progress import duration
 from bench.run.recording import describe_suite
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 GRACE_S = 10.0
 """Seconds by which a step that limits itself ends before it is ended."""

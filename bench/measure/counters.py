@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fastast.processors import control_groups
+from fastast.system.processors import control_groups
 
 PROC, CPUS = Path("/proc"), Path("/sys/devices/system/cpu")
 _TICKS = os.sysconf("SC_CLK_TCK")

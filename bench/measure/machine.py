@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from fastast.allocator import MemoryPolicy
-from fastast.processors import most_threads, processor_name, usable_threads
+from fastast.system.allocator import MemoryPolicy
+from fastast.system.processors import most_threads, processor_name, usable_threads
 
 
 class Facts(BaseModel):
@@ -85,7 +85,7 @@ class Software(Facts):
 
 
 class Surroundings(Facts):
-    """What surrounds every operation on a CPU, as `fastast.runtime.Runtime` has it."""
+    """What surrounds every operation on a CPU, as `fastast.system.runtime.Runtime` has it."""
 
     threads: int
     affinity: int
@@ -101,7 +101,7 @@ class Surroundings(Facts):
 
 def describe_surroundings() -> Surroundings:
     """Return what this process has set up."""
-    from fastast.runtime import describe_runtime
+    from fastast.system.runtime import describe_runtime
 
     return Surroundings(**dataclasses.asdict(describe_runtime()))
 

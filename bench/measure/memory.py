@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from bench.measure.machine import Facts
-from fastast.resident import resident_bytes
+from fastast.system.resident import resident_bytes
 
 
 class ArmMemory(Facts):

@@ -11,8 +11,8 @@ import numpy as np
 from bench.measure.disturbance import Judge, RepeatedRound, in_words
 from bench.measure.load import Load
 from bench.measure.timing_rule import TimingRule
-from fastast.clocks import Call, Clock, rotated
 from fastast.statistics import MIN_ROUNDS, relative_spread, round_medians
+from fastast.system.clocks import Call, Clock, rotated
 
 
 class Observer(Protocol):

@@ -20,8 +20,8 @@ from bench.measure.disturbance import Judge, RepeatedRound
 from bench.measure.load import Load
 from bench.measure.rounds import Observer, timed_attempt
 from bench.measure.timing_rule import TimingRule
-from fastast.clocks import Call, Clock
 from fastast.statistics import MIN_ROUNDS, round_medians
+from fastast.system.clocks import Call, Clock
 
 __all__ = ["MIN_ROUNDS", "ArmTiming", "Timing", "TimingRule", "measure"]
 

@@ -17,7 +17,7 @@ from bench.report.frame import ReportError
 from bench.report.style import COLOURS
 from bench.report.tables import DISTURBED_MEANS, MARKS, NOISY_MEANS
 from fastast import __version__
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = (

@@ -66,7 +66,7 @@ def draw_sound(fbank: NDArray[np.floating], geometry: Geometry) -> dict[str, Any
 
 def shape_of(geometry: Geometry) -> dict[str, Any]:
     """Return what drawing patches takes of a geometry."""
-    from fastast.filterbank import SHIFT_SECONDS
+    from fastast.frontend.filterbank import SHIFT_SECONDS
 
     names = ("num_frames", "num_mel_bins", "patch_size", "fstride", "tstride", "depth", "num_tokens")
     return {name: getattr(geometry, name) for name in names} | {

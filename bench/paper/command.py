@@ -57,7 +57,7 @@ def paper(
     with for_people():
         from bench.paper.plan import make_plan
         from bench.run.driver import Options
-        from fastast.data.soundscapes_cache import default_folder
+        from fastast.data.soundscapes.cache import default_folder
 
         plan = make_plan(data, checkpoints, overrides or ())
         typer.echo(plan_text(plan))

@@ -11,7 +11,7 @@ from bench.records.store import read_records
 from bench.report.frame import join
 from bench.report.markdown import markdown_table
 from bench.report.words import batch_words, device_name, number, series_name
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 FOLDS = 5
 FILE = "folds.md"

@@ -12,7 +12,7 @@ from typing import Any
 from bench.paper.protocols import PROTOCOLS, Protocol
 from fastast.data.clip_files import subfolders
 from fastast.data.datasets import DATASETS, DataOptions
-from fastast.data.recognise import set_values, without_refusals
+from fastast.data.layouts.recognise import set_values, without_refusals
 from fastast.data.training_set import DataError
 
 _ANY_DATA = ("ast_lists", "parquet", "hdf5")

@@ -15,8 +15,8 @@ from bench.profiling.tables import Profile
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError
 from fastast.hosts import reduce
-from fastast.processors import usable_threads
-from fastast.runtime import set_up
+from fastast.system.processors import usable_threads
+from fastast.system.runtime import set_up
 
 
 def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]:

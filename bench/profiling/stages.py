@@ -17,7 +17,7 @@ PLAIN = {part: part for part in labels.STAGES}
 
 
 class Labels:
-    """A scope, as `fastast.reduction.scope` has it, that labels the parts of `names` and every block."""
+    """A scope, as `fastast.reduction.forward.scope` has it, that labels the parts of `names` and every block."""
 
     def __init__(self, names: dict[str, str]) -> None:
         """`names` maps the parts that a forward shows to their labels; any other part has none."""

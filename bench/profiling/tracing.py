@@ -10,7 +10,7 @@ from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trac
 from bench.profiling.by_stage import block_stage_rows, kernel_rows, stage_rows
 from bench.profiling.tables import Profile, block_rows, operator_rows, summary_rows
 from bench.profiling.trace import DeviceTimes, attribute, read_events
-from fastast.clocks import Clock, CudaClock, WallClock
+from fastast.system.clocks import Clock, CudaClock, WallClock
 
 WAIT, WARMUP = 1, 2
 """Forwards before the profiler runs, and those that it runs for but forgets."""

@@ -29,7 +29,7 @@ from bench.records.store import (
 )
 from bench.records.table import is_behind, write_table
 from bench.sweep.cells import canonical
-from fastast.writing import write_together
+from fastast.system.writing import write_together
 
 Keep = Literal["ours", "theirs", "newer"]
 """Of two different records: the one that is there, the one that comes, or the one that was finished later."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from fastast.processors import affinity
-from fastast.workers import Given, Result, in_processes
+from fastast.system.processors import affinity
+from fastast.system.workers import Given, Result, in_processes
 
 MANY = 500
 """From so many items on, a second processor is worth its start."""

@@ -28,8 +28,8 @@ from bench.records.export import to_frame
 from bench.records.migrations import MIGRATIONS
 from bench.records.predictions import Predictions, encode_predictions
 from bench.records.schema import SCHEMA_VERSION, Record
-from fastast.locking import release_lock, take_lock
-from fastast.writing import remove_leftovers, write_whole
+from fastast.system.locking import release_lock, take_lock
+from fastast.system.writing import remove_leftovers, write_whole
 
 __all__ = [
     "COLUMNS",

@@ -10,7 +10,7 @@ from bench.records.columns import COLUMNS
 from bench.records.export import frame_of, row_of
 from bench.records.many import each_of_many
 from bench.records.store import read_record, record_paths
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 TABLE = "cells.csv"
 

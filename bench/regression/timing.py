@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.measure.timing import TimingRule, measure
 from bench.regression.cases import TimedForward, Times, by_clock
-from fastast.clocks import WallClock, rotated
+from fastast.system.clocks import WallClock, rotated
 
 WARMUP_ROUNDS = 2
 

@@ -14,7 +14,7 @@ from bench.regression.gates import PATH, Gates, load_gates, to_toml
 from bench.regression.proxies import REMOVALS, count
 from bench.regression.timing import measure_times
 from fastast.statistics import Estimate
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 ROUNDS = 21
 """Interleaved rounds behind a gate value."""

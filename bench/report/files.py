@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.report.style import METADATA, paper_style
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

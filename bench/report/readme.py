@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bench.marks import around_marks
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 END = "<!-- end of results -->"
 

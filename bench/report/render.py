@@ -16,7 +16,7 @@ from bench.report.published import published, published_markdown
 from bench.report.style import DOUBLE, WIDTHS
 from bench.report.tables import markdown
 from fastast.names import unknown_name
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 OPERATING_POINTS = 4
 """How many merged configurations per panel a README shows."""

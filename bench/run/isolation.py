@@ -24,7 +24,7 @@ from typing import Any
 
 from bench.measure.memory import is_out_of_memory
 from bench.records.schema import Status
-from fastast.workers import end_with_parent
+from fastast.system.workers import end_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 """The repository."""

@@ -23,8 +23,8 @@ from bench.run.driver import Options, RunSummary, is_wanted, say_skipped
 from bench.run.progress import Progress
 from bench.run.writer import Seen, odd_cells
 from bench.sweep.listing import Listing, listing_of, remember, remembered
-from fastast.data.soundscapes_cache import default_folder
-from fastast.writing import write_whole
+from fastast.data.soundscapes.cache import default_folder
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from bench.sweep.cells import Cell

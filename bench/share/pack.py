@@ -16,7 +16,7 @@ from bench.records.store import Store, read_record, read_records
 from bench.records.table import write_table
 from bench.share.check import ShareError, check_contribution, record_problems
 from bench.share.private import private_texts, without_private
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from bench.study.scores import read_replicates
 from bench.study.study_file import Study, StudyArm
 from bench.study.tables import merges_nothing, schedule_words
 from bench.study.trainings import run_folder
-from fastast.data.soundscapes_classes import ALONE, CHILDREN, CLASSES, DRUMS, INSTRUMENTS
+from fastast.data.soundscapes.classes import ALONE, CHILDREN, CLASSES, DRUMS, INSTRUMENTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

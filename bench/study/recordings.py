@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.understanding.sounding import scene_recipes
-from fastast.data.soundscapes_classes import CLASSES, with_parents
-from fastast.data.soundscapes_pool import catalogue
+from fastast.data.soundscapes.classes import CLASSES, with_parents
+from fastast.data.soundscapes.pool import catalogue
 from fastast.metrics import average_precisions, macro_mean
 
 _PARTS = 12

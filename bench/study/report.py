@@ -18,7 +18,7 @@ from bench.study.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.speeds import speeds_of
 from bench.study.study_file import Study
 from bench.study.tables import chance_words, tables
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 
 def write_study_report(

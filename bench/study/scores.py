@@ -23,7 +23,7 @@ from bench.study.trainings import StudyError
 from fastast.metrics import average_precisions, mean_average_precisions
 from fastast.scores import activation_of, to_ranking
 from fastast.statistics import clip_weights
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 REPLICATES = "replicates.safetensors"
 SEED = 0

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from bench.sweep.axes import allowed_values, check_schedule, is_gpu_type, option_problem
 from bench.sweep.baselines import BASELINES, HOP_SECONDS, SCOPES
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
-from fastast.allocator import MemoryPolicy
+from fastast.system.allocator import MemoryPolicy
 
 if TYPE_CHECKING:
     from fastast.data.datasets import DataOptions

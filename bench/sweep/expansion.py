@@ -80,7 +80,7 @@ def _check_hop(config: SweepConfig, geometry: Geometry, shown: str) -> None:
     if config.measure.scope != "stream":
         return
     from fastast.engine.waveforms import input_samples
-    from fastast.windows import hop_samples
+    from fastast.inference.windows import hop_samples
 
     try:
         hop_samples(config.measure.hop_seconds, input_samples(geometry.num_frames))
@@ -186,7 +186,7 @@ def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
 
 def _resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry, Checkpoint | None]:
     from fastast.checkpoints import load_checkpoint
-    from fastast.describe import model_geometry
+    from fastast.commands.describe import model_geometry
     from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
 
     name, frames = config.model.name, config.model.frames

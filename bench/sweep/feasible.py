@@ -14,7 +14,7 @@ from bench.sweep.complaints import ConfigError, too_many_threads
 from bench.sweep.config import SweepConfig
 from bench.sweep.engines import find_engine
 from bench.sweep.strides import at_stride
-from fastast.processors import most_threads
+from fastast.system.processors import most_threads
 
 if TYPE_CHECKING:
     from fastast.geometry import Geometry
@@ -63,7 +63,7 @@ def _attention_problems(config: SweepConfig, cells: Sequence[Cell], shown: str) 
     """Return why a kernel of attention that cells ask for cannot run here, with its key."""
     import torch
 
-    from fastast.flash_attention import FLASH_KERNELS, why_not_flash
+    from fastast.attention.flash import FLASH_KERNELS, why_not_flash
 
     found = []
     for attention, device, dtype in dict.fromkeys((cell.attention, cell.device, cell.dtype) for cell in cells):
@@ -79,7 +79,7 @@ def least_bytes(geometry: Geometry, dtype: str) -> int:
 
 
 def _geometry(config: SweepConfig) -> Geometry:
-    from fastast.describe import model_geometry
+    from fastast.commands.describe import model_geometry
 
     geometry = model_geometry(config.model.name, config.model.geometry)
     return geometry if config.model.frames is None else replace(geometry, num_frames=config.model.frames)

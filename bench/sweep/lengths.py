@@ -16,7 +16,7 @@ def clip_frames(data: DataRef | None) -> int | None:
     """Return the frames that every clip has; None where only reading the clips tells."""
     if data is None or data.dataset != MIXED:
         return None
-    from fastast.filterbank import SAMPLE_RATE, num_frames
+    from fastast.frontend.filterbank import SAMPLE_RATE, num_frames
 
     return num_frames(round(SAMPLE_RATE * getattr(data.options, "seconds")))  # noqa: B009 - of this data set only
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.sweep.data import MIXED
-from fastast.data.soundscapes_cache import default_folder
-from fastast.writing import write_whole
+from fastast.data.soundscapes.cache import default_folder
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from bench.sweep.cells import Cell

@@ -12,7 +12,7 @@ from bench.report.frame import ReportError
 from bench.report.markdown import markdown_table
 from bench.report.words import number
 from fastast.statistics import side_of_zero
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 FOLDER = "tuning"
 """Below results and reports."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.understanding.record import Picture
-from fastast.filterbank import SHIFT_SECONDS
+from fastast.frontend.filterbank import SHIFT_SECONDS
 from fastast.geometry import Geometry
 
 _STAYS = "."

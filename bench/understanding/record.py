@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from bench.measure.machine import Facts
 from bench.records.schema import Suite
 from bench.records.store import RecordError
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 VERSION = 3
 

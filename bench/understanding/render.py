@@ -14,7 +14,7 @@ from bench.understanding.merges import merges_figure
 from bench.understanding.record import Understanding, read_understanding
 from bench.understanding.said import sentences
 from fastast.reduction import get_method, method_names
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 FIGURES = {
     "merges": merges_figure,

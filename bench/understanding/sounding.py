@@ -9,8 +9,8 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from fastast.data.mixing import SAMPLE_RATE, ClipRecipe, plan
-from fastast.data.soundscapes_pool import FIRST_SEED, catalogue
+from fastast.data.soundscapes.mixing import SAMPLE_RATE, ClipRecipe, plan
+from fastast.data.soundscapes.pool import FIRST_SEED, catalogue
 from fastast.geometry import Geometry
 
 HOP_S = 0.01

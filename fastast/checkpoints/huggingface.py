@@ -14,8 +14,8 @@ from torch import Tensor
 from fastast.checkpoints.checkpoint import CheckpointError, CheckpointNotFoundError
 from fastast.checkpoints.files import read_json, read_tensors
 from fastast.checkpoints.infer import build_geometry
-from fastast.filterbank import SAMPLE_RATE
 from fastast.frontend import Normalisation
+from fastast.frontend.filterbank import SAMPLE_RATE
 from fastast.geometry import Geometry
 from fastast.scores import Loss
 

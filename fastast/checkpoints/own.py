@@ -25,7 +25,7 @@ from fastast.checkpoints.layouts import OWN, convert
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
 from fastast.scores import Loss, known_loss, loss_in_notes
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer

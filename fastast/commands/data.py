@@ -52,9 +52,9 @@ def check(
     Exit code 0: every clip of the tables is there and can be used. 1: something is the matter, or nothing is known.
     """
     with errors_for_people():
-        from fastast.data.check import check_set
-        from fastast.data.check_report import as_dict, as_text
-        from fastast.processors import affinity
+        from fastast.data.checking.check import check_set
+        from fastast.data.checking.report import as_dict, as_text
+        from fastast.system.processors import affinity
 
         called, options = open_set(root, name, settings or ())
         found = check_set(
@@ -77,7 +77,7 @@ def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tu
     import dataclasses
 
     from fastast.data.datasets import get_data_set
-    from fastast.data.recognise import recognise_set
+    from fastast.data.layouts.recognise import recognise_set
     from fastast.data.training_set import DataError
     from fastast.training.recipe_file import build, read_value
 
@@ -121,8 +121,8 @@ def cache(
     with errors_for_people():
         import dataclasses
 
-        from fastast.data.cache_making import make_cache
-        from fastast.processors import affinity
+        from fastast.data.caching.making import make_cache
+        from fastast.system.processors import affinity
 
         called, options = open_set(root, name, settings or ())
         outcome = make_cache(
@@ -168,8 +168,8 @@ def stats(
     with errors_for_people():
         import dataclasses
 
-        from fastast.data.fbank_statistics import fbank_statistics
-        from fastast.processors import affinity
+        from fastast.data.checking.fbank_statistics import fbank_statistics
+        from fastast.system.processors import affinity
 
         called, options = open_set(root, name, settings or ())
         found = fbank_statistics(
@@ -213,7 +213,7 @@ def rate(
     with errors_for_people():
         import dataclasses
 
-        from fastast.data.rate import measure_loading
+        from fastast.data.checking.rate import measure_loading
 
         found = {}
         for root in roots:

@@ -58,12 +58,12 @@ def embed(
     set_up_process()
     from fastast.checkpoints.said import read_said
     from fastast.commands.pipes import read_sources
-    from fastast.devices import find_device
-    from fastast.embedding import embed_files
-    from fastast.embedding_files import write_embeddings
-    from fastast.hearing import Unread
-    from fastast.prediction import Predictor
+    from fastast.inference.embedding import embed_files
+    from fastast.inference.embedding_files import write_embeddings
+    from fastast.inference.hearing import Unread
+    from fastast.inference.prediction import Predictor
     from fastast.reduction.text import read_reduction
+    from fastast.system.devices import find_device
 
     failed = rows = 0
     with errors_for_people():

@@ -27,8 +27,8 @@ from fastast.commands.options import (
 from fastast.commands.people import errors_for_people, say_error, set_up_process
 
 if TYPE_CHECKING:
-    from fastast.data.live import LiveReader
-    from fastast.listening import Heard
+    from fastast.inference.listening import Heard
+    from fastast.inference.live import LiveReader
 
 
 def listen(
@@ -67,11 +67,11 @@ def listen(
     """
     set_up_process()
     from fastast.checkpoints.said import read_said
-    from fastast.listening import Listening
-    from fastast.listening import listen as follow
-    from fastast.prediction import Predictor
+    from fastast.inference.listening import Listening
+    from fastast.inference.listening import listen as follow
+    from fastast.inference.prediction import Predictor
+    from fastast.inference.windows import hop_samples
     from fastast.reduction.text import read_reduction
-    from fastast.windows import hop_samples
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
@@ -105,7 +105,7 @@ def _reader(
     stream: str | None, microphone: str, rate: int | None, encoding: str | None, channels: int | None
 ) -> LiveReader:
     from fastast.commands.pipes import raw_stream, standard_input
-    from fastast.data.live import Microphone, PipeReader
+    from fastast.inference.live import Microphone, PipeReader
 
     raw = raw_stream(rate, encoding, channels)
     if stream is None:

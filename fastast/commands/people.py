@@ -55,6 +55,6 @@ def say_error(error: Exception | str) -> None:
 
 def set_up_process() -> None:
     """Set this process up to compute, before PyTorch is imported: how threads wait is read then."""
-    from fastast.runtime import set_up
+    from fastast.system.runtime import set_up
 
     set_up()

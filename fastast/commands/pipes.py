@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fastast.data.decoding.pcm import PcmStream
-from fastast.data.live import ByteStream, PipeReader
+from fastast.inference.live import ByteStream, PipeReader
 
 
 def read_sources(

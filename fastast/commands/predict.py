@@ -31,8 +31,8 @@ from fastast.commands.options import (
 from fastast.commands.people import errors_for_people, say_error, set_up_process
 
 if TYPE_CHECKING:
-    from fastast.events import EventRule
-    from fastast.prediction import Prediction
+    from fastast.inference.events import EventRule
+    from fastast.inference.prediction import Prediction
 
 
 def predict(
@@ -98,9 +98,9 @@ def predict(
     set_up_process()
     from fastast.checkpoints.said import read_said
     from fastast.commands.pipes import read_sources
-    from fastast.event_files import write_events
-    from fastast.hearing import Unread
-    from fastast.prediction import Predictor
+    from fastast.inference.event_files import write_events
+    from fastast.inference.hearing import Unread
+    from fastast.inference.prediction import Predictor
     from fastast.reduction.text import read_reduction
 
     with errors_for_people():
@@ -144,8 +144,8 @@ def _events(
     path: Path | None, form: str | None, threshold: float | None, gap: float | None, *, merge: bool, files: int
 ) -> tuple[EventRule | None, str]:
     """Return what an event is and the format of their table; raises ValueError for what does not go together."""
-    from fastast.event_files import event_format
-    from fastast.events import EventRule
+    from fastast.inference.event_files import event_format
+    from fastast.inference.events import EventRule
 
     if path is None:
         asked = {"--events-format": form, "--threshold": threshold, "--gap": gap, "--no-merge": None if merge else True}
@@ -195,7 +195,7 @@ def info(
 ) -> None:
     """List models and methods; or show a method's options, or the tokens and MACs of a model under a schedule."""
     from fastast.checkpoints.said import read_said
-    from fastast.describe import describe_all, describe_method, describe_model
+    from fastast.commands.describe import describe_all, describe_method, describe_model
     from fastast.reduction.text import read_reduction
 
     with errors_for_people():

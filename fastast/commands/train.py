@@ -82,7 +82,7 @@ def evaluate(
     """
     with errors_for_people():
         set_up_process()
-        from fastast.training.command import evaluate_command
+        from fastast.training.evaluation.command import evaluate_command
 
         typer.echo(
             evaluate_command(
@@ -133,7 +133,7 @@ def summary(
     with errors_for_people():
         import dataclasses
 
-        from fastast.training.summary import runs_table, summarise_runs
+        from fastast.training.evaluation.summary import runs_table, summarise_runs
 
         found = summarise_runs(runs)
         typer.echo(json.dumps(dataclasses.asdict(found)) if as_json else runs_table(found))

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from fastast.data.training_set import Batch
 from fastast.data.transforms import MIXED_LABELS, add_noise, mix_up, random_gain, spec_augment, time_shift
-from fastast.filterbank import fbank
 from fastast.frontend import Frontend, pad_or_cut
+from fastast.frontend.filterbank import fbank
 
 MASK_FILLS = ("zero", "mean")
 

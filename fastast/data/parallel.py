@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from fastast.progress import progress_bar
-from fastast.workers import Result, in_processes
+from fastast.system.progress import progress_bar
+from fastast.system.workers import Result, in_processes
 
 
 def each(

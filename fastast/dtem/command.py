@@ -20,7 +20,6 @@ from fastast.checkpoints import load_checkpoint
 from fastast.data.augment import Augmentation
 from fastast.data.datasets import open_split
 from fastast.data.sampling import Sampler, load_batches
-from fastast.devices import find_device
 from fastast.dtem.learner import MergeLearner
 from fastast.dtem.question import LearnMergingError, MergingQuestion
 from fastast.frontend import Frontend, Normalisation
@@ -28,9 +27,10 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.scores import activation_of
 from fastast.statistics import clip_weights, percentile_interval
+from fastast.system.devices import find_device
 from fastast.training.build import recipe_frontend
 from fastast.training.checkpoint import ResumeError, latest, load_state, save_state
-from fastast.training.command import load_trained
+from fastast.training.evaluation.command import load_trained
 from fastast.training.folder import sole_run
 from fastast.training.precision import slow_precision
 from fastast.training.recipe import Recipe

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, BlockTokens, MergePlan, TokenReduction
-from fastast.reduction.compare import similarity
-from fastast.reduction.encode import encode
-from fastast.reduction.matching import first_positions, merge_best
-from fastast.reduction.precision import without_autocast
-from fastast.reduction.stages import BlockAdapter, ModuleStages
+from fastast.reduction.choosing.compare import similarity
+from fastast.reduction.choosing.matching import first_positions, merge_best
+from fastast.reduction.choosing.precision import without_autocast
+from fastast.reduction.forward.encode import encode
+from fastast.reduction.forward.stages import BlockAdapter, ModuleStages
 
 LEAST_SIZE = 1e-3
 """What is left of a token that gave itself away, for attention takes its logarithm."""

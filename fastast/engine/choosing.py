@@ -16,8 +16,8 @@ from torch import Tensor
 
 from fastast.engine.kernel_table import KernelTable
 from fastast.kernels.flat_plan import FlatPlan
+from fastast.reduction.forward.scope import Scope
 from fastast.reduction.methods.tome import ToMeOptions
-from fastast.reduction.scope import Scope
 
 if TYPE_CHECKING:
     from fastast.reduction import AttachedReduction, BlockTokens, TokenReduction

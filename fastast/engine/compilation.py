@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from fastast.devices import find_device
+from fastast.attention.flash import require_flash
 from fastast.engine.choosing import why_not_reduction
 from fastast.engine.engine import Engine
 from fastast.engine.kernel_table import triton_kernels
 from fastast.engine.waveforms import check_frontend
-from fastast.flash_attention import require_flash
 from fastast.hosts import adapter_of
 from fastast.kernels import interpreted, why_not
 from fastast.reduction import ReductionError, TokenReduction
+from fastast.system.devices import find_device
 
 if TYPE_CHECKING:
     from fastast.frontend import Frontend

@@ -18,7 +18,7 @@ from fastast.engine.weights import borrow
 from fastast.kernels import interpreted, why_not
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, ReductionError
-from fastast.reduction.encode import encode
+from fastast.reduction.forward.encode import encode
 
 if TYPE_CHECKING:
     from fastast.reduction import TokenReduction

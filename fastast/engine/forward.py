@@ -11,8 +11,8 @@ from fastast.engine.kernel_table import KernelTable
 from fastast.engine.packed_stages import PackedStages, read_out
 from fastast.engine.weights import EngineWeights
 from fastast.reduction import AttachedReduction, MergeTrace
-from fastast.reduction.encode import encode
-from fastast.reduction.scope import OUTSIDE, Scope, unwatched
+from fastast.reduction.forward.encode import encode
+from fastast.reduction.forward.scope import OUTSIDE, Scope, unwatched
 
 
 class PackedForward:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from fastast.flash_attention import fa4_weighted_attention
+from fastast.attention.flash import fa4_weighted_attention
 
 
 @dataclass(frozen=True, kw_only=True)

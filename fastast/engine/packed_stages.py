@@ -20,7 +20,7 @@ from fastast.engine.weights import EngineWeights
 from fastast.hosts import weighted_mean
 from fastast.hosts.layers import LinearLayer, NormLayer
 from fastast.kernels.flat_plan import FlatPlan
-from fastast.reduction.scope import OUTSIDE, Scope, unwatched
+from fastast.reduction.forward.scope import OUTSIDE, Scope, unwatched
 
 if TYPE_CHECKING:
     from fastast.reduction import AttachedReduction, BlockTokens, TokenReduction

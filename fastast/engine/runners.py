@@ -19,7 +19,7 @@ from fastast.engine.weights import pack
 from fastast.hosts import adapter_of, reduce, restore
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction
-from fastast.reduction.scope import Scope
+from fastast.reduction.forward.scope import Scope
 
 
 class Runner(Protocol):

@@ -25,7 +25,7 @@ from fastast.engine.weights import EngineWeights
 from fastast.hosts.layers import NormLayer
 from fastast.kernels.flat_plan import FlatPlan
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction.scope import unwatched
+from fastast.reduction.forward.scope import unwatched
 
 if TYPE_CHECKING:
     from fastast.reduction import AttachedReduction, BlockTokens, TokenReduction

@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fastast.filterbank import FRAME_SECONDS, SAMPLE_RATE, SHIFT_SECONDS, check_waveforms
 from fastast.frontend import Frontend, one_batch
+from fastast.frontend.filterbank import FRAME_SECONDS, SAMPLE_RATE, SHIFT_SECONDS, check_waveforms
 from fastast.kernels import filterbank as kernel
 
 Clips = Tensor | Sequence[Tensor | NDArray[np.generic]]

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from fastast.exporting.errors import ExportError
 from fastast.exporting.metadata import Number
-from fastast.filterbank import SAMPLE_RATE
 from fastast.frontend import Frontend
+from fastast.frontend.filterbank import SAMPLE_RATE
 
 if TYPE_CHECKING:
     from fastast.frontend import Normalisation

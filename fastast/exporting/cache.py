@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 import fastast
-from fastast.data.soundscapes_cache import default_folder
+from fastast.data.soundscapes.cache import default_folder
 from fastast.exporting.exporter import export, hash_clips
 from fastast.exporting.formats import FORMATS
 from fastast.exporting.graph import onnx_graph
 from fastast.exporting.metadata import Number, hash_weights
 from fastast.exporting.runtimes import RUNTIMES
 from fastast.reduction import TokenReduction
-from fastast.writing import place_whole, write_whole
+from fastast.system.writing import place_whole, write_whole
 
 if TYPE_CHECKING:
     from onnx import ModelProto

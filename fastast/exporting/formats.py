@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from fastast.exporting.errors import ExportError, require
 from fastast.exporting.metadata import ENTRY, ExportMetadata
 from fastast.names import unknown_name
-from fastast.writing import sync
+from fastast.system.writing import sync
 
 if TYPE_CHECKING:
     from onnx import ModelProto

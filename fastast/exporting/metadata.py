@@ -16,8 +16,8 @@ from fastast.checkpoints.checkpoint import CheckpointError, check_labels
 from fastast.checkpoints.infer import build_geometry
 from fastast.exporting.errors import ExportError
 from fastast.exporting.graph import BATCH, INPUT, OUTPUT
-from fastast.filterbank import SAMPLE_RATE
 from fastast.frontend import Normalisation
+from fastast.frontend.filterbank import SAMPLE_RATE
 from fastast.geometry import Geometry
 from fastast.scores import Loss, activation_of, known_loss
 

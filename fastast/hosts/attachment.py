@@ -18,7 +18,7 @@ from fastast.reduction import ReductionError
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
-    from fastast.reduction.attach import AttachedReduction
+    from fastast.reduction.forward.attach import AttachedReduction
 
 _ATTRIBUTE = "_fastast_attachment"
 

@@ -21,7 +21,7 @@ from fastast.hosts.host import Host, HostBlock
 from fastast.reduction import ReductionError
 
 if TYPE_CHECKING:
-    from fastast.reduction.attach import AttachedReduction
+    from fastast.reduction.forward.attach import AttachedReduction
 
 _TOKENS = 7
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}

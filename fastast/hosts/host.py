@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from fastast.hosts.attachment import Attachment
 from fastast.reduction import ReductionError
-from fastast.reduction.encode import encode
-from fastast.reduction.stages import HeadTensors, ModuleStages
+from fastast.reduction.forward.encode import encode
+from fastast.reduction.forward.stages import HeadTensors, ModuleStages
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
     from fastast.hosts.layers import BlockLayers, EndLayers
-    from fastast.reduction.attach import AttachedReduction
-    from fastast.reduction.trace import MergeTrace
+    from fastast.reduction.forward.attach import AttachedReduction
+    from fastast.reduction.forward.trace import MergeTrace
 
 
 class HostBlock:

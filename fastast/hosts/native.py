@@ -14,11 +14,11 @@ from fastast.hosts.host import Host, HostBlock
 from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import ReductionError
-from fastast.reduction.stages import HeadTensors
+from fastast.reduction.forward.stages import HeadTensors
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
-    from fastast.reduction.attach import AttachedReduction
+    from fastast.reduction.forward.attach import AttachedReduction
 
 
 class NativeBlock(HostBlock):

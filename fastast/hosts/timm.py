@@ -23,7 +23,7 @@ from fastast.hosts import timm_weights
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock, weighted_mean
 from fastast.hosts.layers import BlockLayers, EndLayers
 from fastast.reduction import ReductionError
-from fastast.reduction.stages import HeadTensors
+from fastast.reduction.forward.stages import HeadTensors
 
 _POOLING: dict[str, Reads] = {"token": "class", "avg": "average", "map": "map"}
 """timm's `global_pool` -> what the head reads."""

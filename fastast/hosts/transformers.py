@@ -18,7 +18,7 @@ from fastast.encoder import EncoderShape
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock
 from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
 from fastast.reduction import ReductionError
-from fastast.reduction.stages import HeadTensors
+from fastast.reduction.forward.stages import HeadTensors
 
 _NAMES_4 = {
     "query": "attention.attention.query",

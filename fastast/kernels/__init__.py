@@ -1,8 +1,8 @@
 """Triton kernels for token merging on a GPU, each beside its plain-torch reference.
 
 A kernel lives in a file of its own with two functions: `<name>`, which launches Triton, and `<name>_reference`, the
-same in plain torch, differentiable and for any device. The device code is in the sibling `_triton_<name>.py`, which is
-imported when a kernel is first launched: this package can be imported where Triton is not installed.
+same in plain torch, differentiable and for any device. The device code is in `_triton/<name>.py`, which is imported
+when a kernel is first launched: this package can be imported where Triton is not installed.
 
 Shapes: `b` batch, `n` tokens in, `p` tokens out, `r` merged, `h` heads, `e` width of a head, `d` = h e width.
 """

@@ -94,7 +94,7 @@ class _AddNorm(torch.autograd.Function):
 def _forward(
     x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None
 ) -> tuple[Tensor, Tensor]:
-    from fastast.kernels._triton_add_norm import add_norm_forward
+    from fastast.kernels._triton.add_norm import add_norm_forward
 
     x, y = x.contiguous(), y.contiguous()
     dtype = torch.promote_types(x.dtype, y.dtype)
@@ -117,7 +117,7 @@ def _backward(
 
     The last two are in the accumulator's type.
     """
-    from fastast.kernels._triton_add_norm import add_norm_backward
+    from fastast.kernels._triton.add_norm import add_norm_backward
 
     d = total.shape[-1]
     rows = total.numel() // d

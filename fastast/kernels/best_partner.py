@@ -59,7 +59,7 @@ def best_partner(metric: Tensor, num_protected: int, *, products: Products = "ie
     a, c = (n + 1) // 2, n // 2
     if c <= num_protected // 2:
         return _no_partners(metric, a)
-    from fastast.kernels._triton_best_partner import best_partner_forward
+    from fastast.kernels._triton.best_partner import best_partner_forward
 
     metric = metric.detach().contiguous()
     best = torch.empty(b, a, dtype=torch.float32, device=metric.device)

@@ -17,8 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastast.filterbank import FLOOR, FRAME_SECONDS, PRE_EMPHASIS, SHIFT_SECONDS, fbank, mel_filters, num_frames
 from fastast.frontend import Normalisation, pad_or_cut
+from fastast.frontend.filterbank import (
+    FLOOR,
+    FRAME_SECONDS,
+    PRE_EMPHASIS,
+    SHIFT_SECONDS,
+    fbank,
+    mel_filters,
+    num_frames,
+)
 from fastast.kernels.launch import cdiv, check_launch, next_power_of_two, on_device, refuse_gradients
 
 FRAMES_AT_ONCE = 4
@@ -62,7 +70,7 @@ def filterbank(
     _check(waveforms, frames, lengths, window_length)
     check_launch("filterbank", waveforms=waveforms)
     refuse_gradients("filterbank", waveforms)
-    from fastast.kernels._triton_filterbank import mel_energies, window_frames
+    from fastast.kernels._triton.filterbank import mel_energies, window_frames
 
     x = waveforms.contiguous()
     b, samples = x.shape

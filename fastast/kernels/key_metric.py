@@ -39,7 +39,7 @@ def key_metric(qkv: Tensor, num_heads: int) -> Tensor:
     """
     b, n, e = _check(qkv, num_heads)
     check_launch("key_metric", qkv=qkv)
-    from fastast.kernels._triton_key_metric import key_metric_forward
+    from fastast.kernels._triton.key_metric import key_metric_forward
 
     qkv = qkv.detach().contiguous()
     metric = torch.empty(b, n, e, dtype=_metric_dtype(qkv), device=qkv.device)

@@ -33,7 +33,7 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     _check(x, weight, bias)
     check_launch("linear_gelu", x=x, weight=weight, bias=bias)
     refuse_gradients("linear_gelu", x, weight, bias)
-    from fastast.kernels._triton_linear_gelu import linear_gelu_forward
+    from fastast.kernels._triton.linear_gelu import linear_gelu_forward
 
     o, d = weight.shape
     rows = x.reshape(-1, d).contiguous()  # (m, d)

@@ -131,7 +131,7 @@ def _forward(
     normed_dtype: torch.dtype | None,
     as_long: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    from fastast.kernels._triton_merge_norm import merge_norm_forward
+    from fastast.kernels._triton.merge_norm import merge_norm_forward
 
     x, y = x.contiguous(), y.contiguous()
     b, n, d = x.shape

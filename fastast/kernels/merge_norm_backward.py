@@ -32,7 +32,7 @@ def merge_norm_backward(
     grad_merged, grad_normed, merged: (b, p, d); size: (b, n) or None; new_size: (b, p). The first is in the type of
     `merged` and, where given, in `narrow`, by type.
     """
-    from fastast.kernels._triton_merge_norm_backward import merge_norm_grad
+    from fastast.kernels._triton.merge_norm_backward import merge_norm_grad
 
     b, p, d = merged.shape
     n, r = plan.num_tokens, plan.source.shape[1]

@@ -53,7 +53,7 @@ def merge_plan(best: Tensor, partner: Tensor, n: int, r: int, num_protected: int
     check_launch("merge_plan", best=best)
     if r == 0:
         return _nothing_merges(best, n)
-    from fastast.kernels._triton_merge_plan import rank_pairs, write_plan
+    from fastast.kernels._triton.merge_plan import rank_pairs, write_plan
 
     best, partner = best.detach().contiguous(), partner.contiguous()
     b, a = best.shape

@@ -52,7 +52,7 @@ def patch_tokens(
     _check(fbank, weight, bias, prefix, pos_embed, stride)
     check_launch("patch_tokens", fbank=fbank, weight=weight, bias=bias, prefix=prefix, pos_embed=pos_embed)
     refuse_gradients("patch_tokens", fbank, weight, bias, prefix, pos_embed)
-    from fastast.kernels._triton_patch_tokens import patch_tokens_forward
+    from fastast.kernels._triton.patch_tokens import patch_tokens_forward
 
     b, frames, mel_bins = fbank.shape
     d, _, p, _ = weight.shape

@@ -82,7 +82,7 @@ class _WeightedAttention(torch.autograd.Function):
 
 def _forward(qkv: Tensor, size: Tensor | None, num_heads: int, *, with_lse: bool) -> tuple[Tensor, Tensor | None]:
     """Output (b, n, d) and, where asked for, the base-2 logarithm of each row's normaliser (b, h, n)."""
-    from fastast.kernels._triton_weighted_attention import attention_forward
+    from fastast.kernels._triton.weighted_attention import attention_forward
 
     b, n, d = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
     e = d // num_heads

@@ -19,7 +19,7 @@ def weighted_attention_backward(
     grad: Tensor, qkv: Tensor, size: Tensor | None, out: Tensor, lse: Tensor, num_heads: int
 ) -> Tensor:
     """Gradient by qkv. grad, out: (b, n, d), lse: (b, h, n) in base 2. Returns (b, n, 3d)."""
-    from fastast.kernels._triton_weighted_attention_backward import attention_grad_kv, attention_grad_q
+    from fastast.kernels._triton.weighted_attention_backward import attention_grad_kv, attention_grad_q
 
     b, n, d = out.shape
     e = d // num_heads

@@ -1,6 +1,7 @@
 """Token reduction: methods, their plans, and the forward that runs them; `fastast.hosts` attaches it to a model."""
 
-from fastast.reduction.attach import AttachedReduction
+from fastast.reduction.forward.attach import AttachedReduction
+from fastast.reduction.forward.trace import MergeTrace, source_sizes, unmerge
 from fastast.reduction.options import NoOptions, ReductionError
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import (
@@ -13,7 +14,6 @@ from fastast.reduction.registry import (
 )
 from fastast.reduction.spec import TokenReduction
 from fastast.reduction.tokens import BlockTokens
-from fastast.reduction.trace import MergeTrace, source_sizes, unmerge
 
 __all__ = [
     "AttachedReduction",

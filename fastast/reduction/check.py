@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fastast.reduction.adaptive import AdaptivePlan
+from fastast.reduction.choosing.adaptive import AdaptivePlan
 from fastast.reduction.options import ReductionError
 from fastast.reduction.plan import MergePlan, PlanError
 from fastast.reduction.tokens import BlockTokens
@@ -60,7 +60,7 @@ def chosen_above(reduction: TokenReduction, tokens: BlockTokens, r: int) -> Adap
     if not isinstance(plan, AdaptivePlan):
         raise PlanError(
             f"reduction {reduction.method}: block {tokens.block + 1} got a plan without a threshold; methods with "
-            "thresholds=True go by tokens.threshold, as fastast.reduction.matching does"
+            "thresholds=True go by tokens.threshold, as fastast.reduction.choosing.matching does"
         )
     return plan
 

@@ -22,10 +22,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from fastast.reduction.choosing.precision import widened, without_autocast
 from fastast.reduction.options import ReductionError
-from fastast.reduction.precision import widened, without_autocast
 from fastast.reduction.registry import BlockShape
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 ENTRY = "fastast_merging"
 VERSION = 1

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from fastast.compiling import constant_result
+from fastast.reduction.choosing.precision import widened, without_autocast
 from fastast.reduction.once import once
 from fastast.reduction.options import ReductionError
-from fastast.reduction.precision import widened, without_autocast
+from fastast.system.compiling import constant_result
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
-    from fastast.reduction.lineage import Lineage
+    from fastast.reduction.forward.lineage import Lineage
 
 
 class BlockTokens:

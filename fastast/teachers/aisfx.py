@@ -26,8 +26,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastast.filterbank import PRE_EMPHASIS, SAMPLE_RATE, SHIFT_SECONDS, mel_filters
 from fastast.frontend import Normalisation
+from fastast.frontend.filterbank import PRE_EMPHASIS, SAMPLE_RATE, SHIFT_SECONDS, mel_filters
 from fastast.teachers.protocol import Teacher, TeacherError, check_fbank
 
 SHA256 = "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5"

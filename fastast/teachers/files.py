@@ -25,10 +25,10 @@ from fastast.checkpoints.own import TEACHER
 from fastast.frontend import Normalisation
 from fastast.names import hub_hint
 from fastast.scores import known_loss, loss_in_notes
+from fastast.system.writing import write_whole
 from fastast.teachers.create import rebuild_teacher, smallest_size
 from fastast.teachers.protocol import Teacher, TeacherError, other_classes
 from fastast.teachers.transformer import TransformerTeacher
-from fastast.writing import write_whole
 from fastast.zoo import EMBEDDED, TRAINED
 
 VERSION = 1

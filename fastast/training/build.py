@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from fastast.checkpoints import load_model, save_checkpoint
-from fastast.clip_models import ClipShape
 from fastast.frontend import Frontend, Normalisation
 from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
 from fastast.positions import adapt_position_embedding
 from fastast.scores import Loss
 from fastast.teachers import Teacher, create_teacher, save_teacher, teacher_names
+from fastast.teachers.clip_models import ClipShape
 from fastast.teachers.create import is_teacher_name
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.training.checks import RecipeError

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fastast.writing import place_whole
+from fastast.system.writing import place_whole
 
 PREFIX = "state-"
 VERSION = 1

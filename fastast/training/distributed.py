@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from fastast.devices import find_device
+from fastast.system.devices import find_device
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,10 +13,10 @@ from fastast.checkpoints.files import sha256_of_path
 from fastast.classes import AS_DATA
 from fastast.data.identity import hash_ids
 from fastast.data.training_set import TrainingSet, all_ids
-from fastast.locking import release_lock, take_lock
+from fastast.system.locking import release_lock, take_lock
+from fastast.system.writing import remove_leftovers, write_whole
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
-from fastast.writing import remove_leftovers, write_whole
 
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
 

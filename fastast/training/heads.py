@@ -9,9 +9,9 @@ from typing import Any
 from torch import nn
 
 from fastast.classes import is_same_order, match_classes
-from fastast.clip_models import class_count
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import Teacher, load_teacher
+from fastast.teachers.clip_models import class_count
 from fastast.teachers.cnn import CnnTeacher
 from fastast.teachers.pooling import reorder_outputs
 from fastast.teachers.transformer import TransformerTeacher

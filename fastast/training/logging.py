@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fastast.system.writing import write_whole
 from fastast.training.distributed import World
-from fastast.writing import write_whole
 
 
 class RunLog:

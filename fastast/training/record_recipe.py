@@ -12,11 +12,11 @@ import torch
 from fastast.data.augment import Augmentation, step_seed
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
 from fastast.data.training_set import Batch
-from fastast.devices import find_device
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
 from fastast.distill.targets import targets_recipe_hash
 from fastast.frontend import Normalisation
+from fastast.system.devices import find_device
 from fastast.training.build import build_recipe_model, recipe_frontend
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe

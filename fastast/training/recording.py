@@ -19,7 +19,7 @@ from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import FrozenTeacher
 from fastast.distill.targets import ENTRY, TargetsHeader, compress
 from fastast.frontend import Frontend
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 
 def record_targets(

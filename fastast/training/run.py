@@ -13,17 +13,17 @@ from torch import Tensor
 from fastast.attention import resolve_kernel
 from fastast.data.sampling import Sampler, load_batches
 from fastast.data.training_set import TrainingSet, reading_of
-from fastast.resident import peak_resident_bytes
-from fastast.runtime import describe_runtime
 from fastast.scores import ACTIVATIONS
+from fastast.system.resident import peak_resident_bytes
+from fastast.system.runtime import describe_runtime
 from fastast.training.build import save_model
 from fastast.training.checkpoint import save_state
-from fastast.training.evaluate import Evaluation, evaluate, save_scores
+from fastast.training.evaluation.evaluate import Evaluation, evaluate, save_scores
+from fastast.training.evaluation.tested import write_test_ids
 from fastast.training.folder import RESULT, write_json
 from fastast.training.logging import RunLog, plain
 from fastast.training.precision import HALF, slow_precision
 from fastast.training.reductions import evaluation_reductions, reducible
-from fastast.training.tested import write_test_ids
 from fastast.training.trainer import Trainer
 
 MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"

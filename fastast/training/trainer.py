@@ -27,7 +27,7 @@ from fastast.training.build import build_recipe_model, recipe_frontend
 from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
-from fastast.training.evaluate import merged
+from fastast.training.evaluation.evaluate import merged
 from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe

@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastast.checkpoints.files import sha256_of_path
-from fastast.devices import describe_device, find_device
 from fastast.frontend import Frontend, Normalisation
 from fastast.model import AudioSpectrogramTransformer
 from fastast.scores import activation_of
+from fastast.system.devices import describe_device, find_device
+from fastast.system.writing import write_whole
 from fastast.training.build import recipe_frontend
-from fastast.training.command import load_trained
+from fastast.training.evaluation.command import load_trained
 from fastast.training.recipe import Recipe
 from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import reducible
@@ -24,7 +25,6 @@ from fastast.tuning.question import TuningQuestion
 from fastast.tuning.scoring import Scorer
 from fastast.tuning.target import TuningError
 from fastast.tuning.tune import Tuner
-from fastast.writing import write_whole
 from fastast.zoo import trained_path
 
 

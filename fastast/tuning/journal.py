@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastast.locking import release_lock, take_lock
+from fastast.system.locking import release_lock, take_lock
+from fastast.system.writing import write_whole
 from fastast.tuning.target import TuningError
-from fastast.writing import write_whole
 
 T = TypeVar("T")
 

@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from torch import Tensor
 
-from fastast.clocks import rotated
 from fastast.encoder import EncoderShape
 from fastast.engine import Engine
 from fastast.engine.runners import KernelRunner, PlainRunner
-from fastast.reduction.scope import OUTSIDE, Scope
+from fastast.reduction.forward.scope import OUTSIDE, Scope
+from fastast.system.clocks import rotated
 
 PARTS = ("attention", "plan", "merge")
 """Parts of a block that are told apart; what is left is its MLP and the sums."""

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastast.clocks import Clock, CudaClock, WallClock, rotated
 from fastast.engine import Engine, EngineFallbackWarning, compile
 from fastast.reduction import TokenReduction
 from fastast.statistics import Estimate, ratio_of_medians
+from fastast.system.clocks import Clock, CudaClock, WallClock, rotated
 
 Floats = NDArray[np.float64]
 WARM_UP = 2

@@ -11,7 +11,7 @@ from unittest import mock
 from torch import Tensor
 
 from fastast.reduction import MergePlan
-from fastast.reduction.stages import ModuleStages
+from fastast.reduction.forward.stages import ModuleStages
 
 
 @dataclass

@@ -24,8 +24,8 @@ from fastast.geometry import Geometry
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import MergeTrace, TokenReduction, source_sizes
-from fastast.reduction.compare import Metric
-from fastast.reduction.matching import Order, bipartite_soft_matching
+from fastast.reduction.choosing.compare import Metric
+from fastast.reduction.choosing.matching import Order, bipartite_soft_matching
 from fastast.reduction.plan import MergePlan
 from fastast.schedule import Constant, Linear, PerBlock, Schedule
 from tests.oracles import numpy_tome as oracle

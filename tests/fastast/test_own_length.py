@@ -12,14 +12,14 @@ from small_weights import LABELS, save_small_weights
 
 from fastast import load_audio
 from fastast.checkpoints import load_model
-from fastast.data.table import Table
+from fastast.data.layouts.table import Table
 from fastast.frontend import Frontend
 from fastast.geometry import geometry
 from fastast.hosts import reduce
+from fastast.inference.prediction import Prediction, Predictor, Unread
 from fastast.own_length import OwnLengths, at_length, bucket_frames
-from fastast.prediction import Prediction, Predictor, Unread
 from fastast.reduction import TokenReduction
-from fastast.training.evaluate import evaluate
+from fastast.training.evaluation.evaluate import evaluate
 
 EXAMPLE = Path(__file__).parents[2] / "fastast/assets/examples/bird_and_water.ogg"
 

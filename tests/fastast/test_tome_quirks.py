@@ -30,7 +30,7 @@ from fastast.reduction import (
     get_method,
     unmerge,
 )
-from fastast.reduction.matching import bipartite_soft_matching
+from fastast.reduction.choosing.matching import bipartite_soft_matching
 from fastast.schedule import Constant, Linear, PerBlock, Schedule, ScheduleError, parse_schedule
 from tests.oracles import numpy_tome as oracle
 

@@ -23,18 +23,18 @@ from bench.records.predictions import read_predictions
 from bench.records.schema import Record
 from bench.records.store import Store, read_record, read_records
 from bench.records.table import write_table
-from fastast.data.audio_folder import AudioFolder
-from fastast.data.cache import Cache
-from fastast.data.cache_files import CacheDescription
-from fastast.data.cache_making import make_cache
-from fastast.data.soundscapes_cache import BlockStore, record_type
+from fastast.data.caching.cache import Cache
+from fastast.data.caching.files import CacheDescription
+from fastast.data.caching.making import make_cache
+from fastast.data.layouts.audio_folder import AudioFolder
+from fastast.data.soundscapes.cache import BlockStore, record_type
 from fastast.exporting.formats import FORMATS
+from fastast.system.writing import place_whole, write_whole
 from fastast.training.checkpoint import State, latest, load_state, save_state
 from fastast.training.distributed import World
 from fastast.training.folder import sole_run, write_json
 from fastast.training.logging import RunLog, read_log
 from fastast.tuning.journal import Journal
-from fastast.writing import place_whole, write_whole
 
 ROOT = Path(__file__).parents[2]
 

@@ -20,11 +20,11 @@ sys.path.append(str(Path(__file__).parents[1] / "fastast" / "data"))
 from layouts import HEAD, ONTOLOGY
 from sound_files import by_ffmpeg, encode
 
-from fastast.data.audioset import read_segments
 from fastast.data.folders import ListedSet
-from fastast.data.hdf5 import HDF5
-from fastast.data.ontology import LABELS
-from fastast.data.parquet import Parquet
+from fastast.data.layouts.audioset import read_segments
+from fastast.data.layouts.hdf5 import HDF5
+from fastast.data.layouts.ontology import LABELS
+from fastast.data.layouts.parquet import Parquet
 
 MOST = 4
 """Clips of a set that are heard."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-sys.path.append(str(Path(__file__).parents[1] / "fastast"))
+sys.path.append(str(Path(__file__).parents[1] / "fastast" / "checkpoints"))
 
 import data_doors
 from checkpoint_files import LABELS, huggingface_folder, original_names, small_model
@@ -35,14 +35,14 @@ from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep
 from fastast.checkpoints import CheckpointError, load_checkpoint
-from fastast.data.ast_lists import read_list
-from fastast.data.cache_files import CacheDescription, ShardIndex
+from fastast.data.caching.files import CacheDescription, ShardIndex
 from fastast.data.decoding import AudioError
-from fastast.data.hdf5 import HDF5
-from fastast.data.ontology import LABELS as CLASSES
-from fastast.data.ontology import read_ontology
-from fastast.data.parquet import Parquet
-from fastast.data.soundscapes_cache import BlockStore, record_type
+from fastast.data.layouts.ast_lists import read_list
+from fastast.data.layouts.hdf5 import HDF5
+from fastast.data.layouts.ontology import LABELS as CLASSES
+from fastast.data.layouts.ontology import read_ontology
+from fastast.data.layouts.parquet import Parquet
+from fastast.data.soundscapes.cache import BlockStore, record_type
 from fastast.data.tables import read_table
 from fastast.data.training_set import DataError
 from fastast.reduction import ReductionError

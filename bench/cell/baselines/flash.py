@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from bench.cell.baselines.native import unmerged
-from fastast.flash_attention import MissingAttentionError, why_not_flash
+from fastast.attention.flash import MissingAttentionError, why_not_flash
 from fastast.hosts import reduce
 
 if TYPE_CHECKING:

@@ -157,7 +157,7 @@ def _facts(runners: Runners, device: str, threads: int | None) -> Outcome:
 
 def _prepare(order: CellOrder) -> Outcome:
     """Return the features of a quality cell, made by one node at a time where several share the cache."""
-    from fastast.data.soundscapes_cache import default_folder
+    from fastast.data.soundscapes.cache import default_folder
 
     cell = order.cell
     if cell.data is None:

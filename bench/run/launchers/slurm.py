@@ -29,7 +29,7 @@ from bench.run.launchers.node import CellOrder, NodeFacts, Report
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError, unknown_key
-from fastast.writing import write_whole
+from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
     from bench.run.launchers.choose import LauncherOptions

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared
-from fastast.reduction.matching import best_first
+from fastast.reduction.choosing.compare import Heads, Metric, by_tokens_alone, compared
+from fastast.reduction.choosing.matching import best_first
+from fastast.reduction.choosing.precision import widened
 from fastast.reduction.needs import need_protected_prefix
 from fastast.reduction.plan import MergePlan
-from fastast.reduction.precision import widened
 from fastast.reduction.registry import BlockShape, reduction_method
 from fastast.reduction.tokens import BlockTokens
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastast.reduction.compare import by_tokens_alone
+from fastast.reduction.choosing.compare import by_tokens_alone
 from fastast.reduction.methods.local import LocalOptions, local, local_limit
 from fastast.reduction.methods.tome import ToMeOptions, pairing_macs, tome
 from fastast.reduction.needs import check_share, first_block_of

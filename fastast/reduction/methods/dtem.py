@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fastast.reduction.choosing.matching import Order, bipartite_soft_matching
 from fastast.reduction.embedding import check_fits, identified, merge_embedding, placed
-from fastast.reduction.matching import Order, bipartite_soft_matching
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
 from fastast.reduction.tokens import BlockTokens

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import torch
 
-from fastast.reduction.matching import best_first
+from fastast.reduction.choosing.matching import best_first
 from fastast.reduction.methods.topk import attended, attention_macs
 from fastast.reduction.needs import need_prefix_attention
 from fastast.reduction.options import NoOptions

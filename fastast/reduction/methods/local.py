@@ -14,11 +14,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared, similarity
-from fastast.reduction.matching import Order, merge_best
+from fastast.reduction.choosing.compare import Heads, Metric, by_tokens_alone, compared, similarity
+from fastast.reduction.choosing.matching import Order, merge_best
+from fastast.reduction.choosing.partition import part
 from fastast.reduction.methods.tome import pairing_macs
 from fastast.reduction.needs import need_protected_prefix, need_reach
-from fastast.reduction.partition import part
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
 from fastast.reduction.tokens import BlockTokens

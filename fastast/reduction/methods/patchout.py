@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 
-from fastast.reduction.dropping import drop_lowest
+from fastast.reduction.choosing.dropping import drop_lowest
 from fastast.reduction.needs import need_protected_prefix
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, reduction_method

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fastast.reduction.choosing.compare import Heads, Metric, by_tokens_alone, compared, compared_width, similarity
+from fastast.reduction.choosing.matching import best_first, merge_into
 from fastast.reduction.combine import take_rows
-from fastast.reduction.compare import Heads, Metric, by_tokens_alone, compared, compared_width, similarity
-from fastast.reduction.matching import best_first, merge_into
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
 from fastast.reduction.tokens import BlockTokens

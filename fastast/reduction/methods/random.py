@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastast.reduction.dropping import drop_lowest
+from fastast.reduction.choosing.dropping import drop_lowest
 from fastast.reduction.options import NoOptions
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import all_free, reduction_method

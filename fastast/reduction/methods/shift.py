@@ -6,10 +6,10 @@ MLP or a whole block; here tokens go between attention and MLP, so it is the len
 
 from __future__ import annotations
 
-from fastast.reduction.dropping import drop_lowest
+from fastast.reduction.choosing.dropping import drop_lowest
+from fastast.reduction.choosing.precision import widened
 from fastast.reduction.options import NoOptions
 from fastast.reduction.plan import MergePlan
-from fastast.reduction.precision import widened
 from fastast.reduction.registry import all_free, reduction_method
 from fastast.reduction.tokens import BlockTokens
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fastast.reduction.compare import Heads, Metric, by_tokens_alone
-from fastast.reduction.matching import Order
+from fastast.reduction.choosing.compare import Heads, Metric, by_tokens_alone
+from fastast.reduction.choosing.matching import Order
 from fastast.reduction.methods.tome import ToMeOptions, pairing_macs, tome
 from fastast.reduction.needs import check_share, first_block_of
 from fastast.reduction.plan import MergePlan

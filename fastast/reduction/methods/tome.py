@@ -6,11 +6,19 @@ from dataclasses import dataclass, field
 
 import torch
 
+from fastast.reduction.choosing.compare import (
+    Distance,
+    Heads,
+    Metric,
+    by_tokens_alone,
+    compared,
+    compared_width,
+    similarity,
+)
+from fastast.reduction.choosing.matching import Order, bipartite_soft_matching, merge_best
+from fastast.reduction.choosing.partition import Partition, part
 from fastast.reduction.combine import take_rows
-from fastast.reduction.compare import Distance, Heads, Metric, by_tokens_alone, compared, compared_width, similarity
-from fastast.reduction.matching import Order, bipartite_soft_matching, merge_best
 from fastast.reduction.needs import need_protected_prefix
-from fastast.reduction.partition import Partition, part
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.registry import BlockShape, half_of_free, reduction_method
 from fastast.reduction.tokens import BlockTokens

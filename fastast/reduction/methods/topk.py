@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastast.reduction.dropping import drop_lowest
+from fastast.reduction.choosing.dropping import drop_lowest
 from fastast.reduction.needs import need_prefix_attention
 from fastast.reduction.options import NoOptions
 from fastast.reduction.plan import MergePlan

@@ -20,8 +20,8 @@ from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep
 from fastast import create_model, load_model, save_checkpoint
 from fastast.cli import app
-from fastast.data.soundscapes_classes import CLASSES
-from fastast.data.soundscapes_pool import pool_path
+from fastast.data.soundscapes.classes import CLASSES
+from fastast.data.soundscapes.pool import pool_path
 from fastast.frontend import Frontend, Normalisation
 from fastast.hosts import reduce
 from fastast.reduction import MergeTrace

@@ -22,7 +22,7 @@ from bench.sweep.config import DataConfig
 from bench.sweep.data import DataRef, resolve_data
 from fastast import create_model
 from fastast.data import soundscapes
-from fastast.data.soundscapes_pool import pool_path
+from fastast.data.soundscapes.pool import pool_path
 from fastast.data.training_set import DataError, DataNotFoundError, Item, TrainingSet, read_clip
 from fastast.frontend import Frontend, Normalisation
 from fastast.model import AudioSpectrogramTransformer
@@ -220,7 +220,7 @@ def test_soundscapes_are_the_published_ones_and_known_by_the_hash_of_the_first(
         first.update(samples.astype("<i2").tobytes() + labels.tobytes())
     for known, matches in (("0" * 64, False), (first.hexdigest(), True)):
         committed = {"count": 3, "sha256": known}
-        monkeypatch.setattr("fastast.data.soundscapes_training.furthest", lambda *_, committed=committed: committed)
+        monkeypatch.setattr("fastast.data.soundscapes.training.furthest", lambda *_, committed=committed: committed)
         found = prepared(resolve_data(DataConfig(clips=5, seconds=2.0)), model, tmp_path / known)
         assert found.matches_reference is matches
     assert (found.clips_sha256, found.ids, found.classes) == (published.sha256, published.ids, published.classes)

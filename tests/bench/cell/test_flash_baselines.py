@@ -19,7 +19,7 @@ from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.feasible import check_machine
 from bench.sweep.file import find_sweep, load_sweep
-from fastast.flash_attention import MissingAttentionError
+from fastast.attention.flash import MissingAttentionError
 
 pytestmark = pytest.mark.slow
 
@@ -35,11 +35,9 @@ def asking(where_installed: tuple[str, ...], baselines: tuple[str, ...] = ("unme
 @pytest.fixture
 def flex_without_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
     """FlexAttention as PyTorch runs it eagerly: the same numbers, and no C++ compiler."""
-    from fastast import flash_attention
+    from fastast.attention import flash
 
-    monkeypatch.setattr(
-        flash_attention, "_compiled", lambda kernel, shape: lambda *tensors: flash_attention._flex(*tensors, "AUTO")
-    )
+    monkeypatch.setattr(flash, "_compiled", lambda kernel, shape: lambda *tensors: flash._flex(*tensors, "AUTO"))
 
 
 def test_the_arm_on_flexattention_merges_as_the_candidate_does(model, flex_without_compiling) -> None:  # noqa: F811
@@ -74,7 +72,7 @@ def test_an_arm_whose_first_call_fails_is_left_out_with_what_it_said(monkeypatch
     def broken(*_: object) -> None:
         raise RuntimeError("no such instruction\nand much more")
 
-    monkeypatch.setattr("fastast.flash_attention._compiled", broken)
+    monkeypatch.setattr("fastast.attention.flash._compiled", broken)
     part = worker.answer(asking(("flex_bias",)), Context()).performance
     assert part.left_out == {"flex_bias": "its first call failed: RuntimeError: no such instruction"}
     assert list(part.arms) == ["candidate", "unmerged"]

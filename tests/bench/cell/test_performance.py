@@ -21,12 +21,12 @@ from bench.measure.conditions import unknown_conditions
 from bench.measure.energy import Energy
 from bench.records.schema import ArmTimes
 from fastast import create_model
-from fastast.allocator import allocator_name
 from fastast.model import AudioSpectrogramTransformer
-from fastast.processors import most_threads
 from fastast.reduction import TokenReduction
-from fastast.reduction.stages import ModuleStages
+from fastast.reduction.forward.stages import ModuleStages
 from fastast.schedule import Constant
+from fastast.system.allocator import allocator_name
+from fastast.system.processors import most_threads
 
 ROOT = Path(__file__).parents[3]
 

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, average_precision_score
 from bench.cell.quality import Assessment, predict_logits
 from bench.records.predictions import Predictions, read_predictions
 from bench.records.store import Store
-from fastast.training.rates import Stopwatch
+from fastast.training.evaluation.rates import Stopwatch
 
 
 def multi_label(clips: int = 80, classes: int = 6) -> tuple[np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from bench.gpu.roofline import (
     with_tables,
 )
 from bench.gpu.work import Work
-from fastast.describe import model_geometry
+from fastast.commands.describe import model_geometry
 from fastast.macs import model_macs
 
 BASE = model_geometry("ast_base")

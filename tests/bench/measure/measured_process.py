@@ -16,7 +16,7 @@ from bench.measure.counters import usable_cores, usable_processors
 from bench.measure.disturbance import Judge
 from bench.measure.load import Meter
 from bench.measure.timing import TimingRule, measure
-from fastast.clocks import WallClock
+from fastast.system.clocks import WallClock
 
 
 def main(rounds: int, mapped: str | None = None) -> None:

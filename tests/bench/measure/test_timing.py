@@ -12,8 +12,8 @@ import pytest
 from bench.measure.disturbance import Judge
 from bench.measure.load import Load
 from bench.measure.timing import MIN_ROUNDS, TimingRule, measure
-from fastast.clocks import WallClock
 from fastast.statistics import ratio_of_medians
+from fastast.system.clocks import WallClock
 
 
 class World:

@@ -24,9 +24,9 @@ from bench.sweep.file import find_sweep, load_sweep
 from fastast import create_model, save_checkpoint
 from fastast.cli import app as fastast_app
 from fastast.data.identity import hash_ids
-from fastast.data.speech_commands import WORDS
+from fastast.data.layouts.speech_commands import WORDS
 from fastast.frontend import Normalisation
-from tests.fastast.checkpoint_files import huggingface_config, huggingface_names, original_names
+from tests.fastast.checkpoints.checkpoint_files import huggingface_config, huggingface_names, original_names
 
 SHAPE = {"embed_dim": 64, "depth": 2, "num_heads": 1, "num_frames": 128, "fstride": 16, "tstride": 16}
 NORMALISATION = Normalisation(mean=-6.0, std=5.0)

@@ -16,7 +16,7 @@ from bench.profiling import floors
 from bench.profiling.by_stage import KernelRow, StageRow
 from bench.profiling.show import _kernel_table, _stage_table
 from bench.profiling.tables import Profile
-from fastast.describe import model_geometry
+from fastast.commands.describe import model_geometry
 
 PROFILE = Profile(
     arm="candidate",

@@ -10,8 +10,8 @@ import pytest
 from bench.records.predictions import Predictions, PredictionsError, encode_predictions, read_predictions
 from bench.records.replicates import ScoreReplicates, read_kept
 from bench.records.store import Store, read_record
-from fastast.data.soundscapes_pool import pool_path
-from fastast.data.soundscapes_training import Soundscapes
+from fastast.data.soundscapes.pool import pool_path
+from fastast.data.soundscapes.training import Soundscapes
 from fastast.metrics import measure_scores
 
 RESULTS = Path(__file__).parents[3] / "results"

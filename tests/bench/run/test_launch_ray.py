@@ -27,9 +27,9 @@ from bench.run.progress import Progress
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
-from fastast.processors import most_threads
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
+from fastast.system.processors import most_threads
 
 pytest.importorskip("ray", reason="Ray is an extra: pip install 'fastast[ray]'")
 

@@ -15,7 +15,7 @@ from bench.study.scores import REPLICATES, read_replicates, write_replicates
 from bench.study.study_file import Claim, Study, StudyArm
 from bench.study.tables import ranked
 from bench.study.trainings import run_folder
-from fastast.data.soundscapes_classes import CHILDREN, CLASSES, LEAVES
+from fastast.data.soundscapes.classes import CHILDREN, CLASSES, LEAVES
 
 SCHEDULES = ("constant:0", "constant:8")
 

@@ -7,8 +7,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from bench.study.recordings import precisions_over_recordings, recording_shares
-from fastast.data.soundscapes_classes import CLASSES
-from fastast.data.soundscapes_pool import catalogue
+from fastast.data.soundscapes.classes import CLASSES
+from fastast.data.soundscapes.pool import catalogue
 from fastast.statistics import clip_weights
 
 DATA = {"name": "soundscapes", "options": {"seconds": 5.0, "test_clips": 120, "classes": []}}

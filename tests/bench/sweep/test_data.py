@@ -19,10 +19,10 @@ from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep
 from fastast import create_model, save_checkpoint
 from fastast.data.datasets import DATASETS
-from fastast.data.soundscapes_classes import CLASSES
+from fastast.data.soundscapes.classes import CLASSES
 from fastast.data.training_set import all_ids
 from fastast.frontend import Normalisation
-from tests.fastast.checkpoint_files import huggingface_folder
+from tests.fastast.checkpoints.checkpoint_files import huggingface_folder
 
 SHAPE = {"embed_dim": 16, "depth": 2, "num_heads": 2, "num_frames": 64, "fstride": 16, "tstride": 16}
 NORMALISATION = Normalisation(mean=-6.0, std=5.0)

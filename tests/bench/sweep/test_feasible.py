@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from bench.cli import app
 from bench.sweep.feasible import least_bytes
 from fastast.geometry import Geometry
-from fastast.processors import most_threads
+from fastast.system.processors import most_threads
 
 
 def refused(*settings: str) -> str:

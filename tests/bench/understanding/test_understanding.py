@@ -17,7 +17,7 @@ from bench.understanding.record import MethodNotes, Understanding, read_understa
 from bench.understanding.render import render_understanding
 from bench.understanding.said import _silence
 from bench.understanding.sounding import sounding
-from fastast.data.mixing import ClipRecipe, SoundEvent
+from fastast.data.soundscapes.mixing import ClipRecipe, SoundEvent
 from fastast.hosts import reduce
 from fastast.reduction import MergeTrace, TokenReduction
 

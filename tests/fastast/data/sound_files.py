@@ -82,7 +82,7 @@ def sounds() -> dict[str, NDArray[np.float32]]:
     """Four real recordings of a second at 16 kHz that are unlike each other."""
     found = {"bird": recording(1.0)}
     for name in ("bell", "cymbal", "tabla"):
-        with np.load(ROOT / f"tests/fastast/golden/fbank_{name}.npz") as file:
+        with np.load(ROOT / f"tests/fastast/frontend/golden/fbank_{name}.npz") as file:
             found[name] = (file["waveform"][:16_000] / 32_768).astype(np.float32)
     return found
 

@@ -33,18 +33,18 @@ from bench.sweep.config import DataConfig
 from bench.sweep.data import resolve_data
 from fastast import AudioSpectrogramTransformer, save_checkpoint
 from fastast.cli import app
-from fastast.data import cache_files, cache_making
 from fastast.data.augment import Augmentation
-from fastast.data.cache import Cache
-from fastast.data.cache_making import make_cache
-from fastast.data.check import FAULTS
-from fastast.data.esc50 import ESC50
+from fastast.data.caching import files, making
+from fastast.data.caching.cache import Cache
+from fastast.data.caching.making import make_cache
+from fastast.data.checking.check import FAULTS
+from fastast.data.layouts.esc50 import ESC50
 from fastast.data.sampling import all_labels, in_order, load_batches
 from fastast.data.training_set import DataError, all_ids, read_clip
 from fastast.frontend import Frontend, Normalisation
 from fastast.geometry import Geometry
+from fastast.system.writing import write_whole
 from fastast.training.recipe_file import load_recipe
-from fastast.writing import write_whole
 
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "audioset": ("audioset", lambda root: write_audioset(root, "audios/{table}_segments/Y{id}.wav")),
@@ -229,7 +229,7 @@ def test_a_cache_gives_the_clips_that_it_was_made_of(tmp_path: Path, kind: str, 
     source = write_audioset(tmp_path / "source", "{table}/{id}.mp3")
     outcome = cached(source, tmp_path / "cache", "--kind", kind, "--processes", 2, "-s", "subset=full")
     assert (outcome["made"], outcome["kept"], outcome["clips"], outcome["skipped"]) == (2, 0, 5, [])
-    from fastast.data.audioset import AudioSet
+    from fastast.data.layouts.audioset import AudioSet
 
     for split in ("train", "val", "test"):
         mine = Cache(root=str(tmp_path / "cache")).split(split)
@@ -332,7 +332,7 @@ def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
         written.append(path)
 
     with monkeypatch.context() as patch:
-        for module in (cache_making, cache_files):
+        for module in (making, files):
             patch.setattr(module, "write_whole", stop)
         with pytest.raises(KeyboardInterrupt):
             make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
@@ -417,7 +417,7 @@ def test_a_copy_of_a_cache_is_the_same_data(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_stats_are_those_of_all_values(tmp_path: Path, processes: int) -> None:
-    from fastast.filterbank import fbank
+    from fastast.frontend.filterbank import fbank
 
     root = write_audio_folder(tmp_path)
     data = [fbank(torch.from_numpy(clip)[None])[0].numpy() for clip in decoded(root)]

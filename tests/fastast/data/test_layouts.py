@@ -28,19 +28,19 @@ from layouts import (
 )
 from sound_files import heard, sounds, write_sound
 
-from fastast.data.ast_lists import ASTLists
-from fastast.data.audio_folder import AudioFolder
-from fastast.data.audioset import AudioSet
 from fastast.data.decoding import AudioError
-from fastast.data.esc50 import ESC50
-from fastast.data.fsd50k import FSD50K
-from fastast.data.hdf5 import HDF5
-from fastast.data.ontology import read_ontology
-from fastast.data.parquet import Parquet
-from fastast.data.recognise import recognise_set, without_refusals
+from fastast.data.layouts.ast_lists import ASTLists
+from fastast.data.layouts.audio_folder import AudioFolder
+from fastast.data.layouts.audioset import AudioSet
+from fastast.data.layouts.esc50 import ESC50
+from fastast.data.layouts.fsd50k import FSD50K
+from fastast.data.layouts.hdf5 import HDF5
+from fastast.data.layouts.ontology import read_ontology
+from fastast.data.layouts.parquet import Parquet
+from fastast.data.layouts.recognise import recognise_set, without_refusals
+from fastast.data.layouts.speech_commands import WORDS, SpeechCommands
+from fastast.data.layouts.table import Table
 from fastast.data.sampling import all_labels
-from fastast.data.speech_commands import WORDS, SpeechCommands
-from fastast.data.table import Table
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning, SplitNotFoundError, all_ids
 
 

@@ -20,8 +20,8 @@ from sound_files import encode, recording
 
 from fastast.data.audio import AudioError, AudioWarning, load_audio
 from fastast.data.decoding.pcm import PcmStream
-from fastast.data.feed import Feed
-from fastast.data.live import Microphone, PipeReader
+from fastast.inference.feed import Feed
+from fastast.inference.live import Microphone, PipeReader
 
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 

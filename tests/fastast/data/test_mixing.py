@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from fastast.data.mixing import Catalogue, ClipRecipe, SoundEvent, active_rms, mix_clip, plan, render_clip
-from fastast.data.soundscapes_classes import DRUMS, INSTRUMENTS, PARENTS
-from fastast.data.soundscapes_pool import FIRST_SEED, Pool, catalogue, pool_path
+from fastast.data.soundscapes.classes import DRUMS, INSTRUMENTS, PARENTS
+from fastast.data.soundscapes.mixing import Catalogue, ClipRecipe, SoundEvent, active_rms, mix_clip, plan, render_clip
+from fastast.data.soundscapes.pool import FIRST_SEED, Pool, catalogue, pool_path
 
 # Written by the prototype, not by this code: labels, events as class@start:source (a drum loop only names its drums),
 # RMS and peak of the int16 samples, and the first four samples.

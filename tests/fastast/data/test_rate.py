@@ -12,8 +12,8 @@ from layouts import write_bad_esc50, write_esc50
 from typer.testing import CliRunner
 
 from fastast.cli import app
-from fastast.data.esc50 import ESC50
-from fastast.data.rate import measure_loading
+from fastast.data.checking.rate import measure_loading
+from fastast.data.layouts.esc50 import ESC50
 from fastast.data.training_set import DataError
 
 

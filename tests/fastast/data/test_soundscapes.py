@@ -17,9 +17,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastast.data import soundscapes, soundscapes_generate, soundscapes_pool, soundscapes_reference
-from fastast.data.soundscapes import CLASSES, LEAVES, PARENTS, SoundscapeClips, SoundscapesError, load
-from fastast.data.soundscapes_cache import BlockStore, default_folder
+from fastast.data import soundscapes
+from fastast.data.soundscapes import (
+    CLASSES,
+    LEAVES,
+    PARENTS,
+    SoundscapeClips,
+    SoundscapesError,
+    generate,
+    load,
+    pool,
+    reference,
+)
+from fastast.data.soundscapes.cache import BlockStore, default_folder
 
 ROOT = Path(__file__).parents[3]
 ASSETS = ROOT / "fastast" / "assets" / "soundscapes"
@@ -187,7 +197,7 @@ def test_all_recipes_are_the_committed_ones(split: str, seconds: float, count: i
     committed = json.loads((ASSETS / "reference.json").read_text())["sets"]
     entries = [entry for entry in committed if (entry["split"], entry["seconds"]) == (split, seconds)]
     assert max(entry["count"] for entry in entries) == count
-    found = soundscapes_reference.recipe_hashes(split, seconds, count, at=range(count))
+    found = reference.recipe_hashes(split, seconds, count, at=range(count))
     assert [found[entry["count"]] for entry in entries] == [entry["recipe_sha256"] for entry in entries]
 
 
@@ -210,7 +220,7 @@ def test_clips_do_not_depend_on_count_workers_or_cache(nine: tuple[Path, Soundsc
 def test_blocks_are_put_together_in_order(
     nine: tuple[Path, SoundscapeClips], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(soundscapes_generate, "BLOCK_CLIPS", 5)
+    monkeypatch.setattr(generate, "BLOCK_CLIPS", 5)
     assert clips(tmp_path, 9).sha256 == nine[1].sha256
     assert sorted(path.name for path in tmp_path.rglob("*.clips")) == [f"0000{i}.clips" for i in range(2)]
     assert clips(tmp_path, 9).sha256 == nine[1].sha256
@@ -255,7 +265,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_block(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fastast.data.soundscapes_cache.os.replace", killed)
+    monkeypatch.setattr("fastast.data.soundscapes.cache.os.replace", killed)
     with pytest.raises(KeyboardInterrupt):
         store.write(0, np.zeros(3, store.record))
     assert path.read_bytes() == before
@@ -281,7 +291,7 @@ def test_a_disk_that_refuses_is_reported_and_the_clips_still_come(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("fastast.writing.os.replace", full)
+    monkeypatch.setattr("fastast.system.writing.os.replace", full)
     with pytest.warns(
         UserWarning, match=r"cannot be kept \(No space left on device: nothing was written\).*FASTAST_CACHE"
     ):
@@ -315,7 +325,7 @@ def test_progress_says_what_it_does_once(tmp_path: Path, capfd: pytest.CaptureFi
 
 def test_other_recipes_are_an_error(cache: tuple[Path, SoundscapeClips], monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"split": "test", "seconds": 5.0, "count": 10, "recipe_sha256": "0" * 64, "sha256": "1" * 64}
-    monkeypatch.setattr(soundscapes_reference, "committed", lambda: {"sets": [known]})
+    monkeypatch.setattr(reference, "committed", lambda: {"sets": [known]})
     with pytest.raises(SoundscapesError, match=r"first 10 test clips .* not 0{64}: .*would be other clips"):
         clips(cache[0], 10)
 
@@ -325,7 +335,7 @@ def test_other_audio_is_a_warning_and_a_flag(
 ) -> None:
     recipes = cache[1].recipe_sha256
     known = {"split": "test", "seconds": 5.0, "count": 9, "recipe_sha256": recipes, "sha256": "1" * 64}
-    monkeypatch.setattr(soundscapes_reference, "committed", lambda: {"sets": [known]})
+    monkeypatch.setattr(reference, "committed", lambda: {"sets": [known]})
     with pytest.warns(UserWarning, match=r"have sha256 [0-9a-f]{64}, not 1{64}: .* not comparable bit for bit"):
         assert clips(cache[0], 9).matches_reference is False
 
@@ -381,7 +391,7 @@ def test_damaged_audio_is_named(no_pool: Path, tmp_path: Path, content: bytes | 
 
 def test_audio_of_another_folder_is_used(nine: tuple[Path, SoundscapeClips], no_pool: Path, tmp_path: Path) -> None:
     (no_pool / "pool.tar").symlink_to(ASSETS / "pool.tar")
-    assert soundscapes_pool.pool_path() == no_pool / "pool.tar"
+    assert pool.pool_path() == no_pool / "pool.tar"
     np.testing.assert_array_equal(clips(tmp_path / "cache", 1).waveforms, nine[1].waveforms[:1])
 
 

@@ -15,15 +15,16 @@ import pytest
 import soundfile
 import torch
 
-from fastast.data import soundscapes, soundscapes_generate
-from fastast.data.audioset import AudioSet
-from fastast.data.esc50 import ESC50
+from fastast.data import soundscapes
 from fastast.data.folders import FolderSet, Recording
 from fastast.data.identity import hash_ids
+from fastast.data.layouts.audioset import AudioSet
+from fastast.data.layouts.esc50 import ESC50
+from fastast.data.layouts.speech_commands import WORDS, SpeechCommands
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
-from fastast.data.soundscapes_pool import ASSETS, pool_path
-from fastast.data.soundscapes_training import Soundscapes
-from fastast.data.speech_commands import WORDS, SpeechCommands
+from fastast.data.soundscapes import generate
+from fastast.data.soundscapes.pool import ASSETS, pool_path
+from fastast.data.soundscapes.training import Soundscapes
 from fastast.data.training_set import DataError, DataNotFoundError, all_ids
 
 REFERENCE = ASSETS / "reference.json"
@@ -361,7 +362,7 @@ def test_soundscapes_know_what_their_audio_hangs_on(monkeypatch: pytest.MonkeyPa
     usual = fingerprint(test_clips=5)
     assert fingerprint(test_clips=6) == usual  # the same clips, and one more
     assert fingerprint(test_clips=5, seconds=4.0) != usual
-    monkeypatch.setattr(soundscapes_generate, "VERSION", 99)
+    monkeypatch.setattr(generate, "VERSION", 99)
     assert fingerprint(test_clips=5) != usual
 
 

@@ -173,7 +173,7 @@ def test_a_front_end_that_does_not_fit_is_refused(tiny_model) -> None:
 
 
 def test_the_clip_that_fills_the_input_has_exactly_its_frames() -> None:
-    from fastast.filterbank import num_frames
+    from fastast.frontend.filterbank import num_frames
 
     for frames in (1, 96, 512, 1024):
         assert num_frames(input_samples(frames)) == frames

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import fastast
 from fastast.cli import app
 from fastast.exporting import export_to_cache
-from fastast.prediction import Predictor
+from fastast.inference.prediction import Predictor
 
 EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"
 

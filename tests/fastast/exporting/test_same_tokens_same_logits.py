@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import fastast
 from fastast.exporting.agreement import EXAMPLE, TOLERANCE
 from fastast.model import AudioSpectrogramTransformer
-from fastast.reduction.trace import MergeTrace
+from fastast.reduction.forward.trace import MergeTrace
 
 pytestmark = pytest.mark.slow
 CLIPS, BATCH = 64, 8

@@ -22,7 +22,7 @@ def interpret(monkeypatch: pytest.MonkeyPatch) -> None:
     from triton.runtime.jit import JITFunction
 
     monkeypatch.setenv("TRITON_INTERPRET", "1")
-    compiled = [name for name in sys.modules if name.startswith("fastast.kernels._triton_")]
+    compiled = [name for name in sys.modules if name.startswith("fastast.kernels._triton.")]
     assert not any(isinstance(value, JITFunction) for name in compiled for value in vars(sys.modules[name]).values()), (
         "kernels were imported for a GPU before; the interpreter cannot run them in this process"
     )

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastast.filterbank import mel_filters
 from fastast.frontend import AUDIOSET, Frontend, Normalisation
+from fastast.frontend.filterbank import mel_filters
 from fastast.geometry import Geometry
 from fastast.kernels.filterbank import _constants, filterbank, filterbank_reference
 

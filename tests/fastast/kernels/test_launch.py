@@ -25,7 +25,7 @@ import importlib, pkgutil, sys
 sys.modules["triton"] = None  # importing it fails, as where it is not installed
 import fastast.kernels
 for module in pkgutil.iter_modules(fastast.kernels.__path__):
-    if not module.name.startswith("_triton"):
+    if module.name != "_triton":
         importlib.import_module("fastast.kernels." + module.name)
 import torch
 from fastast.kernels.add_norm import add_norm, add_norm_reference

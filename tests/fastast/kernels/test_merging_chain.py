@@ -12,7 +12,7 @@ from fastast.kernels.flat_plan import FlatPlan
 from fastast.kernels.key_metric import key_metric, key_metric_reference
 from fastast.kernels.merge_norm import merge_norm, merge_norm_reference
 from fastast.kernels.merge_plan import merge_plan, merge_plan_reference
-from fastast.reduction.matching import bipartite_soft_matching
+from fastast.reduction.choosing.matching import bipartite_soft_matching
 
 KERNELS = (key_metric, best_partner, merge_plan, merge_norm)
 REFERENCES = (key_metric_reference, best_partner_reference, merge_plan_reference, merge_norm_reference)

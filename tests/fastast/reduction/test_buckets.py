@@ -11,8 +11,8 @@ import torch
 from fastast import TokenReduction
 from fastast.hosts import reduce
 from fastast.reduction import MergePlan, MergeTrace
-from fastast.reduction.buckets import WORTH, Bucket, buckets, joined
-from fastast.reduction.lineage import Lineage
+from fastast.reduction.forward.buckets import WORTH, Bucket, buckets, joined
+from fastast.reduction.forward.lineage import Lineage
 
 SCHEDULE = "list:0,25,8"
 
@@ -92,7 +92,7 @@ def parts_of(model, clips, reduction, trace=None) -> tuple[torch.Tensor, list[in
     "values", [{}, {"method": "local"}, {"method": "algm"}, {"combine": "norm"}, {"order": "position"}]
 )
 def test_apart_clips_answer_as_together(small_model, clips, place, values, monkeypatch) -> None:
-    monkeypatch.setattr("fastast.reduction.buckets.WORTH", 0.02)  # these tokens are few
+    monkeypatch.setattr("fastast.reduction.forward.buckets.WORTH", 0.02)  # these tokens are few
     model = small_model.double()
     threshold = 0.75 if place == "before" else 0.9
     reduction = TokenReduction.from_dict({"schedule": SCHEDULE, "threshold": threshold, "place": place, **values})
@@ -107,7 +107,7 @@ def test_apart_clips_answer_as_together(small_model, clips, place, values, monke
 
 
 def test_features_are_those_of_the_whole_batch(small_model, clips, monkeypatch) -> None:
-    monkeypatch.setattr("fastast.reduction.buckets.WORTH", 0.02)
+    monkeypatch.setattr("fastast.reduction.forward.buckets.WORTH", 0.02)
     reduction = TokenReduction.from_dict({"schedule": SCHEDULE, "threshold": 0.75, "place": "before"})
     model, trace = small_model.double(), MergeTrace()
     with reduce(model, reduction), torch.no_grad():

@@ -89,7 +89,7 @@ def test_only_the_first_plan_of_a_block_is_looked_at(small_model, small_fbank, m
         looked.append(tokens.block)
         return reduction.registered(tokens, r, reduction.options)
 
-    monkeypatch.setattr("fastast.reduction.attach.checked_choice", check)
+    monkeypatch.setattr("fastast.reduction.forward.attach.checked_choice", check)
     with reduce(small_model, TokenReduction(schedule="list:5,0,5")), torch.no_grad():
         for _ in range(3):
             small_model(small_fbank)

@@ -15,7 +15,7 @@ from fastast.exporting import ExportError, export
 from fastast.frontend import Normalisation
 from fastast.hosts import reduce
 from fastast.reduction import BlockTokens, MergePlan, MergeTrace, reduction_method, source_sizes
-from fastast.reduction.adaptive import AdaptivePlan
+from fastast.reduction.choosing.adaptive import AdaptivePlan
 from fastast.reduction.methods.local import local
 from fastast.reduction.methods.tome import tome
 from fastast.reduction.plan import PlanError

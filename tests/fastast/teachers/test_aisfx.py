@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fastast.data.audio import load_audio
-from fastast.filterbank import fbank
 from fastast.frontend import AUDIOSET, pad_or_cut
+from fastast.frontend.filterbank import fbank
 from fastast.teachers import TeacherError, aisfx, create_teacher
 from fastast.teachers.aisfx import AisfxTeacher
 

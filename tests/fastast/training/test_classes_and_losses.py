@@ -16,9 +16,9 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from fastast.cli import app
-from fastast.data.speech_commands import WORDS
+from fastast.data.layouts.speech_commands import WORDS
 from fastast.frontend import SPEECH_COMMANDS, Frontend
-from tests.fastast.checkpoint_files import (
+from tests.fastast.checkpoints.checkpoint_files import (
     SMALL,
     huggingface_config,
     huggingface_folder,

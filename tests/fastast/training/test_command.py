@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from fastast.checkpoints import save_checkpoint
 from fastast.cli import app
-from fastast.data.soundscapes_pool import pool_path
+from fastast.data.soundscapes.pool import pool_path
 from fastast.frontend import Normalisation
 from fastast.teachers import create_teacher, save_teacher
 from fastast.training.logging import read_log

@@ -7,7 +7,7 @@ import time
 import pytest
 import torch
 
-from fastast.training.rates import Rates, Stopwatch, rates_of
+from fastast.training.evaluation.rates import Rates, Stopwatch, rates_of
 
 
 def test_the_slower_side_limits() -> None:

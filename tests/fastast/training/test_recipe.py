@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from fastast.data.audioset import AudioSet
 from fastast.data.augment import Augmentation
 from fastast.data.datasets import DATASETS
+from fastast.data.layouts.audioset import AudioSet
 from fastast.distill import Distillation
 from fastast.reduction import TokenReduction
 from fastast.reduction.spec import reduction_keys

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from fastast.data.soundscapes_pool import pool_path
+from fastast.data.soundscapes.pool import pool_path
 from fastast.frontend import Normalisation
 from fastast.teachers import create_teacher, load_teacher, save_teacher
-from fastast.training.command import evaluate_command
+from fastast.training.evaluation.command import evaluate_command
 from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe

@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 
 from fastast.cli import app
 from fastast.training.checks import RecipeError
+from fastast.training.evaluation.summary import runs_table, summarise_runs
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
-from fastast.training.summary import runs_table, summarise_runs
 from tests.fastast.training.conftest import RECIPE
 
 

@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fastast.data.esc50 import ESC50
+from fastast.data.layouts.esc50 import ESC50
 from fastast.data.training_set import DataNotFoundError
 from fastast.teachers import load_teacher
 from fastast.training.checkpoint import ResumeError
-from fastast.training.evaluate import evaluate
+from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
@@ -95,7 +95,7 @@ def test_the_log_says_what_the_steps_attend_with(
         events = map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
         return next(event["attention"] for event in events if event["event"] == "start")
 
-    monkeypatch.setattr("fastast.attention.multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr("fastast.attention.proportional.multiplies_bfloat16", lambda: True)
     assert said("single") == "mask"
     assert said("half", "precision=bfloat16") == "products"
     assert said("cnn", *CNN) == ""

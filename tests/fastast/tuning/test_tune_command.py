@@ -144,9 +144,9 @@ def test_another_processor_is_another_question(checkpoint: str, tmp_path: Path, 
         raise OSError("the power went away")
 
     monkeypatch.setattr("fastast.tuning.tune.measure_table", die)
-    monkeypatch.setattr("fastast.devices.processor_name", lambda: "Elbrus-8S")
+    monkeypatch.setattr("fastast.system.devices.processor_name", lambda: "Elbrus-8S")
     assert tune(checkpoint, tmp_path / "tuned.toml", "--max-loss", "0.9")[0] == 1
-    monkeypatch.setattr("fastast.devices.processor_name", lambda: "Loongson-3A6000")
+    monkeypatch.setattr("fastast.system.devices.processor_name", lambda: "Loongson-3A6000")
     code, said = tune(checkpoint, tmp_path / "tuned.toml", "--max-loss", "0.9")
     assert code == 1
     assert "what was measured there is of another question: device was" in said

@@ -9,7 +9,7 @@ import torch
 
 from fastast.encoder import EncoderShape
 from fastast.reduction import BlockTokens, MergePlan
-from fastast.reduction.lineage import Lineage
+from fastast.reduction.forward.lineage import Lineage
 
 ROWS, COLUMNS, PREFIX, DEPTH = 3, 7, 2, 4
 SHAPE = EncoderShape(embed_dim=8, depth=DEPTH, num_heads=2, mlp_dim=16, num_prefix_tokens=PREFIX, grid=(ROWS, COLUMNS))

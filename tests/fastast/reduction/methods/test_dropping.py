@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastast.geometry import Geometry
 from fastast.reduction import ReductionError, TokenReduction, get_method
-from fastast.reduction.dropping import drop_lowest
+from fastast.reduction.choosing.dropping import drop_lowest
 from fastast.schedule import Constant
 from tests.fastast.reduction.methods.clips import PREFIX, Clip, groups, tokens_of
 

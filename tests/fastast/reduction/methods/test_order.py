@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastast.reduction import BlockTokens, MergePlan, get_method
-from fastast.reduction.lineage import Lineage
+from fastast.reduction.forward.lineage import Lineage
 from tests.fastast.reduction.methods.clips import PREFIX, SHAPE, groups, tokens_of
 
 SEEDS = st.integers(0, 2**31)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fastast.geometry import Geometry
 from fastast.reduction import ReductionError, TokenReduction, get_method
-from fastast.reduction.partition import part
+from fastast.reduction.choosing.partition import part
 from fastast.schedule import Constant
 from tests.fastast.reduction.methods.clips import (
     DEPTH,

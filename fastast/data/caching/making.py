@@ -1,0 +1,280 @@
+"""Making a cache: shards in parallel, each whole or not at all; what is there already is not made again.
+
+Shapes: `s` samples of a clip, `f` frames, `m` mel bins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastast.data.caching.files import (
+    DESCRIPTION,
+    KINDS,
+    CachedClip,
+    CacheDescription,
+    ShardIndex,
+    shard_paths,
+)
+from fastast.data.datasets import DataOptions, asked
+from fastast.data.decoding import AudioError
+from fastast.data.folders import SPLITS, FolderSet, ListedSet, check_allowed, check_split, fingerprint_of
+from fastast.data.identity import hash_ids
+from fastast.data.parallel import each
+from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
+from fastast.system.writing import remove_leftovers, write_whole
+
+SHARD_CLIPS = 256
+"""Clips of a shard: 40 MB of ten seconds each."""
+MEL_BINS = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class CacheOutcome:
+    """What was done."""
+
+    made: int
+    """Shards that were written now."""
+    kept: int
+    """Shards that were there already."""
+    clips: int
+    """Clips of all shards."""
+    skipped: tuple[str, ...]
+    """What is wrong with the clips that could not be read; they stay in the lists, without samples."""
+    size: int
+    """Bytes of the cache."""
+    absent: tuple[str, ...] = ()
+    """Splits that are not in it, as the data set does not have them, and why."""
+
+
+def make_cache(
+    name: str,
+    options: DataOptions,
+    out: Path,
+    *,
+    kind: str = "flac",
+    splits: Sequence[str] = (),
+    processes: int = 1,
+    progress: bool = False,
+    shard_clips: int = SHARD_CLIPS,
+) -> CacheOutcome:
+    """Write a cache of a data set's splits into `out`, or go on with one; returns what was done.
+
+    `splits`: those that must be there; empty: those that there are. Raises DataError where `out` holds something else,
+    or the cache of another data set or kind; SplitNotFoundError where none is there.
+    """
+    check_allowed("kind", kind, KINDS)
+    for split in splits:
+        check_split(split, "the data")
+    sets: dict[str, ListedSet[Any]] = {}
+    same: dict[str, str] = {}
+    absent: dict[str, SplitNotFoundError] = {}
+    for split in sorted(splits or SPLITS, key=("train", "test", "val").index):  # where val is test, it is called test
+        try:
+            data: Any = options.split(split)
+        except SplitNotFoundError as error:
+            if splits:
+                raise
+            absent[split] = error
+            continue
+        twin = next((other for other, known in sets.items() if all_ids(known) == all_ids(data)), None)
+        if twin is None:
+            sets[split] = data
+        else:
+            same[split] = twin
+    if not sets:
+        raise absent["train"]
+    description = _describe(name, options, kind, shard_clips, sets, same)
+    description = _open(out, description)
+    jobs = [(split, number) for split, data in sets.items() for number in range(-(-len(data) // shard_clips))]
+    maker = _ShardMaker(sets, out, kind, shard_clips)
+    what = f"{out}: {len(jobs):,} parts of up to {shard_clips} clips"
+    done = list(each(jobs, maker, what=what, processes=processes, progress=progress, chunk=1))
+    description.write(out)
+    return CacheOutcome(
+        made=sum(made.is_new for made in done),
+        kept=sum(not made.is_new for made in done),
+        clips=sum(made.clips for made in done),
+        skipped=tuple(fault for made in done for fault in made.faults),
+        size=sum(made.size for made in done),
+        absent=tuple(f"{split}: {error}" for split, error in absent.items()),
+    )
+
+
+def _describe(
+    name: str,
+    options: DataOptions,
+    kind: str,
+    shard_clips: int,
+    sets: dict[str, ListedSet[Any]],
+    same: dict[str, str],
+) -> CacheDescription:
+    first = next(iter(sets.values()))
+    reading = {"sample_rate": 16_000, **first.reading}
+    known = {
+        split: {"clips": len(data), "ids_sha256": hash_ids(all_ids(data)), "missing": list(data.missing)}
+        for split, data in sets.items()
+    }
+    return CacheDescription(
+        kind=kind,
+        data_set=name,
+        options=dict(asked(options)),
+        classes=first.classes,
+        task=first.task,
+        reading=reading | ({"mel_bins": MEL_BINS} if kind == "fbank" else {}),
+        shard_clips=shard_clips,
+        splits={**known, **{split: {"same_as": twin} for split, twin in same.items()}},
+    )
+
+
+def _open(out: Path, mine: CacheDescription) -> CacheDescription:
+    """Make the folder, or check that what is there can be gone on with; returns it with all splits, old and new."""
+    if out.exists() and not out.is_dir():
+        raise DataError(f"{out}: a file; name a folder for the cache with --out")
+    remove_leftovers(out)
+    held = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    if held and DESCRIPTION not in held:
+        raise DataError(
+            f"{out}: not empty (it holds {', '.join(held[:4])}) and no cache; name another folder with --out"
+        )
+    if not held:
+        out.mkdir(parents=True, exist_ok=True)
+        # Without splits, so that it is no whole cache yet, but can be gone on with.
+        replace(mine, splits={}).write(out)
+        return mine
+    theirs = CacheDescription.read(out)
+    for field in ("kind", "data_set", "options", "classes", "task", "reading", "shard_clips"):
+        here, there = getattr(mine, field), getattr(theirs, field)
+        if _plain(here) != _plain(there):
+            raise DataError(
+                f"{out}: the cache there has another {field.replace('_', ' ')}: {_short(there)}, not {_short(here)}. "
+                "Name another folder with --out"
+            )
+    return replace(mine, splits={**theirs.splits, **mine.splits})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) < 80 else f"{text[:77]}…"
+
+
+class _ShardMaker:
+    """Writes shards, in any process."""
+
+    def __init__(self, sets: dict[str, ListedSet[Any]], out: Path, kind: str, shard_clips: int) -> None:
+        self._sets, self._out, self._kind, self._shard_clips = sets, out, kind, shard_clips
+
+    def __call__(self, which: tuple[str, int]) -> _Made:
+        """Write a shard, unless it is there already and was made of the same clips."""
+        split, number = which
+        data = self._sets[split]
+        indices = range(number * self._shard_clips, min((number + 1) * self._shard_clips, len(data)))
+        source = _source_of(data, indices)
+        path, index_path = shard_paths(self._out, split, number)
+        index = _kept(path, index_path, source)
+        if is_new := index is None:
+            contents, clips, at = [], [], 0
+            for position in indices:
+                content, clip = _encode(data, position, self._kind)
+                contents.append(content)
+                clips.append(replace(clip, at=at))
+                at += len(content)
+            whole = b"".join(contents)
+            index = ShardIndex(source=source, sha256=hashlib.sha256(whole).hexdigest(), clips=tuple(clips))
+            index_path.unlink(missing_ok=True)  # an old one would describe other clips for a moment
+            write_whole(path, whole)
+            index.write(index_path)
+        assert index is not None
+        return _Made(
+            is_new=is_new,
+            clips=len(index.clips),
+            size=sum(clip.size for clip in index.clips),
+            faults=tuple(clip.fault for clip in index.clips if clip.fault),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Made:
+    """What is to be said of a shard."""
+
+    is_new: bool
+    clips: int
+    size: int
+    faults: tuple[str, ...]
+
+
+def _source_of(data: ListedSet[Any], indices: range) -> str:
+    """Return a hash of what a shard is made of, without reading audio."""
+    labels = hashlib.sha256(repr([(data.id(i), data.entries[i].columns) for i in indices]).encode()).hexdigest()
+    if isinstance(data, FolderSet):
+        files = fingerprint_of((data.id(index), data.entries[index].path) for index in indices)
+    else:
+        files = data.fingerprint()
+    return hashlib.sha256(f"{labels} {files}".encode()).hexdigest()
+
+
+def _kept(path: Path, index_path: Path, source: str) -> ShardIndex | None:
+    """Return the index of a shard that need not be made again."""
+    try:
+        index = ShardIndex.read(index_path)
+        size = path.stat().st_size
+    except (DataError, OSError):
+        return None
+    return index if index.source == source and size == sum(clip.size for clip in index.clips) else None
+
+
+def _encode(data: ListedSet[Any], position: int, kind: str) -> tuple[bytes, CachedClip]:
+    """Return the bytes of a clip, and its entry; of one that cannot be read, none, and what is wrong with it."""
+    clip = CachedClip(id=data.id(position), columns=data.entries[position].columns)
+    try:
+        samples, _ = data.clip(position, 0)  # (s,)
+        if len(samples) < MIN_SAMPLES:
+            raise AudioError(f"{data.name(position)}: {len(samples)} samples, less than one frame ({MIN_SAMPLES})")
+    except AudioError as error:
+        return b"", replace(clip, fault=str(error))
+    if kind == "fbank":
+        content, clip = _filterbank(samples), replace(clip, bins=MEL_BINS)
+    else:
+        content, halved = _flac(samples, bits=24 if kind == "flac24" else 16)
+        clip = replace(clip, halved=halved)
+    return content, replace(clip, size=len(content), crc=zlib.crc32(content))
+
+
+def _filterbank(samples: NDArray[np.float32]) -> bytes:
+    """(s,) -> (f, m) in float16."""
+    import torch
+
+    from fastast.frontend.filterbank import fbank
+
+    with torch.inference_mode():
+        return fbank(torch.from_numpy(samples)[None], num_mel_bins=MEL_BINS)[0].numpy().astype("<f2").tobytes()
+
+
+def _flac(samples: NDArray[np.float32], *, bits: int) -> tuple[bytes, int]:
+    """Return samples (s,) as FLAC, and how often they were halved to fit into its range."""
+    import soundfile
+
+    halved, scale = 0, 2.0 ** (bits - 1)
+    while True:
+        whole = np.rint(samples.astype(np.float64) * (scale / 2**halved))
+        if whole.max() < scale and whole.min() >= -scale:
+            break
+        halved += 1
+    target = io.BytesIO()
+    shifted = whole.astype(np.int32) << (32 - bits)  # libsndfile keeps the upper bits
+    soundfile.write(target, shifted, 16_000, format="FLAC", subtype=f"PCM_{bits}")
+    return target.getvalue(), halved

@@ -1,0 +1,92 @@
+"""Mean and standard deviation of a set's filterbank, which a model is fed with.
+
+Shapes: `s` samples of a clip, `f` frames, `m` mel bins.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastast.data.audio import AudioError
+from fastast.data.parallel import each
+from fastast.data.training_set import DataError, Item, TrainingSet, read_clip
+
+
+@dataclass(frozen=True, kw_only=True)
+class FbankStatistics:
+    """Of all values of all frames of all clips."""
+
+    mean: float
+    std: float
+    clips: int
+    """Clips that were read."""
+    frames: int
+    """Frames of all clips."""
+    skipped: tuple[str, ...]
+    """What is wrong with the clips that could not be read."""
+
+
+def fbank_statistics(
+    data: TrainingSet,
+    *,
+    num_mel_bins: int = 128,
+    num_frames: int | None = None,
+    processes: int = 1,
+    progress: bool = False,
+    what: str = "filterbanks",
+) -> FbankStatistics:
+    """Return mean and standard deviation of the log-mel filterbank, over every value of every clip.
+
+    `num_frames`: clips are padded with zeros or cut to so many frames first, as AST's own numbers were made; else
+    every clip counts with its own frames, and long ones count for more.
+    Raises DataError where no clip can be read.
+    """
+    work = _Sums(data, num_mel_bins, num_frames)
+    found = list(each(range(len(data)), work, what=what, processes=processes, progress=progress))
+    sums = np.array([part for part in found if not isinstance(part, str)], np.float64).reshape(-1, 4)
+    skipped = tuple(part for part in found if isinstance(part, str))
+    if not len(sums):
+        raise DataError("data: not one clip could be read" + f"; the first says: {skipped[0]}" * bool(skipped))
+    values, total, squares, frames = sums.sum(axis=0)
+    mean = total / values
+    # Around the mean of all: the squares are small enough in float64 that nothing is lost.
+    return FbankStatistics(
+        mean=float(mean),
+        std=math.sqrt(max(0.0, squares / values - mean**2)),
+        clips=len(sums),
+        frames=int(frames),
+        skipped=skipped,
+    )
+
+
+class _Sums:
+    """Sums over one clip: values, their sum, the sum of their squares, frames; or what is wrong with it."""
+
+    def __init__(self, data: TrainingSet, num_mel_bins: int, num_frames: int | None) -> None:
+        self.data, self.num_mel_bins, self.num_frames = data, num_mel_bins, num_frames
+
+    def __call__(self, index: int) -> tuple[int, float, float, int] | str:
+        item = read_clip(self.data, index, 0)
+        if item.waveform is None:
+            return item.skipped[0][1]
+        try:
+            features = self._features(item)  # (f, m)
+        except AudioError as error:
+            return str(error)
+        values = features.double()
+        return values.numel(), float(values.sum()), float(values.square().sum()), len(values)
+
+    def _features(self, item: Item) -> Any:
+        import torch
+
+        from fastast.frontend import pad_or_cut
+        from fastast.frontend.filterbank import fbank
+
+        assert item.waveform is not None
+        given = torch.from_numpy(item.waveform)
+        features = given[None] if given.ndim == 2 else fbank(given[None], num_mel_bins=self.num_mel_bins)  # (1, f, m)
+        return (features if self.num_frames is None else pad_or_cut(features, self.num_frames))[0]

@@ -1,0 +1,209 @@
+"""A folder of clips and CSV tables of one's own: which column holds what is told by options."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fastast.data.clip_files import ENDINGS
+from fastast.data.datasets import LATER
+from fastast.data.folders import (
+    FolderSet,
+    Recording,
+    check_allowed,
+    check_data_options,
+    check_root,
+    check_split,
+    index_labels,
+    those_there,
+)
+from fastast.data.layouts.audio_folder import FILE_NAME, METADATA
+from fastast.data.shares import check_shares, draw_split
+from fastast.data.split_names import NAMES, split_of, split_of_path
+from fastast.data.tables import read_rows, read_table, split_labels
+from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
+from fastast.metrics import Task
+
+_LABELS = ("label", "labels", "class", "classes", "category", "tag", "tags", "target", "word")
+"""What columns with labels are often called."""
+_LOOKED_AT = 20
+"""Rows of a table that are looked at to guess what its columns are."""
+MARKS = ",;|"
+"""What stands between labels in tables."""
+NO_COLUMN = "none"
+"""What stands for the column that says the split where there is none."""
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """The `[data]` of a recipe on one's own clips: a table per split, or one with a column that says the split.
+
+    Where nothing says it, all clips are to train on, and shares of them can be set apart.
+    """
+
+    root: str = ""
+    """Folder that the paths in the tables begin at."""
+    table: str = ""
+    """One table of all clips, below `root`; the column `split` says train, val or test."""
+    train: str = ""
+    """Or a table for each split: the clips to train on,"""
+    val: str = ""
+    """to validate on,"""
+    test: str = ""
+    """and to test on."""
+    file: str = "file"
+    """Column with the path of a clip below `root`, with or without ending."""
+    label: str = "label"
+    """Column with the name of its class, or the names of its classes."""
+    several: str = ""
+    """What stands between the labels of a clip that may have several, such as `,` or `;`. Empty: every clip has one."""
+    split_column: str = "split"
+    """Column that says the split, in `table`; `none` where no column does."""
+    separator: str = "comma"
+    """What stands between columns: `comma`, `semicolon` or `tab`."""
+    classes: tuple[str, ...] = ()
+    """Classes in the order of a model's outputs. Empty: all that the tables name, by name."""
+    missing: str = "refuse"
+    """Clips that are not there: `refuse` to start, or `leave out` (the count is logged)."""
+    val_share: float = field(default=0.0, metadata=LATER)
+    """Share of the clips to train on that are set apart to validate on, where nothing else says which; drawn by name,
+    always the same."""
+    test_share: float = field(default=0.0, metadata=LATER)
+    """Share of them to test on, likewise."""
+    channels: str = field(default="average", metadata=LATER)
+    """What is made of several channels: `average`, or `first` as in AST's own code."""
+
+    def __post_init__(self) -> None:
+        check_data_options(self)
+        check_allowed("separator", self.separator, tuple(SEPARATORS))
+        check_shares(self)
+        if self.table and (self.train or self.val or self.test):
+            raise DataError("data: table and a table for a split are both given; give one table, or one for each split")
+        if len(set(self.classes)) < len(self.classes):
+            raise DataError("data: classes names one class twice")
+        for name in ("val", "test"):
+            said = f"data.{name}" if getattr(self, name) else "data.split_column" if self._has_column else ""
+            if said and getattr(self, f"{name}_share"):
+                raise DataError(f"data: {name}_share sets clips apart, and {said} says which they are; leave one out")
+
+    @property
+    def _has_column(self) -> bool:
+        return bool(self.table) and self.split_column != NO_COLUMN
+
+    @classmethod
+    def recognise(cls, root: Path) -> Table | None:
+        """Return the options that read a folder, None where no table in it has a column that names clips in it."""
+        tables: dict[str, Any] = {}
+        known: dict[str, Any] = {}
+        for path in sorted(path for ending in ("csv", "tsv") for path in root.glob(f"*.{ending}")):
+            if found := _guess(root, path):
+                key = split_of_path(path.relative_to(root)) or "table"
+                if known in ({}, found):
+                    tables.setdefault(key if "split_column" not in found else "table", path.name)
+                    known = found
+        if not tables or ("table" in tables and len(tables) > 1):
+            return None
+        no_column = {"split_column": NO_COLUMN} if "table" in tables else {}
+        return cls(root=str(root), **tables, **no_column | known)
+
+    def split(self, name: str) -> FolderSet:
+        """Return the clips that a table, or the column in it, gives to a split."""
+        check_split(name, "the table")
+        root = check_root(self.root, "the data", "the clips and their tables")
+        tables = {given: root / getattr(self, given) for given in ("table", *NAMES) if getattr(self, given)}
+        if not tables:
+            raise DataNotFoundError(
+                "data: no table is given; name it: -s data.table=FILE.csv, or data.train, data.test, ..."
+            )
+        if "table" not in tables and name not in tables and not ("train" in tables and getattr(self, f"{name}_share")):
+            raise SplitNotFoundError(
+                f"data: {name} is not given; name the table of that split: -s data.{name}=FILE.csv"
+            )
+        rows = [row for given, table in tables.items() for row in self._rows(given, table)]
+        classes = self.classes or tuple(sorted({label for row in rows for label in row.labels}))
+        columns = {label: column for column, label in enumerate(classes)}
+        recordings: list[Recording] = []
+        for row in rows:
+            found = index_labels(row.where, row.labels, columns, Path("data.classes"), "add it there, or mend the row")
+            if row.split == name:
+                recordings.append(Recording(id=row.file, path=_with_ending(root / row.file), columns=found))
+        table = tables.get(name) or tables.get("table") or tables["train"]
+        if not recordings:
+            share = "" if name == "train" or self._has_column else f"; set a share apart: -s data.{name}_share=0.1"
+            raise SplitNotFoundError(f"{table}: no clip is in the {name} split{share}")
+        there, missing = those_there(recordings, self.missing, table, "check data.root and data.file")
+        task: Task = "multi_label" if self.several else "single_label"
+        return FolderSet(classes, there, task=task, missing=missing, channels=self.channels)
+
+    def _rows(self, given: str, table: Path) -> Iterable[_Row]:
+        by_column = given == "table" and self._has_column
+        columns = (self.file, self.label, *([self.split_column] if by_column else []))
+        for line, row in read_table(table, columns, separator=SEPARATORS[self.separator]):
+            where = f"{table}, line {line}"
+            split = split_of(row[self.split_column]) if by_column else "train" if given == "table" else given
+            if split is None:
+                known = ", ".join(name for names in NAMES.values() for name in names)
+                raise DataError(
+                    f"{where}: {self.split_column} is {row[self.split_column]!r}; it must be one of {known}"
+                )
+            file = row[self.file].replace("\\", "/").removeprefix("./")
+            if not file or file.startswith("/") or ".." in file.split("/"):
+                raise DataError(f"{where}: {self.file} is {row[self.file]!r}; it must be a path below {self.root}")
+            if split == "train" and not by_column:
+                split = draw_split(file, self)
+            yield _Row(where=where, split=split, file=file, labels=split_labels(where, row[self.label], self.several))
+
+
+def _guess(root: Path, path: Path) -> dict[str, Any]:
+    """Return the options that say what the columns of a table are; empty where that cannot be seen."""
+    for called, separator in SEPARATORS.items():
+        rows = [row for _, row in itertools.islice(read_rows(path, separator=separator), _LOOKED_AT + 1) if row]
+        if len(rows) < 2 or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
+            continue
+        columns = {name.strip(): [row[index] for row in rows[1:]] for index, name in enumerate(rows[0])}
+        there = {name: sum(_is_clip(root, value) for value in values) for name, values in columns.items()}
+        file = max(there, key=lambda name: there[name])
+        label = next((name for known in _LABELS for name in columns if name.casefold() == known), None)
+        if 2 * there[file] < len(rows) - 1 or label is None:  # some clips may be lost
+            continue
+        if path.name in METADATA and file == FILE_NAME:  # an audio folder says more by its own folders
+            continue
+        split = next((n for n, values in columns.items() if n != file and all(map(split_of, values))), None)
+        place = list(columns).index(label)
+        labels = {row[place] for _, row in read_rows(path, separator=separator) if len(row) == len(columns)}
+        several = next((mark for mark in MARKS if _is_between(mark, labels)), "")
+        found = {"separator": called, "file": file, "label": label, "several": several}
+        return found | ({"split_column": split} if split else {})
+    return {}
+
+
+def _is_between(mark: str, labels: Iterable[str]) -> bool:
+    """Whether a mark stands between labels, and in no name of one: some part then stands in several fields."""
+    parts = Counter(part for text in labels for part in {part.strip() for part in text.split(mark)})
+    return any(parts[part.strip()] > 1 for text in labels if mark in text for part in text.split(mark))
+
+
+def _is_clip(root: Path, value: str) -> bool:
+    return bool(value) and _with_ending(root / value.replace("\\", "/")).is_file()
+
+
+def _with_ending(path: Path) -> Path:
+    """Return the file that a table means where it leaves the ending out."""
+    if path.is_file():
+        return path
+    return next((p for ending in ENDINGS if (p := path.with_name(f"{path.name}.{ending}")).is_file()), path)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """A clip of a table."""
+
+    where: str
+    split: str
+    file: str
+    labels: tuple[str, ...]

@@ -1,0 +1,211 @@
+"""Soundscapes for training: mixed on the fly, new mixtures every epoch, from the recordings of one split.
+
+Shapes: `s` samples of a clip or a source, `c` classes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import RandomState
+from numpy.typing import NDArray
+
+from fastast.data.datasets import LATER
+from fastast.data.soundscapes import MAX_COUNT, MAX_SECONDS, MIN_SECONDS
+from fastast.data.soundscapes.classes import CLASSES
+from fastast.data.soundscapes.generate import mixer_hash
+from fastast.data.soundscapes.mixing import SampleSource, mix_clip, plan
+from fastast.data.soundscapes.pool import FIRST_SEED, Pool, catalogue, pool_path
+from fastast.data.soundscapes.reference import check_recipes, furthest
+from fastast.data.training_set import DataError
+from fastast.metrics import Task
+from fastast.names import unknown_name
+
+_LAST_SEED = 2**32 - 1
+_SLOWEST, _FASTEST = 0.85, 1.18
+_MIN_RESAMPLED = 800
+_OPENING = threading.Lock()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Soundscapes:
+    """The `[data]` of a recipe on soundscapes. Train mixes its own clips; val and test are the published ones."""
+
+    seconds: float = 5.0
+    """Length of a clip."""
+    train_clips: int = 10_000
+    """Clips of an epoch."""
+    val_clips: int = 1_000
+    """Clips of the validation set: the first so many of the published ones."""
+    test_clips: int = 2_000
+    """Clips of the test set, likewise."""
+    fresh: bool = True
+    """New mixtures every epoch; if false, every epoch has the clips of the first, which are kept in memory (160 MB for
+    1,000 clips of 5 s, in each reading process). Clips of val and test are kept always."""
+    repeats: int = field(default=1, metadata=LATER)
+    """Epochs in a row that have the same mixtures, before new ones are made: mixing costs as much as a small network's
+    step. Mixtures are kept in memory as with `fresh = false`; mixup and masks are other ones every time."""
+    speed_share: float = 0.0
+    """Share of the sources that are played faster or slower, by 0.85 to 1.18 (training only)."""
+    classes: tuple[str, ...] = ()
+    """Classes that count; the mixtures are the same. Empty: all 64."""
+
+    def __post_init__(self) -> None:
+        number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
+        if not number or not MIN_SECONDS <= self.seconds <= MAX_SECONDS:
+            raise DataError(
+                f"data: seconds is {self.seconds!r}; it must be a number from {MIN_SECONDS:g} to {MAX_SECONDS:g}"
+            )
+        for name in ("train_clips", "val_clips", "test_clips"):
+            value = getattr(self, name)
+            most = None if name == "train_clips" else MAX_COUNT
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
+                limit = "of at least 1" if most is None else f"from 1 to {most:,}"
+                raise DataError(f"data: {name} is {value!r}; it must be a whole number {limit}")
+        if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 1:
+            raise DataError(f"data: repeats is {self.repeats!r}; it must be a whole number of at least 1")
+        if self.repeats > 1 and not self.fresh:
+            raise DataError(
+                "data: repeats says when mixtures are made anew, and fresh = false never does; give one of them"
+            )
+        share = self.speed_share
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
+            raise DataError(f"data: speed_share is {share!r}; it is a share, from 0 to 1")
+        if not isinstance(self.fresh, bool):
+            raise DataError(f"data: fresh is {self.fresh!r}; it must be true or false")
+        for name in self.classes:
+            if name not in CLASSES:
+                raise DataError(f"data: classes: {unknown_name('class of the soundscapes', name, CLASSES)}")
+        if len(set(self.classes)) < len(self.classes):
+            raise DataError("data: classes names one class twice")
+
+    def split(self, name: str) -> SoundscapesSet:
+        """Return a split: train, val or test."""
+        if name not in FIRST_SEED:
+            raise DataError(unknown_name("split of the soundscapes", name, FIRST_SEED))
+        return SoundscapesSet(self, name)
+
+
+class SoundscapesSet:
+    """One split, mixed when asked for."""
+
+    task: Task = "multi_label"
+
+    def __init__(self, options: Soundscapes, split: str) -> None:
+        self.options = options
+        self.split = split
+        self.classes: tuple[str, ...] = tuple(options.classes) or CLASSES
+        self._columns = {name: column for column, name in enumerate(self.classes)}
+        self._count = int(getattr(options, f"{split}_clips"))
+        self._catalogue = catalogue(split)
+        self._pool: Pool | None = None
+        self._keeps = split != "train" or not options.fresh or options.repeats > 1
+        self._kept: dict[int, tuple[int, NDArray[np.int16], NDArray[np.float32]]] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def id(self, index: int) -> str:
+        """Return the clip's id, such as test_00042."""
+        return f"{self.split}_{index:05d}"
+
+    def name(self, index: int) -> str:
+        """Return the clip's id: it has no file."""
+        return self.id(index)
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of what is mixed and how, in the first epoch."""
+        speed = self.options.speed_share if self.split == "train" else 0
+        said = f"{mixer_hash(self.split, self.options.seconds)} {self.split} {self.options.seconds:g} {speed:g}"
+        return hashlib.sha256(said.encode()).hexdigest()
+
+    def reference(self) -> tuple[int, str] | None:
+        """Return how many of the first clips have a committed hash, and that; None where none is committed.
+
+        The hash is of every clip's samples (int16, little-endian) and labels (a byte a class), clip after clip. Raises
+        SoundscapesError where the recipes are not the committed ones, so that these are other clips.
+        """
+        seconds = float(self.options.seconds)
+        check_recipes(self.split, seconds, self._count)
+        known = furthest(self.split, seconds, self._count)
+        altered = self.classes != CLASSES or (self.split == "train" and self.options.speed_share)
+        return None if known is None or altered else (known["count"], known["sha256"])
+
+    def seed(self, index: int, epoch: int) -> int:
+        """Return the seed of a mixture: no two of a run are the same, and none is one of another split."""
+        if self.split == "train" and self.options.fresh:
+            index += epoch // self.options.repeats * self._count
+        seed = FIRST_SEED[self.split] + index
+        if seed > _LAST_SEED:
+            raise DataError(
+                f"data: clip {index:,} is beyond the mixer's seeds; train fewer epochs, or fewer clips each"
+            )
+        return seed
+
+    def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mix a clip: samples (s,) and labels (c,)."""
+        seed = self.seed(index, epoch)
+        if index in self._kept and self._kept[index][0] == seed:
+            _, samples, labels = self._kept[index]
+        else:
+            samples, labels = self._mix(seed)
+            if self._keeps:
+                self._kept[index] = seed, samples, labels
+        return _floating(samples), labels
+
+    def _mix(self, seed: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        source: SampleSource = self._opened()
+        if self.split == "train" and self.options.speed_share:
+            source = _Resampled(source, self.options.speed_share, seed)
+        samples, recipe = mix_clip(seed, self._catalogue, self.options.seconds, source)
+        return samples, self._encode(recipe.labels)
+
+    def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
+        """The labels (c,) of a clip, from its recipe alone."""
+        recipe = plan(RandomState(self.seed(index, epoch)), self._catalogue, self.options.seconds)
+        return self._encode(recipe.labels)
+
+    def prepare(self) -> None:
+        """Decode every source now, on several threads, for the processes that will mix."""
+        pool = self._opened()
+        with ThreadPoolExecutor() as executor:
+            for _ in executor.map(pool, self._catalogue.samples):
+                pass
+
+    def _opened(self) -> Pool:
+        with _OPENING:  # by one of the threads that ask at once
+            if self._pool is None:
+                self._pool = Pool(self.split, pool_path())
+        return self._pool
+
+    def _encode(self, names: Sequence[str]) -> NDArray[np.float32]:
+        labels = np.zeros(len(self.classes), np.float32)
+        labels[[self._columns[name] for name in names if name in self._columns]] = 1
+        return labels
+
+
+def _floating(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return np.divide(samples, 32768, dtype=np.float32)  # as the front end reads int16
+
+
+class _Resampled:
+    """Gives some sources faster or slower than they are, the same for the same clip."""
+
+    def __init__(self, source: SampleSource, share: float, seed: int) -> None:
+        self._source = source
+        self._share = share
+        self._random = RandomState((seed ^ 0x5BD1E995) & _LAST_SEED)
+
+    def __call__(self, name: str) -> NDArray[np.float32]:
+        samples = self._source(name)
+        if self._random.rand() >= self._share or len(samples) <= _MIN_RESAMPLED:
+            return samples
+        factor = self._random.uniform(_SLOWEST, _FASTEST)
+        at = np.arange(int(len(samples) / factor)) * factor
+        stretched: NDArray[np.float64] = np.interp(at, np.arange(len(samples)), samples)
+        return stretched.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Sound of any length -> labels, events and vectors: files, pipes and microphones, by one model or one engine."""

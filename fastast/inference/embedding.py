@@ -1,0 +1,94 @@
+"""Audio files -> vectors: what the head of an AST reads, of every file or every window.
+
+Shapes: `s` samples of a window, `w` windows of a batch, `n` tokens that are left, `d` width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fastast.inference.hearing import SoundSource, Unread, hear
+from fastast.inference.prediction import Predictor
+from fastast.inference.windows import hop_samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embedding:
+    """A file or a stretch of it as a vector."""
+
+    path: Path
+    """The file."""
+    start: float
+    """Seconds from the beginning of the file."""
+    end: float
+    """Seconds from the beginning of the file."""
+    vector: NDArray[np.float32]
+    """(d,)"""
+
+
+class _Vectors:
+    """Collects the vectors of one file's windows: each of them, or their mean."""
+
+    def __init__(self, path: Path, *, windows: bool) -> None:
+        self._path, self._windows = path, windows
+        self._found: list[Embedding] = []
+        self._sum: NDArray[np.float64] | float = 0.0
+        self._count = 0
+
+    def add(self, start: float, end: float, vector: NDArray[np.floating]) -> None:
+        """Take the next window from `start` to `end` seconds with its vector (d,)."""
+        if self._windows:
+            self._found.append(Embedding(path=self._path, start=start, end=end, vector=vector.astype(np.float32)))
+        else:
+            self._sum = self._sum + vector.astype(np.float64)
+            self._count += 1
+
+    def result(self, seconds: float) -> tuple[Embedding, ...]:
+        """Return what a file of so many seconds is."""
+        if self._windows:
+            return tuple(self._found)
+        mean = np.asarray(self._sum / self._count, np.float32)
+        return (Embedding(path=self._path, start=0.0, end=seconds, vector=mean),)
+
+
+def embed_files(
+    predictor: Predictor,
+    sources: Iterable[SoundSource],
+    *,
+    windows: bool = False,
+    hop: float | None = None,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[Embedding, ...] | Unread]:
+    """Yield the vectors of every file, in their order, or why one could not be read.
+
+    A vector (d,) is what the head reads of the last block: the mean of class and distillation token behind the last
+    norm, of the model with its reduction. A file has one, the mean over its windows, or one of each with `windows`.
+    `hop` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
+
+    Raises ValueError for an exported file or a CNN, which give logits only, and for a hop that is longer than a window.
+    """
+    predictor.at_length(predictor.shape.num_frames)
+
+    def score(clips: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
+        model, frontend = predictor.at_length(frames)
+        model.to(device)
+        with torch.inference_mode():
+            fbank = frontend([torch.from_numpy(clip) for clip in clips])
+            tokens = model.forward_features(fbank.to(device))  # (w, n, d)
+            return ((tokens[:, 0] + tokens[:, 1]) / 2).float().cpu().numpy()  # (w, d)
+
+    return hear(
+        sources,
+        lambda path: _Vectors(path, windows=windows),
+        score,
+        samples=predictor.window_samples,
+        batch_size=predictor.batch_size,
+        hop=None if hop is None else hop_samples(hop, predictor.window_samples),
+        kind=predictor.frames,
+    )

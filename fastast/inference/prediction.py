@@ -1,0 +1,309 @@
+"""Audio file -> labels, with the model merged or not.
+
+Shapes: `s` samples of a window, `w` windows of one or several files, `f` frames, `m` mel bins, `c` classes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fastast.engine import compile
+from fastast.engine.waveforms import input_samples
+from fastast.exporting import ExportedModel, export_to_cache, is_exported, open_exported
+from fastast.frontend import Frontend, Normalisation
+from fastast.hosts import reduce
+from fastast.inference.events import Event, EventCollector, EventRule
+from fastast.inference.hearing import SoundSource, Unread, hear
+from fastast.inference.windows import Windows, hop_samples
+from fastast.model import AudioSpectrogramTransformer
+from fastast.own_length import OwnLengths
+from fastast.reduction import MergeTrace, TokenReduction
+from fastast.scores import Activation, activation_of, to_scores
+from fastast.system.devices import find_device
+from fastast.system.writing import write_whole
+from fastast.teachers import Teacher
+from fastast.teachers.clip_models import class_count, clip_shape, open_network
+
+BATCH = 8
+"""Windows that are scored at once, where not asked for otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """The scores of one file."""
+
+    path: Path
+    """The file."""
+    seconds: float
+    """Its length."""
+    num_windows: int
+    """Windows of the model's input length that were scored; the scores are their mean."""
+    labels: tuple[str, ...]
+    """Names of the classes."""
+    scores: NDArray[np.float32]
+    """(c,) in [0, 1], the mean over windows."""
+    activation: Activation
+    """What made them of logits: `sigmoid` (of each class, whether it is there) or `softmax` (which class it is)."""
+    events: tuple[Event, ...] = ()
+    """What was heard from when to when, by its start, where that was asked for."""
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """Return the `count` best labels with their scores, best first."""
+        order = np.argsort(-self.scores, kind="stable")[:count]
+        return [(self.labels[i], float(self.scores[i])) for i in order]
+
+    def as_dict(self, count: int) -> dict[str, object]:
+        """Return what `fastast predict --json` prints."""
+        labels = [{"label": label, "score": round(score, 6)} for label, score in self.top(count)]
+        return {
+            "file": str(self.path),
+            "seconds": round(self.seconds, 3),
+            "windows": self.num_windows,
+            "activation": self.activation,
+            "labels": labels,
+        }
+
+
+class _Scores:
+    """Collects the scores of one file's windows: their mean, and events where these are asked for."""
+
+    def __init__(self, predictor: Predictor, path: Path, rule: EventRule | None) -> None:
+        self._predictor, self._path = predictor, path
+        self._sum: NDArray[np.float64] = np.zeros(len(predictor.labels))
+        self._windows = 0
+        self._events = None if rule is None else EventCollector(rule, predictor.labels)
+
+    def add(self, start: float, end: float, scores: NDArray[np.floating]) -> None:
+        """Take the next window from `start` to `end` seconds with its scores (c,)."""
+        self._sum += scores
+        self._windows += 1
+        if self._events is not None:
+            self._events.add(start, end, scores)
+
+    def result(self, seconds: float) -> Prediction:
+        """Return the scores of a file of so many seconds."""
+        return Prediction(
+            path=self._path,
+            seconds=seconds,
+            num_windows=self._windows,
+            labels=self._predictor.labels,
+            scores=(self._sum / self._windows).astype(np.float32),
+            activation=self._predictor.activation,
+            events=() if self._events is None else self._events.events(),
+        )
+
+
+class Predictor:
+    """A model ready to label files: on a GPU compiled (`fastast.compile`), on a CPU in PyTorch or another runtime."""
+
+    def __init__(
+        self,
+        model: str,
+        reduction: TokenReduction | None = None,
+        *,
+        activation: str = "",
+        geometry: Mapping[str, object] | None = None,
+        normalisation: Normalisation | None = None,
+        device: str = "auto",
+        batch_size: int = BATCH,
+        runtime: str = "",
+        own_length: bool = False,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        """Load `model`: a name of the zoo with weights, a checkpoint, a CNN or an exported file; reduce its tokens.
+
+        `activation`: `sigmoid` or `softmax` where not what the model's loss says (`fastast.scores`). `geometry` and
+        `normalisation`: what a checkpoint does not say, as for `fastast.load_model`. `device`: `cpu`,
+        `cuda`, or `auto` for a GPU where there is one. `batch_size`: windows, of one file or several, that are scored
+        at once; results do not depend on it but for rounding. `runtime`: `onnxruntime` or `openvino` in place of
+        PyTorch, for which the model is exported once; an exported file has a runtime and its reduction anyhow.
+        `own_length`: run clips that are shorter than the model's input as they are, with fewer tokens
+        (`fastast.own_length`), in place of padding them. `say` is told what takes long.
+
+        Raises ValueError for an unknown name, an impossible reduction, a device that is not there, or one that the
+        runtime does not run on, and where a runtime has one length only; CheckpointError or ExportError for a bad file.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
+        if (runtime or is_exported(model)) and device not in ("auto", "cpu"):
+            raise ValueError(f"device is {device}, and {runtime or model} runs on the CPU; leave the device out")
+        self.name, self.batch_size = model, batch_size
+        self.device = find_device("cpu" if runtime or is_exported(model) else device)
+        self.exported = _open(model, reduction, runtime) if is_exported(model) else None
+        self.model: AudioSpectrogramTransformer | ExportedModel | Teacher
+        if self.exported is not None:
+            self.model = self.exported
+        else:
+            asked = {"reduction": reduction, "runtime": runtime, "own length": own_length}
+            self.model = open_network(model, asked, geometry=geometry, normalisation=normalisation)
+        if self.model.normalisation is None:
+            raise ValueError(
+                f"{model}: the checkpoint does not say how its filterbank was normalised; say it: --normalisation "
+                "MEAN,STD, of the training set"
+            )
+        self.activation = activation_of(self.model.loss, activation)
+        self.shape = clip_shape(model, self.model, geometry or {})
+        self.frontend = Frontend(self.shape, self.model.normalisation)
+        self.labels = self.model.labels or tuple(f"class {i}" for i in range(class_count(self.model)))
+        self.handle, self.engine = None, None
+        self._lengths: OwnLengths | None = None
+        self._at: dict[int, Callable[[Sequence[Tensor]], Tensor]] = {}
+        if own_length and (runtime or is_exported(model)):
+            raise ValueError(f"own length: {runtime or model} has one length; leave it out, or run in PyTorch")
+        if isinstance(self.model, Teacher):
+            self.model = self.model.to(self.device)
+        if not isinstance(self.model, AudioSpectrogramTransformer):
+            return
+        if own_length:
+            self._lengths = OwnLengths(self.model)
+        if reduction is not None:
+            self.handle = reduce(self.model, reduction)
+        if runtime:
+            self.exported = open_exported(export_to_cache(self.model, runtime=runtime, say=say), runtime=runtime)
+        elif self.device.type == "cuda":
+            self.engine = compile(self.model, batch_size=batch_size, device=self.device, frontend=self.frontend)
+
+    def describe(self) -> str:
+        """Return one line on the model, its tokens and what it runs on."""
+        if isinstance(self.model, Teacher):
+            where = "" if self.device.type == "cpu" else f", on {self.device}"
+            return f"{self.name}: {self.model.name}, no tokens to merge{where}"
+        tokens, merged = self.model.geometry.num_tokens, "not merged"
+        if self.handle is not None:
+            merged = f"merged to {self.handle.tokens_per_block[-1]} by {self.handle.reduction}"
+        elif self.exported is not None and self.exported.metadata.reduction is not None:
+            metadata = self.exported.metadata
+            merged = f"merged to {metadata.tokens_per_block[-1]} by {metadata.reduction_name}"
+        where = "" if self.engine is None else f", on {self.device} ({self.engine.path} engine)"
+        where += "" if self.exported is None else f", on {self.exported.runtime}"
+        return f"{self.name}: {tokens} tokens{',' if merged == 'not merged' else ''} {merged}{where}"
+
+    def __call__(self, path: Path) -> Prediction:
+        """Score one file. Raises AudioError where it cannot be read."""
+        (found,) = self.predict([path])
+        if isinstance(found, Unread):
+            raise found.error
+        return found
+
+    def predict(
+        self, sources: Iterable[SoundSource], *, events: EventRule | None = None, hop: float | None = None
+    ) -> Iterator[Prediction | Unread]:
+        """Yield what is heard in every file or pipe, in their order, or why one could not be read.
+
+        `events`: also note what was heard from when to when. `hop`: seconds between the beginnings of two windows,
+        which then overlap; without one, or for events half a window, the fewest windows that cover a file are spread
+        evenly over it. Batches are filled with the windows of one file after another; memory does not grow with the
+        length of a file. Raises ValueError for a hop that is longer than a window.
+        """
+        step = None if hop is None else hop_samples(hop, self.window_samples)
+        if step is None and events is not None:
+            step = self.window_samples // 2
+        return hear(
+            sources,
+            lambda path: _Scores(self, path, events),
+            lambda windows, frames: to_scores(self.logits(windows, frames), self.activation),
+            samples=self.window_samples,
+            batch_size=self.batch_size,
+            hop=step,
+            kind=self.frames,
+        )
+
+    def frames(self, samples: int) -> int:
+        """Return the frames of the input that a window of so many samples is run with."""
+        return self.shape.num_frames if self._lengths is None else self._lengths.frames(samples)
+
+    def logits(self, windows: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
+        """Run windows (s,) with an input of so many frames; returns their logits (w, c).
+
+        Raises ReductionError where so short an input has too few tokens for the reduction.
+        """
+        if frames not in self._at:
+            self._at[frames] = self._forward(frames)
+        with torch.inference_mode():
+            logits = self._at[frames]([torch.from_numpy(window) for window in windows])  # (w, c)
+        return logits.float().cpu().numpy()
+
+    def warm_up(self) -> None:
+        """Run one window of silence: what is slow only once, such as loading libraries, is then over."""
+        self.logits([np.zeros(self.window_samples, np.float32)], self.shape.num_frames)
+
+    def at_length(self, frames: int) -> tuple[AudioSpectrogramTransformer, Frontend]:
+        """Return the model in PyTorch, reduced as it is to be, and the front end for an input of so many frames.
+
+        Raises ValueError for an exported file and for a network without tokens, and ReductionError as `logits` does.
+        """
+        if isinstance(self.model, ExportedModel):
+            raise ValueError(f"{self.name}: an exported file gives logits only; give its checkpoint")
+        if isinstance(self.model, Teacher):
+            raise ValueError(f"{self.name}: {self.model.name} gives logits only; give a transformer")
+        if self._lengths is None or frames == self.shape.num_frames:
+            return self.model, self.frontend
+        model = self._lengths.model(frames)
+        if self.handle is not None and model.attached is None:
+            reduce(model, self.handle.reduction)
+        return model, Frontend(model.geometry, self.frontend.normalisation)
+
+    def _forward(self, frames: int) -> Callable[[Sequence[Tensor]], Tensor]:
+        """Return what makes logits (w, c) of a list of windows."""
+        if self.engine is not None and frames == self.shape.num_frames:
+            return self.engine
+        if isinstance(self.model, Teacher):
+            teacher, own = self.model, self.frontend
+            return lambda clips: teacher(own(clips).to(self.device))
+        if self.exported is not None:
+            exported, own = self.exported, self.frontend
+            return lambda clips: exported(own(clips))
+        model, frontend = self.at_length(frames)
+        if self.engine is not None:
+            return compile(model, batch_size=self.batch_size, device=self.device, frontend=frontend)
+        return lambda clips: model(frontend(clips))
+
+    @property
+    def window_samples(self) -> int:
+        """Samples of the model's input."""
+        return input_samples(self.shape.num_frames)
+
+    @torch.inference_mode()
+    def draw(self, prediction: Prediction, folder: Path) -> Path:
+        """Draw the first window and its tokens after some blocks, as PyTorch merges them; return the picture's path.
+
+        Above it stand the file's name, its best labels and what reduced the tokens.
+
+        Raises ValueError for an exported file, which does not tell which tokens merged, and for a CNN, which has none.
+        """
+        from fastast.viz import draw_merges_by_block
+
+        if isinstance(self.model, ExportedModel):
+            raise ValueError(f"{self.name}: an exported file does not tell which tokens merged; draw its checkpoint")
+        if isinstance(self.model, Teacher):
+            raise ValueError(f"{self.name}: {self.model.name} has no tokens to draw; leave --draw out")
+
+        window = next(iter(Windows(prediction.path, self.window_samples)))
+        features = self.frontend([torch.from_numpy(window)])  # (1, f, m)
+        trace = MergeTrace()
+        self.model.forward_features(features, trace)
+        reduction = self.handle.reduction if self.handle else "not merged"
+        heard = ", ".join(f"{label} {score:.2f}" for label, score in prediction.top(2))
+        title = f"{prediction.path.name} ({reduction}): {heard}"
+        sources = [source[0].numpy() for source in trace.source]  # (n,) of every block
+        figure = draw_merges_by_block(features[0].numpy(), sources, self.model.geometry, title=title)
+        target, picture = folder / f"{prediction.path.stem}.png", io.BytesIO()
+        figure.savefig(picture, dpi=200, format="png")
+        write_whole(target, picture.getvalue())
+        return target
+
+
+def _open(path: str, reduction: TokenReduction | None, runtime: str) -> ExportedModel:
+    exported = open_exported(path, runtime=runtime or None)
+    if reduction is not None:
+        inside = exported.metadata.reduction_name
+        raise ValueError(f"{path}: its schedule is in the file ({inside}); leave it out, or export the model again")
+    return exported

@@ -1,0 +1,1 @@
+"""The device code of the kernels, in Triton. Nothing imports it, or Triton, before the first launch."""

@@ -1,0 +1,23 @@
+"""Dropping the tokens of the lowest score.
+
+Shapes: `b` batch, `n` tokens, `f` tokens that are not protected, `p` tokens that stay.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastast.reduction.choosing.matching import best_first
+from fastast.reduction.plan import MergePlan
+
+
+def drop_lowest(score: Tensor, r: int, *, num_protected: int) -> MergePlan:
+    """Drop the `r` unprotected tokens of the lowest score; the others keep the order of their positions.
+
+    score: (b, n), the protected tokens' not looked at. Of equal tokens the lower position stays.
+    """
+    b, n = score.shape
+    free = best_first(score[:, num_protected:])[:, : n - num_protected - r].sort(dim=1).values  # (b, p - protected)
+    protected = torch.arange(num_protected, device=score.device).expand(b, -1)
+    return MergePlan(num_tokens=n, owner=torch.cat([protected, free + num_protected], dim=1))

@@ -1,0 +1,187 @@
+"""Logits and metrics of a model on a split, under several schedules at once.
+
+Shapes: `b` batch, `k` clips, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from fastast.data.augment import Augmentation
+from fastast.data.identity import hash_ids
+from fastast.data.sampling import in_order, load_batches
+from fastast.data.training_set import Batch, TrainingSet
+from fastast.frontend import Frontend
+from fastast.frontend.filterbank import num_frames
+from fastast.hosts import reduce
+from fastast.metrics import Metrics, measure_scores
+from fastast.own_length import OwnLengths
+from fastast.reduction import TokenReduction
+from fastast.scores import Activation, to_ranking
+from fastast.system.writing import write_whole
+from fastast.training.distributed import World
+from fastast.training.evaluation.rates import Rates, Stopwatch, rates_of
+from fastast.training.precision import autocast
+from fastast.training.reductions import reducible
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """What came out on a split."""
+
+    metrics: dict[str, Metrics]
+    """By schedule; the empty text is the model unmerged."""
+    clips: int
+    """Clips that were scored."""
+    skipped: tuple[tuple[str, str], ...]
+    """Name and fault of every corrupt clip that was left out."""
+    labels: NDArray[np.float32]
+    """(k, c), in the order of the split."""
+    logits: dict[str, NDArray[np.float32]]
+    """(k, c), by schedule, in the order of the data's classes."""
+    activation: Activation
+    """What turns them into scores; the metrics are those of the scores, without their saturation."""
+    ids: tuple[str, ...]
+    """Of the clips that were scored, in the order of the split."""
+    rates: Rates
+    """Clips per second of reading and of the model."""
+
+    @property
+    def ids_sha256(self) -> str:
+        """Hash of the ids: evaluations of one hash were made on the same clips."""
+        return hash_ids(self.ids)
+
+
+@contextmanager
+def merged(model: nn.Module, reduction: TokenReduction | None) -> Iterator[None]:
+    """Attach a reduction for the time of the block; None leaves the model as it is."""
+    if reduction is None:
+        yield
+        return
+    with reduce(model, reduction):
+        yield
+
+
+def evaluate(
+    model: nn.Module,
+    data: TrainingSet,
+    frontend: Frontend,
+    reductions: Sequence[tuple[str, TokenReduction | None]] = (("", None),),
+    *,
+    activation: Activation = "sigmoid",
+    columns: Sequence[int] | None = None,
+    world: World | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    precision: str = "float32",
+    own_length: bool = False,
+) -> Evaluation:
+    """Score a split under every named reduction; the clips are read once. Corrupt ones are named and left out.
+
+    `activation` follows the loss the model was trained with; `columns`: which of the model's outputs each class of the
+    data is (`fastast.classes`), None where the order is the same. Every process of `world` scores its share, and all
+    of them get the result. The model is left in its mode. `own_length`: run clips that are shorter than the model's
+    input as they are, with fewer tokens, in place of padding them (`fastast.own_length`).
+    Raises ValueError where no clip could be scored, or scores are not finite; ReductionError where a clip at its own
+    length has too few tokens for a reduction.
+    """
+    world = world or World()
+    training = model.training
+    model.eval()
+    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name, _ in reductions}
+    labels: list[NDArray[np.float32]] = []
+    indices: list[NDArray[np.int64]] = []
+    skipped: list[tuple[str, str]] = []
+    watch = Stopwatch(world.device)
+    lengths = OwnLengths(reducible(model)) if own_length else None
+    positions = in_order(len(data), batch_size, rank=world.rank, world_size=world.size)
+    try:
+        for batch in load_batches(data, positions, workers=workers, replace=False):
+            skipped += batch.skipped
+            if not len(batch.indices):
+                continue
+            labels.append(batch.labels.numpy())
+            indices.append(batch.indices.numpy())
+            watch.add("reading", batch.seconds)
+            with watch.part("filterbank"):
+                fbank = Augmentation.plain(batch.to(world.device), frontend)  # (b, f, m)
+            if precision == "float64":
+                fbank = fbank.double()
+            for name, reduction in reductions:
+                with torch.inference_mode(), autocast(world.device, precision), watch.part(f"model {name}"):
+                    if lengths is None:
+                        with merged(reducible(model), reduction):
+                            found = model(fbank).float().cpu().numpy()  # (b, c)
+                    else:
+                        found = _at_own_lengths(lengths, fbank, _frames(batch), reduction)
+                logits[name].append(found if columns is None else found[:, list(columns)])
+            watch.end_batch(len(batch.indices))
+    finally:
+        model.train(training)
+    shares = world.gather((labels, indices, logits, skipped, watch.result()))
+    flat_labels = [part for share in shares for part in share[0]]
+    if not flat_labels:
+        faults = [describe_fault(*entry) for share in shares for entry in share[3]]
+        raise ValueError("evaluate: not one clip could be read" + f"; the first says: {faults[0]}" * bool(faults))
+    # In the order of the set: equal scores, and so the metrics, do not depend on the number of processes.
+    places = np.concatenate([part for share in shares for part in share[1]])
+    order = np.argsort(places, kind="stable")
+    truth = np.concatenate(flat_labels)[order]
+    ordered = {
+        name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name, _ in reductions
+    }
+    return Evaluation(
+        metrics={name: measure_scores(truth, to_ranking(found, activation)) for name, found in ordered.items()},
+        clips=len(truth),
+        skipped=tuple(entry for share in shares for entry in share[3]),
+        labels=truth,
+        logits=ordered,
+        activation=activation,
+        ids=tuple(data.id(int(index)) for index in places[order]),
+        rates=rates_of([share[4] for share in shares], [name for name, _ in reductions], workers=workers),
+    )
+
+
+def _frames(batch: Batch) -> list[int]:
+    """Return the frames of every clip of a batch, before any padding."""
+    counts = [int(length) for length in batch.lengths]
+    return [num_frames(count) for count in counts] if batch.features is None else counts
+
+
+def _at_own_lengths(
+    lengths: OwnLengths, fbank: Tensor, frames: list[int], reduction: TokenReduction | None
+) -> NDArray[np.float32]:
+    """Run clips of so many frames each, padded to (b, f, m), without their padding; returns logits (b, c)."""
+    rows, parts = [], []
+    for length, group in lengths.groups(frames):
+        model = lengths.model(length)
+        with merged(model, reduction):
+            parts.append(model(fbank[group, :length]).float().cpu().numpy())
+        rows += group
+    return np.concatenate(parts)[np.argsort(rows)]
+
+
+def describe_fault(name: str, fault: str) -> str:
+    """Return what is wrong with a clip, with its name once: most faults begin with it."""
+    return fault if fault.startswith(name) else f"{name}: {fault}"
+
+
+def save_scores(path: Path, found: Evaluation) -> Path:
+    """Write `labels` (uint8) and `logits SCHEDULE` (float32), each (k, c), whole or not at all.
+
+    The header has the `activation` that makes scores of them. Files of before had `scores SCHEDULE`, sigmoids.
+    """
+    tensors = {"labels": torch.from_numpy(found.labels.astype(np.uint8))}
+    tensors |= {f"logits {name or 'unmerged'}": torch.from_numpy(values) for name, values in found.logits.items()}
+    notes = {"clips": str(found.clips), "activation": found.activation, "ids_sha256": found.ids_sha256}
+    write_whole(path, save(tensors, notes))
+    return path

@@ -1,0 +1,180 @@
+"""Mean and spread over runs of one recipe: the folds of a cross-validation, seeds, or both."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from fastast.training.checks import RecipeError
+from fastast.training.evaluation.tested import check_tested
+from fastast.training.folder import RECIPE, RESULT
+from fastast.training.logging import read_log
+from fastast.training.recipe import first_difference
+
+METRICS = ("mAP", "AUC", "accuracy")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Of one metric over the runs."""
+
+    mean: float
+    sd: float
+    """Standard deviation of a run, with n - 1."""
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Best:
+    """When the mean of the validation scores was best: how AST's ESC-50 script quotes five folds."""
+
+    step: int
+    score: float
+    """Mean over the runs of the recipe's metric, under the first schedule evaluated."""
+    last_score: float
+    """The same at the end of training."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunsSummary:
+    """Runs of one recipe taken together."""
+
+    runs: tuple[dict[str, int], ...]
+    """Seed of each, and fold where the data has folds."""
+    clips: tuple[int, ...]
+    """Clips that each was tested on."""
+    ids_sha256: tuple[str | None, ...]
+    """Hash of their ids, the same for all runs of one fold; None where a result of before does not have it."""
+    metric: str
+    """What chooses the best weights of this recipe."""
+    test: dict[str, dict[str, Spread]]
+    """By schedule (`unmerged` where none was asked for) and metric; the weights at the end of training."""
+    best: Best
+
+
+def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
+    """Return mean and spread of the test scores of finished runs, which differ in seed and fold only.
+
+    Raises RecipeError for fewer than two runs, one that is not finished, two of one seed and fold, and runs of other
+    recipes, or tested under other schedules or on other clips.
+    """
+    if len(folders) < 2:
+        raise RecipeError(f"a summary takes two runs or more, not {len(folders)}; name their folders")
+    results, recipes = [], []
+    for folder in folders:
+        if not (folder / RESULT).is_file():
+            raise RecipeError(f"{folder}: no finished run is there (no {RESULT}); go on with it by --resume")
+        results.append(json.loads((folder / RESULT).read_text(encoding="utf-8")))
+        recipes.append(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"])
+    runs = [_apart(recipe) for recipe in recipes]
+    _check_alike(folders, runs, results)
+    check_tested(folders, [apart.get("fold") for apart, _ in runs], results)
+    return RunsSummary(
+        runs=tuple(apart for apart, _ in runs),
+        clips=tuple(result["test_clips"] for result in results),
+        ids_sha256=tuple(result.get("test_ids_sha256") for result in results),
+        metric=recipes[0]["metric"],
+        test={
+            schedule: {name: _spread([result["test"][schedule][name] for result in results]) for name in METRICS}
+            for schedule in results[0]["test"]
+        },
+        best=_best(folders, recipes[0]["metric"]),
+    )
+
+
+def _apart(recipe: dict[str, Any]) -> tuple[dict[str, int], dict[str, Any]]:
+    """Split a recipe's question into what tells runs apart, and what must be the same.
+
+    Every fold or seed may have a teacher of its own, and stored answers of it.
+    """
+    rest = copy.deepcopy(recipe)
+    apart = {"seed": rest.pop("seed")}
+    for key in ("teacher", "targets") if rest["distillation"] else ():
+        del rest["distillation"][key]
+    if "fold" in rest["data"]["options"]:
+        apart["fold"] = rest["data"]["options"].pop("fold")
+    return apart, rest
+
+
+def _check_alike(
+    folders: Sequence[Path], runs: Sequence[tuple[dict[str, int], dict[str, Any]]], results: Sequence[dict[str, Any]]
+) -> None:
+    first: dict[str, Path] = {}
+    for folder, (apart, rest), result in zip(folders, runs, results, strict=True):
+        if difference := first_difference(rest, runs[0][1]):
+            raise RecipeError(
+                f"{folder}: another recipe than {folders[0]}: {difference}; runs may differ in seed and fold only"
+            )
+        if (words := _words(apart)) in first:
+            raise RecipeError(f"{folder}: {words}, as {first[words]} has; every run counts once")
+        first[words] = folder
+        if list(result["test"]) != list(results[0]["test"]):
+            raise RecipeError(
+                f"{folder}: tested under {', '.join(result['test'])}; {folders[0]} under "
+                f"{', '.join(results[0]['test'])}. Use fastast evaluate"
+            )
+        scored = [one.get("activation", "sigmoid") for one in (result, results[0])]  # before there was a choice
+        if scored[0] != scored[1]:
+            raise RecipeError(f"{folder}: scored by {scored[0]}; {folders[0]} by {scored[1]}. Use fastast evaluate")
+
+
+def _spread(scores: Sequence[float | None]) -> Spread:
+    values = [math.nan if score is None else score for score in scores]  # JSON has no NaN
+    return Spread(mean=fmean(values), sd=stdev(values), low=min(values), high=max(values))
+
+
+def _best(folders: Sequence[Path], metric: str) -> Best:
+    curves = []
+    for folder in folders:
+        curve: dict[int, float] = {}
+        first = ""
+        for event in read_log(folder):
+            kind = str(event["event"])
+            if kind.split(" ")[0] == "val" and kind == (first := first or kind):
+                curve[event["step"]] = event[metric]
+        curves.append(curve)
+    steps = sorted(set.intersection(*map(set, curves)))
+    if not steps:
+        raise RecipeError(f"{folders[0]}: no validation is in its log that all runs have; was log.jsonl cut?")
+    means = {step: fmean(curve[step] for curve in curves) for step in steps}
+    best = max(steps, key=lambda step: (means[step], -step))
+    return Best(step=best, score=means[best], last_score=means[steps[-1]])
+
+
+def _words(apart: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in apart.items())
+
+
+def _clips_words(summary: RunsSummary) -> str:
+    """Say on how many clips runs were tested, and on which where all have the same."""
+    fewest, most = min(summary.clips), max(summary.clips)
+    count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+    same = set(summary.ids_sha256)
+    ids = f" (ids {next(iter(same))[:12]})" if len(same) == 1 and None not in same else ""  # type: ignore[index]
+    return f"{count} clips{ids}"
+
+
+def runs_table(summary: RunsSummary) -> str:
+    """Return a summary as text."""
+    lines = [
+        f"{len(summary.runs)} runs: " + "; ".join(map(_words, summary.runs)),
+        f"test sets of {_clips_words(summary)}, weights at the end of training, mean ± standard deviation over runs:",
+    ]
+    width = max(len(name) for name in ("schedule", *summary.test))
+    lines.append(f"{'schedule':{width}}" + "".join(f"  {name:>15}" for name in METRICS))
+    for schedule, found in summary.test.items():
+        cells = (f"{found[name].mean:.4f} ± {found[name].sd:.4f}" for name in METRICS)
+        lines.append(f"{schedule:{width}}" + "".join(f"  {cell}" for cell in cells))
+    best = summary.best
+    lines.append(
+        f"mean {summary.metric} on the validation sets: {best.score:.4f} at its best, after step {best.step}; "
+        f"{best.last_score:.4f} at the end"
+    )
+    return "\n".join(lines)
