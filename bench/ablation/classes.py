@@ -17,8 +17,8 @@ from bench.ablation.series import Alternatives
 from bench.records.predictions import read_predictions
 from bench.records.schema import Record
 from bench.records.store import Store
-from bench.report.layout import fix_layout
-from bench.report.style import COLOURS, GREY, GUIDE, SINGLE
+from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.style import COLOURS, GREY, GUIDE, SINGLE
 from fastast.metrics import METRIC_OF, average_precisions, measure_scores
 from fastast.statistics import CLIP_REPLICATES, basic_interval, clip_weights, side_of_zero
 

@@ -12,8 +12,8 @@ from bench.ablation.evidence import Configuration
 from bench.ablation.fronts import Front, by_speed, estimate, estimate_gain, minus
 from bench.ablation.series import Alternatives, Series
 from bench.ablation.tables import fronts_of
-from bench.report.layout import fix_layout
-from bench.report.style import COLOURS, DOUBLE, GREY, GUIDE
+from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.style import COLOURS, DOUBLE, GREY, GUIDE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

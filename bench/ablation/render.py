@@ -14,7 +14,7 @@ from bench.ablation.compare import ComparedAlternatives, compare_alternatives
 from bench.ablation.figure import facets
 from bench.ablation.published import hash_of_records
 from bench.records.schema import Record
-from bench.report.files import FORMATS, write_figures
+from bench.report.drawing.files import FORMATS, write_figures
 from bench.report.frame import MEASURED
 from fastast.system.writing import write_whole
 

@@ -17,10 +17,10 @@ from bench.gpu.counted import COUNTED, counted_csv
 from bench.page.render import render_page
 from bench.records.schema import Record
 from bench.records.store import read_records
-from bench.report.files import write_figures
+from bench.report.drawing.files import write_figures
 from bench.report.frame import join
-from bench.report.published import published_frame
-from bench.report.published_models import DATASET, drawn_models, published_figure
+from bench.report.published.figures import published_frame
+from bench.report.published.models import DATASET, drawn_models, published_figure
 from bench.report.readme import update_readme
 from bench.report.render import ReportError
 from bench.report.render import render as render_report

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bench.profiling.tables import Profile
-from bench.report.layout import fix_layout, footnote
-from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.report.drawing.layout import fix_layout, footnote
+from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -13,7 +13,7 @@ from bench.profiling.by_stage import KernelRow, StageRow
 from bench.profiling.figure import shares_figure
 from bench.profiling.files import write_tables
 from bench.profiling.tables import Profile, SummaryRow
-from bench.report.files import write_figures
+from bench.report.drawing.files import write_figures
 from bench.run.isolation import Isolation
 from bench.sweep.cells import Cell
 

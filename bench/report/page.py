@@ -14,7 +14,7 @@ from bench.records.schema import Record
 from bench.report.figures import FIGURES
 from bench.report.loading import loading_text
 from bench.report.panels import panels
-from bench.report.published import TITLE, about_published, published, published_table
+from bench.report.published.figures import TITLE, about_published, published, published_table
 from bench.report.tables import WORDS, columns_of, explain, panel_name, readable
 from bench.report.words import FAILURES, NOT_MEASURED
 

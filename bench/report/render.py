@@ -6,14 +6,14 @@ from pathlib import Path
 
 from bench.records.schema import Record
 from bench.records.store import each_record
+from bench.report.drawing.files import FORMATS, printable, write_figures
+from bench.report.drawing.style import DOUBLE, WIDTHS
 from bench.report.figures import draws
-from bench.report.files import FORMATS, printable, write_figures
 from bench.report.frame import ReportError, join, problems
 from bench.report.latex import latex
 from bench.report.loading import loading_text
 from bench.report.page import page
-from bench.report.published import published, published_markdown
-from bench.report.style import DOUBLE, WIDTHS
+from bench.report.published.figures import published, published_markdown
 from bench.report.tables import markdown
 from fastast.names import unknown_name
 from fastast.system.writing import write_whole

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from bench.report.layout import balanced, fix_layout
-from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.report.drawing.layout import balanced, fix_layout
+from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.study.study_file import Study
 from bench.study.trainings import run_folder
 

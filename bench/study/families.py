@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
+from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.scores import read_replicates
 from bench.study.study_file import Study, StudyArm
 from bench.study.tables import merges_nothing, schedule_words

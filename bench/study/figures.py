@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.layout import footnote
-from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
+from bench.report.drawing.layout import footnote
+from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.frame import CLAIM, CONTRAST
 from bench.study.tables import GROUPS, chance_words, groups, merges_nothing, schedule_words
 

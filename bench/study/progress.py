@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.report.layout import footnote
-from bench.report.style import DOUBLE, GREY, GUIDE, colour_of
+from bench.report.drawing.layout import footnote
+from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.curves import log_events
 from bench.study.frame import step_seconds
 from bench.study.speeds import Speeds

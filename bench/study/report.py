@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.records.schema import Record
 from bench.records.store import read_records
-from bench.report.files import write_figures
+from bench.report.drawing.files import write_figures
 from bench.study.curves import curves_figure, training_curves
 from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure

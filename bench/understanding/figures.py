@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.layout import fix_layout
-from bench.report.style import COLOURS, DOUBLE, GREY
+from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.understanding.record import BlockNotes, MethodNotes, Understanding
 
 if TYPE_CHECKING:

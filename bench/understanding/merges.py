@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.layout import fix_layout
-from bench.report.style import DOUBLE, GREY
+from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.style import DOUBLE, GREY
 from bench.understanding.picture import gone_blocks, pixels_of
 from bench.understanding.record import Understanding
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.files import FORMATS, write_figures
+from bench.report.drawing.files import FORMATS, write_figures
 from bench.understanding.figures import axes_figure, silence_figure, similarity_figure
 from bench.understanding.merges import merges_figure
 from bench.understanding.record import Understanding, read_understanding

@@ -28,7 +28,6 @@ from fastast.reduction import TokenReduction
 from fastast.scores import activation_of
 from fastast.statistics import clip_weights, percentile_interval
 from fastast.system.devices import find_device
-from fastast.training.build import recipe_frontend
 from fastast.training.checkpoint import ResumeError, latest, load_state, save_state
 from fastast.training.evaluation.command import load_trained
 from fastast.training.folder import sole_run
@@ -36,6 +35,7 @@ from fastast.training.precision import slow_precision
 from fastast.training.recipe import Recipe
 from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import reducible
+from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.clips import TuningClips, read_clips, spread
 from fastast.tuning.scoring import divergences, predict
 from fastast.zoo import trained_path

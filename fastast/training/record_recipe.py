@@ -17,10 +17,10 @@ from fastast.distill.distiller import create_distiller
 from fastast.distill.targets import targets_recipe_hash
 from fastast.frontend import Normalisation
 from fastast.system.devices import find_device
-from fastast.training.build import build_recipe_model, recipe_frontend
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
 from fastast.training.recording import record_targets
+from fastast.training.weights.build import build_recipe_model, recipe_frontend
 
 
 def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cpu", processes: int = 1) -> Path:

@@ -16,7 +16,6 @@ from fastast.data.training_set import TrainingSet, reading_of
 from fastast.scores import ACTIVATIONS
 from fastast.system.resident import peak_resident_bytes
 from fastast.system.runtime import describe_runtime
-from fastast.training.build import save_model
 from fastast.training.checkpoint import save_state
 from fastast.training.evaluation.evaluate import Evaluation, evaluate, save_scores
 from fastast.training.evaluation.tested import write_test_ids
@@ -25,6 +24,7 @@ from fastast.training.logging import RunLog, plain
 from fastast.training.precision import HALF, slow_precision
 from fastast.training.reductions import evaluation_reductions, reducible
 from fastast.training.trainer import Trainer
+from fastast.training.weights.build import save_model
 
 MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
 

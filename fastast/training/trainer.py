@@ -22,8 +22,6 @@ from fastast.data.training_set import Batch
 from fastast.distill import Distiller, create_distiller, targets_recipe_hash
 from fastast.frontend import Normalisation
 from fastast.reduction import TokenReduction
-from fastast.training.averaging import EpochMean, MovingAverage, interpolated
-from fastast.training.build import build_recipe_model, recipe_frontend
 from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
@@ -32,6 +30,8 @@ from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
 from fastast.training.reductions import check_evaluation, reducible, training_reductions
+from fastast.training.weights.averaging import EpochMean, MovingAverage, interpolated
+from fastast.training.weights.build import build_recipe_model, recipe_frontend
 
 
 class NotFiniteError(ValueError):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.labels import SIZE
-from bench.report.layout import APART
-from bench.report.style import GREY
+from bench.report.drawing.labels import SIZE
+from bench.report.drawing.layout import APART
+from bench.report.drawing.style import GREY
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.labels import Label, about_labels, place_labels
-from bench.report.layout import device_line, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.drawing.labels import Label, about_labels, place_labels
+from bench.report.drawing.layout import device_line, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.drawing.style import DOUBLE
 from bench.report.panels import PANEL
-from bench.report.style import DOUBLE
 from bench.report.words import BEST_BATCH, facts_line, point_label, row_name
 
 if TYPE_CHECKING:

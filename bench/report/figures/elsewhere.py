@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.report.layout import ELSEWHERE
-from bench.report.published import Published
-from bench.report.style import GREY
+from bench.report.drawing.layout import ELSEWHERE
+from bench.report.drawing.style import GREY
+from bench.report.published.figures import Published
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

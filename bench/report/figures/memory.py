@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from bench.report.drawing.layout import device_line, fix_layout, footnote
+from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.report.figures.rows import row_axes
-from bench.report.layout import device_line, fix_layout, footnote
-from bench.report.style import COLOURS, DOUBLE, GREY
 from bench.report.words import software_line
 
 if TYPE_CHECKING:

@@ -9,12 +9,22 @@ import numpy as np
 import pandas as pd
 
 from bench.records.export import STRIDE
+from bench.report.drawing.labels import Label, about_labels, place_labels
+from bench.report.drawing.layout import (
+    Styles,
+    device_line,
+    error_bar,
+    fix_layout,
+    footnote,
+    grid,
+    legend,
+    style_of,
+    styles_of,
+)
+from bench.report.drawing.style import DOUBLE, GREY, faded
 from bench.report.figures.apart import PointApart, draw_apart
 from bench.report.figures.elsewhere import draw_elsewhere, reach_for, reserve_room
-from bench.report.labels import Label, about_labels, place_labels
-from bench.report.layout import Styles, device_line, error_bar, fix_layout, footnote, grid, legend, style_of, styles_of
-from bench.report.published import Published, published
-from bench.report.style import DOUBLE, GREY, faded
+from bench.report.published.figures import Published, published
 from bench.report.words import facts_line, interval, point_label, score_word, series_name
 from fastast.names import counted
 

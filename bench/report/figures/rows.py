@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from bench.report.layout import balanced, panel_title
+from bench.report.drawing.layout import balanced, panel_title
+from bench.report.drawing.style import GREY
 from bench.report.panels import panels
-from bench.report.style import GREY
 from bench.report.words import row_name
 
 if TYPE_CHECKING:

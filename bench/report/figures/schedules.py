@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.labels import Label, about_labels, place_labels
-from bench.report.layout import Styles, error_bar, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.drawing.labels import Label, about_labels, place_labels
+from bench.report.drawing.layout import Styles, error_bar, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.drawing.style import DOUBLE, GREY, GUIDE
 from bench.report.panels import panels
-from bench.report.style import DOUBLE, GREY, GUIDE
 from bench.report.words import batch_words, device_name, facts_line, score_word
 
 if TYPE_CHECKING:

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
 from bench.records.schema import Record
+from bench.report.drawing.files import write_figures
+from bench.report.drawing.style import DOUBLE, SINGLE
 from bench.report.figures import FIGURES
 from bench.report.figures.batches import batches_figure
 from bench.report.figures.latency import latency_figure
@@ -20,10 +22,8 @@ from bench.report.figures.memory import memory_figure
 from bench.report.figures.pareto import pareto_figure
 from bench.report.figures.rows import row_axes
 from bench.report.figures.schedules import schedules_figure
-from bench.report.files import write_figures
 from bench.report.frame import join
-from bench.report.published_models import drawn_models, published_figure
-from bench.report.style import DOUBLE, SINGLE
+from bench.report.published.models import drawn_models, published_figure
 from bench.report.words import row_name
 
 ROOT = Path(__file__).parents[3]

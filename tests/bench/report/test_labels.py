@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from matplotlib.transforms import Bbox
 
+from bench.report.drawing.labels import Label, _leader_costs, about_labels, place_labels
+from bench.report.drawing.layout import balanced
 from bench.report.figures.schedules import _clearest
-from bench.report.labels import Label, _leader_costs, about_labels, place_labels
-from bench.report.layout import balanced
 from bench.report.words import family_words
 
 

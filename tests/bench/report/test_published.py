@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from report.records import record
 
-from bench.report.published import FILE, Published, published
+from bench.report.published.figures import FILE, Published, published
 from bench.report.render import write_report
 from bench.sweep.file import find_sweep, load_sweep
 

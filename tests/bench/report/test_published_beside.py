@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
 from bench.records.schema import Record
+from bench.report.drawing.layout import ELSEWHERE
+from bench.report.drawing.style import DOUBLE, SINGLE, paper_style
 from bench.report.figures.pareto import pareto_figure
 from bench.report.frame import join
-from bench.report.layout import ELSEWHERE
-from bench.report.published import published
-from bench.report.style import DOUBLE, SINGLE, paper_style
+from bench.report.published.figures import published
 
 
 def paper(sweep: str, quality: float, *, accuracy: bool = False, **changes: object) -> list[Record]:

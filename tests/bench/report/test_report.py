@@ -13,11 +13,11 @@ import records as made
 
 from bench.records.store import Store
 from bench.report import ReportError, render
+from bench.report.drawing.style import colour_of
 from bench.report.figures import FIGURES, merging_figure, pareto_figure
 from bench.report.frame import join
 from bench.report.latex import latex
 from bench.report.render import OPERATING_POINTS, write_report
-from bench.report.style import colour_of
 from bench.report.tables import markdown
 from bench.report.words import device_name, facts_line, number
 

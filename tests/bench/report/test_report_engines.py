@@ -11,10 +11,10 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
+from bench.report.drawing.style import COLOURS
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import join
 from bench.report.panels import panels
-from bench.report.style import COLOURS
 from bench.report.tables import columns_of, markdown, panel_name, readable
 
 UNMERGED = {("plain", "float32"): 1.0, ("openvino", "float32"): 0.8, ("openvino", "int8"): 0.5}

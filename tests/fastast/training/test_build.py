@@ -15,8 +15,8 @@ from fastast.checkpoints import save_checkpoint
 from fastast.frontend import AUDIOSET
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import create_teacher, load_teacher, save_teacher
-from fastast.training.build import build_recipe_model, recipe_frontend, save_model, start_from_imagenet
 from fastast.training.parts import ModelPart
+from fastast.training.weights.build import build_recipe_model, recipe_frontend, save_model, start_from_imagenet
 from fastast.zoo import create_model
 
 

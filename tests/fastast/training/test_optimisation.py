@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from fastast.training.averaging import EpochMean, MovingAverage
 from fastast.training.optimisation import build_optimiser, parameter_groups, rate_factor
 from fastast.training.parts import OptimiserPart, SchedulePart
+from fastast.training.weights.averaging import EpochMean, MovingAverage
 
 
 def factors(part: SchedulePart, steps: list[int], *, per_epoch: int = 10, total: int = 100) -> list[float]:

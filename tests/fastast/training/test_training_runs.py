@@ -230,7 +230,7 @@ def test_two_processes_measure_the_weights_that_are_kept(recipe_file: Path, tmp_
     test = recipe.data.options.split("test")
     teacher = load_teacher(str(folder / "model.safetensors"), num_classes=4)
     from fastast.frontend import Normalisation
-    from fastast.training.build import recipe_frontend
+    from fastast.training.weights.build import recipe_frontend
 
     normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
     found = evaluate(teacher, test, recipe_frontend(teacher, recipe.model, normalisation)).metrics[""]

@@ -21,8 +21,8 @@ from fastast.geometry import Geometry
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction.text import read_reduction
-from fastast.training.build import recipe_frontend
 from fastast.training.recipe_file import load_recipe
+from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.clips import read_clips, two_halves
 
 CLASSES = ("Music", "Percussion", "Speech", "Hi-hat", "Snare drum", "Typing")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from bench.report.drawing.style import DOUBLE, GREY, colour_of
 from bench.report.panels import PANEL, panels
-from bench.report.style import DOUBLE, GREY, colour_of
 from bench.report.words import (
     batch_words,
     device_name,

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.labels import Label, place_labels
-from bench.report.layout import fix_layout, footnote
-from bench.report.published import published_frame
-from bench.report.style import COLOURS, DOUBLE, MARKERS
+from bench.report.drawing.labels import Label, place_labels
+from bench.report.drawing.layout import fix_layout, footnote
+from bench.report.drawing.style import COLOURS, DOUBLE, MARKERS
+from bench.report.published.figures import published_frame
 from bench.report.words import row_name
 from fastast.geometry import geometry
 from fastast.macs import model_macs

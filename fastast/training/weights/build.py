@@ -23,9 +23,9 @@ from fastast.teachers.clip_models import ClipShape
 from fastast.teachers.create import is_teacher_name
 from fastast.teachers.transformer import TransformerTeacher
 from fastast.training.checks import RecipeError
-from fastast.training.freezing import freeze_all_but_head
-from fastast.training.heads import match_head, trained_cnn, with_new_head
 from fastast.training.parts import ModelPart
+from fastast.training.weights.freezing import freeze_all_but_head
+from fastast.training.weights.heads import match_head, trained_cnn, with_new_head
 from fastast.zoo import ARCHITECTURES, CNNS, EMBEDDED, create_model, model_names
 
 DEIT = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.report.style import METADATA, paper_style
+from bench.report.drawing.style import METADATA, paper_style
 from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:

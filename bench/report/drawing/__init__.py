@@ -1,0 +1,1 @@
+"""How every figure is drawn: sizes, colours, panels, labels that cover nothing, and the same bytes each time."""
