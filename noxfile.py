@@ -170,7 +170,7 @@ def gpu(session: nox.Session) -> None:
 
     The minutes count from when the environment is there. `--rehearse` does without a GPU.
     """
-    prepare(session, "test", "oracle")  # of these, transformers is a baseline
+    prepare(session, "test", "oracle", "gpu")  # of the oracles, transformers is a baseline
     session.run(PYTHON, "-m", "bench", "gpu", *session.posargs)
 
 

@@ -160,7 +160,9 @@ class NormalisationPart:
     """Mean and deviation of the training set's filterbank."""
 
     mean: float
+    """Mean of the log-mel filterbank, as `fastast data stats` prints it."""
     std: float
+    """Its standard deviation; half of what AST divides by."""
 
     def __post_init__(self) -> None:
         check_number("normalisation.mean", self.mean, low=-1e3, high=1e3)
