@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from bench.command_line import for_people
+from bench.study import PUBLISHED, RUNS
 
 app = typer.Typer(help="Train several models under several seeds and compare what comes out.", no_args_is_help=True)
 
 StudyArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of one in bench/study/studies.")]
-RUNS, PUBLISHED = Path("build/studies"), Path("results/studies")
 RunsOption = Annotated[Path, typer.Option("--runs", help="Root folder of trainings, weights included.")]
 PublishedOption = Annotated[Path, typer.Option("--published", help="Root folder of what is published of trainings.")]
 
@@ -36,7 +36,7 @@ def run(
             left = missing(wanted, arms, runs, published)
             for one, seed in left:
                 typer.echo(f"{one.name}, seed {seed}: {one.label}")
-            typer.echo(f"{len(left)} of {len(wanted.trainings(arms))} trainings are left")
+            typer.echo(f"{len(left)} trainings are left")
             return
         run_study(wanted, runs, published, arms=arms, say=typer.echo)
 

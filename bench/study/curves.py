@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from bench.report.drawing.layout import balanced, fix_layout
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.study.study_file import Study
 from bench.study.trainings import run_folder
+from fastast.training.logging import read_log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,8 +44,7 @@ def training_curves(study: Study, trainings: Path) -> pd.DataFrame:
 
 def log_events(training: Path) -> list[dict[str, Any]]:
     """Return the events in the log of a training, in order; none where it has no log."""
-    log = training / LOG
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.is_file() else []
+    return read_log(training) if (training / LOG).is_file() else []
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:

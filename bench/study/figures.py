@@ -23,8 +23,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    main = rows[rows["group"] == "main"].copy()
-    main = main.dropna(subset=["speedup"])
+    main = rows[rows["group"] == "main"].dropna(subset=["speedup"])
     if main[main["speedup"] != 1.0].empty:
         raise ValueError("no merged row has a speed; run the sweep that the study names as `speed`, and publish it")
     figure, axis = plt.subplots(figsize=(DOUBLE, 3.4))
@@ -64,7 +63,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    asked = [(title, part) for title, part in groups(rows[~rows["group"].isin(GROUPS)])]
+    asked = list(groups(rows[~rows["group"].isin(GROUPS)]))
     if not asked:
         raise ValueError("no ablation is published yet")
     heights = [0.35 + 0.2 * len(part) for _, part in asked]
@@ -83,8 +82,8 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     footnote(
         figure,
         f"{notes}. Points: mean over the seeds. Hollow: mean of what the arm is held against, over the same seeds. "
-        "Bars: 95 % interval of the difference to it, over seeds, clips and recordings; where one reaches the hollow "
-        "point, the two cannot be told apart.",
+        f"Bars: 95 % interval of the difference to it, over seeds{chance_words(rows[~rows['group'].isin(GROUPS)])}; "
+        "where one reaches the hollow point, the two cannot be told apart.",
     )
     return figure
 

@@ -89,6 +89,9 @@ def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
         i = int(reached[0])
         return float(x[0] if i == 0 else np.interp(level, y[i - 1 : i + 1], x[i - 1 : i + 1]))
 
+    if rows.empty:
+        index = pd.MultiIndex.from_arrays([[], [], []], names=["arm", "schedule", "seed"])
+        return pd.Series(dtype=float, name="seconds", index=index)
     groups = rows.sort_values("clips").groupby(["arm", "schedule", "seed"], sort=False)
     return groups[["seconds", "mAP"]].apply(first).rename("seconds")
 

@@ -31,7 +31,8 @@ def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable
         if not (mine / RESULT).is_file():
             continue
         _refuse_another(mine / RECIPE, theirs / RECIPE)
-        if (theirs / RESULT).is_file() and (theirs / RESULT).read_bytes() == (mine / RESULT).read_bytes():
+        whole = (theirs / RESULT).is_file() and (theirs / REPLICATES).is_file()
+        if whole and (theirs / RESULT).read_bytes() == (mine / RESULT).read_bytes():
             continue
         theirs.mkdir(parents=True, exist_ok=True)
         data = json.loads((mine / RECIPE).read_text(encoding="utf-8"))["question"]["data"]

@@ -22,8 +22,8 @@ from fastast.data.soundscapes.classes import CLASSES, with_parents
 from fastast.data.soundscapes.pool import catalogue
 from fastast.metrics import average_precisions, macro_mean
 
-_PARTS = 12
-"""Weights are whole numbers of twelfths: a clip may have its sounds of one class from two, three or four groups."""
+_PARTS = 840
+"""Weights are whole numbers of these parts: a clip may have its sounds of one class from up to eight groups."""
 _SPLIT = "test"
 
 

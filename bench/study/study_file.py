@@ -115,6 +115,10 @@ class Study(_Part):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"two arms are called {name!r}")
+        self._check_labels()
+        for where, seeds in (("seeds", self.seeds), *((f"arm {arm.name!r}: seeds", arm.seeds) for arm in self.arms)):
+            if seeds is not None and (not seeds or len(set(seeds)) < len(seeds)):
+                raise ValueError(f"{where} is {list(seeds)}; give one at least, and each once")
         if self.reference not in names:
             raise ValueError("reference: " + unknown_name("arm", self.reference, names))
         for place, arm in enumerate(self.arms):
@@ -129,6 +133,10 @@ class Study(_Part):
                         f"not; there: {', '.join(self._schedules(arm.against)) or 'unmerged only'}"
                     )
             for source in arm.average:
+                if source not in names and source not in EMBEDDED:
+                    raise ValueError(
+                        f"arm {arm.name!r}: average: " + unknown_name("model", source, (*names, *EMBEDDED))
+                    )
                 if source in names[place:]:
                     raise ValueError(f"arm {arm.name!r} averages {source!r}, which must stand before it")
             for seed in self.seeds_of(arm):
@@ -157,6 +165,13 @@ class Study(_Part):
             if not set(self._schedules(contrast.arm)) & set(self._schedules(contrast.against)):
                 raise ValueError(f"contrast {contrast.label!r}: its arms are scored under no schedule that both have")
         return self
+
+    def _check_labels(self) -> None:
+        """Figures tell arms apart by their labels."""
+        labels = [(arm.group, arm.label) for arm in self.arms] + [("contrasts", one.label) for one in self.contrasts]
+        for group, label in labels:
+            if labels.count((group, label)) > 1:
+                raise ValueError(f"two of group {group!r} have the label {label!r}; figures tell them apart by it")
 
     def _check_pair(self, where: str, arm: str, against: str, names: list[str]) -> None:
         for key, name, others in (("arm", arm, names), ("against", against, [name for name in names if name != arm])):

@@ -86,8 +86,10 @@ def against(row: pd.Series) -> str:
 
 
 def mixed(rows: pd.DataFrame) -> bool:
-    """Whether the rows of a group are held against different arms."""
-    return rows.loc[rows["against"] != "", "against"].nunique() > 1
+    """Whether rows are held against different arms, or some under their own schedule and some under another."""
+    held = rows[rows["against"] != ""]
+    one_schedule = held["against_schedule"].nunique() < 2 or (held["against_schedule"] == held["schedule"]).all()
+    return bool(held["against"].nunique() > 1 or not one_schedule)
 
 
 def held_against(rows: pd.DataFrame) -> str:

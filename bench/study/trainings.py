@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from bench.study import RUNS
 from bench.study.study_file import Study, StudyArm
 from fastast.training.folder import RECIPE, RESULT
 from fastast.training.recipe import Recipe, first_difference
@@ -124,10 +125,22 @@ def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list
         # All classes: nothing of an answer is lost.
         classes = len(recipe(study, arm, seed, out).data.options.split("train").classes)
         asking = [part for text in chosen if not text.startswith("distillation.targets") for part in ("-s", text)]
+        if steps := _longest(study, seed, out, stored):
+            asking += ["-s", f"steps={steps}"]
         stored.parent.mkdir(parents=True, exist_ok=True)
         yield [*fastast, "record", study.recipe, "--out", str(stored), "--k", str(classes), *asking]
     folder = run_folder(out, study, arm.name, seed)
     yield [*fastast, "train", study.recipe, *options, "--out", str(folder), "--resume", "--quiet"]
+
+
+def _longest(study: Study, seed: int, out: Path, stored: Path) -> int:
+    """Return the steps of the longest training that learns from a file of answers; 0 where they are told in epochs."""
+    sharing = [
+        arm
+        for arm in study.arms
+        if arm.teacher and arm.stored and seed in study.seeds_of(arm) and answers(study, arm, seed, out) == stored
+    ]
+    return max(recipe(study, arm, seed, out).steps for arm in sharing)
 
 
 def is_trained(study: Study, arm: StudyArm, seed: int, out: Path) -> bool:
@@ -149,12 +162,16 @@ def is_trained(study: Study, arm: StudyArm, seed: int, out: Path) -> bool:
 
 
 def is_published(study: Study, arm: StudyArm, seed: int, out: Path, published: Path) -> bool:
-    """Whether the very training that `out` would get is among those published, scored under every schedule."""
+    """Whether the very training that `out` would get is among those published, scored under every schedule.
+
+    The paths of teachers and averages are part of a recipe: one in the usual folder is the same training.
+    """
     folder = run_folder(published, study, arm.name, seed)
     if not (folder / RESULT).is_file():
         return False
     found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    return bool(found["identity"] == recipe(study, arm, seed, out).identity) and not _unscored(folder, study, arm)
+    same = {recipe(study, arm, seed, place).identity for place in (out, RUNS)}
+    return found["identity"] in same and not _unscored(folder, study, arm)
 
 
 def _unscored(folder: Path, study: Study, arm: StudyArm) -> list[str]:
@@ -163,21 +180,29 @@ def _unscored(folder: Path, study: Study, arm: StudyArm) -> list[str]:
 
 
 def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[StudyArm, int]]:
-    """Return what is neither trained in `out` nor published, in order, with the arms whose weights it needs.
+    """Return what is neither trained in `out` nor published, in order, each after the arms whose weights it needs.
 
     Every recipe is read, so that what is wrong is said before anything runs.
     """
-    left = [
-        (arm, seed)
-        for arm, seed in study.trainings(arms)
-        if not is_published(study, arm, seed, out, published) and not is_trained(study, arm, seed, out)
-    ]
-    needed = {
-        (name, study.seeds_of(study.arm(name))[0]) for arm, _ in left for name in arm.teachers if name in study.names
-    }
-    needed |= {(name, one) for arm, seed in left for name, one, _ in study.parts(arm, seed) if one is not None}
-    first = [(arm, seed) for arm, seed in study.trainings() if (arm.name, seed) in needed]
-    return [one for one in first if one not in left and not is_trained(study, *one, out)] + left
+    ordered: dict[tuple[str, int], StudyArm] = {}
+
+    def add(arm: StudyArm, seed: int) -> None:
+        if (arm.name, seed) in ordered or study.is_embedded(arm, seed) or is_trained(study, arm, seed, out):
+            return
+        for name in arm.teachers:
+            if name in study.names:
+                add(study.arm(name), study.seeds_of(study.arm(name))[0])
+        for name, one, _ in study.parts(arm, seed):
+            if one is not None:
+                add(study.arm(name), one)
+        ordered[arm.name, seed] = arm
+
+    for arm, seed in study.trainings():
+        recipe(study, arm, seed, out)
+    for arm, seed in study.trainings(arms):
+        if not is_published(study, arm, seed, out, published):
+            add(arm, seed)
+    return [(arm, seed) for (_, seed), arm in ordered.items()]
 
 
 def run_study(

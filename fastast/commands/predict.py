@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import nullcontext
 from pathlib import Path
@@ -124,7 +125,7 @@ def predict(
         predictions = predictor.predict(sources, events=rule, hop=hop)
         if not as_json:
             typer.echo(predictor.describe())
-    failed = 0
+    failed, drawn = 0, set[Path]()
     with errors_for_people(), nullcontext() if events is None else write_events(events, form) as write:
         for found in predictions:
             if isinstance(found, Unread):
@@ -133,7 +134,7 @@ def predict(
                 continue
             if write is not None:
                 write(found.path, found.events)
-            picture = predictor.draw(found, draw) if draw else None
+            picture = predictor.draw(found, _picture(draw, found.path, drawn)) if draw else None
             _show(found, top, as_json=as_json, events=write is not None, picture=picture)
     if failed:
         say_error(f"{failed} of {len(files)} files could not be read")
@@ -163,6 +164,14 @@ def _events(
         merge=merge,
     )
     return rule, found
+
+
+def _picture(folder: Path, path: Path, drawn: set[Path]) -> Path:
+    """Return what a file's picture is called: as the file, with a number where another file had that name before."""
+    names = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
+    target = next(target for name in names if (target := folder / f"{name}.png") not in drawn)
+    drawn.add(target)
+    return target
 
 
 def _show(found: Prediction, top: int, *, as_json: bool, events: bool, picture: Path | None) -> None:

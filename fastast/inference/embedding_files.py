@@ -6,6 +6,7 @@ Shapes: `k` rows, `d` width.
 from __future__ import annotations
 
 import csv
+import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -65,7 +66,8 @@ def _parquet(path: Path) -> Iterator[WriteEmbeddings]:
         writer = writer or pyarrow.parquet.ParquetWriter(path, schema)
         values = pyarrow.array(np.concatenate([row.vector for row in rows]))
         columns = [
-            pyarrow.array([str(row.path) for row in rows]),
+            # Parquet's texts are UTF-8, and names of files need not be.
+            pyarrow.array([os.fsencode(row.path).decode("utf-8", "backslashreplace") for row in rows]),
             pyarrow.array([row.start for row in rows]),
             pyarrow.array([row.end for row in rows]),
             pyarrow.FixedSizeListArray.from_arrays(values, width),
@@ -105,7 +107,7 @@ def _npz(path: Path) -> Iterator[WriteEmbeddings]:
 
 @contextmanager
 def _csv(path: Path) -> Iterator[WriteEmbeddings]:
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         header = False
 

@@ -50,7 +50,8 @@ def write_events(path: Path, form: str) -> Iterator[WriteEvents]:
     `csv` has the columns `file,start,end,label,score`; `jsonl` an object with the same keys per line; `audacity` has
     start, end and the label with its score, between tabs, and does not tell files apart. Times are seconds.
     """
-    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    names = "surrogateescape"  # those of files need not be UTF-8
+    with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", errors=names, newline="") as file:
         yield {"csv": _csv, "jsonl": _jsonl, "audacity": _audacity}[form](file)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from fastast.data.training_set import MIN_SAMPLES
 from fastast.inference.live import LiveReader
 from fastast.inference.prediction import Predictor
 from fastast.inference.windows import SAMPLE_RATE, check_length, hop_samples, trail
@@ -74,7 +75,8 @@ def listen(predictor: Predictor, reader: LiveReader, listening: Listening, *, sk
     samples, total = predictor.window_samples, 0
     for end, window in trail(reader, samples, hop_samples(listening.hop, samples)):
         feed, total = reader.feed, end
-        check_length(reader.name, len(window))
+        if len(window) < MIN_SAMPLES:
+            continue
         if skip and feed is not None and feed.waiting >= listening.hop:
             listening.skipped += 1
             continue
@@ -87,3 +89,4 @@ def listen(predictor: Predictor, reader: LiveReader, listening: Listening, *, sk
         listening.delays.append(delay)
         yield Heard(start=(end - len(window)) / SAMPLE_RATE, end=end / SAMPLE_RATE, scores=scores, delay=delay)
     reader.check_heard(total)
+    check_length(reader.name, total)

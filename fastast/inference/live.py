@@ -5,6 +5,7 @@ Shapes: `s` samples of a block, `k` channels.
 
 from __future__ import annotations
 
+import select
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,10 @@ class ByteStream(Protocol):
     """What bytes come from, such as `sys.stdin.buffer.raw`."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Return what there is, at most so many bytes, and none at the end."""
+        """Return what there is, at most so many bytes, and none at the end; None where there is nothing yet."""
+
+    def fileno(self) -> int:
+        """Return what the system knows it by."""
 
 
 class LiveReader(AudioReader):
@@ -110,7 +114,9 @@ class PipeReader(LiveReader):
 
     def _read(self, size: int) -> bytes:
         try:
-            return self._stream.read(size) or b""
+            while (content := self._stream.read(size)) is None:  # a pipe that does not block has nothing yet
+                select.select([self._stream], [], [])
+            return content
         except OSError as error:
             raise AudioError(f"{self.name}: cannot be read: {error.strerror or error}") from error
 

@@ -272,8 +272,8 @@ class Predictor:
         return input_samples(self.shape.num_frames)
 
     @torch.inference_mode()
-    def draw(self, prediction: Prediction, folder: Path) -> Path:
-        """Draw the first window and its tokens after some blocks, as PyTorch merges them; return the picture's path.
+    def draw(self, prediction: Prediction, target: Path) -> Path:
+        """Draw the first window and its tokens after some blocks, as PyTorch merges them, into a PNG; return its path.
 
         Above it stand the file's name, its best labels and what reduced the tokens.
 
@@ -295,7 +295,7 @@ class Predictor:
         title = f"{prediction.path.name} ({reduction}): {heard}"
         sources = [source[0].numpy() for source in trace.source]  # (n,) of every block
         figure = draw_merges_by_block(features[0].numpy(), sources, self.model.geometry, title=title)
-        target, picture = folder / f"{prediction.path.stem}.png", io.BytesIO()
+        picture = io.BytesIO()
         figure.savefig(picture, dpi=200, format="png")
         write_whole(target, picture.getvalue())
         return target

@@ -147,16 +147,18 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Te
     has = header["num_classes"]
     if num_classes is not None and has != num_classes:
         raise TeacherError(other_classes(str(path), has, num_classes))
-    normalisation = None if header["normalisation"] is None else Normalisation(**header["normalisation"])
     with safe_open(path, framework="pt") as file:
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-    _check_claims(path, header, state)
     try:
+        normalisation = None if header["normalisation"] is None else Normalisation(**header["normalisation"])
+        _check_claims(path, header, state)
         teacher = rebuild_teacher(header["name"], has, header["options"], normalisation)
         teacher.load_state_dict(state, strict=True)
-    except (RuntimeError, TypeError, KeyError) as error:
+        teacher.labels = None if header["labels"] is None else tuple(header["labels"])
+    except TeacherError:
+        raise
+    except (RuntimeError, TypeError, KeyError, AttributeError, ValueError) as error:
         raise TeacherError(f"{path}: the weights are not those of {header['name']!r}: {error}") from error
-    teacher.labels = None if header["labels"] is None else tuple(header["labels"])
     try:
         teacher.loss = known_loss(header.get("loss", loss_in_notes(header["training"])))
     except ValueError as error:

@@ -71,7 +71,10 @@ class ModelPart:
             raise RecipeError("model.options.num_classes: the classes are those of the data; take it out")
         if self.checkpoint and self.imagenet:
             raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")
-
+        if self.imagenet and self.name in WITH_WEIGHTS:
+            raise RecipeError(
+                f"model.imagenet: {self.name} begins with its own weights; name an architecture, or take it out"
+            )
         if self.labels and not self.begins_trained:
             raise RecipeError("model.labels names a checkpoint's outputs, and this model begins without; take it out")
 

@@ -48,6 +48,8 @@ class Run:
         self.best_step: int = notes.get("best_step", 0)
         self.corrupt: dict[str, str] = notes.get("corrupt", {})
         self.seconds: float = notes.get("seconds", 0.0)
+        self._evaluated = False
+        self.memory: int = notes.get("memory", 0)
         self._new_corrupt: dict[str, str] = {}
         self._sums: dict[str, Tensor] = {}
         self._counted = 0
@@ -69,6 +71,7 @@ class Run:
             engine=self.recipe.engine,
             attention=self._attention(),
             torch=torch.__version__,
+            **_runtime(),
         )
         slow = slow_precision(self.world.device, self.recipe.precision)
         for text in (*self.trainer.notices, *([slow] if slow else [])):
@@ -125,6 +128,11 @@ class Run:
             self._skip_time(time.perf_counter() - began)
         if done % run.checkpoint_every == 0 or ends or finished:
             self._checkpoint(done)
+
+    def _note_memory(self) -> None:
+        """Keep the most memory that training took, which is known until this process evaluates on top."""
+        if not self._evaluated:
+            self.memory = max(self.memory, peak_memory_mib(self.world.device))
 
     def _skip_time(self, seconds: float) -> None:
         """Leave time out that was not training."""
@@ -183,6 +191,8 @@ class Run:
                 self._save(BEST, done)
 
     def _evaluate(self, data: TrainingSet, split: str, done: int) -> Evaluation:
+        self._note_memory()
+        self._evaluated = True
         # Batch norm's statistics are each process's own: all measure the weights that are kept, the leader's.
         with self.trainer.with_weights(self.world.leaders(self.trainer.best_weights())) as model:
             found = evaluate(
@@ -212,12 +222,14 @@ class Run:
     def _checkpoint(self, done: int) -> None:
         self.trainer.check_finite()
         self._log_corrupt(done)  # a run that goes on from here does not read those clips again
+        self._note_memory()
         if self.world.leads:
             notes = {
                 "best": self.best,
                 "best_step": self.best_step,
                 "corrupt": self.corrupt,
                 "seconds": self.seconds + time.perf_counter() - self._began,
+                "memory": self.memory,
             }
             save_state(self.folder, self.trainer.state(done, notes))
 
@@ -225,14 +237,13 @@ class Run:
         """Evaluate and write the finished weights."""
         done = self.trainer.total_steps
         seconds = self.seconds + time.perf_counter() - self._began
-        memory = peak_memory_mib(self.world.device)  # of training, before anything is evaluated on top
         self.validate(done)
         found = self._evaluate(test, "test", done)
         result = {
             "identity": self.recipe.identity,
             "steps": done,
             "seconds": round(seconds, 1),
-            "peak_memory_mib": memory,
+            "peak_memory_mib": self.memory,
             "best_val": self.best,
             "best_step": self.best_step,
             "corrupt": self.corrupt,

@@ -39,11 +39,17 @@ def tune_command(
     """
     place = find_device(device)
     where = describe_device(place)
-    question = replace(question, weights_sha256=sha256_of_path(trained_path(question.model)))
+    recipe = load_recipe(question.data, question.settings)
+    question = replace(
+        question,
+        weights_sha256=sha256_of_path(trained_path(question.model)),
+        recipe_identity=recipe.identity,
+        labels=labels,
+        activation=activation,
+    )
     if (values := read_answer(out, question, where)) is not None:
         say(f"{out}: answered before")
         return str(values["tuning"]["said"])
-    recipe = load_recipe(question.data, question.settings)
     network, columns = load_trained(question.model, recipe.data.options.split(question.split).classes, labels=labels)
     model = reducible(network)
     if not isinstance(model, AudioSpectrogramTransformer):

@@ -22,6 +22,12 @@ class TuningQuestion:
     """A recipe, whose data is used."""
     settings: tuple[str, ...] = ()
     """Settings of the recipe, `key=value`."""
+    recipe_identity: str = ""
+    """Of the recipe, as another may lie under its name when a run goes on."""
+    labels: str = ""
+    """Names of the model's classes where its file has none, or others."""
+    activation: str = ""
+    """What turns its logits into scores where its loss does not say."""
     target: Target
     """What is asked for."""
     method: TokenReduction

@@ -212,8 +212,6 @@ class Tuner:
         seconds = high
         while (allowed := first_allowed(explorer.within(seconds))) is not None:
             best, seconds = allowed, min(seconds, allowed.seconds) * _FASTER
-            if seconds <= low * _FASTER:
-                low = seconds
             if seconds < explorer.fastest():
                 break
         if best is None:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import soundfile
 from typer.testing import CliRunner
@@ -57,6 +62,30 @@ def test_a_picture_is_drawn(tmp_path: Path) -> None:
     out = run("predict", EXAMPLE, "--schedule", "constant:40", "--draw", tmp_path / "pictures")
     assert str(tmp_path / "pictures" / "bird_and_water.png") in out
     assert (tmp_path / "pictures" / "bird_and_water.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_files_that_are_called_alike_have_a_picture_each(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    other = shutil.copy(EXAMPLE, tmp_path / "other")
+    run("predict", EXAMPLE, other, "--schedule", "constant:40", "--draw", tmp_path / "pictures")
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == [
+        "bird_and_water-2.png",
+        "bird_and_water.png",
+    ]
+
+
+def test_a_name_that_is_not_utf_8_is_read_printed_and_written(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.ogg")
+    shutil.copy(EXAMPLE, name)
+    table = tmp_path / "events.csv"
+    command = [sys.executable, "-m", "fastast.cli", "predict", name, "--events", str(table)]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert b"caf\xe9.ogg (5.00 s" in done.stdout
+    assert b"caf\xe9.ogg,0.0,5.0,Water," in table.read_bytes()
+    vectors = tmp_path / "vectors.parquet"
+    run("embed", name, "--out", vectors)
+    assert pyarrow.parquet.read_table(vectors)["file"].to_pylist() == [f"{tmp_path}/caf\\xe9.ogg"]
 
 
 def test_a_bad_file_is_named_and_the_others_are_still_read(tmp_path: Path) -> None:

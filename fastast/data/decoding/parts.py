@@ -6,6 +6,7 @@ Shapes: `s` samples of a block, `k` channels.
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -48,13 +49,13 @@ def open_parts(source: Source) -> Iterator[Part]:
         files = [part.file(source.name) for part in parts]
     elif is_ogg(source.head):
         links = ogg_links(source.content, source.name)
-        files = [source.path] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
+        files = [_name_of(source)] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
     elif _is_flac_of_unknown_length(source):
         files = [None]  # read by us, so that its end is seen
     elif source.name.lower().endswith(_MPEG_ENDINGS):
         files = [None]  # without its name, by which libsndfile would look for MPEG in it, and print that there is none
     else:
-        files = [source.path]
+        files = [_name_of(source)]
     for file in files:
         whole = file or Pieces([(source.content, 0, len(source.content))])
         try:
@@ -64,6 +65,11 @@ def open_parts(source: Source) -> Iterator[Part]:
             return
         with opened:
             yield _part(source, opened, whole)
+
+
+def _name_of(source: Source) -> bytes | None:
+    """Return a file's name as the system has it, which need not be UTF-8; None of bytes in memory."""
+    return os.fsencode(source.path) if source.path else None
 
 
 @functools.cache

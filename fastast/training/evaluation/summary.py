@@ -127,6 +127,8 @@ def _check_alike(
 
 def _spread(scores: Sequence[float | None]) -> Spread:
     values = [math.nan if score is None else score for score in scores]  # JSON has no NaN
+    if any(map(math.isnan, values)):  # of which Python 3.11 has no deviation
+        return Spread(mean=math.nan, sd=math.nan, low=math.nan, high=math.nan)
     return Spread(mean=fmean(values), sd=stdev(values), low=min(values), high=max(values))
 
 

@@ -82,7 +82,13 @@ def _build(
 def _teacher(
     part: ModelPart, classes: tuple[str, ...], normalisation: Normalisation, options: dict[str, Any], transformer: bool
 ) -> Teacher:
-    options.pop("num_frames", None) if not transformer else None
+    if not transformer:
+        options.pop("num_frames", None)
+        if part.drop_path_rate:
+            raise RecipeError(
+                f"model.drop_path_rate is {part.drop_path_rate:g}, which is for transformers; a CNN of timm that has "
+                "it takes model.options.drop_path_rate"
+            )
     if not transformer and (part.checkpoint or part.name in CNNS):
         return trained_cnn(part, len(classes), options)
     if transformer:
@@ -146,8 +152,8 @@ def recipe_frontend(model: nn.Module, part: ModelPart, normalisation: Normalisat
     """Return the front end that makes the model's input; lengths are checked where clips are read."""
     inner = getattr(model, "model", model)
     geometry = getattr(inner, "geometry", None)
-    if geometry is None:  # a CNN takes any length; the recipe says which
-        frames = int(part.options.get("num_frames", CNN_FRAMES))
+    if geometry is None:  # a CNN takes any length: the recipe's, else that which it was trained on
+        frames = int(part.options.get("num_frames") or getattr(inner, "num_frames", None) or CNN_FRAMES)
         geometry = ClipShape(num_frames=frames)
     return Frontend(geometry, normalisation, check=False)
 

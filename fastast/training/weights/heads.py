@@ -31,6 +31,8 @@ def trained_cnn(part: ModelPart, num_classes: int, options: Mapping[str, Any]) -
         teacher = load_teacher(source)
     except FileNotFoundError as error:
         raise RecipeError(f"model.checkpoint: {error}") from error
+    if not isinstance(teacher, CnnTeacher) and teacher.name == part.name:
+        raise RecipeError(f"model.name: {teacher.name} teaches and is not trained on; begin with a CNN of timm")
     if not isinstance(teacher, CnnTeacher) or (part.name not in CNNS and teacher.name != part.name):
         raise RecipeError(
             f"model.checkpoint: {source} is {teacher.name}, and model.name says {part.name}; a CNN begins with weights "

@@ -6,14 +6,35 @@ import pandas as pd
 import pytest
 
 from bench.study.figures import ablation_figure
+from bench.study.tables import held_against, mixed
+
+ROW = {"group": "λ", "arm": "small", "label": "λ = 0.1", "schedule": "constant:8", "mAP": 0.3087}
+HELD = {"against_mAP": 0.3079, "delta": 0.0008, "delta_low": -0.0056, "delta_high": 0.0072, "recordings": True}
 
 
 def test_the_bar_is_the_interval_of_the_difference_and_the_axis_is_as_wide() -> None:
-    row = {"group": "λ", "arm": "small", "label": "λ = 0.1", "schedule": "constant:8", "mAP": 0.3087}
-    held = {"against_mAP": 0.3079, "delta": 0.0008, "delta_low": -0.0056, "delta_high": 0.0072}
-    axis = ablation_figure(pd.DataFrame([row | held]), "notes").axes[0]
+    axis = ablation_figure(pd.DataFrame([ROW | HELD]), "notes").axes[0]
     (bar,) = (bar for bars in axis.containers for bar in bars[2])
     (low, _), (high, _) = bar.get_segments()[0]
     assert (low, high) == pytest.approx((0.3087 - 0.0064, 0.3087 + 0.0064))
     left, right = axis.get_xlim()
     assert left < low < 0.3079 < high < right
+
+
+@pytest.mark.parametrize("recordings", [True, False])
+def test_it_says_what_its_intervals_know_of(recordings: bool) -> None:
+    figure = ablation_figure(pd.DataFrame([ROW | HELD | {"recordings": recordings}]), "notes")
+    (words,) = (text.get_text().replace("\n", " ") for text in figure.texts if "Bars" in text.get_text())
+    assert ("over seeds, clips and recordings;" in words) == recordings
+    assert ("over seeds and clips;" in words) != recordings
+
+
+def test_a_table_of_one_arm_names_what_it_is_held_against_unless_the_schedules_differ() -> None:
+    same = {"against": "AST", "schedule": "constant:8", "against_schedule": "constant:8"}
+    first = {"against": "AST", "schedule": "constant:4", "against_schedule": "constant:0"}
+    none = {"against": "AST", "schedule": "constant:0", "against_schedule": "constant:0"}
+    assert held_against(pd.DataFrame([same, none])) == "Difference to “AST”, under the same schedule."
+    assert held_against(pd.DataFrame([first, none])) == "Difference to “AST”, no merging."
+    assert not mixed(pd.DataFrame([same, none]))
+    assert held_against(pd.DataFrame([same, first])) == ""
+    assert mixed(pd.DataFrame([same, first]))

@@ -101,3 +101,8 @@ def test_the_best_of_a_schedule_is_told_among_those_that_several_arms_have() -> 
     )
     assert sorted(ranked(rows, 0)) == [0, 3]  # nothing stands beside r = 100
     assert sorted(ranked(rows, 1)) == [1, 2]
+
+
+def test_what_has_no_schedules_may_be_held_against(study: Study, tmp_path: Path) -> None:
+    cnn = StudyArm(name="ast", label="CNN", seeds=(0,), evaluate=())
+    assert families(study.model_copy(update={"arms": (cnn, study.arms[1])}), tmp_path).empty

@@ -111,3 +111,9 @@ def test_trainings_that_were_validated_on_different_clips_are_not_drawn_together
     validate_on(trainings, study, "tome", 0, "others")
     with pytest.raises(StudyError, match=r"ast/seed-0 and .*tome/seed-0 were validated on different clips"):
         progress(study, trainings, STEPS)
+
+
+def test_without_validations_nobody_is_ever_as_good(study: Study, tmp_path: Path) -> None:
+    rows = progress(study, tmp_path, Speeds())
+    assert rows.empty
+    assert seconds_to(rows, 0.5).empty

@@ -51,6 +51,13 @@ PAIR = '[[contrasts]]\nlabel = "more"'
         (('label = "AST"', 'label = "AST"\nembedded = "ast_tiny"'), "embedded: .*'ast_tiny'.*ast_tiny_soundscapes"),
         (('label = "AST"', 'label = "AST"\naverage = {ast_tiny_soundscapes = 0.5}'), "its average add up to 0.5"),
         (('label = "AST"', 'label = "AST"\nsoup = true'), "'ast' is a soup of nothing"),
+        (('label = "AST"', 'label = "AST"\naverage = {ast_tin = 1.0}'), "average: .*'ast_tin'.*ast_tiny_soundscapes"),
+        (("seeds = [0]", "seeds = [0, 0]"), r"seeds is \[0, 0\]; give one at least, and each once"),
+        (('label = "AST"', 'label = "AST"\nseeds = []'), r"arm 'ast': seeds is \[\]"),
+        (
+            ('label = "AST"', f'label = "AST"\n{OTHER}'.replace('label = "other"', 'label = "AST"')),
+            "two of group 'main' have the label 'AST'",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, change: tuple[str, str], message: str) -> None:

@@ -245,8 +245,8 @@ def test_a_soup_has_the_weights_of_every_seed(study: Study, trained: Path, tmp_p
     nowhere = tmp_path / "nothing published"
     assert missing(other, ("soup",), tmp_path, nowhere) == [
         (study.arm("ast"), 0),
-        (study.arm("taught"), 0),
         (study.arm("ast"), 1),
+        (study.arm("taught"), 0),
         (soup, 5),
     ]
     run_study(other, trained, nowhere, arms=("soup", "alone"), say=lambda _: None)

@@ -36,6 +36,22 @@ class Drip:
         return self._file.read(min(size, self._size))
 
 
+class Unready:
+    """A pipe that does not block: nothing is there when it is first asked."""
+
+    def __init__(self, content: bytes) -> None:
+        self._file, self._asked = io.BytesIO(content), 0
+        self._ready, write = os.pipe()
+        os.close(write)  # at its end, a pipe is ready to be read
+
+    def read(self, size: int) -> bytes | None:
+        self._asked += 1
+        return None if self._asked % 2 else self._file.read(min(size, 1_600))
+
+    def fileno(self) -> int:
+        return self._ready
+
+
 def heard(stream: Any, *arguments: Any, sample_rate: int | None = None, **options: Any) -> np.ndarray:
     blocks = list(PipeReader(stream, *arguments, sample_rate=sample_rate, **options))
     return np.concatenate(blocks) if blocks else np.empty(0, np.float32)
@@ -51,6 +67,13 @@ def with_size(content: bytes, size: int) -> bytes:
 def stereo() -> np.ndarray:
     mono = recording(0.5)
     return np.stack([mono, 0.5 * mono[::-1]], axis=1)
+
+
+def test_a_pipe_that_does_not_block_is_waited_for() -> None:
+    samples = recording(0.5)
+    raw = (samples * 32767).astype("<i2").tobytes()
+    found = heard(Unready(raw), PcmStream(rate=16_000, encoding="s16le"), live=False)
+    assert len(found) == len(samples)
 
 
 @pytest.mark.parametrize("subtype", SUBTYPES)

@@ -130,6 +130,13 @@ def test_what_cannot_be_heard_is_named(predictor: Predictor) -> None:
     assert Listening(hop=1.0).describe() == "nothing was heard"
 
 
+def test_windows_that_are_shorter_than_a_frame_are_waited_out(predictor: Predictor) -> None:
+    stream = PcmStream(rate=16_000, encoding="f32le")
+    reader = PipeReader(io.BytesIO(raw(np.zeros(800))), stream, live=True)
+    found = list(listen(predictor, reader, Listening(hop=0.01)))  # 160 samples, where a frame has 400
+    assert [round(heard.end, 3) for heard in found] == [0.03, 0.04, 0.05]
+
+
 def scene() -> bytes:
     target = io.BytesIO()
     soundfile.write(target, load_audio(EXAMPLE), 16_000, "PCM_16", format="WAV")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,29 @@ def test_a_network_without_a_map_of_features_is_refused() -> None:
 def test_names_that_nobody_knows_are_refused_with_what_there_is() -> None:
     with pytest.raises(TeacherError, match=r"Did you mean 'efficientnet_b.*and every CNN of timm"):
         create_teacher("efficientnet_bb", 5)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"options": []},
+        {"options": {"members": 3}},
+        {"options": {"members": [{}]}},
+        {"name": 3},
+        {"normalisation": 3},
+        {"normalisation": {"a": 1}},
+        {"labels": 3},
+    ],
+)
+def test_a_damaged_header_is_said(wrong: dict[str, object], tmp_path: Path) -> None:
+    path = save_teacher(tmp_path / "t.safetensors", create_teacher("resnet10t", 3, normalisation=ESC50))
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        header = json.loads(file.metadata()[TEACHER])
+    save_file(load_file(path), path, {TEACHER: json.dumps(header | wrong)})
+    with pytest.raises(TeacherError, match=re.escape(str(path))):
+        load_teacher(path)
 
 
 def test_a_file_that_claims_a_larger_network_than_it_holds_is_refused_before_it_is_built(tmp_path: Path) -> None:

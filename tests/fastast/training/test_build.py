@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fastast.checkpoints import save_checkpoint
+from fastast.data.soundscapes import CLASSES
 from fastast.frontend import AUDIOSET
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import create_teacher, load_teacher, save_teacher
@@ -112,6 +113,9 @@ def test_a_cnn_and_patchout_are_models_too_and_unknown_names_are_not() -> None:
     model = build_recipe_model(cnn, ("a", "b"), AUDIOSET)
     assert model(torch.randn(2, 100, 128)).shape == (2, 2)
     assert recipe_frontend(model, cnn, AUDIOSET).num_frames == 100
+    shipped = ModelPart(name="cnn_small_soundscapes")
+    model = build_recipe_model(shipped, CLASSES, AUDIOSET)
+    assert recipe_frontend(model, shipped, AUDIOSET).num_frames == 512  # what it was trained on, not AST's 1,024
     patchout = ModelPart(name="ast_tiny", options={"num_frames": 128, "patchout_time": 4})
     assert build_recipe_model(patchout, ("a", "b"), AUDIOSET)(torch.randn(1, 128, 128)).shape == (1, 2)
     with pytest.raises(ValueError, match=r"model.name: unknown model 'efficientnet_bb'. Did you mean 'efficientnet_b"):
@@ -185,3 +189,17 @@ def test_a_cnn_of_another_kind_or_shape_is_refused(tmp_path: Path) -> None:
         build_recipe_model(ModelPart(name="resnet10t", checkpoint="none.safetensors"), ("a", "b"), AUDIOSET)
     with pytest.raises(ValueError, match=r"ast_tiny_soundscapes is .*, and model.name says resnet10t"):
         build_recipe_model(ModelPart(name="resnet10t", checkpoint="ast_tiny_soundscapes"), ("a", "b"), AUDIOSET)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"name": "ast_tiny_soundscapes", "imagenet": "deit.pth"}, "begins with its own weights"),
+        ({"name": "cnn_small_soundscapes", "imagenet": "deit.pth"}, "begins with its own weights"),
+        ({"name": "resnet18", "drop_path_rate": 0.3}, r"drop_path_rate is 0.3, which is for transformers"),
+        ({"name": "cnn_small_soundscapes", "drop_path_rate": 0.3}, r"drop_path_rate is 0.3, which is for transformers"),
+    ],
+)
+def test_what_would_not_be_heeded_is_refused(part: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_recipe_model(ModelPart(**part), CLASSES, AUDIOSET)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from fastast.checkpoints import load_model
 from fastast.training.checkpoint import ResumeError
+from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
@@ -102,6 +104,24 @@ def test_the_mean_of_epochs_outlives_a_run_that_is_stopped(
     assert same(run(recipe_file, tmp_path / "stopped", *settings, resume=True), whole)
 
 
+def test_memory_is_that_of_training_in_all_processes_that_went_on(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("steps=6", "run.checkpoint_every=2", "run.evaluate_every=3")
+    peaks = {"now": 900}
+    monkeypatch.setattr("fastast.training.run.peak_memory_mib", lambda device: peaks["now"])
+
+    def evaluated(*arguments: Any, **options: Any) -> Any:
+        peaks["now"] = 5_000  # what an evaluation takes is on top
+        return evaluate(*arguments, **options)
+
+    monkeypatch.setattr("fastast.training.run.evaluate", evaluated)
+    stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
+    peaks["now"] = 100  # the process that goes on has two steps left
+    run(recipe_file, tmp_path / "run", *settings, resume=True)
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["peak_memory_mib"] == 900
+
+
 def test_a_seed_makes_the_weights_and_another_seed_makes_others(recipe_file: Path, tmp_path: Path) -> None:
     first, again, other = (
         run(recipe_file, tmp_path / name, *EVERYTHING, "steps=3", seed)
@@ -164,7 +184,7 @@ def test_what_is_kept_lies_on_the_line_to_the_start(
     kept = run(recipe_file, tmp_path / "kept", *settings)
     for key, value in kept.items():
         torch.testing.assert_close(value, 0.25 * start[key] + 0.75 * end[key], rtol=1e-5, atol=1e-7)
-    stopped(recipe_file, tmp_path / "stopped", *settings, at=5, patch=monkeypatch)
+    stopped(recipe_file, tmp_path / "stopped", *settings, at=4, patch=monkeypatch)
     assert same(run(recipe_file, tmp_path / "stopped", *settings, resume=True), kept)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -98,6 +99,15 @@ def test_every_fold_may_have_its_own_teacher(folds: list[Path], tmp_path: Path) 
     assert len(summarise_runs(taught).runs) == 2
     with pytest.raises(RecipeError, match="another recipe"):
         summarise_runs([folds[0], taught[1]])
+
+
+def test_a_score_that_a_run_has_not_leaves_no_mean(folds: list[Path], tmp_path: Path) -> None:
+    copies = [shutil.copytree(folder, tmp_path / folder.name) for folder in folds]
+    result = json.loads((copies[0] / "result.json").read_text())
+    result["test"]["unmerged"]["AUC"] = None  # of a class that no clip has
+    (copies[0] / "result.json").write_text(json.dumps(result))
+    assert math.isnan(summarise_runs(copies).test["unmerged"]["AUC"].mean)
+    assert CliRunner().invoke(app, ["summary", *map(str, copies)]).exit_code == 0
 
 
 def test_the_command_prints_what_was_computed(folds: list[Path]) -> None:

@@ -137,6 +137,16 @@ def test_other_weights_under_the_same_name_are_another_question(checkpoint: str,
     assert "what was measured there is of another question: weights_sha256 was" in said
 
 
+@pytest.mark.parametrize(("option", "key"), [("--activation", "activation"), ("--labels", "labels")])
+def test_how_logits_are_read_is_part_of_the_question(
+    option: str, key: str, answer: tuple[Path, str], checkpoint: str
+) -> None:
+    value = "softmax" if key == "activation" else "data"
+    code, said = tune(checkpoint, answer[0], "--max-loss", "0.9", "--method", "topk", option, value)
+    assert code == 1
+    assert f"this is the answer to another question: {key} was '' and is '{value}'" in said
+
+
 def test_another_processor_is_another_question(checkpoint: str, tmp_path: Path, monkeypatch) -> None:
     """Times of two processors are no times of one, however alike their numbers of threads."""
 
