@@ -20,11 +20,13 @@ _NAME = re.compile(r"[a-z0-9_]+")
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+    )
 
 
 class StudyArm(_Part):
-    """One way to train, or (without `train`) the weights that the recipe begins with."""
+    """One way to train, or with `untrained` the weights that the recipe begins with."""
 
     name: str
     """Of its folder."""
@@ -70,20 +72,25 @@ class Contrast(_Part):
     label: str
     """What the arm has that the other has not."""
     arm: str
+    """Name of the one."""
     against: str
+    """Name of the other."""
 
 
 class Claim(_Part):
     """That arms are faster than one model and as accurate: all their schedules are held against its first one."""
 
     against: str
+    """The model: an arm under its first schedule."""
     arms: tuple[str, ...] = Field(min_length=1)
+    """Those that are held against it."""
 
 
 class Study(_Part):
     """A whole study."""
 
     name: str
+    """Of its folder, and of its report."""
     recipe: str
     """A recipe's name or file, the same for every arm."""
     set: tuple[str, ...] = ()
