@@ -64,19 +64,20 @@ _TABLES |= {Recipe: {heading.strip("[]") for heading in PAGES["recipes.md"]}}
 
 def keys_of(part: type) -> Iterator[tuple[str, str, str]]:
     """Yield the keys of a table of a file, each with its default as TOML and its sentence."""
-    own = _TABLES.get(part, set())
-    if issubclass(part, BaseModel):
-        yield from (
-            (name, _default(field), field.description or "")
-            for name, field in part.model_fields.items()
-            if name not in own
-        )
-        return
-    fields = [field for field in dataclasses.fields(part) if field.name not in own]  # type: ignore[arg-type]
-    docs = option_docs(part)
+    found = _of_model(part) if issubclass(part, BaseModel) else _of_dataclass(part)
+    yield from ((name, default, text) for name, default, text in found if name not in _TABLES.get(part, ()))
+
+
+def _of_model(part: type[BaseModel]) -> Iterator[tuple[str, str, str]]:
+    for name, field in part.model_fields.items():
+        yield name, _default(field), field.description or ""
+
+
+def _of_dataclass(part: type) -> Iterator[tuple[str, str, str]]:
+    docs, fields = option_docs(part), list(dataclasses.fields(part))
     if part is ReductionPart:
-        fields += [field for field in dataclasses.fields(TokenReduction) if field.name in set(FIELDS) - {"schedule"}]
         docs = option_docs(TokenReduction) | docs
+        fields += [field for field in dataclasses.fields(TokenReduction) if field.name in set(FIELDS) - {"schedule"}]
     for field in fields:
         yield field.name, _default(field), docs.get(field.name, "")
 
