@@ -18,8 +18,10 @@ _HOME = {
     "Engine": "fastast.engine",
     "ExportError": "fastast.exporting",
     "ExportedModel": "fastast.exporting",
+    "First": "fastast.schedule",
     "Frontend": "fastast.frontend",
     "Geometry": "fastast.geometry",
+    "Half": "fastast.schedule",
     "KeepRatio": "fastast.schedule",
     "Linear": "fastast.schedule",
     "MergePlan": "fastast.reduction",
@@ -91,6 +93,8 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction as TokenReduction
     from fastast.reduction import unmerge as unmerge
     from fastast.schedule import Constant as Constant
+    from fastast.schedule import First as First
+    from fastast.schedule import Half as Half
     from fastast.schedule import KeepRatio as KeepRatio
     from fastast.schedule import Linear as Linear
     from fastast.schedule import PerBlock as PerBlock
