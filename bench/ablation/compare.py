@@ -58,16 +58,38 @@ def compare_alternatives(
         raise ReportError(f"ablation: no record of sweep {sweep!r} has a quality")
     if labels is None:
         labels, classes = labels_of(scored)
+    _refuse_other_workloads(sweep, found)
     names = list(classes) or [f"class {number + 1}" for number in range(labels.shape[1])]
-    return [_compare(name, records, results, labels, names) for name, records in _groups(found).items()]
+    return [_compare(name, records, results, labels, names) for name, records in group_records(found).items()]
 
 
-def _groups(records: Sequence[Record]) -> dict[str, list[Record]]:
+def _refuse_other_workloads(sweep: str, records: Sequence[Record]) -> None:
+    """Alternatives are compared on one workload: a front of two would say nothing."""
+    found: dict[str, set[str]] = {"batch_size": set(), "scope": set(), "attention": set()}
+    for record in records:
+        question = record.cell.question
+        if record.performance is not None:
+            found["batch_size"].add(str(question["workload"]["batch_size"]))
+            found["scope"].add(str(question.get("measure", {}).get("scope", "forward")))
+            found["attention"].add(str(question["attention"]))
+    for key, values in found.items():
+        if len(values) > 1:
+            raise ReportError(
+                f"ablation: sweep {sweep!r} has {key} {', '.join(sorted(values))}; alternatives are compared at one: "
+                "measure it in a sweep of its own"
+            )
+
+
+def group_records(records: Sequence[Record]) -> dict[str, list[Record]]:
     """Return the records by what they share: machine, weights, type, engine."""
     weights = {record.cell.question["model"].get("sha256", "") for record in records}
+    rows = to_frame(records)
+    engines = rows["engine"].nunique()
     groups: dict[str, list[Record]] = {}
-    for record, (_, row) in zip(records, to_frame(records).iterrows(), strict=True):
+    for record, (_, row) in zip(records, rows.iterrows(), strict=True):
         name = f"{device_name(row)}, {row['dtype']}" if pd.notna(row["device"]) else record.machine.key
+        if engines > 1:
+            name = f"{name}, {row['engine']}"
         if len(weights) > 1:
             name = f"{row['model']} on {name}"
         groups.setdefault(f"{record.cell.question['model'].get('sha256', '')} {name}", []).append(record)

@@ -8,6 +8,7 @@ record, as records are of different rounds.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from bench.records.store import Store, hash_array
 from bench.report.frame import MEASURED, ReportError
 from bench.sweep.config import DataConfig
 from bench.sweep.data import resolve_data
+from fastast.data.datasets import get_data_set
 from fastast.metrics import METRIC_OF, measure_by, replicates_by
 from fastast.statistics import CLIP_REPLICATES, MIN_ROUNDS, Floats, clip_weights, ratio_replicates
 
@@ -140,9 +142,12 @@ def labels_of(record: Record) -> tuple[np.ndarray, tuple[str, ...]]:
     Raises ReportError where the data set is not here.
     """
     asked = record.cell.question["workload"]
-    own = {key: value for key, value in asked.items() if key not in ("ids_sha256", "holds")}
     try:
+        options = {field.name for field in dataclasses.fields(get_data_set(asked["dataset"]))}  # type: ignore[arg-type]
+        own = {key: value for key, value in asked.items() if key in {*DataConfig.model_fields, *options}}
         data, chosen = resolve_data(DataConfig(**own)).open()
     except (ValueError, OSError) as error:
         raise ReportError(f"ablation: the labels of {asked.get('dataset')} cannot be read here: {error}") from None
-    return np.stack([data.labels(index, 0) for index in chosen]).astype(np.uint8), data.classes
+    skipped = set(record.quality.skipped) if record.quality is not None else set()
+    kept = [index for index in chosen if data.id(index) not in skipped]
+    return np.stack([data.labels(index, 0) for index in kept]).astype(np.uint8), data.classes

@@ -52,6 +52,8 @@ def render_ablation(
         parts += [f"![{said}]({name}.svg)\n\n{said}" for name, (said, _) in figures.items() if name in drawn.svgs]
         written += drawn.paths
         texts.append("\n\n".join(filter(None, [*parts, _left_out(one.records)])))
+    for old in {*folder.glob("fronts_*"), *folder.glob("classes_*")} - set(written):
+        old.unlink()  # of a machine whose records are gone
     frame = pd.concat([one.numbers for one in comparisons]).assign(records=hash_of_records(results, sweep))
     page = f"# {sweep}\n\n" + "\n\n".join(texts) + "\n"
     csv = frame.to_csv(index=False, lineterminator="\n")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.ablation.classes import records_by_r
+from bench.ablation.compare import group_records
 from bench.ablation.evidence import CLIPS_SEED, Configuration, labels_of, read_evidence
 from bench.ablation.series import sort_out
 from bench.records.predictions import read_predictions
@@ -46,14 +47,13 @@ def thin(results: Path, sweep: str, *, labels: np.ndarray | None = None) -> Thin
     if labels is None:
         labels, _ = labels_of(scored[0])
     counts = {"replaced": 0, "kept": 0, "before": 0, "after": 0}
-    for key in dict.fromkeys(record.machine.key for record in scored):
-        own = [record for record in scored if record.machine.key == key]
+    for own in group_records(scored).values():
         evidence = {record.cell.id: read_evidence([record], results, labels)[0] for record in own}
         found = sort_out(list(evidence.values()))
         drawn = records_by_r(found, own)
         whole = {record.cell.id for r, record in drawn.items() if r == 0 or not found.is_one_axis}
         for record in own:
-            path = Store(results, key, sweep).predictions_path(record.cell.id)
+            path = Store(results, record.machine.key, sweep).predictions_path(record.cell.id)
             counts["before"] += path.stat().st_size
             if record.cell.id in whole or isinstance(read_kept(path)[0], ScoreReplicates):
                 counts["kept"] += 1

@@ -83,7 +83,7 @@ def describe(
     attention = schema.AttentionFacts(
         asked=cell.attention,
         kernel=attention_kernel(cell, ran.engine),
-        backend_ran=attention_that_ran(ran, fbank, cell.device),
+        backend_ran=attention_that_ran(ran, fbank, cell.device, learns=cell.measure.scope == "training_step"),
     )
     adaptive = reduction is not None and reduction.threshold is not None
     found = [(gates.no_fewer_tokens if adaptive else gates.tokens_as_planned)(planned, measured)]
@@ -157,11 +157,16 @@ def attention_kernel(cell: Cell, engine: schema.EngineFacts | None) -> str:
     return engine.kernels["weighted_attention" if engine.path == "triton" else "attention"]
 
 
-def attention_that_ran(ran: Ran, fbank: Tensor, device: str) -> str | None:
-    """Run a forward under the profiler and return its attention's backends; a fallback names its engine, `plain:`."""
+def attention_that_ran(ran: Ran, fbank: Tensor, device: str, *, learns: bool = False) -> str | None:
+    """Run a forward under the profiler and return its attention's backends; a fallback names its engine, `plain:`.
+
+    `learns`: a forward whose backward follows, which may attend on another backend.
+    """
     if ran.engine is not None and ran.engine.path in ("onnxruntime", "openvino"):
         return f"{ran.engine.path}:{ran.engine.kernels['attention']}"  # seen in the graph that the runtime made
-    seen = backend_that_ran(lambda: ran.forward(fbank), device)
+    with torch.inference_mode(mode=not learns), torch.set_grad_enabled(learns):
+        given = fbank.clone()  # of a forward that learns: what was made in inference mode is not kept for a backward
+        seen = backend_that_ran(lambda: ran.forward(given), device)
     if ran.engine is None:
         return seen
     if ran.engine.path == "plain":

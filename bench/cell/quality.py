@@ -97,7 +97,7 @@ class Assessment:
     @property
     def map_interval(self) -> tuple[float, float]:
         """Bootstrap interval over clips of the mean average precision."""
-        return basic_interval(self.metrics.mAP, self.precisions)
+        return _interval(self.metrics.mAP, self.precisions)
 
     @property
     def accuracy(self) -> float | None:
@@ -107,7 +107,7 @@ class Assessment:
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
         """Its bootstrap interval over clips."""
-        return None if self.accuracy is None else basic_interval(self.accuracy, self.accuracies)
+        return None if self.accuracy is None else _interval(self.accuracy, self.accuracies)
 
     def minus(self, reference: Assessment, *, against: str) -> Delta:
         """Return the paired difference to another model on the same clips: every replicate draws the same for both."""
@@ -116,13 +116,21 @@ class Assessment:
         accuracy = accuracy_interval = None
         if self.task == "single_label":
             accuracy = self.metrics.accuracy - reference.metrics.accuracy
-            accuracy_interval = basic_interval(accuracy, self.accuracies - reference.accuracies)
+            accuracy_interval = _interval(accuracy, self.accuracies - reference.accuracies)
         return Delta(
             mAP=difference,
-            interval=basic_interval(difference, self.precisions - reference.precisions),
+            interval=_interval(difference, self.precisions - reference.precisions),
             accuracy=accuracy,
             accuracy_interval=accuracy_interval,
             against=against,
             top1_agreement=float((mine.ranking.argmax(axis=1) == theirs.ranking.argmax(axis=1)).mean()),
             largest_score_difference=float(np.abs(mine.scores - theirs.scores).max()),
         )
+
+
+def _interval(value: float, replicates: Floats) -> tuple[float, float]:
+    """Return the interval over the replicates that drew a positive clip of any class. Raises ValueError for none."""
+    finite = replicates[np.isfinite(replicates)]
+    if not len(finite):
+        raise ValueError("quality: no draw of the clips has a positive of any class; measure on more clips")
+    return basic_interval(value, finite)

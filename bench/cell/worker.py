@@ -200,6 +200,8 @@ def _measure_quality(
             model_seconds=parts["model"],
         ),
     )
+    if not np.isfinite(metrics.AUC):
+        raise ValueError("quality: no class has clips with it and clips without it; measure on more clips")
     fits = gates.precision_fits_area(metrics.AP, metrics.class_AUC, labels, found.predictions.ranking)
     return dataclasses.replace(result, quality=part, predictions=found.predictions, hashes=hashes, gates=(fits,))
 

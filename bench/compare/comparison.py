@@ -21,7 +21,9 @@ ALPHA = 0.002
 """Largest corrected p-value of a difference."""
 THRESHOLD = 0.03
 """Smallest relative difference of medians that counts."""
-RowOutcome = Literal["slower", "faster", "same", "too few rounds", "implausible"]
+RowOutcome = Literal["slower", "faster", "same", "too few rounds", "disturbed", "implausible"]
+NOT_JUDGED = ("disturbed", "implausible")
+"""Outcomes of records whose times say nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,13 +118,20 @@ def _row(cell: str, a: Sample, b: Sample) -> Row:
         delta=delta,
         p=p,
         p_corrected=1.0,
-        outcome="implausible" if a.implausible or b.implausible else "same",
+        outcome=_standing(a, b),
     )
 
 
-def _judge(row: Row, p_corrected: float, cells: int, alpha: float, threshold: float) -> RowOutcome:
-    if row.outcome == "implausible":
+def _standing(a: Sample, b: Sample) -> RowOutcome:
+    """Return why times of two sides are not judged, `same` where they are."""
+    if a.implausible or b.implausible:
         return "implausible"
+    return "disturbed" if a.disturbed or b.disturbed else "same"
+
+
+def _judge(row: Row, p_corrected: float, cells: int, alpha: float, threshold: float) -> RowOutcome:
+    if row.outcome in NOT_JUDGED:
+        return row.outcome
     if p_corrected <= alpha:
         if row.ratio.value > 1 + threshold:
             return "slower"
@@ -144,4 +153,7 @@ def _notes(rows: Sequence[Row], pairs: Sequence[tuple[str, Sample, Sample]]) -> 
     wrong = sum(row.outcome == "implausible" for row in rows)
     if wrong:
         notes.append(f"{wrong} of {len(rows)} cells failed a sanity gate on one side: their times are not judged")
+    disturbed = sum(row.outcome == "disturbed" for row in rows)
+    if disturbed:
+        notes.append(f"{disturbed} of {len(rows)} cells were disturbed on one side: their times are not judged")
     return tuple(notes)

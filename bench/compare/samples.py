@@ -36,6 +36,8 @@ class Sample:
     """Version of PyTorch."""
     implausible: bool = False
     """Whether a sanity gate failed: what was measured cannot be true."""
+    disturbed: bool = False
+    """Whether something else was at work while it was measured, twice."""
 
 
 Side = Mapping[tuple[str, str], Sample]
@@ -64,6 +66,7 @@ def load_side(folder: Path, relative_to: str | None = None) -> dict[tuple[str, s
                 sample,
                 rounds=before.rounds + sample.rounds,
                 implausible=before.implausible or sample.implausible,
+                disturbed=before.disturbed or sample.disturbed,
             )
         found[key] = sample
     if not found:
@@ -102,4 +105,5 @@ def _sample(record: Record, relative_to: str | None) -> Sample:
         batch_size=arm.batch_size if searched else None,
         software=record.software.torch,
         implausible=record.status == "implausible",
+        disturbed=record.status == "disturbed",
     )

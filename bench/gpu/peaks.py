@@ -53,9 +53,11 @@ MEASURED_MATRIX = {"H100": 748e12, "H200": 774e12}
 def peaks_of(device_name: str) -> Peaks | None:
     """Return the peaks of a device by the name that its driver gives, None of one that is not known here.
 
-    H100 PCIe and NVL are other cards than the SXM one, with lower peaks.
+    H100 PCIe and NVL are other cards than the SXM one, with lower peaks, and a slice (MIG) has a part of a card's.
     """
     words = device_name.replace("-", " ").split()
+    if "MIG" in words:
+        return None
     if "H200" in words and "NVL" not in words:
         return H200_SXM
     if "H100" in words and not {"PCIe", "NVL"} & set(words):

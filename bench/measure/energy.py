@@ -18,8 +18,12 @@ SECONDS = 2.0
 RAPL = Path("/sys/class/powercap")
 """Where Linux shows the energy counters of Intel's and AMD's processors."""
 
-Counter = Callable[[], float]
-"""Joules so far."""
+Counter = Callable[[], float | None]
+"""Joules so far; None where they cannot be read any more."""
+
+
+class _SilentCounter(Exception):  # noqa: N818 - caught in this file
+    """A counter that stopped answering while an arm ran."""
 
 
 class ArmEnergy(Facts):
@@ -49,7 +53,10 @@ def measure_energy(
         if counter is None:
             return Energy(source="unavailable", reason=source, arms={})
         synchronise = _synchronise if device == "cuda" else _nothing
-        arms = {name: _run(call, counter, synchronise, seconds) for name, call in calls.items()}
+        try:
+            arms = {name: _run(call, counter, synchronise, seconds) for name, call in calls.items()}
+        except _SilentCounter:
+            return Energy(source="unavailable", reason=f"{source} stopped answering", arms={})
         return Energy(source=source, reason="", arms=arms)
 
 
@@ -60,7 +67,10 @@ def _run(call: Callable[[], object], counter: Counter, synchronise: Callable[[],
         call()
         synchronise()
         forwards += 1
-    return ArmEnergy(joules=counter() - before, seconds=time.perf_counter() - start, forwards=forwards)
+    after = counter()
+    if before is None or after is None:
+        raise _SilentCounter
+    return ArmEnergy(joules=after - before, seconds=time.perf_counter() - start, forwards=forwards)
 
 
 @contextmanager
@@ -72,13 +82,13 @@ def _gpu_counter() -> Iterator[tuple[str, Counter | None]]:
         elif handle.energy_j() is None:
             yield "this GPU or driver counts no energy", None
         else:
-            yield "NVML", lambda: float(handle.energy_j() or 0.0)
+            yield "NVML", handle.energy_j
 
 
 @contextmanager
 def _cpu_counter(folder: Path) -> Iterator[tuple[str, Counter | None]]:
     """Give `RAPL` and a counter over all packages that does not fall where theirs start again."""
-    zones = sorted(zone for zone in folder.glob("intel-rapl:*") if zone.name.count(":") == 1)
+    zones = sorted(zone for zone in folder.glob("intel-rapl:*") if zone.name.count(":") == 1 and _is_package(zone))
     if not zones:
         yield "this processor shows no energy counters (RAPL)", None
         return
@@ -98,6 +108,14 @@ def _cpu_counter(folder: Path) -> Iterator[tuple[str, Counter | None]]:
         return total[0] / 1e6
 
     yield "RAPL", counter
+
+
+def _is_package(zone: Path) -> bool:
+    """Whether a zone is a processor: `psys` is the whole computer, which has them in it."""
+    try:
+        return (zone / "name").read_text().startswith("package")
+    except OSError:
+        return False
 
 
 def _synchronise() -> None:

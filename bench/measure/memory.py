@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,16 +59,22 @@ def _cuda_memory(call: Callable[[], object]) -> ArmMemory:
 
 def _resident_memory(call: Callable[[], object]) -> ArmMemory:
     """Return the resident set before and at most while `call` runs; None where the counter cannot be set back."""
-    before = peak = after = None
-    with contextlib.suppress(OSError, AttributeError):  # another system than Linux with glibc
+    try:
         ctypes.CDLL(None).malloc_trim(0)  # what earlier arms freed is still resident
         Path("/proc/self/clear_refs").write_text("5")
-        before = resident_bytes("VmRSS")
-        call()
-        peak, after = resident_bytes("VmHWM"), resident_bytes("VmRSS")
+    except (OSError, AttributeError):  # another system than Linux with glibc
+        return ArmMemory(before_bytes=None, peak_bytes=None, after_bytes=None, reserved_bytes=None)
+    before = resident_bytes("VmRSS")
+    call()
+    peak, after = resident_bytes("VmHWM"), resident_bytes("VmRSS")
     return ArmMemory(before_bytes=before, peak_bytes=peak, after_bytes=after, reserved_bytes=None)
 
 
+_NO_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""As allocators of the CPU and libraries of the GPU say it."""
+
+
 def is_out_of_memory(error: Exception) -> bool:
-    """CUDA raises its own class; PyTorch's allocator for the CPU a RuntimeError."""
-    return type(error).__name__ == "OutOfMemoryError" or "not enough memory" in str(error)
+    """CUDA raises its own class; PyTorch's allocator for the CPU a RuntimeError, NumPy's a MemoryError."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or any(words in str(error) for words in _NO_MEMORY)

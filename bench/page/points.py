@@ -32,6 +32,8 @@ from bench.report.words import (
 )
 from bench.sweep.cells import canonical
 
+STATED = ("labels_sha256", "activation", "normalisation")
+"""What a person said of a model, which quality hangs on and speed does not."""
 FIRST = "default"
 """The sweep that the page opens with, where there is one."""
 
@@ -82,8 +84,9 @@ class _Index:
 def _asked(record: Record) -> str:
     """Return what the records of a configuration's speed and quality share."""
     question = record.cell.question
-    shared = {name: question.get(name) for name in ("model", "reduction", "dtype", "attention")}
-    return canonical({"machine": record.machine.key} | shared)
+    shared = {name: question.get(name) for name in ("reduction", "dtype", "attention")}
+    model = {name: value for name, value in question["model"].items() if name not in STATED}
+    return canonical({"machine": record.machine.key, "model": model} | shared)
 
 
 def _panel(panel: pd.DataFrame, index: _Index, data: str) -> dict[str, Any]:

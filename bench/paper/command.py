@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,10 +108,10 @@ def _measure(sweeps: tuple[PlannedSweep, ...], options: Options, minutes: float 
     from bench.run.launchers.choose import choose_launcher
     from bench.run.progress import Progress
 
-    start, summaries = time.monotonic(), []
+    summaries = []
     for sweep in sweeps:
-        left = None if minutes is None else max(0.0, minutes - (time.monotonic() - start) / 60)
-        with choose_launcher("local", cache=options.cache, minutes=left) as place, Progress() as progress:
+        # A budget counts from the beginning of this process, so that every sweep has what those before it left.
+        with choose_launcher("local", cache=options.cache, minutes=minutes) as place, Progress() as progress:
             summary = run_sweep(sweep.config.name, sweep.cells, options, progress=progress, launcher=place)
         summaries.append(summary)
         typer.echo(f"{sweep.config.name}: {summary}")

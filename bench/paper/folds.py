@@ -47,6 +47,7 @@ def fold_means(joined: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
     whole = whole[whole["score"].notna()]
     if whole.empty:
         return whole
+    whole["speedup_unmerged"] = whole["speedup_unmerged"].where(whole["status"] != "disturbed")
     whole["configuration"] = whole.apply(series_name, axis=1)
     return (
         whole.groupby([*_PANEL, *_ROW], dropna=False, sort=False)

@@ -88,6 +88,14 @@ def _loading(raw: Raw) -> Raw:
     return raw | {"quality": part, "schema_version": 7}
 
 
+def _attention_of_steps(raw: Raw) -> Raw:
+    """7 -> 8: attention of training steps is seen in a forward that learns; before, it was in one that does not."""
+    part = raw["attention"]
+    if part is not None and (raw["cell"]["question"].get("measure") or {}).get("scope") == "training_step":
+        part = part | {"backend_ran": None}
+    return raw | {"attention": part, "schema_version": 8}
+
+
 MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     1: _conditions_apart,
     2: _key_with_instructions,
@@ -95,5 +103,6 @@ MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     4: _disturbance,
     5: _tokens_of_clips,
     6: _loading,
+    7: _attention_of_steps,
 }
 """From each older version, the function that makes the next one of it. It does not change what it is given."""

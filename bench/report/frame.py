@@ -38,6 +38,8 @@ _NUMBERS = [
     *(name for name in _QUALITY if name not in _TEXTS),
 ]
 _RESULTS = [name for name in _NUMBERS if name not in ("r", "batch_size", "tokens_out", "macs_per_clip", "macs_ratio")]
+_RESULTS += ["peak_memory_bytes", "forward_memory_bytes", "kept_memory_bytes", "reserved_memory_bytes", "clips_per_s"]
+_RESULTS += ["latency_p90_ms", "latency_p99_ms", "latency_iqr_ms", "energy_j_per_clip", "power_w"]
 
 
 class ReportError(ValueError):

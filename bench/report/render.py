@@ -60,6 +60,8 @@ def write_report(
     }
     if figures := published(sweep):
         texts["published.md"] = published_markdown(figures, joined)
+    else:
+        (folder / "published.md").unlink(missing_ok=True)
     texts["index.html"] = page(joined, {**drawn.svgs, **drawn.reasons}, texts, problems(records), records, sweep)
     for name, text in texts.items():
         written.append(folder / name)

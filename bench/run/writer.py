@@ -84,6 +84,7 @@ class RecordWriter:
             others = (seen.unmerged for key, seen in self._seen.items() if key[0] == store.machine and key != here)
             why = far_of([*others, unmerged_of(record)]).get(here)
             record = in_doubt(record, why) if why else record
+        record = self._with_the_first(store, record)
         if end.outcome.status == "ok" and end.outcome.value.predictions is not None:
             store.write_predictions(end.cell.id, end.outcome.value.predictions, end.outcome.value.hashes)
         store.write(record)
@@ -94,6 +95,18 @@ class RecordWriter:
             self._expected.add(key)
             self._progress.expect([end.cell])
         self._progress.end(end.cell, record)
+
+    def _with_the_first(self, store: Store, record: Record) -> Record:
+        """Return the first record of a cell, with what became of the second, where only the first has samples."""
+        here = (store.machine, record.cell.id)
+        if record.attempt < ATTEMPTS or record.performance is not None or here not in self._seen:
+            return record
+        first = store.read(record.cell.id)
+        if first is None or first.performance is None:
+            return record
+        words = f"measured again, it ended with {record.status}: {record.message}"
+        message = f"{first.message}; {words}" if first.message else words
+        return first.model_copy(update={"attempt": record.attempt, "message": message})
 
     def expected(self, cell: Cell) -> bool:
         """Return whether the estimate has it already that a cell will be measured again."""

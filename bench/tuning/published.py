@@ -55,8 +55,9 @@ def render_tunings(results: Path, out: Path) -> Path | None:
             f"table is of {asked['held_out_clips']} others, {asked['metric']}, with intervals of 95 %."
             + ("" if asked["meets"] else " The target is not met: this is the nearest that was found."),
             _table(frame),
-            "Gain: mAP of the tuned schedule less that row's, on the same clips; time: of the tuned schedule over "
-            "that row's, in the same rounds. Constant, decreasing: the fastest of their kind that are no faster.",
+            f"Gain: {asked['metric']} of the tuned schedule less that row's, on the same clips; time: of the tuned "
+            "schedule over that row's, in the same rounds. Constant, decreasing: the fastest of their kind that are no "
+            "faster.",
             _verdicts(frame, asked["held_out_clips"]),
             f"`{frame.loc[frame['name'] == 'tuned', 'schedule'].item()}`",
         ]

@@ -71,6 +71,8 @@ def answer(cell, context: Context) -> Answer:
         raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")
     elif what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif what == "disturbed_then_broken" and cell.model.path.read_text().count(cell.id) == 2:
+        raise ValueError("broken the second time")
     elif what == "exit":
         os._exit(7)
     machine, software = probe("cpu", None)
@@ -81,7 +83,9 @@ def answer(cell, context: Context) -> Answer:
     noisy = what in ("noisy", "implausible")
     part = performance()
     before = cell.model.path.read_text().count(cell.id) - 1 if cell.model.path is not None else 0
-    if what == "disturbed":  # the first so many times
+    if what == "disturbed_then_broken":
+        part = performance(reasons=("7 of 7 rounds were disturbed",))
+    elif what == "disturbed":  # the first so many times
         part = performance(reasons=("7 of 7 rounds were disturbed",) if before < int(value) else ())
     elif what == "slowed":  # all arms ten times, the first so many times, and no counter saw why
         slow = 10.0 if before < int(value) else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,8 +37,8 @@ def write_figures(
 ) -> Drawn:
     """Draw figures and write each to `folder` as `NAME.FORMAT`.
 
-    One whose function raises ValueError cannot be drawn of these records: it is left out with that reason, and files of
-    an earlier report are deleted, as they would pass for ones of this.
+    One whose function raises ValueError cannot be drawn of these records: it is left out with that reason. Files of an
+    earlier report that are not written anew are deleted, as they would pass for ones of this.
     """
     import matplotlib.pyplot as plt
 
@@ -49,16 +49,21 @@ def write_figures(
                 figure = draw()
             except ValueError as error:
                 reasons[name] = str(error)
-                for form in FORMATS:
-                    (folder / f"{name}.{form}").unlink(missing_ok=True)
+                _forget(folder, name, FORMATS)
                 continue
             files = {form: figure_file(figure, form) for form in dict.fromkeys((*formats, "svg"))}
             plt.close(figure)
             svgs[name] = files["svg"].decode()
+            _forget(folder, name, set(FORMATS) - set(formats))
             for form in formats:
                 paths.append(folder / f"{name}.{form}")
                 write_whole(paths[-1], files[form])
     return Drawn(paths=tuple(paths), svgs=svgs, reasons=reasons)
+
+
+def _forget(folder: Path, name: str, formats: Iterable[str]) -> None:
+    for form in formats:
+        (folder / f"{name}.{form}").unlink(missing_ok=True)
 
 
 def figure_file(figure: Figure, form: str) -> bytes:

@@ -11,8 +11,16 @@ import pandas as pd
 from bench.report.drawing.labels import Label, about_labels, place_labels
 from bench.report.drawing.layout import Styles, error_bar, fix_layout, footnote, legend, style_of, styles_of
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE
-from bench.report.panels import panels
-from bench.report.words import batch_words, device_name, facts_line, score_word
+from bench.report.panels import PANEL, panels
+from bench.report.words import (
+    batch_words,
+    device_name,
+    dtype_words,
+    engine_words,
+    facts_line,
+    scope_words,
+    score_word,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +38,10 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     known = joined[joined["speedup_unmerged"].notna() & joined["r"].notna() & (joined["status"] != "disturbed")]
     known = known[(known["method"] == "none") | known["delta_score"].notna()]
     groups = [panel for _, panel in panels(known) if panel.loc[panel["method"] != "none", "family"].nunique() > 1]
-    shown: dict[str, pd.DataFrame] = {}
+    shown: dict[tuple[object, ...], pd.DataFrame] = {}
     for panel in sorted(groups, key=lambda panel: panel["batch_size"].iloc[0]):
-        shown[panel["machine"].iloc[0]] = panel  # the largest batch size is the last
+        shared = panel[PANEL].iloc[0].drop("batch_size")
+        shown[tuple(shared)] = panel  # the largest batch size is the last
     if not shown:
         raise ValueError("fewer than two kinds of schedules have both speed and quality")
     rows = pd.concat(shown.values())
@@ -45,14 +54,20 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         _draw_shapes(shape, panel, styles)
         _draw_outcomes(outcome, panel, styles)
     legend(figure, styles, ["unmerged"] if (rows["method"] == "none").any() else [])
-    first = [panel.iloc[0] for panel in shown.values()]
-    told = "; ".join(f"{device_name(row)}, {batch_words(row['batch_size'])}" for row in first)
+    told = "; ".join(_told(panel, several=len(shown) > 1) for panel in shown.values())
     merged = ((panel["method"] != "none").sum() for panel in shown.values())
     footnote(figure, told, facts_line(rows), about_labels(merged, "none of them"))
     fix_layout(figure)
     for (shape, outcome), panel in zip(pairs, shown.values(), strict=True):
         _label(shape, outcome, panel, styles)
     return figure
+
+
+def _told(panel: pd.DataFrame, *, several: bool) -> str:
+    """Return what a row of the figure is of; where there are several, with what tells them apart on one device."""
+    row = panel.iloc[0]
+    apart = f"{dtype_words(panel)}{engine_words(panel)}{scope_words(row)}" if several else scope_words(row)
+    return f"{device_name(row)}{apart}, {batch_words(row['batch_size'])}"
 
 
 def _tokens(row: pd.Series) -> np.ndarray:

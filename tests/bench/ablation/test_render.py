@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from report.records import record as invented
 from sklearn.metrics import average_precision_score
 
-from bench.ablation.evidence import read_evidence
+from bench.ablation.evidence import labels_of, read_evidence
 from bench.ablation.overview import BEGIN, END, update_overview
 from bench.ablation.published import published_numbers
 from bench.ablation.render import render_ablation
@@ -376,3 +377,30 @@ def test_replicates_of_another_draw_are_refused(methods: Path, tmp_path: Path) -
     path.write_bytes(encode_replicates(replace(kept, seed=7), hashes))  # type: ignore[arg-type]
     with pytest.raises(ReportError, match="thinned by another FastAST"):
         render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+
+
+def test_alternatives_on_two_workloads_are_refused(methods: Path, tmp_path: Path) -> None:
+    path = next(methods.rglob("a*.json"))
+    path.write_text(path.read_text().replace('"batch_size":8', '"batch_size":1', 1))
+    with pytest.raises(ReportError, match="has batch_size 1, 8; alternatives are compared at one"):
+        render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
+
+
+def test_labels_are_those_of_the_clips_that_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = invented("quality", "none")
+    asked = {"dataset": "soundscapes", "split": "val", "clips": 5, "ids_sha256": "x", "holds": 1, "seconds": 2.0}
+    names = [f"clip {index}" for index in range(5)]
+    data = SimpleNamespace(classes=("a",), id=names.__getitem__, labels=lambda index, _: np.array([index]))
+    opened: list[Any] = []
+
+    def resolve(config: Any) -> Any:
+        opened.append(config)
+        return SimpleNamespace(open=lambda: (data, range(5)))
+
+    monkeypatch.setattr("bench.ablation.evidence.resolve_data", resolve)
+    question = found.cell.question | {"workload": asked}
+    quality = found.quality.model_copy(update={"skipped": ("clip 1", "clip 3")})  # type: ignore[union-attr]
+    cell = found.cell.model_copy(update={"question": question})
+    labels, _ = labels_of(found.model_copy(update={"cell": cell, "quality": quality}))
+    assert labels.ravel().tolist() == [0, 2, 4]
+    assert opened[0].seconds == 2.0  # of the data set; what is no option of it, such as a hash, is left out

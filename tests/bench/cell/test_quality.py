@@ -136,3 +136,13 @@ def test_loading_and_model_are_timed_apart_and_without_the_first_batch() -> None
     assert set(seconds) == {"loading", "model"}
     assert seconds["loading"] >= 3 * 0.02
     assert 3 * 0.005 <= seconds["model"] < 1.0
+
+
+def test_draws_without_a_positive_clip_have_no_part_in_an_interval() -> None:
+    labels = np.zeros((40, 2), np.uint8)
+    labels[0] = 1  # one clip: more than a third of the draws have none of it
+    logits = np.random.default_rng(1).normal(size=(40, 2)).astype(np.float32)
+    found = assess(labels, logits)
+    assert np.isnan(found.precisions).any()
+    assert np.isfinite(found.map_interval).all()
+    assert np.isfinite(found.minus(assess(labels, logits[::-1].copy()), against="x").interval).all()

@@ -184,13 +184,17 @@ def test_cells_of_different_best_batches_are_compared_per_clip(tmp_path):
     assert "best batch float32 (4 / 8)" in row["what"]
 
 
-def test_a_cell_that_failed_a_sanity_gate_is_shown_and_not_judged(tmp_path):
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("implausible", "failed a sanity gate on one side"), ("disturbed", "were disturbed on one side")],
+)
+def test_a_cell_whose_times_say_nothing_is_shown_and_not_judged(status: str, words: str, tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     write_best(a, 4, rounds(4.0, seed=0))
-    write_best(b, 4, rounds(9.0, seed=1), status="implausible")
+    write_best(b, 4, rounds(9.0, seed=1), status=status)
     done = run(a, b)
     assert done.exit_code == 0, done.output
-    assert "1 of 1 cells failed a sanity gate on one side: their times are not judged" in done.output
+    assert f"1 of 1 cells {words}: their times are not judged" in done.output
 
 
 def test_records_of_one_cell_are_put_together(tmp_path):

@@ -46,6 +46,7 @@ def test_the_peaks_are_those_of_the_data_sheet() -> None:
         ("NVIDIA H100 NVL", None),
         ("NVIDIA A100-SXM4-80GB", None),
         ("NVIDIA GH200 480GB", None),
+        ("NVIDIA H100 80GB HBM3 MIG 1g.10gb", None),
     ],
 )
 def test_peaks_are_known_of_cards_that_were_looked_up(name: str, peaks: object) -> None:

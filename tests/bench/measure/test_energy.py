@@ -11,9 +11,10 @@ from test_conditions import FakeNvml, card  # noqa: F401
 from bench.measure.energy import measure_energy
 
 
-def zone(folder, name: str, microjoules: int, most: int = 1_000_000):
+def zone(folder, name: str, microjoules: int, most: int = 1_000_000, *, called: str = "package"):
     path = folder / name
     path.mkdir()
+    (path / "name").write_text(f"{called}-0\n")
     (path / "energy_uj").write_text(str(microjoules))
     (path / "max_energy_range_uj").write_text(str(most))
     return path / "energy_uj"
@@ -22,12 +23,14 @@ def zone(folder, name: str, microjoules: int, most: int = 1_000_000):
 def test_packages_are_summed_cores_are_not_and_a_counter_may_start_again(tmp_path):
     first = zone(tmp_path, "intel-rapl:0", 900_000)
     second = zone(tmp_path, "intel-rapl:1", 10_000)
-    inside = zone(tmp_path, "intel-rapl:0:0", 5)
+    inside = zone(tmp_path, "intel-rapl:0:0", 5, called="core")
+    whole = zone(tmp_path, "intel-rapl:2", 0, called="psys")  # the computer, its processors included
 
     def forward() -> None:
         first.write_text("200000")  # 300,000 further, past its end
         second.write_text("60000")
         inside.write_text("999")
+        whole.write_text("900000")
 
     found = measure_energy({"candidate": forward}, "cpu", seconds=0.0, rapl=tmp_path)
     assert found.source == "RAPL"
@@ -75,3 +78,11 @@ def test_without_nvml_the_reason_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "pynvml", None)
     found = measure_energy({"candidate": lambda: None}, "cuda")
     assert "[gpu]" in found.reason
+
+
+def test_a_counter_that_stops_answering_gives_no_energy(card: FakeNvml, monkeypatch):  # noqa: F811
+    answers = iter([1.0, 1.0, None])
+    monkeypatch.setattr("bench.measure.nvml.Device.energy_j", lambda self: next(answers))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    found = measure_energy({"candidate": lambda: None}, "cuda", seconds=0.0)
+    assert (found.source, found.reason, found.arms) == ("unavailable", "NVML stopped answering", {})

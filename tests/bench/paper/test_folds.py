@@ -49,3 +49,13 @@ def test_the_table_says_how_many_folds_a_mean_is_of() -> None:
 )
 def test_models_of_all_folds_share_a_name(slug: str, expected: str) -> None:
     assert without_fold(slug) == expected
+
+
+def test_a_disturbed_speed_is_in_no_mean() -> None:
+    def fold(seconds: float, status: str):
+        merged = record("performance", "constant:40", seconds=seconds, status=status)
+        return join([record("performance"), merged, record("quality"), record("quality", "constant:40")])
+
+    means = fold_means({1: fold(0.5, "ok"), 2: fold(0.1, "disturbed")}).set_index("schedule")
+    assert means.loc["constant:40", "speedup"] == pytest.approx(2, rel=1e-2)
+    assert means.loc["constant:40", "folds"] == 2

@@ -115,3 +115,9 @@ def test_published_records_are_read_and_keep_their_identity():
 def test_the_published_sweep_still_asks_the_same_questions():
     ids = {cell.id for cell in expand(load_sweep(find_sweep("default")))}
     assert ids == {record.cell.id for record in read_records(RESULTS) if record.sweep == "default"}
+
+
+@pytest.mark.parametrize(("scope", "expected"), [("forward", "flash_cpu"), ("training_step", None)])
+def test_attention_of_training_steps_was_not_seen_before(scope: str, expected: str | None):
+    raw = {"attention": {"backend_ran": "flash_cpu"}, "cell": {"question": {"measure": {"scope": scope}}}}
+    assert MIGRATIONS[7](raw) == raw | {"attention": {"backend_ran": expected}, "schema_version": 8}

@@ -46,7 +46,7 @@ def record(
     arms |= {"plain": plain} if plain else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
-        "schema_version": 7,
+        "schema_version": 8,
         "attempt": 1,
         "surroundings": None,
         "cell": {

@@ -84,6 +84,16 @@ def test_a_schedule_is_drawn_as_the_tokens_that_left_its_blocks_beside_what_came
         schedules_figure(join(constant))
 
 
+def test_schedules_of_one_device_stand_apart_where_their_times_are_of_other_scopes() -> None:
+    whole = [
+        made.record("performance", name, seconds=seconds, scope="waveform")
+        for name, seconds in (("none", 1.0), ("constant:40", 0.6), ("decreasing:40", 0.5))
+    ]
+    figure = schedules_figure(join([*made.sweep(), *whole]))
+    assert len(figure.axes) == 4
+    assert "wav" in figure_text(figure)
+
+
 def figure_text(figure) -> str:
     return figure.get_supxlabel()
 
@@ -185,6 +195,8 @@ def test_what_cannot_be_drawn_says_why_and_an_earlier_file_of_it_goes(tmp_path: 
     again = write_figures({"a": lambda: draw(True), "b": lambda: draw(False)}, tmp_path, formats=("png",))
     assert (dict(again.reasons), [path.name for path in again.paths]) == ({"a": "nothing there"}, ["b.png"])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b.png"]
+    write_figures({"b": lambda: draw(False)}, tmp_path, formats=("svg",))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.svg"]  # no picture of an earlier report beside it
 
 
 def test_names_of_rows_leave_half_of_a_single_column_to_what_was_measured() -> None:

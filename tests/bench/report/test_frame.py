@@ -35,6 +35,7 @@ def test_an_implausible_record_keeps_its_row_and_none_of_its_numbers() -> None:
     row = join(records).set_index("schedule").loc["constant:20"]
     assert (row["status"], row["mAP"], row["standing"]) == ("implausible", 0.48, "")
     assert row[["throughput", "speedup_unmerged", "latency_ms", "clips_per_s_unmerged"]].isna().all()
+    assert row[["clips_per_s", "latency_p90_ms", "peak_memory_bytes", "forward_memory_bytes"]].isna().all()
 
 
 def test_best_batches_are_a_panel_of_their_own_behind_the_fixed_ones() -> None:

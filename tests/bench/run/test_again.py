@@ -138,3 +138,16 @@ def test_the_time_of_measuring_again_is_in_the_estimate(run):
         "2/3",
         "3/3",
     ]
+
+
+def test_samples_stay_where_the_second_time_fails(run):
+    summary, order, _ = run("disturbed_then_broken", "calm")
+    assert order.count("disturbed_then_broken") == 2
+    assert summary.measured == {"disturbed": 1, "ok": 1}
+    record = run.records()["disturbed_then_broken"]
+    assert (record.status, record.attempt) == ("disturbed", 2)
+    assert record.performance is not None
+    assert record.message.startswith("7 of 7 rounds were disturbed; measured again, it ended with error: ")
+    assert "broken the second time" in record.message
+    again, order, _ = run("disturbed_then_broken", "calm")
+    assert again.measured == {}
