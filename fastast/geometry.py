@@ -5,6 +5,7 @@ Shapes: `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
@@ -48,8 +49,13 @@ class Geometry:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type == "int" and (not isinstance(value, int) or value < 1):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if field.type == "int" and not (number and isinstance(value, int) and value >= 1):
                 raise ValueError(f"geometry: {field.name} is {value!r}; it must be an integer of at least 1")
+            if field.type == "float" and not (number and math.isfinite(value) and value > 0):
+                raise ValueError(f"geometry: {field.name} is {value!r}; it must be a number above 0")
+            if field.type == "bool" and not isinstance(value, bool):
+                raise ValueError(f"geometry: {field.name} is {value!r}; it must be true or false")
         if self.embed_dim % self.num_heads:
             raise ValueError(f"geometry: embed_dim {self.embed_dim} is not a multiple of num_heads {self.num_heads}")
         for name, length in (("num_mel_bins", self.num_mel_bins), ("num_frames", self.num_frames)):
@@ -90,7 +96,7 @@ class Geometry:
     @property
     def mlp_dim(self) -> int:
         """Hidden width of the MLP."""
-        return int(self.embed_dim * self.mlp_ratio)
+        return round(self.embed_dim * self.mlp_ratio)
 
     @property
     def encoder(self) -> EncoderShape:

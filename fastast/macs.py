@@ -24,6 +24,11 @@ class Choosing(Protocol):
         """Where in a block its tokens go."""
         ...
 
+    @property
+    def excess(self) -> str:
+        """What becomes of a block that has too few tokens: `refuse` or `cap`."""
+        ...
+
     def limit(self, shape: EncoderShape, num_tokens: int, block: int = 0) -> int:
         """Return the most tokens that a block which `num_tokens` enter can remove."""
         ...

@@ -81,7 +81,7 @@ class Linear:
 
     def __str__(self) -> str:
         name = {-1.0: "decreasing", 1.0: "increasing"}.get(float(self.inflection))
-        return f"{name}:{self.r}" if name else f"linear:{self.r}:{self.inflection:g}"
+        return f"{name}:{self.r}" if name else f"linear:{self.r}:{_number(self.inflection)}"
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class KeepRatio:
         return tuple(counts)
 
     def __str__(self) -> str:
-        return f"keep:{self.ratio:g}"
+        return f"keep:{_number(self.ratio)}"
 
 
 @dataclass(frozen=True)
@@ -215,9 +215,9 @@ class TargetSpeedup:
         for r in range(encoder.num_tokens):
             counts = Linear(r, self.inflection).removals(encoder, num_protected)
             tokens, excess = count_tokens(encoder.num_tokens, counts, lambda n, i: choosing.limit(encoder, n, i))
-            if excess is not None:
+            if excess is not None and choosing.excess != "cap":
                 break
-            best = unmerged / encoder_macs(encoder, tokens, choosing)
+            best = max(best, unmerged / encoder_macs(encoder, tokens, choosing))
             if best >= self.speedup:
                 return counts
         raise ScheduleError(
@@ -227,7 +227,13 @@ class TargetSpeedup:
         )
 
     def __str__(self) -> str:
-        return f"speedup:{self.speedup:g}" + (f":{self.inflection:g}" if self.inflection else "")
+        return f"speedup:{_number(self.speedup)}" + (f":{_number(self.inflection)}" if self.inflection else "")
+
+
+def _number(value: float) -> str:
+    """Return a number as text that is read as the same number: short where that is."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(float(value))
 
 
 Schedule = Constant | Linear | Half | First | PerBlock | KeepRatio | TargetSpeedup

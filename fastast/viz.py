@@ -29,7 +29,7 @@ def patch_groups(source: NDArray[np.integer], geometry: Geometry) -> NDArray[np.
 def group_means(fbank: NDArray[np.floating], groups: NDArray[np.int64], geometry: Geometry) -> NDArray[np.float64]:
     """Average the spectrogram over each patch's own cell, then over each group: (f, m), (f', t') -> (f', t')."""
     cells = np.empty(groups.shape)
-    margin = (geometry.patch_size - geometry.fstride) // 2, (geometry.patch_size - geometry.tstride) // 2
+    margin = tuple(max(0, geometry.patch_size - stride) // 2 for stride in (geometry.fstride, geometry.tstride))
     for i, j in np.ndindex(groups.shape):
         low, start = i * geometry.fstride + margin[0], j * geometry.tstride + margin[1]
         cells[i, j] = fbank[start : start + geometry.tstride, low : low + geometry.fstride].mean()
@@ -78,6 +78,8 @@ def _draw(
     """Draw the spectrogram, and below it one panel for each source map (n,) under its name."""
     import matplotlib.pyplot as plt
 
+    if not sources:
+        raise ValueError("viz: no block is to be drawn; name one at least")
     rows = 1 + len(sources)
     height = 3.9 if rows == 2 else 0.5 + 1.15 * rows
     fig, axes = plt.subplots(rows, 1, figsize=(6.75, height), sharex=True, sharey=True, layout="constrained")

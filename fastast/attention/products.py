@@ -39,6 +39,7 @@ def can_train(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None, dropout: flo
     return (
         torch.is_grad_enabled()
         and any(x.requires_grad for x in (q, k, v))
+        and q.shape == k.shape == v.shape
         and not dropout
         and not (size is not None and size.requires_grad)
         and not torch.compiler.is_compiling()

@@ -66,6 +66,8 @@ def proportional_attention(
         return _math(q, k, v, size, dropout)
     if dropout and name in (*FLASH_KERNELS, "products"):
         raise ValueError(f"attention: {name!r} has no dropout, and {dropout} is asked for; choose 'auto', or 0")
+    if dropout and name == "value_fold" and size is not None:
+        raise ValueError("attention: 'value_fold' would drop what it divides by; choose 'auto', or dropout 0")
     if name in FLASH_KERNELS:
         return flash_attend(name, q, k, v, size)
     if name == "products":
@@ -92,6 +94,8 @@ def _products(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
     """log size added to the scores in the product that makes them."""
     if size is not None and size.requires_grad and torch.is_grad_enabled():
         raise ValueError("attention: 'products' passes no gradient on to sizes; choose 'auto'")
+    if not q.shape == k.shape == v.shape:
+        raise ValueError("attention: 'products' takes as many queries as keys; choose 'auto'")
     return product_attention(q, k, v, None if size is None else _log(size, q))
 
 

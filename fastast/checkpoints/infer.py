@@ -61,7 +61,10 @@ def infer_geometry(
         **known,
     }
     tokens = _shape(path, tensors, layout, "pos_embed", 3)[1]
-    candidates = _candidates(values, known, tokens)
+    try:
+        candidates = _candidates(values, known, tokens)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     if len(candidates) == 1:
         if not {"fstride", "tstride", "num_frames"} & set(known):
             _say_others(path, candidates[0], _lengths(values, tokens))
@@ -104,14 +107,18 @@ def _candidates(values: Mapping[str, object], known: Mapping[str, object], token
     else:
         pairs = [(stride, stride) for stride in STRIDES]
     frames = [known["num_frames"]] if "num_frames" in known else list(FRAMES)
-    found = []
+    found, built, refused = [], 0, None
     for (fstride, tstride), length in product(pairs, frames):
         try:
             geometry = Geometry(**{**values, "fstride": fstride, "tstride": tstride, "num_frames": length})  # type: ignore[arg-type]
-        except ValueError:
+        except ValueError as error:
+            refused = error
             continue
+        built += 1
         if geometry.num_tokens == tokens:
             found.append(geometry)
+    if refused is not None and not built:  # what is wrong is no stride and no length
+        raise refused
     return found
 
 

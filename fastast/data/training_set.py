@@ -8,6 +8,7 @@ process, after a kill, or on another machine.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -148,11 +149,13 @@ def read_or_replace(data: TrainingSet, index: int, epoch: int) -> Item:
     Raises DataError where many are corrupt in a row.
     """
     skipped: tuple[tuple[str, str], ...] = ()
+    seconds = 0.0
     for step in range(min(len(data), MAX_CORRUPT_IN_A_ROW)):
         item = read_clip(data, (index + step) % len(data), epoch)
         skipped += item.skipped
+        seconds += item.seconds
         if item.waveform is not None:
-            return Item(index=item.index, waveform=item.waveform, labels=item.labels, skipped=skipped)
+            return dataclasses.replace(item, skipped=skipped, seconds=seconds)
     raise DataError(
         f"data: {len(skipped)} clips in a row cannot be used, from {skipped[0][0]} to {skipped[-1][0]}. The first "
         f"says: {skipped[0][1]}"

@@ -102,7 +102,8 @@ def export(
     if calibration is not None:
         from fastast.exporting.quantise import quantise
 
-        graph = quantise(graph, _as_input(calibration, twin))
+        d, h = twin.geometry.embed_dim, twin.geometry.mlp_dim
+        graph = quantise(graph, _as_input(calibration, twin), {(d, 3 * d), (d, d), (d, h), (h, d)})
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     folder.mkdir()

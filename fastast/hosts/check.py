@@ -41,7 +41,7 @@ def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> 
         raise ReductionError(f"hosts: {type(host.model).__qualname__} has no weights to compare with its adapter")
     device, dtype = parameter.device, parameter.dtype
     with _undisturbed(host.model), torch.no_grad(), torch.autocast(device.type, enabled=False):
-        torch.manual_seed(0)
+        torch.default_generator.manual_seed(0)  # the CPU's alone, which `example` draws from
         tokens, given = torch.randn(2, _TOKENS, host.encoder.embed_dim), host.example()
         if not isinstance(given, tuple | list) or not all(isinstance(value, Tensor) for value in given):
             raise ReductionError(f"hosts: {type(host).__qualname__}.example must return a tuple of tensors")

@@ -41,7 +41,6 @@ class NativeHost(Host):
     def __init__(self, model: nn.Module) -> None:
         """Adapt a model."""
         super().__init__(model)
-        self._kernel = "auto"
 
     @property
     def encoder(self) -> EncoderShape:
@@ -67,13 +66,15 @@ class NativeHost(Host):
 
     def attach(self, attached: AttachedReduction, kernel: str = "auto") -> None:
         """Put a reduction on the model."""
-        self._kernel = self.model.attention_kernel
+        if self.model.attached is None:
+            self.model._kernel_before = self.model.attention_kernel
         self.model.attached, self.model.attention_kernel = attached, kernel
 
     def detach(self) -> None:
         """Take the reduction off, and give the model back the attention kernel that it had."""
         if self.model.attached is not None:
-            self.model.attached, self.model.attention_kernel = None, self._kernel
+            self.model.attached, self.model.attention_kernel = None, self.model._kernel_before
+            del self.model._kernel_before
 
     def packable(self) -> str:
         """Return nothing: the engine was made for this model."""

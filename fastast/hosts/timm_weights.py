@@ -70,6 +70,8 @@ def _why_not_block(name: str, block: Any) -> str:
     for part in ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2"):
         if type(block.get_submodule(part)) is not nn.Linear:
             return f"{name}.{part} is a {type(block.get_submodule(part)).__name__}; the kernels have Linear"
+    if block.mlp.fc1.bias is None:
+        return f"{name}.mlp.fc1 has no bias; the kernels have one"
     return why_not_norm(f"{name}.norm1", block.norm1) or why_not_norm(f"{name}.norm2", block.norm2)
 
 
@@ -93,6 +95,8 @@ def _why_not_ends(model: Any) -> str:
             return f"{name} is a {type(model.get_submodule(name)).__name__}; the kernels have no norm before the blocks"
     if model.pos_embed is None or model.cls_token is model.reg_token is None:
         return "the model has no position embedding or no prefix token; the kernels have both"
+    if patch.bias is None:
+        return "patch_embed.proj has no bias; the kernels have one"
     for name in ("norm", "fc_norm"):
         if not isinstance(getattr(model, name), nn.Identity) and why_not_norm(name, getattr(model, name)):
             return why_not_norm(name, getattr(model, name))

@@ -17,7 +17,7 @@ from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock
 from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
-from fastast.reduction import ReductionError
+from fastast.reduction import MergeTrace, ReductionError
 from fastast.reduction.forward.stages import HeadTensors
 
 _NAMES_4 = {
@@ -190,7 +190,8 @@ class TransformersHost(Host):
         if wanted is not True:
             raise ReductionError(f"hosts: output_hidden_states is {wanted!r}; under a reduction give True or False")
         states: list[Tensor] = []
-        x, _ = self.encode(x, blocks=[_Recorded(block, states) for block in self.blocks()])
+        blocks = [_Recorded(block, states) for block in self.blocks()]
+        x, _ = self.encode(x, blocks=blocks, trace=MergeTrace())  # a batch that is traced is never parted
         return x, (*states, x)
 
     @property

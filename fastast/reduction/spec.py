@@ -12,7 +12,14 @@ from fastast.macs import BlockPlace
 from fastast.names import unknown_name
 from fastast.reduction.combine import Combine
 from fastast.reduction.fitting import check_input, check_plain_pooling, check_threshold
-from fastast.reduction.options import ReductionError, option_types, option_values, parse_options
+from fastast.reduction.options import (
+    ReductionError,
+    allowed_text,
+    option_types,
+    option_values,
+    parse_options,
+    value_fits,
+)
 from fastast.reduction.registry import BlockShape, ReductionMethod, get_method
 from fastast.schedule import Schedule, count_tokens, parse_schedule
 from fastast.schedule_file import is_schedule_file, read_schedule_file
@@ -34,6 +41,10 @@ class ExcessError(ReductionError):
 
 CombineChoice = Literal["method", "size", "mean", "norm", "keep"]
 """A way to combine, or the method's own."""
+
+
+_CHECKED = ("method", "proportional", "num_protected", "weighted_pooling", "seed")
+"""Fields whose type is all that is checked of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +81,10 @@ class TokenReduction:
     """Of a method that draws."""
 
     def __post_init__(self) -> None:
+        for name, kind in option_types(TokenReduction).items():
+            value = getattr(self, name)
+            if name in _CHECKED and not value_fits(kind, value):
+                raise ReductionError(f"reduction: {name} is {value!r}; give {allowed_text(kind)}")
         if isinstance(self.schedule, str):
             _check_method(self.schedule, self.method)
             object.__setattr__(self, "schedule", parse_schedule(self.schedule))
@@ -79,13 +94,12 @@ class TokenReduction:
                 "fastast.schedule"
             )
         method = get_method(self.method)
-        if not isinstance(self.options, method.options):
-            values = self.options
-            if not isinstance(values, Mapping):
-                raise ReductionError(
-                    f"reduction {self.method}: options is {values!r}; give a mapping of names to values"
-                )
-            object.__setattr__(self, "options", parse_options(method.options, values, self.method))
+        values: Any = self.options
+        if type(values).__mro__ == method.options.__mro__:
+            values = {name: getattr(values, name) for name in option_types(method.options)}
+        if not isinstance(values, Mapping):
+            raise ReductionError(f"reduction {self.method}: options is {values!r}; give a mapping of names to values")
+        object.__setattr__(self, "options", parse_options(method.options, values, self.method))
         if hidden := [name for name in option_types(method.options) if name in FIELDS]:
             raise ReductionError(
                 f"reduction {self.method}: its option {hidden[0]} has the name of what every reduction has "
@@ -226,7 +240,8 @@ def with_file(values: Mapping[str, Any]) -> dict[str, Any]:
     if not is_schedule_file(values.get("schedule")):
         return dict(values)
     tuned = read_schedule_file(values["schedule"])
-    if values.get("method", tuned.get("method")) != tuned.get("method"):
+    theirs = tuned.get("method", "tome")
+    if values.get("method", theirs) != theirs:
         tuned = {name: value for name, value in tuned.items() if name in FIELDS}
     return {**tuned, **values, "schedule": tuned["schedule"]}
 

@@ -20,7 +20,7 @@ from fastast.schedule import (
     parse_schedule,
 )
 
-BASE = geometry("base")
+BASE, TINY = geometry("base"), geometry("tiny")
 
 
 def test_decreasing_is_tomes_rule_and_rounding() -> None:
@@ -141,3 +141,15 @@ def test_list_of_another_length_is_refused() -> None:
 def test_bool_is_not_a_count() -> None:
     with pytest.raises(ScheduleError, match="r is True"):
         Constant(True)
+
+
+@pytest.mark.parametrize("schedule", [KeepRatio(2 / 3), Linear(30, 1 / 3), TargetSpeedup(10 / 7, 1 / 9)])
+def test_no_digit_of_a_number_is_lost_in_the_text(schedule: KeepRatio | Linear | TargetSpeedup) -> None:
+    assert parse_schedule(str(schedule)) == schedule
+
+
+def test_a_speed_up_may_cap_what_late_blocks_have_not() -> None:
+    with pytest.raises(ScheduleError, match="cannot be reached"):
+        TokenReduction(schedule=TargetSpeedup(4)).removals(TINY)
+    reduction = TokenReduction(schedule=TargetSpeedup(4), excess="cap")
+    assert model_macs(TINY) / model_macs(TINY, reduction) >= 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -64,3 +66,15 @@ def test_patches_that_were_dropped_are_dark_and_no_token() -> None:
     dropped[-1] = -1
     figure = draw_merges(np.full((46, 36), 5.0), dropped, SHAPE)
     assert "12 patches in 6 tokens" in figure.axes[1].get_title(loc="left")
+
+
+def test_patches_further_apart_than_they_are_wide_have_a_mean_too() -> None:
+    wide = dataclasses.replace(SHAPE, num_frames=100, num_mel_bins=100, fstride=20, tstride=20)
+    groups = np.arange(np.prod(wide.grid)).reshape(wide.grid)
+    means = group_means(np.ones((100, 100)), groups, wide)
+    np.testing.assert_allclose(means, 1)
+
+
+def test_no_block_is_no_picture() -> None:
+    with pytest.raises(ValueError, match="no block is to be drawn"):
+        draw_merges_by_block(np.zeros((46, 36)), [source()], SHAPE, blocks=[])

@@ -21,6 +21,7 @@ from fastast.data.audio import AudioFacts, load_audio
 from fastast.data.caching.files import DESCRIPTION, CachedClip, CacheDescription, ShardIndex, shard_paths
 from fastast.data.decoding import AudioError
 from fastast.data.folders import ListedSet, check_data_options, check_root, check_split
+from fastast.data.identity import hash_ids
 from fastast.data.shards import OpenFiles
 from fastast.data.training_set import DataError, SplitNotFoundError
 
@@ -78,6 +79,11 @@ class Cache:
             clips += found.clips
             shards += [path] * len(found.clips)
             hashes.append(found.sha256)
+        if hash_ids([clip.id for clip in clips]) != description.splits[name]["ids_sha256"]:
+            raise DataError(
+                f"{root}: the parts of split {name} are of two states of the data set, as it was being made anew; go "
+                "on making the cache"
+            )
         missing = description.splits[name]["missing"]
         return CachedSet(description, clips, shards=shards, hashes=hashes, missing=missing)
 

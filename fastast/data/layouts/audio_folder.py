@@ -111,7 +111,10 @@ class AudioFolder:
         found = []
         for line, row in rows:
             where = f"{table}, line {line}"
-            path = table.parent / str(row.get(FILE_NAME, ""))
+            name = str(row.get(FILE_NAME, ""))
+            if Path(name).is_absolute() or ".." in Path(name).parts:
+                raise DataError(f"{where}: {FILE_NAME} is {name!r}; it must be a path below {table.parent}")
+            path = table.parent / name
             if not path.is_file():
                 raise DataNotFoundError(f"{where}: {path}: this clip is not there; mend the table, or fetch the clip")
             value = row.get(self.label)

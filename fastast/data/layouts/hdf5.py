@@ -111,7 +111,7 @@ def _opened(path: Path) -> Any:
 
 
 def _reading(shard: Path) -> AbstractContextManager[None]:
-    faults = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError)  # h5py has no class of its own
+    faults = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)  # h5py has no class of its own
     return reading(shard, "HDF5", "HDF5", faults)
 
 
@@ -128,10 +128,10 @@ def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], list[str]]:
             raise DataError(
                 f"{shard}: waveform is {file[audio].dtype}; it must be int16, with an attribute sample_rate of the file"
             )
-        names, targets = file["audio_name"][:], file["target"][:]
-    if len(names) != len(targets):
-        raise DataError(f"{shard}: {len(names)} names, but {len(targets)} targets")
-    if targets.dtype == np.uint8 and targets.shape[1] == -(-num_classes // 8):
+        names, targets, sounds = file["audio_name"][:], file["target"][:], len(file[audio])
+    if not len(names) == len(targets) == sounds:
+        raise DataError(f"{shard}: {len(names)} names, but {len(targets)} targets and {sounds} of {audio}")
+    if targets.ndim == 2 and targets.dtype == np.uint8 and targets.shape[1] == -(-num_classes // 8):
         targets = np.unpackbits(targets, axis=1, count=num_classes)
     if targets.ndim != 2 or targets.shape[1] != num_classes:
         raise DataError(f"{shard}: targets of {targets.shape[1:]} classes; the table of classes has {num_classes}")

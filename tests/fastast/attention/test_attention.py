@@ -74,3 +74,20 @@ def test_unknown_kernel_names_those_there_are() -> None:
     q, k, v, size = tensors()
     with pytest.raises(ValueError, match="unknown kernel 'flash'; there are: auto, mask"):
         proportional_attention(q, k, v, size, kernel="flash")
+
+
+def test_one_query_over_many_keys_learns_on_any_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As attention pooling has it, where `auto` would take products on some processors."""
+    monkeypatch.setattr("fastast.attention.proportional.multiplies_bfloat16", lambda: True)
+    q, (k, v) = torch.randn(2, 3, 1, 16).bfloat16().requires_grad_(), torch.randn(2, 2, 3, 7, 16).bfloat16()
+    size = torch.rand(2, 7) + 1
+    proportional_attention(q, k, v, size).sum().backward()
+    assert q.grad is not None
+    with pytest.raises(ValueError, match="'products' takes as many queries as keys"):
+        proportional_attention(q, k, v, size, kernel="products")
+
+
+def test_dropout_is_refused_where_it_would_drop_the_divisor() -> None:
+    q, k, v = torch.randn(3, 1, 1, 2, 8)
+    with pytest.raises(ValueError, match="'value_fold' would drop what it divides by"):
+        proportional_attention(q, k, v, torch.ones(1, 2), kernel="value_fold", dropout=0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pickle
@@ -323,3 +324,18 @@ def test_an_id_of_the_hub_is_answered_with_how_to_fetch_it(load: Callable[[str],
         with pytest.raises((ValueError, OSError)) as told:
             load(path)
         assert "hf download" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("mlp_ratio", None), ("mlp_ratio", "4"), ("mlp_ratio", float("inf")), ("norm_eps", "x"), ("qkv_bias", "no")],
+)
+def test_a_number_of_the_geometry_that_is_none_is_said(field: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"geometry: {field} is "):
+        dataclasses.replace(SMALL, **{field: value})  # type: ignore[arg-type]
+
+
+def test_the_width_of_a_layer_is_not_one_less_by_rounding() -> None:
+    for embed_dim, hidden in ((704, 960), (832, 960), (1216, 3392)):
+        wide = dataclasses.replace(SMALL, embed_dim=embed_dim, num_heads=1, mlp_ratio=hidden / embed_dim)
+        assert wide.mlp_dim == hidden

@@ -319,6 +319,16 @@ def test_a_cache_that_was_stopped_goes_on_and_only_what_changed_is_made_again(tm
     np.testing.assert_allclose(clip, sounds()["tabla"], atol=2**-15)
 
 
+def test_parts_of_two_states_of_a_data_set_are_no_split(tmp_path: Path) -> None:
+    source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
+    make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
+    first = json.loads((out / "train-00000.json").read_text())
+    other = first["clips"][0]["id"]
+    (out / "train-00000.json").write_text((out / "train-00000.json").read_text().replace(other, "another"))
+    with pytest.raises(DataError, match="parts of split train are of two states .* go on making the cache"):
+        Cache(root=str(out)).split("train")
+
+
 def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

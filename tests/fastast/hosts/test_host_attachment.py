@@ -20,6 +20,7 @@ from torch.jit.frontend import NotSupportedError
 
 import fastast
 from fastast import Constant, PerBlock, ReductionError, TokenReduction
+from fastast.engine import EngineFallbackWarning
 from fastast.hosts import adapter_of
 
 MERGE = TokenReduction(schedule=PerBlock((9, 7, 5)))
@@ -292,3 +293,24 @@ def test_a_trained_host_learns_through_its_merges(vit, picture) -> None:
     fastast.reduce(model, MERGE)
     model(picture).pow(2).sum().backward()
     assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_a_model_gets_back_the_kernel_that_it_had(native) -> None:
+    native.attention_kernel = "math"
+    fastast.reduce(native, TokenReduction(schedule=Constant(2)))
+    fastast.restore(native)
+    assert native.attention_kernel == "math"
+
+
+def test_a_check_of_a_host_leaves_the_random_numbers_of_gpus_alone(vit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("every GPU was seeded"))
+    model, before = vit(), torch.random.get_rng_state()
+    fastast.reduce(model, TokenReduction(schedule=Constant(2)))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_compiled_copy_attends_as_the_reduced_model_did(vit) -> None:
+    model = vit()
+    fastast.reduce(model, TokenReduction(schedule=Constant(2)), attention="math")
+    with pytest.warns(EngineFallbackWarning):
+        assert fastast.compile(model, device="cpu").kernels["attention"] == "math"

@@ -44,7 +44,7 @@ PACKED: dict[str, dict[str, Any]] = {
     "layer scale": {"init_values": 0.3},
     "deit3": {"init_values": 0.3, "no_embed_class": True},
     "register tokens": {"reg_tokens": 2, "no_embed_class": True},
-    "no biases": {"qkv_bias": False, "proj_bias": False},
+    "no bias of queries": {"qkv_bias": False},
     "norm behind the pool": {"fc_norm": True},
 }
 
@@ -85,6 +85,7 @@ UNPACKED: dict[str, tuple[dict[str, Any], str]] = {
     "norm of MLP": ({"scale_mlp_norm": True}, r"blocks\.0\.mlp\.norm is a LayerNorm"),
     "map": ({"global_pool": "map"}, "attn_pool pools by attention"),
     "two heads": ({"distilled": True}, "two heads, head and head_dist"),
+    "no biases": ({"proj_bias": False}, r"blocks\.0\.mlp\.fc1 has no bias; the kernels have one"),
     "norm before": ({"pre_norm": True}, "norm_pre is a LayerNorm"),
     "another activation": ({"act_layer": "relu"}, r"blocks\.0\.mlp is not two linear layers around a GELU"),
     "another GELU": ({"act_layer": "gelu_tanh"}, r"blocks\.0\.mlp is not two linear layers around a GELU"),

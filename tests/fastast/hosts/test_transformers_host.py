@@ -97,6 +97,16 @@ def test_hidden_states_shrink_with_the_tokens(hugging_face, fbank) -> None:
         assert len(model(fbank).hidden_states) == 4
 
 
+def test_hidden_states_are_of_the_whole_batch_where_clips_merge_by_a_threshold(hugging_face) -> None:
+    model = hugging_face()
+    alike = torch.randn(1, 1, 64).expand(2, 192, 64)  # merges all it may, and noise next to nothing
+    clips = torch.cat([alike, torch.randn(6, 192, 64)])
+    reduction = fastast.TokenReduction(schedule=fastast.Constant(12), threshold=0.9, excess="cap")
+    with torch.no_grad(), fastast.reduce(model, reduction):
+        states = model(clips, output_hidden_states=True).hidden_states
+    assert [len(state) for state in states] == [8] * 4
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

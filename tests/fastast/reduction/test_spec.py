@@ -92,3 +92,39 @@ def test_to_protect_every_token_is_refused(small_geometry, excess) -> None:
             TokenReduction(schedule=Constant(4), num_protected=count, excess=excess).removals(small_geometry)
     capped = TokenReduction(schedule=Constant(4), num_protected=69, excess="cap", method="random")
     assert capped.removals(small_geometry) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"proportional": "false"}, "proportional is 'false'; give true or false"),
+        ({"weighted_pooling": "no"}, "weighted_pooling is 'no'; give true or false"),
+        ({"seed": 1.0}, "seed is 1.0; give a whole number"),
+        ({"seed": [1]}, r"seed is \[1\]; give a whole number"),
+        ({"num_protected": "2"}, "num_protected is '2'; give a whole number"),
+        ({"num_protected": True}, "num_protected is True; give a whole number"),
+        ({"method": ["tome"]}, r"method is \['tome'\]; give a text"),
+    ],
+)
+def test_a_value_of_another_type_is_refused(fields: dict[str, object], message: str) -> None:
+    for make in (TokenReduction, lambda **values: TokenReduction.from_dict(values)):
+        with pytest.raises(ReductionError, match=message):
+            make(schedule="constant:4", **fields)
+
+
+def test_options_as_an_object_are_checked_as_values_are() -> None:
+    options = get_method("tome").options
+    with pytest.raises(ReductionError, match="metric is 'keyz'; allowed: keys, queries"):
+        TokenReduction(schedule=Constant(4), options=options(metric="keyz"))
+    with pytest.raises(ReductionError, match="give a mapping of names to values"):
+        TokenReduction(schedule=Constant(4), method="local", options=get_method("algm").options())
+    right = options(metric="queries")
+    assert TokenReduction(schedule=Constant(4), options=right).options == right
+
+
+def test_a_schedule_file_without_a_method_is_of_the_usual_one(tmp_path) -> None:
+    path = tmp_path / "tuned.toml"
+    path.write_text('[reduction]\nschedule = "constant:1"\nmetric = "values"\n')
+    for values in ({}, {"method": "tome"}):
+        assert TokenReduction.from_dict({"schedule": str(path), **values}).options.metric == "values"
+    assert TokenReduction.from_dict({"schedule": str(path), "method": "topk"}).method == "topk"
