@@ -73,7 +73,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
     frame[_NUMBERS] = frame[_NUMBERS].apply(pd.to_numeric)
     frame = frame.copy()  # in one piece again: these are more than pandas keeps apart without a word
-    frame.loc[~frame["status"].isin(MEASURED), _RESULTS] = math.nan  # an implausible record has numbers nobody may use
+    if (unusable := ~frame["status"].isin(MEASURED)).any():  # an implausible record has numbers nobody may use
+        frame.loc[unusable, _RESULTS] = math.nan
     frame["batch_measured"] = frame["batch_size"]
     frame["batch_size"] = frame["batch_size"].where(frame["batch"] != "best", BEST_BATCH)
     speed = _one_each(frame[frame["kind"] == "performance"], [*keys, *WORKLOAD])
