@@ -256,7 +256,9 @@ def exists(command: str) -> None:
     if "nox" in command:
         assert f"\ndef {words[words.index('-s') + 1]}(session" in (ROOT / "noxfile.py").read_text(encoding="utf-8")
     elif words[:2] == ["pip", "install"]:
-        assert words[2] == "." or re.fullmatch(r"fastast\[(\w+)\]", words[2])[1] in project["optional-dependencies"]
+        named = re.fullmatch(r"(?:fastast|\.)(?:\[([\w,]+)\])?", words[-1])
+        assert named is not None, command
+        assert set((named[1] or "bench").split(",")) <= set(project["optional-dependencies"])
     else:
         assert words[:2] == ["python", "-m"], f"{command}: this test knows no such program"
         assert importlib.util.find_spec(words[2]) is not None
