@@ -138,6 +138,12 @@ def basic_interval(value: float, replicates: ArrayLike, confidence: float = CONF
     return 2 * value - high, 2 * value - low
 
 
+def finite_interval(value: float, replicates: Floats, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
+    """Return `basic_interval` over the replicates that have a value: not those without a positive. None of none."""
+    finite = replicates[np.isfinite(replicates)]
+    return basic_interval(value, finite, confidence) if len(finite) else None
+
+
 def side_of_zero(low: float, high: float, *, digits: int = 4) -> int:
     """Return 1 where an interval is above zero, -1 where it is below and 0 else, by its ends as they are written.
 

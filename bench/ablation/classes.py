@@ -20,7 +20,7 @@ from bench.records.store import Store
 from bench.report.drawing.layout import fix_layout
 from bench.report.drawing.style import COLOURS, GREY, GUIDE, SINGLE
 from fastast.metrics import METRIC_OF, average_precisions, measure_scores
-from fastast.statistics import CLIP_REPLICATES, basic_interval, clip_weights, side_of_zero
+from fastast.statistics import CLIP_REPLICATES, clip_weights, finite_interval, side_of_zero
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,11 +52,10 @@ def class_changes(
     for column, name in enumerate(classes):
         for r in sorted(set(chosen) - {0}):
             change = float(values[r][column] - values[0][column])
-            replicates = drawn[r][:, column] - drawn[0][:, column]  # (b,)
-            replicates = replicates[np.isfinite(replicates)]
-            if np.isnan(change) or not len(replicates):
+            interval = finite_interval(change, drawn[r][:, column] - drawn[0][:, column])  # of (b,)
+            if np.isnan(change) or interval is None:
                 continue
-            low, high = basic_interval(change, replicates)
+            low, high = interval
             rows.append(
                 {
                     "alternative": name,

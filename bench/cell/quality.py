@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.records.predictions import Predictions
 from bench.records.schema import Delta
 from fastast.metrics import Metrics, Task, accuracies, mean_average_precisions, measure_scores
-from fastast.statistics import CLIP_REPLICATES, Floats, basic_interval, clip_weights
+from fastast.statistics import CLIP_REPLICATES, Floats, clip_weights, finite_interval
 
 if TYPE_CHECKING:
     from fastast.training.evaluation.rates import Stopwatch
@@ -130,7 +130,6 @@ class Assessment:
 
 def _interval(value: float, replicates: Floats) -> tuple[float, float]:
     """Return the interval over the replicates that drew a positive clip of any class. Raises ValueError for none."""
-    finite = replicates[np.isfinite(replicates)]
-    if not len(finite):
+    if (found := finite_interval(value, replicates)) is None:
         raise ValueError("quality: no draw of the clips has a positive of any class; measure on more clips")
-    return basic_interval(value, finite)
+    return found

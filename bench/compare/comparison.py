@@ -6,13 +6,13 @@ p-values are corrected after Holm. Shapes: `k` rounds of A, `l` rounds of B.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
-from bench.compare.samples import Sample, Side, Unit
+from bench.compare.samples import Sample, Side, Unit, gravest
 from bench.compare.statistics import holm, mann_whitney, ratio_of_independent_medians, smallest_p
 from bench.sweep.complaints import ConfigError
 from fastast.statistics import Estimate
@@ -22,8 +22,12 @@ ALPHA = 0.002
 THRESHOLD = 0.03
 """Smallest relative difference of medians that counts."""
 RowOutcome = Literal["slower", "faster", "same", "too few rounds", "disturbed", "implausible"]
-NOT_JUDGED = ("disturbed", "implausible")
-"""Outcomes of records whose times say nothing."""
+_NOTES: Mapping[RowOutcome, str] = {
+    "too few rounds": "have too few rounds to be told apart at all: measure more of them",
+    "implausible": "failed a sanity gate on one side: their times are not judged",
+    "disturbed": "were disturbed on one side: their times are not judged",
+}
+"""What is to be kept in mind where cells have an outcome."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,19 +122,12 @@ def _row(cell: str, a: Sample, b: Sample) -> Row:
         delta=delta,
         p=p,
         p_corrected=1.0,
-        outcome=_standing(a, b),
+        outcome=gravest(a.standing, b.standing) or "same",
     )
 
 
-def _standing(a: Sample, b: Sample) -> RowOutcome:
-    """Return why times of two sides are not judged, `same` where they are."""
-    if a.implausible or b.implausible:
-        return "implausible"
-    return "disturbed" if a.disturbed or b.disturbed else "same"
-
-
 def _judge(row: Row, p_corrected: float, cells: int, alpha: float, threshold: float) -> RowOutcome:
-    if row.outcome in NOT_JUDGED:
+    if row.outcome != "same":
         return row.outcome
     if p_corrected <= alpha:
         if row.ratio.value > 1 + threshold:
@@ -147,13 +144,7 @@ def _notes(rows: Sequence[Row], pairs: Sequence[tuple[str, Sample, Sample]]) -> 
         notes.append("A and B are of different machines: what differs is not the code alone")
     versions = {(a.software, b.software) for _, a, b in pairs if a.software != b.software}
     notes += [f"PyTorch is {one} in A and {two} in B" for one, two in sorted(versions)]
-    few = sum(row.outcome == "too few rounds" for row in rows)
-    if few:
-        notes.append(f"{few} of {len(rows)} cells have too few rounds to be told apart at all: measure more of them")
-    wrong = sum(row.outcome == "implausible" for row in rows)
-    if wrong:
-        notes.append(f"{wrong} of {len(rows)} cells failed a sanity gate on one side: their times are not judged")
-    disturbed = sum(row.outcome == "disturbed" for row in rows)
-    if disturbed:
-        notes.append(f"{disturbed} of {len(rows)} cells were disturbed on one side: their times are not judged")
+    for outcome, words in _NOTES.items():
+        if count := sum(row.outcome == outcome for row in rows):
+            notes.append(f"{count} of {len(rows)} cells {words}")
     return tuple(notes)

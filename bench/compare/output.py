@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.compare.comparison import NOT_JUDGED, Comparison
+from bench.compare.comparison import Comparison
+from bench.compare.samples import NOT_JUDGED
 from bench.compare.statistics import probability_larger
 
 HEADINGS = ("cell", "what", "machine", "rounds", "A", "B", "B / A", "Cliff's delta", "A12", "p (Holm)", "outcome")
@@ -45,7 +46,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the table, the cells of one side only and what to keep in mind."""
     console = console or Console()
     shown = Table(*HEADINGS)
-    styles = {"slower": "red", "faster": "green", "too few rounds": "yellow"} | dict.fromkeys(NOT_JUDGED, "yellow")
+    styles = {"slower": "red", "faster": "green"} | dict.fromkeys(("too few rounds", *NOT_JUDGED), "yellow")
     for row in comparison_rows(comparison):
         shown.add_row(*_words(row), style=styles.get(row["outcome"]))
     if not console.is_terminal:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from bench.records.schema import Record
 
 Unit = Literal["ms", "ms per clip", "ratio"]
+Standing = Literal["", "disturbed", "implausible"]
+NOT_JUDGED: tuple[Standing, ...] = ("disturbed", "implausible")
+"""Records whose times say nothing, the graver last: something else was at work, twice; or a sanity gate failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,8 @@ class Sample:
     """Clips a batch where it was searched, and can therefore differ between the sides."""
     software: str = ""
     """Version of PyTorch."""
-    implausible: bool = False
-    """Whether a sanity gate failed: what was measured cannot be true."""
-    disturbed: bool = False
-    """Whether something else was at work while it was measured, twice."""
+    standing: Standing = ""
+    """Why its times say nothing, of several records the gravest reason; empty where they do."""
 
 
 Side = Mapping[tuple[str, str], Sample]
@@ -65,14 +66,18 @@ def load_side(folder: Path, relative_to: str | None = None) -> dict[tuple[str, s
             sample = replace(
                 sample,
                 rounds=before.rounds + sample.rounds,
-                implausible=before.implausible or sample.implausible,
-                disturbed=before.disturbed or sample.disturbed,
+                standing=gravest(before.standing, sample.standing),
             )
         found[key] = sample
     if not found:
         arm = f" with the arm {relative_to!r}" if relative_to else ""
         raise ConfigError([f"{folder}: has no record of a performance cell{arm}; run a sweep with --results {folder}"])
     return found
+
+
+def gravest(*standings: Standing) -> Standing:
+    """Return the gravest of some standings."""
+    return max(standings, key=("", *NOT_JUDGED).index)
 
 
 def _sample(record: Record, relative_to: str | None) -> Sample:
@@ -104,6 +109,5 @@ def _sample(record: Record, relative_to: str | None) -> Sample:
         unit=unit,
         batch_size=arm.batch_size if searched else None,
         software=record.software.torch,
-        implausible=record.status == "implausible",
-        disturbed=record.status == "disturbed",
+        standing=next((standing for standing in NOT_JUDGED if standing == record.status), ""),
     )

@@ -30,10 +30,8 @@ from bench.report.words import (
     score_word,
     series_name,
 )
-from bench.sweep.cells import canonical
+from bench.sweep.cells import STATED, canonical
 
-STATED = ("labels_sha256", "activation", "normalisation")
-"""What a person said of a model, which quality hangs on and speed does not."""
 FIRST = "default"
 """The sweep that the page opens with, where there is one."""
 

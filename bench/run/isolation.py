@@ -151,8 +151,6 @@ def _child(
     try:
         module, _, name = function.partition(":")
         outcome = Outcome(status="ok", value=getattr(import_module(module), name)(*args))
-    except MemoryError as error:
-        outcome = Outcome(status="oom", message=_describe(error))
     except Exception as error:
         outcome = Outcome(status="oom" if is_out_of_memory(error) else "error", message=_describe(error))
     sender.send(outcome)

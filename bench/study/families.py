@@ -44,7 +44,7 @@ def families(study: Study, results: Path) -> pd.DataFrame:
     if study.claim is None:
         return pd.DataFrame(columns=list(COLUMNS))
     base_arm = study.arm(study.claim.against)
-    bases = _by_class(study, results, base_arm, (study.schedules_of(base_arm) or ("unmerged",))[0])  # (s, c)
+    bases = _by_class(study, results, base_arm, study.tested_under(base_arm)[0])  # (s, c)
     if not len(bases):
         return pd.DataFrame(columns=list(COLUMNS))
     base, rows = bases.mean(axis=0), []

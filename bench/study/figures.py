@@ -63,7 +63,8 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    asked = list(groups(rows[~rows["group"].isin(GROUPS)]))
+    ablations = rows[~rows["group"].isin(GROUPS)]
+    asked = groups(ablations)
     if not asked:
         raise ValueError("no ablation is published yet")
     heights = [0.35 + 0.2 * len(part) for _, part in asked]
@@ -82,7 +83,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     footnote(
         figure,
         f"{notes}. Points: mean over the seeds. Hollow: mean of what the arm is held against, over the same seeds. "
-        f"Bars: 95 % interval of the difference to it, over seeds{chance_words(rows[~rows['group'].isin(GROUPS)])}; "
+        f"Bars: 95 % interval of the difference to it, over seeds{chance_words(ablations)}; "
         "where one reaches the hollow point, the two cannot be told apart.",
     )
     return figure

@@ -74,7 +74,7 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds = NOT
         )
     rows = []
     for arm, base_arm, fixed in _compared(study):
-        for schedule in study.schedules_of(arm) or ("unmerged",):
+        for schedule in study.tested_under(arm):
             base_schedule = fixed or schedule
             runs, base = _scored(found[arm.name], schedule), _scored(found[base_arm.name], base_schedule)
             if not runs or (arm.group in (CONTRAST, CLAIM) and not base):
@@ -100,7 +100,7 @@ def _compared(study: Study) -> list[tuple[StudyArm, StudyArm, str]]:
         return study.arm(name).model_copy(update=update)
 
     def first(name: str) -> str:
-        return (study.schedules_of(study.arm(name)) or ("unmerged",))[0]
+        return study.tested_under(study.arm(name))[0]
 
     arms = [
         (arm, study.arm(arm.against or study.reference), "" if arm.against else first(study.reference))

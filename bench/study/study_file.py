@@ -220,6 +220,10 @@ class Study(_Part):
         """Return the schedules that an arm is scored under; none: unmerged."""
         return self.evaluate if arm.evaluate is None else arm.evaluate
 
+    def tested_under(self, arm: StudyArm) -> tuple[str, ...]:
+        """Return what an arm's scores are called: by its schedules, or `unmerged`."""
+        return self.schedules_of(arm) or ("unmerged",)
+
     def trainings(self, arms: tuple[str, ...] = ()) -> list[tuple[StudyArm, int]]:
         """Return what is to be trained, in order: the first seed of every arm, then the second, ..."""
         chosen = [self.arm(name) for name in arms] or list(self.arms)

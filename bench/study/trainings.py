@@ -170,8 +170,8 @@ def is_published(study: Study, arm: StudyArm, seed: int, out: Path, published: P
     if not (folder / RESULT).is_file():
         return False
     found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    same = {recipe(study, arm, seed, place).identity for place in (out, RUNS)}
-    return found["identity"] in same and not _unscored(folder, study, arm)
+    same = any(found["identity"] == recipe(study, arm, seed, place).identity for place in dict.fromkeys((out, RUNS)))
+    return same and not _unscored(folder, study, arm)
 
 
 def _unscored(folder: Path, study: Study, arm: StudyArm) -> list[str]:

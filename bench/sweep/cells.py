@@ -30,6 +30,10 @@ _LATER = (
 """Keys of `measure` that came after the first records; at their defaults they stay out of the question."""
 
 
+STATED = ("labels_sha256", "activation", "normalisation")
+"""Keys of what a person said of a model (`ModelRef.stated`), which quality hangs on and speed does not."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelRef:
     """A model as a cell names it."""

@@ -61,10 +61,7 @@ def infer_geometry(
         **known,
     }
     tokens = _shape(path, tensors, layout, "pos_embed", 3)[1]
-    try:
-        candidates = _candidates(values, known, tokens)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
+    candidates = _candidates(path, values, known, tokens)
     if len(candidates) == 1:
         if not {"fstride", "tstride", "num_frames"} & set(known):
             _say_others(path, candidates[0], _lengths(values, tokens))
@@ -95,8 +92,11 @@ def build_geometry(path: Path, values: Mapping[str, object]) -> Geometry:
         raise CheckpointError(f"{path}: {error}") from error
 
 
-def _candidates(values: Mapping[str, object], known: Mapping[str, object], tokens: int) -> list[Geometry]:
-    """Geometries with the right number of tokens among the published strides and frames, or those given."""
+def _candidates(path: Path, values: Mapping[str, object], known: Mapping[str, object], tokens: int) -> list[Geometry]:
+    """Geometries with the right number of tokens among the published strides and frames, or those given.
+
+    Raises CheckpointError where there is none with any number of tokens: what is wrong is no stride and no length.
+    """
     strides = [known[name] for name in ("fstride", "tstride") if name in known]
     if len(strides) == 2:
         pairs = [(strides[0], strides[1])]
@@ -107,19 +107,16 @@ def _candidates(values: Mapping[str, object], known: Mapping[str, object], token
     else:
         pairs = [(stride, stride) for stride in STRIDES]
     frames = [known["num_frames"]] if "num_frames" in known else list(FRAMES)
-    found, built, refused = [], 0, None
+    built: list[Geometry] = []
+    refused: CheckpointError | None = None
     for (fstride, tstride), length in product(pairs, frames):
         try:
-            geometry = Geometry(**{**values, "fstride": fstride, "tstride": tstride, "num_frames": length})  # type: ignore[arg-type]
-        except ValueError as error:
+            built.append(build_geometry(path, {**values, "fstride": fstride, "tstride": tstride, "num_frames": length}))
+        except CheckpointError as error:
             refused = error
-            continue
-        built += 1
-        if geometry.num_tokens == tokens:
-            found.append(geometry)
-    if refused is not None and not built:  # what is wrong is no stride and no length
+    if refused is not None and not built:
         raise refused
-    return found
+    return [geometry for geometry in built if geometry.num_tokens == tokens]
 
 
 def _lengths(values: Mapping[str, object], tokens: int) -> dict[tuple[int, int], str]:

@@ -83,6 +83,8 @@ def tune(
             batch_size=batch_size,
             rounds=rounds,
             evaluations=evaluations,
+            labels=labels,
+            activation=activation,
         )
         say = (lambda text: None) if quiet else say_error
-        typer.echo(tune_command(question, out, device=device, labels=labels, activation=activation, say=say))
+        typer.echo(tune_command(question, out, device=device, say=say))

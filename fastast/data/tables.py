@@ -6,7 +6,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from fastast.data.training_set import DataError, DataNotFoundError
 
@@ -103,3 +103,8 @@ def split_labels(where: str, text: str, separator: str = ",") -> tuple[str, ...]
     if "" in labels:
         raise DataError(f"{where}: an empty label in {text!r}")
     return tuple(dict.fromkeys(labels))
+
+
+def leads_out(path: str) -> bool:
+    """Whether a path in a table leads out of the folder that it is read from."""
+    return PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts

@@ -17,7 +17,6 @@ from fastast.engine.forward import PackedForward
 from fastast.engine.kernel_table import KernelTable
 from fastast.engine.weights import pack
 from fastast.hosts import adapter_of, reduce, restore
-from fastast.hosts.attachment import Attachment
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, TokenReduction
 from fastast.reduction.forward.scope import Scope
@@ -98,7 +97,7 @@ class PlainRunner:
         attention: str = "auto",
     ) -> PlainRunner:
         """Copy a model, with its attention kernel or another one, and attach `reduction` in place of its own."""
-        kernel = _kernel_of(model) if attention == "auto" else attention
+        kernel = adapter_of(model).kernel if attention == "auto" else attention
         with torch.inference_mode(False):
             twin = copy.deepcopy(model)
             restore(twin)
@@ -122,11 +121,3 @@ class PlainRunner:
             host = adapter_of(self.model)
             host.encode(host.tokens_of(fbank), trace=trace)
         return list(trace.tokens_per_block)
-
-
-def _kernel_of(model: nn.Module) -> str:
-    """Return the attention kernel that a model runs on: its own, or that of the reduction on a foreign one."""
-    if isinstance(model, AudioSpectrogramTransformer):
-        return model.attention_kernel
-    found = Attachment.of(adapter_of(model).module)
-    return "auto" if found is None else found.kernel

@@ -31,10 +31,9 @@ _BATCH = 4
 def quantise(graph: ModelProto, clips: NDArray[np.float32], layers: Collection[tuple[int, int]]) -> ModelProto:
     """Return a graph whose products with weights are int8, calibrated on filterbanks (k, f, m) of training clips.
 
-    `layers`: shapes of the weights (in, out) of the blocks' layers. What a method learned to compare tokens by is
-    none of them: it stays float32.
     It has the operators QuantizeLinear and DequantizeLinear around float products, which both runtimes make int8
-    products of. Raises ExportError for too few clips.
+    products of. `layers`: shapes of the weights (in, out) of the blocks' layers; what a method learned to compare
+    tokens by is none of them and stays float32. Raises ExportError for too few clips.
     """
     require("onnxruntime", "onnx", extra="onnxruntime", purpose="int8")
     import onnx
@@ -51,7 +50,7 @@ def quantise(graph: ModelProto, clips: NDArray[np.float32], layers: Collection[t
             batch = next(self._batches, None)
             return None if batch is None else {INPUT: batch}
 
-    weights = {tensor.name for tensor in graph.graph.initializer if tuple(tensor.dims) in set(layers)}
+    weights = {tensor.name for tensor in graph.graph.initializer if tuple(tensor.dims) in layers}
     products = [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
     if not products:
         raise ExportError("export: the graph has no product with weights that could be int8")

@@ -175,6 +175,12 @@ class Host:
         attachment = Attachment.of(self.module)
         return None if attachment is None else attachment.attached
 
+    @property
+    def kernel(self) -> str:
+        """The attention kernel that the model runs on: that of its reduction, `auto` without one."""
+        attachment = Attachment.of(self.module)
+        return "auto" if attachment is None else attachment.kernel
+
     def attach(self, attached: AttachedReduction, kernel: str = "auto") -> None:
         """Put a reduction on the model. Raises ReductionError where its forward is overridden on the instance."""
         Attachment(attached=attached, kernel=kernel, encoder=self.encoder).put_on(self.module, type(self))

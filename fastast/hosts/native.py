@@ -38,10 +38,6 @@ class NativeHost(Host):
 
     replaces = ()
 
-    def __init__(self, model: nn.Module) -> None:
-        """Adapt a model."""
-        super().__init__(model)
-
     @property
     def encoder(self) -> EncoderShape:
         """The geometry's."""
@@ -63,6 +59,11 @@ class NativeHost(Host):
     def attached(self) -> AttachedReduction | None:
         """The reduction that is attached to the model."""
         return self.model.attached
+
+    @property
+    def kernel(self) -> str:
+        """The model's own, which a reduction sets."""
+        return self.model.attention_kernel
 
     def attach(self, attached: AttachedReduction, kernel: str = "auto") -> None:
         """Put a reduction on the model."""

@@ -81,9 +81,9 @@ class TokenReduction:
     """Of a method that draws."""
 
     def __post_init__(self) -> None:
-        for name, kind in option_types(TokenReduction).items():
-            value = getattr(self, name)
-            if name in _CHECKED and not value_fits(kind, value):
+        for name in _CHECKED:
+            kind, value = option_types(TokenReduction)[name], getattr(self, name)
+            if not value_fits(kind, value):
                 raise ReductionError(f"reduction: {name} is {value!r}; give {allowed_text(kind)}")
         if isinstance(self.schedule, str):
             _check_method(self.schedule, self.method)
@@ -95,7 +95,8 @@ class TokenReduction:
             )
         method = get_method(self.method)
         values: Any = self.options
-        if type(values).__mro__ == method.options.__mro__:
+        is_options = type(values) is method.options
+        if is_options:
             values = {name: getattr(values, name) for name in option_types(method.options)}
         if not isinstance(values, Mapping):
             raise ReductionError(f"reduction {self.method}: options is {values!r}; give a mapping of names to values")
@@ -240,7 +241,7 @@ def with_file(values: Mapping[str, Any]) -> dict[str, Any]:
     if not is_schedule_file(values.get("schedule")):
         return dict(values)
     tuned = read_schedule_file(values["schedule"])
-    theirs = tuned.get("method", "tome")
+    theirs = tuned.get("method", TokenReduction.method)
     if values.get("method", theirs) != theirs:
         tuned = {name: value for name, value in tuned.items() if name in FIELDS}
     return {**tuned, **values, "schedule": tuned["schedule"]}

@@ -28,9 +28,7 @@ from fastast.tuning.tune import Tuner
 from fastast.zoo import trained_path
 
 
-def tune_command(
-    question: TuningQuestion, out: Path, *, device: str, labels: str, activation: str, say: Callable[[str], None]
-) -> str:
+def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Callable[[str], None]) -> str:
     """Tune, write the answer to `out` and return what to print; `say` hears what is going on.
 
     What is measured on the way stands in a journal beside `out`; a run of the same question goes on with it.
@@ -44,13 +42,12 @@ def tune_command(
         question,
         weights_sha256=sha256_of_path(trained_path(question.model)),
         recipe_identity=recipe.identity,
-        labels=labels,
-        activation=activation,
     )
     if (values := read_answer(out, question, where)) is not None:
         say(f"{out}: answered before")
         return str(values["tuning"]["said"])
-    network, columns = load_trained(question.model, recipe.data.options.split(question.split).classes, labels=labels)
+    classes = recipe.data.options.split(question.split).classes
+    network, columns = load_trained(question.model, classes, labels=question.labels)
     model = reducible(network)
     if not isinstance(model, AudioSpectrogramTransformer):
         raise TuningError(f"tune: {question.model}: this model has no tokens to merge")
@@ -60,8 +57,8 @@ def tune_command(
     calibration, held_out = _read(question, recipe, frontend)
     metric = recipe.metric
     for clips in (calibration, held_out):
-        check_positives(clips, recipe.data.options.split(question.split).classes, question.min_positives)
-    scorer = Scorer(metric=metric, activation=activation_of(network.loss, activation))
+        check_positives(clips, classes, question.min_positives)
+    scorer = Scorer(metric=metric, activation=activation_of(network.loss, question.activation))
     asked = question.to_dict() | {"device": where, "calibration": calibration.ids_sha256, "held": held_out.ids_sha256}
     journal = Journal(out.with_name(out.name + ".journal"), asked)
     try:

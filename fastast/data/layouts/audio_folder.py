@@ -15,7 +15,7 @@ from fastast.data.datasets import LATER
 from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
 from fastast.data.shares import check_shares, draw_split
 from fastast.data.split_names import split_of
-from fastast.data.tables import read_lines, read_table, split_labels
+from fastast.data.tables import leads_out, read_lines, read_table, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
 from fastast.metrics import Task
 
@@ -112,7 +112,7 @@ class AudioFolder:
         for line, row in rows:
             where = f"{table}, line {line}"
             name = str(row.get(FILE_NAME, ""))
-            if Path(name).is_absolute() or ".." in Path(name).parts:
+            if leads_out(name):
                 raise DataError(f"{where}: {FILE_NAME} is {name!r}; it must be a path below {table.parent}")
             path = table.parent / name
             if not path.is_file():

@@ -24,7 +24,7 @@ from fastast.data.folders import (
 from fastast.data.layouts.audio_folder import FILE_NAME, METADATA
 from fastast.data.shares import check_shares, draw_split
 from fastast.data.split_names import NAMES, split_of, split_of_path
-from fastast.data.tables import read_rows, read_table, split_labels
+from fastast.data.tables import leads_out, read_rows, read_table, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
 from fastast.metrics import Task
 
@@ -152,7 +152,7 @@ class Table:
                     f"{where}: {self.split_column} is {row[self.split_column]!r}; it must be one of {known}"
                 )
             file = row[self.file].replace("\\", "/").removeprefix("./")
-            if not file or file.startswith("/") or ".." in file.split("/"):
+            if not file or leads_out(file):
                 raise DataError(f"{where}: {self.file} is {row[self.file]!r}; it must be a path below {self.root}")
             if split == "train" and not by_column:
                 split = draw_split(file, self)
