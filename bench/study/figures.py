@@ -83,7 +83,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     footnote(
         figure,
         f"{notes}. Points: mean over the seeds. Hollow: mean of what the arm is held against, over the same seeds. "
-        f"Bars: 95 % interval of the difference to it, over seeds{chance_words(ablations)}; "
+        f"Bars: 95 % interval of the difference to it, over {chance_words(ablations)}; "
         "where one reaches the hollow point, the two cannot be told apart.",
     )
     return figure
@@ -122,7 +122,7 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_xlabel("Tested with")
     axis.set_ylabel("Difference in mAP")
     figure.legend(loc="outside upper left")
-    footnote(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over seeds{chance_words(pairs)}.")
+    footnote(figure, f"{notes}; both under the same schedule. Bars: 95 % interval over {chance_words(pairs)}.")
     return figure
 
 
@@ -159,5 +159,5 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_ylabel("Difference in mAP")
     figure.legend(loc="outside upper left", ncols=2)
     words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"
-    footnote(figure, f"{notes}; {words}. Bars: 95 % interval over seeds{chance_words(held)}.")
+    footnote(figure, f"{notes}; {words}. Bars: 95 % interval over {chance_words(held)}.")
     return figure

@@ -103,9 +103,12 @@ def held_against(rows: pd.DataFrame) -> str:
 
 
 def chance_words(rows: pd.DataFrame) -> str:
-    """Return what else than seeds the intervals of differences know of."""
-    held = rows.loc[rows["delta"].notna(), "recordings"].astype(bool)
-    return ", clips and recordings" if len(held) and held.all() else " and clips"
+    """Return what chance the intervals of differences know of; that in training only where there are several seeds."""
+    held = rows[rows["delta"].notna()]
+    known = len(held) and held["recordings"].astype(bool).all()
+    if (held["delta_seeds"] > 1).any():
+        return "seeds, clips and recordings" if known else "seeds and clips"
+    return "clips and recordings of one seed" if known else "clips of one seed"
 
 
 def merges_nothing(schedule: str) -> bool:
