@@ -198,3 +198,13 @@ def test_inputs_have_labels_and_headings_do_not_skip(page: Page) -> None:
     levels = [int(tag[1]) for tag, _ in page.elements if re.fullmatch(r"h\d", tag)]
     assert levels[0] == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
+
+
+def test_what_was_said_of_a_model_does_not_part_its_quality_from_its_speed() -> None:
+    import records as made
+
+    speed, quality = made.record("performance"), made.record("quality")
+    stated = quality.cell.question["model"] | {"activation": "sigmoid", "normalisation": {"mean": 0.0, "std": 1.0}}
+    cell = quality.cell.model_copy(update={"question": quality.cell.question | {"model": stated}})
+    (panel,) = page_panels([speed, quality.model_copy(update={"cell": cell})])
+    assert [point["quality_record"] for point in panel["points"]] == [1]

@@ -6,7 +6,11 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -15,6 +19,7 @@ from layouts import EVAL, write_audioset, write_esc50, write_fsd50k, write_speec
 from typer.testing import CliRunner
 
 from bench.cli import app
+from bench.paper.command import _measure
 from bench.paper.plan import PaperPlan, make_plan
 from bench.paper.protocols import PROTOCOLS
 from bench.records.store import read_records
@@ -269,3 +274,19 @@ def test_what_is_odd_about_a_data_set_is_said_in_one_line(data: Path, checkpoint
         line.startswith("fastast: ") and "33 of the 35 words have no clip" in line for line in shown.stderr.splitlines()
     )
     assert "DataWarning" not in shown.output
+
+
+def test_every_sweep_is_run_within_the_same_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It counts from the beginning of the process: what is handed on is not what is left of it."""
+    given: list[float | None] = []
+
+    @contextmanager
+    def place(name: str, **options: Any) -> Iterator[None]:
+        given.append(options["minutes"])
+        yield
+
+    monkeypatch.setattr("bench.run.launchers.choose.choose_launcher", place)
+    monkeypatch.setattr("bench.run.driver.run_sweep", lambda *_, **__: SimpleNamespace(left=()))
+    sweeps = tuple(SimpleNamespace(config=SimpleNamespace(name=name), cells=()) for name in ("a", "b", "c"))
+    assert len(_measure(sweeps, SimpleNamespace(cache=Path()), 60.0)) == 3  # type: ignore[arg-type]
+    assert given == [60.0] * 3

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from layouts import (
     BALANCED,
@@ -523,6 +524,15 @@ def test_metadata_files_of_audio_folders_are_read(tmp_path: Path) -> None:
         options.split("test")
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd.wav", "../test/a/bell.flac", "a/../../x.flac"])
+def test_a_metadata_file_does_not_lead_out_of_its_folder(tmp_path: Path, name: str) -> None:
+    write_sound(tmp_path / "test/a/bell.flac", "bell")
+    write_sound(tmp_path / "train/bird.flac", "bird")
+    (tmp_path / "train/metadata.csv").write_text(f"file_name,label\n{name},animal\n")
+    with pytest.raises(DataError, match=r"metadata.csv, line 2: file_name is .* it must be a path below \S*train$"):
+        AudioFolder(root=str(tmp_path)).split("train")
+
+
 def test_a_class_that_is_called_like_a_split_is_a_class(tmp_path: Path) -> None:
     for name in ("dog", "train", "rain"):
         write_sound(tmp_path / name / "0.wav", "bird")
@@ -675,3 +685,22 @@ def test_ids_do_not_depend_on_the_layout(tmp_path: Path) -> None:
     assert {all_ids(layout.split("test")) for layout in layouts} == {tuple(EVAL)}
     assert {tuple(map(tuple, labels_of(layout.split("test")))) for layout in layouts} == {(("Tabla",), ("Bird",))}
     assert set(MIDS) == set(sounds())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": np.zeros(3, np.uint8)}, r"targets of \(\) classes"),
+        ({"waveform": np.zeros((1, 32_000), np.int16)}, r"3 names, but 3 targets and 1 of waveform"),
+    ],
+)
+def test_hdf5_whose_parts_do_not_fit_together_is_said(tmp_path: Path, change: dict, message: str) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_hdf5(tmp_path)
+    with h5py.File(tmp_path / "eval.h5", "r+") as file:
+        count = len(file["audio_name"])
+        for name, values in change.items():
+            del file[name]
+            file[name] = np.resize(values, (count, *values.shape[1:])) if name == "target" else values
+    with pytest.raises(DataError, match=message.replace("3", str(count))):
+        HDF5(root=str(tmp_path)).split("test")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ import soundfile
 import torch
 
 from fastast.data import soundscapes
+from fastast.data.audio import AudioError
 from fastast.data.folders import FolderSet, Recording
 from fastast.data.identity import hash_ids
 from fastast.data.layouts.audioset import AudioSet
@@ -25,7 +27,7 @@ from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_orde
 from fastast.data.soundscapes import generate
 from fastast.data.soundscapes.pool import ASSETS, pool_path
 from fastast.data.soundscapes.training import Soundscapes
-from fastast.data.training_set import DataError, DataNotFoundError, all_ids
+from fastast.data.training_set import DataError, DataNotFoundError, all_ids, read_or_replace
 
 REFERENCE = ASSETS / "reference.json"
 
@@ -405,3 +407,22 @@ def test_generators_elsewhere_are_left_alone() -> None:
     state = torch.random.get_rng_state()
     Sampler(num_clips=30, batch_size=8, seed=3).order(0)
     assert torch.equal(state, torch.random.get_rng_state())
+
+
+def test_the_time_that_reading_took_counts_those_that_were_replaced() -> None:
+    class Two:
+        def __len__(self) -> int:
+            return 2
+
+        def name(self, index: int) -> str:
+            return f"clip {index}"
+
+        def clip(self, index: int, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+            time.sleep(0.02)
+            if index == 0:
+                raise AudioError("clip 0 is broken")
+            return np.zeros(16_000, np.float32), np.zeros(2, np.float32)
+
+    found = read_or_replace(Two(), 0, 0)  # type: ignore[arg-type]
+    assert (found.index, found.skipped) == (1, (("clip 0", "clip 0 is broken"),))
+    assert found.seconds >= 0.04

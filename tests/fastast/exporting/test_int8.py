@@ -11,6 +11,8 @@ from small_exports import FORMATS, REDUCTION
 
 import fastast
 from fastast.exporting.agreement import real_clips
+from fastast.exporting.graph import INPUT
+from fastast.exporting.quantise import quantise
 
 
 @pytest.fixture(scope="module", params=FORMATS)
@@ -45,3 +47,24 @@ def test_any_batch(opened, model) -> None:
     clips = real_clips(model.geometry, model.normalisation)
     one_by_one = torch.cat([opened(clip) for clip in clips.split(1)])
     np.testing.assert_allclose(opened(clips).numpy(), one_by_one.numpy(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_method_learned_to_compare_by_stays_float32() -> None:
+    """A product with a weight of another shape than the layers of a block, as DTEM's embedding is."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights = {"layer": np.ones((4, 8), np.float32), "learned": np.ones((4, 2), np.float32)}
+    nodes = [helper.make_node("MatMul", [INPUT, name], [f"by {name}"], name=name) for name in weights]
+    clips = helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["batch", 3, 4])
+    outputs = [helper.make_tensor_value_info(f"by {name}", TensorProto.FLOAT, None) for name in weights]
+    kept = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    opset = [helper.make_opsetid("", 18)]
+    graph = helper.make_model(helper.make_graph(nodes, "two", [clips], outputs, kept), opset_imports=opset)
+    graph.ir_version = min(graph.ir_version, 10)
+    noise = np.random.default_rng(0).normal(size=(4, 3, 4)).astype(np.float32)
+    found = quantise(graph, noise, {(4, 8)})
+    onnx.checker.check_model(found)
+    made = {output: node.op_type for node in found.graph.node for output in node.output}
+    products = {node.name: made.get(node.input[1]) for node in found.graph.node if node.op_type == "MatMul"}
+    assert products == {"layer": "DequantizeLinear", "learned": None}
