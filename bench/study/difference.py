@@ -1,7 +1,7 @@
 """How much better one way of training is than another, and how sure that is.
 
 Two things in it were decided by chance: the seed of the training, and the clips of the test. The interval has both: the
-variance of the seeds' mean and that of the clips (of replicates that draw the same clips for both sides, averaged over
+variance of the seeds' means and that of the clips (of replicates that draw the same clips for both sides, averaged over
 seeds), and Student's t with the degrees of freedom of Welch and Satterthwaite.
 """
 
@@ -16,24 +16,38 @@ from fastast.statistics import CONFIDENCE
 
 
 def difference(
-    mine: NDArray[np.float64], theirs: NDArray[np.float64], replicates: NDArray[np.float64]
+    mine: NDArray[np.float64], theirs: NDArray[np.float64], replicates: NDArray[np.float64], *, paired: bool
 ) -> tuple[float, float, float]:
-    """Return the mean difference over seeds and its interval.
+    """Return the difference of two means over seeds and its interval.
 
-    mine, theirs: (s,), mAP seed by seed; replicates: (b,), the mean difference over seeds when other clips are drawn.
-    Of one seed nothing is known of chance in training: its interval is of the clips alone.
+    mine, theirs: (s,) and (z,), mAP seed by seed; replicates: (b,), that difference when other clips are drawn; paired:
+    both sides have the same seeds, in one order. Where neither side has a second seed nothing is known of chance in
+    training, and the interval is of the clips alone.
     """
     from scipy.stats import norm, t
 
-    values = mine - theirs
-    count, clips = len(values), float(np.var(replicates, ddof=1))
+    seeds, freedom = _of_seeds(mine, theirs, paired=paired)
+    clips = float(np.var(replicates, ddof=1))
     tail = 0.5 + CONFIDENCE / 2
-    if count > 1:
-        seeds = float(np.var(values, ddof=1)) / count
+    if freedom:
         # Welch and Satterthwaite: the clips' part is known far better than that of a few seeds.
-        freedom = (count - 1) * ((seeds + clips) / seeds) ** 2 if seeds else math.inf
-        half = float(t.ppf(tail, freedom)) * math.sqrt(seeds + clips)
+        joint = freedom * ((seeds + clips) / seeds) ** 2 if seeds else math.inf
+        half = float(t.ppf(tail, joint)) * math.sqrt(seeds + clips)
     else:
         half = float(norm.ppf(tail)) * math.sqrt(clips)
-    mean = float(values.mean())
+    mean = float(mine.mean() - theirs.mean())
     return mean, mean - half, mean + half
+
+
+def _of_seeds(mine: NDArray[np.float64], theirs: NDArray[np.float64], *, paired: bool) -> tuple[float, int]:
+    """Return the variance of the difference of means that seeds make, and its degrees of freedom.
+
+    Of other seeds on the two sides, or more of them on one, a seed is taken to vary as much on both (Student's test of
+    two samples): so one training is held against several, and no seed is thrown away.
+    """
+    if paired:
+        freedom = len(mine) - 1
+        return (float(np.var(mine - theirs, ddof=1)) / len(mine) if freedom else 0.0), freedom
+    freedom = len(mine) + len(theirs) - 2
+    squares = float(((mine - mine.mean()) ** 2).sum() + ((theirs - theirs.mean()) ** 2).sum())
+    return (squares / freedom * (1 / len(mine) + 1 / len(theirs)) if freedom else 0.0), freedom

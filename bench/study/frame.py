@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,12 @@ COLUMNS: dict[str, str] = {
     "mAP_high": "highest seed",
     "against": "label of the arm that it is held against",
     "against_schedule": "and its schedule",
-    "against_mAP": "its mean over the seeds that both have",
-    "delta": "mAP less that of the arm it is held against, mean over the seeds that both have",
+    "against_mAP": "its mean over seeds",
+    "delta": "mAP less that of the arm it is held against, mean over seeds less mean over seeds",
     "delta_low": "lower end of its 95 % interval, over seeds and clips, and recordings where they are known",
     "delta_high": "upper end",
-    "delta_seeds": "seeds that both have",
+    "delta_seeds": "trainings of the arm in it",
+    "against_seeds": "trainings of the arm it is held against",
     "recordings": "whether that interval knows of the recordings that clips are mixed from",
     "AUC": "mean over seeds",
     "logged_seconds_per_1000": "training time of 1,000 clips, s, median over seeds, of the logs: whatever else ran",
@@ -162,7 +163,7 @@ def _paired(study: Study, arm: StudyArm, runs: Runs, base_arm: StudyArm, base: R
 
 def _row(arm: StudyArm, schedule: str, runs: Runs) -> dict[str, Any]:
     results = [run["result"] for run in runs.values()]
-    values = _mean_average_precisions(runs, schedule, runs)
+    values = _mean_average_precisions(runs, schedule)
     seconds = [
         r["seconds"] / (r["steps"] * run["recipe"]["batch_size"]) * 1000
         for r, run in zip(results, runs.values(), strict=True)
@@ -186,26 +187,27 @@ def _row(arm: StudyArm, schedule: str, runs: Runs) -> dict[str, Any]:
 
 
 def _difference(runs: Runs, base: Runs, schedule: str, base_schedule: str) -> dict[str, Any]:
-    both = [seed for seed in runs if seed in base]
     delta, theirs, known = (math.nan,) * 3, math.nan, False
-    if both:
-        sides = [(runs[seed]["replicates"], base[seed]["replicates"]) for seed in both]
-        known = all(schedule in one.over_recordings and base_schedule in two.over_recordings for one, two in sides)
+    if base:
+        sides = [(dict(sorted(runs.items())), schedule), (dict(sorted(base.items())), base_schedule)]
+        # Older files know of no recordings: then neither side's are drawn.
+        known = all(name in run["replicates"].over_recordings for side, name in sides for run in side.values())
         drawn = attrgetter("over_recordings" if known else "by_schedule")
-        draws = [drawn(one)[schedule] - drawn(two)[base_schedule] for one, two in sides]
-        of_base = _mean_average_precisions(base, base_schedule, both)
-        delta = difference(_mean_average_precisions(runs, schedule, both), of_base, np.mean(draws, axis=0))
+        mine, of_base = (_mean_average_precisions(side, name) for side, name in sides)
+        draws = [np.mean([drawn(run["replicates"])[name] for run in side.values()], axis=0) for side, name in sides]
+        delta = difference(mine, of_base, draws[0] - draws[1], paired=runs.keys() == base.keys())
         theirs = float(of_base.mean())
     return {
         "against_mAP": theirs,
         **dict(zip(("delta", "delta_low", "delta_high"), delta, strict=True)),
-        "delta_seeds": len(both),
+        "delta_seeds": len(runs) if base else 0,
+        "against_seeds": len(base),
         "recordings": known,
     }
 
 
-def _mean_average_precisions(runs: Runs, schedule: str, seeds: Iterable[int]) -> NDArray[np.float64]:
-    return np.array([runs[seed]["result"]["test"][schedule]["mAP"] for seed in seeds])  # (s,)
+def _mean_average_precisions(runs: Runs, schedule: str) -> NDArray[np.float64]:
+    return np.array([run["result"]["test"][schedule]["mAP"] for run in runs.values()])  # (s,)
 
 
 def _speed(schedule: str, speeds: Speeds) -> dict[str, float]:

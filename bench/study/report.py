@@ -91,8 +91,9 @@ def map_words(rows: pd.DataFrame) -> str:
 def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
     """Return what a reader must know of the tables; `machine`: that their speeds are of."""
     return (
-        f"{map_words(rows)}, mean ± standard deviation over the seeds; differences seed by seed, with their 95 % "
-        f"interval over {chance_words(rows)}. Speed-up of the forward over the unmerged model's, interleaved: "
+        f"{map_words(rows)}, mean ± standard deviation over the seeds; differences of these means, seed by seed where "
+        f"both sides have the same seeds, with their 95 % interval over {chance_words(rows)}. "
+        "Speed-up of the forward over the unmerged model's, interleaved: "
         f"records of the sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: "
         "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps "
         f"draw, without a teacher's answers: records of {study.training_speed or '(none)'}. "

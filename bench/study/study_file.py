@@ -102,7 +102,7 @@ class Study(_Part):
     excess: str = "cap"
     """What becomes of a schedule that asks for more than there is, when evaluated: refuse or cap."""
     reference: str
-    """Arm whose first schedule all others are held against, seed by seed."""
+    """Arm whose first schedule all others are held against."""
     speed: str = ""
     """Sweep whose records say how fast a schedule is. Empty: no speeds."""
     training_speed: str = ""

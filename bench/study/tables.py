@@ -106,7 +106,7 @@ def chance_words(rows: pd.DataFrame) -> str:
     """Return what chance the intervals of differences know of; that in training only where there are several seeds."""
     held = rows[rows["delta"].notna()]
     known = len(held) and held["recordings"].astype(bool).all()
-    if (held["delta_seeds"] > 1).any():
+    if (held[["delta_seeds", "against_seeds"]] > 1).any(axis=None):
         return "seeds, clips and recordings" if known else "seeds and clips"
     return "clips and recordings of one seed" if known else "clips of one seed"
 

@@ -10,7 +10,7 @@ from bench.study.tables import held_against, mixed
 
 ROW = {"group": "λ", "arm": "small", "label": "λ = 0.1", "schedule": "constant:8", "mAP": 0.3087}
 HELD = {"against_mAP": 0.3079, "delta": 0.0008, "delta_low": -0.0056, "delta_high": 0.0072, "recordings": True}
-HELD |= {"delta_seeds": 3}
+HELD |= {"delta_seeds": 3, "against_seeds": 3}
 
 
 def test_the_bar_is_the_interval_of_the_difference_and_the_axis_is_as_wide() -> None:
@@ -32,7 +32,9 @@ def test_it_says_what_its_intervals_know_of(recordings: bool) -> None:
 
 @pytest.mark.parametrize("recordings", [True, False])
 def test_of_one_seed_nothing_is_known_of_seeds(recordings: bool) -> None:
-    figure = ablation_figure(pd.DataFrame([ROW | HELD | {"recordings": recordings, "delta_seeds": 1}]), "notes")
+    figure = ablation_figure(
+        pd.DataFrame([ROW | HELD | {"recordings": recordings, "delta_seeds": 1, "against_seeds": 1}]), "notes"
+    )
     (words,) = (text.get_text().replace("\n", " ") for text in figure.texts if "Bars" in text.get_text())
     assert f"over clips{' and recordings' * recordings} of one seed;" in words
 

@@ -137,8 +137,10 @@ def test_what_is_published_gives_the_numbers_of_the_runs(study: Study, trained: 
         for seed in (0, 1)
     ]
     assert rows.loc[("ast", "constant:0"), "mAP"] == pytest.approx(np.mean(values))
-    assert rows.loc[("taught", "constant:8"), "delta"] == pytest.approx(expected - values[0], abs=1e-6)
-    assert rows.loc[("taught", "constant:8"), "delta_seeds"] == 1  # the seeds that both have
+    # The reference has a second seed: mean against mean, and the interval knows of seeds.
+    row = rows.loc[("taught", "constant:8")]
+    assert row["delta"] == pytest.approx(expected - np.mean(values), abs=1e-6)
+    assert (row["delta_seeds"], row["against_seeds"]) == (1, 2)
     assert rows.loc[("ast", "constant:8"), "speedup"] == 1.5
     assert rows.loc[("ast", "constant:8"), "clips_per_second"] == pytest.approx(15)  # 1.5 times 1 / 0.1 s
     assert rows.loc[("ast", "constant:0"), "clips_per_second"] == pytest.approx(10)
@@ -159,10 +161,11 @@ def test_an_arm_is_held_against_another_under_the_same_schedule(study: Study, tr
     pair = Contrast(label="a teacher", arm="taught", against="ast")
     other = study.model_copy(update={"arms": arms, "contrasts": (pair,)})
     rows = frame(other, tmp_path, Speeds()).set_index(["group", "schedule"])
-    mine, theirs = (
-        json.loads((run_folder(trained, study, arm, 0) / "result.json").read_text())["test"]["constant:8"]["mAP"]
-        for arm in ("taught", "ast")
+    mine, first, second = (
+        json.loads((run_folder(trained, study, *training) / "result.json").read_text())["test"]["constant:8"]["mAP"]
+        for training in (("taught", 0), ("ast", 0), ("ast", 1))
     )
+    theirs = (first + second) / 2
     assert mine != theirs
     for group in ("an ablation", "contrast"):
         row = rows.loc[(group, "constant:8")]
@@ -210,7 +213,7 @@ def test_untrained_weights_of_several_seeds_stand_beside_their_own(study: Study,
     plain = study.arms[0].model_copy(update={"untrained": True})
     other = study.model_copy(update={"arms": (plain, study.arms[1])})
     row = frame(other, tmp_path, FAST).set_index(["arm", "schedule"]).loc[("taught", "constant:8")]
-    assert row["delta_seeds"] == 1  # the reference has a second seed, which is of no concern to the first
+    assert (row["delta_seeds"], row["against_seeds"]) == (1, 2)
 
 
 def test_an_arm_begins_with_the_average_of_others(study: Study, trained: Path, tmp_path: Path) -> None:

@@ -1,0 +1,51 @@
+"""The interval of a difference of trainings, against scipy's tests where clips leave nothing to chance."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_ind, ttest_rel
+
+from bench.study.difference import difference
+
+MINE = np.array([0.468, 0.471, 0.463])
+THEIRS = np.array([0.460, 0.458, 0.461])
+NO_CLIPS = np.zeros(1000)
+"""Replicates that are all alike: only seeds are chance."""
+
+
+def test_the_same_seeds_are_paired_as_in_students_test() -> None:
+    found = difference(MINE, THEIRS, NO_CLIPS, paired=True)
+    interval = ttest_rel(MINE, THEIRS).confidence_interval(0.95)
+    assert found == pytest.approx(((MINE - THEIRS).mean(), interval.low, interval.high))
+
+
+@pytest.mark.parametrize(("mine", "theirs"), [(MINE, THEIRS[:2]), (MINE, THEIRS[:1]), (MINE[1:2], THEIRS)])
+def test_other_seeds_are_two_samples_that_vary_alike(mine: np.ndarray, theirs: np.ndarray) -> None:
+    found = difference(mine, theirs, NO_CLIPS, paired=False)
+    # Welch's test knows nothing of a sample of one; the pooled one does.
+    interval = ttest_ind(mine, theirs, equal_var=True).confidence_interval(0.95)
+    assert found == pytest.approx((mine.mean() - theirs.mean(), interval.low, interval.high))
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_one_seed_on_each_side_leaves_the_clips(paired: bool) -> None:
+    replicates = np.random.default_rng(0).normal(0.008, 0.003, 1000)
+    mean, low, high = difference(MINE[:1], THEIRS[:1], replicates, paired=paired)
+    assert mean == pytest.approx(0.008)
+    assert high - low == pytest.approx(2 * 1.959964 * replicates.std(ddof=1))
+
+
+def test_seeds_and_clips_add_up_and_cover_what_they_should() -> None:
+    """Of many studies with a known difference, 95 % of intervals hold it: three seeds against one, seeds and clips."""
+    draw = np.random.default_rng(1)
+    truth, of_seed, of_clips, held, studies = 0.005, 0.003, 0.003, 0, 2000
+    noise = draw.normal(0, of_clips, 1000)
+    noise *= of_clips / noise.std(ddof=1)
+    for _ in range(studies):
+        clips = draw.normal(0, of_clips)
+        mine = truth + clips + draw.normal(0, of_seed, 3)
+        theirs = draw.normal(0, of_seed, 1)
+        _, low, high = difference(mine, theirs, noise, paired=False)
+        held += low <= truth <= high
+    assert 0.93 <= held / studies <= 0.98
