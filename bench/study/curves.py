@@ -21,6 +21,10 @@ LOG = "log.jsonl"
 COLUMNS = 4
 _FEWEST = 3
 """Points that make a curve."""
+_MOST = 32
+"""Points of a curve: steps are noisy, and a panel is narrow."""
+_LENGTHS = 4
+"""Times as many steps as the shortest training: beyond, steps are drawn on a logarithmic axis."""
 _LETTERS = 120
 """Of a title, side by side over the whole width."""
 _OTHERS = "#d4d4d4"
@@ -58,6 +62,8 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     shown = [arm for arm, count in counts.items() if count >= _FEWEST]
     if not shown:
         raise ValueError("no published log has steps enough for a curve")
+    lengths = curves[curves["arm"].isin(shown)].groupby("arm")["step"].max()
+    curves = _thinned(curves)
     parts = {arm: curves[curves["arm"] == arm] for arm in shown}
     means = {arm: part.groupby("step")["loss"].mean() for arm, part in parts.items()}
     columns = min(COLUMNS, len(shown))
@@ -76,7 +82,7 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
             axis.plot(seed["step"], seed["loss"], color=COLOURS[0], linewidth=0.5, alpha=0.5, zorder=2)
         axis.plot(means[arm].index, means[arm], color=COLOURS[0], linewidth=1.4, zorder=3)
         axis.set_title(balanced(parts[arm]["label"].iloc[0], _LETTERS // columns), loc="left", size=6.5)
-        axis.set_xscale("log")
+        axis.set_xscale("log" if lengths.max() > _LENGTHS * lengths.min() else "linear")
         axis.xaxis.set_major_formatter("{x:g}")
         if place + columns >= len(shown):
             axis.tick_params(labelbottom=True)
@@ -93,6 +99,21 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     figure.suptitle("\n".join(balanced(line, letters) for line in said), fontsize=7, color=GREY)
     fix_layout(figure)
     return figure
+
+
+def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
+    """Return curves of at most `_MOST` points: of neighbours the mean of their losses, at the last one's step.
+
+    Seeds of an arm keep the same steps.
+    """
+    parts = []
+    for _, arm in curves.groupby("arm", sort=False):
+        places = arm["step"].rank(method="dense") - 1  # (n,)
+        several = places // math.ceil((places.max() + 1) / _MOST)
+        steps = arm["step"].groupby(several).transform("max")
+        same = [arm["arm"], arm["label"], arm["seed"], steps]
+        parts.append(arm["loss"].groupby(same, sort=False).mean().reset_index())
+    return pd.concat(parts, ignore_index=True)
 
 
 def _beginnings(curves: pd.DataFrame, means: dict[str, pd.Series], far: list[str]) -> str:

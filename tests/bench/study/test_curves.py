@@ -52,6 +52,20 @@ def test_a_curve_is_the_loss_on_the_labels_seed_by_seed(study: Study, tmp_path: 
     assert list(thick.get_ydata()) == pytest.approx([0.05 + 0.5, 0.025 + 0.5, 0.5 / 30 + 0.5])  # mean of both seeds
 
 
+def test_many_noisy_steps_become_few_points_over_a_plain_axis(study: Study, tmp_path: Path) -> None:
+    for seed in (0, 1):  # the second was cut off
+        steps = range(10, 4100 if seed == 0 else 2050, 10)
+        log(tmp_path, study, "ast", seed, [{"event": "train", "step": s, "loss": s % 20 / 10 + seed} for s in steps])
+    figure = curves_figure(training_curves(study, tmp_path))
+    thick = max(figure.axes[0].lines, key=lambda line: line.get_linewidth())
+    drawn = list(thick.get_xdata())
+    assert len(drawn) <= 32
+    assert (drawn[0], drawn[-1]) == (130, 4090)  # 13 of 409 each, and what is left
+    assert thick.get_ydata()[1] == pytest.approx(0.5 + 0.5, abs=0.05)  # the noise is gone, the seeds' mean is left
+    assert thick.get_ydata()[-2] == pytest.approx(0.5, abs=0.05)  # where there is one seed
+    assert figure.axes[0].get_xscale() == "linear"
+
+
 def test_what_is_cut_off_is_said_in_lines_that_fit(tmp_path: Path) -> None:
     arms = tuple(StudyArm(name=f"arm{n}", label=f"a way of training with a long name, {n}") for n in range(5))
     study = Study(name="s", recipe="smoke", seeds=(0,), reference="arm0", arms=arms)
