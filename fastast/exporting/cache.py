@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -23,7 +25,7 @@ from fastast.exporting.formats import FORMATS
 from fastast.exporting.graph import onnx_graph
 from fastast.exporting.metadata import Number, hash_weights
 from fastast.exporting.runtimes import RUNTIMES
-from fastast.reduction import TokenReduction
+from fastast.reduction import TokenReduction, get_method
 from fastast.system.writing import place_whole, write_whole
 
 if TYPE_CHECKING:
@@ -47,8 +49,9 @@ def export_to_cache(
     """Return the file of a model in memory that `runtime` is best at, exported unless it is in the cache already.
 
     Its name is the hash of all that the file depends on: weights, reduction, dtype, calibration (k, f, m), front end,
-    the code of FastAST and the version of PyTorch. folder: of the cache, FastAST's own where not given. say: is told
-    where it has to be exported. Arguments and errors are those of `fastast.export`.
+    the code of FastAST and of a method that another package brings, and the version of PyTorch. A method without a
+    source file, as one typed into a session, is exported anew every time. folder: of the cache, FastAST's own where not
+    given. say: is told where it has to be exported. Arguments and errors are those of `fastast.export`.
     """
     chosen = RUNTIMES.get(runtime)
     chosen.require()
@@ -59,7 +62,8 @@ def export_to_cache(
         "weights": hash_weights(model),
         "geometry": repr(model.geometry),
         "reduction": repr(asked),
-        "code": _hash_code(),
+        "code": _hash_code(Path(fastast.__file__).parent),
+        "method": "" if asked is None else _hash_method(asked.method),
         "torch": torch.__version__,
     }
     file = graph | {
@@ -112,8 +116,21 @@ def _hash(question: Mapping[str, object]) -> str:
     return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:20]
 
 
-def _hash_code() -> str:
-    digest, root = hashlib.sha256(), Path(fastast.__file__).parent
+def _hash_code(root: Path) -> str:
+    digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):
         digest.update(f"{path.relative_to(root).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def _hash_method(name: str) -> str:
+    """Return the hash of a method's code: of its package, or of its file; empty for FastAST's own."""
+    choose = get_method(name).choose
+    package = str(choose.__module__).partition(".")[0]
+    if package == fastast.__name__:
+        return ""
+    file = getattr(sys.modules.get(choose.__module__), "__file__", None)
+    if file is None:
+        return uuid4().hex
+    roots = getattr(sys.modules.get(package), "__path__", ())
+    return " ".join([_hash_code(Path(root)) for root in roots] or [hashlib.sha256(Path(file).read_bytes()).hexdigest()])

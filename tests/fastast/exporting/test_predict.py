@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -15,6 +16,7 @@ import fastast
 from fastast.cli import app
 from fastast.exporting import export_to_cache
 from fastast.inference.prediction import Predictor
+from fastast.reduction.registry import METHODS
 
 EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"
 
@@ -67,17 +69,70 @@ def test_an_engine_by_name_exports_once_and_predicts_the_same(
     assert len(said) == 1
 
 
-def test_the_cache_tells_weights_reductions_and_labels_apart(
-    model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[Path] = []
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were exported, which the cache did not have."""
+    files: list[Path] = []
 
     def write(model: object, path: Path, **_: object) -> None:
         path.parent.mkdir()
         path.write_text("exported")
-        made.append(path)
+        files.append(path)
 
     monkeypatch.setattr("fastast.exporting.cache.export", write)
+    monkeypatch.setattr(METHODS, "_entries", dict(METHODS._entries))  # methods of a test end with it
+    return files
+
+
+OWN_METHOD = """
+from fastast.reduction.registry import all_free, reduction_method, register_method
+
+@register_method
+@reduction_method("{name}", label="own", limit=all_free)
+def choose(tokens, r, options):
+    return {what}
+"""
+
+
+@pytest.mark.parametrize("package", [False, True], ids=["a file", "a file of a package"])
+def test_the_cache_knows_the_code_of_a_method_from_elsewhere(
+    model, made: list[Path], package: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"own_{package}".lower()
+    home = tmp_path / f"home_of_{name}" if package else tmp_path
+    home.mkdir(exist_ok=True)
+    if package:
+        (home / "__init__.py").write_text("")
+        (home / "help.py").write_text("LEAST = 1\n")
+    file = home / f"{name}.py"
+    file.write_text(OWN_METHOD.format(name=name, what="None"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.import_module(f"{home.name}.{name}" if package else name)
+    reduction = fastast.TokenReduction(schedule=fastast.Constant(6), method=name)
+
+    def export() -> Path:
+        return export_to_cache(model, reduction, runtime="onnxruntime", folder=tmp_path / "cache")
+
+    assert export() == export()
+    assert len(made) == 1
+    file.write_text(OWN_METHOD.format(name=name, what="tokens"))
+    assert export() == export()
+    assert len(made) == 2
+    if package:
+        (home / "help.py").write_text("LEAST = 2\n")
+        export()
+        assert len(made) == 3
+
+
+def test_a_method_without_a_file_is_exported_every_time(model, made: list[Path], tmp_path: Path) -> None:
+    exec(OWN_METHOD.format(name="typed", what="None"), {"__name__": "typed into a session"})
+    reduction = fastast.TokenReduction(schedule=fastast.Constant(6), method="typed")
+    for _ in range(2):
+        export_to_cache(model, reduction, runtime="onnxruntime", folder=tmp_path)
+    assert len(made) == 2
+
+
+def test_the_cache_tells_weights_reductions_and_labels_apart(model, made: list[Path], tmp_path: Path) -> None:
 
     def file(model: fastast.AudioSpectrogramTransformer, r: int) -> Path:
         reduction = fastast.TokenReduction(schedule=fastast.Constant(r))
