@@ -1,8 +1,9 @@
-"""Sphinx: the pages of this folder and the reference of the public names, `nox -s docs`."""
+"""Sphinx: the pages of this folder, the reference of the public names and of the commands, `nox -s docs`."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -34,5 +35,16 @@ def _link_outside(app, docname, source):
     source[0] = OUTSIDE.sub(r"\1 (`\2`)", source[0])
 
 
+def _write_commands(app):
+    """Write a page of every command and its options, as `--help` has them."""
+    folder = Path(app.srcdir) / "generated"
+    folder.mkdir(exist_ok=True)
+    for module, name in (("fastast.cli", "fastast"), ("bench.cli", "python -m bench")):
+        page = folder / f"commands_of_{module.partition('.')[0]}.md"
+        asked = ["-m", "typer", module, "utils", "docs", "--name", name, "--title", f"Commands of {name}"]
+        subprocess.run([sys.executable, *asked, "--output", str(page)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+
+
 def setup(app):
+    app.connect("builder-inited", _write_commands)
     app.connect("source-read", _link_outside)
