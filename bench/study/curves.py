@@ -88,9 +88,9 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
             axis.tick_params(labelbottom=True)
     figure.supylabel("Loss on the labels", fontsize=8)
     figure.supxlabel("Step", fontsize=8)
-    said = [
-        "thick: mean over the seeds; thin: seeds; grey: the other arms. A point is the mean since the one before it"
-    ]
+    several = max(part["seed"].nunique() for part in parts.values()) > 1
+    lines = "thick: mean over the seeds; thin: seeds" if several else "blue: the arm, of one seed"
+    said = [f"{lines}; grey: the other arms. A point is the mean since the one before it"]
     top = 1.15 * max(mean.iloc[1:].max() for mean in means.values())
     if far := [arm for arm, mean in means.items() if mean.iloc[0] > top]:  # a start from nothing would flatten the rest
         axes[0, 0].set_ylim(top=top)

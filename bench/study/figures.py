@@ -10,7 +10,7 @@ import pandas as pd
 from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.frame import CLAIM, CONTRAST
-from bench.study.tables import GROUPS, chance_words, groups, merges_nothing, schedule_words
+from bench.study.tables import GROUPS, chance_words, groups, merges_nothing, points_words, schedule_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,7 +52,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     axis.set_ylabel("mAP (macro)")
     figure.legend(loc="outside upper left", ncols=2)
     dashed = f"Dashed: {base['label'].iloc[0]}, no merging. " if len(base) else ""
-    footnote(figure, f"{notes}. Points: mean over the seeds; bars: lowest to highest seed. {dashed}")
+    footnote(figure, f"{notes}. {points_words(main['seeds'].max())}. {dashed}")
     return figure
 
 
@@ -82,7 +82,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axes[-1, 0].set_xlabel("mAP (macro)")
     footnote(
         figure,
-        f"{notes}. Points: mean over the seeds. Hollow: mean of what the arm is held against, over the same seeds. "
+        f"{notes}. Points: mean over the seeds. Hollow: mean of what the arm is held against. "
         f"Bars: 95 % interval of the difference to it, over {chance_words(ablations)}; "
         "where one reaches the hollow point, the two cannot be told apart.",
     )

@@ -19,7 +19,7 @@ from bench.study.curves import log_events
 from bench.study.frame import step_seconds
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
-from bench.study.tables import merges_nothing, schedule_words
+from bench.study.tables import merges_nothing, points_words, schedule_words
 from bench.study.trainings import StudyError, run_folder
 from fastast.training.folder import RECIPE
 
@@ -129,10 +129,11 @@ def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
         label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=2)
+    points = points_words(rows.groupby("arm")["seed"].nunique().max(), "bands")
     footnote(
         figure,
-        "Points: mean over the seeds; bands: lowest to highest. Minutes: of the steps alone, as measured with the "
-        "schedules that they draw, without a teacher's answers. Dashed: where the reference ends, unmerged.",
+        f"{points}. Minutes: of the steps alone, as measured with the schedules that they draw, without a teacher's "
+        "answers. Dashed: where the reference ends, unmerged.",
     )
     return figure
 

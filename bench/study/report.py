@@ -15,6 +15,7 @@ from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
 from bench.study.progress import end_of, progress, progress_figure, seconds_to
+from bench.study.recipes import refuse_other_recipes
 from bench.study.speeds import speeds_of
 from bench.study.study_file import Study
 from bench.study.tables import chance_words, tables
@@ -67,6 +68,7 @@ def write_study_report(
 
 def study_frame(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
     """Return the rows of a study's tables; `records`: of the sweeps that say how fast its arms are, and of others."""
+    refuse_other_recipes(study, trainings)
     return frame(study, trainings, *speeds_of((study.speed, study.training_speed), records))
 
 
@@ -75,6 +77,7 @@ def times_to_reference(study: Study, trainings: Path, records: Sequence[Record])
 
     Seconds are NaN where it never is.
     """
+    refuse_other_recipes(study, trainings)
     _, steps = speeds_of((study.speed, study.training_speed), records)
     return _times(study, progress(study, trainings, steps))
 
@@ -88,11 +91,19 @@ def map_words(rows: pd.DataFrame) -> str:
     return f"mAP on {rows['clips'].iloc[0]} test clips of soundscapes (synthetic scenes of real recordings)"
 
 
+def _of_seeds(rows: pd.DataFrame) -> str:
+    if rows["seeds"].max() == 1:
+        return "; differences"
+    return (
+        ", mean ± standard deviation over the seeds; differences of these means, seed by seed where both sides have "
+        "the same seeds"
+    )
+
+
 def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
     """Return what a reader must know of the tables; `machine`: that their speeds are of."""
     return (
-        f"{map_words(rows)}, mean ± standard deviation over the seeds; differences of these means, seed by seed where "
-        f"both sides have the same seeds, with their 95 % interval over {chance_words(rows)}. "
+        f"{map_words(rows)}{_of_seeds(rows)}, with their 95 % interval over {chance_words(rows)}. "
         "Speed-up of the forward over the unmerged model's, interleaved: "
         f"records of the sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: "
         "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps "

@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds, speedup_over
+from bench.study.trainings import StudyError
 from fastast.statistics import MIN_ROUNDS
 
 UNMERGED = "constant:0"
@@ -38,7 +39,10 @@ class Speeds:
 
 
 def speeds_of(sweeps: Sequence[str], records: Sequence[Record]) -> tuple[Speeds, ...]:
-    """Return what the records of each sweep say, all of one machine: that with most sweeps, then most records."""
+    """Return what the records of each sweep say, all of one machine: that with most sweeps, then most records.
+
+    Raises StudyError where a sweep timed a schedule in more than one way: which of them is the study's?
+    """
     by_machine: dict[str, list[Record]] = {}
     for record in records:
         if record.sweep in sweeps and record.performance is not None and record.status in ("ok", "noisy"):
@@ -48,15 +52,24 @@ def speeds_of(sweeps: Sequence[str], records: Sequence[Record]) -> tuple[Speeds,
 
 
 def _speeds(records: Sequence[Record]) -> Speeds:
+    cells: dict[str, str] = {}
     ratios: dict[str, Ratio] = {}
     unmerged = []
     for record in records:
         part, reduction = record.performance, record.cell.question.get("reduction")
-        if part is None or reduction is None or reduction["schedule"] in ratios:
+        if part is None or reduction is None:
             continue
+        schedule = reduction["schedule"]
+        if schedule in cells:
+            raise StudyError(
+                f"sweep {record.sweep!r} timed {schedule} more than once on {record.machine.key}, in cells "
+                f"{cells[schedule]} and {record.cell.id}; the speeds of a study are of one method, batch size, type "
+                "and scope: name a sweep of these alone as `speed` or `training_speed`"
+            )
+        cells[schedule] = record.cell.id
         estimate = speedup_over(part, "unmerged")
         ends = (estimate.low, estimate.high) if part.rounds >= MIN_ROUNDS else (math.nan, math.nan)
-        ratios[reduction["schedule"]] = (estimate.value, *ends)
+        ratios[schedule] = (estimate.value, *ends)
         unmerged.append(np.median(clip_seconds(part.arms["unmerged"])))
     seconds = float(np.median(unmerged)) if unmerged else math.nan
     return Speeds(machine=records[0].machine.key if ratios else "", ratios=ratios, unmerged_seconds=seconds)

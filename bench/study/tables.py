@@ -106,9 +106,17 @@ def chance_words(rows: pd.DataFrame) -> str:
     """Return what chance the intervals of differences know of; that in training only where there are several seeds."""
     held = rows[rows["delta"].notna()]
     known = len(held) and held["recordings"].astype(bool).all()
-    if (held[["delta_seeds", "against_seeds"]] > 1).any(axis=None):
-        return "seeds, clips and recordings" if known else "seeds and clips"
-    return "clips and recordings of one seed" if known else "clips of one seed"
+    several = held[["delta_seeds", "against_seeds"]].max(axis=1) > 1
+    if not several.any():
+        return "clips and recordings of one seed" if known else "clips of one seed"
+    all_of_it = "seeds, clips and recordings" if known else "seeds and clips"
+    alone = "clips and recordings" if known else "clips"
+    return all_of_it if several.all() else f"{all_of_it}, or {alone} alone where both sides have one seed"
+
+
+def points_words(seeds: int, spread: str = "bars") -> str:
+    """Return what the points of a figure are, and its bars or bands; `seeds`: most of any arm."""
+    return f"Points: mean over the seeds; {spread}: lowest to highest seed" if seeds > 1 else "Points: of one seed each"
 
 
 def merges_nothing(schedule: str) -> bool:

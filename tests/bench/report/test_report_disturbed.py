@@ -17,6 +17,7 @@ from bench.report.page import page
 from bench.report.tables import markdown, readable
 from bench.report.words import FAILURES
 from bench.study.speeds import speeds_of
+from bench.study.trainings import StudyError
 
 HOG = "7 of 7 rounds were disturbed: threads waited for a processor"
 
@@ -99,6 +100,13 @@ def test_a_study_takes_no_speed_from_it():
     (speeds,) = speeds_of(["invented"], disturbed_sweep())
     assert set(speeds.ratios) == {"constant:20", "decreasing:40"}
     assert speeds.unmerged_seconds == pytest.approx(1 / 8)
+
+
+def test_a_sweep_that_timed_a_schedule_twice_is_no_study_s():
+    one = made.record("performance", "constant:20", seconds=0.5)
+    other = made.record("performance", "constant:20", seconds=0.6, batch_size=1)
+    with pytest.raises(StudyError, match=f"constant:20 more than once on .*{one.cell.id} and {other.cell.id}"):
+        speeds_of(["invented"], [one, other])
 
 
 def test_an_interval_of_three_rounds_is_not_printed_as_if_it_were_one():

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bench.study.figures import ablation_figure
-from bench.study.tables import held_against, mixed
+from bench.study.tables import chance_words, held_against, mixed
 
 ROW = {"group": "λ", "arm": "small", "label": "λ = 0.1", "schedule": "constant:8", "mAP": 0.3087}
 HELD = {"against_mAP": 0.3079, "delta": 0.0008, "delta_low": -0.0056, "delta_high": 0.0072, "recordings": True}
@@ -37,6 +37,14 @@ def test_of_one_seed_nothing_is_known_of_seeds(recordings: bool) -> None:
     )
     (words,) = (text.get_text().replace("\n", " ") for text in figure.texts if "Bars" in text.get_text())
     assert f"over clips{' and recordings' * recordings} of one seed;" in words
+
+
+def test_some_of_one_seed_are_told_from_those_of_several() -> None:
+    several, one = ROW | HELD, ROW | HELD | {"delta_seeds": 1, "against_seeds": 1}
+    assert chance_words(pd.DataFrame([several, ROW | HELD | {"delta_seeds": 1}])) == "seeds, clips and recordings"
+    assert chance_words(pd.DataFrame([several, one])) == (
+        "seeds, clips and recordings, or clips and recordings alone where both sides have one seed"
+    )
 
 
 def test_a_table_of_one_arm_names_what_it_is_held_against_unless_the_schedules_differ() -> None:

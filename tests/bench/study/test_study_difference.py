@@ -49,3 +49,31 @@ def test_seeds_and_clips_add_up_and_cover_what_they_should() -> None:
         _, low, high = difference(mine, theirs, noise, paired=False)
         held += low <= truth <= high
     assert 0.93 <= held / studies <= 0.98
+
+
+def test_the_interval_of_three_seeds_by_hand() -> None:
+    # Student's t of two degrees of freedom is 4.3027; the deviation of 0.01, 0.02, 0.03 is 0.01.
+    mean, low, high = difference(np.array([0.51, 0.52, 0.53]), np.full(3, 0.5), np.full(50, 0.02), paired=True)
+    assert (mean, low, high) == pytest.approx(
+        (0.02, 0.02 - 4.3027 * 0.01 / 3**0.5, 0.02 + 4.3027 * 0.01 / 3**0.5), abs=1e-5
+    )
+
+
+def test_few_seeds_do_not_widen_what_the_clips_tell() -> None:
+    """Seeds that all but agree leave the interval of the clips, which is the normal one: 1.96 deviations."""
+    replicates = np.random.default_rng(0).normal(0, 0.003, 1000)
+    _, low, high = difference(np.array([0.51, 0.5101]), np.full(2, 0.5), replicates, paired=True)
+    assert (high - low) / 2 == pytest.approx(1.96 * replicates.std(ddof=1), rel=0.01)
+
+
+def test_the_interval_covers_what_it_promises() -> None:
+    """Differences with chance of seeds and of clips: the truth lies inside at least as often as is said."""
+    random = np.random.default_rng(0)
+    hits, of_seeds, of_clips, truth = 0, 0.004, 0.003, 0.01
+    for _ in range(1000):
+        clips = random.normal(0, of_clips)
+        mine = truth + clips + random.normal(0, of_seeds, 3)
+        replicates = mine.mean() + random.normal(0, of_clips, 200)
+        _, low, high = difference(mine, np.zeros(3), replicates, paired=True)
+        hits += low <= truth <= high
+    assert hits >= 940

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from bench.study.difference import difference
 from bench.study.study_file import StudyArm, load_study, study_names
 from bench.study.trainings import StudyError, recipe, run_folder, settings
 from bench.sweep.complaints import ConfigError
@@ -105,31 +103,3 @@ def test_settings_of_the_study_are_every_arms_and_an_arms_own_go_before(tmp_path
     study = load_study(str(path))
     found = {arm.name: recipe(study, arm, 0, tmp_path) for arm in study.arms}
     assert {name: (one.steps, one.batch_size) for name, one in found.items()} == {"ast": (3, 4), "other": (5, 4)}
-
-
-def test_the_interval_of_three_seeds_by_hand() -> None:
-    # Student's t of two degrees of freedom is 4.3027; the deviation of 0.01, 0.02, 0.03 is 0.01.
-    mean, low, high = difference(np.array([0.51, 0.52, 0.53]), np.full(3, 0.5), np.full(50, 0.02))
-    assert (mean, low, high) == pytest.approx(
-        (0.02, 0.02 - 4.3027 * 0.01 / 3**0.5, 0.02 + 4.3027 * 0.01 / 3**0.5), abs=1e-5
-    )
-
-
-def test_few_seeds_do_not_widen_what_the_clips_tell() -> None:
-    """Seeds that all but agree leave the interval of the clips, which is the normal one: 1.96 deviations."""
-    replicates = np.random.default_rng(0).normal(0, 0.003, 1000)
-    _, low, high = difference(np.array([0.51, 0.5101]), np.full(2, 0.5), replicates)
-    assert (high - low) / 2 == pytest.approx(1.96 * replicates.std(ddof=1), rel=0.01)
-
-
-def test_the_interval_covers_what_it_promises() -> None:
-    """Differences with chance of seeds and of clips: the truth lies inside at least as often as is said."""
-    random = np.random.default_rng(0)
-    hits, of_seeds, of_clips, truth = 0, 0.004, 0.003, 0.01
-    for _ in range(1000):
-        clips = random.normal(0, of_clips)
-        mine = truth + clips + random.normal(0, of_seeds, 3)
-        replicates = mine.mean() + random.normal(0, of_clips, 200)
-        _, low, high = difference(mine, np.zeros(3), replicates)
-        hits += low <= truth <= high
-    assert hits >= 940
