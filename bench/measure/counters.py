@@ -36,6 +36,8 @@ class Counters:
     """Processor time of the thread that reads."""
     waited: dict[str, float] | None
     """By thread of this process: how long it was ready and had no processor."""
+    ran: dict[str, float] | None
+    """By thread of this process: how long it ran."""
     switches: int
     """How often a thread lost its processor to another one."""
     faults: int
@@ -56,11 +58,12 @@ def read_counters(proc: Path = PROC) -> Counters:
     """Return what all counters say now; it takes some tenths of a millisecond."""
     import resource
 
-    waited, (busy, stolen) = _waited(proc), _of_cores(proc)
+    (ran, waited), (busy, stolen) = _of_threads(proc), _of_cores(proc)
     throttled, pressure = throttled_seconds(), _pressure(proc)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return Counters(
         waited=waited,
+        ran=ran,
         busy=busy,
         stolen=stolen,
         throttled=throttled,
@@ -103,21 +106,23 @@ def usable_processors() -> int:
     return len(_allowed())
 
 
-def _waited(proc: Path) -> dict[str, float] | None:
-    found = {}
+def _of_threads(proc: Path) -> tuple[dict[str, float] | None, dict[str, float] | None]:
+    """Return by thread of this process the seconds that it ran, and that it waited for a processor."""
+    ran, waited = {}, {}
     try:
         threads = os.listdir(proc / "self" / "task")
     except OSError:
-        return None
+        return None, None
     for thread in threads:
         try:
-            found[thread] = int((proc / "self" / "task" / thread / "schedstat").read_text().split()[1]) / 1e9
+            times = (proc / "self" / "task" / thread / "schedstat").read_text().split()
+            ran[thread], waited[thread] = int(times[0]) / 1e9, int(times[1]) / 1e9
         except FileNotFoundError:
             if (proc / "self" / "task" / thread).exists():
-                return None  # a kernel without scheduler statistics; else the thread has just ended
+                return None, None  # a kernel without scheduler statistics; else the thread has just ended
         except (OSError, ValueError, IndexError):
-            return None
-    return found
+            return None, None
+    return ran, waited
 
 
 def _of_cores(proc: Path) -> tuple[float | None, float | None]:

@@ -92,7 +92,7 @@ class Judge:
         threads wait, as far as they wait for one another. Where they ran all the time on every processor, it was for
         one another only that they waited.
         """
-        sleep, queue = _usual_sleep(rounds), _usual_queue(rounds)
+        sleep, queue = _usual_sleep(rounds), _usual_queue(rounds, self.processors)
         found = [
             {
                 reason
@@ -113,7 +113,7 @@ class Judge:
         reasons = self._of_machine(loads) if loads else set()
         waited = _mean(loads, "waited") if loads else None
         if waited is not None:
-            queue = _usual_queue(rounds)
+            queue = _usual_queue(rounds, self.processors)
             seconds = sum(load.seconds for load in loads)
             excused = sum(queue.get(name, 0.0) * load.seconds for one in rounds for name, load in one.items()) / seconds
             if min(waited - excused, self.processors - (_mean(loads, "own") or 0.0)) > WAITED:
@@ -173,11 +173,13 @@ def _mean(loads: Sequence[Load], name: str) -> float | None:
     return float(sum(value * load.seconds for value, load in zip(values, loads, strict=True)) / seconds)
 
 
-def _usual_queue(rounds: Sequence[Round]) -> dict[str, float]:
+def _usual_queue(rounds: Sequence[Round], processors: float) -> dict[str, float]:
     """Return by arm the share of a round that this process's threads wait for one another, where rounds can tell.
 
     An arm may have more threads than cores: a runtime's beside PyTorch's, say. None waits for others longer than others
-    ran; what is waited beyond that, in the half of the rounds that waits least, is the arm's own.
+    ran; what is waited beyond that, in the half of the rounds that waits least, is the arm's own. Where no more threads
+    ran than there are `processors`, none of them can have waited for another: somebody was there whom no counter shows,
+    as in a container that sees itself alone.
     """
     if len(rounds) < ENOUGH:
         return {}
@@ -185,6 +187,8 @@ def _usual_queue(rounds: Sequence[Round]) -> dict[str, float]:
     for name in rounds[0]:
         loads = [one[name] for one in rounds]
         if any(load.waited is None for load in loads):
+            continue
+        if all(load.active is not None and load.active <= processors for load in loads):
             continue
         loads.sort(key=lambda load: load.waited or 0.0)
         quieter = loads[: (len(loads) + 1) // 2]

@@ -9,6 +9,9 @@ from bench.measure.counters import Counters, own_thread, read_counters
 from bench.measure.machine import Facts
 from bench.measure.nvml import Device
 
+_ACTIVE = 0.02
+"""Share of a round that a thread runs at least, to count as one that others of its process may wait for."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
@@ -19,6 +22,8 @@ class Load:
     iterations: int
     threads: int
     """Threads of PyTorch."""
+    active: int | None
+    """Threads of this process that ran for more than a fiftieth of the seconds."""
     own: float
     """Processors that this process used: its processor time over the seconds."""
     idle: float | None
@@ -52,6 +57,7 @@ class Load:
 class LoadColumns(Facts):
     """Loads of an arm as a record keeps them: a value per round, in the order of its samples; see `Load`."""
 
+    active: tuple[int | None, ...]
     own: tuple[float, ...]
     idle: tuple[float | None, ...]
     waited: tuple[float | None, ...]
@@ -129,6 +135,9 @@ def load_between(
         grown = {name: total - before.waited.get(name, 0.0) for name, total in after.waited.items()}
         waited = _short(sum(grown.values()) / seconds)
         idle = _short(max(0.0, 1 - (after.thread - before.thread + grown.get(thread, 0.0)) / seconds))
+    active = None
+    if before.ran is not None and after.ran is not None:
+        active = sum(total - before.ran.get(name, 0.0) > _ACTIVE * seconds for name, total in after.ran.items())
     busy = rate(before.busy, after.busy)
     pressure = None
     if before.pressure is not None and after.pressure is not None:
@@ -138,6 +147,7 @@ def load_between(
         seconds=seconds,
         iterations=iterations,
         threads=threads,
+        active=active,
         own=_short(cpu / seconds),
         idle=idle,
         waited=waited,

@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from fastast.system.allocator import MemoryPolicy
-from fastast.system.processors import most_threads, processor_name, usable_threads
+from fastast.system.processors import most_threads, processor_generation, processor_name, usable_threads
 
 
 class Facts(BaseModel):
@@ -26,6 +26,8 @@ class Cpu(Facts):
 
     model: str
     """Name as the processor gives it."""
+    generation: str | None
+    """Numbers of its family, model and stepping: virtual machines give processors of several generations one name."""
     physical_cores: int | None
     logical_cores: int | None
     governor: str | None
@@ -152,6 +154,7 @@ def describe_machine(device: str) -> Machine:
     gpu = _gpu() if device == "cuda" else None
     cpu = Cpu(
         model=processor_name(),
+        generation=processor_generation(),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cores=psutil.cpu_count(),
         governor=_read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),

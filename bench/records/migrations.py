@@ -96,6 +96,19 @@ def _attention_of_steps(raw: Raw) -> Raw:
     return raw | {"attention": part, "schema_version": 8}
 
 
+def _generation(raw: Raw) -> Raw:
+    """8 -> 9: a processor has a generation beside its name, and loads say how many threads ran; before, neither."""
+    machine = raw["machine"] | {"cpu": raw["machine"]["cpu"] | {"generation": None}}
+    part = raw["performance"] and dict(raw["performance"])
+    if part:
+        part["arms"] = {name: arm | {"load": _with_active(arm["load"])} for name, arm in part["arms"].items()}
+    return raw | {"machine": machine, "performance": part, "schema_version": 9}
+
+
+def _with_active(load: Raw | None) -> Raw | None:
+    return load and load | {"active": [None] * len(load["own"])}
+
+
 MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     1: _conditions_apart,
     2: _key_with_instructions,
@@ -104,5 +117,6 @@ MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     5: _tokens_of_clips,
     6: _loading,
     7: _attention_of_steps,
+    8: _generation,
 }
 """From each older version, the function that makes the next one of it. It does not change what it is given."""

@@ -24,7 +24,7 @@ from bench.measure.memory import Memory
 from fastast.metrics import Task
 from fastast.scores import Activation
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 Status = Literal["ok", "noisy", "disturbed", "implausible", "error", "oom", "timeout"]
 """`disturbed`: something else was at work, or too little was measured: see `Disturbance`, `bench.run.panels`.
@@ -237,7 +237,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
-    schema_version: Literal[8] = 8
+    schema_version: Literal[9] = 9
     cell: CellPart
     sweep: str
     status: Status

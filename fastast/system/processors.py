@@ -25,6 +25,17 @@ def processor_name() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
+def processor_generation() -> str | None:
+    """Return family, model and stepping of an x86 processor, such as `25.17.1`; None where nothing tells them."""
+    found = []
+    with suppress(OSError, UnicodeDecodeError):
+        text = PROCESSORS.read_text(encoding="utf-8")
+        for name in ("cpu family", "model", "stepping"):
+            line = re.search(rf"^{name}\s*:\s*(\d+)$", text, re.MULTILINE)
+            found += [line.group(1)] if line else []
+    return ".".join(found) if len(found) == 3 else None
+
+
 def affinity() -> int:
     """Return the logical processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

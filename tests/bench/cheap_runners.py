@@ -25,7 +25,7 @@ from bench.records.schema import ArmTimes, Noise, Performance, Warmup
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
-    cpu = Cpu(model="Abacus", physical_cores=1, logical_cores=1, governor=None)
+    cpu = Cpu(model="Abacus", generation=None, physical_cores=1, logical_cores=1, governor=None)
     machine = Machine(
         key="cpu-abacus-1-threads",
         device="cpu",

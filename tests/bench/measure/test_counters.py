@@ -79,19 +79,21 @@ def test_cores_are_counted_once_however_many_threads_run_on_them(tmp_path, monke
 
 
 def reading(**values: object) -> Counters:
-    usual = {"clock": 0.0, "cpu": 0.0, "system": 0.0, "thread": 0.0, "waited": {"1": 0.0}, "switches": 0, "faults": 0}
+    usual = {"clock": 0.0, "cpu": 0.0, "system": 0.0, "thread": 0.0, "waited": {"1": 0.0}, "ran": None}
+    usual |= {"switches": 0, "faults": 0}
     usual |= {"major_faults": 0, "busy": 0.0, "stolen": 0.0, "throttled": 0.0}
     return Counters(**(usual | {"pressure": {"cpu": 0.0, "memory": 0.0, "io": 0.0}} | values))
 
 
 def test_rates_between_two_readings_by_hand():
-    before = reading(clock=10.0, waited={"1": 4.0, "2": 1.0}, faults=7, busy=100.0)
+    before = reading(clock=10.0, waited={"1": 4.0, "2": 1.0}, ran={"1": 5.0, "2": 1.0}, faults=7, busy=100.0)
     after = reading(
         clock=12.0,
         cpu=3.0,
         system=0.6,
         thread=1.2,
         waited={"1": 4.3, "2": 1.5, "3": 0.1},  # a thread that came meanwhile
+        ran={"1": 6.2, "2": 1.03, "3": 0.3},  # the second hardly ran
         switches=50,
         faults=47,
         major_faults=3,
@@ -105,6 +107,7 @@ def test_rates_between_two_readings_by_hand():
         "seconds": 2.0,
         "iterations": 4,
         "threads": 2,
+        "active": 2,
         "own": 1.5,
         "idle": pytest.approx(1 - (1.2 + 0.3) / 2),
         "waited": pytest.approx((0.3 + 0.5 + 0.1) / 2),

@@ -106,6 +106,16 @@ def test_threads_that_left_nothing_of_the_processors_waited_for_one_another_only
     assert "waited" in judge.together(beside)
 
 
+def test_as_many_threads_as_processors_do_not_wait_for_one_another():
+    # A neighbour that takes 0.8 processors without end, in a container whose /proc/stat shows this process alone.
+    judge = Judge(cores=2, processors=2)
+    hidden = [{"candidate": load(waited=0.8, own=1.2, others=0.0, active=2)} for _ in range(10)]
+    assert judge.each(hidden) == [("waited",)] * 10
+    assert judge.together(hidden) == ("waited",)
+    crowd = [{"candidate": load(waited=0.8, own=1.2, others=0.0, active=4)} for _ in range(10)]
+    assert judge.each(crowd) == [()] * 10
+
+
 def test_a_gpu_may_be_waited_for_asleep():
     assert reasons(Judge(cores=2, device="cuda"), own=0.3, idle=0.7) == ()
     assert reasons(Judge(cores=2, device="cuda"), own=1.0, others=5.0, threads=2) == ()

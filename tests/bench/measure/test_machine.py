@@ -18,6 +18,7 @@ from bench.measure.machine import (
     resolve_device,
     slug,
 )
+from fastast.system import processors
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,19 @@ def test_the_gpu_is_described():
     assert machine.gpu is not None
     assert machine.gpu.name == torch.cuda.get_device_name()
     assert machine.gpu.memory_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n", "25.17.1"),
+        ("CPU implementer\t: 0x41\nCPU part\t: 0xd0c\n", None),  # ARM
+        ("", None),
+    ],
+)
+def test_generations_of_one_name_are_told_apart(
+    text: str, expected: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    monkeypatch.setattr(processors, "PROCESSORS", tmp_path / "cpuinfo")
+    assert processors.processor_generation() == expected

@@ -199,8 +199,16 @@ def test_rounds_go_on_until_every_arm_has_enough_samples_or_time_is_over():
 
 def load(**values: object) -> Load:
     """What a quiet machine shows of an arm on two threads."""
-    quiet = dict.fromkeys(("gpu_clock_mhz", "gpu_reasons", "gpu_others"))
-    quiet |= {"seconds": 1.0, "iterations": 1, "threads": 2, "own": 2.0, "idle": 0.0, "waited": 0.0, "others": 0.0}
+    quiet = dict.fromkeys(("active", "gpu_clock_mhz", "gpu_reasons", "gpu_others"))
+    quiet |= {
+        "seconds": 1.0,
+        "iterations": 1,
+        "threads": 2,
+        "own": 2.0,
+        "idle": 0.0,
+        "waited": 0.0,
+        "others": 0.0,
+    }
     quiet |= {"stolen": 0.0, "throttled": None, "pressure": (0.0, 0.0, 0.0), "switches": 30.0, "faults": 0.0}
     return Load(**(quiet | {"major_faults": 0, "system": 0.0} | values))
 

@@ -33,6 +33,7 @@ def test_a_performance_record_of_schema_1_keeps_its_samples_and_load():
     old, new = raw("v1_performance.json"), read_record(OLD / "v1_performance.json")
     part = old["performance"]
     assert new.schema_version == SCHEMA_VERSION
+    assert new.machine.cpu.generation is None
     assert new.conditions.load == (old["machine"]["load_before"], old["machine"]["load_after"])
     assert set(new.performance.arms) == set(part["arms"])
     for name, arm in new.performance.arms.items():
@@ -121,3 +122,14 @@ def test_the_published_sweep_still_asks_the_same_questions():
 def test_attention_of_training_steps_was_not_seen_before(scope: str, expected: str | None):
     raw = {"attention": {"backend_ran": "flash_cpu"}, "cell": {"question": {"measure": {"scope": scope}}}}
     assert MIGRATIONS[7](raw) == raw | {"attention": {"backend_ran": expected}, "schema_version": 8}
+
+
+def test_threads_that_ran_were_not_counted_before():
+    cpu = {"model": "AMD EPYC"}
+    arms = {"candidate": {"load": {"own": [2.0, 1.9]}}, "slice": {"load": None}}
+    old = {"machine": {"key": "cpu", "cpu": cpu}, "performance": {"arms": arms}}
+    new = MIGRATIONS[8](old)
+    assert new["machine"] == {"key": "cpu", "cpu": cpu | {"generation": None}}
+    loads = {name: arm["load"] for name, arm in new["performance"]["arms"].items()}
+    assert loads == {"candidate": {"own": [2.0, 1.9], "active": [None, None]}, "slice": None}
+    assert MIGRATIONS[8](old | {"performance": None})["performance"] is None

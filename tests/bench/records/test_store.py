@@ -239,7 +239,7 @@ def test_fewer_than_five_rounds_have_no_interval():
 def test_what_else_went_on_is_in_the_row():
     columns = {"own": (2.0, 1.0), "waited": (0.5, 0.25), "others": (0.2, None), "faults": (10.0, 30.0)}
     columns |= {"system": (0.1, 0.3), "switches": (1.0, 1.0), "major_faults": (0, 0), "pressure": (None, None)}
-    names = ("idle", "stolen", "throttled", "gpu_clock_mhz", "gpu_reasons", "gpu_others")
+    names = ("active", "idle", "stolen", "throttled", "gpu_clock_mhz", "gpu_reasons", "gpu_others")
     load = LoadColumns(**columns, **dict.fromkeys(names, (None, None)))
     part = cheap_runners.performance()
     arms = {name: arm.model_copy(update={"load": load}) for name, arm in part.arms.items()}

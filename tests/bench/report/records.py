@@ -46,7 +46,7 @@ def record(
     arms |= {"plain": plain} if plain else {}
     spread = [1 + 0.001 * (i - rounds // 2) for i in range(rounds)]
     raw: dict[str, Any] = {
-        "schema_version": 8,
+        "schema_version": 9,
         "attempt": 1,
         "surroundings": None,
         "cell": {
@@ -75,7 +75,7 @@ def record(
             "key": machine,
             "device": "cpu",
             "device_name": machine.title(),
-            "cpu": {"model": machine, "physical_cores": 2, "logical_cores": 2, "governor": None},
+            "cpu": {"model": machine, "physical_cores": 2, "logical_cores": 2, "governor": None, "generation": None},
             "gpu": None,
             "threads": 2,
             "memory_bytes": 1,
