@@ -6,26 +6,25 @@ of PyTorch, change times by more than what is compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from bench.measure.machine import Machine, Software
 from bench.records.schema import Record
 
 
-def facts(record: Record) -> dict[str, str | None]:
+def facts(machine: Machine, software: Software) -> dict[str, str | None]:
     """Return what times depend on beside what a key says, by name; None is not known."""
-    machine = record.machine
-    own = machine.device == "cpu"
+    cpu = machine.cpu if machine.device == "cpu" else None
     return {
         "device": machine.device_name,
-        "generation (family.model.stepping)": machine.cpu.generation if own else None,
-        "processors": str(machine.cpu.logical_cores) if own and machine.cpu.logical_cores else None,
-        "PyTorch": record.software.torch,
+        "generation (family.model.stepping)": cpu.generation if cpu else None,
+        "processors": str(cpu.logical_cores) if cpu and cpu.logical_cores else None,
+        "PyTorch": software.torch,
     }
 
 
-def unlike(one: Record, other: Record) -> list[str]:
-    """Return in words how two records differ in what times depend on, where both know."""
-    mine, theirs = facts(one), facts(other)
+def unlike(mine: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> list[str]:
+    """Return in words how two machines' facts differ, where both are known."""
     return [
         f"{name} is {mine[name]} and {theirs[name]}"
         for name in mine
@@ -35,14 +34,14 @@ def unlike(one: Record, other: Record) -> list[str]:
 
 def first_unlike(records: Iterable[Record]) -> tuple[Record, Record, list[str]] | None:
     """Return two timed records of one key that are not of one machine, and how they differ; None where all are."""
-    seen: dict[str, list[Record]] = {}
+    seen: dict[str, list[tuple[Record, dict[str, str | None]]]] = {}
     for record in records:
         if record.performance is None:
             continue
-        alike = seen.setdefault(record.machine.key, [])
-        for other in alike:
-            if words := unlike(other, record):
+        mine, alike = facts(record.machine, record.software), seen.setdefault(record.machine.key, [])
+        for other, theirs in alike:
+            if words := unlike(theirs, mine):
                 return other, record, words
-        if all(facts(record) != facts(other) for other in alike):  # another that knows more or less of itself
-            alike.append(record)
+        if all(mine != theirs for _, theirs in alike):  # the first, or one that knows more or less of itself
+            alike.append((record, mine))
     return None

@@ -16,7 +16,8 @@ from pathlib import Path
 from types import FrameType
 
 from bench.measure.machine import Machine, Software
-from bench.records.store import RecordError, Store
+from bench.records.machines import facts, unlike
+from bench.records.store import RecordError, Store, each_record
 from bench.run.isolation import Isolation
 from bench.run.launchers import RUNNERS, CellKey, Job, Launcher, RunError, Runners
 from bench.run.launchers.local import LocalLauncher
@@ -105,6 +106,7 @@ def run_sweep(
                 todo.append(cell)
             else:
                 before[cell.id, cell.device] = head.status
+        _check_same(machines, stores, todo)
         say_skipped(Counter(before.values()), len(cells), options, progress)
         launcher.prepare(todo, options.cache, progress)
         progress.plan(todo)
@@ -153,6 +155,22 @@ def _check_distinct(machines: Mapping[str, tuple[Machine, Software]]) -> None:
         other = devices.setdefault(machine.key, device)
         if other != device:
             raise RunError(f"'{other}' and '{device}' are the same machine, {machine.key}; give one of them")
+
+
+def _check_same(
+    machines: Mapping[str, tuple[Machine, Software]], stores: Mapping[str, Store], todo: Sequence[Cell]
+) -> None:
+    """Raise RunError where times would come to stand beside those of another machine or PyTorch under the same key."""
+    for device in {cell.device for cell in todo if cell.kind == "performance"}:
+        again, store = {cell.id for cell in todo if cell.device == device}, stores[device]
+        stay = (one for one in each_record(store.folder) if one.performance is not None and one.cell.id not in again)
+        if (record := next(stay, None)) is None:
+            continue
+        if words := unlike(facts(record.machine, record.software), facts(*machines[device])):
+            raise RunError(
+                f"{store.folder}: its times cannot stand beside this machine's, there and here: {'; '.join(words)}. "
+                "Give results of their own (--results FOLDER), or measure all cells again (--redo)"
+            )
 
 
 def _jobs(todo: Sequence[Cell], stores: Mapping[str, Store]) -> list[Job]:

@@ -18,6 +18,7 @@ import pytest
 from bench.records.schema import SCHEMA_VERSION
 from bench.records.store import RecordError, read_record, read_records
 from bench.run.isolation import scrub
+from bench.run.launchers import RunError
 
 HERE = Path(__file__).parents[1]
 ROOT = HERE.parents[1]
@@ -221,3 +222,17 @@ def test_a_record_names_no_folder_of_this_machine(tmp_path):
 
 def test_scrub_makes_one_line_without_folders():
     assert scrub(f"a\n  b {Path.home()}/x") == "a b ~/x"
+
+
+def test_times_do_not_come_to_stand_beside_those_of_another_pytorch(tmp_path):
+    cells = [cheap_runners.cell("fine"), cheap_runners.cell("noisy")]
+    cheap_runners.run(cells[:1], tmp_path, io.StringIO())
+    (path,) = tmp_path.rglob("*.json")
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"software": kept["software"] | {"torch": "1.0.0"}}, indent=1) + "\n")
+    with pytest.raises(RunError, match=rf"{path.parent}: .* PyTorch is 1\.0\.0 and 2\. .*--results.*--redo"):
+        cheap_runners.run(cells, tmp_path, io.StringIO())
+    assert [record.cell.id for record in read_records(tmp_path)] == [cells[0].id]
+    # Nothing is to be measured, or everything: nothing comes to stand beside anything.
+    assert cheap_runners.run(cells[:1], tmp_path, io.StringIO()).before == {"ok": 1}
+    assert cheap_runners.run(cells, tmp_path, io.StringIO(), redo=True).measured.total() == 2
