@@ -50,7 +50,8 @@ def _matches(column: pd.Series, wanted: Any) -> pd.Series:
         return column.isin([_of_its_kind(column, value) for value in values])
     sign, limit = comparison.groups()
     if sign in ("==", "!="):
-        return OPERATORS[sign](column, _of_its_kind(column, _read(column, limit))) & column.notna()
+        is_equal = column == _of_its_kind(column, _read(column, limit))
+        return (is_equal if sign == "==" else ~is_equal) & column.notna()
     return OPERATORS[sign](pd.to_numeric(column), float(limit)) & column.notna()
 
 
