@@ -28,7 +28,7 @@ class CompareOptions:
 
 
 def run_compare(a: str, b: str, options: CompareOptions) -> int:
-    """Compare, print, write, and return how many cells are slower in B.
+    """Compare, print, write, and return the exit code of what was found (`Comparison.exit_code`).
 
     Raises ConfigError for whatever keeps the two from being compared, so that its exit code is not "slower".
     """
@@ -44,7 +44,7 @@ def run_compare(a: str, b: str, options: CompareOptions) -> int:
         raise
     except (ValueError, OSError, RuntimeError) as error:
         raise ConfigError([f"compare: {error}"]) from None
-    return comparison.slower
+    return comparison.exit_code
 
 
 def _compare(a: str, b: str, options: CompareOptions) -> Comparison:
