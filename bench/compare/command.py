@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare.comparison import Comparison, compare_sides
+from bench.compare.comparison import compare_sides
+from bench.compare.found import Comparison
 from bench.compare.samples import Side, load_side
 from bench.sweep.complaints import ConfigError
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bench.compare.found import Row
 from bench.compare.samples import COMMON, Sample
 from bench.compare.statistics import samples_needed
-
-if TYPE_CHECKING:
-    from bench.compare.comparison import Row
 
 Pair = tuple[str, Sample, Sample]
 _NOT_JUDGED: Mapping[str, str] = {

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.compare.comparison import Comparison
+from bench.compare.found import Comparison
 from bench.compare.statistics import probability_larger
 
 HEADINGS = (
