@@ -1,8 +1,8 @@
 """`python -m bench`: run a sweep, export its records, draw its report, see how far it is.
 
-Exit codes: 0 done (a cell may be `noisy`), 1 some cell failed or is `implausible`, `compare` found something slower, or
-something kept the command from going on (a full or read-only disk, another run, a record that cannot be read), 2 the
-sweep or the command line is wrong, 130 interrupted, 143 SIGTERM.
+Exit codes: 0 done (a cell may be `noisy`), 1 some cell failed or is `implausible`, `compare` found something slower or
+broken, or something kept the command from going on (a full or read-only disk, another run, a record that cannot be
+read), 2 the sweep or the command line is wrong, 3 `compare` could judge nothing, 130 interrupted, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Measure speed and quality of reduced Audio Spectrogram Transformers.",
-    epilog="Exit codes: 0 done, 1 a cell failed, compare found something slower, or something kept the command from "
-    "going on, 2 the sweep or the command line is wrong, 130 interrupted.",
+    epilog="Exit codes: 0 done, 1 a cell failed, compare found something slower or broken, or something kept the "
+    "command from going on, 2 the sweep or the command line is wrong, 3 compare could judge nothing, 130 interrupted.",
     add_completion=False,  # `completion` prints one that knows of `python -m`
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -310,7 +310,10 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other one, judged against the first.")],
     relative_to: Annotated[
         str | None,
-        typer.Option(help="Folders: times relative to this arm of the same rounds: unmerged, slice."),
+        typer.Option(
+            help="Folders: judge ratios to this arm of the same rounds alone (unmerged, slice), or with none times "
+            "alone; not given: times and ratios to unmerged, which must both say it."
+        ),
     ] = None,
     allow_different_machines: Annotated[
         bool, typer.Option("--allow-different-machines", help="Folders: compare machines, and say so in every row.")
@@ -318,8 +321,8 @@ def compare(
     cell: Annotated[
         list[str] | None, typer.Option(help="Revisions: tokens removed and clips, such as r40-batch1; repeatable.")
     ] = None,
-    launches: Annotated[int, typer.Option(min=1, help="Revisions: pairs of processes.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, help="Revisions: rounds of each pair of processes.")] = 8,
+    launches: Annotated[int, typer.Option(min=1, help="Revisions: pairs of processes, the samples.")] = 8,
+    rounds: Annotated[int, typer.Option(min=1, help="Revisions: rounds of each pair of processes.")] = 4,
     threads: Annotated[int, typer.Option(min=1, help="Revisions: threads of PyTorch.")] = 1,
     device: Annotated[str, typer.Option(help="Revisions: cpu, cuda, auto.")] = "cpu",
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Largest p-value, Holm-corrected, that counts.")] = 0.002,
@@ -327,7 +330,10 @@ def compare(
     csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
 ) -> None:
-    """Tell whether B is slower than A, cell by cell. Exit code 1 if some cell is, 2 if they cannot be compared."""
+    """Tell whether B is slower than A, cell by cell.
+
+    Exit code 1 if some cell is, or failed in B alone, 2 if they cannot be compared, 3 if no cell could be judged.
+    """
     with for_people():
         from bench.compare.command import CompareOptions, run_compare
 
@@ -344,8 +350,8 @@ def compare(
             csv=csv,
             markdown=markdown,
         )
-        if run_compare(a, b, options):
-            raise typer.Exit(1)
+        if code := run_compare(a, b, options):
+            raise typer.Exit(code)
 
 
 @app.command("completion")

@@ -39,8 +39,9 @@ class Quantity(BaseModel):
     column: str
     """Column of the table."""
     where: dict[str, str | float | bool | list[str | float]] = {}
-    """Rows, by column: a value, several, a comparison such as `">= 20"`, `"missing"`: those without a value, or
-    `"largest"`: those of the largest value among the rows that values leave, before anything is compared."""
+    """Rows, by column: a value, several, a comparison such as `">= 20"` or `"!= none"` (of numbers by number, and never
+    true of a missing value), `"missing"`: those without a value, or `"largest"`: those of the largest value among the
+    rows that values leave, before anything is compared."""
     take: Take = "only"
     """What becomes of several rows; `only` refuses more or fewer than one, `list` writes the names of all."""
     name: str = ""

@@ -8,8 +8,11 @@ from pathlib import Path
 
 from bench.claims.claim import ClaimError
 
+_END = "<!-- /claim -->"
 _MARK = re.compile(r"(?<!`)<!-- claim: (?P<name>[\w-]+) -->(?P<text>.*?)<!-- /claim -->", re.DOTALL)
-_OPENED = re.compile(r"(?<!`)<!-- claim: ([^>]*?) *-->")
+_ANY_MARK = re.compile(r"(?<!`)<!--\s*/?\s*claim[^>]*>?", re.IGNORECASE)
+"""Whatever was meant as one."""
+_RIGHT_MARK = re.compile(r"<!-- (?:claim: (?P<name>[\w-]+)|/claim) -->")
 
 
 def documents(root: Path) -> list[Path]:
@@ -22,12 +25,24 @@ def documents(root: Path) -> list[Path]:
 
 
 def claims_in(text: str) -> list[str]:
-    """Return the names of the claims in a document. Raises ClaimError for a mark that is not closed."""
+    """Return the names of the claims in a document.
+
+    Raises ClaimError for a mark that is not written as marks are, and one without its other end.
+    """
+    opened, ended = [], 0
+    for found in _ANY_MARK.findall(text):
+        mark = _RIGHT_MARK.fullmatch(found)
+        if mark is None:
+            shown = found.splitlines()[0]
+            raise ClaimError(f"{shown!r} is no mark of a claim; write <!-- claim: NAME --> before and {_END} after it")
+        opened += [mark["name"]] if mark["name"] else []
+        ended += not mark["name"]
     names = [match["name"] for match in _MARK.finditer(text)]
-    opened = [name.strip() for name in _OPENED.findall(text)]
     if opened != names:
         lost = next(name for name in opened if opened.count(name) != names.count(name))
-        raise ClaimError(f"the mark of claim {lost!r} is not closed by <!-- /claim -->, or holds another claim")
+        raise ClaimError(f"the mark of claim {lost!r} is not closed by {_END}, or holds another claim")
+    if ended != len(names):
+        raise ClaimError(f"has {ended} times {_END} for {len(names)} claims; take out what ends none")
     return names
 
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from bench.ablation.published import has_records, published_numbers
 from bench.claims.claim import ClaimError, DocumentClaim, Quantity
-from bench.claims.condition import OPERATORS, Condition
+from bench.claims.condition import Condition
+from bench.claims.rows import chosen_rows, column_of
 from bench.records.schema import Record
 from bench.report.words import interval, listed
 from bench.report.words import number as written
@@ -27,9 +26,6 @@ _TAKEN: dict[str, Callable[[pd.Series], float]] = {
 }  # fmt: skip
 _COUNTED = ("count", "list")
 """What may be of no row."""
-_LARGEST = "largest"
-_MISSING = "missing"
-_COMPARISON = re.compile(r"(<=|>=|!=|<|>) *(.+)")
 NOBODY = "none"
 """Written for a list of no names."""
 
@@ -165,8 +161,8 @@ def sentence_of(claim: DocumentClaim, values: dict[str, Value]) -> str:
 
 def _value(name: str, number: Quantity, tables: Tables) -> Value:
     table = tables.of(number)
-    rows = table[_chosen(name, number, table)]
-    column = _column(name, table, number.column)
+    rows = table[chosen_rows(name, number, table)]
+    column = column_of(name, table, number.column)
     if number.take == "only" and len(rows) != 1:
         told = "; ".join(" ".join(map(str, row)) for row in rows.filter(["cell", "arm", "schedule"]).to_numpy()[:4])
         raise ClaimError(f"{name}: {len(rows)} rows match {number.where}, not one{f': {told}' if told else ''}")
@@ -174,7 +170,7 @@ def _value(name: str, number: Quantity, tables: Tables) -> Value:
     if values.empty and number.take not in _COUNTED:
         raise ClaimError(f"{name}: no row that matches {number.where} has {number.column!r}")
     if number.name:
-        _column(name, table, number.name)
+        column_of(name, table, number.name)
     if number.take != "only":
         taken = float(_TAKEN[number.take](values))
         if number.name and number.take in ("min", "max"):
@@ -187,44 +183,3 @@ def _value(name: str, number: Quantity, tables: Tables) -> Value:
     if (number.interval or number.words) and pd.isna([low, high]).any():
         raise ClaimError(f"{name}: {number.column!r} has no interval in that row")
     return Value(value=float(values.iloc[0]), low=low, high=high, rows=rows)
-
-
-def _chosen(name: str, number: Quantity, table: pd.DataFrame) -> pd.Series:
-    chosen = pd.Series(True, index=table.index)
-    for key, wanted in sorted(number.where.items(), key=_turn):
-        column = table[_column(name, table, key)]
-        try:
-            if wanted == _LARGEST:
-                chosen &= column == pd.to_numeric(column[chosen]).max()
-            else:
-                chosen &= _matches(column, wanted)
-        except ValueError as error:
-            raise ClaimError(f"{name}: where {key} = {wanted!r}: {error}") from error
-    return chosen
-
-
-def _matches(column: pd.Series, wanted: Any) -> pd.Series:
-    """Return the rows of a column that are as wanted. Raises ValueError where words are held against a number."""
-    if isinstance(wanted, list):
-        return column.isin(wanted)
-    if wanted == _MISSING:
-        return column.isna()
-    comparison = _COMPARISON.fullmatch(wanted) if isinstance(wanted, str) else None
-    if comparison is None:
-        return column == wanted
-    sign, limit = comparison.groups()
-    if sign == "!=":
-        return column.astype(str) != limit
-    return OPERATORS[sign](pd.to_numeric(column), float(limit)) & column.notna()
-
-
-def _turn(condition: tuple[str, Any]) -> int:
-    """Return when a condition's turn is: `largest` is of the rows that equalities leave, whatever is compared."""
-    wanted = condition[1]
-    return 1 if wanted == _LARGEST else 2 if isinstance(wanted, str) and _COMPARISON.fullmatch(wanted) else 0
-
-
-def _column(name: str, table: pd.DataFrame, column: str) -> str:
-    if column not in table:
-        raise ClaimError(f"{name}: {unknown_name('column', column, table.columns)}")
-    return column

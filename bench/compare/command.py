@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare.comparison import Comparison, compare_sides
+from bench.compare.comparison import compare_sides
+from bench.compare.found import Comparison
 from bench.compare.samples import Side, load_side
 from bench.sweep.complaints import ConfigError
 
@@ -28,7 +29,7 @@ class CompareOptions:
 
 
 def run_compare(a: str, b: str, options: CompareOptions) -> int:
-    """Compare, print, write, and return how many cells are slower in B.
+    """Compare, print, write, and return the exit code of what was found (`Comparison.exit_code`).
 
     Raises ConfigError for whatever keeps the two from being compared, so that its exit code is not "slower".
     """
@@ -44,7 +45,7 @@ def run_compare(a: str, b: str, options: CompareOptions) -> int:
         raise
     except (ValueError, OSError, RuntimeError) as error:
         raise ConfigError([f"compare: {error}"]) from None
-    return comparison.slower
+    return comparison.exit_code
 
 
 def _compare(a: str, b: str, options: CompareOptions) -> Comparison:

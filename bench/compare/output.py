@@ -4,41 +4,59 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from bench.compare.comparison import Comparison
-from bench.compare.samples import NOT_JUDGED
+from bench.compare.found import Comparison
 from bench.compare.statistics import probability_larger
 
-HEADINGS = ("cell", "what", "machine", "rounds", "A", "B", "B / A", "Cliff's delta", "A12", "p (Holm)", "outcome")
+HEADINGS = (
+    "cell",
+    "what",
+    "machine",
+    "samples",
+    "A",
+    "B",
+    "B / A",
+    "beside arm",
+    "Cliff's delta",
+    "A12",
+    "p (Holm)",
+    "outcome",
+)
 
 
 def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return one dictionary a cell, for CSV and tables; slowest first."""
+    """Return one dictionary a cell, for CSV and tables; what has no times first, then the slowest."""
     return [
         {
             "cell": row.cell,
             "what": row.title,
             "machine": row.machine,
-            "rounds_a": row.rounds[0],
-            "rounds_b": row.rounds[1],
+            "samples_a": row.samples[0],
+            "samples_b": row.samples[1],
             "median_a": row.median[0],
             "median_b": row.median[1],
             "unit": row.unit,
             "ratio": row.ratio.value,
             "ratio_low": row.ratio.low,
             "ratio_high": row.ratio.high,
+            "relative": row.relative.value if row.relative else math.nan,
+            "relative_low": row.relative.low if row.relative else math.nan,
+            "relative_high": row.relative.high if row.relative else math.nan,
             "cliffs_delta": row.delta,
             "a12": probability_larger(row.delta),
             "p": row.p,
             "p_holm": row.p_corrected,
             "outcome": row.outcome,
         }
-        for row in sorted(comparison.rows, key=lambda row: -row.ratio.value)
+        for row in sorted(
+            comparison.rows, key=lambda row: -math.inf if math.isnan(row.ratio.value) else -row.ratio.value
+        )
     ]
 
 
@@ -46,9 +64,9 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the table, the cells of one side only and what to keep in mind."""
     console = console or Console()
     shown = Table(*HEADINGS)
-    styles = {"slower": "red", "faster": "green"} | dict.fromkeys(("too few rounds", *NOT_JUDGED), "yellow")
+    styles = {"slower": "red", "broken": "red", "same": None, "faster": "green"}
     for row in comparison_rows(comparison):
-        shown.add_row(*_words(row), style=styles.get(row["outcome"]))
+        shown.add_row(*_words(row), style=styles.get(row["outcome"], "yellow"))
     if not console.is_terminal:
         console.width = max(console.width, 200)  # a file or a pipe has no width to keep to
     console.print(shown)
@@ -58,8 +76,9 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
 
 def outcome_line(comparison: Comparison) -> str:
     """Return the outcome in one line."""
-    counts = {name: sum(row.outcome == name for row in comparison.rows) for name in ("slower", "faster")}
-    return f"{len(comparison.rows)} cells: {counts['slower']} slower in B, {counts['faster']} faster in B"
+    said = f"{len(comparison.rows)} cells: {comparison.slower} slower in B, {comparison.count('faster')} faster in B"
+    broken = f", {comparison.broken} broken in B" if comparison.broken else ""
+    return said + broken + ("" if comparison.judged else "; no cell could be judged")
 
 
 def write_comparison_csv(comparison: Comparison, path: Path) -> None:
@@ -91,12 +110,18 @@ def _words(row: dict[str, Any]) -> tuple[str, ...]:
         row["cell"],
         row["what"],
         row["machine"],
-        f"{row['rounds_a']}, {row['rounds_b']}",
-        f"{row['median_a']:.4g}{unit}",
-        f"{row['median_b']:.4g}{unit}",
-        f"{row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]",
-        f"{row['cliffs_delta']:+.2f}",
-        f"{row['a12']:.2f}",
+        f"{row['samples_a']}, {row['samples_b']}",
+        _written(f"{row['median_a']:.4g}{unit}"),
+        _written(f"{row['median_b']:.4g}{unit}"),
+        _written(f"{row['ratio']:.3f} [{row['ratio_low']:.3f}, {row['ratio_high']:.3f}]"),
+        _written(f"{row['relative']:.3f} [{row['relative_low']:.3f}, {row['relative_high']:.3f}]"),
+        _written(f"{row['cliffs_delta']:+.2f}"),
+        _written(f"{row['a12']:.2f}"),
         f"{row['p_holm']:.2g}",
         row["outcome"],
     )
+
+
+def _written(text: str) -> str:
+    """Return a number as it is shown: a dash where there is none."""
+    return "–" if "nan" in text else text

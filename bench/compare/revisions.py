@@ -41,10 +41,11 @@ class Plan:
 
     cells: tuple[tuple[int, int], ...]
     """Tokens removed per block and clips per batch."""
-    launches: int = 2
-    """Pairs of processes: where code and memory happen to lie makes a process faster or slower for all its life."""
-    rounds: int = 8
-    """Rounds of each pair of processes."""
+    launches: int = 8
+    """Pairs of processes: where code and memory happen to lie makes a process faster or slower for all its life, so
+    that launches are the samples. Three cells need seven."""
+    rounds: int = 4
+    """Rounds of each pair of processes, of which the median counts."""
     iterations: int = 3
     """Iterations of a round, of which the median counts."""
     model: str = "ast_tiny"
@@ -67,7 +68,7 @@ def time_revisions(
     a: str, b: str, plan: Plan, machine: str
 ) -> tuple[dict[tuple[str, str], Sample], dict[tuple[str, str], Sample]]:
     """Return the samples of both revisions. Raises ConfigError with what a revision said where it cannot run."""
-    rounds: dict[str, dict[tuple[int, int], list[float]]] = {side: {cell: [] for cell in plan.cells} for side in "AB"}
+    launched: dict[str, dict[tuple[int, int], list[float]]] = {side: {cell: [] for cell in plan.cells} for side in "AB"}
     torch_version = ""
     with tempfile.TemporaryDirectory(prefix="fastast-compare-") as folder:
         checkouts = {side: _unpack(revision, Path(folder) / side) for side, revision in (("A", a), ("B", b))}
@@ -78,16 +79,20 @@ def time_revisions(
                 for cell in plan.cells:
                     for side in "AB":
                         workers[side].ask(*cell, WARMUP)
+                    rounds: dict[str, list[float]] = {"A": [], "B": []}
                     for i in range(plan.rounds):
                         for side in "AB" if (i + launch) % 2 == 0 else "BA":
                             time.sleep(PAUSE)
-                            rounds[side][cell].append(statistics.median(workers[side].ask(*cell, plan.iterations)))
+                            rounds[side].append(statistics.median(workers[side].ask(*cell, plan.iterations)))
+                    for side in "AB":
+                        launched[side][cell].append(statistics.median(rounds[side]))
     sides = [
         {
             (machine, f"r{r}-batch{batch}"): Sample(
                 title=f"{plan.model} r={r} batch {batch}, {plan.frames} frames",
                 machine=machine,
-                rounds=tuple(rounds[side][r, batch]),
+                rounds=tuple(launched[side][r, batch]),
+                of_launches=True,
                 software=torch_version,
             )
             for r, batch in plan.cells

@@ -1,6 +1,6 @@
 """One side of a comparison: what a folder of records measured, cell by cell.
 
-Shapes: `k` rounds.
+Shapes: `k` rounds, or launches.
 """
 
 from __future__ import annotations
@@ -8,17 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.sweep.complaints import ConfigError
 
 if TYPE_CHECKING:
-    from bench.records.schema import Record
+    from bench.records.schema import Performance, Record
 
 Unit = Literal["ms", "ms per clip", "ratio"]
-Standing = Literal["", "disturbed", "implausible"]
-NOT_JUDGED: tuple[Standing, ...] = ("disturbed", "implausible")
-"""Records whose times say nothing, the graver last: something else was at work, twice; or a sanity gate failed."""
+Standing = Literal["", "disturbed", "implausible", "timeout", "oom", "error"]
+FAILED: tuple[Standing, ...] = ("implausible", "timeout", "oom", "error")
+"""Records of cells that do not work, or whose times a sanity gate refused."""
+NOT_JUDGED: tuple[Standing, ...] = ("disturbed", *FAILED)
+"""Records whose times say nothing, or that have none, the graver last."""
+COMMON = "unmerged"
+"""The arm beside which a cell is judged where nobody asks for another: every sweep has it."""
+TIMES_ALONE = "none"
+"""What `--relative-to` calls times without an arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +36,12 @@ class Sample:
     machine: str
     """Key of the machine."""
     rounds: tuple[float, ...]
-    """Median of every round, (k,) seconds per batch or per clip; or its ratio to that of another arm."""
+    """Median of every round, (k,) seconds per batch or per clip, or its ratio to that of another arm; of revisions the
+    median of every launch. Empty where nothing was timed."""
+    relative: tuple[float, ...] = ()
+    """Ratio to the common arm in the same rounds, (k,); empty where there is none or other things are asked."""
+    of_launches: bool = False
+    """Whether they are of processes of their own."""
     unit: Unit = "ms"
     """What medians are shown in."""
     batch_size: int | None = None
@@ -48,16 +59,19 @@ Side = Mapping[tuple[str, str], Sample]
 def load_side(folder: Path, relative_to: str | None = None) -> dict[tuple[str, str], Sample]:
     """Read the performance cells of a folder; the rounds of several records of a cell are put together.
 
-    `relative_to` divides by an arm of the same rounds, which takes the machine's drift away, and with it whatever slows
-    both. Raises ConfigError for a folder without such cells, RecordError for a bad record.
+    `relative_to` divides by an arm of the same rounds, which takes away how fast the machine and the process happened
+    to be, and with it whatever slows both; `none` takes times alone; not given, times and their ratios to the common
+    arm. Raises ConfigError for a folder without such cells, RecordError for a bad record.
     """
     from bench.records.store import read_records
 
     if not folder.is_dir():
         raise ConfigError([f"{folder}: neither a folder nor a git revision; give two of the one or two of the other"])
     found: dict[tuple[str, str], Sample] = {}
+    arm = None if relative_to == TIMES_ALONE else relative_to
     for record in read_records(folder):
-        if record.performance is None or (relative_to is not None and relative_to not in record.performance.arms):
+        part = record.performance
+        if record.cell.kind != "performance" or (part is not None and arm is not None and arm not in part.arms):
             continue
         sample = _sample(record, relative_to)
         key = (sample.machine, record.cell.id)
@@ -66,12 +80,15 @@ def load_side(folder: Path, relative_to: str | None = None) -> dict[tuple[str, s
             sample = replace(
                 sample,
                 rounds=before.rounds + sample.rounds,
+                relative=before.relative + sample.relative if before.relative and sample.relative else (),
                 standing=gravest(before.standing, sample.standing),
             )
         found[key] = sample
     if not found:
-        arm = f" with the arm {relative_to!r}" if relative_to else ""
-        raise ConfigError([f"{folder}: has no record of a performance cell{arm}; run a sweep with --results {folder}"])
+        lacking = f" with the arm {arm!r}" if arm else ""
+        raise ConfigError(
+            [f"{folder}: has no record of a performance cell{lacking}; run a sweep with --results {folder}"]
+        )
     return found
 
 
@@ -81,33 +98,38 @@ def gravest(*standings: Standing) -> Standing:
 
 
 def _sample(record: Record, relative_to: str | None) -> Sample:
-    from bench.records.speedup import clip_seconds
-    from fastast.statistics import round_medians
-
-    part = record.performance
-    assert part is not None
-    arm = part.arms["candidate"]
-    searched = part.search is not None
-    unit: Unit = "ms"
-    if relative_to is not None:
-        rounds, unit = clip_seconds(arm) / clip_seconds(part.arms[relative_to]), "ratio"
-    elif searched:
-        rounds, unit = clip_seconds(arm), "ms per clip"
-    else:
-        rounds = round_medians(arm.seconds, arm.iterations_per_round)
     question = record.cell.question
     reduction = question.get("reduction") or {}
     stride = question.get("model", {}).get("stride")
     asked = [str(reduction[name]) for name in ("method", "schedule") if name in reduction]
     what = " ".join([*([f"stride {stride}"] if stride else []), *asked]) or "unmerged"
     model = record.model.name if record.model else ""
-    batch = "best batch" if searched else f"batch {arm.batch_size}"
+    size = question.get("workload", {}).get("batch_size")
+    batch = "best batch" if size == "best" else f"batch {size}"
+    timed = {} if record.performance is None else _timed(record.performance, relative_to)
     return Sample(
         title=" ".join(filter(None, (model, what, batch, question.get("dtype")))),
         machine=record.machine.key,
-        rounds=tuple(map(float, rounds)),
-        unit=unit,
-        batch_size=arm.batch_size if searched else None,
         software=record.software.torch,
         standing=next((standing for standing in NOT_JUDGED if standing == record.status), ""),
+        **({"rounds": ()} | timed),
     )
+
+
+def _timed(part: Performance, relative_to: str | None) -> dict[str, Any]:
+    """Return the fields of a sample that come from times."""
+    from bench.records.speedup import clip_seconds
+    from fastast.statistics import round_medians
+
+    arm, searched = part.arms["candidate"], part.search is not None
+    beside = {name: tuple(map(float, clip_seconds(arm) / clip_seconds(other))) for name, other in part.arms.items()}
+    size = arm.batch_size if searched else None
+    if relative_to not in (None, TIMES_ALONE):
+        return {"rounds": beside[relative_to], "unit": "ratio", "batch_size": size}
+    times = clip_seconds(arm) if searched else round_medians(arm.seconds, arm.iterations_per_round)
+    return {
+        "rounds": tuple(map(float, times)),
+        "relative": beside.get(COMMON, ()) if relative_to is None else (),
+        "unit": "ms per clip" if searched else "ms",
+        "batch_size": size,
+    }

@@ -5,6 +5,7 @@ Shapes: `k` rounds of A, `l` rounds of B, `r` bootstrap replicates.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from math import comb
 
@@ -56,6 +57,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def smallest_p(rounds: tuple[int, int]) -> float:
-    """Return the smallest two-sided p-value that so many rounds can give: all of A before all of B."""
-    return min(1.0, 2 / comb(sum(rounds), rounds[0]))
+def smallest_p(samples: tuple[int, int]) -> float:
+    """Return the smallest two-sided p-value that so many samples can give: all of A before all of B."""
+    return min(1.0, 2 / comb(sum(samples), samples[0]))
+
+
+def samples_needed(cells: int, alpha: float) -> int:
+    """Return how many samples each side needs so that a difference in one of so many cells can be told at all."""
+    return next(count for count in itertools.count(1) if smallest_p((count, count)) * cells <= alpha)

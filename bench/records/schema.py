@@ -1,8 +1,8 @@
 """The schema of a record: one cell's question and answer.
 
-Every summary, table and figure is a function of records; nothing edits one. `SCHEMA_VERSION` grows when a
-field is added, changes its meaning or goes away, and `bench.records.migrations` then gets the function from the
-version before.
+Every summary, table and figure is a function of records; nothing edits one, but that its difference to the unmerged
+model follows where that is measured again (`bench.run.differences`). `SCHEMA_VERSION` grows when a field is added,
+changes its meaning or goes away, and `bench.records.migrations` then gets the function from the version before.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ def run_sweep(
 ) -> RunSummary:
     """Run the cells that have no record yet and return how all cells stand.
 
-    Disturbed cells are measured again at the end. Without a `launcher`, cells run here, by `isolation` and `runners`.
+    Disturbed cells are measured again at the end; differences to an unmerged model that was measured after them are
+    computed again. Without a `launcher`, cells run here, by `isolation` and `runners`.
     A record that is not `ok` is left alone too, unless `retry_failed` or `redo` asks for it, or its run ended before
     measuring it again. Raises RunError where nothing can run, RecordError for a record that cannot be read or a
     folder that another run writes to, OSError where a record cannot be written.
@@ -123,6 +124,7 @@ def run_sweep(
                 records.take(end, attempt=ATTEMPTS)
                 done.add((end.cell.id, end.cell.device))
             left += [cell for cell in again if (cell.id, cell.device) not in done]
+        records.compare_again(cells)
         records.export()
         kept = Counter(status for key, status in before.items() if key not in records.status)
         return RunSummary(

@@ -21,7 +21,7 @@ from bench.records.store import Store, each_record
 from bench.records.table import is_behind
 from bench.run.driver import Options, RunSummary, is_wanted, say_skipped
 from bench.run.progress import Progress
-from bench.run.writer import Seen, odd_cells
+from bench.run.writer import Seen, behind_in, odd_cells
 from bench.sweep.listing import Listing, listing_of, remember, remembered
 from fastast.data.soundscapes.cache import default_folder
 from fastast.system.writing import write_whole
@@ -39,8 +39,8 @@ def settled(
 ) -> tuple[str, RunSummary] | None:
     """Return the name of a sweep and how its cells stand where all have records here and none is to be measured.
 
-    None too where an ended run left something to put right, or a cell would be measured again. Raises RecordError for
-    a bad record, as the run would.
+    None too where an ended run left something to put right, or a cell would be measured or compared again. Raises
+    RecordError for a bad record, as the run would.
     """
     listing = remembered(path, overrides)
     machine = None if listing is None else _remembered_machine(listing)
@@ -57,6 +57,8 @@ def settled(
         return None
     seen = {(machine, record.cell.id): Seen.of(record) for record in each_record(store.folder)}
     if odd_cells(seen) & {(machine, cell.id) for cell in listing.cells}:
+        return None
+    if behind_in(seen, machine, {cell.id: cell.against for cell in listing.cells}):
         return None
     say_skipped(before, before.total(), options, progress)
     return listing.name, RunSummary(before=before)

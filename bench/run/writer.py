@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.records.schema import Record
 from bench.records.store import Store, each_record
 from bench.records.table import is_behind, write_table
+from bench.run.differences import Scored, behind, renew
 from bench.run.launchers import CellKey, Ended
 from bench.run.panels import Unmerged, far_of, in_doubt, unmerged_of
 from bench.run.progress import Progress
@@ -29,6 +30,8 @@ class Seen:
     is_disturbed: bool
     says_so: bool
     """Whether it knows what disturbed it: older schemas do not."""
+    scored: Scored | None = None
+    """None where it has no quality."""
 
     @classmethod
     def of(cls, record: Record) -> Seen:
@@ -39,6 +42,7 @@ class Seen:
             attempt=record.attempt,
             is_disturbed=_disturbance_seen(record),
             says_so=part is not None and part.disturbance is not None,
+            scored=Scored.of(record),
         )
 
 
@@ -48,6 +52,11 @@ def odd_cells(seen: Mapping[tuple[str, str], Seen]) -> set[tuple[str, str]]:
     return {
         key for key, one in seen.items() if one.says_so and (one.is_disturbed or key in far) and one.attempt < ATTEMPTS
     }
+
+
+def behind_in(seen: Mapping[tuple[str, str], Seen], machine: str, against: Mapping[str, str | None]) -> set[str]:
+    """Return the cells of a machine whose difference is not of their reference, of cell -> id of its reference."""
+    return behind({cell: one.scored for (where, cell), one in seen.items() if where == machine}, against)
 
 
 class RecordWriter:
@@ -116,6 +125,15 @@ class RecordWriter:
         """Return the cells to measure once more: disturbed, or with an unmerged model far from that of their panel."""
         odd = odd_cells(self._seen)
         return [cell for cell in cells if (self._stores[cell.device].machine, cell.id) in odd]
+
+    def compare_again(self, cells: Sequence[Cell]) -> None:
+        """Renew the differences that are not of the unmerged model's record as it is now."""
+        for device, store in self._stores.items():
+            late = behind_in(self._seen, store.machine, {cell.id: cell.against for cell in cells})
+            for record in renew(
+                [cell for cell in cells if cell.device == device and cell.id in late], store, self._progress
+            ):
+                self._seen[store.machine, record.cell.id] = Seen.of(record)
 
     def export(self) -> None:
         """Write the table of every folder where something was measured, or that an ended run left behind."""

@@ -147,6 +147,12 @@ class Cell:
         attention = "math" if self.attention == "math" else "auto"
         return replace(self, model=self.model.as_trained(), reduction=None, attention=attention)
 
+    @cached_property
+    def against(self) -> str | None:
+        """Id of the cell that this one is compared with."""
+        unmerged = self.compared_with()
+        return None if unmerged is None else unmerged.id
+
     @property
     def title(self) -> str:
         """The cell in one short line."""

@@ -22,7 +22,12 @@ MIXED_CLIPS = 1000
 
 class _Part(BaseModel):
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+        allow_inf_nan=False,  # no id is made of them
     )
 
 
@@ -79,9 +84,7 @@ class ModelConfig(_Part):
 class DataConfig(_Part):
     """What quality is measured on: a data set of `fastast train`, with its own options beside these keys."""
 
-    model_config = ConfigDict(
-        extra="allow", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="allow")
 
     dataset: str = "soundscapes"
     """Name of the data set."""
@@ -138,9 +141,7 @@ class GridConfig(_Part):
     Any option of the grid's methods is an axis too, such as `metric`; a method that does not have it ignores the axis.
     """
 
-    model_config = ConfigDict(
-        extra="allow", frozen=True, strict=True, protected_namespaces=(), use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="allow")
 
     schedule: tuple[str, ...] = ("constant",)
     """Families, which every `r` goes into (`constant`, `linear:-0.5`), or schedules in full (`constant:40`,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,9 @@ from bench.sweep.config import DataConfig
 from fastast.data.identity import hash_ids
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fastast.data.datasets import DataOptions
     from fastast.data.training_set import TrainingSet
 
@@ -42,6 +46,17 @@ class DataRef:
         if self.dataset == MIXED:
             return asked | {"seconds": float(getattr(self.options, "seconds"))}  # noqa: B009 - of this data set only
         return asked | getattr(self.options, "holds", {}) | {"ids_sha256": self.ids_sha256}
+
+    def labels(self, *, skipped: Collection[str] = ()) -> NDArray[np.uint8]:
+        """Return the labels (n, c) of the clips but for those whose ids were `skipped`; no audio is read.
+
+        Raises DataError as `open` does.
+        """
+        import numpy as np
+
+        data, chosen = self.open()
+        kept = [index for index in chosen if data.id(index) not in skipped]
+        return np.stack([data.labels(index, 0) for index in kept]).astype(np.uint8)
 
     def open(self) -> tuple[TrainingSet, tuple[int, ...]]:
         """Return the split and the indices of the clips in it.

@@ -107,6 +107,7 @@ def _explain(shown: str, problem: Any, overrides: Sequence[str]) -> str:
 _ENGLISH = {
     "int_type": "is not a whole number",
     "float_type": "is not a number",
+    "finite_number": "is not a finite number; give one",
     "bool_type": "is not true or false",
     "string_type": "is not a text in quotes",
     "string_pattern_mismatch": "is not a name: lower-case letters, digits, - and _",

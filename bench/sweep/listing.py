@@ -35,6 +35,8 @@ class ListedCell:
 
     id: str
     kind: str
+    against: str | None = None
+    """Id of the unmerged model's cell that it is compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,12 +54,12 @@ class Listing:
 
 def listing_of(config: SweepConfig, cells: Sequence[Cell]) -> Listing:
     """Return the listing of a sweep that was expanded."""
-    kinds = {cell.id: cell.kind for cell in cells}
+    listed = {cell.id: ListedCell(id=cell.id, kind=cell.kind, against=cell.against) for cell in cells}
     return Listing(
         name=config.name,
         devices=config.grid.device,
         threads=config.measure.threads,
-        cells=tuple(ListedCell(id=cell, kind=kind) for cell, kind in kinds.items()),
+        cells=tuple(listed.values()),
     )
 
 

@@ -96,7 +96,7 @@ class _Batch:
     job: Any
     folder: Path
     waiting: dict[int, Job] = field(default_factory=dict)
-    """By number, the cells without a report."""
+    """By number, the cells without a report: the first was at work when the job ended, the others had not begun."""
 
 
 class SlurmLauncher:
@@ -168,7 +168,7 @@ class SlurmLauncher:
         while unfinished:
             ready = [job for job in waiting if job.after not in unfinished]
             waiting = [job for job in waiting if job.after in unfinished]
-            batches += self._submit(ready, progress)
+            batches += self._submit(ready, lost, progress)
             time.sleep(self._poll_s)
             for batch in list(batches):
                 over = batch.job.done()  # asked first: what a job wrote before its end is there afterwards
@@ -178,24 +178,28 @@ class SlurmLauncher:
                 if not over:
                     continue
                 batches.remove(batch)
-                for job in batch.waiting.values():
-                    lost[job.key] += 1
-                    if lost[job.key] >= remote.ATTEMPTS:
-                        unfinished.discard(job.key)
-                        message = f"its job ended without a report, {remote.ATTEMPTS} times: {_why(batch.job)}"
-                        yield remote.failed(job, message, self._known[job.cell.device])
-                    else:
-                        progress.say(f"{job.cell.title}: its job ended without a report; submitted again")
-                        waiting.append(job)
+                if not batch.waiting:
+                    continue
+                at_work, *unbegun = batch.waiting.values()
+                waiting += unbegun
+                lost[at_work.key] += 1
+                if lost[at_work.key] >= remote.ATTEMPTS:
+                    unfinished.discard(at_work.key)
+                    message = f"its job ended without a report, {remote.ATTEMPTS} times: {_why(batch.job)}"
+                    yield remote.failed(at_work, message, self._known[at_work.cell.device])
+                else:
+                    progress.say(f"{at_work.cell.title}: its job ended without a report; submitted again")
+                    waiting.append(at_work)
 
-    def _submit(self, ready: Sequence[Job], progress: Progress) -> list[_Batch]:
-        """Submit jobs in batches of one device."""
+    def _submit(self, ready: Sequence[Job], lost: Counter[CellKey], progress: Progress) -> list[_Batch]:
+        """Submit jobs in batches of one device; a cell that a job ended with goes alone, lest it ends others again."""
         batches = []
         for device in dict.fromkeys(job.cell.device for job in ready):
             of_device = [job for job in ready if job.cell.device == device]
+            calm = [job for job in of_device if not lost[job.key]]
             size = self._config.cells_per_job
-            for start in range(0, len(of_device), size):
-                part = of_device[start : start + size]
+            parts = [calm[start : start + size] for start in range(0, len(calm), size)]
+            for part in [*parts, *([job] for job in of_device if lost[job.key])]:
                 minutes = _OVERHEAD_MIN + sum(job.cell.measure.time_limit_s for job in part) / 60
                 name = f"{device}-{part[0].cell.id}-{uuid.uuid4().hex[:6]}"
                 executor = self._executor(device, name, minutes, timed=True)

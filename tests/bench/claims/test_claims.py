@@ -27,6 +27,9 @@ TABLE = pd.DataFrame(
         "speedup_low": [float("nan"), 1.2, 0.9],
         "speedup_high": [float("nan"), 1.3, 1.6],
         "delta": [float("nan"), -0.00125, 0.002],
+        "attention": ["eager", None, "flash"],
+        "is_merged": [False, True, True],
+        "failed": [float("nan")] * 3,
     }
 )
 
@@ -59,6 +62,13 @@ def said(one: DocumentClaim, table: pd.DataFrame = TABLE) -> str:
         ({"where": {"r": "> 20"}}, "1.50 times"),
         ({"where": {"schedule": "!= none", "r": "<= 20"}}, "1.25 times"),
         ({"where": {"schedule": ["none", "constant:40"]}, "take": "mean"}, "1.25 times"),
+        ({"where": {"speedup": "!= 1"}, "take": "list", "name": "schedule"}, "constant:20 and constant:40 times"),
+        ({"where": {"speedup": "== 1.50"}}, "1.50 times"),
+        ({"where": {"delta": "!= 0.002"}}, "1.25 times"),  # the missing one is not another one
+        ({"where": {"attention": "!= flash"}}, "1.00 times"),
+        ({"where": {"is_merged": "!= true"}}, "1.00 times"),
+        ({"where": {"failed": "oom"}, "take": "count", "form": "{:.0f}"}, "0 times"),  # of nothing, no kind is known
+        ({"where": {"is_merged": True, "r": "!= 20"}}, "1.50 times"),
         ({"where": {"speedup": "< 1"}, "take": "count", "form": "{:.0f}"}, "0 times"),
         ({"column": "delta", "form": "{:+.2f}", "times": 100}, "−0.12 times"),
         ({"where": {"r": "largest"}}, "1.50 times"),
@@ -133,6 +143,13 @@ def test_a_changed_record_changes_the_sentence_or_refutes_it() -> None:
         ({"column": "speed_up"}, "unknown column 'speed_up'. Did you mean 'speedup'?"),
         ({"where": {"scedule": "none"}}, "unknown column 'scedule'. Did you mean 'schedule'?"),
         ({"where": {"schedule": "< 3"}}, "one.x: where schedule = '< 3'"),
+        ({"where": {"r": "!= none"}}, "one.x: where r = '!= none'"),
+        (
+            {"where": {"r": "20"}, "take": "count"},
+            "one.x: where r = '20': the column has numbers, of which '20' is none",
+        ),
+        ({"where": {"schedule": 20}, "take": "count"}, "the column has words, of which 20.0 is none"),
+        ({"where": {"is_merged": 1}, "take": "count"}, "the column has true and false, of which 1.0 is none"),
         ({"where": {"schedule": "none"}, "interval": True}, "has no interval"),
         ({"where": {"schedule": "none"}, "column": "delta"}, "no row that matches {'schedule': 'none'} has 'delta'"),
     ],
@@ -183,6 +200,25 @@ def test_documents_are_filled_and_line_breaks_of_what_is_right_stay() -> None:
         fill(text, {"one": "x"})
     with pytest.raises(ClaimError, match="mark of claim 'b' is not closed"):
         claims_in("<!-- claim: a -->x<!-- /claim --> <!-- claim: b -->y")
+
+
+@pytest.mark.parametrize(
+    "mark",
+    ["<!--claim: a -->", "<!-- claim:a -->", "<!-- Claim: a -->", "<!-- claim: a-->", "<!-- claim a -->",
+     "<!-- claim: a b -->", "<!-- claims: a -->"],
+)  # fmt: skip
+def test_a_mark_that_is_almost_one_is_refused_and_shown(mark: str) -> None:
+    text = f"<!-- claim: b -->y<!-- /claim --> {mark}x<!-- /claim -->"
+    with pytest.raises(ClaimError, match=re.escape(f"{mark!r} is no mark of a claim; write <!-- claim: NAME -->")):
+        claims_in(text)
+    assert claims_in(text.replace(mark, f"`{mark}`").replace("x<!-- /claim -->", "x")) == ["b"]
+
+
+def test_an_end_without_a_beginning_is_refused() -> None:
+    with pytest.raises(ClaimError, match=r"'<!--/claim-->' is no mark of a claim"):
+        claims_in("<!-- claim: a -->x<!--/claim-->")
+    with pytest.raises(ClaimError, match=r"has 2 times <!-- /claim --> for 1 claims; take out what ends none"):
+        claims_in("<!-- claim: a -->x<!-- /claim --> y<!-- /claim -->")
 
 
 def test_comparisons_are_of_numbers_and_ends_of_intervals() -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import signal
 import stat
 import threading
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
+import cheap_runners
 import cluster_runners
 import psutil
 import pytest
@@ -18,14 +21,17 @@ from cluster_runners import cell, lines
 
 from bench.records.store import read_records
 from bench.run.driver import Options, run_sweep
-from bench.run.launchers import RunError
+from bench.run.isolation import Outcome
+from bench.run.launchers import Job, RunError
 from bench.run.launchers.choose import choose_launcher
+from bench.run.launchers.node import NodeFacts, Report
 from bench.run.progress import Progress
 from bench.sweep.complaints import ConfigError
+from fastast.system.writing import write_whole
 
 pytest.importorskip("submitit", reason="submitit is an extra: pip install 'fastast[slurm]'")
 
-from bench.run.launchers.slurm import Place, SlurmConfig, SlurmLauncher, load_slurm_config
+from bench.run.launchers.slurm import Place, SlurmConfig, SlurmLauncher, load_slurm_config, work_all
 
 HERE = Path(__file__).parents[1]
 pytestmark = pytest.mark.timeout(240)
@@ -93,6 +99,50 @@ def test_a_job_that_dies_is_submitted_again_and_measures_only_what_is_missing(tm
     begun = Counter(line["cell"] for line in lines(log, "begin"))
     assert begun == {cells[0].id: 1, cells[1].id: 2}
     assert {record.status for record in read_records(results)} == {"ok"}
+
+
+class DeadlyJobs:
+    """Jobs that end at once: they run cells in turn, as far as one that takes its job down with it."""
+
+    def __init__(self, deadly: set[str]) -> None:
+        self.deadly, self.begun, self.sizes = deadly, Counter(), []
+
+    def submit(self, function, orders, folder):
+        assert function is work_all
+        self.sizes.append(len(orders))
+        now, (machine, software) = datetime.now(UTC), cluster_runners.probe("cpu", None)
+        for number, order in enumerate(orders):
+            self.begun[order.cell.id] += 1
+            if order.cell.id in self.deadly:
+                break
+            answered = Outcome(status="ok", value=cheap_runners.answer(order.cell, None))
+            facts = NodeFacts(machine=machine, software=software)
+            report = Report(outcome=answered, facts=facts, started=now, finished=now, load=(None, None))
+            write_whole(folder / f"{number}.report", pickle.dumps(report))
+        return self
+
+    def done(self):
+        return True
+
+    def exception(self):
+        return RuntimeError("out of memory")
+
+
+@pytest.mark.parametrize("deadly", [{0}, {4}, {1, 3}, {0, 1, 2, 3, 4}])
+def test_a_cell_that_takes_its_job_down_costs_no_other_its_answer(tmp_path, monkeypatch, deadly):
+    cells = [cell("fine", number, log=None, device="cpu") for number in range(5)]
+    jobs = DeadlyJobs({cells[number].id for number in deadly})
+    monkeypatch.setattr(SlurmLauncher, "_executor", lambda *arguments, **options: jobs)
+    launcher = SlurmLauncher(config(tmp_path, cells_per_job=5), poll_s=0.0, runners=cluster_runners.RUNNERS)
+    machine, software = cluster_runners.probe("cpu", None)
+    launcher._known["cpu"] = NodeFacts(machine=machine, software=software)
+    asked = [Job(cell=one, reference=lambda: None) for one in cells]
+    with Progress(io.StringIO()) as progress:
+        ends = {end.cell.id: end.outcome for end in launcher.run(asked, progress)}
+    assert {i for i, one in enumerate(cells) if ends[one.id].status == "error"} == deadly
+    assert [jobs.begun[one.id] for one in cells] == [3 if i in deadly else 1 for i in range(5)]
+    assert all("3 times: out of memory" in ends[cells[i].id].message for i in deadly)
+    assert jobs.sizes.count(1) >= 2 * len(deadly), "what ended a job has the next ones to itself"
 
 
 FAKE_SBATCH = """#!/bin/sh

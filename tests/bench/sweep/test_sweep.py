@@ -124,6 +124,27 @@ def test_a_wrong_file_is_met_with_one_clear_line(tmp_path, text, message):
     assert message in problems(tmp_path, text)
 
 
+FLOATS = (
+    *("hop_seconds", "min_seconds", "max_seconds", "warmup_tolerance", "warmup_seconds", "noise_limit", "time_limit_s"),
+    *("energy_seconds", "bound_tolerance"),
+)
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_what_json_cannot_write_is_refused_with_its_key(tmp_path, value):
+    for key in FLOATS:
+        text = problems(tmp_path, f"{GOOD}[measure]\n{key} = {value}\n")
+        assert text == f"sweep.toml: measure.{key}: {value} is not a finite number; give one"
+    text = problems(tmp_path, SMALL.replace("[grid]", f"normalisation = [1, {value}]\n[grid]\nthreshold = [{value}]\n"))
+    said = "is not a finite number; give one"
+    assert text.splitlines() == [
+        f"sweep.toml: model.normalisation.1: {value} {said}",
+        f"sweep.toml: grid.threshold.0: {value} {said}",
+    ]
+    run = CliRunner().invoke(app, ["run", str(tmp_path / "sweep.toml"), "--dry-run"])
+    assert (run.exit_code, "model.normalisation.1" in run.output) == (2, True)
+
+
 def test_an_override_may_take_out_of_the_grid_what_the_file_excludes(tmp_path):
     path = tmp_path / "sweep.toml"
     path.write_text(GOOD + "[[exclude]]\nr = 40\n")

@@ -1,0 +1,71 @@
+"""What is to be kept in mind of a comparison, in words: by what cells were judged, and why some were not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from bench.compare.found import Row
+from bench.compare.samples import COMMON, Sample
+from bench.compare.statistics import samples_needed
+
+Pair = tuple[str, Sample, Sample]
+_NOT_JUDGED: Mapping[str, str] = {
+    "broken": "worked in A and failed in B",
+    "failed": "failed in A, so that nothing is judged",
+    "disturbed": "were disturbed on one side: their times are not judged",
+}
+"""What the outcome of a cell says of it."""
+
+
+def notes(rows: Sequence[Row], pairs: Sequence[Pair], *, alpha: float) -> tuple[str, ...]:
+    """Return the notes; `pairs` are the cells with the samples of A and B, as `rows` have them."""
+    said = _judged_by(rows, pairs)
+    if any(row.machine.startswith("DIFFERENT") for row in rows):
+        said.append("A and B are of different machines: what differs is not the code alone")
+    versions = {(a.software, b.software) for _, a, b in pairs if a.software != b.software}
+    said += [f"PyTorch is {one} in A and {two} in B" for one, two in sorted(versions)]
+    few = [row for row in rows if row.outcome == "too few samples"]
+    if few:
+        needed = samples_needed(sum(row.outcome not in _NOT_JUDGED for row in rows), alpha)
+        kinds = "launches" if any(a.of_launches for _, a, _ in pairs) else "rounds"
+        said.append(
+            f"{len(few)} of {len(rows)} cells have too few {kinds} to be told apart at all: among so many cells, and "
+            f"at an alpha of {alpha:g}, each side needs {needed}"
+        )
+    for outcome, words in _NOT_JUDGED.items():
+        told = [
+            f"{row.cell} ({b.standing})" for row, (_, _, b) in zip(rows, pairs, strict=True) if row.outcome == outcome
+        ]
+        if told:
+            listed = f": {', '.join(told)}" if outcome == "broken" else ""
+            said.append(f"{len(told)} of {len(rows)} cells {words}{listed}")
+    return tuple(said)
+
+
+def _judged_by(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[str]:
+    said = []
+    timed = [(row, a) for row, (_, a, _) in zip(rows, pairs, strict=True) if all(row.samples)]
+    if both := [row for row, _ in timed if row.relative is not None]:
+        usual = [
+            float(np.median([one.value for one in ends]))
+            for ends in ([row.ratio for row in both], [row.relative for row in both if row.relative is not None])
+        ]
+        said.append(
+            f"{len(both)} cells are judged by their times and by their ratios to {COMMON!r} of the same rounds: slower "
+            f"is what both say. What slows all arms alike, {COMMON!r} itself among them, is not told: over these cells "
+            f"B / A is {usual[0]:.3f} by times and {usual[1]:.3f} by ratios, in the median"
+        )
+    if ratios := sum(a.unit == "ratio" for _, a in timed):
+        said.append(f"{ratios} cells are judged by ratios alone: what slows both arms alike is not told")
+    if alone := sum(row.relative is None and a.unit != "ratio" and not a.of_launches for row, a in timed):
+        said.append(
+            f"{alone} cells are judged by times alone: rounds of one process share how fast it happened to be, which "
+            "these cannot tell from the code: the same code can seem slower by some per cent"
+        )
+    if launches := sum(a.of_launches for _, a in timed):
+        said.append(
+            f"{launches} cells are judged by the medians of launches, as rounds of one process are not independent"
+        )
+    return said

@@ -1,0 +1,101 @@
+"""Differences to the unmerged model that its cell left behind: it failed first, or was measured again.
+
+A record's difference is that of its own score and the reference's, so that one of other predictions does not add up. It
+is computed again from the predictions on disk; no model runs.
+Shapes: `n` clips, `c` classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from bench.records.schema import Delta, Record
+from bench.records.store import Store
+from bench.run.progress import Progress
+from bench.sweep.cells import Cell
+
+_ROUNDING = 1e-9
+"""What scores and their difference may be apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scored:
+    """What of a quality record decides whether its difference is of the unmerged model's cell as it is now."""
+
+    is_ok: bool
+    clips: str
+    """Hash of their ids."""
+    score: float
+    """mAP"""
+    delta: float | None
+
+    @classmethod
+    def of(cls, record: Record) -> Scored | None:
+        """Return this of a record; None where it has no quality."""
+        part = record.quality
+        if part is None:
+            return None
+        delta = None if part.delta is None else part.delta.mAP
+        return cls(is_ok=record.status == "ok", clips=part.ids_sha256, score=part.mAP, delta=delta)
+
+    def is_behind(self, reference: Scored | None) -> bool:
+        """Return whether the reference is one, and the difference is missing or of another score than its."""
+        if reference is None or not reference.is_ok or reference.clips != self.clips:
+            return False
+        return self.delta is None or abs(self.score - reference.score - self.delta) > _ROUNDING
+
+
+def behind(scored: Mapping[str, Scored | None], against: Mapping[str, str | None]) -> set[str]:
+    """Return the cells whose difference is behind, of cell -> what was seen of it and cell -> its reference's id."""
+    found = set()
+    for cell, reference in against.items():
+        mine = scored.get(cell)
+        if mine is not None and reference is not None and mine.is_behind(scored.get(reference)):
+            found.add(cell)
+    return found
+
+
+def renew(cells: Sequence[Cell], store: Store, progress: Progress) -> list[Record]:
+    """Write the records of cells again, each with its difference, and return them.
+
+    Where that cannot be computed, the record is left without one, and what keeps it is said. Raises RecordError for a
+    bad record.
+    """
+    renewed = []
+    for cell in cells:
+        record = store.read(cell.id)
+        if record is None or record.quality is None:
+            continue
+        try:
+            delta = _difference(cell, record, store)
+        except (ValueError, OSError) as error:
+            progress.say(f"{cell.title}: no difference to the unmerged model: {error}; --redo measures it again")
+            delta = None
+        if delta == record.quality.delta:
+            continue
+        record = record.model_copy(update={"quality": record.quality.model_copy(update={"delta": delta})})
+        store.write(record)
+        renewed.append(record)
+    if renewed:
+        progress.say(f"Compared again with the unmerged model, which was measured after them: {len(renewed)} cells")
+    return renewed
+
+
+def _difference(cell: Cell, record: Record, store: Store) -> Delta:
+    """Return the difference of predictions on disk. Raises ValueError or OSError where something is missing."""
+    from bench.cell.quality import Assessment
+    from bench.records.predictions import read_predictions
+    from bench.records.store import hash_array
+
+    reference = cell.compared_with()
+    assert reference is not None
+    assert cell.data is not None
+    assert record.quality is not None
+    mine, hashes = read_predictions(store.predictions_path(cell.id))
+    theirs, of = read_predictions(store.predictions_path(reference.id))
+    labels = cell.data.labels(skipped=record.quality.skipped)
+    if of != hashes or hash_array(labels) != hashes["labels_sha256"]:
+        raise ValueError("the predictions of both and the data set here are not of the same clips and labels")
+    found = Assessment(labels, mine, record.quality.task, cell.seed, record.quality.replicates)
+    return found.minus(replace(found, predictions=theirs), against=reference.id)
