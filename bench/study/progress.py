@@ -105,6 +105,7 @@ def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
     import matplotlib.pyplot as plt
 
     rows = rows.dropna(subset=["seconds"])
+    end = end_of(rows, reference)  # of all seeds
     often = _often_validated(rows)
     left_out, rows = len(often) < len(rows), often
     arms = rows.groupby("schedule")["arm"].nunique()
@@ -123,7 +124,6 @@ def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
             axis.plot(x, by_time["mean"], color=colour, marker=marker, markersize=3.5, linewidth=1.1, label=label)
         axis.set_title(schedule_words(schedule), loc="left")
         axis.set_xlabel("Minutes of training steps")
-    end = end_of(rows, reference)
     for axis in axes[0] if np.isfinite(end) else ():
         axis.axhline(end, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
     axes[0, 0].set_ylabel("mAP on validation clips")
