@@ -71,7 +71,7 @@ def end_of(rows: pd.DataFrame, reference: str) -> float:
 
     rows: of `progress`.
     """
-    mine = rows[(rows["arm"] == reference) & rows["schedule"].map(merges_nothing)]
+    mine = rows[(rows["arm"] == reference) & rows["schedule"].map(merges_nothing).astype(bool)]
     return float(mine[mine["clips"] == mine["clips"].max()]["mAP"].mean())
 
 
