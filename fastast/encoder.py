@@ -31,6 +31,8 @@ class EncoderShape:
     """Patches along frequency and time, (f', t'); patch (i, j) is token `num_prefix_tokens + i t' + j`."""
     reads: Reads = "prefix"
     """What the head reads."""
+    pools_prefix: bool = False
+    """Whether a head that averages or pools takes the prefix tokens along with the patches."""
     outside_macs: int = 0
     """Multiply-accumulates of one clip outside of the blocks: patch embedding and head."""
 
@@ -59,6 +61,15 @@ class EncoderShape:
     def num_tokens(self) -> int:
         """Tokens that enter the first block."""
         return self.num_patches + self.num_prefix_tokens
+
+    @property
+    def least_tokens(self) -> int:
+        """The fewest tokens that the head can read: all prefix tokens, and a patch more where it pools patches."""
+        if self.reads == "prefix":
+            return self.num_prefix_tokens
+        if self.reads == "class" or self.pools_prefix:
+            return 1
+        return self.num_prefix_tokens + 1
 
     @property
     def head_dim(self) -> int:

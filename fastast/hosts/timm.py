@@ -87,6 +87,7 @@ class TimmHost(Host):
             num_prefix_tokens=model.num_prefix_tokens,
             grid=_grid(model.patch_embed),
             reads=self.reads,
+            pools_prefix=self.model.pool_include_prefix,
         )
 
     def blocks(self) -> list[HostBlock]:

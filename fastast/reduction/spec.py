@@ -173,7 +173,7 @@ class TokenReduction:
         return self.num_protected
 
     def limit(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int = 0) -> int:
-        """Return the most tokens that a block which `num_tokens` enter can remove."""
+        """Return the most tokens that a block which `num_tokens` enter can remove: what the head reads stays."""
         at = self._block(shape, num_tokens, block)
         most = self.registered.limit(at, self.options)
         if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most <= at.num_free:
@@ -181,7 +181,7 @@ class TokenReduction:
                 f"reduction {self.method}: block {block + 1}: its limit is {most!r}; of {num_tokens} tokens, "
                 f"{self.protected(shape)} of them protected, a method removes 0 to {at.num_free}"
             )
-        return most
+        return min(most, max(0, num_tokens - at.encoder.least_tokens))
 
     def choosing_macs(self, shape: EncoderShape | HasEncoder, num_tokens: int, r: int, block: int = 0) -> int:
         """Return the multiply-accumulates of choosing which `r` of a block's tokens go, of one clip."""
@@ -215,10 +215,11 @@ class TokenReduction:
         tokens, excess = count_tokens(encoder.num_tokens, wanted, lambda n, block: self.limit(encoder, n, block))
         if excess is None or self.excess == "cap":
             return tokens
-        before = (encoder.num_tokens, *tokens)[excess]
+        before, least = (encoder.num_tokens, *tokens)[excess], encoder.least_tokens
+        needed = f" and {least} needed by the head" if least > protected else ""
         raise ExcessError(
             f"reduction {self.method} {self.schedule}: block {excess + 1} of {encoder.depth} has {before} tokens, "
-            f"{protected} of them protected, and can remove {self.limit(encoder, before, excess)}, not "
+            f"{protected} of them protected{needed}, and can remove {self.limit(encoder, before, excess)}, not "
             f"{wanted[excess]}. Tokens that leave each block if capped there: {', '.join(map(str, tokens))}."
         )
 
