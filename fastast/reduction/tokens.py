@@ -22,6 +22,7 @@ from fastast.system.compiling import constant_result
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
+    from fastast.macs import BlockPlace
     from fastast.reduction.forward.lineage import Lineage
 
 
@@ -40,6 +41,8 @@ class BlockTokens:
     """Leading tokens that must stay alone."""
     block: int
     """Number of the block, from 0."""
+    place: BlockPlace
+    """Where in it tokens go."""
     seed: int
     """Of what a method draws."""
     threshold: float | None
@@ -58,6 +61,7 @@ class BlockTokens:
         shape: EncoderShape,
         num_protected: int,
         block: int,
+        place: BlockPlace = "between",
         lineage: Lineage | None = None,
         seed: int = 0,
         proportional: bool = True,
@@ -70,7 +74,8 @@ class BlockTokens:
         """
         self.before, self.size = before, size
         self._branch, self._heads = branch, heads
-        self.shape, self.num_protected, self.block, self.seed = shape, num_protected, block, seed
+        self.shape, self.num_protected, self.seed = shape, num_protected, seed
+        self.block, self.place = block, place
         self._lineage, self._proportional = lineage, proportional
         self.threshold = threshold
         self.has_drawn = False
@@ -82,6 +87,11 @@ class BlockTokens:
         if self._after is None:
             self._after = self.before + self.branch
         return self._after
+
+    @property
+    def entering(self) -> Tensor:
+        """(b, n, d), the tokens as they enter block `block`: before its attention, they are what is merged."""
+        return self.after if self.place == "before" else self.before
 
     @property
     def branch(self) -> Tensor:
