@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fastast.hosts.attachment import Attachment, Probe
 from fastast.hosts.host import Host, HostBlock
+from fastast.hosts.replaced import hooked
 from fastast.reduction import ReductionError
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Mod
         if not isinstance(module, nn.Identity) and not any(True for _ in module.children()):
             raise ReductionError(f"hosts: {named(module)} cannot be honoured: the block's adapter passes over it")
     for module in (block.module, *passed_over):
-        if _hooked(module):
+        if hooked(module):
             raise ReductionError(
                 f"hosts: {named(module)} has hooks, which would not run under a reduction: blocks are run in parts. "
                 "Remove the hooks, or put them on the layers inside"
@@ -203,17 +204,6 @@ def _overridden(host: Host) -> str:
 def _weight(module: nn.Module) -> Tensor | None:
     """Return a parameter that tells device and dtype."""
     return next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
-
-
-def _hooked(module: nn.Module) -> bool:
-    """Whether something of a user's waits for the module to be called."""
-    own = vars(module).get("forward")  # accelerate's hooks put another there, transformers 4 its own after a look
-    if own is not None and getattr(own, "__func__", None) is not type(module).forward:
-        return True
-    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    hooks += (*module._backward_hooks.values(), *module._backward_pre_hooks.values())
-    # transformers leaves hooks behind that note hidden states on demand; the adapter notes them itself.
-    return any(not getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
 
 
 @contextmanager
