@@ -12,6 +12,9 @@ Reads = Literal["prefix", "class", "average", "map"]
 """What a head reads: the mean of all prefix tokens (AST), the class token, the mean of the patches, or attention
 pooling over all tokens."""
 
+_FROM_0 = ("num_prefix_tokens", "outside_macs", "pooled_macs")
+"""Numbers that may be 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderShape:
@@ -35,10 +38,12 @@ class EncoderShape:
     """Whether a head that averages or pools takes the prefix tokens along with the patches."""
     outside_macs: int = 0
     """Multiply-accumulates of one clip outside of the blocks: patch embedding and head."""
+    pooled_macs: int = 0
+    """Multiply-accumulates of the head for every token that it pools: those of attention pooling."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, least = getattr(self, field.name), 0 if field.name in ("num_prefix_tokens", "outside_macs") else 1
+            value, least = getattr(self, field.name), 0 if field.name in _FROM_0 else 1
             if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise ValueError(f"encoder: {field.name} is {value!r}; it must be an integer of at least {least}")
         if self.embed_dim % self.num_heads:

@@ -85,7 +85,8 @@ def encoder_macs(
     tokens_out = [shape.num_tokens] * shape.depth if tokens is None else list(tokens)
     if len(tokens_out) != shape.depth:
         raise ValueError(f"macs: {len(tokens_out)} token counts for {shape.depth} blocks; give one per block")
-    total = shape.outside_macs
+    pooled = tokens_out[-1] - (0 if shape.pools_prefix else shape.num_prefix_tokens)
+    total = shape.outside_macs + pooled * shape.pooled_macs
     for block, (before, after) in enumerate(zip([shape.num_tokens, *tokens_out[:-1]], tokens_out, strict=True)):
         total += block_macs(shape, *seen_tokens(place, before, after))
         if choosing is not None:

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock
-from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, linear_macs, norm_layer
 from fastast.hosts.replaced import why_not_as_made
 from fastast.reduction import MergeTrace, ReductionError
 from fastast.reduction.forward.stages import HeadTensors
@@ -121,15 +121,17 @@ class TransformersHost(Host):
     @property
     def encoder(self) -> EncoderShape:
         """As the configuration says."""
-        config = self.module.config
+        config, grid = self.module.config, tuple(self.module.embeddings.get_shape(self.module.config))
         return EncoderShape(
             embed_dim=config.hidden_size,
             depth=len(self.layer_modules),
             num_heads=config.num_attention_heads,
             mlp_dim=config.intermediate_size,
             num_prefix_tokens=2,
-            grid=tuple(self.module.embeddings.get_shape(config)),
+            grid=grid,
             reads="prefix",
+            outside_macs=linear_macs(self.module.embeddings.patch_embeddings, grid[0] * grid[1])
+            + linear_macs(getattr(self.model, "classifier", None)),
         )
 
     def blocks(self) -> list[HostBlock]:
