@@ -49,6 +49,8 @@ class BlockTokens:
     """Least cosine at which a pair merges; None where `r` pairs do, however similar."""
     has_drawn: bool
     """Whether a method has drawn by `draw` or `generator`."""
+    drawn: list[Tensor]
+    """What `draw` returned: a captured graph reads it where it is, so whoever captures must keep it."""
 
     def __init__(
         self,
@@ -78,7 +80,7 @@ class BlockTokens:
         self.block, self.place = block, place
         self._lineage, self._proportional = lineage, proportional
         self.threshold = threshold
-        self.has_drawn = False
+        self.has_drawn, self.drawn = False, []
         self._after = before if heads is None else after
 
     @property
@@ -208,15 +210,16 @@ class BlockTokens:
     def draw(self, count: int | None = None, *, block: int | None = None) -> Tensor:
         """Return uniform numbers in [0, 1), (count,) float32, the same for all clips and in every forward.
 
-        One per token, and those of this block, where nothing else is asked for. Kept once drawn, so that a captured
-        CUDA graph finds them where they were.
+        One per token, and those of this block, where nothing else is asked for. An engine keeps what was drawn as long
+        as it lives, so that its captured CUDA graphs find it where it was.
         """
         self.has_drawn = True
         count = self.num_tokens if count is None else count
         block = self.block if block is None else block
         if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # what a tracer holds is not to be kept
             return torch.tensor(_numbers(self.seed, block, count), dtype=torch.float32, device=self.device)
-        return _kept(self.seed, block, count, self.device)
+        self.drawn.append(_kept(self.seed, block, count, self.device))
+        return self.drawn[-1]
 
 
 def _seed(seed: int, block: int) -> int:
