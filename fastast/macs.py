@@ -65,9 +65,17 @@ def model_macs(
 
     A reduction's MACs hold what its choices cost, and its place is its own; bare numbers of tokens, which leave each
     block at `place`, do not say how they were chosen, so that theirs are a lower bound. Raises ValueError where there
-    is not one number per block, ReductionError for a reduction that the model cannot do.
+    is not one number per block, or for a text or a schedule alone, ReductionError for a reduction that the model cannot
+    do.
     """
     encoder = encoder_of(shape)
+    if isinstance(reduced, str) or not (
+        reduced is None or isinstance(reduced, Sequence) or hasattr(reduced, "tokens_per_block")
+    ):
+        raise ValueError(
+            f"macs: {reduced!r} is no reduction; give fastast.TokenReduction(schedule='constant:40'), or the tokens "
+            "that leave each block"
+        )
     if reduced is None or isinstance(reduced, Sequence):
         return encoder_macs(encoder, reduced, place=place)
     return encoder_macs(encoder, reduced.tokens_per_block(encoder), reduced)

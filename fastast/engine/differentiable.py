@@ -20,6 +20,7 @@ from fastast.kernels import interpreted, why_not
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, ReductionError
 from fastast.reduction.forward.encode import encode
+from fastast.reduction.spec import check_reduction
 
 if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
@@ -84,6 +85,8 @@ def differentiable_forward(
     Raises ValueError where the kernels cannot run (`why_not_differentiable`): there is no fallback, the model itself is
     one. ReductionError for a reduction that is impossible or a second one.
     """
+    if reduction is not None:
+        check_reduction(reduction, "differentiable_forward")
     reason = why_not_differentiable(model, reduction)
     if reason:
         raise _refusal(reason)

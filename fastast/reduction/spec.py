@@ -234,7 +234,9 @@ class TokenReduction:
 
     def _take_file(self) -> None:
         """Take what a schedule's file says beside it, below what differs from its default here."""
-        given = dataclasses.asdict(self.options) if dataclasses.is_dataclass(self.options) else self.options
+        given = self.options
+        if dataclasses.is_dataclass(given) and not isinstance(given, type):
+            given = dataclasses.asdict(given)
         if not isinstance(given, Mapping):
             return  # which is refused for what it is
         fields = {name: getattr(self, name) for name in _DEFAULTS if getattr(self, name) != _DEFAULTS[name]}
@@ -248,6 +250,14 @@ class TokenReduction:
         return BlockShape(num_tokens=num_tokens, num_protected=self.protected(encoder), block=block, encoder=encoder)
 
 
+def check_reduction(value: object, where: str) -> None:
+    """Raise ReductionError, beginning with `where`, for what is no reduction: a text, or a schedule alone."""
+    if not isinstance(value, TokenReduction):
+        raise ReductionError(
+            f"{where}: a {type(value).__name__} is no reduction; give fastast.TokenReduction(schedule='constant:40')"
+        )
+
+
 def with_file(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a reduction with those of its schedule's file, where it is one, below its own.
 
@@ -259,8 +269,8 @@ def with_file(values: Mapping[str, Any]) -> dict[str, Any]:
     theirs = tuned.get("method", TokenReduction.method)
     if (mine := values.get("method", theirs)) != theirs:
         raise ReductionError(
-            f"reduction {mine}: {values['schedule']} was tuned for {theirs}; give method={theirs!r}, or the list in the "
-            "file"
+            f"reduction {mine}: {values['schedule']} was tuned for {theirs}; give method={theirs!r}, or the list in "
+            "the file"
         )
     return {**tuned, **values, "schedule": tuned["schedule"]}
 
