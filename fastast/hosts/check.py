@@ -162,8 +162,8 @@ def _check_sizes(block: HostBlock, x: Tensor, kernel: str, name: str) -> None:
 
 def _hooks_in_vain(module: str) -> str:
     return (
-        f"hosts: {module} has hooks, which would not run under a reduction: the model is run in parts. Remove the hooks, "
-        "or put them on the layers inside"
+        f"hosts: {module} has hooks, which would not run under a reduction: the model is run in parts. Remove the "
+        "hooks, or put them on the layers inside"
     )
 
 

@@ -241,7 +241,7 @@ def _grid(embed: Any) -> tuple[int, int]:
 
 
 def _query_macs(pool: Any) -> int:
-    """Return the multiply-accumulates of `AttentionPoolLatent` for its latents: all of its layers but that of tokens."""
+    """Return the multiply-accumulates of `AttentionPoolLatent` for its latents: of all layers but that of tokens."""
     return linear_macs(pool, pool.latent_len) - linear_macs(pool.kv, pool.latent_len)
 
 

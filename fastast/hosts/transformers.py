@@ -208,7 +208,7 @@ class TransformersHost(Host):
         if not isinstance(self.model, ASTForAudioClassification):
             return f"{type(self.model).__name__} has no head for classes; compile ASTForAudioClassification"
         if type(self.model) is not ASTForAudioClassification:
-            return f"{type(self.model).__name__} may compute what ASTForAudioClassification does not; the kernels have that"
+            return f"{type(self.model).__name__} may compute something else than the kernels' ASTForAudioClassification"
         if not isinstance(self.model.classifier.dense, nn.Linear):
             return "classifier.dense is no linear layer: the model has no classes (num_labels is 0)"
         if self.module.config.hidden_act != "gelu":

@@ -53,7 +53,9 @@ def test_in_python_another_method_is_not_taken_silently(tuned: str) -> None:
 
 def test_in_python_it_brings_all_that_it_was_tuned_with(tmp_path: Path) -> None:
     path = tmp_path / "tuned.toml"
-    path.write_text('[reduction]\nmethod = "tome"\nschedule = "constant:4"\nmetric = "values"\nthreshold = 0.9\nseed = 3\n')
+    path.write_text(
+        '[reduction]\nmethod = "tome"\nschedule = "constant:4"\nmetric = "values"\nthreshold = 0.9\nseed = 3\n'
+    )
     both = TokenReduction(schedule=str(path)), TokenReduction.from_dict({"schedule": str(path)})  # type: ignore[arg-type]
     for made in both:
         assert (made.options.metric, made.threshold, made.seed) == ("values", 0.9, 3)
