@@ -12,6 +12,9 @@ Reads = Literal["prefix", "class", "average", "map"]
 """What a head reads: the mean of all prefix tokens (AST), the class token, the mean of the patches, or attention
 pooling over all tokens."""
 
+_FROM_0 = ("num_prefix_tokens", "outside_macs", "pooled_macs")
+"""Numbers that may be 0."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderShape:
@@ -31,12 +34,16 @@ class EncoderShape:
     """Patches along frequency and time, (f', t'); patch (i, j) is token `num_prefix_tokens + i t' + j`."""
     reads: Reads = "prefix"
     """What the head reads."""
+    pools_prefix: bool = False
+    """Whether a head that averages or pools takes the prefix tokens along with the patches."""
     outside_macs: int = 0
     """Multiply-accumulates of one clip outside of the blocks: patch embedding and head."""
+    pooled_macs: int = 0
+    """Multiply-accumulates of the head for every token that it pools: those of attention pooling."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, least = getattr(self, field.name), 0 if field.name in ("num_prefix_tokens", "outside_macs") else 1
+            value, least = getattr(self, field.name), 0 if field.name in _FROM_0 else 1
             if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise ValueError(f"encoder: {field.name} is {value!r}; it must be an integer of at least {least}")
         if self.embed_dim % self.num_heads:
@@ -59,6 +66,15 @@ class EncoderShape:
     def num_tokens(self) -> int:
         """Tokens that enter the first block."""
         return self.num_patches + self.num_prefix_tokens
+
+    @property
+    def least_tokens(self) -> int:
+        """The fewest tokens that the head can read: all prefix tokens, and a patch more where it pools patches."""
+        if self.reads == "prefix":
+            return self.num_prefix_tokens
+        if self.reads == "class" or self.pools_prefix:
+            return 1
+        return self.num_prefix_tokens + 1
 
     @property
     def head_dim(self) -> int:

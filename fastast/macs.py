@@ -65,9 +65,17 @@ def model_macs(
 
     A reduction's MACs hold what its choices cost, and its place is its own; bare numbers of tokens, which leave each
     block at `place`, do not say how they were chosen, so that theirs are a lower bound. Raises ValueError where there
-    is not one number per block, ReductionError for a reduction that the model cannot do.
+    is not one number per block, or for a text or a schedule alone, ReductionError for a reduction that the model cannot
+    do.
     """
     encoder = encoder_of(shape)
+    if isinstance(reduced, str) or not (
+        reduced is None or isinstance(reduced, Sequence) or hasattr(reduced, "tokens_per_block")
+    ):
+        raise ValueError(
+            f"macs: {reduced!r} is no reduction; give fastast.TokenReduction(schedule='constant:40'), or the tokens "
+            "that leave each block"
+        )
     if reduced is None or isinstance(reduced, Sequence):
         return encoder_macs(encoder, reduced, place=place)
     return encoder_macs(encoder, reduced.tokens_per_block(encoder), reduced)
@@ -85,7 +93,8 @@ def encoder_macs(
     tokens_out = [shape.num_tokens] * shape.depth if tokens is None else list(tokens)
     if len(tokens_out) != shape.depth:
         raise ValueError(f"macs: {len(tokens_out)} token counts for {shape.depth} blocks; give one per block")
-    total = shape.outside_macs
+    pooled = tokens_out[-1] - (0 if shape.pools_prefix else shape.num_prefix_tokens)
+    total = shape.outside_macs + pooled * shape.pooled_macs
     for block, (before, after) in enumerate(zip([shape.num_tokens, *tokens_out[:-1]], tokens_out, strict=True)):
         total += block_macs(shape, *seen_tokens(place, before, after))
         if choosing is not None:

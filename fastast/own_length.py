@@ -17,6 +17,7 @@ from torch import nn
 
 from fastast.frontend.filterbank import num_frames
 from fastast.geometry import Geometry
+from fastast.hosts.native import NativeHost
 from fastast.model import AudioSpectrogramTransformer
 from fastast.positions import adapt_position_embedding
 
@@ -42,6 +43,7 @@ class OwnLengths:
                 "--own-length out"
             )
         self._model = model
+        self._positions: tuple[int, int] | None = None
         self._at: dict[int, AudioSpectrogramTransformer] = {}
 
     def frames(self, samples: int) -> int:
@@ -49,7 +51,10 @@ class OwnLengths:
         return bucket_frames(self._model.geometry, num_frames(samples))
 
     def model(self, frames: int) -> AudioSpectrogramTransformer:
-        """Return the model for an input of so many frames, always the same one."""
+        """Return the model for an input of so many frames, the same one until the positions of the longest change."""
+        positions = (id(self._model.pos_embed), self._model.pos_embed._version)
+        if positions != self._positions:
+            self._at, self._positions = {}, positions
         if frames not in self._at:
             self._at[frames] = at_length(self._model, frames)
         return self._at[frames]
@@ -62,9 +67,9 @@ class OwnLengths:
 
 
 def at_length(model: AudioSpectrogramTransformer, frames: int) -> AudioSpectrogramTransformer:
-    """Return `model` for an input (b, frames, m), without a reduction; all weights but the positions are shared.
+    """Return `model` for an input (b, frames, m), without a reduction and the attention kernel that this brought.
 
-    Raises ValueError where not one patch fits.
+    All weights but the positions are shared. Raises ValueError where not one patch fits.
     """
     geometry = dataclasses.replace(model.geometry, num_frames=frames)
     twin = copy.copy(model)
@@ -72,5 +77,6 @@ def at_length(model: AudioSpectrogramTransformer, frames: int) -> AudioSpectrogr
     with torch.inference_mode(False), torch.no_grad():
         position = adapt_position_embedding(model.pos_embed, model.geometry.grid, geometry.grid)
         twin.pos_embed = nn.Parameter(position.detach().clone(), requires_grad=False)
-    twin.geometry, twin.attached = geometry, None
+    twin.geometry = geometry
+    NativeHost(twin).detach()
     return twin

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
 from fastast.macs import Choosing, encoder_macs
@@ -74,7 +74,7 @@ class Linear:
         steps = depth - 1
         if steps == 0:
             return (self.r,)
-        first = int(self.r * (1 - self.inflection))
+        first = int(self.r * (1 - Fraction(str(self.inflection))))  # 40 * (1 - 0.8) is 8, not a hair less
         last = 2 * self.r - first
         # In integers, so that no step lands a hair below a whole number.
         return tuple((first * steps + (last - first) * i) // steps for i in range(depth))
@@ -82,6 +82,9 @@ class Linear:
     def __str__(self) -> str:
         name = {-1.0: "decreasing", 1.0: "increasing"}.get(float(self.inflection))
         return f"{name}:{self.r}" if name else f"linear:{self.r}:{_number(self.inflection)}"
+
+
+Where = Literal["early", "late"]
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,12 @@ class Half:
 
     r: int
     """Mean tokens removed per block, over all blocks."""
-    where: Literal["early", "late"]
+    where: Where
     """Which half."""
 
     def __post_init__(self) -> None:
+        if self.where not in get_args(Where):
+            raise ScheduleError("schedule: " + unknown_name("half", self.where, get_args(Where)))
         _check_count(self.where, "r", self.r)
 
     def removals(

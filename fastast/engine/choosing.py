@@ -55,6 +55,7 @@ class Chooser:
         self._kernels, self._scope = kernels, scope
         # Made once and kept as long as the engine, whose graphs hold their addresses: the oracle must cost nothing.
         self._static: dict[tuple[int, int, int, int, torch.device], FlatPlan] = {}
+        self._drawn: dict[int, Tensor] = {}  # by address: random numbers that graphs read, too
 
     @torch.no_grad()
     def __call__(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> FlatPlan:
@@ -63,6 +64,7 @@ class Chooser:
         if fast is not None:
             return fast(self._kernels, tokens, r, self._scope)
         plan = attached.choose(tokens, r)
+        self._drawn |= {numbers.data_ptr(): numbers for numbers in tokens.drawn}
         if plan.merged is None and isinstance(plan.owner, slice) and plan.weight is None:
             kept = plan.owner.indices(tokens.num_tokens)
             key = (tokens.batch, tokens.num_tokens, kept[0], kept[1], tokens.device)

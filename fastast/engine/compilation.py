@@ -20,6 +20,7 @@ from fastast.engine.waveforms import check_frontend
 from fastast.hosts import adapter_of
 from fastast.kernels import interpreted, why_not
 from fastast.reduction import ReductionError, TokenReduction
+from fastast.reduction.spec import check_reduction
 from fastast.system.devices import find_device
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def compile(
     """
     if any(module.training for module in model.modules()):
         raise ValueError("compile: the model is in training mode; call model.eval() first, an engine is for inference")
+    if reduction is not None:
+        check_reduction(reduction, "compile")
     sizes, host = _batch_sizes(batch_size), adapter_of(model)
     parameter = next(model.parameters())
     dtype, device = dtype or parameter.dtype, _indexed(find_device(device or parameter.device, what="compile: device"))

@@ -15,10 +15,12 @@ from fastast.engine.kernel_table import KernelTable, triton_kernels
 from fastast.engine.packed_stages import read_out
 from fastast.engine.training_stages import TrainingStages, embed
 from fastast.engine.weights import borrow
+from fastast.hosts.native import why_not_weights
 from fastast.kernels import interpreted, why_not
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, ReductionError
 from fastast.reduction.forward.encode import encode
+from fastast.reduction.spec import check_reduction
 
 if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
@@ -75,13 +77,16 @@ def differentiable_forward(
     """Return the forward of `model` on the kernels, (b, f, m) -> (b, c), whose gradients reach `model.parameters()`.
 
     Nothing is copied: every call runs on the weights, the mode (stochastic depth) and, without `reduction`, the
-    attached reduction that the model has then. Call it as the model: in float32, or under autocast. The choice of what
-    merges carries no gradient, as in the model. In the last block only the tokens that the head reads are computed.
-    Logits and gradients are the model's up to rounding.
+    attached reduction that the model has then; what is changed inside the model after this, a layer's class or a hook,
+    is not seen. Call it as the model: in float32, or under autocast. The choice of what merges carries no gradient, as
+    in the model. In the last block only the tokens that the head reads are computed. Logits and gradients are the
+    model's up to rounding.
 
     Raises ValueError where the kernels cannot run (`why_not_differentiable`): there is no fallback, the model itself is
     one. ReductionError for a reduction that is impossible or a second one.
     """
+    if reduction is not None:
+        check_reduction(reduction, "differentiable_forward")
     reason = why_not_differentiable(model, reduction)
     if reason:
         raise _refusal(reason)
@@ -100,7 +105,14 @@ def why_not_differentiable(model: nn.Module, reduction: TokenReduction | None = 
     dtype = parameter.dtype
     if dtype not in TRAINING_DTYPES and not (dtype == torch.float64 and interpreted()):
         return f"the kernels have no {str(dtype).removeprefix('torch.')}"
-    return _why_not_training(reduction) or why_not(parameter.device)
+    return _why_not_training(reduction) or why_not_weights(model) or _why_dropout(model) or why_not(parameter.device)
+
+
+def _why_dropout(model: nn.Module) -> str:
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout) and module.p > 0:
+            return f"{name} drops {module.p:g} of its numbers in training; the kernels have stochastic depth alone"
+    return ""
 
 
 def _why_not_training(reduction: TokenReduction | None) -> str:

@@ -45,6 +45,11 @@ class Filterbanks:
 
     def read(self, given: Tensor) -> tuple[Tensor, ...]:
         """Check a filterbank (b, f, m)."""
+        if not isinstance(given, Tensor):
+            raise ValueError(
+                f"engine: a {type(given).__name__} is no filterbank; give a tensor (batch, {self._shape[0]} frames, "
+                f"{self._shape[1]} mel bins), of an array by torch.from_numpy"
+            )
         if given.ndim != 3 or tuple(given.shape[1:]) != self._shape or given.shape[0] == 0:
             raise ValueError(
                 f"engine: the filterbank has shape {tuple(given.shape)}; this model takes (batch, {self._shape[0]} "

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fastast.hosts.attachment import Attachment, Probe
 from fastast.hosts.host import Host, HostBlock
+from fastast.hosts.replaced import class_of, hooked
 from fastast.reduction import ReductionError
 
 if TYPE_CHECKING:
@@ -75,10 +76,17 @@ def _check_model(host: Host, attachment: Attachment, arguments: Sequence[Tensor]
         seen.append(x.shape[1])
         return x, size
 
-    difference = _difference(host.model(*arguments), through(watched))
+    with _calls(host.model) as called_by_host:
+        own = host.model(*arguments)
+    with _calls(host.model) as called_by_adapter:
+        adapted = through(watched)
     if not seen:
         raise ReductionError(f"hosts: {name} never calls self.encode, so that no token would be reduced")
-    if difference:
+    names = {module: name for name, module in host.model.named_modules()}
+    for module in called_by_host:
+        if module not in called_by_adapter and hooked(module):
+            raise ReductionError(_hooks_in_vain(f"{names.get(module, 'a module')} ({class_of(module).__name__})"))
+    if difference := _difference(own, adapted):
         raise ReductionError(f"hosts: {_overridden(host)} cannot be honoured: at r = 0 the outputs {difference}")
     doubled = list(_tensors(through(lambda x, _: (torch.cat([x, x[:, -1:]], 1), None))))
     weighted = list(_tensors(through(lambda x, _: (x, _one_of_two(x, -1)))))
@@ -116,11 +124,8 @@ def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Mod
         if not isinstance(module, nn.Identity) and not any(True for _ in module.children()):
             raise ReductionError(f"hosts: {named(module)} cannot be honoured: the block's adapter passes over it")
     for module in (block.module, *passed_over):
-        if _hooked(module):
-            raise ReductionError(
-                f"hosts: {named(module)} has hooks, which would not run under a reduction: blocks are run in parts. "
-                "Remove the hooks, or put them on the layers inside"
-            )
+        if hooked(module):
+            raise ReductionError(_hooks_in_vain(named(module)))
     difference = _difference(own, adapted)
     if difference:
         raise ReductionError(f"hosts: {named(block.module)} cannot be honoured: at r = 0 its tokens {difference}")
@@ -153,6 +158,13 @@ def _check_sizes(block: HostBlock, x: Tensor, kernel: str, name: str) -> None:
             f"hosts: the adapter of {name} does not weigh tokens by their sizes: with one of size 2 in the place of "
             f"two equal ones, what attention adds to the tokens {difference}"
         )
+
+
+def _hooks_in_vain(module: str) -> str:
+    return (
+        f"hosts: {module} has hooks, which would not run under a reduction: the model is run in parts. Remove the "
+        "hooks, or put them on the layers inside"
+    )
 
 
 def _difference(expected: Any, got: Any) -> str:
@@ -203,17 +215,6 @@ def _overridden(host: Host) -> str:
 def _weight(module: nn.Module) -> Tensor | None:
     """Return a parameter that tells device and dtype."""
     return next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
-
-
-def _hooked(module: nn.Module) -> bool:
-    """Whether something of a user's waits for the module to be called."""
-    own = vars(module).get("forward")  # accelerate's hooks put another there, transformers 4 its own after a look
-    if own is not None and getattr(own, "__func__", None) is not type(module).forward:
-        return True
-    hooks = (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    hooks += (*module._backward_hooks.values(), *module._backward_pre_hooks.values())
-    # transformers leaves hooks behind that note hidden states on demand; the adapter notes them itself.
-    return any(not getattr(hook, "__module__", "").startswith("transformers.") for hook in hooks)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from fastast.hosts.check import check_against_host
 from fastast.hosts.find import adapter_of
 from fastast.hosts.host import Host
 from fastast.reduction import AttachedReduction, ReductionError, TokenReduction
+from fastast.reduction.spec import check_reduction
 
 
 class Handle:
@@ -57,10 +58,7 @@ def reduce(model: nn.Module, reduction: TokenReduction, *, attention: str = "aut
     where the reduction is impossible for the model's encoder and where one is attached already; ValueError for an
     unknown kernel.
     """
-    if not isinstance(reduction, TokenReduction):
-        raise ReductionError(
-            f"reduce: a {type(reduction).__name__} is no reduction; give fastast.TokenReduction(schedule='constant:40')"
-        )
+    check_reduction(reduction, "reduce")
     host = adapter_of(model)
     if host.attached is not None:
         raise ReductionError(

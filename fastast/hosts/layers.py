@@ -78,6 +78,12 @@ def linear_layer(*parts: nn.Linear, scale: Tensor | None = None) -> LinearLayer:
     return LinearLayer(weight=weight, bias=bias)
 
 
+def linear_macs(module: nn.Module | None, times: int = 1) -> int:
+    """Return the multiply-accumulates of the linear layers and patches inside a module, each on `times` vectors."""
+    layers = [] if module is None else [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
+    return times * sum(layer.weight.numel() for layer in layers)
+
+
 def norm_layer(layer: nn.LayerNorm) -> NormLayer:
     """Return a LayerNorm."""
     return NormLayer(weight=layer.weight, bias=layer.bias, eps=layer.eps)

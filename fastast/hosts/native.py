@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fastast.hosts.host import Host, HostBlock
 from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
+from fastast.hosts.replaced import why_not_as_made
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import ReductionError
 from fastast.reduction.forward.stages import HeadTensors
@@ -78,8 +79,8 @@ class NativeHost(Host):
             del self.model._kernel_before
 
     def packable(self) -> str:
-        """Return nothing: the engine was made for this model."""
-        return ""
+        """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
+        return _why_overridden(self.model, "embed") or why_not_weights(self.model)
 
     def layers(self, block: int) -> BlockLayers:
         """Return a block's weights."""
@@ -105,6 +106,20 @@ class NativeHost(Host):
             head_norm=norm_layer(model.head.norm),
             head=linear_layer(model.head.linear),
         )
+
+
+def why_not_weights(model: AudioSpectrogramTransformer) -> str:
+    """Why kernels cannot take the weights of head and blocks, as a sentence: what was changed since they were made."""
+    with torch.device("meta"):
+        made = AudioSpectrogramTransformer(model.geometry)
+    return _why_overridden(model, "forward", "forward_features") or why_not_as_made(model, made)
+
+
+def _why_overridden(model: AudioSpectrogramTransformer, *methods: str) -> str:
+    for name in methods:
+        if getattr(type(model), name) is not getattr(AudioSpectrogramTransformer, name):
+            return f"{type(model).__name__} has its own {name}; the kernels have AudioSpectrogramTransformer's"
+    return ""
 
 
 def native_host(model: nn.Module) -> NativeHost:

@@ -21,7 +21,7 @@ from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape, Reads
 from fastast.hosts import timm_weights
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock, weighted_mean
-from fastast.hosts.layers import BlockLayers, EndLayers
+from fastast.hosts.layers import BlockLayers, EndLayers, linear_macs
 from fastast.reduction import ReductionError
 from fastast.reduction.forward.stages import HeadTensors
 
@@ -77,7 +77,7 @@ class TimmHost(Host):
 
         `mlp_dim` is the hidden width of a plain MLP with as many weights as the blocks' has.
         """
-        model = self.model
+        model, grid = self.model, _grid(self.model.patch_embed)
         weights = sum(part.weight.numel() for part in model.blocks[0].mlp.modules() if isinstance(part, nn.Linear))
         return EncoderShape(
             embed_dim=model.embed_dim,
@@ -85,8 +85,13 @@ class TimmHost(Host):
             num_heads=model.blocks[0].attn.num_heads,
             mlp_dim=weights // (2 * model.embed_dim),
             num_prefix_tokens=model.num_prefix_tokens,
-            grid=_grid(model.patch_embed),
+            grid=grid,
             reads=self.reads,
+            pools_prefix=model.pool_include_prefix,
+            outside_macs=linear_macs(model.patch_embed, grid[0] * grid[1])
+            + sum(linear_macs(getattr(model, name, None)) for name in ("head", "head_dist"))
+            + (_query_macs(model.attn_pool) if self.reads == "map" else 0),
+            pooled_macs=_pooled_macs(model.attn_pool) if self.reads == "map" else 0,
         )
 
     def blocks(self) -> list[HostBlock]:
@@ -233,6 +238,16 @@ def _grid(embed: Any) -> tuple[int, int]:
     if (height, width) == (down, right):
         return tuple(embed.grid_size)
     return ((embed.img_size[0] - height) // down + 1, (embed.img_size[1] - width) // right + 1)
+
+
+def _query_macs(pool: Any) -> int:
+    """Return the multiply-accumulates of `AttentionPoolLatent` for its latents: of all layers but that of tokens."""
+    return linear_macs(pool, pool.latent_len) - linear_macs(pool.kv, pool.latent_len)
+
+
+def _pooled_macs(pool: Any) -> int:
+    """Return those of a token that it pools: keys and values, and both products of attention with every latent."""
+    return linear_macs(pool.kv) + 2 * pool.latent_len * pool.kv.out_features // 2
 
 
 def _attention_pool(pool: Any, x: Tensor, size: Tensor | None) -> Tensor:

@@ -8,12 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from timm.layers import Mlp
+from timm.layers import Attention, DropPath, LayerNorm, Mlp, PatchDropout, PatchEmbed
 from timm.models.deit import VisionTransformerDistilled
-from timm.models.vision_transformer import LayerScale  # where every timm from 1.0.20 on has it
+from timm.models.vision_transformer import (  # where every timm from 1.0.20 on has LayerScale
+    Block,
+    LayerScale,
+    VisionTransformer,
+)
 from torch import Tensor, nn
 
 from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer, why_not_norm
+from fastast.hosts.replaced import class_of, why_hooked
+
+_KNOWN = {VisionTransformer, PatchEmbed, PatchDropout, Block, Attention, Mlp, LayerScale, LayerNorm, DropPath} | {
+    nn.Sequential, nn.Conv2d, nn.LayerNorm, nn.Linear, nn.GELU, nn.Dropout, nn.Identity
+}  # fmt: skip
+"""Classes of modules that the kernels stand for, where `_why_not_block` and `_why_not_ends` find them."""
 
 
 def block_layers(block: Any) -> BlockLayers:
@@ -48,7 +58,15 @@ def end_layers(model: Any) -> EndLayers:
 def why_not_weights(model: Any) -> str:
     """Why the kernels cannot take a model, as a sentence; empty where they can."""
     blocks = (_why_not_block(f"blocks.{index}", block) for index, block in enumerate(model.blocks))
-    return _why_not_ends(model) or next(filter(None, blocks), "")
+    return _why_not_ends(model) or next(filter(None, blocks), "") or _why_not_known(model) or why_hooked(model)
+
+
+def _why_not_known(model: Any) -> str:
+    """Which module is of a class that the kernels do not stand for."""
+    for name, module in model.named_modules():
+        if (kind := class_of(module)) not in _KNOWN:
+            return f"{name or 'the model'} is a {kind.__name__}; the kernels stand for timm's own parts alone"
+    return ""
 
 
 def _scale(layer: nn.Module) -> Tensor | None:
@@ -62,7 +80,7 @@ def _why_not_block(name: str, block: Any) -> str:
         kind = type(block.get_submodule(part)).__name__ if _has(block, part) else "Identity"
         if kind != "Identity":
             return f"{name}.{part} is a {kind}; the kernels have no norm there"
-    if type(block.mlp) is not Mlp or not isinstance(block.mlp.act, nn.GELU) or block.mlp.act.approximate != "none":
+    if type(block.mlp) is not Mlp or type(block.mlp.act) is not nn.GELU or block.mlp.act.approximate != "none":
         return f"{name}.mlp is not two linear layers around a GELU, which the kernels have"
     for part in ("ls1", "ls2"):
         if not isinstance(getattr(block, part), nn.Identity | LayerScale):
@@ -84,7 +102,7 @@ def _why_not_ends(model: Any) -> str:
         return "the mean is taken over prefix tokens too; the kernels read patches alone"
     if model.global_pool == "map":
         return "attn_pool pools by attention; the kernels read prefix tokens or a mean"
-    if not isinstance(model.head, nn.Linear):
+    if type(model.head) is not nn.Linear:
         return "head is no linear layer: the model has no classes (num_classes is 0)"
     if patch.in_channels != 1 or patch.kernel_size[0] != patch.kernel_size[1]:
         return (

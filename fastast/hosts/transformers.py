@@ -16,7 +16,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock
-from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, norm_layer
+from fastast.hosts.layers import BlockLayers, EndLayers, LinearLayer, linear_layer, linear_macs, norm_layer
+from fastast.hosts.replaced import why_not_as_made
 from fastast.reduction import MergeTrace, ReductionError
 from fastast.reduction.forward.stages import HeadTensors
 
@@ -120,15 +121,17 @@ class TransformersHost(Host):
     @property
     def encoder(self) -> EncoderShape:
         """As the configuration says."""
-        config = self.module.config
+        config, grid = self.module.config, tuple(self.module.embeddings.get_shape(self.module.config))
         return EncoderShape(
             embed_dim=config.hidden_size,
             depth=len(self.layer_modules),
             num_heads=config.num_attention_heads,
             mlp_dim=config.intermediate_size,
             num_prefix_tokens=2,
-            grid=tuple(self.module.embeddings.get_shape(config)),
+            grid=grid,
             reads="prefix",
+            outside_macs=linear_macs(self.module.embeddings.patch_embeddings, grid[0] * grid[1])
+            + linear_macs(getattr(self.model, "classifier", None)),
         )
 
     def blocks(self) -> list[HostBlock]:
@@ -204,6 +207,8 @@ class TransformersHost(Host):
         """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
         if not isinstance(self.model, ASTForAudioClassification):
             return f"{type(self.model).__name__} has no head for classes; compile ASTForAudioClassification"
+        if type(self.model) is not ASTForAudioClassification:
+            return f"{type(self.model).__name__} may compute something else than the kernels' ASTForAudioClassification"
         if not isinstance(self.model.classifier.dense, nn.Linear):
             return "classifier.dense is no linear layer: the model has no classes (num_labels is 0)"
         if self.module.config.hidden_act != "gelu":
@@ -214,10 +219,9 @@ class TransformersHost(Host):
                 return (
                     f"layer {index} has {block.num_heads} heads left; the kernels have the same number in every layer"
                 )
-            for name in ("query", "key", "value", "projection", "fc1", "fc2"):
-                if type(block.part(name)) is not nn.Linear:
-                    return f"{name} of layer {index} is a {type(block.part(name)).__name__}; the kernels have Linear"
-        return ""
+        with torch.device("meta"):
+            made = ASTForAudioClassification(self.module.config)
+        return why_not_as_made(self.model, made)
 
     def layers(self, block: int) -> BlockLayers:
         """Return a layer's weights."""

@@ -23,6 +23,8 @@ class FlatPlan:
     """(b, p + 1) int32, where each slot's range in `source` begins; it ends where the next one begins."""
     source: Tensor
     """(b, m) int32, the tokens that own no slot, slot by slot and in each by position; the dropped ones last."""
+    lists: bool = True
+    """Whether `source` says which tokens it is of: zeros stand in it where none joins another, as none is read."""
     drops: bool = False
     """Whether any token may be dropped."""
     weight: Tensor | None = None
@@ -39,9 +41,9 @@ class FlatPlan:
         start = torch.zeros(batch, p + 1, dtype=torch.int32, device=device)
         if plan.merged is None or plan.target is None:
             source = torch.zeros(batch, n - p, dtype=torch.int32, device=device)
-            drops = n > p
+            lists, drops = False, n > p
         else:
-            drops = plan.drops
+            lists, drops = True, plan.drops
             target = torch.where(plan.target < 0, p, plan.target) if drops else plan.target  # (b, m), the dropped last
             # By slot, and in each by position, whatever order the method listed them in: sums repeat bit for bit.
             source = plan.merged.gather(1, (target * n + plan.merged).argsort(dim=1)).to(torch.int32)
@@ -52,6 +54,7 @@ class FlatPlan:
             owner=owner.to(torch.int32).contiguous(),
             start=start,
             source=source.contiguous(),
+            lists=lists,
             drops=drops,
             weight=None if plan.weight is None else plan.weight.contiguous(),
         )
@@ -76,11 +79,12 @@ class FlatPlan:
 
     def to_merge_plan(self) -> MergePlan:
         """Return the same partition as the plain-torch path has it."""
+        listed = self.source.shape[1] if self.lists else 0
         return MergePlan(
             num_tokens=self.num_tokens,
             owner=self.owner.long(),
-            merged=self.source.long(),
-            target=self.target,
+            merged=self.source[:, :listed].long(),
+            target=self.target[:, :listed],
             drops=self.drops,
             weight=self.weight,
         )

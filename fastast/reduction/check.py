@@ -5,6 +5,7 @@ Shapes: `b` batch, `n` tokens, `p` slots, `m` tokens that own no slot.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,6 +29,11 @@ def looks_at_values(tokens: BlockTokens) -> bool:
     return not (tokens.device.type == "cuda" and torch.cuda.is_current_stream_capturing())
 
 
+def speaks_of_the_method(tokens: BlockTokens) -> bool:
+    """Whether what a plan holds is the method's doing: of no clips it holds nothing, of NaN or infinity anything."""
+    return tokens.batch > 0 and bool(torch.isfinite(tokens.after).all())
+
+
 def checked_choice(reduction: TokenReduction, tokens: BlockTokens, r: int) -> MergePlan:
     """Let a method choose, and return its plan.
 
@@ -42,7 +48,8 @@ def checked_choice(reduction: TokenReduction, tokens: BlockTokens, r: int) -> Me
         raise PlanError(f"{where} got {error}") from error
     if (problem := _problem(plan, tokens, r)) is not None:
         raise PlanError(f"{where} got {problem}")
-    if not all(map(torch.equal, before, _random_state(tokens.device))):
+    moved = not all(map(torch.equal, before, _random_state(tokens.device)))
+    if moved and not _repeats(plan, lambda: reduction.registered.choose(tokens, r, reduction.options), tokens):
         raise ReductionError(
             f"{where} drew numbers that do not repeat; draw by tokens.draw(), which depends on seed and block alone"
         )
@@ -52,6 +59,20 @@ def checked_choice(reduction: TokenReduction, tokens: BlockTokens, r: int) -> Me
             "it their seed"
         )
     return plan
+
+
+_AGAIN = 8
+"""How often a method is asked again where random numbers were drawn while it chose: perhaps by another thread."""
+
+
+def _repeats(plan: MergePlan, choose: Callable[[], MergePlan], tokens: BlockTokens) -> bool:
+    """Whether a method makes the same plan again."""
+
+    def parts(made: MergePlan) -> tuple[Tensor, Tensor]:
+        slots = made.slot(tokens.batch, tokens.device)  # (b, n)
+        return slots, slots.new_zeros(1) if made.weight is None else made.weight
+
+    return all(all(map(torch.equal, parts(plan), parts(choose()))) for _ in range(_AGAIN))
 
 
 def chosen_above(reduction: TokenReduction, tokens: BlockTokens, r: int) -> AdaptivePlan:
@@ -106,6 +127,11 @@ def _values(plan: MergePlan, owner: Tensor, tokens: BlockTokens) -> str | None:
     if plan.merged is not None and plan.target is not None:
         if plan.merged.shape != plan.target.shape:
             return f"a plan with {plan.merged.shape[1]} merged tokens and {plan.target.shape[1]} targets"
+        if plan.merged.shape[1] != n - p:
+            return (
+                f"a plan that lists {plan.merged.shape[1]} of the {n - p} tokens that own no slot in merged; list all, "
+                "those that are dropped with target -1 and drops=True"
+            )
         if outside := _outside(plan.merged, 0, n):
             return f"a plan that merges token {outside}; there are 0 to {n - 1}"
         least = -1 if plan.drops else 0

@@ -61,7 +61,8 @@ def take_rows(x: Tensor, index: Tensor) -> Tensor:
         return x.gather(1, index)
     # Whole rows of one flat list are copied; a gather would look up the row anew for every number.
     b, n = x.shape[:2]
-    if not torch.compiler.is_compiling() and b == 1:  # a graph takes any batch; the list of one clip starts at 0
+    in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    if b == 1 and not in_graph:  # a graph takes any batch; the list of one clip starts at 0
         return x[0].index_select(0, index[0]).unsqueeze(0)
     first = torch.arange(b, device=index.device).unsqueeze(-1) * n  # (b, 1)
     return x.flatten(0, 1).index_select(0, (index + first).flatten()).unflatten(0, index.shape)

@@ -20,7 +20,7 @@ def check_threshold(value: object, method: ReductionMethod, options: Any, *, siz
     if isinstance(value, bool) or not isinstance(value, int | float) or not -1 < value <= 1:
         raise ReductionError(
             f"{where}; give a cosine above -1 (at which all of the schedule's pairs merge: leave it out) and up to 1 "
-            "(at which none but equals do)"
+            "(at which rounding decides which equals do)"
         )
     if not method.takes_threshold(options):
         raise ReductionError(

@@ -201,6 +201,8 @@ def register_method(method: ReductionMethod) -> ReductionMethod:
     """
     before = METHODS.get(method.name) if method.name in METHODS else None
     again = isinstance(before, ReductionMethod) and home_of(before.choose) == home_of(method.choose) is not None
+    if before is not None and not again:  # an installed package's too
+        raise ValueError(f"the reduction method {method.name!r} is registered already; give another name")
     METHODS.add(method.name, method, replace=again)
     return method
 

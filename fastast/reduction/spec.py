@@ -55,7 +55,8 @@ class TokenReduction:
     """
 
     schedule: Schedule
-    """Tokens removed per block; its text, such as "constant:40", is read."""
+    """Tokens removed per block; its text, such as "constant:40", is read. A file of `fastast tune` brings what it was
+    tuned with: options and fields that are at their defaults here."""
     method: str = "tome"
     """Name of a method, of `fastast.reduction.method_names()`."""
     options: Any = field(default_factory=dict)
@@ -81,12 +82,13 @@ class TokenReduction:
     """Of a method that draws."""
 
     def __post_init__(self) -> None:
+        if is_schedule_file(self.schedule):
+            self._take_file()
         for name in _CHECKED:
             kind, value = option_types(TokenReduction)[name], getattr(self, name)
             if not value_fits(kind, value):
                 raise ReductionError(f"reduction: {name} is {value!r}; give {allowed_text(kind)}")
         if isinstance(self.schedule, str):
-            _check_method(self.schedule, self.method)
             object.__setattr__(self, "schedule", parse_schedule(self.schedule))
         if not callable(getattr(self.schedule, "removals", None)):
             raise ReductionError(
@@ -123,7 +125,8 @@ class TokenReduction:
         """Return the reduction that `to_dict` wrote: fields and options of the method side by side.
 
         A schedule that is a file brings what it was tuned for: method, options and fields that `values` does not say.
-        Raises ReductionError for a key that is neither a field nor an option of the method.
+        Raises ReductionError for a key that is neither a field nor an option of the method, and for a file that was
+        tuned for another method.
         """
         values = with_file(values)
         own = {name: value for name, value in values.items() if name in FIELDS}
@@ -173,7 +176,7 @@ class TokenReduction:
         return self.num_protected
 
     def limit(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int = 0) -> int:
-        """Return the most tokens that a block which `num_tokens` enter can remove."""
+        """Return the most tokens that a block which `num_tokens` enter can remove: what the head reads stays."""
         at = self._block(shape, num_tokens, block)
         most = self.registered.limit(at, self.options)
         if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most <= at.num_free:
@@ -181,7 +184,7 @@ class TokenReduction:
                 f"reduction {self.method}: block {block + 1}: its limit is {most!r}; of {num_tokens} tokens, "
                 f"{self.protected(shape)} of them protected, a method removes 0 to {at.num_free}"
             )
-        return most
+        return min(most, max(0, num_tokens - at.encoder.least_tokens))
 
     def choosing_macs(self, shape: EncoderShape | HasEncoder, num_tokens: int, r: int, block: int = 0) -> int:
         """Return the multiply-accumulates of choosing which `r` of a block's tokens go, of one clip."""
@@ -215,10 +218,11 @@ class TokenReduction:
         tokens, excess = count_tokens(encoder.num_tokens, wanted, lambda n, block: self.limit(encoder, n, block))
         if excess is None or self.excess == "cap":
             return tokens
-        before = (encoder.num_tokens, *tokens)[excess]
+        before, least = (encoder.num_tokens, *tokens)[excess], encoder.least_tokens
+        needed = f" and {least} needed by the head" if least > protected else ""
         raise ExcessError(
             f"reduction {self.method} {self.schedule}: block {excess + 1} of {encoder.depth} has {before} tokens, "
-            f"{protected} of them protected, and can remove {self.limit(encoder, before, excess)}, not "
+            f"{protected} of them protected{needed}, and can remove {self.limit(encoder, before, excess)}, not "
             f"{wanted[excess]}. Tokens that leave each block if capped there: {', '.join(map(str, tokens))}."
         )
 
@@ -228,31 +232,47 @@ class TokenReduction:
         changed = [f"{name}={value}" for name, value in values.items() if value != usual[name]]
         return " ".join([self.method, str(self.schedule), *changed])
 
+    def _take_file(self) -> None:
+        """Take what a schedule's file says beside it, below what differs from its default here."""
+        given = self.options
+        if dataclasses.is_dataclass(given) and not isinstance(given, type):
+            given = dataclasses.asdict(given)
+        if not isinstance(given, Mapping):
+            return  # which is refused for what it is
+        fields = {name: getattr(self, name) for name in _DEFAULTS if getattr(self, name) != _DEFAULTS[name]}
+        values = with_file({**given, **fields, "method": self.method, "schedule": self.schedule})
+        options = {name: value for name, value in values.items() if name not in FIELDS}
+        for name, value in {**{name: values[name] for name in FIELDS if name in values}, "options": options}.items():
+            object.__setattr__(self, name, value)
+
     def _block(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int) -> BlockShape:
         encoder = encoder_of(shape)
         return BlockShape(num_tokens=num_tokens, num_protected=self.protected(encoder), block=block, encoder=encoder)
 
 
+def check_reduction(value: object, where: str) -> None:
+    """Raise ReductionError, beginning with `where`, for what is no reduction: a text, or a schedule alone."""
+    if not isinstance(value, TokenReduction):
+        raise ReductionError(
+            f"{where}: a {type(value).__name__} is no reduction; give fastast.TokenReduction(schedule='constant:40')"
+        )
+
+
 def with_file(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a reduction with those of its schedule's file, where it is one, below its own.
 
-    Of another method than the file's, no options of the file are left. Raises ScheduleFileError for a bad file.
+    Raises ScheduleFileError for a bad file, ReductionError where it was tuned for another method.
     """
     if not is_schedule_file(values.get("schedule")):
         return dict(values)
     tuned = read_schedule_file(values["schedule"])
     theirs = tuned.get("method", TokenReduction.method)
-    if values.get("method", theirs) != theirs:
-        tuned = {name: value for name, value in tuned.items() if name in FIELDS}
-    return {**tuned, **values, "schedule": tuned["schedule"]}
-
-
-def _check_method(schedule: str, method: str) -> None:
-    """Raise ReductionError where a schedule's file was tuned for another method than what it is read for."""
-    if is_schedule_file(schedule) and (tuned := read_schedule_file(schedule).get("method", method)) != method:
+    if (mine := values.get("method", theirs)) != theirs:
         raise ReductionError(
-            f"reduction {method}: {schedule} was tuned for {tuned}; give method={tuned!r}, or the list in the file"
+            f"reduction {mine}: {values['schedule']} was tuned for {theirs}; give method={theirs!r}, or the list in "
+            "the file"
         )
+    return {**tuned, **values, "schedule": tuned["schedule"]}
 
 
 FIELDS = tuple(one.name for one in dataclasses.fields(TokenReduction) if one.name != "options")

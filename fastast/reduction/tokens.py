@@ -22,6 +22,7 @@ from fastast.system.compiling import constant_result
 
 if TYPE_CHECKING:
     from fastast.encoder import EncoderShape
+    from fastast.macs import BlockPlace
     from fastast.reduction.forward.lineage import Lineage
 
 
@@ -40,12 +41,16 @@ class BlockTokens:
     """Leading tokens that must stay alone."""
     block: int
     """Number of the block, from 0."""
+    place: BlockPlace
+    """Where in it tokens go."""
     seed: int
     """Of what a method draws."""
     threshold: float | None
     """Least cosine at which a pair merges; None where `r` pairs do, however similar."""
     has_drawn: bool
     """Whether a method has drawn by `draw` or `generator`."""
+    drawn: list[Tensor]
+    """What `draw` returned: a captured graph reads it where it is, so whoever captures must keep it."""
 
     def __init__(
         self,
@@ -58,6 +63,7 @@ class BlockTokens:
         shape: EncoderShape,
         num_protected: int,
         block: int,
+        place: BlockPlace = "between",
         lineage: Lineage | None = None,
         seed: int = 0,
         proportional: bool = True,
@@ -70,10 +76,11 @@ class BlockTokens:
         """
         self.before, self.size = before, size
         self._branch, self._heads = branch, heads
-        self.shape, self.num_protected, self.block, self.seed = shape, num_protected, block, seed
+        self.shape, self.num_protected, self.seed = shape, num_protected, seed
+        self.block, self.place = block, place
         self._lineage, self._proportional = lineage, proportional
         self.threshold = threshold
-        self.has_drawn = False
+        self.has_drawn, self.drawn = False, []
         self._after = before if heads is None else after
 
     @property
@@ -82,6 +89,11 @@ class BlockTokens:
         if self._after is None:
             self._after = self.before + self.branch
         return self._after
+
+    @property
+    def entering(self) -> Tensor:
+        """(b, n, d), the tokens as they enter block `block`: before its attention, they are what is merged."""
+        return self.after if self.place == "before" else self.before
 
     @property
     def branch(self) -> Tensor:
@@ -198,15 +210,16 @@ class BlockTokens:
     def draw(self, count: int | None = None, *, block: int | None = None) -> Tensor:
         """Return uniform numbers in [0, 1), (count,) float32, the same for all clips and in every forward.
 
-        One per token, and those of this block, where nothing else is asked for. Kept once drawn, so that a captured
-        CUDA graph finds them where they were.
+        One per token, and those of this block, where nothing else is asked for. An engine keeps what was drawn as long
+        as it lives, so that its captured CUDA graphs find it where it was.
         """
         self.has_drawn = True
         count = self.num_tokens if count is None else count
         block = self.block if block is None else block
         if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # what a tracer holds is not to be kept
             return torch.tensor(_numbers(self.seed, block, count), dtype=torch.float32, device=self.device)
-        return _kept(self.seed, block, count, self.device)
+        self.drawn.append(_kept(self.seed, block, count, self.device))
+        return self.drawn[-1]
 
 
 def _seed(seed: int, block: int) -> int:

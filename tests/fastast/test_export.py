@@ -106,3 +106,11 @@ def test_onnx_gives_the_same_logits_for_any_batch(model, tmp_path) -> None:
     session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     for count in (1, 2, 5):
         check(model, lambda fbank: session.run(["logits"], {"fbank": fbank.numpy()})[0], clips(count, seed=count))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:FutureWarning", "ignore::torch.jit.TracerWarning")
+@torch.no_grad()
+def test_a_trace_of_one_clip_takes_several(small_model, small_fbank) -> None:
+    with reduce(small_model, TokenReduction(schedule="constant:5")):
+        traced = torch.jit.trace(small_model, small_fbank[:1], check_trace=False)
+        torch.testing.assert_close(traced(small_fbank), small_model(small_fbank))

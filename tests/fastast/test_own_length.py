@@ -157,3 +157,25 @@ def test_an_evaluation_at_own_length_is_that_of_each_clip_alone(tmp_path: Path) 
         np.testing.assert_allclose(found.logits[""][clip], logits.numpy(), atol=1e-5)
     np.testing.assert_allclose(found.logits[""][2], padded.logits[""][2], atol=1e-5)
     assert not np.allclose(found.logits[""][0], padded.logits[""][0], atol=1e-4)
+
+
+def test_the_attention_kernel_goes_with_the_reduction_that_brought_it(weights: str) -> None:
+    model = load_model(weights).eval()
+    with reduce(model, TokenReduction(schedule="constant:5"), attention="math"):
+        twin = at_length(model, 86)
+        assert (twin.attached, twin.attention_kernel) == (None, "auto")
+        assert (str(model.attached.reduction), model.attention_kernel) == ("tome constant:5", "math")
+    model.attention_kernel = "math"
+    assert at_length(model, 86).attention_kernel == "math"
+
+
+def test_positions_that_change_are_those_of_every_length(weights: str) -> None:
+    model = load_model(weights).eval()
+    lengths = OwnLengths(model)
+    before = lengths.model(86)
+    assert lengths.model(86) is before
+    with torch.no_grad():
+        model.pos_embed.add_(1.0)
+    torch.testing.assert_close(lengths.model(86).pos_embed, before.pos_embed + 1)
+    model.pos_embed = torch.nn.Parameter(torch.zeros_like(model.pos_embed))
+    assert not lengths.model(86).pos_embed.any()

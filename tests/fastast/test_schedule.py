@@ -153,3 +153,22 @@ def test_a_speed_up_may_cap_what_late_blocks_have_not() -> None:
         TokenReduction(schedule=TargetSpeedup(4)).removals(TINY)
     reduction = TokenReduction(schedule=TargetSpeedup(4), excess="cap")
     assert model_macs(TINY) / model_macs(TINY, reduction) >= 4
+
+
+@pytest.mark.parametrize(
+    ("text", "depth", "counts"),
+    [
+        ("linear:40:0.8", 3, (8, 40, 72)),
+        ("linear:10:0.9", 4, (1, 7, 13, 19)),
+        ("linear:10:-0.1", 3, (11, 10, 9)),
+        ("linear:30:0.1", 3, (27, 30, 33)),
+        ("linear:40:-0.5", 3, (60, 40, 20)),
+    ],
+)
+def test_a_share_is_the_number_that_was_written(text: str, depth: int, counts: tuple[int, ...]) -> None:
+    assert parse_schedule(text).removals(geometry("tiny", depth=depth), 2) == counts
+
+
+def test_there_are_two_halves() -> None:
+    with pytest.raises(ScheduleError, match="unknown half 'erly'. Did you mean 'early'. There are: early, late"):
+        Half(4, "erly")  # type: ignore[arg-type]

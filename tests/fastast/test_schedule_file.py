@@ -11,7 +11,7 @@ from fastast.reduction import ReductionError, TokenReduction
 from fastast.reduction.text import read_reduction
 from fastast.schedule import PerBlock, parse_schedule
 from fastast.schedule_file import ScheduleFileError
-from fastast.training.parts import ReductionPart
+from fastast.training.parts import RecipeError, ReductionPart
 
 LIST = "list:" + ",".join(["30"] * 6 + ["0"] * 6)
 
@@ -40,13 +40,28 @@ def test_what_is_said_beside_it_overrides_it(tuned: str) -> None:
     tome = read_reduction(tuned, method="tome")
     assert tome is not None
     assert (tome.method, str(tome.schedule)) == ("tome", LIST)
-    assert TokenReduction.from_dict({"schedule": tuned, "method": "tome"}).method == "tome"
 
 
 def test_in_python_another_method_is_not_taken_silently(tuned: str) -> None:
-    with pytest.raises(ReductionError, match="was tuned for pitome"):
-        TokenReduction(schedule=tuned)  # type: ignore[arg-type]
-    assert TokenReduction(schedule=tuned, method="pitome").method == "pitome"  # type: ignore[arg-type]
+    for make in (TokenReduction, lambda **values: TokenReduction.from_dict(values)):
+        with pytest.raises(ReductionError, match="was tuned for pitome; give method='pitome', or the list"):
+            make(schedule=tuned, method="tome")
+        assert make(schedule=tuned, method="pitome").method == "pitome"
+    with pytest.raises(RecipeError, match="was tuned for pitome"):
+        ReductionPart.from_table({"schedule": tuned, "method": "tome"})
+
+
+def test_in_python_it_brings_all_that_it_was_tuned_with(tmp_path: Path) -> None:
+    path = tmp_path / "tuned.toml"
+    path.write_text(
+        '[reduction]\nmethod = "tome"\nschedule = "constant:4"\nmetric = "values"\nthreshold = 0.9\nseed = 3\n'
+    )
+    both = TokenReduction(schedule=str(path)), TokenReduction.from_dict({"schedule": str(path)})  # type: ignore[arg-type]
+    for made in both:
+        assert (made.options.metric, made.threshold, made.seed) == ("values", 0.9, 3)
+    assert both[0] == both[1]
+    said = TokenReduction(schedule=str(path), options={"metric": "queries"}, threshold=0.5)  # type: ignore[arg-type]
+    assert (said.options.metric, said.threshold, said.seed) == ("queries", 0.5, 3)
 
 
 def test_a_recipe_takes_it_and_is_known_by_what_is_in_it(tuned: str) -> None:

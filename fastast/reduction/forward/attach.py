@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from fastast.encoder import EncoderShape
-from fastast.reduction.check import checked_choice, chosen_above, looks_at_values
+from fastast.reduction.check import checked_choice, chosen_above, looks_at_values, speaks_of_the_method
 from fastast.reduction.plan import MergePlan
 from fastast.reduction.spec import TokenReduction
 from fastast.reduction.tokens import BlockTokens
@@ -36,12 +36,13 @@ class AttachedReduction:
     def choose(self, tokens: BlockTokens, r: int) -> MergePlan:
         """Ask the method which `r` tokens go.
 
-        The first plan of every block is looked at: raises ReductionError, with the rule it breaks, where it is none.
+        The first plan of every block is looked at, of a batch that says something: raises ReductionError, with the rule
+        it breaks, where it is none.
         """
         if self.reduction.threshold is not None:
             return chosen_above(self.reduction, tokens, r)
         # In this order: what a compiler traces must not hang on the set.
-        if not looks_at_values(tokens) or tokens.block in self.checked:
+        if not looks_at_values(tokens) or tokens.block in self.checked or not speaks_of_the_method(tokens):
             return self.reduction.registered.choose(tokens, r, self.reduction.options)
         plan = checked_choice(self.reduction, tokens, r)
         self.checked.add(tokens.block)

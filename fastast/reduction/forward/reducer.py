@@ -101,6 +101,7 @@ class Reducer:
             shape=self.stages.shape,
             num_protected=self.attached.num_protected,
             block=block,
+            place=self.attached.reduction.place,
             lineage=self._places,
             seed=self.attached.reduction.seed,
             proportional=self.attached.reduction.proportional,

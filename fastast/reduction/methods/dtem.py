@@ -45,9 +45,9 @@ def _macs(shape: BlockShape, r: int, options: DTEMOptions) -> int:
 @reduction_method("dtem", label="DTEM", options=DTEMOptions, limit=_limit, macs=_macs, at_input=True, thresholds=True)
 def dtem(tokens: BlockTokens, r: int, options: DTEMOptions) -> MergePlan:
     """Merge the `r` pairs whose learned embeddings are most similar, one of each pair from every second token."""
-    embedding = placed(options.weights, tokens.before)
+    entering = tokens.entering
     return bipartite_soft_matching(
-        *(embedding.of(tokens.before, tokens.block), r),
+        *(placed(options.weights, entering).of(entering, tokens.block), r),
         num_protected=tokens.num_protected,
         order=options.order,
         threshold=tokens.threshold,

@@ -231,6 +231,28 @@ def test_hooks_on_blocks_are_refused_and_on_layers_run(vit, picture) -> None:
     assert seen == ["mlp"]
 
 
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("blocks", {}), ("attn_pool", {"global_pool": "map"}), ("blocks.0.attn.attn_drop", {})],
+)
+@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook"])
+def test_hooks_around_blocks_are_refused_where_they_would_not_run(vit, picture, name, settings, register) -> None:
+    model, seen = vit(**settings), []
+    for block in model.blocks:
+        block.attn.fused_attn = False  # the module of its dropout is called then
+    hook = getattr(model.get_submodule(name), register)(lambda *_: seen.append(name))
+    model(picture)
+    assert seen == [name]
+    with pytest.raises(ReductionError, match=rf"{name} \(\w+\) has hooks, which would not run"):
+        fastast.reduce(model, MERGE)
+    hook.remove()
+    hook = model.head.register_forward_hook(lambda *_: seen.append("head"))
+    with fastast.reduce(model, MERGE):
+        seen.clear()
+        model(picture)
+    assert seen == ["head"]
+
+
 @pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")
 def test_torchscript_does_not_leave_the_reduction_out(vit) -> None:
     model = vit()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 
 import pytest
 import torch
 
 from fastast.hosts import reduce
-from fastast.reduction import BlockTokens, MergePlan, ReductionError, TokenReduction, reduction_method
+from fastast.reduction import BlockTokens, MergePlan, ReductionError, TokenReduction, method_names, reduction_method
 from fastast.reduction.options import allowed_text, option_docs, parse_options, read_option
 from fastast.reduction.registry import METHODS, all_free
 
@@ -51,6 +52,10 @@ WRONG = {
     ),
     "one clip": (lambda n, r: keep(n, r, target=torch.full((1, r), 2)), r"target has shape \(1, 5\)"),
     "half a list": (lambda n, r: keep(n, r, target=None), "one of merged and target"),
+    "half of them": (
+        lambda n, r: keep(n, r, merged=torch.arange(n - r, n - 2).expand(2, -1), target=torch.full((2, r - 2), 2)),
+        "lists 3 of the 5 tokens that own no slot in merged; list all",
+    ),
     "another device": (
         lambda n, r: keep(n, r, target=torch.full((2, r), 2, device="meta")),
         "target is on meta; the tokens are on cpu",
@@ -140,6 +145,42 @@ def test_a_method_that_draws_says_so_and_repeats(small_model, small_fbank, monke
     refused = pytest.raises(ReductionError, match=f"reduction drawing: block 1 .*{message}")
     with reduce(small_model, TokenReduction(schedule="list:5,0,0", method="drawing")), torch.no_grad(), refused:
         small_model(small_fbank)
+
+
+def test_what_another_thread_draws_is_not_the_methods(small_model, small_fbank, monkeypatch) -> None:
+    @reduction_method("busy", label="busy", limit=all_free)
+    def busy(tokens: BlockTokens, r: int, options: object) -> MergePlan:
+        beside = threading.Thread(target=torch.rand, args=(3,))
+        beside.start()
+        beside.join()
+        return MergePlan(num_tokens=tokens.num_tokens, owner=slice(0, tokens.num_tokens - r))
+
+    monkeypatch.setitem(METHODS._entries, "busy", busy)
+    with reduce(small_model, TokenReduction(schedule="list:5,0,0", method="busy")), torch.no_grad():
+        assert small_model(small_fbank).isfinite().all()
+
+
+@pytest.mark.parametrize("method", sorted(set(method_names()) - {"dtem"}))
+@torch.no_grad()
+def test_a_batch_that_says_nothing_of_the_method_is_no_reason_to_refuse_it(small_model, small_fbank, method) -> None:
+    with reduce(small_model, TokenReduction(schedule="constant:5", method=method)):
+        assert small_model(small_fbank[:0]).shape == (0, 5)
+        broken = small_fbank.clone()
+        broken[0] = torch.nan
+        first = small_model(broken)
+        assert first[0].isnan().all()
+        torch.testing.assert_close(first[1], small_model(small_fbank)[1])
+
+
+def test_a_plan_is_looked_at_in_the_first_batch_that_says_something(small_model, small_fbank, monkeypatch) -> None:
+    method = reduction_method("odd", label="odd", limit=all_free)(
+        lambda tokens, r, options: keep(tokens.num_tokens, r, weight=torch.zeros(2, tokens.num_tokens))
+    )
+    monkeypatch.setitem(METHODS._entries, "odd", method)
+    with reduce(small_model, TokenReduction(schedule="list:5,0,0", method="odd")), torch.no_grad():
+        small_model(small_fbank * torch.nan)
+        with pytest.raises(ReductionError, match="add up to 0 in a slot"):
+            small_model(small_fbank)
 
 
 @dataclass(frozen=True, kw_only=True)

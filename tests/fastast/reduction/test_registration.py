@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from typing import Any, Literal
 
 import pytest
@@ -141,3 +142,11 @@ def test_a_cell_of_a_notebook_can_be_run_again_and_a_name_that_is_taken_cannot_b
 def test_tome_draws_where_its_partition_is_random() -> None:
     drawn = [TokenReduction(schedule="constant:2", options={"partition": kind}).draws for kind in ("random", "time")]
     assert drawn == [True, False]
+
+
+def test_the_name_of_an_installed_packages_method_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = EntryPoint(name="odd", value="fastast.reduction.methods.slice:METHOD", group="fastast.methods")
+    monkeypatch.setitem(METHODS.__dict__, "_installed", {"odd": [theirs]})
+    with pytest.raises(ValueError, match="'odd' is registered already"):
+        register_method(reduction_method("odd", label="odd", limit=all_free)(keep_first))
+    assert "odd" not in METHODS._entries

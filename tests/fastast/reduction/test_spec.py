@@ -127,4 +127,5 @@ def test_a_schedule_file_without_a_method_is_of_the_usual_one(tmp_path) -> None:
     path.write_text('[reduction]\nschedule = "constant:1"\nmetric = "values"\n')
     for values in ({}, {"method": "tome"}):
         assert TokenReduction.from_dict({"schedule": str(path), **values}).options.metric == "values"
-    assert TokenReduction.from_dict({"schedule": str(path), "method": "topk"}).method == "topk"
+    with pytest.raises(ReductionError, match="tuned.toml was tuned for tome"):
+        TokenReduction.from_dict({"schedule": str(path), "method": "topk"})

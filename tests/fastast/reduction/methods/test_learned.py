@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from fastast.geometry import geometry
-from fastast.reduction import ReductionError, TokenReduction, get_method
+from fastast.hosts import reduce
+from fastast.reduction import MergeTrace, ReductionError, TokenReduction, get_method
 from fastast.reduction.embedding import ENTRY, SHIPPED, MergeEmbedding, merge_embedding
 from fastast.zoo import create_model
 from tests.fastast.merge_weights import random_embedding
@@ -74,6 +75,30 @@ def test_a_threshold_leaves_pairs_alone_that_are_less_alike() -> None:
         for group in groups(plan, i)[0]:
             for member in group:
                 assert len(group) == 1 or max(units[member] @ units[other] for other in group - {member}) >= 0.5
+
+
+@pytest.mark.parametrize("place", ["before", "between", "after"])
+@torch.no_grad()
+def test_wherever_tokens_go_a_block_embeds_those_that_enter_it(small_model, small_fbank, place) -> None:
+    """Each layer was learned for the tokens that enter its block, whatever has become of them where they go."""
+    model, r = small_model.double(), 11
+    g = model.geometry
+    weights = str(random_embedding(g.depth, g.embed_dim, g.grid[0]))
+    reduction = TokenReduction(schedule=f"list:0,{r},0", method="dtem", options={"weights": weights}, place=place)  # type: ignore[arg-type]
+    trace, fbank = MergeTrace(), small_fbank.double()
+    with reduce(model, reduction):
+        model(fbank, trace)
+    entered = model.embed(fbank)
+    entered = entered + model.blocks[0].attention(entered, None, "math")[0]
+    entered = entered + model.blocks[0].mlp_branch(entered)
+    layers = {name: tensor.double() for name, tensor in load_file(weights).items()}
+    e = torch.layer_norm(entered, entered.shape[-1:], eps=1e-6) @ layers["weight"][1].T + layers["bias"][1]
+    e = e / e.norm(dim=-1, keepdim=True)
+    for clip, slots in zip(e, trace.source[1], strict=True):
+        best, partner = (clip[2::2] @ clip[3::2].T).max(1)
+        leaves = best.argsort(descending=True)[:r]
+        assert len(slots.unique()) == len(clip) - r
+        assert torch.equal(slots[2 + 2 * leaves], slots[3 + 2 * partner[leaves]])
 
 
 def test_records_know_a_file_by_its_content(tmp_path: Path) -> None:
