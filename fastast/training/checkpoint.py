@@ -105,9 +105,21 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give the optimiser its running means back; its groups are those of the recipe."""
+    """Give the optimiser its running means back; its groups are those of the recipe.
+
+    Files hold rows one after another, whatever the parameter's own order in memory (channels last), and fused optimisers
+    walk memory: every mean takes its parameter's order again.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+        state.setdefault(int(index), {})[name] = _in_order_of(parameters[int(index)], value)
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _in_order_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return `value` in the memory format of a parameter of its shape; a counter of steps stays as it is."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)

@@ -253,3 +253,13 @@ def test_stored_answers_by_clip_need_none_to_a_corrupt_one(recipe_file: Path, es
     record_recipe(load_recipe(str(recipe_file), settings), answers, k=4, device="cpu")
     result = run(recipe_file, tmp_path / "run", *settings, f"distillation.targets={answers}")
     assert len(result["corrupt"]) == 1
+
+
+def test_a_cnn_that_goes_on_comes_to_the_same_weights(recipe_file: Path, tmp_path: Path) -> None:
+    """Its weights lie in memory channels last, where fused optimisers walk; files hold rows one after another."""
+    settings = ("model={name='resnet10t', options={num_frames=100}}", "steps=4", "run.checkpoint_every=1")
+    run(recipe_file, tmp_path / "whole", *settings)
+    stopped(recipe_file, tmp_path / "stopped", *settings, at=2, patch=pytest.MonkeyPatch())
+    run(recipe_file, tmp_path / "stopped", *settings, resume=True)
+    whole, gone_on = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    assert [key for key in whole if not torch.equal(whole[key], gone_on[key])] == []
