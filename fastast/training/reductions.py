@@ -35,8 +35,8 @@ def training_reductions(recipe: Recipe, model: nn.Module) -> tuple[TokenReductio
 
 
 def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction | None]]:
-    """Return the named reductions that a recipe is evaluated under."""
-    texts = recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())
+    """Return the named reductions that a recipe is evaluated under, each once: twice in `r` weights what steps draw."""
+    texts = tuple(dict.fromkeys(recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())))
     if not texts:
         return (("", None),)
     if recipe.reduction:

@@ -17,10 +17,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fastast.checkpoints import load_model
 from fastast.data.layouts.esc50 import ESC50
 from fastast.data.training_set import DataNotFoundError
+from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
 from fastast.training.checkpoint import ResumeError
+from fastast.training.evaluation.command import evaluate_command
 from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.logging import read_log
 from fastast.training.loop import train
@@ -263,3 +266,24 @@ def test_a_cnn_that_goes_on_comes_to_the_same_weights(recipe_file: Path, tmp_pat
     run(recipe_file, tmp_path / "stopped", *settings, resume=True)
     whole, gone_on = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
     assert [key for key in whole if not torch.equal(whole[key], gone_on[key])] == []
+
+
+def test_a_schedule_that_is_named_twice_is_measured_once(recipe_file: Path, tmp_path: Path) -> None:
+    def tested(folder: str, *settings: str) -> dict[str, Any]:
+        return run(recipe_file, tmp_path / folder, "steps=2", "run.eval_batch=4", *settings)["test"]
+
+    once = tested("once", "run.evaluate=['constant:0']")
+    assert tested("twice", "run.evaluate=['constant:0', 'constant:0']") == once
+    drawn = "reduction.r=[0, 0, 1]"  # 0 is drawn twice as often as 1
+    apart = tested("apart", drawn, "run.evaluate=['constant:0', 'constant:1']")
+    assert tested("drawn", drawn) == apart
+    trained = (str(tmp_path / "once" / "model.safetensors"), str(recipe_file), ["run.eval_batch=4"])
+    said = (
+        json.loads(evaluate_command(*trained, ["constant:0"] * times, split="test", device="cpu", as_json=True))
+        for times in (1, 2)
+    )
+    assert next(said)["metrics"] == next(said)["metrics"] == once
+    model = load_model(trained[0])
+    data = load_recipe(str(recipe_file)).data.options.split("test")
+    with pytest.raises(ValueError, match=r"evaluate: 'a' is asked for twice"):
+        evaluate(model, data, Frontend(model.geometry, model.normalisation, check=False), [("a", None), ("a", None)])
