@@ -6,9 +6,9 @@ Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -141,14 +141,15 @@ def create_distiller(
     shape: tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
-    recipe_hash: str = "",
+    question: Mapping[str, Any] | None = None,
 ) -> Distiller:
     """Load what a `Distillation` names: its teacher onto `device`, or its stored targets.
 
     `num_classes`, `normalisation`, `shape` (frames, mel bins) and `labels` (names of the classes) are the student's.
     With `shape` the teacher is tried on an empty clip, with `labels` its classes are matched by name (its outputs are
-    then in the student's order), so that what does not fit is reported before the training starts. `recipe_hash` says
-    which clips, in which batches and with which augmentation; stored targets of another are refused.
+    then in the student's order), so that what does not fit is reported before the training starts. `question` says
+    which clips, in which batches and with which augmentation (`targets_question`); stored targets of another are
+    refused.
     Raises DistillationError, TeacherError or CheckpointError (all ValueError) where teacher or targets do not fit,
     FileNotFoundError where there are none.
     """
@@ -170,7 +171,7 @@ def create_distiller(
             activation=distillation.activation,
             consistent=distillation.consistent,
             teacher_identity=FrozenTeacher(model, columns=columns).identity,
-            recipe_hash=recipe_hash,
+            question=question or {},
         )
         return Distiller(distillation, targets=targets)
     teacher = FrozenTeacher(model.to(device), normalisation=normalisation, columns=columns)

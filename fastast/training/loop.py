@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.data.datasets import open_split
+from fastast.data.identity import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
 from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import State
@@ -36,7 +37,8 @@ def train(
         data, validation, test = (open_split(part.name, part.options, name) for name in ("train", "val", "test"))
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
-        trainer = Trainer(recipe, data.classes, sampler, world)
+        stored = recipe.distillation is not None and recipe.distillation.targets
+        trainer = Trainer(recipe, data.classes, sampler, world, clips=identify(data) if stored else None)
         splits = {"train": data, "val": validation, "test": test}
         state = _open(folder, recipe, world, resume, splits, held)
         if resume and world.leads and (folder / RESULT).is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -113,10 +114,31 @@ def test_every_process_finds_its_own_batches(recipe_file: Path, tmp_path: Path) 
 def test_answers_for_another_recipe_are_refused(recipe_file: Path, tmp_path: Path) -> None:
     path = record_recipe(load_recipe(str(recipe_file)), tmp_path / "targets.safetensors", k=2)
     targets = f"distillation.targets={path.as_posix()}"
-    for change in ("seed=1", "augmentation.freq_mask=12", "batch_size=4", "accumulation=1"):
-        with pytest.raises(DistillationError, match="recipe_hash"):
+    for change, said in (
+        ("seed=1", "seed is 0, this run's is 1"),
+        ("augmentation.freq_mask=12", r"augmentation\.freq_mask is"),
+        ("batch_size=4", "batch_size is 4, this run's is 2"),
+        ("accumulation=1", "batch_size is 4, this run's is 8"),
+        ("precision=bfloat16", "precision is 'float32', this run's is 'bfloat16'"),
+    ):
+        with pytest.raises(DistillationError, match=said):
             train(load_recipe(str(recipe_file), [targets, change]), tmp_path / "run", device="cpu", quiet=True)
         assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_answers_to_other_clips_of_the_same_names_are_refused(recipe_file: Path, tmp_path: Path) -> None:
+    path = record_recipe(load_recipe(str(recipe_file)), tmp_path / "targets.safetensors", k=3)
+    targets = f"distillation.targets={path.as_posix()}"
+    root = Path(load_recipe(str(recipe_file)).data.options.root)  # type: ignore[attr-defined]
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy, copy_function=shutil.copyfile)  # with other times of change
+    settings = [targets, f"data.root={copy.as_posix()}"]
+    train(load_recipe(str(recipe_file), settings), tmp_path / "copied", device="cpu", quiet=True)
+    for clip in (copy / "audio").iterdir():
+        samples, rate = soundfile.read(clip)
+        soundfile.write(clip, samples[::-1], rate)  # of the same size
+    with pytest.raises(DistillationError, match=r"clips\.sounds is .* under the same names"):
+        train(load_recipe(str(recipe_file), settings), tmp_path / "other", device="cpu", quiet=True)
 
 
 def test_the_command_records_what_the_function_does(recipe_file: Path, tmp_path: Path) -> None:
