@@ -158,14 +158,52 @@ def test_as_many_other_clips_are_other_clips(
         run(recipe_file, folder, *settings, resume=True)
 
 
+@pytest.mark.parametrize(("split", "fold"), [("train", 2), ("test", 1)])
+def test_other_labels_and_other_audio_under_the_same_names_are_refused(
+    recipe_file: Path, esc50_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, fold: int
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(esc50_root, root)
+    settings = (f"data.root={root}", "run.checkpoint_every=4")
+    stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
+    clip, table = root / "audio" / f"{fold}-0-0.wav", root / "meta" / "esc50.csv"
+    for path, old, new, part in (
+        (clip, clip.read_bytes()[200:300], b"\1\2" * 50, "sounds"),
+        (table, f"{fold}-0-0.wav,{fold},0,dog".encode(), f"{fold}-0-0.wav,{fold},1,rain".encode(), "labels"),
+    ):
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(ResumeError, match=rf"other files under the same names: data\.{split}_{part} is "):
+            run(recipe_file, tmp_path / "run", *settings, resume=True)
+        path.write_bytes(whole)  # at another time, which is not looked at
+    assert run(recipe_file, tmp_path / "run", *settings, resume=True)["steps"] == 12
+
+
+def test_answers_that_were_recorded_anew_are_refused(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(recipe_file, tmp_path / "teacher", "steps=2")
+    taught, path = f"distillation.teacher={tmp_path / 'teacher' / 'model.safetensors'}", tmp_path / "answers.safetensors"
+    recipe = load_recipe(str(recipe_file), (taught,))
+    record_recipe(recipe, path, k=4)
+    settings = (taught, f"distillation.targets={path}", "run.checkpoint_every=4")
+    stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
+    record_recipe(recipe, path, k=1)
+    with pytest.raises(ResumeError, match=r"other files under the same names: distillation\.targets is "):
+        run(recipe_file, tmp_path / "run", *settings, resume=True)
+
+
 def test_a_run_of_before_the_ids_were_kept_goes_on(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(recipe_file, tmp_path / "run", "run.checkpoint_every=4", at=4, patch=monkeypatch)
     path = tmp_path / "run" / "recipe.json"
     content = json.loads(path.read_text())
-    content["inputs"] = {key: value for key, value in content["inputs"].items() if not key.endswith("_ids")}
-    assert set(content["inputs"]) == {"data.clips", "data.classes"}
+    kept = {"data.clips", "data.classes"}
+    assert content["inputs"].keys() - kept == {
+        f"data.{split}_{part}" for split in ("train", "val", "test") for part in ("ids", "labels", "sounds")
+    }
+    content["inputs"] = {key: content["inputs"][key] for key in kept}
     path.write_text(json.dumps(content))
     assert run(recipe_file, tmp_path / "run", "run.checkpoint_every=4", resume=True)["steps"] == 12
 
