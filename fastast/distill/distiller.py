@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fastast.classes import is_same_order, match_classes
 from fastast.distill.distillation import Distillation, DistillationError
 from fastast.frontend import Normalisation
+from fastast.scores import ACTIVATIONS
 
 if TYPE_CHECKING:
     from fastast.distill.targets import StoredTargets
@@ -156,6 +157,12 @@ def create_distiller(
     from fastast.teachers import load_teacher
 
     model = load_teacher(distillation.teacher, num_classes=num_classes if labels is None else None)
+    if model.loss is not None and ACTIVATIONS[model.loss] != distillation.activation:
+        raise DistillationError(
+            f"{distillation.teacher}: this teacher was trained with loss {model.loss!r}, so its answers are a "
+            f"{ACTIVATIONS[model.loss]}; distillation.activation is {distillation.activation!r}. Take a teacher that was "
+            f"trained with the student's loss, or train the student with loss = {model.loss!r}"
+        )
     columns = None if labels is None else match_teacher(distillation, model, labels)
     if model.normalisation is None:
         raise DistillationError(

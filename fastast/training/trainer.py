@@ -67,7 +67,8 @@ class Trainer:
         normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
         torch.manual_seed(draw_seed(recipe.seed, "weights"))
         self.notices: list[str] = []
-        model = build_recipe_model(recipe.model, classes, normalisation, say=self.notices.append)
+        keeps = recipe.loss if recipe.start_share else None
+        model = build_recipe_model(recipe.model, classes, normalisation, say=self.notices.append, kept_by=keeps)
         self.model = model.to(world.device, torch.float64 if recipe.precision == "float64" else torch.float32)
         self.reducible = reducible(self.model)
         self.reductions = training_reductions(recipe, self.model)

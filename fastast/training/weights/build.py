@@ -44,16 +44,23 @@ def build_recipe_model(
     normalisation: Normalisation,
     *,
     say: Callable[[str], None] | None = None,
+    kept_by: Loss | None = None,
 ) -> nn.Module:
     """Build what a recipe trains, for these classes, with the weights it begins with.
 
     Outputs of trained weights are brought into the order of the classes, by name; `say` hears where that moved any.
-    Raises RecipeError for a name that is not known, CheckpointError or TeacherError for weights that do not fit,
+    `kept_by`: the loss of a training that keeps a share of these weights.
+    Raises RecipeError for a name that is not known or weights of another loss to be kept, CheckpointError or TeacherError for weights that do not fit,
     ClassesError for weights of other classes, or of unknown ones.
     """
     model = _build(part, classes, normalisation)
     if part.begins_trained:
         match_head(model, part, classes, say)
+    if None not in (kept_by, model.loss) and model.loss != kept_by:
+        raise RecipeError(
+            f"start_share keeps a share of {part.checkpoint or part.name}, which was trained with loss {model.loss!r}; "
+            f"loss is {kept_by!r}, and their logits have no mean: take start_share out, or train with the same loss"
+        )
     model.labels, model.normalisation = classes, normalisation
     model.loss = None  # of what comes out, the recipe's
     return freeze_all_but_head(model.train()) if part.trained == "head" else model.train()

@@ -16,7 +16,8 @@ from fastast.cli import app
 from fastast.data.augment import step_seed
 from fastast.distill import DistillationError
 from fastast.frontend import Normalisation
-from fastast.teachers import create_teacher, save_teacher
+from fastast.teachers import create_teacher, load_teacher, save_teacher
+from fastast.training.checks import RecipeError
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
 from fastast.training.record_recipe import record_recipe
@@ -166,3 +167,26 @@ def test_what_cannot_be_recorded_is_named(recipe_file: Path, tmp_path: Path) -> 
     with pytest.raises(DistillationError, match="shared by 3 processes in 2 parts"):
         record_recipe(load_recipe(str(recipe_file)), path, k=2, processes=3)
     assert not path.exists()
+
+
+def test_a_teacher_of_another_loss_is_refused(recipe_file: Path, tmp_path: Path) -> None:
+    """By a student that the teacher stands beside, and where its answers are stored."""
+    teacher = load_teacher(load_recipe(str(recipe_file)).distillation.teacher)  # type: ignore[union-attr]
+    teacher.loss = "bce"
+    told = save_teacher(tmp_path / "bce.safetensors", teacher)
+    recipe = load_recipe(str(recipe_file), [f"distillation.teacher={told.as_posix()}"])
+    message = r"trained with loss 'bce', .* distillation\.activation is 'softmax'. .* loss = 'bce'"
+    with pytest.raises(DistillationError, match=message):
+        train(recipe, tmp_path / "run", device="cpu", quiet=True)
+    with pytest.raises(DistillationError, match=message):
+        record_recipe(recipe, tmp_path / "targets.safetensors", k=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["bce.safetensors"]
+
+
+def test_a_share_of_weights_of_another_loss_is_not_kept(recipe_file: Path, tmp_path: Path) -> None:
+    settings = ["distillation=", "epochs=0", "steps=1"]
+    train(load_recipe(str(recipe_file), settings), tmp_path / "ce", device="cpu", quiet=True)
+    settings += [f"model={{checkpoint='{(tmp_path / 'ce/model.safetensors').as_posix()}'}}", "start_share=0.5"]
+    with pytest.raises(RecipeError, match=r"start_share keeps a share of .*ce.model\.safetensors, .* loss 'ce'; loss is"):
+        train(load_recipe(str(recipe_file), [*settings, "loss=bce"]), tmp_path / "bce", device="cpu", quiet=True)
+    train(load_recipe(str(recipe_file), settings), tmp_path / "on", device="cpu", quiet=True)
