@@ -243,7 +243,8 @@ class RunPart:
     evaluate_every: int = 0
     """Steps between two evaluations on the validation set; 0: at each epoch's end."""
     evaluate: tuple[str, ...] = ()
-    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights. Empty: as trained."""
+    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights (where a run
+    goes on with another first one, the best from there on). Empty: as trained."""
     evaluate_excess: str = "refuse"
     """As `reduction.excess`, for the schedules of `evaluate` in a recipe that trains without merging."""
     eval_batch: int = 32

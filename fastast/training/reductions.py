@@ -45,6 +45,12 @@ def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction 
     return tuple((text, TokenReduction.from_dict({"schedule": text, "excess": excess})) for text in texts)
 
 
+def chosen_by(recipe: Recipe) -> str:
+    """Say under which reduction the best weights are chosen: scores of two are not to be compared."""
+    text, reduction = evaluation_reductions(recipe)[0]
+    return "unmerged" if reduction is None else f"under {text} with excess {reduction.excess}"
+
+
 def check_evaluation(recipe: Recipe, model: nn.Module) -> None:
     """Raise RecipeError where the model cannot be evaluated as the recipe says: better now than after the last step."""
     for text, reduction in evaluation_reductions(recipe):

@@ -162,9 +162,10 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe_file: Path, tmp_pat
     assert read_log(tmp_path / "two")[0]["processes"] == 2
 
 
-def test_the_mean_of_epochs_is_the_mean_of_their_weights(recipe_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_mean_of_epochs_is_the_mean_of_their_weights(recipe_file: Path, tmp_path: Path, precision: str) -> None:
     """Against runs of 1, 2 and 3 epochs with the same rate, each of which ends at one of the averaged epochs."""
-    settings = ("steps=0", "optimiser.name=adam")
+    settings = ("steps=0", "optimiser.name=adam", f"precision={precision}")
     ends = [run(recipe_file, tmp_path / f"{n}", *settings, f"epochs={n}") for n in (1, 2, 3)]
     mean = run(recipe_file, tmp_path / "mean", *settings, "epochs=3", "average_epochs=[2, 3]")
     for key, value in mean.items():

@@ -325,3 +325,26 @@ def test_a_schedule_that_is_named_twice_is_measured_once(recipe_file: Path, tmp_
     data = load_recipe(str(recipe_file)).data.options.split("test")
     with pytest.raises(ValueError, match=r"evaluate: 'a' is asked for twice"):
         evaluate(model, data, Frontend(model.geometry, model.normalisation, check=False), [("a", None), ("a", None)])
+
+
+def test_the_best_weights_are_chosen_anew_under_another_schedule(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The score that chose before is higher than any: under the schedule of before it would stay."""
+    settings = ("steps=8", "run.checkpoint_every=2", "run.evaluate_every=2")
+
+    def goes_on(name: str, first: str) -> dict[str, Any]:
+        folder = tmp_path / name
+        stopped(recipe_file, folder, *settings, "run.evaluate=['constant:0']", at=4, patch=monkeypatch)
+        (path,) = folder.glob("state-*/state.json")
+        state = json.loads(path.read_text())
+        state["notes"] |= {"best": 2.0, "best_step": 2}
+        path.write_text(json.dumps(state))
+        return run(recipe_file, folder, *settings, f"run.evaluate=['{first}', 'constant:0']", resume=True)
+
+    assert goes_on("same", "constant:0")["best_val"] == 2
+    result = goes_on("other", "constant:1")
+    events = read_log(tmp_path / "other")
+    assert result["best_val"] == max(event["mAP"] for event in events if event["event"] == "val constant:1")
+    assert result["best_step"] > 4
+    assert [event["text"] for event in events if "chosen under constant:0" in event.get("text", "")] != []
