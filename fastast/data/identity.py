@@ -17,7 +17,20 @@ LOOKED_AT = 1 << 16
 
 def hash_ids(ids: Iterable[str]) -> str:
     """Return the SHA-256 of a list of clip ids, one a line."""
-    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+    return hashlib.sha256(encode_ids(ids)).hexdigest()
+
+
+def encode_ids(ids: Iterable[str]) -> bytes:
+    """Return a list of clip ids as bytes, one a line.
+
+    Names of files need not be UTF-8: Python reads their other bytes as surrogates, which are kept as such.
+    """
+    return "\n".join(ids).encode(errors="surrogateescape")
+
+
+def decode_ids(content: bytes) -> list[str]:
+    """Undo `encode_ids`."""
+    return content.decode(errors="surrogateescape").split("\n")
 
 
 def identify(data: TrainingSet) -> dict[str, str]:

@@ -120,7 +120,7 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 __all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "sole_run", "write_json"]

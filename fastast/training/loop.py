@@ -14,6 +14,7 @@ from fastast.data.sampling import Sampler, all_labels, balanced_weights
 from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import State
 from fastast.training.distributed import World, open_world
+from fastast.training.fits import check_clips, check_network, check_task
 from fastast.training.folder import RESULT, open_folder, sole_run
 from fastast.training.logging import RunLog
 from fastast.training.recipe import Recipe
@@ -35,11 +36,14 @@ def train(
     with open_world(device) as world, ExitStack() as held:
         part = recipe.data
         data, validation, test = (open_split(part.name, part.options, name) for name in ("train", "val", "test"))
+        check_task(recipe, data)
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
         stored = recipe.distillation is not None and recipe.distillation.targets
         trainer = Trainer(recipe, data.classes, sampler, world, clips=identify(data) if stored else None)
         splits = {"train": data, "val": validation, "test": test}
+        check_clips(recipe, splits, trainer.frontend)
+        check_network(recipe.model.name, trainer.model, trainer.frontend, trainer.part_size)
         state = _open(folder, recipe, world, resume, splits, held)
         if resume and world.leads and (folder / RESULT).is_file():
             finished = json.loads((folder / RESULT).read_text(encoding="utf-8"))

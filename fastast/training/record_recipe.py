@@ -16,6 +16,7 @@ from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
 from fastast.frontend import Normalisation
 from fastast.system.devices import find_device
+from fastast.training.fits import check_task
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
 from fastast.training.recording import recipe_question, record_targets
@@ -47,6 +48,7 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
         )
     place = find_device(device)
     data = recipe.data.options.split("train")
+    check_task(recipe, data)
     weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
     sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
     normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -19,12 +20,14 @@ from safetensors.torch import load_file
 
 from fastast.checkpoints import load_model
 from fastast.data.layouts.esc50 import ESC50
-from fastast.data.training_set import DataNotFoundError
+from fastast.data.training_set import DataError, DataNotFoundError
 from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
 from fastast.training.checkpoint import ResumeError
+from fastast.training.checks import RecipeError
 from fastast.training.evaluation.command import evaluate_command
 from fastast.training.evaluation.evaluate import evaluate
+from fastast.training.evaluation.summary import summarise_runs
 from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
@@ -348,3 +351,77 @@ def test_the_best_weights_are_chosen_anew_under_another_schedule(
     assert result["best_val"] == max(event["mAP"] for event in events if event["event"] == "val constant:1")
     assert result["best_step"] > 4
     assert [event["text"] for event in events if "chosen under constant:0" in event.get("text", "")] != []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["augmentation.freq_mask=200"], r"augmentation\.freq_mask is 200; the filterbank has 128 mel bins"),
+        (["augmentation.time_mask=33"], r"augmentation\.time_mask is 33; the filterbank has 32 frames"),
+        (["model={name='vit_tiny_patch16_224'}"], r"model\.name: vit_tiny_patch16_224 cannot be trained on 8 clips at"),
+        (
+            ["model={name='resnet10t', options={num_frames=32}}", "accumulation=8", "model.options.average_bins=4"],
+            r"model\.name: resnet10t cannot be trained on 1 clips at once of 32 frames .* larger batch",
+        ),
+    ],
+)
+def test_what_would_fail_in_the_first_step_is_refused_before(
+    recipe_file: Path, tmp_path: Path, settings: Sequence[str], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run(recipe_file, tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_of_which_nothing_can_be_scored_is_refused(
+    recipe_file: Path, esc50_root: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(esc50_root, root)
+    for clip in (root / "audio").glob("1-*"):  # the fold that is tested
+        clip.write_bytes(b"RIFFhalf")
+    with pytest.raises(DataError, match=r"the split val of esc50 has no clip .* label, .*the first says: .*1-0-0\.wav"):
+        run(recipe_file, tmp_path / "run", f"data.root={root}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_cross_entropy_is_for_clips_of_one_label(recipe_file: Path, tmp_path: Path) -> None:
+    several = ["loss=ce", "data={name='soundscapes', train_clips=8, val_clips=2, test_clips=2}"]
+    with pytest.raises(RecipeError, match=r"loss is 'ce', for clips of one label; those of soundscapes can have several"):
+        run(recipe_file, tmp_path / "run", *several)
+    with pytest.raises(RecipeError, match=r"augmentation\.mixup_labels is 'union', .* with loss = 'ce' it has one"):
+        load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5, mixup_labels='union'}"])
+    assert load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5}"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_names_that_are_not_utf8_are_names(esc50_root: Path, recipe_file: Path, tmp_path: Path) -> None:
+    """Of a class, and of clips in every split, one of them corrupt and one with a separator of lines in its name."""
+    for split in ("train", "val", "test"):
+        for folder, category in ((b"dog", 0), (b"caf\xe9", 1)):
+            place = os.path.join(os.fsencode(tmp_path / "data" / split), folder)
+            os.makedirs(place)
+            for take, file in enumerate(sorted((esc50_root / "audio").glob(f"*-{category}-*.wav"))):
+                shutil.copy(file, os.path.join(place, b"%d\xe9.wav" % take))
+    corrupt = tmp_path / "data" / "train" / "dog"
+    (corrupt / "x\u2028y.wav").write_bytes(b"RIFFhalf")
+    (corrupt / os.fsdecode(b"z\xe9.wav")).write_bytes(b"RIFFhalf")
+    settings = ("data.name=audio_folder", f"data.root={tmp_path / 'data'}", "steps=0", "epochs=1")
+    found = run(recipe_file, tmp_path / "run", *settings)
+    assert {Path(name).name for name in found["corrupt"]} == {"x\u2028y.wav", os.fsdecode(b"z\xe9.wav")}
+    assert found == json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    events = read_log(tmp_path / "run")
+    assert {event["clip"] for event in events if event["event"] == "corrupt"} == set(found["corrupt"])
+    ids = (tmp_path / "run" / "test_ids.txt").read_bytes()
+    assert hashlib.sha256(ids).hexdigest() == found["test_ids_sha256"]
+    assert ids.count(b"caf\xe9") == 10
+    assert load_model(tmp_path / "run" / "model.safetensors").labels == (os.fsdecode(b"caf\xe9"), "dog")
+    run(recipe_file, tmp_path / "again", *settings, "seed=1")
+    summarise_runs([tmp_path / "run", tmp_path / "again"])
+
+
+def test_a_log_of_before_with_separators_of_lines_in_names_is_whole(tmp_path: Path) -> None:
+    events = [{"event": "corrupt", "step": step, "clip": "a\u2028b\x85c"} for step in (1, 2)]
+    text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    (tmp_path / "log.jsonl").write_text(text + '{"event": "tr', encoding="utf-8")
+    assert read_log(tmp_path) == events
