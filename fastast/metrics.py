@@ -116,7 +116,8 @@ def average_precisions(labels: NDArray[np.generic], scores: NDArray[np.floating]
     """Return the average precision of every class in every replicate, (b, c); NaN where no positive was drawn.
 
     Arguments as of `mean_average_precisions`. Equal scores share a threshold, as in scikit-learn, which would sort the
-    clips of every replicate anew: here one sort per class serves them all. Raises ValueError where a score is not finite.
+    clips of every replicate anew: here one sort per class serves them all.
+    Raises ValueError where a score is not finite.
     """
     truth, values = np.asarray(labels) > 0.5, np.asarray(scores, dtype=np.float64)
     _check_finite(values)

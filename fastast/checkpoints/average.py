@@ -80,8 +80,8 @@ def _check_alike(found: Sequence[Checkpoint]) -> None:
         silent = [one for one in found if _said(one, name) is None]
         if saying and silent and name in _ALL_SAY:
             raise CheckpointError(
-                f"{silent[0].path}: it does not say its {name}, and {saying[0].path} does, so nothing tells whether they "
-                f"are the same; write it anew: fastast.save_checkpoint(path, model, {_ALL_SAY[name]}=...)"
+                f"{silent[0].path}: it does not say its {name}, and {saying[0].path} does, so nothing tells whether "
+                f"they are the same; write it anew: fastast.save_checkpoint(path, model, {_ALL_SAY[name]}=...)"
             )
         for other in saying[1:]:
             if (theirs := _said(other, name)) != (mine := _said(saying[0], name)):

@@ -160,8 +160,8 @@ def create_distiller(
     if model.loss is not None and ACTIVATIONS[model.loss] != distillation.activation:
         raise DistillationError(
             f"{distillation.teacher}: this teacher was trained with loss {model.loss!r}, so its answers are a "
-            f"{ACTIVATIONS[model.loss]}; distillation.activation is {distillation.activation!r}. Take a teacher that was "
-            f"trained with the student's loss, or train the student with loss = {model.loss!r}"
+            f"{ACTIVATIONS[model.loss]}; distillation.activation is {distillation.activation!r}. Take a teacher that "
+            f"was trained with the student's loss, or train the student with loss = {model.loss!r}"
         )
     columns = None if labels is None else match_teacher(distillation, model, labels)
     if model.normalisation is None:

@@ -67,9 +67,7 @@ class EnsembleTeacher(Teacher):
         return total / len(self.members)
 
 
-def _misfit(
-    member: Teacher, num_classes: int, losses: Sequence[Loss], shapes: Sequence[tuple[int, int]]
-) -> str:
+def _misfit(member: Teacher, num_classes: int, losses: Sequence[Loss], shapes: Sequence[tuple[int, int]]) -> str:
     """Return what keeps a teacher out of an ensemble; empty where nothing does. `losses`, `shapes`: of all that say."""
     if isinstance(member, EnsembleTeacher):
         return "is an ensemble itself; give its members"
@@ -81,8 +79,8 @@ def _misfit(
         return f"was trained with loss {member.loss}, one before with {losses[0]}; their logits have no mean"
     if (shape := _shape(member)) is not None and shape != shapes[0]:
         return (
-            f"takes {shape[0]} frames of {shape[1]} mel bins, one before takes {shapes[0][0]} of {shapes[0][1]}; no clip "
-            "fits both: take teachers of one length"
+            f"takes {shape[0]} frames of {shape[1]} mel bins, one before takes {shapes[0][0]} of {shapes[0][1]}; no "
+            "clip fits both: take teachers of one length"
         )
     return ""
 

@@ -1,4 +1,4 @@
-"""What a recipe asks of clips and networks, held against both before a folder is made: later it would cost a training."""
+"""What a recipe asks of clips and networks, held against both before a folder is made."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def check_task(recipe: Recipe, data: TrainingSet) -> None:
     """Raise RecipeError for cross-entropy on clips that have several labels or none."""
     if recipe.loss == "ce" and data.task == "multi_label":
         raise RecipeError(
-            f"loss is 'ce', for clips of one label; those of {recipe.data.name} can have several or none: say loss = 'bce'"
+            f"loss is 'ce', for clips of one label; those of {recipe.data.name} can have several or none: say "
+            "loss = 'bce'"
         )
 
 
@@ -39,8 +40,8 @@ def check_clips(recipe: Recipe, splits: Mapping[str, TrainingSet], frontend: Fro
         if name != "train" and not any(_can_be_scored(split, index, faults) for index in range(len(split))):
             said = f"; the first says: {faults[0]}" if faults else ""
             raise DataError(
-                f"data: the split {name} of {recipe.data.name} has no clip that can be read and has a label, so nothing "
-                f"can be scored{said}"
+                f"data: the split {name} of {recipe.data.name} has no clip that can be read and has a label, so "
+                f"nothing can be scored{said}"
             )
 
 

@@ -98,15 +98,14 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
         raise ResumeError(
             f"{folder}: no {RECIPE} is there, so this is no run of FastAST; name another folder with --out"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        identity, question = content["identity"], content["question"]
-        before = content.get("inputs", inputs)
-        inputs = {key: value for key, value in inputs.items() if key in before}  # older runs noted fewer
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResumeError(f"{path}: damaged ({error}); start anew in another folder with --out") from error
-    if identity != recipe.identity:
-        difference = first_difference(recipe.question(), question) or "FastAST's defaults have changed"
+    content = read_run_file(path, "question")
+    question, before = content["question"], content.get("inputs", inputs)
+    if not isinstance(question, dict) or not isinstance(before, dict):
+        raise ResumeError(
+            f"{path}: damaged (question and inputs must be tables); start anew in another folder with --out"
+        )
+    inputs = {key: value for key, value in inputs.items() if key in before}  # older runs noted fewer
+    if difference := first_difference(recipe.question(), question):  # not the hashes: 1 and 1.0 have two
         raise ResumeError(
             f"{folder}: this is the run of another recipe: {difference}. Go on with the recipe it was begun with, or "
             "begin a new run in another folder with --out"
@@ -118,9 +117,21 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
         )
 
 
+def read_run_file(path: Path, *keys: str, advice: str = "start anew in another folder with --out") -> dict[str, Any]:
+    """Read a table that `write_json` wrote. Raises ResumeError where it is damaged, or has not all of some keys."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResumeError(f"{path}: damaged ({error}); {advice}") from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if not isinstance(content, dict) or missing:
+        raise ResumeError(f"{path}: damaged (it does not say {', '.join(missing) or 'anything'}); {advice}")
+    return content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-__all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "sole_run", "write_json"]
+__all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "read_run_file", "sole_run", "write_json"]

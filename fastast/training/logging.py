@@ -38,8 +38,12 @@ class RunLog:
         """Write an event; numbers go to TensorBoard too, where it is installed, under `kind/name`."""
         if not self._active:
             return
-        self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}) + "\n")
+            self._file.flush()
+        except OSError as error:  # which names no file
+            what = f"{error.strerror or error}: the run stopped after step {step}; make room, and go on by --resume"
+            raise OSError(error.errno, what, str(self._path)) from None
         for name, value in values.items():
             number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if number and self._board is not None:

@@ -119,8 +119,8 @@ class Recipe:
             )
         if self.loss == "ce" and self.augmentation is not None and self.augmentation.mixup_labels == "union":
             raise RecipeError(
-                "augmentation.mixup_labels is 'union', which gives a mixed clip two labels; with loss = 'ce' it has one: say "
-                "'weighted'"
+                "augmentation.mixup_labels is 'union', which gives a mixed clip two labels; with loss = 'ce' it has one"
+                ": say 'weighted'"
             )
         if self.distillation is not None:
             expected = ACTIVATIONS[self.loss]

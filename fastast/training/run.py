@@ -27,7 +27,9 @@ from fastast.training.trainer import Trainer
 from fastast.training.weights.build import save_model
 
 MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
-_BEST_ANEW = "the best weights were chosen {before} so far, and are {now} from here on: {file} holds the best of what follows"
+_BEST_ANEW = (
+    "the best weights were chosen {before} so far, and are {now} from here on: {file} holds the best of what follows"
+)
 
 
 class Run:
@@ -78,7 +80,9 @@ class Run:
             **_runtime(),
         )
         slow = slow_precision(self.world.device, self.recipe.precision)
-        anew = "" if self._was_by == self.best_by else _BEST_ANEW.format(before=self._was_by, now=self.best_by, file=BEST)
+        anew = (
+            "" if self._was_by == self.best_by else _BEST_ANEW.format(before=self._was_by, now=self.best_by, file=BEST)
+        )
         for text in filter(None, (*self.trainer.notices, slow, anew)):
             self.log.event("warning", first, text=text)
 

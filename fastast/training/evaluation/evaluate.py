@@ -139,9 +139,7 @@ def evaluate(
     places = np.concatenate([part for share in shares for part in share[1]])
     order = np.argsort(places, kind="stable")
     truth = np.concatenate(flat_labels)[order]
-    ordered = {
-        name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name in names
-    }
+    ordered = {name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name in names}
     return Evaluation(
         metrics={name: measure_scores(truth, to_ranking(found, activation)) for name, found in ordered.items()},
         clips=len(truth),

@@ -52,12 +52,16 @@ def test_the_file_says_what_it_is_made_of(files: list[Path], tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize(("told", "missing"), [({"normalisation": SCALE}, "classes"), ({"labels": LABELS}, "normalisation")])
+@pytest.mark.parametrize(
+    ("told", "missing"), [({"normalisation": SCALE}, "classes"), ({"labels": LABELS}, "normalisation")]
+)
 def test_a_file_that_leaves_unsaid_what_others_say_is_refused(
     files: list[Path], tmp_path: Path, place: int, told: dict[str, object], missing: str
 ) -> None:
     files[place] = save_checkpoint(tmp_path / "silent.safetensors", small_model(seed=7), **told)  # type: ignore[arg-type]
-    with pytest.raises(CheckpointError, match=rf"silent.safetensors: it does not say its {missing}, and .*save_checkpoint"):
+    with pytest.raises(
+        CheckpointError, match=rf"silent.safetensors: it does not say its {missing}, and .*save_checkpoint"
+    ):
         average_checkpoints(tmp_path / "mean.safetensors", files)
     assert not (tmp_path / "mean.safetensors").exists()
 

@@ -186,7 +186,10 @@ def test_huge_logits_are_stored_finitely() -> None:
         ({"question": QUESTION | {"seed": 6}}, "another training: seed is 5, this run's is 6"),
         ({"question": QUESTION | {"num_frames": 80}}, "num_frames is 32, this run's is 80"),
         ({"question": QUESTION | {"batch_size": 2}}, r"batch_size is 4, .* batch_size / \(processes \* accumulation\)"),
-        ({"question": QUESTION | {"clips": {"sounds": "x"}}}, r"clips\.sounds is None, this run's is 'x'. .* same names"),
+        (
+            {"question": QUESTION | {"clips": {"sounds": "x"}}},
+            r"clips\.sounds is None, this run's is 'x'. .* same names",
+        ),
         ({"num_classes": 64}, "num_classes is 9, this run's is 64"),
         ({"activation": "softmax"}, "activation is 'sigmoid', this run's is 'softmax'"),
         ({"consistent": False}, "consistent is True, this run's is False"),

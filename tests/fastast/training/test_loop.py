@@ -231,6 +231,15 @@ def test_nothing_is_overwritten(recipe_file: Path, tmp_path: Path) -> None:
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
 
 
+def test_a_whole_number_is_the_number_it_was(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("run.checkpoint_every=4", "optimiser.weight_decay=0.0")
+    whole = run(recipe_file, tmp_path / "whole", *settings)
+    stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
+    assert same(run(recipe_file, tmp_path / "run", settings[0], "optimiser.weight_decay=0", resume=True), whole)
+
+
 def test_a_damaged_state_is_named(recipe_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     run(recipe_file, folder, "steps=2")

@@ -187,6 +187,8 @@ def test_a_share_of_weights_of_another_loss_is_not_kept(recipe_file: Path, tmp_p
     settings = ["distillation=", "epochs=0", "steps=1"]
     train(load_recipe(str(recipe_file), settings), tmp_path / "ce", device="cpu", quiet=True)
     settings += [f"model={{checkpoint='{(tmp_path / 'ce/model.safetensors').as_posix()}'}}", "start_share=0.5"]
-    with pytest.raises(RecipeError, match=r"start_share keeps a share of .*ce.model\.safetensors, .* loss 'ce'; loss is"):
+    with pytest.raises(
+        RecipeError, match=r"start_share keeps a share of .*ce.model\.safetensors, .* loss 'ce'; loss is"
+    ):
         train(load_recipe(str(recipe_file), [*settings, "loss=bce"]), tmp_path / "bce", device="cpu", quiet=True)
     train(load_recipe(str(recipe_file), settings), tmp_path / "on", device="cpu", quiet=True)

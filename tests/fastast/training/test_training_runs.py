@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import hashlib
 import json
 import os
@@ -23,12 +25,13 @@ from fastast.data.layouts.esc50 import ESC50
 from fastast.data.training_set import DataError, DataNotFoundError
 from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
-from fastast.training.checkpoint import ResumeError
+from fastast.training.checkpoint import ResumeError, State, save_state
 from fastast.training.checks import RecipeError
+from fastast.training.distributed import World
 from fastast.training.evaluation.command import evaluate_command
 from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.evaluation.summary import summarise_runs
-from fastast.training.logging import read_log
+from fastast.training.logging import RunLog, read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
 from fastast.training.record_recipe import record_recipe
@@ -186,7 +189,10 @@ def test_answers_that_were_recorded_anew_are_refused(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(recipe_file, tmp_path / "teacher", "steps=2")
-    taught, path = f"distillation.teacher={tmp_path / 'teacher' / 'model.safetensors'}", tmp_path / "answers.safetensors"
+    taught, path = (
+        f"distillation.teacher={tmp_path / 'teacher' / 'model.safetensors'}",
+        tmp_path / "answers.safetensors",
+    )
     recipe = load_recipe(str(recipe_file), (taught,))
     record_recipe(recipe, path, k=4)
     settings = (taught, f"distillation.targets={path}", "run.checkpoint_every=4")
@@ -373,9 +379,7 @@ def test_what_would_fail_in_the_first_step_is_refused_before(
     assert not (tmp_path / "run").exists()
 
 
-def test_a_split_of_which_nothing_can_be_scored_is_refused(
-    recipe_file: Path, esc50_root: Path, tmp_path: Path
-) -> None:
+def test_a_split_of_which_nothing_can_be_scored_is_refused(recipe_file: Path, esc50_root: Path, tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(esc50_root, root)
     for clip in (root / "audio").glob("1-*"):  # the fold that is tested
@@ -387,7 +391,9 @@ def test_a_split_of_which_nothing_can_be_scored_is_refused(
 
 def test_cross_entropy_is_for_clips_of_one_label(recipe_file: Path, tmp_path: Path) -> None:
     several = ["loss=ce", "data={name='soundscapes', train_clips=8, val_clips=2, test_clips=2}"]
-    with pytest.raises(RecipeError, match=r"loss is 'ce', for clips of one label; those of soundscapes can have several"):
+    with pytest.raises(
+        RecipeError, match=r"loss is 'ce', for clips of one label; those of soundscapes can have several"
+    ):
         run(recipe_file, tmp_path / "run", *several)
     with pytest.raises(RecipeError, match=r"augmentation\.mixup_labels is 'union', .* with loss = 'ce' it has one"):
         load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5, mixup_labels='union'}"])
@@ -425,3 +431,65 @@ def test_a_log_of_before_with_separators_of_lines_in_names_is_whole(tmp_path: Pa
     text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
     (tmp_path / "log.jsonl").write_text(text + '{"event": "tr', encoding="utf-8")
     assert read_log(tmp_path) == events
+
+
+STATE = b'{"version": 1, "step": %s, "tensors": ["model", "optimiser"], "notes": %s}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log.jsonl", b"[1]\n", r"log\.jsonl: line 1 is no event of a run, .*move the file away"),
+        ("log.jsonl", b'{"event": "train", "step": 2}\n\xff\xfe\n', r"log\.jsonl: line 2 is no event of a run"),
+        ("state.json", b"\xff", r"state-000000004: the state of the run is damaged .*--out"),
+        ("state.json", b"[]", r"state-000000004: the state of the run is damaged"),
+        ("state.json", STATE % (b'"4"', b"{}"), r"damaged \(step is '4', notes are {}\)"),
+        ("state.json", STATE % (b"4", b"[]"), r"damaged \(step is 4, notes are \[\]\)"),
+        ("model.safetensors", b"xx", r"state-000000004: the state of the run is damaged"),
+        ("recipe.json", b"\xff", r"recipe\.json: damaged .*--out"),
+        ("recipe.json", b"{}", r"recipe\.json: damaged \(it does not say question\)"),
+        ("recipe.json", b'{"question": []}', r"recipe\.json: damaged \(question and inputs must be tables\)"),
+        ("result.json", b"{", r"result\.json: damaged .*move it away, and the run goes on from its last state"),
+        ("result.json", b"[]", r"result\.json: damaged \(it does not say test\)"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, message: str
+) -> None:
+    stopped(recipe_file, tmp_path / "run", "run.checkpoint_every=4", at=4, patch=monkeypatch)
+    path = next((tmp_path / "run").rglob(name), tmp_path / "run" / name)
+    path.write_bytes(content)
+    with pytest.raises(ResumeError, match=message):
+        run(recipe_file, tmp_path / "run", "run.checkpoint_every=4", resume=True)
+
+
+def test_a_state_of_another_training_is_named(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, settings in (("one", ()), ("two", ("model.options.depth=1",))):
+        stopped(recipe_file, tmp_path / name, "run.checkpoint_every=4", *settings, at=4, patch=monkeypatch)
+    shutil.rmtree(tmp_path / "one" / "state-000000004")
+    (tmp_path / "two" / "state-000000004").rename(tmp_path / "one" / "state-000000004")
+    with pytest.raises(ResumeError, match=r"one: the state after step 4 is not one of this training"):
+        run(recipe_file, tmp_path / "one", "run.checkpoint_every=4", resume=True)
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(step=1, notes={}, tensors={"model": {"weight": torch.ones(3)}})
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match=r"No space left on device: the state was not saved: '.*state-000000001'"):
+            save_state(tmp_path, state)
+    save_state(tmp_path, state)
+    with monkeypatch.context() as context:
+        context.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match=r"was not saved, the one before is there: '.*state-000000002'"):
+            save_state(tmp_path, dataclasses.replace(state, step=2))
+    log = RunLog(tmp_path, World(), total_steps=1, step=0, quiet=True)
+    log._file = SimpleNamespace(write=full, flush=full)  # type: ignore[assignment]
+    with pytest.raises(OSError, match=r"No space left on device: the run stopped after step 1; .*log\.jsonl"):
+        log.event("train", 1)
