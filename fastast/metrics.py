@@ -59,9 +59,7 @@ def measure_scores(labels: NDArray[np.generic], scores: NDArray[np.floating]) ->
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     truth, values = np.asarray(labels) > 0.5, np.asarray(scores, dtype=np.float64)
-    if not np.isfinite(values).all():
-        bad = int((~np.isfinite(values)).any(axis=1).sum())
-        raise ValueError(f"{bad} of {len(values)} clips have scores that are not finite")
+    _check_finite(values)
     positives = truth.sum(axis=0)  # (c,)
     present = np.flatnonzero(positives)
     if not len(present):
@@ -84,8 +82,15 @@ def measure_scores(labels: NDArray[np.generic], scores: NDArray[np.floating]) ->
     )
 
 
+def _check_finite(scores: NDArray[np.floating]) -> None:
+    """Raise ValueError where a score of (n, c) is NaN or infinite: it has no place in an order."""
+    if bad := int((~np.isfinite(scores)).any(axis=1).sum()):
+        raise ValueError(f"{bad} of {len(scores)} clips have scores that are not finite")
+
+
 def hits(labels: NDArray[np.generic], scores: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return whether the best score of every clip is at one of its labels, (n,)."""
+    """Return whether the best score of every clip is at one of its labels, (n,); errors as of `measure_scores`."""
+    _check_finite(scores)
     return np.asarray(labels)[np.arange(len(labels)), np.argmax(scores, axis=1)] > 0.5
 
 
@@ -112,8 +117,10 @@ def average_precisions(labels: NDArray[np.generic], scores: NDArray[np.floating]
 
     Arguments as of `mean_average_precisions`. Equal scores share a threshold, as in scikit-learn, which would sort the
     clips of every replicate anew: here one sort per class serves them all.
+    Raises ValueError where a score is not finite.
     """
     truth, values = np.asarray(labels) > 0.5, np.asarray(scores, dtype=np.float64)
+    _check_finite(values)
     smallest = np.min_scalar_type(int(np.max(weights, initial=1)))
     by_clip = np.ascontiguousarray(np.asarray(weights).T, dtype=smallest)  # (n, b)
     columns = [_average_precision(truth[:, j], values[:, j], by_clip) for j in range(truth.shape[1])]
@@ -126,7 +133,10 @@ def accuracies(labels: NDArray[np.generic], scores: NDArray[np.floating], weight
 
 
 def measure_by(metric: str, labels: NDArray[np.generic], scores: NDArray[np.floating]) -> float:
-    """Return one number, `mAP` or `accuracy`; arguments and errors as of `measure_scores`."""
+    """Return one number, `mAP` or `accuracy`; arguments as of `measure_scores`.
+
+    Raises ValueError where a score is not finite and, for mAP, where no class has a positive clip.
+    """
     if metric == "accuracy":
         return float(hits(labels, scores).mean())
     return measure_scores(labels, scores).mAP
@@ -135,7 +145,10 @@ def measure_by(metric: str, labels: NDArray[np.generic], scores: NDArray[np.floa
 def replicates_by(
     metric: str, labels: NDArray[np.generic], scores: NDArray[np.floating], weights: NDArray[np.int64]
 ) -> Floats:
-    """Return that number of every replicate, (b,); arguments as of `mean_average_precisions`."""
+    """Return that number of every replicate, (b,); arguments as of `mean_average_precisions`.
+
+    Raises ValueError where a score is not finite.
+    """
     return (accuracies if metric == "accuracy" else mean_average_precisions)(labels, scores, weights)
 
 

@@ -32,16 +32,16 @@ def average_checkpoints(
     `shares` are the weights of the mean, one a checkpoint, 0 to 1, together 1; equal ones where none are given. It is
     summed in float64 and stored as `dtype`. The notes on training name every file by its hash, with share and notes.
 
-    Raises CheckpointError for a file that cannot be read, fewer than two of them, shares that are none, and for models
-    of another shape, other classes, another normalisation or loss than the first; then nothing is written.
+    Raises CheckpointError for a file that cannot be read, fewer than two of them, shares that are none, for models of
+    another shape, other classes, another normalisation or loss, and where only some say their classes or normalisation;
+    then nothing is written. A file may leave its loss unsaid, as those of before there was a choice.
     """
     if len(paths) < 2:
         raise CheckpointError(f"an average takes two checkpoints or more, not {len(paths)}")
     weights = [1 / len(paths)] * len(paths) if shares is None else list(shares)
     _check_shares(paths, weights)
     found = [load_checkpoint(path) for path in paths]
-    for other in found[1:]:
-        _check_alike(found[0], other)
+    _check_alike(found)
     mean = {
         key: torch.stack([share * one.state[key].double() for share, one in zip(weights, found, strict=True)]).sum(0)
         for key in found[0].state
@@ -54,8 +54,8 @@ def average_checkpoints(
         out,
         mean,
         geometry=found[0].geometry,
-        labels=next((one.labels for one in found if one.labels is not None), None),
-        normalisation=next((one.normalisation for one in found if one.normalisation is not None), None),
+        labels=found[0].labels,
+        normalisation=found[0].normalisation,
         loss=next((one.loss for one in found if one.loss is not None), None),
         training={"average_of": parts},
         dtype=dtype,
@@ -74,18 +74,29 @@ def _check_shares(paths: Sequence[str | Path], shares: Sequence[float]) -> None:
         raise CheckpointError(f"the shares add up to {total:g}; they must add up to 1")
 
 
-def _check_alike(first: Checkpoint, other: Checkpoint) -> None:
-    for name, mine, theirs in (
-        ("shape", first.geometry, other.geometry),
-        ("classes", first.labels, other.labels),
-        ("normalisation", first.normalisation, other.normalisation),
-        ("loss", first.loss, other.loss),
-    ):
-        if mine is not None and theirs is not None and mine != theirs:
+def _check_alike(found: Sequence[Checkpoint]) -> None:
+    for name in ("shape", "classes", "normalisation", "loss"):
+        saying = [one for one in found if _said(one, name) is not None]
+        silent = [one for one in found if _said(one, name) is None]
+        if saying and silent and name in _ALL_SAY:
             raise CheckpointError(
-                f"{other.path}: its {name} is another than that of {first.path}: {_difference(theirs, mine)}; only "
-                "models that went on from the same weights can be averaged"
+                f"{silent[0].path}: it does not say its {name}, and {saying[0].path} does, so nothing tells whether "
+                f"they are the same; write it anew: fastast.save_checkpoint(path, model, {_ALL_SAY[name]}=...)"
             )
+        for other in saying[1:]:
+            if (theirs := _said(other, name)) != (mine := _said(saying[0], name)):
+                raise CheckpointError(
+                    f"{other.path}: its {name} is another than that of {saying[0].path}: {_difference(theirs, mine)}; "
+                    "only models that went on from the same weights can be averaged"
+                )
+
+
+_ALL_SAY = {"classes": "labels", "normalisation": "normalisation"}
+"""What all say, or none: the order of the classes is nothing to guess. By name, how `save_checkpoint` calls it."""
+
+
+def _said(one: Checkpoint, name: str) -> object:
+    return {"shape": one.geometry, "classes": one.labels, "normalisation": one.normalisation, "loss": one.loss}[name]
 
 
 def _difference(one: object, other: object) -> str:

@@ -88,7 +88,7 @@ def save_checkpoint(
     if loss is not None:
         header["loss"] = _loss(str(path), loss)
     try:
-        entry = json.dumps(header, allow_nan=False, ensure_ascii=False)
+        entry = json.dumps(header, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: the training notes are not JSON ({error})") from error
     whole = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in state.items()}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from fastast.data.training_set import Batch
 from fastast.data.transforms import MIXED_LABELS, add_noise, mix_up, random_gain, spec_augment, time_shift
+from fastast.finite import is_number
 from fastast.frontend import Frontend, pad_or_cut
 from fastast.frontend.filterbank import fbank
 
@@ -58,7 +58,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         for name in ("mixup_rate", "mixup_alpha", "gain_db", "noise"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+            if not is_number(value) or value < 0:
                 raise ValueError(f"augmentation: {name} is {value!r}; it must be a number of at least 0")
         for name in ("freq_mask", "time_mask", "shift_frames"):
             value = getattr(self, name)

@@ -84,7 +84,7 @@ def spec_augment(
     ):
         if not 0 <= mask <= size:
             raise ValueError(
-                f"spec_augment: {name} is {mask}; the filterbank has {size} {axis}, so it must be 0..{size}"
+                f"augmentation.{name} is {mask}; the filterbank has {size} {axis}, so it must be 0 to {size}"
             )
     if freq_mask:
         masked = _span(len(features), freq_mask, m, generator, features.device)  # (b, m)

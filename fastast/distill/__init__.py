@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastast.distill.distillation import Distillation, DistillationError
 from fastast.distill.distiller import Distiller, FrozenTeacher, create_distiller
 from fastast.distill.losses import bernoulli_kl, binary_cross_entropy, softmax_cross_entropy, softmax_kl
-from fastast.distill.targets import StoredTargets, load_targets, targets_recipe_hash
+from fastast.distill.targets import StoredTargets, load_targets, targets_question
 
 __all__ = [
     "Distillation",
@@ -22,5 +22,5 @@ __all__ = [
     "load_targets",
     "softmax_cross_entropy",
     "softmax_kl",
-    "targets_recipe_hash",
+    "targets_question",
 ]

@@ -5,7 +5,6 @@ Shapes: `b` batch, `c` classes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fastast.distill.losses import bernoulli_kl, binary_cross_entropy, softmax_cross_entropy, softmax_kl
+from fastast.finite import is_number
 
 ACTIVATIONS = ("sigmoid", "softmax")
 FORMS = ("kl", "bce")
@@ -64,8 +64,7 @@ class Distillation:
             )
         for name, low, high in (("label_weight", 0.0, 1.0), ("temperature", 1e-3, 1e3)):
             value = getattr(self, name)
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if not number or not low <= value <= high:
+            if not is_number(value) or not low <= value <= high:
                 raise DistillationError(
                     f"distillation: {name} is {value!r}; it must be a number from {low:g} to {high:g}"
                 )

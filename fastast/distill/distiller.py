@@ -6,9 +6,9 @@ Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from fastast.classes import is_same_order, match_classes
 from fastast.distill.distillation import Distillation, DistillationError
 from fastast.frontend import Normalisation
+from fastast.scores import ACTIVATIONS
 
 if TYPE_CHECKING:
     from fastast.distill.targets import StoredTargets
@@ -141,20 +142,27 @@ def create_distiller(
     shape: tuple[int, int] | None = None,
     labels: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
-    recipe_hash: str = "",
+    question: Mapping[str, Any] | None = None,
 ) -> Distiller:
     """Load what a `Distillation` names: its teacher onto `device`, or its stored targets.
 
     `num_classes`, `normalisation`, `shape` (frames, mel bins) and `labels` (names of the classes) are the student's.
     With `shape` the teacher is tried on an empty clip, with `labels` its classes are matched by name (its outputs are
-    then in the student's order), so that what does not fit is reported before the training starts. `recipe_hash` says
-    which clips, in which batches and with which augmentation; stored targets of another are refused.
+    then in the student's order), so that what does not fit is reported before the training starts. `question` says
+    which clips, in which batches and with which augmentation (`targets_question`); stored targets of another are
+    refused.
     Raises DistillationError, TeacherError or CheckpointError (all ValueError) where teacher or targets do not fit,
     FileNotFoundError where there are none.
     """
     from fastast.teachers import load_teacher
 
     model = load_teacher(distillation.teacher, num_classes=num_classes if labels is None else None)
+    if model.loss is not None and ACTIVATIONS[model.loss] != distillation.activation:
+        raise DistillationError(
+            f"{distillation.teacher}: this teacher was trained with loss {model.loss!r}, so its answers are a "
+            f"{ACTIVATIONS[model.loss]}; distillation.activation is {distillation.activation!r}. Take a teacher that "
+            f"was trained with the student's loss, or train the student with loss = {model.loss!r}"
+        )
     columns = None if labels is None else match_teacher(distillation, model, labels)
     if model.normalisation is None:
         raise DistillationError(
@@ -170,7 +178,7 @@ def create_distiller(
             activation=distillation.activation,
             consistent=distillation.consistent,
             teacher_identity=FrozenTeacher(model, columns=columns).identity,
-            recipe_hash=recipe_hash,
+            question=question or {},
         )
         return Distiller(distillation, targets=targets)
     teacher = FrozenTeacher(model.to(device), normalisation=normalisation, columns=columns)

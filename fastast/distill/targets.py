@@ -16,9 +16,10 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -29,7 +30,7 @@ from fastast.distill.distillation import DistillationError
 from fastast.frontend import Frontend
 
 ENTRY = "fastast_targets"
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,8 @@ class TargetsHeader:
 
     teacher_identity: str
     """SHA-256 of the teacher (`fastast.teachers.teacher_identity`)."""
-    recipe_hash: str
-    """Which clips, in which batches, with which augmentation (`targets_recipe_hash`)."""
+    question: Mapping[str, Any]
+    """Which clips, in which batches, with which augmentation (`targets_question`)."""
     num_classes: int
     """Classes of the teacher, c."""
     k: int
@@ -55,8 +56,10 @@ class TargetsHeader:
 class StoredTargets:
     """Stored answers in memory, looked up batch by batch."""
 
-    def __init__(self, header: TargetsHeader, tensors: dict[str, Tensor], path: Path) -> None:
+    def __init__(self, header: TargetsHeader, tensors: dict[str, Tensor], path: Path, *, notice: str = "") -> None:
         self.header = header
+        self.notice = notice
+        """What its user should hear of it; empty where there is nothing."""
         self.path = path
         self._tensors = tensors
         if header.consistent:
@@ -157,29 +160,79 @@ def decompress(values: Tensor, classes: Tensor, rest: Tensor, num_classes: int) 
     return logits.scatter_(1, classes, values)
 
 
-def targets_recipe_hash(
-    augmentation: Augmentation, frontend: Frontend, *, data: str, batch_size: int, seed: int, generator: str = "cpu"
-) -> str:
-    """Return the SHA-256 of what decides which spectrograms a teacher sees.
+def targets_question(
+    augmentation: Augmentation,
+    frontend: Frontend,
+    *,
+    data: Any,
+    batch_size: int,
+    seed: int,
+    generator: str = "cpu",
+    precision: str = "float32",
+    clips: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Return what decides a teacher's answers beside the teacher, as plain values.
 
-    `data`: what names the clips and their order, such as the data set's hash with the sampler's name. `generator`: the
-    kind of device whose generator draws the augmentation; they draw differently.
+    `data`: what names the clips and their order, such as a recipe's data set with its options and sampler; any JSON.
+    `batch_size`: clips that are mixed with each other. `generator`: the kind of device whose generator draws the
+    augmentation; they draw differently. `clips`: hashes of what the clips are (`fastast.data.identity.identify`).
     """
-    question = {
-        "augmentation": augmentation.question(),
-        "frontend": [frontend.num_frames, frontend.num_mel_bins, dataclasses.asdict(frontend.normalisation)],
+    return {
+        "augmentation": dict(augmentation.question()),
+        "num_frames": frontend.num_frames,
+        "num_mel_bins": frontend.num_mel_bins,
+        "normalisation": dataclasses.asdict(frontend.normalisation),
         "data": data,
         "batch_size": batch_size,
         "seed": seed,
         "generator": generator,
+        "precision": precision,
+        "clips": dict(clips or {}),
     }
-    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()
+
+
+def hash_before(question: Mapping[str, Any]) -> str:
+    """Return the SHA-256 that files of version 1 have of a question; of precision and clips it knows nothing."""
+    before = {key: question[key] for key in ("augmentation", "batch_size", "seed", "generator")}
+    data = question["data"]
+    before["data"] = data if isinstance(data, str) else json.dumps(data, sort_keys=True)
+    before["frontend"] = [question[key] for key in ("num_frames", "num_mel_bins", "normalisation")]
+    return hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+
+
+def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str = "") -> str:
+    """Say in which part two questions differ first, with both values; empty where they do not."""
+    for key in {**mine, **theirs}:
+        stored, asked = theirs.get(key), mine.get(key)
+        if isinstance(stored, Mapping) and isinstance(asked, Mapping):
+            if deeper := _difference(asked, stored, f"{path}{key}."):
+                return deeper
+        elif stored != asked:
+            return f"{path}{key} is {stored!r}, this run's is {asked!r}"
+    return ""
+
+
+_WHY = {
+    "batch_size": "It counts the clips of a part: the recipe's batch_size / (processes * accumulation)",
+    "clips": "The clips, their labels or their audio are others under the same names",
+    "generator": "Chance comes from another kind of device",
+}
+"""What to say of a part of the question beside its values."""
 
 
 def load_targets(
-    path: Path, *, num_classes: int, activation: str, consistent: bool, teacher_identity: str, recipe_hash: str
+    path: Path,
+    *,
+    num_classes: int,
+    activation: str,
+    consistent: bool,
+    teacher_identity: str,
+    question: Mapping[str, Any],
 ) -> StoredTargets:
-    """Read stored answers. Raises DistillationError for a file that is damaged, or of another teacher or recipe."""
+    """Read stored answers. Raises DistillationError for a file that is damaged, or of another teacher or question.
+
+    One of before precision and clips were kept is taken where all else is the same; its `notice` says so.
+    """
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no stored answers there; write them with `fastast record RECIPE --out {path} --k K`"
@@ -191,6 +244,9 @@ def load_targets(
         found = json.loads(entry)
     except (SafetensorError, ValueError) as error:
         raise DistillationError(f"{path}: not a whole file of stored answers ({error}); record it anew") from error
+    before = found.pop("recipe_hash", None) if isinstance(found, dict) and found.get("version") == 1 else None
+    if before is not None:
+        found |= {"question": {}, "version": VERSION}
     names = [field.name for field in dataclasses.fields(TargetsHeader)]
     if not isinstance(found, dict) or sorted(found) != sorted(names) or found["version"] != VERSION:
         raise DistillationError(f"{path}: not a file of stored answers of version {VERSION}; record it anew")
@@ -200,7 +256,6 @@ def load_targets(
         ("activation", activation, "Record them with the recipe's activation"),
         ("consistent", consistent, "Record them with the recipe's choice of consistent teaching"),
         ("teacher_identity", teacher_identity, "They were made by another teacher, or before it was trained further"),
-        ("recipe_hash", recipe_hash, "Data, augmentation, batch size or seed have changed"),
     )
     for name, wanted, why in checks:
         if getattr(header, name) != wanted:
@@ -208,4 +263,19 @@ def load_targets(
                 f"{path}: {name} is {getattr(header, name)!r}, this run's is {wanted!r}. {why}; record them anew or "
                 "change the recipe back"
             )
+    if before is not None:
+        if before != hash_before(question):
+            raise DistillationError(
+                f"{path}: recorded for other data, augmentation, frames, normalisation, batch size, number of "
+                "processes, seed or kind of device; which of them, a file of version 1 does not say. Record it anew"
+            )
+        notice = "recorded before files said of which clips and in which precision; record it anew to have that checked"
+        return StoredTargets(header, tensors, path, notice=f"{path}: {notice}")
+    plain = json.loads(json.dumps(question, default=list))
+    if difference := _difference(plain, header.question):
+        why = _WHY.get(difference.partition(" is ")[0].partition(".")[0], "")
+        raise DistillationError(
+            f"{path}: recorded for another training: {difference}. {why}{'; record' if why else 'Record'} them anew or "
+            "change the recipe back"
+        )
     return StoredTargets(header, tensors, path)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fastast.classes import ClassesError, match_classes
 from fastast.frontend import Normalisation
+from fastast.scores import Loss
 from fastast.teachers.protocol import Teacher, TeacherError
 
 NAME = "ensemble"
@@ -30,16 +31,18 @@ class EnsembleTeacher(Teacher):
         """`columns`: for every member, which of its outputs each class of the ensemble is; None: all have one order.
 
         The ensemble takes the filterbank of its first member, and its classes; others are given theirs.
-        Raises TeacherError for fewer than two members, or where one has no normalisation, other classes or another
-        loss.
+        Raises TeacherError for fewer than two members, or where one has no normalisation, other classes, another loss
+        or filterbanks of another shape.
         """
         if len(members) < 2:
             raise TeacherError(f"ensemble: {len(members)} member; give at least two teachers")
         first = members[0]
         super().__init__(num_classes=first.num_classes)
+        losses = [member.loss for member in members if member.loss is not None]
+        shapes = [shape for member in members if (shape := _shape(member)) is not None]
         own = []
         for number, member in enumerate(members, 1):
-            if misfit := _misfit(member, first):
+            if misfit := _misfit(member, first.num_classes, losses, shapes):
                 raise TeacherError(f"ensemble: member {number} ({member.name}) {misfit}")
             assert member.normalisation is not None
             own.append(member.normalisation)
@@ -50,8 +53,10 @@ class EnsembleTeacher(Teacher):
             raise TeacherError("ensemble: columns must give every class of every member once")
         self.members = nn.ModuleList(members)
         self.name = NAME
-        self.labels, self.normalisation, self.loss = first.labels, first.normalisation, first.loss
-        self.num_frames = next((member.num_frames for member in members if member.num_frames), None)
+        self.labels, self.normalisation = first.labels, first.normalisation
+        self.loss = losses[0] if losses else None
+        hints = [shape[0] for shape in shapes] + [member.num_frames for member in members if member.num_frames]
+        self.num_frames = hints[0] if hints else None
         self.options = {"members": [_description(member) for member in members], "columns": self.columns}
 
     def forward(self, fbank: Tensor) -> Tensor:
@@ -62,17 +67,28 @@ class EnsembleTeacher(Teacher):
         return total / len(self.members)
 
 
-def _misfit(member: Teacher, first: Teacher) -> str:
-    """Return what keeps a teacher out of an ensemble; empty where nothing does."""
+def _misfit(member: Teacher, num_classes: int, losses: Sequence[Loss], shapes: Sequence[tuple[int, int]]) -> str:
+    """Return what keeps a teacher out of an ensemble; empty where nothing does. `losses`, `shapes`: of all that say."""
     if isinstance(member, EnsembleTeacher):
         return "is an ensemble itself; give its members"
     if member.normalisation is None:
         return "says no normalisation; write it anew with it"
-    if member.num_classes != first.num_classes:
-        return f"has {member.num_classes} classes, the first has {first.num_classes}; all must know the same"
-    if None not in (member.loss, first.loss) and member.loss != first.loss:
-        return f"was trained with loss {member.loss}, the first with {first.loss}; their logits have no mean"
+    if member.num_classes != num_classes:
+        return f"has {member.num_classes} classes, the first has {num_classes}; all must know the same"
+    if member.loss is not None and member.loss != losses[0]:
+        return f"was trained with loss {member.loss}, one before with {losses[0]}; their logits have no mean"
+    if (shape := _shape(member)) is not None and shape != shapes[0]:
+        return (
+            f"takes {shape[0]} frames of {shape[1]} mel bins, one before takes {shapes[0][0]} of {shapes[0][1]}; no "
+            "clip fits both: take teachers of one length"
+        )
     return ""
+
+
+def _shape(member: Teacher) -> tuple[int, int] | None:
+    """Return the frames and mel bins that a transformer takes and no others; None of a CNN."""
+    geometry = getattr(getattr(member, "model", None), "geometry", None)
+    return None if geometry is None else (geometry.num_frames, geometry.num_mel_bins)
 
 
 def _converted(fbank: Tensor, was: Normalisation, wanted: Normalisation) -> Tensor:
@@ -84,18 +100,18 @@ def combine_teachers(members: Sequence[Teacher]) -> EnsembleTeacher:
 
     Raises TeacherError where they cannot be one, ClassesError (a ValueError) where a member has other classes.
     """
-    first = members[0] if members else None
-    if first is None or first.labels is None:
+    said = [number for number, member in enumerate(members, 1) if member.labels is not None]
+    if not said:
         return EnsembleTeacher(members)
     columns = []
     for number, member in enumerate(members, 1):
         if member.labels is None:
             raise TeacherError(
-                f"ensemble: member {number} ({member.name}) does not say its classes, the first does; write it anew "
-                "with them: save_teacher(path, teacher, labels=...)"
+                f"ensemble: member {number} ({member.name}) does not say its classes, member {said[0]} does; write it "
+                "anew with them: save_teacher(path, teacher, labels=...)"
             )
         try:
-            columns.append(match_classes(member.name, member.labels, member.num_classes, first.labels))
+            columns.append(match_classes(member.name, member.labels, member.num_classes, members[0].labels or ()))
         except ClassesError as error:
             raise TeacherError(f"ensemble: member {number}: {error}") from error
     return EnsembleTeacher(members, columns)

@@ -75,7 +75,7 @@ def save_teacher(
     }
     if teacher.loss is not None:
         header["loss"] = teacher.loss
-    content = save(state, {TEACHER: json.dumps(header, allow_nan=False, ensure_ascii=False)})
+    content = save(state, {TEACHER: json.dumps(header, allow_nan=False)})
     write_whole(path, content)
     return path
 

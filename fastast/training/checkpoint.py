@@ -64,18 +64,20 @@ def save_state(folder: Path, state: State) -> Path:
 
 
 def _write(state: State, temporary: Path, target: Path) -> None:
-    temporary.mkdir(parents=True)
-    for name, tensors in state.tensors.items():
-        path = temporary / f"{name}.safetensors"
-        try:
-            save_file({key: value.detach().cpu().contiguous() for key, value in tensors.items()}, path)
-        except SafetensorError as error:  # which is how a full disk comes out of it
-            number = re.search(r"os error (\d+)", str(error))
-            what = f"{error}: the state was not saved, the one before is there"
-            raise OSError(int(number[1]) if number else errno.EIO, what, str(target)) from None
-    notes = {"version": VERSION, "step": state.step, "tensors": sorted(state.tensors), "notes": dict(state.notes)}
-    (temporary / "state.json").write_text(json.dumps(notes), encoding="utf-8")
-    place_whole(temporary, target)
+    said = "" if latest(target.parent) is None else ", the one before is there"
+    try:
+        temporary.mkdir(parents=True)
+        for name, tensors in state.tensors.items():
+            whole = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+            save_file(whole, temporary / f"{name}.safetensors")
+        notes = {"version": VERSION, "step": state.step, "tensors": sorted(state.tensors), "notes": dict(state.notes)}
+        (temporary / "state.json").write_text(json.dumps(notes), encoding="utf-8")
+        place_whole(temporary, target)
+    except (SafetensorError, OSError) as error:  # a full disk comes out of safetensors as an error of its own
+        number = re.search(r"os error (\d+)", str(error))
+        code = error.errno if isinstance(error, OSError) else int(number[1]) if number else None
+        what = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise OSError(code or errno.EIO, f"{what}: the state was not saved{said}", str(target)) from None
 
 
 def load_state(path: Path) -> State:
@@ -88,8 +90,13 @@ def load_state(path: Path) -> State:
         for name in content["tensors"]:
             with safe_open(path / f"{name}.safetensors", framework="pt") as file:
                 tensors[name] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-        return State(step=content["step"], notes=content["notes"], tensors=tensors)
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        step, notes = content["step"], content["notes"]
+        if isinstance(step, bool) or not isinstance(step, int) or not isinstance(notes, dict):
+            raise TypeError(f"step is {step!r}, notes are {str(notes)[:40]}")
+        return State(step=step, notes=notes, tensors=tensors)
+    except ResumeError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise ResumeError(
             f"{path}: the state of the run is damaged ({error}); start anew in another folder with --out"
         ) from error
@@ -105,9 +112,21 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give the optimiser its running means back; its groups are those of the recipe."""
+    """Give the optimiser its running means back; its groups are those of the recipe.
+
+    Files hold rows one after another, whatever the parameter's own order in memory (channels last), and fused
+    optimisers walk memory: every mean takes its parameter's order again.
+    """
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         index, _, name = key.partition(".")
-        state.setdefault(int(index), {})[name] = value
+        state.setdefault(int(index), {})[name] = _in_order_of(parameters[int(index)], value)
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+
+
+def _in_order_of(parameter: Tensor, value: Tensor) -> Tensor:
+    """Return `value` in the memory format of a parameter of its shape; a counter of steps stays as it is."""
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)

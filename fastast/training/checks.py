@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
+from fastast.finite import is_number
 from fastast.names import unknown_name
 
 
@@ -21,12 +22,16 @@ def check_whole(key: str, value: object, *, low: int, high: int | None = None) -
 
 def check_number(key: str, value: object, *, low: float, high: float = math.inf, more: bool = False) -> None:
     """Raise RecipeError unless `value` is a finite number from `low` to `high`, above `low` with `more`."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or not low <= float(value) <= high or (more and value == low):  # type: ignore[arg-type]
+    if not is_number(value) or not low <= value <= high or (more and value == low):
         limit = (f"more than {low:g}" if more else f"at least {low:g}") + (
             "" if math.isinf(high) else f", at most {high:g}"
         )
-        raise RecipeError(f"{key} is {value!r}; it must be a number, {limit}")
+        raise RecipeError(f"{key} is {_shown(value)}; it must be a number, {limit}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as a message has it; of a number of hundreds of digits, how long it is."""
+    return f"a number of {len(str(value))} digits" if isinstance(value, int) and not is_number(value) else repr(value)
 
 
 def check_choice(key: str, value: object, allowed: Iterable[str]) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 from fastast.checkpoints.files import sha256_of_path
 from fastast.classes import AS_DATA
-from fastast.data.identity import hash_ids
-from fastast.data.training_set import TrainingSet, all_ids
+from fastast.data.identity import identify
+from fastast.data.training_set import TrainingSet
 from fastast.system.locking import release_lock, take_lock
 from fastast.system.writing import remove_leftovers, write_whole
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
 from fastast.training.recipe import Recipe, first_difference
+from fastast.zoo import TRAINED
 
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
 
@@ -63,22 +64,32 @@ def sole_run(folder: Path) -> Iterator[None]:
 
 
 def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str, Any]:
-    """Return what a recipe only names: SHA-256 of the files of its weights, of its data's classes and clips' ids."""
+    """Return what a recipe only names: SHA-256 of the files of its weights and teacher, and of what its data is.
+
+    Of audio that is a sample (`fastast.data.identity.identify`).
+    """
     named = {
+        "model.name": str(TRAINED.get(recipe.model.name, "")),
         "model.checkpoint": recipe.model.checkpoint,
         "model.labels": recipe.model.labels,
         "model.imagenet": recipe.model.imagenet,
         "model.options.weights": recipe.model.options.get("weights"),
-        "distillation.teacher": recipe.distillation.teacher if recipe.distillation else "",
-        "distillation.labels": recipe.distillation.labels if recipe.distillation else "",
     }
+    if (taught := recipe.distillation) is not None:
+        named |= {
+            "distillation.teacher": str(TRAINED.get(taught.teacher, taught.teacher)),
+            "distillation.labels": taught.labels,
+            "distillation.targets": taught.targets,
+        }
     files = {key: Path(name) for key, name in named.items() if name and name != AS_DATA}
     inputs: dict[str, Any] = {key: sha256_of_path(path) for key, path in files.items() if path.exists()}
     if "train" in splits:
         data = splits["train"]
         classes = hashlib.sha256(json.dumps(data.classes).encode()).hexdigest()
         inputs |= {"data.clips": len(data), "data.classes": classes}
-    return inputs | {f"data.{name}_ids": hash_ids(all_ids(data)) for name, data in splits.items()}
+    for name, data in splits.items():
+        inputs |= {f"data.{name}_{part}": value for part, value in identify(data).items()}
+    return inputs
 
 
 def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
@@ -87,15 +98,14 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
         raise ResumeError(
             f"{folder}: no {RECIPE} is there, so this is no run of FastAST; name another folder with --out"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        identity, question = content["identity"], content["question"]
-        before = content.get("inputs", inputs)  # not there in runs of before it was written; ids came later yet
-        inputs = {key: value for key, value in inputs.items() if key in before or not key.endswith("_ids")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ResumeError(f"{path}: damaged ({error}); start anew in another folder with --out") from error
-    if identity != recipe.identity:
-        difference = first_difference(recipe.question(), question) or "FastAST's defaults have changed"
+    content = read_run_file(path, "question")
+    question, before = content["question"], content.get("inputs", inputs)
+    if not isinstance(question, dict) or not isinstance(before, dict):
+        raise ResumeError(
+            f"{path}: damaged (question and inputs must be tables); start anew in another folder with --out"
+        )
+    inputs = {key: value for key, value in inputs.items() if key in before}  # older runs noted fewer
+    if difference := first_difference(recipe.question(), question):  # not the hashes: 1 and 1.0 have two
         raise ResumeError(
             f"{folder}: this is the run of another recipe: {difference}. Go on with the recipe it was begun with, or "
             "begin a new run in another folder with --out"
@@ -107,9 +117,21 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
         )
 
 
+def read_run_file(path: Path, *keys: str, advice: str = "start anew in another folder with --out") -> dict[str, Any]:
+    """Read a table that `write_json` wrote. Raises ResumeError where it is damaged, or has not all of some keys."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ResumeError(f"{path}: damaged ({error}); {advice}") from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if not isinstance(content, dict) or missing:
+        raise ResumeError(f"{path}: damaged (it does not say {', '.join(missing) or 'anything'}); {advice}")
+    return content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
-    write_whole(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
-__all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "sole_run", "write_json"]
+__all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "read_run_file", "sole_run", "write_json"]

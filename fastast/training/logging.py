@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.system.writing import write_whole
+from fastast.training.checkpoint import ResumeError
 from fastast.training.distributed import World
 
 
@@ -37,8 +38,12 @@ class RunLog:
         """Write an event; numbers go to TensorBoard too, where it is installed, under `kind/name`."""
         if not self._active:
             return
-        self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}, ensure_ascii=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}) + "\n")
+            self._file.flush()
+        except OSError as error:  # which names no file
+            what = f"{error.strerror or error}: the run stopped after step {step}; make room, and go on by --resume"
+            raise OSError(error.errno, what, str(self._path)) from None
         for name, value in values.items():
             number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
             if number and self._board is not None:
@@ -87,13 +92,24 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
-    """Return the events of a run, without a last line that a kill cut short."""
+    """Return the events of a run, without a last line that a kill cut short.
+
+    Raises ResumeError, with file and line, where another line is no event.
+    """
+    path = folder / "log.jsonl"
+    lines = path.read_bytes().split(b"\n")  # not by `splitlines`: names may hold what some call an end of a line
     events = []
-    for line in (folder / "log.jsonl").read_text(encoding="utf-8").splitlines():
+    for number, line in enumerate(lines[:-1], 1):
         try:
-            events.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            event = json.loads(line)
+        except ValueError:
+            event = None
+        if not isinstance(event, dict) or not isinstance(event.get("step"), int) or "event" not in event:
+            raise ResumeError(
+                f"{path}: line {number} is no event of a run, {line[:40]!r}: the log is damaged; take the line out, or "
+                "move the file away: the run goes on without its history"
+            )
+        events.append(event)
     return events
 
 
@@ -101,7 +117,7 @@ def _take_back(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [event for event in read_log(path.parent) if event["step"] <= step]
-    write_whole(path, "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in kept).encode())
+    write_whole(path, "".join(json.dumps(event) + "\n" for event in kept).encode())
 
 
 def _bar(total: int, step: int) -> Any:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from fastast.data.datasets import open_split
+from fastast.data.identity import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
 from fastast.data.training_set import TrainingSet
-from fastast.training.checkpoint import State
+from fastast.training.checkpoint import ResumeError, State
 from fastast.training.distributed import World, open_world
-from fastast.training.folder import RESULT, open_folder, sole_run
+from fastast.training.fits import check_clips, check_network, check_task
+from fastast.training.folder import RESULT, open_folder, read_run_file, sole_run
 from fastast.training.logging import RunLog
 from fastast.training.recipe import Recipe
 from fastast.training.run import Run
@@ -34,20 +35,20 @@ def train(
     with open_world(device) as world, ExitStack() as held:
         part = recipe.data
         data, validation, test = (open_split(part.name, part.options, name) for name in ("train", "val", "test"))
+        check_task(recipe, data)
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
-        trainer = Trainer(recipe, data.classes, sampler, world)
+        stored = recipe.distillation is not None and recipe.distillation.targets
+        trainer = Trainer(recipe, data.classes, sampler, world, clips=identify(data) if stored else None)
         splits = {"train": data, "val": validation, "test": test}
-        state = _open(folder, recipe, world, resume, splits, held)
-        if resume and world.leads and (folder / RESULT).is_file():
-            finished = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-        else:
-            finished = None
-        if (finished := world.from_leader(finished)) is not None:
+        check_clips(recipe, splits, trainer.frontend)
+        check_network(recipe.model.name, trainer.model, trainer.frontend, trainer.part_size)
+        state, finished = _open(folder, recipe, world, resume, splits, held)
+        if finished is not None:
             return finished
         first = 0
         if state is not None:
-            trainer.load(state)
+            _load(trainer, state, folder)
             first = state.step
         log = RunLog(folder, world, total_steps=trainer.total_steps, step=first, quiet=quiet)
         try:
@@ -61,17 +62,31 @@ def train(
 
 def _open(
     folder: Path, recipe: Recipe, world: World, resume: bool, splits: Mapping[str, TrainingSet], held: ExitStack
-) -> State | None:
-    """Open the folder in one process and keep others off it; every process gets the state, or the error."""
+) -> tuple[State | None, dict[str, Any] | None]:
+    """Open the folder in one process and keep others off it; every process gets the state and the result, if there is
+    one, or the error."""
     error: ValueError | None = None
-    state = None
+    state = finished = None
     if world.leads:
         try:
             state = open_folder(folder, recipe, resume=resume, splits=splits)
-            if not (folder / RESULT).is_file():
+            if (path := folder / RESULT).is_file():
+                finished = read_run_file(path, "test", advice="move it away, and the run goes on from its last state")
+            else:
                 held.enter_context(sole_run(folder))
         except ValueError as found:
             error = found
     if error := world.from_leader(error):
         raise error
-    return world.from_leader(state)
+    return world.from_leader((state, finished))
+
+
+def _load(trainer: Trainer, state: State, folder: Path) -> None:
+    """Have a trainer go on from a state. Raises ResumeError for one that is whole, but not of this training."""
+    try:
+        trainer.load(state)
+    except (RuntimeError, LookupError, ValueError, TypeError) as error:
+        raise ResumeError(
+            f"{folder}: the state after step {state.step} is not one of this training ({error}); start anew in another "
+            "folder with --out"
+        ) from error

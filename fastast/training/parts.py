@@ -69,6 +69,11 @@ class ModelPart:
             check_whole("model.options.num_frames", self.options["num_frames"], low=1)
         if "num_classes" in self.options:
             raise RecipeError("model.options.num_classes: the classes are those of the data; take it out")
+        if self.trained == "head" and self.drop_path_rate:
+            raise RecipeError(
+                f"model.drop_path_rate is {self.drop_path_rate:g}, and model.trained is 'head': blocks that do not "
+                "learn drop nothing; take one of them out"
+            )
         if self.checkpoint and self.imagenet:
             raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")
         if self.imagenet and self.name in WITH_WEIGHTS:
@@ -228,6 +233,21 @@ class SchedulePart:
         check_number("schedule.floor", self.floor, low=0, high=1)
         check_whole("schedule.warmup_steps", self.warmup_steps, low=0)
         check_whole("schedule.warmup_stair", self.warmup_stair, low=1)
+        for key, name in _OF_SCHEDULE.items():
+            if self.name != name and (value := getattr(self, key)) != getattr(SchedulePart, key):
+                raise RecipeError(
+                    f"schedule.{key} is {value!r}, which is for {name!r} alone, and schedule.name is {self.name!r}; "
+                    f"take it out (-s schedule.{key}=), or say schedule.name = {name!r}"
+                )
+        if self.warmup_stair > max(1, self.warmup_steps):
+            raise RecipeError(
+                f"schedule.warmup_stair is {self.warmup_stair}, and schedule.warmup_steps is {self.warmup_steps}: a "
+                "stair is a part of the warm-up; make it shorter, or the warm-up longer"
+            )
+
+
+_OF_SCHEDULE = {"start": "multistep", "every": "multistep", "factor": "multistep", "floor": "cosine"}
+"""Keys that one schedule alone looks at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,7 +263,8 @@ class RunPart:
     evaluate_every: int = 0
     """Steps between two evaluations on the validation set; 0: at each epoch's end."""
     evaluate: tuple[str, ...] = ()
-    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights. Empty: as trained."""
+    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights (where a run
+    goes on with another first one, the best from there on). Empty: as trained."""
     evaluate_excess: str = "refuse"
     """As `reduction.excess`, for the schedules of `evaluate` in a recipe that trains without merging."""
     eval_batch: int = 32

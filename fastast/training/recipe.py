@@ -117,6 +117,11 @@ class Recipe:
                 f"start_share is {self.start_share:g}, but {self.model.name} begins with random weights, or a random "
                 "last layer; begin with a checkpoint of the same classes, or take start_share out"
             )
+        if self.loss == "ce" and self.augmentation is not None and self.augmentation.mixup_labels == "union":
+            raise RecipeError(
+                "augmentation.mixup_labels is 'union', which gives a mixed clip two labels; with loss = 'ce' it has one"
+                ": say 'weighted'"
+            )
         if self.distillation is not None:
             expected = ACTIVATIONS[self.loss]
             if self.distillation.activation != expected:

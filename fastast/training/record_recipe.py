@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
 from fastast.data.augment import Augmentation, step_seed
+from fastast.data.identity import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
 from fastast.data.training_set import Batch
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
-from fastast.distill.targets import targets_recipe_hash
 from fastast.frontend import Normalisation
 from fastast.system.devices import find_device
+from fastast.training.fits import check_task
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
-from fastast.training.recording import record_targets
+from fastast.training.recording import recipe_question, record_targets
 from fastast.training.weights.build import build_recipe_model, recipe_frontend
 
 
@@ -48,6 +48,7 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
         )
     place = find_device(device)
     data = recipe.data.options.split("train")
+    check_task(recipe, data)
     weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
     sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
     normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
@@ -82,14 +83,7 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
             augmentation=augmentation,
             frontend=frontend,
             generator=torch.Generator(place),
-            recipe_hash=targets_recipe_hash(
-                augmentation,
-                frontend,
-                data=json.dumps(recipe.question()["data"], sort_keys=True),
-                batch_size=recipe.batch_size // (processes * recipe.accumulation),
-                seed=recipe.seed,
-                generator=place.type,
-            ),
+            question=recipe_question(recipe, frontend, processes=processes, device=place, clips=identify(data)),
             num_classes=len(data.classes),
             k=k,
             activation=recipe.distillation.activation,

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save
@@ -17,9 +18,10 @@ from fastast.data.augment import Augmentation
 from fastast.data.training_set import Batch
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import FrozenTeacher
-from fastast.distill.targets import ENTRY, TargetsHeader, compress
+from fastast.distill.targets import ENTRY, TargetsHeader, compress, targets_question
 from fastast.frontend import Frontend
 from fastast.system.writing import write_whole
+from fastast.training.recipe import Recipe
 
 
 def record_targets(
@@ -30,7 +32,7 @@ def record_targets(
     augmentation: Augmentation,
     frontend: Frontend,
     generator: torch.Generator,
-    recipe_hash: str,
+    question: Mapping[str, Any],
     num_classes: int,
     k: int,
     activation: str = "sigmoid",
@@ -40,7 +42,8 @@ def record_targets(
 
     `batches`: every batch with the seed its augmentation will have (`step_seed`), as the training will see them; the
     `generator` is set to that seed before each, as the training does. Without consistent teaching seeds do not matter,
-    and a clip that comes again is not asked again. `k`: logits to keep of a clip.
+    and a clip that comes again is not asked again. `question`: what `targets_question` makes of all that, and what a
+    training must have to use the file. `k`: logits to keep of a clip.
     The autocast in force is the teacher's: use the training's.
     Raises DistillationError for a k that is too large, or for a seed that comes twice.
     """
@@ -77,7 +80,7 @@ def record_targets(
         raise DistillationError(f"{path}: no batches were given; nothing was written")
     header = TargetsHeader(
         teacher_identity=teacher.identity,
-        recipe_hash=recipe_hash,
+        question=question,
         num_classes=num_classes,
         k=k,
         activation=activation,
@@ -87,3 +90,19 @@ def record_targets(
     tensors |= {"seeds": torch.tensor(seeds), "starts": torch.tensor(starts)}
     write_whole(path, save(tensors, {ENTRY: json.dumps(dataclasses.asdict(header))}))
     return path
+
+
+def recipe_question(
+    recipe: Recipe, frontend: Frontend, *, processes: int, device: torch.device, clips: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return what decides the answers of a recipe's teacher to `clips`, in so many processes on a device."""
+    return targets_question(
+        recipe.augmentation or Augmentation(),
+        frontend,
+        data=recipe.question()["data"],
+        batch_size=recipe.batch_size // (processes * recipe.accumulation),
+        seed=recipe.seed,
+        generator=device.type,
+        precision=recipe.precision,
+        clips=clips,
+    )

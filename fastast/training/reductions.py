@@ -35,14 +35,20 @@ def training_reductions(recipe: Recipe, model: nn.Module) -> tuple[TokenReductio
 
 
 def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction | None]]:
-    """Return the named reductions that a recipe is evaluated under."""
-    texts = recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())
+    """Return the named reductions that a recipe is evaluated under, each once: twice in `r` weights what steps draw."""
+    texts = tuple(dict.fromkeys(recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())))
     if not texts:
         return (("", None),)
     if recipe.reduction:
         return tuple((text, recipe.reduction.reduction(text)) for text in texts)
     excess = recipe.run.evaluate_excess
     return tuple((text, TokenReduction.from_dict({"schedule": text, "excess": excess})) for text in texts)
+
+
+def chosen_by(recipe: Recipe) -> str:
+    """Say under which reduction the best weights are chosen: scores of two are not to be compared."""
+    text, reduction = evaluation_reductions(recipe)[0]
+    return "unmerged" if reduction is None else f"under {text} with excess {reduction.excess}"
 
 
 def check_evaluation(recipe: Recipe, model: nn.Module) -> None:

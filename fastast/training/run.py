@@ -22,11 +22,14 @@ from fastast.training.evaluation.tested import write_test_ids
 from fastast.training.folder import RESULT, write_json
 from fastast.training.logging import RunLog, plain
 from fastast.training.precision import HALF, slow_precision
-from fastast.training.reductions import evaluation_reductions, reducible
+from fastast.training.reductions import chosen_by, evaluation_reductions, reducible
 from fastast.training.trainer import Trainer
 from fastast.training.weights.build import save_model
 
 MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
+_BEST_ANEW = (
+    "the best weights were chosen {before} so far, and are {now} from here on: {file} holds the best of what follows"
+)
 
 
 class Run:
@@ -44,8 +47,11 @@ class Run:
         self.trainer, self.recipe, self.world = trainer, trainer.recipe, trainer.world
         self.data, self.validation = data, validation
         self.folder, self.log = folder, log
-        self.best: float | None = notes.get("best")
-        self.best_step: int = notes.get("best_step", 0)
+        self.best_by = chosen_by(self.recipe)
+        self._was_by: str = notes.get("best_by", self.best_by)  # older states do not say
+        same = self._was_by == self.best_by
+        self.best: float | None = notes.get("best") if same else None
+        self.best_step: int = notes.get("best_step", 0) if same else 0
         self.corrupt: dict[str, str] = notes.get("corrupt", {})
         self.seconds: float = notes.get("seconds", 0.0)
         self._evaluated = False
@@ -74,7 +80,10 @@ class Run:
             **_runtime(),
         )
         slow = slow_precision(self.world.device, self.recipe.precision)
-        for text in (*self.trainer.notices, *([slow] if slow else [])):
+        anew = (
+            "" if self._was_by == self.best_by else _BEST_ANEW.format(before=self._was_by, now=self.best_by, file=BEST)
+        )
+        for text in filter(None, (*self.trainer.notices, slow, anew)):
             self.log.event("warning", first, text=text)
 
     def _attention(self) -> str:
@@ -227,6 +236,7 @@ class Run:
             notes = {
                 "best": self.best,
                 "best_step": self.best_step,
+                "best_by": self.best_by,
                 "corrupt": self.corrupt,
                 "seconds": self.seconds + time.perf_counter() - self._began,
                 "memory": self.memory,

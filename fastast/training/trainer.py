@@ -9,7 +9,6 @@ so a step does the same whether the steps before it ran in this process or in on
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from fastast.data.augment import Augmentation, step_seed
 from fastast.data.sampling import Sampler, draw_seed
 from fastast.data.training_set import Batch
-from fastast.distill import Distiller, create_distiller, targets_recipe_hash
+from fastast.distill import Distiller, create_distiller
 from fastast.frontend import Normalisation
 from fastast.reduction import TokenReduction
 from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
@@ -29,6 +28,7 @@ from fastast.training.evaluation.evaluate import merged
 from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
+from fastast.training.recording import recipe_question
 from fastast.training.reductions import check_evaluation, reducible, training_reductions
 from fastast.training.weights.averaging import EpochMean, MovingAverage, interpolated
 from fastast.training.weights.build import build_recipe_model, recipe_frontend
@@ -41,8 +41,19 @@ class NotFiniteError(ValueError):
 class Trainer:
     """What a recipe trains, between two steps."""
 
-    def __init__(self, recipe: Recipe, classes: tuple[str, ...], sampler: Sampler, world: World) -> None:
-        """Build everything on the world's device. Raises ValueError where parts of the recipe do not fit together."""
+    def __init__(
+        self,
+        recipe: Recipe,
+        classes: tuple[str, ...],
+        sampler: Sampler,
+        world: World,
+        *,
+        clips: Mapping[str, str] | None = None,
+    ) -> None:
+        """Build everything on the world's device. Raises ValueError where parts of the recipe do not fit together.
+
+        `clips`: what the training set is (`fastast.data.identity.identify`), for a teacher's stored answers.
+        """
         self.recipe = recipe
         self.world = world
         self.steps_per_epoch = sampler.steps_per_epoch
@@ -56,7 +67,8 @@ class Trainer:
         normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
         torch.manual_seed(draw_seed(recipe.seed, "weights"))
         self.notices: list[str] = []
-        model = build_recipe_model(recipe.model, classes, normalisation, say=self.notices.append)
+        keeps = recipe.loss if recipe.start_share else None
+        model = build_recipe_model(recipe.model, classes, normalisation, say=self.notices.append, kept_by=keeps)
         self.model = model.to(world.device, torch.float64 if recipe.precision == "float64" else torch.float32)
         self.reducible = reducible(self.model)
         self.reductions = training_reductions(recipe, self.model)
@@ -68,7 +80,7 @@ class Trainer:
         self.ema = MovingAverage(self.model, recipe.ema_decay) if recipe.ema_decay else None
         self.mean = EpochMean() if recipe.average_epochs else None
         self.start = {k: v.clone() for k, v in self.model.state_dict().items()} if recipe.start_share else None
-        self.distiller = self._distiller(classes, normalisation)
+        self.distiller = self._distiller(classes, normalisation, clips or {})
         self._generator = torch.Generator(world.device)
         self._bad_step = torch.full((), -1, dtype=torch.int64, device=world.device)
         self.wrapped = world.wrap(self._stepped())
@@ -87,16 +99,13 @@ class Trainer:
                 raise RecipeError(f"engine is 'triton', but {reason}; say engine = \"plain\" to train in plain torch")
         return differentiable_forward(self.reducible)
 
-    def _distiller(self, classes: tuple[str, ...], normalisation: Normalisation) -> Distiller | None:
+    def _distiller(
+        self, classes: tuple[str, ...], normalisation: Normalisation, clips: Mapping[str, str]
+    ) -> Distiller | None:
         if self.recipe.distillation is None:
             return None
-        question = targets_recipe_hash(
-            self.augmentation,
-            self.frontend,
-            data=json.dumps(self.recipe.question()["data"], sort_keys=True),
-            batch_size=self.part_size,
-            seed=self.recipe.seed,
-            generator=self.world.device.type,
+        question = recipe_question(
+            self.recipe, self.frontend, processes=self.world.size, device=self.world.device, clips=clips
         )
         distiller = create_distiller(
             self.recipe.distillation,
@@ -105,12 +114,13 @@ class Trainer:
             shape=(self.frontend.num_frames, self.frontend.num_mel_bins),
             labels=classes,
             device=self.world.device,
-            recipe_hash=question,
+            question=question,
         )
         if distiller.targets is not None:
             parts = range(self.recipe.accumulation)
             seeds = (self.augmentation_seed(step, part) for step in range(self.total_steps) for part in parts)
             distiller.targets.check_covers(seeds)
+            self.notices += [distiller.targets.notice] * bool(distiller.targets.notice)
         return distiller
 
     def reduction_of(self, step: int) -> TokenReduction | None:

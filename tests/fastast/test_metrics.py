@@ -9,7 +9,14 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import accuracy_score, average_precision_score, roc_auc_score
 
-from fastast.metrics import accuracies, average_precisions, mean_average_precisions, measure_scores
+from fastast.metrics import (
+    accuracies,
+    average_precisions,
+    mean_average_precisions,
+    measure_by,
+    measure_scores,
+    replicates_by,
+)
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -115,3 +122,15 @@ def test_every_replicate_is_scikit_learns_accuracy_of_the_clips_drawn() -> None:
     found = accuracies(np.eye(4)[truth], scores, weights)
     for weight, value in zip(weights, found, strict=True):
         assert value == pytest.approx(accuracy_score(truth, scores.argmax(1), sample_weight=weight))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("metric", ["mAP", "accuracy"])
+def test_scores_that_are_not_finite_have_no_number(metric: str, bad: float) -> None:
+    labels, scores = np.eye(3, dtype=np.uint8), np.eye(3)
+    assert measure_by(metric, labels, scores) == 1
+    scores[1, 2] = bad
+    with pytest.raises(ValueError, match="1 of 3 clips have scores that are not finite"):
+        measure_by(metric, labels, scores)
+    with pytest.raises(ValueError, match="1 of 3 clips have scores that are not finite"):
+        replicates_by(metric, labels, scores, np.ones((2, 3), np.int64))

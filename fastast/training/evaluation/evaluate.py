@@ -91,13 +91,16 @@ def evaluate(
     data is (`fastast.classes`), None where the order is the same. Every process of `world` scores its share, and all
     of them get the result. The model is left in its mode. `own_length`: run clips that are shorter than the model's
     input as they are, with fewer tokens, in place of padding them (`fastast.own_length`).
-    Raises ValueError where no clip could be scored, or scores are not finite; ReductionError where a clip at its own
-    length has too few tokens for a reduction.
+    Raises ValueError where no clip could be scored, scores are not finite, or two reductions have one name;
+    ReductionError where a clip at its own length has too few tokens for a reduction.
     """
+    names = [name for name, _ in reductions]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"evaluate: {twice[0] or 'unmerged'!r} is asked for twice; name every reduction once")
     world = world or World()
     training = model.training
     model.eval()
-    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name, _ in reductions}
+    logits: dict[str, list[NDArray[np.float32]]] = {name: [] for name in names}
     labels: list[NDArray[np.float32]] = []
     indices: list[NDArray[np.int64]] = []
     skipped: list[tuple[str, str]] = []
@@ -136,9 +139,7 @@ def evaluate(
     places = np.concatenate([part for share in shares for part in share[1]])
     order = np.argsort(places, kind="stable")
     truth = np.concatenate(flat_labels)[order]
-    ordered = {
-        name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name, _ in reductions
-    }
+    ordered = {name: np.concatenate([part for share in shares for part in share[2][name]])[order] for name in names}
     return Evaluation(
         metrics={name: measure_scores(truth, to_ranking(found, activation)) for name, found in ordered.items()},
         clips=len(truth),
@@ -147,7 +148,7 @@ def evaluate(
         logits=ordered,
         activation=activation,
         ids=tuple(data.id(int(index)) for index in places[order]),
-        rates=rates_of([share[4] for share in shares], [name for name, _ in reductions], workers=workers),
+        rates=rates_of([share[4] for share in shares], names, workers=workers),
     )
 
 

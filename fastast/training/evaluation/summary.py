@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any
 
 from fastast.training.checks import RecipeError
 from fastast.training.evaluation.tested import check_tested
-from fastast.training.folder import RECIPE, RESULT
+from fastast.training.folder import RECIPE, RESULT, read_run_file
 from fastast.training.logging import read_log
 from fastast.training.recipe import first_difference
 
@@ -71,8 +70,9 @@ def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
     for folder in folders:
         if not (folder / RESULT).is_file():
             raise RecipeError(f"{folder}: no finished run is there (no {RESULT}); go on with it by --resume")
-        results.append(json.loads((folder / RESULT).read_text(encoding="utf-8")))
-        recipes.append(json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"])
+        advice = "fetch it again, or leave this run out"
+        results.append(read_run_file(folder / RESULT, "test", "test_clips", advice=advice))
+        recipes.append(_whole_question(read_run_file(folder / RECIPE, "question", advice=advice), folder / RECIPE))
     runs = [_apart(recipe) for recipe in recipes]
     _check_alike(folders, runs, results)
     check_tested(folders, [apart.get("fold") for apart, _ in runs], results)
@@ -87,6 +87,15 @@ def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
         },
         best=_best(folders, recipes[0]["metric"]),
     )
+
+
+def _whole_question(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Return the recipe of a run. Raises RecipeError where its file lacks what a summary looks at."""
+    question = content["question"]
+    data = question.get("data") if isinstance(question, dict) else None
+    if not isinstance(data, dict) or "options" not in data or not {"seed", "metric", "distillation"} <= question.keys():
+        raise RecipeError(f"{path}: damaged: its question lacks data, seed, metric or distillation; fetch it again")
+    return question
 
 
 def _apart(recipe: dict[str, Any]) -> tuple[dict[str, int], dict[str, Any]]:
@@ -140,6 +149,8 @@ def _best(folders: Sequence[Path], metric: str) -> Best:
         for event in read_log(folder):
             kind = str(event["event"])
             if kind.split(" ")[0] == "val" and kind == (first := first or kind):
+                if metric not in event:
+                    raise RecipeError(f"{folder / 'log.jsonl'}: the {kind} of step {event['step']} lacks {metric}")
                 curve[event["step"]] = event[metric]
         curves.append(curve)
     steps = sorted(set.intersection(*map(set, curves)))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.classes import describe_difference
+from fastast.data.identity import decode_ids, encode_ids
 from fastast.system.writing import write_whole
 from fastast.training.checks import RecipeError
 
@@ -16,7 +17,7 @@ TEST_IDS = "test_ids.txt"
 
 def write_test_ids(folder: Path, ids: Sequence[str]) -> Path:
     """Write the ids of the clips that a run was tested on, whole or not at all."""
-    write_whole(folder / TEST_IDS, "\n".join(ids).encode())
+    write_whole(folder / TEST_IDS, encode_ids(ids))
     return folder / TEST_IDS
 
 
@@ -64,4 +65,4 @@ def _difference(folders: Sequence[Path], results: Sequence[Mapping[str, Any]], m
 
 def _ids(folder: Path) -> list[str]:
     path = folder / TEST_IDS
-    return path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+    return decode_ids(path.read_bytes()) if path.is_file() else []

@@ -53,8 +53,9 @@ class EpochMean:
         """Take in the weights at an epoch's end."""
         self.count += 1
         for key, value in model.state_dict().items():
-            wide = value.detach().double() if value.is_floating_point() else value.detach().clone()
             # In float64, so that the mean does not depend on the order of the epochs. Counters are taken as they are.
+            # A copy always: weights that are in float64 already go on learning.
+            wide = value.detach().to(torch.float64 if value.is_floating_point() else value.dtype, copy=True)
             self.sum[key] = self.sum[key] + wide if key in self.sum and value.is_floating_point() else wide
 
     def mean(self, like: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from fastast.checkpoints import load_model, save_checkpoint
 from fastast.frontend import Frontend, Normalisation
+from fastast.geometry import SIZES
 from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
 from fastast.positions import adapt_position_embedding
@@ -26,7 +27,7 @@ from fastast.training.checks import RecipeError
 from fastast.training.parts import ModelPart
 from fastast.training.weights.freezing import freeze_all_but_head
 from fastast.training.weights.heads import match_head, trained_cnn, with_new_head
-from fastast.zoo import ARCHITECTURES, CNNS, EMBEDDED, create_model, model_names
+from fastast.zoo import ARCHITECTURES, CNNS, EMBEDDED, TRAINED, create_model, model_names
 
 DEIT = {
     "tiny": "deit_tiny_distilled_patch16_224",
@@ -44,16 +45,24 @@ def build_recipe_model(
     normalisation: Normalisation,
     *,
     say: Callable[[str], None] | None = None,
+    kept_by: Loss | None = None,
 ) -> nn.Module:
     """Build what a recipe trains, for these classes, with the weights it begins with.
 
     Outputs of trained weights are brought into the order of the classes, by name; `say` hears where that moved any.
-    Raises RecipeError for a name that is not known, CheckpointError or TeacherError for weights that do not fit,
-    ClassesError for weights of other classes, or of unknown ones.
+    `kept_by`: the loss of a training that keeps a share of these weights.
+    Raises RecipeError for a name that is not known, keys that the weights would not follow, or weights of another loss
+    to be kept; CheckpointError or TeacherError for weights that do not fit, ClassesError for weights of other classes,
+    or of unknown ones.
     """
     model = _build(part, classes, normalisation)
     if part.begins_trained:
         match_head(model, part, classes, say)
+    if None not in (kept_by, model.loss) and model.loss != kept_by:
+        raise RecipeError(
+            f"start_share keeps a share of {part.checkpoint or part.name}, which was trained with loss {model.loss!r}; "
+            f"loss is {kept_by!r}, and their logits have no mean: take start_share out, or train with the same loss"
+        )
     model.labels, model.normalisation = classes, normalisation
     model.loss = None  # of what comes out, the recipe's
     return freeze_all_but_head(model.train()) if part.trained == "head" else model.train()
@@ -65,12 +74,18 @@ def _build(
     if part.name not in (*model_names(), *CNNS) and not is_teacher_name(part.name):
         known = sorted({*model_names(), *CNNS, *teacher_names()})
         raise RecipeError(f"model.name: {unknown_name('model', part.name, known)}; and every CNN of timm")
+    if part.new_head and not part.checkpoint and part.name not in TRAINED:
+        raise RecipeError(
+            f"model.new_head is true, and {part.name} begins without weights, so that all of it is new; name weights "
+            "(-s model.checkpoint=FILE), or take it out: -s model.new_head="
+        )
     options = dict(part.options)
     transformer = part.name in (*ARCHITECTURES, *EMBEDDED)
     if not transformer or any(option in options for option in _ONLY_TEACHERS):
         return _teacher(part, classes, normalisation, options, transformer)
     if part.checkpoint or part.name in EMBEDDED:
         model = load_model(part.checkpoint or EMBEDDED[part.name], drop_path_rate=part.drop_path_rate, **options)
+        _check_size(part, model)
         return with_new_head(model, part, classes) if part.new_head else model
     options["num_classes"] = len(classes)
     model = create_model(part.name, drop_path_rate=part.drop_path_rate, **options)
@@ -98,9 +113,22 @@ def _teacher(
     elif part.imagenet:
         raise RecipeError(f"model: {part.name} takes no imagenet; say model.options.pretrained = true")
     teacher = create_teacher(part.name, len(classes), normalisation=normalisation, **options)
+    if isinstance(teacher, TransformerTeacher):
+        _check_size(part, teacher.model)
     if isinstance(teacher, TransformerTeacher) and part.imagenet:
         start_from_imagenet(teacher.model, _imagenet_weights(part))
     return teacher
+
+
+def _check_size(part: ModelPart, model: AudioSpectrogramTransformer) -> None:
+    """Raise RecipeError where weights are of another size than the recipe names; `ast_tiny` may be the default."""
+    if not part.checkpoint or part.name not in ARCHITECTURES or part.name == ModelPart.name:
+        return
+    if model.geometry.embed_dim != (width := SIZES[ARCHITECTURES[part.name]][0]):
+        raise RecipeError(
+            f"model.name is {part.name}, which is {width} wide, and {part.checkpoint} is {model.geometry.embed_dim}: "
+            "the weights say how the model is built; name their architecture, or other weights"
+        )
 
 
 def _imagenet_weights(part: ModelPart) -> Mapping[str, Tensor]:

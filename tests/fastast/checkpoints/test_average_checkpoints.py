@@ -51,10 +51,35 @@ def test_the_file_says_what_it_is_made_of(files: list[Path], tmp_path: Path) -> 
     assert again.read_bytes() == (tmp_path / "mean.safetensors").read_bytes()
 
 
-def test_an_original_file_brings_weights_and_the_other_the_labels(files: list[Path], tmp_path: Path) -> None:
-    torch.save(original_names(small_model(seed=7).state_dict()), tmp_path / "original.pth")
-    made = load_checkpoint(average_checkpoints(tmp_path / "mean.safetensors", [tmp_path / "original.pth", files[0]]))
-    assert (made.labels, made.normalisation) == (LABELS, SCALE)
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("told", "missing"), [({"normalisation": SCALE}, "classes"), ({"labels": LABELS}, "normalisation")]
+)
+def test_a_file_that_leaves_unsaid_what_others_say_is_refused(
+    files: list[Path], tmp_path: Path, place: int, told: dict[str, object], missing: str
+) -> None:
+    files[place] = save_checkpoint(tmp_path / "silent.safetensors", small_model(seed=7), **told)  # type: ignore[arg-type]
+    with pytest.raises(
+        CheckpointError, match=rf"silent.safetensors: it does not say its {missing}, and .*save_checkpoint"
+    ):
+        average_checkpoints(tmp_path / "mean.safetensors", files)
+    assert not (tmp_path / "mean.safetensors").exists()
+
+
+def test_files_of_which_none_says_its_classes_are_averaged(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{seed}.pth" for seed in (7, 8)]
+    for seed, path in zip((7, 8), paths, strict=True):
+        torch.save(original_names(small_model(seed=seed).state_dict()), path)
+    assert load_checkpoint(average_checkpoints(tmp_path / "mean.safetensors", paths)).labels is None
+
+
+def test_losses_are_compared_among_the_files_that_say_them(files: list[Path], tmp_path: Path) -> None:
+    told = {"labels": LABELS, "normalisation": SCALE}
+    silent = save_checkpoint(tmp_path / "silent.safetensors", small_model(seed=7), **told)  # type: ignore[arg-type]
+    other = save_checkpoint(tmp_path / "other.safetensors", small_model(seed=8), loss="bce", **told)  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError, match=r"other.safetensors: its loss is another .*: 'bce', there 'ce'"):
+        average_checkpoints(tmp_path / "mean.safetensors", [silent, files[0], other])
+    assert load_checkpoint(average_checkpoints(tmp_path / "mean.safetensors", [silent, files[0]])).loss == "ce"
 
 
 def test_half_precision_rounds_the_mean_and_not_its_parts(tmp_path: Path) -> None:

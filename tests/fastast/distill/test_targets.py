@@ -12,6 +12,7 @@ import pytest
 import scipy.special
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from fastast.data.augment import Augmentation, step_seed
@@ -23,7 +24,7 @@ from fastast.distill import (
     FrozenTeacher,
     create_distiller,
     load_targets,
-    targets_recipe_hash,
+    targets_question,
 )
 from fastast.distill.targets import StoredTargets, compress, decompress
 from fastast.frontend import AUDIOSET, Frontend
@@ -35,7 +36,9 @@ from fastast.training.recording import record_targets
 GEOMETRY = Geometry(embed_dim=16, depth=1, num_heads=2, num_classes=9, num_mel_bins=48, num_frames=32)
 FRONTEND = Frontend(GEOMETRY, AUDIOSET)
 AUGMENTATION = Augmentation(mixup_rate=0.7, freq_mask=10, time_mask=12, noise=0.05)
-HASH = targets_recipe_hash(AUGMENTATION, FRONTEND, data="noise", batch_size=4, seed=5)
+QUESTION = targets_question(AUGMENTATION, FRONTEND, data="noise", batch_size=4, seed=5)
+HASH_OF_BEFORE = "bb2ed027b91e76390cf71cda4b03b4f780c38b240512de979cf8eae187f77870"
+"""What `targets_recipe_hash`, which files of version 1 hold, made of that."""
 
 
 def batches(epochs: int = 2) -> Iterator[tuple[int, Batch]]:
@@ -73,7 +76,7 @@ def record(path: Path, teacher: FrozenTeacher, *, k: int = 9, **options: object)
         augmentation=AUGMENTATION,
         frontend=FRONTEND,
         generator=torch.Generator(),
-        recipe_hash=HASH,
+        question=QUESTION,
         num_classes=9,
         k=k,
         **settings,  # type: ignore[arg-type]
@@ -87,7 +90,7 @@ def load(path: Path, teacher: FrozenTeacher, **changes: object) -> StoredTargets
         "activation": "sigmoid",
         "consistent": True,
         "teacher_identity": teacher_identity(teacher.model),
-        "recipe_hash": HASH,
+        "question": QUESTION,
     }
     return load_targets(path, **(expected | changes))  # type: ignore[arg-type]
 
@@ -180,7 +183,13 @@ def test_huge_logits_are_stored_finitely() -> None:
     ("changes", "text"),
     [
         ({"teacher_identity": "other"}, "teacher_identity is .* another teacher"),
-        ({"recipe_hash": "other"}, "recipe_hash is .* Data, augmentation"),
+        ({"question": QUESTION | {"seed": 6}}, "another training: seed is 5, this run's is 6"),
+        ({"question": QUESTION | {"num_frames": 80}}, "num_frames is 32, this run's is 80"),
+        ({"question": QUESTION | {"batch_size": 2}}, r"batch_size is 4, .* batch_size / \(processes \* accumulation\)"),
+        (
+            {"question": QUESTION | {"clips": {"sounds": "x"}}},
+            r"clips\.sounds is None, this run's is 'x'. .* same names",
+        ),
         ({"num_classes": 64}, "num_classes is 9, this run's is 64"),
         ({"activation": "softmax"}, "activation is 'sigmoid', this run's is 'softmax'"),
         ({"consistent": False}, "consistent is True, this run's is False"),
@@ -202,29 +211,44 @@ def test_a_teacher_trained_further_is_another_teacher(tmp_path: Path) -> None:
     path = tmp_path / "targets.safetensors"
     record(path, FrozenTeacher(teacher))
     distillation = Distillation(teacher=str(teacher_path), targets=str(path))
-    distiller = create_distiller(distillation, num_classes=9, normalisation=AUDIOSET, recipe_hash=HASH)
+    distiller = create_distiller(distillation, num_classes=9, normalisation=AUDIOSET, question=QUESTION)
     seed, batch = next(batches())
     assert distiller.teacher_logits(fbank=batch.waveforms, indices=batch.indices, seed=seed).shape == (4, 9)
     with torch.no_grad():
         nn.init.ones_(teacher.model.head.linear.bias)  # type: ignore[union-attr, arg-type]
     save_teacher(teacher_path, teacher)
     with pytest.raises(DistillationError, match="teacher_identity"):
-        create_distiller(distillation, num_classes=9, normalisation=AUDIOSET, recipe_hash=HASH)
+        create_distiller(distillation, num_classes=9, normalisation=AUDIOSET, question=QUESTION)
 
 
-def test_the_hash_knows_all_that_changes_a_spectrogram() -> None:
+def test_the_question_knows_all_that_changes_an_answer() -> None:
     settings = {"data": "noise", "batch_size": 4, "seed": 5}
-    hashes = {
-        HASH,
-        targets_recipe_hash(replace(AUGMENTATION, noise=0.06), FRONTEND, **settings),  # type: ignore[arg-type]
-        targets_recipe_hash(AUGMENTATION, Frontend(replace(GEOMETRY, num_frames=80), AUDIOSET), **settings),  # type: ignore[arg-type]
-        *(
-            targets_recipe_hash(AUGMENTATION, FRONTEND, **(settings | change))  # type: ignore[arg-type]
-            for change in ({"data": "other"}, {"batch_size": 5}, {"seed": 6}, {"generator": "cuda"})
-        ),
-    }
-    assert len(hashes) == 7
-    assert targets_recipe_hash(AUGMENTATION, FRONTEND, **settings) == HASH  # type: ignore[arg-type]
+    changes = [
+        {"data": "other"}, {"batch_size": 5}, {"seed": 6}, {"generator": "cuda"}, {"precision": "bfloat16"},
+        {"clips": {"ids": "others"}},
+    ]  # fmt: skip
+    questions = [
+        QUESTION,
+        targets_question(replace(AUGMENTATION, noise=0.06), FRONTEND, **settings),  # type: ignore[arg-type]
+        targets_question(AUGMENTATION, Frontend(replace(GEOMETRY, num_frames=80), AUDIOSET), **settings),  # type: ignore[arg-type]
+        *(targets_question(AUGMENTATION, FRONTEND, **(settings | change)) for change in changes),  # type: ignore[arg-type]
+    ]
+    assert len({json.dumps(question, sort_keys=True) for question in questions}) == 9
+    assert targets_question(AUGMENTATION, FRONTEND, **settings) == QUESTION  # type: ignore[arg-type]
+
+
+def test_a_file_of_before_is_taken_with_a_notice(tmp_path: Path, teacher: FrozenTeacher) -> None:
+    path = tmp_path / "targets.safetensors"
+    record(path, teacher)
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["fastast_targets"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
+    del header["question"]
+    header |= {"version": 1, "recipe_hash": HASH_OF_BEFORE}
+    save_file(tensors, path, {"fastast_targets": json.dumps(header)})
+    assert "before files said of which clips" in load(path, teacher).notice
+    with pytest.raises(DistillationError, match="for other data, .* number of processes, .* of version 1"):
+        load(path, teacher, question=QUESTION | {"seed": 6})
 
 
 def test_other_clips_than_the_stored_are_refused(tmp_path: Path, teacher: FrozenTeacher) -> None:
@@ -248,13 +272,13 @@ def test_what_cannot_be_recorded_leaves_no_file(tmp_path: Path, teacher: FrozenT
     with pytest.raises(DistillationError, match="9 classes, the student has 5"):
         record_targets(
             path, teacher, batches(), augmentation=AUGMENTATION, frontend=FRONTEND, generator=torch.Generator(),
-            recipe_hash="", num_classes=5, k=2,
+            question={}, num_classes=5, k=2,
         )  # fmt: skip
     twice = [next(batches()), next(batches())]
     with pytest.raises(DistillationError, match="comes twice"):
         record_targets(
             path, teacher, twice, augmentation=AUGMENTATION, frontend=FRONTEND, generator=torch.Generator(),
-            recipe_hash="", num_classes=9, k=2,
+            question={}, num_classes=9, k=2,
         )  # fmt: skip
     assert not list(tmp_path.iterdir())
 
@@ -282,4 +306,4 @@ def test_the_file_says_what_it_is(tmp_path: Path, teacher: FrozenTeacher) -> Non
         assert file.get_tensor("seeds").tolist() == [seed for seed, _ in batches()]
         assert file.get_tensor("starts").tolist() == [0, 4, 8, 10, 14, 18, 20]
     assert header["teacher_identity"] == teacher_identity(teacher.model)
-    assert header["recipe_hash"] == HASH
+    assert header["question"] == QUESTION

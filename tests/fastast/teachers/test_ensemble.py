@@ -25,6 +25,13 @@ def cnn(seed: int, labels: tuple[str, ...] | None = NAMES, normalisation=ESC50, 
     return teacher.eval()
 
 
+def ast(frames: int) -> Teacher:
+    shape = {"num_frames": frames, "num_mel_bins": 64, "embed_dim": 16, "num_heads": 2, "depth": 1}
+    teacher = create_teacher("ast_tiny", 3, normalisation=ESC50, **shape)
+    teacher.labels = NAMES
+    return teacher.eval()
+
+
 @torch.inference_mode()
 def test_logits_are_the_mean_of_the_members() -> None:
     one, other = cnn(0), cnn(1)
@@ -75,7 +82,9 @@ def test_an_ast_and_a_cnn_answer_together() -> None:
     [
         (lambda: [cnn(0)], "1 member; give at least two"),
         (lambda: [cnn(0, labels=None), cnn(1, labels=None, classes=4)], "has 4 classes, the first has 3"),
-        (lambda: [cnn(0), cnn(1, labels=None)], "member 2 .* does not say its classes"),
+        (lambda: [cnn(0), cnn(1, labels=None)], "member 2 .* does not say its classes, member 1 does"),
+        (lambda: [cnn(0, labels=None), cnn(1)], "member 1 .* does not say its classes, member 2 does"),
+        (lambda: [ast(48), cnn(0), ast(64)], "member 3 .* takes 64 frames of 64 mel bins, one before takes 48 of 64"),
         (lambda: [cnn(0), cnn(1, labels=("dog", "rain", "cat"))], "member 2: .*cat"),
         (lambda: [cnn(0), cnn(1, normalisation=None)], "member 2 .* says no normalisation"),
     ],
@@ -88,5 +97,16 @@ def test_members_that_do_not_fit_are_named(members, message: str) -> None:
 def test_members_of_another_loss_are_refused() -> None:
     one, other = cnn(0), cnn(1)
     one.loss, other.loss = "bce", "ce"
-    with pytest.raises(TeacherError, match="loss ce, the first with bce"):
+    with pytest.raises(TeacherError, match="loss ce, one before with bce"):
         combine_teachers([one, other])
+    with pytest.raises(TeacherError, match=r"member 3 .* loss ce, one before with bce"):
+        combine_teachers([cnn(2), one, other])
+    assert combine_teachers([cnn(2), one]).loss == "bce"
+
+
+def test_the_length_is_that_of_a_transformer(tmp_path: Path) -> None:
+    long = cnn(0)
+    long.num_frames = 96
+    both = combine_teachers([long, ast(48)])
+    assert both.num_frames == 48
+    assert both(torch.randn(1, 48, 64)).shape == (1, 3)

@@ -16,6 +16,7 @@ from fastast.data.soundscapes import CLASSES
 from fastast.frontend import AUDIOSET
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import create_teacher, load_teacher, save_teacher
+from fastast.training.checks import RecipeError
 from fastast.training.parts import ModelPart
 from fastast.training.weights.build import build_recipe_model, recipe_frontend, save_model, start_from_imagenet
 from fastast.zoo import create_model
@@ -203,3 +204,18 @@ def test_a_cnn_of_another_kind_or_shape_is_refused(tmp_path: Path) -> None:
 def test_what_would_not_be_heeded_is_refused(part: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_recipe_model(ModelPart(**part), CLASSES, AUDIOSET)  # type: ignore[arg-type]
+
+
+def test_keys_that_weights_would_not_follow_are_refused(
+    small_model: AudioSpectrogramTransformer, tmp_path: Path
+) -> None:
+    path = save_checkpoint(tmp_path / "a.safetensors", small_model, labels=list("abcde"), normalisation=AUDIOSET)
+    for options in ({}, {"patchout_time": 1}):
+        part = ModelPart(name="ast_base", checkpoint=str(path), options=options)
+        with pytest.raises(
+            RecipeError, match=r"model\.name is ast_base, which is 768 wide, and .*a\.safetensors is 32"
+        ):
+            build_recipe_model(part, tuple("abcde"), AUDIOSET)
+    for name in ("ast_tiny", "resnet10t"):
+        with pytest.raises(RecipeError, match=rf"model\.new_head is true, and {name} begins without weights"):
+            build_recipe_model(ModelPart(name=name, new_head=True), ("a", "b"), AUDIOSET)

@@ -162,9 +162,10 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe_file: Path, tmp_pat
     assert read_log(tmp_path / "two")[0]["processes"] == 2
 
 
-def test_the_mean_of_epochs_is_the_mean_of_their_weights(recipe_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+def test_the_mean_of_epochs_is_the_mean_of_their_weights(recipe_file: Path, tmp_path: Path, precision: str) -> None:
     """Against runs of 1, 2 and 3 epochs with the same rate, each of which ends at one of the averaged epochs."""
-    settings = ("steps=0", "optimiser.name=adam")
+    settings = ("steps=0", "optimiser.name=adam", f"precision={precision}")
     ends = [run(recipe_file, tmp_path / f"{n}", *settings, f"epochs={n}") for n in (1, 2, 3)]
     mean = run(recipe_file, tmp_path / "mean", *settings, "epochs=3", "average_epochs=[2, 3]")
     for key, value in mean.items():
@@ -228,6 +229,15 @@ def test_nothing_is_overwritten(recipe_file: Path, tmp_path: Path) -> None:
     with pytest.raises(ResumeError, match=r"no recipe.json is there, so this is no run"):
         run(recipe_file, other, resume=True)
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+def test_a_whole_number_is_the_number_it_was(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = ("run.checkpoint_every=4", "optimiser.weight_decay=0.0")
+    whole = run(recipe_file, tmp_path / "whole", *settings)
+    stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
+    assert same(run(recipe_file, tmp_path / "run", settings[0], "optimiser.weight_decay=0", resume=True), whole)
 
 
 def test_a_damaged_state_is_named(recipe_file: Path, tmp_path: Path) -> None:

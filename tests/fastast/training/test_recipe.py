@@ -81,6 +81,22 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
         ("model.options.depth=[2]", r"model.options.depth is \[2\]; it must be text, a number, or true or false"),
         ("model.options.num_frames=x", r"model.options.num_frames is 'x'; it must be a whole number of at least 1"),
         ("model.options.num_classes=3", r"model.options.num_classes: the classes are those of the data"),
+        (f"optimiser.lr={10**400}", r"optimiser\.lr is a number of 401 digits; it must be a number, more than 0"),
+        (
+            "schedule={name='cosine', factor=0.1}",
+            r"schedule\.factor is 0\.1, which is for 'multistep' alone, .*'cosine'",
+        ),
+        ("schedule={name='constant', every=2}", r"schedule\.every is 2, .* say schedule\.name = 'multistep'"),
+        (
+            "schedule.floor=0.1",
+            r"schedule\.floor is 0\.1, which is for 'cosine' alone, and schedule\.name is 'constant'",
+        ),
+        (
+            "schedule={warmup_steps=5, warmup_stair=50}",
+            r"schedule\.warmup_stair is 50, and schedule\.warmup_steps is 5:",
+        ),
+        ("schedule.warmup_stair=50", r"schedule\.warmup_stair is 50, and schedule\.warmup_steps is 0:"),
+        ("model={trained='head', drop_path_rate=0.5}", r"model\.drop_path_rate is 0\.5, and model\.trained is 'head'"),
         ("optimiser=3", r"optimiser is 3; it must be a part of the recipe"),
         ("optimiser.lr", r"it must be key=value"),
         ("normalisation.std=", r"normalisation.std is missing"),

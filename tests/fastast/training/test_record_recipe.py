@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from fastast.cli import app
 from fastast.data.augment import step_seed
 from fastast.distill import DistillationError
 from fastast.frontend import Normalisation
-from fastast.teachers import create_teacher, save_teacher
+from fastast.teachers import create_teacher, load_teacher, save_teacher
+from fastast.training.checks import RecipeError
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
 from fastast.training.record_recipe import record_recipe
@@ -113,10 +115,31 @@ def test_every_process_finds_its_own_batches(recipe_file: Path, tmp_path: Path) 
 def test_answers_for_another_recipe_are_refused(recipe_file: Path, tmp_path: Path) -> None:
     path = record_recipe(load_recipe(str(recipe_file)), tmp_path / "targets.safetensors", k=2)
     targets = f"distillation.targets={path.as_posix()}"
-    for change in ("seed=1", "augmentation.freq_mask=12", "batch_size=4", "accumulation=1"):
-        with pytest.raises(DistillationError, match="recipe_hash"):
+    for change, said in (
+        ("seed=1", "seed is 0, this run's is 1"),
+        ("augmentation.freq_mask=12", r"augmentation\.freq_mask is"),
+        ("batch_size=4", "batch_size is 4, this run's is 2"),
+        ("accumulation=1", "batch_size is 4, this run's is 8"),
+        ("precision=bfloat16", "precision is 'float32', this run's is 'bfloat16'"),
+    ):
+        with pytest.raises(DistillationError, match=said):
             train(load_recipe(str(recipe_file), [targets, change]), tmp_path / "run", device="cpu", quiet=True)
         assert not (tmp_path / "run/model.safetensors").exists()
+
+
+def test_answers_to_other_clips_of_the_same_names_are_refused(recipe_file: Path, tmp_path: Path) -> None:
+    path = record_recipe(load_recipe(str(recipe_file)), tmp_path / "targets.safetensors", k=3)
+    targets = f"distillation.targets={path.as_posix()}"
+    root = Path(load_recipe(str(recipe_file)).data.options.root)  # type: ignore[attr-defined]
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy, copy_function=shutil.copyfile)  # with other times of change
+    settings = [targets, f"data.root={copy.as_posix()}"]
+    train(load_recipe(str(recipe_file), settings), tmp_path / "copied", device="cpu", quiet=True)
+    for clip in (copy / "audio").iterdir():
+        samples, rate = soundfile.read(clip)
+        soundfile.write(clip, samples[::-1], rate)  # of the same size
+    with pytest.raises(DistillationError, match=r"clips\.sounds is .* under the same names"):
+        train(load_recipe(str(recipe_file), settings), tmp_path / "other", device="cpu", quiet=True)
 
 
 def test_the_command_records_what_the_function_does(recipe_file: Path, tmp_path: Path) -> None:
@@ -144,3 +167,28 @@ def test_what_cannot_be_recorded_is_named(recipe_file: Path, tmp_path: Path) -> 
     with pytest.raises(DistillationError, match="shared by 3 processes in 2 parts"):
         record_recipe(load_recipe(str(recipe_file)), path, k=2, processes=3)
     assert not path.exists()
+
+
+def test_a_teacher_of_another_loss_is_refused(recipe_file: Path, tmp_path: Path) -> None:
+    """By a student that the teacher stands beside, and where its answers are stored."""
+    teacher = load_teacher(load_recipe(str(recipe_file)).distillation.teacher)  # type: ignore[union-attr]
+    teacher.loss = "bce"
+    told = save_teacher(tmp_path / "bce.safetensors", teacher)
+    recipe = load_recipe(str(recipe_file), [f"distillation.teacher={told.as_posix()}"])
+    message = r"trained with loss 'bce', .* distillation\.activation is 'softmax'. .* loss = 'bce'"
+    with pytest.raises(DistillationError, match=message):
+        train(recipe, tmp_path / "run", device="cpu", quiet=True)
+    with pytest.raises(DistillationError, match=message):
+        record_recipe(recipe, tmp_path / "targets.safetensors", k=3)
+    assert [path.name for path in tmp_path.iterdir()] == ["bce.safetensors"]
+
+
+def test_a_share_of_weights_of_another_loss_is_not_kept(recipe_file: Path, tmp_path: Path) -> None:
+    settings = ["distillation=", "epochs=0", "steps=1"]
+    train(load_recipe(str(recipe_file), settings), tmp_path / "ce", device="cpu", quiet=True)
+    settings += [f"model={{checkpoint='{(tmp_path / 'ce/model.safetensors').as_posix()}'}}", "start_share=0.5"]
+    with pytest.raises(
+        RecipeError, match=r"start_share keeps a share of .*ce.model\.safetensors, .* loss 'ce'; loss is"
+    ):
+        train(load_recipe(str(recipe_file), [*settings, "loss=bce"]), tmp_path / "bce", device="cpu", quiet=True)
+    train(load_recipe(str(recipe_file), settings), tmp_path / "on", device="cpu", quiet=True)

@@ -198,3 +198,26 @@ def test_scores_of_another_kind_are_refused(folds: list[Path], tmp_path: Path) -
     (other / "result.json").write_text(json.dumps(result | {"activation": "softmax"}))
     with pytest.raises(RecipeError, match=r"other: scored by softmax; .*fold-1 by sigmoid"):
         summarise_runs([folds[0], other])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("result.json", b"{", r"fold-2.result\.json: damaged"),
+        ("result.json", b"[]", r"fold-2.result\.json: damaged \(it does not say test, test_clips\)"),
+        ("recipe.json", b"{}", r"fold-2.recipe\.json: damaged \(it does not say question\)"),
+        ("recipe.json", b'{"question": {}}', r"fold-2.recipe\.json: damaged: its question lacks data"),
+        ("recipe.json", None, r"fold-2.recipe\.json: damaged .*No such file"),
+        ("log.jsonl", b"[1]\n", r"fold-2.log\.jsonl: line 1 is no event of a run"),
+        ("log.jsonl", b'{"event": "val", "step": 4}\n', r"fold-2.log\.jsonl: the val of step 4 lacks accuracy"),
+    ],
+)
+def test_a_damaged_run_is_named(
+    folds: list[Path], tmp_path: Path, name: str, content: bytes | None, message: str
+) -> None:
+    copy = shutil.copytree(folds[1], tmp_path / "fold-2")
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        summarise_runs([folds[0], copy])

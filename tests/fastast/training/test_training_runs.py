@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
+import hashlib
 import json
 import os
 import shutil
@@ -17,12 +20,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from fastast.checkpoints import load_model
 from fastast.data.layouts.esc50 import ESC50
-from fastast.data.training_set import DataNotFoundError
+from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
-from fastast.training.checkpoint import ResumeError
+from fastast.training.checkpoint import ResumeError, State, save_state
+from fastast.training.checks import RecipeError
+from fastast.training.distributed import World
+from fastast.training.evaluation.command import evaluate_command
 from fastast.training.evaluation.evaluate import evaluate
-from fastast.training.logging import read_log
+from fastast.training.evaluation.summary import summarise_runs
+from fastast.training.logging import RunLog, read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
 from fastast.training.record_recipe import record_recipe
@@ -155,14 +164,55 @@ def test_as_many_other_clips_are_other_clips(
         run(recipe_file, folder, *settings, resume=True)
 
 
+@pytest.mark.parametrize(("split", "fold"), [("train", 2), ("test", 1)])
+def test_other_labels_and_other_audio_under_the_same_names_are_refused(
+    recipe_file: Path, esc50_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, fold: int
+) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(esc50_root, root)
+    settings = (f"data.root={root}", "run.checkpoint_every=4")
+    stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
+    clip, table = root / "audio" / f"{fold}-0-0.wav", root / "meta" / "esc50.csv"
+    for path, old, new, part in (
+        (clip, clip.read_bytes()[200:300], b"\1\2" * 50, "sounds"),
+        (table, f"{fold}-0-0.wav,{fold},0,dog".encode(), f"{fold}-0-0.wav,{fold},1,rain".encode(), "labels"),
+    ):
+        whole = path.read_bytes()
+        path.write_bytes(whole.replace(old, new))
+        with pytest.raises(ResumeError, match=rf"other files under the same names: data\.{split}_{part} is "):
+            run(recipe_file, tmp_path / "run", *settings, resume=True)
+        path.write_bytes(whole)  # at another time, which is not looked at
+    assert run(recipe_file, tmp_path / "run", *settings, resume=True)["steps"] == 12
+
+
+def test_answers_that_were_recorded_anew_are_refused(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(recipe_file, tmp_path / "teacher", "steps=2")
+    taught, path = (
+        f"distillation.teacher={tmp_path / 'teacher' / 'model.safetensors'}",
+        tmp_path / "answers.safetensors",
+    )
+    recipe = load_recipe(str(recipe_file), (taught,))
+    record_recipe(recipe, path, k=4)
+    settings = (taught, f"distillation.targets={path}", "run.checkpoint_every=4")
+    stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
+    record_recipe(recipe, path, k=1)
+    with pytest.raises(ResumeError, match=r"other files under the same names: distillation\.targets is "):
+        run(recipe_file, tmp_path / "run", *settings, resume=True)
+
+
 def test_a_run_of_before_the_ids_were_kept_goes_on(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(recipe_file, tmp_path / "run", "run.checkpoint_every=4", at=4, patch=monkeypatch)
     path = tmp_path / "run" / "recipe.json"
     content = json.loads(path.read_text())
-    content["inputs"] = {key: value for key, value in content["inputs"].items() if not key.endswith("_ids")}
-    assert set(content["inputs"]) == {"data.clips", "data.classes"}
+    kept = {"data.clips", "data.classes"}
+    assert content["inputs"].keys() - kept == {
+        f"data.{split}_{part}" for split in ("train", "val", "test") for part in ("ids", "labels", "sounds")
+    }
+    content["inputs"] = {key: content["inputs"][key] for key in kept}
     path.write_text(json.dumps(content))
     assert run(recipe_file, tmp_path / "run", "run.checkpoint_every=4", resume=True)["steps"] == 12
 
@@ -253,3 +303,193 @@ def test_stored_answers_by_clip_need_none_to_a_corrupt_one(recipe_file: Path, es
     record_recipe(load_recipe(str(recipe_file), settings), answers, k=4, device="cpu")
     result = run(recipe_file, tmp_path / "run", *settings, f"distillation.targets={answers}")
     assert len(result["corrupt"]) == 1
+
+
+def test_a_cnn_that_goes_on_comes_to_the_same_weights(recipe_file: Path, tmp_path: Path) -> None:
+    """Its weights lie in memory channels last, where fused optimisers walk; files hold rows one after another."""
+    settings = ("model={name='resnet10t', options={num_frames=100}}", "steps=4", "run.checkpoint_every=1")
+    run(recipe_file, tmp_path / "whole", *settings)
+    stopped(recipe_file, tmp_path / "stopped", *settings, at=2, patch=pytest.MonkeyPatch())
+    run(recipe_file, tmp_path / "stopped", *settings, resume=True)
+    whole, gone_on = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "stopped"))
+    assert [key for key in whole if not torch.equal(whole[key], gone_on[key])] == []
+
+
+def test_a_schedule_that_is_named_twice_is_measured_once(recipe_file: Path, tmp_path: Path) -> None:
+    def tested(folder: str, *settings: str) -> dict[str, Any]:
+        return run(recipe_file, tmp_path / folder, "steps=2", "run.eval_batch=4", *settings)["test"]
+
+    once = tested("once", "run.evaluate=['constant:0']")
+    assert tested("twice", "run.evaluate=['constant:0', 'constant:0']") == once
+    drawn = "reduction.r=[0, 0, 1]"  # 0 is drawn twice as often as 1
+    apart = tested("apart", drawn, "run.evaluate=['constant:0', 'constant:1']")
+    assert tested("drawn", drawn) == apart
+    trained = (str(tmp_path / "once" / "model.safetensors"), str(recipe_file), ["run.eval_batch=4"])
+    said = (
+        json.loads(evaluate_command(*trained, ["constant:0"] * times, split="test", device="cpu", as_json=True))
+        for times in (1, 2)
+    )
+    assert next(said)["metrics"] == next(said)["metrics"] == once
+    model = load_model(trained[0])
+    data = load_recipe(str(recipe_file)).data.options.split("test")
+    with pytest.raises(ValueError, match=r"evaluate: 'a' is asked for twice"):
+        evaluate(model, data, Frontend(model.geometry, model.normalisation, check=False), [("a", None), ("a", None)])
+
+
+def test_the_best_weights_are_chosen_anew_under_another_schedule(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The score that chose before is higher than any: under the schedule of before it would stay."""
+    settings = ("steps=8", "run.checkpoint_every=2", "run.evaluate_every=2")
+
+    def goes_on(name: str, first: str) -> dict[str, Any]:
+        folder = tmp_path / name
+        stopped(recipe_file, folder, *settings, "run.evaluate=['constant:0']", at=4, patch=monkeypatch)
+        (path,) = folder.glob("state-*/state.json")
+        state = json.loads(path.read_text())
+        state["notes"] |= {"best": 2.0, "best_step": 2}
+        path.write_text(json.dumps(state))
+        return run(recipe_file, folder, *settings, f"run.evaluate=['{first}', 'constant:0']", resume=True)
+
+    assert goes_on("same", "constant:0")["best_val"] == 2
+    result = goes_on("other", "constant:1")
+    events = read_log(tmp_path / "other")
+    assert result["best_val"] == max(event["mAP"] for event in events if event["event"] == "val constant:1")
+    assert result["best_step"] > 4
+    assert [event["text"] for event in events if "chosen under constant:0" in event.get("text", "")] != []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["augmentation.freq_mask=200"], r"augmentation\.freq_mask is 200; the filterbank has 128 mel bins"),
+        (["augmentation.time_mask=33"], r"augmentation\.time_mask is 33; the filterbank has 32 frames"),
+        (["model={name='vit_tiny_patch16_224'}"], r"model\.name: vit_tiny_patch16_224 cannot be trained on 8 clips at"),
+        (
+            ["model={name='resnet10t', options={num_frames=32}}", "accumulation=8", "model.options.average_bins=4"],
+            r"model\.name: resnet10t cannot be trained on 1 clips at once of 32 frames .* larger batch",
+        ),
+    ],
+)
+def test_what_would_fail_in_the_first_step_is_refused_before(
+    recipe_file: Path, tmp_path: Path, settings: Sequence[str], message: str
+) -> None:
+    with pytest.raises(RecipeError, match=message):
+        run(recipe_file, tmp_path / "run", *settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_split_of_which_nothing_can_be_scored_is_refused(recipe_file: Path, esc50_root: Path, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    shutil.copytree(esc50_root, root)
+    for clip in (root / "audio").glob("1-*"):  # the fold that is tested
+        clip.write_bytes(b"RIFFhalf")
+    with pytest.raises(DataError, match=r"the split val of esc50 has no clip .* label, .*the first says: .*1-0-0\.wav"):
+        run(recipe_file, tmp_path / "run", f"data.root={root}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_cross_entropy_is_for_clips_of_one_label(recipe_file: Path, tmp_path: Path) -> None:
+    several = ["loss=ce", "data={name='soundscapes', train_clips=8, val_clips=2, test_clips=2}"]
+    with pytest.raises(
+        RecipeError, match=r"loss is 'ce', for clips of one label; those of soundscapes can have several"
+    ):
+        run(recipe_file, tmp_path / "run", *several)
+    with pytest.raises(RecipeError, match=r"augmentation\.mixup_labels is 'union', .* with loss = 'ce' it has one"):
+        load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5, mixup_labels='union'}"])
+    assert load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5}"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
+def test_names_that_are_not_utf8_are_names(esc50_root: Path, recipe_file: Path, tmp_path: Path) -> None:
+    """Of a class, and of clips in every split, one of them corrupt and one with a separator of lines in its name."""
+    for split in ("train", "val", "test"):
+        for folder, category in ((b"dog", 0), (b"caf\xe9", 1)):
+            place = os.path.join(os.fsencode(tmp_path / "data" / split), folder)
+            os.makedirs(place)
+            for take, file in enumerate(sorted((esc50_root / "audio").glob(f"*-{category}-*.wav"))):
+                shutil.copy(file, os.path.join(place, b"%d\xe9.wav" % take))
+    corrupt = tmp_path / "data" / "train" / "dog"
+    (corrupt / "x\u2028y.wav").write_bytes(b"RIFFhalf")
+    (corrupt / os.fsdecode(b"z\xe9.wav")).write_bytes(b"RIFFhalf")
+    settings = ("data.name=audio_folder", f"data.root={tmp_path / 'data'}", "steps=0", "epochs=1")
+    found = run(recipe_file, tmp_path / "run", *settings)
+    assert {Path(name).name for name in found["corrupt"]} == {"x\u2028y.wav", os.fsdecode(b"z\xe9.wav")}
+    assert found == json.loads((tmp_path / "run" / "result.json").read_text(encoding="utf-8"))
+    events = read_log(tmp_path / "run")
+    assert {event["clip"] for event in events if event["event"] == "corrupt"} == set(found["corrupt"])
+    ids = (tmp_path / "run" / "test_ids.txt").read_bytes()
+    assert hashlib.sha256(ids).hexdigest() == found["test_ids_sha256"]
+    assert ids.count(b"caf\xe9") == 10
+    assert load_model(tmp_path / "run" / "model.safetensors").labels == (os.fsdecode(b"caf\xe9"), "dog")
+    run(recipe_file, tmp_path / "again", *settings, "seed=1")
+    summarise_runs([tmp_path / "run", tmp_path / "again"])
+
+
+def test_a_log_of_before_with_separators_of_lines_in_names_is_whole(tmp_path: Path) -> None:
+    events = [{"event": "corrupt", "step": step, "clip": "a\u2028b\x85c"} for step in (1, 2)]
+    text = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in events)
+    (tmp_path / "log.jsonl").write_text(text + '{"event": "tr', encoding="utf-8")
+    assert read_log(tmp_path) == events
+
+
+STATE = b'{"version": 1, "step": %s, "tensors": ["model", "optimiser"], "notes": %s}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log.jsonl", b"[1]\n", r"log\.jsonl: line 1 is no event of a run, .*move the file away"),
+        ("log.jsonl", b'{"event": "train", "step": 2}\n\xff\xfe\n', r"log\.jsonl: line 2 is no event of a run"),
+        ("state.json", b"\xff", r"state-000000004: the state of the run is damaged .*--out"),
+        ("state.json", b"[]", r"state-000000004: the state of the run is damaged"),
+        ("state.json", STATE % (b'"4"', b"{}"), r"damaged \(step is '4', notes are {}\)"),
+        ("state.json", STATE % (b"4", b"[]"), r"damaged \(step is 4, notes are \[\]\)"),
+        ("model.safetensors", b"xx", r"state-000000004: the state of the run is damaged"),
+        ("recipe.json", b"\xff", r"recipe\.json: damaged .*--out"),
+        ("recipe.json", b"{}", r"recipe\.json: damaged \(it does not say question\)"),
+        ("recipe.json", b'{"question": []}', r"recipe\.json: damaged \(question and inputs must be tables\)"),
+        ("result.json", b"{", r"result\.json: damaged .*move it away, and the run goes on from its last state"),
+        ("result.json", b"[]", r"result\.json: damaged \(it does not say test\)"),
+    ],
+)
+def test_a_damaged_file_of_a_run_is_named(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, message: str
+) -> None:
+    stopped(recipe_file, tmp_path / "run", "run.checkpoint_every=4", at=4, patch=monkeypatch)
+    path = next((tmp_path / "run").rglob(name), tmp_path / "run" / name)
+    path.write_bytes(content)
+    with pytest.raises(ResumeError, match=message):
+        run(recipe_file, tmp_path / "run", "run.checkpoint_every=4", resume=True)
+
+
+def test_a_state_of_another_training_is_named(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, settings in (("one", ()), ("two", ("model.options.depth=1",))):
+        stopped(recipe_file, tmp_path / name, "run.checkpoint_every=4", *settings, at=4, patch=monkeypatch)
+    shutil.rmtree(tmp_path / "one" / "state-000000004")
+    (tmp_path / "two" / "state-000000004").rename(tmp_path / "one" / "state-000000004")
+    with pytest.raises(ResumeError, match=r"one: the state after step 4 is not one of this training"):
+        run(recipe_file, tmp_path / "one", "run.checkpoint_every=4", resume=True)
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = State(step=1, notes={}, tensors={"model": {"weight": torch.ones(3)}})
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as context:
+        context.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match=r"No space left on device: the state was not saved: '.*state-000000001'"):
+            save_state(tmp_path, state)
+    save_state(tmp_path, state)
+    with monkeypatch.context() as context:
+        context.setattr(Path, "write_text", full)
+        with pytest.raises(OSError, match=r"was not saved, the one before is there: '.*state-000000002'"):
+            save_state(tmp_path, dataclasses.replace(state, step=2))
+    log = RunLog(tmp_path, World(), total_steps=1, step=0, quiet=True)
+    log._file = SimpleNamespace(write=full, flush=full)  # type: ignore[assignment]
+    with pytest.raises(OSError, match=r"No space left on device: the run stopped after step 1; .*log\.jsonl"):
+        log.event("train", 1)

@@ -1,0 +1,14 @@
+"""Whether a value that someone gave is a number to compute with."""
+
+from __future__ import annotations
+
+import math
+from typing import TypeGuard
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Return whether a value is a finite number that fits a float; true and false are none."""
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number of hundreds of digits
+        return False
