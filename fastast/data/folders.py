@@ -167,7 +167,7 @@ def fingerprint_of(files: Iterable[tuple[str, Path]]) -> str:
             found = path.stat()
         except FileNotFoundError:
             raise DataNotFoundError(f"{path}: {_LOST}") from None
-        digest.update(f"{name} {found.st_size} {found.st_mtime_ns}\n".encode())
+        digest.update(f"{name} {found.st_size} {found.st_mtime_ns}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 

@@ -31,5 +31,5 @@ def check_shares(options: Shares) -> None:
 
 def draw_split(clip: str, options: Shares) -> str:
     """Return the split of a clip by a hash of its name: more clips later move none of these."""
-    draw = int.from_bytes(hashlib.sha256(clip.encode()).digest()[:8], "big") / 2**64
+    draw = int.from_bytes(hashlib.sha256(clip.encode(errors="surrogateescape")).digest()[:8], "big") / 2**64
     return "test" if draw < options.test_share else "val" if draw < options.test_share + options.val_share else "train"

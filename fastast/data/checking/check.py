@@ -104,10 +104,17 @@ class CheckedSet:
     """Clips of different splits that hold the very same bytes; published sets have some."""
 
     @property
+    def lone_class(self) -> str:
+        """The class of a set whose clips have one label each, and all the same: nothing can be told apart."""
+        return self.classes[0] if self.task == "single_label" and len(self.classes) == 1 else ""
+
+    @property
     def is_sound(self) -> bool:
-        """Whether all splits that there are can be opened, every clip can be used, and none stands in two splits."""
+        """Whether all splits that there are can be opened, every clip can be used, none stands in two splits, and
+        there is more than one class."""
         there = any(not split.absent for split in self.splits.values())
-        return there and all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
+        whole = all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
+        return there and whole and not self.lone_class
 
 
 def check_set(
