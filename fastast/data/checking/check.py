@@ -20,7 +20,7 @@ from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError
 
 FAULTS = ("missing", "unreadable", "too short", "too long", "wrong scale", "not a number")
 """What makes a clip useless; it is skipped in training and left out in evaluation."""
-NOTES = ("silent", "clipped", "channels cancel")
+NOTES = ("silent", "clipped", "channels cancel", "header ends early")
 """What a clip can be used with, but should not be."""
 _SILENT = 1 / 32_768
 """Peak up to which a clip is digital silence: one step of 16 bits."""
@@ -185,7 +185,7 @@ class _Inspector:
         if facts.seconds * 16_000 < MIN_SAMPLES:
             message = f"{data.name(index)}: {1000 * facts.seconds:.3g} ms, less than one frame (25 ms)"
             return CheckedClip(id=clip, fault="too short", message=message)
-        notes = (facts.peak <= _SILENT, facts.clipped_share > _CLIPPED, facts.cancels)
+        notes = (facts.peak <= _SILENT, facts.clipped_share > _CLIPPED, facts.cancels, bool(facts.unheard))
         return CheckedClip(
             id=clip,
             message=data.name(index),
