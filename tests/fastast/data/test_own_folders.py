@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from fastast.cli import app
 from fastast.data.layouts.audio_folder import AudioFolder
 from fastast.data.layouts.recognise import recognise_set
+from fastast.data.layouts.table import Table
 from fastast.data.sampling import all_labels
 from fastast.data.training_set import DataError, DataWarning, SplitNotFoundError, all_ids
 
@@ -131,3 +132,27 @@ def test_clips_in_no_folder_and_no_table_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"train/0.wav": "bird", "test/0.wav": "bell"}, {})
     with pytest.raises(DataError, match=r"in no folder of a class, and there is no metadata.csv"):
         AudioFolder(root=str(tmp_path)).split("train")
+
+
+def test_one_file_by_two_names_is_not_two_clips(tmp_path: Path) -> None:
+    write(tmp_path, {"0.wav": "bird", "1.wav": "bell"}, {"all.csv": "file,label\n0.wav,bird\n./0,bell\n1.wav,bell\n"})
+    with pytest.raises(
+        DataError, match=r"the clips '0.wav' and '0' of one split are one file, .*0.wav; remove one row"
+    ):
+        recognise_set(tmp_path)[1].split("train")
+
+
+def test_one_file_by_two_names_in_two_splits_is_not_sound(tmp_path: Path) -> None:
+    tables = {"train.csv": "file,label\n0.wav,bird\n1.wav,bell\n", "test.csv": "file,label\n0,bird\n2.wav,bell\n"}
+    write(tmp_path, {"0.wav": "bird", "1.wav": "bell", "2.wav": "bell"}, tables)
+    result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "-q", "--processes", "1"])
+    assert "in train and test alike: 1 clips\n    0.wav = 0\n" in result.output
+    assert result.exit_code == 1
+
+
+@pytest.mark.parametrize("header", ["file,label,label", "file,file,label", "File,file,label,file"])
+def test_a_header_with_a_name_twice_is_refused(tmp_path: Path, header: str) -> None:
+    row = ",".join("bird" if name == "label" else "0.wav" for name in header.split(","))
+    write(tmp_path, {"0.wav": "bird"}, {"all.csv": f"{header}\n{row}\n"})
+    with pytest.raises(DataError, match=r"all.csv: two columns are called '(file|label)'; remove or rename one"):
+        Table(root=str(tmp_path), table="all.csv", split_column="none").split("train")
