@@ -64,9 +64,11 @@ def embed(
     from fastast.inference.prediction import Predictor
     from fastast.reduction.text import read_reduction
     from fastast.system.devices import find_device
+    from fastast.system.writing import check_target
 
     failed = rows = 0
     with errors_for_people():
+        check_target(out, files)
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
         sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
         predictor = Predictor(
