@@ -115,8 +115,8 @@ NormalisationOption = Annotated[
     typer.Option(
         "--normalisation",
         metavar="MEAN,STD",
-        help="Mean and standard deviation of the filterbank that the model was trained with, where its file does not "
-        "say: -4.2677393,4.5689974.",
+        help="Mean and standard deviation of the filterbank that the model was trained with, such as "
+        "-4.2677393,4.5689974. Of an AST it stands in for what its file says; other files that say it refuse it.",
     ),
 ]
 HopOption = Annotated[

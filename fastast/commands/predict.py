@@ -103,6 +103,7 @@ def predict(
     from fastast.inference.hearing import Unread
     from fastast.inference.prediction import Predictor
     from fastast.reduction.text import read_reduction
+    from fastast.system.writing import check_folder, check_target
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
@@ -111,6 +112,10 @@ def predict(
         sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
         if draw and Path("-") in files:
             raise ValueError("--draw reads a sound again, and a pipe is gone; give a file")
+        if draw:
+            check_folder(draw)
+        if events:
+            check_target(events, files)
         predictor = Predictor(
             model,
             reduction,
@@ -122,10 +127,12 @@ def predict(
             own_length=own_length,
             say=say_error,
         )
+        if draw:
+            predictor.drawn_model()
         predictions = predictor.predict(sources, events=rule, hop=hop)
         if not as_json:
             typer.echo(predictor.describe())
-    failed, drawn = 0, set[Path]()
+    failed, undrawn, drawn = 0, 0, set[Path]()
     with errors_for_people(), nullcontext() if events is None else write_events(events, form) as write:
         for found in predictions:
             if isinstance(found, Unread):
@@ -134,10 +141,16 @@ def predict(
                 continue
             if write is not None:
                 write(found.path, found.events)
-            picture = predictor.draw(found, _picture(draw, found.path, drawn)) if draw else None
+            picture = _picture(draw, found.path, drawn) if draw else None
+            try:
+                picture = predictor.draw(found, picture) if picture else None
+            except (ValueError, OSError, RuntimeError) as error:
+                say_error(f"{picture}: no picture: {error}")
+                picture, undrawn = None, undrawn + 1
             _show(found, top, as_json=as_json, events=write is not None, picture=picture)
     if failed:
         say_error(f"{failed} of {len(files)} files could not be read")
+    if failed or undrawn:
         raise typer.Exit(1)
 
 
