@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastast.data.audio import AudioReader
 from fastast.engine import compile
 from fastast.engine.waveforms import input_samples
 from fastast.exporting import ExportedModel, export_to_cache, is_exported, open_exported
@@ -190,7 +191,7 @@ class Predictor:
         where += "" if self.exported is None else f", on {self.exported.runtime}"
         return f"{self.name}: {tokens} tokens{',' if merged == 'not merged' else ''} {merged}{where}"
 
-    def __call__(self, path: Path) -> Prediction:
+    def __call__(self, path: str | Path) -> Prediction:
         """Score one file. Raises AudioError where it cannot be read."""
         (found,) = self.predict([path])
         if isinstance(found, Unread):
@@ -198,20 +199,24 @@ class Predictor:
         return found
 
     def predict(
-        self, sources: Iterable[SoundSource], *, events: EventRule | None = None, hop: float | None = None
+        self, sources: Iterable[str | SoundSource], *, events: EventRule | None = None, hop: float | None = None
     ) -> Iterator[Prediction | Unread]:
         """Yield what is heard in every file or pipe, in their order, or why one could not be read.
 
         `events`: also note what was heard from when to when. `hop`: seconds between the beginnings of two windows,
         which then overlap; without one, or for events half a window, the fewest windows that cover a file are spread
         evenly over it. Batches are filled with the windows of one file after another; memory does not grow with the
-        length of a file. Raises ValueError for a hop that is longer than a window.
+        length of a file. Raises ValueError for a hop that is longer than a window, and TypeError for a single file.
         """
+        if isinstance(sources, str | Path | AudioReader):
+            raise TypeError(
+                f"predict takes several files, such as [{str(sources)!r}]; for one, call the predictor itself"
+            )
         step = None if hop is None else hop_samples(hop, self.window_samples)
         if step is None and events is not None:
             step = self.window_samples // 2
         return hear(
-            sources,
+            (Path(source) if isinstance(source, str) else source for source in sources),
             lambda path: _Scores(self, path, events),
             lambda windows, frames: to_scores(self.logits(windows, frames), self.activation),
             samples=self.window_samples,

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 BLOCK = 1 << 18
 """Samples of all channels that are decoded at once: 1 MB."""
-_MPEG_ENDINGS = (".mp1", ".mp2", ".mp3", ".m1a", ".m2a")
+_MISLEADING = (".mp1", ".mp2", ".mp3", ".m1a", ".m2a", ".raw", ".gsm", ".vox", ".vox6", ".vox8", ".au", ".snd")
+"""Endings by which libsndfile would look for MPEG and print that there is none, or hear any bytes as samples."""
 
 
 def open_parts(source: Source) -> Iterator[Part]:
@@ -48,10 +49,9 @@ def open_parts(source: Source) -> Iterator[Part]:
         files = [_name_of(source)] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
     elif _is_flac_of_unknown_length(source):
         files = [None]  # read by us, so that its end is seen
-    elif source.name.lower().endswith(_MPEG_ENDINGS):
-        files = [None]  # without its name, by which libsndfile would look for MPEG in it, and print that there is none
     else:
-        files = [open_ended(source) or _name_of(source)]
+        named = None if source.name.lower().endswith(_MISLEADING) else _name_of(source)
+        files = [open_ended(source) or named]
     for file in files:
         whole = file or Pieces([(source.content, 0, len(source.content))])
         try:

@@ -116,3 +116,16 @@ def test_a_wav_that_is_said_to_have_no_header_is_refused(kind: str) -> None:
     content = encode(SOUND, 44_100, kind, "PCM_24")
     with pytest.raises(AudioError, match=r"begins with the header of a WAV, .* leave --rate, --format and --channels"):
         list(PipeReader(io.BytesIO(content), PcmStream(rate=16_000)))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("ending", ["raw", "gsm", "vox", "au", "snd", "RAW"])
+def test_an_ending_of_samples_without_a_header_says_nothing(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"clip.{ending}"
+    path.write_bytes(WAV)
+    assert len(load_audio(path)) == 8_000
+    path.write_bytes(b"<html>404 not found</html>" * 100)
+    with pytest.raises(AudioError, match=r"HTML or XML text"):
+        load_audio(path)
+    path.write_bytes(np.random.default_rng(0).bytes(3_000))
+    with pytest.raises(AudioError, match=r"not an audio format that is known here"):
+        load_audio(path)

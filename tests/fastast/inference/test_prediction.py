@@ -73,6 +73,18 @@ def test_results_are_there_as_soon_as_their_batch_is_scored(files: list[Path]) -
     assert read == files[:2]
 
 
+def test_paths_may_be_text_and_one_alone_is_not_several() -> None:
+    predictor = Predictor("ast_tiny_soundscapes", device="cpu")
+    (found,) = predictor.predict([str(EXAMPLE)])
+    assert isinstance(found, Prediction)
+    np.testing.assert_array_equal(found.scores, predictor(str(EXAMPLE)).scores)
+    for one in (EXAMPLE, str(EXAMPLE)):
+        with pytest.raises(
+            TypeError, match=r"predict takes several files, such as \['.*'\]; for one, call the predictor"
+        ):
+            predictor.predict(one)  # type: ignore[arg-type]
+
+
 def test_the_command_passes_method_options_device_and_batch_on(files: list[Path]) -> None:
     reduction = ["--schedule", "constant:20", "--method", "tome", "--option", "metric=queries"]
     asked = ["predict", "--json", *reduction, "--device", "cpu", "--batch-size", "3", "--top", "64"]
