@@ -144,6 +144,10 @@ EncodingOption = Annotated[
     typer.Option("--format", help="What such samples are, by FFmpeg's names. Not given: s16le."),
 ]
 ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Channels of such samples. Not given: 1.")]
+MixOption = Annotated[
+    Literal["average", "first"],
+    typer.Option("--mix", help="What is made of several channels: their average, or the first alone, as AST has it."),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]

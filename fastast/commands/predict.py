@@ -21,6 +21,7 @@ from fastast.commands.options import (
     HopOption,
     JsonOption,
     MethodOption,
+    MixOption,
     ModelOption,
     NormalisationOption,
     OptionOption,
@@ -90,6 +91,7 @@ def predict(
     rate: RateOption = None,
     encoding: EncodingOption = None,
     channels: ChannelsOption = None,
+    mix: MixOption = "average",
     as_json: JsonOption = False,
 ) -> None:
     """Print the labels of audio files. A file longer than the model's input is cut into windows, all of them used.
@@ -109,7 +111,7 @@ def predict(
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
         runtime = runtime_of(engine, model)
         rule, form = _events(events, events_format, threshold, gap, merge=merge, files=len(files))
-        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
+        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels, mix=mix)
         if draw and Path("-") in files:
             raise ValueError("--draw reads a sound again, and a pipe is gone; give a file")
         if draw:
@@ -129,7 +131,7 @@ def predict(
         )
         if draw:
             predictor.drawn_model()
-        predictions = predictor.predict(sources, events=rule, hop=hop)
+        predictions = predictor.predict(sources, events=rule, hop=hop, channels=mix)
         if not as_json:
             typer.echo(predictor.describe())
     failed, undrawn, drawn = 0, 0, set[Path]()
@@ -143,7 +145,7 @@ def predict(
                 write(found.path, found.events)
             picture = _picture(draw, found.path, drawn) if draw else None
             try:
-                picture = predictor.draw(found, picture) if picture else None
+                picture = predictor.draw(found, picture, mix) if picture else None
             except (ValueError, OSError, RuntimeError) as error:
                 say_error(f"{picture}: no picture: {error}")
                 picture, undrawn = None, undrawn + 1

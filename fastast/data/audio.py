@@ -199,8 +199,14 @@ class AudioReader:
         if facts.unheard:
             warnings.warn(f"{name}: {facts.unheard}", AudioWarning, stacklevel=3)
         if facts.cancels:
-            text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: channels='first'"
+            text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: "
+            text += "channels='first', on the command line --mix first"
             warnings.warn(text, AudioWarning, stacklevel=3)
+
+    def warn_of_silence(self) -> None:
+        """Warn where every sample of the file, read to its end, is 0."""
+        if self.facts.peak == 0:
+            warnings.warn(f"{self.name}: silent: every sample is 0", AudioWarning, stacklevel=3)
 
     def _other_scale(self) -> AudioScaleError:
         return AudioScaleError(f"{self.name}: {describe_peak(self.facts.peak)}, or leave the file out")

@@ -63,12 +63,13 @@ def embed_files(
     windows: bool = False,
     hop: float | None = None,
     device: torch.device | str = "cpu",
+    channels: str = "average",
 ) -> Iterator[tuple[Embedding, ...] | Unread]:
     """Yield the vectors of every file, in their order, or why one could not be read.
 
     A vector (d,) is what the head reads of the last block: the mean of class and distillation token behind the last
     norm, of the model with its reduction. A file has one, the mean of those of its windows over time, or one of each
-    with `windows`. `hop` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
+    with `windows`. `hop` and `channels` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
 
     Raises ValueError for an exported file or a CNN, which give logits only, and for a hop that is longer than a window.
     """
@@ -90,4 +91,5 @@ def embed_files(
         batch_size=predictor.batch_size,
         hop=None if hop is None else hop_samples(hop, predictor.window_samples),
         kind=predictor.frames,
+        channels=channels,
     )

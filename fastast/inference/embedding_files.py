@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastast.inference.embedding import Embedding
-from fastast.inference.file_names import readable
+from fastast.inference.file_names import utf8_name
 from fastast.system.writing import written_whole
 
 WriteEmbeddings = Callable[[Sequence[Embedding]], None]
@@ -66,7 +66,7 @@ def _parquet(path: Path) -> Iterator[WriteEmbeddings]:
         writer = writer or pyarrow.parquet.ParquetWriter(path, schema)
         values = pyarrow.array(np.concatenate([row.vector for row in rows]))
         columns = [
-            pyarrow.array([readable(row.path) for row in rows]),
+            pyarrow.array([utf8_name(row.path) for row in rows]),
             pyarrow.array([row.start for row in rows]),
             pyarrow.array([row.end for row in rows]),
             pyarrow.FixedSizeListArray.from_arrays(values, width),

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from fastast.inference.events import Event
-from fastast.inference.file_names import readable
+from fastast.inference.file_names import utf8_name
 from fastast.names import unknown_name
 from fastast.system.writing import written_whole
 
@@ -51,7 +51,7 @@ def write_events(path: Path, form: str) -> Iterator[WriteEvents]:
     `csv` has the columns `file,start,end,label,score`; `jsonl` an object with the same keys per line; `audacity` has
     start, end and the label with its score, between tabs, and does not tell files apart. Times are seconds.
     """
-    names = "surrogateescape"  # those of files need not be UTF-8, and JSON has them made `readable`
+    names = "surrogateescape"  # those of files need not be UTF-8, and JSON has them by `utf8_name`
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", errors=names, newline="") as file:
         yield {"csv": _csv, "jsonl": _jsonl, "audacity": _audacity}[form](file)
 
@@ -73,7 +73,7 @@ def _csv(file: TextIO) -> WriteEvents:
 
 def _jsonl(file: TextIO) -> WriteEvents:
     def write(path: Path, events: Iterable[Event]) -> None:
-        file.writelines(json.dumps(_row(readable(path), event), ensure_ascii=False) + "\n" for event in events)
+        file.writelines(json.dumps(_row(utf8_name(path), event), ensure_ascii=False) + "\n" for event in events)
 
     return write
 

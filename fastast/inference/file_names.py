@@ -6,6 +6,6 @@ import os
 from pathlib import Path
 
 
-def readable(path: str | Path) -> str:
+def utf8_name(path: str | Path) -> str:
     """Return a path as text; a byte that is not UTF-8 is written as `\\xe9`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

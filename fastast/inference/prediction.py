@@ -23,7 +23,7 @@ from fastast.exporting import ExportedModel, export_to_cache, is_exported, open_
 from fastast.frontend import Frontend, Normalisation
 from fastast.hosts import reduce
 from fastast.inference.events import Event, EventCollector, EventRule
-from fastast.inference.file_names import readable
+from fastast.inference.file_names import utf8_name
 from fastast.inference.hearing import SoundSource, Unread, hear
 from fastast.inference.time_mean import TimeMean
 from fastast.inference.windows import Windows, hop_samples
@@ -68,7 +68,7 @@ class Prediction:
         """Return what `fastast predict --json` prints."""
         labels = [{"label": label, "score": round(score, 6)} for label, score in self.top(count)]
         return {
-            "file": readable(self.path),
+            "file": utf8_name(self.path),
             "seconds": round(self.seconds, 3),
             "windows": self.num_windows,
             "activation": self.activation,
@@ -199,14 +199,20 @@ class Predictor:
         return found
 
     def predict(
-        self, sources: Iterable[str | SoundSource], *, events: EventRule | None = None, hop: float | None = None
+        self,
+        sources: Iterable[str | SoundSource],
+        *,
+        events: EventRule | None = None,
+        hop: float | None = None,
+        channels: str = "average",
     ) -> Iterator[Prediction | Unread]:
         """Yield what is heard in every file or pipe, in their order, or why one could not be read.
 
         `events`: also note what was heard from when to when. `hop`: seconds between the beginnings of two windows,
         which then overlap; without one, or for events half a window, the fewest windows that cover a file are spread
-        evenly over it. Batches are filled with the windows of one file after another; memory does not grow with the
-        length of a file. Raises ValueError for a hop that is longer than a window, and TypeError for a single file.
+        evenly over it. `channels`: what is made of several in a file, `average` or `first`. Batches are filled with
+        the windows of one file after another; memory does not grow with the length of a file. Raises ValueError for a
+        hop that is longer than a window, and TypeError for a single file.
         """
         if isinstance(sources, str | Path | AudioReader):
             raise TypeError(
@@ -223,6 +229,7 @@ class Predictor:
             batch_size=self.batch_size,
             hop=step,
             kind=self.frames,
+            channels=channels,
         )
 
     def frames(self, samples: int) -> int:
@@ -292,7 +299,7 @@ class Predictor:
         return self.model
 
     @torch.inference_mode()
-    def draw(self, prediction: Prediction, target: Path) -> Path:
+    def draw(self, prediction: Prediction, target: Path, channels: str = "average") -> Path:
         """Draw the first window and its tokens after some blocks, as PyTorch merges them, into a PNG; return its path.
 
         Above it stand the file's name, its best labels and what reduced the tokens.
@@ -302,13 +309,13 @@ class Predictor:
         from fastast.viz import draw_merges_by_block
 
         model = self.drawn_model()
-        window = next(iter(Windows(prediction.path, self.window_samples)))
+        window = next(iter(Windows(prediction.path, self.window_samples, channels)))
         features = self.frontend([torch.from_numpy(window)])  # (1, f, m)
         trace = MergeTrace()
         model.forward_features(features, trace)
         reduction = self.handle.reduction if self.handle else "not merged"
         heard = ", ".join(f"{label} {score:.2f}" for label, score in prediction.top(2))
-        title = f"{readable(prediction.path.name)} ({reduction}): {heard}"
+        title = f"{utf8_name(prediction.path.name)} ({reduction}): {heard}"
         sources = [source[0].numpy() for source in trace.source]  # (n,) of every block
         figure = draw_merges_by_block(features[0].numpy(), sources, model.geometry, title=title)
         picture = io.BytesIO()

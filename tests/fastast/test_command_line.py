@@ -134,6 +134,25 @@ def test_a_file_that_cannot_be_written_or_that_is_read_is_refused_before_any_wor
     assert [(tmp_path / name).read_text() for name in ("in.wav", "in.csv")] == ["kept", "kept"]
 
 
+def test_channels_that_cancel_can_be_heard_by_the_first(tmp_path: Path) -> None:
+    mono, rate = soundfile.read(EXAMPLE, dtype="float32")
+    soundfile.write(tmp_path / "mono.wav", mono, rate, "FLOAT")
+    soundfile.write(tmp_path / "anti.wav", np.stack([mono, -mono], axis=1), rate, "FLOAT")
+    soundfile.write(tmp_path / "zero.wav", np.zeros(8_000), rate)
+    files = [tmp_path / name for name in ("anti.wav", "mono.wav", "zero.wav")]
+    result = CliRunner().invoke(app, ["predict", "--json", "--mix", "first", *map(str, files)])
+    anti, alone, _ = map(json.loads, result.stdout.splitlines())
+    assert anti["labels"] == alone["labels"]
+    assert "cancels" not in result.stderr
+    assert "zero.wav: silent: every sample is 0" in result.stderr
+    result = CliRunner().invoke(app, ["predict", "--json", "--events", str(tmp_path / "x.csv"), str(files[0])])
+    assert "averaging its 2 channels cancels them out; take the first: " in result.stderr
+    assert "--mix first" in result.stderr
+    run("embed", files[0], files[1], "--mix", "first", "--out", tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz") as found:
+        np.testing.assert_array_equal(*found["vector"])
+
+
 def test_what_an_exported_file_says_is_not_said_again(tmp_path: Path) -> None:
     for option in (("--normalisation=-4,4",), ("--geometry", "num_frames=100")):
         out = run("predict", EXAMPLE, "-m", tmp_path / "model.onnx", *option, code=1)

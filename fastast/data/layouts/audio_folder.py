@@ -12,7 +12,7 @@ from pathlib import Path
 from fastast.data.clip_files import clip_files, has_clips, sole_folders, subfolders
 from fastast.data.datasets import LATER
 from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
-from fastast.data.layouts.metadata_files import METADATA, metadata_in, metadata_of, nearest, read_metadata
+from fastast.data.layouts.metadata_files import METADATA, metadata_in, metadata_of, nearest, read_labels_file
 from fastast.data.shares import check_shares, draw_split
 from fastast.data.split_names import split_of
 from fastast.data.training_set import DataError, DataWarning, SplitNotFoundError
@@ -98,7 +98,7 @@ class AudioFolder:
         found = [
             (path, labels)
             for table in tables.values()
-            for path, labels in read_metadata(table, self.label, self.several)
+            for path, labels in read_labels_file(table, self.label, self.several)
             if path.is_relative_to(folder) and nearest(path, tables) == table
         ]
         listed = {path for path, _ in found}

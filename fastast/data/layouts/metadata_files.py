@@ -37,7 +37,7 @@ def nearest(clip: Path, tables: dict[Path, Path]) -> Path | None:
     return next((tables[folder] for folder in clip.parents if folder in tables), None)
 
 
-def read_metadata(table: Path, label: str, several: str) -> list[tuple[Path, tuple[str, ...]]]:
+def read_labels_file(table: Path, label: str, several: str) -> list[tuple[Path, tuple[str, ...]]]:
     """Return path and labels of every clip that a metadata file lists.
 
     `label`: the column with them; `several`: what stands between them. Raises DataError, naming the line, for a path
