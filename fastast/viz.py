@@ -88,7 +88,7 @@ def _draw(
     style = {"cmap": "magma", "vmin": limits[0], "vmax": limits[1]}
     extent = (0, frames * SHIFT_SECONDS, 0, mels)
     image = axes[0].imshow(fbank.T, extent=extent, interpolation="nearest", origin="lower", aspect="auto", **style)
-    axes[0].set_title(title or "Log-mel filterbank", fontsize=8, loc="left")
+    axes[0].set_title(title or "Log-mel filterbank", fontsize=8, loc="left", parse_math=False)
     edges_t, edges_f = _edges(geometry)
     for axis, (name, source) in zip(axes[1:], sources.items(), strict=True):
         groups = patch_groups(source, geometry)

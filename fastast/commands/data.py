@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -116,7 +117,8 @@ def cache(
     """Decode a data set once: to FLAC at 16 kHz, or to filterbanks, in checksummed files of a few hundred clips.
 
     Stop it at any time and run it again: what is there is not made again. Train and measure on the cache with
-    data.name=cache. A clip that cannot be read stays in its lists, and is named and skipped as before.
+    data.name=cache. A clip that cannot be read stays in its lists, and is named and skipped as before; the next run
+    tries it again. Exit code 1: not one clip could be read.
     """
     with errors_for_people():
         import dataclasses
@@ -136,15 +138,19 @@ def cache(
         )
         if as_json:
             typer.echo(json.dumps(dataclasses.asdict(outcome), ensure_ascii=False))
-            return
-        lines = [
-            f"{out}: {outcome.clips:,} clips of {called} in {outcome.made + outcome.kept:,} parts, "
-            f"{outcome.size / 1e6:,.1f} MB; {outcome.made:,} parts were made now, {outcome.kept:,} were there",
-            *(f"  left out: {fault}" for fault in outcome.skipped),
-            *(f"  not there: {split}" for split in outcome.absent),
-            f"use it with: -s data.name=cache -s data.root={out}",
-        ]
-        typer.echo("\n".join(lines))
+        else:
+            lines = [
+                f"{out}: {outcome.clips:,} clips of {called} in {outcome.made + outcome.kept:,} parts, "
+                f"{outcome.size / 1e6:,.1f} MB; {outcome.made:,} parts were made now, {outcome.kept:,} were there",
+                *(f"  left out: {fault}" for fault in outcome.skipped),
+                *(f"  not there: {split}" for split in outcome.absent),
+                "not one clip could be read; mend what is named above and run this again"
+                if outcome.is_empty
+                else f"use it with: -s data.name=cache -s {shlex.quote(f'data.root={out}')}",
+            ]
+            typer.echo("\n".join(lines))
+    if outcome.is_empty:
+        raise typer.Exit(1)
 
 
 @data_app.command()

@@ -16,6 +16,7 @@ from fastast.commands.options import (
     GeometryOption,
     HopOption,
     MethodOption,
+    MixOption,
     ModelOption,
     NormalisationOption,
     OptionOption,
@@ -50,6 +51,7 @@ def embed(
     rate: RateOption = None,
     encoding: EncodingOption = None,
     channels: ChannelsOption = None,
+    mix: MixOption = "average",
 ) -> None:
     """Write a vector of every audio file, or of every window: what the model's head reads.
 
@@ -64,11 +66,13 @@ def embed(
     from fastast.inference.prediction import Predictor
     from fastast.reduction.text import read_reduction
     from fastast.system.devices import find_device
+    from fastast.system.writing import check_target
 
     failed = rows = 0
     with errors_for_people():
+        check_target(out, files)
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
-        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
+        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels, mix=mix)
         predictor = Predictor(
             model,
             reduction,
@@ -77,7 +81,8 @@ def embed(
             batch_size=batch_size,
             own_length=own_length,
         )
-        found = embed_files(predictor, sources, windows=per == "window", hop=hop, device=find_device(device))
+        windows, where = per == "window", find_device(device)
+        found = embed_files(predictor, sources, windows=windows, hop=hop, device=where, channels=mix)
         with write_embeddings(out) as write:
             for vectors in found:
                 if isinstance(vectors, Unread):

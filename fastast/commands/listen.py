@@ -17,6 +17,7 @@ from fastast.commands.options import (
     GeometryOption,
     JsonOption,
     MethodOption,
+    MixOption,
     ModelOption,
     NormalisationOption,
     OptionOption,
@@ -59,6 +60,7 @@ def listen(
     rate: RateOption = None,
     encoding: EncodingOption = None,
     channels: ChannelsOption = None,
+    mix: MixOption = "average",
     as_json: JsonOption = False,
 ) -> None:
     """Print what a microphone or a pipe hears, while it does, each line with the delay that its labels have.
@@ -76,7 +78,7 @@ def listen(
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
         runtime = runtime_of(engine, model)
-        reader = _reader(stream, microphone, rate, encoding, channels)
+        reader = _reader(stream, microphone, rate, encoding, channels, mix)
         predictor = Predictor(
             model,
             reduction,
@@ -102,7 +104,7 @@ def listen(
 
 
 def _reader(
-    stream: str | None, microphone: str, rate: int | None, encoding: str | None, channels: int | None
+    stream: str | None, microphone: str, rate: int | None, encoding: str | None, channels: int | None, mix: str
 ) -> LiveReader:
     from fastast.commands.pipes import raw_stream, standard_input
     from fastast.inference.live import Microphone, PipeReader
@@ -114,7 +116,7 @@ def _reader(
         return Microphone(microphone)
     if microphone:
         raise ValueError("--microphone names an input of sound, and - is a pipe; give one of the two")
-    return PipeReader(standard_input(), raw, live=True)
+    return PipeReader(standard_input(), raw, live=True, channels=mix)
 
 
 def _show(heard: Heard, labels: tuple[str, ...], threshold: float, top: int, *, as_json: bool) -> None:

@@ -115,8 +115,8 @@ NormalisationOption = Annotated[
     typer.Option(
         "--normalisation",
         metavar="MEAN,STD",
-        help="Mean and standard deviation of the filterbank that the model was trained with, where its file does not "
-        "say: -4.2677393,4.5689974.",
+        help="Mean and standard deviation of the filterbank that the model was trained with, such as "
+        "-4.2677393,4.5689974. Of an AST it stands in for what its file says; other files that say it refuse it.",
     ),
 ]
 HopOption = Annotated[
@@ -144,6 +144,10 @@ EncodingOption = Annotated[
     typer.Option("--format", help="What such samples are, by FFmpeg's names. Not given: s16le."),
 ]
 ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Channels of such samples. Not given: 1.")]
+MixOption = Annotated[
+    Literal["average", "first"],
+    typer.Option("--mix", help="What is made of several channels: their average, or the first alone, as AST has it."),
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]

@@ -11,10 +11,11 @@ from fastast.inference.live import ByteStream, PipeReader
 
 
 def read_sources(
-    files: Sequence[Path], *, rate: int | None, encoding: str | None, channels: int | None
+    files: Sequence[Path], *, rate: int | None, encoding: str | None, channels: int | None, mix: str = "average"
 ) -> list[Path | PipeReader]:
     """Return what is to be read, with a reader of the standard input in the place of `-`.
 
+    `mix`: what that makes of several channels, as for `load_audio`.
     Raises ValueError where it is asked for twice, or described though it is not asked for.
     """
     pipes = files.count(Path("-"))
@@ -25,7 +26,7 @@ def read_sources(
         raise ValueError(
             "--rate, --format and --channels say what samples on a pipe are; give - in the place of a file"
         )
-    return [PipeReader(standard_input(), raw) if path == Path("-") else path for path in files]
+    return [PipeReader(standard_input(), raw, channels=mix) if path == Path("-") else path for path in files]
 
 
 def raw_stream(rate: int | None, encoding: str | None, channels: int | None) -> PcmStream | None:

@@ -21,6 +21,7 @@ from fastast.commands.options import (
     HopOption,
     JsonOption,
     MethodOption,
+    MixOption,
     ModelOption,
     NormalisationOption,
     OptionOption,
@@ -90,6 +91,7 @@ def predict(
     rate: RateOption = None,
     encoding: EncodingOption = None,
     channels: ChannelsOption = None,
+    mix: MixOption = "average",
     as_json: JsonOption = False,
 ) -> None:
     """Print the labels of audio files. A file longer than the model's input is cut into windows, all of them used.
@@ -103,14 +105,19 @@ def predict(
     from fastast.inference.hearing import Unread
     from fastast.inference.prediction import Predictor
     from fastast.reduction.text import read_reduction
+    from fastast.system.writing import check_folder, check_target
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
         runtime = runtime_of(engine, model)
         rule, form = _events(events, events_format, threshold, gap, merge=merge, files=len(files))
-        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels)
+        sources = read_sources(files, rate=rate, encoding=encoding, channels=channels, mix=mix)
         if draw and Path("-") in files:
             raise ValueError("--draw reads a sound again, and a pipe is gone; give a file")
+        if draw:
+            check_folder(draw)
+        if events:
+            check_target(events, files)
         predictor = Predictor(
             model,
             reduction,
@@ -122,10 +129,12 @@ def predict(
             own_length=own_length,
             say=say_error,
         )
-        predictions = predictor.predict(sources, events=rule, hop=hop)
+        if draw:
+            predictor.drawn_model()
+        predictions = predictor.predict(sources, events=rule, hop=hop, channels=mix)
         if not as_json:
             typer.echo(predictor.describe())
-    failed, drawn = 0, set[Path]()
+    failed, undrawn, drawn = 0, 0, set[Path]()
     with errors_for_people(), nullcontext() if events is None else write_events(events, form) as write:
         for found in predictions:
             if isinstance(found, Unread):
@@ -134,10 +143,16 @@ def predict(
                 continue
             if write is not None:
                 write(found.path, found.events)
-            picture = predictor.draw(found, _picture(draw, found.path, drawn)) if draw else None
+            picture = _picture(draw, found.path, drawn) if draw else None
+            try:
+                picture = predictor.draw(found, picture, mix) if picture else None
+            except (ValueError, OSError, RuntimeError) as error:
+                say_error(f"{picture}: no picture: {error}")
+                picture, undrawn = None, undrawn + 1
             _show(found, top, as_json=as_json, events=write is not None, picture=picture)
     if failed:
         say_error(f"{failed} of {len(files)} files could not be read")
+    if failed or undrawn:
         raise typer.Exit(1)
 
 

@@ -69,6 +69,8 @@ class AudioFacts:
     """Sum of squares of what was made of the channels."""
     integral: bool = True
     """Whether every sample is a whole number."""
+    unheard: str = ""
+    """What of the file was not heard, and why."""
 
     @property
     def rms(self) -> float:
@@ -129,6 +131,7 @@ class AudioReader:
                 self.facts.rates += (part.rate,)
                 self.facts.channels = max(self.facts.channels, part.channels)
                 self.facts.codec = self.facts.codec or part.codec
+                self.facts.unheard = self.facts.unheard or part.unheard
                 yield from self._resampled(self._mono(part.blocks, part.rate), part.rate)
             if self.facts.integral and self.facts.peak >= 2:
                 raise self._other_scale()
@@ -181,7 +184,10 @@ class AudioReader:
         yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
     def check_heard(self, samples: int) -> None:
-        """Raise AudioError where the file, read to its end, gave no samples; warn where averaging cancels channels."""
+        """Raise AudioError where the file, read to its end, gave no samples.
+
+        Warns where averaging cancels channels, and where not all was heard.
+        """
         name, facts = self.name, self.facts
         if not facts.samples:
             raise AudioError(f"{name}: a {facts.codec or 'sound'} file without a single sample; leave it out")
@@ -190,9 +196,17 @@ class AudioReader:
                 f"{name}: {facts.samples} samples at {facts.rates[0]} Hz are none at {self.sample_rate} Hz; "
                 "leave it out"
             )
+        if facts.unheard:
+            warnings.warn(f"{name}: {facts.unheard}", AudioWarning, stacklevel=3)
         if facts.cancels:
-            text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: channels='first'"
+            text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: "
+            text += "channels='first', on the command line --mix first"
             warnings.warn(text, AudioWarning, stacklevel=3)
+
+    def warn_of_silence(self) -> None:
+        """Warn where every sample of the file, read to its end, is 0."""
+        if self.facts.peak == 0:
+            warnings.warn(f"{self.name}: silent: every sample is 0", AudioWarning, stacklevel=3)
 
     def _other_scale(self) -> AudioScaleError:
         return AudioScaleError(f"{self.name}: {describe_peak(self.facts.peak)}, or leave the file out")
@@ -215,7 +229,8 @@ def load_audio(
     Raises AudioError for a path that is missing or a folder, and for a file that is empty, cut off, of another format,
     longer than `max_seconds`, or holds no samples, NaN or samples on the scale of integers. A cut at the very border
     of two Ogg pages, or in an MP3 whose header does not count its frames, cannot be seen: what is there is returned.
-    Warns with AudioWarning where averaging cancels the channels out.
+    Warns with AudioWarning where averaging cancels the channels out, and where a WAV goes on behind the end that its
+    header tells.
     """
     reader = AudioReader(path, name=name, sample_rate=sample_rate, channels=channels, max_seconds=max_seconds)
     blocks = list(reader)

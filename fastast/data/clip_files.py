@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from fastast.data.split_names import split_of
 from fastast.data.training_set import DataError
 
 ENDINGS = (
@@ -66,6 +67,26 @@ def subfolders(folder: Path) -> list[Path]:
     except OSError as error:
         raise DataError(f"{folder}: cannot be read: {error.strerror or error}") from error
     return [path for path in found if not path.name.startswith(".") and path.name not in _SKIPPED]
+
+
+def has_clips(folder: Path) -> bool:
+    """Whether a clip lies in a folder or below it."""
+    return next(clip_files(folder), None) is not None
+
+
+def sole_folders(folder: Path, *, depth: int = 2) -> list[Path]:
+    """Return a folder, and below it those that are the only one with clips, as unpacking adds them.
+
+    Ends where clips lie in a folder themselves, and before a folder that is called like a split.
+    """
+    found = [folder]
+    for _ in range(depth):
+        below = [path for path in subfolders(found[-1]) if has_clips(path)]
+        files = any(is_clip(path.name) and path.is_file() for path in found[-1].iterdir())
+        if files or len(below) != 1 or split_of(below[0].name):
+            break
+        found.append(below[0])
+    return found
 
 
 def find_root(folder: Path, *marks: str, depth: int = 2) -> Path:

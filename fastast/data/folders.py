@@ -141,6 +141,17 @@ class Recording:
 class FolderSet(ListedSet[Recording]):
     """Clips that lie in files."""
 
+    def __init__(self, classes: Sequence[str], entries: Sequence[Recording], **options: Any) -> None:
+        """As a `ListedSet`. Raises DataError too where two ids are one file."""
+        super().__init__(classes, entries, **options)
+        ids: dict[Path, str] = {}
+        for entry in self.entries:
+            if (before := ids.setdefault(entry.path, entry.id)) != entry.id:
+                raise DataError(
+                    f"data: the clips {before!r} and {entry.id!r} of one split are one file, {entry.path}; remove one "
+                    "row"
+                )
+
     @property
     def recordings(self) -> tuple[Recording, ...]:
         """The files, in order."""

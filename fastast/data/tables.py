@@ -50,8 +50,8 @@ def read_rows(path: Path, origin: str = "the data set", *, separator: str = ",")
 def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file with a header that has at least these columns: the line of every row, and its values.
 
-    A column may be written in capitals. Raises DataError naming the line, the column that is missing, or the character
-    that separates columns instead.
+    A column may be written in capitals. Raises DataError naming the line, the column that is missing or stands twice,
+    or the character that separates columns instead.
     """
     rows = ((line, row) for line, row in read_rows(path, separator=separator) if row)
     _, names = next(rows, (0, []))
@@ -63,6 +63,8 @@ def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> l
         raise DataError(
             f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}. It has {shown or 'none'}"
         )
+    if twice := next((name for name in columns if names.count(name) > 1), None):
+        raise DataError(f"{path}: two columns are called {twice!r}; remove or rename one. It has {shown}")
     table = []
     for line, row in rows:
         if len(row) != len(names):

@@ -8,10 +8,11 @@ from fastast.checkpoints import load_model
 from fastast.exporting.calibration import calibration_clips, spread_indices
 from fastast.exporting.errors import ExportError
 from fastast.exporting.exporter import export
-from fastast.exporting.formats import FORMATS
+from fastast.exporting.formats import FORMATS, find_format
 from fastast.exporting.metadata import Number
 from fastast.frontend import Frontend
 from fastast.reduction import TokenReduction
+from fastast.system.writing import check_target
 from fastast.zoo import trained_path
 
 
@@ -29,6 +30,8 @@ def export_command(
 
     Raises ValueError as `fastast.export` does, and for a recipe or data that cannot be read.
     """
+    for target in find_format(format, out).files(out):
+        check_target(target, [trained_path(model)])
     calibration = None
     if recipe is not None:
         from fastast.training.recipe_file import load_recipe

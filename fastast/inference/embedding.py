@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastast.inference.hearing import SoundSource, Unread, hear
 from fastast.inference.prediction import Predictor
+from fastast.inference.time_mean import TimeMean
 from fastast.inference.windows import hop_samples
 
 
@@ -33,27 +34,25 @@ class Embedding:
 
 
 class _Vectors:
-    """Collects the vectors of one file's windows: each of them, or their mean."""
+    """Collects the vectors of one file's windows: each of them, or their mean over time."""
 
     def __init__(self, path: Path, *, windows: bool) -> None:
         self._path, self._windows = path, windows
         self._found: list[Embedding] = []
-        self._sum: NDArray[np.float64] | float = 0.0
-        self._count = 0
+        self._mean = TimeMean()
 
     def add(self, start: float, end: float, vector: NDArray[np.floating]) -> None:
         """Take the next window from `start` to `end` seconds with its vector (d,)."""
         if self._windows:
             self._found.append(Embedding(path=self._path, start=start, end=end, vector=vector.astype(np.float32)))
         else:
-            self._sum = self._sum + vector.astype(np.float64)
-            self._count += 1
+            self._mean.add(start, end, vector)
 
     def result(self, seconds: float) -> tuple[Embedding, ...]:
         """Return what a file of so many seconds is."""
         if self._windows:
             return tuple(self._found)
-        mean = np.asarray(self._sum / self._count, np.float32)
+        mean = self._mean.mean().astype(np.float32)
         return (Embedding(path=self._path, start=0.0, end=seconds, vector=mean),)
 
 
@@ -64,12 +63,13 @@ def embed_files(
     windows: bool = False,
     hop: float | None = None,
     device: torch.device | str = "cpu",
+    channels: str = "average",
 ) -> Iterator[tuple[Embedding, ...] | Unread]:
     """Yield the vectors of every file, in their order, or why one could not be read.
 
     A vector (d,) is what the head reads of the last block: the mean of class and distillation token behind the last
-    norm, of the model with its reduction. A file has one, the mean over its windows, or one of each with `windows`.
-    `hop` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
+    norm, of the model with its reduction. A file has one, the mean of those of its windows over time, or one of each
+    with `windows`. `hop` and `channels` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
 
     Raises ValueError for an exported file or a CNN, which give logits only, and for a hop that is longer than a window.
     """
@@ -91,4 +91,5 @@ def embed_files(
         batch_size=predictor.batch_size,
         hop=None if hop is None else hop_samples(hop, predictor.window_samples),
         kind=predictor.frames,
+        channels=channels,
     )

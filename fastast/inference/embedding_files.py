@@ -6,7 +6,6 @@ Shapes: `k` rows, `d` width.
 from __future__ import annotations
 
 import csv
-import os
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastast.inference.embedding import Embedding
+from fastast.inference.file_names import utf8_name
 from fastast.system.writing import written_whole
 
 WriteEmbeddings = Callable[[Sequence[Embedding]], None]
@@ -66,8 +66,7 @@ def _parquet(path: Path) -> Iterator[WriteEmbeddings]:
         writer = writer or pyarrow.parquet.ParquetWriter(path, schema)
         values = pyarrow.array(np.concatenate([row.vector for row in rows]))
         columns = [
-            # Parquet's texts are UTF-8, and names of files need not be.
-            pyarrow.array([os.fsencode(row.path).decode("utf-8", "backslashreplace") for row in rows]),
+            pyarrow.array([utf8_name(row.path) for row in rows]),
             pyarrow.array([row.start for row in rows]),
             pyarrow.array([row.end for row in rows]),
             pyarrow.FixedSizeListArray.from_arrays(values, width),

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol, TextIO
 
 from fastast.inference.events import Event
+from fastast.inference.file_names import utf8_name
 from fastast.names import unknown_name
 from fastast.system.writing import written_whole
 
@@ -50,13 +51,13 @@ def write_events(path: Path, form: str) -> Iterator[WriteEvents]:
     `csv` has the columns `file,start,end,label,score`; `jsonl` an object with the same keys per line; `audacity` has
     start, end and the label with its score, between tabs, and does not tell files apart. Times are seconds.
     """
-    names = "surrogateescape"  # those of files need not be UTF-8
+    names = "surrogateescape"  # those of files need not be UTF-8, and JSON has them by `utf8_name`
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", errors=names, newline="") as file:
         yield {"csv": _csv, "jsonl": _jsonl, "audacity": _audacity}[form](file)
 
 
-def _row(path: Path, event: Event) -> dict[str, str | float]:
-    values = (str(path), round(event.start, 3), round(event.end, 3), event.label, round(event.score, 4))
+def _row(path: str, event: Event) -> dict[str, str | float]:
+    values = (path, round(event.start, 3), round(event.end, 3), event.label, round(event.score, 4))
     return dict(zip(COLUMNS, values, strict=True))
 
 
@@ -65,14 +66,14 @@ def _csv(file: TextIO) -> WriteEvents:
     table.writeheader()
 
     def write(path: Path, events: Iterable[Event]) -> None:
-        table.writerows(_row(path, event) for event in events)
+        table.writerows(_row(str(path), event) for event in events)
 
     return write
 
 
 def _jsonl(file: TextIO) -> WriteEvents:
     def write(path: Path, events: Iterable[Event]) -> None:
-        file.writelines(json.dumps(_row(path, event), ensure_ascii=False) + "\n" for event in events)
+        file.writelines(json.dumps(_row(utf8_name(path), event), ensure_ascii=False) + "\n" for event in events)
 
     return write
 

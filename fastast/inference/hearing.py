@@ -82,12 +82,14 @@ def hear(
     batch_size: int,
     hop: int | None = None,
     kind: Callable[[int], int] = lambda _: 0,
+    channels: str = "average",
 ) -> Iterator[T | Unread]:
     """Yield what is made of every file, in their order, or why one could not be read.
 
     `samples`: the length of a window, s; a file that is shorter is one window. `hop`: samples between the beginnings of
     two windows, that they overlap by; without one, the fewest windows are spread evenly over a file, and those of a
-    pipe follow one another. `kind` says of a window's length which others it can be scored with.
+    pipe follow one another. `kind` says of a window's length which others it can be scored with. `channels`: what is
+    made of several in a file, as for `load_audio`; a pipe's reader knows itself.
 
     Batches are filled with the windows of one file after another; memory does not grow with the length of a file, but
     by what `collect` keeps.
@@ -98,7 +100,7 @@ def hear(
         path = source if isinstance(source, Path) else Path(source.name)
         file = _File(path=path, collector=collect(path))
         waiting.append(file)
-        for window in _windows(source, file, samples, hop):
+        for window in _windows(source, file, samples, hop, channels):
             file.left += 1
             key = kind(len(window.samples))
             batch = batches.setdefault(key, [])
@@ -116,16 +118,16 @@ def hear(
     yield from _ended(waiting)
 
 
-def _windows(source: SoundSource, file: _File[T], samples: int, hop: int | None) -> Iterator[_Window[T]]:
+def _windows(source: SoundSource, file: _File[T], samples: int, hop: int | None, channels: str) -> Iterator[_Window[T]]:
     """Yield the windows of a file; where it cannot be read, note why and end."""
     try:
         if hop is None and isinstance(source, Path):
-            windows = Windows(source, samples)
+            windows = Windows(source, samples, channels)
             file.seconds = windows.seconds
             for start, window in zip(windows.starts, windows, strict=True):
                 yield _Window(file=file, start=start, samples=window)
             return
-        reader = AudioReader(source, sample_rate=SAMPLE_RATE) if isinstance(source, Path) else source
+        reader = AudioReader(source, sample_rate=SAMPLE_RATE, channels=channels) if isinstance(source, Path) else source
         sliding = SlidingWindows(reader, samples, samples if hop is None else hop)
         for start, window in sliding:
             yield _Window(file=file, start=start, samples=window)

@@ -89,4 +89,5 @@ def listen(predictor: Predictor, reader: LiveReader, listening: Listening, *, sk
         listening.delays.append(delay)
         yield Heard(start=(end - len(window)) / SAMPLE_RATE, end=end / SAMPLE_RATE, scores=scores, delay=delay)
     reader.check_heard(total)
+    reader.warn_of_silence()
     check_length(reader.name, total)

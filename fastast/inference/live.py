@@ -18,7 +18,8 @@ from fastast.data.audio import AudioReader, AudioWarning
 from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.part import Part
 from fastast.data.decoding.pcm import PcmStream
-from fastast.data.decoding.wav_stream import read_wav_header
+from fastast.data.decoding.wav_end import is_chunk, is_known_chunk, told_too_little
+from fastast.data.decoding.wav_stream import HEAD_BYTES, exactly, is_wav, read_wav_header
 from fastast.inference.feed import Feed
 from fastast.names import counted
 
@@ -67,12 +68,15 @@ class PipeReader(LiveReader):
         super().__init__(name, name=name, sample_rate=sample_rate, channels=channels)
         self._stream, self._raw, self._live = stream, raw, live
         self._fault = ""
+        self._ahead = b""
+        """What was looked at and not read yet."""
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """Yield blocks (s,), float32, as an `AudioReader` does. A stream that stalls is waited for.
 
-        Warns with AudioWarning, after all blocks, where the stream ended in the middle of a sample or before the length
-        that its header tells. Raises AudioError as an `AudioReader` does, and where the header cannot be used.
+        Warns with AudioWarning, after all blocks, where the stream ended in the middle of a sample, or before the
+        length that its header tells, or went on behind it. Raises AudioError as an `AudioReader` does, and where the
+        header cannot be used.
         """
         yield from super().__iter__()
         if self._fault:
@@ -80,6 +84,11 @@ class PipeReader(LiveReader):
 
     @contextmanager
     def _open(self) -> Iterator[Iterator[Part]]:
+        if self._raw is not None and is_wav(self._look(HEAD_BYTES)):
+            raise AudioError(
+                f"{self.name}: begins with the header of a WAV, and --rate says that there is none; leave --rate, "
+                "--format and --channels out"
+            )
         found = self._raw or read_wav_header(self._read, self.name)
         blocks = self._blocks(found)
         if self._live:
@@ -92,6 +101,8 @@ class PipeReader(LiveReader):
         """Yield what comes, (s, k), and note what is wrong with its end."""
         size = found.frame_bytes
         most = size * max(1, round(found.rate * (BLOCK_SECONDS if self._live else _LONG_BLOCK_SECONDS)))
+        if self._raw is None and found.num_bytes is None and is_known_chunk(self._look(4)):
+            return
         begun, came = b"", 0  # the bytes of a sample that is not whole yet
         while wanted := most if found.num_bytes is None else min(most, found.num_bytes - came):
             content = self._read(wanted)
@@ -109,14 +120,22 @@ class PipeReader(LiveReader):
             faults.append(f"it ended after {seconds:.2f} s, and its header tells of {told:.2f} s")
         if begun:
             faults.append(f"it ended in the middle of a sample ({counted(len(begun), 'byte')} left out)")
+        if came == found.num_bytes and not self._live and not is_chunk(exactly(self._read, 9)):
+            self._fault = told_too_little("bytes came")
         if faults:
             self._fault = f"the stream is cut off: {'; '.join(faults)}. What came before was heard"
 
+    def _look(self, size: int) -> bytes:
+        """Return the next bytes, fewer at the end only, and leave them to be read."""
+        self._ahead = exactly(self._read, size)
+        return self._ahead
+
     def _read(self, size: int) -> bytes:
+        ahead, self._ahead = self._ahead[:size], self._ahead[size:]
         try:
-            while (content := self._stream.read(size)) is None:  # a pipe that does not block has nothing yet
-                select.select([self._stream], [], [])
-            return content
+            while (content := self._stream.read(size - len(ahead)) if len(ahead) < size else b"") is None:
+                select.select([self._stream], [], [])  # a pipe that does not block has nothing yet
+            return ahead + content
         except OSError as error:
             raise AudioError(f"{self.name}: cannot be read: {error.strerror or error}") from error
 

@@ -6,6 +6,7 @@ Shapes: `s` samples of a window, `w` windows of one or several files, `f` frames
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,13 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fastast.data.audio import AudioReader
 from fastast.engine import compile
 from fastast.engine.waveforms import input_samples
 from fastast.exporting import ExportedModel, export_to_cache, is_exported, open_exported
 from fastast.frontend import Frontend, Normalisation
 from fastast.hosts import reduce
 from fastast.inference.events import Event, EventCollector, EventRule
+from fastast.inference.file_names import utf8_name
 from fastast.inference.hearing import SoundSource, Unread, hear
+from fastast.inference.time_mean import TimeMean
 from fastast.inference.windows import Windows, hop_samples
 from fastast.model import AudioSpectrogramTransformer
 from fastast.own_length import OwnLengths
@@ -45,11 +49,11 @@ class Prediction:
     seconds: float
     """Its length."""
     num_windows: int
-    """Windows of the model's input length that were scored; the scores are their mean."""
+    """Windows of the model's input length that were scored; the scores are their mean over time."""
     labels: tuple[str, ...]
     """Names of the classes."""
     scores: NDArray[np.float32]
-    """(c,) in [0, 1], the mean over windows."""
+    """(c,) in [0, 1], the mean over time (`TimeMean`)."""
     activation: Activation
     """What made them of logits: `sigmoid` (of each class, whether it is there) or `softmax` (which class it is)."""
     events: tuple[Event, ...] = ()
@@ -64,7 +68,7 @@ class Prediction:
         """Return what `fastast predict --json` prints."""
         labels = [{"label": label, "score": round(score, 6)} for label, score in self.top(count)]
         return {
-            "file": str(self.path),
+            "file": utf8_name(self.path),
             "seconds": round(self.seconds, 3),
             "windows": self.num_windows,
             "activation": self.activation,
@@ -73,17 +77,16 @@ class Prediction:
 
 
 class _Scores:
-    """Collects the scores of one file's windows: their mean, and events where these are asked for."""
+    """Collects the scores of one file's windows: their mean over time, and events where these are asked for."""
 
     def __init__(self, predictor: Predictor, path: Path, rule: EventRule | None) -> None:
         self._predictor, self._path = predictor, path
-        self._sum: NDArray[np.float64] = np.zeros(len(predictor.labels))
-        self._windows = 0
+        self._mean, self._windows = TimeMean(), 0
         self._events = None if rule is None else EventCollector(rule, predictor.labels)
 
     def add(self, start: float, end: float, scores: NDArray[np.floating]) -> None:
         """Take the next window from `start` to `end` seconds with its scores (c,)."""
-        self._sum += scores
+        self._mean.add(start, end, scores)
         self._windows += 1
         if self._events is not None:
             self._events.add(start, end, scores)
@@ -95,7 +98,7 @@ class _Scores:
             seconds=seconds,
             num_windows=self._windows,
             labels=self._predictor.labels,
-            scores=(self._sum / self._windows).astype(np.float32),
+            scores=self._mean.mean().astype(np.float32),
             activation=self._predictor.activation,
             events=() if self._events is None else self._events.events(),
         )
@@ -135,6 +138,8 @@ class Predictor:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         if (runtime or is_exported(model)) and device not in ("auto", "cpu"):
             raise ValueError(f"device is {device}, and {runtime or model} runs on the CPU; leave the device out")
+        if is_exported(model) and (geometry or normalisation):
+            raise ValueError(f"{model}: its geometry and normalisation are in the file; leave them out")
         self.name, self.batch_size = model, batch_size
         self.device = find_device("cpu" if runtime or is_exported(model) else device)
         self.exported = _open(model, reduction, runtime) if is_exported(model) else None
@@ -186,7 +191,7 @@ class Predictor:
         where += "" if self.exported is None else f", on {self.exported.runtime}"
         return f"{self.name}: {tokens} tokens{',' if merged == 'not merged' else ''} {merged}{where}"
 
-    def __call__(self, path: Path) -> Prediction:
+    def __call__(self, path: str | Path) -> Prediction:
         """Score one file. Raises AudioError where it cannot be read."""
         (found,) = self.predict([path])
         if isinstance(found, Unread):
@@ -194,26 +199,37 @@ class Predictor:
         return found
 
     def predict(
-        self, sources: Iterable[SoundSource], *, events: EventRule | None = None, hop: float | None = None
+        self,
+        sources: Iterable[str | SoundSource],
+        *,
+        events: EventRule | None = None,
+        hop: float | None = None,
+        channels: str = "average",
     ) -> Iterator[Prediction | Unread]:
         """Yield what is heard in every file or pipe, in their order, or why one could not be read.
 
         `events`: also note what was heard from when to when. `hop`: seconds between the beginnings of two windows,
         which then overlap; without one, or for events half a window, the fewest windows that cover a file are spread
-        evenly over it. Batches are filled with the windows of one file after another; memory does not grow with the
-        length of a file. Raises ValueError for a hop that is longer than a window.
+        evenly over it. `channels`: what is made of several in a file, `average` or `first`. Batches are filled with
+        the windows of one file after another; memory does not grow with the length of a file. Raises ValueError for a
+        hop that is longer than a window, and TypeError for a single file.
         """
+        if isinstance(sources, str | Path | AudioReader):
+            raise TypeError(
+                f"predict takes several files, such as [{str(sources)!r}]; for one, call the predictor itself"
+            )
         step = None if hop is None else hop_samples(hop, self.window_samples)
         if step is None and events is not None:
             step = self.window_samples // 2
         return hear(
-            sources,
+            (Path(source) if isinstance(source, str) else source for source in sources),
             lambda path: _Scores(self, path, events),
             lambda windows, frames: to_scores(self.logits(windows, frames), self.activation),
             samples=self.window_samples,
             batch_size=self.batch_size,
             hop=step,
             kind=self.frames,
+            channels=channels,
         )
 
     def frames(self, samples: int) -> int:
@@ -271,32 +287,41 @@ class Predictor:
         """Samples of the model's input."""
         return input_samples(self.shape.num_frames)
 
-    @torch.inference_mode()
-    def draw(self, prediction: Prediction, target: Path) -> Path:
-        """Draw the first window and its tokens after some blocks, as PyTorch merges them, into a PNG; return its path.
-
-        Above it stand the file's name, its best labels and what reduced the tokens.
+    def drawn_model(self) -> AudioSpectrogramTransformer:
+        """Return the model whose tokens `draw` draws.
 
         Raises ValueError for an exported file, which does not tell which tokens merged, and for a CNN, which has none.
         """
-        from fastast.viz import draw_merges_by_block
-
         if isinstance(self.model, ExportedModel):
             raise ValueError(f"{self.name}: an exported file does not tell which tokens merged; draw its checkpoint")
         if isinstance(self.model, Teacher):
             raise ValueError(f"{self.name}: {self.model.name} has no tokens to draw; leave --draw out")
+        return self.model
 
-        window = next(iter(Windows(prediction.path, self.window_samples)))
+    @torch.inference_mode()
+    def draw(self, prediction: Prediction, target: Path, channels: str = "average") -> Path:
+        """Draw the first window and its tokens after some blocks, as PyTorch merges them, into a PNG; return its path.
+
+        Above it stand the file's name, its best labels and what reduced the tokens.
+
+        Raises ValueError as `drawn_model` does.
+        """
+        from fastast.viz import draw_merges_by_block
+
+        model = self.drawn_model()
+        window = next(iter(Windows(prediction.path, self.window_samples, channels)))
         features = self.frontend([torch.from_numpy(window)])  # (1, f, m)
         trace = MergeTrace()
-        self.model.forward_features(features, trace)
+        model.forward_features(features, trace)
         reduction = self.handle.reduction if self.handle else "not merged"
         heard = ", ".join(f"{label} {score:.2f}" for label, score in prediction.top(2))
-        title = f"{prediction.path.name} ({reduction}): {heard}"
+        title = f"{utf8_name(prediction.path.name)} ({reduction}): {heard}"
         sources = [source[0].numpy() for source in trace.source]  # (n,) of every block
-        figure = draw_merges_by_block(features[0].numpy(), sources, self.model.geometry, title=title)
+        figure = draw_merges_by_block(features[0].numpy(), sources, model.geometry, title=title)
         picture = io.BytesIO()
-        figure.savefig(picture, dpi=200, format="png")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of a name; a box stands for it
+            figure.savefig(picture, dpi=200, format="png")
         write_whole(target, picture.getvalue())
         return target
 

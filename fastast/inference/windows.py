@@ -27,13 +27,13 @@ class Windows:
     A file shorter than a window is one window, as short as it is.
     """
 
-    def __init__(self, path: Path, samples: int) -> None:
-        """Decode the file and count its samples; `samples` is the length of a window, s.
+    def __init__(self, path: Path, samples: int, channels: str = "average") -> None:
+        """Decode the file and count its samples; `samples` is the length of a window, s; `channels` as `load_audio`.
 
         Raises AudioError where the file cannot be read to its end.
         """
-        self.path = path
-        self._kept, self.total = _decode(path)
+        self.path, self.channels = path, channels
+        self._kept, self.total = _decode(path, channels)
         """Samples of the file at 16 kHz."""
         self.samples = min(samples, self.total)
         """Length of a window."""
@@ -57,7 +57,7 @@ class Windows:
         held, at = np.empty(0, np.float32), 0  # what is held begins at sample `at` of the file
         wanted = iter(self.starts)
         start = next(wanted)
-        for block in AudioReader(self.path, sample_rate=SAMPLE_RATE):
+        for block in AudioReader(self.path, sample_rate=SAMPLE_RATE, channels=self.channels):
             held = np.concatenate([held, block])
             while len(held) >= start + self.samples - at:
                 yield held[start - at : start - at + self.samples].copy()
@@ -96,6 +96,7 @@ class SlidingWindows:
             check_length(self.reader.name, len(window))
             yield start, window
         self.reader.check_heard(self.total)
+        self.reader.warn_of_silence()
 
     def _counted(self) -> Iterator[NDArray[np.float32]]:
         for block in self.reader:
@@ -158,9 +159,9 @@ def check_length(name: str, samples: int) -> None:
         raise AudioError(f"{name}: {samples} samples at 16 kHz, less than one frame ({MIN_SAMPLES}); leave it out")
 
 
-def _decode(path: Path) -> tuple[NDArray[np.float32] | None, int]:
+def _decode(path: Path, channels: str) -> tuple[NDArray[np.float32] | None, int]:
     """Return the samples of a file and their number; of a file longer than `IN_MEMORY` only the number."""
-    reader = AudioReader(path, sample_rate=SAMPLE_RATE)
+    reader = AudioReader(path, sample_rate=SAMPLE_RATE, channels=channels)
     blocks: list[NDArray[np.float32]] = []
     total = 0
     for block in reader:
@@ -170,5 +171,6 @@ def _decode(path: Path) -> tuple[NDArray[np.float32] | None, int]:
         else:
             blocks.clear()
     reader.check_heard(total)
+    reader.warn_of_silence()
     check_length(str(path), total)
     return (np.concatenate(blocks) if total <= IN_MEMORY else None), total

@@ -5,11 +5,31 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
+
+
+def check_target(path: Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Raise ValueError, before any work is done, for a file that could not be written, or that is one of `inputs`."""
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder is there; name a file")
+    for given in map(Path, inputs):
+        if path.exists() and given.exists() and path.samefile(given):
+            raise ValueError(f"{path}: it is read, and would be replaced by what is made of it; name another file")
+    if not path.exists() or path.is_file():  # a pipe or device is written as it is
+        check_folder(path.parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raise ValueError, before any work is done, for a folder that files could not be written to, or made in."""
+    there = next(above for above in (folder, *folder.parents, Path()) if above.exists())
+    if not there.is_dir():
+        raise ValueError(f"{there}: a file, and a folder is needed there; name another")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise ValueError(f"{there}: nothing can be written into this folder; name another, or change its permissions")
 
 
 def write_whole(path: Path, content: bytes) -> None:

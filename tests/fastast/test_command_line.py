@@ -88,6 +88,77 @@ def test_a_name_that_is_not_utf_8_is_read_printed_and_written(tmp_path: Path) ->
     assert pyarrow.parquet.read_table(vectors)["file"].to_pylist() == [f"{tmp_path}/caf\\xe9.ogg"]
 
 
+def test_names_that_are_no_utf_8_and_look_like_formulas_cost_neither_json_nor_pictures(tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + "/cost $x^ \u97f3 caf".encode() + b"\xe9.ogg")
+    shutil.copy(EXAMPLE, name)
+    (tmp_path / "pictures" / "bird_and_water.png").mkdir(parents=True)  # where the picture of the other would be
+    table = tmp_path / "events.jsonl"
+    asked = [name, str(EXAMPLE), "--json", "--events", str(table), "--threshold", "0.1", "--draw"]
+    command = [sys.executable, "-m", "fastast.cli", "predict", *asked, str(tmp_path / "pictures")]
+    done = subprocess.run(command, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, capture_output=True)
+    assert done.returncode == 1, done.stderr
+    lines = [json.loads(line) for line in done.stdout.decode().splitlines()]
+    assert [line["file"] for line in lines] == [f"{tmp_path}/cost $x^ \u97f3 caf\\xe9.ogg", str(EXAMPLE)]
+    assert {json.loads(line)["file"] for line in table.read_text().splitlines()} == {line["file"] for line in lines}
+    (picture,) = [path for path in os.listdir(os.fsencode(tmp_path / "pictures")) if b"caf\xe9" in path]
+    assert (Path(os.fsdecode(os.fsencode(tmp_path / "pictures") + b"/" + picture))).read_bytes()[:4] == b"\x89PNG"
+    assert b"bird_and_water.png: no picture: " in done.stderr
+    assert b"Glyph" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("predict", "in.wav", "--events", "folder.csv"), "folder.csv: a folder is there; name a file"),
+        (("predict", "in.wav", "--events", "in.wav", "--events-format", "csv"), "in.wav: it is read, and would be"),
+        (("predict", "in.wav", "--events", "in.wav/x.csv"), "in.wav: a file, and a folder is needed there"),
+        (("predict", "in.wav", "--draw", "in.wav"), "in.wav: a file, and a folder is needed there"),
+        (("embed", "in.csv", "--out", "in.csv"), "in.csv: it is read, and would be replaced"),
+        (("embed", "in.wav", "--out", "folder.npz"), "folder.npz: a folder is there"),
+        (("average", "in.wav", "in.csv", "--out", "in.wav"), "in.wav: it is read, and would be replaced"),
+        (("ensemble", "in.wav", "in.csv", "--out", "in.csv"), "in.csv: it is read, and would be replaced"),
+        (("convert", "in.wav", "--out", "in.wav"), "in.wav: it is read, and would be replaced"),
+        (("export", "ast_tiny_soundscapes", "--out", "folder.onnx"), "folder.onnx: a folder is there"),
+    ],
+)
+def test_a_file_that_cannot_be_written_or_that_is_read_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
+) -> None:
+    for name in ("in.wav", "in.csv"):
+        (tmp_path / name).write_text("kept")
+    for name in ("folder.csv", "folder.npz", "folder.onnx"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("work was begun"))
+    assert says in run(*arguments, code=1)
+    assert [(tmp_path / name).read_text() for name in ("in.wav", "in.csv")] == ["kept", "kept"]
+
+
+def test_channels_that_cancel_can_be_heard_by_the_first(tmp_path: Path) -> None:
+    mono, rate = soundfile.read(EXAMPLE, dtype="float32")
+    soundfile.write(tmp_path / "mono.wav", mono, rate, "FLOAT")
+    soundfile.write(tmp_path / "anti.wav", np.stack([mono, -mono], axis=1), rate, "FLOAT")
+    soundfile.write(tmp_path / "zero.wav", np.zeros(8_000), rate)
+    files = [tmp_path / name for name in ("anti.wav", "mono.wav", "zero.wav")]
+    result = CliRunner().invoke(app, ["predict", "--json", "--mix", "first", *map(str, files)])
+    anti, alone, _ = map(json.loads, result.stdout.splitlines())
+    assert anti["labels"] == alone["labels"]
+    assert "cancels" not in result.stderr
+    assert "zero.wav: silent: every sample is 0" in result.stderr
+    result = CliRunner().invoke(app, ["predict", "--json", "--events", str(tmp_path / "x.csv"), str(files[0])])
+    assert "averaging its 2 channels cancels them out; take the first: " in result.stderr
+    assert "--mix first" in result.stderr
+    run("embed", files[0], files[1], "--mix", "first", "--out", tmp_path / "x.npz")
+    with np.load(tmp_path / "x.npz") as found:
+        np.testing.assert_array_equal(*found["vector"])
+
+
+def test_what_an_exported_file_says_is_not_said_again(tmp_path: Path) -> None:
+    for option in (("--normalisation=-4,4",), ("--geometry", "num_frames=100")):
+        out = run("predict", EXAMPLE, "-m", tmp_path / "model.onnx", *option, code=1)
+        assert "model.onnx: its geometry and normalisation are in the file; leave them out" in out
+
+
 def test_a_bad_file_is_named_and_the_others_are_still_read(tmp_path: Path) -> None:
     (tmp_path / "text.wav").write_text("this is no sound")
     out = run("predict", tmp_path / "text.wav", EXAMPLE, tmp_path / "gone.wav", code=1)

@@ -54,6 +54,11 @@ class CacheOutcome:
     absent: tuple[str, ...] = ()
     """Splits that are not in it, as the data set does not have them, and why."""
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether not one clip could be read."""
+        return len(self.skipped) == self.clips
+
 
 def make_cache(
     name: str,
@@ -179,32 +184,41 @@ class _ShardMaker:
         self._sets, self._out, self._kind, self._shard_clips = sets, out, kind, shard_clips
 
     def __call__(self, which: tuple[str, int]) -> _Made:
-        """Write a shard, unless it is there already and was made of the same clips."""
+        """Write a shard, unless it is there already, whole, and was made of the same clips as they can be read now."""
         split, number = which
         data = self._sets[split]
         indices = range(number * self._shard_clips, min((number + 1) * self._shard_clips, len(data)))
         source = _source_of(data, indices)
         path, index_path = shard_paths(self._out, split, number)
-        index = _kept(path, index_path, source)
-        if is_new := index is None:
-            contents, clips, at = [], [], 0
-            for position in indices:
-                content, clip = _encode(data, position, self._kind)
-                contents.append(content)
-                clips.append(replace(clip, at=at))
-                at += len(content)
-            whole = b"".join(contents)
-            index = ShardIndex(source=source, sha256=hashlib.sha256(whole).hexdigest(), clips=tuple(clips))
-            index_path.unlink(missing_ok=True)  # an old one would describe other clips for a moment
-            write_whole(path, whole)
-            index.write(index_path)
-        assert index is not None
+        kept = _kept(path, index_path, source)
+        if kept is not None and self._can_be_mended(data, indices, kept):
+            kept = None
+        index = kept or self._make(data, indices, source, path, index_path)
         return _Made(
-            is_new=is_new,
+            is_new=kept is None,
             clips=len(index.clips),
             size=sum(clip.size for clip in index.clips),
             faults=tuple(clip.fault for clip in index.clips if clip.fault),
         )
+
+    def _can_be_mended(self, data: ListedSet[Any], indices: range, index: ShardIndex) -> bool:
+        """Whether a clip that could not be read can be now: a disk is back, a library was installed."""
+        faulty = [position for position, clip in zip(indices, index.clips, strict=True) if clip.fault]
+        return any(not _encode(data, position, self._kind)[1].fault for position in faulty)
+
+    def _make(self, data: ListedSet[Any], indices: range, source: str, path: Path, index_path: Path) -> ShardIndex:
+        contents, clips, at = [], [], 0
+        for position in indices:
+            content, clip = _encode(data, position, self._kind)
+            contents.append(content)
+            clips.append(replace(clip, at=at))
+            at += len(content)
+        whole = b"".join(contents)
+        index = ShardIndex(source=source, sha256=hashlib.sha256(whole).hexdigest(), clips=tuple(clips))
+        index_path.unlink(missing_ok=True)  # an old one would describe other clips for a moment
+        write_whole(path, whole)
+        index.write(index_path)
+        return index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,13 +242,15 @@ def _source_of(data: ListedSet[Any], indices: range) -> str:
 
 
 def _kept(path: Path, index_path: Path, source: str) -> ShardIndex | None:
-    """Return the index of a shard that need not be made again."""
+    """Return the index of a shard that was made of the same clips, and whose bytes are those that were written."""
     try:
         index = ShardIndex.read(index_path)
-        size = path.stat().st_size
+        if index.source != source or path.stat().st_size != sum(clip.size for clip in index.clips):
+            return None
+        with path.open("rb") as file:
+            return index if hashlib.file_digest(file, "sha256").hexdigest() == index.sha256 else None
     except (DataError, OSError):
         return None
-    return index if index.source == source and size == sum(clip.size for clip in index.clips) else None
 
 
 def _encode(data: ListedSet[Any], position: int, kind: str) -> tuple[bytes, CachedClip]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastast.data.audio import AudioError
 from fastast.data.datasets import DataOptions
-from fastast.data.folders import SPLITS, ListedSet
+from fastast.data.folders import SPLITS, FolderSet, ListedSet
 from fastast.data.identity import hash_ids
 from fastast.data.layouts.recognise import without_refusals
 from fastast.data.parallel import each
@@ -20,7 +20,7 @@ from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError
 
 FAULTS = ("missing", "unreadable", "too short", "too long", "wrong scale", "not a number")
 """What makes a clip useless; it is skipped in training and left out in evaluation."""
-NOTES = ("silent", "clipped", "channels cancel")
+NOTES = ("silent", "clipped", "channels cancel", "header ends early")
 """What a clip can be used with, but should not be."""
 _SILENT = 1 / 32_768
 """Peak up to which a clip is digital silence: one step of 16 bits."""
@@ -99,15 +99,22 @@ class CheckedSet:
     same_as_test: bool = False
     """Whether val and test are the same clips, as the protocols of some sets have it; val was not read again then."""
     in_two_splits: dict[str, list[str]] = field(default_factory=dict)
-    """Ids that stand in two splits, by their names."""
+    """Ids that stand in two splits, or two ids of one file (`0.wav = 0`), by the names of the splits."""
     twice: list[tuple[str, str]] = field(default_factory=list)
     """Clips of different splits that hold the very same bytes; published sets have some."""
 
     @property
+    def lone_class(self) -> str:
+        """The class of a set whose clips have one label each, and all the same: nothing can be told apart."""
+        return self.classes[0] if self.task == "single_label" and len(self.classes) == 1 else ""
+
+    @property
     def is_sound(self) -> bool:
-        """Whether all splits that there are can be opened, every clip can be used, and none stands in two splits."""
+        """Whether all splits that there are can be opened, every clip can be used, none stands in two splits, and
+        there is more than one class."""
         there = any(not split.absent for split in self.splits.values())
-        return there and all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
+        whole = all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
+        return there and whole and not self.lone_class
 
 
 def check_set(
@@ -136,8 +143,18 @@ def check_set(
     names = list(sets)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:
-            if shared := sorted(set(all_ids(sets[one])) & set(all_ids(sets[other]))):
+            if shared := _shared(sets[one], sets[other]):
                 found.in_two_splits[f"{one} and {other}"] = shared
+    return found
+
+
+def _shared(one: ListedSet[Any], other: ListedSet[Any]) -> list[str]:
+    """Return the ids that stand in both of two splits, and those that are one file by two names."""
+    found = sorted(set(all_ids(one)) & set(all_ids(other)))
+    if isinstance(one, FolderSet) and isinstance(other, FolderSet):
+        there = {entry.path: entry.id for entry in one.entries}
+        pairs = ((there.get(entry.path, entry.id), entry.id) for entry in other.entries)
+        found += [f"{mine} = {theirs}" for mine, theirs in pairs if mine != theirs]
     return found
 
 
@@ -175,10 +192,12 @@ class _Inspector:
             digest = _digest(data.source(index))
         except AudioError as error:
             return CheckedClip(id=clip, fault=error.fault, message=str(error))
+        except DataError as error:  # of what holds the clip: a damaged shard
+            return CheckedClip(id=clip, fault="unreadable", message=str(error))
         if facts.seconds * 16_000 < MIN_SAMPLES:
             message = f"{data.name(index)}: {1000 * facts.seconds:.3g} ms, less than one frame (25 ms)"
             return CheckedClip(id=clip, fault="too short", message=message)
-        notes = (facts.peak <= _SILENT, facts.clipped_share > _CLIPPED, facts.cancels)
+        notes = (facts.peak <= _SILENT, facts.clipped_share > _CLIPPED, facts.cancels, bool(facts.unheard))
         return CheckedClip(
             id=clip,
             message=data.name(index),

@@ -57,6 +57,12 @@ def as_text(found: CheckedSet, *, everything: bool = False) -> str:
     if found.twice:
         lines += ["", f"the same audio in two splits: {len(found.twice)} clips"]
         lines += _some([f"{one} = {other}" for one, other in found.twice], everything)
+    if found.lone_class:
+        lines += [
+            "",
+            f"{found.lone_class!r} is the only class, so that there is nothing to tell apart: name the folder that "
+            "holds the folders of the classes, or the table that says them (--name table -s table=FILE.csv)",
+        ]
     lines += ["", "sound" if found.is_sound else "not sound: what is named above costs clips, or makes numbers wrong"]
     lines += ["", *suggestions(found)]
     if part := sweep_part(found):

@@ -28,6 +28,8 @@ class Part:
     """Container and codec, such as WAV PCM_16."""
     blocks: Iterator[NDArray[np.float32]]
     """(s, k) float32, nominally in [-1, 1]. Raises AudioError where the file turns out to be cut off or damaged."""
+    unheard: str = ""
+    """What of the file was not heard, and why; empty where all was."""
 
 
 def check_rate(name: str, rate: int) -> int:

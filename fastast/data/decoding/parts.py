@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -15,25 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastast.data.decoding import media
+from fastast.data.decoding.claims import UNKNOWN, check_bytes, check_notes, cut_off
 from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.kinds import FORMATS, describe_file, packaged_codec
 from fastast.data.decoding.mpeg import is_mpeg, may_be_mpeg, mpeg_parts
 from fastast.data.decoding.ogg import is_ogg, ogg_links
 from fastast.data.decoding.part import Part, check_rate
 from fastast.data.decoding.source import Pieces, Source
+from fastast.data.decoding.wav_end import open_ended, unheard
 
 if TYPE_CHECKING:
     import soundfile
 
 BLOCK = 1 << 18
 """Samples of all channels that are decoded at once: 1 MB."""
-_UNKNOWN = 1 << 62
-"""Samples that libsndfile reports at least where a header tells of none."""
-_STREAMED = 0x7FFF_F000
-"""Bytes that a WAV claims at least whose length was not known when it was begun."""
-_MPEG_ENDINGS = (".mp1", ".mp2", ".mp3", ".m1a", ".m2a")
-_MOST_SAMPLES_PER_BYTE = 65_535 // 10
-"""Of silence in FLAC, the densest of all formats: 65,535 samples per frame of 10 bytes or more."""
+_MISLEADING = (".mp1", ".mp2", ".mp3", ".m1a", ".m2a", ".raw", ".gsm", ".vox", ".vox6", ".vox8", ".au", ".snd")
+"""Endings by which libsndfile would look for MPEG and print that there is none, or hear any bytes as samples."""
 
 
 def open_parts(source: Source) -> Iterator[Part]:
@@ -44,6 +40,7 @@ def open_parts(source: Source) -> Iterator[Part]:
     """
     import soundfile
 
+    check_bytes(source)
     files: list[Any]
     if may_be_mpeg(source.head) and is_mpeg(source.content) and (parts := mpeg_parts(source.content)):
         files = [part.file(source.name) for part in parts]
@@ -52,10 +49,9 @@ def open_parts(source: Source) -> Iterator[Part]:
         files = [_name_of(source)] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
     elif _is_flac_of_unknown_length(source):
         files = [None]  # read by us, so that its end is seen
-    elif source.name.lower().endswith(_MPEG_ENDINGS):
-        files = [None]  # without its name, by which libsndfile would look for MPEG in it, and print that there is none
     else:
-        files = [_name_of(source)]
+        named = None if source.name.lower().endswith(_MISLEADING) else _name_of(source)
+        files = [open_ended(source) or named]
     for file in files:
         whole = file or Pieces([(source.content, 0, len(source.content))])
         try:
@@ -102,33 +98,13 @@ def _otherwise(source: Source, error: Exception) -> Iterator[Part]:
 
 
 def _part(source: Source, file: soundfile.SoundFile, whole: Any) -> Part:
-    _check_claims(source, file)
+    check_notes(source, file)
     return Part(
         rate=check_rate(source.name, file.samplerate),
         channels=file.channels,
         codec=f"{file.format} {file.subtype}",
         blocks=_blocks(source, file, whole),
-    )
-
-
-def _check_claims(source: Source, file: soundfile.SoundFile) -> None:
-    """Raise AudioError for a file that tells of more than it has, before anything is read."""
-    size = source.size
-    if file.format not in ("MP3", "OGG") and size * _MOST_SAMPLES_PER_BYTE < file.frames < _UNKNOWN:
-        raise AudioError(
-            f"{source.name}: the file is cut off or damaged: its header claims {file.frames:,} samples, which "
-            f"{size:,} bytes cannot hold. Fetch it again, or leave it out"
-        )
-    # libsndfile notes the data chunk of wav, aiff and their kin as: "data : 96000 (should be 47978)".
-    for declared, there in re.findall(r"(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", file.extra_info):
-        if int(there) < int(declared) < _STREAMED:
-            raise _cut_off(source, f"{int(declared):,} bytes of audio", f"{int(there):,}")
-
-
-def _cut_off(source: Source, claimed: str, there: str) -> AudioError:
-    return AudioError(
-        f"{source.name}: the file is cut off: its header claims {claimed}, {there} are there. Fetch it again, or cut "
-        "it properly with an audio tool"
+        unheard=unheard(source),
     )
 
 
@@ -153,10 +129,10 @@ def _blocks(source: Source, file: soundfile.SoundFile, whole: Any) -> Iterator[N
             break
     if file.format == "MP3":
         return  # its frames were counted
-    if error is not None and file.frames >= _UNKNOWN and isinstance(whole, Pieces) and whole.exhausted:
+    if error is not None and file.frames >= UNKNOWN and isinstance(whole, Pieces) and whole.exhausted:
         return  # of a FLAC of unknown length the end is an error to libsndfile
-    if file.frames < _UNKNOWN and done < file.frames:
-        raise _cut_off(source, f"{file.frames:,} samples", f"{done:,}")
+    if file.frames < UNKNOWN and done < file.frames:
+        raise cut_off(source, f"{file.frames:,} samples", f"{done:,}")
     if error is not None:
         raise AudioError(
             f"{source.name}: begins as {file.format} but is cut off or damaged after {done / file.samplerate:.2f} s; "

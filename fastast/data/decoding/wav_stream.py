@@ -30,6 +30,14 @@ _EXTENSIBLE = 0xFFFE
 _LONGEST_FORMAT = 1 << 16
 _PIECE = 1 << 16
 
+HEAD_BYTES = 12
+"""By which a WAV is told from anything else."""
+
+
+def is_wav(head: bytes) -> bool:
+    """Whether a file or stream begins as a WAV of any kind."""
+    return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+
 
 def read_wav_header(read: Read, name: str) -> PcmStream:
     """Read a stream up to its first sample and return what its samples are.
@@ -37,17 +45,17 @@ def read_wav_header(read: Read, name: str) -> PcmStream:
     A length of 0, or of about 2 or 4 GB, is what programs write that do not know it: `num_bytes` is then None. Raises
     AudioError, which begins with `name`, for a stream that is no WAV, one of another codec, and one that ends too soon.
     """
-    head = _exactly(read, 12)
+    head = exactly(read, HEAD_BYTES)
     if not head:
         raise AudioError(f"{name}: the stream ended before a single byte came")
-    if head[:4] not in (b"RIFF", b"RF64", b"BW64") or head[8:12] != b"WAVE":
+    if not is_wav(head):
         raise AudioError(
             f"{name}: begins with the bytes {head!r}, which is no WAV. A pipe takes WAV (ffmpeg -i FILE -f wav - | "
             "...), or samples without a header: --rate, --format and --channels say what they are"
         )
     found: PcmStream | None = None
     length: int | None = None  # of the data, where 32 bits do not hold it
-    while len(header := _exactly(read, 8)) == 8:
+    while len(header := exactly(read, 8)) == 8:
         chunk, size = struct.unpack("<4sI", header)
         if chunk == b"data":
             if found is None:
@@ -60,9 +68,9 @@ def read_wav_header(read: Read, name: str) -> PcmStream:
         if size >= STREAMED:
             raise AudioError(f"{name}: the stream is damaged: its part {chunk!r} claims {size:,} bytes")
         if chunk == b"fmt " and size <= _LONGEST_FORMAT:
-            found = _format(_exactly(read, size + size % 2), name)
+            found = _format(exactly(read, size + size % 2), name)
         elif chunk == b"ds64" and 24 <= size <= _LONGEST_FORMAT:
-            length = struct.unpack_from("<Q", _exactly(read, size + size % 2).ljust(16, b"\0"), 8)[0]
+            length = struct.unpack_from("<Q", exactly(read, size + size % 2).ljust(16, b"\0"), 8)[0]
         else:
             _skip(read, size + size % 2)
     raise AudioError(f"{name}: the stream ended within its header")
@@ -88,7 +96,7 @@ def _format(body: bytes, name: str) -> PcmStream:
     return PcmStream(rate=check_rate(name, rate), encoding=encoding, channels=channels)
 
 
-def _exactly(read: Read, size: int) -> bytes:
+def exactly(read: Read, size: int) -> bytes:
     """Read so many bytes, however slowly they come; fewer only at the end of the stream."""
     found = b""
     while len(found) < size and (more := read(size - len(found))):

@@ -5,31 +5,27 @@ https://huggingface.co/docs/datasets/audio_dataset#audiofolder
 
 from __future__ import annotations
 
-import json
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from fastast.data.clip_files import clip_files, subfolders
+from fastast.data.clip_files import clip_files, has_clips, sole_folders, subfolders
 from fastast.data.datasets import LATER
 from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
+from fastast.data.layouts.metadata_files import METADATA, metadata_in, metadata_of, nearest, read_labels_file
 from fastast.data.shares import check_shares, draw_split
 from fastast.data.split_names import split_of
-from fastast.data.tables import leads_out, read_lines, read_table, split_labels
-from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
+from fastast.data.training_set import DataError, DataWarning, SplitNotFoundError
 from fastast.metrics import Task
-
-METADATA = ("metadata.csv", "metadata.jsonl")
-FILE_NAME = "file_name"
-"""Their column with the path of a clip."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFolder:
     """The `[data]` of a recipe on audio folders.
 
-    `train/dog/1.wav`, `test/dog/2.wav`, ...; or `dog/1.wav` without splits, of which shares are set apart; or, in the
-    folder of a split, `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`.
+    `train/dog/1.wav`, `test/dog/2.wav`, ...; or `dog/1.wav` without splits, of which shares are set apart; or, in any
+    folder above the clips, `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`: the nearest
+    says the labels of a clip. All of it may lie a level or two below `root`.
     """
 
     root: str = ""
@@ -54,14 +50,13 @@ class AudioFolder:
     @classmethod
     def recognise(cls, root: Path) -> AudioFolder | None:
         """Return the options that read a folder, None where no clip in it has a class by its folder or a table."""
-        below = [folder for folder in subfolders(root) if next(clip_files(folder), None) is not None]
-        listed = any((folder / name).is_file() for folder in (root, *below) for name in METADATA)
-        return cls(root=str(root)) if below or listed else None
+        listed = metadata_in(root) is not None
+        return cls(root=str(root)) if listed or any(map(has_clips, subfolders(root))) else None
 
     def split(self, name: str) -> FolderSet:
         """Return the clips of a split."""
         check_split(name, "the audio folder")
-        root = check_root(self.root, "the data", "a folder per split, or a folder per class")
+        root = _begin(check_root(self.root, "the data", "a folder per split, or a folder per class"))
         clips = self._clips(root)
         classes = tuple(sorted({label for clip in clips for label in clip.labels}))
         columns = {label: column for column, label in enumerate(classes)}
@@ -82,54 +77,65 @@ class AudioFolder:
         return FolderSet(classes, recordings, task=task, channels=self.channels)
 
     def _clips(self, root: Path) -> list[_Clip]:
-        splits = _split_folders(root)
+        splits = next(filter(None, map(_split_folders, sole_folders(root))), {})
         for folder, split in splits.items():
             if split != "train" and getattr(self, f"{split}_share"):
                 raise DataError(f"{root}: {folder.name}/ is its {split} split; leave data.{split}_share out")
         folders = splits or {root: "train"}
+        found = [(split, *clip) for folder, split in folders.items() for clip in self._read(root, folder)]
         return [
-            _Clip(id=path, labels=labels, split=draw_split(path, self) if split == "train" else split)
-            for folder, split in folders.items()
-            for path, labels in self._read(root, folder)
+            _Clip(id=clip, labels=labels, split=draw_split(clip, self) if split == "train" else split)
+            for split, path, labels in found
+            for clip in [path.relative_to(root).as_posix()]
         ]
 
-    def _read(self, root: Path, folder: Path) -> list[tuple[str, tuple[str, ...]]]:
-        """Return path below the root and labels of every clip of a split."""
-        metadata = [folder / name for name in METADATA if (folder / name).is_file()]
-        if metadata:
-            return [(path.relative_to(root).as_posix(), labels) for path, labels in self._listed(metadata[0])]
-        found: list[tuple[str, tuple[str, ...]]] = []
-        for path in clip_files(folder):
-            label = path.relative_to(folder).parts[0]
-            if label == path.name:
-                raise DataError(f"{path}: in no folder of a class, and there is no {METADATA[0]} that gives its label")
-            found.append((path.relative_to(root).as_posix(), (label,)))
+    def _read(self, root: Path, folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
+        """Return path and labels of every clip of a split."""
+        files = list(clip_files(folder))
+        tables = metadata_of(root, folder, files, self.label)
+        if not tables:
+            return [(path, (_class_folder(folder, path),)) for path in files]
+        found = [
+            (path, labels)
+            for table in tables.values()
+            for path, labels in read_labels_file(table, self.label, self.several)
+            if path.is_relative_to(folder) and nearest(path, tables) == table
+        ]
+        listed = {path for path, _ in found}
+        if others := [path for path in files if path not in listed]:
+            warnings.warn(
+                f"{folder}: {len(others):,} of {len(files):,} clips are not in {_names(root, tables)} and are left "
+                f"out; the first is {others[0].relative_to(root)}",
+                DataWarning,
+                stacklevel=2,
+            )
         return found
 
-    def _listed(self, table: Path) -> list[tuple[Path, tuple[str, ...]]]:
-        rows = _json_lines(table) if table.suffix == ".jsonl" else read_table(table, (FILE_NAME, self.label))
-        found = []
-        for line, row in rows:
-            where = f"{table}, line {line}"
-            name = str(row.get(FILE_NAME, ""))
-            if leads_out(name):
-                raise DataError(f"{where}: {FILE_NAME} is {name!r}; it must be a path below {table.parent}")
-            path = table.parent / name
-            if not path.is_file():
-                raise DataNotFoundError(f"{where}: {path}: this clip is not there; mend the table, or fetch the clip")
-            value = row.get(self.label)
-            if isinstance(value, list) and all(isinstance(label, str) and label for label in value):
-                found.append((path, tuple(dict.fromkeys(value))))
-            elif isinstance(value, str):
-                found.append((path, split_labels(where, value, self.several)))
-            else:
-                raise DataError(f"{where}: {self.label} is {value!r}; it must be text, or a list of texts")
-        return found
+
+def _begin(root: Path) -> Path:
+    """Return where an audio folder begins: where a metadata file is, a split, or more than one folder with clips."""
+    for folder in sole_folders(root):
+        below = [path for path in subfolders(folder) if has_clips(path)]
+        if metadata_in(folder) or len(below) > 1 or any(split_of(path.name) for path in below):
+            return folder
+    return root
+
+
+def _class_folder(folder: Path, path: Path) -> str:
+    """Return the class of a clip in the folder of a split."""
+    label = path.relative_to(folder).parts[0]
+    if label == path.name:
+        raise DataError(f"{path}: in no folder of a class, and there is no {METADATA[0]} that gives its label")
+    return label
+
+
+def _names(root: Path, tables: dict[Path, Path]) -> str:
+    return ", ".join(table.relative_to(root).as_posix() for table in tables.values())
 
 
 def _split_folders(root: Path) -> dict[Path, str]:
     """Return the folders of splits; none where one of several classes is but called like a split (train, say)."""
-    below = [folder for folder in subfolders(root) if next(clip_files(folder), None) is not None]
+    below = [folder for folder in subfolders(root) if has_clips(folder)]
     splits = {folder: split for folder in below if (split := split_of(folder.name))}
     others = [folder for folder in below if folder not in splits]
     if others and len(splits) > 1:
@@ -139,21 +145,6 @@ def _split_folders(root: Path) -> dict[Path, str]:
             "one or the other elsewhere"
         )
     return {} if others else splits
-
-
-def _json_lines(table: Path) -> list[tuple[int, dict[str, Any]]]:
-    found = []
-    for line, text in read_lines(table):
-        if not text.strip():
-            continue
-        try:
-            value = json.loads(text)
-        except ValueError as error:
-            raise DataError(f"{table}, line {line}: not readable as JSON: {error}") from error
-        if not isinstance(value, dict):
-            raise DataError(f"{table}, line {line}: {text.strip()!r} is not an object with file_name and label")
-        found.append((line, value))
-    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any
 
 from fastast.data.clip_files import find_root
 from fastast.data.datasets import LATER
+from fastast.data.decoding.errors import AudioError
 from fastast.data.folders import check_data_options, check_root, check_split
 from fastast.data.layouts.ontology import LABELS, read_ontology
 from fastast.data.shards import OpenFiles, ShardRow, ShardSet, find_shards, reading, shard_files, split_is_clear
@@ -151,7 +152,10 @@ class ParquetSet(ShardSet):
         self._group = functools.lru_cache(maxsize=2)(self._read_group)
 
     def source(self, index: int) -> bytes | Path:
-        """Return the clip's encoded bytes, or the file that the shard names instead."""
+        """Return the clip's encoded bytes, or the file that the shard names instead.
+
+        Raises AudioError where the row has neither, or the file is not there.
+        """
         row = self.entries[index]
         with _reading(row.shard):
             metadata = self._file(row.shard).metadata
@@ -165,10 +169,13 @@ class ParquetSet(ShardSet):
             return content
         path = value.get("path") if isinstance(value, dict) else None
         if content is not None or not isinstance(path, str):
-            raise DataError(
+            raise AudioError(
                 f"{self.name(index)}: {self._audio} is {value!r:.60}, neither encoded audio nor a path of a file"
             )
-        return _beside(row.shard, path, self.name(index))
+        found = _beside(row.shard, path, self.name(index))
+        if not found.is_file():
+            raise AudioError(f"{self.name(index)}: its audio is the file {found}, which is not there")
+        return found
 
     def _read_group(self, shard: Path, group: int) -> Any:
         return self._file(shard).read_row_group(group, columns=[self._audio]).column(0)

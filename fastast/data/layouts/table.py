@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastast.data.clip_files import ENDINGS
+from fastast.data.clip_files import ENDINGS, sole_folders
 from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
@@ -21,7 +21,7 @@ from fastast.data.folders import (
     index_labels,
     those_there,
 )
-from fastast.data.layouts.audio_folder import FILE_NAME, METADATA
+from fastast.data.layouts.metadata_files import FILE_NAME, METADATA
 from fastast.data.shares import check_shares, draw_split
 from fastast.data.split_names import NAMES, split_of, split_of_path
 from fastast.data.tables import leads_out, read_rows, read_table, split_labels
@@ -98,6 +98,10 @@ class Table:
     @classmethod
     def recognise(cls, root: Path) -> Table | None:
         """Return the options that read a folder, None where no table in it has a column that names clips in it."""
+        return next(filter(None, map(cls._of, sole_folders(root))), None)
+
+    @classmethod
+    def _of(cls, root: Path) -> Table | None:
         tables: dict[str, Any] = {}
         known: dict[str, Any] = {}
         for path in sorted(path for ending in ("csv", "tsv") for path in root.glob(f"*.{ending}")):

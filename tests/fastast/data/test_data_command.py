@@ -26,7 +26,7 @@ from layouts import (
     write_speech_commands,
     write_table,
 )
-from sound_files import encode, sounds
+from sound_files import by_ffmpeg, encode, sounds
 from typer.testing import CliRunner
 
 from bench.sweep.config import DataConfig
@@ -317,6 +317,39 @@ def test_a_cache_that_was_stopped_goes_on_and_only_what_changed_is_made_again(tm
     assert (third.made, third.kept) == (1, 4)
     clip = Cache(root=str(out)).split("train").clip(0, 0)[0]
     np.testing.assert_allclose(clip, sounds()["tabla"], atol=2**-15)
+
+
+@pytest.mark.parametrize("kind", ["flac", "fbank"])
+def test_a_part_with_a_flipped_bit_is_made_again(tmp_path: Path, kind: str) -> None:
+    source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
+    make_cache("esc50", ESC50(root=str(source)), out, kind=kind)
+    path = out / "test-00000.clips"
+    written = path.read_bytes()
+    path.write_bytes(bytes([written[0] ^ 1]) + written[1:])
+    again = make_cache("esc50", ESC50(root=str(source)), out, kind=kind)
+    assert (again.made, again.kept) == (1, 1)
+    assert path.read_bytes() == written
+
+
+def test_clips_that_only_this_machine_could_not_read_are_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = tmp_path / "source", tmp_path / "cache"
+    for name, samples in list(sounds().items())[:2]:
+        (source / name).mkdir(parents=True)
+        (source / name / "0.m4a").write_bytes(by_ffmpeg(samples, 16_000, "mp4", "aac"))
+    with monkeypatch.context() as patch:
+        patch.setattr("fastast.data.decoding.media.is_installed", lambda: False)
+        first = run("cache", source, "--out", out, "-q", "--processes", 1)
+        assert first.exit_code == 1
+        assert "not one clip could be read" in first.output
+        assert "use it with" not in first.output
+        again = run("cache", source, "--out", out, "-q", "--processes", 1, "--json")
+        assert (again.exit_code, json.loads(again.stdout)["kept"]) == (1, 1)  # nothing new to be had
+    outcome = cached(source, out, "--processes", 1)
+    assert (outcome["made"], outcome["skipped"]) == (1, [])
+    assert len(Cache(root=str(out)).split("train").clip(0, 0)[0]) >= 16_000
+    assert cached(source, out, "--processes", 1)["kept"] == 1
 
 
 def test_parts_of_two_states_of_a_data_set_are_no_split(tmp_path: Path) -> None:

@@ -672,6 +672,28 @@ def test_parquet_that_names_a_file_elsewhere_does_not_have_it_read(tmp_path: Pat
     assert heard(clips.clip(1, 0)[0]) == "bird"
 
 
+def test_a_row_of_parquet_without_audio_costs_that_row_alone(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    from fastast.data.caching.making import make_cache
+    from fastast.data.checking.check import check_set
+
+    sound = write_sound(tmp_path / "sound.wav", "bird").read_bytes()
+    audio = [{"bytes": sound, "path": "a.wav"}, {"bytes": None, "path": None}, {"bytes": None, "path": "gone.wav"}]
+    table = pa.table({"video_id": ["a", "b", "c"], "audio": audio, "labels": [["x"], ["y"], ["y"]]})
+    (tmp_path / "set").mkdir()
+    pq.write_table(table, tmp_path / "set" / "test.parquet")
+    options = Parquet(root=str(tmp_path / "set"), test=("test.parquet",))
+    clips = check_set("parquet", options, splits=("test",)).splits["test"]
+    assert clips.clips - len(clips.faults["unreadable"]) == 1
+    none, gone = clips.faults["unreadable"]
+    assert "row 1 (b): audio is {'bytes': None, 'path': None}, neither encoded audio nor a path" in none
+    assert "row 2 (c): its audio is the file " in gone
+    assert "gone.wav, which is not there" in gone
+    assert make_cache("parquet", options, tmp_path / "cache", splits=("test",)).skipped == (none, gone)
+
+
 def test_ids_do_not_depend_on_the_layout(tmp_path: Path) -> None:
     pytest.importorskip("h5py")
     pytest.importorskip("pyarrow")

@@ -32,14 +32,18 @@ def files(tmp_path: Path) -> list[Path]:
 
 
 def expected(predictor: Predictor, path: Path) -> torch.Tensor:
-    """One window after the other through the front end and the model, (c,)."""
+    """One window after the other through the front end and the model, and every sample counted once, (c,)."""
     waveform = torch.from_numpy(load_audio(path))
     length = 511 * 160 + 400
     count = max(1, -(-len(waveform) // length))
     starts = np.linspace(0, max(0, len(waveform) - length), count).round().astype(int)
     with torch.inference_mode():
         logits = [predictor.model(predictor.frontend(waveform[None, s : s + length])) for s in starts]
-    return torch.cat(logits).sigmoid().mean(0)
+    heard = torch.zeros(count, len(waveform))
+    for row, start in enumerate(starts):
+        heard[row, start : start + length] = 1
+    weights = (heard / heard.sum(0)).mean(1)  # of every window, together 1
+    return (weights[:, None] * torch.cat(logits).sigmoid()).sum(0)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
@@ -67,6 +71,18 @@ def test_results_are_there_as_soon_as_their_batch_is_scored(files: list[Path]) -
     found = Predictor("ast_tiny_soundscapes", device="cpu", batch_size=2).predict(paths())  # type: ignore[arg-type]
     assert next(found).path == files[0]
     assert read == files[:2]
+
+
+def test_paths_may_be_text_and_one_alone_is_not_several() -> None:
+    predictor = Predictor("ast_tiny_soundscapes", device="cpu")
+    (found,) = predictor.predict([str(EXAMPLE)])
+    assert isinstance(found, Prediction)
+    np.testing.assert_array_equal(found.scores, predictor(str(EXAMPLE)).scores)
+    for one in (EXAMPLE, str(EXAMPLE)):
+        with pytest.raises(
+            TypeError, match=r"predict takes several files, such as \['.*'\]; for one, call the predictor"
+        ):
+            predictor.predict(one)  # type: ignore[arg-type]
 
 
 def test_the_command_passes_method_options_device_and_batch_on(files: list[Path]) -> None:
