@@ -60,7 +60,7 @@ KEYS: dict[str, dict[str, Any]] = {
 def about_left_out(rows: pd.DataFrame) -> str:
     """Return which of some rows were disturbed, for a figure that leaves them out; nothing where none was."""
     gone = rows[rows["status"] == "disturbed"]
-    names = dict.fromkeys(f"{row_name(row)} at {batch_words(row['batch_size'])}" for _, row in gone.iterrows())
+    names = dict.fromkeys(f"{row_name(row)} ({batch_words(row['batch_size'])})" for _, row in gone.iterrows())
     return f"disturbed and left out: {'; '.join(names)}" if names else ""
 
 

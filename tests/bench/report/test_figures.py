@@ -161,7 +161,7 @@ def test_what_was_disturbed_and_left_out_is_named() -> None:
         else record
         for record in made.sweep()
     ]
-    said = "disturbed and left out: ToMe, constant r = 40 at batch size 8"
+    said = "disturbed and left out: ToMe, constant r = 40 (batch size 8)"
     for draw in (batches_figure, schedules_figure):
         assert said in figure_text(draw(join(records)))
         assert "left out" not in figure_text(draw(join(made.sweep())))
