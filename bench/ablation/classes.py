@@ -18,7 +18,7 @@ from bench.records.predictions import read_predictions
 from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report.drawing.layout import fix_layout
-from bench.report.drawing.style import COLOURS, GREY, GUIDE, SINGLE
+from bench.report.drawing.style import COLOURS, GREY, GUIDE, MARKERS, SINGLE
 from fastast.metrics import METRIC_OF, average_precisions, measure_scores
 from fastast.statistics import CLIP_REPLICATES, clip_weights, finite_interval, side_of_zero
 
@@ -101,7 +101,8 @@ def class_sentence(changes: pd.DataFrame, reference: str) -> str:
 def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
     """Draw the change of every class against r, grey, and in colour, by name, those that lose most at the largest r.
 
-    Their intervals there stand beside each other in a strip of their own: at one r they would cover each other.
+    Each of these has a marker, which stands before its name too. Their intervals there stand beside each other in a
+    strip of their own: at one r they would cover each other.
     """
     import matplotlib.pyplot as plt
 
@@ -109,21 +110,26 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
     largest = changes["at"].max()
     last = changes[changes["at"] == largest].sort_values("value")
     named = last[:_NAMED]
-    colours = dict(zip(named["alternative"], COLOURS, strict=False))
+    styles = dict(zip(named["alternative"], zip(COLOURS, MARKERS, strict=True), strict=False))
     drawn = max(changes["value"].max(), named["high"].max()) - min(changes["value"].min(), named["low"].min())
     heights = _apart([float(value) for value in named["value"]], 0.055 * float(drawn))
     for part in (axis, strip):
         part.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
     for name, rows in changes.groupby("alternative", sort=False):
         rows = rows.sort_values("at")
-        colour, width, above, dot = (colours[name], 1.1, 3, ".") if name in colours else ("#cccccc", 0.6, 1, "")
+        colour, marker = styles.get(name, ("#cccccc", ""))
+        width, above = (1.1, 3) if marker else (0.6, 1)
         x, y = np.append(0, rows["at"]), np.append(0.0, rows["value"])
-        axis.plot(x, y, color=colour, linewidth=width, zorder=above, marker=dot, markersize=4)
+        axis.plot(x, y, color=colour, linewidth=width, zorder=above, marker=marker, markersize=3.5)
     for place, (row, height) in enumerate(zip(named.itertuples(), heights, strict=True)):
-        colour, spread = colours[row.alternative], [[row.value - row.low], [row.high - row.value]]
-        strip.errorbar(place, row.value, yerr=spread, fmt="o", markersize=2.5, color=colour, elinewidth=0.8)
+        (colour, marker), spread = styles[row.alternative], [[row.value - row.low], [row.high - row.value]]
+        strip.errorbar(place, row.value, yerr=spread, fmt=marker, markersize=3.5, color=colour, elinewidth=0.8)
+        strip.plot(
+            1.12, height, marker, markersize=3.5, color=colour, transform=strip.get_yaxis_transform(), clip_on=False,
+            scalex=False, scaley=False,
+        )  # fmt: skip
         strip.annotate(
-            str(row.alternative), (1, height), xycoords=("axes fraction", "data"), xytext=(4, 0),
+            str(row.alternative), (1, height), xycoords=("axes fraction", "data"), xytext=(10, 0),
             textcoords="offset points", color=colour, fontsize=7, va="center", annotation_clip=False,
         )  # fmt: skip
     strip.set_xlim(-0.8, len(named) - 0.2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,8 @@ from bench.ablation.evidence import Configuration
 from bench.ablation.fronts import Front, by_speed, estimate, estimate_gain, minus
 from bench.ablation.series import Alternatives, Series
 from bench.ablation.tables import fronts_of
-from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.labels import Label, place_labels
+from bench.report.drawing.layout import balanced, fix_layout
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY, GUIDE
 
 if TYPE_CHECKING:
@@ -24,12 +25,19 @@ _FAR = 3.0
 """Times the median method's loss, beyond which a method's line leaves the panels."""
 _OTHERS = "#cccccc"
 _REFERENCE = "#222222"
+_LETTERS = int(DOUBLE / 0.054)
+"""Of a line above the panels; DejaVu at 7 pt takes about so many inches a letter."""
+_Point = tuple[int | None, np.ndarray, np.ndarray]
+"""r, and speed-up and loss with their intervals, (3,) each."""
+_Lines = list[np.ndarray]
+"""Of speed-ups and losses, (points, 2) each."""
 
 
 def facets(found: Alternatives, word: str) -> Figure:
     """Draw the loss of every alternative against its speed-up, a panel for each, its points with their intervals.
 
-    Numbers beside points are `r`; dashed is the reference, grey are all others. Raises ValueError where none has both.
+    Numbers beside points are `r`; dashed is the reference, grey are all others. What has no point, and where panels are
+    cut, stands above them. Raises ValueError where none has both.
     """
     import matplotlib.pyplot as plt
 
@@ -42,18 +50,15 @@ def facets(found: Alternatives, word: str) -> Figure:
     figure, axes = plt.subplots(
         rows, columns, figsize=(DOUBLE, 0.6 + 1.65 * rows), sharex=True, sharey=True, squeeze=False
     )
+    placed = {one.name: [(r, *_place(point, found)) for point, r in _measured(one)] for one in shown}
+    lines: dict[str, _Lines] = {}
     for place, axis in enumerate(axes.flat):
         if place >= len(shown):
             axis.set_visible(False)
             continue
         one = shown[place]
-        for name, front in fronts.items():
-            if name not in (one.name, found.reference.name):
-                axis.plot(front.gain, front.quality - front.unmerged.value, color=_OTHERS, linewidth=0.7, zorder=1)
-        if (reference := fronts.get(found.reference.name)) is not None and one is not found.reference:
-            line = reference.quality - reference.unmerged.value
-            axis.plot(reference.gain, line, color=_REFERENCE, linestyle="--", linewidth=0.8, zorder=2)
-        _draw(axis, one, fronts[one.name], found, COLOURS[0])
+        lines[one.name] = _draw_lines(axis, one.name, fronts, found.reference.name)
+        _draw_points(axis, placed[one.name])
         axis.set_title(one.name, loc="left", size=8)
         if place + columns >= len(shown):
             axis.tick_params(labelbottom=True)
@@ -62,50 +67,90 @@ def facets(found: Alternatives, word: str) -> Figure:
     dashed = [f"dashed: {found.reference.name}"] if found.reference.name in fronts else []
     strides = ", or strides" if any(one.points[0].reduction is None for one in shown) else ""
     said = ["; ".join([*dashed, "grey: the others", f"numbers: tokens removed per block, mean (r){strides}"])]
-    if slow := [one.name for one in found.series if one.name not in fronts]:
-        said.append(f"no panel, as nothing of it is faster than unmerged: {', '.join(slow)}")
-    said += _cut(axes[0, 0], {one.name: fronts[one.name] for one in shown})
-    figure.suptitle("\n".join(said), fontsize=7, color=GREY)
-    fix_layout(figure)
+    said += _absent(found, fronts)
+    said += _cut(axes[0, 0], {name: np.stack([y for _, _, y in points]) for name, points in placed.items()})
+    figure.suptitle("\n".join(balanced(line, _LETTERS) for line in said), fontsize=7, color=GREY)
+    fix_layout(figure)  # labels need to know where things are
+    for one, axis in zip(shown, axes.flat, strict=False):
+        _label(axis, placed[one.name], lines[one.name])
     return figure
 
 
-def _cut(axis: Axes, fronts: Mapping[str, Front]) -> list[str]:
-    """Cut all panels below what most methods lose, where a few lose far more, and return a line that says so."""
-    worst = {name: float(front.unmerged.value - front.quality.min()) for name, front in fronts.items()}
+def _measured(one: Series) -> list[tuple[Configuration, int | None]]:
+    """Return the points of a series that have both speed and quality, each with its r."""
+    return [(at, r) for at, r in zip(one.points, one.rs, strict=True) if at.speedup and at.quality]
+
+
+def _absent(found: Alternatives, fronts: Mapping[str, Front]) -> list[str]:
+    """Return a line about points that were asked for and cannot stand anywhere, and one about methods without any."""
+    missing = []
+    for one in found.series:
+        gone = [r for at, r in zip(one.points, one.rs, strict=True) if not (at.speedup and at.quality)]
+        missing += [" ".join([one.name, " and ".join(str(r) for r in gone if r is not None)]).strip()] if gone else []
+    slow = [one.name for one in found.series if one.name not in fronts and _measured(one)]
+    said = (
+        ("no point, as a speed was disturbed or not measured, or a quality was not", missing),
+        ("no panel, as nothing of it is faster than unmerged", slow),
+    )
+    return [f"{why}: {', '.join(names)}" for why, names in said if names]
+
+
+def _cut(axis: Axes, losses: Mapping[str, np.ndarray]) -> list[str]:
+    """Cut all panels below what most methods lose, where a few lose far more, and return a line that says so.
+
+    losses: of every method, (points, 3), each with the ends of its interval. Nothing of the others is cut.
+    """
+    worst = {name: -float(values[:, 0].min()) for name, values in losses.items()}
     usual = _FAR * float(np.median(list(worst.values())))
     far = [name for name, loss in worst.items() if loss > usual > 0]
     if not far:
         return []
-    lowest = 1.3 * max(loss for loss in worst.values() if loss <= usual)
-    axis.set_ylim(bottom=-lowest, top=0.35 * lowest)
+    near = np.concatenate([values for name, values in losses.items() if name not in far])
+    lowest = max(-1.3 * near[:, 0].min(), -1.05 * near.min())
+    axis.set_ylim(bottom=-lowest, top=max(0.35 * lowest, 1.05 * near.max()))
     return [f"cut at \N{MINUS SIGN}{lowest:.3f}: {', '.join(f'{name} loses up to {worst[name]:.3f}' for name in far)}"]
 
 
-def _draw(axis: Axes, one: Series, front: Front, found: Alternatives, colour: str) -> None:
-    """Draw a series: its front as a line, and every point with the intervals of loss and speed-up."""
-    assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
-    axis.plot(front.gain, front.quality - front.unmerged.value, color=colour, linewidth=1.2, zorder=3)
+def _draw_lines(axis: Axes, name: str, fronts: Mapping[str, Front], reference: str) -> _Lines:
+    """Draw the front of an alternative, that of the reference dashed, all others grey; return what is not grey."""
+    lines = {other: np.stack([front.gain, front.quality - front.unmerged.value]) for other, front in fronts.items()}
+    for other, line in lines.items():
+        if other not in (name, reference):
+            axis.plot(*line, color=_OTHERS, linewidth=0.7, zorder=1)
+    if reference in lines and reference != name:
+        axis.plot(*lines[reference], color=_REFERENCE, linestyle="--", linewidth=0.8, zorder=2)
+    axis.plot(*lines[name], color=COLOURS[0], linewidth=1.2, zorder=3)
     axis.axhline(0, color="#888888", linewidth=0.5, zorder=GUIDE)
-    for point, r in zip(one.points, one.rs, strict=True):
-        if point.speedup is None or point.quality is None:
-            continue
-        x, y = _place(point, found)
+    return [line.T for other, line in lines.items() if other in (name, reference)]
+
+
+def _draw_points(axis: Axes, points: Sequence[_Point]) -> None:
+    """Draw points with the intervals of loss and speed-up."""
+    for _, x, y in points:
         axis.errorbar(
             x[0],
             y[0],
             xerr=[[x[0] - x[1]], [x[2] - x[0]]],
             yerr=[[y[0] - y[1]], [y[2] - y[0]]],
-            color=colour,
+            color=COLOURS[0],
             marker="o",
             markersize=3,
             elinewidth=0.7,
             zorder=4,
         )
-        if r is not None:
-            axis.annotate(
-                str(r), (x[0], y[0]), xytext=(3, 3), textcoords="offset points", fontsize=6, color=colour, zorder=5
-            )
+
+
+def _label(axis: Axes, points: Sequence[_Point], lines: _Lines) -> None:
+    """Write r beside every point that is not cut away, where it covers neither lines nor intervals."""
+    (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
+    inside = [(r, x, y) for r, x, y in points if left <= x[0] <= right and low <= y[0] <= high]
+    labels = [
+        Label(x=float(x[0]), y=float(y[0]), text=str(r), colour=COLOURS[0], above=True)
+        for r, x, y in inside
+        if r is not None
+    ]
+    bars = [bar for _, x, y in inside for bar in ([(x[1], y[0]), (x[2], y[0])], [(x[0], y[1]), (x[0], y[2])])]
+    place_labels(axis, labels, lines=[*lines, [(left, 0.0), (right, 0.0)]], bars=bars)
 
 
 def _place(point: Configuration, found: Alternatives) -> tuple[np.ndarray, np.ndarray]:

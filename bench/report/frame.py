@@ -54,7 +54,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
     `bench.records.columns`, what the data set is scored by (see `_with_score`), both statuses, `batch_measured` (where
     `batch_size` is BEST_BATCH), what a panel shares (see `with_shared`), `throughput`, `compared` (see
-    `_with_compared`), each of these two with `_low` and `_high`, `latency` (milliseconds per batch at that throughput),
+    `_with_compared`), each of these two with `_low` and `_high`, the times at that throughput (see `with_throughput`),
     and `standing` on the Pareto front of its panel.
     Rows are sorted as tables show them.
 

@@ -38,8 +38,8 @@ LATEX_COLUMNS: dict[str, str] = {
 
 SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "timeout"}
 """What a narrow table has room for."""
-MARKED = (("noisy", NOISY, NOISY_MEANS), ("disturbed", DISTURBED, DISTURBED_MEANS))
-"""Statuses with a mark, and what it means."""
+MARKED = ((NOISY, NOISY_MEANS), (DISTURBED, DISTURBED_MEANS))
+"""What stands before times, and what it means."""
 _CAPTION = "\\setlength{\\belowcaptionskip}{4pt}"
 """The usual classes leave no room between a caption and a table below it."""
 _ROWS = "\\footnotesize\\setlength{\\tabcolsep}{2.7pt}\\renewcommand{\\arraystretch}{1.2}"
@@ -73,6 +73,7 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
     for place, (_, panel) in enumerate(panels(joined), 1):
         text = narrow(panel)
         gaps = [f"{short}: {long}." for long, short in SHORT.items() if (text == short).any(axis=None)]
+        marks = [f"{mark}: {means}." for mark, means in MARKED if any(mark in cell for cell in text.to_numpy().flat)]
         text = text.map(escape).map(stacked)
         for rank, command in ((0, "textbf"), (1, "underline")):
             for column, index in best_rows(panel, rank).items():
@@ -81,7 +82,6 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         text.loc[front, "configuration"] += "$^\\dagger$"
         word = score_word(panel)
         text.columns = pd.Index([escape(with_score(LATEX_COLUMNS[column], word)) for column in text.columns])
-        marks = [f"{mark}: {means}." for status, mark, means in MARKED if (panel["status"] == status).any()]
         facts = f"{panel_name(panel)}. {facts_line(panel)}, their ends below and above."
         dagger = ["Dagger: on the Pareto front."] if front.any() else []
         caption = " ".join([facts, *dagger, *marks, *gaps])

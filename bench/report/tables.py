@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
+
 import pandas as pd
 
 from bench.report.markdown import markdown_table
@@ -26,16 +28,18 @@ from bench.report.words import (
 )
 
 NOISY = "≈"
-"""Stands before a speed-up of a record that is `noisy`."""
+"""Stands before the times of a record that is `noisy`, and before the ratios of these."""
 NOISY_MEANS = "rounds scattered by more than the sweep's limit"
 
 DISTURBED = "‡"
-"""Stands before the numbers of a record that is `disturbed`."""
+"""Stands before those of a record that is `disturbed`."""
 DISTURBED_MEANS = "measured while something else was at work, twice, and of no standing"
 FEW_MEANS = "A speed-up without an interval comes from fewer than 5 rounds."
 
 MARKS = {"noisy": NOISY, "disturbed": DISTURBED}
-"""By status, what stands before a speed-up."""
+"""By status, what stands before every time, and every ratio of times."""
+TIMES = ("throughput", "latency", "real_time", "delay", "speedup", "oracle", "alone")
+"""Columns of times and of their ratios, beside those of `OTHERS`."""
 
 SPEEDUP_MEANS = (
     "Speed-up: median time of the unmerged model over that of the configuration, interleaved in the same process; "
@@ -54,7 +58,7 @@ TOO_SLOW = "cannot keep up"
 STREAM_MEANS = (
     "Real-time factor: median seconds of computing per second of sound, of one window at a time; at 1 and above, a "
     "model cannot keep up. Delay: median, and in parentheses the 95th percentile, of the time from the last sample of "
-    "a window to its labels, with the front end."
+    "a window to its labels, with the front end. Both are at the clips/s beside them, as the latency is."
 )
 TRAINED_MEANS = (
     "Training step: forward, loss, backward and optimiser; MACs are those of its forward, speed-ups over the plain "
@@ -109,7 +113,7 @@ def columns_of(panel: pd.DataFrame) -> dict[str, str]:
         (timed, ("throughput", "latency", "speedup")),
         (panel["speedup_slice"].notna().any(), ("oracle",)),
         (panel["over_alone"].notna().any(), ("alone",)),
-        (panel["real_time_factor"].notna().any(), ("real_time", "delay")),
+        (panel["real_time"].notna().any(), ("real_time", "delay")),
         *((panel[f"speedup_{other}"].notna().any(), (f"over_{other}",)) for other in OTHERS),
         (scored, ("map",)),
         (scored and paired, ("delta",)),
@@ -133,27 +137,31 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
         timed = is_denominator(row) and pd.notna(row["throughput"])
         scored = is_unmerged(row) and pd.notna(row["score"])
         slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
-        mark = MARKS.get(row["status"], "")
-        rows.append(
-            {
-                "configuration": series_name(row) + (" on the engine" if _is_other_unmerged(row) else ""),
-                "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing=_without_r(row)),
-                "tokens_out": number(row["tokens_out"], "{:.0f}"),
-                "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
-                "throughput": number(row["throughput"], "{:.1f}", missing=slow),
-                "latency": number(row["latency"], "{:.1f}", missing=slow) + _batch(row),
-                "real_time": number(row["real_time_factor"], "{:.3f}", missing=slow),
-                "delay": _delay(row, slow),
-                "speedup": "1" if timed else mark + interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
-                "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
-                **{f"over_{other}": interval(row, f"speedup_{other}", "{:.2f}", missing=slow) for other in OTHERS},
-                "alone": interval(row, "over_alone", "{:.3f}", missing=slow),
-                "map": interval(row, "score", "{:.3f}", missing=bad),
-                "delta": "0" if scored else interval(row, "delta_score", "{:+.4f}", missing=bad),
-                "standing": row["standing"] or (NOT_MEASURED if NOT_MEASURED in (slow, bad) else "–"),
-            }
-        )
+        cells = {
+            "configuration": series_name(row) + (" on the engine" if _is_other_unmerged(row) else ""),
+            "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing=_without_r(row)),
+            "tokens_out": number(row["tokens_out"], "{:.0f}"),
+            "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
+            "throughput": number(row["throughput"], "{:.1f}", missing=slow),
+            "latency": number(row["latency"], "{:.1f}", missing=slow) + _batch(row),
+            "real_time": number(row["real_time"], "{:.3f}", missing=slow),
+            "delay": _delay(row, slow),
+            "speedup": "1" if timed else interval(row, "speedup_unmerged", "{:.2f}", missing=slow),
+            "oracle": "–" if row["method"] == "none" else number(row["speedup_slice"], "{:.2f}", missing=slow),
+            **{f"over_{other}": interval(row, f"speedup_{other}", "{:.2f}", missing=slow) for other in OTHERS},
+            "alone": interval(row, "over_alone", "{:.3f}", missing=slow),
+            "map": interval(row, "score", "{:.3f}", missing=bad),
+            "delta": "0" if scored else interval(row, "delta_score", "{:+.4f}", missing=bad),
+            "standing": row["standing"] or (NOT_MEASURED if NOT_MEASURED in (slow, bad) else "–"),
+        }
+        rows.append(cells | _marked(cells, MARKS.get(row["status"], ""), bare={slow, "–", "1"}))
     return pd.DataFrame(rows, columns=list(columns_of(panel)))
+
+
+def _marked(cells: Mapping[str, str], mark: str, *, bare: Container[str]) -> dict[str, str]:
+    """Return the cells of a row that are of times, each with a mark before it, without the `bare` ones."""
+    timed = (*TIMES, *(f"over_{other}" for other in OTHERS))
+    return {name: f"{mark}{cells[name]}" for name in timed if cells[name] not in bare}
 
 
 def _without_r(row: pd.Series) -> str:
@@ -164,8 +172,8 @@ def _without_r(row: pd.Series) -> str:
 def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") -> str:
     """Return one GitHub table per panel; the best of a column is bold. `most`: see `brief`. `about`: said last."""
     parts = []
-    for _, whole in panels(joined):
-        panel = whole if most is None else brief(whole, most)
+    shown = [whole if most is None else brief(whole, most) for _, whole in panels(joined)]
+    for panel in shown:
         text, best, heads = readable(panel), best_rows(panel), columns_of(panel)
         for column, index in best.items():
             text.loc[index, column] = f"**{text.loc[index, column]}**"
@@ -179,7 +187,7 @@ def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") 
             ),
         ]
         parts.append("\n".join(lines))
-    said = [f"{in_markdown(facts_line(joined))}.", *explain(joined), in_markdown(about)]
+    said = [f"{in_markdown(facts_line(joined))}.", *explain(pd.concat(shown)), in_markdown(about)]
     return "\n\n".join([*parts, " ".join(filter(None, said))]) + "\n"
 
 
@@ -252,11 +260,11 @@ def _is_other_unmerged(row: pd.Series) -> bool:
 
 def _delay(row: pd.Series, missing: str) -> str:
     """Return median and 95th percentile of the delay of a stream's labels."""
-    if row["real_time_factor"] >= 1:
+    if row["real_time"] >= 1:
         return TOO_SLOW
-    if pd.isna(row["delay_p50_ms"]):
+    if pd.isna(row["delay_p50"]):
         return missing
-    return f"{row['delay_p50_ms']:.1f} ({number(row['delay_p95_ms'], '{:.1f}')})"
+    return f"{row['delay_p50']:.1f} ({number(row['delay_p95'], '{:.1f}')})"
 
 
 def _batch(row: pd.Series) -> str:

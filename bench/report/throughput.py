@@ -1,4 +1,7 @@
-"""Throughput from ratios of interleaved rounds, so that a machine's drift from cell to cell has no part in it."""
+"""Throughput from ratios of interleaved rounds, so that a machine's drift from cell to cell has no part in it.
+
+What is a time of one batch is scaled alike: the latency, and of a stream the delay and the real-time factor.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,11 @@ from bench.report.words import is_denominator
 
 
 def with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
-    """Add the throughput of every row, in clips per second, and the latency at it, in milliseconds per batch."""
+    """Add the throughput of every row, in clips per second, and the `latency` at it, in milliseconds per batch.
+
+    And of a stream, at it too, `real_time`, seconds of computing per second of sound, and `delay_p50` and `delay_p95`,
+    milliseconds: as far from the latency as in the cell's own samples.
+    """
     trusted = joined["clips_per_s_unmerged"].where(joined["status"] != "disturbed")
     groups = [joined[name] for name in (*SETTING, *WORKLOAD)]
     reference = trusted.groupby(groups, dropna=False).transform("median")
@@ -29,6 +36,9 @@ def with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
             joined = _over_plain(joined, panel)
     # The raw one of its own minute would contradict the throughput beside it.
     joined["latency"] = (1e3 * joined["batch_measured"] / joined["throughput"]).fillna(joined["latency_ms"])
+    drift = joined["latency"] / joined["latency_ms"]
+    for name, raw in (("real_time", "real_time_factor"), *((f"delay_{p}", f"delay_{p}_ms") for p in ("p50", "p95"))):
+        joined[name] = joined[raw] * drift
     return joined
 
 

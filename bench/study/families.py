@@ -5,7 +5,7 @@ Shapes: `c` classes, `s` seeds.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.records.export import split_schedule
+from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.scores import read_replicates
 from bench.study.study_file import Study, StudyArm
@@ -72,30 +74,46 @@ def _by_class(study: Study, results: Path, arm: StudyArm, schedule: str) -> NDAr
 
 
 def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
-    """Draw the difference of every family against r, a panel an arm. Raises ValueError where there is none."""
+    """Draw the difference of every family against r, a panel an arm, all on one axis.
+
+    Raises ValueError where there is none.
+    """
     import matplotlib.pyplot as plt
 
     if rows.empty:
         raise ValueError("no arm of `families` is published with average precision by class")
     styles = colour_of(list(FAMILIES))
     arms = list(dict.fromkeys(rows["label"]))
-    figure, axes = plt.subplots(1, len(arms), figsize=(DOUBLE, 3.0), squeeze=False, sharey=True)
+    merged = rows[~rows["schedule"].map(merges_nothing)]
+    places, ticks = _places(list(dict.fromkeys(merged["schedule"])))
+    figure, axes = plt.subplots(1, len(arms), figsize=(DOUBLE, 3.2), squeeze=False, sharex=True, sharey=True)
     for axis, label in zip(axes[0], arms, strict=True):
-        part = rows[(rows["label"] == label) & ~rows["schedule"].map(merges_nothing)]
-        schedules = list(dict.fromkeys(part["schedule"]))
-        for family, line in part.groupby("family", sort=False):
+        for family, line in merged[merged["label"] == label].groupby("family", sort=False):
+            line = line.assign(place=line["schedule"].map(places)).sort_values("place")
             colour, marker = styles[str(family)]
-            at = [schedules.index(name) for name in line["schedule"]]
-            bars = np.abs(line[["delta_low", "delta_high"]].to_numpy().T - line["delta"].to_numpy())
             axis.errorbar(
-                at, line["delta"], yerr=bars, color=colour, marker=marker, capsize=2, elinewidth=0.7, label=family
+                *(line["place"], line["delta"]),
+                yerr=np.abs(line[["delta_low", "delta_high"]].to_numpy().T - line["delta"].to_numpy()),
+                color=colour,
+                marker=marker,
+                capsize=2,
+                elinewidth=0.7,
+                label=family,
             )
         axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
-        axis.set_xticks(range(len(schedules)), [schedule_words(name).removeprefix("r = ") for name in schedules])
-        axis.set_xlabel("Tokens merged per block, r")
+        if ticks:
+            axis.set_xticks(range(len(ticks)), ticks)
+        axis.set_xlabel("Tested with" if ticks else "Tokens merged per block, r")
         axis.set_title(label, loc="left", wrap=True)
     axes[0, 0].set_ylabel("Difference in average precision")
-    axes[0, 0].legend(loc="lower left")
-    words = "mean over the classes of a family; bars: lowest to highest seed"
-    figure.supxlabel(f"{notes}; {words}.", fontsize=6, color=GREY, wrap=True)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(FAMILIES))
+    footnote(figure, f"{notes}; mean over the classes of a family; bars: lowest to highest seed.")
     return figure
+
+
+def _places(schedules: Sequence[str]) -> tuple[dict[str, float], list[str]]:
+    """Return where schedules stand on an axis: at their r, or side by side with ticks where not each has its own."""
+    r = {name: split_schedule(name)[1] for name in schedules}
+    if None not in r.values() and len(set(r.values())) == len(schedules):
+        return {name: float(value) for name, value in r.items() if value is not None}, []
+    return {name: float(place) for place, name in enumerate(schedules)}, [*map(schedule_words, schedules)]

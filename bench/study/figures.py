@@ -127,35 +127,40 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
 
 
 def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
-    """Draw the difference of mAP to the model that the claim is held against, by speed-up over it, with its interval.
+    """Draw the difference of mAP to the model that the claim is held against, under every schedule, with its interval.
 
-    Raises ValueError where the study makes no claim that is published, or nothing of it has a speed.
+    Schedules stand from slow to fast, each with its speed-up over that model; arms stand beside each other, as all have
+    the speed of their schedule. Raises ValueError where the study makes no claim that is published, or nothing of it
+    has a speed.
     """
     import matplotlib.pyplot as plt
 
     held = rows[(rows["group"] == CLAIM) & ~rows["schedule"].map(merges_nothing)].dropna(subset=["speedup", "delta"])
     if held.empty:
         raise ValueError("no claim is published yet with its speeds, or the study file makes none")
+    steps = held.drop_duplicates("schedule").sort_values("speedup")
+    places = {name: place for place, name in enumerate(steps["schedule"])}
     styles = colour_of(list(dict.fromkeys(held["label"])))
     figure, axis = plt.subplots(figsize=(DOUBLE, 3.6))
-    for label, part in held.groupby("label", sort=False):
+    for arm, (label, part) in enumerate(held.groupby("label", sort=False)):
         part = part.sort_values("speedup")
         colour, marker = styles[str(label)]
         axis.errorbar(
-            *(part["speedup"], part["delta"]),
+            part["schedule"].map(places) + 0.12 * (arm - (len(styles) - 1) / 2),
+            part["delta"],
             yerr=np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy()),
             color=colour,
             marker=marker,
+            linewidth=0.6,
             capsize=2,
             elinewidth=0.7,
             label=label,
         )
     axis.axhline(0, color=GREY, linestyle="--", linewidth=0.8, zorder=GUIDE)
-    steps = held.drop_duplicates("schedule").sort_values("speedup")
-    top = axis.secondary_xaxis("top")
-    top.set_xticks(steps["speedup"], [schedule_words(name).removeprefix("r = ") for name in steps["schedule"]])
-    top.set_xlabel("Tokens merged per block, r")
-    axis.set_xlabel("Throughput relative to the unmerged model")
+    named = zip(steps["schedule"], steps["speedup"], strict=True)
+    axis.set_xticks(range(len(steps)), [f"{schedule_words(name)}\n{speed:.2f} ×" for name, speed in named])
+    axis.set_xlim(-0.5, len(steps) - 0.5)
+    axis.set_xlabel("Tested with, and throughput relative to the unmerged model")
     axis.set_ylabel("Difference in mAP")
     figure.legend(loc="outside upper left", ncols=2)
     words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"

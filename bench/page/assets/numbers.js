@@ -24,15 +24,15 @@ const capital = (word) => (word === "mAP" ? word : word[0].toUpperCase() + word.
 function columnsOf(panel, marks) {
   const speed = (point, text) => text || point.no_speed;
   const score = (point, text) => text || point.no_score;
-  const mark = (point) => marks[point.status] || "";
+  const timed = (point, text) => text && (marks[point.status] || "") + text; // an empty text stays empty
   const all = [
     ["r", "r", "r", (p) => p.short || "–"],
-    ["speedup", "Speed-up", "speed", (p) => speed(p, p.speed === null ? "" : mark(p) + intervalText(p, "speed", 2))],
+    ["speedup", "Speed-up", "speed", (p) => speed(p, timed(p, intervalText(p, "speed", 2)))],
     ["difference", `Difference in ${panel.score}`, "delta_score", (p) => score(p, intervalText(p, "delta_score", 4, true))],
-    ["throughput", "Clips/s", "throughput", (p) => speed(p, numberText(p.throughput, 1))],
-    ["latency", "Latency (ms)", "latency", (p) => speed(p, numberText(p.latency, 1))],
+    ["throughput", "Clips/s", "throughput", (p) => speed(p, timed(p, numberText(p.throughput, 1)))],
+    ["latency", "Latency (ms)", "latency", (p) => speed(p, timed(p, numberText(p.latency, 1)))],
     ["score", capital(panel.score), "score", (p) => score(p, intervalText(p, "score", 3))],
-    ["oracle", "Of oracle", "speedup_slice", (p) => numberText(p.speedup_slice, 2)],
+    ["oracle", "Of oracle", "speedup_slice", (p) => timed(p, numberText(p.speedup_slice, 2))],
     ["tokens", "Tokens left", "tokens_out", (p) => numberText(p.tokens_out, 0)],
     ["macs", "MACs (G)", "macs_per_clip", (p) => (p.macs_per_clip === null ? "" : numberText(p.macs_per_clip / 1e9, 2))],
   ];

@@ -9,24 +9,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.report.drawing.style import DOUBLE, GREY, colour_of
+from bench.report.drawing.series import Styles
+from bench.report.drawing.style import DOUBLE, GREY
 from bench.report.panels import PANEL, panels
 from bench.report.words import (
     batch_words,
     device_name,
     dtype_words,
     engine_words,
-    is_unmerged,
+    row_name,
     scope_words,
-    series_name,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Styles = dict[str, tuple[str, str]]
-"""Colour and marker of every series."""
 MOST_COLUMNS = 4
 APART: dict[str, Any] = {"color": GREY, "marker": "x", "markersize": 4, "linestyle": "none"}
 """How a point is drawn that was disturbed and stands nowhere."""
@@ -41,6 +39,13 @@ ELSEWHERE: dict[str, Any] = {
 """How a figure is drawn that others published."""
 KEYS: dict[str, dict[str, Any]] = {
     "unmerged": {"color": "black", "marker": "*", "markersize": 8, "linestyle": "none", "label": "unmerged"},
+    "starred": {
+        "color": "black",
+        "marker": "*",
+        "markersize": 4,
+        "linestyle": "none",
+        "label": "with a star: unmerged",
+    },
     "front": {"color": GREY, "marker": "o", "markerfacecolor": GREY, "label": "on the Pareto front"},
     "dominated": {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none", "label": "dominated"},
     "disturbed": APART | {"label": "disturbed, of no standing"},
@@ -52,19 +57,11 @@ KEYS: dict[str, dict[str, Any]] = {
 """Entries of legends beside the series."""
 
 
-def styles_of(rows: pd.DataFrame) -> Styles:
-    """Return a colour and a marker for every series of `rows` but the unmerged model.
-
-    Raises ValueError for more series than can be told apart.
-    """
-    merged = rows[~rows.apply(is_unmerged, axis=1).astype(bool)]
-    return colour_of(list(dict.fromkeys(merged.apply(series_name, axis=1))))
-
-
-def style_of(row: pd.Series, styles: Styles) -> tuple[str, str]:
-    """Return colour and marker of a row: its series', or a star of the unmerged model, in the colour of its engine."""
-    mine = (colour for name, (colour, _) in styles.items() if row["setup"] and name.startswith(f"{row['setup']}, "))
-    return styles.get(series_name(row)) or (next(mine, "black"), "*")
+def about_left_out(rows: pd.DataFrame) -> str:
+    """Return which of some rows were disturbed, for a figure that leaves them out; nothing where none was."""
+    gone = rows[rows["status"] == "disturbed"]
+    names = dict.fromkeys(f"{row_name(row)} ({batch_words(row['batch_size'])})" for _, row in gone.iterrows())
+    return f"disturbed and left out: {'; '.join(names)}" if names else ""
 
 
 def error_bar(row: pd.Series, name: str, *, ends: str | None = None) -> list[list[float]] | None:
@@ -121,8 +118,8 @@ def grid(
     return figure, placed, left
 
 
-def legend(figure: Figure, styles: Styles, extra: Sequence[str]) -> None:
-    """Write the legend above the panels: the series, then the entries of `KEYS` named in `extra`.
+def legend(figure: Figure, styles: Styles, extra: Sequence[str], *, hollow: bool = False) -> None:
+    """Write the legend above the panels: the series, `hollow` or filled, then the entries of `KEYS` named in `extra`.
 
     What all series have in common behind their first word is its title, said once.
     """
@@ -132,7 +129,14 @@ def legend(figure: Figure, styles: Styles, extra: Sequence[str]) -> None:
     tails = {name.partition(", ")[2] for name in styles}
     common = tails.pop() if len(styles) > 1 and len(tails) == 1 else ""
     handles = [
-        Line2D([], [], color=colour, marker=marker, linestyle="none", label=name.removesuffix(f", {common}"))
+        Line2D(
+            *([], []),
+            color=colour,
+            marker=marker,
+            markerfacecolor="none" if hollow else colour,
+            linestyle="none",
+            label=name.removesuffix(f", {common}"),
+        )
         for name, (colour, marker) in styles.items()
     ]
     handles += [Line2D([], [], linewidth=0.9, **KEYS[name]) for name in extra]

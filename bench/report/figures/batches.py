@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report.drawing.labels import Label, about_labels, place_labels
-from bench.report.drawing.layout import device_line, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.drawing.layout import about_left_out, device_line, fix_layout, footnote, legend
+from bench.report.drawing.series import is_starred, star, style_of, styles_of, unmerged_keys
 from bench.report.drawing.style import DOUBLE
 from bench.report.panels import PANEL
 from bench.report.words import BEST_BATCH, facts_line, point_label, row_name
@@ -29,8 +30,8 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    timed = joined[joined["throughput"].notna() & (joined["batch_size"] < BEST_BATCH)]
-    timed = timed[timed["status"] != "disturbed"]
+    asked = joined[joined["throughput"].notna() & (joined["batch_size"] < BEST_BATCH)]
+    timed = asked[asked["status"] != "disturbed"]
     groups = [group for _, group in timed.groupby(_DEVICE, dropna=False) if group["batch_size"].nunique() > 1]
     if not groups:
         raise ValueError("no configuration was timed at several batch sizes")
@@ -54,10 +55,13 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
                 yerr=np.nan_to_num(ends),
                 color=colour,
                 marker=marker,
-                markersize=8 if marker == "*" else 4.5,
+                markersize=8 if marker == "*" else 6 if is_starred(line.iloc[0]) else 4.5,
+                markerfacecolor=colour if marker == "*" else "none",  # nothing hides behind it
                 capsize=1.5,
                 elinewidth=0.8,
             )
+            if is_starred(line.iloc[0]):
+                star(axis, line["batch_size"], line["throughput"])
         batches = sorted(group["batch_size"].unique())
         axis.set_xscale("log", base=2)
         axis.set_xticks(batches, [f"{batch:.0f}" for batch in batches])
@@ -70,9 +74,9 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         axis.set_visible(False)
     for axis in axes[:, 0]:
         axis.set_ylabel("Throughput (clips/s)")
-    legend(figure, styles, ["unmerged"] if (shown["method"] == "none").any() else [])
+    legend(figure, styles, unmerged_keys(shown), hollow=True)
     named = about_labels((len(lines) for _, lines in placed), "none of their lines")
-    footnote(figure, device_line(shown), facts_line(shown), named)
+    footnote(figure, device_line(shown), facts_line(shown), named, about_left_out(asked))
     fix_layout(figure)
     for axis, lines in placed:
         _label_ends(axis, lines, styles)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.drawing.layout import device_line, fix_layout, footnote, grid, legend, styles_of
+from bench.report.drawing.layout import device_line, fix_layout, footnote, grid, legend
+from bench.report.drawing.series import styles_of
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE
 from bench.report.figures.apart import PointApart, draw_apart
 from bench.report.words import facts_line, is_denominator, is_unmerged, score_word, series_name

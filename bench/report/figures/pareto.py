@@ -10,17 +10,8 @@ import pandas as pd
 
 from bench.records.export import STRIDE
 from bench.report.drawing.labels import Label, about_labels, place_labels
-from bench.report.drawing.layout import (
-    Styles,
-    device_line,
-    error_bar,
-    fix_layout,
-    footnote,
-    grid,
-    legend,
-    style_of,
-    styles_of,
-)
+from bench.report.drawing.layout import device_line, error_bar, fix_layout, footnote, grid, legend
+from bench.report.drawing.series import Styles, is_starred, star, style_of, styles_of, unmerged_keys
 from bench.report.drawing.style import DOUBLE, GREY, faded
 from bench.report.figures.apart import PointApart, draw_apart
 from bench.report.figures.elsewhere import draw_elsewhere, reach_for, reserve_room
@@ -64,8 +55,7 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         draw_apart(axis, _apart(panel, styles))
     for axis in left:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
-    star = ["unmerged"] if (whole["method"] == "none").any() else []
-    legend(figure, styles, [*star, "front", "dominated", *apart, *(["elsewhere"] if beside else [])])
+    legend(figure, styles, [*unmerged_keys(whole), "front", "dominated", *apart, *(["elsewhere"] if beside else [])])
     named = about_labels((len(_named(panel)) for _, panel in placed), "those on the front, if they are fewer")
     about = (_about_bars(whole), _about_elsewhere(elsewhere, beside), named)
     footnote(figure, device_line(whole), facts_line(whole), *about)
@@ -109,10 +99,12 @@ def _draw_points(axis: Axes, sound: pd.DataFrame, styles: Styles) -> None:
             *(row["throughput"], row["score"], marker),
             color=colour,
             markeredgecolor=colour if on_front else faded(colour),
-            markerfacecolor=colour if on_front else "white",
-            markersize=8 if marker == "*" else 4.5,
-            zorder=4,
+            markerfacecolor=colour if on_front else "none",  # nothing hides behind it
+            markersize=8 if marker == "*" else 6.5 if is_starred(row) else 4.5,
+            zorder=3 if on_front else 4,
         )
+        if is_starred(row):
+            star(axis, row["throughput"], row["score"])
 
 
 def _apart(panel: pd.DataFrame, styles: Styles) -> list[PointApart]:
@@ -204,8 +196,8 @@ def _about_bars(whole: pd.DataFrame) -> str:
     if (whole["setup"] != "").any() and not whole["paired"].any():
         return f"bars of {word}: paired difference to the unmerged model of the same engine, on the same clips"
     if not whole["paired"].all():
-        some = f"bars of {word}: paired where all rows of a panel have a difference"
-        return some if whole["paired"].any() else ""
+        paired = "paired where a panel has an unmerged model, else " if whole["paired"].any() else "not paired, "
+        return f"bars of {word}: {paired}each model's own interval over clips, wider than what tells models apart"
     own = whole[whole["method"] == "none"].drop_duplicates(["score", "score_low", "score_high"])
     told = " and ".join(interval(row, "score", "{:.3f}") for _, row in own.iterrows())
     about = f"bars of {word}: paired difference to the unmerged model on the same clips"

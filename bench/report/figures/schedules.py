@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from bench.report.drawing.labels import Label, about_labels, place_labels
-from bench.report.drawing.layout import Styles, error_bar, fix_layout, footnote, legend, style_of, styles_of
+from bench.report.drawing.layout import about_left_out, error_bar, fix_layout, footnote, legend
+from bench.report.drawing.series import Styles, is_starred, star, style_of, styles_of, unmerged_keys
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE
 from bench.report.panels import PANEL, panels
 from bench.report.words import (
@@ -35,8 +36,9 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    known = joined[joined["speedup_unmerged"].notna() & joined["r"].notna() & (joined["status"] != "disturbed")]
-    known = known[(known["method"] == "none") | known["delta_score"].notna()]
+    asked = joined[joined["speedup_unmerged"].notna() & joined["r"].notna()]
+    asked = asked[(asked["method"] == "none") | asked["delta_score"].notna()]
+    known = asked[asked["status"] != "disturbed"]
     groups = [panel for _, panel in panels(known) if panel.loc[panel["method"] != "none", "family"].nunique() > 1]
     shown: dict[tuple[object, ...], pd.DataFrame] = {}
     for panel in sorted(groups, key=lambda panel: panel["batch_size"].iloc[0]):
@@ -53,10 +55,12 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     for (shape, outcome), panel in zip(pairs, shown.values(), strict=True):
         _draw_shapes(shape, panel, styles)
         _draw_outcomes(outcome, panel, styles)
-    legend(figure, styles, ["unmerged"] if (rows["method"] == "none").any() else [])
+    legend(figure, styles, unmerged_keys(rows))
     told = "; ".join(_told(panel, several=len(shown) > 1) for panel in shown.values())
+    batches = [panel["batch_size"].iloc[0] for panel in shown.values()]
+    gone = about_left_out(asked[asked["batch_size"].isin(batches)])
     merged = ((panel["method"] != "none").sum() for panel in shown.values())
-    footnote(figure, told, facts_line(rows), about_labels(merged, "none of them"))
+    footnote(figure, told, facts_line(rows), about_labels(merged, "none of them"), gone)
     fix_layout(figure)
     for (shape, outcome), panel in zip(pairs, shown.values(), strict=True):
         _label(shape, outcome, panel, styles)
@@ -90,7 +94,9 @@ def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     for _, row in panel.iterrows():
         colour, marker = style_of(row, styles)
         if row["method"] == "none":
-            axis.plot(1, 0, marker, color=colour, markersize=8, zorder=4)
+            axis.plot(1, 0, marker, color=colour, markersize=8 if marker == "*" else 6.5, zorder=4)
+            if is_starred(row):
+                star(axis, 1, 0)
             continue
         x, y = row["speedup_unmerged"], row["delta_score"]
         axis.errorbar(

@@ -41,6 +41,17 @@ def test_those_that_lose_most_have_their_own_intervals_side_by_side(changes):
     plt.close(figure)
 
 
+def test_classes_are_told_apart_without_colour_and_by_their_names(changes):
+    figure = class_figure(changes, "ToMe")
+    axis, strip = figure.axes
+    marked = {line.get_color(): line.get_marker() for line in axis.lines if line.get_marker() not in ("", "None")}
+    assert len(marked) == len(set(marked.values())) == 6
+    before = {line.get_ydata()[0]: line for line in strip.lines if not line.get_clip_on()}
+    for text in strip.texts:  # the marker that stands at the height of a name is that of the line of its colour
+        assert before[text.xy[1]].get_marker() == marked[text.get_color()]
+    plt.close(figure)
+
+
 def test_lines_stand_where_they_were_measured(changes):
     figure = class_figure(changes, "ToMe")
     lines = [tuple(line.get_ydata()) for line in figure.axes[0].lines if len(line.get_xdata()) == 3]

@@ -154,6 +154,34 @@ def test_a_disturbed_outlier_stands_at_the_edge_with_its_value_and_stretches_no_
     assert "800 clips/s" in [text.get_text() for text in after.texts]
 
 
+def test_what_was_disturbed_and_left_out_is_named() -> None:
+    records = [
+        record.model_copy(update={"status": "disturbed"})
+        if record.performance and record.cell.question["workload"] == {"batch_size": 8} and "constant:40" in str(record)
+        else record
+        for record in made.sweep()
+    ]
+    said = "disturbed and left out: ToMe, constant r = 40 (batch size 8)"
+    for draw in (batches_figure, schedules_figure):
+        assert said in figure_text(draw(join(records)))
+        assert "left out" not in figure_text(draw(join(made.sweep())))
+
+
+def test_bars_of_the_score_say_what_they_are_where_nothing_is_unmerged() -> None:
+    def said(records: list[Record]) -> str:
+        return " ".join(figure_text(pareto_figure(join(records))).split())
+
+    merged = [one for one in made.sweep() if one.cell.question["reduction"] is not None]
+    bare = [
+        one
+        if one.quality is None
+        else one.model_copy(update={"quality": one.quality.model_copy(update={"delta": None})})
+        for one in merged
+    ]
+    assert "bars of mAP: not paired, each model's own interval over clips" in said(bare)
+    assert "bars of mAP: paired difference to the unmerged model on the same clips" in said(made.sweep())
+
+
 def test_more_configurations_than_a_sheet_has_lines_for_are_left_to_the_table() -> None:
     rows = pd.DataFrame({"batch_size": range(201)})
     with pytest.raises(ValueError, match="201 configurations are too many for a line each, 200 at most; the table has"):

@@ -139,7 +139,7 @@ def test_the_pareto_figure_has_a_point_for_every_row_and_hollow_dominated_ones()
     for axis in figure.axes:
         points = [line for line in axis.lines if line.get_marker() not in ("None", "")]
         assert len(points) == 4
-        hollow = {line.get_xdata()[0] for line in points if line.get_markerfacecolor() == "white"}
+        hollow = {line.get_xdata()[0] for line in points if line.get_markerfacecolor() == "none"}
         unmerged = axis.get_title(loc="left").count("Batch 8") * 7 + 1
         assert sorted(hollow) == [pytest.approx(unmerged / 0.8)]  # constant:20
         assert sorted(text.get_text() for text in axis.texts) == ["20", "40", "40", "r=0"]

@@ -67,6 +67,39 @@ def test_its_numbers_are_marked_never_the_best_and_explained():
     assert "\\textbf{$^\\ddagger$" not in table
 
 
+@pytest.mark.parametrize(("status", "mark"), [("disturbed", "‡"), ("noisy", "≈")])
+def test_a_mark_stands_at_every_time_that_it_is_about_the_unmerged_model_s_too(status: str, mark: str):
+    times = {"sliced": 0.4, "plain_tome": 0.9, "scope": "stream", "batch_size": 1}
+    records = [
+        made.record("performance", **times, status=status),
+        made.record("performance", "constant:20", seconds=0.5, **times, status=status),
+        made.record("performance", "constant:40", seconds=0.25, **times),
+    ]
+    table = readable(join(records)).set_index("r")
+    about = ["throughput", "latency", "real_time", "delay", "over_tome_plain"]
+    assert all(table.loc[r, name].startswith(mark) for r in ("0", "20") for name in about), table.loc["0"]
+    assert all(table.loc["20", name].startswith(mark) for name in ("speedup", "oracle"))
+    assert not table.loc["40"].str.contains(mark).any()
+    assert not any(mark in table.loc[r, name] for r in ("0", "20") for name in ("configuration", "tokens_out", "macs"))
+    assert table.loc["0", "speedup"] == "1"
+    assert table.loc["0", "oracle"] == "–"
+
+
+def test_a_mark_is_explained_where_it_stands_and_nowhere_else():
+    alone = join(
+        [made.record("performance", status="disturbed"), made.record("performance", "constant:20", seconds=0.8)]
+    )
+    for text, mark in ((markdown(alone), "| ‡8.0 |"), (latex(alone, "invented"), "& $^\\ddagger$8.0")):
+        assert mark in text
+        assert "something else was at work" in text
+    # A README shows what is on the front, and a disturbed one is not.
+    joined = join(disturbed_sweep())
+    assert "‡" in markdown(joined)
+    assert "‡" not in markdown(joined, most=4)
+    failed = made.record("performance", "constant:20", status="oom")
+    assert "out of memory" in markdown(join([failed, made.record("performance", status="noisy")]))
+
+
 def test_it_is_drawn_as_a_cross_and_joined_to_nothing():
     joined = join(disturbed_sweep())
     figure = pareto_figure(joined)

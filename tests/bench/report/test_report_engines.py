@@ -13,6 +13,7 @@ import records as made
 
 from bench.report.drawing.style import COLOURS
 from bench.report.figures import merging_figure, pareto_figure
+from bench.report.figures.batches import batches_figure
 from bench.report.frame import join
 from bench.report.panels import panels
 from bench.report.tables import columns_of, markdown, panel_name, readable
@@ -93,15 +94,59 @@ def test_one_dtype_is_named_once_and_one_engine_stays_alone() -> None:
     assert set(readable(panel)["configuration"]) == {"unmerged", "ToMe, constant r"}
 
 
-def test_figures_draw_an_engine_in_a_colour_and_its_unmerged_model_as_a_star_of_it() -> None:
+def marked(axis) -> list:
+    return [line for line in axis.lines if line.get_marker() not in ("None", "", "_", "|")]
+
+
+def test_figures_draw_an_engine_in_a_colour_and_a_marker_and_its_unmerged_model_with_a_star_on_it() -> None:
     figure = pareto_figure(join(engines()))
     (axis,) = [axis for axis in figure.axes if axis.get_visible()]
-    drawn = [(line.get_color(), line.get_marker()) for line in axis.lines if line.get_marker() not in ("None", "")]
-    assert len(set(drawn)) == len(drawn) == 6
-    assert {colour for colour, marker in drawn if marker == "*"} == set(COLOURS[:3])
+    drawn = [line for line in marked(axis) if line.get_marker() != "*"]
+    assert len(drawn) == 6
+    looks = {(line.get_color(), line.get_marker()) for line in drawn}
+    assert len(looks) == len({marker for _, marker in looks}) == 3  # in grey too
+    assert {colour for colour, _ in looks} == set(COLOURS[:3])
+    stars = {float(line.get_xdata()[0]) for line in marked(axis) if line.get_marker() == "*"}
+    assert sorted(stars) == pytest.approx(sorted(8 / seconds for seconds in UNMERGED.values()), rel=0.01)
+    starred = [line for line in drawn if float(line.get_xdata()[0]) in stars]
+    assert len({line.get_marker() for line in starred}) == 3
+    # Hollow points hide nothing: what is dominated has no face, and stands above what is filled.
+    hollow = [line for line in drawn if line.get_markerfacecolor() == "none"]
+    assert len(hollow) == 3
+    filled = [line for line in drawn if line not in hollow]
+    assert min(line.get_zorder() for line in hollow) > max(line.get_zorder() for line in filled)
+    assert "with a star: unmerged" in [text.get_text() for text in figure.legends[0].get_texts()]
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     setups = ("PyTorch float32", "OpenVINO float32", "OpenVINO int8")
     assert set(names[:3]) == set(setups)
     assert figure.legends[0].get_title().get_text() == "ToMe, constant r"  # said once
     plt.close(figure)
     plt.close(merging_figure(join(engines())))
+
+
+def test_lines_over_the_batch_size_tell_engines_apart_in_grey_and_hide_no_point() -> None:
+    alone = [
+        made.record(
+            "performance", batch_size=1, engine=engine, dtype=dtype, plain=1.0, seconds=seconds, unmerged=seconds
+        )
+        for (engine, dtype), seconds in UNMERGED.items()
+    ]
+    figure = batches_figure(join([*engines(), *alone]))
+    (axis,) = figure.axes
+    lines = [line for line in marked(axis) if line.get_marker() != "*"]
+    by_colour = {line.get_color(): line.get_marker() for line in lines}
+    assert len(set(by_colour.values())) == len(by_colour) == 3
+    assert {line.get_markerfacecolor() for line in lines} == {"none"}
+    assert len([line for line in marked(axis) if line.get_marker() == "*"]) == 3
+    plt.close(figure)
+
+
+def test_an_engine_of_which_nothing_was_merged_has_a_look_of_its_own() -> None:
+    kept = [one for one in engines() if one.cell.question["reduction"] is None or one.cell.question["dtype"] == "int8"]
+    figure = pareto_figure(join(kept))
+    (axis,) = [axis for axis in figure.axes if axis.get_visible()]
+    looks = {(line.get_color(), line.get_marker()) for line in marked(axis) if line.get_marker() != "*"}
+    assert len(looks) == len({marker for _, marker in looks}) == 3
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert {"PyTorch float32, unmerged", "OpenVINO float32, unmerged", "OpenVINO int8, ToMe, constant r"} <= set(names)
+    plt.close(figure)
