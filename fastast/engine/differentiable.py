@@ -15,7 +15,7 @@ from fastast.engine.kernel_table import KernelTable, triton_kernels
 from fastast.engine.packed_stages import read_out
 from fastast.engine.training_stages import TrainingStages, embed
 from fastast.engine.weights import borrow
-from fastast.hosts.native import why_not_weights
+from fastast.hosts.native import why_changed
 from fastast.kernels import interpreted, why_not
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, MergeTrace, ReductionError
@@ -105,7 +105,7 @@ def why_not_differentiable(model: nn.Module, reduction: TokenReduction | None = 
     dtype = parameter.dtype
     if dtype not in TRAINING_DTYPES and not (dtype == torch.float64 and interpreted()):
         return f"the kernels have no {str(dtype).removeprefix('torch.')}"
-    return _why_not_training(reduction) or why_not_weights(model) or _why_dropout(model) or why_not(parameter.device)
+    return _why_not_training(reduction) or why_changed(model) or _why_dropout(model) or why_not(parameter.device)
 
 
 def _why_dropout(model: nn.Module) -> str:

@@ -80,7 +80,7 @@ class NativeHost(Host):
 
     def packable(self) -> str:
         """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
-        return _why_overridden(self.model, "embed") or why_not_weights(self.model)
+        return _why_overridden(self.model, "embed") or why_changed(self.model)
 
     def layers(self, block: int) -> BlockLayers:
         """Return a block's weights."""
@@ -108,7 +108,7 @@ class NativeHost(Host):
         )
 
 
-def why_not_weights(model: AudioSpectrogramTransformer) -> str:
+def why_changed(model: AudioSpectrogramTransformer) -> str:
     """Why kernels cannot take the weights of head and blocks, as a sentence: what was changed since they were made."""
     with torch.device("meta"):
         made = AudioSpectrogramTransformer(model.geometry)
