@@ -30,7 +30,7 @@ def saved(path: Path, *, frames: object = 200, labels: tuple[str, ...] = ("Bird"
 
 
 def heard(network: Teacher, frames: int, scale: Normalisation) -> torch.Tensor:
-    """The mean over windows of what a network says of the example, without any code of the predictor, (c,)."""
+    """The mean over time of what a network says of the example, without any code of the predictor, (c,)."""
     waveform, length = torch.from_numpy(load_audio(EXAMPLE)), (frames - 1) * 160 + 400
     count = -(-len(waveform) // length)
     starts = [round(i * (len(waveform) - length) / (count - 1)) for i in range(count)] if count > 1 else [0]
@@ -38,7 +38,11 @@ def heard(network: Teacher, frames: int, scale: Normalisation) -> torch.Tensor:
         windows = torch.cat([fbank(waveform[None, start : start + length]) for start in starts])  # (w, f, m)
         missing = frames - windows.shape[1]
         windows = torch.cat([windows, windows.new_zeros(len(windows), missing, 128)], 1)
-        return network((windows - scale.mean) / (2 * scale.std)).sigmoid().mean(0)
+        scores = network((windows - scale.mean) / (2 * scale.std)).sigmoid()  # (w, c)
+    covered = torch.zeros(count, len(waveform))
+    for row, start in enumerate(starts):
+        covered[row, start : start + length] = 1
+    return ((covered / covered.sum(0)).mean(1)[:, None] * scores).sum(0)  # every sample counts once
 
 
 def test_a_cnn_scores_windows_of_the_length_that_it_was_trained_on(tmp_path: Path) -> None:
