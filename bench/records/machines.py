@@ -12,7 +12,7 @@ from bench.measure.machine import Machine, Software
 from bench.records.schema import Record
 
 
-def facts(machine: Machine, software: Software) -> dict[str, str | None]:
+def timed_on(machine: Machine, software: Software) -> dict[str, str | None]:
     """Return what times depend on beside what a key says, by name; None is not known."""
     cpu = machine.cpu if machine.device == "cpu" else None
     return {
@@ -38,7 +38,7 @@ def first_unlike(records: Iterable[Record]) -> tuple[Record, Record, list[str]] 
     for record in records:
         if record.performance is None:
             continue
-        mine, alike = facts(record.machine, record.software), seen.setdefault(record.machine.key, [])
+        mine, alike = timed_on(record.machine, record.software), seen.setdefault(record.machine.key, [])
         for other, theirs in alike:
             if words := unlike(theirs, mine):
                 return other, record, words

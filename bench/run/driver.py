@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.measure.machine import Machine, Software
-from bench.records.machines import facts, unlike
+from bench.records.machines import timed_on, unlike
 from bench.records.store import RecordError, Store, each_record
 from bench.run.isolation import Isolation
 from bench.run.launchers import RUNNERS, CellKey, Job, Launcher, RunError, Runners
@@ -168,7 +168,7 @@ def _check_same(
         stay = (one for one in each_record(store.folder) if one.performance is not None and one.cell.id not in again)
         if (record := next(stay, None)) is None:
             continue
-        if words := unlike(facts(record.machine, record.software), facts(*machines[device])):
+        if words := unlike(timed_on(record.machine, record.software), timed_on(*machines[device])):
             raise RunError(
                 f"{store.folder}: its times cannot stand beside this machine's, there and here: {'; '.join(words)}. "
                 "Give results of their own (--results FOLDER), or measure all cells again (--redo)"

@@ -175,7 +175,7 @@ def targets_question(
 
     `data`: what names the clips and their order, such as a recipe's data set with its options and sampler; any JSON.
     `batch_size`: clips that are mixed with each other. `generator`: the kind of device whose generator draws the
-    augmentation; they draw differently. `clips`: hashes of what the clips are (`fastast.data.identity.identify`).
+    augmentation; they draw differently. `clips`: hashes of what the clips are (`fastast.data.same_clips.identify`).
     """
     return {
         "augmentation": dict(augmentation.question()),

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastast.checkpoints.files import sha256_of_path
 from fastast.classes import AS_DATA
-from fastast.data.identity import identify
+from fastast.data.same_clips import identify
 from fastast.data.training_set import TrainingSet
 from fastast.system.locking import release_lock, take_lock
 from fastast.system.writing import remove_leftovers, write_whole
@@ -66,7 +66,7 @@ def sole_run(folder: Path) -> Iterator[None]:
 def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str, Any]:
     """Return what a recipe only names: SHA-256 of the files of its weights and teacher, and of what its data is.
 
-    Of audio that is a sample (`fastast.data.identity.identify`).
+    Of audio that is a sample (`fastast.data.same_clips.identify`).
     """
     named = {
         "model.name": str(TRAINED.get(recipe.model.name, "")),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.data.datasets import open_split
-from fastast.data.identity import identify
+from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
 from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import ResumeError, State

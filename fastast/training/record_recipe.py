@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from fastast.data.augment import Augmentation, step_seed
-from fastast.data.identity import identify
+from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
 from fastast.data.training_set import Batch
 from fastast.distill.distillation import DistillationError

@@ -52,7 +52,7 @@ class Trainer:
     ) -> None:
         """Build everything on the world's device. Raises ValueError where parts of the recipe do not fit together.
 
-        `clips`: what the training set is (`fastast.data.identity.identify`), for a teacher's stored answers.
+        `clips`: what the training set is (`fastast.data.same_clips.identify`), for a teacher's stored answers.
         """
         self.recipe = recipe
         self.world = world
