@@ -107,7 +107,8 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
         axis.set_title(label, loc="left", wrap=True)
     axes[0, 0].set_ylabel("Difference in average precision")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(FAMILIES))
-    footnote(figure, f"{notes}; mean over the classes of a family; bars: lowest to highest seed.")
+    spread = "; bars: lowest to highest seed" if rows["seeds"].max() > 1 else ", of one seed"
+    footnote(figure, f"{notes}; mean over the classes of a family{spread}.")
     return figure
 
 

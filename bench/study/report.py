@@ -109,5 +109,5 @@ def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
         "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps "
         f"draw, without a teacher's answers: records of {study.training_speed or '(none)'}. "
         f"Speeds are of {machine or 'no machine yet'}. Memory: the most that the process of a training held, "
-        "libraries included."
+        "validations and libraries included."
     )
