@@ -42,9 +42,12 @@ def test_intervals_of_one_schedule_stand_beside_each_other_from_slow_to_fast() -
     plt.close(figure)
 
 
-def families_of(schedules: dict[str, tuple[str, ...]]) -> pd.DataFrame:
+HELD = {"delta": -0.1, "delta_low": -0.2, "delta_high": 0.0}
+
+
+def families_of(schedules: dict[str, tuple[str, ...]], seeds: int = 1) -> pd.DataFrame:
     rows = [
-        {"label": label, "family": family, "schedule": schedule, "delta": -0.1, "delta_low": -0.2, "delta_high": 0.0}
+        {"label": label, "family": family, "schedule": schedule, "seeds": seeds} | HELD
         for label, names in schedules.items()
         for schedule in names
         for family in FAMILIES
@@ -69,4 +72,11 @@ def test_schedules_without_an_r_of_their_own_have_one_place_in_all_panels() -> N
     figure = family_figure(families_of(asked), "notes")
     assert [tuple(axis.lines[0].get_xdata()) for axis in figure.axes] == [(0, 1, 2), (0, 2)]
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["r = 45", "decreasing:45", "keep:0.9"]
+    plt.close(figure)
+
+
+@pytest.mark.parametrize(("seeds", "said"), [(1, "of one seed."), (3, "bars: lowest to highest seed.")])
+def test_bars_are_told_of_where_there_are_seeds(seeds: int, said: str) -> None:
+    figure = family_figure(families_of({"one": ("constant:45",)}, seeds), "notes")
+    assert any(text.get_text().replace("\n", " ").endswith(said) for text in figure.texts)
     plt.close(figure)
