@@ -30,7 +30,7 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     if rows["r"].nunique() < 2:
         raise ValueError("all configurations remove the same number of tokens")
     styles = styles_of(rows)
-    compared = bool(rows["delta_score"].notna().any())
+    compared = bool(_costs(rows)["delta_score"].notna().any())
     apart: dict[Axes, list[PointApart]] = {}
     figure, placed, left = grid(rows, heights=[2.4, 1.7] if compared else [2.4], width=width)
     for axes, panel in placed:
@@ -49,6 +49,10 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         if compared:
             axes[1].axhline(0, color=GREY, linewidth=0.6, zorder=GUIDE)
             axes[1].set_xlabel("Speed-up over unmerged")
+            if _costs(panel).empty:  # an empty frame from 0 to 1 would look like a measurement
+                axes[1].set_xticks([])
+                axes[1].set_yticks([])
+                axes[1].text(0.5, 0.5, "nothing undisturbed", transform=axes[1].transAxes, ha="center", color=GREY)
     for axis, points in apart.items():
         draw_apart(axis, points)
     for i, axis in enumerate(left):
@@ -94,6 +98,11 @@ def _apart(line: pd.DataFrame, colour: str) -> list[PointApart]:
         PointApart(x=r, y=value, colour=colour, words=(f"r = {r:.0f}", f"{value:.1f} times"))
         for r, value in zip(disturbed["r"], disturbed["speedup_unmerged"], strict=True)
     ]
+
+
+def _costs(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows whose cost is drawn: merged ones whose speed can be trusted, with a difference in quality."""
+    return rows[(rows["method"] != "none") & (rows["status"] != "disturbed")].dropna(subset=["delta_score"])
 
 
 def _draw_cost(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:

@@ -193,6 +193,8 @@ def _about_elsewhere(figures: Sequence[Published], beside: Mapping[Axes, Sequenc
 def _about_bars(whole: pd.DataFrame) -> str:
     """Return what the bars of the score are, and how sure the unmerged model's own is, which they leave out."""
     word = score_word(whole)
+    if (whole["status"] == "disturbed").all():
+        return ""  # crosses have none
     if (whole["setup"] != "").any() and not whole["paired"].any():
         return f"bars of {word}: paired difference to the unmerged model of the same engine, on the same clips"
     if not whole["paired"].all():

@@ -120,6 +120,18 @@ def test_it_is_drawn_as_a_cross_and_joined_to_nothing():
     assert "disturbed, of no standing" not in [text.get_text() for text in calm.legends[0].get_texts()]
 
 
+def test_where_all_is_disturbed_nothing_is_drawn_or_told_of_what_is_not_there():
+    """As on a laptop at work: crosses, and no empty axes from 0 to 1 beside them."""
+    every = [
+        one.model_copy(update={"status": "disturbed", "message": HOG}) if one.performance else one
+        for one in disturbed_sweep()
+    ]
+    assert len(merging_figure(join(every)).axes) == 1
+    assert "bars of" not in " ".join(text.get_text() for text in pareto_figure(join(every)).texts)
+    assert len(merging_figure(join(disturbed_sweep())).axes) == 2
+    assert "bars of" in " ".join(text.get_text() for text in pareto_figure(join(disturbed_sweep())).texts)
+
+
 def test_the_page_lists_it_with_its_reason():
     records = disturbed_sweep()
     drawn = dict.fromkeys(FIGURES, "not drawn")
