@@ -16,7 +16,7 @@ from bench.study.figures import ablation_figure, claim_figure, contrast_figure, 
 from bench.study.frame import frame
 from bench.study.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.recipes import refuse_other_recipes
-from bench.study.speeds import speeds_of
+from bench.study.speeds import Speeds, speeds_of
 from bench.study.study_file import Study
 from bench.study.tables import chance_words, tables
 from fastast.system.writing import write_whole
@@ -34,8 +34,8 @@ def write_study_report(
     be drawn, with the reason. Raises StudyError where nothing is published, or trainings cannot be compared.
     """
     records = read_records(results) if results.is_dir() else []
-    rows = study_frame(study, trainings, records)
-    forward, steps = speeds_of((study.speed, study.training_speed), records)
+    forward, steps = _speeds(study, trainings, records)
+    rows = frame(study, trainings, forward, steps)
     by_time = progress(study, trainings, steps)
     by_family = families(study, trainings)
     folder, words = out / study.name, map_words(rows)
@@ -68,8 +68,7 @@ def write_study_report(
 
 def study_frame(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
     """Return the rows of a study's tables; `records`: of the sweeps that say how fast its arms are, and of others."""
-    refuse_other_recipes(study, trainings)
-    return frame(study, trainings, *speeds_of((study.speed, study.training_speed), records))
+    return frame(study, trainings, *_speeds(study, trainings, records))
 
 
 def times_to_reference(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
@@ -77,9 +76,15 @@ def times_to_reference(study: Study, trainings: Path, records: Sequence[Record])
 
     Seconds are NaN where it never is.
     """
-    refuse_other_recipes(study, trainings)
-    _, steps = speeds_of((study.speed, study.training_speed), records)
+    _, steps = _speeds(study, trainings, records)
     return _times(study, progress(study, trainings, steps))
+
+
+def _speeds(study: Study, trainings: Path, records: Sequence[Record]) -> tuple[Speeds, Speeds]:
+    """Return the speeds of a forward and of a training step, once its trainings are known to be the study's own."""
+    refuse_other_recipes(study, trainings)
+    forward, steps = speeds_of((study.speed, study.training_speed), records)
+    return forward, steps
 
 
 def _times(study: Study, by_time: pd.DataFrame) -> pd.DataFrame:

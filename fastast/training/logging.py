@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from fastast.finite import is_number
 from fastast.system.writing import write_whole
 from fastast.training.checkpoint import ResumeError
 from fastast.training.distributed import World
@@ -45,8 +46,7 @@ class RunLog:
             what = f"{error.strerror or error}: the run stopped after step {step}; make room, and go on by --resume"
             raise OSError(error.errno, what, str(self._path)) from None
         for name, value in values.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-            if number and self._board is not None:
+            if self._board is not None and is_number(value):
                 self._board.add_scalar(f"{kind}/{name}", value, step)
         if not self._quiet:
             self._say(kind, step, values)
