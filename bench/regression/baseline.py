@@ -17,7 +17,18 @@ from bench.measure.machine import describe_machine, slug
 
 STORAGE = Path("build/regression")
 """Where baselines are kept where `--benchmark-storage` names no other folder."""
-IDENTITY = ("key", "device", "device_name", "cores", "cpu_capability", "threads", "torch", "python", "system")
+IDENTITY = (
+    "key",
+    "device",
+    "device_name",
+    "generation",
+    "cores",
+    "cpu_capability",
+    "threads",
+    "torch",
+    "python",
+    "system",
+)
 """What makes a machine the same: times of machines that differ in one of these are not compared."""
 
 
@@ -47,6 +58,7 @@ def this_machine(device: str) -> dict[str, Any]:
         "key": machine.key,
         "device": machine.device,
         "device_name": machine.device_name,
+        "generation": machine.cpu.generation,
         "cores": machine.cpu.logical_cores,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": machine.threads,

@@ -10,8 +10,8 @@ import pandas as pd
 
 from bench.report.drawing.layout import balanced, fix_layout
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
+from bench.study.recipes import run_folder
 from bench.study.study_file import Study
-from bench.study.trainings import run_folder
 from fastast.training.logging import read_log
 
 if TYPE_CHECKING:

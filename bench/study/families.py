@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from bench.records.export import split_schedule
 from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
+from bench.study.recipes import run_folder
 from bench.study.scores import read_replicates
 from bench.study.study_file import Study, StudyArm
 from bench.study.tables import merges_nothing, schedule_words
-from bench.study.trainings import run_folder
 from fastast.data.soundscapes.classes import ALONE, CHILDREN, CLASSES, DRUMS, INSTRUMENTS
 
 if TYPE_CHECKING:

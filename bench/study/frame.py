@@ -14,10 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.study.difference import difference
+from bench.study.recipes import StudyError, run_folder
 from bench.study.scores import Replicates, read_replicates
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
-from bench.study.trainings import StudyError, run_folder
 from fastast.schedule import Constant
 from fastast.training.folder import RECIPE, RESULT
 

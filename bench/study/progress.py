@@ -17,10 +17,10 @@ from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.curves import log_events
 from bench.study.frame import step_seconds
+from bench.study.recipes import StudyError, run_folder
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
 from bench.study.tables import merges_nothing, points_words, schedule_words
-from bench.study.trainings import StudyError, run_folder
 from fastast.training.folder import RECIPE
 
 if TYPE_CHECKING:

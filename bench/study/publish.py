@@ -9,10 +9,10 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.study.recipes import StudyError, run_folder
 from bench.study.recordings import recording_shares
 from bench.study.scores import REPLICATES, write_replicates
 from bench.study.study_file import Study
-from bench.study.trainings import StudyError, run_folder
 from fastast.system.writing import write_whole
 from fastast.training.folder import RECIPE, RESULT
 from fastast.training.run import SCORES

@@ -1,30 +1,122 @@
-"""Whether published trainings are those of a study's file as it is now."""
+"""The recipe of every training of a study, and whether what is published was trained by it."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 from bench.study import RUNS
-from bench.study.study_file import Study
-from bench.study.trainings import StudyError, recipe, run_folder
+from bench.study.study_file import Study, StudyArm
 from fastast.training.folder import RECIPE, RESULT
-from fastast.training.recipe import first_difference
+from fastast.training.recipe import Recipe, first_difference
+from fastast.training.recipe_file import load_recipe
+from fastast.training.run import MODEL
+from fastast.zoo import EMBEDDED
 
 
-def refuse_other_recipes(study: Study, published: Path) -> None:
-    """Raise StudyError for a published training of another recipe: a table would call it by the name of this one.
+class StudyError(ValueError):
+    """A study that cannot go on, or has nothing to report."""
+
+
+def run_folder(out: Path, study: Study, arm: str, seed: int) -> Path:
+    """Return where a training lies."""
+    return out / study.name / arm / f"seed-{seed}"
+
+
+def settings(study: Study, arm: StudyArm, seed: int, out: Path) -> list[str]:
+    """Return all that an arm and a seed set in the recipe, `key=value`.
+
+    Paths under the working folder are relative to it: `--out` gives one recipe however it is written.
+    """
+    out = Path(os.path.relpath(out)) if out.absolute().is_relative_to(Path.cwd()) else out
+    own = (*study.set, *arm.set)
+    chosen = [f"seed={seed}", "run.keep_scores=true", *own]
+    if arm.average:
+        chosen.append(_beginning(study, arm, seed, out))
+    schedules = study.schedules_of(arm)
+    if schedules:
+        chosen.append(f"run.evaluate={json.dumps(schedules)}")
+        if not any(text.startswith("reduction.") for text in own):
+            chosen.append(f"run.evaluate_excess={study.excess}")
+    if arm.teacher:
+        chosen.append(f"distillation.teacher={teacher(study, arm, out)}")
+        if arm.stored:
+            chosen.append(f"distillation.targets={answers(study, arm, seed, out)}")
+    return chosen
+
+
+def teacher(study: Study, arm: StudyArm, out: Path) -> str:
+    """Return who teaches: the weights of another arm's first seed, an embedded model, or the file of several."""
+    if len(arm.teachers) > 1:
+        return str(out / study.name / "ensembles" / f"{'+'.join(arm.teachers)}.safetensors")
+    return teacher_of(study, arm.teachers[0], out)
+
+
+def teacher_of(study: Study, name: str, out: Path) -> str:
+    """Return one teacher by its name among an arm's: the weights of another arm's first seed, or an embedded model."""
+    return weights(study, name, study.seeds_of(study.arm(name))[0], out) if name in study.names else name
+
+
+def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
+    """Return where the weights of an arm's seed are, a file or an embedded model's name.
+
+    Raises StudyError where the embedded model that stands for it was trained by another recipe.
+    """
+    if seed is None:
+        return name
+    arm = study.arm(name)
+    if not study.is_embedded(arm, seed):
+        return str(run_folder(out, study, name, seed) / MODEL)
+    notes = json.loads(EMBEDDED[arm.embedded].with_suffix(".training.json").read_text(encoding="utf-8"))
+    if notes.get("identity") != recipe(study, arm, seed, out).identity:
+        raise StudyError(
+            f"study {study.name}: arm {name!r} with seed {seed} is another recipe than {arm.embedded} was trained by; "
+            "take out embedded, and it is trained"
+        )
+    return arm.embedded
+
+
+def answers(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
+    """Return where the teacher's answers are stored: one file for all arms that ask it about the same clips."""
+    return out / study.name / "answers" / f"{'+'.join(arm.teachers)}-seed-{seed}.safetensors"
+
+
+def averaged(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
+    """Return where the average of weights lies that an arm begins with."""
+    return out / study.name / "averages" / f"{arm.name}-seed-{seed}.safetensors"
+
+
+def _beginning(study: Study, arm: StudyArm, seed: int, out: Path) -> str:
+    """Return the setting that has an arm begin with its average, or with the one model that it names."""
+    parts = study.parts(arm, seed)
+    if len(parts) > 1:
+        return f"model.checkpoint={averaged(study, arm, seed, out)}"
+    name = weights(study, *parts[0][:2], out)
+    return f"model.name={name}" if name in EMBEDDED else f"model.checkpoint={name}"
+
+
+def recipe(study: Study, arm: StudyArm, seed: int, out: Path) -> Recipe:
+    """Return the recipe of a training. Raises RecipeError where an arm sets what there is not."""
+    return load_recipe(study.recipe, settings(study, arm, seed, out))
+
+
+def other_recipe(study: Study, arm: StudyArm, seed: int, folder: Path) -> str:
+    """Say where the recipe of a training in `folder` differs from its arm's first; empty where it does not.
 
     Weights of other arms that a training began with or learned from may have lain in any folder.
     """
+    found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"]
+    mine, theirs = (_anywhere(one, study) for one in (recipe(study, arm, seed, RUNS).question(), found))
+    return first_difference(mine, theirs)
+
+
+def refuse_other_recipes(study: Study, published: Path) -> None:
+    """Raise StudyError for a published training of another recipe: a table would call it by the name of this one."""
     for arm, seed in study.trainings():
         folder = run_folder(published, study, arm.name, seed)
-        if not (folder / RESULT).is_file():
-            continue
-        found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"]
-        mine, theirs = (_anywhere(one, study) for one in (recipe(study, arm, seed, RUNS).question(), found))
-        if difference := first_difference(mine, theirs):
+        if (folder / RESULT).is_file() and (difference := other_recipe(study, arm, seed, folder)):
             raise StudyError(
                 f"{folder} was trained by another recipe than arm {arm.name!r} of study {study.name} has: {difference}"
                 "; move it away, or give the arm another name"

@@ -10,7 +10,7 @@ import numpy as np
 
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds, speedup_over
-from bench.study.trainings import StudyError
+from bench.study.recipes import StudyError
 from fastast.statistics import MIN_ROUNDS
 
 UNMERGED = "constant:0"

@@ -6,104 +6,26 @@ A training that is finished is not repeated, and one that was cut off goes on: b
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from bench.study import RUNS
+from bench.study.recipes import (
+    StudyError,
+    answers,
+    averaged,
+    other_recipe,
+    recipe,
+    run_folder,
+    settings,
+    teacher,
+    teacher_of,
+    weights,
+)
 from bench.study.study_file import Study, StudyArm
 from fastast.training.folder import RECIPE, RESULT
-from fastast.training.recipe import Recipe, first_difference
-from fastast.training.recipe_file import load_recipe
-from fastast.training.run import MODEL
-from fastast.zoo import EMBEDDED
-
-
-class StudyError(ValueError):
-    """A study that cannot go on, or has nothing to report."""
-
-
-def run_folder(out: Path, study: Study, arm: str, seed: int) -> Path:
-    """Return where a training lies."""
-    return out / study.name / arm / f"seed-{seed}"
-
-
-def settings(study: Study, arm: StudyArm, seed: int, out: Path) -> list[str]:
-    """Return all that an arm and a seed set in the recipe, `key=value`.
-
-    Paths under the working folder are relative to it: `--out` gives one recipe however it is written.
-    """
-    out = Path(os.path.relpath(out)) if out.absolute().is_relative_to(Path.cwd()) else out
-    own = (*study.set, *arm.set)
-    chosen = [f"seed={seed}", "run.keep_scores=true", *own]
-    if arm.average:
-        chosen.append(_beginning(study, arm, seed, out))
-    schedules = study.schedules_of(arm)
-    if schedules:
-        chosen.append(f"run.evaluate={json.dumps(schedules)}")
-        if not any(text.startswith("reduction.") for text in own):
-            chosen.append(f"run.evaluate_excess={study.excess}")
-    if arm.teacher:
-        chosen.append(f"distillation.teacher={teacher(study, arm, out)}")
-        if arm.stored:
-            chosen.append(f"distillation.targets={answers(study, arm, seed, out)}")
-    return chosen
-
-
-def teacher(study: Study, arm: StudyArm, out: Path) -> str:
-    """Return who teaches: the weights of another arm's first seed, an embedded model, or the file of several."""
-    if len(arm.teachers) > 1:
-        return str(out / study.name / "ensembles" / f"{'+'.join(arm.teachers)}.safetensors")
-    return _one_teacher(study, arm.teachers[0], out)
-
-
-def _one_teacher(study: Study, name: str, out: Path) -> str:
-    return weights(study, name, study.seeds_of(study.arm(name))[0], out) if name in study.names else name
-
-
-def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
-    """Return where the weights of an arm's seed are, a file or an embedded model's name.
-
-    Raises StudyError where the embedded model that stands for it was trained by another recipe.
-    """
-    if seed is None:
-        return name
-    arm = study.arm(name)
-    if not study.is_embedded(arm, seed):
-        return str(run_folder(out, study, name, seed) / MODEL)
-    notes = json.loads(EMBEDDED[arm.embedded].with_suffix(".training.json").read_text(encoding="utf-8"))
-    if notes.get("identity") != recipe(study, arm, seed, out).identity:
-        raise StudyError(
-            f"study {study.name}: arm {name!r} with seed {seed} is another recipe than {arm.embedded} was trained by; "
-            "take out embedded, and it is trained"
-        )
-    return arm.embedded
-
-
-def answers(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
-    """Return where the teacher's answers are stored: one file for all arms that ask it about the same clips."""
-    return out / study.name / "answers" / f"{'+'.join(arm.teachers)}-seed-{seed}.safetensors"
-
-
-def averaged(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
-    """Return where the average of weights lies that an arm begins with."""
-    return out / study.name / "averages" / f"{arm.name}-seed-{seed}.safetensors"
-
-
-def _beginning(study: Study, arm: StudyArm, seed: int, out: Path) -> str:
-    """Return the setting that has an arm begin with its average, or with the one model that it names."""
-    parts = study.parts(arm, seed)
-    if len(parts) > 1:
-        return f"model.checkpoint={averaged(study, arm, seed, out)}"
-    name = weights(study, *parts[0][:2], out)
-    return f"model.name={name}" if name in EMBEDDED else f"model.checkpoint={name}"
-
-
-def recipe(study: Study, arm: StudyArm, seed: int, out: Path) -> Recipe:
-    """Return the recipe of a training. Raises RecipeError where an arm sets what there is not."""
-    return load_recipe(study.recipe, settings(study, arm, seed, out))
+from fastast.training.recipe import first_difference
 
 
 def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list[str]]:
@@ -118,7 +40,7 @@ def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list
         shares = [text for *_, share in parts for text in ("--share", str(share))]
         yield [*fastast, "average", *models, *shares, "--out", str(averaged(study, arm, seed, out))]
     if len(arm.teachers) > 1 and not (together := Path(teacher(study, arm, out))).is_file():
-        members = [_one_teacher(study, name, out) for name in arm.teachers]
+        members = [teacher_of(study, name, out) for name in arm.teachers]
         yield [*fastast, "ensemble", *members, "--out", str(together)]
     stored = answers(study, arm, seed, out)
     if arm.teacher and arm.stored and not stored.is_file():
@@ -161,17 +83,12 @@ def is_trained(study: Study, arm: StudyArm, seed: int, out: Path) -> bool:
     return True
 
 
-def is_published(study: Study, arm: StudyArm, seed: int, out: Path, published: Path) -> bool:
-    """Whether the very training that `out` would get is among those published, scored under every schedule.
-
-    The paths of teachers and averages are part of a recipe: one in the usual folder is the same training.
-    """
+def is_published(study: Study, arm: StudyArm, seed: int, published: Path) -> bool:
+    """Whether a training of an arm is among those published, by the arm's recipe and scored under every schedule."""
     folder = run_folder(published, study, arm.name, seed)
     if not (folder / RESULT).is_file():
         return False
-    found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    same = any(found["identity"] == recipe(study, arm, seed, place).identity for place in dict.fromkeys((out, RUNS)))
-    return same and not _unscored(folder, study, arm)
+    return not other_recipe(study, arm, seed, folder) and not _unscored(folder, study, arm)
 
 
 def _unscored(folder: Path, study: Study, arm: StudyArm) -> list[str]:
@@ -200,7 +117,7 @@ def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> 
     for arm, seed in study.trainings():
         recipe(study, arm, seed, out)
     for arm, seed in study.trainings(arms):
-        if not is_published(study, arm, seed, out, published):
+        if not is_published(study, arm, seed, published):
             add(arm, seed)
     return [(arm, seed) for (_, seed), arm in ordered.items()]
 

@@ -16,8 +16,8 @@ from bench.report.latex import escape, latex, stacked
 from bench.report.page import page
 from bench.report.tables import markdown, readable
 from bench.report.words import FAILURES
+from bench.study.recipes import StudyError
 from bench.study.speeds import speeds_of
-from bench.study.trainings import StudyError
 
 HOG = "7 of 7 rounds were disturbed: threads waited for a processor"
 

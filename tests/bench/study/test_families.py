@@ -11,10 +11,10 @@ from safetensors.numpy import save_file
 from sklearn.metrics import average_precision_score
 
 from bench.study.families import FAMILIES, families, family_figure
+from bench.study.recipes import run_folder
 from bench.study.scores import REPLICATES, read_replicates, write_replicates
 from bench.study.study_file import Claim, Study, StudyArm
 from bench.study.tables import ranked
-from bench.study.trainings import run_folder
 from fastast.data.soundscapes.classes import CHILDREN, CLASSES, LEAVES
 
 SCHEDULES = ("constant:0", "constant:8")

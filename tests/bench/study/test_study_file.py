@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.study.recipes import StudyError, recipe, run_folder, settings
 from bench.study.study_file import StudyArm, load_study, study_names
-from bench.study.trainings import StudyError, recipe, run_folder, settings
 from bench.sweep.complaints import ConfigError
 
 GOOD = """

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.study import RUNS
 from bench.study.publish import publish_trainings
+from bench.study.recipes import recipe, run_folder
 from bench.study.study_file import Study, StudyArm, load_study, study_names
-from bench.study.trainings import commands, is_published, missing, recipe, run_folder
+from bench.study.trainings import commands, is_published, missing
 from fastast.training.checks import RecipeError
 
 SHORT = ("steps=3", "reduction=")
@@ -98,14 +98,14 @@ def test_what_an_arm_says_wrong_is_said_before_anything_runs(tmp_path: Path) -> 
         missing(study, (), tmp_path, tmp_path)
 
 
-def test_what_is_published_of_the_usual_folder_is_published_for_every_folder(tmp_path: Path) -> None:
+def test_what_is_published_is_published_wherever_the_weights_it_needed_lay(tmp_path: Path) -> None:
     study = small(
         StudyArm(name="cnn", label="CNN", set=SHORT),
         StudyArm(name="pupil", label="pupil", set=SHORT, teacher="cnn"),
         seeds=(0,),
     )
-    pretend(study, "pupil", 0, tmp_path / "published", out=RUNS)
-    assert is_published(study, study.arm("pupil"), 0, tmp_path / "elsewhere", tmp_path / "published")
+    pretend(study, "pupil", 0, tmp_path / "published", out=tmp_path / "elsewhere")
+    assert is_published(study, study.arm("pupil"), 0, tmp_path / "published")
 
 
 def test_replicates_that_are_missing_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

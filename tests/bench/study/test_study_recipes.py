@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.study.recipes import refuse_other_recipes
+from bench.study.recipes import StudyError, refuse_other_recipes
 from bench.study.report import study_frame, times_to_reference
 from bench.study.study_file import load_study
-from bench.study.trainings import StudyError
 
 PUBLISHED = Path(__file__).parents[3] / "results/studies"
 

@@ -16,22 +16,12 @@ from typer.testing import CliRunner
 from bench.study.figures import claim_figure
 from bench.study.frame import frame
 from bench.study.publish import publish_trainings
+from bench.study.recipes import StudyError, run_folder, settings, teacher, weights
 from bench.study.report import write_study_report
 from bench.study.scores import read_replicates
 from bench.study.speeds import Speeds
 from bench.study.study_file import Claim, Contrast, Study, StudyArm
-from bench.study.trainings import (
-    StudyError,
-    commands,
-    is_published,
-    is_trained,
-    missing,
-    run_folder,
-    run_study,
-    settings,
-    teacher,
-    weights,
-)
+from bench.study.trainings import commands, is_published, is_trained, missing, run_study
 from fastast.cli import app
 from fastast.teachers import load_teacher
 
@@ -105,7 +95,7 @@ def test_scores_that_an_arm_asks_for_and_a_training_lacks_are_missed(study: Stud
     published = trained / "published"
     publish_trainings(study, trained, published, say=lambda _: None)
     asks_more = study.arm("taught").model_copy(update={"evaluate": ("constant:8", "constant:4")})
-    assert not is_published(study, asks_more, 0, trained, published)
+    assert not is_published(study, asks_more, 0, published)
     with pytest.raises(StudyError, match=r"taught/seed-0 was not scored under constant:4; move it away"):
         is_trained(study, asks_more, 0, trained)
 
@@ -312,9 +302,9 @@ def test_what_is_published_is_not_trained_again_but_for_a_teachers_weights(study
     assert missing(study, (), trained, published) == []
     (arm,) = (arm for arm in study.arms if arm.name == "taught")
     result = run_folder(published, study, "taught", 0) / "result.json"
-    assert is_published(study, arm, 0, trained, published)
+    assert is_published(study, arm, 0, published)
     result.unlink()  # publishing was cut off: the result is what comes last
-    assert not is_published(study, arm, 0, trained, published)
+    assert not is_published(study, arm, 0, published)
     weights = run_folder(trained, study, "ast", 0)
     hidden = weights.with_name("hidden")
     shutil.rmtree(run_folder(published, study, "taught", 0))
