@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_CROWD = 4
+"""Series with a mark at one r, from which on marks and intervals would cover each other."""
+_ASIDE = 0.018
+"""How far apart they then stand, of the largest r."""
+
 
 def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw what merging gains, speed-up against r, and what it costs, the score against that speed-up.
@@ -31,15 +36,18 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         raise ValueError("all configurations remove the same number of tokens")
     styles = styles_of(rows)
     compared = bool(_costs(rows)["delta_score"].notna().any())
+    crowded = False
     apart: dict[Axes, list[PointApart]] = {}
     figure, placed, left = grid(rows, heights=[2.4, 1.7] if compared else [2.4], width=width)
     for axes, panel in placed:
         names, unmerged = panel.apply(series_name, axis=1), panel.apply(is_unmerged, axis=1).astype(bool)
+        beside = _beside(panel[~unmerged], names)
+        crowded |= bool(beside)
         for name, (colour, marker) in styles.items():
             own = panel["setup"].isin(panel.loc[names == name, "setup"])  # the unmerged model of the same engine
             line = panel[(names == name) | (unmerged & own)].sort_values("r")
             if (names == name).any():
-                _draw_gain(axes[0], line, colour, marker)
+                _draw_gain(axes[0], line, colour, marker, beside.get(name, 0.0))
                 apart.setdefault(axes[0], []).extend(_apart(line, colour))
             if compared:
                 _draw_cost(axes[1], line, colour, marker)
@@ -60,12 +68,23 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     oracle = ["oracle"] if rows["speedup_slice"].notna().any() else []
     crosses = ["disturbed"] if (rows["status"] == "disturbed").any() else []
     legend(figure, styles, ["measured", *oracle, "macs", *crosses])
-    footnote(figure, device_line(rows), facts_line(rows))
+    aside = "marks of one r stand side by side" if crowded else ""
+    footnote(figure, device_line(rows), facts_line(rows), aside)
     fix_layout(figure)
     return figure
 
 
-def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
+def _beside(merged: pd.DataFrame, names: pd.Series) -> dict[str, float]:
+    """Return by how much r the marks of each series stand aside, where more share an r than can be told apart."""
+    sharing = merged[merged["status"] != "disturbed"].groupby("r").size().max() if len(merged) else 0
+    series = list(dict.fromkeys(names[merged.index]))
+    if sharing < _CROWD:
+        return {}
+    step = _ASIDE * merged["r"].max()
+    return {name: (place - (len(series) - 1) / 2) * step for place, name in enumerate(series)}
+
+
+def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, aside: float) -> None:
     everything = line[line["method"] != "none"]
     unmerged = line[line["method"] == "none"]
     merged = everything[everything["status"] != "disturbed"]
@@ -75,13 +94,13 @@ def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None
     sliced = merged.dropna(subset=["speedup_slice"])
     limit = sliced["speedup_unmerged"] / sliced["speedup_slice"]
     for r, values, first, style, width in (
-        (merged["r"], merged["speedup_unmerged"], there, "-", 1.0),
+        (merged["r"] + aside, merged["speedup_unmerged"], there, "-", 1.0),
         (sliced["r"], limit, there, "--", 0.9),
         (everything["r"], everything["macs_ratio"], [1.0] * len(start), ":", 0.9),
     ):
         axis.plot([*start, *r], [*first, *values], color=colour, linestyle=style, linewidth=width)
     axis.errorbar(
-        merged["r"],
+        merged["r"] + aside,
         merged["speedup_unmerged"],
         yerr=_bars(merged, "speedup_unmerged"),
         color=colour,

@@ -150,3 +150,18 @@ def test_an_engine_of_which_nothing_was_merged_has_a_look_of_its_own() -> None:
     names = [text.get_text() for text in figure.legends[0].get_texts()]
     assert {"PyTorch float32, unmerged", "OpenVINO float32, unmerged", "OpenVINO int8, ToMe, constant r"} <= set(names)
     plt.close(figure)
+
+
+@pytest.mark.parametrize(("engines", "places"), [(3, 1), (5, 5)])
+def test_marks_of_many_engines_at_one_r_do_not_cover_each_other(engines: int, places: int) -> None:
+    kinds = [("plain", "float32"), ("openvino", "float32"), ("openvino", "int8"), ("onnxruntime", "float32")]
+    kinds.append(("onnxruntime", "int8"))
+    records = []
+    for engine, dtype in kinds[:engines]:
+        setup = {"engine": engine, "dtype": dtype}
+        records.append(made.record("performance", unmerged=1.0, seconds=1.0, **setup))
+        records.append(made.record("performance", "constant:20", unmerged=1.0, seconds=0.6, **setup))
+    axis = merging_figure(join(records)).axes[0]
+    marks = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() not in ("None", "", "|", "_", 0)]
+    assert len(marks) == engines and len(set(marks)) == places
+    assert sum(marks) / len(marks) == pytest.approx(20)
