@@ -13,6 +13,7 @@ from bench.ablation.classes import class_changes
 from bench.ablation.evidence import labels_of, read_evidence
 from bench.ablation.series import Alternatives, sort_out
 from bench.ablation.tables import AblationTable, axis_table, front_tables, numbers
+from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.store import read_records, to_frame
 from bench.report.frame import MEASURED, ReportError
@@ -58,6 +59,8 @@ def compare_alternatives(
         raise ReportError(f"ablation: no record of sweep {sweep!r} has a quality")
     if labels is None:
         labels, classes = labels_of(scored)
+    if words := why_apart(found):
+        raise ReportError(f"ablation: {words}")
     _refuse_other_workloads(sweep, found)
     names = list(classes) or [f"class {number + 1}" for number in range(labels.shape[1])]
     return [_compare(name, records, results, labels, names) for name, records in group_records(found).items()]

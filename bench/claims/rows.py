@@ -78,7 +78,10 @@ def _kind(column: pd.Series) -> str:
 def _turn(condition: tuple[str, Any]) -> int:
     """Return when a condition's turn is: `largest` is of the rows that equalities leave, whatever is compared."""
     wanted = condition[1]
-    return 1 if wanted == _LARGEST else 2 if isinstance(wanted, str) and _COMPARISON.fullmatch(wanted) else 0
+    if wanted == _LARGEST:
+        return 1
+    comparison = _COMPARISON.fullmatch(wanted) if isinstance(wanted, str) else None
+    return 2 if comparison and comparison[1] != "==" else 0
 
 
 def column_of(name: str, table: pd.DataFrame, column: str) -> str:

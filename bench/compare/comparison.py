@@ -2,8 +2,9 @@
 
 A side is the per-round medians of every cell, seconds, and where there is one their ratios to an arm of the same
 rounds. A process is some per cent faster or slower than another for all its life, and all its rounds share that: a cell
-is slower only where times and ratios both say so. The test is Mann and Whitney's, two-sided; over all cells that are
-judged its p-values are corrected after Holm. Shapes: `k` rounds of A, `l` rounds of B.
+is slower only where times and ratios both say so, or where times alone are it by more than processes differ. The test
+is Mann and Whitney's, two-sided; over all cells that are judged its p-values are corrected after Holm. Shapes: `k`
+rounds of A, `l` rounds of B.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ ALPHA = 0.002
 """Largest corrected p-value of a difference."""
 THRESHOLD = 0.03
 """Smallest relative difference of medians that counts."""
+ALL_ARMS = 0.25
+"""Smallest of times alone, where ratios show none: more than processes of one machine differ by."""
 _UNKNOWN = Estimate(value=math.nan, low=math.nan, high=math.nan)
 
 
@@ -59,8 +62,12 @@ def compare_sides(
             raise ConfigError([f"compare: no cell is in both A ({len(a)} cells) and B ({len(b)} cells)"])
     rows = [_row(cell, one, two) for cell, one, two in pairs]
     open_rows = [i for i, row in enumerate(rows) if row.outcome == "same"]
-    for i, p in zip(open_rows, holm([rows[i].p for i in open_rows]), strict=True):
-        rows[i] = replace(rows[i], p_corrected=p, outcome=_judge(rows[i], p, len(open_rows), alpha, threshold))
+    corrected, of_times = (holm([getattr(rows[i], name) for i in open_rows]) for name in ("p", "p_times"))
+    for i, p, p_times in zip(open_rows, corrected, of_times, strict=True):
+        outcome = _judge(rows[i], p, len(open_rows), alpha, threshold)
+        if outcome == "same" and p_times <= alpha and _is_slower_with_all_arms(rows[i]):
+            outcome = "slower with all arms"
+        rows[i] = replace(rows[i], p_corrected=p, outcome=outcome)
     only = [f"only in A: {a[key].title} ({key[1]}, {key[0]})" for key in a if key not in matched_a]
     only += [f"only in B: {b[key].title} ({key[1]}, {key[0]})" for key in b if key not in matched_b]
     return Comparison(rows=tuple(rows), only=tuple(only), notes=notes(rows, pairs, alpha=alpha))
@@ -68,8 +75,8 @@ def compare_sides(
 
 def _row(cell: str, a: Sample, b: Sample) -> Row:
     is_timed = bool(a.rounds and b.rounds)
-    p, delta = mann_whitney(a.rounds, b.rounds) if is_timed else (1.0, math.nan)
-    relative = None
+    p_times, delta = mann_whitney(a.rounds, b.rounds) if is_timed else (1.0, math.nan)
+    p, relative = p_times, None
     if is_timed and a.relative and b.relative:
         p = max(p, mann_whitney(a.relative, b.relative)[0])
         relative = ratio_of_independent_medians(b.relative, a.relative)
@@ -86,6 +93,7 @@ def _row(cell: str, a: Sample, b: Sample) -> Row:
         relative=relative,
         delta=delta,
         p=p,
+        p_times=p_times,
         p_corrected=1.0,
         outcome=_outcome_of_standings(a, b),
     )
@@ -107,3 +115,11 @@ def _judge(row: Row, p_corrected: float, cells: int, alpha: float, threshold: fl
     if min(ratios) > 1 + threshold:
         return "slower"
     return "faster" if max(ratios) < 1 / (1 + threshold) else "same"
+
+
+def _is_slower_with_all_arms(row: Row) -> bool:
+    """Return whether one machine takes so much longer that the process cannot be why, though its ratios are as before.
+
+    That is what slows all arms alike does, as of attention or the front end.
+    """
+    return row.relative is not None and row.ratio.value > 1 + ALL_ARMS and not row.machine.startswith("DIFFERENT")

@@ -8,9 +8,12 @@ from typing import Literal
 from bench.compare.samples import Unit
 from fastast.statistics import Estimate
 
-RowOutcome = Literal["slower", "faster", "same", "broken", "failed", "disturbed", "too few samples"]
+RowOutcome = Literal[
+    "slower", "slower with all arms", "faster", "same", "broken", "failed", "disturbed", "too few samples"
+]
 """`broken`: B failed, A did not. `failed`: A did."""
-JUDGED: tuple[RowOutcome, ...] = ("slower", "faster", "same")
+SLOWER: tuple[RowOutcome, ...] = ("slower", "slower with all arms")
+JUDGED: tuple[RowOutcome, ...] = (*SLOWER, "faster", "same")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,8 @@ class Row:
     """Cliff's: share of pairs of times in which B is slower, less the share in which A is; -1 to 1."""
     p: float
     """Of times and ratios, the larger."""
+    p_times: float
+    """Of times alone."""
     p_corrected: float
     outcome: RowOutcome
 
@@ -50,8 +55,8 @@ class Comparison:
 
     @property
     def slower(self) -> int:
-        """How many cells are slower in B."""
-        return self.count("slower")
+        """How many cells are slower in B, alone or with all their arms."""
+        return self.count(*SLOWER)
 
     @property
     def broken(self) -> int:

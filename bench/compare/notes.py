@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.compare.found import Row
+from bench.compare.found import SLOWER, Row
 from bench.compare.samples import COMMON, Sample
 from bench.compare.statistics import samples_needed
 
@@ -46,7 +46,7 @@ def notes(rows: Sequence[Row], pairs: Sequence[Pair], *, alpha: float) -> tuple[
 
 def _judged_by(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[str]:
     said = []
-    timed = [(row, a) for row, (_, a, _) in zip(rows, pairs, strict=True) if all(row.samples)]
+    timed = [(row, a) for row, (_, a, _) in zip(rows, pairs, strict=True) if row.outcome not in _NOT_JUDGED]
     if both := [row for row, _ in timed if row.relative is not None]:
         usual = [
             float(np.median([one.value for one in ends]))
@@ -54,8 +54,9 @@ def _judged_by(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[str]:
         ]
         said.append(
             f"{len(both)} cells are judged by their times and by their ratios to {COMMON!r} of the same rounds: slower "
-            f"is what both say. What slows all arms alike, {COMMON!r} itself among them, is not told: over these cells "
-            f"B / A is {usual[0]:.3f} by times and {usual[1]:.3f} by ratios, in the median"
+            f"is what both say, or times alone by more than a quarter ({SLOWER[1]!r}). What slows all arms alike by "
+            f"less, {COMMON!r} itself among them, is not told: over these cells B / A is {usual[0]:.3f} by times and "
+            f"{usual[1]:.3f} by ratios, in the median"
         )
     if ratios := sum(a.unit == "ratio" for _, a in timed):
         said.append(f"{ratios} cells are judged by ratios alone: what slows both arms alike is not told")

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.compare.found import Comparison
+from bench.compare.found import SLOWER, Comparison
 from bench.compare.statistics import probability_larger
 
 HEADINGS = (
@@ -64,7 +64,7 @@ def show(comparison: Comparison, console: Console | None = None) -> None:
     """Print the table, the cells of one side only and what to keep in mind."""
     console = console or Console()
     shown = Table(*HEADINGS)
-    styles = {"slower": "red", "broken": "red", "same": None, "faster": "green"}
+    styles = {**dict.fromkeys((*SLOWER, "broken"), "red"), "same": None, "faster": "green"}
     for row in comparison_rows(comparison):
         shown.add_row(*_words(row), style=styles.get(row["outcome"], "yellow"))
     if not console.is_terminal:

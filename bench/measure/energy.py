@@ -100,9 +100,12 @@ def _cpu_counter(folder: Path) -> Iterator[tuple[str, Counter | None]]:
         return
     total = [0]
 
-    def counter() -> float:
+    def counter() -> float | None:
         for i, zone in enumerate(zones):
-            value = int((zone / "energy_uj").read_text())
+            try:
+                value = int((zone / "energy_uj").read_text())
+            except (OSError, ValueError):
+                return None
             total[0] += (value - last[i]) % ranges[i]
             last[i] = value
         return total[0] / 1e6

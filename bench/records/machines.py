@@ -45,3 +45,15 @@ def first_unlike(records: Iterable[Record]) -> tuple[Record, Record, list[str]] 
         if all(mine != theirs for _, theirs in alike):  # the first, or one that knows more or less of itself
             alike.append((record, mine))
     return None
+
+
+def why_apart(records: Iterable[Record]) -> str:
+    """Return in words why times of records cannot stand together, and what to do; empty where they can."""
+    if (found := first_unlike(records)) is None:
+        return ""
+    one, other, words = found
+    return (
+        f"times of sweep {one.sweep!r} on {one.machine.key} cannot stand together: of cells {one.cell.id} and "
+        f"{other.cell.id} {'; '.join(words)}. Move the records of one of them into results of their own, or measure "
+        "them again"
+    )

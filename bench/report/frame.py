@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.records.machines import first_unlike
+from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.store import to_frame
 from bench.report.panels import SETTING, WORKLOAD, panels, with_shared
@@ -69,7 +69,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     Raises ReportError where two records answer for one row, qualities of one machine are of different clips, or times
     under one key are of different machines or versions of PyTorch.
     """
-    _refuse_other_machines(records)
+    if words := why_apart(records):
+        raise ReportError(f"report: {words}")
     frame = _with_score(_with_models(to_frame(records), records))
     keys = SETTING + CONFIGURATION
     # An unmerged model has no metric, order, ...: a word joins where None would not.
@@ -142,17 +143,6 @@ def _one_each(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         )
     order = measured.sort_values(ascending=False, kind="stable").index
     return frame.loc[order].drop_duplicates(keys).sort_index()
-
-
-def _refuse_other_machines(records: Sequence[Record]) -> None:
-    if (found := first_unlike(records)) is None:
-        return
-    one, other, words = found
-    raise ReportError(
-        f"report: times of sweep {one.sweep!r} on {one.machine.key} cannot stand together: of cells {one.cell.id} and "
-        f"{other.cell.id} {'; '.join(words)}. Move the records of one of them into results of their own, or measure "
-        "them again"
-    )
 
 
 def _refuse_other_clips(quality: pd.DataFrame) -> None:

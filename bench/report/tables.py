@@ -154,7 +154,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
             "delta": "0" if scored else interval(row, "delta_score", "{:+.4f}", missing=bad),
             "standing": row["standing"] or (NOT_MEASURED if NOT_MEASURED in (slow, bad) else "–"),
         }
-        rows.append(cells | _marked(cells, MARKS.get(row["status"], ""), bare={slow, "–", "1"}))
+        rows.append(cells | _marked(cells, MARKS.get(row["status"], ""), bare={slow, "–", "1", TOO_SLOW}))
     return pd.DataFrame(rows, columns=list(columns_of(panel)))
 
 
@@ -260,7 +260,7 @@ def _is_other_unmerged(row: pd.Series) -> bool:
 
 def _delay(row: pd.Series, missing: str) -> str:
     """Return median and 95th percentile of the delay of a stream's labels."""
-    if row["real_time"] >= 1:
+    if row["real_time"] >= 1 or row["real_time_factor"] >= 1:  # by the panel's time, or when it was measured
         return TOO_SLOW
     if pd.isna(row["delay_p50"]):
         return missing

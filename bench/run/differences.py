@@ -62,7 +62,7 @@ def renew(cells: Sequence[Cell], store: Store, progress: Progress) -> list[Recor
     Where that cannot be computed, the record is left without one, and what keeps it is said. Raises RecordError for a
     bad record.
     """
-    renewed = []
+    renewed, compared = [], 0
     for cell in cells:
         record = store.read(cell.id)
         if record is None or record.quality is None:
@@ -77,8 +77,9 @@ def renew(cells: Sequence[Cell], store: Store, progress: Progress) -> list[Recor
         record = record.model_copy(update={"quality": record.quality.model_copy(update={"delta": delta})})
         store.write(record)
         renewed.append(record)
-    if renewed:
-        progress.say(f"Compared again with the unmerged model, which was measured after them: {len(renewed)} cells")
+        compared += delta is not None
+    if compared:
+        progress.say(f"Compared again with the unmerged model, which was measured after them: {compared} cells")
     return renewed
 
 

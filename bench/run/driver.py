@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from bench.measure.machine import Machine, Software
-from bench.records.machines import timed_on, unlike
+from bench.records.machines import timed_on, unlike, why_apart
 from bench.records.store import RecordError, Store, each_record
 from bench.run.isolation import Isolation
 from bench.run.launchers import RUNNERS, CellKey, Job, Launcher, RunError, Runners
@@ -100,14 +100,14 @@ def run_sweep(
         _check_distinct(machines)
         stores = {device: Store(options.results, machine.key, name) for device, (machine, _) in machines.items()}
         records = RecordWriter(name, options.results, options.command, stores, progress, stack)
-        todo, before = [], dict[CellKey, str]()
+        todo, before = list[Cell](), dict[CellKey, str]()
         for cell in cells:
             head = stores[cell.device].head(cell.id)
             if head is None or is_wanted(head.status, options):
                 todo.append(cell)
             else:
                 before[cell.id, cell.device] = head.status
-        _check_same(machines, stores, todo)
+        _check_same(machines, stores, [*todo, *records.disturbed(cells)], cells, progress)
         say_skipped(Counter(before.values()), len(cells), options, progress)
         launcher.prepare(todo, options.cache, progress)
         progress.plan(todo)
@@ -160,19 +160,31 @@ def _check_distinct(machines: Mapping[str, tuple[Machine, Software]]) -> None:
 
 
 def _check_same(
-    machines: Mapping[str, tuple[Machine, Software]], stores: Mapping[str, Store], todo: Sequence[Cell]
+    machines: Mapping[str, tuple[Machine, Software]],
+    stores: Mapping[str, Store],
+    todo: Sequence[Cell],
+    cells: Sequence[Cell],
+    progress: Progress,
 ) -> None:
-    """Raise RunError where times would come to stand beside those of another machine or PyTorch under the same key."""
-    for device in {cell.device for cell in todo if cell.kind == "performance"}:
-        again, store = {cell.id for cell in todo if cell.device == device}, stores[device]
+    """Raise RunError where times would come to stand beside those of another machine or PyTorch under the same key.
+
+    Where nothing is to be measured, and times of two stand there already, it is said.
+    """
+    for device, store in stores.items():
+        again = {cell.id for cell in todo if cell.device == device}
         stay = (one for one in each_record(store.folder) if one.performance is not None and one.cell.id not in again)
-        if (record := next(stay, None)) is None:
+        if not any(cell.kind == "performance" for cell in todo if cell.device == device):
+            if apart := why_apart(stay):
+                progress.say(f"{apart} (--redo)")
             continue
-        if words := unlike(timed_on(record.machine, record.software), timed_on(*machines[device])):
-            raise RunError(
-                f"{store.folder}: its times cannot stand beside this machine's, there and here: {'; '.join(words)}. "
-                "Give results of their own (--results FOLDER), or measure all cells again (--redo)"
-            )
+        for record in stay:
+            if words := unlike(timed_on(record.machine, record.software), timed_on(*machines[device])):
+                known = record.cell.id in {cell.id for cell in cells}
+                way = "measure all cells again (--redo)" if known else "move that record away: no cell of the sweep"
+                raise RunError(
+                    f"{store.folder}: the times of cell {record.cell.id} cannot stand beside this machine's, there and "
+                    f"here: {'; '.join(words)}. Give results of their own (--results FOLDER), or {way}"
+                )
 
 
 def _jobs(todo: Sequence[Cell], stores: Mapping[str, Store]) -> list[Job]:

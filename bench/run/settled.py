@@ -10,13 +10,14 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.measure.machine import describe_processors
+from bench.records.machines import first_unlike
 from bench.records.store import Store, each_record
 from bench.records.table import is_behind
 from bench.run.driver import Options, RunSummary, is_wanted, say_skipped
@@ -27,6 +28,7 @@ from fastast.data.soundscapes.cache import default_folder
 from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
+    from bench.records.schema import Record
     from bench.sweep.cells import Cell
     from bench.sweep.config import SweepConfig
 
@@ -55,7 +57,15 @@ def settled(
         before[head.status] += 1
     if any(store.folder.glob(".*")) or any(store.folder.glob("predictions/.*")) or is_behind(store.folder):
         return None
-    seen = {(machine, record.cell.id): Seen.of(record) for record in each_record(store.folder)}
+    seen: dict[tuple[str, str], Seen] = {}
+
+    def read() -> Iterator[Record]:  # once, and one at a time
+        for record in each_record(store.folder):
+            seen[machine, record.cell.id] = Seen.of(record)
+            yield record
+
+    if first_unlike(read()):
+        return None
     if odd_cells(seen) & {(machine, cell.id) for cell in listing.cells}:
         return None
     if behind_in(seen, machine, {cell.id: cell.against for cell in listing.cells}):

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.records.machines import timed_on, unlike
 from bench.records.schema import Record
 from bench.records.store import Store, each_record
 from bench.records.table import is_behind, write_table
@@ -76,6 +77,8 @@ class RecordWriter:
         self._stores, self._suite = stores, describe_suite()
         self._expected: set[CellKey] = set()
         self._seen: dict[tuple[str, str], Seen] = {}
+        self._timed_on: dict[str, dict[str, str | None]] = {}
+        self._warned: set[str] = set()
         self._open = {store.machine: store for store in stores.values()}
         self.status: dict[CellKey, str] = {}
         """Of every cell that was measured, that of its last record."""
@@ -88,12 +91,9 @@ class RecordWriter:
         """Write the record of a cell that ended."""
         record = record_end(self._name, end, self._suite, self._command, attempt)
         store = self._store(record.machine.key, end.cell)
+        self._warn_of_another_machine(record)
         if attempt == ATTEMPTS:
-            here = (store.machine, record.cell.id)
-            others = (seen.unmerged for key, seen in self._seen.items() if key[0] == store.machine and key != here)
-            why = far_of([*others, unmerged_of(record)]).get(here)
-            record = in_doubt(record, why) if why else record
-        record = self._with_the_first(store, record)
+            record = self._doubted(store, self._with_the_first(store, record))
         if end.outcome.status == "ok" and end.outcome.value.predictions is not None:
             store.write_predictions(end.cell.id, end.outcome.value.predictions, end.outcome.value.hashes)
         store.write(record)
@@ -105,10 +105,33 @@ class RecordWriter:
             self._progress.expect([end.cell])
         self._progress.end(end.cell, record)
 
+    def _doubted(self, store: Store, record: Record) -> Record:
+        """Return a cell's last record, disturbed where its unmerged model is far from that of its panel."""
+        here = (store.machine, record.cell.id)
+        others = (seen.unmerged for key, seen in self._seen.items() if key[0] == store.machine and key != here)
+        why = far_of([*others, unmerged_of(record)]).get(here)
+        if not why:
+            return record
+        told = f"{why}; {record.message}" if record.message else why
+        return in_doubt(record, why).model_copy(update={"message": told})
+
+    def _warn_of_another_machine(self, record: Record) -> None:
+        """Say once of every key that its records are of more than one machine: a node can be another one each time."""
+        if record.performance is None:
+            return
+        key, mine = record.machine.key, timed_on(record.machine, record.software)
+        words = unlike(self._timed_on.setdefault(key, mine), mine)
+        if words and key not in self._warned:
+            self._warned.add(key)
+            self._progress.say(
+                f"{key}: nodes of one key are not one machine: {'; '.join(words)}. Their times cannot stand in one "
+                "report; name nodes of one kind (--slurm-config: constraint), and give --redo"
+            )
+
     def _with_the_first(self, store: Store, record: Record) -> Record:
         """Return the first record of a cell, with what became of the second, where only the first has samples."""
         here = (store.machine, record.cell.id)
-        if record.attempt < ATTEMPTS or record.performance is not None or here not in self._seen:
+        if record.performance is not None or here not in self._seen:
             return record
         first = store.read(record.cell.id)
         if first is None or first.performance is None:

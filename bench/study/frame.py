@@ -81,10 +81,12 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds = NOT
             if not runs or (arm.group in (CONTRAST, CLAIM) and not base):
                 continue
             itself = (base_arm.name, base_schedule) == (arm.name, schedule)
+            base = {} if itself else base
             rows.append(
                 _row(arm, schedule, runs)
                 | {"against": "" if itself else base_arm.label, "against_schedule": "" if itself else base_schedule}
-                | _difference(*_paired(study, arm, runs, base_arm, {} if itself else base), schedule, base_schedule)
+                | _difference(*_paired(study, arm, runs, base_arm, base), schedule, base_schedule)
+                | {"delta_seeds": len(runs) if base else 0, "against_seeds": len(base)}
                 | _speed(schedule, speeds)
                 | _step_speed(arm, runs, step_speeds if study.schedules_of(arm) else NOT_MEASURED)
             )
@@ -200,8 +202,6 @@ def _difference(runs: Runs, base: Runs, schedule: str, base_schedule: str) -> di
     return {
         "against_mAP": theirs,
         **dict(zip(("delta", "delta_low", "delta_high"), delta, strict=True)),
-        "delta_seeds": len(runs) if base else 0,
-        "against_seeds": len(base),
         "recordings": known,
     }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds, speedup_over
 from bench.study.recipes import StudyError
@@ -41,13 +42,16 @@ class Speeds:
 def speeds_of(sweeps: Sequence[str], records: Sequence[Record]) -> tuple[Speeds, ...]:
     """Return what the records of each sweep say, all of one machine: that with most sweeps, then most records.
 
-    Raises StudyError where a sweep timed a schedule in more than one way: which of them is the study's?
+    Raises StudyError where a sweep timed a schedule in more than one way, which of them is the study's?, or on two
+    machines or versions of PyTorch under one key.
     """
     by_machine: dict[str, list[Record]] = {}
     for record in records:
         if record.sweep in sweeps and record.performance is not None and record.status in ("ok", "noisy"):
             by_machine.setdefault(record.machine.key, []).append(record)
     here = max(by_machine.values(), key=lambda found: (len({one.sweep for one in found}), len(found)), default=[])
+    if words := why_apart(here):
+        raise StudyError(f"study: {words}")
     return tuple(_speeds([record for record in here if record.sweep == sweep]) for sweep in sweeps)
 
 

@@ -76,9 +76,8 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
 
 def _beside(merged: pd.DataFrame, names: pd.Series) -> dict[str, float]:
     """Return by how much r the marks of each series stand aside, where more share an r than can be told apart."""
-    sharing = merged[merged["status"] != "disturbed"].groupby("r").size().max() if len(merged) else 0
     series = list(dict.fromkeys(names[merged.index]))
-    if sharing < _CROWD:
+    if not (merged.loc[merged["status"] != "disturbed", "r"].value_counts() >= _CROWD).any():
         return {}
     step = _ASIDE * merged["r"].max()
     return {name: (place - (len(series) - 1) / 2) * step for place, name in enumerate(series)}

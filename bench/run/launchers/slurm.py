@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 _OVERHEAD_MIN = 10
 """Minutes that a job gets beyond the time limits of its cells: start, imports, clips and features."""
 
+_BEGUN = "begun"
+"""File that a job leaves before its first cell."""
+
 
 class Place(BaseModel):
     """What a device's jobs ask Slurm for."""
@@ -164,7 +167,7 @@ class SlurmLauncher:
         """Submit all jobs whose reference is there and yield each cell when its report is."""
         waiting, unfinished = list(jobs), {job.key for job in jobs}
         batches: list[_Batch] = []
-        lost: Counter[CellKey] = Counter()
+        lost, stillborn = Counter[CellKey](), Counter[CellKey]()
         while unfinished:
             ready = [job for job in waiting if job.after not in unfinished]
             waiting = [job for job in waiting if job.after in unfinished]
@@ -180,16 +183,20 @@ class SlurmLauncher:
                 batches.remove(batch)
                 if not batch.waiting:
                     continue
-                at_work, *unbegun = batch.waiting.values()
-                waiting += unbegun
-                lost[at_work.key] += 1
-                if lost[at_work.key] >= remote.ATTEMPTS:
-                    unfinished.discard(at_work.key)
-                    message = f"its job ended without a report, {remote.ATTEMPTS} times: {_why(batch.job)}"
-                    yield remote.failed(at_work, message, self._known[at_work.cell.device])
-                else:
-                    progress.say(f"{at_work.cell.title}: its job ended without a report; submitted again")
-                    waiting.append(at_work)
+                left = list(batch.waiting.values())
+                # A job that began no cell says nothing against the first: a partition can be down.
+                began = (batch.folder / _BEGUN).exists()
+                blamed, ends = (left[:1], lost) if began else (left, stillborn)
+                waiting += left[len(blamed) :]
+                for job in blamed:
+                    ends[job.key] += 1
+                    if ends[job.key] >= remote.ATTEMPTS:
+                        unfinished.discard(job.key)
+                        message = f"its job ended without a report, {remote.ATTEMPTS} times: {_why(batch.job)}"
+                        yield remote.failed(job, message, self._known[job.cell.device])
+                    else:
+                        progress.say(f"{job.cell.title}: its job ended without a report; submitted again")
+                        waiting.append(job)
 
     def _submit(self, ready: Sequence[Job], lost: Counter[CellKey], progress: Progress) -> list[_Batch]:
         """Submit jobs in batches of one device; a cell that a job ended with goes alone, lest it ends others again."""
@@ -237,6 +244,7 @@ def slurm_launcher(options: LauncherOptions) -> SlurmLauncher:
 
 def work_all(orders: Sequence[CellOrder], folder: Path) -> None:
     """Run cells one after the other and leave a report of each, whole or not at all. Runs in a job."""
+    write_whole(folder / _BEGUN, b"")
     for number, order in enumerate(orders):
         write_whole(folder / f"{number}.report", pickle.dumps(node.work(order)))
 

@@ -125,6 +125,7 @@ def beside(relative: float, absolute: float = 1.0, *, seed: int) -> Sample:
     [
         (1.0, 1.15, "same"),  # the process is slow, and with it both arms
         (1.0, 0.85, "same"),
+        (1.0, 1.4, "slower with all arms"),  # no process is so slow by luck
         (1.15, 1.0, "slower"),
         (0.85, 1.0, "faster"),
         (1.15, 1 / 1.15, "same"),  # the arm has become faster, the candidate is as it was
@@ -229,7 +230,8 @@ def test_relative_to_an_arm_drift_of_the_machine_does_not_count(tmp_path):
     assert alone.exit_code == 1
     assert "cells are judged by times alone" in alone.output
     both = run(a, b)
-    assert both.exit_code == 0
+    assert both.exit_code == 1  # twice as slow, whatever did it, does not pass
+    assert "slower with all arms" in both.output
     times = np.median(rounds(2.0, seed=2)) / np.median(rounds(1.0, seed=0))
     assert f"over these cells B / A is {times:.3f} by times and 1.0" in both.output.replace("\n", " ")
     assert run(a, b, "--relative-to", "unmerged").exit_code == 0
