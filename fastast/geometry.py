@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from fastast.encoder import EncoderShape
+from fastast.finite import plain_number
 
 SIZES: dict[str, tuple[int, int]] = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}
 """Width and number of heads of the three published sizes; all have 12 blocks."""
@@ -48,7 +49,8 @@ class Geometry:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = getattr(self, field.name)
+            value = plain_number(getattr(self, field.name))
+            object.__setattr__(self, field.name, value)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if field.type == "int" and not (number and isinstance(value, int) and value >= 1):
                 raise ValueError(f"geometry: {field.name} is {value!r}; it must be an integer of at least 1")

@@ -43,7 +43,7 @@ class OwnLengths:
                 "--own-length out"
             )
         self._model = model
-        self._positions: tuple[int, int] | None = None
+        self._positions: tuple[int, int | None] | None = None
         self._at: dict[int, AudioSpectrogramTransformer] = {}
 
     def frames(self, samples: int) -> int:
@@ -52,7 +52,8 @@ class OwnLengths:
 
     def model(self, frames: int) -> AudioSpectrogramTransformer:
         """Return the model for an input of so many frames, the same one until the positions of the longest change."""
-        positions = (id(self._model.pos_embed), self._model.pos_embed._version)
+        embedded = self._model.pos_embed
+        positions = (id(embedded), None if embedded.is_inference() else embedded._version)
         if positions != self._positions:
             self._at, self._positions = {}, positions
         if frames not in self._at:

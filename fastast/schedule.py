@@ -6,13 +6,15 @@ refuses what no method can do. Terms: `r` tokens removed per block, `n` tokens, 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
+from fastast.finite import plain_number
 from fastast.macs import Choosing, encoder_macs
 from fastast.names import unknown_name
 from fastast.schedule_file import is_schedule_file, read_schedule_file
@@ -33,6 +35,7 @@ class Constant:
     """Tokens removed per block."""
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _check_count("constant", "r", self.r)
 
     def removals(
@@ -59,6 +62,7 @@ class Linear:
     """From -1 (remove early) over 0 (constant) to 1 (remove late)."""
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _check_count("linear", "r", self.r)
         if not -1 <= self.inflection <= 1:
             raise ScheduleError(
@@ -100,6 +104,7 @@ class Half:
     """Which half."""
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         if self.where not in get_args(Where):
             raise ScheduleError("schedule: " + unknown_name("half", self.where, get_args(Where)))
         _check_count(self.where, "r", self.r)
@@ -126,6 +131,7 @@ class First:
     """Mean tokens removed per block, over all blocks."""
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         _check_count("first", "r", self.r)
 
     def removals(
@@ -147,7 +153,7 @@ class PerBlock:
     """Tokens removed by each block, as many as the model has blocks."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "counts", tuple(self.counts))
+        object.__setattr__(self, "counts", tuple(map(plain_number, self.counts)))
         for i, count in enumerate(self.counts):
             _check_count("list", f"number {i + 1}", count)
 
@@ -174,6 +180,7 @@ class KeepRatio:
     """Share of the unprotected tokens that leave a block, above 0 and up to 1; bipartite matching reaches 0.5."""
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         if not 0 < self.ratio <= 1:
             raise ScheduleError(
                 f"schedule keep: ratio is {self.ratio!r}; give a share above 0 (keep almost none), up to 1 (keep all)"
@@ -205,6 +212,7 @@ class TargetSpeedup:
     """Shape of the family, as in `Linear`; 0 is constant."""
 
     def __post_init__(self) -> None:
+        _make_plain(self)
         if not (math.isfinite(self.speedup) and self.speedup >= 1):
             raise ScheduleError(f"schedule speedup: {self.speedup!r} is not a speed-up; give a number of at least 1")
         Linear(0, self.inflection)
@@ -306,6 +314,12 @@ def parse_schedule(text: str) -> Schedule:
     if name not in known:
         raise ScheduleError(f"schedule {text!r}: {unknown_name('schedule', name, known)}; the forms are {_FORMS}")
     raise ScheduleError(f"schedule {text!r}: the forms are {_FORMS}")
+
+
+def _make_plain(schedule: Any) -> None:
+    """Hold scalars of numpy as Python's own numbers, as text and records have them."""
+    for one in dataclasses.fields(schedule):
+        object.__setattr__(schedule, one.name, plain_number(getattr(schedule, one.name)))
 
 
 def _check_count(schedule: str, name: str, value: object) -> None:

@@ -10,7 +10,7 @@ from bench.claims.claim import ClaimError
 
 _END = "<!-- /claim -->"
 _MARK = re.compile(r"(?<!`)<!-- claim: (?P<name>[\w-]+) -->(?P<text>.*?)<!-- /claim -->", re.DOTALL)
-_ANY_MARK = re.compile(r"(?<!`)<!--\s*/?\s*claim\b[^>]*>?", re.IGNORECASE)
+_ANY_MARK = re.compile(r"(?<!`)<!--\s*/?\s*claim(?:\b|s:)[^>]*>?", re.IGNORECASE)
 """Whatever was meant as one."""
 _RIGHT_MARK = re.compile(r"<!-- (?:claim: (?P<name>[\w-]+)|/claim) -->")
 

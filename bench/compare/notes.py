@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from bench.compare.found import SLOWER, Row
+from bench.compare.found import JUDGED, SLOWER, Row
 from bench.compare.samples import COMMON, Sample
 from bench.compare.statistics import samples_needed
 
@@ -46,7 +46,7 @@ def notes(rows: Sequence[Row], pairs: Sequence[Pair], *, alpha: float) -> tuple[
 
 def _judged_by(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[str]:
     said = []
-    timed = [(row, a) for row, (_, a, _) in zip(rows, pairs, strict=True) if row.outcome not in _NOT_JUDGED]
+    timed = [(row, a) for row, (_, a, _) in zip(rows, pairs, strict=True) if row.outcome in JUDGED]
     if both := [row for row, _ in timed if row.relative is not None]:
         usual = [
             float(np.median([one.value for one in ends]))

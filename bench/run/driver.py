@@ -107,6 +107,7 @@ def run_sweep(
                 todo.append(cell)
             else:
                 before[cell.id, cell.device] = head.status
+        records.expect_machines(machines)
         _check_same(machines, stores, [*todo, *records.disturbed(cells)], cells, progress)
         say_skipped(Counter(before.values()), len(cells), options, progress)
         launcher.prepare(todo, options.cache, progress)

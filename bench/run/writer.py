@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.measure.machine import Machine, Software
 from bench.records.machines import timed_on, unlike
 from bench.records.schema import Record
 from bench.records.store import Store, each_record
@@ -86,6 +87,10 @@ class RecordWriter:
             stack.enter_context(store.lock())
             for record in each_record(store.folder):  # a bad one is found now, not after an hour of measuring
                 self._seen[store.machine, record.cell.id] = Seen.of(record)
+
+    def expect_machines(self, machines: Mapping[str, tuple[Machine, Software]]) -> None:
+        """Take the machines that were asked for those that all records are to be of."""
+        self._timed_on = {machine.key: timed_on(machine, software) for machine, software in machines.values()}
 
     def take(self, end: Ended, attempt: int = 1) -> None:
         """Write the record of a cell that ended."""

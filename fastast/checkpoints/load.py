@@ -115,6 +115,13 @@ def load_model(
     return model
 
 
+def _cut_ratio(geometry: Geometry, tensors: Mapping[str, Tensor]) -> float:
+    """Return the ratio of an own file's MLP: of a broken width, files of before have what was left of it cut off."""
+    hidden = len(tensors["blocks.0.mlp.fc1.weight"]) if "blocks.0.mlp.fc1.weight" in tensors else 0
+    cut = hidden == int(geometry.embed_dim * geometry.mlp_ratio)
+    return hidden / geometry.embed_dim if cut else geometry.mlp_ratio
+
+
 def _describe(
     path: Path,
     tensors: Mapping[str, Tensor],
@@ -125,7 +132,8 @@ def _describe(
     """Find out geometry, labels, normalisation and loss."""
     if ENTRY in metadata:
         header = read_header(path, metadata[ENTRY])
-        return dataclasses.replace(header, geometry=_replace(path, header.geometry, given))
+        known = {"mlp_ratio": _cut_ratio(header.geometry, tensors), **(given or {})}
+        return dataclasses.replace(header, geometry=_replace(path, header.geometry, known))
     if layout is OWN:
         raise CheckpointError(
             f"{path}: FastAST's keys without FastAST's header (geometry, labels, normalisation); write the file with "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from fastast.commands.options import JsonOption, QuietOption
 from fastast.commands.people import errors_for_people
+from fastast.inference.file_names import utf8_json
 
 if TYPE_CHECKING:
     from fastast.data.datasets import DataOptions
@@ -65,7 +65,7 @@ def check(
             processes=processes or affinity(),
             progress=not quiet,
         )
-        typer.echo(json.dumps(as_dict(found), ensure_ascii=False) if as_json else as_text(found, everything=everything))
+        typer.echo(utf8_json(as_dict(found)) if as_json else as_text(found, everything=everything))
     if not found.is_sound:
         raise typer.Exit(1)
 
@@ -137,7 +137,7 @@ def cache(
             progress=not quiet,
         )
         if as_json:
-            typer.echo(json.dumps(dataclasses.asdict(outcome), ensure_ascii=False))
+            typer.echo(utf8_json(dataclasses.asdict(outcome)))
         else:
             lines = [
                 f"{out}: {outcome.clips:,} clips of {called} in {outcome.made + outcome.kept:,} parts, "
@@ -187,7 +187,7 @@ def stats(
             what=f"{called}: {split}",
         )
         if as_json:
-            typer.echo(json.dumps(dataclasses.asdict(found), ensure_ascii=False))
+            typer.echo(utf8_json(dataclasses.asdict(found)))
             return
         lines = [
             f"# {called}, {split}: {found.clips:,} clips, {found.frames:,} frames"
@@ -232,7 +232,7 @@ def rate(
                 {"folder": folder, "data": what, **dataclasses.asdict(one), "together": one.together}
                 for folder, (what, one) in found.items()
             ]
-            typer.echo(json.dumps(rows, ensure_ascii=False))
+            typer.echo(utf8_json(rows))
             return
         typer.echo("clips per second and processor: read (decode, resample), filterbank, both")
         for folder, (what, one) in found.items():

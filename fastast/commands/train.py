@@ -25,6 +25,7 @@ from fastast.commands.options import (
     TrainedArgument,
 )
 from fastast.commands.people import errors_for_people, set_up_process
+from fastast.inference.file_names import utf8_json
 
 
 def train(
@@ -51,7 +52,7 @@ def train(
 
         folder = out or Path("runs") / recipe_path(recipe).stem
         result = follow(wanted, folder, resume=resume, device=device, quiet=quiet)
-        typer.echo(json.dumps({"folder": str(folder), **result}, ensure_ascii=False))
+        typer.echo(utf8_json({"folder": str(folder), **result}))
 
 
 def evaluate(

@@ -126,6 +126,8 @@ def _hash_code(root: Path) -> str:
 def _hash_method(name: str) -> str:
     """Return the hash of a method's code: of its package, or of its file; empty for FastAST's own."""
     choose = get_method(name).choose
+    if not hasattr(choose, "__qualname__"):  # of functools.partial, whose module is not where its code is
+        return uuid4().hex
     package = str(choose.__module__).partition(".")[0]
     if package == fastast.__name__:
         return ""

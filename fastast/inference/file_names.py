@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from pathlib import Path
+from typing import Any
+
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What Python makes of bytes of names that are not UTF-8."""
 
 
 def utf8_name(path: str | Path) -> str:
     """Return a path as text; a byte that is not UTF-8 is written as `\\xe9`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def utf8_json(value: Any) -> str:
+    """Return plain values as JSON in one line, names of files in it as `utf8_name` has them."""
+    text = json.dumps(value, ensure_ascii=False)
+    return _NOT_UTF8.sub(lambda byte: rf"\\x{ord(byte[0]) - 0xDC00:02x}", text)

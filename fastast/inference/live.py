@@ -30,6 +30,11 @@ _LONG_BLOCK_SECONDS = 4.0
 _WAITING = 100
 """Blocks of a pipe that are read ahead at most: then the pipe is left to fill, and who writes to it waits."""
 
+_BEHIND = 9
+"""Bytes behind the samples of a WAV that tell a chunk from more samples."""
+_MOMENT = 0.5
+"""Seconds that they are waited for."""
+
 
 class ByteStream(Protocol):
     """What bytes come from, such as `sys.stdin.buffer.raw`."""
@@ -120,10 +125,24 @@ class PipeReader(LiveReader):
             faults.append(f"it ended after {seconds:.2f} s, and its header tells of {told:.2f} s")
         if begun:
             faults.append(f"it ended in the middle of a sample ({counted(len(begun), 'byte')} left out)")
-        if came == found.num_bytes and not self._live and not is_chunk(exactly(self._read, 9)):
+        if came == found.num_bytes and not self._live and not is_chunk(self._behind()):
             self._fault = told_too_little("bytes came")
         if faults:
             self._fault = f"the stream is cut off: {'; '.join(faults)}. What came before was heard"
+
+    def _behind(self) -> bytes:
+        """Return the first bytes behind the samples that come at once: an end that stays open is not waited for."""
+        found = self._ahead
+        while len(found) < _BEHIND and self._comes() and (more := self._stream.read(_BEHIND - len(found))):
+            found += more
+        return found
+
+    def _comes(self) -> bool:
+        """Return whether something comes within a moment, its end included; True where nothing tells."""
+        try:
+            return bool(select.select([self._stream], [], [], _MOMENT)[0])
+        except (OSError, ValueError):  # not a file of the system
+            return True
 
     def _look(self, size: int) -> bytes:
         """Return the next bytes, fewer at the end only, and leave them to be read."""

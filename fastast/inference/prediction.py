@@ -304,8 +304,10 @@ class Predictor:
 
         Above it stand the file's name, its best labels and what reduced the tokens.
 
-        Raises ValueError as `drawn_model` does.
+        Raises ValueError as `drawn_model` does, and for a target that is no name of a PNG.
         """
+        if target.suffix.lower() != ".png":
+            raise ValueError(f"{target}: a picture is written as a PNG; name a file that ends in .png")
         from fastast.viz import draw_merges_by_block
 
         model = self.drawn_model()

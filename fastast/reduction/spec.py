@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
+from fastast.finite import plain_number
 from fastast.macs import BlockPlace
 from fastast.names import unknown_name
 from fastast.reduction.combine import Combine
@@ -84,6 +85,8 @@ class TokenReduction:
     def __post_init__(self) -> None:
         if is_schedule_file(self.schedule):
             self._take_file()
+        for name in FIELDS:
+            object.__setattr__(self, name, plain_number(getattr(self, name)))
         for name in _CHECKED:
             kind, value = option_types(TokenReduction)[name], getattr(self, name)
             if not value_fits(kind, value):
@@ -236,7 +239,8 @@ class TokenReduction:
         """Take what a schedule's file says beside it, below what differs from its default here."""
         given = self.options
         if dataclasses.is_dataclass(given) and not isinstance(given, type):
-            given = dataclasses.asdict(given)
+            usual = _option_defaults(type(given))
+            given = {name: value for name, value in dataclasses.asdict(given).items() if value != usual.get(name)}
         if not isinstance(given, Mapping):
             return  # which is refused for what it is
         fields = {name: getattr(self, name) for name in _DEFAULTS if getattr(self, name) != _DEFAULTS[name]}

@@ -47,7 +47,8 @@ def read_reduction(
     if not schedule:
         _refuse_unused(method, options, excess)
         return None
-    return override(TokenReduction.from_dict({"schedule": schedule}), method=method, options=options, excess=excess)
+    given = {"schedule": schedule} if method is None else {"schedule": schedule, "method": method}
+    return override(TokenReduction.from_dict(given), options=options, excess=excess)
 
 
 def override(

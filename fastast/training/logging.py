@@ -6,6 +6,7 @@ import json
 import math
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,8 @@ class RunLog:
             self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}) + "\n")
             self._file.flush()
         except OSError as error:  # which names no file
+            with suppress(OSError):
+                self._file.close()  # which would write what is left, and fail again
             what = f"{error.strerror or error}: the run stopped after step {step}; make room, and go on by --resume"
             raise OSError(error.errno, what, str(self._path)) from None
         for name, value in values.items():

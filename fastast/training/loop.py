@@ -7,6 +7,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fastast.data.datasets import open_split
 from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
@@ -85,6 +87,8 @@ def _load(trainer: Trainer, state: State, folder: Path) -> None:
     """Have a trainer go on from a state. Raises ResumeError for one that is whole, but not of this training."""
     try:
         trainer.load(state)
+    except torch.OutOfMemoryError:
+        raise  # which says nothing of the state
     except (RuntimeError, LookupError, ValueError, TypeError) as error:
         raise ResumeError(
             f"{folder}: the state after step {state.step} is not one of this training ({error}); start anew in another "

@@ -11,7 +11,7 @@ from typing import Any
 from fastast.schedule import PerBlock
 from fastast.statistics import Estimate, side_of_zero
 from fastast.tuning.clips import TuningClips
-from fastast.tuning.question import TuningQuestion
+from fastast.tuning.question import TuningQuestion, differing_key
 from fastast.tuning.target import TuningError
 from fastast.tuning.tune import TunedRow, Tuning
 
@@ -89,13 +89,12 @@ def read_answer(path: Path, question: TuningQuestion, where: str) -> dict[str, A
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         asked = json.loads(json.dumps(question.to_dict() | {"device": where}))
-        theirs = {key: values["tuning"].get(key) for key in asked}
+        theirs = {key: value for key, value in values["tuning"].items() if key in asked}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError):
         raise TuningError(f"{path}: this file is no answer of `fastast tune`; give another --out") from None
-    if theirs != asked:
-        key = next(key for key in asked if theirs[key] != asked[key])
+    if key := differing_key(theirs, asked):
         raise TuningError(
-            f"{path}: this is the answer to another question: {key} was {theirs[key]!r} and is {asked[key]!r}. "
+            f"{path}: this is the answer to another question: {key} was {theirs.get(key)!r} and is {asked[key]!r}. "
             "Give another --out, or remove the file"
         )
     return values

@@ -21,7 +21,7 @@ from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.answer import answer_text, answer_toml, read_answer
 from fastast.tuning.clips import TuningClips, check_positives, read_clips, spread, two_halves
 from fastast.tuning.journal import Journal
-from fastast.tuning.question import TuningQuestion
+from fastast.tuning.question import TuningQuestion, recipe_part
 from fastast.tuning.scoring import Scorer
 from fastast.tuning.target import TuningError
 from fastast.tuning.tune import Tuner
@@ -41,7 +41,7 @@ def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Calla
     question = replace(
         question,
         weights_sha256=sha256_of_path(trained_path(question.model)),
-        recipe_identity=recipe.identity,
+        recipe_identity=recipe_part(recipe),
     )
     if (values := read_answer(out, question, where)) is not None:
         say(f"{out}: answered before")

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from fastast.system.locking import release_lock, take_lock
 from fastast.system.writing import write_whole
+from fastast.tuning.question import differing_key
 from fastast.tuning.target import TuningError
 
 T = TypeVar("T")
@@ -69,9 +70,7 @@ class Journal:
             self._known = {entry["key"]: entry["value"] for entry in entries}
         except (ValueError, KeyError, TypeError):
             raise TuningError(f"{self.path}: this is no journal of `fastast tune`; give another --out") from None
-        if theirs != self._question:
-            differing = sorted(k for k in {*theirs, *self._question} if theirs.get(k) != self._question.get(k))
-            first = differing[0]
+        if first := differing_key(theirs, self._question):
             raise TuningError(
                 f"{self.path}: what was measured there is of another question: {first} was {theirs.get(first)!r} and "
                 f"is {self._question.get(first)!r}. Remove the file, or give another --out"

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastast.reduction import TokenReduction
 from fastast.tuning.target import Target, TuningError
+
+if TYPE_CHECKING:
+    from fastast.training.recipe import Recipe
+
+_LATER = {"weights_sha256": None, "recipe_identity": None, "labels": "", "activation": ""}
+"""Keys that files of before lack, and what that means: None, that nothing is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +32,7 @@ class TuningQuestion:
     settings: tuple[str, ...] = ()
     """Settings of the recipe, `key=value`."""
     recipe_identity: str = ""
-    """Of the recipe, as another may lie under its name when a run goes on."""
+    """Of what is used of the recipe, as another may lie under its name when a run goes on: `recipe_part`."""
     labels: str = ""
     """Names of the model's classes where its file has none, or others."""
     activation: str = ""
@@ -80,6 +89,20 @@ class TuningQuestion:
         }
         values["method"] = {k: v for k, v in self.method.to_dict().items() if k != "schedule"}
         return values | {"settings": list(self.settings), "model": _absolute(self.model), "data": _absolute(self.data)}
+
+
+def recipe_part(recipe: Recipe) -> str:
+    """Return the hash of what a tuning uses of a recipe: its data and how that is heard and scored."""
+    asked = recipe.question()
+    used = {name: asked[name] for name in ("data", "normalisation", "metric")} | {"options": asked["model"]["options"]}
+    return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+
+
+def differing_key(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
+    """Return the first key in which two questions differ, as plain values; empty where none does."""
+    absent = {key: mine.get(key) if value is None else value for key, value in _LATER.items()}
+    asked, known = absent | dict(mine), absent | dict(theirs)
+    return next((key for key in sorted({*asked, *known}) if asked.get(key) != known.get(key)), "")
 
 
 def _absolute(name: str) -> str:

@@ -71,7 +71,7 @@ def answer(cell, context: Context) -> Answer:
         raise type("OutOfMemoryError", (RuntimeError,), {})("CUDA out of memory")
     elif what == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif what == "disturbed_then_broken" and cell.model.path.read_text().count(cell.id) == 2:
+    elif what.endswith("_then_broken") and cell.model.path.read_text().count(cell.id) == 2:
         raise ValueError("broken the second time")
     elif what == "exit":
         os._exit(7)
@@ -87,7 +87,7 @@ def answer(cell, context: Context) -> Answer:
         part = performance(reasons=("7 of 7 rounds were disturbed",))
     elif what == "disturbed":  # the first so many times
         part = performance(reasons=("7 of 7 rounds were disturbed",) if before < int(value) else ())
-    elif what == "slowed":  # all arms ten times, the first so many times, and no counter saw why
+    elif what.startswith("slowed"):  # all arms ten times, the first so many times, and no counter saw why
         slow = 10.0 if before < int(value) else 1.0
         part = performance((2 * slow,) * 5, (3 * slow,) * 5, reasons=())
     elif what == "calm":

@@ -1,7 +1,8 @@
 """Where the samples of a WAV end, and what stands behind them: a header that was never finished tells too little.
 
-A recorder that crashes leaves a length of 0, or the one that it wrote last. One rule for files and pipes: a length of 0
-with samples behind it is none that anybody knew; behind another one, what is not a chunk of the WAV is told of.
+A recorder that crashes leaves a length of 0, or the one that it wrote last. A length of 0 with samples behind it is
+none that anybody knew: a file tells chunks from samples by their lengths, a pipe by their names. Behind another length,
+what is not a chunk of the WAV is told of.
 """
 
 from __future__ import annotations
@@ -26,17 +27,26 @@ def is_chunk(begin: bytes) -> bool:
 
 
 def is_known_chunk(name: bytes) -> bool:
-    """Whether what stands where the samples of a WAV of no length should is a chunk: then it has no samples."""
+    """Whether what comes through a pipe where the samples of a WAV of no length should is a chunk, by its name alone:
+    then it has no samples."""
     return name in _KNOWN
 
 
 def open_ended(source: Source) -> Pieces | None:
     """Return a WAV whose length says 0 although samples follow as one of unknown length; None for any other file."""
     at, size = _data(source)
-    if not at or size or at == source.size or is_known_chunk(source.content[at : at + 4]):
+    if not at or size or at == source.size or _are_chunks(source.content, at):
         return None
     content = source.content
     return Pieces([(content, 0, at - 4), (_UNKNOWN, 0, 4), (content, at, len(content))])
+
+
+def _are_chunks(content: Content, at: int) -> bool:
+    """Whether one chunk after another, each of the length that it tells, stands from a place to the end of a file."""
+    while at + 8 <= len(content) and _NAME.match(content[at : at + 4]):
+        size = int.from_bytes(content[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return len(content) <= at <= len(content) + 1
 
 
 def unheard(source: Source) -> str:

@@ -123,10 +123,22 @@ def test_times_of_a_stream_are_free_of_what_slowed_the_whole_machine() -> None:
     table = readable(join(found)).set_index("r")
     # The median of unmerged is 0.6 s, as fast as it is counted: both halve it.
     assert table["real_time"].tolist() == ["0.600", "0.300", "0.300"]
-    assert table["delay"].tolist() == ["600.0 (605.4)", "300.0 (302.7)", "not measured"]  # 0.99 + 0.02 * 0.95
+    assert table["delay"].tolist() == ["600.0 (605.4)", "300.0 (302.7)", "cannot keep up"]  # 0.99 + 0.02 * 0.95
     assert table["latency"].tolist() == ["600.0", "300.0", "300.0"]
     raw = to_frame(found)["real_time_factor"].tolist()
     assert raw == pytest.approx([0.4, 0.3, 1.05])
+
+
+@pytest.mark.parametrize("status", ["ok", "noisy"])
+@pytest.mark.parametrize(("seconds", "scaled"), [(1.05, "0.300"), (7.0, "2.000")])
+def test_a_stream_that_fell_behind_when_it_was_measured_cannot_keep_up(
+    status: str, seconds: float, scaled: str
+) -> None:
+    found = [stream_record(seconds=0.6, unmerged=0.6), stream_record("constant:20", seconds=0.3, unmerged=0.6)]
+    found.append(stream_record("constant:40", seconds=seconds, unmerged=2.1, status=status, rounds=21))
+    row = readable(join(found)).set_index("r").loc["40"]
+    assert row["delay"] == "cannot keep up"
+    assert row["real_time"] == ("≈" if status == "noisy" else "") + scaled
 
 
 @pytest.mark.parametrize(

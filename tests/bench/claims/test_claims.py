@@ -91,6 +91,13 @@ def test_a_number_is_written_as_its_query_asks(number: dict, text: str) -> None:
     assert said(claim(**number)) == text
 
 
+@pytest.mark.parametrize("ok", ["ok", "== ok", ["ok"]])
+def test_the_largest_is_that_of_the_rows_that_equalities_leave_however_they_are_written(ok: str | list[str]) -> None:
+    table = TABLE.assign(status=["ok", "ok", "noisy"])
+    for where in ({"status": ok, "r": "largest"}, {"r": "largest", "status": ok}):
+        assert said(claim(where=where), table) == "1.25 times"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "word"),
     [
@@ -212,6 +219,13 @@ def test_a_mark_that_is_almost_one_is_refused_and_shown(mark: str) -> None:
     with pytest.raises(ClaimError, match=re.escape(f"{mark!r} is no mark of a claim; write <!-- claim: NAME -->")):
         claims_in(text)
     assert claims_in(text.replace(mark, f"`{mark}`").replace("x<!-- /claim -->", "x")) == ["b"]
+
+
+@pytest.mark.parametrize("comment", ["<!-- claims are checked -->", "<!-- Claimed: a -->", "<!-- no claim -->"])
+def test_an_ordinary_comment_is_no_mark(comment: str) -> None:
+    text = f"{comment} <!-- claim: a -->x<!-- /claim -->"
+    assert claims_in(text) == ["a"]
+    assert fill(text, {"a": "y"}) == f"{comment} <!-- claim: a -->y<!-- /claim -->"
 
 
 def test_an_end_without_a_beginning_is_refused() -> None:

@@ -108,9 +108,9 @@ def test_too_few_rounds_are_told_instead_of_called_the_same():
     compared = compare_sides(side(x=(1.0, 1.1, 1.2)), side(x=(9.0, 9.1, 9.2)))
     assert [row.outcome for row in compared.rows] == ["too few samples"]
     assert compared.exit_code == 3
-    assert compared.notes[-1] == (
+    assert compared.notes == (
         "1 of 1 cells have too few rounds to be told apart at all: among so many cells, and at an alpha of 0.002, each "
-        "side needs 7"
+        "side needs 7",
     )
 
 
@@ -322,6 +322,16 @@ def test_where_nothing_can_be_judged_that_is_no_success(before: str, after: str,
     assert f"1 of 1 cells {words}" in done.output
     assert "0 slower in B, 0 faster in B; no cell could be judged" in done.output
     assert "nan" not in text.read_text()
+
+
+@pytest.mark.parametrize(("before", "after"), [("disturbed", "ok"), ("implausible", "ok"), ("ok", "implausible")])
+def test_a_cell_that_is_not_judged_is_not_among_those_judged_by_times_alone(before: str, after: str, tmp_path):
+    a, b = tmp_path / "a", tmp_path / "b"
+    write_status(a, {0: "ok", 1: before})
+    write_status(b, {0: "ok", 1: after})
+    said = run(a, b, "--relative-to", "none").output
+    assert "1 cells are judged by times alone" in said
+    assert "1 cells are judged by their times and by their ratios" in run(a, b).output
 
 
 def test_records_of_one_cell_are_put_together(tmp_path):

@@ -65,6 +65,12 @@ def test_counters_that_cannot_be_read_say_so(tmp_path):
     assert "cannot be read" in found.reason
 
 
+def test_a_processors_counter_that_vanishes_while_an_arm_runs_gives_no_energy(tmp_path):
+    counter = zone(tmp_path, "intel-rapl:0", 0)
+    found = measure_energy({"candidate": counter.unlink}, "cpu", seconds=0.0, rapl=tmp_path)
+    assert (found.source, found.reason, found.arms) == ("unavailable", "RAPL stopped answering", {})
+
+
 def test_nvml_counts_the_energy_of_a_gpu(card: FakeNvml, monkeypatch):  # noqa: F811
     millijoules = iter([1000, 1000, 4000])
     monkeypatch.setattr(card, "nvmlDeviceGetTotalEnergyConsumption", lambda handle: next(millijoules), raising=False)

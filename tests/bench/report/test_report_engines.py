@@ -163,5 +163,17 @@ def test_marks_of_many_engines_at_one_r_do_not_cover_each_other(engines: int, pl
         records.append(made.record("performance", "constant:20", unmerged=1.0, seconds=0.6, **setup))
     axis = merging_figure(join(records)).axes[0]
     marks = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() not in ("None", "", "|", "_", 0)]
-    assert len(marks) == engines and len(set(marks)) == places
+    assert len(marks) == engines
+    assert len(set(marks)) == places
     assert sum(marks) / len(marks) == pytest.approx(20)
+
+
+@pytest.mark.parametrize(("status", "said"), [("ok", True), ("disturbed", False)])
+def test_of_disturbed_marks_alone_it_is_not_said_that_they_stand_side_by_side(status: str, said: bool) -> None:
+    records = [made.record("performance")]
+    for number, attention in enumerate(("auto", "sdpa", "eager", "flash")):
+        asked = {"attention": attention, "status": status, "seconds": 0.5 + 0.1 * number}
+        records.append(made.record("performance", "constant:20", **asked))
+    records.append(made.record("performance", "constant:40", status="disturbed"))
+    text = merging_figure(join(records)).get_supxlabel()
+    assert ("marks of one r stand side by side" in text.replace("\n", " ")) == said

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
+from bench.ablation.compare import compare_alternatives
 from bench.records.machines import first_unlike
 from bench.records.schema import Record
+from bench.records.store import Store, read_records
 from bench.report.frame import ReportError, join
+from bench.study.recipes import StudyError
+from bench.study.speeds import speeds_of
+
+PUBLISHED = Path(__file__).parents[3] / "results" / "cpu-amd-epyc-avx512-2-threads"
 
 
 def of(record: Record, **facts: Any) -> Record:
@@ -64,3 +72,33 @@ def test_a_gpu_is_the_same_in_whatever_computer_and_quality_on_whatever_machine(
     assert first_unlike(on_gpu) is None
     scored = [of(record, torch="3.0.0") if record.performance is None else record for record in records]
     assert first_unlike(scored) is None
+
+
+def published(sweep: str, folder: Path, **facts: Any) -> Path:
+    """Results of their own that have the published records of a sweep, one timed one as of another machine."""
+    shutil.copytree(PUBLISHED / sweep, folder / PUBLISHED.name / sweep)
+    timed = [record for record in read_records(folder) if record.performance is not None]
+    assert first_unlike(timed) is None
+    Store(folder, PUBLISHED.name, sweep).write(of(timed[-1], **facts))
+    return folder
+
+
+FACTS = pytest.mark.parametrize(
+    ("facts", "words"), [({"torch": "9.9.9"}, r"PyTorch is .*9\.9\.9"), ({"logical_cores": 64}, "processors is .*64")]
+)
+
+
+@FACTS
+def test_alternatives_that_were_timed_on_two_machines_are_not_compared(facts: dict, words: str, tmp_path: Path) -> None:
+    results = published("ablation_pooling", tmp_path, **facts)
+    with pytest.raises(ReportError, match=f"ablation: .*cannot stand together: .*{words}"):
+        compare_alternatives(results, "ablation_pooling", labels=np.zeros((1, 1), np.uint8))
+
+
+@FACTS
+def test_a_study_takes_no_speeds_from_two_machines(facts: dict, words: str, tmp_path: Path) -> None:
+    sweep = "soundscapes_taught_speed"
+    (alike,) = speeds_of([sweep], read_records(PUBLISHED / sweep))
+    assert alike.ratios
+    with pytest.raises(StudyError, match=f"study: .*cannot stand together: .*{words}"):
+        speeds_of([sweep], read_records(published(sweep, tmp_path, **facts)))

@@ -151,3 +151,17 @@ def test_samples_stay_where_the_second_time_fails(run):
     assert "broken the second time" in record.message
     again, order, _ = run("disturbed_then_broken", "calm")
     assert again.measured == {}
+
+
+def test_one_that_is_far_and_fails_the_second_time_is_in_doubt_for_both_reasons(tmp_path):
+    cells = panel(tmp_path, "calm", "slowed_then_broken:9", "calm", "calm")
+    summary = cheap_runners.run(cells, tmp_path / "results", io.StringIO())
+    assert summary.measured == {"ok": 3, "disturbed": 1}
+    (record,) = [record for record in read_records(tmp_path / "results") if record.status == "disturbed"]
+    assert (record.cell.id, record.attempt) == (cells[1].id, 2)
+    far, failed = record.message.split("; ", 1)
+    assert far == "the unmerged model took 7500 ms a clip, 10.00 of its median over the 4 cells of the panel"
+    assert failed.startswith("measured again, it ended with error: ")
+    assert "broken the second time" in failed
+    assert record.performance.disturbance.reasons == (far,)
+    assert record.performance.arms["unmerged"].seconds == (30.0,) * 5

@@ -156,6 +156,21 @@ def test_a_difference_that_cannot_be_computed_is_said_and_not_left_as_it_was(tmp
     assert qualities(results)[second].delta is not None
 
 
+@pytest.mark.parametrize("lost", [1, 2])
+def test_what_could_not_be_computed_is_not_counted_among_what_was_compared_again(tmp_path, whole, lost):
+    unmerged, *merged = (cell.id for cell in cells())
+    results, models = tmp_path / "whole", Models(tmp_path)
+    models.seeds[unmerged] = 1
+    store = Store(results, MACHINE.key, "smoke")
+    store.path(unmerged).unlink()
+    for cell in merged[:lost]:
+        store.predictions_path(cell).unlink()
+    _, said = go(models, results)
+    assert said.count("no difference to the unmerged model: ") == lost
+    assert said.count("Compared again with the unmerged model") == 2 - lost
+    assert ("measured after them: 1 cells" in said) == (lost == 1)
+
+
 @pytest.mark.skipif(any(Path("/dev").glob("nvidia*")), reason="nothing is remembered where a GPU may be")
 def test_a_run_with_a_difference_to_renew_is_not_over_at_once(tmp_path, whole, monkeypatch):
     monkeypatch.setenv("FASTAST_CACHE", str(tmp_path / "cache"))

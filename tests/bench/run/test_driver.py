@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import cheap_runners
@@ -17,8 +19,10 @@ import pytest
 
 from bench.records.schema import SCHEMA_VERSION
 from bench.records.store import RecordError, read_record, read_records
-from bench.run.isolation import scrub
-from bench.run.launchers import RunError
+from bench.run.driver import Options, run_sweep
+from bench.run.isolation import Outcome, scrub
+from bench.run.launchers import Ended, RunError
+from bench.run.progress import Progress
 
 HERE = Path(__file__).parents[1]
 ROOT = HERE.parents[1]
@@ -224,15 +228,95 @@ def test_scrub_makes_one_line_without_folders():
     assert scrub(f"a\n  b {Path.home()}/x") == "a b ~/x"
 
 
+def time_with_another_pytorch(path: Path) -> None:
+    kept = json.loads(path.read_text())
+    path.write_text(json.dumps(kept | {"software": kept["software"] | {"torch": "1.0.0"}}, indent=1) + "\n")
+
+
 def test_times_do_not_come_to_stand_beside_those_of_another_pytorch(tmp_path):
     cells = [cheap_runners.cell("fine"), cheap_runners.cell("noisy")]
     cheap_runners.run(cells[:1], tmp_path, io.StringIO())
     (path,) = tmp_path.rglob("*.json")
-    kept = json.loads(path.read_text())
-    path.write_text(json.dumps(kept | {"software": kept["software"] | {"torch": "1.0.0"}}, indent=1) + "\n")
+    time_with_another_pytorch(path)
     with pytest.raises(RunError, match=rf"{path.parent}: .* PyTorch is 1\.0\.0 and 2\. .*--results.*--redo"):
         cheap_runners.run(cells, tmp_path, io.StringIO())
     assert [record.cell.id for record in read_records(tmp_path)] == [cells[0].id]
     # Nothing is to be measured, or everything: nothing comes to stand beside anything.
     assert cheap_runners.run(cells[:1], tmp_path, io.StringIO()).before == {"ok": 1}
     assert cheap_runners.run(cells, tmp_path, io.StringIO(), redo=True).measured.total() == 2
+
+
+def test_what_an_ended_run_left_disturbed_is_not_measured_again_with_another_pytorch(tmp_path, monkeypatch):
+    log, results = tmp_path / "log", tmp_path / "results"
+    cells = [cheap_runners.cell("disturbed:1", log=log), cheap_runners.cell("calm", log=log)]
+    monkeypatch.setattr("bench.run.writer.RecordWriter.disturbed", lambda self, cells: [])
+    assert cheap_runners.run(cells, results, io.StringIO()).measured == {"disturbed": 1, "ok": 1}
+    monkeypatch.undo()
+    for path in results.rglob("*.json"):
+        time_with_another_pytorch(path)
+    before = {path: path.read_bytes() for path in results.rglob("*.json")}
+    with pytest.raises(RunError, match=rf"times of cell {cells[1].id} .* PyTorch is 1\.0\.0 and 2\. .*--redo"):
+        cheap_runners.run(cells, results, io.StringIO())
+    assert {path: path.read_bytes() for path in results.rglob("*.json")} == before
+    assert len(log.read_text().splitlines()) == 2
+
+
+def test_where_nothing_is_to_be_measured_times_of_two_pytorches_are_told_of(tmp_path):
+    cells = [cheap_runners.cell("fine"), cheap_runners.cell("calm")]
+    cheap_runners.run(cells, tmp_path, io.StringIO())
+    calm, told = io.StringIO(), io.StringIO()
+    cheap_runners.run(cells, tmp_path, calm)
+    assert "cannot stand together" not in calm.getvalue()
+    time_with_another_pytorch(next(tmp_path.rglob(f"{cells[0].id}.json")))
+    assert cheap_runners.run(cells, tmp_path, told).before == {"ok": 2}
+    (line,) = [line for line in told.getvalue().splitlines() if "cannot stand together" in line]
+    assert all(cell.id in line for cell in cells)
+    assert line.endswith("(--redo)")
+
+
+@pytest.mark.parametrize("other", [0, 1])
+def test_a_record_whose_cell_the_sweep_no_longer_has_is_to_be_moved_away(tmp_path, other):
+    dropped, kept = [cheap_runners.cell("fine"), cheap_runners.cell("calm")], cheap_runners.cell("noisy")
+    cheap_runners.run(dropped, tmp_path, io.StringIO())
+    time_with_another_pytorch(next(tmp_path.rglob(f"{dropped[other].id}.json")))
+    with pytest.raises(RunError, match=rf"times of cell {dropped[other].id} .* or move that record away") as refused:
+        cheap_runners.run([kept], tmp_path, io.StringIO(), redo=True)
+    assert "--redo" not in str(refused.value)
+    next(tmp_path.rglob(f"{dropped[other].id}.json")).unlink()
+    assert cheap_runners.run([kept], tmp_path, io.StringIO(), redo=True).measured == {"noisy": 1}
+
+
+class Nodes:
+    """A launcher whose nodes are by turns of processors of these generations, under one key."""
+
+    def __init__(self, *generations: str) -> None:
+        machine, self.software = cheap_runners.probe("cpu", None)
+        cpus = [machine.cpu.model_copy(update={"generation": generation}) for generation in generations]
+        self.machines = [machine.model_copy(update={"cpu": cpu}) for cpu in cpus]
+
+    def survey(self, cells, progress):
+        return {"cpu": (self.machines[0], self.software)}
+
+    def prepare(self, cells, cache, progress):
+        pass
+
+    def run(self, jobs, progress):
+        for number, job in enumerate(jobs):
+            machine, now = self.machines[number % len(self.machines)], datetime.now(UTC)
+            outcome = Outcome(status="ok", value=replace(cheap_runners.answer(job.cell, None), machine=machine))
+            yield Ended(
+                cell=job.cell, outcome=outcome, machine=machine, software=self.software, started=now, finished=now,
+                load=(None, None),
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize(("generations", "times"), [(("6.85.7",), 0), (("6.85.7", "6.106.6"), 1)])
+def test_nodes_of_one_key_that_are_two_machines_are_told_of_once(tmp_path, generations, times):
+    stream, cells = io.StringIO(), [cheap_runners.cell("calm", number) for number in range(4)]
+    cells.append(cheap_runners.cell("fine", kind="quality"))
+    with Progress(stream) as progress:
+        asked = Options(results=tmp_path, cache=tmp_path)
+        run_sweep("cheap", cells, asked, progress=progress, launcher=Nodes(*generations))
+    assert stream.getvalue().count("nodes of one key are not one machine") == times
+    assert ("generation (family.model.stepping) is 6.85.7 and 6.106.6" in stream.getvalue()) == bool(times)
+    assert {record.machine.cpu.generation for record in read_records(tmp_path)} == set(generations)

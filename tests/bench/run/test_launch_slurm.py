@@ -110,6 +110,7 @@ class DeadlyJobs:
     def submit(self, function, orders, folder):
         assert function is work_all
         self.sizes.append(len(orders))
+        write_whole(folder / "begun", b"")
         now, (machine, software) = datetime.now(UTC), cluster_runners.probe("cpu", None)
         for number, order in enumerate(orders):
             self.begun[order.cell.id] += 1
@@ -128,21 +129,71 @@ class DeadlyJobs:
         return RuntimeError("out of memory")
 
 
-@pytest.mark.parametrize("deadly", [{0}, {4}, {1, 3}, {0, 1, 2, 3, 4}])
-def test_a_cell_that_takes_its_job_down_costs_no_other_its_answer(tmp_path, monkeypatch, deadly):
-    cells = [cell("fine", number, log=None, device="cpu") for number in range(5)]
-    jobs = DeadlyJobs({cells[number].id for number in deadly})
+class StillbornJobs(DeadlyJobs):
+    """Of them, the first so many end without having begun a cell: their partition is down."""
+
+    def __init__(self, deadly: set[str], down: int) -> None:
+        super().__init__(deadly)
+        self.down = down
+
+    def submit(self, function, orders, folder):
+        if len(self.sizes) >= self.down:
+            return super().submit(function, orders, folder)
+        self.sizes.append(len(orders))
+        return self
+
+
+def outcomes(tmp_path, monkeypatch, cells, jobs, cells_per_job):
+    """How the cells end in jobs that end at once."""
     monkeypatch.setattr(SlurmLauncher, "_executor", lambda *arguments, **options: jobs)
-    launcher = SlurmLauncher(config(tmp_path, cells_per_job=5), poll_s=0.0, runners=cluster_runners.RUNNERS)
+    settings = config(tmp_path, cells_per_job=cells_per_job)
+    launcher = SlurmLauncher(settings, poll_s=0.0, runners=cluster_runners.RUNNERS)
     machine, software = cluster_runners.probe("cpu", None)
     launcher._known["cpu"] = NodeFacts(machine=machine, software=software)
     asked = [Job(cell=one, reference=lambda: None) for one in cells]
     with Progress(io.StringIO()) as progress:
-        ends = {end.cell.id: end.outcome for end in launcher.run(asked, progress)}
+        return {end.cell.id: end.outcome for end in launcher.run(asked, progress)}
+
+
+@pytest.mark.parametrize("deadly", [{0}, {4}, {1, 3}, {0, 1, 2, 3, 4}])
+def test_a_cell_that_takes_its_job_down_costs_no_other_its_answer(tmp_path, monkeypatch, deadly):
+    cells = [cell("fine", number, log=None, device="cpu") for number in range(5)]
+    jobs = DeadlyJobs({cells[number].id for number in deadly})
+    ends = outcomes(tmp_path, monkeypatch, cells, jobs, 5)
     assert {i for i, one in enumerate(cells) if ends[one.id].status == "error"} == deadly
     assert [jobs.begun[one.id] for one in cells] == [3 if i in deadly else 1 for i in range(5)]
     assert all("3 times: out of memory" in ends[cells[i].id].message for i in deadly)
     assert jobs.sizes.count(1) >= 2 * len(deadly), "what ended a job has the next ones to itself"
+
+
+def test_jobs_that_never_begin_a_cell_are_submitted_again_as_they_were_and_no_more_than_three_times(
+    tmp_path, monkeypatch
+):
+    cells = [cell("fine", number, log=None, device="cpu") for number in range(12)]
+    jobs = StillbornJobs(set(), down=100)
+    ends = outcomes(tmp_path, monkeypatch, cells, jobs, 6)
+    assert jobs.sizes == [6] * 6
+    assert [ends[one.id].status for one in cells] == ["error"] * 12
+    assert all("ended without a report, 3 times: out of memory" in end.message for end in ends.values())
+
+
+def test_after_a_job_that_never_began_the_next_is_as_any_other(tmp_path, monkeypatch):
+    cells = [cell("fine", number, log=None, device="cpu") for number in range(5)]
+    jobs = StillbornJobs({cells[1].id}, down=2)
+    ends = outcomes(tmp_path, monkeypatch, cells, jobs, 5)
+    assert [ends[one.id].status for one in cells] == ["ok", "error", "ok", "ok", "ok"]
+    assert [jobs.begun[one.id] for one in cells] == [1, 3, 1, 1, 1]
+    assert jobs.sizes == [5, 5, 5, 3, 1, 1], "what ended a job has the next ones to itself"
+
+
+def test_a_job_leaves_word_that_it_began_before_its_first_cell(tmp_path, monkeypatch):
+    def out_of_memory(order):
+        raise MemoryError(order)
+
+    monkeypatch.setattr("bench.run.launchers.node.work", out_of_memory)
+    with pytest.raises(MemoryError, match="first"):
+        work_all(["first", "second"], tmp_path / "reports")
+    assert [path.name for path in (tmp_path / "reports").iterdir()] == ["begun"]
 
 
 FAKE_SBATCH = """#!/bin/sh

@@ -101,6 +101,14 @@ def test_a_disturbed_cell_is_left_to_measure_again(done):
     assert done.look() is None
 
 
+def test_times_of_two_machines_under_one_key_are_for_a_run_to_tell_of(done):
+    record = make(done.cells[1])
+    software = record.software.model_copy(update={"torch": "1.0.0"})
+    done.store.write(record.model_copy(update={"software": software}))
+    write_table(done.store.folder)
+    assert done.look() is None
+
+
 def test_a_record_that_cannot_be_read_is_named(done):
     path = done.store.path(done.cells[0].id)
     path.write_bytes(path.read_bytes()[:-30] + b'"no": 1}\n')

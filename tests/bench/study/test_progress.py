@@ -104,6 +104,13 @@ def test_a_seed_that_was_validated_less_often_does_not_bend_the_mean(study: Stud
     assert "Points: of one seed each; seeds that were validated less often are left out." in said
 
 
+def test_where_the_reference_ends_is_the_mean_of_all_seeds_whenever_each_ended(study: Study, trainings: Path) -> None:
+    path = run_folder(trainings, study, "ast", 0) / LOG
+    more = {"event": "val constant:0", "step": 40, "mAP": 0.46}
+    path.write_text(path.read_text() + json.dumps(more) + "\n")
+    assert end_of(progress(study, trainings, STEPS), "ast") == pytest.approx((0.46 + 0.42) / 2)
+
+
 def validate_on(root: Path, study: Study, arm: str, seed: int, clips: str) -> None:
     path = run_folder(root, study, arm, seed) / RECIPE
     path.write_text(json.dumps({**json.loads(path.read_text()), "inputs": {"data.val_ids": clips}}))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
 from bench.study.difference import difference
+from bench.study.frame import frame
+from bench.study.speeds import Speeds
+from bench.study.study_file import load_study
 
 MINE = np.array([0.468, 0.471, 0.463])
 THEIRS = np.array([0.460, 0.458, 0.461])
@@ -77,3 +82,13 @@ def test_the_interval_covers_what_it_promises() -> None:
         _, low, high = difference(mine, np.zeros(3), replicates, paired=True)
         hits += low <= truth <= high
     assert hits >= 940
+
+
+def test_untrained_weights_of_one_seed_count_once_however_many_they_stand_beside() -> None:
+    study = load_study("soundscapes_taught")
+    rows = frame(study, Path(__file__).parents[3] / "results" / "studies", Speeds())
+    held = rows[(rows["group"] == "contrast") & (rows["against"] == study.arm("shipped").label)]
+    assert study.arm("shipped").untrained
+    assert set(held["against_seeds"]) == {1}
+    assert list(held["delta_seeds"]) == list(held["seeds"])
+    assert held["seeds"].max() > 1

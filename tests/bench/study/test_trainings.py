@@ -187,11 +187,11 @@ def test_untrained_weights_stand_beside_every_seed(study: Study, trained: Path, 
     for schedule, values in (("constant:0", plain), ("constant:8", merged)):
         row = found.loc[("claim", "ast", schedule)]
         assert row["delta"] == pytest.approx(np.mean(values) - begun["mAP"], abs=1e-9)
-        assert (row["delta_seeds"], row["against_schedule"]) == (2, "constant:8")
+        assert (row["delta_seeds"], row["against_seeds"], row["against_schedule"]) == (2, 1, "constant:8")
     # The other way round: the untrained arm against the reference.
     row = found.loc[("main", "taught", "constant:8")]
     assert row["delta"] == pytest.approx(begun["mAP"] - np.mean(plain), abs=1e-9)
-    assert (row["delta_seeds"], row["seeds"]) == (2, 1)
+    assert (row["delta_seeds"], row["against_seeds"], row["seeds"]) == (1, 2, 1)
     axis = claim_figure(rows, "notes").axes[0]
     drawn = [line for line in axis.lines if len(line.get_xdata()) == 1 and line.get_marker() not in ("None", "_", "|")]
     assert [line.get_ydata()[0] for line in drawn] == [pytest.approx(np.mean(merged) - begun["mAP"])]
