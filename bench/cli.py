@@ -190,12 +190,19 @@ def status(sweep: SweepArgument, overrides: SweepSetOption = None, results: Resu
 @app.command()
 def export(
     results: ResultsOption = RESULTS,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")] = RESULTS / "cells.csv",
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The CSV file to write. Not given: cells.csv in --results.")
+    ] = None,
 ) -> None:
     """Write one CSV row for every record below a folder."""
     with for_people():
+        from bench.records.store import record_paths
         from bench.records.table import write_rows
+        from bench.sweep.complaints import ConfigError
 
+        if not any(record_paths(results)):
+            raise ConfigError([f"{results}: there is no record below this folder; nothing was written"])
+        out = out or results / "cells.csv"
         typer.echo(f"{write_rows(results, out)} records written to {out}")
 
 

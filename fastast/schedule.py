@@ -308,8 +308,11 @@ def parse_schedule(text: str) -> Schedule:
                 return TargetSpeedup(float(speedup), float(inflection))
     except ScheduleError:
         raise
-    except ValueError as error:
-        raise ScheduleError(f"schedule {text!r}: {error}; the forms are {_FORMS}") from None
+    except ValueError:
+        raise ScheduleError(
+            f"schedule {text!r}: R is a whole number, all others are numbers (of a share to keep: keep:0.5); the "
+            f"forms are {_FORMS}"
+        ) from None
     known = ["constant", "decreasing", "increasing", "linear", "early", "late", "first", "list", "keep", "speedup"]
     if name not in known:
         raise ScheduleError(f"schedule {text!r}: {unknown_name('schedule', name, known)}; the forms are {_FORMS}")

@@ -137,12 +137,17 @@ def _one_each(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         first = twins.iloc[0]
         same = twins[(twins[keys] == first[keys]).all(axis=1)]
         raise ReportError(
-            f"report: records {', '.join(same['cell'])} of sweep {first['sweep']!r} on {first['machine']} answer for "
-            f"one row, {first['kind']} of {series_name(first)} {first['schedule']}: the sweep was changed between "
-            f"them. Move the old ones out of the results, or give the sweep a new name"
+            f"report: records {', '.join(_dated(row) for _, row in same.iterrows())} of sweep {first['sweep']!r} on "
+            f"{first['machine']} answer for one row, {first['kind']} of {series_name(first)} {first['schedule']}: the "
+            "sweep, or its -s, was changed between them. Move the old ones out of the results, or give the sweep a new "
+            "name (-s name=NAME)"
         )
     order = measured.sort_values(ascending=False, kind="stable").index
     return frame.loc[order].drop_duplicates(keys).sort_index()
+
+
+def _dated(row: pd.Series) -> str:
+    return f"{row['cell']}.json ({str(row['finished'])[:16]})"
 
 
 def _refuse_other_clips(quality: pd.DataFrame) -> None:

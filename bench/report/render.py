@@ -15,6 +15,7 @@ from bench.report.loading import loading_text
 from bench.report.page import page
 from bench.report.published.figures import published, published_markdown
 from bench.report.tables import markdown
+from bench.sweep.file import load_sweep
 from fastast.names import unknown_name
 from fastast.system.writing import write_whole
 
@@ -32,16 +33,24 @@ def render(
 
     A figure that cannot be drawn (of speed alone there is no front) is left out and the page says why. Records that
     are not `ok` are listed on the page. `width`: of figures, `single` or `double`, columns of a paper. Raises
-    ReportError for no records, an unknown format or width, or records that cannot stand in one table.
+    ReportError for no records (`sweep` may be its file), an unknown format or width, or records that cannot stand in
+    one table.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:
         raise ReportError(f"report: unknown format {unknown[0]!r}; there are: {', '.join(FORMATS)}")
     if width not in WIDTHS:
         raise ReportError(f"report: {unknown_name('width', width, tuple(WIDTHS))}")
-    records = [record for record in each_record(results) if record.sweep == sweep] if results.is_dir() else []
+    sweep = load_sweep(Path(sweep)).name if sweep.endswith(".toml") else sweep
+    records, others = [], set[str]()
+    for record in each_record(results) if results.is_dir() else ():
+        others.add(record.sweep)
+        records += [record] if record.sweep == sweep else []
     if not records:
-        raise ReportError(f"report: no records of sweep {sweep!r} in {results}; run: nox -s bench -- --sweep {sweep}")
+        there = f"; there are records of {', '.join(sorted(others))}" if others else ""
+        raise ReportError(
+            f"report: no records of sweep {sweep!r} in {results}{there}; run: nox -s bench -- --sweep {sweep}"
+        )
     return write_report(records, out / sweep, sweep=sweep, formats=formats, width=WIDTHS[width])
 
 

@@ -10,12 +10,14 @@ import pandas as pd
 from bench.records.schema import Record
 from bench.records.store import read_records
 from bench.report.drawing.files import write_figures
+from bench.report.words import DATASET_NOTES
+from bench.study import RUNS
 from bench.study.curves import curves_figure, training_curves
 from bench.study.families import families, family_figure
 from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
 from bench.study.frame import frame
 from bench.study.progress import end_of, progress, progress_figure, seconds_to
-from bench.study.recipes import refuse_other_recipes
+from bench.study.recipes import recipe, refuse_other_recipes
 from bench.study.speeds import Speeds, speeds_of
 from bench.study.study_file import Study
 from bench.study.tables import chance_words, tables
@@ -38,7 +40,7 @@ def write_study_report(
     rows = frame(study, trainings, forward, steps)
     by_time = progress(study, trainings, steps)
     by_family = families(study, trainings)
-    folder, words = out / study.name, map_words(rows)
+    folder, words = out / study.name, map_words(study, rows)
     drawn = write_figures(
         {
             "speed": lambda: speed_figure(rows, study.reference, words),
@@ -91,9 +93,12 @@ def _times(study: Study, by_time: pd.DataFrame) -> pd.DataFrame:
     return seconds_to(by_time, end_of(by_time, study.reference)).reset_index()
 
 
-def map_words(rows: pd.DataFrame) -> str:
+def map_words(study: Study, rows: pd.DataFrame) -> str:
     """Return what mAP is of."""
-    return f"mAP on {rows['clips'].iloc[0]} test clips of soundscapes (synthetic scenes of real recordings)"
+    arm = study.arm(study.reference)
+    data = recipe(study, arm, study.seeds_of(arm)[0], RUNS).data.name
+    note = f" ({DATASET_NOTES[data]})" if data in DATASET_NOTES else ""
+    return f"mAP on {rows['clips'].iloc[0]} test clips of {data}{note}"
 
 
 def _of_seeds(rows: pd.DataFrame) -> str:
@@ -107,12 +112,17 @@ def _of_seeds(rows: pd.DataFrame) -> str:
 
 def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
     """Return what a reader must know of the tables; `machine`: that their speeds are of."""
-    return (
-        f"{map_words(rows)}{_of_seeds(rows)}, with their 95 % interval over {chance_words(rows)}. "
+    speed = (
         "Speed-up of the forward over the unmerged model's, interleaved: "
-        f"records of the sweep {study.speed or '(none)'}; clips/s: that speed-up times the unmerged model's. Training: "
-        "seconds of the steps for 1,000 clips, of which an epoch has 80,000, on the mean over the schedules that steps "
-        f"draw, without a teacher's answers: records of {study.training_speed or '(none)'}. "
-        f"Speeds are of {machine or 'no machine yet'}. Memory: the most that the process of a training held, "
-        "validations and libraries included."
+        f"records of the sweep {study.speed}; clips/s: that speed-up times the unmerged model's. "
+    )
+    training = (
+        "Training: seconds of the steps for 1,000 clips, on the mean over the schedules that steps draw, without a "
+        f"teacher's answers: records of {study.training_speed}. "
+    )
+    return (
+        f"{map_words(study, rows)}{_of_seeds(rows)}, with their 95 % interval over {chance_words(rows)}. "
+        f"{speed if study.speed else ''}{training if study.training_speed else ''}"
+        + f"Speeds are of {machine or 'no machine yet'}. " * bool(study.speed or study.training_speed)
+        + "Memory: the most that the process of a training held, validations and libraries included."
     )

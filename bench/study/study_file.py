@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.sweep.complaints import ConfigError
+from bench.sweep.file import explain
 from fastast.names import unknown_name
 from fastast.zoo import EMBEDDED
 
@@ -259,9 +260,7 @@ def load_study(name: str) -> Study:
     try:
         return Study(**_tuples(values))
     except ValidationError as error:
-        raise ConfigError(
-            [f"{path}: {'.'.join(map(str, p['loc']))}: {p['msg']} (got {p['input']!r})"[:400] for p in error.errors()]
-        ) from error
+        raise ConfigError([explain(str(path), problem, Study) for problem in error.errors()]) from error
 
 
 def _tuples(value: Any) -> Any:

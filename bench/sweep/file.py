@@ -6,7 +6,7 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -43,7 +43,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     try:
         return SweepConfig.model_validate(raw, context=tuple(overrides))
     except ValidationError as error:
-        raise ConfigError([_explain(shown, problem, overrides) for problem in error.errors()]) from None
+        raise ConfigError([explain(shown, problem, SweepConfig, overrides) for problem in error.errors()]) from None
 
 
 def find_sweep(name: str) -> Path:
@@ -83,8 +83,8 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     raw[path[-1]] = value
 
 
-def _explain(shown: str, problem: Any, overrides: Sequence[str]) -> str:
-    """Return `file: key: what is wrong` for one of pydantic's problems."""
+def explain(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str] = ()) -> str:
+    """Return `file: key: what is wrong` for one of pydantic's problems with a file that is a `top`."""
     location = [str(part) for part in problem["loc"]]
     context = problem.get("ctx", {})
     message = problem["msg"].removeprefix("Value error, ")  # what pydantic puts before FastAST's own words
@@ -93,7 +93,7 @@ def _explain(shown: str, problem: Any, overrides: Sequence[str]) -> str:
     if "path" in context:
         location.append(context["path"])
     if problem["type"] == "extra_forbidden":
-        message = unknown_key(location[-1], _keys_beside(location))
+        message = unknown_key(location[-1], _keys_beside(top, location))
     elif problem["type"] == "missing":
         message = "is missing; it is required"
     elif problem["type"] in _ENGLISH:
@@ -117,8 +117,17 @@ _ENGLISH = {
 }
 
 
-def _keys_beside(location: Sequence[str]) -> tuple[str, ...]:
-    model: type[BaseModel] = SweepConfig
+def _keys_beside(top: type[BaseModel], location: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys of the table that a place is in; a number in it is that of a table in a list."""
+    model = top
     for part in location[:-1]:
-        model = model.model_fields[part].annotation  # type: ignore[assignment]
+        if not part.isdigit():
+            model = _model_in(model.model_fields[part].annotation)
     return tuple(model.model_fields)
+
+
+def _model_in(kind: Any) -> type[BaseModel]:
+    """Return the model of a field's type, or of what its tuple or choice holds."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next(_model_in(part) for part in get_args(kind) if part is not type(None) and part is not ...)

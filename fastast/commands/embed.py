@@ -95,5 +95,5 @@ def embed(
                 raise ValueError(f"{out}: not one file could be read; nothing was written")
         typer.echo(f"{out}: {rows} vectors of {len(files) - failed} files")
     if failed:
-        say_error(f"{failed} of {len(files)} files could not be read")
+        say_error(f"{failed} of {len(files)} files gave no result")
         raise typer.Exit(1)

@@ -151,7 +151,7 @@ def predict(
                 picture, undrawn = None, undrawn + 1
             _show(found, top, as_json=as_json, events=write is not None, picture=picture)
     if failed:
-        say_error(f"{failed} of {len(files)} files could not be read")
+        say_error(f"{failed} of {len(files)} files gave no result")
     if failed or undrawn:
         raise typer.Exit(1)
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from fastast.commands.options import GeometryOption, NormalisationOption, OutOption
-from fastast.commands.people import errors_for_people
+from fastast.commands.people import errors_for_people, say_error
 
 
 def average(
@@ -76,3 +76,6 @@ def convert(
         said = read_said(geometry or (), normalisation)
         found = load_checkpoint(model, labels=None if labels is None else read_names(labels), **said)
         typer.echo(save_checkpoint(out, found, loss=loss))
+        known = {"--normalisation": found.normalisation, "--labels": found.labels}
+        if missing := [option for option, value in known.items() if value is None]:
+            say_error(f"{out}: says nothing of {' and '.join(missing)}, which other commands need; give them here")

@@ -113,7 +113,9 @@ def find_format(name: str, path: Path) -> Format:
         raise ExportError(f"export: {unknown_name('format', name, FORMATS)}")
     found = FORMATS[name]
     if path.suffix != found.suffixes[0]:
-        raise ExportError(f"{path}: a file of the format {name} must end in {found.suffixes[0]}")
+        other = format_of(path)
+        way = "" if other is None else f", or give --format {other}"
+        raise ExportError(f"{path}: a file of the format {name} must end in {found.suffixes[0]}{way}")
     return found
 
 

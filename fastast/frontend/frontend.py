@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fastast.frontend.filterbank import fbank
+from fastast.frontend.filterbank import FRAME_SECONDS, SHIFT_SECONDS, fbank
 
 
 class TakesClips(Protocol):
@@ -90,6 +90,11 @@ class Frontend(nn.Module):
         self.num_mel_bins = geometry.num_mel_bins
         self.normalisation = normalisation
         self.check = check
+
+    @property
+    def seconds(self) -> float:
+        """What of a clip is heard at most."""
+        return FRAME_SECONDS + (self.num_frames - 1) * SHIFT_SECONDS
 
     def extra_repr(self) -> str:
         """Return the settings for `print`."""

@@ -141,7 +141,7 @@ class PipeReader(LiveReader):
         """Return whether something comes within a moment, its end included; True where nothing tells."""
         try:
             return bool(select.select([self._stream], [], [], _MOMENT)[0])
-        except (OSError, ValueError):  # not a file of the system
+        except (OSError, TypeError, ValueError):  # not a file of the system
             return True
 
     def _look(self, size: int) -> bytes:

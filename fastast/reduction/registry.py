@@ -218,7 +218,10 @@ def get_method(name: str) -> ReductionMethod:
     Raises ValueError with the nearest known name, ReductionError where what an entry point names is no method, or one
     of another name.
     """
-    method = METHODS.get(name)
+    try:
+        method = METHODS.get(name)
+    except ValueError as error:
+        raise ReductionError(f"{error}; one of your own is known once fastast.register_method has it") from None
     if not isinstance(method, ReductionMethod):
         raise ReductionError(
             f"reduction {name}: what is registered is a {type(method).__name__}, not a method; decorate the function "

@@ -71,7 +71,9 @@ class RunLog:
 
     def _say(self, kind: str, step: int, values: Mapping[str, Any]) -> None:
         words = [
-            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+            f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in values.items()
+            if value != ""
         ]
         line = f"step {step}  {kind}  " + "  ".join(words)
         if self._bar is not None:

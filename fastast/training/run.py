@@ -220,6 +220,9 @@ class Run:
         for schedule, metrics in found.metrics.items():
             kind = f"{split} {schedule}".strip()
             self.log.event(kind, done, **metrics.scalars(), clips=found.clips, skipped=len(found.skipped))
+        if found.cut:
+            heard = round(self.trainer.frontend.seconds, 2)
+            self.log.event("cut", done, split=split, clips=found.cut, of=found.clips, heard_seconds=heard)
         return found
 
     def _save(self, name: str, done: int) -> None:

@@ -99,10 +99,6 @@ def make_cache(
         raise absent["train"]
     description = _describe(name, options, kind, shard_clips, sets, same)
     description = _open(out, description)
-    # Not whole until all is made: a part made anew stands beside parts of the data as it was.
-    unfinished = {*sets, *same}
-    others = {split: held for split, held in description.splits.items() if split not in unfinished}
-    replace(description, splits=others).write(out)
     jobs = [(split, number) for split, data in sets.items() for number in range(-(-len(data) // shard_clips))]
     maker = _ShardMaker(sets, out, kind, shard_clips)
     what = f"{out}: {len(jobs):,} parts of up to {shard_clips} clips"
@@ -167,6 +163,9 @@ def _open(out: Path, mine: CacheDescription) -> CacheDescription:
                 f"{out}: the cache there has another {field.replace('_', ' ')}: {_short(there)}, not {_short(here)}. "
                 "Name another folder with --out"
             )
+    others = {split: held for split, held in theirs.splits.items() if split not in mine.splits}
+    if others != theirs.splits:  # not whole until all is made: a new part may stand beside some of the data as it was
+        replace(theirs, splits=others).write(out)
     return replace(mine, splits={**theirs.splits, **mine.splits})
 
 

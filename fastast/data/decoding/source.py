@@ -85,7 +85,7 @@ def _size(path: Path) -> int:
     except OSError as error:  # a link that leads to itself, a folder that may not be entered
         raise AudioError(f"{path}: cannot be read: {error.strerror or error}") from error
     if stat.S_ISDIR(status.st_mode):
-        raise AudioError(f"{path}: not a file but a folder; give one audio file")
+        raise AudioError(f"{path}: not a file but a folder; give its files, such as {path}/*.wav")
     if not stat.S_ISREG(status.st_mode):
         raise AudioError(f"{path}: not a plain file but a pipe, socket or device; give an audio file")
     return status.st_size

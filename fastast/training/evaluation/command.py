@@ -88,13 +88,14 @@ def evaluate_command(
             "ids_sha256": found.ids_sha256,
             "reading": reading_of(data),
             "skipped": list(found.skipped),
+            "cut": found.cut,
             "activation": found.activation,
             "columns": None if is_same_order(columns) else list(columns),
             "metrics": metrics,
             "clips_per_second": found.rates.as_dict(),
         }
         return json.dumps(said | {"own_length": True} if own_length else said)
-    return _table(found, split, is_same_order(columns), own_length=own_length)
+    return _table(found, split, is_same_order(columns), own_length=own_length, heard=frontend.seconds)
 
 
 def load_trained(
@@ -129,7 +130,7 @@ def _reductions(
     ]
 
 
-def _table(found: Evaluation, split: str, same_order: bool, *, own_length: bool) -> str:
+def _table(found: Evaluation, split: str, same_order: bool, *, own_length: bool, heard: float) -> str:
     first = next(iter(found.metrics.values()))
     lines = [
         f"{split}: {found.clips} clips, {len(found.skipped)} corrupt ones left out; chance mAP {first.chance:.4f}; "
@@ -138,6 +139,10 @@ def _table(found: Evaluation, split: str, same_order: bool, *, own_length: bool)
         + ("; shorter clips at their own length" if own_length else "")
     ]
     lines += [f"  left out: {describe_fault(*entry)}" for entry in found.skipped]
+    if found.cut:
+        lines.append(
+            f"  {found.cut} of {found.clips} clips are longer than the model's {heard:.2f} s: their ends were not heard"
+        )
     width = max(len(name or "unmerged") for name in found.metrics)
     lines.append(f"{'schedule':{width}}     mAP     AUC      d'  accuracy")
     for name, m in found.metrics.items():

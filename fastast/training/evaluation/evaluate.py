@@ -50,6 +50,8 @@ class Evaluation:
     """(k, c), by schedule, in the order of the data's classes."""
     activation: Activation
     """What turns them into scores; the metrics are those of the scores, without their saturation."""
+    cut: int
+    """Clips longer than the model's input, whose ends were not heard."""
     ids: tuple[str, ...]
     """Of the clips that were scored, in the order of the split."""
     rates: Rates
@@ -104,6 +106,7 @@ def evaluate(
     labels: list[NDArray[np.float32]] = []
     indices: list[NDArray[np.int64]] = []
     skipped: list[tuple[str, str]] = []
+    cut = 0
     watch = Stopwatch(world.device)
     lengths = OwnLengths(reducible(model)) if own_length else None
     positions = in_order(len(data), batch_size, rank=world.rank, world_size=world.size)
@@ -115,6 +118,7 @@ def evaluate(
             labels.append(batch.labels.numpy())
             indices.append(batch.indices.numpy())
             watch.add("reading", batch.seconds)
+            cut += sum(count > frontend.num_frames for count in _frames(batch))
             with watch.part("filterbank"):
                 fbank = Augmentation.plain(batch.to(world.device), frontend)  # (b, f, m)
             if precision == "float64":
@@ -130,7 +134,7 @@ def evaluate(
             watch.end_batch(len(batch.indices))
     finally:
         model.train(training)
-    shares = world.gather((labels, indices, logits, skipped, watch.result()))
+    shares = world.gather((labels, indices, logits, skipped, watch.result(), cut))
     flat_labels = [part for share in shares for part in share[0]]
     if not flat_labels:
         faults = [describe_fault(*entry) for share in shares for entry in share[3]]
@@ -147,6 +151,7 @@ def evaluate(
         labels=truth,
         logits=ordered,
         activation=activation,
+        cut=sum(share[5] for share in shares),
         ids=tuple(data.id(int(index)) for index in places[order]),
         rates=rates_of([share[4] for share in shares], names, workers=workers),
     )

@@ -386,6 +386,35 @@ def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
     assert len(Cache(root=str(out)).split("train")) == 8
 
 
+def test_a_cache_of_other_labels_is_no_whole_cache_until_all_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
+    make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
+    before = [clip.columns for clip in Cache(root=str(out)).split("train").entries]
+    table = source / "meta/esc50.csv"
+    table.write_text(table.read_text().replace("0,bird", "2,x").replace("1,bell", "0,bird").replace("2,x", "1,bell"))
+    calls = []
+
+    def stop(path: Path, content: bytes) -> None:
+        calls.append(path)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        write_whole(path, content)
+
+    with monkeypatch.context() as patch:
+        for module in (making, files):
+            patch.setattr(module, "write_whole", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
+    with pytest.raises(DataError, match="Go on making it"):
+        Cache(root=str(out)).split("train")
+    make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
+    assert [clip.columns for clip in Cache(root=str(out)).split("train").entries] == [
+        tuple(1 - column for column in columns) for columns in before
+    ]
+
+
 def test_a_cache_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
     cached(source, out)
