@@ -54,12 +54,12 @@ def _judged_by(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[str]:
         ]
         said.append(
             f"{len(both)} cells are judged by their times and by their ratios to {COMMON!r} of the same rounds: slower "
-            f"is what both say, or times alone by more than a quarter ({SLOWER[1]!r}). What slows all arms alike by "
-            f"less, {COMMON!r} itself among them, is not told: over these cells B / A is {usual[0]:.3f} by times and "
-            f"{usual[1]:.3f} by ratios, in the median"
+            f"is what both say, or times alone by more than a quarter ({SLOWER[1]!r}). A smaller slowdown common to "
+            f"all arms, {COMMON!r} included, cannot be detected this way: over these cells the median of B / A is "
+            f"{usual[0]:.3f} from times and {usual[1]:.3f} from ratios"
         )
     if ratios := sum(a.unit == "ratio" for _, a in timed):
-        said.append(f"{ratios} cells are judged by ratios alone: what slows both arms alike is not told")
+        said.append(f"{ratios} cells are judged by ratios alone: a slowdown common to both arms cannot be detected")
     if alone := sum(row.relative is None and a.unit != "ratio" and not a.of_launches for row, a in timed):
         said.append(
             f"{alone} cells are judged by times alone: rounds of one process share how fast it happened to be, which "

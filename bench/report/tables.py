@@ -33,7 +33,7 @@ NOISY_MEANS = "rounds scattered by more than the sweep's limit"
 
 DISTURBED = "‡"
 """Stands before those of a record that is `disturbed`."""
-DISTURBED_MEANS = "measured while something else was at work, twice, and of no standing"
+DISTURBED_MEANS = "disturbed by other processes in both attempts, and left out of all comparisons"
 FEW_MEANS = "A speed-up without an interval comes from fewer than 5 rounds."
 
 MARKS = {"noisy": NOISY, "disturbed": DISTURBED}

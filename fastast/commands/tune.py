@@ -40,7 +40,7 @@ def tune(
     options: OptionOption = None,
     split: Annotated[str, typer.Option(help="train, val or test: whose clips calibrate.")] = "val",
     held_out: Annotated[
-        str, typer.Option(help="Split whose clips check the answer. Not given: half of --split, which calibrates not.")
+        str, typer.Option(help="Split whose clips check the answer. Not given: half of --split, not used to calibrate.")
     ] = "",
     clips: Annotated[int, typer.Option(help="Most clips of a split, spread evenly over it.")] = 1000,
     min_positives: Annotated[

@@ -233,7 +233,7 @@ def test_relative_to_an_arm_drift_of_the_machine_does_not_count(tmp_path):
     assert both.exit_code == 1  # twice as slow, whatever did it, does not pass
     assert "slower with all arms" in both.output
     times = np.median(rounds(2.0, seed=2)) / np.median(rounds(1.0, seed=0))
-    assert f"over these cells B / A is {times:.3f} by times and 1.0" in both.output.replace("\n", " ")
+    assert f"over these cells the median of B / A is {times:.3f} from times and 1.0" in both.output.replace("\n", " ")
     assert run(a, b, "--relative-to", "unmerged").exit_code == 0
     missing = run(a, b, "--relative-to", "slice")
     assert missing.exit_code == 2

@@ -61,7 +61,7 @@ def test_its_numbers_are_marked_never_the_best_and_explained():
     assert "‡90.00 [" in line
     assert line.endswith("| disturbed |")
     assert "**" not in line.replace("**0.600 [0.580, 0.620]**", "")  # its quality was not disturbed
-    assert "‡: measured while something else was at work, twice, and of no standing." in text
+    assert "‡: disturbed by other processes in both attempts, and left out of all comparisons." in text
     table = latex(joined, "invented")
     assert "$^\\ddagger$90.00" in table
     assert "\\textbf{$^\\ddagger$" not in table
