@@ -76,6 +76,18 @@ def test_export_writes_a_row_for_every_record(sweep, tmp_path, make):
     assert sorted(pd.read_csv(out).cell.astype(str)) == sorted(ids[:2])
 
 
+def test_export_overwrites_nothing_where_there_are_no_records(sweep, tmp_path, make):
+    out = tmp_path / "all.csv"
+    out.write_text("dear\n")
+    shown = CliRunner().invoke(app, ["export", "--results", str(tmp_path / "resluts"), "--out", str(out)])
+    assert shown.exit_code == 2
+    assert "there is no record below this folder; nothing was written" in shown.output.replace("\n", " ")
+    assert out.read_text() == "dear\n"
+    store_records(sweep, tmp_path / "results", make)
+    assert CliRunner().invoke(app, ["export", "--results", str(tmp_path / "results")]).exit_code == 0
+    assert (tmp_path / "results/cells.csv").is_file()
+
+
 def test_a_bad_record_ends_a_command_with_its_name_and_exit_code_1(sweep, tmp_path, make):
     store_records(sweep, tmp_path / "results", make)
     path = next((tmp_path / "results").rglob("*.json"))

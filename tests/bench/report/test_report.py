@@ -20,6 +20,7 @@ from bench.report.latex import latex
 from bench.report.render import OPERATING_POINTS, write_report
 from bench.report.tables import markdown
 from bench.report.words import device_name, facts_line, number
+from bench.sweep.file import find_sweep
 
 DRAWN = ("pareto", "merging", "schedules", "batches")
 """What the invented sweep has enough for."""
@@ -303,6 +304,10 @@ def test_records_on_disk_are_rendered_and_none_are_told_what_to_run(tmp_path: Pa
     assert all(path.parent == tmp_path / "reports" / "invented" for path in paths)
     with pytest.raises(ReportError, match="no records of sweep 'other'.*nox -s bench -- --sweep other"):
         render(tmp_path / "results", tmp_path, sweep="other")
+    with pytest.raises(ReportError, match="'other' in .*results; there are records of invented; run"):
+        render(tmp_path / "results", tmp_path, sweep="other")
+    with pytest.raises(ReportError, match="no records of sweep 'smoke'"):  # a file stands for the name in it
+        render(tmp_path / "results", tmp_path, sweep=str(find_sweep("smoke").resolve()))
     with pytest.raises(ReportError, match="unknown format 'gif'; there are: pdf, svg, png"):
         render(tmp_path / "results", tmp_path, sweep="invented", formats=("gif",))
 

@@ -27,7 +27,12 @@ PAIR = '[[contrasts]]\nlabel = "more"'
     ("change", "message"),
     [
         (("seeds = [0]", "seeds = []"), "seeds"),
-        (('reference = "ast"', 'reference = "asd"'), "asd"),
+        (("seeds = [0]", "seeds = 3"), r"study\.toml: seeds: 3 is not a list$"),
+        (('reference = "ast"', 'reference = "asd"'), r"study\.toml: reference: unknown arm 'asd'[^{}]*$"),
+        (
+            ('label = "AST"', 'label = "AST"\nlabell = "x"'),
+            r"^\S*: arms\.0\.labell: unknown key; did you mean 'label'\?[^\n]*$",
+        ),
         (('name = "ast"', 'name = "../ast"'), "names a folder"),
         (('label = "AST"', 'label = "AST"\nteacher = "ast"'), "must stand before it"),
         (('label = "AST"', 'label = "AST"\ncolour = "red"'), "colour"),
