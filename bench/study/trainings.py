@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from bench.study.recipes import (
@@ -24,6 +24,7 @@ from bench.study.recipes import (
     weights,
 )
 from bench.study.study_file import Study, StudyArm
+from fastast.frontend import Normalisation
 from fastast.training.folder import RECIPE, RESULT
 from fastast.training.recipe import first_difference
 
@@ -127,9 +128,11 @@ def run_study(
 ) -> None:
     """Train what is neither trained nor published yet.
 
-    Raises StudyError with the training's own message where one fails; those before it stay, and the next call goes on.
+    Raises StudyError, before anything is trained, for merging that an arm's model has too few tokens for, and with the
+    training's own message where one fails; those before it stay, and the next call goes on.
     """
     todo = missing(study, arms, out, published)
+    _check_reductions(study, todo, out)
     for place, (arm, seed) in enumerate(todo, 1):
         name = f"{place} of {len(todo)}: {arm.name}, seed {seed}"
         say(name)
@@ -137,3 +140,22 @@ def run_study(
             done = subprocess.run(command, check=False, capture_output=True, text=True)
             if done.returncode:
                 raise StudyError(f"{name}: {(done.stderr or done.stdout).strip()[-2000:]}")
+
+
+def _check_reductions(study: Study, todo: Sequence[tuple[StudyArm, int]], out: Path) -> None:
+    """Raise StudyError for an arm that merges as its model cannot; those that begin with others' weights are theirs."""
+    from fastast.training.reductions import check_evaluation, training_reductions
+    from fastast.training.weights.build import build_recipe_model
+
+    for name, seed in {arm.name: seed for arm, seed in reversed(todo)}.items():
+        asked = recipe(study, study.arm(name), seed, out)
+        if asked.model.checkpoint:
+            continue
+        try:
+            classes = tuple(asked.data.options.split("train").classes)
+            normalisation = Normalisation(mean=asked.normalisation.mean, std=asked.normalisation.std)
+            model = build_recipe_model(asked.model, classes, normalisation)
+            training_reductions(asked, model)
+            check_evaluation(asked, model)
+        except ValueError as error:
+            raise StudyError(f"arm {name!r}: {error}") from error

@@ -54,6 +54,14 @@ def trained(study: Study, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def test_merging_that_an_arm_cannot_do_is_refused_before_anything_is_trained(study: Study, tmp_path: Path) -> None:
+    greedy = StudyArm(name="greedy", label="too much", set=(*SHORT, "reduction.r=500", "reduction.excess=refuse"))
+    other = study.model_copy(update={"arms": (*study.arms, greedy)})
+    with pytest.raises(StudyError, match=r"^arm 'greedy': .* can remove "):
+        run_study(other, tmp_path, tmp_path / "nothing published", say=lambda _: None)
+    assert not list(tmp_path.rglob("seed-*"))
+
+
 def test_every_arm_is_trained_under_its_seeds_and_only_once(study: Study, trained: Path) -> None:
     written = {path: path.stat().st_mtime_ns for path in trained.rglob("seed-*/model.safetensors")}
     assert len(written) == 3
