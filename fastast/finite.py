@@ -14,6 +14,6 @@ def is_number(value: object) -> TypeGuard[int | float]:
         return False
 
 
-def plain_number(value: Any) -> Any:
+def own_number(value: Any) -> Any:
     """Return a scalar of numpy as Python's own number, anything else as it is."""
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0 else value

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from fastast.encoder import EncoderShape
-from fastast.finite import plain_number
+from fastast.finite import own_number
 
 SIZES: dict[str, tuple[int, int]] = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}
 """Width and number of heads of the three published sizes; all have 12 blocks."""
@@ -49,7 +49,7 @@ class Geometry:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value = plain_number(getattr(self, field.name))
+            value = own_number(getattr(self, field.name))
             object.__setattr__(self, field.name, value)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if field.type == "int" and not (number and isinstance(value, int) and value >= 1):

@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import Any, Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
-from fastast.finite import plain_number
+from fastast.finite import own_number
 from fastast.macs import Choosing, encoder_macs
 from fastast.names import unknown_name
 from fastast.schedule_file import is_schedule_file, read_schedule_file
@@ -153,7 +153,7 @@ class PerBlock:
     """Tokens removed by each block, as many as the model has blocks."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "counts", tuple(map(plain_number, self.counts)))
+        object.__setattr__(self, "counts", tuple(map(own_number, self.counts)))
         for i, count in enumerate(self.counts):
             _check_count("list", f"number {i + 1}", count)
 
@@ -322,7 +322,7 @@ def parse_schedule(text: str) -> Schedule:
 def _make_plain(schedule: Any) -> None:
     """Hold scalars of numpy as Python's own numbers, as text and records have them."""
     for one in dataclasses.fields(schedule):
-        object.__setattr__(schedule, one.name, plain_number(getattr(schedule, one.name)))
+        object.__setattr__(schedule, one.name, own_number(getattr(schedule, one.name)))
 
 
 def _check_count(schedule: str, name: str, value: object) -> None:

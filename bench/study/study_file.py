@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.sweep.complaints import ConfigError
-from bench.sweep.file import explain
+from bench.sweep.file import problem_words
 from fastast.names import unknown_name
 from fastast.zoo import EMBEDDED
 
@@ -264,7 +264,7 @@ def load_study(name: str) -> Study:
         within = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
         # A list of which an entry is wrong is too short as well, says pydantic.
         own = [problem for problem in found if not (problem["type"] == "too_short" and problem["loc"] in within)]
-        raise ConfigError([explain(str(path), problem, Study) for problem in own]) from error
+        raise ConfigError([problem_words(str(path), problem, Study) for problem in own]) from error
 
 
 def _tuples(value: Any) -> Any:

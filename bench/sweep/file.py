@@ -43,7 +43,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     try:
         return SweepConfig.model_validate(raw, context=tuple(overrides))
     except ValidationError as error:
-        raise ConfigError([explain(shown, problem, SweepConfig, overrides) for problem in error.errors()]) from None
+        raise ConfigError([problem_words(shown, problem, SweepConfig, overrides) for problem in error.errors()]) from None
 
 
 def find_sweep(name: str) -> Path:
@@ -83,7 +83,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     raw[path[-1]] = value
 
 
-def explain(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str] = ()) -> str:
+def problem_words(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str] = ()) -> str:
     """Return `file: key: what is wrong` for one of pydantic's problems with a file that is a `top`."""
     location = [str(part) for part in problem["loc"]]
     context = problem.get("ctx", {})

@@ -50,7 +50,8 @@ def check(
 ) -> None:
     """Say what a folder is, decode every clip, and count what is missing, broken, silent, or on the wrong scale.
 
-    Exit code 0: every clip of the tables is there and can be used. 1: something is the matter, or nothing is known.
+    Exit code 0: every clip of the tables is there and can be used, and no split gives another away. 1: something is the
+    matter, or nothing is known.
     """
     with errors_for_people():
         from fastast.data.checking.check import check_set

@@ -6,6 +6,7 @@ import hashlib
 from typing import Protocol
 
 from fastast.data.training_set import DataError
+from fastast.names import counted
 
 
 class Shares(Protocol):
@@ -27,6 +28,15 @@ def check_shares(options: Shares) -> None:
             raise DataError(f"data: {name} is {share!r}; it is a share, from 0 to below 1")
     if options.val_share + options.test_share >= 1:
         raise DataError("data: val_share and test_share leave nothing to train on")
+
+
+def drew_none(options: Shares, split: str, clips: int) -> str:
+    """Return what to do about a share that was given for val or test and drew none of some clips; else nothing."""
+    share = {"val": options.val_share, "test": options.test_share}.get(split, 0)
+    if not share:
+        return ""
+    higher = f"data.{split}_share={min(0.5, round(2 * share, 3)):g}"
+    return f"a share of {share:g} of {counted(clips, 'clip')} drew none; raise it: -s {higher}"
 
 
 def draw_split(clip: str, options: Shares) -> str:

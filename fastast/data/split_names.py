@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import PurePath
 
+from fastast.data.training_set import DataError
+
 NAMES = {
     "train": ("train", "training", "trn", "dev_train"),
     "val": ("val", "valid", "validation", "dev"),
@@ -17,6 +19,15 @@ _SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 def split_of(name: str) -> str | None:
     """Return train, val or test for what someone calls it; None where that is none of them."""
     return _SPLIT_OF.get(name.strip().lower())
+
+
+def read_split(where: str, column: str, text: str) -> str:
+    """Return the split that a table's column says. Raises DataError, naming place, column and value, for no word."""
+    split = split_of(text)
+    if split is None:
+        known = ", ".join(name for names in NAMES.values() for name in names)
+        raise DataError(f"{where}: {column} is {text!r}; it must be one of {known}")
+    return split
 
 
 def split_of_path(path: PurePath) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from fastast.data.training_set import DataError, DataNotFoundError
@@ -14,6 +14,14 @@ _NOT_UTF8 = re.compile("[\udc80-\udcff]+")
 """What Python's `surrogateescape` makes of bytes that are not UTF-8."""
 _MOST_DIGITS = 9
 """Of a number in a table: no index of a class is longer."""
+LABELS = ("label", "labels", "class", "classes", "category", "tag", "tags", "target", "word")
+"""What columns with labels are often called."""
+_CALLED = {
+    "file": ("file", "file_name", "filename", "fname", "path", "file_path", "filepath", "audio", "clip", "wav"),
+    "label": LABELS,
+    "split_column": ("split", "subset"),
+}
+"""Option of a data set that names a column -> what that column is often called."""
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """What spreadsheets write instead of commas."""
 
@@ -47,21 +55,25 @@ def read_rows(path: Path, origin: str = "the data set", *, separator: str = ",")
         raise DataError(f"{path}, line {reader.line_num}: {error}; a table must be CSV, a row per line") from error
 
 
-def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> list[tuple[int, dict[str, str]]]:
+def read_table(
+    path: Path, columns: Sequence[str], *, separator: str = ",", options: Mapping[str, str] | None = None
+) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV file with a header that has at least these columns: the line of every row, and its values.
 
-    A column may be written in capitals. Raises DataError naming the line, the column that is missing or stands twice,
-    or the character that separates columns instead.
+    A column may be written in capitals. `options`: option -> column, of those that a person may name. Raises DataError
+    naming the line, the column that is missing or stands twice, or the character that separates columns instead.
     """
     rows = ((line, row) for line, row in read_rows(path, separator=separator) if row)
     _, names = next(rows, (0, []))
     names = _as_asked([name.strip() for name in names], columns)
     shown = ", ".join(name if name.isprintable() else repr(name) for name in names)
     missing = [name for name in columns if name not in names]
+    own = [option for option, column in (options or {}).items() if column in missing]
     if missing:
         _refuse_other_separators(path, names, columns)
         raise DataError(
             f"{path}: no column {missing[0]!r}; it must have {', '.join(columns)}. It has {shown or 'none'}"
+            + (f"; name yours: {name_columns(own, names)}" if own else "")
         )
     if twice := next((name for name in columns if names.count(name) > 1), None):
         raise DataError(f"{path}: two columns are called {twice!r}; remove or rename one. It has {shown}")
@@ -73,6 +85,15 @@ def read_table(path: Path, columns: Sequence[str], *, separator: str = ",") -> l
     if not table:
         raise DataError(f"{path}: there is no row below the header")
     return table
+
+
+def name_columns(options: Iterable[str], names: Iterable[str]) -> str:
+    """Return the settings that name columns of a table for options: those that are often called so."""
+    there = {name.casefold(): name for name in names}
+    found = {option: next((there[name] for name in _CALLED[option] if name in there), "COLUMN") for option in options}
+    if found.get("split_column") == "COLUMN":
+        found["split_column"] = "none (where no column says it)"
+    return " ".join(f"-s {option}={name}" for option, name in found.items())
 
 
 def _as_asked(names: Sequence[str], columns: Sequence[str]) -> list[str]:

@@ -114,7 +114,7 @@ def find_format(name: str, path: Path) -> Format:
     found = FORMATS[name]
     if path.suffix != found.suffixes[0]:
         other = format_of(path)
-        way = "" if other is None else f", or give --format {other}"
+        way = "" if other is None else f", or give --format {other.name}"
         raise ExportError(f"{path}: a file of the format {name} must end in {found.suffixes[0]}{way}")
     return found
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from fastast.finite import plain_number
+from fastast.finite import own_number
 from fastast.names import unknown_name
 
 
@@ -67,7 +67,7 @@ def parse_options(kind: type, values: Mapping[str, object], method: str) -> Any:
     Raises ReductionError for an option that the method does not have, or a value that it does not allow.
     """
     known = option_types(kind)
-    values = {name: plain_number(value) for name, value in values.items()}
+    values = {name: own_number(value) for name, value in values.items()}
     for name, value in values.items():
         if name not in known:
             have = unknown_name("option", name, known) if known else f"unknown option {name!r}. There are none"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
-from fastast.finite import plain_number
+from fastast.finite import own_number
 from fastast.macs import BlockPlace
 from fastast.names import unknown_name
 from fastast.reduction.combine import Combine
@@ -86,7 +86,7 @@ class TokenReduction:
         if is_schedule_file(self.schedule):
             self._take_file()
         for name in FIELDS:
-            object.__setattr__(self, name, plain_number(getattr(self, name)))
+            object.__setattr__(self, name, own_number(getattr(self, name)))
         for name in _CHECKED:
             kind, value = option_types(TokenReduction)[name], getattr(self, name)
             if not value_fits(kind, value):

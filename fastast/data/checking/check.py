@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import statistics
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -45,6 +46,14 @@ class CheckedClip:
     codec: str = ""
     digest: str = ""
     """Hash of the encoded bytes: the same audio under two names is found by it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Heard:
+    """A clip and the names of its labels."""
+
+    id: str
+    labels: tuple[str, ...]
 
 
 @dataclass(kw_only=True)
@@ -102,6 +111,12 @@ class CheckedSet:
     """Ids that stand in two splits, or two ids of one file (`0.wav = 0`), by the names of the splits."""
     twice: list[tuple[str, str]] = field(default_factory=list)
     """Clips of different splits that hold the very same bytes; published sets have some."""
+    other_labels: list[tuple[str, str]] = field(default_factory=list)
+    """Those of them that have other labels in the one split than in the other."""
+    splits_in_train: list[str] = field(default_factory=list)
+    """Splits of which every clip that can be used holds the bytes of one in train."""
+    median_seconds: float = 0.0
+    """Half of the clips that can be used, in all splits, last at least so long."""
 
     @property
     def lone_class(self) -> str:
@@ -109,12 +124,22 @@ class CheckedSet:
         return self.classes[0] if self.task == "single_label" and len(self.classes) == 1 else ""
 
     @property
+    def untrained(self) -> list[str]:
+        """The classes that are asked for elsewhere, without a clip to train on; none where there is no train split."""
+        train = self.splits.get("train")
+        others = [split for name, split in self.splits.items() if name != "train"]
+        asked = {name for split in others for name, count in split.labels.items() if count}
+        return [name for name, count in train.labels.items() if not count and name in asked] if train else []
+
+    @property
     def is_sound(self) -> bool:
-        """Whether all splits that there are can be opened, every clip can be used, none stands in two splits, and
-        there is more than one class."""
+        """Whether all splits that there are can be opened, every clip can be used, none stands in two splits, no audio
+        does with other labels, no whole split is in train, and there is more than one class, each with a clip to train
+        on where one asks for it."""
         there = any(not split.absent for split in self.splits.values())
         whole = all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
-        return there and whole and not self.lone_class
+        apart = not self.other_labels and not self.splits_in_train
+        return there and whole and apart and not self.lone_class and not self.untrained
 
 
 def check_set(
@@ -130,22 +155,45 @@ def check_set(
     if "val" in sets and "test" in sets and all_ids(sets["val"]) == all_ids(sets["test"]):
         found.same_as_test = True
         del sets["val"], found.splits["val"]
-    digests: dict[str, tuple[str, str]] = {}
+    digests: dict[str, dict[str, _Heard]] = {}
+    seconds: list[float] = []
     for split, data in sets.items():
         found.task, found.classes = data.task, data.classes
+        columns = {entry.id: entry.columns for entry in data.entries}
         for clip in each(
             range(len(data)), _Inspector(data), what=f"{name}: {split}", processes=processes, progress=progress
         ):
             _count(found.splits[split], clip)
-            before = digests.setdefault(clip.digest, (split, clip.id)) if clip.digest else (split, clip.id)
-            if before[0] != split:
-                found.twice.append((f"{before[0]} {before[1]}", f"{split} {clip.id}"))
+            seconds += [] if clip.fault else [clip.seconds]
+            if clip.digest:
+                labels = tuple(data.classes[column] for column in sorted(columns[clip.id]))
+                _compare(found, digests.setdefault(clip.digest, {}), split, _Heard(id=clip.id, labels=labels))
+    found.median_seconds = statistics.median_high(seconds) if seconds else 0.0
+    found.splits_in_train = [split for split in sets if split != "train" and _is_in_train(split, digests)]
     names = list(sets)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:
             if shared := _shared(sets[one], sets[other]):
                 found.in_two_splits[f"{one} and {other}"] = shared
     return found
+
+
+def _compare(found: CheckedSet, before: dict[str, _Heard], split: str, clip: _Heard) -> None:
+    """Note a clip whose audio stands in another split; `before`: the first clip of that audio in each split."""
+    for other, heard in before.items():
+        if other == split:
+            continue
+        found.twice.append((f"{other} {heard.id}", f"{split} {clip.id}"))
+        if heard.labels != clip.labels:
+            pair = (f"{other} {heard.id} ({', '.join(heard.labels)})", f"{split} {clip.id} ({', '.join(clip.labels)})")
+            found.other_labels.append(pair)
+    before.setdefault(split, clip)
+
+
+def _is_in_train(split: str, digests: dict[str, dict[str, _Heard]]) -> bool:
+    """Whether a split holds no audio but that of clips in train."""
+    there = [splits for splits in digests.values() if split in splits]
+    return bool(there) and all("train" in splits for splits in there)
 
 
 def _shared(one: ListedSet[Any], other: ListedSet[Any]) -> list[str]:

@@ -12,8 +12,15 @@ from pathlib import Path
 from fastast.data.clip_files import clip_files, has_clips, sole_folders, subfolders
 from fastast.data.datasets import LATER
 from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
-from fastast.data.layouts.metadata_files import METADATA, metadata_in, metadata_of, nearest, read_labels_file
-from fastast.data.shares import check_shares, draw_split
+from fastast.data.layouts.metadata_files import (
+    METADATA,
+    LabelledClip,
+    metadata_in,
+    metadata_of,
+    nearest,
+    read_labels_file,
+)
+from fastast.data.shares import check_shares, draw_split, drew_none
 from fastast.data.split_names import split_of
 from fastast.data.training_set import DataError, DataWarning, SplitNotFoundError
 from fastast.metrics import Task
@@ -25,7 +32,8 @@ class AudioFolder:
 
     `train/dog/1.wav`, `test/dog/2.wav`, ...; or `dog/1.wav` without splits, of which shares are set apart; or, in any
     folder above the clips, `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`: the nearest
-    says the labels of a clip. All of it may lie a level or two below `root`.
+    says the labels of a clip and, where no folder does, in a column `split` or `subset` its split. All of it may lie a
+    level or two below `root`.
     """
 
     root: str = ""
@@ -66,12 +74,14 @@ class AudioFolder:
             if clip.split == name
         ]
         if not recordings:
-            found = sorted({clip.split for clip in clips})
-            share = "" if name == "train" else f", or set a share apart: -s data.{name}_share=0.1"
-            raise SplitNotFoundError(
-                f"{root}: no clip is in the {name} split; there is {', '.join(found) or 'none'}. Make a folder {name}/"
-                f"{share}"
-            )
+            found = ", ".join(sorted({clip.split for clip in clips})) or "none"
+            table = metadata_in(root)
+            way = f"Make a folder {name}/" if table is None else f"Say {name} in a column split of {table.name}"
+            advice = f"there is {found}. {way}"
+            if name != "train":
+                drawn = drew_none(self, name, sum(clip.drawn for clip in clips))
+                advice = drawn or f"{advice}, or set a share apart: -s data.{name}_share=0.1"
+            raise SplitNotFoundError(f"{root}: no clip is in the {name} split; {advice}")
         several = self.several or any(len(clip.labels) != 1 for clip in clips)
         task: Task = "multi_label" if several else "single_label"
         return FolderSet(classes, recordings, task=task, channels=self.channels)
@@ -82,26 +92,37 @@ class AudioFolder:
             if split != "train" and getattr(self, f"{split}_share"):
                 raise DataError(f"{root}: {folder.name}/ is its {split} split; leave data.{split}_share out")
         folders = splits or {root: "train"}
-        found = [(split, *clip) for folder, split in folders.items() for clip in self._read(root, folder)]
+        found = [
+            (one.path.relative_to(root).as_posix(), one.labels, one.split or split)
+            for folder, split in folders.items()
+            for one in self._read(root, folder, by_folder=bool(splits))
+        ]
+        for name in ("val", "test"):
+            if getattr(self, f"{name}_share") and any(split == name for _, _, split in found):
+                raise DataError(f"{root}: a metadata file says which clips are {name}; leave data.{name}_share out")
         return [
-            _Clip(id=clip, labels=labels, split=draw_split(clip, self) if split == "train" else split)
-            for split, path, labels in found
-            for clip in [path.relative_to(root).as_posix()]
+            _Clip(
+                id=clip,
+                labels=labels,
+                split=draw_split(clip, self) if split == "train" else split,
+                drawn=split == "train",
+            )
+            for clip, labels, split in found
         ]
 
-    def _read(self, root: Path, folder: Path) -> list[tuple[Path, tuple[str, ...]]]:
-        """Return path and labels of every clip of a split."""
+    def _read(self, root: Path, folder: Path, *, by_folder: bool) -> list[LabelledClip]:
+        """Return every clip of a split; `by_folder`: its folder says that it is one."""
         files = list(clip_files(folder))
         tables = metadata_of(root, folder, files, self.label)
         if not tables:
-            return [(path, (_class_folder(folder, path),)) for path in files]
+            return [LabelledClip(path=path, labels=(_class_folder(folder, path),)) for path in files]
         found = [
-            (path, labels)
+            one
             for table in tables.values()
-            for path, labels in read_labels_file(table, self.label, self.several)
-            if path.is_relative_to(folder) and nearest(path, tables) == table
+            for one in read_labels_file(table, self.label, self.several, by_folder=by_folder)
+            if one.path.is_relative_to(folder) and nearest(one.path, tables) == table
         ]
-        listed = {path for path, _ in found}
+        listed = {one.path for one in found}
         if others := [path for path in files if path not in listed]:
             warnings.warn(
                 f"{folder}: {len(others):,} of {len(files):,} clips are not in {_names(root, tables)} and are left "
@@ -154,3 +175,5 @@ class _Clip:
     id: str
     labels: tuple[str, ...]
     split: str
+    drawn: bool
+    """Whether a share could have it."""

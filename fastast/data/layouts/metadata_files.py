@@ -4,16 +4,32 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastast.data.tables import leads_out, read_lines, read_rows, read_table, split_labels
+from fastast.data.split_names import read_split, split_of
+from fastast.data.tables import leads_out, name_columns, read_lines, read_rows, read_table, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 FILE_NAME = "file_name"
 """Their column with the path of a clip."""
+_SPLITS = ("split", "subset")
+"""Their columns that may say the split of a clip, in any capitals."""
+_NO_SPLITS = ("fold",)
+"""Columns that say which clips are for what, in words that are none of a split."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LabelledClip:
+    """A clip that a metadata file lists."""
+
+    path: Path
+    labels: tuple[str, ...]
+    split: str = ""
+    """What its column says; empty where there is none."""
 
 
 def metadata_in(folder: Path) -> Path | None:
@@ -37,13 +53,16 @@ def nearest(clip: Path, tables: dict[Path, Path]) -> Path | None:
     return next((tables[folder] for folder in clip.parents if folder in tables), None)
 
 
-def read_labels_file(table: Path, label: str, several: str) -> list[tuple[Path, tuple[str, ...]]]:
-    """Return path and labels of every clip that a metadata file lists.
+def read_labels_file(table: Path, label: str, several: str, *, by_folder: bool = False) -> list[LabelledClip]:
+    """Return path, labels and split of every clip that a metadata file lists.
 
-    `label`: the column with them; `several`: what stands between them. Raises DataError, naming the line, for a path
-    that leads out of the file's folder, a clip that is not there, and labels that are none.
+    `label`: the column with them; `several`: what stands between them; `by_folder`: folders say the splits, and a
+    column none. Raises DataError, naming the line, for a path that leads out of the file's folder, a clip that is not
+    there, labels that are none, and a column that says the splits in words that are none.
     """
-    rows = _json_lines(table) if table.suffix == ".jsonl" else read_table(table, (FILE_NAME, label))
+    is_json = table.suffix == ".jsonl"
+    rows = _json_lines(table) if is_json else read_table(table, (FILE_NAME, label), options={"label": label})
+    column = "" if by_folder else _split_column(table, rows, label)
     found = []
     for line, row in rows:
         where = f"{table}, line {line}"
@@ -53,14 +72,45 @@ def read_labels_file(table: Path, label: str, several: str) -> list[tuple[Path, 
         path = table.parent / name
         if not path.is_file():
             raise DataNotFoundError(f"{where}: {path}: this clip is not there; mend the table, or fetch the clip")
-        value = row.get(label)
-        if isinstance(value, list) and all(isinstance(one, str) and one for one in value):
-            found.append((path, tuple(dict.fromkeys(value))))
-        elif isinstance(value, str):
-            found.append((path, split_labels(where, value, several)))
-        else:
-            raise DataError(f"{where}: {label} is {value!r}; it must be text, or a list of texts")
+        labels = _labels(where, row, label, several)
+        split = read_split(where, column, str(row.get(column))) if column else ""
+        found.append(LabelledClip(path=path, labels=labels, split=split))
     return found
+
+
+def _labels(where: str, row: dict[str, Any], label: str, several: str) -> tuple[str, ...]:
+    if label not in row:
+        there, setting = ", ".join(row) or "none", name_columns(["label"], row)
+        raise DataError(f"{where}: no {label!r} in it; it has {there}; name the column: {setting}")
+    value = row[label]
+    if isinstance(value, list) and all(isinstance(one, str) and one for one in value):
+        return tuple(dict.fromkeys(value))
+    if isinstance(value, str):
+        return split_labels(where, value, several)
+    raise DataError(f"{where}: {label} is {value!r}; it must be text, or a list of texts")
+
+
+def _split_column(table: Path, rows: Sequence[tuple[int, dict[str, Any]]], label: str) -> str:
+    """Return the column that says the split of every clip; empty where no column is called as if it did.
+
+    Raises DataError where one is that says it of no clip: all of them would be trained on.
+    """
+    names = dict.fromkeys(name for _, row in rows for name in row if name != label)
+    called = [name for known in _SPLITS for name in names if name.casefold() == known]
+    for name in called:
+        if any(split_of(str(row.get(name))) for _, row in rows):
+            return name  # a row of another word is refused where it is read
+    called += [name for known in _NO_SPLITS for name in names if name.casefold() == known]
+    if not called:
+        return ""
+    line, row = next((line, row) for line, row in rows if called[0] in row)
+    without = "remove that key"
+    if table.suffix != ".jsonl":
+        without = f"--name table -s table={table.name} -s file={FILE_NAME} -s label={label} -s split_column=none"
+    raise DataError(
+        f"{table}, line {line}: {called[0]} is {row[called[0]]!r}, and all clips would be trained on; say train, val "
+        f"or test of each in a column split. To set shares apart instead: {without}"
+    )
 
 
 def _has_labels(table: Path, label: str) -> bool:

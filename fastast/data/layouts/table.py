@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastast.data.clip_files import ENDINGS, sole_folders
+from fastast.data.clip_files import ENDINGS, sole_folders, subfolders
 from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
@@ -22,16 +24,14 @@ from fastast.data.folders import (
     those_there,
 )
 from fastast.data.layouts.metadata_files import FILE_NAME, METADATA
-from fastast.data.shares import check_shares, draw_split
-from fastast.data.split_names import NAMES, split_of, split_of_path
-from fastast.data.tables import leads_out, read_rows, read_table, split_labels
+from fastast.data.shares import check_shares, draw_split, drew_none
+from fastast.data.split_names import NAMES, read_split, split_of, split_of_path
+from fastast.data.tables import LABELS, leads_out, read_rows, read_table, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
 from fastast.metrics import Task
 
-_LABELS = ("label", "labels", "class", "classes", "category", "tag", "tags", "target", "word")
-"""What columns with labels are often called."""
 _LOOKED_AT = 20
-"""Rows of a table that are looked at to guess what its columns are."""
+"""Rows of a table that are looked at to guess what its columns are, or where its clips lie."""
 MARKS = ",;|"
 """What stands between labels in tables."""
 NO_COLUMN = "none"
@@ -138,23 +138,39 @@ class Table:
                 recordings.append(Recording(id=row.file, path=_with_ending(root / row.file), columns=found))
         table = tables.get(name) or tables.get("table") or tables["train"]
         if not recordings:
-            share = "" if name == "train" or self._has_column else f"; set a share apart: -s data.{name}_share=0.1"
-            raise SplitNotFoundError(f"{table}: no clip is in the {name} split{share}")
-        there, missing = those_there(recordings, self.missing, table, "check data.root and data.file")
+            advice = "" if name == "train" else f"; {self._how_to_have(name, tables, rows)}"
+            raise SplitNotFoundError(f"{table}: no clip is in the {name} split{advice}")
+        there, missing = those_there(recordings, self.missing, table, self._where_to_begin(root, recordings))
         task: Task = "multi_label" if self.several else "single_label"
         return FolderSet(classes, there, task=task, missing=missing, channels=self.channels)
 
+    def _how_to_have(self, name: str, tables: Iterable[str], rows: Iterable[_Row]) -> str:
+        """Return how to get clips into val or test, where there are none."""
+        if self._has_column:
+            return f"give rows of {self.table} the {self.split_column} {name}"
+        drawn_from = sum(row.split == "train" or row.split not in tables for row in rows)
+        return drew_none(self, name, drawn_from) or f"set a share apart: -s data.{name}_share=0.1"
+
+    def _where_to_begin(self, root: Path, recordings: Sequence[Recording]) -> str:
+        """Return what to do about clips that are not there: often they are in a folder beside the table."""
+        folders = [] if any(recording.path.is_file() for recording in recordings) else subfolders(root)
+        files = [recording.id for recording in recordings[:_LOOKED_AT]]
+        folder = next((folder for folder in folders if any(_is_clip(folder, file) for file in files)), None)
+        if folder is None:
+            return "check data.root and data.file"
+        given = {key: getattr(self, key) for key in ("table", *NAMES) if getattr(self, key)}
+        tables = " ".join(f"-s {key}={shlex.quote(os.path.join('..', path))}" for key, path in given.items())
+        return f"begin at the clips: {folder} with {tables}"
+
     def _rows(self, given: str, table: Path) -> Iterable[_Row]:
         by_column = given == "table" and self._has_column
-        columns = (self.file, self.label, *([self.split_column] if by_column else []))
-        for line, row in read_table(table, columns, separator=SEPARATORS[self.separator]):
+        options = {"file": self.file, "label": self.label} | ({"split_column": self.split_column} if by_column else {})
+        columns = tuple(options.values())
+        for line, row in read_table(table, columns, separator=SEPARATORS[self.separator], options=options):
             where = f"{table}, line {line}"
-            split = split_of(row[self.split_column]) if by_column else "train" if given == "table" else given
-            if split is None:
-                known = ", ".join(name for names in NAMES.values() for name in names)
-                raise DataError(
-                    f"{where}: {self.split_column} is {row[self.split_column]!r}; it must be one of {known}"
-                )
+            split = "train" if given == "table" else given
+            if by_column:
+                split = read_split(where, self.split_column, row[self.split_column])
             file = row[self.file].replace("\\", "/").removeprefix("./")
             if not file or leads_out(file):
                 raise DataError(f"{where}: {self.file} is {row[self.file]!r}; it must be a path below {self.root}")
@@ -172,7 +188,7 @@ def _guess(root: Path, path: Path) -> dict[str, Any]:
         columns = {name.strip(): [row[index] for row in rows[1:]] for index, name in enumerate(rows[0])}
         there = {name: sum(_is_clip(root, value) for value in values) for name, values in columns.items()}
         file = max(there, key=lambda name: there[name])
-        label = next((name for known in _LABELS for name in columns if name.casefold() == known), None)
+        label = next((name for known in LABELS for name in columns if name.casefold() == known), None)
         if 2 * there[file] < len(rows) - 1 or label is None:  # some clips may be lost
             continue
         if path.name in METADATA and file == FILE_NAME:  # an audio folder says more by its own folders

@@ -60,7 +60,7 @@ def write_esc50(root: Path) -> Path:
         for target, name in enumerate(("bird", "bell")):
             file = f"{fold}-{100000 + fold}-A-{target}.wav"
             rows.append(f"{file},{fold},{target},{name},True,{100000 + fold},A")
-            (root / "audio" / file).write_bytes(encode(sounds()[name], 16_000, "WAV", "PCM_16"))
+            (root / "audio" / file).write_bytes(encode(sounds()[name] / fold, 16_000, "WAV", "PCM_16"))
     (root / "meta/esc50.csv").write_text("\n".join(rows) + "\n")
     return root
 
@@ -69,7 +69,7 @@ def write_speech_commands(root: Path, words: tuple[str, ...] = ("yes", "no"), cl
     """Clip 0 of every word is tested on, clip 1 validated on."""
     for word in words:
         for clip in range(clips):
-            write_sound(root / word / f"{clip}_nohash_0.wav", "bird" if word == "yes" else "bell")
+            write_sound(root / word / f"{clip}_nohash_0.wav", "bird" if word == "yes" else "bell", 1 / (1 + clip))
     write_sound(root / "_background_noise_/running_tap.wav", "cymbal")
     (root / "testing_list.txt").write_text("".join(f"{word}/0_nohash_0.wav\n" for word in words))
     (root / "validation_list.txt").write_text("".join(f"{word}/1_nohash_0.wav\n" for word in words))
@@ -91,7 +91,7 @@ def write_fsd50k(root: Path, *, nested: bool = False) -> Path:
     for part, clips in {"dev": {64760: "bird", 16399: "tabla", 16401: "bell"}, "eval": {37199: "tabla"}}.items():
         folder = f"FSD50K.{part}_audio"
         for clip, name in clips.items():
-            write_sound(root / (folder + inner.format(folder)) / f"{clip}.wav", name)
+            write_sound(root / (folder + inner.format(folder)) / f"{clip}.wav", name, 0.5 if part == "eval" else 1.0)
     return root
 
 

@@ -87,7 +87,7 @@ def sounds() -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def write_sound(path: Path, name: str) -> Path:
+def write_sound(path: Path, name: str, gain: float = 1.0) -> Path:
     """Write one of the recordings in the format that the path's ending says, at a rate people have it in."""
     kinds = {
         "wav": (16_000, "WAV", "PCM_16"),
@@ -97,7 +97,7 @@ def write_sound(path: Path, name: str) -> Path:
         "mp3": (16_000, "MP3", "MPEG_LAYER_III"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(encode(sounds()[name], *kinds[path.suffix[1:]]))
+    path.write_bytes(encode(gain * sounds()[name], *kinds[path.suffix[1:]]))
     return path
 
 

@@ -26,7 +26,7 @@ from layouts import (
     write_speech_commands,
     write_table,
 )
-from sound_files import by_ffmpeg, encode, sounds
+from sound_files import by_ffmpeg, encode, sounds, write_sound
 from typer.testing import CliRunner
 
 from bench.sweep.config import DataConfig
@@ -38,6 +38,7 @@ from fastast.data.caching import files, making
 from fastast.data.caching.cache import Cache
 from fastast.data.caching.making import make_cache
 from fastast.data.checking.check import FAULTS
+from fastast.data.checking.report import FRAMES
 from fastast.data.layouts.esc50 import ESC50
 from fastast.data.sampling import all_labels, in_order, load_batches
 from fastast.data.training_set import DataError, all_ids, read_clip
@@ -57,6 +58,12 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "parquet": ("parquet", write_parquet),
     "hdf5": ("hdf5", write_hdf5),
 }
+UNTRAINED = {
+    **dict.fromkeys(("audioset", "parquet", "hdf5", "ast_lists"), ["Tabla"]),
+    "fsd50k": ["Bell"],
+    "table": ["cymbal", "drum"],
+}
+"""Classes that only the test split has a clip of."""
 
 
 def run(*arguments: object) -> Any:
@@ -78,7 +85,8 @@ def test_check_knows_every_layout_and_suggests_what_runs(tmp_path: Path, layout:
     lost = [split["faults"] for split in found["splits"].values() if split["faults"]]
     assert lost == ([{"missing": ["balanced_train.h5, row 2: not there"]}, {"missing": ["eval.h5, row 2: not there"]}]
                     if layout == "hdf5" else [])  # fmt: skip
-    assert found["sound"] is (not lost)
+    assert found["untrained"] == UNTRAINED.get(layout, [])
+    assert found["sound"] is not bool(lost or found["untrained"])
     data = {split: load_data(command, split) for command in found["suggestions"] for split in ("train", "test")}
     for split, set_ in data.items():
         assert len(set_) == found["splits"][split]["clips"]
@@ -97,15 +105,18 @@ def load_data(command: str, split: str) -> Any:
     return load_recipe(recipe, settings).data.options.split(split)
 
 
-def only_train(root: Path) -> Path:
-    """An audio folder with the split train and no other."""
+def only_train(root: Path, clips: int = 1) -> Path:
+    """An audio folder with the split train and no other, and so many clips of each class."""
     shutil.rmtree(write_audio_folder(root) / "test")
     shutil.rmtree(root / "validation")
+    for clip in range(1, clips):
+        for name in ("bird", "bell"):
+            write_sound(root / f"train/{name}/{clip}.ogg", name)
     return root
 
 
 def test_a_split_that_a_set_does_not_have_is_no_fault_of_its_clips(tmp_path: Path) -> None:
-    root = only_train(tmp_path / "set")
+    root = only_train(tmp_path / "set", clips=20)
     result = run("check", root, "-q", "--processes", 1)
     assert result.exit_code == 0, result.output
     assert "test: not there: " in result.output
@@ -167,7 +178,7 @@ def test_check_names_and_counts_every_fault(tmp_path: Path) -> None:
     text = run("check", tmp_path, "--quiet", "--processes", 1).output
     assert "unreadable: 3" in text
     assert "empty.wav: the file is empty (0 bytes)" in text
-    assert "not sound" in text
+    assert "problems found" in text
     assert "data.missing=leave out" in text
 
 
@@ -188,6 +199,87 @@ def test_check_finds_clips_in_two_splits_and_the_same_audio_under_two_names(tmp_
     found = checked(root, "--name", "table", "--set", "table=all.csv")
     assert found["in_two_splits"] == {"train and test": ["test/bird/0.ogg"]}
     assert not found["sound"]
+
+
+def test_audio_that_stands_in_two_splits_with_other_labels_is_a_problem(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path)
+    shutil.copy(root / "train/bird/0.ogg", root / "test/bell/1.ogg")
+    found = checked(root)
+    assert (found["sound"], found["splits_in_train"]) == (False, [])
+    assert found["other_labels"] == [["train train/bird/0.ogg (bird)", "test test/bell/1.ogg (bell)"]]
+    result = run("check", root, "-q", "--processes", 1)
+    assert result.exit_code == 1
+    assert "the same audio in two splits with other labels: 1 clip\n" in result.output
+
+
+def test_some_audio_in_two_splits_is_a_warning_and_a_whole_split_a_problem(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path)
+    shutil.copy(root / "train/bird/0.ogg", root / "test/bird/0.ogg")
+    some = run("check", root, "-q", "--processes", 1)
+    assert some.exit_code == 0, some.output
+    assert "the same audio in two splits: 1 clip\n" in some.output
+    shutil.copy(root / "train/bell/0.ogg", root / "test/bell/0.ogg")
+    whole = run("check", root, "-q", "--processes", 1)
+    assert whole.exit_code == 1
+    assert "all audio of test is in train too" in whole.output
+    assert "problems found: what is named above drops clips or biases results" in whole.output
+
+
+def test_a_class_without_a_clip_to_train_on_is_a_problem(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path)
+    shutil.rmtree(root / "train/bird")
+    result = run("check", root, "-q", "--processes", 1)
+    assert result.exit_code == 1
+    assert "\n1 class without a clip to train on: bird\n" in result.output
+    assert "1 in all; 1 of each class; 1 class without a clip: bird" in result.output
+    assert run("check", root, "-q", "--processes", 1, "--split", "test").exit_code == 0
+
+
+def test_a_training_is_suggested_only_where_its_data_can_be_opened(tmp_path: Path) -> None:
+    few = only_train(tmp_path / "few")
+    assert checked(few)["suggestions"][1] == "train a model:    not yet, as there are no clips for val and test"
+    more = checked(only_train(tmp_path / "more", clips=6))["suggestions"][1]
+    assert len({load_data(more, split).id(0) for split in ("train", "val", "test")}) == 3
+    given = checked(tmp_path / "more", "-s", "val_share=0.01")["suggestions"][1]
+    assert given.count("data.val_share") == 1
+    assert len(load_data(given, "val"))
+
+
+def test_no_share_is_suggested_for_a_table_whose_column_says_the_splits(tmp_path: Path) -> None:
+    for name in ("bird", "bell"):
+        for split in ("train", "test"):
+            write_sound(tmp_path / f"{split}_{name}.ogg", name)
+    rows = [f"{split}_{name}.ogg,{name},{split}\n" for name in ("bird", "bell") for split in ("train", "test")]
+    (tmp_path / "all.csv").write_text("file,label,split\n" + "".join(rows))
+    found = checked(tmp_path)
+    assert found["data_set"] == "table"
+    assert found["splits"]["val"]["error"].endswith("no clip is in the val split; give rows of all.csv the split val")
+    assert found["suggestions"][1] == "train a model:    not yet, as there are no clips for val"
+
+
+def test_clips_that_are_longer_than_a_recipe_hears_are_named_with_the_setting_that_hears_them(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path)
+    assert len(checked(root)["suggestions"]) == 2
+    for path in root.rglob("*.ogg"):
+        name = path.parent.name
+        path.write_bytes(encode(np.resize(sounds()[name], 32_000), 16_000, "OGG", "VORBIS"))
+    found = checked(root)
+    assert found["median_seconds"] == 2.0
+    _, train, note = found["suggestions"]
+    assert note.startswith("by itself speech_commands hears 1.28 s of a clip, and half of these last 2.00 s or more")
+    words = shlex.split(train)
+    recipe = load_recipe("speech_commands", [words[i + 1] for i, word in enumerate(words) if word == "--set"])
+    assert recipe.model.options["num_frames"] == 256
+
+
+def test_frames_of_recipes_are_those_that_they_say() -> None:
+    assert {name: load_recipe(name).model.options["num_frames"] for name in FRAMES} == FRAMES
+
+
+def test_a_lone_class_beside_a_table_names_the_table(tmp_path: Path) -> None:
+    write_sound(tmp_path / "wavs/a.ogg", "bird")
+    (tmp_path / "meta.csv").write_text("filename,category\na.ogg,bird\n")
+    assert "(--name table -s table=meta.csv)" in run("check", tmp_path, "-q", "--processes", 1).output
 
 
 def test_a_folder_that_is_no_data_set_is_described(tmp_path: Path) -> None:

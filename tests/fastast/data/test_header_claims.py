@@ -86,6 +86,28 @@ def test_chunks_behind_no_samples_are_none(tmp_path: Path, way: str) -> None:
         WAYS[way](EMPTY + LIST, tmp_path / "clip.wav")
 
 
+@pytest.mark.parametrize("way", ["file", "memory"])
+@pytest.mark.parametrize("padding", [b"\0", b""])
+def test_chunks_that_nobody_lists_are_known_by_their_lengths(tmp_path: Path, way: str, padding: bytes) -> None:
+    """A chunk of an odd length is followed by a zero, which some writers leave out at the end of a file."""
+    own = b"SNDM" + struct.pack("<I", 3) + b"abc"
+    with pytest.raises(AudioError, match=r"without a single sample"):
+        WAYS[way](EMPTY + LIST + own + padding, tmp_path / "clip.wav")
+
+
+@pytest.mark.parametrize("way", ["file", "memory"])
+@pytest.mark.parametrize("size", [b"INFO", struct.pack("<I", 96)])
+@pytest.mark.filterwarnings("error")
+def test_samples_that_begin_as_a_chunk_does_are_heard(tmp_path: Path, way: str, size: bytes) -> None:
+    """From the end of a chunk of the length that they tell, no other one leads to the end of the file."""
+    at = WAV.index(b"data") + 8
+    content = with_data(WAV[:at] + b"LIST" + size + WAV[at + 8 :], 0)
+    heard = WAYS[way](content, tmp_path / "clip.wav")
+    assert len(heard) == 8_000
+    np.testing.assert_allclose(heard[:2], np.frombuffer(b"LIST", "<i2") / 32_768, atol=1e-6)
+    np.testing.assert_allclose(heard[4:], SOUND[4:], atol=1e-4)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_samples_behind_the_end_that_the_header_tells_are_told_of(tmp_path: Path, way: str) -> None:
     with pytest.warns(AudioWarning, match=r"behind the end that its header tells, and were not heard"):

@@ -187,6 +187,32 @@ def test_a_pipe_that_stalls_is_waited_for_and_its_time_is_noted() -> None:
     assert reader.feed.waiting == 0
 
 
+@pytest.mark.parametrize("behind", [b"", b"LIST\4\0\0\0INFO", b"\1\2" * 50], ids=["nothing", "a chunk", "sound"])
+def test_a_whole_wav_is_heard_though_who_wrote_it_keeps_the_pipe_open(behind: bytes) -> None:
+    """What stands behind the samples is told of where it is no chunk."""
+    samples = recording(0.5)
+    content = encode(samples, 16_000, "WAV", "PCM_16") + behind
+    assert len(content) < 1 << 16, "a pipe takes as much without a reader"
+    read, write = os.pipe()
+    found: list[np.ndarray] = []
+    with os.fdopen(read, "rb", buffering=0) as pipe, os.fdopen(write, "wb", buffering=0) as sender:
+        sender.write(content)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            listener = threading.Thread(target=lambda: found.append(heard(pipe)), daemon=True)
+            listener.start()
+            listener.join(10)
+            waiting = listener.is_alive()
+            sender.close()
+            listener.join(10)
+    assert not waiting
+    np.testing.assert_allclose(found[0], samples, atol=1 / 32_768)
+    told = [str(one.message) for one in said if issubclass(one.category, AudioWarning)]
+    assert [text.startswith("-: bytes came behind the end that its header tells") for text in told] == [
+        True for _ in behind[2:3] if behind[:1] == b"\1"
+    ]
+
+
 def test_blocks_come_as_soon_as_they_are_there() -> None:
     read, write = os.pipe()
     with os.fdopen(read, "rb", buffering=0) as pipe, os.fdopen(write, "wb", buffering=0) as sender:

@@ -5,6 +5,8 @@ Every clip is a recording that is told by ear, so that its label is checked agai
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +127,7 @@ def test_a_set_of_one_class_is_not_sound(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "-q", "--processes", "1"])
     assert result.exit_code == 1
     assert "'dog' is the only class, so that there is nothing to tell apart" in result.output
-    assert "not sound" in result.output
+    assert "problems found: what is named above drops clips or biases results" in result.output
 
 
 def test_clips_in_no_folder_and_no_table_are_refused(tmp_path: Path) -> None:
@@ -146,7 +148,7 @@ def test_one_file_by_two_names_in_two_splits_is_not_sound(tmp_path: Path) -> Non
     tables = {"train.csv": "file,label\n0.wav,bird\n1.wav,bell\n", "test.csv": "file,label\n0,bird\n2.wav,bell\n"}
     write(tmp_path, {"0.wav": "bird", "1.wav": "bell", "2.wav": "bell"}, tables)
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "-q", "--processes", "1"])
-    assert "in train and test alike: 1 clips\n    0.wav = 0\n" in result.output
+    assert "in train and test alike: 1 clip\n    0.wav = 0\n" in result.output
     assert result.exit_code == 1
 
 
@@ -156,3 +158,99 @@ def test_a_header_with_a_name_twice_is_refused(tmp_path: Path, header: str) -> N
     write(tmp_path, {"0.wav": "bird"}, {"all.csv": f"{header}\n{row}\n"})
     with pytest.raises(DataError, match=r"all.csv: two columns are called '(file|label)'; remove or rename one"):
         Table(root=str(tmp_path), table="all.csv", split_column="none").split("train")
+
+
+# Splits that a metadata file says -------------------------------------------------------------------------------------
+
+THREE = {"0.wav": ("bird", "train"), "1.wav": ("bell", "Valid"), "2.wav": ("bell", "eval")}
+
+
+def write_splits(root: Path, column: str, kind: str = "csv", words: dict[str, str] | None = None) -> AudioFolder:
+    """Three clips and a metadata file with a column that says their splits, perhaps in other words."""
+    lines = [(path, label, (words or {}).get(word, word)) for path, (label, word) in THREE.items()]
+    text = f"file_name,label,{column}\n" + "".join(f"{','.join(line)}\n" for line in lines)
+    if kind == "jsonl":
+        text = "".join(
+            json.dumps(dict(zip(("file_name", "label", column), line, strict=True))) + "\n" for line in lines
+        )
+    write(root, {path: label for path, (label, _) in THREE.items()}, {f"metadata.{kind}": text})
+    return AudioFolder(root=str(root))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("column", ["split", "Subset"])
+def test_a_column_of_a_metadata_file_says_the_split(tmp_path: Path, kind: str, column: str) -> None:
+    options = write_splits(tmp_path, column, kind)
+    assert recognise_set(tmp_path) == ("audio_folder", options)
+    assert [read(options, split) for split in ("train", "val", "test")] == [
+        {"0.wav": "bird"}, {"1.wav": "bell"}, {"2.wav": "bell"},
+    ]  # fmt: skip
+    with pytest.raises(DataError, match=r"a metadata file says which clips are val; leave data.val_share out"):
+        dataclasses.replace(options, val_share=0.1).split("train")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_split_of_another_word_is_refused_with_its_line(tmp_path: Path, kind: str) -> None:
+    options = write_splits(tmp_path, "split", kind, {"eval": "holdout"})
+    says = rf"metadata.{kind}, line {4 if kind == 'csv' else 3}: split is 'holdout'; it must be one of train, training"
+    with pytest.raises(DataError, match=says):
+        options.split("train")
+
+
+@pytest.mark.parametrize("column", ["fold", "subset"])
+def test_a_column_that_says_no_split_in_words_is_refused_with_what_to_do(tmp_path: Path, column: str) -> None:
+    options = write_splits(tmp_path, column, words={"train": "1", "Valid": "2", "eval": "3"})
+    with pytest.raises(DataError, match=rf"csv, line 2: {column} is '1', and all clips would be trained on") as error:
+        options.split("train")
+    words = str(error.value).partition("instead: ")[2].split()
+    given = dict(word.split("=") for word in words if "=" in word)
+    assert words[:2] == ["--name", "table"]
+    assert len(Table(root=str(tmp_path), **given).split("train")) == 3
+
+
+def test_folders_of_splits_say_the_split_and_a_column_none(tmp_path: Path) -> None:
+    table = "file_name,label,subset\n" + "".join(f"{path},{label},clean\n" for path, label in BOTH.items())
+    write(tmp_path, BOTH, {"metadata.csv": table})
+    assert set(read(AudioFolder(root=str(tmp_path)), "test")) == {"test/a/0.wav", "test/b/0.wav"}
+
+
+def test_a_key_of_another_name_is_named_with_the_setting_that_reads_it(tmp_path: Path) -> None:
+    line = {"file_name": "0.wav", "labels": ["bird"], "split": "train"}
+    write(tmp_path, {"0.wav": "bird"}, {"metadata.jsonl": json.dumps(line)})
+    says = r"line 1: no 'label' in it; it has file_name, labels, split; name the column: -s label=labels$"
+    with pytest.raises(DataError, match=says):
+        AudioFolder(root=str(tmp_path)).split("train")
+    options = AudioFolder(root=str(tmp_path), label="labels")
+    assert read(options, "train") == {"0.wav": "bird"}
+    with pytest.raises(SplitNotFoundError, match=r"there is train. Say val in a column split of metadata.jsonl, or"):
+        options.split("val")
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_a_share_that_draws_no_clip_is_to_be_raised(tmp_path: Path, kind: str) -> None:
+    clips = {f"{name}/{clip}.wav": name for name in ("bird", "bell") for clip in range(6)}
+    write(tmp_path, clips, {"all.csv": "file,label\n" + "".join(f"{path},{name}\n" for path, name in clips.items())})
+    options: Any = AudioFolder(root=str(tmp_path), val_share=0.01)
+    if kind == "table":
+        options = Table(root=str(tmp_path), table="all.csv", split_column="none", val_share=0.01)
+    with pytest.raises(SplitNotFoundError, match=r"a share of 0.01 of 12 clips drew none; raise it: -s data.val_share"):
+        options.split("val")
+
+
+# A table beside the folder of its clips -------------------------------------------------------------------------------
+
+
+def test_errors_of_a_table_beside_its_clips_lead_to_the_options_that_read_it(tmp_path: Path) -> None:
+    table = "filename,fold,category\n0.wav,1,bird\n1.wav,2,bell\n"
+    write(tmp_path, {"wavs/0.wav": "bird", "wavs/1.wav": "bell"}, {"meta.csv": table})
+    (tmp_path / "figures").mkdir()
+    with pytest.raises(DataError, match=r"name yours: -s file=filename -s label=category -s split_column=none") as one:
+        Table(root=str(tmp_path), table="meta.csv").split("train")
+    given = dict(word.split("=") for word in str(one.value).partition("name yours: ")[2].split() if "=" in word)
+    for missing in ("refuse", "leave out"):
+        options = Table(root=str(tmp_path), table="meta.csv", missing=missing, **given)
+        with pytest.raises(DataError, match=rf"begin at the clips: {tmp_path}/wavs with -s table=../meta.csv"):
+            options.split("train")
+    assert read(Table(root=str(tmp_path / "wavs"), table="../meta.csv", **given), "train") == {
+        "0.wav": "bird", "1.wav": "bell",
+    }  # fmt: skip
