@@ -59,7 +59,7 @@ LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "hdf5": ("hdf5", write_hdf5),
 }
 UNTRAINED = {
-    **dict.fromkeys(("audioset", "parquet", "hdf5", "ast_lists"), ["Tabla"]),
+    **{key: ["Tabla"] for key in ("audioset", "parquet", "hdf5", "ast_lists")},
     "fsd50k": ["Bell"],
     "table": ["cymbal", "drum"],
 }
