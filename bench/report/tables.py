@@ -154,7 +154,7 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
             "delta": "0" if scored else interval(row, "delta_score", "{:+.4f}", missing=bad),
             "standing": row["standing"] or (NOT_MEASURED if NOT_MEASURED in (slow, bad) else "–"),
         }
-        rows.append(cells | _marked(cells, MARKS.get(row["status"], ""), bare={slow, "–", "1", TOO_SLOW}))
+        rows.append(cells | _marked(cells, MARKS.get(row["status"], ""), bare={slow, "–", "1"}))
     return pd.DataFrame(rows, columns=list(columns_of(panel)))
 
 

@@ -43,7 +43,9 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     try:
         return SweepConfig.model_validate(raw, context=tuple(overrides))
     except ValidationError as error:
-        raise ConfigError([problem_words(shown, problem, SweepConfig, overrides) for problem in error.errors()]) from None
+        raise ConfigError(
+            [problem_words(shown, problem, SweepConfig, overrides) for problem in error.errors()]
+        ) from None
 
 
 def find_sweep(name: str) -> Path:

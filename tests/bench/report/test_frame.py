@@ -64,7 +64,9 @@ def test_nothing_but_failures_is_a_frame_too() -> None:
 
 def test_two_answers_for_one_row_are_refused_with_their_cells() -> None:
     old, new = made.record("performance", seconds=1.0), made.record("performance", seconds=1.1)
-    with pytest.raises(ReportError, match=f"records {old.cell.id}, {new.cell.id} of sweep 'invented' on abacus"):
+    when = r"\.json \(2026-01-02T00:00\)"
+    says = rf"records {old.cell.id}{when}, {new.cell.id}{when} of sweep 'invented' on abacus"
+    with pytest.raises(ReportError, match=says):
         join([old, new])
 
 

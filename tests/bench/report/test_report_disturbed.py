@@ -91,7 +91,7 @@ def test_a_mark_is_explained_where_it_stands_and_nowhere_else():
     )
     for text, mark in ((markdown(alone), "| ‡8.0 |"), (latex(alone, "invented"), "& $^\\ddagger$8.0")):
         assert mark in text
-        assert "something else was at work" in text
+        assert "disturbed by other processes" in text
     # A README shows what is on the front, and a disturbed one is not.
     joined = join(disturbed_sweep())
     assert "‡" in markdown(joined)
