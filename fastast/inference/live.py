@@ -132,8 +132,8 @@ class PipeReader(LiveReader):
 
     def _behind(self) -> bytes:
         """Return the first bytes behind the samples that come at once: an end that stays open is not waited for."""
-        found = self._ahead
-        while len(found) < _BEHIND and self._comes() and (more := self._stream.read(_BEHIND - len(found))):
+        found = b""
+        while len(found) < _BEHIND and (self._ahead or self._comes()) and (more := self._read(_BEHIND - len(found))):
             found += more
         return found
 

@@ -221,7 +221,8 @@ def get_method(name: str) -> ReductionMethod:
     try:
         method = METHODS.get(name)
     except ValueError as error:
-        raise ReductionError(f"{error}; one of your own is known once fastast.register_method has it") from None
+        own = "" if name in METHODS else "; one of your own is known once fastast.reduction.register_method has it"
+        raise ReductionError(f"{error}{own}") from None
     if not isinstance(method, ReductionMethod):
         raise ReductionError(
             f"reduction {name}: what is registered is a {type(method).__name__}, not a method; decorate the function "

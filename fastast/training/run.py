@@ -221,7 +221,7 @@ class Run:
             kind = f"{split} {schedule}".strip()
             self.log.event(kind, done, **metrics.scalars(), clips=found.clips, skipped=len(found.skipped))
         if found.cut:
-            heard = round(self.trainer.frontend.seconds, 2)
+            heard = round(self.trainer.frontend.seconds, 3)
             self.log.event("cut", done, split=split, clips=found.cut, of=found.clips, heard_seconds=heard)
         return found
 

@@ -16,6 +16,7 @@ import soundfile
 from typer.testing import CliRunner
 
 from fastast.cli import app
+from fastast.inference.file_names import utf8_json, utf8_name
 
 EXAMPLE = Path(__file__).parents[2] / "fastast/assets/examples/bird_and_water.ogg"
 
@@ -106,6 +107,23 @@ def test_names_that_are_no_utf_8_and_look_like_formulas_cost_neither_json_nor_pi
     assert b"Glyph" not in done.stderr
 
 
+def test_an_error_is_said_on_a_terminal_that_cannot_write_its_letters() -> None:
+    command = [sys.executable, "-m", "fastast.cli", "data", "check", "gone \u2014 away"]
+    environment = {**os.environ, "PYTHONIOENCODING": "latin-1", "PYTHONUTF8": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr == b"fastast: gone \\u2014 away: there is no such folder\n"
+
+
+def test_json_with_bytes_of_names_is_utf_8_and_says_them_as_every_table_does() -> None:
+    name = os.fsdecode("\u97f3/caf".encode() + b"\xe9\x80.wav")
+    text = utf8_json({"folder": name, name: [1.5, None, '\u2014 \\xe9 "x"']})
+    said = "\u97f3/caf\\xe9\\x80.wav"
+    assert json.loads(text.encode("utf-8")) == {"folder": said, said: [1.5, None, '\u2014 \\xe9 "x"']}
+    assert said == utf8_name(name)
+    assert "\u97f3" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -165,7 +183,7 @@ def test_a_bad_file_is_named_and_the_others_are_still_read(tmp_path: Path) -> No
     assert f"{tmp_path / 'text.wav'}:" in out
     assert f"{tmp_path / 'gone.wav'}: there is no such file" in out
     assert "Bird song" in out
-    assert "2 of 3 files could not be read" in out
+    assert "2 of 3 files gave no result" in out
 
 
 @pytest.mark.parametrize(
@@ -207,7 +225,7 @@ def test_an_error_is_told_once_and_the_exit_itself_is_no_message(tmp_path: Path)
     assert result.exit_code == 1
     reason, count = result.stderr.splitlines()
     assert reason.startswith(f"fastast: {lost}")
-    assert count == "fastast: 1 of 1 files could not be read"
+    assert count == "fastast: 1 of 1 files gave no result"
     result = CliRunner().invoke(app, ["info", "no_such_model"])
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -160,3 +163,15 @@ def test_a_reduced_model_exports_for_any_batch(small_model, small_fbank) -> None
     exported = torch.export.export(small_model, (small_fbank,), dynamic_shapes=({0: batch},)).module()
     for clips in (small_fbank, torch.cat([small_fbank, small_fbank + 1, small_fbank * 2])):
         torch.testing.assert_close(exported(clips), small_model(clips), atol=1e-6, rtol=1e-5)
+
+
+def test_a_geometry_takes_scalars_of_numpy_as_the_numbers_that_they_are() -> None:
+    numbers = {"embed_dim": np.int64(32), "depth": np.uint8(2), "mlp_ratio": np.float32(4), "qkv_bias": np.bool_(False)}
+    mine = Geometry(**numbers, num_heads=2, num_classes=5)  # type: ignore[arg-type]
+    plain = Geometry(embed_dim=32, depth=2, mlp_ratio=4.0, qkv_bias=False, num_heads=2, num_classes=5)
+    assert mine == plain
+    assert repr(mine) == repr(plain)
+    assert json.dumps(dataclasses.asdict(mine)) == json.dumps(dataclasses.asdict(plain))
+    for field, wrong in (("depth", np.float64(2)), ("mlp_ratio", np.bool_(True)), ("embed_dim", np.array([32]))):
+        with pytest.raises(ValueError, match=f"geometry: {field} is "):
+            Geometry(**{"embed_dim": 32, "num_heads": 2, "num_classes": 5} | {field: wrong})  # type: ignore[arg-type]

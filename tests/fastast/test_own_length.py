@@ -179,3 +179,15 @@ def test_positions_that_change_are_those_of_every_length(weights: str) -> None:
     torch.testing.assert_close(lengths.model(86).pos_embed, before.pos_embed + 1)
     model.pos_embed = torch.nn.Parameter(torch.zeros_like(model.pos_embed))
     assert not lengths.model(86).pos_embed.any()
+
+
+def test_positions_that_were_loaded_in_inference_mode_are_those_of_every_length(weights: str) -> None:
+    expected = load_model(weights, num_frames=86).eval()
+    with torch.inference_mode():
+        model = load_model(weights).eval()
+    assert model.pos_embed.is_inference()
+    lengths = OwnLengths(model)
+    fbank = torch.randn(2, 86, 128)
+    with torch.inference_mode():
+        torch.testing.assert_close(lengths.model(86)(fbank), expected(fbank), rtol=0, atol=0)
+    assert lengths.model(86) is lengths.model(86)

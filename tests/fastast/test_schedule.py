@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from typing import Any
+
+import numpy as np
 import pytest
 
 from fastast.geometry import Geometry, geometry
@@ -117,6 +122,7 @@ def test_text_round_trip(text: str) -> None:
     [
         ("constant:-1", "whole number of at least 0"),
         ("constant:2.5", "constant:R"),
+        ("constant:0.5", r"R is a whole number, all others are numbers \(of a share to keep: keep:0\.5\); the forms"),
         ("constant", "constant:R"),
         ("decresing:4", "Did you mean 'decreasing'"),
         ("linear:4:2", "allowed is -1"),
@@ -172,3 +178,23 @@ def test_a_share_is_the_number_that_was_written(text: str, depth: int, counts: t
 def test_there_are_two_halves() -> None:
     with pytest.raises(ScheduleError, match="unknown half 'erly'. Did you mean 'early'. There are: early, late"):
         Half(4, "erly")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "text"),
+    [
+        (Constant, [np.int64(4)], "constant:4"),
+        (Linear, [np.int32(8), np.float64(-0.5)], "linear:8:-0.5"),
+        (Half, [np.int64(4), np.str_("early")], "early:4"),
+        (First, [np.uint8(7)], "first:7"),
+        (PerBlock, [np.array([3, 2, 1])], "list:3,2,1"),
+        (KeepRatio, [np.float64(0.7)], "keep:0.7"),
+        (TargetSpeedup, [np.float64(1.5), np.int64(0)], "speedup:1.5"),
+    ],
+)
+def test_scalars_of_numpy_are_the_numbers_that_they_are(kind: Any, values: list[Any], text: str) -> None:
+    schedule = kind(*values)
+    assert str(schedule) == text
+    assert "np." not in repr(schedule)
+    assert schedule == parse_schedule(text)
+    assert json.dumps(dataclasses.asdict(schedule))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.sweep.file import load_sweep
-from fastast.reduction import ReductionError, TokenReduction
+from fastast.reduction import ReductionError, TokenReduction, get_method
 from fastast.reduction.text import read_reduction
 from fastast.schedule import PerBlock, parse_schedule
 from fastast.schedule_file import ScheduleFileError
@@ -37,12 +37,14 @@ def test_what_is_said_beside_it_overrides_it(tuned: str) -> None:
     other = read_reduction(tuned, options=("margin=0.25",))
     assert other is not None
     assert other.options.margin == 0.25
-    tome = read_reduction(tuned, method="tome")
-    assert tome is not None
-    assert (tome.method, str(tome.schedule)) == ("tome", LIST)
+    same = read_reduction(tuned, method="pitome", excess="cap")
+    assert same is not None
+    assert (same.method, str(same.schedule), same.options.margin, same.excess) == ("pitome", LIST, 0.5, "cap")
 
 
-def test_in_python_another_method_is_not_taken_silently(tuned: str) -> None:
+def test_another_method_is_not_taken_silently(tuned: str) -> None:
+    with pytest.raises(ReductionError, match="was tuned for pitome; give method='pitome', or the list"):
+        read_reduction(tuned, method="tome")
     for make in (TokenReduction, lambda **values: TokenReduction.from_dict(values)):
         with pytest.raises(ReductionError, match="was tuned for pitome; give method='pitome', or the list"):
             make(schedule=tuned, method="tome")
@@ -60,6 +62,10 @@ def test_in_python_it_brings_all_that_it_was_tuned_with(tmp_path: Path) -> None:
     for made in both:
         assert (made.options.metric, made.threshold, made.seed) == ("values", 0.9, 3)
     assert both[0] == both[1]
+    usual = get_method("tome").options
+    assert TokenReduction(schedule=str(path), options=usual()) == both[0]  # type: ignore[arg-type]
+    one = TokenReduction(schedule=str(path), options=usual(order="position"))  # type: ignore[arg-type]
+    assert (one.options.metric, one.options.order) == ("values", "position")
     said = TokenReduction(schedule=str(path), options={"metric": "queries"}, threshold=0.5)  # type: ignore[arg-type]
     assert (said.options.metric, said.threshold, said.seed) == ("queries", 0.5, 3)
 

@@ -141,7 +141,7 @@ def _table(found: Evaluation, split: str, same_order: bool, *, own_length: bool,
     lines += [f"  left out: {describe_fault(*entry)}" for entry in found.skipped]
     if found.cut:
         lines.append(
-            f"  {found.cut} of {found.clips} clips are longer than the model's {heard:.2f} s: their ends were not heard"
+            f"  {found.cut} of {found.clips} clips are longer than the model's {heard:.3f} s: their ends were not heard"
         )
     width = max(len(name or "unmerged") for name in found.metrics)
     lines.append(f"{'schedule':{width}}     mAP     AUC      d'  accuracy")

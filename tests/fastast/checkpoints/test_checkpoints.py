@@ -462,3 +462,22 @@ def test_a_loss_that_nobody_knows_is_refused(tmp_path: Path) -> None:
 )
 def test_a_hugging_face_folder_says_the_loss_by_its_problem(tmp_path: Path, kind: str | None, loss: str | None) -> None:
     assert load_checkpoint(huggingface_folder(tmp_path / "hf", problem_type=kind)).loss == loss
+
+
+@pytest.mark.parametrize(("width", "ratio"), [(512, 512 / 192), (513, 2.67)])
+def test_an_own_file_of_before_may_have_cut_a_broken_width_off(tmp_path: Path, width: int, ratio: float) -> None:
+    """2.67 times 192 is 512.64, which was cut off and is rounded now."""
+    shape = geometry("tiny", depth=1, num_classes=3, num_frames=64, mlp_ratio=width / 192)
+    written = small_model(shape)
+    state = written.state_dict()
+    assert state["blocks.0.mlp.fc1.weight"].shape == (width, 192)
+    with safe_open(save_checkpoint(tmp_path / "new.safetensors", written), "pt") as file:
+        metadata = file.metadata()
+    header = json.loads(metadata["fastast"])
+    header["geometry"]["mlp_ratio"] = 2.67
+    save_file(state, tmp_path / "old.safetensors", metadata | {"fastast": json.dumps(header)})
+    loaded = load_model(tmp_path / "old.safetensors").eval()
+    assert (loaded.geometry.mlp_ratio, loaded.geometry.mlp_dim) == (ratio, width)
+    assert_same_state(loaded.state_dict(), state)
+    fbank = torch.randn(1, 64, 128)
+    torch.testing.assert_close(loaded(fbank), written(fbank), rtol=0, atol=0)

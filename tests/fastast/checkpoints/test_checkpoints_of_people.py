@@ -88,6 +88,22 @@ def test_another_length_says_which_option_loads_it_and_it_does(tmp_path: Path) -
     assert (own.geometry, own.normalisation, own.loss) == (shape, Normalisation(mean=-6.5, std=5.25), "ce")
 
 
+def test_a_converted_file_tells_what_it_does_not_say(tmp_path: Path) -> None:
+    path = pth_with(tmp_path / "a.pth", original_names(small_model(SMALL).state_dict()))
+    (tmp_path / "names.txt").write_text("a\nb\nc\n")
+
+    def said(*given: str) -> str:
+        shown = CliRunner().invoke(app, ["convert", str(path), "--out", str(tmp_path / "own.safetensors"), *given])
+        assert shown.exit_code == 0, shown.output
+        return shown.stderr
+
+    silent = "own.safetensors: says nothing of {}, which other commands need; give them here"
+    assert silent.format("--normalisation and --labels") in said()
+    assert silent.format("--labels") in said("--normalisation=-6.5,5.25")
+    assert silent.format("--normalisation") in said("--labels", str(tmp_path / "names.txt"))
+    assert said("--normalisation=-6.5,5.25", "--labels", str(tmp_path / "names.txt")) == ""
+
+
 def test_tokens_that_other_strides_make_too_are_said(tmp_path: Path) -> None:
     """128 frames at stride 10 and 288 to 303 at stride 16 are 146 tokens."""
     shape = dataclasses.replace(SMALL, num_frames=300)

@@ -176,3 +176,16 @@ def test_a_missing_package_is_named_with_its_extra(model, tmp_path: Path, monkey
     ):
         fastast.export(model, tmp_path / "small.xml", format="openvino", reduction=REDUCTION)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("format", "ending", "other"), [("onnx", ".xml", "openvino"), ("openvino", ".onnx", "onnx")])
+def test_the_ending_of_another_format_names_it(model, tmp_path: Path, format: str, ending: str, other: str) -> None:
+    path = tmp_path / f"small{ending}"
+    wanted = ".onnx" if format == "onnx" else ".xml"
+    with pytest.raises(fastast.ExportError) as caught:
+        fastast.export(model, path, format=format, reduction=REDUCTION)
+    assert str(caught.value) == (
+        f"{path}: a file of the format {format} must end in {wanted}, or give --format {other}"
+    )
+    with pytest.raises(fastast.ExportError, match=rf"must end in \{wanted}$"):
+        fastast.export(model, tmp_path / "small.tflite", format=format, reduction=REDUCTION)

@@ -94,6 +94,19 @@ def choose(tokens, r, options):
 """
 
 
+PARTIAL_METHOD = """
+import functools
+
+from fastast.reduction.registry import all_free, reduction_method, register_method
+
+def choose(tokens, r, options, least):
+    return None
+
+CHOOSE = functools.partial(choose, least=1)
+register_method(reduction_method("in_part", label="own", limit=all_free)(CHOOSE))
+"""
+
+
 @pytest.mark.parametrize("package", [False, True], ids=["a file", "a file of a package"])
 def test_the_cache_knows_the_code_of_a_method_from_elsewhere(
     model, made: list[Path], package: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -130,6 +143,20 @@ def test_a_method_without_a_file_is_exported_every_time(model, made: list[Path],
     for _ in range(2):
         export_to_cache(model, reduction, runtime="onnxruntime", folder=tmp_path)
     assert len(made) == 2
+
+
+def test_a_method_of_which_a_part_is_given_beforehand_is_exported_every_time(
+    model, made: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What functools.partial makes tells of its own module, which is FastAST's no more than where the code is."""
+    (tmp_path / "own_partial.py").write_text(PARTIAL_METHOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("own_partial")
+    reduction = fastast.TokenReduction(schedule=fastast.Constant(6), method="in_part")
+    files = {export_to_cache(model, reduction, runtime="onnxruntime", folder=tmp_path) for _ in range(2)}
+    module.CHOOSE.__module__ = "fastast.reduction.methods.tome"  # as functools.update_wrapper copies it
+    files |= {export_to_cache(model, reduction, runtime="onnxruntime", folder=tmp_path) for _ in range(2)}
+    assert len(made) == len(files) == 4
 
 
 def test_the_cache_tells_weights_reductions_and_labels_apart(model, made: list[Path], tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_what_cannot_be_is_said_and_no_table_is_left(
     asked = ("embed", "-m", weights)
     (tmp_path / "text.wav").write_text("this is no sound")
     out = tmp_path / "out/x.parquet"
-    assert "1 of 2 files could not be read" in run(*asked, EXAMPLE, tmp_path / "text.wav", "--out", out, code=1)
+    assert "1 of 2 files gave no result" in run(*asked, EXAMPLE, tmp_path / "text.wav", "--out", out, code=1)
     assert pyarrow.parquet.read_table(out).num_rows == 1
     out.unlink()
     assert "not one file could be read" in run(*asked, tmp_path / "text.wav", "--out", out, code=1)

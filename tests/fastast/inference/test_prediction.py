@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,21 @@ def test_paths_may_be_text_and_one_alone_is_not_several() -> None:
             TypeError, match=r"predict takes several files, such as \['.*'\]; for one, call the predictor"
         ):
             predictor.predict(one)  # type: ignore[arg-type]
+
+
+def test_a_picture_is_a_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor("ast_tiny_soundscapes", device="cpu")
+    scores = np.zeros(len(predictor.labels), np.float32)
+    found = Prediction(
+        path=EXAMPLE, seconds=5.0, num_windows=1, labels=predictor.labels, scores=scores, activation="sigmoid"
+    )
+    for name in ("picture.pdf", "picture", "picture.png.jpg"):
+        with pytest.raises(ValueError, match=rf"{name}: a picture is written as a PNG; name a file that ends in \.png"):
+            predictor.draw(found, tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setitem(sys.modules, "fastast.viz", None)  # a PNG would be drawn by it
+    with pytest.raises(ImportError, match=r"fastast\.viz"):
+        predictor.draw(found, tmp_path / "picture.PNG")
 
 
 def test_the_command_passes_method_options_device_and_batch_on(files: list[Path]) -> None:

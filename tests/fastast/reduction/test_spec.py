@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -36,6 +38,7 @@ def test_equal_questions_are_equal_values() -> None:
     ("fields", "message"),
     [
         ({"method": "tom"}, "Did you mean 'tome'"),
+        ({"method": "mine"}, "unknown .*'mine'.*; one of your own is known once fastast.reduction.register_method has it$"),
         ({"options": {"metric": "key"}}, "metric is 'key'; allowed: keys, queries, values"),
         ({"options": {"order": "random"}}, "allowed: tome, position"),
         ({"options": {"metrics": "keys"}}, "unknown option 'metrics'. Did you mean 'metric'"),
@@ -129,3 +132,23 @@ def test_a_schedule_file_without_a_method_is_of_the_usual_one(tmp_path) -> None:
         assert TokenReduction.from_dict({"schedule": str(path), **values}).options.metric == "values"
     with pytest.raises(ReductionError, match="tuned.toml was tuned for tome"):
         TokenReduction.from_dict({"schedule": str(path), "method": "topk"})
+
+
+def test_scalars_of_numpy_are_the_numbers_that_they_are() -> None:
+    mine = TokenReduction(
+        schedule=Constant(np.int64(4)),  # type: ignore[arg-type]
+        method=np.str_("pitome"),
+        options={"margin": np.float64(0.5)},
+        proportional=np.bool_(False),  # type: ignore[arg-type]
+        num_protected=np.int32(1),  # type: ignore[arg-type]
+        seed=np.int64(3),  # type: ignore[arg-type]
+    )
+    plain = TokenReduction(
+        schedule=Constant(4), method="pitome", options={"margin": 0.5}, proportional=False, num_protected=1, seed=3
+    )
+    assert mine == plain
+    assert (str(mine), repr(mine)) == (str(plain), repr(plain))
+    assert json.dumps(mine.to_dict()) == json.dumps(plain.to_dict())
+    assert [type(value) for value in mine.to_dict().values()] == [type(value) for value in plain.to_dict().values()]
+    with pytest.raises(ReductionError, match=r"reduction: seed is 1\.0; give a whole number"):
+        TokenReduction(schedule=Constant(4), seed=np.float64(1.0))  # type: ignore[arg-type]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
+from fastast.cli import app
 from fastast.reduction import ReductionError, TokenReduction
 from fastast.reduction.text import override, read_options, read_reduction
 from fastast.schedule import Constant
@@ -63,3 +67,14 @@ def test_a_reduction_is_overridden_and_options_do_not_outlive_their_method() -> 
         override(base, method="slice", options=["metric=keys"])
     with pytest.raises(ValueError, match="Did you mean 'slice'"):
         override(base, method="slise")
+
+
+def test_a_file_tuned_for_one_method_is_refused_with_another(tmp_path: Path) -> None:
+    path = tmp_path / "tuned.toml"
+    path.write_text('[reduction]\nmethod = "tome"\nschedule = "constant:4"\nmetric = "values"\n')
+    with pytest.raises(ReductionError, match=r"tuned\.toml was tuned for tome; give method='tome', or the list"):
+        read_reduction(str(path), method="topk")
+    assert str(read_reduction(str(path), method="tome")) == "tome constant:4 metric=values"
+    shown = CliRunner().invoke(app, ["info", "ast_tiny_soundscapes", "--schedule", str(path), "--method", "topk"])
+    assert shown.exit_code == 1
+    assert "was tuned for tome" in shown.output

@@ -159,3 +159,19 @@ def test_an_evaluation_says_that_clips_had_their_own_length(recipe_file: Path, w
     assert json.loads(run(*asked, "--own-length", "--json"))["own_length"] is True
     assert "own_length" not in json.loads(run(*asked, "--json"))
     assert "; shorter clips at their own length" in run(*asked, "--own-length").splitlines()[0]
+
+
+def test_an_evaluation_says_how_many_clips_are_longer_than_the_input(recipe_file: Path, tmp_path: Path) -> None:
+    """A quarter of a second has 23 frames: 1 + (4,000 - 400) // 160, rounded down. 0.205 s are 19 of them."""
+
+    def evaluated(frames: int, *more: str) -> str:
+        model = create_model("ast_tiny", num_classes=4, **SHAPE | {"num_frames": frames})
+        path = save_checkpoint(tmp_path / "ast.safetensors", model, labels=CLASSES, normalisation=NORMALISATION)
+        return run("evaluate", path, recipe_file, "--device", "cpu", *more)
+
+    assert json.loads(evaluated(23, "--json"))["cut"] == 0
+    assert json.loads(evaluated(22, "--json"))["cut"] == 8
+    assert "not heard" not in evaluated(23)
+    said = evaluated(19).splitlines()
+    assert said[0].startswith("test: 8 clips, 0 corrupt ones left out")
+    assert said[1] == "  8 of 8 clips are longer than the model's 0.205 s: their ends were not heard"

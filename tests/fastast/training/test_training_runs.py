@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -35,6 +36,7 @@ from fastast.training.logging import RunLog, read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
 from fastast.training.record_recipe import record_recipe
+from fastast.training.trainer import Trainer
 from tests.fastast.training.conftest import stopped
 
 CNN = ("model={name='efficientnet_b0', options={num_frames=100}}",)
@@ -474,6 +476,21 @@ def test_a_state_of_another_training_is_named(
         run(recipe_file, tmp_path / "one", "run.checkpoint_every=4", resume=True)
 
 
+def test_a_lack_of_memory_says_nothing_of_the_state(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped(recipe_file, tmp_path / "run", "run.checkpoint_every=4", at=4, patch=monkeypatch)
+
+    def load(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with monkeypatch.context() as context:
+        context.setattr(Trainer, "load", load)
+        with pytest.raises(torch.OutOfMemoryError, match=r"^CUDA out of memory\. Tried to allocate"):
+            run(recipe_file, tmp_path / "run", "run.checkpoint_every=4", resume=True)
+    assert run(recipe_file, tmp_path / "run", "run.checkpoint_every=4", resume=True)["steps"] == 12
+
+
 def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = State(step=1, notes={}, tensors={"model": {"weight": torch.ones(3)}})
 
@@ -493,3 +510,28 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
     log._file = SimpleNamespace(write=full, flush=full)  # type: ignore[assignment]
     with pytest.raises(OSError, match=r"No space left on device: the run stopped after step 1; .*log\.jsonl"):
         log.event("train", 1)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here is always full")
+def test_a_log_on_a_full_disk_says_what_to_do_and_closing_it_says_nothing_else(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, World(), total_steps=9, step=0, quiet=True)
+    log._file.close()
+    said = r"No space left on device: the run stopped after step 7; make room, and go on by --resume: '.*log\.jsonl'"
+    with Path("/dev/full").open("w", encoding="utf-8") as log._file, pytest.raises(OSError, match=said), closing(log):
+        log.event("train", 7)
+
+
+def test_a_training_says_how_many_clips_were_cut(recipe_file: Path, tmp_path: Path) -> None:
+    """A quarter of a second has 23 frames: 1 + (4,000 - 400) // 160, rounded down."""
+
+    def cut(name: str, *settings: str) -> list[dict[str, Any]]:
+        run(recipe_file, tmp_path / name, "steps=1", *settings)
+        return [event for event in read_log(tmp_path / name) if event["event"] == "cut"]
+
+    assert cut("whole") == []
+    found = cut("short", "model.options.num_frames=16")
+    assert [(event["split"], event["step"], event["clips"], event["of"]) for event in found] == [
+        ("val", 1, 8, 8),
+        ("test", 1, 8, 8),
+    ]
+    assert [event["heard_seconds"] for event in found] == pytest.approx([0.175] * 2)  # 0.025 + 15 * 0.01
