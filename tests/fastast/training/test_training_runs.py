@@ -507,7 +507,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
         with pytest.raises(OSError, match=r"was not saved, the one before is there: '.*state-000000002'"):
             save_state(tmp_path, dataclasses.replace(state, step=2))
     log = RunLog(tmp_path, World(), total_steps=1, step=0, quiet=True)
-    log._file = SimpleNamespace(write=full, flush=full)  # type: ignore[assignment]
+    log._file = SimpleNamespace(write=full, flush=full, close=full)  # type: ignore[assignment]
     with pytest.raises(OSError, match=r"No space left on device: the run stopped after step 1; .*log\.jsonl"):
         log.event("train", 1)
 
