@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
 from fastast.encoder import EncoderShape
-from fastast.finite import own_number
+from fastast.finite import hold_own_numbers
 
 SIZES: dict[str, tuple[int, int]] = {"tiny": (192, 3), "small": (384, 6), "base": (768, 12)}
 """Width and number of heads of the three published sizes; all have 12 blocks."""
@@ -48,9 +48,9 @@ class Geometry:
     """Epsilon of the head's LayerNorm (1e-5 in the original AST, 1e-12 in Hugging Face's)."""
 
     def __post_init__(self) -> None:
+        hold_own_numbers(self)
         for field in fields(self):
-            value = own_number(getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
+            value = getattr(self, field.name)
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if field.type == "int" and not (number and isinstance(value, int) and value >= 1):
                 raise ValueError(f"geometry: {field.name} is {value!r}; it must be an integer of at least 1")

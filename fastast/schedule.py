@@ -6,15 +6,14 @@ refuses what no method can do. Terms: `r` tokens removed per block, `n` tokens, 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
-from fastast.finite import own_number
+from fastast.finite import hold_own_numbers, own_number
 from fastast.macs import Choosing, encoder_macs
 from fastast.names import unknown_name
 from fastast.schedule_file import is_schedule_file, read_schedule_file
@@ -35,7 +34,7 @@ class Constant:
     """Tokens removed per block."""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        hold_own_numbers(self)
         _check_count("constant", "r", self.r)
 
     def removals(
@@ -62,7 +61,7 @@ class Linear:
     """From -1 (remove early) over 0 (constant) to 1 (remove late)."""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        hold_own_numbers(self)
         _check_count("linear", "r", self.r)
         if not -1 <= self.inflection <= 1:
             raise ScheduleError(
@@ -104,7 +103,7 @@ class Half:
     """Which half."""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        hold_own_numbers(self)
         if self.where not in get_args(Where):
             raise ScheduleError("schedule: " + unknown_name("half", self.where, get_args(Where)))
         _check_count(self.where, "r", self.r)
@@ -131,7 +130,7 @@ class First:
     """Mean tokens removed per block, over all blocks."""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        hold_own_numbers(self)
         _check_count("first", "r", self.r)
 
     def removals(
@@ -180,7 +179,7 @@ class KeepRatio:
     """Share of the unprotected tokens that leave a block, above 0 and up to 1; bipartite matching reaches 0.5."""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        hold_own_numbers(self)
         if not 0 < self.ratio <= 1:
             raise ScheduleError(
                 f"schedule keep: ratio is {self.ratio!r}; give a share above 0 (keep almost none), up to 1 (keep all)"
@@ -212,7 +211,7 @@ class TargetSpeedup:
     """Shape of the family, as in `Linear`; 0 is constant."""
 
     def __post_init__(self) -> None:
-        _make_plain(self)
+        hold_own_numbers(self)
         if not (math.isfinite(self.speedup) and self.speedup >= 1):
             raise ScheduleError(f"schedule speedup: {self.speedup!r} is not a speed-up; give a number of at least 1")
         Linear(0, self.inflection)
@@ -317,12 +316,6 @@ def parse_schedule(text: str) -> Schedule:
     if name not in known:
         raise ScheduleError(f"schedule {text!r}: {unknown_name('schedule', name, known)}; the forms are {_FORMS}")
     raise ScheduleError(f"schedule {text!r}: the forms are {_FORMS}")
-
-
-def _make_plain(schedule: Any) -> None:
-    """Hold scalars of numpy as Python's own numbers, as text and records have them."""
-    for one in dataclasses.fields(schedule):
-        object.__setattr__(schedule, one.name, own_number(getattr(schedule, one.name)))
 
 
 def _check_count(schedule: str, name: str, value: object) -> None:

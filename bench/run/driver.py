@@ -99,7 +99,7 @@ def run_sweep(
         machines = launcher.survey(cells, progress)
         _check_distinct(machines)
         stores = {device: Store(options.results, machine.key, name) for device, (machine, _) in machines.items()}
-        records = RecordWriter(name, options.results, options.command, stores, progress, stack)
+        records = RecordWriter(name, options.results, options.command, machines, stores, progress, stack)
         todo, before = list[Cell](), dict[CellKey, str]()
         for cell in cells:
             head = stores[cell.device].head(cell.id)
@@ -107,7 +107,6 @@ def run_sweep(
                 todo.append(cell)
             else:
                 before[cell.id, cell.device] = head.status
-        records.expect_machines(machines)
         _check_same(machines, stores, [*todo, *records.disturbed(cells)], cells, progress)
         say_skipped(Counter(before.values()), len(cells), options, progress)
         launcher.prepare(todo, options.cache, progress)

@@ -69,6 +69,7 @@ class RecordWriter:
         name: str,
         results: Path,
         command: tuple[str, ...],
+        machines: Mapping[str, tuple[Machine, Software]],
         stores: Mapping[str, Store],
         progress: Progress,
         stack: ExitStack,
@@ -78,7 +79,7 @@ class RecordWriter:
         self._stores, self._suite = stores, describe_suite()
         self._expected: set[CellKey] = set()
         self._seen: dict[tuple[str, str], Seen] = {}
-        self._timed_on: dict[str, dict[str, str | None]] = {}
+        self._timed_on = {machine.key: timed_on(machine, software) for machine, software in machines.values()}
         self._warned: set[str] = set()
         self._open = {store.machine: store for store in stores.values()}
         self.status: dict[CellKey, str] = {}
@@ -87,10 +88,6 @@ class RecordWriter:
             stack.enter_context(store.lock())
             for record in each_record(store.folder):  # a bad one is found now, not after an hour of measuring
                 self._seen[store.machine, record.cell.id] = Seen.of(record)
-
-    def expect_machines(self, machines: Mapping[str, tuple[Machine, Software]]) -> None:
-        """Take the machines that were asked for those that all records are to be of."""
-        self._timed_on = {machine.key: timed_on(machine, software) for machine, software in machines.values()}
 
     def take(self, end: Ended, attempt: int = 1) -> None:
         """Write the record of a cell that ended."""

@@ -56,7 +56,7 @@ def write_study_report(
     for name, reason in drawn.reasons.items():
         say(f"no figure {name!r}: {reason}")
     written = list(drawn.paths)
-    texts = tables(rows, study.name, of_tables(study, rows, forward.machine or steps.machine))
+    texts = tables(rows, study.name, of_tables(study, rows, words, forward.machine or steps.machine))
     if not by_family.empty:
         texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")
     if not by_time.empty:
@@ -110,8 +110,8 @@ def _of_seeds(rows: pd.DataFrame) -> str:
     )
 
 
-def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
-    """Return what a reader must know of the tables; `machine`: that their speeds are of."""
+def of_tables(study: Study, rows: pd.DataFrame, words: str, machine: str) -> str:
+    """Return what a reader must know of the tables; `words`: what mAP is of; `machine`: that their speeds are of."""
     speed = (
         "Speed-up of the forward over the unmerged model's, interleaved: "
         f"records of the sweep {study.speed}; clips/s: that speed-up times the unmerged model's. "
@@ -121,7 +121,7 @@ def of_tables(study: Study, rows: pd.DataFrame, machine: str) -> str:
         f"teacher's answers: records of {study.training_speed}. "
     )
     return (
-        f"{map_words(study, rows)}{_of_seeds(rows)}, with their 95 % interval over {chance_words(rows)}. "
+        f"{words}{_of_seeds(rows)}, with their 95 % interval over {chance_words(rows)}. "
         f"{speed if study.speed else ''}{training if study.training_speed else ''}"
         + f"Speeds are of {machine or 'no machine yet'}. " * bool(study.speed or study.training_speed)
         + "Memory: the most that the process of a training held, validations and libraries included."

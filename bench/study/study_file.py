@@ -260,11 +260,7 @@ def load_study(name: str) -> Study:
     try:
         return Study(**_tuples(values))
     except ValidationError as error:
-        found = error.errors()
-        within = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
-        # A list of which an entry is wrong is too short as well, says pydantic.
-        own = [problem for problem in found if not (problem["type"] == "too_short" and problem["loc"] in within)]
-        raise ConfigError([problem_words(str(path), problem, Study) for problem in own]) from error
+        raise ConfigError(problem_words(str(path), error, Study)) from error
 
 
 def _tuples(value: Any) -> Any:

@@ -24,7 +24,6 @@ from bench.study.recipes import (
     weights,
 )
 from bench.study.study_file import Study, StudyArm
-from fastast.frontend import Normalisation
 from fastast.training.folder import RECIPE, RESULT
 from fastast.training.recipe import first_difference
 
@@ -149,11 +148,11 @@ def _check_reductions(study: Study, todo: Sequence[tuple[StudyArm, int]], out: P
 
     for name, seed in {arm.name: seed for arm, seed in reversed(todo)}.items():
         asked = recipe(study, study.arm(name), seed, out)
-        if asked.model.checkpoint:
+        if asked.model.checkpoint or not (asked.reduction or asked.run.evaluate):
             continue
         try:
             classes = tuple(asked.data.options.split("train").classes)
-            normalisation = Normalisation(mean=asked.normalisation.mean, std=asked.normalisation.std)
+            normalisation = asked.normalisation.applied
             model = build_recipe_model(asked.model, classes, normalisation)
             training_reductions(asked, model)
             check_evaluation(asked, model)

@@ -43,9 +43,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     try:
         return SweepConfig.model_validate(raw, context=tuple(overrides))
     except ValidationError as error:
-        raise ConfigError(
-            [problem_words(shown, problem, SweepConfig, overrides) for problem in error.errors()]
-        ) from None
+        raise ConfigError(problem_words(shown, error, SweepConfig, overrides)) from None
 
 
 def find_sweep(name: str) -> Path:
@@ -85,8 +83,16 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     raw[path[-1]] = value
 
 
-def problem_words(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str] = ()) -> str:
-    """Return `file: key: what is wrong` for one of pydantic's problems with a file that is a `top`."""
+def problem_words(shown: str, error: ValidationError, top: type[BaseModel], overrides: Sequence[str] = ()) -> list[str]:
+    """Return `file: key: what is wrong` for each of pydantic's problems with a file that is a `top`."""
+    found = error.errors()
+    within = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
+    # A list of which an entry is wrong is too short as well, says pydantic.
+    own = [problem for problem in found if not (problem["type"] == "too_short" and problem["loc"] in within)]
+    return [_explain(shown, problem, top, overrides) for problem in own]
+
+
+def _explain(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str]) -> str:
     location = [str(part) for part in problem["loc"]]
     context = problem.get("ctx", {})
     message = problem["msg"].removeprefix("Value error, ")  # what pydantic puts before FastAST's own words

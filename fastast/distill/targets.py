@@ -13,7 +13,6 @@ The file is safetensors with one header entry, `fastast_targets`, that is JSON. 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -28,6 +27,7 @@ from torch import Tensor
 from fastast.data.augment import Augmentation
 from fastast.distill.distillation import DistillationError
 from fastast.frontend import Frontend
+from fastast.hashing import hash_plain
 
 ENTRY = "fastast_targets"
 VERSION = 2
@@ -197,7 +197,7 @@ def hash_before(question: Mapping[str, Any]) -> str:
     data = question["data"]
     before["data"] = data if isinstance(data, str) else json.dumps(data, sort_keys=True)
     before["frontend"] = [question[key] for key in ("num_frames", "num_mel_bins", "normalisation")]
-    return hashlib.sha256(json.dumps(before, sort_keys=True).encode()).hexdigest()
+    return hash_plain(before)
 
 
 def _difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str = "") -> str:

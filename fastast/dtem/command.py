@@ -22,7 +22,7 @@ from fastast.data.datasets import open_split
 from fastast.data.sampling import Sampler, load_batches
 from fastast.dtem.learner import MergeLearner
 from fastast.dtem.question import LearnMergingError, MergingQuestion
-from fastast.frontend import Frontend, Normalisation
+from fastast.frontend import Frontend
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.scores import activation_of
@@ -79,7 +79,7 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
     model = reducible(network)
     if not isinstance(model, AudioSpectrogramTransformer):
         raise LearnMergingError(f"learn-merging: {question.model} has no tokens to merge; give an AST")
-    default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    default = recipe.normalisation.applied
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     learner = MergeLearner(question, model.to(place).eval(), place)
     if slow := slow_precision(place, question.precision):

@@ -6,7 +6,6 @@ Shapes: `k` clips, `f` frames, `m` mel bins.
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -25,6 +24,7 @@ from fastast.exporting.formats import FORMATS
 from fastast.exporting.graph import onnx_graph
 from fastast.exporting.metadata import Number, hash_weights
 from fastast.exporting.runtimes import RUNTIMES
+from fastast.hashing import hash_plain
 from fastast.reduction import TokenReduction, get_method
 from fastast.system.writing import place_whole, write_whole
 
@@ -113,7 +113,7 @@ def _translate(model: AudioSpectrogramTransformer, path: Path) -> ModelProto:
 
 
 def _hash(question: Mapping[str, object]) -> str:
-    return hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:20]
+    return hash_plain(question)[:20]
 
 
 def _hash_code(root: Path) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
-from fastast.finite import own_number
+from fastast.finite import hold_own_numbers
 from fastast.macs import BlockPlace
 from fastast.names import unknown_name
 from fastast.reduction.combine import Combine
@@ -85,8 +85,7 @@ class TokenReduction:
     def __post_init__(self) -> None:
         if is_schedule_file(self.schedule):
             self._take_file()
-        for name in FIELDS:
-            object.__setattr__(self, name, own_number(getattr(self, name)))
+        hold_own_numbers(self)
         for name in _CHECKED:
             kind, value = option_types(TokenReduction)[name], getattr(self, name)
             if not value_fits(kind, value):

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from torch.optim import Optimizer
 
+from fastast.frontend import Normalisation
 from fastast.names import unknown_name
 from fastast.reduction import TokenReduction, method_names
 from fastast.reduction.spec import Excess, reduction_keys, with_file
@@ -175,6 +176,11 @@ class NormalisationPart:
     def __post_init__(self) -> None:
         check_number("normalisation.mean", self.mean, low=-1e3, high=1e3)
         check_number("normalisation.std", self.std, low=0, more=True)
+
+    @property
+    def applied(self) -> Normalisation:
+        """What a front end does with them."""
+        return Normalisation(mean=self.mean, std=self.std)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastast.data.datasets import DATASETS, DataOptions, asked
 from fastast.data.sampling import SAMPLERS
+from fastast.hashing import hash_plain
 from fastast.scores import ACTIVATIONS, LOSSES, Loss
 from fastast.training.checks import RecipeError, check_choice, check_number, check_whole
 from fastast.training.parts import (
@@ -164,7 +164,7 @@ class Recipe:
     @property
     def identity(self) -> str:
         """SHA-256 of the question: two recipes with one identity make the same weights."""
-        return hashlib.sha256(json.dumps(self.question(), sort_keys=True).encode()).hexdigest()
+        return hash_plain(self.question())
 
 
 def first_difference(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> str:

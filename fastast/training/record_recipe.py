@@ -14,7 +14,6 @@ from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_orde
 from fastast.data.training_set import Batch
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
-from fastast.frontend import Normalisation
 from fastast.system.devices import find_device
 from fastast.training.fits import check_task
 from fastast.training.precision import autocast
@@ -51,7 +50,7 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
     check_task(recipe, data)
     weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
     sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
-    normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    normalisation = recipe.normalisation.applied
     frontend = recipe_frontend(
         build_recipe_model(recipe.model, data.classes, normalisation), recipe.model, normalisation
     )

@@ -64,7 +64,7 @@ class Trainer:
                 f"batch_size {recipe.batch_size} cannot be shared by {world.size} processes in {recipe.accumulation} "
                 "parts; it must be a multiple of their product"
             )
-        normalisation = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+        normalisation = recipe.normalisation.applied
         torch.manual_seed(draw_seed(recipe.seed, "weights"))
         self.notices: list[str] = []
         keeps = recipe.loss if recipe.start_share else None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fastast.checkpoints.files import sha256_of_path
-from fastast.frontend import Frontend, Normalisation
+from fastast.frontend import Frontend
 from fastast.model import AudioSpectrogramTransformer
 from fastast.scores import activation_of
 from fastast.system.devices import describe_device, find_device
@@ -52,7 +52,7 @@ def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Calla
     if not isinstance(model, AudioSpectrogramTransformer):
         raise TuningError(f"tune: {question.model}: this model has no tokens to merge")
     question.method.limit(model.geometry, model.geometry.num_tokens)  # an option that does not fit is named first
-    default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    default = recipe.normalisation.applied
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     calibration, held_out = _read(question, recipe, frontend)
     metric = recipe.metric

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fastast.hashing import hash_plain
 from fastast.reduction import TokenReduction
 from fastast.tuning.target import Target, TuningError
 
@@ -95,7 +94,7 @@ def recipe_part(recipe: Recipe) -> str:
     """Return the hash of what a tuning uses of a recipe: its data and how that is heard and scored."""
     asked = recipe.question()
     used = {name: asked[name] for name in ("data", "normalisation", "metric")} | {"options": asked["model"]["options"]}
-    return hashlib.sha256(json.dumps(used, sort_keys=True).encode()).hexdigest()
+    return hash_plain(used)
 
 
 def differing_key(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:

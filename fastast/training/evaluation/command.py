@@ -56,7 +56,7 @@ def evaluate_command(
     recipe = load_recipe(recipe_name, settings)
     data = open_split(recipe.data.name, recipe.data.options, split)
     network, columns = load_trained(model, data.classes, labels=labels, **read_said(geometry))
-    default = Normalisation(mean=recipe.normalisation.mean, std=recipe.normalisation.std)
+    default = recipe.normalisation.applied
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     target = reducible(network)
     asked = [setting for setting in settings if setting.strip().startswith("model.")]

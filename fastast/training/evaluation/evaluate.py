@@ -118,7 +118,8 @@ def evaluate(
             labels.append(batch.labels.numpy())
             indices.append(batch.indices.numpy())
             watch.add("reading", batch.seconds)
-            cut += sum(count > frontend.num_frames for count in _frames(batch))
+            frames = _frames(batch)
+            cut += sum(count > frontend.num_frames for count in frames)
             with watch.part("filterbank"):
                 fbank = Augmentation.plain(batch.to(world.device), frontend)  # (b, f, m)
             if precision == "float64":
@@ -129,7 +130,7 @@ def evaluate(
                         with merged(reducible(model), reduction):
                             found = model(fbank).float().cpu().numpy()  # (b, c)
                     else:
-                        found = _at_own_lengths(lengths, fbank, _frames(batch), reduction)
+                        found = _at_own_lengths(lengths, fbank, frames, reduction)
                 logits[name].append(found if columns is None else found[:, list(columns)])
             watch.end_batch(len(batch.indices))
     finally:
