@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CROWD = 4
-"""Series with a mark at one r, from which on marks and intervals would cover each other."""
+"""Intervals at one r that share a value, from which on they could not be told apart."""
 _ASIDE = 0.018
 """How far apart they then stand, of the largest r."""
 
@@ -75,12 +75,19 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
 
 
 def _beside(merged: pd.DataFrame, names: pd.Series) -> dict[str, float]:
-    """Return by how much r the marks of each series stand aside, where more share an r than can be told apart."""
+    """Return by how much r the marks of each series stand aside, where some would cover each other."""
     series = list(dict.fromkeys(names[merged.index]))
-    if not (merged.loc[merged["status"] != "disturbed", "r"].value_counts() >= _CROWD).any():
+    drawn = merged[merged["status"] != "disturbed"]
+    if not any(_most_at_once(at_one_r) >= _CROWD for _, at_one_r in drawn.groupby("r")):
         return {}
     step = _ASIDE * merged["r"].max()
     return {name: (place - (len(series) - 1) / 2) * step for place, name in enumerate(series)}
+
+
+def _most_at_once(rows: pd.DataFrame) -> int:
+    """Return how many intervals of the speed-up share a value at most; one that is not known is its point."""
+    low, high = (rows[f"speedup_unmerged_{end}"].fillna(rows["speedup_unmerged"]).to_numpy() for end in ("low", "high"))
+    return int(((low <= low[:, None]) & (low[:, None] <= high)).sum(1).max())
 
 
 def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, aside: float) -> None:

@@ -152,15 +152,16 @@ def test_an_engine_of_which_nothing_was_merged_has_a_look_of_its_own() -> None:
     plt.close(figure)
 
 
-@pytest.mark.parametrize(("engines", "places"), [(3, 1), (5, 5)])
-def test_marks_of_many_engines_at_one_r_do_not_cover_each_other(engines: int, places: int) -> None:
+@pytest.mark.parametrize(("engines", "apart", "places"), [(3, 0.0, 1), (5, 0.0, 5), (5, 0.1, 1)])
+def test_marks_of_many_engines_at_one_r_do_not_cover_each_other(engines: int, apart: float, places: int) -> None:
     kinds = [("plain", "float32"), ("openvino", "float32"), ("openvino", "int8"), ("onnxruntime", "float32")]
     kinds.append(("onnxruntime", "int8"))
     records = []
     for engine, dtype in kinds[:engines]:
         setup = {"engine": engine, "dtype": dtype}
         records.append(made.record("performance", unmerged=1.0, seconds=1.0, **setup))
-        records.append(made.record("performance", "constant:20", unmerged=1.0, seconds=0.6, **setup))
+        seconds = 0.6 + apart * kinds.index((engine, dtype))
+        records.append(made.record("performance", "constant:20", unmerged=1.0, seconds=seconds, **setup))
     axis = merging_figure(join(records)).axes[0]
     marks = [float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() not in ("None", "", "|", "_", 0)]
     assert len(marks) == engines
@@ -171,8 +172,8 @@ def test_marks_of_many_engines_at_one_r_do_not_cover_each_other(engines: int, pl
 @pytest.mark.parametrize(("status", "said"), [("ok", True), ("disturbed", False)])
 def test_of_disturbed_marks_alone_it_is_not_said_that_they_stand_side_by_side(status: str, said: bool) -> None:
     records = [made.record("performance")]
-    for number, attention in enumerate(("auto", "sdpa", "eager", "flash")):
-        asked = {"attention": attention, "status": status, "seconds": 0.5 + 0.1 * number}
+    for attention in ("auto", "sdpa", "eager", "flash"):
+        asked = {"attention": attention, "status": status, "seconds": 0.5}
         records.append(made.record("performance", "constant:20", **asked))
     records.append(made.record("performance", "constant:40", status="disturbed"))
     text = merging_figure(join(records)).get_supxlabel()
