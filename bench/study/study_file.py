@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.sweep.complaints import ConfigError
-from bench.sweep.file import problem_words
+from bench.sweep.complaints import ConfigError, problem_words
+from bench.sweep.file import read_toml
 from fastast.names import unknown_name
 from fastast.zoo import EMBEDDED
 
@@ -253,14 +252,11 @@ def load_study(name: str) -> Study:
         raise ConfigError([unknown_name("study", name, study_names()) + ", or a file that ends in .toml"])
     if not path.is_file():
         raise ConfigError([f"{path}: there is no such study; give a file, or one of {', '.join(study_names())}"])
+    values = _tuples(read_toml(path))
     try:
-        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError([f"{path}: not readable as TOML: {error}"]) from error
-    try:
-        return Study(**_tuples(values))
+        return Study(**values)
     except ValidationError as error:
-        raise ConfigError(problem_words(str(path), error, Study)) from error
+        raise ConfigError(problem_words(path, error, Study)) from error
 
 
 def _tuples(value: Any) -> Any:

@@ -1,11 +1,13 @@
-"""Messages for a wrong value: what was read, what is allowed, and what is near."""
+"""Messages for a wrong value: what was read, what is allowed, and what is near; pydantic's problems in such words."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_origin
 
+from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticCustomError
 
 
@@ -62,3 +64,70 @@ def as_toml(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(as_toml, value)) + "]"
     return str(value)
+
+
+def problem_words(
+    path: Path, error: ValidationError, top: type[BaseModel], overrides: Sequence[str] = ()
+) -> list[str]:
+    """Return `file: key: what is wrong` for each of pydantic's problems with a file that is a `top`."""
+    found = error.errors()
+    within = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
+    # A list of which an entry is wrong is too short as well, says pydantic.
+    own = [problem for problem in found if not (problem["type"] == "too_short" and problem["loc"] in within)]
+    return [_explain(str(path), problem, top, overrides) for problem in own]
+
+
+def _explain(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str]) -> str:
+    location = [str(part) for part in problem["loc"]]
+    context = problem.get("ctx", {})
+    # What pydantic puts before FastAST's own words, and what it says in words of its own.
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
+    if "index" in context:
+        location.append(str(context["index"]))
+    if "path" in context:
+        location.append(context["path"])
+    if problem["type"] == "extra_forbidden":
+        message = unknown_key(location[-1], _keys_beside(top, location))
+    elif problem["type"] == "missing":
+        message = "is missing; it is required"
+    elif problem["type"] in _ENGLISH:
+        message = f"{as_toml(problem['input'])} {_ENGLISH[problem['type']]}"
+    elif problem["type"] == "too_short":
+        least = context["min_length"]
+        message = f"is empty; give at least {least}" if not problem["input"] else f"has fewer than {least} entries"
+    elif not isinstance(problem.get("input"), dict) and context.get("ours") is None and "got" not in context:
+        message = f"{message} (got {as_toml(problem['input'])})"
+    source = next((f" (from -s {text})" for text in overrides if ".".join(location).startswith(text.split("=")[0])), "")
+    return f"{shown}: {'.'.join(location)}: {message}{source}" if location else f"{shown}: {message}"
+
+
+_ENGLISH = {
+    "int_type": "is not a whole number",
+    "float_type": "is not a number",
+    "finite_number": "is not a finite number; give one",
+    "bool_type": "is not true or false",
+    "string_type": "is not a text in quotes",
+    "string_pattern_mismatch": "is not a name: lower-case letters, digits, - and _",
+    "tuple_type": "is not a list",
+    "list_type": "is not a list",
+    "dict_type": "is not a table",
+    "model_type": "is not a table",
+}
+
+
+def _keys_beside(top: type[BaseModel], location: Sequence[str]) -> tuple[str, ...]:
+    """Return the keys of the table that a place is in: a number in it is that of a table in a list."""
+    kind: Any = top
+    for part in location[:-1]:
+        if get_origin(kind) is dict:  # of tables that have names of their own
+            kind = get_args(kind)[1]
+        elif not part.isdigit():
+            kind = _model_in(kind).model_fields[part].annotation
+    return tuple(_model_in(kind).model_fields)
+
+
+def _model_in(kind: Any) -> type[BaseModel]:
+    """Return the model of a field's type, or of what its tuple or choice holds."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    return next(_model_in(part) for part in get_args(kind) if part is not type(None) and part is not ...)

@@ -6,11 +6,11 @@ import re
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from bench.sweep.complaints import ConfigError, as_toml, unknown_key
+from bench.sweep.complaints import ConfigError, problem_words
 from bench.sweep.config import DataConfig, SweepConfig
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
@@ -23,27 +23,29 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     `overrides` are `key=value` in TOML, such as `grid.r=[4]`. Raises ConfigError with file, key, value and
     what is allowed, one line per problem.
     """
-    shown = str(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         known = ", ".join(sorted(file.stem for file in SWEEPS.glob("*.toml")))
-        raise ConfigError([f"{shown}: no such file; give a TOML file or one of: {known}"]) from None
-    except OSError as error:
-        raise ConfigError([f"{shown}: cannot be read: {error.strerror}"]) from None
-    try:
-        raw = tomllib.loads(content.decode())
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{shown}: not UTF-8 text (byte {error.start})"]) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{shown}: not valid TOML: {error}"]) from None
+        raise ConfigError([f"{path}: no such file; give a TOML file or one of: {known}"])
+    raw = read_toml(path)
     _forget_other_data(raw, overrides)
     for override in overrides:
         _apply_override(raw, override)
     try:
         return SweepConfig.model_validate(raw, context=tuple(overrides))
     except ValidationError as error:
-        raise ConfigError(problem_words(shown, error, SweepConfig, overrides)) from None
+        raise ConfigError(problem_words(path, error, SweepConfig, overrides)) from None
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises ConfigError naming the file where it cannot be read or is none."""
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError([f"{path}: not UTF-8 text (byte {error.start})"]) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
 
 
 def find_sweep(name: str) -> Path:
@@ -81,61 +83,3 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         if not isinstance(raw, dict):
             raise ConfigError([f"-s {override}: {part} is a value, not a table"])
     raw[path[-1]] = value
-
-
-def problem_words(shown: str, error: ValidationError, top: type[BaseModel], overrides: Sequence[str] = ()) -> list[str]:
-    """Return `file: key: what is wrong` for each of pydantic's problems with a file that is a `top`."""
-    found = error.errors()
-    within = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
-    # A list of which an entry is wrong is too short as well, says pydantic.
-    own = [problem for problem in found if not (problem["type"] == "too_short" and problem["loc"] in within)]
-    return [_explain(shown, problem, top, overrides) for problem in own]
-
-
-def _explain(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str]) -> str:
-    location = [str(part) for part in problem["loc"]]
-    context = problem.get("ctx", {})
-    message = problem["msg"].removeprefix("Value error, ")  # what pydantic puts before FastAST's own words
-    if "index" in context:
-        location.append(str(context["index"]))
-    if "path" in context:
-        location.append(context["path"])
-    if problem["type"] == "extra_forbidden":
-        message = unknown_key(location[-1], _keys_beside(top, location))
-    elif problem["type"] == "missing":
-        message = "is missing; it is required"
-    elif problem["type"] in _ENGLISH:
-        message = f"{as_toml(problem['input'])} {_ENGLISH[problem['type']]}"
-    elif not isinstance(problem.get("input"), dict) and context.get("ours") is None and "got" not in context:
-        message = f"{message} (got {as_toml(problem['input'])})"
-    source = next((f" (from -s {text})" for text in overrides if ".".join(location).startswith(text.split("=")[0])), "")
-    return f"{shown}: {'.'.join(location)}: {message}{source}" if location else f"{shown}: {message}"
-
-
-_ENGLISH = {
-    "int_type": "is not a whole number",
-    "float_type": "is not a number",
-    "finite_number": "is not a finite number; give one",
-    "bool_type": "is not true or false",
-    "string_type": "is not a text in quotes",
-    "string_pattern_mismatch": "is not a name: lower-case letters, digits, - and _",
-    "tuple_type": "is not a list",
-    "dict_type": "is not a table",
-    "model_type": "is not a table",
-}
-
-
-def _keys_beside(top: type[BaseModel], location: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys of the table that a place is in; a number in it is that of a table in a list."""
-    model = top
-    for part in location[:-1]:
-        if not part.isdigit():
-            model = _model_in(model.model_fields[part].annotation)
-    return tuple(model.model_fields)
-
-
-def _model_in(kind: Any) -> type[BaseModel]:
-    """Return the model of a field's type, or of what its tuple or choice holds."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        return kind
-    return next(_model_in(part) for part in get_args(kind) if part is not type(None) and part is not ...)

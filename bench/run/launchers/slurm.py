@@ -10,7 +10,6 @@ import os
 import pickle
 import shutil
 import time
-import tomllib
 import uuid
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -28,7 +27,8 @@ from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners,
 from bench.run.launchers.node import CellOrder, NodeFacts, Report
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
-from bench.sweep.complaints import ConfigError, unknown_key
+from bench.sweep.complaints import ConfigError, problem_words
+from bench.sweep.file import read_toml
 from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
@@ -77,19 +77,9 @@ class SlurmConfig(BaseModel):
 def load_slurm_config(path: Path) -> SlurmConfig:
     """Read a file of `--slurm-config`. Raises ConfigError with file, key and what is wrong."""
     try:
-        return SlurmConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
-    except ValueError as error:
-        if not isinstance(error, ValidationError):
-            raise ConfigError([f"{path}: not valid TOML: {error}"]) from None
-        problems = []
-        for problem in error.errors():
-            where = [str(part) for part in problem["loc"]]
-            keys = tuple(Place.model_fields if where[0] == "devices" else SlurmConfig.model_fields)
-            what = unknown_key(where[-1], keys) if problem["type"] == "extra_forbidden" else problem["msg"]
-            problems.append(f"{path}: {'.'.join(where)}: {what}")
-        raise ConfigError(problems) from None
+        return SlurmConfig.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise ConfigError(problem_words(path, error, SlurmConfig)) from None
 
 
 @dataclass

@@ -249,9 +249,12 @@ def test_devices_are_those_of_the_file(tmp_path):
     ("text", "message"),
     [
         ("[devices.H100]\npartion = 'gpu'\n", "devices.H100.partion: unknown key; did you mean 'partition'?"),
-        ("folder = 'x'\n", "devices: Field required"),
-        ("devices = {}\n", "devices: "),
-        ("cells_per_job = 0\n[devices.cpu]\n", "cells_per_job: "),
+        ("[devices.cpu]\nmem_gb = '4'\n", "devices.cpu.mem_gb: '4' is not a whole number"),
+        ("[devices.cpu]\nsetup = 'module load'\n", "devices.cpu.setup: 'module load' is not a list"),
+        ("[devices]\ncpu = 3\n", "devices.cpu: 3 is not a table"),
+        ("folder = 'x'\n", "devices: is missing; it is required"),
+        ("devices = {}\n", "devices: is empty; give at least 1"),
+        ("cells_per_job = 0\n[devices.cpu]\n", "cells_per_job: must be greater than or equal to 1 (got 0)"),
         ("[devices", "not valid TOML"),
     ],
 )

@@ -95,7 +95,7 @@ def test_a_wrong_grid_is_met_with_file_key_value_and_what_is_allowed(tmp_path, g
         ('name = "x"\n[grid\n', "sweep.toml: not valid TOML: "),
         ("[grid]\nr = [1]\n", "sweep.toml: name: is missing"),
         ('name = "A B"\n', "sweep.toml: name: 'A B' is not a name"),
-        ('name = "x"\nkinds = ["speed"]\n', "sweep.toml: kinds.0: Input should be 'performance' or 'quality'"),
+        ('name = "x"\nkinds = ["speed"]\n', "sweep.toml: kinds.0: must be 'performance' or 'quality' (got 'speed')"),
         ('name = "x"\nkinds = []\n', "sweep.toml: kinds: is empty"),
         ('name = "x"\n[model]\nname = "ast_huge"\n', "model.name: 'ast_huge' is neither a checkpoint that exists nor"),
         ('name = "x"\n[model]\nname = "no/such.pth"\n', "model.name: 'no/such.pth' is neither a checkpoint"),
