@@ -21,12 +21,12 @@ def split_of(name: str) -> str | None:
     return _SPLIT_OF.get(name.strip().lower())
 
 
-def read_split(where: str, column: str, text: str) -> str:
+def read_split(where: str, column: str, text: str, advice: str = "") -> str:
     """Return the split that a table's column says. Raises DataError, naming place, column and value, for no word."""
     split = split_of(text)
     if split is None:
         known = ", ".join(name for names in NAMES.values() for name in names)
-        raise DataError(f"{where}: {column} is {text!r}; it must be one of {known}")
+        raise DataError(f"{where}: {column} is {text!r}; it must be one of {known}{advice}")
     return split
 
 

@@ -15,7 +15,7 @@ from fastast.data.audio import RESAMPLER
 from fastast.data.checking.check import FAULTS, NOTES, CheckedSet, CheckedSplit
 from fastast.data.datasets import DataOptions
 from fastast.data.layouts.recognise import set_values, setting_lines, without_refusals
-from fastast.data.layouts.table import MARKS
+from fastast.data.layouts.table_columns import MARKS
 from fastast.data.training_set import DataError
 from fastast.frontend.filterbank import SHIFT_SECONDS
 from fastast.names import counted

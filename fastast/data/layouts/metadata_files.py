@@ -105,11 +105,15 @@ def _split_column(table: Path, rows: Sequence[tuple[int, dict[str, Any]]], label
         return ""
     line, row = next((line, row) for line, row in rows if called[0] in row)
     without = "remove that key"
+    by_fold = ""
     if table.suffix != ".jsonl":
-        without = f"--name table -s table={table.name} -s file={FILE_NAME} -s label={label} -s split_column=none"
+        as_table = f"--name table -s table={table.name} -s file={FILE_NAME} -s label={label} -s split_column="
+        without = f"{as_table}none"
+        if (fold := str(row[called[0]]).strip()).isdecimal():
+            by_fold = f". To test on a fold: {as_table}{called[0]} -s test_folds=[{fold}]"
     raise DataError(
         f"{table}, line {line}: {called[0]} is {row[called[0]]!r}, and all clips would be trained on; say train, val "
-        f"or test of each in a column split. To set shares apart instead: {without}"
+        f"or test of each in a column split{by_fold}. To set shares apart instead: {without}"
     )
 
 

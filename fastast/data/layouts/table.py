@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import shlex
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastast.data.clip_files import ENDINGS, sole_folders, subfolders
+from fastast.data.clip_files import sole_folders, subfolders
 from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
@@ -23,20 +21,16 @@ from fastast.data.folders import (
     index_labels,
     those_there,
 )
-from fastast.data.layouts.metadata_files import FILE_NAME, METADATA
+from fastast.data.folds import as_folds, check_folds, split_of_fold
+from fastast.data.layouts.table_columns import LOOKED_AT, SEPARATORS, guess_columns, is_clip, with_ending
 from fastast.data.shares import check_shares, draw_split, drew_none
-from fastast.data.split_names import NAMES, read_split, split_of, split_of_path
-from fastast.data.tables import LABELS, leads_out, read_rows, read_table, split_labels
+from fastast.data.split_names import NAMES, read_split, split_of_path
+from fastast.data.tables import leads_out, read_table, split_labels
 from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoundError
 from fastast.metrics import Task
 
-_LOOKED_AT = 20
-"""Rows of a table that are looked at to guess what its columns are, or where its clips lie."""
-MARKS = ",;|"
-"""What stands between labels in tables."""
 NO_COLUMN = "none"
 """What stands for the column that says the split where there is none."""
-SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +57,7 @@ class Table:
     several: str = ""
     """What stands between the labels of a clip that may have several, such as `,` or `;`. Empty: every clip has one."""
     split_column: str = "split"
-    """Column that says the split, in `table`; `none` where no column does."""
+    """Column that says the split in `table`, or the fold, with `test_folds` or `val_folds`; `none` where none does."""
     separator: str = "comma"
     """What stands between columns: `comma`, `semicolon` or `tab`."""
     classes: tuple[str, ...] = ()
@@ -77,8 +71,14 @@ class Table:
     """Share of them to test on, likewise."""
     channels: str = field(default="average", metadata=LATER)
     """What is made of several channels: `average`, or `first` as in AST's own code."""
+    test_folds: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Folds that are tested on, such as `[1]`; all that neither option names are trained on."""
+    val_folds: tuple[str, ...] = field(default=(), metadata=LATER)
+    """Folds that are validated on."""
 
     def __post_init__(self) -> None:
+        for name in ("test_folds", "val_folds"):
+            object.__setattr__(self, name, as_folds(name, getattr(self, name)))
         check_data_options(self)
         check_allowed("separator", self.separator, tuple(SEPARATORS))
         check_shares(self)
@@ -86,14 +86,28 @@ class Table:
             raise DataError("data: table and a table for a split are both given; give one table, or one for each split")
         if len(set(self.classes)) < len(self.classes):
             raise DataError("data: classes names one class twice")
+        self._check_folds()
         for name in ("val", "test"):
-            said = f"data.{name}" if getattr(self, name) else "data.split_column" if self._has_column else ""
+            said = f"data.{name}" if getattr(self, name) else ""
+            if self._has_column and (getattr(self, f"{name}_folds") or not self._has_folds):
+                said = f"data.{name}_folds" if self._has_folds else "data.split_column"
             if said and getattr(self, f"{name}_share"):
                 raise DataError(f"data: {name}_share sets clips apart, and {said} says which they are; leave one out")
 
     @property
     def _has_column(self) -> bool:
         return bool(self.table) and self.split_column != NO_COLUMN
+
+    @property
+    def _has_folds(self) -> bool:
+        return bool(self.test_folds or self.val_folds)
+
+    def _check_folds(self) -> None:
+        if self._has_folds and not self._has_column:
+            given = "test_folds" if self.test_folds else "val_folds"
+            raise DataError(f"data: {given} needs the table and the column that says the fold: table, split_column")
+        if twice := sorted(set(self.test_folds) & set(self.val_folds)):
+            raise DataError(f"data: fold {twice[0]} is in test_folds and in val_folds; leave it out of one")
 
     @classmethod
     def recognise(cls, root: Path) -> Table | None:
@@ -105,7 +119,7 @@ class Table:
         tables: dict[str, Any] = {}
         known: dict[str, Any] = {}
         for path in sorted(path for ending in ("csv", "tsv") for path in root.glob(f"*.{ending}")):
-            if found := _guess(root, path):
+            if found := guess_columns(root, path):
                 key = split_of_path(path.relative_to(root)) or "table"
                 if known in ({}, found):
                     tables.setdefault(key if "split_column" not in found else "table", path.name)
@@ -129,13 +143,15 @@ class Table:
                 f"data: {name} is not given; name the table of that split: -s data.{name}=FILE.csv"
             )
         rows = [row for given, table in tables.items() for row in self._rows(given, table)]
+        if self._has_folds:
+            check_folds(self, (row.fold for row in rows), f"{tables['table']}, column {self.split_column}")
         classes = self.classes or tuple(sorted({label for row in rows for label in row.labels}))
         columns = {label: column for column, label in enumerate(classes)}
         recordings: list[Recording] = []
         for row in rows:
             found = index_labels(row.where, row.labels, columns, Path("data.classes"), "add it there, or mend the row")
             if row.split == name:
-                recordings.append(Recording(id=row.file, path=_with_ending(root / row.file), columns=found))
+                recordings.append(Recording(id=row.file, path=with_ending(root / row.file), columns=found))
         table = tables.get(name) or tables.get("table") or tables["train"]
         if not recordings:
             advice = "" if name == "train" else f"; {self._how_to_have(name, tables, rows)}"
@@ -146,7 +162,9 @@ class Table:
 
     def _how_to_have(self, name: str, tables: Iterable[str], rows: Iterable[_Row]) -> str:
         """Return how to get clips into val or test, where there are none."""
-        if self._has_column:
+        if self._has_folds and not getattr(self, f"{name}_folds") and not getattr(self, f"{name}_share"):
+            return f"name its folds, -s data.{name}_folds=[...], or set a share apart: -s data.{name}_share=0.1"
+        if self._has_column and not self._has_folds:
             return f"give rows of {self.table} the {self.split_column} {name}"
         drawn_from = sum(row.split == "train" or row.split not in tables for row in rows)
         return drew_none(self, name, drawn_from) or f"set a share apart: -s data.{name}_share=0.1"
@@ -154,8 +172,8 @@ class Table:
     def _where_to_begin(self, root: Path, recordings: Sequence[Recording]) -> str:
         """Return what to do about clips that are not there: often they are in a folder beside the table."""
         folders = [] if any(recording.path.is_file() for recording in recordings) else subfolders(root)
-        files = [recording.id for recording in recordings[:_LOOKED_AT]]
-        folder = next((folder for folder in folders if any(_is_clip(folder, file) for file in files)), None)
+        files = [recording.id for recording in recordings[:LOOKED_AT]]
+        folder = next((folder for folder in folders if any(is_clip(folder, file) for file in files)), None)
         if folder is None:
             return "check data.root and data.file"
         given = {key: getattr(self, key) for key in ("table", *NAMES) if getattr(self, key)}
@@ -168,55 +186,25 @@ class Table:
         columns = tuple(options.values())
         for line, row in read_table(table, columns, separator=SEPARATORS[self.separator], options=options):
             where = f"{table}, line {line}"
-            split = "train" if given == "table" else given
-            if by_column:
-                split = read_split(where, self.split_column, row[self.split_column])
+            split, fold = "train" if given == "table" else given, ""
+            if by_column and self._has_folds:
+                fold = row[self.split_column].strip()
+                split = split_of_fold(fold, self)
+                if not fold:
+                    raise DataError(f"{where}: {self.split_column} is empty; it must say the clip's fold")
+            elif by_column:
+                value = row[self.split_column].strip()
+                advice = (
+                    f"; if it is the fold, say which to test on: -s test_folds=[{value}]" if value.isdecimal() else ""
+                )
+                split = read_split(where, self.split_column, row[self.split_column], advice)
             file = row[self.file].replace("\\", "/").removeprefix("./")
             if not file or leads_out(file):
                 raise DataError(f"{where}: {self.file} is {row[self.file]!r}; it must be a path below {self.root}")
-            if split == "train" and not by_column:
+            if split == "train" and (fold or not by_column):
                 split = draw_split(file, self)
-            yield _Row(where=where, split=split, file=file, labels=split_labels(where, row[self.label], self.several))
-
-
-def _guess(root: Path, path: Path) -> dict[str, Any]:
-    """Return the options that say what the columns of a table are; empty where that cannot be seen."""
-    for called, separator in SEPARATORS.items():
-        rows = [row for _, row in itertools.islice(read_rows(path, separator=separator), _LOOKED_AT + 1) if row]
-        if len(rows) < 2 or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
-            continue
-        columns = {name.strip(): [row[index] for row in rows[1:]] for index, name in enumerate(rows[0])}
-        there = {name: sum(_is_clip(root, value) for value in values) for name, values in columns.items()}
-        file = max(there, key=lambda name: there[name])
-        label = next((name for known in LABELS for name in columns if name.casefold() == known), None)
-        if 2 * there[file] < len(rows) - 1 or label is None:  # some clips may be lost
-            continue
-        if path.name in METADATA and file == FILE_NAME:  # an audio folder says more by its own folders
-            continue
-        split = next((n for n, values in columns.items() if n != file and all(map(split_of, values))), None)
-        place = list(columns).index(label)
-        labels = {row[place] for _, row in read_rows(path, separator=separator) if len(row) == len(columns)}
-        several = next((mark for mark in MARKS if _is_between(mark, labels)), "")
-        found = {"separator": called, "file": file, "label": label, "several": several}
-        return found | ({"split_column": split} if split else {})
-    return {}
-
-
-def _is_between(mark: str, labels: Iterable[str]) -> bool:
-    """Whether a mark stands between labels, and in no name of one: some part then stands in several fields."""
-    parts = Counter(part for text in labels for part in {part.strip() for part in text.split(mark)})
-    return any(parts[part.strip()] > 1 for text in labels if mark in text for part in text.split(mark))
-
-
-def _is_clip(root: Path, value: str) -> bool:
-    return bool(value) and _with_ending(root / value.replace("\\", "/")).is_file()
-
-
-def _with_ending(path: Path) -> Path:
-    """Return the file that a table means where it leaves the ending out."""
-    if path.is_file():
-        return path
-    return next((p for ending in ENDINGS if (p := path.with_name(f"{path.name}.{ending}")).is_file()), path)
+            labels = split_labels(where, row[self.label], self.several)
+            yield _Row(where=where, split=split, fold=fold, file=file, labels=labels)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -225,5 +213,6 @@ class _Row:
 
     where: str
     split: str
+    fold: str
     file: str
     labels: tuple[str, ...]

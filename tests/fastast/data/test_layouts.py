@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -505,6 +505,82 @@ def test_shares_of_a_table_that_says_no_splits_are_set_apart(tmp_path: Path) -> 
     for given, says in (({"test": "clips.csv"}, "data.test"), ({"table": "clips.csv"}, "data.split_column")):
         with pytest.raises(DataError, match=rf"test_share sets clips apart, and {says} says which they are"):
             Table(**table, **given)
+
+
+FOLDS = {"table": "clips.csv", "split_column": "fold"}
+
+
+def write_folds(root: Path, folds: Sequence[object]) -> Path:
+    for clip in range(len(folds)):
+        write_sound(root / f"{clip}.ogg", "bird")
+    rows = "".join(f"{clip}.ogg,bird,{fold}\n" for clip, fold in enumerate(folds))
+    (root / "clips.csv").write_text(f"file,label,fold\n{rows}")
+    return root
+
+
+@pytest.mark.parametrize("one", [1, "1", " 1 "])
+def test_folds_of_a_table_are_tested_and_validated_on_and_the_others_trained_on(tmp_path: Path, one: object) -> None:
+    root = str(write_folds(tmp_path, [1, 2, 10, 1, " 3 "]))
+    options = Table(root=root, **FOLDS, test_folds=(one,), val_folds=("3",))
+    found = {split: set(all_ids(options.split(split))) for split in ("train", "val", "test")}
+    assert found == {"train": {"1.ogg", "2.ogg"}, "val": {"4.ogg"}, "test": {"0.ogg", "3.ogg"}}
+
+
+def test_a_table_with_folds_is_recognised_and_tested_on_the_first(tmp_path: Path) -> None:
+    name, options = recognise_set(write_folds(tmp_path, [10, 9, 10, 9]))
+    assert (name, options) == ("table", Table(root=str(tmp_path), **FOLDS, test_folds=("9",)))
+
+
+def test_folds_of_tables_that_are_called_train_and_test_do_not_part_them(tmp_path: Path) -> None:
+    root = write_folds(tmp_path, [1, 2, 1])
+    lines = (root / "clips.csv").read_text().splitlines(keepends=True)
+    (root / "clips.csv").unlink()
+    (root / "train.csv").write_text("".join(lines[:3]))
+    (root / "test.csv").write_text("".join((lines[0], lines[3])))
+    assert recognise_set(root) == ("table", Table(root=str(root), train="train.csv", test="test.csv"))
+
+
+def test_clips_to_validate_on_are_drawn_from_folds_that_are_neither(tmp_path: Path) -> None:
+    root = str(write_folds(tmp_path, [clip % 4 + 1 for clip in range(40)]))
+    options = Table(root=root, **FOLDS, test_folds=(1,), val_share=0.3)
+    found = {split: set(all_ids(options.split(split))) for split in ("train", "val", "test")}
+    assert found["test"] == {f"{clip}.ogg" for clip in range(0, 40, 4)}
+    assert 3 <= len(found["val"]) <= 15  # of 30
+    assert found["train"] == {f"{clip}.ogg" for clip in range(40)} - found["test"] - found["val"]
+    with pytest.raises(SplitNotFoundError, match=r"no clip is in the val split; name its folds, -s data.val_folds="):
+        Table(root=root, **FOLDS, test_folds=(1,)).split("val")
+    with pytest.raises(DataError, match=r"test_share sets clips apart, and data.test_folds says which they are"):
+        Table(root=root, **FOLDS, test_folds=(1,), test_share=0.3)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (
+            {"test_folds": (7,)},
+            r"csv, column fold: no clip is in fold 7, which data.test_folds names; there are 1, 2, 10",
+        ),
+        ({"test_folds": (1,), "val_folds": ("1",)}, r"fold 1 is in test_folds and in val_folds"),
+        ({"test_folds": (1,), "split_column": "none"}, r"test_folds needs the table and the column"),
+        ({"val_folds": (1,), "table": "", "train": "clips.csv"}, r"val_folds needs the table and the column"),
+        ({"test_folds": 1}, r"test_folds is 1; it must be a list of folds, such as \[1\]"),
+        ({"test_folds": (True,)}, r"test_folds is \(True,\); it must be a list of folds"),
+        (
+            {},
+            r"line 2: fold is '10'; .*; if it is the fold, say which to test on: -s test_folds=\[10\]",
+        ),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(tmp_path: Path, given: dict[str, Any], says: str) -> None:
+    root = str(write_folds(tmp_path, [10, 1, 2]))
+    with pytest.raises(DataError, match=says):
+        Table(root=root, **FOLDS | given).split("test")
+
+
+def test_a_clip_of_no_fold_is_refused(tmp_path: Path) -> None:
+    root = str(write_folds(tmp_path, [1, "", 2]))
+    with pytest.raises(DataError, match=r"clips.csv, line 3: fold is empty; it must say the clip's fold"):
+        Table(root=root, **FOLDS, test_folds=(1,)).split("train")
 
 
 def test_metadata_files_of_audio_folders_are_read(tmp_path: Path) -> None:

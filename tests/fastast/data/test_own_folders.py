@@ -202,10 +202,13 @@ def test_a_column_that_says_no_split_in_words_is_refused_with_what_to_do(tmp_pat
     options = write_splits(tmp_path, column, words={"train": "1", "Valid": "2", "eval": "3"})
     with pytest.raises(DataError, match=rf"csv, line 2: {column} is '1', and all clips would be trained on") as error:
         options.split("train")
-    words = str(error.value).partition("instead: ")[2].split()
-    given = dict(word.split("=") for word in words if "=" in word)
-    assert words[:2] == ["--name", "table"]
-    assert len(Table(root=str(tmp_path), **given).split("train")) == 3
+    for says, clips in (("instead: ", 3), ("To test on a fold: ", 2)):
+        words = str(error.value).partition(says)[2].partition(". To")[0].split()
+        given: dict[str, Any] = dict(word.split("=") for word in words if "=" in word)
+        assert words[:2] == ["--name", "table"]
+        if "test_folds" in given:
+            given["test_folds"] = tuple(json.loads(given["test_folds"]))
+        assert len(Table(root=str(tmp_path), **given).split("train")) == clips
 
 
 def test_folders_of_splits_say_the_split_and_a_column_none(tmp_path: Path) -> None:

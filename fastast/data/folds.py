@@ -1,0 +1,49 @@
+"""Folds of a table: which are tested on, which are validated on; all others are trained on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from fastast.data.training_set import DataError
+
+
+class Folds(Protocol):
+    """Options of a data set that has them."""
+
+    @property
+    def test_folds(self) -> tuple[str, ...]:
+        """Folds to test on."""
+
+    @property
+    def val_folds(self) -> tuple[str, ...]:
+        """Folds to validate on."""
+
+
+def as_folds(name: str, value: Any) -> tuple[str, ...]:
+    """Return folds as a table has them: a recipe may give them as numbers. Raises DataError for what is no list."""
+    kinds = {type(one) for one in value} if isinstance(value, list | tuple) else {None}
+    if not kinds <= {int, str}:
+        raise DataError(f"data: {name} is {value!r}; it must be a list of folds, such as [1]")
+    return tuple(str(one).strip() for one in value)
+
+
+def split_of_fold(fold: str, options: Folds) -> str:
+    """Return the split that a fold is in."""
+    return "test" if fold in options.test_folds else "val" if fold in options.val_folds else "train"
+
+
+def check_folds(options: Folds, there: Iterable[str], where: str) -> None:
+    """Raise DataError for a fold that no clip has: those that were meant would be trained on."""
+    known = sorted(set(there), key=by_number)
+    for name, folds in (("test_folds", options.test_folds), ("val_folds", options.val_folds)):
+        if absent := [fold for fold in folds if fold not in known]:
+            raise DataError(
+                f"{where}: no clip is in fold {absent[0]}, which data.{name} names; there are {', '.join(known)}"
+            )
+
+
+def by_number(fold: str) -> tuple[int, str]:
+    """Return what sorts fold 10 after fold 9."""
+    return (len(fold), fold) if fold.isdecimal() else (sys.maxsize, fold)

@@ -1,0 +1,69 @@
+"""What the columns of somebody's table are, seen from its first rows."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from fastast.data.clip_files import ENDINGS
+from fastast.data.folds import by_number
+from fastast.data.layouts.metadata_files import FILE_NAME, METADATA
+from fastast.data.split_names import split_of, split_of_path
+from fastast.data.tables import LABELS, read_rows
+
+LOOKED_AT = 20
+"""Rows of a table that are looked at to guess what its columns are, or where its clips lie."""
+MARKS = ",;|"
+"""What stands between labels in tables."""
+SEPARATORS = {"comma": ",", "semicolon": ";", "tab": "\t"}
+
+
+def guess_columns(root: Path, path: Path) -> dict[str, Any]:
+    """Return the options that say what the columns of a table are; empty where that cannot be seen."""
+    for called, separator in SEPARATORS.items():
+        rows = [row for _, row in itertools.islice(read_rows(path, separator=separator), LOOKED_AT + 1) if row]
+        if len(rows) < 2 or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
+            continue
+        columns = {name.strip(): [row[index] for row in rows[1:]] for index, name in enumerate(rows[0])}
+        there = {name: sum(is_clip(root, value) for value in values) for name, values in columns.items()}
+        file = max(there, key=lambda name: there[name])
+        label = next((name for known in LABELS for name in columns if name.casefold() == known), None)
+        if 2 * there[file] < len(rows) - 1 or label is None:  # some clips may be lost
+            continue
+        if path.name in METADATA and file == FILE_NAME:  # an audio folder says more by its own folders
+            continue
+        split = next((n for n, values in columns.items() if n != file and all(map(split_of, values))), None)
+        # Tables called train.csv and test.csv say the split by themselves, and folds are for something else.
+        said = split or split_of_path(path.relative_to(root))
+        fold = "" if said else next((n for n in columns if n.casefold() == "fold" and n not in (file, label)), "")
+        place = list(columns).index(label)
+        all_rows = [row for _, row in read_rows(path, separator=separator) if len(row) == len(columns)]
+        labels = {row[place] for row in all_rows}
+        several = next((mark for mark in MARKS if _is_between(mark, labels)), "")
+        found = {"separator": called, "file": file, "label": label, "several": several}
+        if fold:
+            folds = {row[list(columns).index(fold)].strip() for row in all_rows[1:]} - {""}
+            return found | {"split_column": fold, "test_folds": (min(folds, key=by_number),)} if folds else found
+        return found | ({"split_column": split} if split else {})
+    return {}
+
+
+def _is_between(mark: str, labels: Iterable[str]) -> bool:
+    """Whether a mark stands between labels, and in no name of one: some part then stands in several fields."""
+    parts = Counter(part for text in labels for part in {part.strip() for part in text.split(mark)})
+    return any(parts[part.strip()] > 1 for text in labels if mark in text for part in text.split(mark))
+
+
+def is_clip(root: Path, value: str) -> bool:
+    """Return whether a table's value is the path of a clip below `root`."""
+    return bool(value) and with_ending(root / value.replace("\\", "/")).is_file()
+
+
+def with_ending(path: Path) -> Path:
+    """Return the file that a table means where it leaves the ending out."""
+    if path.is_file():
+        return path
+    return next((p for ending in ENDINGS if (p := path.with_name(f"{path.name}.{ending}")).is_file()), path)
