@@ -54,6 +54,7 @@ def check(
     matter, or nothing is known.
     """
     with errors_for_people():
+        from fastast.commands.next_steps import next_steps, suggestions, sweep_part
         from fastast.data.checking.check import check_set
         from fastast.data.checking.report import as_dict, as_text
         from fastast.system.processors import affinity
@@ -66,7 +67,12 @@ def check(
             processes=processes or affinity(),
             progress=not quiet,
         )
-        typer.echo(utf8_json(as_dict(found)) if as_json else as_text(found, everything=everything))
+        if as_json:
+            steps = {"suggestions": suggestions(found), "sweep": sweep_part(found)}
+            typer.echo(utf8_json(as_dict(found) | steps))
+        else:
+            parts = (as_text(found, everything=everything), next_steps(found))
+            typer.echo("\n\n".join(filter(None, parts)))
     if not found.is_sound:
         raise typer.Exit(1)
 

@@ -38,7 +38,6 @@ from fastast.data.caching import files, making
 from fastast.data.caching.cache import Cache
 from fastast.data.caching.making import make_cache
 from fastast.data.checking.check import FAULTS
-from fastast.data.checking.report import FRAMES
 from fastast.data.layouts.esc50 import ESC50
 from fastast.data.sampling import all_labels, in_order, load_batches
 from fastast.data.training_set import DataError, all_ids, read_clip
@@ -270,10 +269,6 @@ def test_clips_that_are_longer_than_a_recipe_hears_are_named_with_the_setting_th
     words = shlex.split(train)
     recipe = load_recipe("speech_commands", [words[i + 1] for i, word in enumerate(words) if word == "--set"])
     assert recipe.model.options["num_frames"] == 256
-
-
-def test_frames_of_recipes_are_those_that_they_say() -> None:
-    assert {name: load_recipe(name).model.options["num_frames"] for name in FRAMES} == FRAMES
 
 
 def test_a_lone_class_beside_a_table_names_the_table(tmp_path: Path) -> None:
