@@ -111,8 +111,9 @@ def run(
         ),
     ] = None,
     ray_wait: Annotated[
-        float, typer.Option(min=0, help="Ray: seconds without a node for some cells until the run ends.")
-    ] = 600,
+        float | None,
+        typer.Option(min=0, help="Ray: seconds without a node for some cells until the run ends. Not given: 600."),
+    ] = None,
     slurm_config: Annotated[
         Path | None, typer.Option(help="Slurm: a TOML file with partition and resources of each device.")
     ] = None,
@@ -136,6 +137,7 @@ def run(
         from bench.run.progress import Progress
         from bench.run.settled import keep_in_mind, settled
         from bench.sweep.file import find_sweep
+        from bench.sweep.listing import place_of
         from fastast.data.soundscapes.cache import default_folder
 
         options = Options(
@@ -149,13 +151,14 @@ def run(
         with Progress() as progress:
             found = settled(path, overrides or (), options, progress) if here and not (redo or dry_run) else None
             if found is None:
+                listed = place_of(path, overrides or ())
                 config, cells = _cells(sweep, overrides, place.resolve, here=here)
                 if dry_run:
                     _list(cells)
                     return
                 summary = run_sweep(config.name, cells, options, progress=progress, launcher=place)
                 if here:
-                    keep_in_mind(path, overrides or (), config, cells, summary)
+                    keep_in_mind(path, overrides or (), config, cells, summary, listed)
                 found = config.name, summary
         name, summary = found
         for cell in summary.left:
@@ -174,15 +177,17 @@ def status(sweep: SweepArgument, overrides: SweepSetOption = None, results: Resu
     """Print how many cells of a sweep are done, failed and left, on every machine that has records of it."""
     with for_people():
         from bench.run.status import status_lines
+        from bench.sweep.engines import ANY
         from bench.sweep.file import find_sweep
-        from bench.sweep.listing import listing_of, remember, remembered
+        from bench.sweep.listing import listing_of, place_of, remember, remembered
 
         path = find_sweep(sweep)
         listing = remembered(path, overrides or ())
         if listing is None:
-            config, cells = _cells(sweep, overrides, lambda device: "any")  # the machines may be elsewhere
+            place = place_of(path, overrides or ())
+            config, cells = _cells(sweep, overrides, lambda device: device if device == "cpu" else ANY)
             listing = listing_of(config, cells)
-            remember(path, overrides or (), listing)
+            remember(path, overrides or (), listing, place)
         for line in status_lines(listing.name, listing.cells, results):
             typer.echo(line)
 
@@ -328,10 +333,14 @@ def compare(
     cell: Annotated[
         list[str] | None, typer.Option(help="Revisions: tokens removed and clips, such as r40-batch1; repeatable.")
     ] = None,
-    launches: Annotated[int, typer.Option(min=1, help="Revisions: pairs of processes, the samples.")] = 8,
-    rounds: Annotated[int, typer.Option(min=1, help="Revisions: rounds of each pair of processes.")] = 4,
-    threads: Annotated[int, typer.Option(min=1, help="Revisions: threads of PyTorch.")] = 1,
-    device: Annotated[str, typer.Option(help="Revisions: cpu, cuda, auto.")] = "cpu",
+    launches: Annotated[
+        int | None, typer.Option(min=1, help="Revisions: pairs of processes, the samples. Not given: 8.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, help="Revisions: rounds of each pair of processes. Not given: 4.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Revisions: threads of PyTorch. Not given: 1.")] = None,
+    device: Annotated[str | None, typer.Option(help="Revisions: cpu, cuda, auto. Not given: cpu.")] = None,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Largest p-value, Holm-corrected, that counts.")] = 0.002,
     threshold: Annotated[float, typer.Option(min=0, help="Smallest difference that counts; 0.03 is 3 %.")] = 0.03,
     csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,

@@ -19,6 +19,8 @@ RATIO_REPLICATES = 2000
 """Bootstrap replicates of a ratio of medians."""
 CLIP_REPLICATES = 1000
 """Bootstrap replicates of a mean average precision."""
+CLIPS_SEED = 0
+"""Of the clips that they draw: always the same, so that models that heard the same clips are paired."""
 MIN_ROUNDS = 5
 """Fewer rounds have no interval: of three, a bootstrap interval of 95 % holds the true ratio in 74 % of cases."""
 CONFIDENCE = 0.95

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from bench.ablation.evidence import CLIPS_SEED
 from bench.ablation.series import Alternatives
 from bench.records.predictions import read_predictions
 from bench.records.schema import Record
@@ -20,7 +19,7 @@ from bench.records.store import Store
 from bench.report.drawing.layout import fix_layout
 from bench.report.drawing.style import COLOURS, GREY, GUIDE, MARKERS, SINGLE
 from fastast.metrics import METRIC_OF, average_precisions, measure_scores
-from fastast.statistics import CLIP_REPLICATES, clip_weights, finite_interval, side_of_zero
+from fastast.statistics import CLIP_REPLICATES, CLIPS_SEED, clip_weights, finite_interval, side_of_zero
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -25,10 +25,7 @@ from bench.sweep.config import DataConfig
 from bench.sweep.data import resolve_data
 from fastast.data.datasets import get_data_set
 from fastast.metrics import METRIC_OF, measure_by, replicates_by
-from fastast.statistics import CLIP_REPLICATES, MIN_ROUNDS, Floats, clip_weights, ratio_replicates
-
-CLIPS_SEED = 0
-"""Of the clips that replicates draw."""
+from fastast.statistics import CLIP_REPLICATES, CLIPS_SEED, MIN_ROUNDS, Floats, clip_weights, ratio_replicates
 
 
 @dataclass(frozen=True, kw_only=True)

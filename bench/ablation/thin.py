@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from bench.ablation.classes import records_by_r
 from bench.ablation.compare import group_records
-from bench.ablation.evidence import CLIPS_SEED, Configuration, labels_of, read_evidence
+from bench.ablation.evidence import Configuration, labels_of, read_evidence
 from bench.ablation.series import sort_out
 from bench.records.predictions import read_predictions
 from bench.records.replicates import ScoreReplicates, encode_replicates, read_kept
@@ -17,6 +18,7 @@ from bench.records.schema import Record
 from bench.records.store import Store, read_records
 from bench.report.frame import MEASURED, ReportError
 from fastast.metrics import METRIC_OF
+from fastast.statistics import CLIPS_SEED
 from fastast.system.writing import write_whole
 
 
@@ -38,7 +40,7 @@ def thin(results: Path, sweep: str, *, labels: np.ndarray | None = None) -> Thin
     Those of the unmerged model and of the sweep's reference stay whole, as its figure by class is drawn of them.
 
     `labels` (n, c) are read from the data set where not given. Raises ReportError for no quality, predictions that are
-    missing, or of other labels than the data set has here.
+    missing, or of other labels than the data set has here; RecordError where a run writes to the folder.
     """
     every = [record for record in read_records(results) if record.sweep == sweep] if results.is_dir() else []
     scored = [record for record in every if record.quality is not None and record.status in MEASURED]
@@ -47,20 +49,23 @@ def thin(results: Path, sweep: str, *, labels: np.ndarray | None = None) -> Thin
     if labels is None:
         labels, _ = labels_of(scored[0])
     counts = {"replaced": 0, "kept": 0, "before": 0, "after": 0}
-    for own in group_records(scored).values():
-        evidence = {record.cell.id: read_evidence([record], results, labels)[0] for record in own}
-        found = sort_out(list(evidence.values()))
-        drawn = records_by_r(found, own)
-        whole = {record.cell.id for r, record in drawn.items() if r == 0 or not found.is_one_axis}
-        for record in own:
-            path = Store(results, record.machine.key, sweep).predictions_path(record.cell.id)
-            counts["before"] += path.stat().st_size
-            if record.cell.id in whole or isinstance(read_kept(path)[0], ScoreReplicates):
-                counts["kept"] += 1
-            else:
-                write_whole(path, _thinned(path, record, evidence[record.cell.id]))
-                counts["replaced"] += 1
-            counts["after"] += path.stat().st_size
+    with ExitStack() as stack:
+        for machine in dict.fromkeys(record.machine.key for record in scored):
+            stack.enter_context(Store(results, machine, sweep).lock())
+        for own in group_records(scored).values():
+            evidence = {record.cell.id: read_evidence([record], results, labels)[0] for record in own}
+            found = sort_out(list(evidence.values()))
+            drawn = records_by_r(found, own)
+            whole = {record.cell.id for r, record in drawn.items() if r == 0 or not found.is_one_axis}
+            for record in own:
+                path = Store(results, record.machine.key, sweep).predictions_path(record.cell.id)
+                counts["before"] += path.stat().st_size
+                if record.cell.id in whole or isinstance(read_kept(path)[0], ScoreReplicates):
+                    counts["kept"] += 1
+                else:
+                    write_whole(path, _thinned(path, record, evidence[record.cell.id]))
+                    counts["replaced"] += 1
+                counts["after"] += path.stat().st_size
     return Thinned(**counts)
 
 

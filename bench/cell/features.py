@@ -25,7 +25,7 @@ from bench.cell.feature_set import ClipNotes, FeatureSet
 from bench.measure.loading import ClipOrigin, Preparation
 from fastast.data.training_set import DataError, Item, TrainingSet, collate, read_clip, reading_of
 from fastast.frontend.filterbank import num_frames
-from fastast.system.writing import write_whole
+from fastast.system.writing import remove_leftovers, write_whole
 
 if TYPE_CHECKING:
     from bench.sweep.data import DataRef
@@ -143,6 +143,7 @@ class _Maker:
     def write(self, path: Path, shape: tuple[int, int], *, source: ClipOrigin, progress: bool) -> ClipNotes:
         """Compute features into a temporary file, then rename it and write the notes: whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
             rows, wall, core = 0, time.perf_counter(), time.process_time()
@@ -243,7 +244,7 @@ def _clip_bytes(waveform: NDArray[np.float32]) -> bytes:
 
 def _shorten(path: Path, target: NDArray[Any], rows: int) -> None:
     """Leave the first rows of a file of features in its place."""
-    shorter = path.with_name(f"{path.name}.shorter.tmp")
+    shorter = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         copy = np.lib.format.open_memmap(shorter, "w+", target.dtype, (rows, *target.shape[1:]))
         copy[:] = target[:rows]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bench.records.predictions import Predictions
 from bench.records.schema import Delta
 from fastast.metrics import Metrics, Task, accuracies, mean_average_precisions, measure_scores
-from fastast.statistics import CLIP_REPLICATES, Floats, clip_weights, finite_interval
+from fastast.statistics import CLIP_REPLICATES, CLIPS_SEED, Floats, clip_weights, finite_interval
 
 if TYPE_CHECKING:
     from fastast.training.evaluation.rates import Stopwatch
@@ -71,8 +71,6 @@ class Assessment:
     """(n, c)"""
     task: Task
     """What counts: of single labels the accuracy too."""
-    seed: int
-    """Of the clips that the replicates draw: the same for all models that are compared."""
     replicates: int = CLIP_REPLICATES
 
     @cached_property
@@ -82,7 +80,7 @@ class Assessment:
 
     @cached_property
     def _weights(self) -> NDArray[np.int64]:
-        return clip_weights(len(self.labels), seed=self.seed, replicates=self.replicates)  # (b, n)
+        return clip_weights(len(self.labels), seed=CLIPS_SEED, replicates=self.replicates)  # (b, n)
 
     @cached_property
     def precisions(self) -> Floats:

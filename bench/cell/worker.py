@@ -162,7 +162,7 @@ def _measure_quality(
     )
     seconds = time.perf_counter() - start
     counted, parts = watch.result()
-    found = quality.Assessment(labels, Predictions(logits, activation), features.task, cell.seed)
+    found = quality.Assessment(labels, Predictions(logits, activation), features.task)
     metrics = found.metrics
     hashes = {"ids_sha256": hash_ids(features.ids), "labels_sha256": hash_array(labels)}
     part = schema.Quality(

@@ -10,18 +10,21 @@ from bench.compare.found import Comparison
 from bench.compare.samples import Side, load_side
 from bench.sweep.complaints import ConfigError
 
+_OF_REVISIONS = ("launches", "rounds", "threads", "device")
+"""Options that say how revisions are timed; folders hold times already."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """The options of the command, as its help has them."""
+    """The options of the command, as its help has them; None, and no cells: not given."""
 
     relative_to: str | None
     allow_different_machines: bool
     cells: tuple[str, ...]
-    launches: int
-    rounds: int
-    threads: int
-    device: str
+    launches: int | None
+    rounds: int | None
+    threads: int | None
+    device: str | None
     alpha: float
     threshold: float
     csv: Path | None
@@ -57,6 +60,9 @@ def _compare(a: str, b: str, options: CompareOptions) -> Comparison:
         said = " and ".join(f"{one} is a {kind}" for one, kind in zip((a, b), kinds, strict=True))
         raise ConfigError([f"compare: {said}; give two folders of results, or two git revisions"])
     if Path(a).is_dir() or Path(b).is_dir() or not (is_revision(a) and is_revision(b)):
+        asked = {"cell": options.cells or None} | {name: getattr(options, name) for name in _OF_REVISIONS}
+        if given := [f"--{name}" for name, value in asked.items() if value is not None]:
+            raise ConfigError([f"compare: {given[0]} is for git revisions, and {a} and {b} are folders; leave it out"])
         sides = load_side(Path(a), options.relative_to), load_side(Path(b), options.relative_to)
     else:
         sides = _time_revisions(a, b, options)
@@ -76,13 +82,14 @@ def _time_revisions(a: str, b: str, options: CompareOptions) -> tuple[Side, Side
 
     if options.relative_to is not None or options.allow_different_machines:
         raise ConfigError(["compare: --relative-to and --allow-different-machines are for folders, not for revisions"])
-    device = resolve_device(options.device)
+    device = resolve_device(options.device or "cpu")
+    threads = options.threads or 1
     plan = Plan(
         cells=parse_cells(options.cells or DEFAULT_CELLS),
-        launches=options.launches,
-        rounds=options.rounds,
-        threads=options.threads,
+        launches=options.launches or 8,
+        rounds=options.rounds or 4,
+        threads=threads,
         device=device,
     )
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(threads)
     return time_revisions(a, b, plan, describe_machine(device).key)

@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -57,6 +57,8 @@ class _Copy:
     """Of its file, as this version writes it."""
     scored: tuple[int, int, str] | None
     """Clips, classes and hash of the ids that its predictions must be of; None where it has none."""
+    against: str | None
+    """Id of the cell that its difference is to; None where it has none."""
     store: Store
     """Where it goes."""
 
@@ -185,6 +187,7 @@ def _copy(path: Path, record: Record, store: Store) -> _Copy:
         finished=record.finished,
         content=record_bytes(record),
         scored=None if part is None else (part.clips, part.classes, part.ids_sha256),
+        against=None if part is None or part.delta is None else part.delta.against,
         store=store,
     )
 
@@ -202,7 +205,17 @@ def _is_wanted(copy: _Copy, ours: _Copy, keep: Keep | None) -> bool:
     """Return whether a record replaces another one of its cell."""
     if copy.content == ours.content:
         return False
-    return keep == "theirs" or (keep == "newer" and copy.finished > ours.finished)
+    if keep != "newer":
+        return keep == "theirs"
+    if copy.finished != ours.finished:
+        return copy.finished > ours.finished
+    return _compared_at(copy) > _compared_at(ours)  # what a run writes again is the difference to a later reference
+
+
+def _compared_at(copy: _Copy) -> datetime:
+    """Return when the record beside a copy's ended that it is compared with; the beginning of time where none is."""
+    path = copy.source.with_name(f"{copy.against}.json")
+    return read_record(path).finished if copy.against and path.exists() else datetime.min.replace(tzinfo=UTC)
 
 
 def _predictions_of(path: Path) -> Path:

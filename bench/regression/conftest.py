@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+import pluggy
 import pytest
 import torch
 
@@ -22,6 +23,8 @@ BASELINES = pytest.StashKey[tuple[baseline.Baseline, ...]]()
 """Earlier runs of this machine that times are judged by, newest first."""
 FIRST = pytest.StashKey[list[str]]()
 """Tests that have no baseline yet."""
+UNJUDGED = pytest.StashKey[set[str]]()
+"""Tests that have no gate to be judged by."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--regression-device: {error}") from None
     torch.set_num_threads(option.regression_threads)
     machine = baseline.this_machine(device)
-    config.stash[MACHINE], config.stash[NOTES], config.stash[FIRST] = machine, [], []
+    config.stash[MACHINE], config.stash[NOTES], config.stash[FIRST], config.stash[UNJUDGED] = machine, [], [], set()
     option.benchmark_enable = True  # the project's tests disable benchmarks, which would leave nothing to gate
     root = option.benchmark_storage.removeprefix("file://")
     if root == "./.benchmarks":  # pytest-benchmark's default
@@ -84,10 +87,26 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info.update(machine)
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pluggy.Result[pytest.TestReport]]:
+    """Say of a test without a gate what it lacks, and no more."""
+    result = yield
+    if call.excinfo is not None and isinstance(call.excinfo.value, GateError):
+        result.get_result().longrepr = str(call.excinfo.value)
+        item.config.stash[UNJUDGED].add(item.nodeid)
+
+
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
-    """Save a run that passed where it is the first of some test, and keep one that failed from being a baseline."""
+    """Save a run that passed where it is the first of some test, and keep one that failed from being a baseline.
+
+    The exit code says "worse" only where something was judged to be.
+    """
     config = session.config
+    if exitstatus == pytest.ExitCode.TESTS_FAILED and session.testsfailed == len(config.stash[UNJUDGED]):
+        session.exitstatus = pytest.ExitCode.USAGE_ERROR
     benchmarks, first, notes = getattr(config, "_benchmarksession", None), config.stash[FIRST], config.stash[NOTES]
     if benchmarks is not None and exitstatus != 0:
         if first or benchmarks.save or benchmarks.autosave:
@@ -115,10 +134,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 @pytest.fixture(scope="session")
 def gates(request: pytest.FixtureRequest) -> Gates:
     """Return the committed gate values."""
-    try:
-        return load_gates(request.config.option.regression_gates)
-    except GateError as error:
-        pytest.fail(str(error), pytrace=False)
+    return load_gates(request.config.option.regression_gates)
 
 
 @pytest.fixture(scope="session")

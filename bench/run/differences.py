@@ -98,5 +98,5 @@ def _difference(cell: Cell, record: Record, store: Store) -> Delta:
     labels = cell.data.labels(skipped=record.quality.skipped)
     if of != hashes or hash_array(labels) != hashes["labels_sha256"]:
         raise ValueError("the predictions of both and the data set here are not of the same clips and labels")
-    found = Assessment(labels, mine, record.quality.task, cell.seed, record.quality.replicates)
+    found = Assessment(labels, mine, record.quality.task, replicates=record.quality.replicates)
     return found.minus(replace(found, predictions=theirs), against=reference.id)

@@ -57,13 +57,15 @@ class RunSummary:
     """Cells that had a record already and were left alone, by its status."""
     left: tuple[Cell, ...] = ()
     """Cells that there was no time for, be it to measure them or to measure them again."""
+    stale: Counter[str] = field(default_factory=Counter)
+    """Cells that are left and have a record that was to be replaced, by its status."""
     machines: tuple[str, ...] = ()
     """Keys of the machines that its devices stood for; empty where nobody had to ask."""
 
     @property
     def failed(self) -> bool:
         """Whether some cell has no answer, be its record of this run or of an earlier one."""
-        return any(counts[status] for counts in (self.measured, self.before) for status in FAILURES)
+        return any(counts[status] for counts in (self.measured, self.before, self.stale) for status in FAILURES)
 
     def __str__(self) -> str:
         parts = [f"{count} {status}" for status, count in sorted(self.measured.items()) if count]
@@ -100,11 +102,13 @@ def run_sweep(
         _check_distinct(machines)
         stores = {device: Store(options.results, machine.key, name) for device, (machine, _) in machines.items()}
         records = RecordWriter(name, options.results, options.command, machines, stores, progress, stack)
-        todo, before = list[Cell](), dict[CellKey, str]()
+        todo, before, replaced = list[Cell](), dict[CellKey, str](), dict[CellKey, str]()
         for cell in cells:
             head = stores[cell.device].head(cell.id)
             if head is None or is_wanted(head.status, options):
                 todo.append(cell)
+                if head is not None:
+                    replaced[cell.id, cell.device] = head.status
             else:
                 before[cell.id, cell.device] = head.status
         _check_same(machines, stores, [*todo, *records.disturbed(cells)], cells, progress)
@@ -123,6 +127,7 @@ def run_sweep(
             for end in stack.enter_context(closing(launcher.run(_jobs(again, stores), progress))):
                 records.take(end, attempt=ATTEMPTS)
                 done.add((end.cell.id, end.cell.device))
+            done |= {(cell.id, cell.device) for cell in left}  # of which it is said already
             left += [cell for cell in again if (cell.id, cell.device) not in done]
         records.compare_again(cells)
         records.export()
@@ -131,6 +136,7 @@ def run_sweep(
             measured=Counter(records.status.values()),
             before=kept,
             left=tuple(left),
+            stale=Counter(replaced[key] for cell in left if (key := (cell.id, cell.device)) in replaced),
             machines=tuple(machine.key for machine, _ in machines.values()),
         )
 

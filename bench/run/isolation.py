@@ -112,7 +112,7 @@ class Isolation:
             try:
                 outcome: Outcome = receiver.recv()
                 return outcome
-            except EOFError:
+            except (EOFError, OSError):  # it was killed before it answered, or while it did
                 process.join()
         return Outcome(status="error", message=_death(process.exitcode))
 

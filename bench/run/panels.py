@@ -83,5 +83,7 @@ def _panel(record: Record) -> str:
     measured = question.get("measure", {})
     shared: dict[str, Any] = {name: question[name] for name in ("model", "dtype", "workload")}
     shared["model"] = {name: value for name, value in shared["model"].items() if name != "stride"}  # it has its own
+    if question["model"].get("engine") == "triton":  # whose unmerged model has the attention that is asked for
+        shared["attention"] = question["attention"]
     shared |= {name: measured.get(name) for name in ("scope", "hop_seconds", "flush_caches", "allocator")}
     return canonical(shared | {"machine": record.machine.key})

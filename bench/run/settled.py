@@ -75,13 +75,18 @@ def settled(
 
 
 def keep_in_mind(
-    path: Path, overrides: Sequence[str], config: SweepConfig, cells: Sequence[Cell], summary: RunSummary
+    path: Path,
+    overrides: Sequence[str],
+    config: SweepConfig,
+    cells: Sequence[Cell],
+    summary: RunSummary,
+    listed: Path | None,
 ) -> None:
-    """Keep what `settled` has to know of a run that is over."""
+    """Keep what `settled` has to know of a run that is over; `listed`: `place_of` before its sweep was expanded."""
     listing = listing_of(config, cells)
     place = _place(listing)
     if place is not None and len(summary.machines) == 1:
-        remember(path, overrides, listing)
+        remember(path, overrides, listing, listed)
         with suppress(OSError):
             write_whole(place, json.dumps(summary.machines[0]).encode())
 

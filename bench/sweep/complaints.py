@@ -66,9 +66,7 @@ def as_toml(value: Any) -> str:
     return str(value)
 
 
-def problem_words(
-    path: Path, error: ValidationError, top: type[BaseModel], overrides: Sequence[str] = ()
-) -> list[str]:
+def problem_words(path: Path, error: ValidationError, top: type[BaseModel], overrides: Sequence[str] = ()) -> list[str]:
     """Return `file: key: what is wrong` for each of pydantic's problems with a file that is a `top`."""
     found = error.errors()
     within = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}

@@ -63,6 +63,8 @@ class CellEngine(Protocol):
         ...
 
 
+ANY = "any"
+"""A device of a machine elsewhere, of which nothing is known."""
 ENGINES: Registry[Any] = Registry(
     "engine",
     {name: f"bench.cell.engines.{name}:ENGINE" for name in ("plain", "triton", "onnxruntime", "openvino")},
@@ -79,7 +81,7 @@ def find_engine(name: str) -> CellEngine:
 def engine_problem(name: str, *, device: str, dtype: str, attention: str, scope: str) -> tuple[str, str] | None:
     """Return the key of what an engine cannot do, and why not; None where it can do all."""
     engine = find_engine(name)
-    if device != "cpu" and not engine.on_gpus:
+    if device not in ("cpu", ANY) and not engine.on_gpus:
         return "grid.device", f"the engine '{name}' runs on a CPU, and this is {device}; write device = ['cpu']"
     if dtype not in engine.dtypes:
         allowed = ", ".join(engine.dtypes)

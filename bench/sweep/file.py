@@ -23,6 +23,15 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     `overrides` are `key=value` in TOML, such as `grid.r=[4]`. Raises ConfigError with file, key, value and
     what is allowed, one line per problem.
     """
+    raw = read_sweep(path, overrides)
+    try:
+        return SweepConfig.model_validate(raw, context=tuple(overrides))
+    except ValidationError as error:
+        raise ConfigError(problem_words(path, error, SweepConfig, overrides)) from None
+
+
+def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what a sweep file says, with its overrides, unchecked. Raises ConfigError where one cannot be read."""
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in SWEEPS.glob("*.toml")))
         raise ConfigError([f"{path}: no such file; give a TOML file or one of: {known}"])
@@ -30,10 +39,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
     _forget_other_data(raw, overrides)
     for override in overrides:
         _apply_override(raw, override)
-    try:
-        return SweepConfig.model_validate(raw, context=tuple(overrides))
-    except ValidationError as error:
-        raise ConfigError(problem_words(path, error, SweepConfig, overrides)) from None
+    return raw
 
 
 def read_toml(path: Path) -> dict[str, Any]:

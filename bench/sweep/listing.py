@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.sweep.complaints import ConfigError
 from bench.sweep.data import MIXED
+from bench.sweep.file import read_sweep
 from fastast.data.soundscapes.cache import default_folder
 from fastast.system.writing import write_whole
 
@@ -63,10 +64,12 @@ def listing_of(config: SweepConfig, cells: Sequence[Cell]) -> Listing:
     )
 
 
-def remember(path: Path, overrides: Sequence[str], listing: Listing) -> None:
-    """Keep the listing of a sweep's file; where it cannot be kept, it is found out again."""
-    place = _place(path, overrides)
-    if place is None:
+def remember(path: Path, overrides: Sequence[str], listing: Listing, place: Path | None) -> None:
+    """Keep the listing of a sweep's file; where it cannot be kept, it is found out again.
+
+    `place`: where it is kept, found before the sweep was expanded. Nothing is kept if a file has changed since then.
+    """
+    if place is None or place_of(path, overrides) != place:
         return
     with suppress(OSError):
         write_whole(place, json.dumps(asdict(listing)).encode())
@@ -76,7 +79,7 @@ def remember(path: Path, overrides: Sequence[str], listing: Listing) -> None:
 
 def remembered(path: Path, overrides: Sequence[str]) -> Listing | None:
     """Return the listing of a sweep's file; None where it has to be expanded."""
-    place = _place(path, overrides)
+    place = place_of(path, overrides)
     if place is None:
         return None
     with suppress(OSError, ValueError, TypeError, KeyError):
@@ -86,21 +89,17 @@ def remembered(path: Path, overrides: Sequence[str]) -> Listing | None:
     return None
 
 
-def _place(path: Path, overrides: Sequence[str]) -> Path | None:
+def place_of(path: Path, overrides: Sequence[str]) -> Path | None:
     """Return where the listing is kept, which is named after all it depends on; None where that cannot be told."""
     try:
-        content = path.read_bytes()
-        raw = tomllib.loads(content.decode())
-    except (OSError, ValueError):
+        raw = read_sweep(path, overrides)
+    except ConfigError:
         return None
     methods = {one.stem for one in (ROOT / "fastast/reduction/methods").glob("*.py")}
     if set(_texts(_in(raw, "data", "dataset"))) - {MIXED} or not set(_texts(_in(raw, "grid", "method"))) <= methods:
         return None
-    said = [*_texts(raw), *(text.partition("=")[2].strip().strip("\"'") for text in overrides)]
-    if any(text.strip().startswith(("data.", "grid.method", "grid =", "data =")) for text in overrides):
-        return None
-    digest = hashlib.sha256(repr((content, tuple(overrides))).encode())
-    for named in dict.fromkeys(said):
+    digest = hashlib.sha256(repr((raw, tuple(overrides))).encode())
+    for named in dict.fromkeys(_texts(raw)):
         try:
             file = Path(named).expanduser().resolve()
             if file.is_dir():

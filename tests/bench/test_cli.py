@@ -68,6 +68,13 @@ def test_status_counts_what_is_done_failed_and_left(sweep, tmp_path, make):
     assert "small on abacus: 4 cells: 1 error, 2 left, 1 ok" in shown.output
 
 
+def test_status_of_a_sweep_whose_engines_run_on_cpus_only(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTAST_CACHE", str(tmp_path))
+    shown = CliRunner().invoke(app, ["status", "cpu_engines", "--results", str(tmp_path / "results")])
+    assert shown.exit_code == 0, shown.output
+    assert "cpu_engines: 30 cells, no records in" in shown.output
+
+
 def test_export_writes_a_row_for_every_record(sweep, tmp_path, make):
     ids = store_records(sweep, tmp_path / "results", make)
     out = tmp_path / "all.csv"

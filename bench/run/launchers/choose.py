@@ -23,8 +23,8 @@ class LauncherOptions:
     """Of a cluster, or `auto`."""
     ray_resources: tuple[str, ...] = ()
     """`DEVICE=NAME`: the resource that a device's nodes must have."""
-    ray_wait_s: float = 600.0
-    """How long a device may be without a node, seconds."""
+    ray_wait_s: float | None = None
+    """How long a device may be without a node, seconds; None: as Ray's launcher has it."""
     slurm_config: Path | None = None
     """File with partition and resources of each device."""
     minutes: float | None = None
@@ -50,8 +50,9 @@ def choose_launcher(name: str, **options: Any) -> Launcher:
     given = LauncherOptions(**options)
     if name not in LAUNCHERS:
         raise ConfigError([f"--launcher {name}: {unknown_name('launcher', name, LAUNCHERS)}"])
-    if name != "ray" and (given.ray_address or given.ray_resources):
-        raise ConfigError([f"--ray-address and --ray-resource do nothing with --launcher {name}; say --launcher ray"])
+    if name != "ray" and (given.ray_address or given.ray_resources or given.ray_wait_s is not None):
+        said = "--ray-address, --ray-resource and --ray-wait do nothing"
+        raise ConfigError([f"{said} with --launcher {name}; say --launcher ray"])
     if name != "slurm" and given.slurm_config:
         raise ConfigError([f"--slurm-config does nothing with --launcher {name}; say --launcher slurm"])
     if name != "local" and given.minutes is not None:

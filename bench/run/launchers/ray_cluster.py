@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _ALONE = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 """Lets Ray take this machine by its loopback address and listen there alone, as it does by itself on Windows and macOS;
 read when Ray is imported."""
+_WAIT_S = 600.0
+"""How long a device may be without a node where nobody says it, seconds."""
 _GRACE_S = 60.0
 """How long busy nodes are waited for once every device has a node that answered."""
 
@@ -45,7 +47,7 @@ class RayLauncher:
         address: str | None = None,
         resources: Mapping[str, str] | None = None,
         cache: Path | None = None,
-        wait_s: float = 600.0,
+        wait_s: float = _WAIT_S,
         runners: Runners = RUNNERS,
     ) -> None:
         """`address` as `ray.init` takes it; not given: RAY_ADDRESS, or a Ray of this machine's own.
@@ -93,8 +95,16 @@ class RayLauncher:
         return resolve_among(device, self._nodes.types, cpu=True, where="this Ray cluster")
 
     def survey(self, cells: Sequence[Cell], progress: Progress) -> Mapping[str, tuple[Machine, Software]]:
-        """Ask all nodes what they are. Raises RunError where the nodes of one device are of several kinds."""
+        """Ask all nodes what they are.
+
+        Raises RunError where the nodes of one device are of several kinds, ConfigError for a resource of a device that
+        no cell runs on.
+        """
         devices = list(dict.fromkeys(cell.device for cell in cells))
+        if unasked := [device for device in self._resources if device not in devices]:
+            raise ConfigError(
+                [f"--ray-resource {unasked[0]}=...: no cell runs on {unasked[0]}; the sweep has {', '.join(devices)}"]
+            )
         nodes = self._nodes
         nodes.questions = {device: remote.question(cells, device, self._runners) for device in devices}
         progress.say(f"Asking {counted(len(nodes), 'node')} what they are ...")
@@ -207,13 +217,13 @@ class RayLauncher:
 
 
 def ray_launcher(options: LauncherOptions) -> RayLauncher:
-    """Return the launcher of a Ray cluster. Raises ConfigError for a resource that names no device."""
-    return RayLauncher(
-        address=options.ray_address,
-        resources=dict(map(_device_and_resource, options.ray_resources)),
-        cache=options.cache,
-        wait_s=options.ray_wait_s,
-    )
+    """Return the launcher of a Ray cluster. Raises ConfigError for a resource without a device, or two for one."""
+    pairs = [_device_and_resource(text) for text in options.ray_resources]
+    twice = [device for device, count in Counter(device for device, _ in pairs).items() if count > 1]
+    if twice:
+        raise ConfigError([f"--ray-resource names two resources for {twice[0]}; a device's nodes have one"])
+    wait_s = _WAIT_S if options.ray_wait_s is None else options.ray_wait_s
+    return RayLauncher(address=options.ray_address, resources=dict(pairs), cache=options.cache, wait_s=wait_s)
 
 
 def _device_and_resource(text: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ class Place(BaseModel):
     qos: str | None = None
     nodelist: str | None = None
     exclusive: bool | None = None
-    """Whole nodes: nothing else disturbs a measurement. True where not given and the device is timed."""
+    """Whole nodes, so that nothing else disturbs a measurement; false to share them. Not given: whole."""
     cpus_per_task: int | None = Field(default=None, ge=1)
     mem_gb: int | None = Field(default=None, ge=1)
     setup: list[str] | None = None
@@ -140,7 +140,7 @@ class SlurmLauncher:
         progress.say(f"Asking a node of {', '.join(devices)} what it is; this waits in Slurm's queue ...")
         asked = {}
         for device in devices:
-            executor = self._executor(device, f"ask-{device}", _OVERHEAD_MIN, timed=False)
+            executor = self._executor(device, f"ask-{device}", _OVERHEAD_MIN)
             asked[device] = executor.submit(node.inspect, remote.question(cells, device, self._runners))
             self._jobs.append(asked[device])
         for device, job in asked.items():
@@ -199,7 +199,7 @@ class SlurmLauncher:
             for part in [*parts, *([job] for job in of_device if lost[job.key])]:
                 minutes = _OVERHEAD_MIN + sum(job.cell.measure.time_limit_s for job in part) / 60
                 name = f"{device}-{part[0].cell.id}-{uuid.uuid4().hex[:6]}"
-                executor = self._executor(device, name, minutes, timed=True)
+                executor = self._executor(device, name, minutes)
                 folder = self._folder / name / "reports"
                 orders = [remote.order(job, self._cache, self._runners) for job in part]
                 batch = _Batch(job=executor.submit(work_all, orders, folder), folder=folder)
@@ -209,15 +209,15 @@ class SlurmLauncher:
                 progress.begin(part[0].cell)
         return batches
 
-    def _executor(self, device: str, name: str, minutes: float, *, timed: bool) -> Any:
-        """Return submitit's executor with the device's parameters."""
+    def _executor(self, device: str, name: str, minutes: float) -> Any:
+        """Return submitit's executor with the device's parameters: the same for asking a node what it is."""
         place = self._config.devices[device]
         executor = self._submitit.AutoExecutor(folder=self._folder / name, cluster=self._config.cluster)
         shared: dict[str, Any] = {"timeout_min": int(minutes) + 1, "name": f"fastast-{name}", "nodes": 1}
         shared |= {key: getattr(place, key) for key in ("cpus_per_task", "mem_gb") if getattr(place, key) is not None}
         own = ("partition", "gres", "constraint", "account", "qos", "nodelist", "setup")
         slurm = {f"slurm_{key}": getattr(place, key) for key in own if getattr(place, key) is not None}
-        if place.exclusive or (place.exclusive is None and timed):
+        if place.exclusive is not False:
             slurm["slurm_exclusive"] = True
         if self._config.cluster == "local" and "gpu" in (place.gres or ""):
             shared["gpus_per_node"] = 1

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import subprocess
 import time
 import warnings
 from pathlib import Path
@@ -181,6 +182,21 @@ def test_features_that_fail_half_way_leave_nothing_behind(
     with pytest.raises((AttributeError, FileNotFoundError)):
         prepared(ref, model, tmp_path / "cache")
     assert [path for path in (tmp_path / "cache").rglob("*") if path.is_file()] == []
+
+
+def test_what_a_killed_preparation_left_is_removed_by_the_next(
+    root: Path, tmp_path: Path, model: AudioSpectrogramTransformer
+) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    folder = tmp_path / "cache" / "features"
+    folder.mkdir(parents=True)
+    left = [folder / f".a.npy.{ended.pid}.tmp", folder / f"..a.npy.{ended.pid}.tmp.{ended.pid}.tmp"]
+    at_work = folder / f".a.npy.{os.getppid()}.tmp"
+    for path in (*left, at_work):
+        path.write_bytes(b"half")
+    prepared(clips_of(root), model, tmp_path / "cache")
+    assert [path.exists() for path in (*left, at_work)] == [False, False, True]
 
 
 def test_other_clips_than_a_sweep_asks_for_are_refused(

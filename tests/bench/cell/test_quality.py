@@ -24,7 +24,7 @@ def multi_label(clips: int = 80, classes: int = 6) -> tuple[np.ndarray, np.ndarr
 
 
 def assess(labels: np.ndarray, logits: np.ndarray, task: str = "multi_label", activation: str = "sigmoid"):
-    return Assessment(labels, Predictions(logits, activation), task, 0)
+    return Assessment(labels, Predictions(logits, activation), task)
 
 
 def test_the_interval_contains_the_metric_and_shrinks_with_more_clips() -> None:
@@ -99,7 +99,7 @@ def test_a_perfect_ranking_far_from_zero_is_stored_and_read_as_one(tmp_path, sta
     labels[-1] = 1
     path = Store(tmp_path, "abacus", "cheap").write_predictions("0" * 12, Predictions(logits, "sigmoid"), {})
     stored, _ = read_predictions(path)
-    found = Assessment(labels, stored, "multi_label", 0)
+    found = Assessment(labels, stored, "multi_label")
     assert found.metrics.mAP == 1
     assert np.nanmin(found.precisions) == 1  # of the replicates that drew the positive
 

@@ -222,6 +222,16 @@ def test_folders_are_compared_and_a_slower_cell_is_exit_code_1(tmp_path):
     assert run(a, a).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    "given", [("--cell", "r40-batch1"), ("--launches", "8"), ("--rounds", "4"), ("--threads", "1"), ("--device", "cpu")]
+)
+def test_what_only_says_how_revisions_are_timed_is_refused_for_folders(tmp_path, given):
+    write(tmp_path / "a", {0: rounds(1.0, seed=0)})
+    done = run(tmp_path / "a", tmp_path / "a", *given)
+    assert done.exit_code == 2, done.output
+    assert f"{given[0]} is for git revisions" in " ".join(done.output.split())
+
+
 def test_relative_to_an_arm_drift_of_the_machine_does_not_count(tmp_path):
     a, b = tmp_path / "a", tmp_path / "b"
     write(a, {0: rounds(1.0, seed=0)}, unmerged=rounds(3.0, seed=1))

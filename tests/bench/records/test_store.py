@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import cheap_runners
@@ -279,3 +280,9 @@ def test_hashes_tell_order_shape_and_type_apart():
     zeros = np.zeros((2, 3), np.uint8)
     assert len({hash_array(zeros), hash_array(zeros.T), hash_array(zeros.astype(np.int8))}) == 3
     assert hash_array(zeros) == hash_array(zeros.copy(order="F"))
+
+
+def test_the_page_about_records_tells_of_every_version():
+    page = (Path(__file__).parents[3] / "docs/records.md").read_text()
+    told = {int(number) for number in re.findall(r"[Vv]ersion (\d+) ", page)}
+    assert told == set(range(2, SCHEMA_VERSION + 1))

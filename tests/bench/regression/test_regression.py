@@ -98,6 +98,19 @@ def test_redundant_attention_in_every_block_is_caught_by_ratios_counts_and_the_b
     assert len(list(storage.rglob("*.json"))) == 1
 
 
+def test_what_has_no_gate_was_not_judged_and_is_not_worse(gate, gates, tmp_path):
+    absent = tmp_path / "none.toml"
+    done = gate(COUNTS, f"--regression-gates={absent}", storage=tmp_path)
+    assert done.returncode == 4, done.stdout
+    assert f"{absent}: cannot be read" in done.stdout
+    of_others = tmp_path / "others.toml"
+    of_others.write_text(gates.read_text().replace("[proxies.r0", "[proxies.r1"))
+    done = gate(COUNTS, f"--regression-gates={of_others}", storage=tmp_path)
+    assert (done.returncode, "has no proxies.r0; count them with" in done.stdout) == (4, True), done.stdout
+    done = gate(SPEED, COUNTS, f"--regression-gates={of_others}", storage=tmp_path, build="waiting")
+    assert done.returncode == 1, done.stdout  # one is worse
+
+
 def test_slower_merging_is_caught(gate, tmp_path):
     done = gate(SPEED, storage=tmp_path, build="matching")
     assert done.returncode == 1, done.stdout

@@ -49,6 +49,20 @@ def test_one_panel_holds_all_and_its_throughputs_hang_on_one_arm() -> None:
         assert found[engine, dtype, "constant:20"] == pytest.approx(16 / seconds, rel=0.01)
 
 
+def test_on_triton_each_attention_has_an_unmerged_model_of_its_own() -> None:
+    setup = {"engine": "triton", "dtype": "bfloat16"}
+    found = []
+    for attention, seconds in (("auto", 0.1), ("fa4", 0.05)):
+        both = setup | {"attention": attention, "unmerged": seconds}
+        found.append(made.record("performance", seconds=seconds, **both))
+        found.append(made.record("performance", "constant:20", seconds=seconds / 2, **both))
+    rows = join(found).set_index(["attention", "schedule"])
+    throughput = rows["throughput"]
+    assert throughput["auto", "constant:20"] == pytest.approx(8 / 0.05, rel=0.01)
+    assert throughput["fa4", "constant:20"] == pytest.approx(8 / 0.025, rel=0.01)
+    assert rows.loc[("fa4", "constant:20"), "latency"] == pytest.approx(25, rel=0.01)
+
+
 def test_the_front_goes_over_all_engines() -> None:
     panel = join(engines()).set_index(["engine", "dtype", "schedule"])["standing"]
     # By hand: 20 clips/s at 0.49 and 32 at 0.46 with OpenVINO; 16 at 0.47 beats neither; unmerged, 10 at 0.5 beats 8.

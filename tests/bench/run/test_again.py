@@ -122,6 +122,22 @@ def test_panels_are_of_one_workload_and_one_machine(tmp_path):
     question = third.cell.question | {"workload": {"batch_size": 64}}
     larger = slower(third, 9.0).model_copy(update={"cell": third.cell.model_copy(update={"question": question})})
     assert not far_cells([first, second, larger])
+    for engine, alike in (("triton", False), ("plain", True)):
+        # Of the engine's own kernels the unmerged model has the attention that is asked for.
+        one, other, third_of = (
+            record.model_copy(
+                update={
+                    "cell": record.cell.model_copy(
+                        update={
+                            "question": record.cell.question
+                            | {"attention": attention, "model": record.cell.question["model"] | {"engine": engine}}
+                        }
+                    )
+                }
+            )
+            for record, attention in ((first, "auto"), (second, "auto"), (slower(third, 9.0), "fa4"))
+        )
+        assert bool(far_cells([one, other, third_of])) == alike
     disturbed = in_doubt(slower(third, 9.0), "told already")
     assert not far_cells([first, second, disturbed])
 

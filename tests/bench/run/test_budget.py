@@ -80,11 +80,12 @@ def test_time_counts_from_the_start_of_the_command():
     assert 1.0 < float(done.stdout) < time.monotonic() - began + 0.1  # the system counts in hundredths
 
 
-def go(cells, folder, budget: Budget | None):
+def go(cells, folder, budget: Budget | None, **options):
     runners = Runners(probe="cheap_runners:probe", prepare="cheap_runners:prepare", answer="cheap_runners:answer")
     launcher = LocalLauncher(Isolation(preload=("bench.sweep.cells", "bench.cell.answers")), runners, budget)
     with Progress(io.StringIO()) as progress:
-        return run_sweep("cheap", cells, Options(results=folder, cache=folder), progress=progress, launcher=launcher)
+        asked = Options(results=folder, cache=folder, **options)
+        return run_sweep("cheap", cells, asked, progress=progress, launcher=launcher)
 
 
 def test_no_cell_starts_that_would_not_end_and_the_same_command_goes_on(tmp_path):
@@ -126,6 +127,20 @@ def test_a_disturbed_cell_that_there_is_no_time_to_measure_again_is_left(tmp_pat
     assert summary.left == (cells[0],)
     summary = go(cells, tmp_path / "results", None)
     assert (summary.measured, summary.before, summary.left) == ({"ok": 1}, {"ok": 1}, ())
+
+
+def test_a_cell_that_was_to_be_measured_again_is_left_once_and_its_old_record_counts(tmp_path):
+    log = tmp_path / "log"
+    cells = [cheap_runners.cell("calm", 1, log=log), cheap_runners.cell("disturbed:9", log=log)]
+    cells.append(cheap_runners.cell("raise", 2, log=log))
+    results = tmp_path / "results"
+    go(cells[1:], results, SpentBudget(5.0, 70.0))  # no time to measure the disturbed one again
+    assert {record.status for record in read_records(results)} == {"disturbed", "error"}
+    nothing = Budget(5.0)
+    nothing.allows = lambda cell: False
+    summary = go(cells, results, nothing, retry_failed=True)
+    assert sorted(cell.id for cell in summary.left) == sorted(cell.id for cell in cells)
+    assert summary.failed  # as the record of the last one stands
 
 
 def test_a_cell_whose_reference_was_left_is_left_too(tmp_path):

@@ -6,6 +6,7 @@ What a model says of clips is drawn from a seed here; that no cell runs twice is
 from __future__ import annotations
 
 import io
+import shutil
 from collections import Counter
 from datetime import UTC, datetime
 from functools import cache
@@ -20,6 +21,7 @@ from sklearn.metrics import average_precision_score
 from bench.cell import worker
 from bench.cell.answers import Answer, Context
 from bench.cell.feature_set import FeatureSet
+from bench.records.gather import gather_results
 from bench.records.store import Store
 from bench.records.table import write_table
 from bench.run.driver import Options, run_sweep
@@ -29,6 +31,7 @@ from bench.run.progress import Progress
 from bench.run.settled import keep_in_mind, settled
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
+from bench.sweep.listing import place_of
 
 SWEEP, CLIPS = find_sweep("smoke"), 32
 OVERRIDES = ('kinds=["quality"]', "grid.r=[0, 20, 40]", 'grid.device=["cpu"]')
@@ -171,12 +174,30 @@ def test_what_could_not_be_computed_is_not_counted_among_what_was_compared_again
     assert ("measured after them: 1 cells" in said) == (lost == 1)
 
 
+def test_the_newer_of_two_gathered_differences_is_that_to_the_later_reference(tmp_path, whole):
+    unmerged, *merged = (cell.id for cell in cells())
+    ours, into, models = tmp_path / "whole", tmp_path / "all", Models(tmp_path)
+    shutil.copytree(ours, tmp_path / "theirs")
+    models.seeds[unmerged] = 1
+    Store(tmp_path / "theirs", MACHINE.key, "smoke").path(unmerged).unlink()
+    go(models, tmp_path / "theirs")
+    for sources in ((ours, tmp_path / "theirs"), (tmp_path / "theirs", ours)):
+        shutil.rmtree(into, ignore_errors=True)
+        for source in sources:
+            gather_results([source], into, keep="newer")
+        found = qualities(into)
+        assert found[unmerged].mAP != whole[unmerged].mAP
+        for cell in merged:
+            assert found[cell].delta.mAP == pytest.approx(found[cell].mAP - found[unmerged].mAP, abs=1e-9)
+
+
 @pytest.mark.skipif(any(Path("/dev").glob("nvidia*")), reason="nothing is remembered where a GPU may be")
 def test_a_run_with_a_difference_to_renew_is_not_over_at_once(tmp_path, whole, monkeypatch):
     monkeypatch.setenv("FASTAST_CACHE", str(tmp_path / "cache"))
     results, models = tmp_path / "whole", Models(tmp_path)
     summary, _ = go(models, results)
-    keep_in_mind(SWEEP, OVERRIDES, load_sweep(SWEEP, OVERRIDES), cells(), summary)
+    listed = place_of(SWEEP, OVERRIDES)
+    keep_in_mind(SWEEP, OVERRIDES, load_sweep(SWEEP, OVERRIDES), cells(), summary, listed)
     store = Store(results, MACHINE.key, "smoke")
 
     def is_over():

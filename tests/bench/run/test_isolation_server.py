@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from multiprocessing import forkserver
+from multiprocessing import connection, forkserver
 from pathlib import Path
 
 import psutil
@@ -70,6 +70,23 @@ def test_the_next_server_has_loaded_what_the_first_one_had(tmp_path):
     outcome = isolation.run("test_isolation_server:loaded", time_limit=60)
     assert (outcome.status, outcome.value) == ("ok", True)
     assert server() != before
+
+
+def die_while_answering() -> bytes:
+    """Answer with what is sent in parts, and be killed by the system in the first of them."""
+
+    def half(self, content, write=os.write):
+        os.write(self._handle, bytes(content)[: len(content) // 2])
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    connection.Connection._send = half
+    return bytes(1_000_000)
+
+
+def test_a_cell_that_is_killed_while_it_answers_is_an_error():
+    outcome = Isolation().run("test_isolation_server:die_while_answering", time_limit=60)
+    assert outcome.status == "error"
+    assert "ended by signal 9 (SIGKILL)" in outcome.message
 
 
 def test_a_cell_that_dies_after_its_server_is_an_error(tmp_path):

@@ -220,7 +220,7 @@ def test_slurm_is_asked_for_what_the_file_says(tmp_path, monkeypatch):
     )
     settings = config(tmp_path, cluster="slurm", devices={"H100": place})
     with SlurmLauncher(settings, runners=cluster_runners.RUNNERS) as launcher:
-        executor = launcher._executor("H100", "some-cell", 20.0, timed=True)
+        executor = launcher._executor("H100", "some-cell", 20.0)
         executor.submit(print, "never runs")
     (script,) = tmp_path.glob("submitted-*.sh")
     text = script.read_text()
@@ -269,8 +269,12 @@ def test_a_wrong_file_is_met_with_file_key_and_what_is_wrong(tmp_path, text, mes
 def test_options_of_another_launcher_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="--slurm-config does nothing with --launcher local"):
         choose_launcher("local", slurm_config=tmp_path)
-    with pytest.raises(ConfigError, match="--ray-address and --ray-resource do nothing with --launcher slurm"):
+    with pytest.raises(ConfigError, match=r"--ray-address, .* and --ray-wait do nothing with --launcher slurm"):
         choose_launcher("slurm", ray_address="auto")
+    with pytest.raises(ConfigError, match=r"--ray-wait do nothing with --launcher local"):
+        choose_launcher("local", ray_wait_s=0.0)
+    with pytest.raises(ConfigError, match="--ray-resource names two resources for cpu"):
+        choose_launcher("ray", ray_resources=("cpu=node:1", "cpu=node:2"))
     with pytest.raises(ConfigError, match="--launcher slurm needs --slurm-config FILE"):
         choose_launcher("slurm")
     with pytest.raises(ConfigError, match="write DEVICE=NAME"):

@@ -20,6 +20,7 @@ from bench.run.progress import Progress
 from bench.run.settled import keep_in_mind, settled
 from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep
+from bench.sweep.listing import place_of
 
 ROOT = Path(__file__).parents[3]
 SWEEP = """
@@ -50,7 +51,8 @@ class Done:
         for cell in self.cells:
             self.store.write(make(cell))
         write_table(self.store.folder)
-        keep_in_mind(self.path, (), self.config, self.cells, RunSummary(machines=("abacus",)))
+        summary = RunSummary(machines=("abacus",))
+        keep_in_mind(self.path, (), self.config, self.cells, summary, place_of(self.path, ()))
 
     def look(self, **options):
         self.said = io.StringIO()

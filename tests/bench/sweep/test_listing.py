@@ -10,7 +10,7 @@ import pytest
 
 from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep
-from bench.sweep.listing import ListedCell, listing_of, remember, remembered
+from bench.sweep.listing import ListedCell, listing_of, place_of, remember, remembered
 
 ROOT = Path(__file__).parents[3]
 SWEEP = """
@@ -37,9 +37,10 @@ def sweep(tmp_path):
 
 
 def keep(path, overrides=()):
+    place = place_of(path, overrides)
     config = load_sweep(path, overrides)
     listing = listing_of(config, expand(config))
-    remember(path, overrides, listing)
+    remember(path, overrides, listing, place)
     return listing
 
 
@@ -71,6 +72,31 @@ def test_a_file_that_the_sweep_names_counts(tmp_path):
     assert remembered(path, ()) is None
 
 
+def test_a_file_that_changes_while_its_sweep_runs_is_not_taken_for_what_ran(sweep):
+    place, listing = place_of(sweep, ()), keep(sweep)
+    sweep.write_text(sweep.read_text().replace("10", "10, 20"))
+    remember(sweep, (), listing, place)
+    assert remembered(sweep, ()) is None
+
+
+@pytest.mark.parametrize("override", ['grid.schedule=["{file}"]', "grid={{schedule=['{file}'], r=[0]}}"])
+def test_a_file_that_an_override_names_counts(sweep, tmp_path, override):
+    file = tmp_path / "tuned.toml"
+    file.write_text('[reduction]\nschedule = "list:40,40,0"\n')
+    overrides = [override.format(file=file)]
+    before = place_of(sweep, overrides)
+    file.write_text('[reduction]\nschedule = "list:40,20,0"\n# longer\n')
+    assert None is not before != place_of(sweep, overrides)
+
+
+@pytest.mark.parametrize(
+    "override", ['data={dataset="esc50"}', "data.dataset=esc50", 'grid={method=["theirs"], r=[4]}']
+)
+def test_an_override_by_data_or_methods_that_may_change_is_as_if_it_stood_in_the_file(sweep, override):
+    assert place_of(sweep, ()) is not None
+    assert place_of(sweep, [override]) is None
+
+
 @pytest.mark.parametrize(
     "change",
     ['[data]\ndataset = "esc50"', '[data]\ndataset = "soundscapes"\nroot = "{folder}"'],
@@ -78,14 +104,14 @@ def test_a_file_that_the_sweep_names_counts(tmp_path):
 def test_of_data_that_may_change_nothing_is_remembered(sweep, tmp_path, change):
     listing = keep(sweep)
     sweep.write_text(f"{sweep.read_text()}\n{change.format(folder=tmp_path)}\n")
-    remember(sweep, (), listing)
+    remember(sweep, (), listing, place_of(sweep, ()))
     assert remembered(sweep, ()) is None
 
 
 def test_nor_of_methods_of_other_packages(sweep):
     listing = keep(sweep)
     sweep.write_text(f'{sweep.read_text()}\nmethod = ["theirs"]\n')
-    remember(sweep, (), listing)
+    remember(sweep, (), listing, place_of(sweep, ()))
     assert remembered(sweep, ()) is None
 
 
