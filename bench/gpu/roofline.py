@@ -58,7 +58,7 @@ def floor_table(batch: int) -> str:
     ]
     keys = dict.fromkeys(key for forward in reversed(forwards) for key in forward)  # in the order of a merged block
     head = ("kernel", "launches", "MB", "GFLOP on matrix units", "exponentials, M", "other, M", "floor, µs")
-    heads = (*head, f"at {H100_MEASURED.matrix / 1e12:.0f} TFLOP/s, µs", "what binds")
+    heads = (*head, f"at {H100_MEASURED.matrix / 1e12:.0f} TFLOP/s, µs", "limited by")
     rows = []
     for stage, kernel in keys:
         found = [forward.get((stage, kernel)) for forward in forwards]

@@ -1,8 +1,9 @@
 """How much better one way of training is than another, and how sure that is.
 
-Two things in it were decided by chance: the seed of the training, and the clips of the test. The interval has both: the
-variance of the seeds' means and that of the clips (of replicates that draw the same clips for both sides, averaged over
-seeds), and Student's t with the degrees of freedom of Welch and Satterthwaite.
+Three things in it are random: the seed of the training, the test clips, and the recordings that they are mixed from.
+The interval includes all three: the variance of the seeds' means and that of replicates that draw the same clips, and
+recordings where these are known, for both sides, averaged over seeds; and Student's t with the degrees of freedom of
+Welch and Satterthwaite.
 """
 
 from __future__ import annotations

@@ -160,7 +160,8 @@ class GridConfig(_Part):
     """Leading tokens that stay alone; -1 for all prefix tokens."""
     threshold: tuple[float, ...] = (-1.0,)
     """Least cosine at which a pair merges, so that every clip merges its own number, at most the schedule's; -1 for
-    exactly the schedule's. Quality alone: speed is timed on noise, whose tokens are as similar as no sound's."""
+    exactly the schedule's. Quality alone: speed is timed on noise, whose tokens are less similar than those of real
+    sounds."""
     excess: tuple[str, ...] = ("refuse",)
     """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
     draw: tuple[int, ...] = (-1,)

@@ -45,7 +45,8 @@ class Distillation:
     """Tau, which divides the teacher's logits, and the teacher's only."""
     form: str = "kl"
     """`kl`: the divergence, as in CMKD; `bce`: cross-entropy against the teacher's probabilities, as in FastAST's
-    published code. Their gradients are the same; they differ by the teacher's entropy, which is no one's to change."""
+    published code. Their gradients are the same; they differ by the teacher's entropy, which training cannot
+    change."""
     activation: str = "sigmoid"
     """`sigmoid` where a clip can have several labels, `softmax` where it has exactly one."""
     consistent: bool = True

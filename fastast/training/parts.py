@@ -97,7 +97,7 @@ class ReductionPart:
     r: tuple[int, ...] = ()
     """Tokens merged in every block; of several, each step draws one, so that one set of weights serves them all."""
     schedule: tuple[str, ...] = ()
-    """The same for any schedule, as text (`decreasing:40`); in place of `r`."""
+    """Any schedule, as text (`decreasing:40`); in place of `r`."""
     shared: Mapping[str, Any] = field(default_factory=dict)
     """What the schedules have in common: any other field of `TokenReduction`, and the options of its method."""
 
@@ -171,7 +171,7 @@ class NormalisationPart:
     mean: float
     """Mean of the log-mel filterbank, as `fastast data stats` prints it."""
     std: float
-    """Its standard deviation; half of what AST divides by."""
+    """Its standard deviation; AST divides by twice this."""
 
     def __post_init__(self) -> None:
         check_number("normalisation.mean", self.mean, low=-1e3, high=1e3)
@@ -258,7 +258,7 @@ _OF_SCHEDULE = {"start": "multistep", "every": "multistep", "factor": "multistep
 
 @dataclass(frozen=True, kw_only=True)
 class RunPart:
-    """What changes how a run goes but not the weights it makes; may differ when a run goes on."""
+    """What affects how a run proceeds but not the resulting weights; may differ when a run is resumed."""
 
     workers: int = 0
     """Processes that read clips ahead; 0: the training process reads."""

@@ -93,7 +93,7 @@ class Recipe:
     """Share of the weights that training begins with in those that are evaluated and kept, the rest being what it came
     to (weight-space ensembling, Wortsman et al. 2022, arXiv 2109.01903). 0: none."""
     seed: int = 0
-    """Of everything that is drawn."""
+    """Seed of all random draws."""
 
     def __post_init__(self) -> None:
         check_whole("batch_size", self.batch_size, low=1)
