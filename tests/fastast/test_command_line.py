@@ -137,15 +137,23 @@ def test_json_with_bytes_of_names_is_utf_8_and_says_them_as_every_table_does() -
         (("ensemble", "in.wav", "in.csv", "--out", "in.csv"), "in.csv: it is read, and would be replaced"),
         (("convert", "in.wav", "--out", "in.wav"), "in.wav: it is read, and would be replaced"),
         (("export", "ast_tiny_soundscapes", "--out", "folder.onnx"), "folder.onnx: a folder is there"),
+        (("export", "hf", "-o", "hf/pytorch_model.xml", "--format", "openvino"), "pytorch_model.bin: it is read, and"),
+        (("convert", "hf", "--out", "hf/pytorch_model.bin"), "pytorch_model.bin: it is read, and would be replaced"),
+        (("average", "in.wav", "hf", "--out", "hf/config.json"), "config.json: it is read, and would be replaced"),
+        (("ensemble", "in.wav", "hf", "--out", "hf/model.safetensors"), "hf would be read with it from then on"),
+        (("convert", "hf", "--out", "hf/part-2.bin"), "hf would be read with it from then on"),
+        (("export", "in.bin", "-o", "in.xml", "--format", "openvino"), "in.bin: it is read, and would be replaced"),
+        (("export", "hf", "-o", "in.xml", "--format", "openvino"), "in.bin: it is there without in.xml"),
     ],
 )
 def test_a_file_that_cannot_be_written_or_that_is_read_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
 ) -> None:
-    for name in ("in.wav", "in.csv"):
-        (tmp_path / name).write_text("kept")
-    for name in ("folder.csv", "folder.npz", "folder.onnx"):
+    for name in ("folder.csv", "folder.npz", "folder.onnx", "hf"):
         (tmp_path / name).mkdir()
+    for name in ("in.wav", "in.csv", "in.bin", "hf/config.json", "hf/pytorch_model.bin"):
+        (tmp_path / name).write_text("kept")
+    (tmp_path / "hf" / "model.safetensors.index.json").write_text('{"weight_map": {"head": "part-2.bin"}}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("work was begun"))
     assert says in run(*arguments, code=1)

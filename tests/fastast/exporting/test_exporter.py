@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,27 @@ def test_nothing_is_left_where_writing_fails(model, tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="No space left"):
         fastast.export(model, tmp_path / "small.onnx", reduction=REDUCTION)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_the_checkpoint_that_is_exported_is_never_overwritten(model, in_memory: bool, tmp_path: Path) -> None:
+    weights = tmp_path / "model.bin"
+    torch.save(model.state_dict(), weights)
+    before = weights.read_bytes()
+    with pytest.raises(ValueError, match=r"model\.bin: it is "):
+        fastast.export(model if in_memory else weights, tmp_path / "model.xml", format="openvino")
+    assert weights.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["model.bin"]
+
+
+def test_a_file_of_before_is_replaced_whatever_an_export_that_was_killed_left(model, tmp_path: Path) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_text("an older export")
+    left = tmp_path / f".small.onnx.{os.getpid()}.tmp"  # in a container, many processes have the same number
+    left.mkdir()
+    fastast.export(model, path, reduction=REDUCTION)
+    assert fastast.open_exported(path).metadata.tokens_per_block == (20, 14)
+    assert {child.name for child in tmp_path.iterdir()} == {path.name, left.name}
 
 
 @pytest.mark.parametrize(
