@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
+import fastast
 from fastast.cli import app
+from fastast.data.audio import load_audio
 from fastast.inference.file_names import utf8_json, utf8_name
 
 EXAMPLE = Path(__file__).parents[2] / "fastast/assets/examples/bird_and_water.ogg"
@@ -34,6 +38,26 @@ def test_the_scene_is_what_it_is_made_of(schedule: tuple[str, ...]) -> None:
     labels = {line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  ")}
     assert labels == {"Animal", "Bird song", "Water"}
     assert ("602 tokens merged to 122" in out) == bool(schedule)
+
+
+def test_with_a_threshold_numbers_of_tokens_are_bounds() -> None:
+    reduction = fastast.TokenReduction(schedule="constant:40", threshold=0.999)
+    model = fastast.create_model("ast_tiny_soundscapes").eval()
+    trace = fastast.MergeTrace()
+    with fastast.reduce(model, reduction) as handle, torch.inference_mode():
+        frontend = fastast.Frontend(model.geometry, model.normalisation)
+        model(frontend(torch.from_numpy(load_audio(EXAMPLE, sample_rate=16_000))[None]), trace)
+        left = trace.counts()[0].tolist()
+        assert all(planned <= found for planned, found in zip(handle.tokens_per_block, left, strict=True))
+    assert 122 < left[-1] <= 602
+    options = ("--schedule", "constant:40", "--option", "threshold=0.999")
+    assert "602 tokens merged to at least 122 by tome" in run(
+        "predict", EXAMPLE, "-m", "ast_tiny_soundscapes", *options
+    )
+    said = run("info", "ast_tiny_soundscapes", *options).splitlines()[-1]
+    found = re.fullmatch(r"at least (\S+) GMACs per clip, (\S+) unmerged: at most (\S+) times fewer, .*", said)
+    assert found, said
+    assert float(found[1]) < fastast.model_macs(model.geometry, left) / 1e9 <= float(found[2]) + 1e-3
 
 
 def test_json_is_one_object_a_file() -> None:
