@@ -42,7 +42,7 @@ class Reducing(Choosing, Protocol):
     """A reduction, as counts see it."""
 
     def tokens_per_block(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
-        """Return the tokens that leave each block."""
+        """Return the tokens that leave each block, with a threshold the fewest."""
         ...
 
 
@@ -66,7 +66,7 @@ def model_macs(
     A reduction's MACs hold what its choices cost, and its place is its own; bare numbers of tokens, which leave each
     block at `place`, do not say how they were chosen, so that theirs are a lower bound. Raises ValueError where there
     is not one number per block, or for a text or a schedule alone, ReductionError for a reduction that the model cannot
-    do.
+    do. With a threshold they are the fewest that a clip can take.
     """
     encoder = encoder_of(shape)
     if isinstance(reduced, str) or not (

@@ -6,6 +6,7 @@ The weights are read from the files, never through transformers: versions 4 and 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from fastast.scores import Loss
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
 """Names of the weights, the first that is there is read."""
+BESIDE = ("config.json", "preprocessor_config.json")
+"""What is read beside the weights."""
 _INTEGERS = {
     "embed_dim": ("hidden_size", 768),
     "depth": ("num_hidden_layers", 12),
@@ -77,6 +80,15 @@ def _shards(index: Path) -> list[Path]:
         if not shard.is_file():
             raise CheckpointNotFoundError(f"{shard}: this shard is missing; {index.name} names it. Fetch it too")
     return shards
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """Return the shards that indices in a folder name, there or not; none of an index that cannot be read."""
+    found = []
+    for index in (folder / name for name in WEIGHTS if name.endswith(".json")):
+        with suppress(CheckpointError):
+            found += [folder / name for name in sorted(set(_weight_map(index).values()))]
+    return found
 
 
 def read_weights(folder: Path, files: list[Path]) -> dict[str, Tensor]:

@@ -105,8 +105,10 @@ def load_model(
 
     checkpoint = load_checkpoint(path, geometry=geometry, labels=labels, normalisation=normalisation)
     target = _override(checkpoint, with_stride(stride, overrides))
-    state = {key: tensor.to(dtype) for key, tensor in checkpoint.state.items()}
-    state["pos_embed"] = positions_for(state["pos_embed"], checkpoint.geometry, target)
+    position = checkpoint.state["pos_embed"]
+    wide = position.to(torch.promote_types(position.dtype, torch.float32))  # interpolated first, then rounded once
+    fitted = {**checkpoint.state, "pos_embed": positions_for(wide, checkpoint.geometry, target)}
+    state = {key: tensor.to(dtype) for key, tensor in fitted.items()}
     model = AudioSpectrogramTransformer(target, drop_path_rate=drop_path_rate).to(dtype)
     model.load_state_dict(state, strict=True)
     model.labels = checkpoint.labels

@@ -111,15 +111,12 @@ def describe_model(
     tokens_out = reduction.tokens_per_block(shape) if reduction else (shape.num_tokens,) * shape.depth
     tokens_in = (shape.num_tokens, *tokens_out[:-1])
     rows, columns = shape.grid
+    adaptive = reduction is not None and reduction.threshold is not None
     lines = [
         f"{name}: {shape.num_mel_bins} mel bins x {shape.num_frames} frames, patches of {shape.patch_size} at stride "
         f"{shape.fstride} x {shape.tstride}: {rows} x {columns} patches, {shape.num_tokens} tokens",
         str(reduction) if reduction else "no merging (give --schedule)",
-        *(
-            ["the most that goes of a clip: how many of its pairs are similar enough is up to it"]
-            if _is_adaptive(reduction)
-            else []
-        ),
+        *(["the most that can go of a clip: how many of its pairs are similar enough is up to it"] if adaptive else []),
         *(
             []
             if shape == own
@@ -134,10 +131,11 @@ def describe_model(
         macs = (block_macs(shape, *seen) + choosing) / 1e6
         lines.append(f"{i:5d}{before:12d}{before - after:10d}{after:13d}{macs:11.1f}")
     total, unmerged = model_macs(shape, reduction), model_macs(own)
+    least, most = ("at least ", "at most ") if adaptive else ("", "")
     lines += [
         "",
-        f"{total / 1e9:.3f} GMACs per clip, {unmerged / 1e9:.3f} unmerged: {unmerged / total:.2f} times fewer, "
-        f"the most that {'merging' if shape == own else 'fewer tokens'} can gain",
+        f"{least}{total / 1e9:.3f} GMACs per clip, {unmerged / 1e9:.3f} unmerged: {most}{unmerged / total:.2f} times "
+        f"fewer, the most that {'merging' if shape == own else 'fewer tokens'} can gain",
     ]
     return "\n".join(lines)
 
@@ -156,10 +154,6 @@ def model_geometry(name: str, said: Mapping[str, object] | None = None) -> Geome
         known = ", ".join(model_names())
         raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({known}){hub_hint(name)}")
     return load_checkpoint(path, geometry=said).geometry
-
-
-def _is_adaptive(reduction: TokenReduction | None) -> bool:
-    return reduction is not None and reduction.threshold is not None
 
 
 def _plain(value: object) -> str:

@@ -63,13 +63,13 @@ def tune(
     """
     set_up_process()
     with errors_for_people():
+        from fastast.checkpoints.targets import check_model_target
         from fastast.reduction.text import read_reduction
-        from fastast.system.writing import check_target
         from fastast.tuning.command import tune_command
         from fastast.tuning.question import TuningQuestion
         from fastast.tuning.target import Target
 
-        check_target(out, [model])
+        check_model_target(out, [model])
         reduction = read_reduction("constant:0", method=method, options=options or ())
         assert reduction is not None
         question = TuningQuestion(

@@ -29,11 +29,11 @@ def average(
         import torch
 
         from fastast.checkpoints import average_checkpoints
-        from fastast.system.writing import check_target
+        from fastast.checkpoints.targets import check_model_target
         from fastast.zoo import trained_path
 
         paths = [trained_path(model) for model in models]
-        check_target(out, paths)
+        check_model_target(out, paths)
         typer.echo(average_checkpoints(out, paths, share, dtype=getattr(torch, dtype)))
 
 
@@ -46,10 +46,10 @@ def ensemble(
 ) -> None:
     """Write several trained teachers as one that answers with the mean of their logits: a recipe's `teacher`."""
     with errors_for_people():
-        from fastast.system.writing import check_target
+        from fastast.checkpoints.targets import check_model_target
         from fastast.teachers import combine_teachers, load_teacher, save_teacher
 
-        check_target(out, teachers)
+        check_model_target(out, teachers)
         typer.echo(save_teacher(out, combine_teachers([load_teacher(teacher) for teacher in teachers])))
 
 
@@ -69,10 +69,10 @@ def convert(
     with errors_for_people():
         from fastast.checkpoints import load_checkpoint, save_checkpoint
         from fastast.checkpoints.said import read_said
+        from fastast.checkpoints.targets import check_model_target
         from fastast.classes import read_names
-        from fastast.system.writing import check_target
 
-        check_target(out, [model])
+        check_model_target(out, [model])
         said = read_said(geometry or (), normalisation)
         found = load_checkpoint(model, labels=None if labels is None else read_names(labels), **said)
         typer.echo(save_checkpoint(out, found, loss=loss))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastast.checkpoints import load_checkpoint
+from fastast.checkpoints.files import sha256_of_path
 from fastast.data.augment import Augmentation
 from fastast.data.datasets import open_split
 from fastast.data.sampling import Sampler, load_batches
@@ -37,6 +38,7 @@ from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import reducible
 from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.clips import TuningClips, read_clips, spread
+from fastast.tuning.question import recipe_part
 from fastast.tuning.scoring import divergences, predict
 from fastast.zoo import trained_path
 
@@ -74,6 +76,11 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
         raise LearnMergingError(f"learn-merging: {out} is there; give another --out, or remove it")
     place = find_device(device)
     recipe = load_recipe(question.data, question.settings)
+    question = replace(
+        question,
+        weights_sha256=sha256_of_path(trained_path(question.model)),
+        recipe_identity=recipe_part(recipe),
+    )
     data = open_split(recipe.data.name, recipe.data.options, "train")
     network, columns = load_trained(question.model, data.classes)
     model = reducible(network)
@@ -109,6 +116,11 @@ def _resume(learner: MergeLearner, folder: Path, say: Callable[[str], None]) -> 
         return 0
     state = load_state(path)
     asked, theirs = learner.question.to_dict(), state.notes.get("question", {})
+    if not (theirs.get("weights_sha256") and theirs.get("recipe_identity")):
+        raise ResumeError(
+            f"{folder}: these states are of an older FastAST and do not say which weights and which recipe they "
+            "belong to; remove the folder to begin anew, or give another --out"
+        )
     if key := next((key for key in asked if theirs.get(key) != asked[key]), None):
         raise ResumeError(
             f"{folder}: these are states of another run: {key} was {theirs.get(key)!r} and is {asked[key]!r}; give "

@@ -22,10 +22,14 @@ class MergingQuestion:
 
     model: str
     """A name of the zoo with weights, or a checkpoint."""
+    weights_sha256: str = ""
+    """Of the checkpoint, as another may lie under its name when a run goes on."""
     data: str
     """A recipe, whose data is used: its training split to learn from, its validation split to look at the answer."""
     settings: tuple[str, ...] = ()
     """Settings of the recipe, `key=value`."""
+    recipe_identity: str = ""
+    """Of what is used of the recipe, as another may lie under its name when a run goes on: `recipe_part`."""
     schedules: tuple[str, ...] = ("decreasing:48",)
     """Merging while learning; of several, each step draws one."""
     steps: int = 400

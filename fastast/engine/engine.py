@@ -42,7 +42,7 @@ class Engine:
     reduction: TokenReduction | None
     """The reduction that was compiled in."""
     tokens_per_block: tuple[int, ...]
-    """Tokens that leave each block."""
+    """Tokens that leave each block; with a threshold the fewest."""
     frontend: Frontend | None
     """What the engine computes filterbanks as; without one it takes filterbanks."""
     dtype: torch.dtype

@@ -50,7 +50,7 @@ class Agreement:
     undecided: int
     """Of those, clips that PyTorch itself is undecided on, which do not count."""
     difference: float
-    """Largest difference of logits of the others, relative to the largest logit of all clips."""
+    """Largest difference of logits of the others, relative to the largest logit of all clips unless all are 0."""
     tolerance: float
     """What it may be."""
 
@@ -82,7 +82,7 @@ def check_agreement(expected: Forward, exported: Forward, clips: Tensor, *, dtyp
     with torch.inference_mode():
         reference = expected(clips).numpy()  # (k, c)
         found = np.concatenate([exported(batch).numpy() for batch in clips.split(_BATCHES)])  # (k, c)
-    scale, tolerance = float(np.abs(reference).max()), TOLERANCE[dtype]
+    scale, tolerance = float(np.abs(reference).max()) or 1.0, TOLERANCE[dtype]  # of a head of zeros: as they are
     differences = _largest(found - reference) / scale  # (k,)
     doubtful = ~(differences <= tolerance)  # a NaN is doubtful
     undecided = np.zeros(len(clips), dtype=bool)

@@ -9,6 +9,7 @@ import hashlib
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from fastast.exporting.graph import onnx_graph
 from fastast.exporting.metadata import Number, hash_weights
 from fastast.exporting.runtimes import RUNTIMES
 from fastast.hashing import hash_plain
+from fastast.hosts.native import NativeHost
 from fastast.reduction import TokenReduction, get_method
 from fastast.system.writing import place_whole, write_whole
 
@@ -33,6 +35,12 @@ if TYPE_CHECKING:
 
     from fastast.frontend import Normalisation
     from fastast.model import AudioSpectrogramTransformer
+
+
+_CODE = ("*.py", "*.merging.safetensors")
+"""What of a package decides on a graph: its code, and what `dtem` has learned to compare tokens by."""
+_TRANSLATORS = ("timm", "onnx", "onnx-ir", "onnxscript")
+"""Packages that make a graph of a model, beside PyTorch."""
 
 
 def export_to_cache(
@@ -49,9 +57,10 @@ def export_to_cache(
     """Return the file of a model in memory that `runtime` is best at, exported unless it is in the cache already.
 
     Its name is the hash of all that the file depends on: weights, reduction, dtype, calibration (k, f, m), front end,
-    the code of FastAST and of a method that another package brings, and the version of PyTorch. A method without a
-    source file, as one typed into a session, is exported anew every time. folder: of the cache, FastAST's own where not
-    given. say: is told where it has to be exported. Arguments and errors are those of `fastast.export`.
+    the code of FastAST and of a method that another package brings, and the versions of what translates. A model whose
+    modules were changed (another activation, a method of its own, hooks) and a method without a source file, as one
+    typed into a session, are exported anew every time: nothing says what they compute. folder: of the cache, FastAST's
+    own where not given. say: is told where it has to be exported. Arguments and errors are those of `fastast.export`.
     """
     chosen = RUNTIMES.get(runtime)
     chosen.require()
@@ -60,14 +69,16 @@ def export_to_cache(
     cached = (folder or default_folder()) / "exported"
     graph = {
         "weights": hash_weights(model),
+        "modules": uuid4().hex if NativeHost(model).packable() else repr(model),
         "geometry": repr(model.geometry),
         "reduction": repr(asked),
         "code": _hash_code(Path(fastast.__file__).parent),
         "method": "" if asked is None else _hash_method(asked.method),
-        "torch": torch.__version__,
+        "versions": [torch.__version__, *map(_version, _TRANSLATORS)],
     }
     file = graph | {
         "format": form.name,
+        "runtime": _version(chosen.name),
         "labels": model.labels,
         "loss": model.loss,
         "normalisation": repr(normalisation or model.normalisation),
@@ -116,9 +127,17 @@ def _hash(question: Mapping[str, object]) -> str:
     return hash_plain(question)[:20]
 
 
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def _hash_code(root: Path) -> str:
     digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
+    files = [path for pattern in _CODE for path in root.rglob(pattern)]
+    for path in sorted(files):
         digest.update(f"{path.relative_to(root).as_posix()} ".encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 

@@ -12,7 +12,6 @@ from fastast.exporting.formats import FORMATS, find_format
 from fastast.exporting.metadata import Number
 from fastast.frontend import Frontend
 from fastast.reduction import TokenReduction
-from fastast.system.writing import check_target
 from fastast.zoo import trained_path
 
 
@@ -30,8 +29,7 @@ def export_command(
 
     Raises ValueError as `fastast.export` does, and for a recipe or data that cannot be read.
     """
-    for target in find_format(format, out).files(out):
-        check_target(target, [trained_path(model)])
+    find_format(format, out).check_files(out, [trained_path(model)])
     calibration = None
     if recipe is not None:
         from fastast.training.recipe_file import load_recipe

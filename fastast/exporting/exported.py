@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -84,17 +85,28 @@ def open_exported(
 ) -> ExportedModel:
     """Open a file that `fastast.export` wrote.
 
-    runtime: `onnxruntime` or `openvino`; the best one for the format that is installed where not given. threads:
-    PyTorch's where not given. batch_size: the only one that it is to take, which can be faster; any where not given.
+    runtime: `onnxruntime` or `openvino`; the best one for the format that is installed where not given. threads: from
+    1, PyTorch's where not given. batch_size: the only one that it is to take, from 1, which can be faster; any where
+    not given.
 
-    Raises ExportError for a file that is none of ours or that the runtime cannot run, MissingRuntimeError where the
-    runtime is not installed.
+    Raises ExportError for a file that is none of ours or that the runtime cannot run, and for other numbers;
+    MissingRuntimeError where the runtime is not installed.
     """
     path = Path(path)
+    threads, batch_size = _from_one("threads", threads), _from_one("batch_size", batch_size)
     metadata = read_metadata(path)
     chosen = _choose(path, runtime)
     session = chosen.open(path, threads=usual_threads(threads), batch_size=batch_size)
     return ExportedModel(metadata, chosen.name, session, batch_size)
+
+
+def _from_one(name: str, value: int | None) -> int | None:
+    """Return a whole number from 1, or None: runtimes take others as they please, or crash."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+        raise ExportError(f"open_exported: {name} is {value!r}; give a whole number from 1, or leave it out")
+    return int(value)
 
 
 def _choose(path: Path, name: str | None) -> GraphRuntime:

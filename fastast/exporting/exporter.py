@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
@@ -73,11 +72,12 @@ def export(
     (`fastast.exporting.agreement`); its metadata has labels, front end, reduction, score function and where it is from.
 
     Raises ExportError where they do not agree (then nothing is written), where a method cannot be exported or an
-    argument does not fit; ReductionError for an impossible or a second reduction; MissingRuntimeError where a package
-    is not installed.
+    argument does not fit; ValueError for a path that cannot be written or is one of the model's own files;
+    ReductionError for an impossible or a second reduction; MissingRuntimeError where a package is not installed.
     """
     path = Path(path)
     found = find_format(format, path)
+    found.check_files(path, [model] if isinstance(model, str | Path) else ())
     if dtype not in get_args(Number):
         raise ExportError(f"export: {unknown_name('dtype', dtype, get_args(Number))}")
     if dtype == "int8" and calibration is None:
@@ -105,15 +105,11 @@ def export(
         d, h = twin.geometry.embed_dim, twin.geometry.mlp_dim
         graph = quantise(graph, _as_input(calibration, twin), {(d, 3 * d), (d, d), (d, h), (h, d)})
     path.parent.mkdir(parents=True, exist_ok=True)
-    folder = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    folder.mkdir()
-    try:
-        written = folder / path.name
+    with TemporaryDirectory(prefix=".export.", suffix=".tmp", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        written = Path(folder) / path.name
         found.write(graph, metadata, written)
         agreement = check_agreement(twin, open_exported(written), real_clips(twin.geometry, normalisation), dtype=dtype)
         found.move(written, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return Exported(path=path, metadata=metadata, agreement=agreement)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fastast.checkpoints.targets import check_model_target
 from fastast.exporting.errors import ExportError, require
 from fastast.exporting.metadata import ENTRY, ExportMetadata
 from fastast.names import unknown_name
@@ -35,6 +36,20 @@ class Format:
     def files(self, path: Path) -> list[Path]:
         """Return every file that belongs to the one at `path`, that one last."""
         return [path.with_suffix(suffix) for suffix in reversed(self.suffixes)]
+
+    def check_files(self, path: Path, models: Iterable[str | Path] = ()) -> None:
+        """Raise ValueError, before any work is done, where writing `path` would take a file from somebody.
+
+        That is one of those that `models` are made of, or one beside `path` that belongs to no exported model: only
+        `path` itself is named by the person who asks for it.
+        """
+        for target in self.files(path):
+            check_model_target(target, models)
+            if target != path and target.exists() and not path.exists():
+                raise ExportError(
+                    f"{target}: it is there without {path.name}, so that it is something else's, and would be "
+                    "replaced; name another file, or move it away"
+                )
 
     def move(self, source: Path, path: Path) -> None:
         """Put files in place; one that is given by name never lies beside what belongs to another."""

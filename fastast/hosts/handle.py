@@ -30,7 +30,7 @@ class Handle:
 
     @property
     def tokens_per_block(self) -> tuple[int, ...]:
-        """Tokens that leave each block."""
+        """Tokens that leave each block; with a threshold the fewest, as every clip keeps as many as it needs."""
         return self.reduction.tokens_per_block(self._shape)
 
     def remove(self) -> None:

@@ -31,13 +31,23 @@ def write_embeddings(path: Path) -> Iterator[WriteEmbeddings]:
     Its rows are `file`, `start` and `end` (seconds) and `vector` (d,) float32. `.parquet`: a column of each. `.npz`: an
     array of each, (k,) and (k, d). `.csv`: a column of each number, `v0`, `v1`, ...
 
-    Raises ValueError for another ending, and where pyarrow is missing for Parquet.
+    Raises ValueError for another ending, where pyarrow is missing for Parquet, and where the block wrote no vector: how
+    wide they are is then not known, and what was there before stays.
     """
     kinds = {".parquet": _parquet, ".npz": _npz, ".csv": _csv}
     if path.suffix.lower() not in kinds:
         raise ValueError(f"{path}: its ending does not say what to write; end it in {', '.join(kinds)}")
+    rows = 0
+
+    def write_counted(found: Sequence[Embedding]) -> None:
+        nonlocal rows
+        rows += len(found)
+        write(found)
+
     with written_whole(path) as temporary, kinds[path.suffix.lower()](temporary) as write:
-        yield write
+        yield write_counted
+        if not rows:
+            raise ValueError(f"{path}: a table of no vectors was asked for; nothing was written")
 
 
 @contextmanager

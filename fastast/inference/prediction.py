@@ -183,7 +183,8 @@ class Predictor:
             return f"{self.name}: {self.model.name}, no tokens to merge{where}"
         tokens, merged = self.model.geometry.num_tokens, "not merged"
         if self.handle is not None:
-            merged = f"merged to {self.handle.tokens_per_block[-1]} by {self.handle.reduction}"
+            least = "" if self.handle.reduction.threshold is None else "at least "
+            merged = f"merged to {least}{self.handle.tokens_per_block[-1]} by {self.handle.reduction}"
         elif self.exported is not None and self.exported.metadata.reduction is not None:
             metadata = self.exported.metadata
             merged = f"merged to {metadata.tokens_per_block[-1]} by {metadata.reduction_name}"

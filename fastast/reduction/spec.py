@@ -200,7 +200,7 @@ class TokenReduction:
         return macs
 
     def removals(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
-        """Return the tokens that each block removes, known before anything runs.
+        """Return the tokens that each block removes, known before anything runs; with a threshold the most that it can.
 
         Raises ReductionError, with the tokens each block would have, where a block has too few for its `r` and
         `excess` is "refuse".
@@ -210,7 +210,10 @@ class TokenReduction:
         return tuple(here - there for here, there in zip(before, tokens, strict=False))
 
     def tokens_per_block(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
-        """Return the tokens that leave each block. Raises ReductionError as `removals` does."""
+        """Return the tokens that leave each block, with a threshold the fewest that can.
+
+        Raises ReductionError as `removals` does.
+        """
         encoder, protected = encoder_of(shape), self.protected(shape)
         if not self.weighted_pooling:
             check_plain_pooling(encoder, self.method)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -10,6 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 _LEFTOVER = re.compile(r"\..+\.(\d+)\.tmp")
+_COUNT = itertools.count()
+"""Tells apart what threads of one process write to the same place."""
 
 
 def check_target(path: Path, inputs: Iterable[str | Path] = ()) -> None:
@@ -85,9 +88,9 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Give the block a path of this process beside `path`, whose folder is made, and remove what is left of it."""
+    """Give the block a path that nobody else has beside `path`, whose folder is made, and remove what is left of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{next(_COUNT)}.{os.getpid()}.tmp")
     try:
         yield temporary
     finally:

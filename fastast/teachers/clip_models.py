@@ -77,4 +77,4 @@ def clip_shape(name: str, network: HasGeometry | Teacher, said: Mapping[str, obj
             f"{name}: its file does not say how long the clips were that it was trained on; say it, in frames of "
             "10 ms: --geometry num_frames=512"
         )
-    return ClipShape(num_frames=frames, num_mel_bins=network.options.get("num_mel_bins", 128))
+    return ClipShape(num_frames=frames, num_mel_bins=network.num_mel_bins or ClipShape.num_mel_bins)

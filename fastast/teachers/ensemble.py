@@ -39,10 +39,11 @@ class EnsembleTeacher(Teacher):
         first = members[0]
         super().__init__(num_classes=first.num_classes)
         losses = [member.loss for member in members if member.loss is not None]
-        shapes = [shape for member in members if (shape := _shape(member)) is not None]
+        frames = [found for member in members if (found := _frames(member)) is not None]
+        bins = [member.num_mel_bins for member in members if member.num_mel_bins is not None]
         own = []
         for number, member in enumerate(members, 1):
-            if misfit := _misfit(member, first.num_classes, losses, shapes):
+            if misfit := _misfit(member, first.num_classes, losses, frames, bins):
                 raise TeacherError(f"ensemble: member {number} ({member.name}) {misfit}")
             assert member.normalisation is not None
             own.append(member.normalisation)
@@ -55,8 +56,9 @@ class EnsembleTeacher(Teacher):
         self.name = NAME
         self.labels, self.normalisation = first.labels, first.normalisation
         self.loss = losses[0] if losses else None
-        hints = [shape[0] for shape in shapes] + [member.num_frames for member in members if member.num_frames]
+        hints = frames + [member.num_frames for member in members if member.num_frames]
         self.num_frames = hints[0] if hints else None
+        self.num_mel_bins = bins[0] if bins else None
         self.options = {"members": [_description(member) for member in members], "columns": self.columns}
 
     def forward(self, fbank: Tensor) -> Tensor:
@@ -67,8 +69,10 @@ class EnsembleTeacher(Teacher):
         return total / len(self.members)
 
 
-def _misfit(member: Teacher, num_classes: int, losses: Sequence[Loss], shapes: Sequence[tuple[int, int]]) -> str:
-    """Return what keeps a teacher out of an ensemble; empty where nothing does. `losses`, `shapes`: of all that say."""
+def _misfit(
+    member: Teacher, num_classes: int, losses: Sequence[Loss], frames: Sequence[int], bins: Sequence[int]
+) -> str:
+    """Return what keeps a teacher out of an ensemble; empty where nothing does. The sequences are of all that say."""
     if isinstance(member, EnsembleTeacher):
         return "is an ensemble itself; give its members"
     if member.normalisation is None:
@@ -77,18 +81,18 @@ def _misfit(member: Teacher, num_classes: int, losses: Sequence[Loss], shapes: S
         return f"has {member.num_classes} classes, the first has {num_classes}; all must know the same"
     if member.loss is not None and member.loss != losses[0]:
         return f"was trained with loss {member.loss}, one before with {losses[0]}; their logits have no mean"
-    if (shape := _shape(member)) is not None and shape != shapes[0]:
-        return (
-            f"takes {shape[0]} frames of {shape[1]} mel bins, one before takes {shapes[0][0]} of {shapes[0][1]}; no "
-            "clip fits both: take teachers of one length"
-        )
+    for what, own, others in (("frames", _frames(member), frames), ("mel bins", member.num_mel_bins, bins)):
+        if own is not None and own != others[0]:
+            return (
+                f"takes {own} {what}, one before takes {others[0]}; no clip fits both: take teachers of as many {what}"
+            )
     return ""
 
 
-def _shape(member: Teacher) -> tuple[int, int] | None:
-    """Return the frames and mel bins that a transformer takes and no others; None of a CNN."""
+def _frames(member: Teacher) -> int | None:
+    """Return the frames that a transformer takes and no others; None of a CNN."""
     geometry = getattr(getattr(member, "model", None), "geometry", None)
-    return None if geometry is None else (geometry.num_frames, geometry.num_mel_bins)
+    return None if geometry is None else int(geometry.num_frames)
 
 
 def _converted(fbank: Tensor, was: Normalisation, wanted: Normalisation) -> Tensor:

@@ -110,16 +110,27 @@ def is_teacher(path: Path) -> bool:
 def teacher_identity(teacher: nn.Module) -> str:
     """Return the SHA-256 of all that decides a teacher's answers: kind, shape, normalisation, weights and statistics.
 
-    Neither its file's name nor what matters in training only is in it.
+    Neither its file's name nor what matters in training only is in it; nor, of an ensemble, its members' names.
     """
     digest = hashlib.sha256()
-    options = {key: value for key, value in getattr(teacher, "options", {}).items() if key not in _TRAINING_ONLY}
+    options = _deciding(getattr(teacher, "options", {}))
     notes = [type(teacher).__name__, options, repr(getattr(teacher, "normalisation", None))]
     digest.update(json.dumps(notes, sort_keys=True).encode())
     for key, value in sorted(teacher.state_dict().items()):
         digest.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that decide on a teacher's answers, of an ensemble those of its members."""
+    kept = {key: value for key, value in options.items() if key not in _TRAINING_ONLY}
+    if "members" in kept:
+        kept["members"] = [
+            {"options": _deciding(member["options"]), "normalisation": member["normalisation"]}
+            for member in kept["members"]
+        ]
+    return kept
 
 
 def read_teacher_header(path: Path) -> dict[str, Any] | None:

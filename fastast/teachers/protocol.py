@@ -34,6 +34,8 @@ class Teacher(nn.Module):
     """What it was trained with, where known."""
     num_frames: int | None
     """Frames of the clips that it was trained on, where known; a CNN takes others too."""
+    num_mel_bins: int | None
+    """Mel bins of the filterbanks that it takes; None of a CNN, which takes any."""
 
     def __init__(self, *, num_classes: int) -> None:
         super().__init__()
@@ -46,6 +48,7 @@ class Teacher(nn.Module):
         self.normalisation = None
         self.loss = None
         self.num_frames = None
+        self.num_mel_bins = None
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""

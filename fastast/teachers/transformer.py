@@ -79,7 +79,7 @@ class TransformerTeacher(Teacher):
         self.labels = model.labels
         self.normalisation = model.normalisation
         self.loss = model.loss
-        self.num_frames = model.geometry.num_frames
+        self.num_frames, self.num_mel_bins = model.geometry.num_frames, model.geometry.num_mel_bins
 
     def forward(self, fbank: Tensor) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c)."""

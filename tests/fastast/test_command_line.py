@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,9 +14,12 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 import soundfile
+import torch
 from typer.testing import CliRunner
 
+import fastast
 from fastast.cli import app
+from fastast.data.audio import load_audio
 from fastast.inference.file_names import utf8_json, utf8_name
 
 EXAMPLE = Path(__file__).parents[2] / "fastast/assets/examples/bird_and_water.ogg"
@@ -34,6 +38,26 @@ def test_the_scene_is_what_it_is_made_of(schedule: tuple[str, ...]) -> None:
     labels = {line.split(maxsplit=1)[1] for line in out.splitlines() if line.startswith("  ")}
     assert labels == {"Animal", "Bird song", "Water"}
     assert ("602 tokens merged to 122" in out) == bool(schedule)
+
+
+def test_with_a_threshold_numbers_of_tokens_are_bounds() -> None:
+    reduction = fastast.TokenReduction(schedule="constant:40", threshold=0.999)
+    model = fastast.create_model("ast_tiny_soundscapes").eval()
+    trace = fastast.MergeTrace()
+    with fastast.reduce(model, reduction) as handle, torch.inference_mode():
+        frontend = fastast.Frontend(model.geometry, model.normalisation)
+        model(frontend(torch.from_numpy(load_audio(EXAMPLE, sample_rate=16_000))[None]), trace)
+        left = trace.counts()[0].tolist()
+        assert all(planned <= found for planned, found in zip(handle.tokens_per_block, left, strict=True))
+    assert 122 < left[-1] <= 602
+    options = ("--schedule", "constant:40", "--option", "threshold=0.999")
+    assert "602 tokens merged to at least 122 by tome" in run(
+        "predict", EXAMPLE, "-m", "ast_tiny_soundscapes", *options
+    )
+    said = run("info", "ast_tiny_soundscapes", *options).splitlines()[-1]
+    found = re.fullmatch(r"at least (\S+) GMACs per clip, (\S+) unmerged: at most (\S+) times fewer, .*", said)
+    assert found, said
+    assert float(found[1]) < fastast.model_macs(model.geometry, left) / 1e9 <= float(found[2]) + 1e-3
 
 
 def test_json_is_one_object_a_file() -> None:
@@ -137,15 +161,23 @@ def test_json_with_bytes_of_names_is_utf_8_and_says_them_as_every_table_does() -
         (("ensemble", "in.wav", "in.csv", "--out", "in.csv"), "in.csv: it is read, and would be replaced"),
         (("convert", "in.wav", "--out", "in.wav"), "in.wav: it is read, and would be replaced"),
         (("export", "ast_tiny_soundscapes", "--out", "folder.onnx"), "folder.onnx: a folder is there"),
+        (("export", "hf", "-o", "hf/pytorch_model.xml", "--format", "openvino"), "pytorch_model.bin: it is read, and"),
+        (("convert", "hf", "--out", "hf/pytorch_model.bin"), "pytorch_model.bin: it is read, and would be replaced"),
+        (("average", "in.wav", "hf", "--out", "hf/config.json"), "config.json: it is read, and would be replaced"),
+        (("ensemble", "in.wav", "hf", "--out", "hf/model.safetensors"), "hf would be read with it from then on"),
+        (("convert", "hf", "--out", "hf/part-2.bin"), "hf would be read with it from then on"),
+        (("export", "in.bin", "-o", "in.xml", "--format", "openvino"), "in.bin: it is read, and would be replaced"),
+        (("export", "hf", "-o", "in.xml", "--format", "openvino"), "in.bin: it is there without in.xml"),
     ],
 )
 def test_a_file_that_cannot_be_written_or_that_is_read_is_refused_before_any_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], says: str
 ) -> None:
-    for name in ("in.wav", "in.csv"):
-        (tmp_path / name).write_text("kept")
-    for name in ("folder.csv", "folder.npz", "folder.onnx"):
+    for name in ("folder.csv", "folder.npz", "folder.onnx", "hf"):
         (tmp_path / name).mkdir()
+    for name in ("in.wav", "in.csv", "in.bin", "hf/config.json", "hf/pytorch_model.bin"):
+        (tmp_path / name).write_text("kept")
+    (tmp_path / "hf" / "model.safetensors.index.json").write_text('{"weight_map": {"head": "part-2.bin"}}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("torch.load", lambda *_, **__: pytest.fail("work was begun"))
     assert says in run(*arguments, code=1)

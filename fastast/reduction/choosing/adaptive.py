@@ -79,10 +79,12 @@ def merge_above(
     """Merge the candidates whose score is at least `threshold` into their partners.
 
     score, candidates, partner: (b, m). kind: (b, n) int64, by which a clip's tokens that stay are sorted, and within it
-    by position; a clip that merges nothing keeps its order. dead: (b, n) bool, tokens of size 0. Waits for the device:
-    how many tokens are left is up to the clips.
+    by position; a clip that merges nothing keeps its order. dead: (b, n) bool, tokens of size 0. Of no clips, nothing
+    merges. Waits for the device: how many tokens are left is up to the clips.
     """
     n = kind.shape[1]
+    if len(kind) == 0:
+        return AdaptivePlan(num_tokens=n, owner=kind, merged=candidates, partner=partner, goes=score >= threshold)
     goes = score >= threshold  # (b, m)
     gone = torch.zeros_like(kind).scatter(1, candidates, goes.long())  # (b, n)
     if dead is not None:

@@ -35,8 +35,10 @@ class Bucket:
 def buckets(size: Tensor) -> list[Bucket]:
     """Sort the clips of a batch into buckets; one where cutting saves too little. size: (b, n), 0 for an empty slot.
 
-    Waits for the device: where to cut is up to the clips.
+    None of no clips. Waits for the device: where to cut is up to the clips.
     """
+    if len(size) == 0:
+        return []
     lengths, order = (size > 0).sum(dim=1).sort()
     return [Bucket(clips=order[first:last], slots=slots) for first, last, slots in _cut(lengths.tolist(), 0)]
 

@@ -182,7 +182,8 @@ def recipe_frontend(model: nn.Module, part: ModelPart, normalisation: Normalisat
     geometry = getattr(inner, "geometry", None)
     if geometry is None:  # a CNN takes any length: the recipe's, else that which it was trained on
         frames = int(part.options.get("num_frames") or getattr(inner, "num_frames", None) or CNN_FRAMES)
-        geometry = ClipShape(num_frames=frames)
+        bins = getattr(inner, "num_mel_bins", None) or ClipShape.num_mel_bins
+        geometry = ClipShape(num_frames=frames, num_mel_bins=bins)
     return Frontend(geometry, normalisation, check=False)
 
 

@@ -58,6 +58,22 @@ def test_trained_weights_see_the_same_patches_with_the_positions_between(tmp_pat
             assert torch.equal(strided.state_dict()[name], value)
 
 
+@pytest.mark.parametrize(("dtype", "digits"), [(torch.float16, 11), (torch.bfloat16, 8)])
+def test_positions_in_half_precision_are_those_between_rounded_once(dtype: torch.dtype, digits: int, tmp_path) -> None:
+    torch.manual_seed(0)
+    model = AudioSpectrogramTransformer(TEN)
+    path = save_checkpoint(tmp_path / "a.safetensors", model)
+    grid = model.pos_embed.detach().double()[0, 2:].unflatten(0, TEN.grid).numpy()  # (f', t', d)
+    strided = load_model(path, stride=12, dtype=dtype)
+    for axis, length in enumerate(strided.geometry.grid):
+        places, old = np.minimum(np.arange(length) * 1.2, grid.shape[axis] - 1), np.arange(grid.shape[axis])
+        grid = np.apply_along_axis(lambda values, at=places, of=old: np.interp(at, of, values), axis, grid)
+    found = strided.pos_embed.detach().double()[0, 2:].numpy()
+    expected = grid.reshape(found.shape)
+    assert strided.pos_embed.dtype == dtype
+    np.testing.assert_array_less(np.abs(found - expected), 2.0**-digits * np.abs(expected) * 1.001 + 2.0**-24)
+
+
 def test_the_models_own_stride_changes_nothing() -> None:
     usual, same = create_model("ast_tiny_soundscapes"), create_model("ast_tiny_soundscapes", stride=10)
     assert same.geometry == usual.geometry

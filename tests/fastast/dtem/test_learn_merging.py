@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import torch
 from safetensors import safe_open
 from typer.testing import CliRunner
 
+import fastast
 import fastast.dtem.command as learning
-from fastast.checkpoints import load_model, save_checkpoint
+from fastast.checkpoints import load_checkpoint, load_model, save_checkpoint
+from fastast.checkpoints.files import read_tensors
 from fastast.cli import app
 from fastast.dtem.learner import MergeLearner, keys_of_blocks
 from fastast.dtem.question import MergingQuestion
@@ -87,6 +91,53 @@ def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path
     assert code == 0, said
     assert "going on behind step 4" in said
     assert torch.equal(merge_embedding(str(parted)).weight, merge_embedding(str(whole)).weight)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ("weights", "weights_sha256 was '[0-9a-f]{64}' and is"),
+        ("recipe", "recipe_identity was '[0-9a-f]{64}' and is"),
+        ("nothing", "going on behind step 2"),
+        ("age", "these states are of an older FastAST"),
+    ],
+)
+def test_states_go_on_with_the_weights_and_the_recipe_they_are_of_alone(
+    checkpoint: str, tmp_path: Path, monkeypatch, changed: str, message: str
+) -> None:
+    monkeypatch.setattr(learning, "STATE_EVERY", 2)
+    model, recipe, out = tmp_path / "own.safetensors", tmp_path / "own.toml", tmp_path / "merging.safetensors"
+    shutil.copy(checkpoint, model)
+    text = (Path(fastast.__file__).parent / "training" / "recipes" / "smoke.toml").read_text()
+    recipe.write_text(text)
+    arguments = [str(model), out, "--data", str(recipe)]
+    step = MergeLearner.step
+
+    def killed(self: MergeLearner, number: int, fbank: torch.Tensor) -> float:
+        if number == 2:
+            raise KeyboardInterrupt
+        return step(self, number, fbank)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MergeLearner, "step", killed)
+        assert learn(*arguments)[0] != 0
+    if changed == "weights":
+        state, _ = read_tensors(model)
+        state["head.linear.bias"] += 1
+        found = load_checkpoint(model)
+        save_checkpoint(model, state, geometry=found.geometry, labels=CLASSES, normalisation=found.normalisation)
+    elif changed == "recipe":
+        recipe.write_text(text.replace("train_clips = 256", "train_clips = 250"))
+        assert recipe.read_text() != text
+    elif changed == "age":
+        (path,) = out.with_name("merging.safetensors.states").rglob("state.json")
+        state = json.loads(path.read_text())
+        for key in ("weights_sha256", "recipe_identity"):  # which those of before do not have
+            state["notes"]["question"].pop(key, None)
+        path.write_text(json.dumps(state))
+    code, said = learn(*arguments)
+    assert code == (0 if changed == "nothing" else 1), said
+    assert re.search(message, " ".join(said.split())), said
 
 
 def test_it_lowers_its_loss_on_a_clip_that_it_sees_again_and_again(checkpoint: str) -> None:

@@ -50,6 +50,16 @@ def test_an_error_is_no_indecision(wrong) -> None:
         check_agreement(decides, wrong, CLIPS, dtype="float32")
 
 
+def test_logits_that_are_all_0_are_compared_as_they_are() -> None:
+    def nothing(fbank: Tensor) -> Tensor:
+        return torch.zeros(len(fbank), 3)
+
+    assert check_agreement(nothing, nothing, CLIPS, dtype="float32").difference == 0
+    assert check_agreement(nothing, lambda fbank: nothing(fbank) + 1e-6, CLIPS, dtype="float32").difference < 2e-6
+    with pytest.raises(ExportError, match=r"by at most 0\.01 of"):
+        check_agreement(nothing, lambda fbank: nothing(fbank) + 0.01, CLIPS, dtype="float32")
+
+
 def test_nothing_is_compared_where_pytorch_is_undecided_on_most_clips() -> None:
     borders = CLIPS.sum(dim=(1, 2))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ import torch
 from small_exports import FORMATS, REDUCTION, noise, small_model
 
 import fastast
+from fastast.exporting import exported as exporting
 from fastast.exporting import exporter
 from fastast.exporting.exporter import Exported
+from fastast.exporting.runtimes import RUNTIMES as RUNTIME_TABLE
 from fastast.schedule import Constant
 
 RUNTIMES = ("onnxruntime", "openvino")
@@ -38,6 +42,18 @@ def test_logits_are_pytorchs_for_any_batch_in_every_runtime_that_reads_the_file(
         fixed(noise(2))
     with pytest.raises(ValueError, match="130 frames, 32 mel bins"):
         opened(torch.zeros(1, 131, 32))
+
+
+@pytest.mark.parametrize("runtime", RUNTIMES)
+@pytest.mark.parametrize("name", ["threads", "batch_size"])
+@pytest.mark.parametrize("value", [0, -1, True, 2.0, "2"])
+def test_a_number_that_no_runtime_can_mean_is_refused_before_one_sees_it(
+    runtime: str, name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporting, "read_metadata", lambda path: None)
+    monkeypatch.setattr(RUNTIME_TABLE.get(runtime), "open", lambda *_, **__: pytest.fail("the runtime saw it"))
+    with pytest.raises(fastast.ExportError, match=re.escape(f"{name} is {value!r}; give a whole number from 1")):
+        fastast.open_exported(tmp_path / "small.onnx", runtime=runtime, **{name: value})
 
 
 def test_the_file_tells_what_it_is_to_readers_without_fastast(exported: Exported, model) -> None:
@@ -137,6 +153,27 @@ def test_nothing_is_left_where_writing_fails(model, tmp_path: Path, monkeypatch:
     with pytest.raises(OSError, match="No space left"):
         fastast.export(model, tmp_path / "small.onnx", reduction=REDUCTION)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_the_checkpoint_that_is_exported_is_never_overwritten(model, in_memory: bool, tmp_path: Path) -> None:
+    weights = tmp_path / "model.bin"
+    torch.save(model.state_dict(), weights)
+    before = weights.read_bytes()
+    with pytest.raises(ValueError, match=r"model\.bin: it is "):
+        fastast.export(model if in_memory else weights, tmp_path / "model.xml", format="openvino")
+    assert weights.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["model.bin"]
+
+
+def test_a_file_of_before_is_replaced_whatever_an_export_that_was_killed_left(model, tmp_path: Path) -> None:
+    path = tmp_path / "small.onnx"
+    path.write_text("an older export")
+    left = tmp_path / f".small.onnx.{os.getpid()}.tmp"  # in a container, many processes have the same number
+    left.mkdir()
+    fastast.export(model, path, reduction=REDUCTION)
+    assert fastast.open_exported(path).metadata.tokens_per_block == (20, 14)
+    assert {child.name for child in tmp_path.iterdir()} == {path.name, left.name}
 
 
 @pytest.mark.parametrize(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_exports import FORMATS, REDUCTION, small_model
+import torch
+from small_exports import FORMATS, REDUCTION, noise, small_model
 from typer.testing import CliRunner
 
 import fastast
 from fastast.cli import app
-from fastast.exporting import export_to_cache
+from fastast.exporting import cache, export_to_cache
 from fastast.inference.prediction import Predictor
 from fastast.reduction.registry import METHODS
 
@@ -157,6 +160,67 @@ def test_a_method_of_which_a_part_is_given_beforehand_is_exported_every_time(
     module.CHOOSE.__module__ = "fastast.reduction.methods.tome"  # as functools.update_wrapper copies it
     files |= {export_to_cache(model, reduction, runtime="onnxruntime", folder=tmp_path) for _ in range(2)}
     assert len(made) == len(files) == 4
+
+
+class OwnEmbedding(fastast.AudioSpectrogramTransformer):
+    """A model with a method of its own."""
+
+    def embed(self, fbank: torch.Tensor) -> torch.Tensor:
+        return super().embed(fbank) * 2
+
+
+def _other_activation(model: fastast.AudioSpectrogramTransformer) -> None:
+    model.blocks[1].mlp.act = torch.nn.ReLU()
+
+
+def _own_class(model: fastast.AudioSpectrogramTransformer) -> None:
+    model.__class__ = OwnEmbedding
+
+
+def _hook(model: fastast.AudioSpectrogramTransformer) -> None:
+    model.blocks[0].mlp.register_forward_hook(lambda module, given, out: out * 2)
+
+
+def _other_epsilon(model: fastast.AudioSpectrogramTransformer) -> None:
+    model.norm.eps = 0.5
+
+
+@pytest.mark.parametrize("change", [_other_activation, _own_class, _hook, _other_epsilon])
+def test_a_changed_model_of_the_same_weights_is_never_given_another_ones_file(
+    change: Callable[[fastast.AudioSpectrogramTransformer], None], made: list[Path], tmp_path: Path
+) -> None:
+    changed, fbank = small_model(), noise(2)
+    before = changed(fbank)
+    change(changed)
+    assert not torch.allclose(changed(fbank), before, atol=1e-3)
+    plain = export_to_cache(small_model(), runtime="onnxruntime", folder=tmp_path)
+    assert export_to_cache(changed, runtime="onnxruntime", folder=tmp_path) != plain
+    assert export_to_cache(small_model(), runtime="onnxruntime", folder=tmp_path) == plain
+    assert len(made) == 2
+
+
+@pytest.mark.parametrize("package", ["onnxscript", "onnxruntime"])
+def test_another_version_of_what_translates_exports_anew(
+    package: str, model, made: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = importlib.metadata.version
+    before = export_to_cache(model, runtime="onnxruntime", folder=tmp_path)
+    for home in (importlib.metadata, cache):
+        monkeypatch.setattr(home, "version", lambda name: "99.0" if name == package else installed(name), raising=False)
+    assert export_to_cache(model, runtime="onnxruntime", folder=tmp_path) != before
+    assert len(made) == 2
+
+
+def test_other_layers_of_dtem_export_anew(model, made: list[Path], tmp_path: Path, monkeypatch) -> None:
+    package = tmp_path / "fastast"
+    package.mkdir()
+    monkeypatch.setattr(fastast, "__file__", str(package / "__init__.py"))
+    layers = package / "own.merging.safetensors"
+    found = set()
+    for content in (b"1", b"2", b"1"):
+        layers.write_bytes(content)
+        found.add(export_to_cache(model, runtime="onnxruntime", folder=tmp_path))
+    assert len(found) == len(made) == 2
 
 
 def test_the_cache_tells_weights_reductions_and_labels_apart(model, made: list[Path], tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from fastast.checkpoints import load_model
 from fastast.cli import app
 from fastast.frontend import Frontend
 from fastast.hosts import reduce
+from fastast.inference.embedding_files import write_embeddings
 from fastast.reduction import TokenReduction
 
 EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"
@@ -120,3 +121,15 @@ def test_what_cannot_be_is_said_and_no_table_is_left(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     assert "pip install 'fastast[data]'" in run(*asked, EXAMPLE, "--out", out, code=1)
     assert list(out.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("ending", ["parquet", "npz", "csv"])
+def test_a_table_of_no_vectors_is_refused_and_leaves_the_one_of_before(ending: str, tmp_path: Path) -> None:
+    out = tmp_path / f"x.{ending}"
+    out.write_text("of before")
+    with (
+        pytest.raises(ValueError, match=f"x.{ending}: a table of no vectors was asked for"),
+        write_embeddings(out) as to,
+    ):
+        to([])
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(out.name, "of before")]

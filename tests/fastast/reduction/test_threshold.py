@@ -130,6 +130,17 @@ def test_the_order_of_clips_does_not_matter(model, clips, level) -> None:
     torch.testing.assert_close(back.flip(0), forth, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("values", [{}, {"place": "after"}, {"method": "local"}, {"method": "algm"}])
+def test_of_no_clips_there_are_no_answers(model, clips, values, traced) -> None:
+    trace = MergeTrace() if traced else None
+    with reduce(model, by(0.9, **values)), torch.no_grad():
+        merged = model(clips[:0], trace)
+    with torch.no_grad():
+        assert merged.shape == model(clips[:0]).shape == (0, 5)
+    assert trace is None or trace.tokens_per_block == [70, 70, 70]  # nothing merged
+
+
 def test_the_lowest_threshold_is_the_schedule_and_the_highest_nothing(model, clips) -> None:
     noise = clips[:1]
     torch.testing.assert_close(run(model, noise, by(-0.999999))[0], run(model, noise, by(None))[0])

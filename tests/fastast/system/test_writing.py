@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 
 from fastast.system.locking import release_lock, take_lock
-from fastast.system.writing import write_together
+from fastast.system.writing import remove_leftovers, write_together, written_whole
 
 
 def content(folder):
@@ -57,3 +59,22 @@ def test_a_lock_is_given_back_on_a_disk_that_went_read_only(tmp_path, monkeypatc
     assert again is not None
     release_lock(path, again)
     assert not path.exists()
+
+
+def test_two_that_write_to_one_place_at_once_have_a_file_each(tmp_path):
+    target = tmp_path / "a"
+    with written_whole(target) as first, written_whole(target) as second:  # as threads of one process may
+        first.write_bytes(b"first")
+        second.write_bytes(b"second")
+        assert first.read_bytes() == b"first"
+    assert content(tmp_path) == {"a": b"first"}
+
+
+def test_what_a_killed_process_left_is_found_by_its_number(tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    with written_whole(tmp_path / "a") as mine:
+        mine.write_bytes(b"")
+        left = mine.with_name(mine.name.replace(str(os.getpid()), dead.stdout.strip()))
+        left.write_bytes(b"half")
+        remove_leftovers(tmp_path)
+        assert set(content(tmp_path)) == {mine.name}

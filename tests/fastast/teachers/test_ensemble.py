@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from typer.testing import CliRunner
 
 from fastast.cli import app
-from fastast.frontend import AUDIOSET, ESC50
-from fastast.teachers import Teacher, TeacherError, combine_teachers, create_teacher, load_teacher, save_teacher
+from fastast.data.audio import load_audio
+from fastast.frontend import AUDIOSET, ESC50, Frontend
+from fastast.inference.prediction import Predictor
+from fastast.teachers import (
+    Teacher,
+    TeacherError,
+    combine_teachers,
+    create_teacher,
+    load_teacher,
+    save_teacher,
+    teacher_identity,
+)
+from fastast.teachers.clip_models import ClipShape
+from fastast.training.parts import ModelPart
+from fastast.training.weights.build import recipe_frontend
 
+EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"
 NAMES = ("dog", "rain", "siren")
 
 
@@ -25,9 +41,15 @@ def cnn(seed: int, labels: tuple[str, ...] | None = NAMES, normalisation=ESC50, 
     return teacher.eval()
 
 
-def ast(frames: int) -> Teacher:
-    shape = {"num_frames": frames, "num_mel_bins": 64, "embed_dim": 16, "num_heads": 2, "depth": 1}
-    teacher = create_teacher("ast_tiny", 3, normalisation=ESC50, **shape)
+def ast(frames: int, bins: int = 64, **options) -> Teacher:
+    shape = {"num_frames": frames, "num_mel_bins": bins, "embed_dim": 16, "num_heads": 2, "depth": 1}
+    teacher = create_teacher("ast_tiny", 3, normalisation=ESC50, **shape, **options)
+    teacher.labels = NAMES
+    return teacher.eval()
+
+
+def aisfx(bins: int) -> Teacher:
+    teacher = create_teacher("aisfx_cnn9", 3, normalisation=ESC50, num_mel_bins=bins)
     teacher.labels = NAMES
     return teacher.eval()
 
@@ -84,7 +106,9 @@ def test_an_ast_and_a_cnn_answer_together() -> None:
         (lambda: [cnn(0, labels=None), cnn(1, labels=None, classes=4)], "has 4 classes, the first has 3"),
         (lambda: [cnn(0), cnn(1, labels=None)], "member 2 .* does not say its classes, member 1 does"),
         (lambda: [cnn(0, labels=None), cnn(1)], "member 1 .* does not say its classes, member 2 does"),
-        (lambda: [ast(48), cnn(0), ast(64)], "member 3 .* takes 64 frames of 64 mel bins, one before takes 48 of 64"),
+        (lambda: [ast(48), cnn(0), ast(64)], "member 3 .* takes 64 frames, one before takes 48; no"),
+        (lambda: [ast(48), cnn(0), ast(48, bins=48)], "member 3 .* takes 48 mel bins, one before takes 64"),
+        (lambda: [cnn(0), ast(48), aisfx(bins=128)], "member 3 .* takes 128 mel bins, one before takes 64"),
         (lambda: [cnn(0), cnn(1, labels=("dog", "rain", "cat"))], "member 2: .*cat"),
         (lambda: [cnn(0), cnn(1, normalisation=None)], "member 2 .* says no normalisation"),
     ],
@@ -110,3 +134,42 @@ def test_the_length_is_that_of_a_transformer(tmp_path: Path) -> None:
     both = combine_teachers([long, ast(48)])
     assert both.num_frames == 48
     assert both(torch.randn(1, 48, 64)).shape == (1, 3)
+
+
+@torch.inference_mode()
+def test_an_ensemble_of_asts_of_other_mel_bins_hears_files_and_is_evaluated(tmp_path: Path) -> None:
+    out = tmp_path / "both.safetensors"
+    save_teacher(out, combine_teachers([ast(48), ast(48)]))
+    members = load_teacher(out).members
+    samples = torch.from_numpy(load_audio(EXAMPLE, sample_rate=16_000)[: 47 * 160 + 400])
+    soundfile.write(tmp_path / "short.wav", samples.numpy(), 16_000, "FLOAT")
+    fbank = Frontend(ClipShape(num_frames=48, num_mel_bins=64), ESC50)([samples])
+    expected = torch.stack([member(fbank)[0] for member in members]).mean(0).sigmoid()
+    found = Predictor(str(out))(tmp_path / "short.wav")
+    np.testing.assert_allclose(found.scores, expected.numpy(), atol=1e-5)
+    frontend = recipe_frontend(load_teacher(out), ModelPart(), ESC50)
+    assert (frontend.num_frames, frontend.num_mel_bins) == (48, 64)
+
+
+def test_an_ensembles_identity_hangs_on_what_decides_its_answers() -> None:
+    def identity(seed: int = 1, normalisation=ESC50, name: str = "ast_tiny", **options) -> str:
+        torch.manual_seed(0)
+        transformer = ast(48, **options)
+        transformer.name = name
+        return teacher_identity(combine_teachers([transformer, cnn(seed, normalisation=normalisation)]))
+
+    assert identity(name="ast_base") == identity()  # as one that is loaded from a file, whatever its shape
+    assert identity(patchout_freq=1, patchout_time=1) == identity()
+    assert len({identity(), identity(seed=2), identity(normalisation=AUDIOSET)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cnn_small_soundscapes", "e8dfb3a7ce18512b35ccc2ad632906d6f22050eb89ec21ea8f66ac0003ee283a"),
+        ("ast_tiny_soundscapes", "8c056790fbfd6d77a1fb54c428261ea8c5cf1d980a8381ce9ecaa604599be0f3"),
+    ],
+)
+def test_the_identity_of_a_single_teacher_never_changes(name: str, expected: str) -> None:
+    """Stored answers of teachers are known by it; these are of FastAST at the time that ensembles came."""
+    assert teacher_identity(load_teacher(name)) == expected
