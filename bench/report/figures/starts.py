@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
-
 import pandas as pd
 
 from bench.records.export import OWN_LENGTH, STRIDE
+from bench.report.option_words import options_of
 from bench.report.words import UNREDUCED, is_denominator, is_unmerged
 
 _INPUT = (STRIDE, "length")
@@ -42,7 +41,7 @@ def start_of(panel: pd.DataFrame, line: pd.DataFrame) -> pd.Series | None:
 
 
 def _setting(row: pd.Series) -> tuple[str, ...]:
-    options = dict(text.partition("=")[::2] for text in shlex.split(str(row["options"] or "")))
+    options = options_of(str(row["options"] or ""))
     if row["method"] == STRIDE:
         options[STRIDE] = str(row["schedule"]).partition(":")[2]
     if row["method"] == OWN_LENGTH:

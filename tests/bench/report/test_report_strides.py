@@ -14,6 +14,7 @@ from bench.records.store import to_frame
 from bench.report.drawing.style import COLOURS
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import join
+from bench.report.latex import latex
 from bench.report.page import _asked
 from bench.report.tables import markdown
 from bench.report.words import series_name
@@ -61,23 +62,38 @@ def test_every_stride_has_a_row_with_its_speed_and_its_loss(records) -> None:
 def test_tables_and_figures_name_strides(records) -> None:
     rows = join(records)
     text = markdown(rows)
-    assert "| larger stride | stride:12 |" in text
-    assert "| larger stride | stride:16 |" in text
+    assert "| stride 12 | – |" in text
+    assert "| stride 16 | – |" in text
+    assert "stride:" not in text + latex(rows, "invented")
     assert "| ToMe, constant r, stride 16 | 20 |" in text
     assert text.count("| unmerged |") == 1
     assert {series_name(row) for _, row in rows.iterrows()} == {
         "unmerged", "larger stride", "ToMe, constant r", "ToMe, constant r, stride 16",
     }  # fmt: skip
     labels = {text.get_text() for axis in pareto_figure(rows).axes for text in axis.texts}
-    assert {"stride:12", "stride:16", "r=0", "40"} <= labels
+    assert {"stride 12", "stride 16", "r=0", "40"} <= labels
+
+
+def test_rows_stand_by_stride_behind_the_unmerged_model_whatever_came_first(records) -> None:
+    more = [strided(record("performance", seconds=0.9), 9), strided(record("quality", quality=0.48, delta=-0.02), 9)]
+    adjacent = record("performance", "constant:20", seconds=0.9)
+    question: dict[str, Any] = adjacent.cell.question
+    question = question | {"reduction": question["reduction"] | {"method": "adjacent"}}
+    cell = adjacent.cell.model_copy(update={"question": question, "id": "adjacent"})
+    rows = join([adjacent.model_copy(update={"cell": cell}), *records[::-1], *more])
+    assert rows["schedule"].tolist()[:1] == ["none"]
+    assert rows.loc[rows["method"] == "stride", "schedule"].tolist() == ["stride:9", "stride:12", "stride:16"]
 
 
 def test_the_page_names_every_stride(records) -> None:
     (panel,) = page_panels(records)
     points = {point["name"]: point for point in panel["points"]}
-    assert {"larger stride, stride = 12", "larger stride, stride = 16", "unmerged"} <= set(points)
-    found = points["larger stride, stride = 16"]
-    assert (found["short"], found["unmerged"], found["speed"]) == ("16", False, pytest.approx(2.5))
+    assert {"stride 12", "stride 16", "unmerged"} <= set(points)
+    found = points["stride 16"]
+    assert (found["row"], found["short"], found["r"]) == ("stride 16", "stride 16", None)
+    assert (found["series"], found["unmerged"], found["speed"]) == ("larger stride", False, pytest.approx(2.5))
+    merged = points["ToMe, constant r, stride 16, r = 20"]
+    assert (merged["row"], merged["short"], merged["r"]) == ("ToMe, constant r, stride 16", "20", 20)
     assert (records[found["speed_record"]], records[found["quality_record"]]) == (records[7], records[6])
 
 
