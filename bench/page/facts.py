@@ -13,9 +13,15 @@ import pandas as pd
 from bench.records.columns import COLUMNS
 from bench.records.schema import Record
 from bench.records.store import to_frame
-from bench.report.words import device_name
+from bench.report.words import device_name, runtime_words
 
-PARTS = {"machine": "Machine", "software": "Versions and switches", "surroundings": "Surroundings", "suite": "FastAST"}
+PARTS = {
+    "machine": "Machine",
+    "engine": "Engine",
+    "software": "Versions and switches",
+    "surroundings": "Surroundings",
+    "suite": "FastAST",
+}
 """Parts of a record that say what measured, and their headings."""
 ANSWER = "Record"
 """The heading of what was asked and measured."""
@@ -48,9 +54,11 @@ def record_facts(records: Sequence[Record]) -> dict[str, Any]:
 
 def _made_with(record: Record, row: pd.Series) -> str:
     software, suite = record.software, record.suite
+    runtime = record.engine.kernels.get("runtime") if record.engine is not None else None
     known = {
         "driver": row["driver"],
         "PyTorch": software.torch,
+        **({runtime_words(runtime).rpartition(" ")[0]: runtime.rpartition(" ")[2]} if runtime else {}),
         "CUDA": software.cuda,
         "Python": software.python,
         "FastAST": suite.version,

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.store import to_frame
+from bench.report.order import in_order
 from bench.report.panels import SETTING, WORKLOAD, panels, with_shared
 from bench.report.pareto import Point, standing
 from bench.report.throughput import with_throughput
@@ -52,10 +53,10 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
 
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
     (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
-    `bench.records.columns`, what the data set is scored by (see `_with_score`), both statuses, `batch_measured` (where
-    `batch_size` is BEST_BATCH), what a panel shares (see `with_shared`), `throughput`, `compared` (see
-    `_with_compared`), each of these two with `_low` and `_high`, the times at that throughput (see `with_throughput`),
-    and `standing` on the Pareto front of its panel.
+    `bench.records.columns`, what the data set is scored by (see `_with_score`), both statuses, `runtime` (one other
+    than PyTorch, with its version), `batch_measured` (where `batch_size` is BEST_BATCH), what a panel shares (see
+    `with_shared`), `throughput`, `compared` (see `_with_compared`), each of these two with `_low` and `_high`, the
+    times at that throughput (see `with_throughput`), and `standing` on the Pareto front of its panel.
     Rows are sorted as tables show them.
 
     What is `disturbed` stands apart: its numbers are shown, have no part in the front, and others' do not hang on them.
@@ -71,7 +72,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     """
     if words := why_apart(records):
         raise ReportError(f"report: {words}")
-    frame = _with_score(_with_models(to_frame(records), records))
+    frame = _with_score(_with_models(to_frame(records), records)).assign(runtime=[_runtime(one) for one in records])
     keys = SETTING + CONFIGURATION
     # An unmerged model has no metric, order, ...: a word joins where None would not.
     frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
@@ -99,8 +100,8 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     joined = _with_over_alone(_with_compared(joined))
     joined["standing"] = _standing(joined)
     setting = ["machine", "dtype", "engine", "scope", "batch_size"]
-    by = [*setting, "method", "family", "order", "metric", "options", "attention", "r"]
-    return joined.sort_values(by, key=_none_first, kind="stable").reset_index(drop=True)
+    by = [*setting, "method", "family", "order", "metric", "options", "attention", "r", "schedule"]
+    return joined.sort_values(by, key=in_order, kind="stable").reset_index(drop=True)
 
 
 def problems(records: Sequence[Record]) -> list[Record]:
@@ -218,6 +219,6 @@ def _standing(joined: pd.DataFrame) -> pd.Series:
     return words
 
 
-def _none_first(column: pd.Series) -> pd.Series:
-    """Sort the unmerged model, `none`, before all methods and schedules."""
-    return column.where(column != "none", "") if column.dtype == object else column
+def _runtime(record: Record) -> str | None:
+    """Return another runtime than PyTorch that ran a model, with its version."""
+    return record.engine.kernels.get("runtime") if record.engine is not None else None

@@ -11,6 +11,7 @@ from bench.report.panels import panels
 from bench.report.tables import (
     DISTURBED,
     DISTURBED_MEANS,
+    FEW_MEANS,
     NOISY,
     NOISY_MEANS,
     best_rows,
@@ -19,7 +20,7 @@ from bench.report.tables import (
     readable,
     with_score,
 )
-from bench.report.words import FAILURES, NOT_MEASURED, facts_line, score_word
+from bench.report.words import FAILURES, NOT_MEASURED, facts_line, is_denominator, score_word
 
 LATEX_COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
@@ -34,8 +35,16 @@ LATEX_COLUMNS: dict[str, str] = {
     "delta": "Δ {score} ↑",
 }
 """Columns of the LaTeX table and their heads."""
-
-
+MEANS: dict[str, str] = {
+    "tokens_out": "Tokens: those that leave the last block.",
+    "speedup": "Speed-up: over the unmerged model, in interleaved rounds.",
+    "oracle": "Of oracle: of the throughput of a model that drops as many tokens for free.",
+    "alone": "Over model: time from waveforms over that of the model alone.",
+    "delta": "Δ: paired difference to the unmerged model on the same clips.",
+}
+"""What columns mean, as short as a caption takes it."""
+TRAINED = "Speed-up: of a training step, over that of the plain unmerged model, in interleaved rounds."
+RANKS = "Bold: best of a column, underlined: second best."
 SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "timeout"}
 """What a narrow table has room for."""
 MARKED = ((NOISY, NOISY_MEANS), (DISTURBED, DISTURBED_MEANS))
@@ -74,6 +83,8 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         text = narrow(panel)
         gaps = [f"{short}: {long}." for long, short in SHORT.items() if (text == short).any(axis=None)]
         marks = [f"{mark}: {means}." for mark, means in MARKED if any(mark in cell for cell in text.to_numpy().flat)]
+        columns = list(text.columns)
+        ranked = bool(best_rows(panel))
         text = text.map(escape).map(stacked)
         for rank, command in ((0, "textbf"), (1, "underline")):
             for column, index in best_rows(panel, rank).items():
@@ -84,10 +95,18 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         text.columns = pd.Index([escape(with_score(LATEX_COLUMNS[column], word)) for column in text.columns])
         facts = f"{panel_name(panel)}. {facts_line(panel)}, their ends below and above."
         dagger = ["Dagger: on the Pareto front."] if front.any() else []
-        caption = " ".join([facts, *dagger, *marks, *gaps])
-        columns = "l" + "r" * (len(text.columns) - 1)
-        parts.append(booktabs(text, columns, caption=caption, label=f"tab:{sweep}-{place}"))
+        caption = " ".join([facts, *_meanings(panel, columns), *[RANKS] * ranked, *dagger, *marks, *gaps])
+        form = "l" + "r" * (len(columns) - 1)
+        parts.append(booktabs(text, form, caption=caption, label=f"tab:{sweep}-{place}"))
     return "\n".join(parts)
+
+
+def _meanings(panel: pd.DataFrame, columns: list[str]) -> list[str]:
+    """Return what the columns of a panel's table mean, and why some speed-ups have no interval."""
+    means = MEANS | ({"speedup": TRAINED} if panel["scope"].iloc[0] == "training_step" else {})
+    others = panel[~panel.apply(is_denominator, axis=1).astype(bool)]
+    few = others["speedup_unmerged"].notna() & others["speedup_unmerged_low"].isna()
+    return [*(text for name, text in means.items() if name in columns), *[FEW_MEANS] * bool(few.any())]
 
 
 def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str) -> str:

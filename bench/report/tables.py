@@ -12,7 +12,6 @@ from bench.report.words import (
     BEST_BATCH,
     FAILURES,
     NOT_MEASURED,
-    UNREDUCED,
     batch_words,
     device_name,
     dtype_words,
@@ -24,7 +23,7 @@ from bench.report.words import (
     number,
     scope_words,
     score_word,
-    series_name,
+    table_name,
 )
 
 NOISY = "≈"
@@ -43,8 +42,9 @@ TIMES = ("throughput", "latency", "real_time", "delay", "speedup", "oracle", "al
 
 SPEEDUP_MEANS = (
     "Speed-up: median time of the unmerged model over that of the configuration, interleaved in the same process; "
-    "clips/s: that speed-up times the unmerged model's; latency: batch size over clips/s."
+    "clips/s: that speed-up times the unmerged model's."
 )
+LATENCY_MEANS = "Latency: batch size over clips/s."
 ORACLE_MEANS = "Of oracle: throughput over that of a model that drops as many tokens for free."
 OTHERS_MEAN = "Over …: median time of that baseline over that of the configuration, interleaved."
 DELTA_MEANS = "Difference in {score}: on the same clips, paired."
@@ -55,10 +55,12 @@ PARETO_MEANS = (
 BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, ratios are per clip."
 ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
 TOO_SLOW = "cannot keep up"
+TOO_FEW = "too few samples"
+"""Stands for a percentile of a delay that was measured, but not often enough."""
 STREAM_MEANS = (
     "Real-time factor: median seconds of computing per second of sound, of one window at a time; at 1 and above, a "
     "model cannot keep up. Delay: median, and in parentheses the 95th percentile, of the time from the last sample of "
-    "a window to its labels, with the front end. Both are at the clips/s beside them, as the latency is."
+    "a window to its labels, with the front end. Both are at the clips/s beside them."
 )
 TRAINED_MEANS = (
     "Training step: forward, loss, backward and optimiser; MACs are those of its forward, speed-ups over the plain "
@@ -84,7 +86,7 @@ COLUMNS: dict[str, str] = {
     "throughput": "Clips/s ↑",
     "latency": "Latency (ms) ↓",
     "real_time": "Real-time factor ↓",
-    "delay": "Delay, 95 % (ms) ↓",
+    "delay": "Delay in ms, median (95 %) ↓",
     "speedup": "Speed-up ↑",
     "oracle": "Of oracle ↑",
     **{f"over_{baseline}": f"Over {name} ↑" for baseline, name in OTHERS.items()},
@@ -108,12 +110,14 @@ def panel_name(panel: pd.DataFrame) -> str:
 def columns_of(panel: pd.DataFrame) -> dict[str, str]:
     """Return the columns of a panel's table and their heads, without those that none of its rows was asked for."""
     timed, scored = ((panel[status] != "").any() for status in ("status", "quality_status"))
+    streamed = panel["real_time"].notna().any()
     paired = (panel["method"] == "none").any() or panel["delta_score"].notna().any()
     groups = (
         (timed, ("throughput", "latency", "speedup")),
         (panel["speedup_slice"].notna().any(), ("oracle",)),
         (panel["over_alone"].notna().any(), ("alone",)),
-        (panel["real_time"].notna().any(), ("real_time", "delay")),
+        (streamed, ("real_time", "delay")),
+        (not streamed, ("latency",)),  # a delay is the latency of one window
         *((panel[f"speedup_{other}"].notna().any(), (f"over_{other}",)) for other in OTHERS),
         (scored, ("map",)),
         (scored and paired, ("delta",)),
@@ -138,8 +142,8 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
         scored = is_unmerged(row) and pd.notna(row["score"])
         slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
         cells = {
-            "configuration": series_name(row) + (" on the engine" if _is_other_unmerged(row) else ""),
-            "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing=_without_r(row)),
+            "configuration": table_name(row) + (" on the engine" if _is_other_unmerged(row) else ""),
+            "r": "0" if row["method"] == "none" else number(row["r"], "{:.0f}", missing="–"),
             "tokens_out": number(row["tokens_out"], "{:.0f}"),
             "macs": number(row["macs_per_clip"] / 1e9, "{:.2f}"),
             "throughput": number(row["throughput"], "{:.1f}", missing=slow),
@@ -162,11 +166,6 @@ def _marked(cells: Mapping[str, str], mark: str, *, bare: Container[str]) -> dic
     """Return the cells of a row that are of times, each with a mark before it, without the `bare` ones."""
     timed = (*TIMES, *(f"over_{other}" for other in OTHERS))
     return {name: f"{mark}{cells[name]}" for name in timed if cells[name] not in bare}
-
-
-def _without_r(row: pd.Series) -> str:
-    """Return what stands for the r of a row without one: nothing where its configuration has the whole schedule."""
-    return str(row["schedule"]) if row["method"] in UNREDUCED else "–"
 
 
 def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") -> str:
@@ -238,6 +237,7 @@ def explain(joined: pd.DataFrame) -> list[str]:
     few = (joined["speedup_unmerged"].notna() & joined["speedup_unmerged_low"].isna()).any()
     said = (
         ("speedup" in asked, SPEEDUP_MEANS),
+        ("latency" in asked, LATENCY_MEANS),
         ("oracle" in asked, ORACLE_MEANS),
         (any(f"over_{other}" in asked for other in OTHERS), OTHERS_MEAN),
         ("delta" in asked, with_score(DELTA_MEANS, score_word(joined))),
@@ -264,7 +264,7 @@ def _delay(row: pd.Series, missing: str) -> str:
         return TOO_SLOW
     if pd.isna(row["delay_p50"]):
         return missing
-    return f"{row['delay_p50']:.1f} ({number(row['delay_p95'], '{:.1f}')})"
+    return f"{row['delay_p50']:.1f} ({number(row['delay_p95'], '{:.1f}', missing=TOO_FEW)})"
 
 
 def _batch(row: pd.Series) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 
 import pandas as pd
 
 from bench.records.export import OWN_LENGTH, STRIDE
+from bench.report.option_words import option_words, options_of
 from fastast.names import counted
 
 FAMILY_NAMES = {
@@ -43,15 +43,15 @@ def series_name(row: pd.Series) -> str:
     setup = [row["setup"]] if row.get("setup") else []
     if row["method"] == "none":
         return ", ".join([*setup, "unmerged", *kernel])
-    options = [text.replace("=", " ", 1) for text in shlex.split(str(row["options"] or ""))]
+    options = [option_words(name, value) for name, value in options_of(str(row["options"] or "")).items()]
     if row["method"] in UNREDUCED:
         return ", ".join([*setup, method_label(row["method"]), *options, *kernel])
     family = family_words(row["family"])
     usual = _usual_options(row["method"]) | {"excess": "refuse"}
-    words = {"metric": "by {}", "order": "{} order", "excess": "{}ped"}
-    extras = [text.format(row[key]) for key, text in words.items() if row[key] not in (usual[key], "")]
+    told = ("metric", "order", "excess")
+    extras = [option_words(key, str(row[key])) for key in told if row[key] not in (usual[key], "")]
     if row["proportional"] is False:
-        extras.append("unweighted")
+        extras.append("unweighted attention")
     return ", ".join([*setup, f"{method_label(row['method'])}, {family}", *extras, *options, *kernel])
 
 
@@ -70,19 +70,30 @@ def row_name(row: pd.Series) -> str:
     if row["method"] == "none":
         return name
     if row["method"] == STRIDE:
-        return name.replace(method_label(STRIDE), f"stride {str(row['schedule']).partition(':')[2]}", 1)
+        return name.replace(method_label(STRIDE), _stride_words(row), 1)
     if pd.isna(row["r"]):
         return name.replace(family_words(row["family"]), str(row["schedule"]), 1)
     family = family_words(row["family"])
     return name.replace(family, f"{family}{'' if family.endswith(' r') else ', r'} = {row['r']:.0f}", 1)
 
 
+def _stride_words(row: pd.Series) -> str:
+    """Return the stride of a row that is no more than that, else nothing."""
+    return str(row["schedule"]).replace(":", " ", 1) if row["method"] == STRIDE else ""
+
+
+def table_name(row: pd.Series) -> str:
+    """Return the name of a row beside whose name a table has its r: a stride is in the name, as it is no r."""
+    return row_name(row) if row["method"] == STRIDE else series_name(row)
+
+
 def point_label(row: pd.Series) -> str:
-    """Return what stands beside a point: its r, or its schedule where that has none."""
+    """Return what stands beside a point: its r, or its stride, or its schedule where that has none."""
     if row["method"] == "none":
         return "r=0"
-    words = str(row["schedule"]) if row["method"] in UNREDUCED else family_words(row["family"])
-    return words if pd.isna(row["r"]) else f"{row['r']:.0f}"
+    if pd.notna(row["r"]):
+        return f"{row['r']:.0f}"
+    return _stride_words(row) or UNREDUCED.get(row["method"]) or family_words(row["family"])
 
 
 def setup_name(row: pd.Series, *, dtype: bool) -> str:
@@ -128,16 +139,29 @@ def score_word(rows: pd.DataFrame) -> str:
 
 
 def software_line(rows: pd.DataFrame) -> str:
-    """Return the models of some rows and the versions of PyTorch that ran them."""
-    models, versions = (
-        ", ".join(sorted({str(one) for one in rows[name].dropna()} - {""})) for name in ("model", "torch")
-    )
-    return f"{models}; PyTorch {versions}"
+    """Return the models of some rows and the versions of what ran them."""
+    return f"{', '.join(_known(rows, 'model'))}; {versions_words(rows)}"
+
+
+def versions_words(rows: pd.DataFrame) -> str:
+    """Return the versions of PyTorch, and of other runtimes where they ran some of the rows."""
+    runtimes = map(runtime_words, _known(rows, "runtime")) if "runtime" in rows else ()
+    return ", ".join([f"PyTorch {', '.join(_known(rows, 'torch'))}", *runtimes])
+
+
+def runtime_words(runtime: str) -> str:
+    """Return a runtime and its version as they are called: OpenVINO 2026.4.1 for `openvino 2026.4.1`."""
+    name, _, version = runtime.partition(" ")
+    return f"{ENGINE_NAMES.get(name, name)} {version}".strip()
+
+
+def _known(rows: pd.DataFrame, column: str) -> list[str]:
+    return sorted({str(one) for one in rows[column].dropna()} - {""})
 
 
 def facts_line(rows: pd.DataFrame) -> str:
     """Return what a reader must know of the numbers, in one line."""
-    parts = [", ".join(sorted({str(name) for name in rows["model"] if name}))]
+    parts = [", ".join(_known(rows, "model"))]
     quality = rows.dropna(subset=["score"])
     if len(quality):
         first = quality.iloc[0]
@@ -145,7 +169,7 @@ def facts_line(rows: pd.DataFrame) -> str:
         note = DATASET_NOTES.get(first["dataset"])
         what = f"{score_word(quality)} on {clips} clips of {first['dataset']} {first['split']}"
         parts.append(what + (f" ({note})" if note else ""))
-    parts.append("PyTorch " + ", ".join(sorted(rows["torch"].dropna().unique())))
+    parts.append(versions_words(rows))
     return "; ".join([*filter(None, parts), "intervals are 95 % bootstrap"])
 
 

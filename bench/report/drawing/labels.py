@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.report.drawing.halo import draw_halo
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -36,6 +38,9 @@ _FAR = 0.6
 _STRAY = 4.0
 """What it costs to be a point nearer to another marker than to the own one."""
 
+_CROSSED = 12.0
+"""What it costs that the way from a label to its point crosses a line."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Label:
@@ -53,12 +58,15 @@ class Label:
     """Where it stands if there is room on both sides."""
     kept: bool = False
     """Whether it is written where points are too many to name them all."""
+    line: int | None = None
+    """The place among the lines of the one that it names, None of a point that stands for itself."""
 
 
 def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = (), bars: Sequence[Any] = ()) -> None:
     """Write every label at the best of some places around its point, one after the other, top of the list first.
 
-    lines and bars: polylines, (n, 2) in data coordinates, that had better not be covered. The layout of the figure must
+    lines and bars: polylines, (n, 2) in data coordinates, that had better not be covered. A label that names a line had
+    better be nearest to it, and leads to its point where another line or point is nearer. The layout of the figure must
     be done; places are counted in points, so that every resolution has the same. Of more than `MOST` labels only those
     that are kept are written, and none where these are as many.
     """
@@ -71,8 +79,9 @@ def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = 
     frame = axis.get_window_extent()
     inside = np.array([frame.x0, frame.y0, frame.x1, frame.y1]) * scale + (_EDGE, _EDGE, -_EDGE, -_EDGE)
     obstacles = [(_square(point, _MARKER), _WEIGHTS["marker"]) for point in points]
-    for weight, paths in (("line", lines), ("bar", bars)):
-        obstacles += [(_samples(axis.transData.transform(path) * scale), _WEIGHTS[weight]) for path in paths]
+    sampled = [_samples(axis.transData.transform(path) * scale) for path in lines]
+    obstacles += [(path, _WEIGHTS["line"]) for path in sampled]
+    obstacles += [(_samples(axis.transData.transform(path) * scale), _WEIGHTS["bar"]) for path in bars]
     samples = np.concatenate([covered for covered, _ in obstacles]) if obstacles else np.empty((0, 2))  # (s, 2)
     weights = np.repeat([weight for _, weight in obstacles], [len(covered) for covered, _ in obstacles])  # (s,)
     written: list[tuple[Floats, Floats]] = []
@@ -83,11 +92,18 @@ def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = 
         near = (np.abs(samples - point) < reach).all(axis=1)
         costs = _costs(places, half, samples[near], weights[near], inside) + _distance_costs(places, point, points)
         costs += _leader_costs(places, point, written)
-        best = places[int(np.argmin(costs))]
+        strays = _strays(places, half, point, points)  # (o,)
+        if label.line is not None:
+            others = [path for place, path in enumerate(sampled) if place != label.line]
+            astray = _strays(places, half, sampled[label.line], np.concatenate(others)) if others else strays
+            costs, strays = costs + _STRAY * astray.clip(min=0), np.maximum(strays, astray)
+            costs += _crossing_costs(places, point, others)
+        chosen = int(np.argmin(costs))
+        best = places[chosen]
         written.append((best, half))
         own = _rectangle(best, half)
         samples, weights = np.concatenate([samples, own]), np.append(weights, [_WEIGHTS["label"]] * len(own))
-        _write(axis, label, best - point, half)
+        _write(axis, label, best - point, half, leads=bool(strays[chosen] >= 0))
 
 
 def about_labels(points: Iterable[int], kept: str) -> str:
@@ -127,6 +143,32 @@ def _distance_costs(places: Floats, own: Floats, points: Floats) -> Floats:
     return _FAR * distance + _STRAY * np.maximum(0.0, distance + 1 - nearest)
 
 
+def _strays(places: Floats, half: Floats, own: Floats, others: Floats) -> Floats:
+    """Return by how much a label at each place is nearer to others than to its own, (o,); below 0 where it is not.
+
+    own and others: one place (2,), or samples (n, 2). Distances are from the edge of the label.
+    """
+    others = others[(others != own).any(axis=1)] if own.ndim == 1 else others
+    if not len(others):
+        return np.full(len(places), -1.0)
+    away = [
+        np.hypot(*np.moveaxis((np.abs(there - places[:, None]) - half).clip(min=0), 2, 0)).min(axis=1)
+        for there in (np.atleast_2d(own), others)
+    ]
+    return np.asarray(away[0] - away[1])
+
+
+def _crossing_costs(places: Floats, point: Floats, others: Sequence[Floats]) -> Floats:
+    """Return what it costs that the way from a label to its point crosses other lines, samples (n, 2) each; (o,)."""
+    ways = point + (places - point)[:, None] * np.linspace(0.2, 1, 12)[:, None]  # (o, 12, 2)
+    found = np.zeros(len(places))
+    for path in others:
+        near = path[(np.abs(path - point) < 2 + np.abs(places - point).max(axis=0)).all(axis=1)]
+        if len(near):
+            found += np.hypot(*np.moveaxis(near - ways[:, :, None], 3, 0)).min(axis=(1, 2)) < 1
+    return _CROSSED * found
+
+
 def _leader_costs(places: Floats, point: Floats, written: Sequence[tuple[Floats, Floats]]) -> Floats:
     """Return what it costs that the way from a label to its point leads through others, (o,): as much as to cover them.
 
@@ -137,8 +179,8 @@ def _leader_costs(places: Floats, point: Floats, written: Sequence[tuple[Floats,
     return _WEIGHTS["label"] * np.sum(crossed, axis=0) if crossed else np.zeros(len(places))
 
 
-def _write(axis: Axes, label: Label, offset: Floats, half: Floats) -> None:
-    far = np.abs(offset).max() > (half + _MARKER + 4).max()
+def _write(axis: Axes, label: Label, offset: Floats, half: Floats, *, leads: bool) -> None:
+    far = leads or np.abs(offset).max() > (half + _MARKER + 4).max()
     text = axis.annotate(
         label.text,
         (label.x, label.y),
@@ -154,11 +196,12 @@ def _write(axis: Axes, label: Label, offset: Floats, half: Floats) -> None:
         else None,
     )
     text.set_in_layout(False)
+    draw_halo(axis, label.text, (label.x, label.y), (float(offset[0]), float(offset[1])), SIZE)
 
 
 def _samples(path: Floats) -> Floats:
-    """Return points about 1 pt apart along a polyline, (n, 2)."""
-    pieces = []
+    """Return points about 1 pt apart along a polyline, (n, 2); of a single point that one."""
+    pieces = [] if len(path) > 1 else [path]
     for start, end in itertools.pairwise(path):
         count = max(2, int(np.hypot(*(end - start))) + 1)
         pieces.append(start + (end - start) * np.linspace(0, 1, count)[:, None])

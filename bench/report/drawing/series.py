@@ -17,15 +17,19 @@ Styles = dict[str, tuple[str, str]]
 
 
 def styles_of(rows: pd.DataFrame) -> Styles:
-    """Return a colour and a marker for every series of `rows` but the unmerged model, which `style_of` knows.
+    """Return a colour and a marker for every one of `series_of`. Raises ValueError for too many to tell apart."""
+    return colour_of(series_of(rows))
 
-    Where engines share a panel and one of them has no other series, its unmerged model is one. Raises ValueError for
-    more series than can be told apart.
+
+def series_of(rows: pd.DataFrame) -> list[str]:
+    """Return every series of rows in their order, but the unmerged model, which `style_of` knows.
+
+    Where engines share a panel and one of them has no other series, its unmerged model is one.
     """
     unmerged = rows.apply(is_unmerged, axis=1).astype(bool)
     with_others = rows["setup"].isin(["", *rows.loc[~unmerged, "setup"]])
     series = rows[~unmerged | ~with_others]
-    return colour_of(list(dict.fromkeys(series.apply(series_name, axis=1))))
+    return list(dict.fromkeys(series.apply(series_name, axis=1)))
 
 
 def style_of(row: pd.Series, styles: Styles) -> tuple[str, str]:

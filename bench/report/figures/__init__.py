@@ -53,11 +53,13 @@ FIGURES = {
     "latency": ReportFigure(
         draw=latency_figure,
         caption="Percentiles of the time that a batch takes. The 90th percentile needs ten samples, the 99th a "
-        "hundred; where there are fewer, it is not drawn.",
+        "hundred. Configurations with fewer than ten are left out.",
     ),
     "memory": ReportFigure(
         draw=memory_figure,
-        caption="Memory: what is held before a run, and the most that one run takes on top.",
+        caption="Memory: what is held before a run, and the most that one run takes on top. What is held before "
+        "depends on what else a cell timed, on a CPU, and holds the arena of a runtime that has one; only what a run "
+        "takes on top can be compared.",
     ),
 }
 """By the names of their files."""

@@ -13,7 +13,7 @@ from bench.report.drawing.layout import about_left_out, device_line, fix_layout,
 from bench.report.drawing.series import is_starred, star, style_of, styles_of, unmerged_keys
 from bench.report.drawing.style import DOUBLE
 from bench.report.panels import PANEL
-from bench.report.words import BEST_BATCH, facts_line, point_label, row_name
+from bench.report.words import BEST_BATCH, point_label, row_name, software_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,8 +75,9 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("Throughput (clips/s)")
     legend(figure, styles, unmerged_keys(shown), hollow=True)
+    about = f"{software_line(shown)}; intervals are 95 % bootstrap"
     named = about_labels((len(lines) for _, lines in placed), "none of their lines")
-    footnote(figure, device_line(shown), facts_line(shown), named, about_left_out(asked))
+    footnote(figure, device_line(shown), about, named, about_left_out(asked))
     fix_layout(figure)
     for axis, lines in placed:
         _label_ends(axis, lines, styles)
@@ -86,11 +87,13 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
 def _label_ends(axis: Axes, lines: list[pd.DataFrame], styles: dict[str, tuple[str, str]]) -> None:
     """Write r behind the last point of every line."""
     labels = []
-    for line in lines:
+    for place, line in enumerate(lines):
         last = line.iloc[-1]
         text = point_label(last)
         colour = style_of(last, styles)[0]
-        labels.append(Label(x=last["batch_size"], y=last["throughput"], text=text, colour=colour, above=True))
+        labels.append(
+            Label(x=last["batch_size"], y=last["throughput"], text=text, colour=colour, above=True, line=place)
+        )
     paths = [line[["batch_size", "throughput"]].to_numpy(dtype=float) for line in lines]
     ends = [line.iloc[-1] for line in lines]
     bars = [

@@ -9,7 +9,8 @@ import pandas as pd
 from bench.report.drawing.layout import device_line, fix_layout, footnote
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.report.figures.rows import row_axes
-from bench.report.words import software_line
+from bench.report.words import batch_words, listed, software_line
+from fastast.names import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,14 +26,18 @@ def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw median, 90th and 99th percentile of every configuration's time per batch, a panel per batch size.
 
     The median is the one of the tables, free of the machine's drift from cell to cell; the percentiles are as far above
-    it as in the cell's own samples. `width`: inches. Raises ValueError where no cell has ten samples.
+    it as in the cell's own samples. Configurations of fewer than ten samples have no percentile and are left out.
+    `width`: inches. Raises ValueError where no cell has ten samples.
     """
     rows = joined[joined["latency"].notna()].copy()
     for name in ("p90", "p99"):
         over = pd.to_numeric(rows[f"latency_{name}_ms"]) / pd.to_numeric(rows["latency_ms"])
         rows[name] = rows["latency"] * over
-    if rows["p90"].isna().all():
+    few = rows["p90"].isna()
+    if few.all():
         raise ValueError("no configuration has ten samples, which a 90th percentile needs")
+    left_out = _about_few(rows[few])
+    rows = rows[~few]
     figure, placed = row_axes(rows, width=width)
     known = [name for name in _MARKS if rows[name].notna().any()]
     for axis, panel in placed:
@@ -45,7 +50,15 @@ def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         axis.set_xlabel("Time per batch (ms)")
     handles, labels = placed[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), handletextpad=0.3, columnspacing=1.2)
-    few = int(pd.to_numeric(rows["samples"]).min()), int(pd.to_numeric(rows["samples"]).max())
-    footnote(figure, device_line(rows), f"{software_line(rows)}; {few[0]} to {few[1]} samples per configuration")
+    samples = " to ".join(dict.fromkeys(f"{end:.0f}" for end in pd.to_numeric(rows["samples"]).agg(["min", "max"])))
+    footnote(figure, device_line(rows), f"{software_line(rows)}; {samples} samples per configuration", left_out)
     fix_layout(figure)
     return figure
+
+
+def _about_few(rows: pd.DataFrame) -> str:
+    """Return which rows are left out, by their batch sizes; nothing of none."""
+    if rows.empty:
+        return ""
+    batches = listed([batch_words(batch) for batch in sorted(rows["batch_size"].unique())])
+    return f"left out, with fewer than ten samples: {counted(len(rows), 'configuration')} at {batches}"

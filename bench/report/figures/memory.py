@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 
 _MIB = 2.0**20
 _BEFORE = "#d9d9d9"
+_ARENAS = ("onnxruntime", "openvino")
+"""Engines that take their memory once, before any run that is measured, and keep it."""
 
 
 def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw what is held before a run of every configuration, and what the run takes on top at most, in MiB.
 
-    `width`: inches. Raises ValueError where nothing was read.
+    A runtime with an arena took that at its first run and keeps it: what a run takes is not known, and no number says
+    that it were nothing. `width`: inches. Raises ValueError where nothing was read.
     """
     rows = joined.copy()
     rows["peak"] = pd.to_numeric(rows["peak_memory_bytes"]) / _MIB
@@ -29,14 +32,18 @@ def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     rows = rows[rows["peak"].notna() & rows["run"].notna()]
     if rows.empty:
         raise ValueError("no record says how much memory a run takes")
+    arena = rows["engine"].isin(_ARENAS)
+    resident = rows["memory_kind"].astype(str).str.startswith("resident").any()
+    held = ["weights"] + ["libraries", "other arms"] * bool(resident) + ["a runtime's arena"] * bool(arena.any())
+    rows.loc[arena, "run"] = 0.0
     figure, placed = row_axes(rows, width=width)
     for axis, panel in placed:
         before = panel["peak"] - panel["run"]
-        axis.barh(panel["place"], before, height=0.6, color=_BEFORE, label="held before (weights, libraries)")
+        axis.barh(panel["place"], before, height=0.6, color=_BEFORE, label=f"held before ({', '.join(held)})")
         axis.barh(panel["place"], panel["run"], left=before, height=0.6, color=COLOURS[0], label="one run, on top")
         for _, row in panel.iterrows():
             text = axis.annotate(
-                f"{row['run']:.0f}" if row["run"] >= 0.5 else "< 1",
+                _number(row),
                 (row["peak"], row["place"]),
                 xytext=(3, 0),
                 textcoords="offset points",
@@ -50,10 +57,15 @@ def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     handles, labels = placed[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, handletextpad=0.4, columnspacing=1.2)
     kinds = ", ".join(sorted(rows["memory_kind"].dropna().astype(str).unique()))
-    footnote(
-        figure,
-        device_line(rows),
-        f"{software_line(rows)}; {kinds}; numbers: MiB of one run, on top of what was held before",
-    )
+    notes = ["numbers: MiB of one run, on top of what was held before"]
+    notes += ["in the arena: taken before the run, and not known apart"] * bool(arena.any())
+    notes += ["what is held before depends on what else a cell timed: compare what runs take"] * bool(resident)
+    footnote(figure, device_line(rows), f"{software_line(rows)}; {kinds}", "; ".join(notes))
     fix_layout(figure)
     return figure
+
+
+def _number(row: pd.Series) -> str:
+    if row["engine"] in _ARENAS:
+        return "in the arena"
+    return f"{row['run']:.0f}" if row["run"] >= 0.5 else "< 1"

@@ -11,7 +11,9 @@ from bench.report.drawing.layout import device_line, fix_layout, footnote, grid,
 from bench.report.drawing.series import styles_of
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE
 from bench.report.figures.apart import PointApart, draw_apart
-from bench.report.words import facts_line, is_denominator, is_unmerged, score_word, series_name
+from bench.report.figures.starts import removes_nothing, start_of
+from bench.report.panels import PANEL
+from bench.report.words import facts_line, is_denominator, score_word, series_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,36 +23,45 @@ _CROWD = 4
 """Intervals at one r that share a value, from which on they could not be told apart."""
 _ASIDE = 0.018
 """How far apart they then stand, of the largest r."""
+_TICK = 0.24
+"""Inches from one number at the axis of r to the next, at least."""
 
 
 def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw what merging gains, speed-up against r, and what it costs, the score against that speed-up.
 
-    With the speed-up of the slice oracle, which removes as many tokens for free, and the ratio of MACs. `width`:
-    inches. Raises ValueError where no schedule has an r, or all have the same.
+    With the speed-up of the slice oracle, which removes as many tokens for free, and the ratio of MACs. A line starts
+    at what its series is without removing anything, of another stride with that stride's own speed and loss; where
+    that was not measured it starts with its first r. `width`: inches. Raises ValueError where no schedule has an r, or
+    all have the same.
     """
-    rows = joined[joined["r"].notna() & joined["speedup_unmerged"].notna()].copy()
+    timed = joined["speedup_unmerged"].notna()
+    rows = joined[joined["r"].notna() & timed].copy()
     if rows[rows["method"] != "none"].empty:
         raise ValueError("no merged configuration with an r was timed against the unmerged model")
     if rows["r"].nunique() < 2:
         raise ValueError("all configurations remove the same number of tokens")
     styles = styles_of(rows)
     compared = bool(_costs(rows)["delta_score"].notna().any())
+    starts = joined[removes_nothing(joined)]
     crowded = False
     apart: dict[Axes, list[PointApart]] = {}
     figure, placed, left = grid(rows, heights=[2.4, 1.7] if compared else [2.4], width=width)
     for axes, panel in placed:
-        names, unmerged = panel.apply(series_name, axis=1), panel.apply(is_unmerged, axis=1).astype(bool)
-        beside = _beside(panel[~unmerged], names)
+        names = panel.apply(series_name, axis=1)
+        merged = panel[panel["method"] != "none"]
+        beside = _beside(merged, names)
         crowded |= bool(beside)
         for name, (colour, marker) in styles.items():
-            own = panel["setup"].isin(panel.loc[names == name, "setup"])  # the unmerged model of the same engine
-            line = panel[(names == name) | (unmerged & own)].sort_values("r")
-            if (names == name).any():
-                _draw_gain(axes[0], line, colour, marker, beside.get(name, 0.0))
-                apart.setdefault(axes[0], []).extend(_apart(line, colour))
+            line = merged[names[merged.index] == name].sort_values("r")
+            if line.empty:
+                continue
+            start = start_of(_like(starts, panel), line)
+            _draw_gain(axes[0], line, start, colour, marker, beside.get(name, 0.0))
+            apart.setdefault(axes[0], []).extend(_apart(line, colour))
             if compared:
-                _draw_cost(axes[1], line, colour, marker)
+                _draw_cost(axes[1], line, start, colour, marker)
+        _mark_rs(axes[0], sorted({0.0, *merged["r"]}))
         axes[0].axhline(1, color=GREY, linewidth=0.6, zorder=GUIDE)
         narrow = width / axes[0].get_subplotspec().get_gridspec().ncols < 3  # type: ignore[union-attr]
         axes[0].set_xlabel("Mean r" if narrow else "Tokens removed per block, mean (r)")
@@ -90,25 +101,45 @@ def _most_at_once(rows: pd.DataFrame) -> int:
     return int(((low <= low[:, None]) & (low[:, None] <= high)).sum(1).max())
 
 
-def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, aside: float) -> None:
-    everything = line[line["method"] != "none"]
-    unmerged = line[line["method"] == "none"]
-    merged = everything[everything["status"] != "disturbed"]
-    start = [0.0] if len(unmerged) else []
-    # r = 0 is the unmerged model itself, except where that is measured on another engine.
-    there = [1.0 if is_denominator(row) else row["speedup_unmerged"] for _, row in unmerged.iloc[:1].iterrows()]
+def _like(starts: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that can be compared with a panel's."""
+    shared = panel[PANEL].iloc[0]
+    same = [(starts[name] == shared[name]) | (starts[name].isna() & pd.isna(shared[name])) for name in PANEL]
+    return starts[np.logical_and.reduce(same)]
+
+
+def _mark_rs(axis: Axes, rs: list[float]) -> None:
+    """Put a tick at every r that was measured, and its number where there is room for one."""
+    axis.set_xlim(*axis.get_xlim())
+    figure = axis.get_figure(root=True)
+    assert figure is not None
+    columns = axis.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
+    inches = 0.9 * figure.get_figwidth() / columns
+    least = _TICK * (axis.get_xlim()[1] - axis.get_xlim()[0]) / inches
+    numbered = rs[:1]
+    for r in rs[1:]:
+        numbered += [r] if r - numbered[-1] >= least else []
+    axis.set_xticks(numbered, [f"{r:.0f}" for r in numbered])
+    axis.set_xticks([r for r in rs if r not in numbered], minor=True)
+
+
+def _draw_gain(axis: Axes, line: pd.DataFrame, start: pd.Series | None, colour: str, marker: str, aside: float) -> None:
+    merged = line[line["status"] != "disturbed"]
     sliced = merged.dropna(subset=["speedup_slice"])
     limit = sliced["speedup_unmerged"] / sliced["speedup_slice"]
+    zero = [] if start is None else [0.0]
     for r, values, first, style, width in (
-        (merged["r"] + aside, merged["speedup_unmerged"], there, "-", 1.0),
-        (sliced["r"], limit, there, "--", 0.9),
-        (everything["r"], everything["macs_ratio"], [1.0] * len(start), ":", 0.9),
+        (merged["r"] + aside, merged["speedup_unmerged"], "speedup_unmerged", "-", 1.0),
+        (sliced["r"], limit, "speedup_unmerged", "--", 0.9),
+        (line["r"], line["macs_ratio"], "macs_ratio", ":", 0.9),
     ):
-        axis.plot([*start, *r], [*first, *values], color=colour, linestyle=style, linewidth=width)
+        there = [] if start is None else [start[first]]
+        axis.plot([*zero, *r], [*there, *values], color=colour, linestyle=style, linewidth=width)
+    shown = _with_measured(start, merged.assign(r=merged["r"] + aside))
     axis.errorbar(
-        merged["r"] + aside,
-        merged["speedup_unmerged"],
-        yerr=_bars(merged, "speedup_unmerged"),
+        shown["r"],
+        shown["speedup_unmerged"],
+        yerr=_bars(shown, "speedup_unmerged"),
         color=colour,
         marker=marker,
         linestyle="none",
@@ -117,8 +148,15 @@ def _draw_gain(axis: Axes, line: pd.DataFrame, colour: str, marker: str, aside: 
     )
 
 
+def _with_measured(start: pd.Series | None, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with their start before them, where that was measured itself and is not 1 by definition."""
+    if start is None or is_denominator(start):
+        return rows
+    return pd.concat([start.to_frame().T.astype(rows.dtypes.to_dict()), rows])
+
+
 def _apart(line: pd.DataFrame, colour: str) -> list[PointApart]:
-    disturbed = line[(line["method"] != "none") & (line["status"] == "disturbed")]
+    disturbed = line[line["status"] == "disturbed"]
     return [
         PointApart(x=r, y=value, colour=colour, words=(f"r = {r:.0f}", f"{value:.1f} times"))
         for r, value in zip(disturbed["r"], disturbed["speedup_unmerged"], strict=True)
@@ -130,16 +168,19 @@ def _costs(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[(rows["method"] != "none") & (rows["status"] != "disturbed")].dropna(subset=["delta_score"])
 
 
-def _draw_cost(axis: Axes, line: pd.DataFrame, colour: str, marker: str) -> None:
+def _draw_cost(axis: Axes, line: pd.DataFrame, start: pd.Series | None, colour: str, marker: str) -> None:
     known = line[line["status"] != "disturbed"].dropna(subset=["delta_score"])
     if known.empty:
         return
-    if (line["method"] == "none").any():
-        axis.plot([1, known["speedup_unmerged"].iloc[0]], [0, known["delta_score"].iloc[0]], color=colour)
+    start = None if start is None or pd.isna(start["delta_score"]) else start
+    if start is not None:
+        x, y = ([start[name], known[name].iloc[0]] for name in ("speedup_unmerged", "delta_score"))
+        axis.plot(x, y, color=colour)
+    shown = _with_measured(start, known)
     axis.errorbar(
-        known["speedup_unmerged"],
-        known["delta_score"],
-        yerr=_bars(known, "delta_score"),
+        shown["speedup_unmerged"],
+        shown["delta_score"],
+        yerr=_bars(shown, "delta_score"),
         color=colour,
         marker=marker,
         capsize=1.5,

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_STANDINGS = {"front": ["front"], "dominated": ["dominated", "clearly dominated"]}
+"""Entries of the legend, and the rows that they are about."""
+
+
 def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw mAP or accuracy against throughput: one row of panels per device, one column per batch size.
 
@@ -38,7 +42,7 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     apart = ["disturbed"] if (whole["status"] == "disturbed").any() else []
     if whole.empty:
         raise ValueError("no configuration has both a speed and a quality record; run the sweep with both kinds")
-    whole = _with_drawn(whole)
+    whole = with_drawn(whole)
     styles = styles_of(whole)
     figure, placed, left = grid(whole, heights=[2.5], width=width)
     for (axis,), panel in placed:
@@ -55,7 +59,8 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         draw_apart(axis, _apart(panel, styles))
     for axis in left:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
-    legend(figure, styles, [*unmerged_keys(whole), "front", "dominated", *apart, *(["elsewhere"] if beside else [])])
+    told = [key for key, words in _STANDINGS.items() if whole["standing"].isin(words).any()]
+    legend(figure, styles, [*unmerged_keys(whole), *told, *apart, *(["elsewhere"] if beside else [])])
     named = about_labels((len(_named(panel)) for _, panel in placed), "those on the front, if they are fewer")
     about = (_about_bars(whole), _about_elsewhere(elsewhere, beside), named)
     footnote(figure, device_line(whole), facts_line(whole), *about)
@@ -67,7 +72,7 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     return figure
 
 
-def _with_drawn(whole: pd.DataFrame) -> pd.DataFrame:
+def with_drawn(whole: pd.DataFrame) -> pd.DataFrame:
     """Add the ends of the bars of the score, `drawn_low` and `drawn_high`; NaN where there is none.
 
     Engines of one panel have an unmerged model each: the score's own interval, which all share as they saw the same

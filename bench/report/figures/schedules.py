@@ -9,17 +9,21 @@ import numpy as np
 import pandas as pd
 
 from bench.report.drawing.labels import Label, about_labels, place_labels
-from bench.report.drawing.layout import about_left_out, error_bar, fix_layout, footnote, legend
+from bench.report.drawing.layout import (
+    about_left_out,
+    device_line,
+    error_bar,
+    fix_layout,
+    footnote,
+    legend,
+    panel_title,
+)
 from bench.report.drawing.series import Styles, is_starred, star, style_of, styles_of, unmerged_keys
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE
 from bench.report.panels import PANEL, panels
 from bench.report.words import (
     batch_words,
-    device_name,
-    dtype_words,
-    engine_words,
     facts_line,
-    scope_words,
     score_word,
 )
 
@@ -27,12 +31,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_APART = 4
+"""How many times as far as the nearest shape the room for a label may reach to count."""
+
 
 def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw the tokens that leave every block, and beside it the score against the speed-up, for every schedule.
 
-    A row per device, at its largest batch size. Labels are r, bars 95 % intervals. `width`: inches; in one column of a
-    paper the second panel is below the first. Raises ValueError where fewer than two kinds of schedules have both.
+    A row per device, at its largest batch size, with a title where there are several. Labels are r, bars 95 %
+    intervals. `width`: inches; in one column of a paper the second panel is below the first. Raises ValueError where
+    fewer than two kinds of schedules have both.
     """
     import matplotlib.pyplot as plt
 
@@ -53,10 +61,13 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     figure, axes = plt.subplots(len(shown) * (2 // across), across, figsize=size, squeeze=False)
     pairs = axes.reshape(-1, 2)
     for (shape, outcome), panel in zip(pairs, shown.values(), strict=True):
+        if len(shown) > 1:
+            letters = int((width - 0.65) / across / 0.0085 / 8)
+            shape.set_title(panel_title(panel, letters, alone=False), loc="left", size=8)
         _draw_shapes(shape, panel, styles)
         _draw_outcomes(outcome, panel, styles)
     legend(figure, styles, unmerged_keys(rows))
-    told = "; ".join(_told(panel, several=len(shown) > 1) for panel in shown.values())
+    told = _told(next(iter(shown.values()))) if len(shown) == 1 else ""
     batches = [panel["batch_size"].iloc[0] for panel in shown.values()]
     gone = about_left_out(asked[asked["batch_size"].isin(batches)])
     merged = ((panel["method"] != "none").sum() for panel in shown.values())
@@ -67,11 +78,9 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     return figure
 
 
-def _told(panel: pd.DataFrame, *, several: bool) -> str:
-    """Return what a row of the figure is of; where there are several, with what tells them apart on one device."""
-    row = panel.iloc[0]
-    apart = f"{dtype_words(panel)}{engine_words(panel)}{scope_words(row)}" if several else scope_words(row)
-    return f"{device_name(row)}{apart}, {batch_words(row['batch_size'])}"
+def _told(panel: pd.DataFrame) -> str:
+    """Return what a figure of one device is of; where there are several, titles say it."""
+    return f"{device_line(panel)}, {batch_words(panel['batch_size'].iloc[0])}"
 
 
 def _tokens(row: pd.Series) -> np.ndarray:
@@ -115,11 +124,12 @@ def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
 def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> None:
     """Write r where every shape is clear of the others, and beside every outcome."""
     merged = panel[panel["method"] != "none"]
-    ends, points, paths, bars = [], [], [], []
+    ends, points, bars = [], [], []
+    paths: list[np.ndarray] = []
     for _, row in merged.iterrows():
         text, colour, tokens = f"{row['r']:.0f}", style_of(row, styles)[0], _tokens(row)
-        block = _clearest(tokens, [_tokens(other) for at, other in panel.iterrows() if at != row.name])
-        ends.append(Label(x=block, y=tokens[block], text=text, colour=colour, above=True))
+        block, above = _clearest(tokens, [_tokens(other) for at, other in panel.iterrows() if at != row.name])
+        ends.append(Label(x=block, y=tokens[block], text=text, colour=colour, above=above, line=len(paths)))
         paths.append(np.stack([np.arange(len(tokens)), tokens], axis=1))
         x, y = row["speedup_unmerged"], row["delta_score"]
         points.append(Label(x=x, y=y, text=text, colour=colour, above=True))
@@ -129,13 +139,21 @@ def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> N
         ):
             if np.isfinite(np.array(path, dtype=float)).all():
                 bars.append(path)
+    unmerged = [_tokens(row) for _, row in panel[panel["method"] == "none"].iterrows()]
+    paths += [np.stack([np.arange(len(tokens)), tokens], axis=1) for tokens in unmerged]
     place_labels(shape, ends, lines=paths)
     place_labels(outcome, points, lines=[[(x, 0.0) for x in outcome.get_xlim()]], bars=bars)
 
 
-def _clearest(tokens: np.ndarray, others: Sequence[np.ndarray]) -> int:
-    """Return the block where a shape is furthest from all others, a middle one of equals; not the last of several."""
+def _clearest(tokens: np.ndarray, others: Sequence[np.ndarray]) -> tuple[int, bool]:
+    """Return the block where a label finds most room on one side of a shape, and whether that is above.
+
+    The shape itself must be apart from all others there. A middle one of equals; not the last of several.
+    """
     blocks = np.arange(1, max(2, len(tokens) - 1))
-    apart = np.min([np.abs(tokens - other)[blocks] for other in others], axis=0) if others else np.zeros(len(blocks))
-    best = blocks[apart == apart.max()]
-    return int(best[np.argmin(np.abs(best - len(tokens) // 2))])
+    gaps = np.array([(other - tokens)[blocks] for other in others]).reshape(-1, len(blocks))  # (others, blocks)
+    above, below = (np.where(gap >= 0, gap, np.inf).min(axis=0, initial=np.inf) for gap in (gaps, -gaps))
+    room = np.minimum(np.maximum(above, below), _APART * np.minimum(above, below))
+    best = blocks[room == room.max()]
+    chosen = int(best[np.argmin(np.abs(best - len(tokens) // 2))])
+    return chosen, bool(above[chosen - 1] >= below[chosen - 1])

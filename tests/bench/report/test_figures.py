@@ -91,7 +91,10 @@ def test_schedules_of_one_device_stand_apart_where_their_times_are_of_other_scop
     ]
     figure = schedules_figure(join([*made.sweep(), *whole]))
     assert len(figure.axes) == 4
-    assert "wav" in figure_text(figure)
+    titles = [axis.get_title(loc="left").replace("\n", " ") for axis in figure.axes]
+    assert titles == ["Abacus, AVX512, 2 threads, batch 8, float32", "", f"{titles[0]}, from waveforms", ""]
+    assert "Abacus" not in figure_text(figure)  # said once
+    assert "2 threads, float32, batch size 8" in figure_text(schedules_figure(join(made.sweep())))
 
 
 def figure_text(figure) -> str:
@@ -109,6 +112,43 @@ def test_percentiles_are_those_of_the_samples_at_the_latency_of_the_tables() -> 
     assert drawn == pytest.approx([row["latency"] * x for x in np.percentile(seconds, [50, 90, 99])], abs=0.01)
     with pytest.raises(ValueError, match="no configuration has ten samples"):
         latency_figure(join(made.sweep()))
+
+
+def test_what_has_too_few_samples_for_a_percentile_is_left_out_and_said() -> None:
+    few = [made.record("performance", name, batch_size=1) for name in ("none", "constant:20")]
+    many = [with_samples(made.record("performance"), tuple(np.linspace(0.9, 1.1, 12)))]
+    figure = latency_figure(join([*few, *many]))
+    assert len(figure.axes) == 1
+    assert "12 samples per configuration" in figure_text(figure)
+    assert "left out, with fewer than ten samples: 2 configurations at batch size 1" in figure_text(figure)
+    assert "left out" not in figure_text(latency_figure(join(many)))
+
+
+def test_throughput_over_the_batch_size_speaks_of_no_quality() -> None:
+    text = figure_text(batches_figure(join(made.sweep())))
+    assert "mAP" not in text
+    assert "model_with_underscores; PyTorch 1; intervals are 95 % bootstrap" in text
+
+
+@pytest.mark.parametrize("rounds", [0, 300])
+def test_a_runtime_with_an_arena_has_no_number_of_what_a_run_takes(rounds: int) -> None:
+    records = [with_memory(made.record("performance"), 500, 620)]
+    records.append(with_memory(made.record("performance", engine="openvino", plain=1.0), 900, 900 + rounds))
+    figure = memory_figure(join(records))
+    assert [text.get_text() for text in figure.axes[0].texts] == ["in the arena", "120"]
+    assert sorted(round(bar.get_width()) for bar in figure.axes[0].patches) == [0, 120, 500, 900 + rounds]
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["held before (weights, a runtime's arena)", "one run, on top"]
+    assert "in the arena: taken before the run" in figure_text(figure).replace("\n", " ")
+
+
+def test_on_a_cpu_what_is_held_before_is_said_to_hang_on_other_arms() -> None:
+    found = with_memory(made.record("performance"), 500, 620)
+    assert found.performance is not None
+    read = found.performance.memory.model_copy(update={"kind": "resident set of the process"})
+    figure = memory_figure(join([changed(found, memory=read)]))
+    assert figure.legends[0].get_texts()[0].get_text() == "held before (weights, libraries, other arms)"
+    assert "depends on what else a cell timed" in figure_text(figure).replace("\n", " ")
 
 
 def test_memory_is_what_was_held_and_what_a_run_took_on_top() -> None:

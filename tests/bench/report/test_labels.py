@@ -7,8 +7,10 @@ import itertools
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from bench.report.drawing.files import figure_file
 from bench.report.drawing.labels import Label, _leader_costs, about_labels, place_labels
 from bench.report.drawing.layout import balanced
 from bench.report.figures.schedules import _clearest
@@ -31,7 +33,7 @@ def placed(axis, points: list[tuple[float, float]], **kwargs) -> list[Bbox]:
     ]
     place_labels(axis, labels, **kwargs)
     axis.figure.draw_without_rendering()
-    return [text.get_window_extent() for text in axis.texts]
+    return [Text.get_window_extent(text) for text in axis.texts]  # without the way to its point
 
 
 def overlap(one: Bbox, other: Bbox) -> bool:
@@ -131,11 +133,49 @@ def test_lines_of_a_caption_are_about_equally_long_and_as_few_as_fit() -> None:
     assert balanced("short", 40) == "short"
 
 
-def test_a_shape_is_named_where_it_is_furthest_from_the_others() -> None:
+def test_a_shape_is_named_where_it_is_furthest_from_the_others_on_its_freer_side() -> None:
     one, other = np.array([10.0, 8, 6, 4, 2]), np.array([10.0, 8, 3, 3, 2])
-    assert _clearest(one, [other]) == 2
-    assert _clearest(one, []) == 2
-    assert _clearest(np.array([10.0, 5.0]), [np.array([10.0, 10.0])]) == 1
+    assert _clearest(one, [other]) == (2, True)
+    assert _clearest(one, [])[0] == 2
+    assert _clearest(np.array([10.0, 5.0]), [np.array([10.0, 10.0])]) == (1, False)
+    close, high = np.array([10.0, 7, 4, 3, 2]), np.array([10.0, 9, 11, 12, 12])
+    assert _clearest(one, [close, high]) == (2, True)  # 5 above and 2 below, of 1 and 1 in the first block
+    assert _clearest(one, [np.array([10.0, 8.5, 7, 5, 3]), np.array([10.0, 6, 2, 1, 1])]) == (2, False)
+
+
+def test_a_label_that_another_line_is_nearer_to_leads_to_its_own(axis) -> None:
+    lines = [[(0.0, y), (1.0, y)] for y in (0.49, 0.5, 0.51)]  # no label fits between them
+    for line in lines:
+        axis.plot(*np.transpose(line))
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.figure.draw_without_rendering()
+    place_labels(axis, [Label(x=0.5, y=0.5, text="200", colour="black", above=True, line=1)], lines=lines)
+    assert axis.texts[0].arrow_patch is not None
+
+
+def test_a_label_stands_on_the_side_of_its_line_where_no_other_one_is(axis) -> None:
+    lines = [[(0.0, y), (1.0, y)] for y in (0.5, 0.6)]
+    for line in lines:
+        axis.plot(*np.transpose(line))
+    axis.set(xlim=(0, 1), ylim=(0, 1))
+    axis.figure.draw_without_rendering()
+    place_labels(axis, [Label(x=0.5, y=0.5, text="200", colour="black", above=True, line=0)], lines=lines)
+    axis.figure.draw_without_rendering()
+    assert axis.texts[0].get_window_extent().y1 < axis.transData.transform((0.5, 0.5))[1]
+    assert axis.texts[0].arrow_patch is None
+
+
+def test_numbers_have_a_white_line_around_them_and_stay_text(axis) -> None:
+    axis.plot([0, 1], [0, 1])
+    axis.figure.draw_without_rendering()
+    place_labels(axis, [Label(x=0.5, y=0.5, text="200", colour="black", above=True)])
+    (halo,) = [patch for patch in axis.patches if patch.get_edgecolor()[:3] == (1, 1, 1)]
+    axis.figure.draw_without_rendering()
+    text, around = axis.texts[0].get_window_extent(), halo.get_window_extent()
+    assert np.hypot(*((text.min + text.max - around.min - around.max) / 2)) < 1  # pixel
+    assert halo.get_zorder() < axis.texts[0].get_zorder()
+    with plt.rc_context({"svg.fonttype": "none"}):  # as reports are written
+        assert ">200</text>" in figure_file(axis.figure, "svg").decode()
 
 
 @pytest.mark.parametrize(

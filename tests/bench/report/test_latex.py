@@ -107,3 +107,22 @@ def test_a_table_of_alternatives_compiles(tmp_path: Path) -> None:
 def test_committed_tables_compile_and_fit_a_page_of_two_columns(path: Path, tmp_path: Path) -> None:
     said = compiled(path.read_text(encoding="utf-8"), tmp_path)
     assert re.findall(r"Overfull \\hbox.*|.*too large.*", said) == []
+
+
+def test_a_caption_defines_columns_and_marks() -> None:
+    text = latex(join(made.sweep()), "invented").partition("\\begin{tabular}")[0]
+    for said in (
+        "Tokens: those that leave the last block.",
+        "Speed-up: over the unmerged model, in interleaved rounds.",
+        "Of oracle: of the throughput of a model that drops as many tokens for free.",
+        "$\\Delta$: paired difference to the unmerged model on the same clips.",
+        "Bold: best of a column, underlined: second best.",
+        "Dagger: on the Pareto front.",
+    ):
+        assert said in text
+    assert "fewer than 5 rounds" not in text
+    speed = latex(join([made.record("performance", scope="training_step", rounds=3)]), "invented")
+    assert "Speed-up: of a training step, over that of the plain unmerged model" in speed
+    assert "oracle" not in speed
+    few = [made.record("performance"), made.record("performance", "constant:20", rounds=3)]
+    assert "A speed-up without an interval comes from fewer than 5 rounds." in latex(join(few), "invented")

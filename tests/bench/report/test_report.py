@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
+from bench.records.schema import Record
 from bench.records.store import Store
 from bench.report import ReportError, render
 from bench.report.drawing.style import colour_of
@@ -144,6 +145,15 @@ def test_the_pareto_figure_has_a_point_for_every_row_and_hollow_dominated_ones()
         unmerged = axis.get_title(loc="left").count("Batch 8") * 7 + 1
         assert sorted(hollow) == [pytest.approx(unmerged / 0.8)]  # constant:20
         assert sorted(text.get_text() for text in axis.texts) == ["20", "40", "40", "r=0"]
+
+
+def test_the_legend_has_no_standing_that_no_point_has() -> None:
+    def told(records: list[Record]) -> list[str]:
+        return [text.get_text() for text in pareto_figure(join(records)).legends[0].get_texts()]
+
+    alone = [made.record(kind, "constant:20") for kind in ("performance", "quality")]
+    assert told(alone) == ["ToMe, constant r", "on the Pareto front"]
+    assert "dominated" in told(made.sweep())
 
 
 def test_the_merging_figure_draws_measured_oracle_and_bound() -> None:

@@ -11,12 +11,16 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
+from bench.page.facts import record_facts
 from bench.report.drawing.style import COLOURS
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.figures.batches import batches_figure
 from bench.report.frame import join
+from bench.report.latex import latex
 from bench.report.panels import panels
+from bench.report.render import write_report
 from bench.report.tables import columns_of, markdown, panel_name, readable
+from bench.report.words import software_line
 
 UNMERGED = {("plain", "float32"): 1.0, ("openvino", "float32"): 0.8, ("openvino", "int8"): 0.5}
 """Seconds per batch of 8; merged, half of it. The machine was twice as slow in the cells of int8, all their arms."""
@@ -192,3 +196,33 @@ def test_of_disturbed_marks_alone_it_is_not_said_that_they_stand_side_by_side(st
     records.append(made.record("performance", "constant:40", status="disturbed"))
     text = merging_figure(join(records)).get_supxlabel()
     assert ("marks of one r stand side by side" in text.replace("\n", " ")) == said
+
+
+def test_versions_of_other_runtimes_stand_in_captions_tables_and_the_page(tmp_path) -> None:
+    facts = {"path": "openvino", "why_plain": "", "kernels": {"runtime": "openvino 2026.4.1", "attention": "fused"}}
+    records = [
+        type(one).model_validate(one.model_dump() | {"engine": facts})
+        if one.cell.question["model"].get("engine") == "openvino"
+        else one
+        for one in engines()
+    ]
+    joined = join(records)
+    versions = "PyTorch 1, OpenVINO 2026.4.1"
+    assert versions in pareto_figure(joined).get_supxlabel().replace("\n", " ")
+    assert versions in markdown(joined)
+    assert versions in latex(joined, "invented")
+    assert versions in software_line(joined)
+    assert set(joined["runtime"].dropna()) == {"openvino 2026.4.1"}
+    assert "OpenVINO" not in software_line(joined[joined["engine"] == "plain"])
+    write_report(records, tmp_path, sweep="invented", formats=())
+    assert "<dt>Other runtimes</dt><dd>OpenVINO 2026.4.1</dd>" in (tmp_path / "index.html").read_text()
+    assert "openvino 2026.4.1" in (tmp_path / "table.csv").read_text()
+    told = record_facts(records)
+    place = next(i for i, one in enumerate(records) if one.engine is not None)
+    assert ", PyTorch 1, OpenVINO 2026.4.1," in told["values"][told["made_with"][place]]
+    pairs = told["pairs"][place]
+    names = {
+        tuple(told["names"][name][:2]): told["values"][value]
+        for name, value in zip(pairs[::2], pairs[1::2], strict=True)
+    }
+    assert names["Engine", "kernels.runtime"] == "openvino 2026.4.1"

@@ -93,7 +93,7 @@ def test_the_time_over_the_model_alone_is_a_column_where_it_was_measured() -> No
     assert text.count("Time over model alone ↓ |") == 1
     assert "Time over model alone: from waveforms to labels" in text
     assert "MACs are those of its forward" in text
-    assert latex(joined, "x").count("Over model") == 1
+    assert latex(joined, "x").count("& Over model $") == 1
     plain = markdown(join([record for record in scoped() if "measure" not in record.cell.question]))
     assert "model alone" not in plain
     assert "Training step" not in plain
@@ -107,3 +107,19 @@ def test_the_report_of_several_scopes_is_drawn(tmp_path) -> None:
         assert drawn.count("training") == trained
     page = (tmp_path / "index.html").read_text()
     assert page.count("<th>Time over model alone ↓</th>") == 1
+
+
+def streamed(rounds: int):
+    return [made.record("performance", batch_size=1, seconds=0.1, unmerged=0.1, rounds=rounds, scope="stream")]
+
+
+def test_a_stream_has_its_delay_once_and_says_where_samples_were_too_few() -> None:
+    ((_, panel),) = panels(join(streamed(25)))
+    heads = columns_of(panel)
+    assert heads["delay"] == "Delay in ms, median (95 %) ↓"
+    assert "latency" not in heads  # it is the median of the delay
+    assert readable(panel)["delay"].tolist() == ["100.0 (101.1)"]
+    ((_, panel),) = panels(join(streamed(5)))
+    assert readable(panel)["delay"].tolist() == ["100.0 (too few samples)"]
+    assert "Latency:" not in markdown(join(streamed(5)))
+    assert "Latency: batch size over clips/s." in markdown(join(scoped()))

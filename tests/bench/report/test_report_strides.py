@@ -11,8 +11,10 @@ from bench.compare.samples import load_side
 from bench.page.points import page_panels
 from bench.records.schema import Record
 from bench.records.store import to_frame
-from bench.report.figures import pareto_figure
+from bench.report.drawing.style import COLOURS
+from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import join
+from bench.report.latex import latex
 from bench.report.page import _asked
 from bench.report.tables import markdown
 from bench.report.words import series_name
@@ -60,23 +62,38 @@ def test_every_stride_has_a_row_with_its_speed_and_its_loss(records) -> None:
 def test_tables_and_figures_name_strides(records) -> None:
     rows = join(records)
     text = markdown(rows)
-    assert "| larger stride | stride:12 |" in text
-    assert "| larger stride | stride:16 |" in text
+    assert "| stride 12 | – |" in text
+    assert "| stride 16 | – |" in text
+    assert "stride:" not in text + latex(rows, "invented")
     assert "| ToMe, constant r, stride 16 | 20 |" in text
     assert text.count("| unmerged |") == 1
     assert {series_name(row) for _, row in rows.iterrows()} == {
         "unmerged", "larger stride", "ToMe, constant r", "ToMe, constant r, stride 16",
     }  # fmt: skip
     labels = {text.get_text() for axis in pareto_figure(rows).axes for text in axis.texts}
-    assert {"stride:12", "stride:16", "r=0", "40"} <= labels
+    assert {"stride 12", "stride 16", "r=0", "40"} <= labels
+
+
+def test_rows_stand_by_stride_behind_the_unmerged_model_whatever_came_first(records) -> None:
+    more = [strided(record("performance", seconds=0.9), 9), strided(record("quality", quality=0.48, delta=-0.02), 9)]
+    adjacent = record("performance", "constant:20", seconds=0.9)
+    question: dict[str, Any] = adjacent.cell.question
+    question = question | {"reduction": question["reduction"] | {"method": "adjacent"}}
+    cell = adjacent.cell.model_copy(update={"question": question, "id": "adjacent"})
+    rows = join([adjacent.model_copy(update={"cell": cell}), *records[::-1], *more])
+    assert rows["schedule"].tolist()[:1] == ["none"]
+    assert rows.loc[rows["method"] == "stride", "schedule"].tolist() == ["stride:9", "stride:12", "stride:16"]
 
 
 def test_the_page_names_every_stride(records) -> None:
     (panel,) = page_panels(records)
     points = {point["name"]: point for point in panel["points"]}
-    assert {"larger stride, stride = 12", "larger stride, stride = 16", "unmerged"} <= set(points)
-    found = points["larger stride, stride = 16"]
-    assert (found["short"], found["unmerged"], found["speed"]) == ("16", False, pytest.approx(2.5))
+    assert {"stride 12", "stride 16", "unmerged"} <= set(points)
+    found = points["stride 16"]
+    assert (found["row"], found["short"], found["r"]) == ("stride 16", "stride 16", None)
+    assert (found["series"], found["unmerged"], found["speed"]) == ("larger stride", False, pytest.approx(2.5))
+    merged = points["ToMe, constant r, stride 16, r = 20"]
+    assert (merged["row"], merged["short"], merged["r"]) == ("ToMe, constant r, stride 16", "20", 20)
     assert (records[found["speed_record"]], records[found["quality_record"]]) == (records[7], records[6])
 
 
@@ -102,3 +119,38 @@ def test_a_stride_is_said_where_a_cell_is_named_in_a_line(records, tmp_path) -> 
     (folder / f"{records[7].cell.id}.json").write_text(records[7].model_dump_json())
     (sample,) = load_side(tmp_path).values()
     assert "stride 16" in sample.title
+
+
+def lines_of(axis) -> dict[tuple[str, str], list[tuple[float, float]]]:
+    """Every line of more than one point, by colour and style."""
+    return {
+        (line.get_color(), line.get_linestyle()): [(float(x), float(y)) for x, y in zip(*line.get_data(), strict=True)]
+        for line in axis.lines
+        if len(line.get_xdata()) > 1 and line.get_linestyle() != "None"
+    }
+
+
+def test_a_line_over_r_starts_at_its_own_stride(records) -> None:
+    records += [
+        strided(record("performance", "constant:20", seconds=0.5), 12),
+        strided(record("quality", "constant:20", quality=0.46, delta=-0.04), 12),
+        strided(record("performance", "constant:20", seconds=0.45), 14),  # nothing else was measured of this one
+        strided(record("quality", "constant:20", quality=0.45, delta=-0.05), 14),
+    ]
+    joined = join(records)
+    gain, cost = merging_figure(joined).axes
+    own, twelve, fourteen, sixteen = COLOURS[:4]
+    gains, costs = lines_of(gain), lines_of(cost)
+    assert gains[own, "-"] == [(0, 1), (40, pytest.approx(1 / 0.45))]
+    assert gains[twelve, "-"] == [(0, pytest.approx(1 / 0.7)), (20, pytest.approx(2.0))]
+    assert gains[sixteen, "-"] == [(0, pytest.approx(2.5)), (20, pytest.approx(1 / 0.3))]
+    assert not {key for key in gains if key[0] == fourteen}  # a point alone
+    # The made-up records have the tokens of the usual stride, so that a stride alone saves no multiply-accumulates.
+    assert gains[twelve, ":"][0] == (0, joined.loc[joined["schedule"] == "stride:12", "macs_ratio"].item())
+    assert costs[own, "-"][0] == (1, 0)
+    assert costs[sixteen, "-"][:2] == [(2.5, -0.04), (pytest.approx(1 / 0.3), -0.05)]
+
+
+def test_the_axis_of_r_has_its_ticks_where_something_was_measured(records) -> None:
+    gain = merging_figure(join(records)).axes[0]
+    assert [label.get_text() for label in gain.get_xticklabels()] == ["0", "20", "40"]
