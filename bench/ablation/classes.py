@@ -16,7 +16,7 @@ from bench.ablation.series import Alternatives
 from bench.records.predictions import read_predictions
 from bench.records.schema import Record
 from bench.records.store import Store
-from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.layout import fix_layout, footnote
 from bench.report.drawing.style import COLOURS, GREY, GUIDE, MARKERS, SINGLE
 from fastast.metrics import METRIC_OF, average_precisions, measure_scores
 from fastast.statistics import CLIP_REPLICATES, CLIPS_SEED, clip_weights, finite_interval, side_of_zero
@@ -92,20 +92,21 @@ def class_sentence(changes: pd.DataFrame, reference: str) -> str:
     numbers = ", ".join(f"{worst[key]:+.3f}".replace("-", "−") for key in ("low", "high"))
     value = f"{worst['value']:+.3f}".replace("-", "−")
     return (
-        f"At r = {r} of {reference}, {lose} of {len(last)} classes lose average precision by an interval of 95 % "
-        f"without zero and {gain} gain; {worst['alternative']} loses most, {value} [{numbers}]."
+        f"With {reference} at r = {r}, {lose} of {len(last)} classes lose average precision by an interval of 95 % "
+        f"without zero and {gain} gain; {worst['alternative']} loses most, {value} [{numbers}]. Intervals stand each "
+        "on its own, and are not corrected for choosing the worst of so many classes."
     )
 
 
-def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
+def class_figure(changes: pd.DataFrame, reference: str, *notes: str) -> Figure:
     """Draw the change of every class against r, grey, and in colour, by name, those that lose most at the largest r.
 
     Each of these has a marker, which stands before its name too. Their intervals there stand beside each other in a
-    strip of their own: at one r they would cover each other.
+    strip of their own: at one r they would cover each other. `notes`: below, a line each.
     """
     import matplotlib.pyplot as plt
 
-    figure, (axis, strip) = plt.subplots(1, 2, figsize=(1.5 * SINGLE, 3.0), sharey=True, width_ratios=(5, 1))
+    figure, (axis, strip) = plt.subplots(1, 2, figsize=(1.5 * SINGLE, 3.3), sharey=True, width_ratios=(5, 1))
     largest = changes["at"].max()
     last = changes[changes["at"] == largest].sort_values("value")
     named = last[:_NAMED]
@@ -139,6 +140,11 @@ def class_figure(changes: pd.DataFrame, reference: str) -> Figure:
     axis.set_xlabel("Tokens removed per block, mean (r)")
     axis.set_ylabel("Average precision minus unmerged")
     axis.set_title(f"{reference}; grey: the other classes", loc="left", size=7, color=GREY)
+    chosen = (
+        f"named: the {len(named)} of {len(last)} classes that lose most at r = {largest:.0f}, chosen by this very "
+        "number; bars: 95 % intervals of the difference paired over clips, not corrected for that"
+    )
+    footnote(figure, *notes, chosen)
     fix_layout(figure)
     return figure
 

@@ -11,8 +11,10 @@ import pandas as pd
 
 from bench.ablation.classes import class_changes
 from bench.ablation.evidence import labels_of, read_evidence
+from bench.ablation.facts import Facts, facts_of
 from bench.ablation.series import Alternatives, sort_out
-from bench.ablation.tables import AblationTable, axis_table, front_tables, numbers
+from bench.ablation.table import AblationTable
+from bench.ablation.tables import axis_table, front_tables, numbers
 from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.store import read_records, to_frame
@@ -28,6 +30,7 @@ class ComparedAlternatives:
     name: str
     """Machine and number format, in words, and the model where there are several."""
     records: tuple[Record, ...]
+    facts: Facts
     found: Alternatives
     word: str
     """What the data is scored by."""
@@ -116,6 +119,7 @@ def _compare(
     return ComparedAlternatives(
         name=name,
         records=tuple(records),
+        facts=facts_of(name, records),
         found=found,
         word=word,
         tables=tuple(tables),

@@ -13,7 +13,7 @@ from bench.ablation.fronts import Front, by_speed, estimate, estimate_gain, minu
 from bench.ablation.series import Alternatives, Series
 from bench.ablation.tables import fronts_of
 from bench.report.drawing.labels import Label, place_labels
-from bench.report.drawing.layout import balanced, fix_layout
+from bench.report.drawing.layout import balanced, fix_layout, footnote
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY, GUIDE
 
 if TYPE_CHECKING:
@@ -27,17 +27,18 @@ _OTHERS = "#cccccc"
 _REFERENCE = "#222222"
 _LETTERS = int(DOUBLE / 0.054)
 """Of a line above the panels; DejaVu at 7 pt takes about so many inches a letter."""
+_BARS = "bars: 95 % intervals, of the difference in {} paired over clips, of the speed-up over rounds"
 _Point = tuple[int | None, np.ndarray, np.ndarray]
 """r, and speed-up and loss with their intervals, (3,) each."""
 _Lines = list[np.ndarray]
 """Of speed-ups and losses, (points, 2) each."""
 
 
-def facets(found: Alternatives, word: str) -> Figure:
+def facets(found: Alternatives, word: str, *notes: str) -> Figure:
     """Draw the loss of every alternative against its speed-up, a panel for each, its points with their intervals.
 
     Numbers beside points are `r`; dashed is the reference, grey are all others. What has no point, and where panels are
-    cut, stands above them. Raises ValueError where none has both.
+    cut, stands above them; below them `notes`, a line each. Raises ValueError where none has both.
     """
     import matplotlib.pyplot as plt
 
@@ -48,7 +49,7 @@ def facets(found: Alternatives, word: str) -> Figure:
     rows = math.ceil(len(shown) / COLUMNS)
     columns = min(COLUMNS, len(shown))
     figure, axes = plt.subplots(
-        rows, columns, figsize=(DOUBLE, 0.6 + 1.65 * rows), sharex=True, sharey=True, squeeze=False
+        rows, columns, figsize=(DOUBLE, 0.8 + 1.65 * rows), sharex=True, sharey=True, squeeze=False
     )
     placed = {one.name: [(r, *_place(point, found)) for point, r in _measured(one)] for one in shown}
     lines: dict[str, _Lines] = {}
@@ -62,8 +63,9 @@ def facets(found: Alternatives, word: str) -> Figure:
         axis.set_title(one.name, loc="left", size=8)
         if place + columns >= len(shown):
             axis.tick_params(labelbottom=True)
+            axis.set_xlabel("Speed-up over unmerged", size=7)
     figure.supylabel(f"{word} minus unmerged", fontsize=8)
-    figure.supxlabel("Speed-up over unmerged", fontsize=8)
+    footnote(figure, *notes, _BARS.format(word))
     dashed = [f"dashed: {found.reference.name}"] if found.reference.name in fronts else []
     strides = ", or strides" if any(one.points[0].reduction is None for one in shown) else ""
     said = ["; ".join([*dashed, "grey: the others", f"numbers: tokens removed per block, mean (r){strides}"])]

@@ -16,6 +16,7 @@ from bench.ablation.published import hash_of_records
 from bench.records.schema import Record
 from bench.report.drawing.files import FORMATS, write_figures
 from bench.report.frame import MEASURED
+from bench.report.tables import in_markdown
 from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
@@ -45,13 +46,14 @@ def render_ablation(
     comparisons = compare_alternatives(results, sweep, labels=labels, classes=classes)
     for number, one in enumerate(comparisons, start=1):
         end = "" if number == 1 else f"_{number}"
-        tables += [table.latex(one.name, f"tab:{sweep}-{number}-{place}") for place, table in enumerate(one.tables, 1)]
+        where, about = one.facts.where, one.facts.about
+        tables += [table.latex(where, f"tab:{sweep}-{number}-{i}", about) for i, table in enumerate(one.tables, 1)]
         parts = [f"## {one.name}", *(table.markdown() for table in one.tables)]
         figures = {f"{name}{end}": (said, draw) for name, said, draw in _figures(one)}
         drawn = write_figures({name: draw for name, (_, draw) in figures.items()}, folder, formats=formats)
         parts += [f"![{said}]({name}.svg)\n\n{said}" for name, (said, _) in figures.items() if name in drawn.svgs]
         written += drawn.paths
-        texts.append("\n\n".join(filter(None, [*parts, _left_out(one.records)])))
+        texts.append("\n\n".join(filter(None, [*parts, in_markdown(f"{where}. {about}"), _left_out(one.records)])))
     for old in {*folder.glob("fronts_*"), *folder.glob("classes_*")} - set(written):
         old.unlink()  # of a machine whose records are gone
     frame = pd.concat([one.numbers for one in comparisons]).assign(records=hash_of_records(results, sweep))
@@ -65,12 +67,12 @@ def render_ablation(
 
 def _figures(one: ComparedAlternatives) -> list[tuple[str, str, Callable[[], Figure]]]:
     """Return name, sentence and drawing of every figure."""
-    found, reference = one.found, one.found.reference.name
+    found, reference, notes = one.found, one.found.reference.name, (one.facts.where, one.facts.about.removesuffix("."))
     fronts = f"What each alternative loses for its speed-up, beside {reference} (dashed) and all others (grey)."
     lost = "" if one.classes.empty else class_sentence(one.classes, reference)
     return [
-        ("fronts", fronts, _nothing if found.is_one_axis else lambda: facets(found, one.word)),
-        ("classes", lost, _nothing if one.classes.empty else lambda: class_figure(one.classes, reference)),
+        ("fronts", fronts, _nothing if found.is_one_axis else lambda: facets(found, one.word, *notes)),
+        ("classes", lost, _nothing if one.classes.empty else lambda: class_figure(one.classes, reference, *notes)),
     ]
 
 
@@ -86,7 +88,8 @@ def _left_out(records: Sequence[Record]) -> str:
     failed = sum(record.status not in MEASURED for record in records)
     said = []
     if disturbed:
-        said.append(f"{disturbed} of {len(timed)} speeds were disturbed and have no part in this.")
+        verbs = ("was", "has") if disturbed == 1 else ("were", "have")
+        said.append(f"{disturbed} of {len(timed)} speeds {verbs[0]} disturbed and {verbs[1]} no part in this.")
     if failed:
         said.append(f"{failed} of {len(records)} records failed: python -m bench report names them.")
     if not timed or disturbed == len(timed):

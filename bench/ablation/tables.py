@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import pandas as pd
 
 from bench.ablation.evidence import Evidence
 from bench.ablation.fronts import Front, Gain, by_macs, by_speed, estimate, estimate_gain, front_of, minus
-from bench.ablation.series import Alternatives
-from bench.report.latex import booktabs, emphasised, escape, stacked
-from bench.report.markdown import markdown_table
-from bench.report.words import number
+from bench.ablation.series import Alternatives, Series
+from bench.ablation.table import AT_LEAST, BETTER, WORSE, AblationTable
+from bench.records.export import split_schedule
+from bench.report.words import family_words, listed, number
 from fastast.statistics import Estimate, side_of_zero
 
 LOSSES = (0.002, 0.005, 0.01)
@@ -26,49 +24,20 @@ NOT_REACHED = "not reached"
 _NOTHING = Estimate(value=math.nan, low=math.nan, high=math.nan)
 """Of a front that has no such point; an empty field in a file."""
 CHOSEN = "✓"
-BETTER, WORSE = "▲", "▼"
-"""Behind a number whose difference to the reference has an interval without zero."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AblationTable:
-    """A table with what its numbers are."""
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str
-
-    def markdown(self) -> str:
-        """Return it as a GitHub table."""
-        lines = [
-            f"**{self.title}**",
-            "",
-            markdown_table(self.heads, self.rows),
-            "",
-            self.note,
-        ]
-        return "\n".join(lines)
-
-    def latex(self, where: str, label: str) -> str:
-        """Return it as a booktabs table; the best of a column is bold, the second underlined. `where`: the machine."""
-        text = pd.DataFrame(self.rows, columns=[escape(head) for head in self.heads])
-        names, numbers = text.iloc[:, 0], text.iloc[:, 1:]
-        cells = numbers.map(_stacked)
-        for column in cells:
-            order = numbers[column].map(_leading).dropna().sort_values(ascending=False, kind="stable").index
-            for place, command in zip(order[: len(order) - 1], ("textbf", "underline"), strict=False):
-                cells.loc[place, column] = emphasised(str(cells.loc[place, column]), command)
-        cells.insert(0, text.columns[0], [_bold(name) for name in names])
-        caption = f"{self.title}: {where}. {self.note}"
-        return booktabs(cells, "l" + "r" * len(numbers.columns), caption=caption, label=label)
+_SPEEDUP = "Speed-up: median time of the unmerged model over that of the {}, interleaved in the same process."
+GAINS = {
+    "measured speed-up": _SPEEDUP.format("configuration"),
+    "ratio of multiply-accumulates": "Ratio of multiply-accumulates: the unmerged model's over the configuration's.",
+}
+"""What fronts are compared at, with what it means."""
 
 
 def axis_table(found: Alternatives, word: str) -> AblationTable:
     """Return the ablation of one axis: quality, difference to the chosen option, and speed where it was timed."""
     reference = found.reference.points[0]
     timed = any(one.points[0].speedup for one in found.series)
-    heads = [" and ".join(found.axes), word, f"against {found.reference.name}"]
+    axes = listed(found.axes)
+    heads = [axes, word, f"against {found.reference.name}"]
     rows = []
     ranked = sorted(found.series, key=lambda one: (not one.chosen, -_value(one.points[0].quality)))
     for one in ranked:  # the chosen one, then the best first
@@ -81,12 +50,14 @@ def axis_table(found: Alternatives, word: str) -> AblationTable:
             cells.append(shown(estimate_gain(point.speedup) if point.speedup else None, "{:.2f}"))
         rows.append(tuple(cells))
     return AblationTable(
-        title=f"Ablation of {' and '.join(found.axes)} at {reference.reduction and reference.reduction['schedule']}",
+        title=f"Ablation of {axes}, with {_schedule_words(found.reference)}",
         heads=(*heads, *(["speed-up"] if timed else [])),
         rows=tuple(rows),
         note=f"{CHOSEN}: the option that FastAST takes where nothing is said. Differences are paired, over the same "
         f"clips; {BETTER} better and {WORSE} worse than {found.reference.name} by an interval of 95 % without zero, "
-        "each on its own: of many options one in forty looks better by chance.",
+        "each on its own: of many options one in forty looks better by chance."
+        + f" {_SPEEDUP.format('option')}"
+        * timed,
     )
 
 
@@ -110,7 +81,7 @@ def fronts_of(found: Alternatives, gain: Gain) -> dict[str, Front]:
 def front_tables(found: Alternatives, word: str) -> list[AblationTable]:
     """Return quality at equal speed and at equal arithmetic, and the speed-up at a fixed loss with the area."""
     tables = []
-    for gain, what in ((by_speed, "measured speed-up"), (by_macs, "ratio of multiply-accumulates")):
+    for gain, what in zip((by_speed, by_macs), GAINS, strict=True):
         fronts = fronts_of(found, gain)
         if fronts:
             tables += [_at_equal(found, fronts, what, word), _at_loss(found, fronts, what, word)]
@@ -188,10 +159,12 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
         title=f"{word} less the unmerged model's, at equal {what}",
         heads=("", *(f"{gain:g} ×" for gain in at), "most", "points"),
         rows=tuple(rows),
-        note=f"Straight between the points of each front, on the same clips, with intervals of 95 %. {BETTER} better, "
-        f"{WORSE} worse than {found.reference.name} at the same {what}, by an interval without zero of the paired "
-        "difference, which ablation.csv has. Most: the largest that was measured; points: how many the front has "
-        "beside the unmerged model." + (_LATER if any(front.least > 1 for front in fronts.values()) else ""),
+        unranked=("most", "points"),
+        note=f"{GAINS[what]} Straight between the points of each front, on the same clips, with intervals of 95 %. "
+        f"{BETTER} better, {WORSE} worse than {found.reference.name} at the same {what}, by an interval "
+        "without zero of the paired difference, which ablation.csv has. Most: the largest that was measured; points: "
+        "how many the front has beside the unmerged model."
+        + (_LATER if any(front.least > 1 for front in fronts.values()) else ""),
     )
 
 
@@ -213,9 +186,10 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
         title=f"{what[0].upper()}{what[1:]} at a fixed loss, and the area under the front",
         heads=("", *(f"loss {loss:g}" for loss in LOSSES), f"mean {word} to {most:g} ×"),
         rows=tuple(rows),
-        note=f"Loss: of {word}, against the unmerged model on the same clips. ≥: the whole front loses less; 1: all of "
-        f"it loses more. Area: mean of {word} along the front from 1 to {most:g}. {BETTER}, {WORSE}: better, worse "
-        f"than {found.reference.name} by an interval without zero of the paired difference.",
+        note=f"{GAINS[what]} Loss: of {word}, against the unmerged model on the same clips. ≥: the whole front "
+        f"loses less; 1: all of it loses more. Area: mean of {word} along the front from 1 to {most:g}. "
+        f"{BETTER}, {WORSE}: better, worse than {found.reference.name} by an interval without zero of the paired "
+        "difference.",
     )
 
 
@@ -227,7 +201,7 @@ def _gain_at(front: Front | None, loss: float, theirs: tuple[Evidence, Evidence]
     if most.value == 1:
         text = "1"
     else:
-        text = shown(estimate_gain(least), "{:.2f}") if least.value == most.value else f"≥ {front.most:.2f}"
+        text = shown(estimate_gain(least), "{:.2f}") if least.value == most.value else f"{AT_LEAST}{front.most:.2f}"
     if theirs is None:
         return text
     better = estimate_gain(minus(least, theirs[1])).low > 0
@@ -266,22 +240,13 @@ def shown(value: Estimate | None, form: str, *, missing: str = "not measured") -
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
-def _leading(text: str) -> float | None:
-    """Return the number that a cell begins with, be it the least that it can be; None without one."""
-    found = re.match(r"(?:≥ )?([+−]?[0-9]+(?:[.][0-9]+)?)", text)
-    return float(found.group(1).replace("−", "-")) if found else None
-
-
-def _stacked(text: str) -> str:
-    """Return a cell as LaTeX: the ends of its interval one above the other, its mark behind them."""
-    mark = text[-2:] if text.endswith((BETTER, WORSE)) else ""
-    return stacked(escape(text.removesuffix(mark))) + escape(mark.strip())
-
-
-def _bold(name: str) -> str:
-    """Return a name of a table in Markdown as LaTeX."""
-    found = re.fullmatch(r"[*][*](.*)[*][*]", name)
-    return f"\\textbf{{{escape(found.group(1))}}}" if found else escape(name)
+def _schedule_words(one: Series) -> str:
+    """Return the schedule of a series of one point: `decreasing r = 48`."""
+    if one.points[0].reduction is None:
+        return "no merging"
+    family, r = split_schedule(str(one.points[0].reduction["schedule"]))
+    words = family_words(family)
+    return words if r is None else f"{words}{'' if words.endswith(' r') else ', r'} = {r}"
 
 
 def _value(one: Evidence | None) -> float:

@@ -61,6 +61,21 @@ def test_lines_stand_where_they_were_measured(changes):
 
 def test_the_sentence_counts_those_whose_interval_is_without_zero(changes):
     assert class_sentence(changes, "ToMe") == (
-        "At r = 40 of ToMe, 5 of 8 classes lose average precision by an interval of 95 % without zero and 0 gain; "
-        "class 8 loses most, −0.080 [−0.100, −0.050]."
+        "With ToMe at r = 40, 5 of 8 classes lose average precision by an interval of 95 % without zero and 0 gain; "
+        "class 8 loses most, −0.080 [−0.100, −0.050]. Intervals stand each on its own, and are not corrected for "
+        "choosing the worst of so many classes."
     )
+
+
+def test_it_says_how_the_named_were_chosen_and_what_it_is_of(changes):
+    figure = class_figure(changes, "ToMe", "Abacus, batch size 8", "weights; PyTorch 1")
+    said = figure.get_supxlabel().split("\n")
+    assert said[:2] == ["Abacus, batch size 8", "weights; PyTorch 1"]
+    assert " ".join(said[2:]) == (
+        "named: the 6 of 8 classes that lose most at r = 40, chosen by this very number; bars: 95 % intervals of the "
+        "difference paired over clips, not corrected for that"
+    )
+    figure.canvas.draw()
+    box = figure._supxlabel.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 <= box.x1 <= figure.bbox.x1
+    plt.close(figure)

@@ -47,7 +47,12 @@ def figure():
         for name, points in POINTS.items()
     )
     itself = Configuration(reduction=None, quality=UNMERGED, speedup=None, throughput=None, macs_ratio=None)
-    drawn = facets(Alternatives(axes=("method",), series=series, unmerged=itself), "mAP")
+    drawn = facets(
+        Alternatives(axes=("method",), series=series, unmerged=itself),
+        "mAP",
+        "Abacus, batch size 8",
+        "weights; PyTorch 1",
+    )
     drawn.canvas.draw()
     yield drawn
     plt.close(drawn)
@@ -91,3 +96,14 @@ def test_numbers_stand_inside_and_strike_through_no_line(figure) -> None:
                 inside = (box.x0 < x) & (x < box.x1) & (box.y0 + 2 < y) & (y < box.y1 - 2)
                 assert not inside.any(), (name, text.get_text(), line.get_linestyle())
     assert [text.get_text() for text in panels(figure)["far"].texts] == ["20"]  # the other is cut away
+
+
+def test_it_says_what_ran_where_and_what_its_bars_are(figure) -> None:
+    assert figure.get_supxlabel().split("\n") == [
+        "Abacus, batch size 8",
+        "weights; PyTorch 1",
+        "bars: 95 % intervals, of the difference in mAP paired over clips, of the speed-up over rounds",
+    ]
+    below = [axis for axis in panels(figure).values() if axis.get_xlabel()]
+    assert {axis.get_xlabel() for axis in below} == {"Speed-up over unmerged"}
+    assert len(below) == 4  # of five panels in two rows of four, the lowest of every column

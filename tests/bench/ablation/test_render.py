@@ -134,7 +134,8 @@ def numbers(path: Path) -> pd.DataFrame:
 def test_one_axis_has_a_row_each_and_the_chosen_one_marked(one_axis: Path, tmp_path: Path) -> None:
     *_, text, table = render_ablation(one_axis, tmp_path / "out", sweep="alternatives", labels=LABELS)
     said = text.read_text()
-    assert "Ablation of metric at decreasing:40" in said
+    assert "**Ablation of metric, with decreasing r = 40**" in said
+    assert "Speed-up: median time of the unmerged model over that of the option, interleaved" in said
     rows = {line.split("|")[1].strip(): line for line in said.splitlines() if line.startswith("| ")}
     assert set(rows) == {"metric", "keys ✓", "queries", "values"}
     assert f"| {precision(0.2):.4f} [" in rows["keys ✓"]
@@ -186,6 +187,33 @@ def test_twelve_methods_have_a_panel_each(rendered: list[Path]) -> None:
     svg = next(path for path in rendered if path.name == "fronts.svg").read_text()
     for name in ("ToMe", "PiToMe", "Top-K", "EViT", "ALGM", "local merging", "patchout"):
         assert f">{name}<" in svg
+
+
+def test_what_the_numbers_are_of_is_said_in_text_captions_and_figures(rendered: list[Path]) -> None:
+    *drawn, tex, text, _ = rendered
+    where = "Abacus, AVX512, 2 threads, float32, batch size 8"
+    about = "mAP on 10 clips of invented invented; PyTorch 1; intervals are 95 % bootstrap"
+    said, captions = text.read_text(), [line for line in tex.read_text().splitlines() if "caption{" in line]
+    assert f"{where}. model_with_underscores; {about}." in said
+    assert len(captions) == 4
+    for caption in captions:
+        assert f": {where}. " in caption
+        assert about.replace("%", "\\%") in caption
+    assert sum("over that of the configuration, interleaved" in caption for caption in captions) == 2
+    assert sum("the unmerged model's over the configuration's" in caption for caption in captions) == 2
+    for svg in (path.read_text() for path in drawn):
+        assert f">{where}<" in svg
+        assert "model_with_underscores; mAP on" in svg
+
+
+def test_several_axes_are_listed_as_in_prose(tmp_path: Path) -> None:
+    for metric in ("keys", "queries"):
+        for partition in ("alternating", "random"):
+            for proportional in (True, False):
+                changed = {"metric": metric, "partition": partition, "proportional": proportional}
+                add(tmp_path, "quality", tome(**changed), damage=0.2)
+    *_, text, _ = render_ablation(tmp_path, tmp_path / "out", sweep="alternatives", labels=LABELS)
+    assert re.search(r"Ablation of \w+, \w+ and \w+, with decreasing r = 40", text.read_text())
 
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
@@ -299,7 +327,7 @@ def test_classes_that_lose_are_drawn_and_named(methods: Path, tmp_path: Path) ->
         assert row["low"] <= row["value"] <= row["high"]
     worst = by_class[by_class["at"].astype(float) == 30].sort_values("value").iloc[0]
     said = (tmp_path / "out/alternatives/ablation.md").read_text()
-    assert "At r = 30 of ToMe, " in said
+    assert "With ToMe at r = 30, " in said
     assert f"{worst['alternative']} loses most" in said
     svg = next(path for path in written if path.name == "classes.svg").read_text()
     assert f">{worst['alternative']}<" in svg

@@ -250,6 +250,19 @@ def test_the_documents_of_this_project_say_what_its_records_say(found) -> None:
     assert (ROOT / "reports" / "claims.md").read_text(encoding="utf-8") == sources(found)
 
 
+def test_a_difference_to_another_model_than_the_speed_is_over_names_it() -> None:
+    """A speed over PyTorch beside a difference to the engine's own model leaves out what the engine itself lost."""
+    mixed = []
+    for one in read_claims(ROOT / "reports/claims.toml").values():
+        columns = {number.column for number in one.numbers.values() if number.sweep}
+        elsewhere = {name for name in columns if re.match("speedup_(?!unmerged|slice)", name)}
+        if elsewhere and any(name.startswith("delta_") for name in columns):
+            mixed.append(one)
+            assert "its own unmerged" in one.text, one.name
+            assert "mAP" in columns, one.name
+    assert mixed
+
+
 def test_a_number_changed_by_hand_is_found(found, tmp_path: Path) -> None:
     for name in ("README.md", "CHANGELOG.md"):
         shutil.copy(ROOT / name, tmp_path / name)

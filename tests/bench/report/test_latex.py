@@ -13,7 +13,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import records as made
 
-from bench.ablation.tables import BETTER, CHOSEN, WORSE, AblationTable
+from bench.ablation.table import BETTER, WORSE, AblationTable
+from bench.ablation.tables import CHOSEN
 from bench.report.frame import join
 from bench.report.latex import emphasised, escape, latex
 

@@ -1,0 +1,37 @@
+"""What a reader must know of the numbers of a group of alternatives: machine, workload, weights, data, software."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.records.schema import Record
+from bench.records.store import to_frame
+from bench.report.frame import MEASURED
+from bench.report.words import BEST_BATCH, batch_words, engine_words, facts_line, scope_words
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Two lines that stand under figures, and in captions."""
+
+    where: str
+    """Machine, number format and, where anything was timed, batch size, engine and scope."""
+    about: str
+    """Weights, data, clips, PyTorch, and what the intervals are."""
+
+
+def facts_of(name: str, records: Sequence[Record]) -> Facts:
+    """Return the facts of the records of one machine, weights and engine. `name`: machine and number format."""
+    rows = to_frame(records)
+    rows = rows[rows["status"].isin(MEASURED)]
+    scored = rows.assign(score=rows["mAP"].fillna(rows["accuracy"]))
+    scored["score_name"] = (scored["task"] == "single_label").map({True: "accuracy", False: "mAP"})
+    scored.loc[scored["score"].isna(), "score_name"] = None
+    timed = rows[rows["kind"] == "performance"]
+    if timed.empty:
+        return Facts(where=name, about=f"{facts_line(scored)}.")
+    first = timed.iloc[0]
+    batch = batch_words(BEST_BATCH if first["batch"] == "best" else first["batch_size"])
+    engine = "" if f", {first['engine']}" in name else engine_words(timed.assign(shared_engine=timed["engine"]))
+    return Facts(where=f"{name}, {batch}{engine}{scope_words(first)}", about=f"{facts_line(scored)}.")
