@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,6 +15,10 @@ from typer.testing import CliRunner
 
 import bench.cli
 import fastast.cli
+import fastast.commands.learn_merging
+import fastast.commands.tune
+from fastast.dtem.question import MergingQuestion
+from fastast.tuning.question import TuningQuestion
 
 APPS = {"fastast": fastast.cli.app, "bench": bench.cli.app}
 
@@ -49,6 +55,20 @@ def test_an_option_has_its_short_form_and_its_kind_in_every_command_that_has_it(
         kinds[max(option.opts, key=len)].add((frozenset(option.opts), option.metavar, option.is_flag))
     assert len(kinds) > 30
     assert {name: found for name, found in kinds.items() if len(found) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "question"),
+    [(fastast.commands.learn_merging.learn_merging, MergingQuestion), (fastast.commands.tune.tune, TuningQuestion)],
+    ids=["learn-merging", "tune"],
+)
+def test_what_is_not_given_is_what_the_question_has(command: Any, question: Any) -> None:
+    """Defaults are written down twice, as commands are asked for help without PyTorch."""
+    own = {field.name: field.default for field in dataclasses.fields(question)}
+    said = {name: one.default for name, one in inspect.signature(command).parameters.items()}
+    shared = {name: value for name, value in said.items() if name in own and isinstance(value, int | float | str)}
+    assert len(shared) > 6
+    assert shared == {name: own[name] for name in shared}
 
 
 def test_help_prints_all_that_is_written() -> None:

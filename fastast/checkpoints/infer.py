@@ -27,8 +27,8 @@ HEAD_DIM = 64
 _NUM_PREFIX = 2
 _FIELDS = {field.name for field in dataclasses.fields(Geometry)}
 _PASS = (
-    "say what you know: --geometry num_frames=N on the command line, model.geometry in a sweep, or "
-    "load_model(path, geometry={'num_frames': N})"
+    "say what you know: --geometry num_frames=N (a command without it takes what `fastast convert` makes of the file "
+    "with it), model.geometry in a sweep, or load_model(path, geometry={'num_frames': N})"
 )
 
 

@@ -8,7 +8,9 @@ import typer
 
 from fastast.commands.options import (
     ExcessOption,
+    GeometryOption,
     MethodOption,
+    NormalisationOption,
     OptionOption,
     OutOption,
     ScheduleOption,
@@ -28,6 +30,8 @@ def export(
     method: MethodOption = None,
     options: OptionOption = None,
     excess: ExcessOption = None,
+    geometry: GeometryOption = None,
+    normalisation: NormalisationOption = "",
     dtype: Annotated[
         Literal["float32", "int8"], typer.Option(help="Type of the blocks' products; int8 needs --calibrate.")
     ] = "float32",
@@ -45,9 +49,21 @@ def export(
     The file is kept only where its logits agree with PyTorch's on real sound. `fastast predict -m FILE` runs it.
     """
     set_up_process()
+    from fastast.checkpoints.said import read_said
     from fastast.exporting.command import export_command
     from fastast.reduction.text import read_reduction
 
     with errors_for_people():
         reduction = read_reduction(schedule, method=method, options=options or (), excess=excess)
-        typer.echo(export_command(model, out, reduction, format=format, dtype=dtype, recipe=calibrate, clips=clips))
+        typer.echo(
+            export_command(
+                model,
+                out,
+                reduction,
+                format=format,
+                dtype=dtype,
+                recipe=calibrate,
+                clips=clips,
+                **read_said(geometry or (), normalisation),
+            )
+        )

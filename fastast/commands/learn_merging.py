@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastast.commands.options import DeviceOption, OutOption, QuietOption, SetOption, TrainedArgument
+from fastast.commands.options import DeviceOption, LabelsOption, OutOption, QuietOption, SetOption, TrainedArgument
 from fastast.commands.people import errors_for_people, say_error, set_up_process
 
 
@@ -27,14 +27,18 @@ def learn_merging(
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps.")] = 400,
     batch_size: Annotated[int, typer.Option(help="Clips of a step.")] = 8,
-    lr: Annotated[float, typer.Option(help="Learning rate of Adam at the beginning; it falls to 0.")] = 2e-4,
+    lr: Annotated[float, typer.Option(help="Learning rate of Adam at the beginning; it falls to 0.")] = 1e-3,
     temperature: Annotated[
-        float, typer.Option(help="Of the relaxed matching, in cosines: the smaller, the nearer to what inference does.")
-    ] = 0.01,
+        float,
+        typer.Option(
+            help="Of the relaxed matching, in cosines: the smaller, the nearer to inference, and 0.01 hardly teaches."
+        ),
+    ] = 0.1,
     precision: Annotated[
         str, typer.Option(help="Of the model: float32, bfloat16 or float16; the embedding's is float32.")
     ] = "float32",
     seed: Annotated[int, typer.Option(help="Of the order of clips.")] = 0,
+    labels: LabelsOption = "",
     clips: Annotated[int, typer.Option(help="Validation clips that the result is compared with ToMe on.")] = 200,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
@@ -60,6 +64,7 @@ def learn_merging(
             temperature=temperature,
             precision=precision,
             seed=seed,
+            labels=labels,
             clips=clips,
         )
         say = (lambda text: None) if quiet else say_error

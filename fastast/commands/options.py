@@ -119,6 +119,14 @@ NormalisationOption = Annotated[
         "-4.2677393,4.5689974. Of an AST it stands in for what its file says; other files that say it refuse it.",
     ),
 ]
+LabelsOption = Annotated[
+    str,
+    typer.Option(
+        "--labels",
+        help="Classes of a model whose file does not name them: a file with a name per line in the order of its "
+        "outputs, or data where that is the order of the data's classes.",
+    ),
+]
 HopOption = Annotated[
     float | None,
     typer.Option(

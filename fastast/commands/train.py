@@ -14,6 +14,7 @@ from fastast.commands.options import (
     ExcessOption,
     GeometryOption,
     JsonOption,
+    LabelsOption,
     MethodOption,
     OptionOption,
     OutOption,
@@ -63,13 +64,7 @@ def evaluate(
     method: MethodOption = None,
     options: OptionOption = None,
     excess: ExcessOption = None,
-    labels: Annotated[
-        str,
-        typer.Option(
-            help="Classes of a model whose file does not name them: a file with a name per line in the order of its "
-            "outputs, or data where that is the order of the data's classes."
-        ),
-    ] = "",
+    labels: LabelsOption = "",
     activation: ActivationOption = "",
     geometry: GeometryOption = None,
     split: Annotated[str, typer.Option(help="train, val or test.")] = "test",

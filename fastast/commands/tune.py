@@ -10,6 +10,7 @@ import typer
 from fastast.commands.options import (
     ActivationOption,
     DeviceOption,
+    LabelsOption,
     MethodOption,
     OptionOption,
     QuietOption,
@@ -49,9 +50,7 @@ def tune(
     batch_size: Annotated[int, typer.Option(help="Clips at once, where time is measured.")] = 8,
     rounds: Annotated[int, typer.Option(help="Rounds in which finalists are timed against each other.")] = 15,
     evaluations: Annotated[int, typer.Option(help="Most schedules to measure on the clips at one speed.")] = 40,
-    labels: Annotated[
-        str, typer.Option(help="Names of the model's classes where its file has none, as for `fastast evaluate`.")
-    ] = "",
+    labels: LabelsOption = "",
     activation: ActivationOption = "",
     device: DeviceOption = "auto",
     quiet: QuietOption = False,

@@ -82,7 +82,7 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
         recipe_identity=recipe_part(recipe),
     )
     data = open_split(recipe.data.name, recipe.data.options, "train")
-    network, columns = load_trained(question.model, data.classes)
+    network, columns = load_trained(question.model, data.classes, labels=question.labels)
     model = reducible(network)
     if not isinstance(model, AudioSpectrogramTransformer):
         raise LearnMergingError(f"learn-merging: {question.model} has no tokens to merge; give an AST")

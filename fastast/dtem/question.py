@@ -30,6 +30,8 @@ class MergingQuestion:
     """Settings of the recipe, `key=value`."""
     recipe_identity: str = ""
     """Of what is used of the recipe, as another may lie under its name when a run goes on: `recipe_part`."""
+    labels: str = ""
+    """Names of the model's classes where its file has none."""
     schedules: tuple[str, ...] = ("decreasing:48",)
     """Merging while learning; of several, each step draws one."""
     steps: int = 400

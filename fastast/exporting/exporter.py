@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,6 +58,7 @@ def export(
     dtype: Number = "float32",
     calibration: Tensor | None = None,
     normalisation: Normalisation | None = None,
+    geometry: Mapping[str, object] | None = None,
     translate: Callable[[AudioSpectrogramTransformer], ModelProto] | None = None,
 ) -> Exported:
     """Write `model` with `reduction` as a file that takes any batch, and return what was written.
@@ -66,6 +67,7 @@ def export(
     `.onnx` (format `onnx`) or `.xml` (format `openvino`, which puts a `.bin` beside it). Without `reduction` the one
     that is attached to the model, or none. dtype: `int8` computes the blocks' products with weights in 8 bits and needs
     `calibration`, filterbanks (k, f, m) of training clips. normalisation: of the filterbank, where the model has none.
+    geometry: what a checkpoint does not say, as for `fastast.load_model`.
     translate: what makes the graph, where it is kept for several files; `onnx_graph` where not given.
 
     The file is kept only where its logits agree with PyTorch's on real sound in batches of several sizes
@@ -85,7 +87,7 @@ def export(
     if dtype != "int8" and calibration is not None:
         raise ExportError(f"export: {dtype} is not calibrated; leave out calibration=, or give dtype='int8'")
     with torch.inference_mode(False):  # tensors made in it could not be traced
-        twin, source = _copy(model, reduction)
+        twin, source = _copy(model, reduction, geometry)
     if twin.attached is not None and twin.attached.reduction.threshold is not None:
         raise ExportError(
             "export: with a threshold every clip decides on its number of tokens, and a graph has that of the "
@@ -95,7 +97,7 @@ def export(
     if normalisation is None:
         raise ExportError(
             "export: nothing says how the model's filterbank is normalised (mean and deviation); give normalisation=, "
-            "for example fastast.frontend.AUDIOSET"
+            "for example fastast.frontend.AUDIOSET, or --normalisation MEAN,STD"
         )
     metadata = _describe(twin, source, normalisation, dtype, calibration)
     graph = (translate or onnx_graph)(twin)
@@ -114,15 +116,20 @@ def export(
 
 
 def _copy(
-    model: AudioSpectrogramTransformer | str | Path, reduction: TokenReduction | None
+    model: AudioSpectrogramTransformer | str | Path,
+    reduction: TokenReduction | None,
+    geometry: Mapping[str, object] | None,
 ) -> tuple[AudioSpectrogramTransformer, dict[str, Any]]:
     """Return a float32 copy on the CPU with the reduction, and where it is from."""
     source: dict[str, Any] = {"source": None, "checkpoint_sha256": None}
     if isinstance(model, str | Path):
         where = trained_path(str(model))
-        source = {"source": Path(model).name, "checkpoint_sha256": load_checkpoint(where).sha256}
-        twin = load_model(where).eval()
+        read = load_checkpoint(where, geometry=geometry)
+        source = {"source": Path(model).name, "checkpoint_sha256": read.sha256}
+        twin = load_model(where, geometry=geometry).eval()
     else:
+        if geometry:
+            raise ExportError("export: geometry= says what a checkpoint does not; a model in memory has its own")
         if any(module.training for module in model.modules()):
             raise ExportError("export: the model is in training mode; call model.eval() first")
         twin = copy.deepcopy(model).to("cpu", torch.float32)

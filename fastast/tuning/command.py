@@ -7,6 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+import fastast
 from fastast.checkpoints.files import sha256_of_path
 from fastast.frontend import Frontend
 from fastast.model import AudioSpectrogramTransformer
@@ -24,7 +27,7 @@ from fastast.tuning.journal import Journal
 from fastast.tuning.question import TuningQuestion, recipe_part
 from fastast.tuning.scoring import Scorer
 from fastast.tuning.target import TuningError
-from fastast.tuning.tune import Tuner
+from fastast.tuning.tune import Tuner, probed_clips
 from fastast.zoo import trained_path
 
 
@@ -59,7 +62,9 @@ def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Calla
     for clips in (calibration, held_out):
         check_positives(clips, classes, question.min_positives)
     scorer = Scorer(metric=metric, activation=activation_of(network.loss, question.activation))
-    asked = question.to_dict() | {"device": where, "calibration": calibration.ids_sha256, "held": held_out.ids_sha256}
+    measured_by = {"device": where, "torch": str(torch.__version__), "fastast": fastast.__version__}
+    clips_of = {"calibration": calibration, "held": held_out, "probed": probed_clips(calibration)[0]}
+    asked = question.to_dict() | measured_by | {name: clips.ids_sha256 for name, clips in clips_of.items()}
     journal = Journal(out.with_name(out.name + ".journal"), asked)
     try:
         if journal.found:

@@ -71,9 +71,10 @@ class Journal:
         except (ValueError, KeyError, TypeError):
             raise TuningError(f"{self.path}: this is no journal of `fastast tune`; give another --out") from None
         if first := differing_key(theirs, self._question):
+            was = repr(theirs[first]) if first in theirs else "not noted, by an older FastAST,"
             raise TuningError(
-                f"{self.path}: what was measured there is of another question: {first} was {theirs.get(first)!r} and "
-                f"is {self._question.get(first)!r}. Remove the file, or give another --out"
+                f"{self.path}: what was measured there is of another question: {first} was {was} and is "
+                f"{self._question.get(first)!r}. Remove the file, or give another --out"
             )
         if len(whole) < len(lines):
             write_whole(self.path, "".join(whole).encode())

@@ -17,7 +17,7 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.schedule import PerBlock
 from fastast.statistics import Estimate
-from fastast.tuning.clips import TuningClips
+from fastast.tuning.clips import TuningClips, spread
 from fastast.tuning.explore import Counts, Explored, Explorer
 from fastast.tuning.journal import Journal
 from fastast.tuning.latency import LatencyTable, measure_table, probe_counts
@@ -30,7 +30,7 @@ from fastast.tuning.timing import ForwardTimes, engine_of, time_reductions
 COMPARED = ("constant", "decreasing")
 """Families that an answer is compared with."""
 PROBED = 200
-"""Clips that tell how sensitive a block is: divergences vary little."""
+"""Most clips that tell how sensitive a block is, spread evenly: divergences vary little."""
 _ATTEMPTS = 4
 """How often a forecast that was too bright is corrected."""
 _TIGHTER = 1.3
@@ -139,8 +139,8 @@ class Tuner:
     def _sensitivity(self) -> Sensitivity:
         """Measure what every block's removals do alone."""
         method, shape = self._question.method, self._shape
-        some = _first(self._clips, PROBED)
-        reference = self._reference[: len(some)]
+        some, places = probed_clips(self._clips)
+        reference = self._reference[places]
         most = min(method.limit(shape, shape.num_tokens, block) for block in range(shape.depth))
         if most < 1:
             raise TuningError(f"tune: {method.method} cannot remove a token of {shape.num_tokens}; take another method")
@@ -293,8 +293,11 @@ class Tuner:
         return predict(self._model, clips, reduction, device=self._device, columns=self._columns)
 
 
-def _first(clips: TuningClips, count: int) -> TuningClips:
-    return replace(clips, features=clips.features[:count], labels=clips.labels[:count], ids=clips.ids[:count])
+def probed_clips(clips: TuningClips) -> tuple[TuningClips, list[int]]:
+    """Return the clips that tell how sensitive blocks are, and their places: data sets come sorted, by class or day."""
+    places = spread(len(clips), PROBED)
+    ids = tuple(clips.ids[place] for place in places)
+    return replace(clips, features=clips.features[places], labels=clips.labels[places], ids=ids), places
 
 
 def _name(counts: Counts | None) -> str:

@@ -139,3 +139,33 @@ def test_a_gap_in_the_names_is_named(tmp_path: Path) -> None:
         load_checkpoint(folder)
     folder = huggingface_folder(tmp_path / "hf", id2label={"2": "c", "0": "a", "1": "b"})
     assert load_checkpoint(folder).labels == ("a", "b", "c")  # by number, whatever the order in the file
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tune", "own.pth", "--data", "smoke", "--speedup", "2"],
+        ["learn-merging", "own.pth", "--data", "smoke", "-o", "out"],
+        ["average", "own.pth", "own.pth", "-o", "out"],
+        ["ensemble", "own.pth", "own.pth", "-o", "out"],
+        ["train", "smoke", "-s", "model.checkpoint=own.pth", "-o", "run"],
+        ["export", "own.pth", "-o", "out.onnx"],
+        ["evaluate", "own.pth", "smoke"],
+        ["info", "own.pth"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_what_an_error_advises_can_be_done(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a length that is not in the file: what it says to write is an option of the command, or of one it names."""
+    monkeypatch.chdir(tmp_path)
+    odd = dataclasses.replace(SMALL, num_frames=300)
+    pth_with(Path("own.pth"), original_names(small_model(odd).state_dict()))
+    runner = CliRunner()
+    said = " ".join(runner.invoke(app, command).output.split())
+    assert "--geometry num_frames=N" in said
+    if "--geometry" not in runner.invoke(app, [command[0], "--help"], env={"COLUMNS": "200"}).output:
+        assert "`fastast convert`" in said
+        options = ["--geometry", "num_frames=300", "--geometry", "fstride=16", "--geometry", "tstride=16"]
+        made = runner.invoke(app, ["convert", "own.pth", "-o", "own.safetensors", *options, "--normalisation=-5,4"])
+        assert made.exit_code == 0, made.output
+        assert load_model("own.safetensors").geometry == odd

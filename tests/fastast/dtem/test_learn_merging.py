@@ -18,7 +18,7 @@ from fastast.checkpoints import load_checkpoint, load_model, save_checkpoint
 from fastast.checkpoints.files import read_tensors
 from fastast.cli import app
 from fastast.dtem.learner import MergeLearner, keys_of_blocks
-from fastast.dtem.question import MergingQuestion
+from fastast.dtem.question import LearnMergingError, MergingQuestion
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
@@ -86,7 +86,7 @@ def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path
     monkeypatch.setattr(MergeLearner, "step", step)
     code, said = learn(checkpoint, parted, "--lr", "0.5")
     assert code == 1
-    assert "lr was 0.0002 and is 0.5" in said
+    assert "lr was 0.001 and is 0.5" in said
     code, said = learn(checkpoint, parted)
     assert code == 0, said
     assert "going on behind step 4" in said
@@ -138,6 +138,19 @@ def test_states_go_on_with_the_weights_and_the_recipe_they_are_of_alone(
     code, said = learn(*arguments)
     assert code == (0 if changed == "nothing" else 1), said
     assert re.search(message, " ".join(said.split())), said
+
+
+def test_classes_that_a_file_does_not_name_can_be_named(checkpoint: str, tmp_path: Path, monkeypatch) -> None:
+    def begun(*_: object) -> None:
+        raise LearnMergingError("learning was begun")
+
+    monkeypatch.setattr(learning, "MergeLearner", begun)
+    unnamed, found = str(tmp_path / "unnamed.safetensors"), load_checkpoint(checkpoint)
+    save_checkpoint(unnamed, found.state, geometry=found.geometry, normalisation=found.normalisation)
+    code, said = learn(unnamed, tmp_path / "out.safetensors")
+    assert code == 1
+    assert "name them by --labels FILE" in " ".join(said.split())
+    assert "learning was begun" in learn(unnamed, tmp_path / "out.safetensors", "--labels", "data")[1]
 
 
 def test_it_lowers_its_loss_on_a_clip_that_it_sees_again_and_again(checkpoint: str) -> None:

@@ -286,3 +286,22 @@ def test_a_runtime_on_the_cpu_does_not_run_on_a_gpu(model: str) -> None:
 def test_int8_needs_a_recipe(checkpoint: Path, tmp_path: Path) -> None:
     said = run("export", checkpoint, "--dtype", "int8", "--out", tmp_path / "small.onnx", code=1)
     assert "--calibrate soundscapes_tiny" in said.replace("\n", " ")
+
+
+def test_what_a_checkpoint_does_not_say_can_be_said(model, tmp_path: Path) -> None:
+    weights, out = tmp_path / "own.pth", tmp_path / "own.onnx"
+    names = {"head.norm": "mlp_head.0", "head.linear": "mlp_head.1"}
+    state = {f"v.{key}": value for key, value in model.state_dict().items()}
+    for own, theirs in names.items():
+        state = {key.replace(f"v.{own}", theirs): value for key, value in state.items()}
+    torch.save(state, weights)
+    refused = run("export", weights, "--out", out, code=1)
+    assert "--geometry" in refused
+    said = ("num_frames=130", "num_mel_bins=32", "num_heads=2")
+    asked = ["export", weights, "--out", out, *(part for text in said for part in ("--geometry", text))]
+    assert "--normalisation MEAN,STD" in run(*asked, code=1)
+    run(*asked, "--normalisation=-5,4")
+    opened = fastast.open_exported(out)
+    assert (opened.geometry, opened.normalisation) == (model.geometry, model.normalisation)
+    assert opened.metadata.source == "own.pth"
+    torch.testing.assert_close(opened(noise(2)), model(noise(2)), rtol=1e-4, atol=1e-5)

@@ -11,16 +11,19 @@ import numpy as np
 import pytest
 import torch
 
+from fastast.hosts import reduce
 from fastast.reduction import TokenReduction
 from fastast.training.recipe_file import load_recipe
 from fastast.tuning.answer import read_answer
 from fastast.tuning.clips import TuningClips, check_positives, spread, two_halves
 from fastast.tuning.journal import Journal
 from fastast.tuning.question import TuningQuestion, differing_key, recipe_part
-from fastast.tuning.scoring import divergences
+from fastast.tuning.scoring import Scorer, divergences
 from fastast.tuning.target import Target, TuningError
 from fastast.tuning.timing import ForwardTimes, time_rounds
+from fastast.tuning.tune import Tuner
 
+TOME = TokenReduction(schedule="constant:0")
 TUNED = Path(__file__).parents[3] / "results" / "tuning"
 
 
@@ -92,6 +95,35 @@ def test_divergence_is_that_of_kullback_and_leibler() -> None:
     e, f = np.exp(p[0]) / np.exp(p[0]).sum(), np.exp(q[0]) / np.exp(q[0]).sum()
     assert divergences(p, q, "softmax")[0] == pytest.approx((e * np.log(e / f)).sum())
     assert divergences(p, p, "sigmoid") == pytest.approx([0.0, 0.0])
+
+
+def test_sensitivity_is_that_of_clips_from_end_to_end(
+    small_model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Data sets are sorted: here the first clips are silent, and nothing moves their answers."""
+    monkeypatch.setattr("fastast.tuning.tune.PROBED", 4)
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(8, 176, 48, generator=generator) * torch.arange(8.0).gt(3)[:, None, None]
+    clips = TuningClips(
+        what="half", features=features, labels=np.eye(8, 5, dtype=np.uint8), ids=tuple("abcdefgh"), skipped=()
+    )
+    question = TuningQuestion(model="m", data="d", target=Target(max_loss=0.1), method=TOME, batch_size=2)
+    journal = Journal(tmp_path / "a.journal", {})
+    scorer = Scorer(metric="mAP", activation="sigmoid")
+    rest = (scorer, range(5), torch.device("cpu"), journal, print)
+    tuner = Tuner(question, small_model, clips, clips, *rest)
+    tuner._reference = tuner._logits(clips, None)
+    found = tuner._sensitivity()
+    journal.close()
+    picked = features[[0, 2, 5, 7]]  # four of eight, by hand
+    r = found.removed[-1]
+    with torch.no_grad():
+        p = small_model(picked).double().sigmoid()
+        with reduce(small_model, TokenReduction(schedule=f"list:{r},0,0")):
+            q = small_model(picked).double().sigmoid()
+    expected = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).sum(1).mean()
+    assert float(expected) > 1e-4
+    assert found.divergence[0][-1] == pytest.approx(float(expected), rel=1e-3)
 
 
 def test_a_journal_goes_on_and_measures_nothing_twice(tmp_path: Path) -> None:

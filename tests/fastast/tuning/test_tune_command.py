@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -161,6 +162,31 @@ def test_another_processor_is_another_question(checkpoint: str, tmp_path: Path, 
     assert code == 1
     assert "what was measured there is of another question: device was" in said
     assert "Elbrus-8S" in said
+
+
+@pytest.mark.parametrize(("name", "key"), [("torch", "torch"), ("fastast", "fastast"), ("", "probed")])
+def test_times_of_another_version_are_not_gone_on_with(
+    name: str, key: str, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, journal = tmp_path / "tuned.toml", tmp_path / "tuned.toml.journal"
+
+    def die(*args: object, **kwargs: object) -> None:
+        raise OSError("the power went away")
+
+    monkeypatch.setattr("fastast.tuning.tune.measure_table", die)
+    assert tune(checkpoint, out, "--max-loss", "0.9")[0] == 1
+    if name:
+        was = str(importlib.import_module(name).__version__)
+        monkeypatch.setattr(f"{name}.__version__", torch.torch_version.TorchVersion("97.1.0"))
+        wanted = rf"{key} was '{re.escape(was)}' and is '97\.1\.0'"
+    else:  # of before there were such keys
+        first, *more = journal.read_text().splitlines(keepends=True)
+        question = {k: v for k, v in json.loads(first)["question"].items() if k not in ("torch", "fastast", "probed")}
+        journal.write_text(json.dumps({"question": question}) + "\n" + "".join(more))
+        wanted = r"fastast was not noted, by an older FastAST, and is '.*Remove the file, or give another --out"
+    code, said = tune(checkpoint, out, "--max-loss", "0.9")
+    assert code == 1
+    assert re.search(f"of another question: {wanted}", " ".join(said.split())), said
 
 
 def test_an_interrupted_run_goes_on(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
