@@ -79,9 +79,9 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
 
 
 def _render_sweep(results: Path, reports: Path, name: str) -> Path:
-    render_report(results, reports, sweep=name)
     if name.startswith(PREFIX):
-        render_ablation(results, reports, sweep=name)
+        render_ablation(results, reports, sweep=name)  # first, as the report's page shows what it writes
+    render_report(results, reports, sweep=name)
     return reports / name
 
 

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from bench.records.export import OWN_LENGTH, STRIDE
+from bench.page.reference import differences_from, plain_number, reference_of, speeds_over
 from bench.records.schema import Record
+from bench.report.drawing.series import series_of
+from bench.report.figures.pareto import with_drawn
 from bench.report.frame import MEASURED, join
 from bench.report.panels import panels
-from bench.report.tables import explain
+from bench.report.tables import LATENCY_MEANS, explain
 from bench.report.words import (
     BEST_BATCH,
     FAILURES,
     NOT_MEASURED,
     SCOPE_NAMES,
+    UNREDUCED,
     batch_words,
     device_name,
     dtype_words,
     engine_words,
     facts_line,
     family_words,
-    is_denominator,
-    is_unmerged,
     method_label,
+    point_label,
     score_word,
     series_name,
+    table_name,
 )
 from bench.sweep.cells import STATED, canonical
 
@@ -39,12 +41,17 @@ NUMBERS = (
     *("r", "tokens_out", "macs_per_clip", "latency", "speedup_slice"),
     *(
         f"{name}{end}"
-        for name in ("throughput", "score", "delta_score", "compared")
+        for name in ("throughput", "score", "compared", "drawn")
         for end in ("", "_low", "_high")
-        if name + end != "compared"
+        if name + end not in ("compared", "drawn")
     ),
 )
 """Columns of the reports' frame that a point has as they are."""
+ONE_MEANS = (
+    "On this page all engines of a panel are compared with one model, unmerged in plain PyTorch: their speed-ups and "
+    "their differences in {score}. A difference has an interval where it is paired with that very model; bars in the "
+    "plot are paired with the unmerged model of the same engine."
+)
 
 
 def page_panels(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -57,8 +64,9 @@ def page_panels(records: Sequence[Record]) -> list[dict[str, Any]]:
     for sweep in sorted({record.sweep for record in records}, key=lambda name: (name != FIRST, name)):
         places = [place for place, record in enumerate(records) if record.sweep == sweep]
         index = _Index(records, places)
-        joined = join([records[place] for place in places])
-        found += [_panel(panel, index, _data_name(joined)) for _, panel in panels(joined)]
+        joined = with_drawn(join([records[place] for place in places]))
+        order = _series_order(joined)
+        found += [_panel(panel, index, _data_name(joined), order) for _, panel in panels(joined)]
     return found
 
 
@@ -87,15 +95,39 @@ def _asked(record: Record) -> str:
     return canonical({"machine": record.machine.key, "model": model} | shared)
 
 
-def _panel(panel: pd.DataFrame, index: _Index, data: str) -> dict[str, Any]:
+def _series_order(joined: pd.DataFrame) -> list[str]:
+    """Return the series of a sweep in the order in which its reports colour them, then all that those do not draw."""
+    drawn = joined.dropna(subset=["throughput", "score"])
+    return list(dict.fromkeys([*(series_of(drawn) if len(drawn) else ()), *series_of(joined)]))
+
+
+def _panel(panel: pd.DataFrame, index: _Index, data: str, order: list[str]) -> dict[str, Any]:
     rows = [row for _, row in panel.iterrows()]
+    one = reference_of(panel)
+    measures = zip(rows, speeds_over(panel, one), differences_from(panel, one), strict=True)
+    notes = list(dict.fromkeys([*explain(panel), LATENCY_MEANS]))
+    engines = one is not None and bool(one["setup"])
     return {
         "choices": _choices(panel, data),
         "score": score_word(panel),
+        "over": "plain PyTorch, unmerged" if engines else "unmerged",
+        "looks": {series_name(row): _look(row, order) for row in rows},
         "facts": facts_line(panel),
-        "notes": explain(panel),
-        "points": [_point(row) | speed | index.of(row) for row, speed in zip(rows, _speeds(panel), strict=True)],
+        "notes": [ONE_MEANS.format(score=score_word(panel)), *notes] if engines else notes,
+        "points": [
+            _point(row) | speed | loss | {"reference": one is not None and row.name == one.name} | index.of(row)
+            for row, speed, loss in measures
+        ],
     }
+
+
+def _look(row: pd.Series, order: list[str]) -> int | None:
+    """Return the place in `order` whose colour a row has: an engine's unmerged model that of its first series."""
+    name = series_name(row)
+    if name in order:
+        return order.index(name)
+    mine = (place for place, one in enumerate(order) if row["setup"] and one.startswith(f"{row['setup']}, "))
+    return next(mine, None)
 
 
 def _choices(panel: pd.DataFrame, data: str) -> dict[str, tuple[str, str]]:
@@ -123,32 +155,17 @@ def _data_name(joined: pd.DataFrame) -> str:
     return f"{score_word(joined)} on {first['clips']:.0f} clips of {first['dataset']} {first['split']}"
 
 
-def _speeds(panel: pd.DataFrame) -> list[dict[str, float | None]]:
-    """Return the speed of every row over the unmerged model's: where engines share the panel, over the plain one's."""
-    name = "speedup_plain" if panel["setup"].any() and panel["speedup_plain"].notna().any() else "speedup_unmerged"
-    found = []
-    for _, row in panel.iterrows():
-        itself = is_denominator(row) and pd.notna(row["throughput"]) and not row["setup"]
-        values: list[Any] = [1, None, None] if itself else [row[f"{name}{end}"] for end in ("", "_low", "_high")]
-        found.append(dict(zip(("speed", "speed_low", "speed_high"), map(plain_number, values), strict=True)))
-    return found
-
-
 def _point(row: pd.Series) -> dict[str, Any]:
     """Return what the plot and the table show of a row; numbers that there are not are None."""
-    series = series_name(row)
-    step = "" if row["method"] in ("none", OWN_LENGTH) or pd.isna(row["r"]) else f"r = {row['r']:.0f}"
-    if row["method"] == STRIDE:
-        step = row["schedule"].replace(":", " = ")
-    values = {name: plain_number(row[name]) for name in NUMBERS}
-    if is_unmerged(row) and values["score"] is not None:
-        values |= {"delta_score": 0.0, "delta_score_low": None, "delta_score_high": None}
+    name = table_name(row)
+    step = "" if row["method"] == "none" or pd.isna(row["r"]) else f"{row['r']:.0f}"
     slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))
-    return values | {
+    return {number: plain_number(row[number]) for number in NUMBERS} | {
         "id": str(row["cell"]),
-        "series": series,
-        "name": f"{series}, {step}" if step else series,
-        "short": "0" if row["method"] in ("none", OWN_LENGTH) else step.rpartition(" = ")[2],
+        "series": series_name(row),
+        "row": name,
+        "name": f"{name}, r = {step}" if step else name,
+        "short": "0" if row["method"] == "none" else step or (point_label(row) if row["method"] in UNREDUCED else ""),
         "unmerged": row["method"] == "none",
         "method": (row["method"], method_label(row["method"])),
         "schedule": (row["family"], family_words(row["family"])),
@@ -157,8 +174,3 @@ def _point(row: pd.Series) -> dict[str, Any]:
         "no_score": bad,
         "standing": row["standing"],
     }
-
-
-def plain_number(value: Any) -> float | None:
-    """Return a number of a frame as JSON knows numbers, None for a missing one."""
-    return None if value is None or pd.isna(value) or math.isinf(value) else float(value)

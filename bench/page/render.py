@@ -21,8 +21,8 @@ from fastast.system.writing import write_whole
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = (
-    *("front", "address", "choices", "readings", "numbers", "groups"),  # functions of values
-    *("forms", "plot", "table", "record", "listen", "main"),  # what shows them
+    *("front", "address", "choices", "readings", "numbers", "groups", "labels"),  # functions of values
+    *("forms", "plot_lines", "plot", "table", "record", "listen", "main"),  # what shows them
 )
 """The page's own JavaScript in the order in which it is loaded."""
 LIMIT = 6_000_000

@@ -53,6 +53,8 @@ _CAPTION = "\\setlength{\\belowcaptionskip}{4pt}"
 """The usual classes leave no room between a caption and a table below it."""
 _ROWS = "\\footnotesize\\setlength{\\tabcolsep}{2.7pt}\\renewcommand{\\arraystretch}{1.2}"
 """Columns closer than usual, and rows wider apart, as the ends of intervals stand above each other."""
+_LETTERS = 50
+"""Of a name in one line, with its dagger."""
 _COMMANDS = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}",
@@ -91,6 +93,7 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
                 text.loc[index, column] = emphasised(str(text.loc[index, column]), command)
         front = (panel["standing"] == "front").to_numpy()
         text.loc[front, "configuration"] += "$^\\dagger$"
+        text["configuration"] = text["configuration"].map(broken)
         word = score_word(panel)
         text.columns = pd.Index([escape(with_score(LATEX_COLUMNS[column], word)) for column in text.columns])
         facts = f"{panel_name(panel)}. {facts_line(panel)}, their ends below and above."
@@ -141,6 +144,15 @@ def stacked(text: str) -> str:
         return text
     value, low, high = found.group(1), *(end.replace("$-$", "-") for end in found.groups()[1:])
     return f"{value}$_{{{low}}}^{{{high}}}$"
+
+
+def broken(name: str) -> str:
+    """Return a name that would make its column too wide in two lines, parted at the comma nearest to its middle."""
+    if len(name) <= _LETTERS or ", " not in name:
+        return name
+    commas = [found.end() for found in re.finditer(", ", name)]
+    at = min(commas, key=lambda end: abs(end - len(name) / 2))
+    return f"\\begin{{tabular}}{{@{{}}l@{{}}}}{name[:at].rstrip()}\\\\ {name[at:]}\\end{{tabular}}"
 
 
 def escape(text: str) -> str:

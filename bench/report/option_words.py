@@ -33,7 +33,7 @@ _WORDS: dict[str, dict[str, str]] = {
     "combine": {
         "size": "size-weighted mean",
         "mean": "unweighted mean",
-        "norm": "mean as long as the longest token",
+        "norm": "norm-preserving mean",
         "keep": "one token kept as it is",
     },
     "weighted_pooling": {"True": "pooling weighted by size", "False": "unweighted pooling"},

@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 
 from bench.records.schema import Record
+from bench.report.beside import NOTHING, Beside
 from bench.report.figures import FIGURES
 from bench.report.loading import loading_text
 from bench.report.panels import panels
 from bench.report.published.figures import TITLE, about_published, published, published_table
 from bench.report.tables import WORDS, columns_of, explain, panel_name, readable
-from bench.report.words import FAILURES, NOT_MEASURED
+from bench.report.words import FAILURES, NOT_MEASURED, runtime_words
 
 
 def page(
@@ -26,8 +27,12 @@ def page(
     failed: Sequence[Record],
     records: Sequence[Record],
     sweep: str,
+    beside: Beside = NOTHING,
 ) -> str:
-    """Return the page. `drawn` holds each figure as SVG, or the reason why it could not be drawn."""
+    """Return the page. `drawn` holds each figure as SVG, or the reason why it could not be drawn.
+
+    `beside`: what another command has put into the report's folder, which the page shows and links.
+    """
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
 
@@ -44,14 +49,18 @@ def page(
             "svg": Markup(inline_svg(drawn[name], name, f"{sweep}: {one.caption}"))
             if drawn[name].startswith("<")
             else None,
-            "reason": drawn[name],
+            "reason": beside.instead(drawn[name]),
         }
         for name, one in FIGURES.items()
+    ]
+    compared = [
+        {"caption": caption, "svg": Markup(inline_svg(svg, name, f"{sweep}: {caption}"))}
+        for name, (svg, caption) in beside.figures.items()
     ]
     elsewhere = published(sweep)
     return environment.get_template("page.html").render(
         sweep=sweep,
-        figures=figures,
+        figures=[*compared, *figures],  # the alternatives are what such a sweep is about
         published=(TITLE, about_published(joined), *published_table(elsewhere)) if elsewhere else None,
         panels=[
             (panel_name(panel), list(columns_of(panel).items()), readable(panel).to_dict("records"))
@@ -65,6 +74,7 @@ def page(
         statuses=[f"{count} {status}" for status, count in sorted(Counter(record.status for record in failed).items())],
         listed=[(record, _asked(record)) for record in failed],
         files=sorted(texts),
+        beside=beside.files,
     )
 
 
@@ -76,7 +86,7 @@ def facts(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
         for record in records:
             value: Any = record
             for name in names:
-                value = getattr(value, name, None)
+                value = value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
             if value is not None:
                 found.append(str(value))
         return sorted(set(found))
@@ -91,6 +101,7 @@ def facts(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
         ("Attention backend", values("attention", "backend_ran")),
         ("Python", values("software", "python")),
         ("PyTorch", values("software", "torch")),
+        ("Other runtimes", sorted({runtime_words(one) for one in values("engine", "kernels", "runtime")})),
         ("CUDA", values("software", "cuda")),
         ("timm", values("software", "timm")),
         ("FastAST", values("suite", "version")),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bench.records.schema import Record
 from bench.records.store import each_record
+from bench.report.beside import beside_report
 from bench.report.drawing.files import FORMATS, printable, write_figures
 from bench.report.drawing.style import DOUBLE, WIDTHS
 from bench.report.figures import draws
@@ -31,7 +32,8 @@ def render(
 ) -> list[Path]:
     """Write figures, tables and the page `index.html` to `out/<sweep>/`; return their paths.
 
-    A figure that cannot be drawn (of speed alone there is no front) is left out and the page says why. Records that
+    A figure that cannot be drawn (of speed alone there is no front) is left out and the page says why. The page shows
+    and links what `bench ablation` has put into the folder, too. Records that
     are not `ok` are listed on the page. `width`: of figures, `single` or `double`, columns of a paper. Raises
     ReportError for no records (`sweep` may be its file), an unknown format or width, or records that cannot stand in
     one table.
@@ -71,7 +73,8 @@ def write_report(
         texts["published.md"] = published_markdown(figures, joined)
     else:
         (folder / "published.md").unlink(missing_ok=True)
-    texts["index.html"] = page(joined, {**drawn.svgs, **drawn.reasons}, texts, problems(records), records, sweep)
+    both = {**drawn.svgs, **drawn.reasons}
+    texts["index.html"] = page(joined, both, texts, problems(records), records, sweep, beside_report(folder))
     for name, text in texts.items():
         written.append(folder / name)
         write_whole(written[-1], printable(text).encode())

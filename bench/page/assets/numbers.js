@@ -26,7 +26,7 @@ function columnsOf(panel, marks) {
   const score = (point, text) => text || point.no_score;
   const timed = (point, text) => text && (marks[point.status] || "") + text; // an empty text stays empty
   const all = [
-    ["r", "r", "r", (p) => p.short || "–"],
+    ["r", "r", "r", (p) => numberText(p.r, 0) || "–"],
     ["speedup", "Speed-up", "speed", (p) => speed(p, timed(p, intervalText(p, "speed", 2)))],
     ["difference", `Difference in ${panel.score}`, "delta_score", (p) => score(p, intervalText(p, "delta_score", 4, true))],
     ["throughput", "Clips/s", "throughput", (p) => speed(p, timed(p, numberText(p.throughput, 1)))],
@@ -56,7 +56,8 @@ function pointParts(point, score) {
   if (point.throughput !== null) parts.push(`${numberText(point.throughput, 1)} clips/s`);
   if (point.speed !== null) parts.push(`${intervalText(point, "speed", 2)} times as fast`);
   if (point.score !== null) parts.push(`${score} ${numberText(point.score, 3)}`);
-  if (point.delta_score !== null && !point.unmerged) parts.push(`difference ${intervalText(point, "delta_score", 4, true)}`);
+  const itself = point.unmerged && point.delta_score === 0; // what differences are over
+  if (point.delta_score !== null && !itself) parts.push(`difference ${intervalText(point, "delta_score", 4, true)}`);
   return parts;
 }
 

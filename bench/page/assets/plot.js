@@ -14,11 +14,11 @@ function plotAxes(panel, relative) {
   const scored = panel.points.some((point) => point.score !== null);
   const tokens = { value: "tokens_out", bar: null, title: "Tokens that leave the last block", reversed: true };
   const speed = relative
-    ? { value: "speed", bar: "speed", title: "Speed-up over unmerged" }
+    ? { value: "speed", bar: "speed", title: `Speed-up over ${panel.over}` }
     : { value: "throughput", bar: "throughput", title: "Clips/s" };
   const quality = relative
-    ? { value: "delta_score", bar: "delta_score", title: `Difference in ${panel.score}` }
-    : { value: "score", bar: "compared", title: capital(panel.score) };
+    ? { value: "delta_score", bar: "bar", title: `Difference in ${panel.score} to ${panel.over}` }
+    : { value: "score", bar: "drawn", title: capital(panel.score) };
   if (timed && scored) return { x: speed, y: quality, front: true };
   return { x: tokens, y: timed ? speed : quality, front: false };
 }
@@ -31,19 +31,20 @@ function errorBars(points, axis, colour, told) {
   return { type: "data", symmetric: false, array: reach("_high", 1), arrayminus: reach("_low", -1), color: colour, thickness: 1, width: 0 };
 }
 
-// Colour and symbol of every series of a panel, which no filter changes; one unmerged model is black, or white, and
-// several, one per engine, are stars of their own colours.
+// Colour and symbol of every series of a panel as in the reports, which no filter changes; one unmerged model is black, or
+// white, and several, one per engine, are stars of their engines' colours.
 function seriesLooks(panel, colours) {
-  const unmerged = [...new Set(panel.points.filter((point) => point.unmerged).map((point) => point.series))];
-  return [...new Set(panel.points.map((point) => point.series))].map((name, i) => {
-    const place = unmerged.indexOf(name);
-    if (place >= 0) return { name, symbol: "star", glyph: "★", colour: unmerged.length > 1 ? colours[place % colours.length] : themeColour("ink") };
+  const unmerged = new Set(panel.points.filter((point) => point.unmerged).map((point) => point.series));
+  return [...new Set(panel.points.map((point) => point.series))].map((name) => {
+    const i = panel.looks[name];
+    const colour = i === null ? themeColour("ink") : colours[i % colours.length];
+    if (i === null || unmerged.has(name)) return { name, symbol: "star", glyph: "★", colour };
     const [symbol, glyph] = SYMBOLS[(i + Math.floor(i / colours.length)) % SYMBOLS.length];
-    return { name, symbol, glyph, colour: colours[i % colours.length] };
+    return { name, symbol, glyph, colour };
   });
 }
 
-function plotTraces(panel, points, words, state, colours) {
+function plotTraces(panel, points, words, state, colours, [width, height]) {
   const axes = plotAxes(panel, state.axes === "relative");
   const drawn = points
     .map((point, i) => ({ ...point, standing: words[i] }))
@@ -63,21 +64,25 @@ function plotTraces(panel, points, words, state, colours) {
     const line = { shape: "vh", dash: "dot", width: 1.5, color: themeColour("soft") };
     traces.push(trace(front, { mode: "lines", line, hoverinfo: "skip", meta: { glyph: "┄", name: "front of what is shown", colour: line.color } }));
   }
+  const beaten = (point) => axes.front && point.standing !== "front";
+  const told = (point) => point.standing !== "disturbed" && (drawn.length <= FEW || !beaten(point));
+  const texts = drawn.map((point) => (told(point) ? plotText(point.short) : ""));
+  const pixels = inPixels(drawn, axes, width, height);
+  const places = labelPlaces(pixels.map((place, i) => ({ ...place, text: texts[i] })));
+  const bars = (colour) => `${colour}${themeColour("bars")}`;
   for (const { name, colour, symbol, glyph } of seriesLooks(panel, colours)) {
     const own = drawn.filter((point) => point.series === name && point.standing !== "disturbed");
     if (!own.length) continue;
-    const beaten = (point) => axes.front && point.standing !== "front";
-    const told = (point) => drawn.length <= FEW || !beaten(point);
     traces.push(
       trace(own, {
         mode: "markers+text",
         meta: { glyph, name, colour },
-        text: own.map((point) => (told(point) ? plotText(point.short) : "")),
-        textposition: "top right",
+        text: own.map((point) => texts[drawn.indexOf(point)]),
+        textposition: own.map((point) => places[drawn.indexOf(point)]),
         textfont: { size: 11, color: own.map((point) => themeColour(beaten(point) ? "soft" : "ink")) },
-        marker: { size: symbol === "star" ? 12 : 9, color: colour, symbol: own.map((point) => symbol + (beaten(point) ? "-open" : "")), opacity: own.map((point) => (beaten(point) ? 0.55 : 1)) },
-        error_x: errorBars(own, axes.x, `${colour}70`, told),
-        error_y: errorBars(own, axes.y, `${colour}70`, told),
+        marker: { size: symbol === "star" ? 12 : 9, color: colour, symbol: own.map((point) => symbol + (beaten(point) ? "-open" : "")), opacity: own.map((point) => (beaten(point) ? Number(themeColour("beaten")) : 1)) },
+        error_x: errorBars(own, axes.x, bars(colour), told),
+        error_y: errorBars(own, axes.y, bars(colour), told),
       }),
     );
   }
@@ -91,32 +96,20 @@ function plotTraces(panel, points, words, state, colours) {
   return { traces, axes };
 }
 
-// Lines at the loss and at the speed that are read at.
-function readingLines(panel, axes, state) {
-  if (!axes.front) return [];
-  const line = (at) => ({ type: "line", line: { color: themeColour("accent"), width: 1, dash: "dash" }, layer: "between", ...at });
-  const start = panel.points.find((point) => point.unmerged && isCompared(point));
-  const lines = [];
-  const y = state.axes === "relative" ? -state.loss : start ? start.score - state.loss : null;
-  const x = state.axes === "relative" ? state.speed : start ? start.throughput * state.speed : null;
-  if (y !== null) lines.push(line({ xref: "paper", x0: 0, x1: 1, y0: y, y1: y }));
-  if (x !== null) lines.push(line({ yref: "paper", y0: 0, y1: 1, x0: x, x1: x }));
-  return lines;
-}
-
 const legendItem = ({ glyph, name, colour }) => element("li", {}, element("span", { style: `color: ${colour}`, "aria-hidden": "true" }, glyph), " ", name);
 
 function drawPlot(place, panel, points, words, state, colours) {
-  const { traces, axes } = plotTraces(panel, points, words, state, colours);
   const ink = themeColour("ink");
   const narrow = place.clientWidth < NARROW;
+  const height = narrow ? 400 : 520;
+  const { traces, axes } = plotTraces(panel, points, words, state, colours, [0.85 * place.clientWidth, 0.75 * height]);
   const axis = ({ title, reversed }) => ({ title: { text: plotText(title) }, autorange: reversed ? "reversed" : true, gridcolor: themeColour("line"), linecolor: themeColour("soft"), zeroline: false, automargin: true });
   const layout = {
     font: { family: "system-ui, sans-serif", size: 13, color: ink },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 10, r: 10, t: 30, b: 10 },
-    height: narrow ? 400 : 520,
+    height,
     hovermode: "closest",
     hoverlabel: { bgcolor: themeColour("paper"), bordercolor: themeColour("soft"), font: { color: ink }, align: "left" },
     showlegend: false, // it has no room for a dozen methods

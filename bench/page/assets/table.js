@@ -25,7 +25,7 @@ function drawTable(place, panel, points, words, state, marks, { sort, choose }) 
     const attributes = { type: "button", id: `point-${point.id}`, "aria-pressed": String(chosen), "aria-label": point.name, onclick: () => choose(point.id) };
     const cells = columns.map((column) => element("td", column.sorted ? {} : { class: "words" }, column.text(point)));
     const kinds = [chosen && "chosen", ["front", "disturbed"].find((word) => word === standing.get(point.id))].filter(Boolean);
-    return element("tr", { class: kinds.join(" ") || null }, element("th", { scope: "row" }, element("button", attributes, point.series.replace(/ r\b/g, "\u00a0r"))), ...cells);
+    return element("tr", { class: kinds.join(" ") || null }, element("th", { scope: "row" }, element("button", attributes, point.row.replace(/ r\b/g, "\u00a0r"))), ...cells);
   });
   fill(place, element("thead", {}, element("tr", {}, element("th", { scope: "col" }, corner), ...heads)), element("tbody", {}, ...rows));
 }

@@ -14,6 +14,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's palette."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 GREY = "#666666"
+SPLIT = "split the sweep"
+"""What helps where there are more series than colours, and no figure has a panel for each."""
 GUIDE = 0.8
 """Where a line of reference is drawn: over the grid (0.5), under all that was measured (1 and more)."""
 
@@ -67,7 +69,7 @@ def colour_of(names: list[str]) -> dict[str, tuple[str, str]]:
     if len(names) > len(COLOURS):
         raise ValueError(
             f"{len(names)} schedules in one figure ({', '.join(names)}), at most {len(COLOURS)} can be told "
-            "apart; split the sweep"
+            f"apart; {SPLIT}"
         )
     return {name: (COLOURS[i], MARKERS[i]) for i, name in enumerate(names)}
 

@@ -53,7 +53,7 @@ FIGURES = {
     "latency": ReportFigure(
         draw=latency_figure,
         caption="Percentiles of the time that a batch takes. The 90th percentile needs ten samples, the 99th a "
-        "hundred. Configurations with fewer than ten are left out.",
+        "hundred. Where there are fewer than ten, there is the median alone.",
     ),
     "memory": ReportFigure(
         draw=memory_figure,

@@ -9,8 +9,8 @@ import pandas as pd
 from bench.report.drawing.layout import device_line, fix_layout, footnote
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.report.figures.rows import row_axes
+from bench.report.panels import PANEL
 from bench.report.words import batch_words, listed, software_line
-from fastast.names import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,13 +20,15 @@ _MARKS: dict[str, dict[str, Any]] = {
     "p90": {"marker": "s", "markerfacecolor": "white", "label": "90th percentile"},
     "p99": {"marker": "|", "markersize": 9, "markeredgewidth": 1.4, "label": "99th percentile"},
 }
+_ALONE = "a median alone has fewer than ten samples"
 
 
 def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw median, 90th and 99th percentile of every configuration's time per batch, a panel per batch size.
 
     The median is the one of the tables, free of the machine's drift from cell to cell; the percentiles are as far above
-    it as in the cell's own samples. Configurations of fewer than ten samples have no percentile and are left out.
+    it as in the cell's own samples. Of fewer than ten samples there is the median alone; panels without any percentile
+    are left out, and the caption says so.
     `width`: inches. Raises ValueError where no cell has ten samples.
     """
     rows = joined[joined["latency"].notna()].copy()
@@ -36,8 +38,10 @@ def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     few = rows["p90"].isna()
     if few.all():
         raise ValueError("no configuration has ten samples, which a 90th percentile needs")
-    left_out = _about_few(rows[few])
-    rows = rows[~few]
+    told = few.groupby([rows[name] for name in PANEL], dropna=False).transform("all")
+    out, rows = rows[told], rows[~told]
+    notes = [_ALONE] if rows["p90"].isna().any() else []
+    notes += [f"left out, as none has ten samples: {_sizes(out)}"] if len(out) else []
     figure, placed = row_axes(rows, width=width)
     known = [name for name in _MARKS if rows[name].notna().any()]
     for axis, panel in placed:
@@ -51,14 +55,11 @@ def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     handles, labels = placed[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), handletextpad=0.3, columnspacing=1.2)
     samples = " to ".join(dict.fromkeys(f"{end:.0f}" for end in pd.to_numeric(rows["samples"]).agg(["min", "max"])))
-    footnote(figure, device_line(rows), f"{software_line(rows)}; {samples} samples per configuration", left_out)
+    footnote(figure, device_line(rows), f"{software_line(rows)}; {samples} samples per configuration", "; ".join(notes))
     fix_layout(figure)
     return figure
 
 
-def _about_few(rows: pd.DataFrame) -> str:
-    """Return which rows are left out, by their batch sizes; nothing of none."""
-    if rows.empty:
-        return ""
-    batches = listed([batch_words(batch) for batch in sorted(rows["batch_size"].unique())])
-    return f"left out, with fewer than ten samples: {counted(len(rows), 'configuration')} at {batches}"
+def _sizes(rows: pd.DataFrame) -> str:
+    """Return the batch sizes of rows in words."""
+    return listed([batch_words(size) for size in sorted(rows["batch_size"].unique())])

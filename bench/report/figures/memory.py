@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MIB = 2.0**20
 _BEFORE = "#d9d9d9"
+_WITH_ARENA = "with a runtime's arena, not comparable"
 _ARENAS = ("onnxruntime", "openvino")
 """Engines that take their memory once, before any run that is measured, and keep it."""
 
@@ -34,12 +35,16 @@ def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         raise ValueError("no record says how much memory a run takes")
     arena = rows["engine"].isin(_ARENAS)
     resident = rows["memory_kind"].astype(str).str.startswith("resident").any()
-    held = ["weights"] + ["libraries", "other arms"] * bool(resident) + ["a runtime's arena"] * bool(arena.any())
+    held = f"held before ({', '.join(['weights'] + ['libraries', 'other arms'] * bool(resident))})"
     rows.loc[arena, "run"] = 0.0
     figure, placed = row_axes(rows, width=width)
     for axis, panel in placed:
         before = panel["peak"] - panel["run"]
-        axis.barh(panel["place"], before, height=0.6, color=_BEFORE, label=f"held before ({', '.join(held)})")
+        in_arena = panel["engine"].isin(_ARENAS)
+        for there, words, hatch in ((~in_arena, held, None), (in_arena, _WITH_ARENA, "////")):
+            if there.any():
+                place, value = panel["place"][there], before[there]
+                axis.barh(place, value, height=0.6, color=_BEFORE, edgecolor="white", hatch=hatch, label=words)
         axis.barh(panel["place"], panel["run"], left=before, height=0.6, color=COLOURS[0], label="one run, on top")
         for _, row in panel.iterrows():
             text = axis.annotate(
@@ -52,10 +57,15 @@ def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
                 color=GREY,
             )
             text.set_in_layout(False)
-        axis.set_xlim(0, 1.08 * rows["peak"].max())
+        axis.set_xlim(0, (1.25 if arena.any() else 1.08) * rows["peak"].max())
         axis.set_xlabel("Memory (MiB)")
-    handles, labels = placed[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, handletextpad=0.4, columnspacing=1.2)
+    told = {
+        label: handle for axis, _ in placed for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    columns = len(told) if width == DOUBLE else 1
+    figure.legend(
+        *(told.values(), told), loc="outside upper center", ncols=columns, handletextpad=0.4, columnspacing=1.2
+    )
     kinds = ", ".join(sorted(rows["memory_kind"].dropna().astype(str).unique()))
     notes = ["numbers: MiB of one run, on top of what was held before"]
     notes += ["in the arena: taken before the run, and not known apart"] * bool(arena.any())

@@ -116,12 +116,16 @@ def test_percentiles_are_those_of_the_samples_at_the_latency_of_the_tables() -> 
 
 def test_what_has_too_few_samples_for_a_percentile_is_left_out_and_said() -> None:
     few = [made.record("performance", name, batch_size=1) for name in ("none", "constant:20")]
+    beside = made.record("performance", "constant:20")  # five samples, in a panel of more
     many = [with_samples(made.record("performance"), tuple(np.linspace(0.9, 1.1, 12)))]
-    figure = latency_figure(join([*few, *many]))
+    figure = latency_figure(join([*few, beside, *many]))
     assert len(figure.axes) == 1
-    assert "12 samples per configuration" in figure_text(figure)
-    assert "left out, with fewer than ten samples: 2 configurations at batch size 1" in figure_text(figure)
-    assert "left out" not in figure_text(latency_figure(join(many)))
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["unmerged", "ToMe, constant r = 20"]
+    text = figure_text(figure).replace("\n", " ")
+    assert "5 to 12 samples per configuration" in text
+    assert "a median alone has fewer than ten samples" in text
+    assert "left out, as none has ten samples: batch size 1" in text
+    assert "ten samples" not in figure_text(latency_figure(join(many)))
 
 
 def test_throughput_over_the_batch_size_speaks_of_no_quality() -> None:
@@ -138,7 +142,9 @@ def test_a_runtime_with_an_arena_has_no_number_of_what_a_run_takes(rounds: int) 
     assert [text.get_text() for text in figure.axes[0].texts] == ["in the arena", "120"]
     assert sorted(round(bar.get_width()) for bar in figure.axes[0].patches) == [0, 120, 500, 900 + rounds]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["held before (weights, a runtime's arena)", "one run, on top"]
+    assert legend == ["held before (weights)", "with a runtime's arena, not comparable", "one run, on top"]
+    (hatched,) = [bar for bar in figure.axes[0].patches if bar.get_hatch()]
+    assert hatched.get_width() == 900 + rounds
     assert "in the arena: taken before the run" in figure_text(figure).replace("\n", " ")
 
 

@@ -16,7 +16,7 @@ import records as made
 from bench.ablation.table import BETTER, WORSE, AblationTable
 from bench.ablation.tables import CHOSEN
 from bench.report.frame import join
-from bench.report.latex import emphasised, escape, latex
+from bench.report.latex import broken, emphasised, escape, latex
 
 ROOT = Path(__file__).parents[3]
 AWKWARD = r"a\b^c~d<e>f%g|h{i}\#j&k_$ λ τ Δ Σ ε Α ς ± × → ≥ “q” 10 µs ↑ ↓"
@@ -127,3 +127,13 @@ def test_a_caption_defines_columns_and_marks() -> None:
     assert "oracle" not in speed
     few = [made.record("performance"), made.record("performance", "constant:20", rounds=3)]
     assert "A speed-up without an interval comes from fewer than 5 rounds." in latex(join(few), "invented")
+
+
+def test_a_long_name_takes_two_lines() -> None:
+    long = "ToMe, decreasing r, by tokens after attention, placed before attention"
+    assert broken(long) == (
+        "\\begin{tabular}{@{}l@{}}ToMe, decreasing r, by tokens after attention,\\\\ "
+        "placed before attention\\end{tabular}"
+    )
+    assert broken("ToMe, decreasing r") == "ToMe, decreasing r"
+    assert "\\begin{tabular}{@{}l@{}}ToMe, constant r, sets" not in latex(join(made.sweep()), "invented")
