@@ -63,6 +63,7 @@ def facets(found: Alternatives, word: str, *notes: str) -> Figure:
         axis.set_title(one.name, loc="left", size=8)
         if place + columns >= len(shown):
             axis.tick_params(labelbottom=True)
+        if place // columns == rows - 1:
             axis.set_xlabel("Speed-up over unmerged", size=7)
     figure.supylabel(f"{word} minus unmerged", fontsize=8)
     footnote(figure, *notes, _BARS.format(word))

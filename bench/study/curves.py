@@ -90,7 +90,8 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     figure.supxlabel("Step", fontsize=8)
     several = max(part["seed"].nunique() for part in parts.values()) > 1
     lines = "thick: mean over the seeds; thin: seeds" if several else "blue: the arm, of one seed"
-    said = [f"{lines}; grey: the other arms. A point is the mean since the one before it"]
+    others = "; grey: the other arms" * (len(shown) > 1)
+    said = [f"{lines}{others}. A point is the mean since the one before it"]
     top = 1.15 * max(mean.iloc[1:].max() for mean in means.values())
     if far := [arm for arm, mean in means.items() if mean.iloc[0] > top]:  # a start from nothing would flatten the rest
         axes[0, 0].set_ylim(top=top)

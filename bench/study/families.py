@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from bench.records.export import split_schedule
 from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
+from bench.study.groups import merges_nothing, schedule_words
 from bench.study.recipes import run_folder
 from bench.study.scores import read_replicates
 from bench.study.study_file import Study, StudyArm
-from bench.study.tables import merges_nothing, schedule_words
 from fastast.data.soundscapes.classes import ALONE, CHILDREN, CLASSES, DRUMS, INSTRUMENTS
 
 if TYPE_CHECKING:
@@ -34,7 +34,10 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Other sounds": ALONE,
 }
 """All leaf classes of the soundscapes; parents would count their leaves twice."""
-COLUMNS = ("arm", "label", "family", "classes", "schedule", "seeds", "AP", "delta", "delta_low", "delta_high")
+COLUMNS = (
+    *("arm", "label", "family", "classes", "schedule", "seeds", "AP", "delta", "delta_low", "delta_high"),
+    *("against", "against_schedule"),
+)
 
 
 def families(study: Study, results: Path) -> pd.DataFrame:
@@ -46,7 +49,8 @@ def families(study: Study, results: Path) -> pd.DataFrame:
     if study.claim is None:
         return pd.DataFrame(columns=list(COLUMNS))
     base_arm = study.arm(study.claim.against)
-    bases = _by_class(study, results, base_arm, study.tested_under(base_arm)[0])  # (s, c)
+    base_schedule = study.tested_under(base_arm)[0]
+    bases = _by_class(study, results, base_arm, base_schedule)  # (s, c)
     if not len(bases):
         return pd.DataFrame(columns=list(COLUMNS))
     base, rows = bases.mean(axis=0), []
@@ -56,7 +60,8 @@ def families(study: Study, results: Path) -> pd.DataFrame:
             for family, columns in _columns() if len(found) else ():
                 values, delta = found[:, columns].mean(axis=1), (found - base)[:, columns].mean(axis=1)  # (s,)
                 numbers = (len(values), values.mean(), delta.mean(), delta.min(), delta.max())
-                rows.append((arm.name, arm.label, family, len(columns), schedule, *numbers))
+                named = (arm.name, arm.label, family, len(columns), schedule)
+                rows.append((*named, *numbers, base_arm.label, base_schedule))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -108,7 +113,8 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axes[0, 0].set_ylabel("Difference in average precision")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(FAMILIES))
     spread = "; bars: lowest to highest seed" if rows["seeds"].max() > 1 else ", of one seed"
-    footnote(figure, f"{notes}; mean over the classes of a family{spread}.")
+    base = f"“{rows['against'].iloc[0]}”, {schedule_words(rows['against_schedule'].iloc[0])}"
+    footnote(figure, f"{notes}; difference to {base}; mean over the classes of a family{spread}.")
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,16 +11,18 @@ import pandas as pd
 from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.frame import CLAIM, CONTRAST
-from bench.study.tables import GROUPS, chance_words, groups, merges_nothing, points_words, schedule_words
+from bench.study.groups import GROUPS, groups, held_against, merges_nothing, schedule_words
+from bench.study.words import chance_words, mean_words, points_words
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
+def speed_figure(rows: pd.DataFrame, reference: str, notes: str, speeds: str = "") -> Figure:
     """Draw mAP against speed-up, a line an arm: the mean over seeds, bars from the lowest seed to the highest.
 
-    The dashed line is the reference, unmerged. Raises ValueError where no merged row has a speed.
+    `notes`: what mAP is of; `speeds`: what the speed-ups are of. The dashed line is the reference, unmerged. Raises
+    ValueError where no merged row has a speed.
     """
     import matplotlib.pyplot as plt
 
@@ -52,37 +55,47 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str) -> Figure:
     axis.set_ylabel("mAP (macro)")
     figure.legend(loc="outside upper left", ncols=2)
     dashed = f"Dashed: {base['label'].iloc[0]}, no merging. " if len(base) else ""
-    footnote(figure, f"{notes}. {points_words(main['seeds'].max())}. {dashed}")
+    footnote(figure, f"{notes}. {points_words(main['seeds'].max())}. {dashed}{speeds}")
     return figure
 
 
 def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """Draw every ablation as one panel: mAP of each of its arms, mean over seeds, with the interval of its difference.
 
-    Hollow: the mean of what it is held against. Raises ValueError where there is none.
+    One whose arms are held against several has a panel for each of these, which the title names. Hollow: the mean of
+    what it is held against. Raises ValueError where there is none.
     """
     import matplotlib.pyplot as plt
 
     ablations = rows[~rows["group"].isin(GROUPS)]
-    asked = groups(ablations)
+    asked = [(title, part) for title, whole in groups(ablations) for _, part in whole.groupby("against", sort=False)]
     if not asked:
         raise ValueError("no ablation is published yet")
-    heights = [0.35 + 0.2 * len(part) for _, part in asked]
+    names = [[f"{row.label}, {schedule_words(row.schedule)}" for row in part.itertuples()] for _, part in asked]
+    widest = max(len(name) for some in names for name in some)
+    letters = max(
+        20, int((DOUBLE - 0.4 - 0.052 * widest) / 0.062)
+    )  # DejaVu at 7 and 8 pt takes so many inches a letter
+    titles = [textwrap.fill(f"{title}. {held_against(part)}", letters) for title, part in asked]
+    heights = [
+        0.35 + 0.2 * len(part) + 0.14 * title.count("\n") for title, (_, part) in zip(titles, asked, strict=True)
+    ]
     figure, axes = plt.subplots(
         len(asked), 1, figsize=(DOUBLE, 0.7 + sum(heights)), squeeze=False, height_ratios=heights, sharex=True
     )
-    for axis, (title, part) in zip(axes[:, 0], asked, strict=True):
+    for axis, title, named, (_, part) in zip(axes[:, 0], titles, names, asked, strict=True):
         places = np.arange(len(part))[::-1]
         bars = np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy())
         axis.errorbar(part["mAP"], places, xerr=bars, color="black", linestyle="none", marker="o", capsize=2)
         axis.plot(part["against_mAP"], places, color=GREY, linestyle="none", marker="o", fillstyle="none", zorder=0)
-        axis.set_yticks(places, [f"{row.label}, {schedule_words(row.schedule)}" for row in part.itertuples()])
+        axis.set_yticks(places, named)
         axis.set_ylim(-0.6, len(part) - 0.4)
         axis.set_title(title, loc="left")
     axes[-1, 0].set_xlabel("mAP (macro)")
+    hollow = "mean over its seeds" if ablations["against_seeds"].max() > 1 else "of one seed"
     footnote(
         figure,
-        f"{notes}. Points: mean over the seeds. Hollow: mean of what the arm is held against. "
+        f"{notes}. {mean_words(ablations['seeds'].max())}. Hollow: what the arm is held against, {hollow}. "
         f"Bars: 95 % interval of the difference to it, over {chance_words(ablations)}; "
         "where one reaches the hollow point, the two cannot be told apart.",
     )
@@ -126,12 +139,12 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
     return figure
 
 
-def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
+def claim_figure(rows: pd.DataFrame, notes: str, speeds: str = "") -> Figure:
     """Draw the difference of mAP to the model that the claim is held against, under every schedule, with its interval.
 
     Schedules stand from slow to fast, each with its speed-up over that model; arms stand beside each other, as all have
-    the speed of their schedule. Raises ValueError where the study makes no claim that is published, or nothing of it
-    has a speed.
+    the speed of their schedule; `speeds`: what that is of. Raises ValueError where the study makes no claim that is
+    published, or nothing of it has a speed.
     """
     import matplotlib.pyplot as plt
 
@@ -164,5 +177,5 @@ def claim_figure(rows: pd.DataFrame, notes: str) -> Figure:
     axis.set_ylabel("Difference in mAP")
     figure.legend(loc="outside upper left", ncols=2)
     words = f"difference to “{held['against'].iloc[0]}”, {schedule_words(held['against_schedule'].iloc[0])}"
-    footnote(figure, f"{notes}; {words}. Bars: 95 % interval over {chance_words(held)}.")
+    footnote(figure, f"{notes}; {words}. Bars: 95 % interval over {chance_words(held)}. {speeds}")
     return figure

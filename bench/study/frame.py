@@ -42,7 +42,7 @@ COLUMNS: dict[str, str] = {
     "recordings": "whether that interval knows of the recordings that clips are mixed from",
     "AUC": "mean over seeds",
     "logged_seconds_per_1000": "training time of 1,000 clips, s, median over seeds, of the logs: whatever else ran",
-    "peak_memory_mib": "most memory of a training, MiB",
+    "peak_memory_mib": "most memory of a training, MiB; none of weights that were not trained",
     "clips": "test clips",
     "steps": "of a training",
     "speedup": "throughput over the unmerged model's",
@@ -182,7 +182,7 @@ def _row(arm: StudyArm, schedule: str, runs: Runs) -> dict[str, Any]:
         "mAP_high": values.max(),
         "AUC": np.mean([result["test"][schedule]["AUC"] for result in results]),
         "logged_seconds_per_1000": math.nan if arm.untrained else float(np.median(seconds)),
-        "peak_memory_mib": max(result.get("peak_memory_mib", 0) for result in results),
+        "peak_memory_mib": math.nan if arm.untrained else max(result.get("peak_memory_mib", 0) for result in results),
         "clips": results[0]["test_clips"],
         "steps": results[0]["steps"],
     }

@@ -17,10 +17,11 @@ from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.curves import log_events
 from bench.study.frame import step_seconds
+from bench.study.groups import merges_nothing, schedule_words
 from bench.study.recipes import StudyError, run_folder
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
-from bench.study.tables import merges_nothing, points_words, schedule_words
+from bench.study.words import points_words
 from fastast.training.folder import RECIPE
 
 if TYPE_CHECKING:
@@ -96,16 +97,18 @@ def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
     return groups[["seconds", "mAP"]].apply(first).rename("seconds")
 
 
-def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
+def progress_figure(rows: pd.DataFrame, reference: str, notes: str = "", speeds: str = "") -> Figure:
     """Draw a panel per schedule, a line per arm: the mean over the seeds, in a band from the lowest to the highest.
 
-    At most three schedules: those that most arms were validated under. Dashed: where the `reference` ends. Raises
-    ValueError where no arm was validated often enough, or none has a time.
+    At most three schedules: those that most arms were validated under. Dashed: where the `reference` ends. `notes`:
+    what mAP is of; `speeds`: what the minutes are of. Raises ValueError where no arm was validated often enough, or
+    none has a time.
     """
     import matplotlib.pyplot as plt
 
     rows = rows.dropna(subset=["seconds"])
     end = end_of(rows, reference)  # of all seeds
+    name = next(iter(rows.loc[rows["arm"] == reference, "label"]), reference)
     often = _often_validated(rows)
     left_out, rows = len(often) < len(rows), often
     arms = rows.groupby("schedule")["arm"].nunique()
@@ -133,10 +136,11 @@ def progress_figure(rows: pd.DataFrame, reference: str) -> Figure:
     figure.legend(list(handles.values()), list(handles), loc="outside upper left", ncols=2)
     points = points_words(rows.groupby("arm")["seed"].nunique().max(), "bands")
     points += "; seeds that were validated less often are left out" * left_out
+    dashed = f"Dashed: where “{name}” ends, no merging. " if np.isfinite(end) else ""
     footnote(
         figure,
-        f"{points}. Minutes: of the steps alone, as measured with the schedules that they draw, without a teacher's "
-        "answers. Dashed: where the reference ends, unmerged.",
+        f"{notes}{'. ' * bool(notes)}{points}. Minutes: of the steps alone, as measured with the schedules that they "
+        f"draw, without a teacher's answers. {dashed}{speeds}",
     )
     return figure
 

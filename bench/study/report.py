@@ -18,10 +18,12 @@ from bench.study.figures import ablation_figure, claim_figure, contrast_figure, 
 from bench.study.frame import frame
 from bench.study.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.recipes import recipe, refuse_other_recipes
-from bench.study.speeds import Speeds, speeds_of
+from bench.study.speeds import Speeds, speeds_of, speeds_words
 from bench.study.study_file import Study
-from bench.study.tables import chance_words, tables
+from bench.study.tables import tables
+from bench.study.words import TableWords
 from fastast.system.writing import write_whole
+from fastast.training.recipe import Recipe
 
 
 def write_study_report(
@@ -43,20 +45,22 @@ def write_study_report(
     folder, words = out / study.name, map_words(study, rows)
     drawn = write_figures(
         {
-            "speed": lambda: speed_figure(rows, study.reference, words),
-            "claim": lambda: claim_figure(rows, words),
+            "speed": lambda: speed_figure(rows, study.reference, words, speeds_words(forward)),
+            "claim": lambda: claim_figure(rows, words, speeds_words(forward)),
             "contrasts": lambda: contrast_figure(rows, words),
             "ablations": lambda: ablation_figure(rows, words),
             "families": lambda: family_figure(by_family, words.removeprefix("mAP ")),
             "curves": lambda: curves_figure(training_curves(study, trainings)),
-            "progress": lambda: progress_figure(by_time, study.reference),
+            "progress": lambda: progress_figure(
+                by_time, study.reference, validation_words(study), speeds_words(Speeds(), steps)
+            ),
         },
         folder,
     )
     for name, reason in drawn.reasons.items():
         say(f"no figure {name!r}: {reason}")
     written = list(drawn.paths)
-    texts = tables(rows, study.name, of_tables(study, rows, words, forward.machine or steps.machine))
+    texts = tables(rows, study.name, of_tables(study, words, speeds_words(forward, steps)))
     if not by_family.empty:
         texts["families.csv"] = by_family.to_csv(index=False, lineterminator="\n")
     if not by_time.empty:
@@ -95,34 +99,39 @@ def _times(study: Study, by_time: pd.DataFrame) -> pd.DataFrame:
 
 def map_words(study: Study, rows: pd.DataFrame) -> str:
     """Return what mAP is of."""
+    return f"mAP on {rows['clips'].iloc[0]} test clips of {_data_words(study)}"
+
+
+def validation_words(study: Study) -> str:
+    """Return what mAP on the way is of."""
+    count = getattr(_recipe(study).data.options, "val_clips", None)
+    clips = "validation clips" if count is None else f"{count} validation clips"
+    return f"mAP on {clips} of {_data_words(study)}"
+
+
+def _data_words(study: Study) -> str:
+    data = _recipe(study).data.name
+    return data + (f" ({DATASET_NOTES[data]})" if data in DATASET_NOTES else "")
+
+
+def _recipe(study: Study) -> Recipe:
     arm = study.arm(study.reference)
-    data = recipe(study, arm, study.seeds_of(arm)[0], RUNS).data.name
-    note = f" ({DATASET_NOTES[data]})" if data in DATASET_NOTES else ""
-    return f"mAP on {rows['clips'].iloc[0]} test clips of {data}{note}"
+    return recipe(study, arm, study.seeds_of(arm)[0], RUNS)
 
 
-def _of_seeds(rows: pd.DataFrame) -> str:
-    if rows["seeds"].max() == 1:
-        return "; differences"
-    return (
-        ", mean ± standard deviation over the seeds; differences of these means, seed by seed where both sides have "
-        "the same seeds"
-    )
-
-
-def of_tables(study: Study, rows: pd.DataFrame, words: str, machine: str) -> str:
-    """Return what a reader must know of the tables; `words`: what mAP is of; `machine`: that their speeds are of."""
+def of_tables(study: Study, words: str, speeds: str) -> TableWords:
+    """Return what a reader must know of the tables; `words`: what mAP is of; `speeds`: what speeds are of."""
     speed = (
         "Speed-up of the forward over the unmerged model's, interleaved: "
-        f"records of the sweep {study.speed}; clips/s: that speed-up times the unmerged model's. "
+        f"records of the sweep {study.speed}; clips/s: that speed-up times the unmerged model's."
     )
     training = (
         "Training: seconds of the steps for 1,000 clips, on the mean over the schedules that steps draw, without a "
-        f"teacher's answers: records of {study.training_speed}. "
+        f"teacher's answers: records of {study.training_speed}."
     )
-    return (
-        f"{words}{_of_seeds(rows)}, with their 95 % interval over {chance_words(rows)}. "
-        f"{speed if study.speed else ''}{training if study.training_speed else ''}"
-        + f"Speeds are of {machine or 'no machine yet'}. " * bool(study.speed or study.training_speed)
-        + "Memory: the most that the process of a training held, validations and libraries included."
+    return TableWords(
+        scores=words,
+        speed=speed if study.speed else "",
+        training=training if study.training_speed else "",
+        speeds=speeds or "Speeds are of no machine yet.",
     )

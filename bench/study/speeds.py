@@ -11,6 +11,8 @@ import numpy as np
 from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds, speedup_over
+from bench.records.store import to_frame
+from bench.report.words import BEST_BATCH, ENGINE_NAMES, batch_words, device_name
 from bench.study.recipes import StudyError
 from fastast.statistics import MIN_ROUNDS
 
@@ -25,6 +27,10 @@ class Speeds:
 
     machine: str = ""
     """The key of the machine; empty where there are no records."""
+    device: str = ""
+    """That machine in words."""
+    workload: str = ""
+    """Number format, batch size, and engine where it is not PyTorch."""
     ratios: Mapping[str, Ratio] = field(default_factory=dict)
     """Speed-up over the unmerged model of the same rounds, by schedule."""
     unmerged_seconds: float = math.nan
@@ -76,4 +82,25 @@ def _speeds(records: Sequence[Record]) -> Speeds:
         ratios[schedule] = (estimate.value, *ends)
         unmerged.append(np.median(clip_seconds(part.arms["unmerged"])))
     seconds = float(np.median(unmerged)) if unmerged else math.nan
-    return Speeds(machine=records[0].machine.key if ratios else "", ratios=ratios, unmerged_seconds=seconds)
+    if not ratios:
+        return Speeds()
+    row = to_frame(records[:1]).iloc[0]
+    batch = batch_words(BEST_BATCH if row["batch"] == "best" else row["batch_size"])
+    engine = "" if row["engine"] == "plain" else f", {ENGINE_NAMES.get(row['engine'], row['engine'])}"
+    return Speeds(
+        machine=records[0].machine.key,
+        device=device_name(row),
+        workload=f"{row['dtype']}, {batch}{engine}",
+        ratios=ratios,
+        unmerged_seconds=seconds,
+    )
+
+
+def speeds_words(forward: Speeds, steps: Speeds | None = None) -> str:
+    """Return the sentence that says where speeds were measured, and on what; empty where nothing was.
+
+    `forward`: those of a forward; `steps`: those of a step of training.
+    """
+    told = [(what, one) for what, one in (("a forward", forward), ("a training step", steps)) if one and one.machine]
+    works = "; ".join(f"{what} in {one.workload}" for what, one in told)
+    return f"Speeds are of {told[0][1].device}: {works}." if told else ""

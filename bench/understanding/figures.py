@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.layout import fix_layout, footnote
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
+from bench.report.words import listed
 from bench.understanding.record import BlockNotes, MethodNotes, Understanding
+from bench.understanding.said import draws, facts, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,11 +39,15 @@ def axes_figure(found: Understanding, labels: dict[str, str]) -> Figure:
         "solid blue: same frequency, another time; dashed orange: same time, another frequency; dotted: at most one "
         "patch apart"
     )
-    return _facets(shown, labels, draw, "Share of the pairs that merge", said)
+    about = "shares of all pairs of these clips, without an interval: pairs of one clip are not independent"
+    return _facets(shown, labels, draw, "Share of the pairs that merge", said, f"{facts(found)}; {about}")
 
 
 def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
-    """Draw by block and method how much more of the silence is gone than of the events, all other methods in grey."""
+    """Draw by block and method how much more of the silence is gone than of the events, all other methods in grey.
+
+    A method that draws has no band: what other clips would say is not what another draw would.
+    """
     shown = [one for one in found.methods if one.silence_leads]
 
     def part(one: MethodNotes, at: int) -> np.ndarray:
@@ -51,14 +57,20 @@ def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
         for other in shown:
             axis.plot(_numbers(other), part(other, 1), color=_OTHERS, linewidth=0.7, zorder=1)
         axis.axhline(0, color="black", linewidth=0.7, zorder=1.5)
-        axis.fill_between(_numbers(one), part(one, 0), part(one, 2), color=COLOURS[0], alpha=0.25, linewidth=0)
+        if not draws(one):
+            axis.fill_between(_numbers(one), part(one, 0), part(one, 2), color=COLOURS[0], alpha=0.25, linewidth=0)
         axis.plot(_numbers(one), part(one, 1), color=COLOURS[0], linewidth=1.2, zorder=3)
 
     said = (
-        f"above 0 silence goes first, below 0 events ({found.sounding:.0%} of all patches); band: 95 % interval over "
-        "clips; grey: the other methods"
+        f"above 0 silence goes first, below 0 events ({percent(found.sounding)} of all patches); band: 95 % interval "
+        "over clips; grey: the other methods"
     )
-    return _facets(shown, labels, draw, "Share of silent patches gone, less that of sounding ones", said)
+    chance = [labels.get(one.method, one.method) for one in shown if draws(one)]
+    once = (
+        f"; no band: {listed(chance)} drew once, and how far another draw would differ is not known" if chance else ""
+    )
+    quantity = "Share of silent patches gone, less that of sounding ones"
+    return _facets(shown, labels, draw, quantity, said, facts(found) + once)
 
 
 def similarity_figure(found: Understanding, labels: dict[str, str]) -> Figure:
@@ -76,8 +88,8 @@ def similarity_figure(found: Understanding, labels: dict[str, str]) -> Figure:
         axis.fill_between(_numbers(one), low, high, color=COLOURS[0], alpha=0.25, linewidth=0, zorder=2)
         axis.plot(_numbers(one), middle(one), color=COLOURS[0], linewidth=1.2, zorder=3)
 
-    said = "line: median; band: quartiles; grey: the other methods"
-    return _facets(shown, labels, draw, "Cosine of the keys of pairs", said)
+    said = "line: median; band: quartiles of the pairs; grey: the other methods"
+    return _facets(shown, labels, draw, "Cosine of the keys of pairs", said, facts(found))
 
 
 def _facets(
@@ -86,15 +98,16 @@ def _facets(
     draw: Callable[[Axes, MethodNotes], None],
     quantity: str,
     said: str,
+    about: str,
 ) -> Figure:
-    """Draw a panel per method. Raises ValueError where there is none."""
+    """Draw a panel per method, `said` above and `about` below. Raises ValueError where there is none."""
     import matplotlib.pyplot as plt
 
     if not shown:
         raise ValueError("understanding: no method has anything to draw")
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
-    size = (DOUBLE, 0.7 + 1.45 * rows)
+    size = (DOUBLE, 0.9 + 1.45 * rows)
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for place, axis in enumerate(axes.flat):
         if place >= len(shown):
@@ -105,8 +118,10 @@ def _facets(
         axis.set_xticks(range(1, len(shown[place].blocks) + 1, 3))
         if place + columns >= len(shown):
             axis.tick_params(labelbottom=True)
+        if place // columns == rows - 1:
+            axis.set_xlabel("Block", size=7)
     figure.supylabel(quantity, fontsize=8)
-    figure.supxlabel("Block", fontsize=8)
+    footnote(figure, about)
     figure.suptitle(said, fontsize=7, color=GREY)
     fix_layout(figure)
     return figure

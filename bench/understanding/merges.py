@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.report.drawing.layout import fix_layout
+from bench.report.drawing.layout import fix_layout, footnote
 from bench.report.drawing.style import DOUBLE, GREY
 from bench.understanding.picture import gone_blocks, pixels_of
 from bench.understanding.record import Understanding
+from bench.understanding.said import facts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,10 +27,10 @@ def merges_figure(found: Understanding, labels: dict[str, str]) -> Figure:
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
-    names = ["the clip", *(labels.get(one.method, one.method) for one in found.methods)]
+    names = [f"the clip: {found.picture.clip}", *(labels.get(one.method, one.method) for one in found.methods)]
     rows = math.ceil(len(names) / COLUMNS)
     figure, axes = plt.subplots(
-        rows, COLUMNS, figsize=(DOUBLE, 0.8 + 1.0 * rows), sharex=True, sharey=True, squeeze=False
+        rows, COLUMNS, figsize=(DOUBLE, 1.0 + 1.0 * rows), sharex=True, sharey=True, squeeze=False
     )
     depth = max(len(one.blocks) for one in found.methods)
     scale = ScalarMappable(Normalize(1, depth), "viridis")
@@ -43,8 +44,14 @@ def merges_figure(found: Understanding, labels: dict[str, str]) -> Figure:
             _patches(axis, found, place - 1, scale)
         if place + COLUMNS >= len(names):
             axis.tick_params(labelbottom=True)
+        if place // COLUMNS == rows - 1:
+            axis.set_xlabel("Time (s)", size=7)
     figure.colorbar(scale, ax=axes, label="Block", pad=0.01, aspect=40)
-    figure.supxlabel("Time (s)", fontsize=8)
+    footnote(
+        figure,
+        facts(found),
+        f"{found.picture.clip}: the first of these clips in which events sound for about half of the time",
+    )
     figure.supylabel("Mel bin", fontsize=8)
     said = "coloured by the block in which a patch's token goes; uncoloured: never; orange above: an event sounds"
     figure.suptitle(said, fontsize=7, color=GREY)

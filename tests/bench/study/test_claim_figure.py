@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from bench.study.families import FAMILIES, family_figure
-from bench.study.figures import claim_figure
+from bench.study.figures import claim_figure, speed_figure
 from bench.study.frame import CLAIM
 
 SPEEDS = {"constant:300": 5.5, "constant:60": 2.2, "constant:100": 3.3}
@@ -42,7 +42,16 @@ def test_intervals_of_one_schedule_stand_beside_each_other_from_slow_to_fast() -
     plt.close(figure)
 
 
-HELD = {"delta": -0.1, "delta_low": -0.2, "delta_high": 0.0}
+def test_speeds_are_said_to_be_of_a_machine_and_what_ran_there() -> None:
+    figure = claim_figure(claims(), "notes", "Speeds are of Abacus.")
+    assert figure.get_supxlabel().replace("\n", " ").endswith("seeds and clips. Speeds are of Abacus.")
+    rows = claims().assign(group="main", arm="one", mAP=0.4, mAP_low=0.4, mAP_high=0.4)
+    figure = speed_figure(rows, "one", "notes", "Speeds are of Abacus.")
+    assert figure.get_supxlabel().replace("\n", " ").endswith("Speeds are of Abacus.")
+    plt.close("all")
+
+
+HELD = {"delta": -0.1, "delta_low": -0.2, "delta_high": 0.0, "against": "AST", "against_schedule": "constant:0"}
 
 
 def families_of(schedules: dict[str, tuple[str, ...]], seeds: int = 1) -> pd.DataFrame:
@@ -72,6 +81,13 @@ def test_schedules_without_an_r_of_their_own_have_one_place_in_all_panels() -> N
     figure = family_figure(families_of(asked), "notes")
     assert [tuple(axis.lines[0].get_xdata()) for axis in figure.axes] == [(0, 1, 2), (0, 2)]
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["r = 45", "decreasing:45", "keep:0.9"]
+    plt.close(figure)
+
+
+def test_families_are_said_to_be_held_against_a_model_and_its_schedule() -> None:
+    figure = family_figure(families_of({"one": ("constant:45",)}), "on clips")
+    said = figure.get_supxlabel().replace("\n", " ")
+    assert said.startswith("on clips; difference to “AST”, no merging; mean over the classes of a family")
     plt.close(figure)
 
 

@@ -45,6 +45,9 @@ def test_a_curve_is_the_loss_on_the_labels_seed_by_seed(study: Study, tmp_path: 
     assert set(curves["arm"]) == {"ast", "kd"}
     assert set(curves.loc[curves["arm"] == "kd", "loss"]) == {0.2}
     figure = curves_figure(curves)
+    assert "grey: the other arms" in figure.get_suptitle()
+    alone = curves_figure(curves[curves["arm"] == "ast"])
+    assert "grey" not in alone.get_suptitle()  # of one panel nothing is
     first, second = (axis for axis in figure.axes if axis.get_visible())
     assert [axis.get_title(loc="left") for axis in (first, second)] == ["AST", "taught"]
     thick = max(first.lines, key=lambda line: line.get_linewidth())

@@ -11,10 +11,10 @@ from safetensors.numpy import save_file
 from sklearn.metrics import average_precision_score
 
 from bench.study.families import FAMILIES, families, family_figure
+from bench.study.groups import ranked
 from bench.study.recipes import run_folder
 from bench.study.scores import REPLICATES, read_replicates, write_replicates
 from bench.study.study_file import Claim, Study, StudyArm
-from bench.study.tables import ranked
 from fastast.data.soundscapes.classes import CHILDREN, CLASSES, LEAVES
 
 SCHEDULES = ("constant:0", "constant:8")
@@ -67,6 +67,7 @@ def test_a_family_is_the_mean_of_its_classes_over_seeds(study: Study, tmp_path: 
     assert row["delta"] == pytest.approx(np.mean(seeds) - base, abs=1e-6)
     assert (row["delta_low"], row["delta_high"]) == pytest.approx((min(seeds) - base, max(seeds) - base), abs=1e-6)
     assert (row["seeds"], row["classes"]) == (2, 2)
+    assert (row["against"], row["against_schedule"]) == ("AST", "constant:0")
     assert rows.loc[("ast", "constant:0", "Drums"), "delta"] == pytest.approx(0, abs=1e-7)
     axes = family_figure(rows.reset_index(), "notes").axes
     assert [axis.get_title(loc="left") for axis in axes] == ["AST", "ToMe"]

@@ -91,6 +91,13 @@ def test_the_figure_has_a_line_an_arm_and_the_reference_s_end(study: Study, trai
         progress_figure(progress(study, trainings / "elsewhere", STEPS), "ast")
 
 
+def test_it_says_what_was_validated_who_ends_where_and_what_ran_where(study: Study, trainings: Path) -> None:
+    figure = progress_figure(progress(study, trainings, STEPS), "ast", "mAP on 8 clips", "Speeds are of Abacus.")
+    said = figure.get_supxlabel().replace("\n", " ")
+    assert said.startswith("mAP on 8 clips. Points: mean over the seeds;")
+    assert said.endswith("answers. Dashed: where “AST” ends, no merging. Speeds are of Abacus.")
+
+
 def test_a_seed_that_was_validated_less_often_does_not_bend_the_mean(study: Study, trainings: Path) -> None:
     path = run_folder(trainings, study, "ast", 0) / LOG
     more = {"event": "val constant:0", "step": 25, "mAP": 0.435}

@@ -92,3 +92,13 @@ def test_untrained_weights_of_one_seed_count_once_however_many_they_stand_beside
     assert set(held["against_seeds"]) == {1}
     assert list(held["delta_seeds"]) == list(held["seeds"])
     assert held["seeds"].max() > 1
+
+
+def test_weights_that_were_not_trained_took_no_memory_in_training() -> None:
+    study = load_study("soundscapes_taught")
+    rows = frame(study, Path(__file__).parents[3] / "results" / "studies", Speeds())
+    untrained = {arm.name for arm in study.arms if arm.untrained}
+    assert {"shipped", "tome_cmkd_half", "teacher"} <= untrained
+    memory = rows.set_index("arm")["peak_memory_mib"]
+    assert memory[memory.index.isin(untrained)].isna().all()
+    assert memory[~memory.index.isin(untrained)].notna().all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -13,9 +14,9 @@ from bench.cli import app
 from bench.records.store import RecordError
 from bench.understanding.observe import _gone, _interval, _silence_leads, observe
 from bench.understanding.picture import choose_picture, gone_blocks, picture_of, pixels_of
-from bench.understanding.record import MethodNotes, Understanding, read_understanding
-from bench.understanding.render import render_understanding
-from bench.understanding.said import _silence
+from bench.understanding.record import BlockNotes, MethodNotes, Understanding, read_understanding
+from bench.understanding.render import FIGURES, render_understanding
+from bench.understanding.said import _silence, sentences
 from bench.understanding.sounding import sounding
 from fastast.data.soundscapes.mixing import ClipRecipe, SoundEvent
 from fastast.hosts import reduce
@@ -126,6 +127,71 @@ def test_methods_are_sorted_by_intervals_and_chance_is_not_judged():
         "Whether silence goes before sound, on the mean over blocks: silence goes before events with tome; events go "
         "before silence with evit; not told apart with topk; random drew once, and says nothing of it."
     )
+
+
+def seen(small_geometry) -> Understanding:
+    """Two methods, one of which draws, on a clip of silence."""
+    rows, columns = small_geometry.encoder.grid
+    block = BlockNotes(
+        pairs=4, along_time=0.5, along_frequency=0.25, neighbours=0.5, similarity=(0.8, 0.9, 0.95),
+        gone_sounding=0.1, gone_silent=0.2, silence_leads=(0.05, 0.1, 0.15),
+    )  # fmt: skip
+    methods = [
+        MethodNotes(
+            method=name, schedule="decreasing:8", blocks=(block,) * 3, silence_leads=(0.0, 0.1, 0.2),
+            gone_at=("." * columns,) * rows,
+        )
+        for name in ("tome", "random")
+    ]  # fmt: skip
+    fbank = np.zeros((small_geometry.num_frames, small_geometry.num_mel_bins))
+    picture = picture_of("test_00007", fbank, np.arange(columns) < 3, small_geometry)
+    return Understanding.model_construct(
+        model="small", split="test", clips=9, sounding=0.6, torch="2.0", picture=picture, methods=tuple(methods)
+    )
+
+
+FACTS = (
+    "small, decreasing r = 8; the first 9 test clips of the soundscapes (synthetic scenes of real recordings); PyTorch"
+)
+LABELS = {"tome": "ToMe", "random": "random drop"}
+
+
+@pytest.mark.parametrize("draw", FIGURES.values(), ids=FIGURES)
+def test_every_figure_says_model_r_and_clips(draw, small_geometry):
+    figure = draw(seen(small_geometry), LABELS)
+    assert figure.get_supxlabel().replace("\n", " ").startswith(FACTS)
+    figure.draw_without_rendering()
+    box = figure._supxlabel.get_window_extent()
+    assert 0 <= box.x0 <= box.x1 <= figure.bbox.x1
+    plt.close(figure)
+
+
+def test_the_clip_that_is_drawn_is_named(small_geometry):
+    figure = FIGURES["merges"](seen(small_geometry), LABELS)
+    assert figure.axes[0].get_title(loc="left") == "the clip: test_00007"
+    assert "test_00007: the first of these clips in which events sound" in figure.get_supxlabel().replace("\n", " ")
+    plt.close(figure)
+
+
+def test_a_single_draw_has_no_band_and_a_share_a_space_before_its_sign(small_geometry):
+    figure = FIGURES["silence"](seen(small_geometry), LABELS)
+    tome, random = (axis for axis in figure.axes if axis.get_visible())
+    assert len(tome.collections) == 1
+    assert not random.collections
+    said = figure.get_supxlabel().replace("\n", " ")
+    assert said.endswith("no band: random drop drew once, and how far another draw would differ is not known")
+    assert "(60 % of all patches)" in figure.get_suptitle()
+    plt.close(figure)
+
+
+def test_shares_of_pairs_are_said_to_have_no_interval(small_geometry):
+    figure = FIGURES["axes"](seen(small_geometry), LABELS)
+    said = figure.get_supxlabel().replace("\n", " ")
+    assert said.endswith(
+        "shares of all pairs of these clips, without an interval: pairs of one clip are not independent"
+    )
+    assert "ToMe (50 % of all pairs)" in sentences(seen(small_geometry), LABELS)["axes"]
+    plt.close(figure)
 
 
 @pytest.mark.slow

@@ -1,0 +1,68 @@
+"""What figures and tables of a study say of their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+
+import pandas as pd
+
+_MEMORY = "Memory: the most that the process of a training held, validations and libraries included."
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableWords:
+    """What a reader must know of tables; what is of a column stands where there is one."""
+
+    scores: str
+    """What mAP is of."""
+    speed: str = ""
+    """Sentences about the speed of a forward."""
+    training: str = ""
+    """About that of training."""
+    speeds: str = ""
+    """Where both were measured."""
+
+    def of(self, rows: pd.DataFrame, columns: Container[str], *, stacked: bool = False) -> str:
+        """Return it all for rows and columns. `stacked`: whether the ends of intervals stand below and above values."""
+        ends = ", their ends below and above" * stacked
+        held = f"; differences{_of_means(rows)}, with their 95 % interval over {chance_words(rows)}{ends}"
+        sentences = (
+            f"{self.scores}{_of_seeds(rows)}{held if rows['delta'].notna().any() else ''}.",
+            self.speed if "speedup" in columns else "",
+            self.training if "training" in columns else "",
+            self.speeds if "speedup" in columns or "training" in columns else "",
+            _MEMORY if "peak_memory_mib" in columns else "",
+        )
+        return " ".join(filter(None, sentences))
+
+
+def _of_seeds(rows: pd.DataFrame) -> str:
+    return ", mean ± standard deviation over the seeds" if rows["seeds"].max() > 1 else ""
+
+
+def _of_means(rows: pd.DataFrame) -> str:
+    several = rows[["delta_seeds", "against_seeds"]].max(axis=None) > 1
+    return " of these means, seed by seed where both sides have the same seeds" if several else ""
+
+
+def chance_words(rows: pd.DataFrame) -> str:
+    """Return what chance the intervals of differences know of; that in training only where there are several seeds."""
+    held = rows[rows["delta"].notna()]
+    known = len(held) and held["recordings"].astype(bool).all()
+    several = held[["delta_seeds", "against_seeds"]].max(axis=1) > 1
+    if not several.any():
+        return "clips and recordings of one seed" if known else "clips of one seed"
+    all_of_it = "seeds, clips and recordings" if known else "seeds and clips"
+    alone = "clips and recordings" if known else "clips"
+    return all_of_it if several.all() else f"{all_of_it}, or {alone} alone where both sides have one seed"
+
+
+def mean_words(seeds: int) -> str:
+    """Return what the points of a figure are; `seeds`: most of any arm."""
+    return "Points: mean over the seeds" if seeds > 1 else "Points: of one seed each"
+
+
+def points_words(seeds: int, spread: str = "bars") -> str:
+    """Return what the points of a figure are, and its bars or bands; `seeds`: most of any arm."""
+    return mean_words(seeds) + (f"; {spread}: lowest to highest seed" if seeds > 1 else "")
