@@ -82,13 +82,11 @@ def run(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            help="Start no cell that would not end within so many minutes, by an estimate; print what is left."
-        ),
+        typer.Option(help="Start no cell that is not expected to end within so many minutes; print what is left."),
     ] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Measure cells again that have a record.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Measure again the cells that have a record.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
+        bool, typer.Option("--retry-failed", help="Measure again the cells whose record is not ok.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     reports: Annotated[Path | None, typer.Option(help="Draw the report into this folder when done.")] = None,
@@ -266,7 +264,7 @@ def profile(
     cell: Annotated[
         str | None,
         typer.Argument(
-            help="Id of a performance cell, or the start of one.",
+            help="ID of a performance cell, or a prefix of one.",
             autocompletion=lambda ctx, incomplete: completion.cell_ids(ctx.params["sweep"], incomplete),
         ),
     ] = None,

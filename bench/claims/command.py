@@ -16,7 +16,9 @@ def claims(
     root: Annotated[Path, typer.Option(help="Folder of README.md, CHANGELOG.md and docs/.")] = Path(),
     results: Annotated[Path, typer.Option(help="Root folder of records.")] = Path("results"),
     file: Annotated[Path, typer.Option("--file", help="The claims.")] = CLAIMS,
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where a document is behind.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit 1 if a document is out of date.")
+    ] = False,
 ) -> None:
     """Fill the numbers of README, CHANGELOG and docs from the records, and hold their sentences against them."""
     with for_people():

@@ -39,12 +39,10 @@ def paper(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(
-            help="Start no cell that would not end within so many minutes, by an estimate; print what is left."
-        ),
+        typer.Option(help="Start no cell that is not expected to end within so many minutes; print what is left."),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
+        bool, typer.Option("--retry-failed", help="Measure again the cells whose record is not ok.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:

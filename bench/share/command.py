@@ -23,7 +23,7 @@ def share_results(
         typer.Option(help="A word to take out of texts, such as the name of a cluster's node; repeatable."),
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 where something keeps records from being published.")
+        bool, typer.Option("--check", help="Write nothing; exit 1 if something keeps records from being published.")
     ] = False,
 ) -> None:
     """Pack one machine's records for a pull request: no host names, no users, no folders. CONTRIBUTING.md goes on."""

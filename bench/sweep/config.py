@@ -37,7 +37,7 @@ class ModelConfig(_Part):
     name: str = "ast_tiny_soundscapes"
     """A name of the zoo, or the path of a checkpoint."""
     frames: int | None = Field(default=None, ge=16)
-    """Input length in frames of 10 ms, where not the model's own."""
+    """Input length in frames of 10 ms. Not given: the model's own."""
     labels: str = ""
     """Classes of a model whose file does not name them: a file with a name per line in the order of its outputs, or
     `data` where that is the order of the data's classes."""

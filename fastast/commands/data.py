@@ -106,7 +106,7 @@ def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tu
 @data_app.command()
 def cache(
     root: RootArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; one that was begun is gone on with.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; an unfinished one is continued.")],
     kind: Annotated[
         str,
         typer.Option(

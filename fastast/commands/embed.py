@@ -35,7 +35,8 @@ def embed(
     ],
     out: OutOption,
     per: Annotated[
-        Literal["clip", "window"], typer.Option(help="A vector of every file, the mean over its windows, or of each.")
+        Literal["clip", "window"],
+        typer.Option(help="One vector per file, the mean over its windows, or one per window."),
     ] = "clip",
     model: ModelOption = DEFAULT_MODEL,
     schedule: ScheduleOption = None,

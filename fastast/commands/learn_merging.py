@@ -22,11 +22,11 @@ def learn_merging(
         list[str] | None,
         typer.Option(
             "--schedule",
-            help="Merging while it learns; decreasing:48 where not given. Of several, each step draws one; repeatable.",
+            help="Schedule during learning. Not given: decreasing:48. With several, each step draws one; repeatable.",
         ),
     ] = None,
     steps: Annotated[int, typer.Option(help="Steps.")] = 400,
-    batch_size: Annotated[int, typer.Option(help="Clips of a step.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Clips per step.")] = 8,
     lr: Annotated[float, typer.Option(help="Learning rate of Adam at the beginning; it falls to 0.")] = 1e-3,
     temperature: Annotated[
         float,
@@ -37,9 +37,9 @@ def learn_merging(
     precision: Annotated[
         str, typer.Option(help="Of the model: float32, bfloat16 or float16; the embedding's is float32.")
     ] = "float32",
-    seed: Annotated[int, typer.Option(help="Of the order of clips.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the order of clips.")] = 0,
     labels: LabelsOption = "",
-    clips: Annotated[int, typer.Option(help="Validation clips that the result is compared with ToMe on.")] = 200,
+    clips: Annotated[int, typer.Option(help="Validation clips on which the result is compared with ToMe.")] = 200,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:

@@ -52,7 +52,7 @@ def listen(
     hop: Annotated[
         float, typer.Option("--hop", metavar="SECONDS", help="Seconds of sound between one line and the next.")
     ] = 1.0,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Least score of a label that is printed.")] = 0.3,
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score at which a label is printed.")] = 0.3,
     top: Annotated[int, typer.Option(min=1, help="Labels to print at most.")] = 5,
     microphone: Annotated[
         str, typer.Option(help="Part of the name of an input of sound, or its number. Not given: the system's own.")

@@ -132,7 +132,7 @@ HopOption = Annotated[
     typer.Option(
         "--hop",
         metavar="SECONDS",
-        help="Seconds between the beginnings of two windows: they overlap where it is shorter than the model's input.",
+        help="Seconds between the starts of two windows; they overlap if it is shorter than the model's input.",
     ),
 ]
 OwnLengthOption = Annotated[
@@ -145,13 +145,13 @@ OwnLengthOption = Annotated[
 ]
 RateOption = Annotated[
     int | None,
-    typer.Option("--rate", help="Samples per second of a pipe without a header, which is no WAV but samples alone."),
+    typer.Option("--rate", help="Sample rate, in Hz, of a pipe of raw samples without a WAV header."),
 ]
 EncodingOption = Annotated[
     Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"] | None,
-    typer.Option("--format", help="What such samples are, by FFmpeg's names. Not given: s16le."),
+    typer.Option("--format", help="Format of raw samples, by FFmpeg's name. Not given: s16le."),
 ]
-ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Channels of such samples. Not given: 1.")]
+ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Channels of raw samples. Not given: 1.")]
 MixOption = Annotated[
     Literal["average", "first"],
     typer.Option("--mix", help="What is made of several channels: their average, or the first alone, as AST has it."),

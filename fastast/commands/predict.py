@@ -67,7 +67,7 @@ def predict(
     events: Annotated[
         Path | None,
         typer.Option(
-            help="Write what is heard from when to when into this table: .csv, .jsonl (JSON lines) or .txt (label "
+            help="Write what is heard, and from when to when, into this table: .csv, .jsonl (JSON lines) or .txt (label "
             "track of Audacity). Windows then overlap by half, unless --hop says otherwise."
         ),
     ] = None,
@@ -75,17 +75,17 @@ def predict(
         Literal["csv", "jsonl", "audacity"] | None, typer.Option(help="What the table is, where not by its ending.")
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Least score of a label in a window that is an event. Not given: 0.5.")
+        float | None, typer.Option(help="Lowest score at which a label in a window counts as an event. Not given: 0.5.")
     ] = None,
     merge: Annotated[
         bool,
         typer.Option(
-            "--merge/--no-merge", help="Make one event of those of a label in windows that overlap or touch, or not."
+            "--merge/--no-merge", help="Join a label's events in overlapping or adjacent windows into one, or not."
         ),
     ] = True,
     gap: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="Seconds between two events of a label that are made one all the same."),
+        typer.Option(metavar="SECONDS", help="Longest gap, in seconds, across which two events of a label are joined."),
     ] = None,
     own_length: OwnLengthOption = False,
     rate: RateOption = None,
@@ -209,11 +209,11 @@ def info(
     options: OptionOption = None,
     excess: ExcessOption = None,
     frames: Annotated[
-        int | None, typer.Option(help="Input length in frames of 10 ms, where not the model's own.")
+        int | None, typer.Option(help="Input length in frames of 10 ms. Not given: the model's own.")
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(help="Step between patches along both axes, where not the model's own: 16 makes fewer tokens."),
+        typer.Option(help="Step between patches along both axes; 16 makes fewer tokens. Not given: the model's own."),
     ] = None,
     geometry: GeometryOption = None,
 ) -> None:

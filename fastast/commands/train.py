@@ -35,7 +35,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/RECIPE if not given.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in that folder, if any.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in that folder, if there is one.")] = False,
     device: DeviceOption = "auto",
     check: Annotated[bool, typer.Option("--check", help="Print the whole recipe and stop.")] = False,
     quiet: QuietOption = False,
@@ -105,7 +105,7 @@ def record(
     out: OutOption,
     k: Annotated[int, typer.Option("--k", min=1, help="Logits to keep of each clip; all classes: nothing is lost.")],
     settings: SetOption = None,
-    processes: Annotated[int, typer.Option(min=1, help="Processes that the training will have.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes of the training.")] = 1,
     device: DeviceOption = "cpu",
 ) -> None:
     """Store what a recipe's teacher answers to every batch of its training, so that the training need not ask it.

@@ -28,11 +28,17 @@ def tune(
     ],
     settings: SetOption = None,
     speedup: Annotated[
-        float | None, typer.Option(help="The best schedule that is so many times as fast as the model unmerged.")
+        float | None,
+        typer.Option(
+            help="Target: the most accurate schedule that is at least so many times as fast as the unmerged model."
+        ),
     ] = None,
-    clips_per_second: Annotated[float | None, typer.Option(help="The best schedule of such a throughput.")] = None,
+    clips_per_second: Annotated[
+        float | None,
+        typer.Option(help="Target: the most accurate schedule with at least this throughput, in clips per second."),
+    ] = None,
     max_loss: Annotated[
-        float | None, typer.Option(help="The fastest schedule that loses at most so much mAP (or accuracy).")
+        float | None, typer.Option(help="Target: the fastest schedule that loses at most so much mAP (or accuracy).")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, which ends in .toml.")] = Path(
         "tuned.toml"
@@ -43,13 +49,15 @@ def tune(
     held_out: Annotated[
         str, typer.Option(help="Split whose clips check the answer. Not given: half of --split, not used to calibrate.")
     ] = "",
-    clips: Annotated[int, typer.Option(help="Most clips of a split, spread evenly over it.")] = 1000,
+    clips: Annotated[int, typer.Option(help="Maximum number of clips of a split, spread evenly over it.")] = 1000,
     min_positives: Annotated[
-        int, typer.Option(help="Positive clips of every class without which nothing is tuned.")
+        int, typer.Option(help="Minimum number of positive clips per class; with fewer, nothing is tuned.")
     ] = 5,
-    batch_size: Annotated[int, typer.Option(help="Clips at once, where time is measured.")] = 8,
+    batch_size: Annotated[int, typer.Option(help="Batch size at which time is measured.")] = 8,
     rounds: Annotated[int, typer.Option(help="Rounds in which finalists are timed against each other.")] = 15,
-    evaluations: Annotated[int, typer.Option(help="Most schedules to measure on the clips at one speed.")] = 40,
+    evaluations: Annotated[
+        int, typer.Option(help="Maximum number of schedules to measure on the clips at one speed.")
+    ] = 40,
     labels: LabelsOption = "",
     activation: ActivationOption = "",
     device: DeviceOption = "auto",

@@ -62,7 +62,8 @@ def convert(
         Path | None, typer.Option(help="Classes: a file with a name per line, in the order of the outputs.")
     ] = None,
     loss: Annotated[
-        Literal["bce", "ce"] | None, typer.Option(help="What it was trained with: it says what makes scores.")
+        Literal["bce", "ce"] | None,
+        typer.Option(help="Loss that it was trained with, which decides how logits become scores."),
     ] = None,
 ) -> None:
     """Write a checkpoint to FastAST's own format with what its file does not say, so that every command takes it."""

@@ -37,7 +37,7 @@ class MergingQuestion:
     steps: int = 400
     """Steps."""
     batch_size: int = 8
-    """Clips of a step."""
+    """Clips per step."""
     lr: float = 1e-3
     """Learning rate of Adam at the beginning; it falls to 0 along a cosine."""
     temperature: float = 0.1

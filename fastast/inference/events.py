@@ -39,7 +39,7 @@ class EventRule:
     merge: bool = True
     """Make one event of those of a label in windows that overlap or touch; else every window is one of its own."""
     gap: float = 0.0
-    """Seconds between two events of a label that are made one all the same."""
+    """Longest gap, in seconds, across which two events of a label are joined."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.threshold) and 0 <= self.threshold <= 1):

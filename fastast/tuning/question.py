@@ -49,7 +49,7 @@ class TuningQuestion:
     min_positives: int = 5
     """Positive clips that every class must have on either side."""
     batch_size: int = 8
-    """Clips at once, where time is measured."""
+    """Batch size at which time is measured."""
     rounds: int = 15
     """Rounds that finalists are timed in."""
     evaluations: int = 40
