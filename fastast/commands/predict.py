@@ -67,8 +67,8 @@ def predict(
     events: Annotated[
         Path | None,
         typer.Option(
-            help="Write what is heard, and from when to when, into this table: .csv, .jsonl (JSON lines) or .txt (label "
-            "track of Audacity). Windows then overlap by half, unless --hop says otherwise."
+            help="Write what is heard, and from when to when, into this table: .csv, .jsonl (JSON lines) or .txt "
+            "(label track of Audacity). Windows then overlap by half, unless --hop says otherwise."
         ),
     ] = None,
     events_format: Annotated[
