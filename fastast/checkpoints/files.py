@@ -145,8 +145,3 @@ def sha256_of(paths: Iterable[Path]) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def sha256_of_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all the files of a folder, one after another by their names."""
-    return sha256_of(file for file in (sorted(path.rglob("*")) if path.is_dir() else [path]) if file.is_file())

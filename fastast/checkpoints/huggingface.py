@@ -82,7 +82,7 @@ def _shards(index: Path) -> list[Path]:
     return shards
 
 
-def find_shards(folder: Path) -> list[Path]:
+def named_shards(folder: Path) -> list[Path]:
     """Return the shards that indices in a folder name, there or not; none of an index that cannot be read."""
     found = []
     for index in (folder / name for name in WEIGHTS if name.endswith(".json")):

@@ -75,8 +75,9 @@ def tune(
         from fastast.tuning.command import tune_command
         from fastast.tuning.question import TuningQuestion
         from fastast.tuning.target import Target
+        from fastast.zoo import trained_path
 
-        check_model_target(out, [model])
+        check_model_target(out, [trained_path(model)])
         reduction = read_reduction("constant:0", method=method, options=options or ())
         assert reduction is not None
         question = TuningQuestion(

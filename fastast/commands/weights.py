@@ -48,8 +48,9 @@ def ensemble(
     with errors_for_people():
         from fastast.checkpoints.targets import check_model_target
         from fastast.teachers import combine_teachers, load_teacher, save_teacher
+        from fastast.zoo import TRAINED
 
-        check_model_target(out, teachers)
+        check_model_target(out, [TRAINED.get(teacher, Path(teacher)) for teacher in teachers])
         typer.echo(save_teacher(out, combine_teachers([load_teacher(teacher) for teacher in teachers])))
 
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastast.checkpoints import load_checkpoint
-from fastast.checkpoints.files import sha256_of_path
+from fastast.checkpoints.targets import sha256_of_path
 from fastast.data.augment import Augmentation
 from fastast.data.datasets import open_split
 from fastast.data.sampling import Sampler, load_batches

@@ -79,7 +79,7 @@ def export(
     """
     path = Path(path)
     found = find_format(format, path)
-    found.check_files(path, [model] if isinstance(model, str | Path) else ())
+    found.check_files(path, [trained_path(str(model))] if isinstance(model, str | Path) else ())
     if dtype not in get_args(Number):
         raise ExportError(f"export: {unknown_name('dtype', dtype, get_args(Number))}")
     if dtype == "int8" and calibration is None:

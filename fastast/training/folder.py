@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fastast.checkpoints.files import sha256_of_path
+from fastast.checkpoints.targets import sha256_of_path
 from fastast.classes import AS_DATA
 from fastast.data.same_clips import identify
 from fastast.data.training_set import TrainingSet

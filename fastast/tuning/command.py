@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 import fastast
-from fastast.checkpoints.files import sha256_of_path
+from fastast.checkpoints.targets import sha256_of_path
 from fastast.frontend import Frontend
 from fastast.model import AudioSpectrogramTransformer
 from fastast.scores import activation_of

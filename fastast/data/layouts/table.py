@@ -22,7 +22,7 @@ from fastast.data.folders import (
     those_there,
 )
 from fastast.data.folds import as_folds, check_folds, split_of_fold
-from fastast.data.layouts.table_columns import LOOKED_AT, SEPARATORS, guess_columns, is_clip, with_ending
+from fastast.data.layouts.table_columns import LOOKED_AT, SEPARATORS, guess_columns, is_clip_under, with_ending
 from fastast.data.shares import check_shares, draw_split, drew_none
 from fastast.data.split_names import NAMES, read_split, split_of_path
 from fastast.data.tables import leads_out, read_table, split_labels
@@ -173,7 +173,7 @@ class Table:
         """Return what to do about clips that are not there: often they are in a folder beside the table."""
         folders = [] if any(recording.path.is_file() for recording in recordings) else subfolders(root)
         files = [recording.id for recording in recordings[:LOOKED_AT]]
-        folder = next((folder for folder in folders if any(is_clip(folder, file) for file in files)), None)
+        folder = next((folder for folder in folders if any(is_clip_under(folder, file) for file in files)), None)
         if folder is None:
             return "check data.root and data.file"
         given = {key: getattr(self, key) for key in ("table", *NAMES) if getattr(self, key)}

@@ -28,7 +28,7 @@ def guess_columns(root: Path, path: Path) -> dict[str, Any]:
         if len(rows) < 2 or len(rows[0]) < 2 or {len(row) for row in rows} != {len(rows[0])}:
             continue
         columns = {name.strip(): [row[index] for row in rows[1:]] for index, name in enumerate(rows[0])}
-        there = {name: sum(is_clip(root, value) for value in values) for name, values in columns.items()}
+        there = {name: sum(is_clip_under(root, value) for value in values) for name, values in columns.items()}
         file = max(there, key=lambda name: there[name])
         label = next((name for known in LABELS for name in columns if name.casefold() == known), None)
         if 2 * there[file] < len(rows) - 1 or label is None:  # some clips may be lost
@@ -57,7 +57,7 @@ def _is_between(mark: str, labels: Iterable[str]) -> bool:
     return any(parts[part.strip()] > 1 for text in labels if mark in text for part in text.split(mark))
 
 
-def is_clip(root: Path, value: str) -> bool:
+def is_clip_under(root: Path, value: str) -> bool:
     """Return whether a table's value is the path of a clip below `root`."""
     return bool(value) and with_ending(root / value.replace("\\", "/")).is_file()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 from typer.testing import CliRunner
 
 from fastast.checkpoints import CheckpointError, CheckpointWarning, load_checkpoint, load_model
+from fastast.checkpoints.targets import sha256_of_path
 from fastast.classes import ClassesError, match_classes
 from fastast.cli import app
 from fastast.frontend import Frontend, Normalisation
@@ -169,3 +171,15 @@ def test_what_an_error_advises_can_be_done(command: list[str], tmp_path: Path, m
         made = runner.invoke(app, ["convert", "own.pth", "-o", "own.safetensors", *options, "--normalisation=-5,4"])
         assert made.exit_code == 0, made.output
         assert load_model("own.safetensors").geometry == odd
+
+
+def test_what_is_written_beside_a_model_in_its_folder_makes_no_other_model_of_it(tmp_path: Path) -> None:
+    folder = huggingface_folder(tmp_path / "hf")
+    parts = [(folder / name).read_bytes() for name in ("config.json", "model.safetensors")]
+    assert sha256_of_path(folder) == hashlib.sha256(b"".join(parts)).hexdigest()
+    (folder / "tuned.toml.journal").write_text("{}")
+    (folder / "merging.safetensors.states").mkdir()
+    (folder / "merging.safetensors.states" / "state.json").write_text("{}")
+    assert sha256_of_path(folder) == hashlib.sha256(b"".join(parts)).hexdigest()
+    (folder / "preprocessor_config.json").write_text("{}")
+    assert sha256_of_path(folder) == hashlib.sha256(parts[0] + parts[1] + b"{}").hexdigest()
