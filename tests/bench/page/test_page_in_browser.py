@@ -182,6 +182,24 @@ def test_the_sound_can_be_played(browser: Browser) -> None:
     assert browser.evaluate("document.querySelector('#player').duration") == pytest.approx(5.1, abs=0.1)
 
 
+def test_how_points_stand_is_whole_on_a_small_screen(browser: Browser, address: str) -> None:
+    browser.resize(1280, 900)
+    browser.open(f"{address}#device=abacus&batch=8")
+    right = "document.querySelector('{}').getBoundingClientRect().right"
+    assert browser.evaluate(right.format("#table tbody td.words")) <= browser.evaluate(right.format(".long"))
+    colours = "document.querySelector('#plot').data.filter((one) => one.error_y).map((one) => one.error_y.color)"
+    opacity = {}
+    for scheme in ("light", "dark"):
+        browser.scheme(scheme)
+        browser.open(f"{address}#device=abacus&batch=8")
+        (ends,) = {colour[7:] for colour in browser.evaluate(colours) if len(colour) > 7}
+        opacity[scheme] = int(ends, 16)
+    assert opacity["dark"] > opacity["light"] > 0x80
+    places = browser.evaluate("document.querySelector('#plot').data.flatMap((one) => one.textposition || [])")
+    assert len(places) >= 3
+    browser.scheme("light")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_it_fits_a_phone_in_either_scheme(browser: Browser, address: str, scheme: str) -> None:
     browser.resize(390, 844, phone=True)

@@ -76,13 +76,15 @@ def test_a_mark_stands_at_every_time_that_it_is_about_the_unmerged_model_s_too(s
         made.record("performance", "constant:40", seconds=0.25, **times),
     ]
     table = readable(join(records)).set_index("r")
-    about = ["throughput", "latency", "real_time", "delay", "over_tome_plain"]
+    about = ["throughput", "real_time", "delay", "over_tome_plain"]
     assert all(table.loc[r, name].startswith(mark) for r in ("0", "20") for name in about), table.loc["0"]
     assert all(table.loc["20", name].startswith(mark) for name in ("speedup", "oracle"))
     assert not table.loc["40"].str.contains(mark).any()
     assert not any(mark in table.loc[r, name] for r in ("0", "20") for name in ("configuration", "tokens_out", "macs"))
     assert table.loc["0", "speedup"] == "1"
     assert table.loc["0", "oracle"] == "–"
+    forward = readable(join([made.record("performance", status=status)]))  # a stream has a delay in place of a latency
+    assert forward["latency"].item().startswith(mark)
 
 
 def test_a_mark_is_explained_where_it_stands_and_nowhere_else():
