@@ -11,7 +11,7 @@ import pandas as pd
 
 from bench.ablation.classes import class_changes
 from bench.ablation.evidence import labels_of, read_evidence
-from bench.ablation.facts import Facts, facts_of
+from bench.ablation.facts import Provenance, facts_of
 from bench.ablation.series import Alternatives, sort_out
 from bench.ablation.table import AblationTable
 from bench.ablation.tables import axis_table, front_tables, numbers
@@ -30,7 +30,7 @@ class ComparedAlternatives:
     name: str
     """Machine and number format, in words, and the model where there are several."""
     records: tuple[Record, ...]
-    facts: Facts
+    facts: Provenance
     found: Alternatives
     word: str
     """What the data is scored by."""

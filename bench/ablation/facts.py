@@ -12,7 +12,7 @@ from bench.report.words import BEST_BATCH, batch_words, engine_words, facts_line
 
 
 @dataclass(frozen=True, kw_only=True)
-class Facts:
+class Provenance:
     """Two lines that stand under figures, and in captions."""
 
     where: str
@@ -21,7 +21,7 @@ class Facts:
     """Weights, data, clips, PyTorch, and what the intervals are."""
 
 
-def facts_of(name: str, records: Sequence[Record]) -> Facts:
+def facts_of(name: str, records: Sequence[Record]) -> Provenance:
     """Return the facts of the records of one machine, weights and engine. `name`: machine and number format."""
     rows = to_frame(records)
     rows = rows[rows["status"].isin(MEASURED)]
@@ -30,8 +30,8 @@ def facts_of(name: str, records: Sequence[Record]) -> Facts:
     scored.loc[scored["score"].isna(), "score_name"] = None
     timed = rows[rows["kind"] == "performance"]
     if timed.empty:
-        return Facts(where=name, about=f"{facts_line(scored)}.")
+        return Provenance(where=name, about=f"{facts_line(scored)}.")
     first = timed.iloc[0]
     batch = batch_words(BEST_BATCH if first["batch"] == "best" else first["batch_size"])
     engine = "" if f", {first['engine']}" in name else engine_words(timed.assign(shared_engine=timed["engine"]))
-    return Facts(where=f"{name}, {batch}{engine}{scope_words(first)}", about=f"{facts_line(scored)}.")
+    return Provenance(where=f"{name}, {batch}{engine}{scope_words(first)}", about=f"{facts_line(scored)}.")

@@ -140,3 +140,10 @@ def _default(axis: str, values: dict[str, Any]) -> Any:
         return None
     usual = TokenReduction(schedule="constant:1", method="tome" if axis == "method" else values["method"])  # type: ignore[arg-type]
     return getattr(usual, axis) if axis in _ALL else getattr(usual.options, axis)
+
+
+def schedule_phrase(schedule: str) -> str:
+    """Return a schedule in words, with its r where it has one: `decreasing r = 48`."""
+    family, r = split_schedule(schedule)
+    words = family_words(family)
+    return words if r is None else f"{words}{'' if words.endswith(' r') else ', r'} = {r}"

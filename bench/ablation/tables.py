@@ -9,10 +9,9 @@ import pandas as pd
 
 from bench.ablation.evidence import Evidence
 from bench.ablation.fronts import Front, Gain, by_macs, by_speed, estimate, estimate_gain, front_of, minus
-from bench.ablation.series import Alternatives, Series
+from bench.ablation.series import Alternatives, schedule_phrase
 from bench.ablation.table import AT_LEAST, BETTER, WORSE, AblationTable
-from bench.records.export import split_schedule
-from bench.report.words import family_words, listed, number
+from bench.report.words import listed, number
 from fastast.statistics import Estimate, side_of_zero
 
 LOSSES = (0.002, 0.005, 0.01)
@@ -36,7 +35,7 @@ def axis_table(found: Alternatives, word: str) -> AblationTable:
     """Return the ablation of one axis: quality, difference to the chosen option, and speed where it was timed."""
     reference = found.reference.points[0]
     timed = any(one.points[0].speedup for one in found.series)
-    axes = listed(found.axes)
+    axes, schedule = listed(found.axes), str(reference.reduction["schedule"]) if reference.reduction else "constant:0"
     heads = [axes, word, f"against {found.reference.name}"]
     rows = []
     ranked = sorted(found.series, key=lambda one: (not one.chosen, -_value(one.points[0].quality)))
@@ -50,7 +49,7 @@ def axis_table(found: Alternatives, word: str) -> AblationTable:
             cells.append(shown(estimate_gain(point.speedup) if point.speedup else None, "{:.2f}"))
         rows.append(tuple(cells))
     return AblationTable(
-        title=f"Ablation of {axes}, with {_schedule_words(found.reference)}",
+        title=f"Ablation of {axes}, with {schedule_phrase(schedule)}",
         heads=(*heads, *(["speed-up"] if timed else [])),
         rows=tuple(rows),
         note=f"{CHOSEN}: the option that FastAST takes where nothing is said. Differences are paired, over the same "
@@ -238,15 +237,6 @@ def shown(value: Estimate | None, form: str, *, missing: str = "not measured") -
         return missing
     texts = [number(one, form) for one in (value.value, value.low, value.high)]
     return f"{texts[0]} [{texts[1]}, {texts[2]}]"
-
-
-def _schedule_words(one: Series) -> str:
-    """Return the schedule of a series of one point: `decreasing r = 48`."""
-    if one.points[0].reduction is None:
-        return "no merging"
-    family, r = split_schedule(str(one.points[0].reduction["schedule"]))
-    words = family_words(family)
-    return words if r is None else f"{words}{'' if words.endswith(' r') else ', r'} = {r}"
 
 
 def _value(one: Evidence | None) -> float:

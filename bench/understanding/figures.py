@@ -12,7 +12,7 @@ from bench.report.drawing.layout import fix_layout, footnote
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.report.words import listed
 from bench.understanding.record import BlockNotes, MethodNotes, Understanding
-from bench.understanding.said import draws, facts, percent
+from bench.understanding.said import draws_once, in_percent, observed_facts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def axes_figure(found: Understanding, labels: dict[str, str]) -> Figure:
         "patch apart"
     )
     about = "shares of all pairs of these clips, without an interval: pairs of one clip are not independent"
-    return _facets(shown, labels, draw, "Share of the pairs that merge", said, f"{facts(found)}; {about}")
+    return _facets(shown, labels, draw, "Share of the pairs that merge", said, f"{observed_facts(found)}; {about}")
 
 
 def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
@@ -57,20 +57,20 @@ def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
         for other in shown:
             axis.plot(_numbers(other), part(other, 1), color=_OTHERS, linewidth=0.7, zorder=1)
         axis.axhline(0, color="black", linewidth=0.7, zorder=1.5)
-        if not draws(one):
+        if not draws_once(one):
             axis.fill_between(_numbers(one), part(one, 0), part(one, 2), color=COLOURS[0], alpha=0.25, linewidth=0)
         axis.plot(_numbers(one), part(one, 1), color=COLOURS[0], linewidth=1.2, zorder=3)
 
     said = (
-        f"above 0 silence goes first, below 0 events ({percent(found.sounding)} of all patches); band: 95 % interval "
-        "over clips; grey: the other methods"
+        f"above 0 silence goes first, below 0 events ({in_percent(found.sounding)} of all patches); band: 95 % "
+        "interval over clips; grey: the other methods"
     )
-    chance = [labels.get(one.method, one.method) for one in shown if draws(one)]
+    chance = [labels.get(one.method, one.method) for one in shown if draws_once(one)]
     once = (
         f"; no band: {listed(chance)} drew once, and how far another draw would differ is not known" if chance else ""
     )
     quantity = "Share of silent patches gone, less that of sounding ones"
-    return _facets(shown, labels, draw, quantity, said, facts(found) + once)
+    return _facets(shown, labels, draw, quantity, said, observed_facts(found) + once)
 
 
 def similarity_figure(found: Understanding, labels: dict[str, str]) -> Figure:
@@ -89,7 +89,7 @@ def similarity_figure(found: Understanding, labels: dict[str, str]) -> Figure:
         axis.plot(_numbers(one), middle(one), color=COLOURS[0], linewidth=1.2, zorder=3)
 
     said = "line: median; band: quartiles of the pairs; grey: the other methods"
-    return _facets(shown, labels, draw, "Cosine of the keys of pairs", said, facts(found))
+    return _facets(shown, labels, draw, "Cosine of the keys of pairs", said, observed_facts(found))
 
 
 def _facets(

@@ -11,7 +11,7 @@ from bench.report.drawing.layout import fix_layout, footnote
 from bench.report.drawing.style import DOUBLE, GREY
 from bench.understanding.picture import gone_blocks, pixels_of
 from bench.understanding.record import Understanding
-from bench.understanding.said import facts
+from bench.understanding.said import observed_facts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +49,7 @@ def merges_figure(found: Understanding, labels: dict[str, str]) -> Figure:
     figure.colorbar(scale, ax=axes, label="Block", pad=0.01, aspect=40)
     footnote(
         figure,
-        facts(found),
+        observed_facts(found),
         f"{found.picture.clip}: the first of these clips in which events sound for about half of the time",
     )
     figure.supylabel("Mel bin", fontsize=8)

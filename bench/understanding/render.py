@@ -12,7 +12,7 @@ from bench.report.drawing.files import FORMATS, write_figures
 from bench.understanding.figures import axes_figure, silence_figure, similarity_figure
 from bench.understanding.merges import merges_figure
 from bench.understanding.record import Understanding, read_understanding
-from bench.understanding.said import facts, percent, sentences
+from bench.understanding.said import in_percent, observed_facts, sentences
 from fastast.reduction import get_method, method_names
 from fastast.system.writing import write_whole
 
@@ -62,7 +62,8 @@ def _page(found: Understanding, reasons: Mapping[str, str]) -> str:
         for name in FIGURES
     )
     return (
-        f"# What methods merge\n\n{facts(found)}. An event sounds at {percent(found.sounding)} of all patches: what "
-        "begins or ends within the clip, by the recipe that it was mixed from; a bed under all of it is none.\n\n"
+        f"# What methods merge\n\n{observed_facts(found)}. An event sounds at {in_percent(found.sounding)} of all "
+        "patches: what begins or ends within the clip, by the recipe that it was mixed from; a bed under all of it is "
+        "none.\n\n"
         f"{shown}\n"
     )

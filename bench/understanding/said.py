@@ -7,8 +7,8 @@ from operator import attrgetter
 
 import numpy as np
 
-from bench.records.export import split_schedule
-from bench.report.words import DATASET_NOTES, family_words, listed
+from bench.ablation.series import schedule_phrase
+from bench.report.words import DATASET_NOTES, listed
 from bench.understanding.picture import gone_blocks
 from bench.understanding.record import BlockNotes, MethodNotes, Understanding
 from fastast.reduction import TokenReduction
@@ -29,22 +29,16 @@ def sentences(found: Understanding, labels: dict[str, str]) -> dict[str, str]:
     }
 
 
-def facts(found: Understanding) -> str:
+def observed_facts(found: Understanding) -> str:
     """Return what was observed, of which model, at which r, on which clips."""
-    schedules = listed(list(dict.fromkeys(_schedule_words(one.schedule) for one in found.methods)))
+    schedules = listed(list(dict.fromkeys(schedule_phrase(one.schedule) for one in found.methods)))
     data = f"the first {found.clips} {found.split} clips of the soundscapes ({DATASET_NOTES['soundscapes']})"
     return f"{found.model}, {schedules}; {data}; PyTorch {found.torch}"
 
 
-def percent(share: float) -> str:
+def in_percent(share: float) -> str:
     """Return a share as everywhere in this project: `60 %`."""
     return f"{100 * share:.0f} %"
-
-
-def _schedule_words(schedule: str) -> str:
-    family, r = split_schedule(schedule)
-    words = family_words(family)
-    return words if r is None else f"{words}{'' if words.endswith(' r') else ', r'} = {r}"
 
 
 def _merges(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
@@ -69,13 +63,13 @@ def _axes(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
     }
     time, frequency = (max(pairs, key=lambda pair: pair[0]) for pairs in along.values())
     return (
-        f"Which way tokens merge: along time most by {label(time[1])} ({percent(time[0])} of all pairs), along "
-        f"frequency most by {label(frequency[1])} ({percent(frequency[0])})."
+        f"Which way tokens merge: along time most by {label(time[1])} ({in_percent(time[0])} of all pairs), along "
+        f"frequency most by {label(frequency[1])} ({in_percent(frequency[0])})."
     )
 
 
 def _silence(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
-    judged = [(one.silence_leads, one) for one in found.methods if one.silence_leads and not draws(one)]
+    judged = [(one.silence_leads, one) for one in found.methods if one.silence_leads and not draws_once(one)]
     if not judged:
         return "Nothing tells silence from sound in these clips."
     first = [label(one) for (low, _, _), one in judged if low > 0]
@@ -84,12 +78,12 @@ def _silence(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
     parts = [f"silence goes before events with {listed(first)}"] * bool(first)
     parts += [f"events go before silence with {listed(last)}"] * bool(last)
     parts += [f"not told apart with {listed(same)}"] * bool(same)
-    chance = [label(one) for one in found.methods if one.silence_leads and draws(one)]
+    chance = [label(one) for one in found.methods if one.silence_leads and draws_once(one)]
     parts += [f"{listed(chance)} drew once, and {'say' if len(chance) > 1 else 'says'} nothing of it"] * bool(chance)
     return f"Whether silence goes before sound, on the mean over blocks: {'; '.join(parts)}."
 
 
-def draws(one: MethodNotes) -> bool:
+def draws_once(one: MethodNotes) -> bool:
     """Return whether a method chooses by chance: it drew once here, and another draw would say something else."""
     return TokenReduction(schedule=parse_schedule(one.schedule), method=one.method).draws
 
