@@ -10,7 +10,7 @@ import pandas as pd
 from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.store import to_frame
-from bench.report.order import in_order
+from bench.report.order import row_key
 from bench.report.panels import SETTING, WORKLOAD, panels, with_shared
 from bench.report.pareto import Point, standing
 from bench.report.throughput import with_throughput
@@ -101,7 +101,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     joined["standing"] = _standing(joined)
     setting = ["machine", "dtype", "engine", "scope", "batch_size"]
     by = [*setting, "method", "family", "order", "metric", "options", "attention", "r", "schedule"]
-    return joined.sort_values(by, key=in_order, kind="stable").reset_index(drop=True)
+    return joined.sort_values(by, key=row_key, kind="stable").reset_index(drop=True)
 
 
 def problems(records: Sequence[Record]) -> list[Record]:

@@ -93,7 +93,7 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
                 text.loc[index, column] = emphasised(str(text.loc[index, column]), command)
         front = (panel["standing"] == "front").to_numpy()
         text.loc[front, "configuration"] += "$^\\dagger$"
-        text["configuration"] = text["configuration"].map(broken)
+        text["configuration"] = text["configuration"].map(in_two_lines)
         word = score_word(panel)
         text.columns = pd.Index([escape(with_score(LATEX_COLUMNS[column], word)) for column in text.columns])
         facts = f"{panel_name(panel)}. {facts_line(panel)}, their ends below and above."
@@ -146,7 +146,7 @@ def stacked(text: str) -> str:
     return f"{value}$_{{{low}}}^{{{high}}}$"
 
 
-def broken(name: str) -> str:
+def in_two_lines(name: str) -> str:
     """Return a name that would make its column too wide in two lines, parted at the comma nearest to its middle."""
     if len(name) <= _LETTERS or ", " not in name:
         return name

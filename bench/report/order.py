@@ -7,7 +7,7 @@ import re
 import pandas as pd
 
 
-def in_order(column: pd.Series) -> pd.Series:
+def row_key(column: pd.Series) -> pd.Series:
     """Sort the unmerged model, `none`, before all methods and schedules, and numbers in texts by their values."""
     if not pd.api.types.is_string_dtype(column.dtype):  # object, or the text of pandas 3
         return column

@@ -16,7 +16,7 @@ import records as made
 from bench.ablation.table import BETTER, WORSE, AblationTable
 from bench.ablation.tables import CHOSEN
 from bench.report.frame import join
-from bench.report.latex import broken, emphasised, escape, latex
+from bench.report.latex import emphasised, escape, in_two_lines, latex
 
 ROOT = Path(__file__).parents[3]
 AWKWARD = r"a\b^c~d<e>f%g|h{i}\#j&k_$ λ τ Δ Σ ε Α ς ± × → ≥ “q” 10 µs ↑ ↓"
@@ -131,9 +131,9 @@ def test_a_caption_defines_columns_and_marks() -> None:
 
 def test_a_long_name_takes_two_lines() -> None:
     long = "ToMe, decreasing r, by tokens after attention, placed before attention"
-    assert broken(long) == (
+    assert in_two_lines(long) == (
         "\\begin{tabular}{@{}l@{}}ToMe, decreasing r, by tokens after attention,\\\\ "
         "placed before attention\\end{tabular}"
     )
-    assert broken("ToMe, decreasing r") == "ToMe, decreasing r"
+    assert in_two_lines("ToMe, decreasing r") == "ToMe, decreasing r"
     assert "\\begin{tabular}{@{}l@{}}ToMe, constant r, sets" not in latex(join(made.sweep()), "invented")
