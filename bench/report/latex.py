@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import re
 import unicodedata
 
+import numpy as np
 import pandas as pd
 
 from bench.report.panels import panels
@@ -53,6 +56,8 @@ _CAPTION = "\\setlength{\\belowcaptionskip}{4pt}"
 """The usual classes leave no room between a caption and a table below it."""
 _ROWS = "\\footnotesize\\setlength{\\tabcolsep}{2.7pt}\\renewcommand{\\arraystretch}{1.2}"
 """Columns closer than usual, and rows wider apart, as the ends of intervals stand above each other."""
+_MOST_ROWS = 44
+"""Of one line each, of a table that a page has room for with its caption; a longer one goes on in another."""
 _LETTERS = 50
 """Of a name in one line, with its dagger."""
 _COMMANDS = {
@@ -112,8 +117,24 @@ def _meanings(panel: pd.DataFrame, columns: list[str]) -> list[str]:
     return [*(text for name, text in means.items() if name in columns), *[FEW_MEANS] * bool(few.any())]
 
 
-def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str) -> str:
-    """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text."""
+def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str, most_rows: int = _MOST_ROWS) -> str:
+    """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text.
+
+    One of more than `most_rows`, which a page has no room for, is parted into tables of much the same length. Each begins
+    with a row that has a name.
+    """
+    parts = math.ceil(len(text) / most_rows)
+    named = np.flatnonzero(text.iloc[:, 0] != "")
+    ideal = [round(part * len(text) / parts) for part in range(1, parts)]
+    cuts = [0, *(int(named[np.abs(named - place).argmin()]) for place in ideal), len(text)]
+    title = f"{caption.partition('. ')[0]}, continued."
+    pages = [text.iloc[start:end] for start, end in itertools.pairwise(cuts)]
+    captions = [caption, *[title] * (len(pages) - 1)]
+    labels = [label, *(f"{label}-{number}" for number in range(2, len(pages) + 1))]
+    return "".join(_float(*page, columns) for page in zip(pages, captions, labels, strict=True))
+
+
+def _float(text: pd.DataFrame, caption: str, label: str, columns: str) -> str:
     body = text.style.hide(axis="index").to_latex(
         hrules=True,
         column_format=f"@{{}}{columns}@{{}}",

@@ -33,6 +33,8 @@ NARROW = HEADS | {
 """Heads where a page of two columns has to do."""
 WORDS = ("label", "schedule", "against")
 """Columns of words: to the left; numbers are to the right."""
+_MOST_ROWS = 26
+"""Of a table of LaTeX on a page, as captions are long and some names take two lines."""
 _BOLD = "Bold: the best mAP under its schedule, where several rows have it{}"
 
 
@@ -118,7 +120,8 @@ def study_latex(rows: pd.DataFrame, title: str, notes: TableWords) -> str:
         bold = _BOLD.format("; underlined: the second.") if best else ""
         said = [f"{name}.", held_against(part), notes.of(part, set(shown), stacked=True), bold]
         caption = " ".join(filter(None, said))
-        parts.append(booktabs(text, columns, caption=caption, label=f"tab:{title}-{place}"))
+        label = f"tab:{title}-{place}"
+        parts.append(booktabs(text, columns, caption=caption, label=label, most_rows=_MOST_ROWS))
     return "\n".join(parts)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -16,7 +17,7 @@ import records as made
 from bench.ablation.table import BETTER, WORSE, AblationTable
 from bench.ablation.tables import CHOSEN
 from bench.report.frame import join
-from bench.report.latex import emphasised, escape, in_two_lines, latex
+from bench.report.latex import booktabs, emphasised, escape, in_two_lines, latex
 
 ROOT = Path(__file__).parents[3]
 AWKWARD = r"a\b^c~d<e>f%g|h{i}\#j&k_$ λ τ Δ Σ ε Α ς ± × → ≥ “q” 10 µs ↑ ↓"
@@ -99,6 +100,21 @@ def test_a_table_of_alternatives_marks_best_and_second_of_every_column() -> None
 @needs_latex
 def test_a_table_of_alternatives_compiles(tmp_path: Path) -> None:
     compiled(alternatives().latex("Abacus", "tab:x"), tmp_path)
+
+
+def test_a_table_that_is_longer_than_a_page_goes_on_in_another_where_a_name_begins() -> None:
+    names = [f"model {row // 5}" if row % 5 == 0 else "" for row in range(45)]
+    text = pd.DataFrame({"name": names, "value": [f"{row} of 45" for row in range(45)]})
+    found = booktabs(text, "lr", caption="All models. What it means.", label="tab:all", most_rows=30)
+    first, second = found.split("\\end{table*}")[:2]
+    assert found.count("\\begin{table*}") == 2
+    assert "\\caption{All models. What it means.}" in first
+    assert "\\caption{All models, continued.}" in second
+    assert ("\\label{tab:all}" in first, "\\label{tab:all-2}" in second) == (True, True)
+    rows = [re.findall(r"(\d+) of 45", part) for part in (first, second)]
+    assert [int(row) for part in rows for row in part] == list(range(45))
+    assert int(rows[1][0]) == 20  # where a model begins, nearest to the middle
+    assert booktabs(text.head(30), "lr", caption="All.", label="tab:all").count("\\begin{table*}") == 1
 
 
 @needs_latex
