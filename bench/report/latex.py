@@ -120,8 +120,8 @@ def _meanings(panel: pd.DataFrame, columns: list[str]) -> list[str]:
 def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str, most_rows: int = _MOST_ROWS) -> str:
     """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text.
 
-    One of more than `most_rows`, which a page has no room for, is parted into tables of much the same length. Each begins
-    with a row that has a name.
+    One of more than `most_rows`, which a page has no room for, is parted into tables of much the same length, each of
+    which begins with a row that has a name.
     """
     parts = math.ceil(len(text) / most_rows)
     named = np.flatnonzero(text.iloc[:, 0] != "")
