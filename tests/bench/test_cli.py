@@ -73,6 +73,9 @@ def test_status_of_a_sweep_whose_engines_run_on_cpus_only(tmp_path, monkeypatch)
     shown = CliRunner().invoke(app, ["status", "cpu_engines", "--results", str(tmp_path / "results")])
     assert shown.exit_code == 0, shown.output
     assert "cpu_engines: 30 cells, no records in" in shown.output
+    anywhere = ["-s", 'grid.device=["auto"]', "--results", str(tmp_path / "results")]
+    shown = CliRunner().invoke(app, ["status", "cpu_engines", *anywhere])
+    assert "cpu_engines: 30 cells, no records in" in shown.output, shown.output
 
 
 def test_export_writes_a_row_for_every_record(sweep, tmp_path, make):

@@ -79,6 +79,15 @@ def test_a_file_that_changes_while_its_sweep_runs_is_not_taken_for_what_ran(swee
     assert remembered(sweep, ()) is None
 
 
+def test_nor_is_one_that_changes_while_it_is_expanded(sweep):
+    place, text = place_of(sweep, ()), sweep.read_text()
+    sweep.write_text(text.replace("10", "10, 20"))
+    config = load_sweep(sweep)
+    remember(sweep, (), listing_of(config, expand(config)), place)
+    sweep.write_text(text)
+    assert remembered(sweep, ()) is None
+
+
 @pytest.mark.parametrize("override", ['grid.schedule=["{file}"]', "grid={{schedule=['{file}'], r=[0]}}"])
 def test_a_file_that_an_override_names_counts(sweep, tmp_path, override):
     file = tmp_path / "tuned.toml"
