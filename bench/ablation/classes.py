@@ -92,9 +92,9 @@ def class_sentence(changes: pd.DataFrame, reference: str) -> str:
     numbers = ", ".join(f"{worst[key]:+.3f}".replace("-", "−") for key in ("low", "high"))
     value = f"{worst['value']:+.3f}".replace("-", "−")
     return (
-        f"With {reference} at r = {r}, {lose} of {len(last)} classes lose average precision by an interval of 95 % "
-        f"without zero and {gain} gain; {worst['alternative']} loses most, {value} [{numbers}]. Intervals stand each "
-        "on its own, and are not corrected for choosing the worst of so many classes."
+        f"With {reference} at r = {r}, {lose} of {len(last)} classes lose average precision and {gain} gain, by 95 % "
+        f"intervals that exclude zero; {worst['alternative']} loses most, {value} [{numbers}]. The intervals are not "
+        "corrected for choosing the worst of so many classes."
     )
 
 

@@ -53,8 +53,8 @@ def axis_table(found: Alternatives, word: str) -> AblationTable:
         heads=(*heads, *(["speed-up"] if timed else [])),
         rows=tuple(rows),
         note=f"{CHOSEN}: the option that FastAST takes where nothing is said. Differences are paired, over the same "
-        f"clips; {BETTER} better and {WORSE} worse than {found.reference.name} by an interval of 95 % without zero, "
-        "each on its own: of many options one in forty looks better by chance."
+        f"clips; {BETTER} better and {WORSE} worse than {found.reference.name} by a 95 % interval that excludes zero, "
+        "not corrected for the number of options: by chance, one in forty looks better."
         + f" {_SPEEDUP.format('option')}"
         * timed,
     )

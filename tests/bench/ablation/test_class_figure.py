@@ -61,9 +61,9 @@ def test_lines_stand_where_they_were_measured(changes):
 
 def test_the_sentence_counts_those_whose_interval_is_without_zero(changes):
     assert class_sentence(changes, "ToMe") == (
-        "With ToMe at r = 40, 5 of 8 classes lose average precision by an interval of 95 % without zero and 0 gain; "
-        "class 8 loses most, −0.080 [−0.100, −0.050]. Intervals stand each on its own, and are not corrected for "
-        "choosing the worst of so many classes."
+        "With ToMe at r = 40, 5 of 8 classes lose average precision and 0 gain, by 95 % intervals that exclude zero; "
+        "class 8 loses most, −0.080 [−0.100, −0.050]. The intervals are not corrected for choosing the worst of so "
+        "many classes."
     )
 
 
