@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.records.schema import Record
 from bench.records.store import to_frame
 from bench.report.frame import MEASURED
-from bench.report.words import BEST_BATCH, batch_words, engine_words, facts_line, scope_words
+from bench.report.words import cell_batch_words, engine_words, facts_line, scope_words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,6 @@ def facts_of(name: str, records: Sequence[Record]) -> Provenance:
     if timed.empty:
         return Provenance(where=name, about=f"{facts_line(scored)}.")
     first = timed.iloc[0]
-    batch = batch_words(BEST_BATCH if first["batch"] == "best" else first["batch_size"])
+    batch = cell_batch_words(first)
     engine = "" if f", {first['engine']}" in name else engine_words(timed.assign(shared_engine=timed["engine"]))
     return Provenance(where=f"{name}, {batch}{engine}{scope_words(first)}", about=f"{facts_line(scored)}.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.compare.comparison import compare_sides
@@ -82,14 +82,8 @@ def _time_revisions(a: str, b: str, options: CompareOptions) -> tuple[Side, Side
 
     if options.relative_to is not None or options.allow_different_machines:
         raise ConfigError(["compare: --relative-to and --allow-different-machines are for folders, not for revisions"])
-    device = resolve_device(options.device or "cpu")
-    threads = options.threads or 1
-    plan = Plan(
-        cells=parse_cells(options.cells or DEFAULT_CELLS),
-        launches=options.launches or 8,
-        rounds=options.rounds or 4,
-        threads=threads,
-        device=device,
-    )
-    torch.set_num_threads(threads)
-    return time_revisions(a, b, plan, describe_machine(device).key)
+    given = {name: value for name in _OF_REVISIONS if (value := getattr(options, name)) is not None}
+    plan = Plan(cells=parse_cells(options.cells or DEFAULT_CELLS), **given)
+    plan = replace(plan, device=resolve_device(plan.device))
+    torch.set_num_threads(plan.threads)
+    return time_revisions(a, b, plan, describe_machine(plan.device).key)

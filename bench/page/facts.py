@@ -13,7 +13,7 @@ import pandas as pd
 from bench.records.columns import COLUMNS
 from bench.records.schema import Record
 from bench.records.store import to_frame
-from bench.report.words import device_name, runtime_words
+from bench.report.words import device_name, runtime_of, runtime_words
 
 PARTS = {
     "machine": "Machine",
@@ -54,7 +54,7 @@ def record_facts(records: Sequence[Record]) -> dict[str, Any]:
 
 def _made_with(record: Record, row: pd.Series) -> str:
     software, suite = record.software, record.suite
-    runtime = record.engine.kernels.get("runtime") if record.engine is not None else None
+    runtime = runtime_of(record)
     known = {
         "driver": row["driver"],
         "PyTorch": software.torch,

@@ -14,7 +14,7 @@ from bench.report.order import row_key
 from bench.report.panels import SETTING, WORKLOAD, panels, with_shared
 from bench.report.pareto import Point, standing
 from bench.report.throughput import with_throughput
-from bench.report.words import BEST_BATCH, series_name
+from bench.report.words import BEST_BATCH, runtime_of, series_name
 from bench.sweep.baselines import BASELINES
 
 CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "options", "excess", "attention"]
@@ -72,7 +72,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     """
     if words := why_apart(records):
         raise ReportError(f"report: {words}")
-    frame = _with_score(_with_models(to_frame(records), records)).assign(runtime=[_runtime(one) for one in records])
+    frame = _with_score(_with_models(to_frame(records), records)).assign(runtime=[runtime_of(one) for one in records])
     keys = SETTING + CONFIGURATION
     # An unmerged model has no metric, order, ...: a word joins where None would not.
     frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
@@ -217,8 +217,3 @@ def _standing(joined: pd.DataFrame) -> pd.Series:
         ]
         words[whole.index] = standing(points)
     return words
-
-
-def _runtime(record: Record) -> str | None:
-    """Return another runtime than PyTorch that ran a model, with its version."""
-    return record.engine.kernels.get("runtime") if record.engine is not None else None

@@ -11,6 +11,7 @@ import pandas as pd
 
 from bench.report.panels import SETTING, WORKLOAD, panels
 from bench.report.words import is_denominator
+from bench.sweep.engines import ASKED_ATTENTION
 
 
 def with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
@@ -20,8 +21,7 @@ def with_throughput(joined: pd.DataFrame) -> pd.DataFrame:
     milliseconds: as far from the latency as in the cell's own samples.
     """
     trusted = joined["clips_per_s_unmerged"].where(joined["status"] != "disturbed")
-    # On this engine the unmerged model has the attention that is asked for; on others its fastest.
-    attention = joined["attention"].where(joined["engine"] == "triton", "")
+    attention = joined["attention"].where(joined["engine"].isin(ASKED_ATTENTION), "")
     groups = [*(joined[name] for name in (*SETTING, *WORKLOAD)), attention]
     reference = trusted.groupby(groups, dropna=False).transform("median")
     alone = joined["clips_per_s_unmerged"].groupby(groups, dropna=False).transform("median")

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bench.records.export import OWN_LENGTH, STRIDE
+from bench.records.schema import Record
 from bench.report.option_words import option_words, options_of
 from fastast.names import counted
 
@@ -149,6 +150,11 @@ def versions_words(rows: pd.DataFrame) -> str:
     return ", ".join([f"PyTorch {', '.join(_known(rows, 'torch'))}", *runtimes])
 
 
+def runtime_of(record: Record) -> str | None:
+    """Return another runtime than PyTorch that ran a record's model, with its version."""
+    return record.engine.kernels.get("runtime") if record.engine is not None else None
+
+
 def runtime_words(runtime: str) -> str:
     """Return a runtime and its version as they are called: OpenVINO 2026.4.1 for `openvino 2026.4.1`."""
     name, _, version = runtime.partition(" ")
@@ -204,6 +210,11 @@ def scope_words(row: pd.Series) -> str:
 def batch_words(batch_size: float) -> str:
     """Return what a panel's batch size is called."""
     return "best batch size of each" if batch_size == BEST_BATCH else f"batch size {batch_size:.0f}"
+
+
+def cell_batch_words(row: pd.Series) -> str:
+    """Return what the batch size of a cell's row in the flat view is called."""
+    return batch_words(BEST_BATCH if row["batch"] == "best" else row["batch_size"])
 
 
 def number(value: float, form: str, *, missing: str = NOT_MEASURED) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds
 from bench.sweep.cells import canonical
+from bench.sweep.engines import ASKED_ATTENTION
 
 FAR = 1.25
 """Largest factor between the unmerged model's time in a cell and its median over the cells of the panel."""
@@ -83,7 +84,7 @@ def _panel(record: Record) -> str:
     measured = question.get("measure", {})
     shared: dict[str, Any] = {name: question[name] for name in ("model", "dtype", "workload")}
     shared["model"] = {name: value for name, value in shared["model"].items() if name != "stride"}  # it has its own
-    if question["model"].get("engine") == "triton":  # whose unmerged model has the attention that is asked for
+    if question["model"].get("engine") in ASKED_ATTENTION:
         shared["attention"] = question["attention"]
     shared |= {name: measured.get(name) for name in ("scope", "hop_seconds", "flush_caches", "allocator")}
     return canonical(shared | {"machine": record.machine.key})

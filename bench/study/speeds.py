@@ -12,7 +12,7 @@ from bench.records.machines import why_apart
 from bench.records.schema import Record
 from bench.records.speedup import clip_seconds, speedup_over
 from bench.records.store import to_frame
-from bench.report.words import BEST_BATCH, ENGINE_NAMES, batch_words, device_name
+from bench.report.words import ENGINE_NAMES, cell_batch_words, device_name
 from bench.study.recipes import StudyError
 from fastast.statistics import MIN_ROUNDS
 
@@ -85,12 +85,11 @@ def _speeds(records: Sequence[Record]) -> Speeds:
     if not ratios:
         return Speeds()
     row = to_frame(records[:1]).iloc[0]
-    batch = batch_words(BEST_BATCH if row["batch"] == "best" else row["batch_size"])
     engine = "" if row["engine"] == "plain" else f", {ENGINE_NAMES.get(row['engine'], row['engine'])}"
     return Speeds(
         machine=records[0].machine.key,
         device=device_name(row),
-        workload=f"{row['dtype']}, {batch}{engine}",
+        workload=f"{row['dtype']}, {cell_batch_words(row)}{engine}",
         ratios=ratios,
         unmerged_seconds=seconds,
     )

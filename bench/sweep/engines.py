@@ -63,6 +63,8 @@ class CellEngine(Protocol):
         ...
 
 
+ASKED_ATTENTION = ("triton",)
+"""Engines whose unmerged model has the attention that is asked for; that of others has its fastest."""
 ANY = "any"
 """A device of a machine elsewhere, of which nothing is known."""
 ENGINES: Registry[Any] = Registry(
