@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 200
 """Configurations of a figure: more make a sheet that nobody can print."""
+_AROUND = 1.0
+"""Inches of the legend and of what stands below the panels."""
 _GAP, _LINE, _HEAD = 0.06, 0.11, 0.42
 """Inches between two rows, of a line of a row's name, and of a panel's title and axis."""
 _LETTER, _SHARE = 0.058, 0.45
@@ -40,7 +42,7 @@ def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Ax
     row = _GAP + _LINE * max(name.count("\n") + 1 for column in names for name in column)
     heights = [_HEAD + row * len(panel) for panel in groups]
     figure, axes = plt.subplots(
-        len(groups), 1, figsize=(width, 0.75 + sum(heights)), squeeze=False, height_ratios=heights
+        len(groups), 1, figsize=(width, _AROUND + sum(heights)), squeeze=False, height_ratios=heights
     )
     alone = len({tuple(panel[["machine", "shared_dtype", "shared_engine", "scope"]].iloc[0]) for panel in groups}) == 1
     placed = []
