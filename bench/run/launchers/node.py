@@ -22,7 +22,7 @@ from bench.measure.machine import Machine, Software, load_average
 from bench.run.isolation import ROOT, Isolation, Outcome
 from bench.run.launchers import RunError, Runners
 from bench.sweep.cells import Cell, ModelRef
-from bench.sweep.expansion import hash_checkpoint
+from bench.sweep.resolving import hash_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,9 @@ from bench.sweep.cells import Cell, ModelRef, canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import DataConfig, MeasureConfig
 from bench.sweep.data import resolve_data
-from bench.sweep.expansion import expand, largest_r
+from bench.sweep.expansion import expand
 from bench.sweep.file import SWEEPS, find_sweep, load_sweep
+from bench.sweep.possible import largest_r
 from fastast.geometry import geometry
 from fastast.reduction import TokenReduction, reduction_method
 from fastast.reduction.registry import METHODS, all_free
@@ -427,7 +428,7 @@ def test_a_question_survives_json():
 
 
 def test_the_weights_are_the_identity_of_a_checkpoint(tmp_path):
-    from bench.sweep.expansion import hash_checkpoint
+    from bench.sweep.resolving import hash_checkpoint
 
     file = tmp_path / "a.bin"
     file.write_bytes(b"weights")

@@ -1,0 +1,71 @@
+"""`[data]` of a sweep file: what quality is measured on."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+
+from bench.sweep.complaints import at, at_path, one_of, unknown_key
+from bench.sweep.config.part import Part
+
+if TYPE_CHECKING:
+    from fastast.data.datasets import DataOptions
+
+MIXED_CLIPS = 1000
+"""Clips of a set that is as large as one asks for, where nobody does."""
+
+
+class DataConfig(Part):
+    """What quality is measured on: a data set of `fastast train`, with its own options beside these keys."""
+
+    model_config = ConfigDict(extra="allow")
+
+    dataset: str = "soundscapes"
+    """Name of the data set."""
+    split: str = "test"
+    """`train`, `val` or `test`."""
+    clips: int | None = Field(default=None, ge=2)
+    """How many: of soundscapes the first, 1,000 if not given; of other sets drawn by the hash of their ids, all if not
+    given."""
+
+    @field_validator("dataset")
+    @classmethod
+    def _known_dataset(cls, value: str) -> str:
+        from fastast.data.datasets import DATASETS
+
+        return one_of("data set", value, DATASETS.names())
+
+    @field_validator("split")
+    @classmethod
+    def _known_split(cls, value: str) -> str:
+        return one_of("split", value, ("train", "val", "test"))
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> DataConfig:
+        allowed = [field.name for field in self._fields() if not field.name.endswith("_clips")]
+        for key in self.model_extra or {}:
+            if key not in allowed:
+                raise at_path(key, unknown_key(key, (*type(self).model_fields, *allowed)))
+        try:
+            self.build()
+        except (ValueError, TypeError) as error:
+            raise at(None, str(error).removeprefix("data: ")) from None
+        return self
+
+    def build(self) -> DataOptions:
+        """Return the options of the data set. Raises ValueError for a value that it does not allow."""
+        from fastast.data.datasets import get_data_set
+
+        extra = self.model_extra or {}
+        given = {key: tuple(value) if isinstance(value, list) else value for key, value in extra.items()}
+        sized = f"{self.split}_clips"  # of a set that is as large as one asks for
+        if any(field.name == sized for field in self._fields()):
+            given[sized] = self.clips or MIXED_CLIPS
+        return get_data_set(self.dataset)(**given)
+
+    def _fields(self) -> tuple[dataclasses.Field[Any], ...]:
+        from fastast.data.datasets import get_data_set
+
+        return dataclasses.fields(get_data_set(self.dataset))  # type: ignore[arg-type]

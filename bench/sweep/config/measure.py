@@ -1,0 +1,124 @@
+"""`[measure]` of a sweep file: how time is measured."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from bench.sweep.baselines import BASELINES, HOP_SECONDS, SCOPES
+from bench.sweep.complaints import as_toml, at_path, one_of
+from bench.sweep.config.part import Part
+from fastast.system.allocator import MemoryPolicy
+
+
+class MeasureConfig(Part):
+    """How time is measured; see `bench.measure.timing.TimingRule`."""
+
+    scope: str = "forward"
+    """`forward`: filterbanks to logits. `waveform`: the front end too. `training_step`: forward, loss, backward and
+    optimiser. `stream`: blocks of sound as they come, to the labels of the last window."""
+    hop_seconds: float = Field(default=HOP_SECONDS, gt=0)
+    """Of the scope `stream`: seconds of sound between one window and the next."""
+    baselines: tuple[str, ...] = ("unmerged", "slice")
+    """Arms that are timed in the same rounds as the candidate; a cell fails where one of them cannot run."""
+    where_installed: tuple[str, ...] = ()
+    """Arms that are timed too where what they need is installed and can run; elsewhere the record names them with the
+    reason, and the cell does not fail."""
+    threads: int | None = Field(default=None, ge=1)
+    """CPU threads of PyTorch; all physical cores that affinity and quota allow where not given."""
+    rounds: int = Field(default=10, ge=3)
+    """Rounds measured at least, unless `max_seconds` ends them."""
+    min_seconds: float = Field(default=2.0, ge=0)
+    """Rounds go on until they took this long."""
+    max_seconds: float = Field(default=20.0, gt=0)
+    """No round starts later than this; five are always made."""
+    warmup_window: int = Field(default=3, ge=1)
+    """Warm-up compares the median of so many iterations with that of as many before them."""
+    warmup_tolerance: float = Field(default=0.05, gt=0)
+    """Largest relative difference of the two medians that counts as stable."""
+    warmup_iterations: int = Field(default=50, ge=1)
+    """Iterations at which the warm-up of an arm ends even where it is not stable."""
+    warmup_seconds: float = Field(default=5.0, ge=0)
+    """Seconds at which it ends all the same, once the windows were compared five times."""
+    noise_limit: float = Field(default=0.1, gt=0)
+    """Largest inter-quartile range of the per-round ratio, relative to its median, of a good run."""
+    noise_repeats: int = Field(default=2, ge=0)
+    """How often a run that is too noisy is measured again."""
+    time_limit_s: float = Field(default=600.0, gt=0)
+    """A cell that takes longer is ended and recorded as `timeout`."""
+    min_samples: int = Field(default=1, ge=1)
+    """Rounds go on until every arm has so many samples, or `max_seconds` ends them; a 99th percentile needs 100."""
+    flush_caches: bool = False
+    """Overwrite the caches before every sample, so that none finds the model there."""
+    energy_seconds: float = Field(default=1.0, ge=0)
+    """How long every arm runs for its energy where that can be read, in seconds; 0 does not ask."""
+    best_batch_limit: int = Field(default=256, ge=1)
+    """Largest batch that `batch_size = ["best"]` tries."""
+    allocator: MemoryPolicy = "kept"
+    """`kept`: freed memory stays with the process. `system`: the allocator gives it back as it sees fit."""
+    bound_tolerance: float = Field(default=0.25, ge=0)
+    """A speed-up whose whole interval is above its bound by more than this share makes a record implausible."""
+
+    @field_validator("scope")
+    @classmethod
+    def _known_scope(cls, value: str) -> str:
+        return one_of("scope", value, tuple(SCOPES))
+
+    @field_validator("allocator")
+    @classmethod
+    def _known_allocator(cls, value: str) -> str:
+        return one_of("allocator", value, get_args(MemoryPolicy))
+
+    @field_validator("baselines", "where_installed", mode="before")
+    @classmethod
+    def _list(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("baselines")
+    @classmethod
+    def _known_baselines(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for i, value in enumerate(values):
+            one_of("baseline", value, BASELINES.names(), i)
+        if "unmerged" not in values:
+            raise PydanticCustomError("denominator", "lacks 'unmerged'; a speed-up needs it as its denominator")
+        return tuple(name for name in BASELINES if name in values)
+
+    @field_validator("where_installed")
+    @classmethod
+    def _known_arms(cls, values: tuple[str, ...]) -> tuple[str, ...]:
+        for i, value in enumerate(values):
+            one_of("baseline", value, BASELINES.names(), i)
+        return tuple(name for name in BASELINES if name in values)
+
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> MeasureConfig:
+        allowed = SCOPES[self.scope]
+        for key in ("baselines", "where_installed"):
+            for name in getattr(self, key):
+                if name not in allowed:
+                    alone = name == "model_alone"
+                    why = "shows what the front end adds to 'waveform'" if alone else "is a baseline of inference"
+                    text = f"{as_toml(name)} {why}; allowed with scope {as_toml(self.scope)}: {', '.join(allowed)}"
+                    raise at_path(key, text)
+        for name in self.where_installed:
+            if name in self.baselines:
+                raise at_path("where_installed", f"{as_toml(name)} is in 'baselines' too; write it in one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _hop_is_a_streams(self) -> MeasureConfig:
+        if self.hop_seconds != HOP_SECONDS and self.scope != "stream":
+            raise at_path("hop_seconds", "says how a stream is heard; leave it out, or write scope = 'stream'")
+        return self
+
+    @model_validator(mode="after")
+    def _order_of_limits(self) -> MeasureConfig:
+        if self.min_seconds > self.max_seconds:
+            raise PydanticCustomError(
+                "limits",
+                "min_seconds {low} is more than max_seconds {high}",
+                {"low": self.min_seconds, "high": self.max_seconds},
+            )
+        return self
