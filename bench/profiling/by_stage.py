@@ -1,6 +1,6 @@
-"""Rows of a profile by label and by kernel: all stages of a forward, and what ran on the GPU.
+"""Rows of a profile by stage and by kernel: every labelled stage of a forward pass, and every kernel of the GPU.
 
-All times are of one forward, medians over the profiled ones.
+All times are per forward pass: medians over the profiled ones.
 """
 
 from __future__ import annotations
@@ -16,33 +16,33 @@ from bench.profiling.trace import WHOLE, DeviceTimes
 _MS = 1e6
 """Nanoseconds in a millisecond."""
 REST = "other"
-"""What of a forward has no label of its own."""
+"""Stage that stands for the unlabelled remainder of a forward pass."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageRow:
-    """A stage of all blocks together."""
+    """A stage, summed over all blocks."""
 
     device: str
-    """`cpu` is the time on the host, `cuda` the sum of the kernels that were launched there."""
+    """`cpu`: time on the host; `cuda`: sum of the kernels that the stage launched."""
     stage: str
     calls: float
-    """Labels in a forward, on `cuda` kernels; empty for `other`."""
+    """Labels per forward pass, or kernels on `cuda`; 0 for `other`."""
     ms: float
-    """Median over forwards, milliseconds, without stages inside it."""
+    """Milliseconds, median over forward passes, excluding nested stages."""
     share: float | None
-    """Of the sum of all rows of the device; empty where times mean nothing."""
+    """Share of the sum of all rows of the device; empty where times are meaningless."""
     floor_ms: float | None = None
-    """The least that its kernels could take on this GPU, milliseconds; empty where nobody counted."""
+    """Lower bound in milliseconds for its kernels on this GPU (roofline); empty where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockStageRow:
-    """A stage of one block; the fields are those of `StageRow`."""
+    """A stage of one block; fields as in `StageRow`."""
 
     device: str
     block: int
-    """Counted from 1; 0 is outside of blocks."""
+    """Counted from 1; 0 is outside the blocks."""
     stage: str
     calls: float
     ms: float
@@ -54,22 +54,22 @@ class KernelRow:
     """A kernel of the GPU, copies included."""
 
     ran: Literal["eagerly", "graph"]
-    """Each kernel launched by itself, or all by the replay of a captured CUDA graph: that is what cells time."""
+    """Whether each kernel was launched individually, or all by replaying a captured CUDA graph, which cells time."""
     name: str
     stages: str
-    """The stages that launched it; empty in a graph, which does not tell."""
+    """The stages that launched it; empty for a graph, whose trace does not say."""
     calls: float
-    """In a forward, mean over forwards."""
+    """Calls per forward pass, mean."""
     ms: float
-    """In a forward, median over forwards, milliseconds."""
+    """Milliseconds per forward pass, median."""
     share: float
-    """Of the GPU time of all kernels that ran so."""
+    """Share of the GPU time of all kernels with the same `ran`."""
     floor_ms: float | None = None
-    """The least that its launches in a forward could take on this GPU, milliseconds; empty where nobody counted."""
+    """Lower bound in milliseconds per forward pass on this GPU (roofline); empty where there is none."""
 
 
 def block_stage_rows(times: Mapping[str, DeviceTimes]) -> tuple[BlockStageRow, ...]:
-    """Return the stages of every block as they come in a block, what is outside of blocks first."""
+    """Return the stages of every block in execution order, starting with those outside the blocks."""
     rows: list[BlockStageRow] = []
     for device, part in times.items():
         forwards = range(len(part.forwards))
@@ -90,7 +90,7 @@ def block_stage_rows(times: Mapping[str, DeviceTimes]) -> tuple[BlockStageRow, .
 
 
 def stage_rows(rows: tuple[BlockStageRow, ...]) -> tuple[StageRow, ...]:
-    """Return the sums over blocks, in the order in which stages come first."""
+    """Return the sums over blocks, ordered by the first occurrence of each stage."""
     sums: dict[tuple[str, str], list[BlockStageRow]] = {}
     for row in rows:
         sums.setdefault((row.device, row.stage), []).append(row)
@@ -107,7 +107,7 @@ def stage_rows(rows: tuple[BlockStageRow, ...]) -> tuple[StageRow, ...]:
 
 
 def kernel_rows(times: Mapping[str, DeviceTimes], ran: Literal["eagerly", "graph"]) -> tuple[KernelRow, ...]:
-    """Return the kernels of a GPU, the longest first; nothing without one."""
+    """Return the kernels of the GPU, slowest first; empty without a GPU."""
     part = times.get("cuda")
     if part is None:
         return ()
@@ -131,5 +131,5 @@ def _labelled(times: DeviceTimes, forward: int) -> int:
 
 
 def share(part: float, whole: float) -> float:
-    """Return `part` of `whole`, 0 where there is nothing."""
+    """Return `part / whole`, or 0 where `whole` is 0."""
     return part / whole if whole else 0.0

@@ -1,4 +1,4 @@
-"""What runs in the process of a profiled cell: its candidate and the unmerged model, one after the other."""
+"""Profiling a cell inside its own process: the candidate first, then the unmerged model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from fastast.system.runtime import set_up
 
 
 def profile_cell(cell: Cell, folder: Path, forwards: int) -> tuple[Profile, ...]:
-    """Profile a cell's candidate and the unmerged model, of the same stride, weights and input, on the cell's engine.
+    """Profile a cell's candidate and the unmerged model, with equal stride, weights and input, on the cell's engine.
 
-    Traces go to a folder for each arm below `folder`. Of the unmerged cell there is only `unmerged`; on the engine the
-    oracle `slice` is there too where it is one of the cell's baselines.
+    Traces go to `folder`, in a subfolder per arm. An unmerged cell has only the arm `unmerged`; on the engine, the
+    oracle `slice` is profiled too if it is one of the cell's baselines. Raises ConfigError for a cell that cannot be
+    profiled: a batch size still to be searched, a scope other than `forward`, another runtime.
     """
     if cell.batch_size == "best":
         raise ConfigError(["profile: this cell searches its batch size; give one, such as -s grid.batch_size=[8]"])

@@ -1,7 +1,7 @@
-"""Profiles of cells on the engine: its eager forward with labels, and the replay of its CUDA graph.
+"""Profiles of cells on the engine: its labelled eager forward, and the replay of its CUDA graph.
 
-A replay is one call of the host: its trace has the kernels and nothing that tells to which stage one belongs, so that
-stages and blocks come from the eager forward, which launches the same kernels one by one.
+The host replays a graph with a single call, so the trace cannot assign kernels to stages. Stages and blocks therefore
+come from the eager forward, which launches the same kernels one by one.
 Shapes: `b` batch, `f` frames, `m` mel bins.
 """
 
@@ -34,7 +34,7 @@ from fastast.reduction import TokenReduction
 from fastast.schedule import PerBlock
 
 GRAPH = "graph"
-"""Of the replay: the folder of its trace in that of its arm."""
+"""Subfolder of an arm's folder that receives the trace of the replay."""
 INTERPRETED = (
     "the kernels ran in Triton's interpreter: these are the times of Python, no GPU ran anything, and shares and the "
     "table of kernels are left out"
@@ -42,7 +42,7 @@ INTERPRETED = (
 
 
 def profile_engines(cell: Cell, model: AudioSpectrogramTransformer, folder: Path, forwards: int) -> tuple[Profile, ...]:
-    """Profile candidate, unmerged model and, where it is a baseline of the cell, the oracle, each on the engine."""
+    """Profile on the engine the candidate, the unmerged model and, if it is a baseline of the cell, the oracle."""
     reduction = cell.reduction
     arms: dict[str, TokenReduction | None] = {"unmerged": None}
     if reduction is not None:
@@ -61,10 +61,10 @@ def profile_engines(cell: Cell, model: AudioSpectrogramTransformer, folder: Path
 
 
 def profile_engine(name: str, engine: Engine, fbank: Tensor, folder: Path, *, forwards: int, device: str) -> Profile:
-    """Profile an engine on fbank (b, f, m), eagerly and as the graph that it has for that batch.
+    """Profile an engine on fbank (b, f, m), eagerly and, if it has a graph for that batch size, as that graph.
 
-    Traces go to `folder` and to its folder `graph`. Where the engine fell back, what is profiled is the model's own
-    forward, and the profile's note says so. Raises RuntimeError where what ran is not what was planned.
+    Traces go to `folder` and its subfolder `graph`. If the engine fell back, the model's own forward is profiled and
+    the profile's note says so. Raises RuntimeError where the forward differs from the reduction's plan.
     """
     if engine.path == "plain":
         return _fallback(name, engine, fbank, folder, forwards=forwards, device=device)
@@ -100,7 +100,7 @@ def profile_engine(name: str, engine: Engine, fbank: Tensor, folder: Path, *, fo
 def _replayed(
     name: str, engine: Engine, fbank: Tensor, folder: Path, forwards: int, device: str
 ) -> tuple[KernelRow, ...]:
-    """Profile the replay of the engine's graph and return its kernels."""
+    """Profile the replay of the engine's graph; return its kernels."""
 
     def call() -> None:
         with record_function(FORWARD):

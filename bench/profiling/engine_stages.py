@@ -1,4 +1,4 @@
-"""Labels on the kernels and products of an engine's eager forward for as long as it is profiled."""
+"""Labels for the kernels and matrix products of an engine's eager forward while it is profiled."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ OUTSIDE_PARTS = ("patch tokens", "first norm", "head")
 ATTENTION_PARTS = ("qkv", "weighted attention", "projection")
 MLP_PARTS = ("mlp, first product", "mlp, second product", "add + norm")
 PARTS = (*OUTSIDE_PARTS, *ATTENTION_PARTS, "head's tokens", *CHOOSING, MERGE_NORM, *MLP_PARTS)
-"""The parts that an engine's forward shows."""
+"""Every part of an engine's forward that can carry a label."""
 
 
 @contextmanager
 def labelled_engine(engine: Engine) -> Iterator[None]:
-    """Label `engine.eagerly`, its blocks and their parts; on leaving, everything is what it was.
+    """Label `engine.eagerly`, its blocks and their parts; restore the engine on exit.
 
-    Only an engine that runs on kernels. A graph that was captured before has no labels.
+    Graphs captured earlier stay without labels. Raises ValueError for an engine that does not run on kernels.
     """
     runner = engine.runner
     if not isinstance(runner, KernelRunner):
@@ -41,7 +41,7 @@ def labelled_engine(engine: Engine) -> Iterator[None]:
 
         return call
 
-    # A method that chooses in plain torch has one part, its plan; one with kernels of its own has theirs.
+    # A method that chooses in plain torch has the single part `plan`; one with kernels has a part for each of them.
     slow = engine.reduction is not None and accelerator_of(engine.reduction) is None
     engine.runner = runner.watched(Labels({part: part for part in PARTS} | ({"plan": "plan"} if slow else {})))
     engine._logits = labelled(FORWARD, logits)  # type: ignore[method-assign]
@@ -57,7 +57,7 @@ def labelled_engine(engine: Engine) -> Iterator[None]:
 
 
 def expected_stages(engine: Engine) -> dict[int, set[str]]:
-    """Return the parts that every block must have in a trace, by the number of the block, counted from 1."""
+    """Return, by block (counted from 1), the parts that must appear in a trace."""
     assert isinstance(engine.runner, KernelRunner)
     attached, encoder = engine.runner.forward.attached, engine.encoder
     removals = attached.removals if attached else (0,) * encoder.depth

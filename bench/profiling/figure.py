@@ -1,4 +1,4 @@
-"""Where the time of a forward goes, by stage and by kernel, each arm beside the others."""
+"""Figure of where a forward pass spends its time, by stage and by kernel, with the arms side by side."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LONGEST = 12
-"""Kernels that are drawn; the others are one bar, and all are in the tables."""
+"""Number of kernels with a bar of their own; the rest share one bar, and the tables list all."""
 _LETTERS = 34
 _HATCHES = ("", "////", "....")
-"""Arms are told apart in grey too."""
+"""Hatches, which keep arms distinguishable in greyscale."""
 
 
 def shares_figure(profiles: Sequence[Profile]) -> Figure:
-    """Draw the milliseconds of one forward by stage and by kernel (on a CPU by operator), a bar per arm.
+    """Draw the milliseconds of a forward pass by stage and by kernel (on a CPU, by operator), one bar per arm.
 
-    Of a GPU its kernels, as they ran in a captured graph where there is one; numbers at bars are shares of the arm's
-    forward. Raises ValueError where times say nothing, as of Triton's interpreter.
+    On a GPU, kernels are those of the captured graph if there is one. Numbers beside bars are shares of the arm's
+    forward. Raises ValueError where times are meaningless, as in Triton's interpreter.
     """
     import matplotlib.pyplot as plt
 
@@ -68,7 +68,7 @@ def _kernels(profile: Profile, device: str) -> dict[str, float]:
 
 
 def _common(found: Mapping[str, Mapping[str, float]], most: int | None) -> list[str]:
-    """Return the names of all arms, in their order; with `most` the longest ones, and what is left as one."""
+    """Return the names in all arms, in order; with `most`, only the slowest so many and a name for the rest."""
     names = list(dict.fromkeys(name for part in found.values() for name in part))
     if most is None or len(names) <= most:
         return names

@@ -13,9 +13,9 @@ from bench.profiling.tables import BlockRow, OperatorRow, Profile, SummaryRow
 
 
 def write_tables(folder: Path, profiles: Iterable[Profile]) -> list[Path]:
-    """Write `summary.csv` to a cell's folder and the other tables to those of its arms; return them.
+    """Write `summary.csv` to a cell's folder and the other tables to its arms' folders; return their paths.
 
-    `kernels.csv` is there where a GPU ran something; one of an earlier profile goes.
+    `kernels.csv` is written only if a GPU ran kernels; otherwise one left by an earlier profile is deleted.
     """
     written: list[Path] = []
     summary: list[SummaryRow] = []

@@ -1,4 +1,4 @@
-"""Beside what a kernel took, the least that it could take on this GPU: a profile's rows with their rooflines."""
+"""Rooflines for a profile's rows: the least time that each stage and kernel could take on this GPU."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HALF = (torch.float16, torch.bfloat16)
 
 
 def with_floors(profile: Profile, engine: Engine, geometry: Geometry, batch: int) -> Profile:
-    """Return a profile of an engine with the floors of its stages and kernels on the GPU.
+    """Return an engine's profile with the floors of its stages and kernels on the GPU.
 
-    As it was where nobody counted: off a GPU whose peaks are known, in float32, with a method that chooses in plain
-    torch, on the model's own forward.
+    The profile is returned unchanged where floors are not known: on a GPU of unknown peaks or on a CPU, in float32,
+    with a method that chooses in plain torch, or where the engine runs the model's own forward.
     """
     reduction = engine.reduction
     chooses = reduction is not None and accelerator_of(reduction) is None
@@ -37,7 +37,7 @@ def with_floors(profile: Profile, engine: Engine, geometry: Geometry, batch: int
 
 
 def beside(profile: Profile, parts: Sequence[KernelPart], peaks: Peaks) -> Profile:
-    """Return a profile whose rows of the GPU have the floors of parts with their names."""
+    """Return a profile whose GPU rows have the floor of the part with the same name."""
     stages, kernels = kernel_floors(parts, peaks)
     return replace(
         profile,

@@ -22,9 +22,10 @@ from fastast.reduction import MergeTrace
 def profile_model(
     name: str, model: AudioSpectrogramTransformer, fbank: Tensor, folder: Path, *, forwards: int, device: str
 ) -> Profile:
-    """Profile a model on fbank (b, f, m) and write its trace to `folder`, where it replaces an older one of that name.
+    """Profile a model on fbank (b, f, m) and write its trace to `folder`, replacing an older one of that name.
 
-    Raises RuntimeError where what ran is not what the model's reduction planned: its times would belong to another.
+    Raises RuntimeError where the forward differs from the plan of the model's reduction: its times would describe
+    something else.
     """
     tokens = tokens_in_and_out(model, fbank)
     watched = partial(model, fbank, scope=Labels({**PLAIN, FORWARD: FORWARD}))
@@ -36,7 +37,7 @@ def profile_model(
 
 
 def tokens_in_and_out(model: AudioSpectrogramTransformer, fbank: Tensor) -> dict[int, tuple[int, int]]:
-    """Run a forward and return the tokens that entered and left each block, which is counted from 1."""
+    """Run a forward and return the number of tokens entering and leaving each block, counted from 1."""
     trace = MergeTrace()
     model.forward_features(fbank, trace)
     before = (model.geometry.num_tokens, *trace.tokens_per_block)
@@ -49,7 +50,7 @@ def _check(
     times: dict[str, DeviceTimes],
     forwards: int,
 ) -> None:
-    """Raise RuntimeError where labels or tokens are not those of the model's plan."""
+    """Raise RuntimeError where labels or numbers of tokens differ from the model's plan."""
     removals = model.attached.removals if model.attached else (0,) * len(model.blocks)
     before = model.geometry.num_tokens
     for block, r in enumerate(removals, 1):

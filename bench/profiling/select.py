@@ -1,4 +1,4 @@
-"""Which cells of a sweep a person means, by id or by what they reduce."""
+"""Selecting the cells of a sweep to profile, by id or by reduction."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from bench.sweep.complaints import ConfigError
 def select_cells(
     cells: Sequence[Cell], cell_id: str | None = None, *, r: int | None = None, schedule: str | None = None
 ) -> tuple[Cell, ...]:
-    """Return the performance cells that are meant.
+    """Return the performance cells that match.
 
-    `cell_id` is an id or the start of one. `schedule` is that of the grid (`constant`, `linear:-0.5`) or the whole of
-    it (`constant:40`); r = 0 is the unmerged cell. Raises ConfigError, with the cells there are, where nothing or more
-    than one id fits, and for a quality cell.
+    `cell_id` is an id or its beginning. `schedule` is a family of the grid (`constant`, `linear:-0.5`) or a schedule
+    in full (`constant:40`); r = 0 is the unmerged cell. Raises ConfigError, listing the available cells, if no id or
+    more than one matches, or if the id belongs to a quality cell.
     """
     there = [cell for cell in cells if cell.kind == "performance"]
     if not there:
@@ -35,7 +35,7 @@ def select_cells(
 
 
 def fits(cell: Cell, r: int | None, schedule: str | None) -> bool:
-    """Return whether a cell has that `r` and that schedule; None fits all."""
+    """Return whether a cell has that `r` and that schedule; None matches any."""
     name, _, rest = _schedule(cell).partition(":")
     count, _, inflection = rest.partition(":")
     if name in ("list", "keep", "speedup"):  # schedules without an r
@@ -48,7 +48,7 @@ def fits(cell: Cell, r: int | None, schedule: str | None) -> bool:
 
 
 def _by_id(cells: Sequence[Cell], there: Sequence[Cell], cell_id: str) -> list[Cell]:
-    """Return the cells of one id: more than one where the sweep has it on more than one device."""
+    """Return the cells with one id: several if the sweep runs it on several devices."""
     found = [cell for cell in cells if cell.id.startswith(cell_id.lower())]
     if len({cell.id for cell in found}) > 1:
         raise ConfigError([f"'{cell_id}' begins {len(found)} ids; give more of the one you mean:", *_list(found)])

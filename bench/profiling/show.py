@@ -1,4 +1,4 @@
-"""Profile cells, write their tables and print a short one."""
+"""Profile cells, write their tables and print summaries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 LONGEST = 15
-"""Kernels that are printed; all are in `kernels.csv`."""
+"""Number of kernels that are printed; `kernels.csv` lists all."""
 
 
 def profile_cells(
@@ -33,9 +33,9 @@ def profile_cells(
     console: Console | None = None,
     isolation: Isolation | None = None,
 ) -> list[Path]:
-    """Profile cells one at a time, each in its own process, and return their folders below `out`.
+    """Profile cells one at a time, each in its own process, and return their folders inside `out`.
 
-    Raises OSError for a folder that cannot be written, before anything runs, and RuntimeError where a cell fails.
+    Raises OSError before anything runs if a folder is not writable, and RuntimeError if a cell fails.
     """
     from rich.console import Console
 
@@ -65,7 +65,7 @@ def profile_cells(
 
 
 def check_writable(folder: Path) -> None:
-    """Make `folder`; raise OSError with what to do where files cannot be written there."""
+    """Create `folder`; raise OSError with a remedy if files cannot be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):
@@ -104,14 +104,14 @@ def _columns(floors: bool) -> tuple[str, ...]:
 
 
 def _floor(row: StageRow | KernelRow, floors: bool) -> tuple[str, ...]:
-    """Return the floor of a row and how many times it the row took, where the table has such columns."""
+    """Return a row's floor and its time as a multiple of it, if the table has these columns."""
     if not floors:
         return ()
     return ("", "") if row.floor_ms is None else (f"{row.floor_ms:.3f}", f"{row.ms / row.floor_ms:.2f}")
 
 
 def _kernel_table(profile: Profile) -> Table:
-    """Return the longest kernels of the graph, which is what cells time, or without one of the eager forward."""
+    """Return a table of the slowest kernels of the graph, which cells time, or of the eager forward without one."""
     ran = profile.kernels[-1].ran
     rows = [row for row in profile.kernels if row.ran == ran]
     how = "in the replayed graph" if ran == "graph" else "launched one by one"
@@ -142,7 +142,7 @@ def _what(device: str) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Return a share in words, a dash where there is none."""
+    """Return a share as a percentage, or a dash if there is none."""
     return "–" if share is None else f"{share:.1%}"
 
 
@@ -159,7 +159,7 @@ def _block_table(profile: Profile, device: str) -> Table:
 
 
 def sentence(row: SummaryRow) -> str:
-    """Return the sum of an arm in words."""
+    """Return the summary of an arm as a sentence."""
     where = "on the CPU" if row.device == "cpu" else "in CUDA kernels"
     parts = [f"{row.arm}: a forward of {row.batch_size} takes {row.forward_ms:.2f} ms {where}"]
     if row.merging_ms and row.merging_share is not None:

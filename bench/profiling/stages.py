@@ -1,4 +1,4 @@
-"""Labels on the parts of a forward for as long as it is profiled: the forward shows its parts, these name them.
+"""Labels for the parts of a forward while it is profiled: the forward exposes its parts, and these name them.
 
 Shapes: `b` batch, `f` frames, `m` mel bins.
 """
@@ -13,19 +13,19 @@ from torch.profiler import record_function
 from bench.profiling import labels
 
 PLAIN = {part: part for part in labels.STAGES}
-"""The parts of a model in plain torch that have a label."""
+"""The labelled parts of a model in plain torch."""
 
 
 class Labels:
-    """A scope, as `fastast.reduction.forward.scope` has it, that labels the parts of `names` and every block."""
+    """A scope, as defined in `fastast.reduction.forward.scope`, that labels every block and the parts in `names`."""
 
     def __init__(self, names: dict[str, str]) -> None:
-        """`names` maps the parts that a forward shows to their labels; any other part has none."""
+        """`names` maps parts of the forward to labels; other parts stay without one."""
         self._names = names
 
     def __call__(self, block: int, part: str) -> AbstractContextManager[Any]:
-        """Return the label of a part of a block, which is counted from 0, -1 outside of blocks."""
-        number = block + 1  # people count from 1; what is outside of blocks is labels.OUTSIDE
+        """Return the label of a part of a block; blocks are counted from 0, and -1 is outside the blocks."""
+        number = block + 1  # labels count from 1, and 0 is labels.OUTSIDE
         if not part:
             return record_function(labels.block_label(number))
         if part not in self._names:

@@ -1,7 +1,7 @@
-"""Rows of a profile: operators, blocks and the sum.
+"""Rows of a profile: operators, blocks and the summary.
 
-All times are of one forward: medians over the profiled ones, because a machine that is interrupted once would otherwise
-put its pause into some stage. Parts are medians and a whole is the sum of its parts, so that shares add up.
+All times are per forward pass. They are medians over the profiled ones, because a single interruption would otherwise
+be charged to whichever stage it hit. A whole is the sum of the medians of its parts, so that shares add up.
 """
 
 from __future__ import annotations
@@ -29,94 +29,94 @@ class OperatorRow:
     """`cpu` or `cuda`."""
     name: str
     calls: float
-    """Calls in a forward, mean over forwards."""
+    """Calls per forward pass, mean."""
     self_ms: float
-    """Time in a forward without that of the operators it calls, median over forwards, milliseconds."""
+    """Milliseconds per forward pass, median, excluding the operators that it calls."""
     share: float | None
-    """Of the self time of all rows of the device."""
+    """Share of the self time of all rows of the device."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockRow:
-    """A block; times are milliseconds, each the median over forwards, and the total is their sum."""
+    """A block; times are milliseconds, medians over forward passes, and the total is their sum."""
 
     device: str
-    """`cpu` is the time on the host, `cuda` the sum of the kernels that were launched there."""
+    """`cpu`: time on the host; `cuda`: sum of the kernels that the block launched."""
     block: int
     """Counted from 1."""
     tokens_in: int
     tokens_out: int
     attention_ms: float
     plan_ms: float
-    """Comparing tokens and choosing which merge."""
+    """Comparing tokens and choosing which ones merge."""
     merge_ms: float
-    """Averaging them; on the engine with the residual sum and the norm that are in the same kernel."""
+    """Averaging tokens; on the engine, including the residual sum and the norm, which share the kernel."""
     mlp_ms: float
     other_ms: float
-    """Norms and residuals: what is left of the block. On the engine the last is the norm before the next block."""
+    """The remainder of the block: norms and residuals. On the engine, the last norm is that of the next block."""
     total_ms: float
     merging_share: float | None
-    """Plan and merge, of the total."""
+    """Share of plan and merge in the total."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SummaryRow:
-    """An arm on a device."""
+    """Summary of an arm on a device."""
 
     arm: str
     """`candidate`, `unmerged` or, on the engine, `slice`."""
     ran: str
-    """`plain`, `triton`, or `triton_interpreter`, in which times mean nothing."""
+    """`plain`, `triton`, or `triton_interpreter`, whose times are meaningless."""
     device: str
     forwards: int
-    """That were profiled."""
+    """Number of profiled forward passes."""
     batch_size: int
     forward_ms: float
-    """Of the labelled forward, median, milliseconds; on `cuda` the sum of its kernels."""
+    """Milliseconds of the labelled forward, median; on `cuda`, the sum of its kernels."""
     blocks_ms: float
     """Sum of the blocks' totals, milliseconds."""
     merging_ms: float
     merging_share: float | None
-    """Of plans and merges in all blocks together, median of the forwards."""
+    """Share of plan and merge in the time of all blocks, median over forward passes."""
     merging_share_low: float | None
-    """The smallest in one forward."""
+    """Smallest such share of any forward pass."""
     merging_share_high: float | None
-    """The largest in one forward."""
+    """Largest such share of any forward pass."""
     merging_share_of_forward: float | None
     plan_share: float | None
-    """Of plans alone: on the engine, merging is at least this and at most `merging_share`."""
+    """Share of plan alone: on the engine, merging is between this and `merging_share`."""
     profiled_ms: float
-    """Median of a forward under the profiler, by the clock that cells are timed with."""
+    """Milliseconds of a forward under the profiler, median, by the clock that times cells."""
     unprofiled_ms: float
-    """Median of the same forward without profiler and labels, in turn with it in the same process."""
+    """Milliseconds of the same forward without profiler and labels, median; alternates with the profiled one."""
     profiler_overhead: float
     """Ratio of the two."""
     overhead_low: float
-    """Lower end of its bootstrap interval."""
+    """Lower end of the ratio's bootstrap interval."""
     overhead_high: float
-    """Upper end."""
+    """Upper end of the ratio's bootstrap interval."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """What the profile of one arm gave."""
+    """The profile of one arm: all its tables."""
 
     arm: str
     trace: str
-    """Name of the trace's file."""
+    """File name of the trace."""
     operators: tuple[OperatorRow, ...]
     blocks: tuple[BlockRow, ...]
     summary: tuple[SummaryRow, ...]
     stages: tuple[StageRow, ...]
     block_stages: tuple[BlockStageRow, ...]
     kernels: tuple[KernelRow, ...] = ()
-    """Of the GPU: as they ran eagerly, and behind them those of a captured graph where there is one."""
+    """Kernels of the GPU: first those of the eager forward, then those of the captured graph, if there is one."""
     note: str = ""
-    """What a reader must know of how it ran; empty where nothing is special."""
+    """What a reader must know about how the arm ran; usually empty."""
 
 
 def without_shares(profile: Profile) -> Profile:
-    """Return a profile whose shares are empty: for Triton's interpreter, whose times say nothing of a GPU."""
+    """Return a profile with empty shares, for Triton's interpreter, whose times say nothing about a GPU."""
 
     def cut(rows: tuple[Any, ...]) -> tuple[Any, ...]:
         return tuple(replace(row, **{f.name: None for f in fields(row) if "share" in f.name}) for row in rows)

@@ -1,8 +1,8 @@
-"""A Chrome trace as PyTorch writes it, read back: which time belongs to which forward, block and stage.
+"""Reading PyTorch's Chrome trace back: how much time belongs to which forward, block and stage.
 
-On a CPU a stage takes as long as its label, less the labels inside it. On a GPU work is started long before it runs,
-so that a kernel belongs to the innermost label in which it was *launched*; a stage takes the sum of its kernels' times.
-All kernels of a CUDA graph are launched by the one call that replays it.
+On a CPU, the time of a stage is that of its label minus that of nested labels. On a GPU, work starts long before it
+runs, so a kernel belongs to the innermost label in which it was *launched*, and the time of a stage is the sum over its
+kernels. All kernels of a CUDA graph are launched by the single call that replays it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _LAUNCHES = ("cuda_runtime", "cuda_driver")
 _LABELS = "user_annotation"
 _OPERATORS = "cpu_op"
 WHOLE = "whole"
-"""The stage that stands for all of a block."""
+"""Stage name of an entire block."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TraceEvent:
-    """A complete event (`ph` X) of the trace."""
+    """A complete event (phase `X`) of the trace."""
 
     name: str
     category: str
@@ -38,7 +38,7 @@ class TraceEvent:
     end: int
     """Nanoseconds."""
     correlation: int | None
-    """What a kernel has in common with its launch."""
+    """Number shared by a kernel and its launch."""
 
     @property
     def duration(self) -> int:
@@ -48,31 +48,31 @@ class TraceEvent:
 
 @dataclass(kw_only=True)
 class DeviceTimes:
-    """The time of one device, nanoseconds."""
+    """Times on one device, in nanoseconds."""
 
     forwards: list[int]
-    """Of every forward."""
+    """Time of every forward pass."""
     stages: dict[tuple[int, int, str], int] = field(default_factory=lambda: defaultdict(int))
-    """By forward, block (counted from 1, 0 is outside of blocks) and stage; the stage `whole` is all of the block."""
+    """Time by forward, block (from 1; 0 is outside the blocks) and stage; the stage `whole` is the entire block."""
     stage_calls: dict[tuple[int, int, str], int] = field(default_factory=lambda: defaultdict(int))
-    """Labels by the same keys, on a GPU kernels; without `whole`."""
+    """Number of labels by the same keys, or of kernels on a GPU; without `whole`."""
     operators: dict[str, list[list[int]]] = field(default_factory=dict)
-    """Self times of all calls in every forward, by the name of the operator or kernel."""
+    """By name of the operator or kernel, the self times of all its calls in every forward pass."""
     stages_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """Stages that launched a kernel, by its name."""
+    """By name of the kernel, the stages that launched it."""
 
     def add_call(self, forward: int, name: str, duration: int) -> None:
-        """Note a call of an operator or kernel."""
+        """Add a call of an operator or kernel."""
         self.operators.setdefault(name, [[] for _ in self.forwards])[forward].append(duration)
 
     def add_stage(self, forward: int, block: int, stage: str, duration: int) -> None:
-        """Note a label, or a kernel launched in it."""
+        """Add a label, or a kernel launched within it."""
         self.stages[forward, block, stage] += duration
         self.stage_calls[forward, block, stage] += 1
 
 
 def read_events(path: Path) -> list[TraceEvent]:
-    """Return the complete events of a trace. Raises ValueError for a file that is no Chrome trace."""
+    """Return the complete events of a trace. Raises ValueError for a file that is not a Chrome trace."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -96,7 +96,7 @@ def read_events(path: Path) -> list[TraceEvent]:
 
 
 def attribute(events: Sequence[TraceEvent]) -> dict[str, DeviceTimes]:
-    """Return the times of every device that worked: `cpu`, and `cuda` where there are kernels.
+    """Return the times by device: `cpu`, and `cuda` if there are kernels.
 
     Raises ValueError for a trace without a labelled forward.
     """
@@ -131,7 +131,7 @@ def attribute(events: Sequence[TraceEvent]) -> dict[str, DeviceTimes]:
     launches = {event.correlation: event for event in events if event.category in _LAUNCHES}
     wholes = [part for part in parts if names[part.name][1] is None]
     of_block = _Finder(wholes)
-    # A stage may be inside another: of those that nest, each level has its own finder, the innermost comes first.
+    # Stages may nest: each level of nesting has its own finder, innermost first.
     levels = [(_Finder(level), level) for level in _levels([part for part in parts if names[part.name][1] is not None])]
     for kernel in kernels:
         launch = launches.get(kernel.correlation)
@@ -155,7 +155,7 @@ def attribute(events: Sequence[TraceEvent]) -> dict[str, DeviceTimes]:
 
 
 def _levels(events: Sequence[TraceEvent]) -> list[list[TraceEvent]]:
-    """Return the events by how many others they are inside, the innermost first."""
+    """Group events by depth of nesting, innermost first."""
     levels: list[list[TraceEvent]] = []
     stack: list[TraceEvent] = []
     for event in _nested(events):
@@ -169,12 +169,12 @@ def _levels(events: Sequence[TraceEvent]) -> list[list[TraceEvent]]:
 
 
 def _nested(events: Iterable[TraceEvent]) -> list[TraceEvent]:
-    """Return the events of one thread after the other, each before those inside it."""
+    """Sort events by thread, each before those nested in it."""
     return sorted(events, key=lambda event: (str(event.thread), event.start, -event.end))
 
 
 def self_times(events: Iterable[TraceEvent]) -> list[tuple[TraceEvent, int]]:
-    """Return every event with its duration less that of the events directly inside it, nanoseconds."""
+    """Return every event with its duration minus that of the events nested directly in it, in nanoseconds."""
     children: dict[int, int] = defaultdict(int)
     ordered = _nested(events)
     stack: list[TraceEvent] = []
@@ -188,7 +188,7 @@ def self_times(events: Iterable[TraceEvent]) -> list[tuple[TraceEvent, int]]:
 
 
 class _Finder:
-    """Finds which of some events, none inside another, was under way when another event began on its thread."""
+    """Finds which of a set of events, none of them nested, was running when a given event began on its thread."""
 
     def __init__(self, events: Sequence[TraceEvent]) -> None:
         self._events = events

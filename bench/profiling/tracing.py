@@ -1,4 +1,4 @@
-"""A call under PyTorch's profiler: its trace in a file, the times in it, and the tables that these make."""
+"""Running a call under PyTorch's profiler: its trace file, the times in it, and the tables made of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.profiling.trace import DeviceTimes, attribute, read_events
 from fastast.system.clocks import Clock, CudaClock, WallClock
 
 WAIT, WARMUP = 1, 2
-"""Forwards before the profiler runs, and those that it runs for but forgets."""
+"""Forward passes before the profiler starts, and those that it discards as its own warm-up."""
 
 
 def record(
@@ -25,9 +25,9 @@ def record(
     *,
     check: Callable[[dict[str, DeviceTimes]], None],
 ) -> tuple[str, dict[str, DeviceTimes]]:
-    """Run `call` under the profiler; return the name and the times of the trace of the last `forwards` calls.
+    """Run `call` under the profiler; return the name of the trace of the last `forwards` calls, and its times.
 
-    The trace goes to `folder`, where older ones of that name go once `check` has raised nothing.
+    The trace is written to `folder`. Older ones of that name are deleted only after `check` has accepted the times.
     """
     older, clock = set(_traces(folder, name)), _clock(device)
     with profile(
@@ -50,7 +50,7 @@ def record(
 
 
 def with_and_without(labelled: Callable[[], object], call: Callable[[], object], device: str) -> tuple[float, float]:
-    """Return the seconds of a labelled forward under the profiler and of one without, one right after the other."""
+    """Time a labelled forward under the profiler and, right after it, a plain one without; return both in seconds."""
     clock = _clock(device)
     with profile(activities=_activities(device), record_shapes=True):
         (with_profiler,) = clock.measure(labelled, 1)
@@ -83,7 +83,7 @@ def profile_of(
 
 
 def check_stages(times: dict[str, DeviceTimes], wanted: dict[int, set[str]], forwards: int, module: str) -> None:
-    """Raise RuntimeError where a block of a forward has not the labels that `module` was to put there."""
+    """Raise RuntimeError where a block lacks labels that `module` should have put there."""
     for forward in range(forwards):
         for block, stages in wanted.items():
             missing = [stage for stage in sorted(stages) if (forward, block, stage) not in times["cpu"].stages]
