@@ -1,1 +1,1 @@
-"""What is measured and how: time, memory, energy, the machine and its state, and the gates that numbers must pass."""
+"""Measurements: time, memory, energy, the machine and its state, and the gates that every number must pass."""

@@ -1,6 +1,6 @@
-"""The batch size with the highest throughput, searched by doubling.
+"""Search for the batch size with the highest throughput, by doubling.
 
-Every arm gets its own: a reduced model takes less memory, and what fills a device is not the same for both.
+Every arm gets its own: a reduced model needs less memory and saturates a device at another batch size.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from bench.measure.machine import Facts
 MIN_GAIN = 1.02
 """A larger batch must be faster than the best smaller one by this factor to count."""
 PATIENCE = 2
-"""The search ends after so many sizes in a row without gain: throughput has dents."""
+"""Number of consecutive sizes without gain that ends the search; one is not enough, as throughput has dents."""
 ITERATIONS = 3
-"""Timed forwards of each size, after one that is not."""
+"""Timed forward passes per size, after an untimed one."""
 
 
 class Trial(Facts):
@@ -23,25 +23,25 @@ class Trial(Facts):
 
     batch_size: int
     clips_per_s: float | None
-    """None where it did not fit into memory."""
+    """Throughput; None if the batch did not fit into memory."""
 
 
 class Search(Facts):
-    """How a batch size was found."""
+    """The search and its result."""
 
     best: int
     ended: Literal["no gain", "memory", "limit"]
-    """`limit` means that a still larger batch may be faster."""
+    """Why the search ended; after `limit`, an even larger batch may be faster."""
     trials: tuple[Trial, ...]
 
 
 def search_best_batch(
     time_batch: Callable[[int], float], *, limit: int, is_out_of_memory: Callable[[Exception], bool]
 ) -> Search:
-    """Return the fastest of the powers of two up to `limit`.
+    """Return the fastest power of two up to `limit`.
 
-    `time_batch` returns the seconds of one forward of so many clips, or raises what `is_out_of_memory` knows, which
-    ends the search. Raises ValueError where not even one clip fits.
+    `time_batch` takes a number of clips and returns the seconds of their forward pass; an exception for which
+    `is_out_of_memory` is true ends the search. Raises ValueError if not even one clip fits.
     """
     trials: list[Trial] = []
     best: tuple[float, int] | None = None
@@ -70,9 +70,9 @@ def search_best_batch(
 
 
 def fastest_seconds(call: Callable[[], object], measure: Callable[[Callable[[], object], int], list[float]]) -> float:
-    """Return the seconds of a call's fastest run, after one that is not timed; `measure` is a clock's.
+    """Return the seconds of a call's fastest run, after an untimed one; `measure` is a clock's method.
 
-    The fastest, because whatever disturbs a run only adds to it, and a size is judged by few runs.
+    The fastest, because disturbances can only add time, and there are few runs per size.
     """
     measure(call, 1)
     return min(measure(call, ITERATIONS))

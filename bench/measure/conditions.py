@@ -1,6 +1,6 @@
-"""The conditions of a measurement: clocks, throttling and load, before and after it and between its rounds.
+"""The conditions of a measurement: clocks, throttling and load, before, after and between its rounds.
 
-They are what a machine was like, where `bench.measure.machine` is what it is.
+`bench.measure.machine` describes what a machine is; this module, the state it was in.
 """
 
 from __future__ import annotations
@@ -18,57 +18,57 @@ _CPU = Path("/sys/devices/system/cpu")
 
 
 class GpuMoment(Facts):
-    """A GPU at one time; None is "could not be read"."""
+    """State of a GPU at one moment; None means "could not be read"."""
 
     graphics_clock_mhz: int | None
     memory_clock_mhz: int | None
     temperature_c: int | None
     power_w: float | None
     throttle_reasons: int | None
-    """NVML's bit mask of the reasons why the clock is below its most; 0 is none."""
+    """NVML's bit mask of the reasons why the clock is below its maximum; 0 for none."""
     other_processes: int | None
-    """Compute processes on the device beside this one, which has a context there when it asks."""
+    """Other compute processes on the device; this one already has a context there when it asks."""
 
 
 class Moment(Facts):
-    """A machine at one time; None is "could not be read"."""
+    """State of a machine at one moment; None means "could not be read". Only differences of counters matter."""
 
     cpu_clock_mhz: float | None
     """Mean over the cores."""
     cpu_quota_s: float | None
-    """Seconds so far that a quota kept the container from its processors; only differences mean something."""
+    """Counter: seconds for which a CPU quota throttled the container."""
     cpu_thermal_events: int | None
-    """How often so far a core was slowed for its heat."""
+    """Counter: times that heat slowed a core."""
     cpu_stolen_s: float | None
-    """Seconds so far that the host of a virtual machine took from it."""
+    """Counter: seconds that the host took from this virtual machine (steal time)."""
     gpu: GpuMoment | None
 
 
 class Conditions(Facts):
-    """What the machine was like while a cell ran."""
+    """State of the machine while a cell ran."""
 
     load: tuple[float | None, float | None]
-    """Load average of the last minute before and after: other processes disturb a measurement."""
+    """One-minute load average before and after: other processes disturb a measurement."""
     before: Moment | None
-    """None where the cell's process did not live to say."""
+    """None if the cell's process ended before it could report."""
     after: Moment | None
     seconds: float | None
-    """Time between the two."""
+    """Time between `before` and `after`."""
     gpu_clocks_mhz: tuple[int, ...]
-    """Of the multiprocessors, right after every round; empty where they cannot be read."""
+    """Clock of the multiprocessors right after every round; empty if it cannot be read."""
     gpu_throttle_reasons: int | None
-    """Every reason that was seen right after a round."""
+    """All throttle reasons seen right after a round, as a bit mask."""
 
 
 def unknown_conditions() -> Conditions:
-    """Return the conditions of a cell whose process did not live to say."""
+    """Return the conditions of a cell whose process ended before it could report."""
     return Conditions(
         load=(None, None), before=None, after=None, seconds=None, gpu_clocks_mhz=(), gpu_throttle_reasons=None
     )
 
 
 def moment(device: str) -> Moment:
-    """Return what the machine is like now; `device` is `cpu` or `cuda`."""
+    """Return the current state of the machine; `device` is `cpu` or `cuda`."""
     gpu = None
     if device == "cuda":
         with nvml.current_device() as handle:
@@ -83,7 +83,7 @@ def moment(device: str) -> Moment:
 
 
 class Watch:
-    """Notes the conditions from its making to `conditions()`."""
+    """Records the conditions from its creation until `conditions()`."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -93,7 +93,7 @@ class Watch:
         self._reasons: int | None = None
 
     def note(self, loads: Iterable[Load]) -> None:
-        """Note the GPU's clock after every round and why it was lowered; of a CPU, the counters say as much."""
+        """Record the GPU's clock after every round and why it was lowered; for a CPU, the counters suffice."""
         for load in loads:
             if load.gpu_clock_mhz is not None:
                 self._clocks.append(load.gpu_clock_mhz)
@@ -101,7 +101,7 @@ class Watch:
                 self._reasons = (self._reasons or 0) | load.gpu_reasons
 
     def conditions(self) -> Conditions:
-        """Return what was seen. The load is the driver's to fill in: it was there before this process."""
+        """Return what was recorded. The driver fills in the load, as it was running before this process."""
         return Conditions(
             load=(None, None),
             before=self._before,

@@ -1,6 +1,6 @@
-"""Counters of this process and its machine, read before and after what is timed; only differences mean something.
+"""Counters of this process and its machine, read before and after a timed section; only differences matter.
 
-What Linux does not show here (another system, an old kernel, a sandbox) is None, never 0.
+A counter that is not available (another system, an old kernel, a sandbox) is None, never 0.
 """
 
 from __future__ import annotations
@@ -18,44 +18,44 @@ from fastast.system.processors import control_groups
 
 PROC, CPUS = Path("/proc"), Path("/sys/devices/system/cpu")
 _TICKS = os.sysconf("SC_CLK_TCK")
-"""A second of `/proc/stat`: its counters move a hundred times per second, what is shorter is not seen."""
+"""Ticks per second in `/proc/stat`, usually 100: anything shorter than a tick goes unseen."""
 _BUSY, _STOLEN = (0, 1, 2, 5, 6), 7
-"""Columns of a line of `/proc/stat`: user, nice, system, interrupts; taken by the host of a virtual machine."""
+"""Columns of a line of `/proc/stat`: user, nice, system and interrupts; steal time of a virtual machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Counters:
-    """All counters at one time, in seconds where not said otherwise."""
+    """All counters at one moment, in seconds unless stated otherwise."""
 
     clock: float
     cpu: float
     """Processor time of this process."""
     system: float
-    """The part of it that the kernel took."""
+    """Kernel-mode part of `cpu`."""
     thread: float
-    """Processor time of the thread that reads."""
+    """Processor time of the thread that reads the counters."""
     waited: dict[str, float] | None
-    """By thread of this process: how long it was ready and had no processor."""
+    """By thread of this process, how long it was runnable without a processor."""
     ran: dict[str, float] | None
-    """By thread of this process: how long it ran."""
+    """By thread of this process, how long it ran."""
     switches: int
-    """How often a thread lost its processor to another one."""
+    """Involuntary context switches."""
     faults: int
     """Page faults."""
     major_faults: int
-    """Those for which a disk was read."""
+    """Page faults that read a disk."""
     busy: float | None
-    """Of the cores that this process may use, whoever used them."""
+    """Busy time of the cores that this process may use, whoever used them."""
     stolen: float | None
-    """What the host of a virtual machine took from them."""
+    """Time that the host of a virtual machine took from these cores."""
     throttled: float | None
-    """How long a quota kept the container from processors."""
+    """How long a CPU quota throttled the container."""
     pressure: dict[str, float] | None
-    """Pressure stall information: how long some task of the machine waited for `cpu`, `memory`, `io`."""
+    """Pressure stall information: how long some task of the machine waited for `cpu`, `memory` and `io`."""
 
 
 def read_counters(proc: Path = PROC) -> Counters:
-    """Return what all counters say now; it takes some tenths of a millisecond."""
+    """Read all counters, which takes a few tenths of a millisecond."""
     import resource
 
     (ran, waited), (busy, stolen) = _of_threads(proc), _of_cores(proc)
@@ -79,12 +79,12 @@ def read_counters(proc: Path = PROC) -> Counters:
 
 
 def own_thread() -> str:
-    """Return what the thread that asks is called in `Counters.waited`."""
+    """Return the key of the calling thread in `Counters.waited`."""
     return str(threading.get_native_id())
 
 
 def throttled_seconds(groups: Iterable[Path] | None = None) -> float | None:
-    """Return how long a quota kept this process's control groups from processors, None where nothing tells."""
+    """Return how long a CPU quota throttled this process's control groups; None if that cannot be read."""
     found = []
     for folder in control_groups() if groups is None else groups:
         with suppress(OSError, ValueError):
@@ -97,17 +97,17 @@ def throttled_seconds(groups: Iterable[Path] | None = None) -> float | None:
 
 
 def usable_cores(cpus: Path = CPUS) -> int:
-    """Return the physical cores that this process may use."""
+    """Return the number of physical cores that this process may use."""
     return len({_siblings(cpu, cpus) for cpu in _allowed()})
 
 
 def usable_processors() -> int:
-    """Return the logical processors that this process may use."""
+    """Return the number of logical processors that this process may use."""
     return len(_allowed())
 
 
 def _of_threads(proc: Path) -> tuple[dict[str, float] | None, dict[str, float] | None]:
-    """Return by thread of this process the seconds that it ran, and that it waited for a processor."""
+    """Return, by thread of this process, the seconds that it ran and those that it waited for a processor."""
     ran, waited = {}, {}
     try:
         threads = os.listdir(proc / "self" / "task")
@@ -146,7 +146,7 @@ def _allowed() -> set[int]:
 
 @cache
 def _neighbours(cpus: frozenset[int]) -> frozenset[int]:
-    """Return these processors and those that share a core with one: who uses those slows these down."""
+    """Return these processors and those that share a core with them, whose load slows these down."""
     return frozenset().union(*(_siblings(cpu, CPUS) for cpu in cpus))
 
 

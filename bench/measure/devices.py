@@ -1,6 +1,6 @@
-"""The devices that a sweep names: `auto`, `cpu`, `cuda`, or a type of GPU such as `H100`.
+"""The devices of a sweep: `auto`, `cpu`, `cuda`, or a type of GPU such as `H100`.
 
-GPU types are spelled as Ray detects them, with every launcher, so that one sweep file fits all.
+Every launcher spells GPU types as Ray does, so that the same sweep file works with all of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ def gpu_type(name: str) -> str:
     """Return the type of a GPU from its full name, as Ray spells it.
 
     `NVIDIA H100 80GB HBM3` -> `H100`, `NVIDIA RTX A6000` -> `RTX-A6000`, `NVIDIA GeForce RTX 4090` ->
-    `GeForce-RTX-4090`. Memory sizes are not told apart: both A100 are `A100`.
+    `GeForce-RTX-4090`. Memory sizes are not distinguished: both A100s are `A100`.
     """
     words = name.split()
     capitals: list[str] = []
@@ -28,7 +28,7 @@ def gpu_type(name: str) -> str:
 
 
 def resolve_local(device: str) -> str:
-    """Return `cpu` or `cuda` for a device of a sweep. Raises ValueError for one that this machine does not have."""
+    """Return `cpu` or `cuda` for a device of a sweep. Raises ValueError if this machine does not have it."""
     from bench.measure.machine import resolve_device
 
     if device in ("auto", "cpu", "cuda"):
@@ -49,8 +49,8 @@ def resolve_local(device: str) -> str:
 def resolve_among(device: str, types: Iterable[str], *, cpu: bool, where: str) -> str:
     """Return `cpu` or a GPU type for a device of a sweep, given the GPU types of a cluster.
 
-    `auto` and `cuda` are the cluster's only GPU type. Raises ValueError for a device that is not in it, or that could
-    be more than one.
+    `auto` and `cuda` stand for the cluster's only GPU type. Raises ValueError for a device that the cluster does not
+    have, or that is ambiguous.
     """
     known = sorted(set(types))
     allowed = [*known, *(["cpu"] if cpu else [])]
@@ -67,5 +67,5 @@ def resolve_among(device: str, types: Iterable[str], *, cpu: bool, where: str) -
 
 
 def on_node(device: str) -> str:
-    """Return what PyTorch calls a device on the machine that has it: `cuda` for every GPU type."""
+    """Return PyTorch's name of a device on the machine that has it: `cuda` for every GPU type."""
     return "cpu" if device == "cpu" else "cuda"

@@ -1,9 +1,9 @@
-"""Whether something else disturbed a round, by what the counters say and never by how long it took.
+"""Detecting disturbed rounds by what the counters say, never by how long a round took.
 
-To drop the slow rounds would make any model fast. What is looked at are causes: threads that waited for a processor,
-processors that others used, time that a host, a quota or a stop took away, pages that had to be read again; of a GPU
-its heat, its supply and its other users. Limits are far above what a quiet machine shows and far below what one busy
-process costs (`docs/measuring_on_a_cpu.md`).
+Dropping slow rounds would make any model fast. The judge looks at causes instead: threads that waited for a processor,
+processors used by others, time lost to a host, a quota or a stop, pages read from disk again; on a GPU its heat, its
+power supply and its other users. Limits are far above what a quiet machine shows and far below the cost of a single
+busy process (`docs/measuring_on_a_cpu.md`).
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from bench.measure.machine import Facts
 from bench.measure.nvml import SLOWDOWN
 
 GRACE_S = 0.002
-"""A time slice that one short task takes from a round, seconds, is no disturbance."""
+"""Seconds that a short task may take from a round without counting as a disturbance: a time slice."""
 WAITED = 0.05
-"""Largest share of a round that threads may have waited for a processor, all threads together."""
+"""Largest share of a round that threads may wait for a processor, summed over threads."""
 CROWDED = 0.15
-"""Processors for each of our threads by which others' and our demand may exceed the cores there are."""
+"""Processors per thread of ours by which the total demand may exceed the available cores."""
 STOLEN = 0.05
-"""Processors for each of our threads that the host may have taken."""
+"""Processors per thread of ours that the host may take."""
 THROTTLED = 0.01
-"""Largest share of a round in which a quota may have kept the container from its processors."""
+"""Largest share of a round for which a CPU quota may throttle the container."""
 ASLEEP = 0.1
-"""Largest share of a round in which nobody ran, or in which the calling thread slept beyond its usual."""
+"""Largest share of a round in which no thread runs, or in which the calling thread sleeps longer than usual."""
 MAJOR_FAULTS = 5
-"""Reads from a disk for pages that were in memory before."""
+"""Number of pages read from a disk again that makes a round disturbed."""
 GPU_OTHERS = 0.05
-"""Largest share of the multiprocessors' time that other processes may have used."""
+"""Largest share of the multiprocessors' time that other processes may use."""
 COARSE_S = 0.2
-"""Counters of the whole machine move a hundred times per second: shorter rounds are judged together, seconds."""
+"""Seconds: rounds shorter than this are judged together, as machine-wide counters tick only 100 times per second."""
 ENOUGH = 3
-"""Rounds that tell what is usual."""
+"""Number of rounds from which the usual behaviour of an arm is known."""
 
 WORDS = {
     "waited": "threads waited for a processor",
@@ -48,49 +48,49 @@ WORDS = {
     "gpu_slowed": "the GPU was slowed for its heat or supply",
     "gpu_shared": "other processes used the GPU",
 }
-"""What each verdict says."""
+"""Each verdict in words."""
 
 Round = Mapping[str, Load]
-"""By arm, what went on while it was timed."""
+"""By arm, the load while it was timed."""
 
 
 class RepeatedRound(Facts):
-    """A round that was disturbed and is not among the samples."""
+    """A disturbed round, which is not among the samples."""
 
     reasons: tuple[str, ...]
-    """Of `WORDS`."""
+    """Keys of `WORDS`."""
     seconds: dict[str, float]
-    """Its median, by arm: what leaving it out did can be seen."""
+    """Its median by arm, which shows the effect of leaving it out."""
 
 
 class Disturbance(Facts):
-    """What disturbed a performance cell."""
+    """The disturbances of a performance cell."""
 
     reasons: tuple[str, ...]
-    """Why its numbers may be off, in words; empty where nothing speaks against them."""
+    """Why its numbers may be off, in words; usually empty."""
     repeated: tuple[RepeatedRound, ...]
     """Rounds that were measured again."""
     unread: tuple[str, ...]
-    """Fields of `Load` that this machine does not tell: what they show would not have been seen."""
+    """Fields of `Load` that this machine does not report, so that such disturbances would have gone unseen."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Says what disturbed rounds."""
+    """Decides which rounds were disturbed, and by what."""
 
     cores: int
     """Physical cores that this process may use."""
     device: str = "cpu"
-    """`cpu` or `cuda`: what runs the arms."""
+    """Device that runs the arms, `cpu` or `cuda`."""
     processors: float = math.inf
-    """Logical processors that this process may use: others can have had no more than it left of them."""
+    """Logical processors that this process may use; others cannot have used more than it left idle."""
 
     def each(self, rounds: Sequence[Round]) -> list[tuple[str, ...]]:
-        """Return for every round what disturbed it, of `WORDS`: nothing for one that was not.
+        """Return, for every round, the keys of `WORDS` that disturbed it; empty for an undisturbed round.
 
-        What the calling thread sleeps is compared with its usual in the other rounds of the same arm, and so is what
-        threads wait, as far as they wait for one another. Where they ran all the time on every processor, it was for
-        one another only that they waited.
+        The sleep of the calling thread is compared with its usual sleep in rounds of the same arm. So is the waiting
+        of threads, as far as they wait for one another: threads that kept every processor busy throughout can only
+        have waited for one another.
         """
         sleep, queue = _usual_sleep(rounds), _usual_queue(rounds, self.processors)
         found = [
@@ -108,7 +108,7 @@ class Judge:
         return [tuple(name for name in WORDS if name in reasons) for reasons in found]
 
     def together(self, rounds: Sequence[Round]) -> tuple[str, ...]:
-        """Return what disturbed all rounds as a whole: little in each of them adds up."""
+        """Return what disturbed the rounds as a whole: small disturbances of each can add up."""
         loads = [load for one in rounds for load in one.values()]
         reasons = self._of_machine(loads) if loads else set()
         waited = _mean(loads, "waited") if loads else None
@@ -121,13 +121,13 @@ class Judge:
         return tuple(name for name in WORDS if name in reasons)
 
     def unread(self, loads: Sequence[Load]) -> tuple[str, ...]:
-        """Return the signals that no load has."""
+        """Return the signals that are missing from every load."""
         names = ["waited", "others", "stolen", "throttled", "pressure"]
         names += ["gpu_clock_mhz", "gpu_reasons", "gpu_others"] if self.device == "cuda" else []
         return tuple(name for name in names if all(getattr(load, name) is None for load in loads))
 
     def _of_machine(self, loads: Sequence[Load]) -> set[str]:
-        """Return what disturbed some time of measurement, by counters that move in hundredths of a second."""
+        """Return what disturbed a stretch of rounds, according to machine-wide counters, which tick coarsely."""
         reasons, threads = set(), loads[0].threads
         others, stolen = _mean(loads, "others"), _mean(loads, "stolen")
         if self.device == "cpu" and others is not None and others + threads > self.cores + CROWDED * threads:
@@ -137,13 +137,13 @@ class Judge:
         return reasons
 
     def _of_round(self, load: Load, usual_sleep: float | None, usual_queue: float) -> Iterator[str]:
-        """Yield what disturbed an arm's round, by counters that are exact."""
+        """Yield what disturbed an arm's round, according to exact counters."""
         grace = GRACE_S / load.seconds
         if load.waited is not None:
             if min(load.waited - usual_queue, self.processors - load.own) > WAITED + grace:
                 yield "waited"
         elif load.pressure is not None and load.pressure[0] > WAITED + grace:
-            yield "waited"  # whoever waited: a kernel that does not tell of threads tells no better
+            yield "waited"  # some task did: without per-thread statistics the kernel does not say which
         if load.throttled is not None and load.throttled > THROTTLED + grace:
             yield "throttled"
         if load.major_faults >= MAJOR_FAULTS:
@@ -160,12 +160,12 @@ class Judge:
 
 
 def in_words(reasons: Collection[str]) -> str:
-    """Return reasons as a person reads them."""
+    """Return reasons in words."""
     return ", ".join(words for name, words in WORDS.items() if name in reasons)
 
 
 def _mean(loads: Sequence[Load], name: str) -> float | None:
-    """Return a rate over the time of all loads, None where one of them has none."""
+    """Return the time-weighted mean of a rate over all loads; None if any load lacks it."""
     values = [getattr(load, name) for load in loads]
     if any(value is None for value in values):
         return None
@@ -174,12 +174,12 @@ def _mean(loads: Sequence[Load], name: str) -> float | None:
 
 
 def _usual_queue(rounds: Sequence[Round], processors: float) -> dict[str, float]:
-    """Return by arm the share of a round that this process's threads wait for one another, where rounds can tell.
+    """Return, by arm, the share of a round that this process's threads wait for one another, if rounds can tell.
 
-    An arm may have more threads than cores: a runtime's beside PyTorch's, say. None waits for others longer than others
-    ran; what is waited beyond that, in the half of the rounds that waits least, is the arm's own. Where no more threads
-    ran than there are `processors`, none of them can have waited for another: somebody was there whom no counter shows,
-    as in a container that sees itself alone.
+    An arm may have more threads than cores, such as those of another runtime in addition to PyTorch's. Its threads
+    cannot wait for other processes longer than these ran; any waiting beyond that, in the half of the rounds that waits
+    least, is the arm's own. If no more threads ran than there are `processors`, none can have waited for another: the
+    cause is a process that no counter shows, as in a container that sees only itself.
     """
     if len(rounds) < ENOUGH:
         return {}
@@ -199,7 +199,7 @@ def _usual_queue(rounds: Sequence[Round], processors: float) -> dict[str, float]
 
 
 def _usual_sleep(rounds: Sequence[Round]) -> dict[str, float]:
-    """Return the median share that the calling thread slept, by arm, where there are rounds enough to tell."""
+    """Return, by arm, the median share of a round that the calling thread slept, if there are enough rounds."""
     if len(rounds) < ENOUGH:
         return {}
     slept = {name: [one[name].idle for one in rounds] for name in rounds[0]}
@@ -211,7 +211,7 @@ def _usual_sleep(rounds: Sequence[Round]) -> dict[str, float]:
 
 
 def _blocks(rounds: Sequence[Round]) -> Iterator[range]:
-    """Yield runs of rounds that are long enough for coarse counters; a rest that is too short is not judged yet."""
+    """Yield stretches of rounds long enough for coarse counters; a remainder that is too short is not judged yet."""
     first, seconds = 0, 0.0
     for i, loads in enumerate(rounds):
         seconds += sum(load.seconds for load in loads.values())

@@ -1,6 +1,6 @@
-"""Energy of a forward, from the counters of the driver (NVML) or the processor (RAPL); "unavailable" with the reason.
+"""Energy of a forward pass, from the driver's (NVML) or the processor's (RAPL) counters, or the reason for none.
 
-Both count what the whole device or package took, other processes included.
+Both count the energy of the whole device or package, other processes included.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from bench.measure import nvml
 from bench.measure.machine import Facts
 
 SECONDS = 2.0
-"""How long an arm runs for its energy: NVML's counter moves about ten times per second."""
+"""How long an arm runs to measure its energy: NVML updates its counter about ten times per second."""
 RAPL = Path("/sys/class/powercap")
-"""Where Linux shows the energy counters of Intel's and AMD's processors."""
+"""Folder of Linux's energy counters for Intel and AMD processors."""
 
 Counter = Callable[[], float | None]
-"""Joules so far; None where they cannot be read any more."""
+"""Returns the joules so far, or None once they cannot be read any more."""
 
 
 class _SilentCounter(Exception):  # noqa: N818 - caught in this file
@@ -30,7 +30,7 @@ class ArmEnergy(Facts):
     """Energy of one arm."""
 
     joules: float
-    """Of the whole device or package, idle power included."""
+    """Energy of the whole device or package, idle power included."""
     seconds: float
     forwards: int
 
@@ -41,14 +41,14 @@ class Energy(Facts):
     source: str
     """`NVML`, `RAPL` or `unavailable`."""
     reason: str
-    """Why it is unavailable; empty where it is not."""
+    """Why it is unavailable; empty if it is available."""
     arms: dict[str, ArmEnergy]
 
 
 def measure_energy(
     calls: Mapping[str, Callable[[], object]], device: str, *, seconds: float = SECONDS, rapl: Path = RAPL
 ) -> Energy:
-    """Run every arm for `seconds` and return what the device took meanwhile; `device` is `cpu` or `cuda`."""
+    """Run every arm for `seconds` and return the energy used meanwhile; `device` is `cpu` or `cuda`."""
     with _gpu_counter() if device == "cuda" else _cpu_counter(rapl) as (source, counter):
         if counter is None:
             return Energy(source="unavailable", reason=source, arms={})
@@ -75,7 +75,7 @@ def _run(call: Callable[[], object], counter: Counter, synchronise: Callable[[],
 
 @contextmanager
 def _gpu_counter() -> Iterator[tuple[str, Counter | None]]:
-    """Give `NVML` and the counter, or the reason and None."""
+    """Yield `NVML` and its counter, or a reason and None."""
     with nvml.current_device() as handle:
         if handle is None:
             yield "NVML does not answer; the extra [gpu] installs its Python package", None
@@ -87,7 +87,7 @@ def _gpu_counter() -> Iterator[tuple[str, Counter | None]]:
 
 @contextmanager
 def _cpu_counter(folder: Path) -> Iterator[tuple[str, Counter | None]]:
-    """Give `RAPL` and a counter over all packages that does not fall where theirs start again."""
+    """Yield `RAPL` and a counter over all packages that handles their wrap-around, or a reason and None."""
     zones = sorted(zone for zone in folder.glob("intel-rapl:*") if zone.name.count(":") == 1 and _is_package(zone))
     if not zones:
         yield "this processor shows no energy counters (RAPL)", None
@@ -114,7 +114,7 @@ def _cpu_counter(folder: Path) -> Iterator[tuple[str, Counter | None]]:
 
 
 def _is_package(zone: Path) -> bool:
-    """Whether a zone is a processor: `psys` is the whole computer, which has them in it."""
+    """Whether a zone is a processor, unlike `psys`, the whole computer, which includes them."""
     try:
         return (zone / "name").read_text().startswith("package")
     except OSError:

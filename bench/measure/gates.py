@@ -1,6 +1,6 @@
-"""Gates: what must hold of a measurement whatever it shows. One that does not makes the record `implausible`.
+"""Gates: what must hold for any measurement. If one fails, the record is `implausible`.
 
-A gate compares what was measured with something that was not: a count, a bound, another metric of the same scores.
+A gate compares a measurement with something independent of it: a count, a bound, another metric of the same scores.
 Shapes: `n` clips, `c` classes.
 """
 
@@ -19,30 +19,30 @@ from bench.measure.nvml import SLOWDOWN, name_reasons
 from fastast.statistics import Estimate
 
 QUOTA_SHARE = 0.01
-"""Largest share of a measurement that a CPU quota may have kept the process waiting."""
+"""Largest share of a measurement for which a CPU quota may throttle the process."""
 IDENTITY_TOLERANCE = {"float64": 1e-9, "float32": 1e-4, "float16": 1e-2, "bfloat16": 5e-2, "int8": 0.25}
-"""Largest difference to the unmerged logits, relative to the largest of those, that rounding explains."""
+"""By dtype, the largest difference from the unmerged logits, relative to the largest logit, that rounding explains."""
 FRONT_END_TOLERANCE = IDENTITY_TOLERANCE | {"float32": 1e-3}
-"""The same for logits from waveforms: the logarithm of a quiet band's energy turns rounding into its third digit."""
+"""The same for logits from waveforms, where the logarithm of a quiet band's energy amplifies rounding."""
 AUC_TOLERANCE = 1e-6
-"""How far beyond its bounds an average precision may lie: rounding."""
+"""How far rounding may push an average precision beyond its bounds."""
 
 
 class Gate(Facts):
-    """What one gate found."""
+    """The verdict of one gate."""
 
     name: str
     passed: bool
     value: float | None
-    """What was measured, in the gate's own unit; None where it is not a number."""
+    """Measured value in the gate's own unit; None if it is not a number."""
     limit: float | None
-    """What it must not exceed."""
+    """Largest value that passes."""
     message: str
-    """What was compared, and what is wrong where it did not pass."""
+    """What was compared and, if it failed, what is wrong."""
 
 
 def gate(name: str, value: float, limit: float, compared: str) -> Gate:
-    """Return whether `value` is at most `limit`; a NaN is not."""
+    """Return a gate that passes if `value` is at most `limit`; NaN fails."""
     value, passed = float(value), bool(value <= limit)
     verdict = "at most" if passed else "MORE THAN"
     return Gate(
@@ -51,21 +51,21 @@ def gate(name: str, value: float, limit: float, compared: str) -> Gate:
 
 
 def tokens_as_planned(planned: Sequence[int], measured: Sequence[int]) -> Gate:
-    """Compare the tokens that left each block of a real forward with the schedule's."""
+    """Compare the tokens leaving each block of a real forward pass with the schedule."""
     passed = tuple(planned) == tuple(measured)
     said = "as planned" if passed else f"planned {list(planned)}, measured {list(measured)}"
     return Gate(name="tokens", passed=passed, value=None, limit=None, message=f"tokens that left each block: {said}")
 
 
 def no_fewer_tokens(planned: Sequence[int], measured: Sequence[int]) -> Gate:
-    """Hold the tokens of a real forward with a threshold against the schedule's, which are the fewest there may be."""
+    """Compare the tokens of a real forward pass under a threshold with the schedule, which is their lower bound."""
     passed = len(planned) == len(measured) and all(m >= p for p, m in zip(planned, measured, strict=True))
     said = "no fewer than planned" if passed else f"planned at least {list(planned)}, measured {list(measured)}"
     return Gate(name="tokens", passed=passed, value=None, limit=None, message=f"tokens that left each block: {said}")
 
 
 def macs_as_counted(formula: int, counted: int) -> Gate:
-    """Compare the formula's multiply-accumulates with those that PyTorch counted, operator by operator."""
+    """Compare the multiply-accumulates of the formula with PyTorch's count, operator by operator."""
     return gate("macs", abs(formula - counted), 0, f"multiply-accumulates, formula {formula} against counted {counted}")
 
 
@@ -75,42 +75,42 @@ def nothing_merged_is_unmerged(difference: float, dtype: str) -> Gate:
 
 
 def products_are_int8(found: int, expected: int) -> Gate:
-    """Compare the products that ran in 8 bits with those that were quantised: a runtime may compute them in float32."""
+    """Compare the matrix products that ran in 8 bits with those quantised: a runtime may fall back to float32."""
     return gate("int8", abs(found - expected), 0, f"products in 8 bits, {found} of {expected}; difference")
 
 
 def front_end_is_the_models(difference: float, dtype: str) -> Gate:
-    """Compare the logits of an engine from waveforms with those from the front end's filterbanks, relative as above."""
+    """Compare an engine's logits from waveforms with those from filterbanks, relative to the largest logit."""
     limit = FRONT_END_TOLERANCE[dtype]
     return gate("front_end", difference, limit, "largest difference of logits from waveforms to those of filterbanks")
 
 
 def within_mac_bound(speedup: Estimate, macs_ratio: float, tolerance: float) -> Gate:
-    """Compare the lower end of a speed-up's interval with what the saved multiply-accumulates allow.
+    """Compare the lower end of a speed-up's interval with the bound set by the saved multiply-accumulates.
 
-    What is not counted (softmax, norms, memory traffic) may shrink faster than what is: hence the tolerance.
+    Uncounted work (softmax, norms, memory traffic) may shrink faster than counted work: hence the tolerance.
     """
     limit = macs_ratio * (1 + tolerance)
     return gate("mac_bound", speedup.low, limit, f"speed-up over unmerged, MAC bound {macs_ratio:.4g}")
 
 
 def within_slice_bound(share: Estimate, tolerance: float) -> Gate:
-    """Compare the lower end of the speed-up over the slice oracle with 1: no method is faster than dropping."""
+    """Compare the lower end of the speed-up over the slice oracle with 1: no method is faster than slicing."""
     return gate("slice_bound", share.low, 1 + tolerance, "speed-up over the slice oracle")
 
 
 def within_model_alone(share: Estimate, tolerance: float) -> Gate:
-    """Compare the lower end of the speed-up over the model alone with 1: no front end takes less than no time."""
+    """Compare the lower end of the speed-up over the model alone with 1: a front end cannot take negative time."""
     return gate("model_alone_bound", share.low, 1 + tolerance, "speed-up over the model without its front end")
 
 
 def not_looked_at(name: str, reason: str) -> Gate:
-    """Return a gate that passes because what it compares with is no bound here."""
+    """Return a gate that passes unchecked because its bound does not apply here."""
     return Gate(name=name, passed=True, value=None, limit=None, message=f"not looked at: {reason}")
 
 
 def clock_held(conditions: Conditions) -> Gate:
-    """Look for a GPU that its heat or supply slowed, a CPU core that its heat slowed, and a quota."""
+    """Check for a GPU slowed by heat or power, a CPU core slowed by heat, and a CPU quota."""
     found = []
     reasons = conditions.gpu_throttle_reasons or 0
     if reasons & SLOWDOWN:
@@ -135,20 +135,20 @@ def clock_held(conditions: Conditions) -> Gate:
 def precision_fits_area(
     precision: NDArray[np.float64], area: NDArray[np.float64], labels: NDArray[Any], scores: NDArray[Any]
 ) -> Gate:
-    """Compare every class's average precision with the bounds that its area under the ROC curve sets.
+    """Compare every class's average precision with the bounds set by its area under the ROC curve.
 
-    precision, area: (c,); labels, scores: (n, c). Two metrics of the same scores cannot contradict each other; where
-    they do, labels, scores or classes were mixed up. Classes without positives or negatives are left out.
+    precision, area: (c,); labels, scores: (n, c). Two metrics of the same scores cannot contradict each other; if they
+    do, labels, scores or classes were mixed up. Classes without positives or without negatives are left out.
     """
     worst, where = -math.inf, -1
     for i, (ap, auc) in enumerate(zip(precision, area, strict=True)):
         positives, negatives = int(labels[:, i].sum()), int((1 - labels[:, i]).sum())
         if positives and negatives:
             pairs, tied = _ties(labels[:, i], scores[:, i])
-            half = pairs / (2 * positives * negatives)  # a tied pair is half a pair to AUC
+            half = pairs / (2 * positives * negatives)  # AUC counts a tied pair as half
             least, _ = precision_bounds(auc - half, positives, negatives)
             _, most = precision_bounds(auc + half, positives, negatives)
-            # scikit-learn gives all tied positives the precision behind the last of them.
+            # scikit-learn gives all tied positives the precision after the last of them.
             excess = max(least - ap, ap - most - tied / positives)
             worst, where = max((worst, where), (excess, i))
     if where < 0:
@@ -158,25 +158,26 @@ def precision_fits_area(
 
 
 def precision_bounds(area: float, positives: int, negatives: int) -> tuple[float, float]:
-    """Return bounds of the average precision that scores without ties with this AUC can have.
+    """Return bounds on the average precision of untied scores with this AUC.
 
-    (1 - AUC) times the number of pairs is the number of negatives above positives, summed over positives; the precision
-    at the i-th positive is i / (i + negatives above it). The least follows from Cauchy's inequality. The most puts all
-    negatives above as many of the last positives as the sum allows, and what is left where it costs least.
+    (1 - AUC) times the number of pairs is the number of negatives ranked above positives, summed over positives; the
+    precision at the i-th positive is i / (i + negatives above it). The lower bound follows from Cauchy's inequality.
+    The upper bound ranks all negatives above as many of the last positives as the sum allows, and the remainder where
+    it costs least.
     """
     ranks = np.arange(1, positives + 1)
     swapped = min(max((1 - area) * positives * negatives, 0.0), float(positives * negatives))
     least = float(np.sqrt(ranks).sum() ** 2 / (ranks.sum() + swapped) / positives)
     full = min(int(swapped // negatives), positives - 1)
     rest = swapped - full * negatives
-    last = ranks[positives - full - 1 :]  # `full` of these have all negatives above, one has the rest
+    last = ranks[positives - full - 1 :]  # `full` of these have all negatives above them, one has the remainder
     cost = negatives / (last + negatives)
     lost = cost.sum() + (rest / (last + rest) - cost).min()
     return least, float(1 - lost / positives)
 
 
 def _ties(labels: NDArray[Any], scores: NDArray[Any]) -> tuple[int, int]:
-    """Return how many pairs of a positive and a negative are tied, and how many positives tie with any clip."""
+    """Return the number of tied pairs of a positive and a negative, and of positives tied with any clip."""
     _, group = np.unique(scores, return_inverse=True)
     positives, everything = np.bincount(group, weights=labels), np.bincount(group)
     negatives = everything - positives

@@ -1,4 +1,4 @@
-"""What else went on while an arm was timed: counters read before and after every round of every arm."""
+"""The load on the machine while an arm was timed, from counters read before and after every round of every arm."""
 
 from __future__ import annotations
 
@@ -10,52 +10,52 @@ from bench.measure.machine import Facts
 from bench.measure.nvml import Device
 
 _ACTIVE = 0.02
-"""Share of a round that a thread runs at least, to count as one that others of its process may wait for."""
+"""Least share of a round for which a thread must run to count as active, so that others may have waited for it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """Of one round of one arm; None is "could not be read"."""
+    """Load during one round of one arm; None means "could not be read"."""
 
     seconds: float
-    """How long was watched: the round and what belongs to it."""
+    """Time between the two readings: the round and its overhead."""
     iterations: int
     threads: int
     """Threads of PyTorch."""
     active: int | None
-    """Threads of this process that ran for more than a fiftieth of the seconds."""
+    """Threads of this process that ran for more than a fiftieth of `seconds`."""
     own: float
-    """Processors that this process used: its processor time over the seconds."""
+    """Processors used by this process: its processor time divided by `seconds`."""
     idle: float | None
-    """Share of the seconds in which the calling thread neither ran nor waited for a processor: asleep, or stopped."""
+    """Share of `seconds` in which the calling thread neither ran nor waited for a processor: asleep or stopped."""
     waited: float | None
-    """Seconds that this process's threads were ready and had no processor, over the seconds."""
+    """Time that this process's threads were runnable without a processor, summed, as a share of `seconds`."""
     others: float | None
-    """Processors that others used, of the cores that this process may use."""
+    """Processors used by others, among the cores that this process may use."""
     stolen: float | None
-    """Processors that the host of a virtual machine took, of the same."""
+    """Processors taken by the host of a virtual machine, among the same cores."""
     throttled: float | None
-    """Seconds that a quota kept the container from processors, over the seconds."""
+    """Share of `seconds` for which a CPU quota throttled the container."""
     pressure: tuple[float, float, float] | None
-    """Share of the seconds in which some task of the machine waited for a processor, for memory, for a disk."""
+    """Share of `seconds` in which some task of the machine waited for a processor, for memory, for a disk."""
     switches: float
-    """Times a second that a thread of this process lost its processor to another one."""
+    """Involuntary context switches of this process per second."""
     faults: float
-    """Page faults an iteration."""
+    """Page faults per iteration."""
     major_faults: int
-    """Those for which a disk was read."""
+    """Page faults that read a disk."""
     system: float
-    """Share of this process's processor time that the kernel took."""
+    """Kernel-mode share of this process's processor time."""
     gpu_clock_mhz: int | None
-    """Of the multiprocessors, right after the round."""
+    """Clock of the multiprocessors right after the round."""
     gpu_reasons: int | None
-    """NVML's bit mask of the reasons why that clock is below its most."""
+    """NVML's bit mask of the reasons why that clock is below its maximum."""
     gpu_others: float | None
-    """Share of the multiprocessors' time that other processes used, as NVML samples it."""
+    """Share of the multiprocessors' time used by other processes, as sampled by NVML."""
 
 
 class LoadColumns(Facts):
-    """Loads of an arm as a record keeps them: a value per round, in the order of its samples; see `Load`."""
+    """Loads of an arm in a record: one value per round, in the order of its samples; see `Load`."""
 
     active: tuple[int | None, ...]
     own: tuple[float, ...]
@@ -75,23 +75,23 @@ class LoadColumns(Facts):
 
 
 def load_columns(loads: Sequence[Load]) -> LoadColumns:
-    """Return the loads of an arm as a record keeps them."""
+    """Return the loads of an arm in the form that a record stores."""
     return LoadColumns(**{name: tuple(getattr(load, name) for load in loads) for name in LoadColumns.model_fields})
 
 
 class Meter:
-    """Reads all counters around what is timed. It is to be called by the thread that calls the arms."""
+    """Reads all counters around timed sections. Must be called by the thread that runs the arms."""
 
     def __init__(self, threads: int, gpu: Device | None = None) -> None:
-        """`threads` are PyTorch's; `gpu` is the device that runs the arms, where one does and can be asked."""
+        """`threads`: PyTorch's; `gpu`: the device that runs the arms, if it is a GPU that answers NVML."""
         self._threads, self._gpu = threads, gpu
         self._thread = own_thread()
         self._before: Counters | None = None
         if gpu is not None:
-            gpu.use_of_others()  # from now on
+            gpu.use_of_others()  # starts its interval
 
     def start(self) -> None:
-        """Read the counters: what is timed begins."""
+        """Read the counters at the start of a timed section."""
         self._before = read_counters()
 
     def stop(self, iterations: int) -> Load:
@@ -166,5 +166,5 @@ def load_between(
 
 
 def _short(value: float) -> float:
-    """Return four digits: a record has thousands of these."""
+    """Round to four digits: a record has thousands of these."""
     return float(f"{value:.4g}")

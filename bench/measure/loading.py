@@ -1,4 +1,4 @@
-"""What it took to get clips to the model, and what the model took: in clips per second, the slower side limits."""
+"""Clips per second of loading and of the model: the slower of the two is the bottleneck."""
 
 from __future__ import annotations
 
@@ -8,50 +8,49 @@ from bench.measure.machine import Facts
 
 SlowerSide = Literal["loading", "model"]
 ClipOrigin = Literal["files", "cache", "mixed"]
-"""Audio files; a cache of `fastast data cache`; scenes, mixed from recordings."""
+"""Audio files, a cache of `fastast data cache`, or scenes mixed from recordings."""
 
 
 class Preparation(Facts):
-    """How the features of a sweep's clips were made, once for all cells that score them."""
+    """Computing the features of a sweep's clips, done once for all cells that score them."""
 
     source: ClipOrigin
     """Where the clips come from."""
     clips: int
-    """Clips that were made into features."""
+    """Number of clips."""
     readers: int
-    """Threads that read at once, beside PyTorch's for the filterbank."""
+    """Reading threads, in addition to PyTorch's for the filterbank."""
     seconds: float
-    """Wall time of all of it: reading, filterbank, hashing and writing, the one while the other."""
+    """Wall time of the whole: reading, filterbank, hashing and writing, which overlap."""
     core_seconds: float
     """Processor time of all threads together."""
     read_core_seconds: float
-    """The part of it that reading took: decoding and resampling, or mixing."""
+    """The part of `core_seconds` spent on reading: decoding and resampling, or mixing."""
 
     @property
     def rate(self) -> float:
-        """Clips per second, with all readers at work."""
+        """Clips per second with all readers running."""
         return self.clips / max(self.seconds, 1e-9)
 
     @property
     def rate_per_core(self) -> float:
-        """Clips that one processor makes per second."""
+        """Clips per second and processor."""
         return self.clips / max(self.core_seconds, 1e-9)
 
 
 class Loading(Facts):
-    """What a cell waited for. It takes its features from the run's cache, never from files."""
+    """What a cell waited for. Cells read features from the run's cache, never clips from files."""
 
     preparation: Preparation | None
-    """How these features came into the cache; None where nobody timed it."""
+    """How these features were computed; None if that was not timed."""
     reused: bool
-    """Whether they were there when the run began: an earlier run made them."""
+    """Whether an earlier run computed them."""
     clips: int
-    """Clips of the two times below: all but those of the first batch, in which libraries are set up."""
+    """Clips in the two times below: all except those of the first batch, during which libraries initialise."""
     cached_seconds: float
-    """Reading features from the run's cache on one thread, from the disk or from what memory still has of it, and
-    handing them to the device."""
+    """Reading features from the run's cache on one thread, from disk or from memory, and moving them to the device."""
     model_seconds: float
-    """The model on them, logits on the CPU."""
+    """The model's forward passes, until logits are on the CPU."""
 
     @property
     def cached_rate(self) -> float:
@@ -60,17 +59,17 @@ class Loading(Facts):
 
     @property
     def model_rate(self) -> float:
-        """Clips per second by the model."""
+        """Clips per second of the model."""
         return self.clips / max(self.model_seconds, 1e-9)
 
     @property
     def limits(self) -> SlowerSide:
-        """The side that this cell waited for longer."""
+        """The slower side in this cell."""
         return slower(self.cached_rate, self.model_rate)
 
     @property
     def limits_from_source(self) -> SlowerSide | None:
-        """The side that would limit without the run's cache; None where nobody timed that."""
+        """The side that would be slower without the run's cache; None if preparation was not timed."""
         return None if self.preparation is None else slower(self.preparation.rate, self.model_rate)
 
 

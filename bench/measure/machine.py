@@ -1,4 +1,4 @@
-"""What this machine is: everything of it that can change a measurement, and nothing that names its owner."""
+"""Description of this machine: everything that can affect a measurement, and nothing that identifies its owner."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastast.system.processors import most_threads, processor_generation, proces
 
 
 class Facts(BaseModel):
-    """Base of all parts of a record: typed, closed, unchangeable."""
+    """Base of all parts of a record: typed, closed and immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, protected_namespaces=())
 
@@ -25,20 +25,20 @@ class Cpu(Facts):
     """The processor."""
 
     model: str
-    """Name as the processor gives it."""
+    """Name that the processor reports."""
     generation: str | None
-    """Numbers of its family, model and stepping: virtual machines give processors of several generations one name."""
+    """Family, model and stepping: virtual machines report the same name for several generations of processors."""
     physical_cores: int | None
     logical_cores: int | None
     governor: str | None
-    """Frequency governor of the first core, where it can be read."""
+    """Frequency governor of the first core, if it can be read."""
 
 
 class Gpu(Facts):
-    """The graphics processor that a cell ran on; None is "could not be read"."""
+    """The GPU that a cell ran on; None means "could not be read"."""
 
     name: str
-    """Full name, which tells the form factor and a MIG slice."""
+    """Full name, which includes the form factor and a MIG slice."""
     memory_bytes: int
     driver: str | None
     power_limit_w: float | None
@@ -47,10 +47,10 @@ class Gpu(Facts):
 
 
 class Machine(Facts):
-    """One machine, one device."""
+    """A machine and the device used on it."""
 
     key: str
-    """Name of its folder of results."""
+    """Name of its folder in `results/`."""
     device: str
     """`cpu` or `cuda`."""
     device_name: str
@@ -62,7 +62,7 @@ class Machine(Facts):
 
 
 class Software(Facts):
-    """Versions and switches."""
+    """Versions of software, and PyTorch's settings."""
 
     python: str
     os: str
@@ -76,10 +76,10 @@ class Software(Facts):
     cuda: str | None
     cudnn: int | None
     blas: str
-    """`mkl` or `other`, as PyTorch was built."""
+    """Library that PyTorch was built with, `mkl` or `other`."""
     onednn: bool
     cpu_capability: str
-    """Instruction set that PyTorch chose, such as AVX512."""
+    """Instruction set that PyTorch uses, such as AVX512."""
     float32_matmul_precision: str
     tf32_cudnn: bool
     cudnn_benchmark: bool
@@ -87,7 +87,7 @@ class Software(Facts):
 
 
 class Surroundings(Facts):
-    """What surrounds every operation on a CPU, as `fastast.system.runtime.Runtime` has it."""
+    """Process-wide settings that affect every operation on a CPU; see `fastast.system.runtime.Runtime`."""
 
     threads: int
     affinity: int
@@ -102,22 +102,22 @@ class Surroundings(Facts):
 
 
 def describe_surroundings() -> Surroundings:
-    """Return what this process has set up."""
+    """Return the settings of this process."""
     from fastast.system.runtime import describe_runtime
 
     return Surroundings(**dataclasses.asdict(describe_runtime()))
 
 
 def slug(text: str) -> str:
-    """Return `text` as a folder name: lower case, words joined by hyphens."""
+    """Return `text` as a folder name: lower case, with hyphens between words."""
     cleaned = re.sub(r"\((?:r|tm|c)\)|@.*|\b(?:cpu|processor|\d+-core)\b", " ", text.lower())
     return re.sub(r"[^a-z0-9]+", "-", cleaned).strip("-") or "unknown"
 
 
 def machine_key(device: str, device_name: str, instructions: str, threads: int) -> str:
-    """Return the folder name of a device: `cpu-amd-epyc-avx512-2-threads`, `nvidia-h100-80gb-hbm3`.
+    """Return the folder name of a device, such as `cpu-amd-epyc-avx512-2-threads` or `nvidia-h100-80gb-hbm3`.
 
-    Of a CPU the instruction set belongs to it: virtual machines give processors of several generations one name.
+    That of a CPU includes the instruction set, as virtual machines report the same name for several generations.
     """
     if device != "cpu":
         return slug(device_name)
@@ -125,7 +125,7 @@ def machine_key(device: str, device_name: str, instructions: str, threads: int) 
 
 
 def resolve_device(device: str) -> str:
-    """Return what `device` means here; `auto` is CUDA where there is one. Raises ValueError where it is not here."""
+    """Return `cpu` or `cuda`; `auto` prefers CUDA. Raises ValueError for `cuda` if PyTorch finds no CUDA device."""
     if device == "cpu":
         return device
     import torch
@@ -139,7 +139,7 @@ def resolve_device(device: str) -> str:
 
 
 def load_average() -> float | None:
-    """Return the load of the last minute, None where the system has no such thing."""
+    """Return the one-minute load average; None if the system has none."""
     try:
         return round(os.getloadavg()[0], 2)
     except (AttributeError, OSError):
@@ -147,7 +147,7 @@ def load_average() -> float | None:
 
 
 def describe_machine(device: str) -> Machine:
-    """Return the facts of this machine for `cpu` or `cuda`, as this process has set them up."""
+    """Describe this machine for `cpu` or `cuda`, with the settings of this process."""
     import psutil
     import torch
 
@@ -173,7 +173,7 @@ def describe_machine(device: str) -> Machine:
 
 
 def describe_software() -> Software:
-    """Return versions and switches of this process."""
+    """Return the versions and settings of this process."""
     import torch
 
     return Software(
@@ -199,7 +199,7 @@ def describe_software() -> Software:
 
 
 def describe_processors() -> tuple[object, ...]:
-    """Return what PyTorch finds of the processors, as the system tells it: no PyTorch is needed for it."""
+    """Return everything about the processors that PyTorch bases decisions on, read without PyTorch."""
     text = _read(Path("/proc/cpuinfo")) or platform.processor()
     lines = (line for line in text.splitlines() if not re.match(r"cpu MHz|bogomips", line))
     return platform.platform(), most_threads(), usable_threads(), tuple(dict.fromkeys(lines))
@@ -220,7 +220,7 @@ def _version(package: str) -> str | None:
 
 
 def _gpu() -> Gpu:
-    """Return the current CUDA device: from PyTorch what every installation knows, from NVML what is there."""
+    """Describe the current CUDA device: name and memory from PyTorch, the rest from NVML, if it answers."""
     import torch
 
     from bench.measure import nvml

@@ -1,4 +1,4 @@
-"""Memory that a forward takes."""
+"""Memory used by a forward pass."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ class ArmMemory(Facts):
     """Memory of one forward of one arm."""
 
     before_bytes: int | None
-    """Taken before the forward: weights, on a CPU also libraries and what other arms left."""
+    """In use before the forward: weights; on a CPU also libraries and leftovers of other arms."""
     peak_bytes: int | None
-    """The most taken at any time of the forward, `before_bytes` included."""
+    """Peak during the forward, `before_bytes` included."""
     after_bytes: int | None
-    """Taken when the forward is over and its result freed: on a CPU what the allocator keeps shows here."""
+    """In use once the forward is over and its result freed: on a CPU, this includes what the allocator keeps."""
     reserved_bytes: int | None
-    """The most that PyTorch's CUDA allocator held; None on a CPU."""
+    """Peak reserved by PyTorch's CUDA allocator; None on a CPU."""
 
 
 class Memory(Facts):
     """Memory of every arm."""
 
     kind: str
-    """What was read: CUDA's allocator, or the process's peak resident set (libraries and weights included)."""
+    """Source of the numbers: CUDA's allocator, or the process's resident set (libraries and weights included)."""
     arms: dict[str, ArmMemory]
 
 
 def measure_memory(calls: Mapping[str, Callable[[], object]], device: str) -> Memory:
-    """Return what was read and the memory of one forward of every arm; `device` is `cpu` or `cuda`."""
+    """Measure the memory of one forward pass of every arm; `device` is `cpu` or `cuda`."""
     if device == "cuda":
         return Memory(kind="PyTorch's CUDA allocator", arms={name: _cuda_memory(call) for name, call in calls.items()})
     arms = {name: _resident_memory(call) for name, call in calls.items()}
@@ -58,11 +58,11 @@ def _cuda_memory(call: Callable[[], object]) -> ArmMemory:
 
 
 def _resident_memory(call: Callable[[], object]) -> ArmMemory:
-    """Return the resident set before and at most while `call` runs; None where the counter cannot be set back."""
+    """Return the resident set before, during (peak) and after `call`; None where the peak cannot be reset."""
     try:
-        ctypes.CDLL(None).malloc_trim(0)  # what earlier arms freed is still resident
+        ctypes.CDLL(None).malloc_trim(0)  # memory freed by earlier arms is still resident
         Path("/proc/self/clear_refs").write_text("5")
-    except (OSError, AttributeError):  # another system than Linux with glibc
+    except (OSError, AttributeError):  # not Linux with glibc
         return ArmMemory(before_bytes=None, peak_bytes=None, after_bytes=None, reserved_bytes=None)
     before = resident_bytes("VmRSS")
     call()
@@ -71,10 +71,13 @@ def _resident_memory(call: Callable[[], object]) -> ArmMemory:
 
 
 _NO_MEMORY = ("not enough memory", "can't allocate memory", "Cannot allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""As allocators of the CPU and libraries of the GPU say it."""
+"""Fragments of messages by which CPU allocators and GPU libraries report a lack of memory."""
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """CUDA raises its own class; PyTorch's allocator for the CPU a RuntimeError, NumPy's a MemoryError."""
+    """Return whether an error means a lack of memory.
+
+    CUDA raises a class of its own, PyTorch's CPU allocator a RuntimeError, and NumPy a MemoryError.
+    """
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or any(words in str(error) for words in _NO_MEMORY)

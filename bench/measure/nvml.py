@@ -1,4 +1,4 @@
-"""NVML: what the driver knows of a GPU. Every answer that it does not give is None, never an error."""
+"""NVML: what the driver knows about a GPU. A question that it does not answer yields None, never an error."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ THROTTLE_REASONS = {
     0x0000000000000040: "hardware thermal slowdown",
     0x0000000000000080: "power brake",
 }
-"""Bits of NVML's mask that lower a clock under load; others (idle, clocks set by a person) are no throttling."""
+"""Bits of NVML's mask that mean throttling under load; others (idle, clocks set by the user) do not."""
 SLOWDOWN = 0x0000000000000008 | 0x0000000000000020 | 0x0000000000000040 | 0x0000000000000080
-"""Those that mean a hot or badly fed card. The power cap is not among them: large matrix products reach it."""
+"""Bits that mean an overheated or underpowered card; not the power cap, which large matrix products reach anyway."""
 
 
 class Device:
@@ -28,7 +28,7 @@ class Device:
         self._asked_at = int(time.time() * 1e6)  # microseconds, as NVML counts
 
     def fixed(self) -> dict[str, Any]:
-        """Return what does not change while a cell runs: driver, power limit (W), highest clock (MHz), MIG."""
+        """Return what is constant while a cell runs: driver, power limit (W), maximum clock (MHz), MIG."""
         nvml, handle = self._nvml, self._handle
         return {
             "driver": _ask(lambda: _text(nvml.nvmlSystemGetDriverVersion())),
@@ -50,9 +50,9 @@ class Device:
         }
 
     def use_of_others(self) -> float | None:
-        """Return the share of the multiprocessors' time that other processes used since this was last asked.
+        """Return the share of the multiprocessors' time used by other processes since the last call.
 
-        None where the driver does not tell, or counts processes by ids of another namespace than this one's.
+        None if the driver does not answer, or reports process ids of another namespace.
         """
         since, self._asked_at = self._asked_at, int(time.time() * 1e6)
         samples = _ask(lambda: self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since))
@@ -70,17 +70,17 @@ class Device:
         return _ask(lambda: self._nvml.nvmlDeviceGetClockInfo(self._handle, self._nvml.NVML_CLOCK_GRAPHICS))
 
     def throttle_reasons(self) -> int | None:
-        """Return NVML's bit mask of the reasons why the clock is below its most."""
+        """Return NVML's bit mask of the reasons why the clock is below its maximum."""
         return _ask(lambda: self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons(self._handle))
 
     def energy_j(self) -> float | None:
-        """Return the energy that the device took since its driver was loaded, joules."""
+        """Return the energy in joules that the device has used since its driver was loaded."""
         return _ask(lambda: self._nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1000)
 
 
 @contextmanager
 def current_device() -> Iterator[Device | None]:
-    """Give the current CUDA device, None where there is no CUDA, no pynvml, or a driver that does not answer."""
+    """Yield the current CUDA device; None without CUDA, without pynvml, or if the driver does not answer."""
     nvml = None
     try:
         import pynvml
@@ -89,7 +89,7 @@ def current_device() -> Iterator[Device | None]:
         properties = torch.cuda.get_device_properties(torch.cuda.current_device())
         pynvml.nvmlInit()
         nvml = pynvml
-        # By UUID: CUDA_VISIBLE_DEVICES renumbers devices for CUDA, not for NVML.
+        # By UUID, because CUDA_VISIBLE_DEVICES renumbers devices for CUDA but not for NVML.
         uuid = str(properties.uuid)
         handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
         device = Device(pynvml, handle)
@@ -103,14 +103,14 @@ def current_device() -> Iterator[Device | None]:
 
 
 def name_reasons(mask: int) -> str:
-    """Return the throttle reasons of a mask in words, empty where the clock was not lowered."""
+    """Return the throttle reasons of a mask in words; empty if there are none."""
     return ", ".join(name for bit, name in THROTTLE_REASONS.items() if mask & bit)
 
 
 def _ask(question: Callable[[], Any]) -> Any:
     try:
         return question()
-    except Exception:  # a MIG slice, a virtual GPU or an old driver does not answer everything
+    except Exception:  # MIG slices, virtual GPUs and old drivers do not answer everything
         return None
 
 

@@ -1,4 +1,4 @@
-"""Interleaved rounds: timed, watched, and repeated where something disturbed them."""
+"""Interleaved rounds: timed, observed, and repeated if something disturbed them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fastast.system.clocks import Call, Clock, rotated
 
 
 class Observer(Protocol):
-    """What watches while an arm is timed: `bench.measure.load.Meter`."""
+    """Observes the machine while an arm is timed, as `bench.measure.load.Meter` does."""
 
     def start(self) -> None:
-        """An arm's round begins."""
+        """Begin to observe an arm's round."""
         ...
 
     def stop(self, iterations: int) -> Load:
-        """It ends: return what else went on."""
+        """Return the load since `start`."""
         ...
 
 
@@ -37,10 +37,10 @@ class TimedRound:
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """Rounds that go together."""
+    """A series of rounds."""
 
     rounds: list[TimedRound]
-    """Those that are kept."""
+    """Rounds that were kept."""
     repeated: list[RepeatedRound]
     disturbed: str
     noise: float
@@ -54,13 +54,13 @@ def timed_attempt(
     observer: Observer | None,
     judge: Judge | None,
 ) -> Attempt:
-    """Time rounds until there are enough undisturbed ones, or too many disturbed ones."""
+    """Time rounds until enough were undisturbed or too many disturbed."""
     rounds: list[TimedRound] = []
     verdicts: Sequence[tuple[str, ...]] = []
     wanted, start = max(rule.rounds, MIN_ROUNDS), clock.now()
     while not _over(verdicts, iterations, rule, wanted, clock.now() - start):
         rounds.append(_one_round(arms, rotated(list(arms), len(rounds)), iterations, clock, observer))
-        # All rounds are judged anew: what is usual, and what slow counters say, is only known after some.
+        # Judge all rounds anew: usual behaviour and slow counters need several rounds.
         verdicts = judge.each([one.loads for one in rounds]) if judge and observer else [()] * len(rounds)
     kept = [one for one, reasons in zip(rounds, verdicts, strict=True) if not reasons]
     if len(kept) >= MIN_ROUNDS:
@@ -80,7 +80,7 @@ def timed_attempt(
 def _over(
     verdicts: Sequence[tuple[str, ...]], iterations: Mapping[str, int], rule: TimingRule, wanted: int, elapsed: float
 ) -> bool:
-    """Return whether the rounds so far are enough, or more would be in vain."""
+    """Return whether the rounds so far suffice, or more would be futile."""
     good = sum(not reasons for reasons in verdicts)
     if len(verdicts) - good >= wanted:
         return True
@@ -110,7 +110,7 @@ def _one_round(
 
 
 def _noise(rounds: Sequence[TimedRound], iterations: Mapping[str, int]) -> float:
-    """Return the largest relative spread of the first arm's ratio to another; 0 for a single arm."""
+    """Return the largest relative spread of a ratio between the first arm and another; 0 for a single arm."""
     medians = [
         round_medians([value for one in rounds for value in one.seconds[name]], count)
         for name, count in iterations.items()

@@ -1,9 +1,8 @@
-"""Timing of several arms against each other: interleaved rounds, every raw sample kept.
+"""Timing several arms against each other, in interleaved rounds that keep every raw sample.
 
-An *arm* is something that is timed (the candidate, a baseline). A *round* times every arm once, in an order
-that rotates from round to round, so that drift falls on all of them alike. Interference does not: it hits some arms
-harder than others. So what else went on is measured beside every round of every arm, and a round that was disturbed
-is repeated.
+An *arm* is whatever is timed (the candidate, a baseline). A *round* times every arm once, in an order that rotates
+from round to round, so that drift affects all arms alike. Interference does not: it hits some arms harder than others.
+The load on the machine is therefore measured during every round of every arm, and disturbed rounds are repeated.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from fastast.system.clocks import Call, Clock
 __all__ = ["MIN_ROUNDS", "ArmTiming", "Timing", "TimingRule", "measure"]
 
 SECOND_CHANCES = 4
-"""Iterations that an arm gets to settle after its first comparison, however slow it is: one that fails tells little."""
+"""Iterations that even a slow arm gets to settle after its first comparison: a single failed one means little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,41 +33,41 @@ class ArmTiming:
     """The samples of one arm."""
 
     seconds: list[float]
-    """Every timed iteration in the order of measurement, seconds."""
+    """Seconds of every timed iteration, in order."""
     iterations_per_round: int
-    """Iterations that stand together as one round."""
+    """Number of consecutive iterations that form a round."""
     warmup_seconds: list[float]
-    """Every iteration of the warm-up, seconds."""
+    """Seconds of every warm-up iteration."""
     warmup_stable: bool
-    """Whether the warm-up ended by its rule and not at its limit."""
+    """Whether the warm-up ended because times were stable, not at its limit."""
     loads: list[Load]
-    """What else went on in every round; empty where nobody watched."""
+    """Load during every round; empty without an observer."""
 
     def rounds(self) -> np.ndarray:
-        """Return the median of every round, (rounds,)."""
+        """Return the median of every round in seconds, (rounds,)."""
         return round_medians(self.seconds, self.iterations_per_round)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timing:
-    """What was measured of all arms."""
+    """The timing of all arms."""
 
     clock: str
     """Name of the clock."""
     rounds: int
-    """Rounds measured."""
+    """Number of rounds kept."""
     arms: dict[str, ArmTiming]
-    """Samples by name of the arm."""
+    """Samples by arm."""
     noise: float
-    """The largest relative spread of the first arm's per-round ratio to another arm."""
+    """Largest relative spread of the per-round ratio between the first arm and another."""
     noise_attempts: list[float]
-    """That spread for every attempt; the quietest one was kept."""
+    """That spread for every attempt; the quietest attempt was kept."""
     noisy: bool
-    """Whether every attempt was above the limit."""
+    """Whether even the attempt that was kept exceeds the limit."""
     repeated: list[RepeatedRound]
-    """Rounds that are not among the samples, as something disturbed them."""
+    """Disturbed rounds, which are not among the samples."""
     disturbed: str
-    """What disturbed the rounds that were kept; empty where nothing did."""
+    """What disturbed the rounds that were kept; usually empty."""
 
 
 def measure(
@@ -81,10 +80,11 @@ def measure(
 ) -> Timing:
     """Warm up every arm, then time them in interleaved rounds; the first arm is the candidate.
 
-    `observer` watches every round of every arm, `judge` says which rounds it saw disturbed. Such a round is repeated,
-    as often at most as the rule asks for rounds. Where too few are left then, all are kept, and the timing says so.
+    `observer` measures the load during every round of every arm, and `judge` decides which rounds were disturbed. These
+    are repeated, up to as many as the rule asks for rounds. If too few undisturbed rounds remain, all are kept, and the
+    timing says so.
 
-    Raises ValueError for no arms.
+    Raises ValueError if there are no arms.
     """
     if not arms:
         raise ValueError("timing: no arms to measure")
@@ -101,7 +101,7 @@ def measure(
             if best is None or (bool(attempt.disturbed), attempt.noise) < (bool(best.disturbed), best.noise):
                 best = attempt
             if attempt.disturbed or attempt.noise <= rule.noise_limit:
-                break  # what disturbs now will disturb the next attempt: later is better
+                break  # a disturbance would hit the next attempt too; measure again later
     assert best is not None
     timings = {
         name: ArmTiming(
@@ -126,13 +126,13 @@ def measure(
 
 
 def _warm_up(call: Call, rule: TimingRule, clock: Clock) -> tuple[list[float], bool]:
-    """Return the seconds of every warm-up iteration and whether they became stable."""
+    """Return the seconds of every warm-up iteration and whether times became stable."""
     seconds: list[float] = []
     start, window = clock.now(), rule.warmup_window
     while True:
         seconds += clock.measure(call, 1)
         if len(seconds) < 2 * window:
-            continue  # its rule could not be met yet, however slow the arm is
+            continue  # too few iterations to compare, however slow the arm is
         before = float(np.median(seconds[-2 * window : -window]))
         after = float(np.median(seconds[-window:]))
         if abs(after - before) <= rule.warmup_tolerance * before:

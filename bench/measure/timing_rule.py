@@ -1,4 +1,4 @@
-"""When a measurement of time begins and ends."""
+"""The rule for when warm-up ends and how long to measure."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class TimingRule:
-    """When warm-up ends, how much is measured, and what is too noisy."""
+    """When warm-up ends, how much to measure, and how much noise is too much."""
 
     rounds: int
-    """Rounds measured at least, unless `max_seconds` ends them; as many at most are repeated for disturbances."""
+    """Least number of rounds, unless `max_seconds` ends them; also the largest number of repeats of disturbed ones."""
     min_seconds: float
-    """Rounds go on until they took this long, in seconds."""
+    """Least time in seconds that all rounds take together."""
     max_seconds: float
-    """No round starts later than this, in seconds, once there are enough for an interval."""
+    """Seconds after which no further round starts, once there are enough for an interval."""
     min_samples: int = 1
-    """Rounds go on until every arm has so many samples, unless `max_seconds` ends them."""
+    """Least number of samples per arm, unless `max_seconds` ends the rounds."""
     round_seconds: float = 0.02
-    """An arm is repeated within a round until it took about this long, in seconds."""
+    """Approximate seconds for which an arm is repeated within a round."""
     warmup_window: int = 3
-    """Warm-up compares the median of so many iterations with that of as many before them."""
+    """Iterations per window: warm-up compares the medians of two consecutive windows."""
     warmup_tolerance: float = 0.05
     """Largest relative difference of the two medians that counts as stable."""
     warmup_iterations: int = 50
-    """Warm-up of an arm ends here even where it is not stable, if two windows were made."""
+    """Iterations after which the warm-up of an arm ends even if unstable, but not before two windows."""
     warmup_seconds: float = 5.0
-    """Warm-up of an arm ends here even where it is not stable, in seconds, if two windows were compared a few times."""
+    """Seconds after which the warm-up of an arm ends even if unstable, but not before a few comparisons."""
     noise_limit: float = 0.1
-    """Largest inter-quartile range of the per-round ratio, relative to its median, of a good run."""
+    """Largest interquartile range of the per-round ratio, relative to its median, that is not too noisy."""
     noise_repeats: int = 2
-    """A run that is too noisy is measured again so many times."""
+    """How many times a measurement that is too noisy is repeated."""
 
     def __str__(self) -> str:
         return (
