@@ -1,1 +1,1 @@
-"""One cell in a process of its own: model, arms, inputs, and the answer that goes back."""
+"""A cell in its own process: its model, arms and inputs, and the answer that it sends back."""

@@ -1,4 +1,4 @@
-"""What goes into a cell's process and what comes back; light enough for both sides.
+"""Input and output of a cell's process, light enough to be imported on both sides.
 
 Shapes: `n` clips, `c` classes.
 """
@@ -18,17 +18,17 @@ from bench.records.schema import AttentionFacts, EngineFacts, ModelFacts, Perfor
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What a cell's process is given beside its cell."""
+    """What a cell's process receives in addition to its cell."""
 
     features: FeatureSet | None = None
-    """Of a quality cell's data."""
+    """Features of the clips; quality cells only."""
     reference: tuple[str, Path] | None = None
-    """Id and predictions of the unmerged model's cell."""
+    """Id of the unmerged model's cell, and the file of its predictions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a cell's process sends back."""
+    """The result that a cell's process sends back."""
 
     machine: Machine
     software: Software
@@ -43,6 +43,6 @@ class Answer:
     noisy: bool = False
     """Whether every attempt at timing was too noisy."""
     predictions: Predictions | None = None
-    """(n, c) of a quality cell."""
+    """Predictions (n, c); quality cells only."""
     hashes: dict[str, str] = field(default_factory=dict)
-    """Of labels and ids, stored beside the predictions."""
+    """Hashes of labels and ids, stored with the predictions."""

@@ -1,4 +1,4 @@
-"""What the arm of a baseline is built from: the cell with its model, and the engine or plain PyTorch to run on.
+"""Everything that a baseline needs to build its arm: the cell, its models, and how the cell's engine runs them.
 
 Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
 """
@@ -21,29 +21,29 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 
 Arm = Callable[..., Tensor]
-"""What is timed; it is called with `bench.cell.inputs.inputs_of` its name."""
+"""A callable to be timed; its arguments are those that `bench.cell.inputs.inputs_of` returns for its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ArmSetting:
-    """A cell, and how its scope and its engine turn models into arms."""
+    """A cell, and how its scope and engine turn models into arms."""
 
     cell: Cell
     model: AudioSpectrogramTransformer
     """The cell's model, without reduction."""
     candidate: AudioSpectrogramTransformer
-    """The same with the cell's reduction."""
+    """The same model with the cell's reduction."""
     own: AudioSpectrogramTransformer
-    """The model at its own stride, which the cell's may not be: what speed-ups are over."""
+    """The model at the stride it was trained with, which may differ from the cell's; the reference for speed-ups."""
 
     @property
     def trains(self) -> bool:
-        """Whether training steps are timed; every arm then has a copy of the weights."""
+        """Whether training steps are timed; every arm then has its own copy of the weights."""
         return self.cell.measure.scope == "training_step"
 
     @property
     def on_engine(self) -> bool:
-        """Whether the candidate runs on an engine, and not as the model itself."""
+        """Whether the candidate runs on an engine rather than as the model itself."""
         return self.cell.model.engine != "plain"
 
     @property
@@ -53,7 +53,7 @@ class ArmSetting:
 
     @property
     def removals(self) -> tuple[int, ...]:
-        """Tokens that each block of the candidate really removes, where its schedule is capped."""
+        """Tokens that each block of the candidate removes, after capping."""
         geometry = self.model.geometry
         return (0,) * geometry.depth if self.reduction is None else self.reduction.removals(geometry)
 
@@ -62,13 +62,13 @@ class ArmSetting:
         return self._on_engine(self.own, None)
 
     def engine(self, reduction: TokenReduction | None, *, front_end: bool = True) -> Arm:
-        """Return the model on the cell's engine; without `front_end` it takes filterbanks whatever the scope."""
+        """Return the model on the cell's engine; without `front_end`, it takes filterbanks in any scope."""
         return self._on_engine(self.model, reduction, front_end=front_end)
 
     def _on_engine(
         self, model: AudioSpectrogramTransformer, reduction: TokenReduction | None, *, front_end: bool = True
     ) -> Arm:
-        # A search tries sizes that nobody knows before: nothing is captured or fixed then.
+        # A search tries many sizes, so nothing is captured or fixed for one of them.
         size = None if self.cell.batch_size == "best" else self.cell.batch_size
         return find_engine(self.cell.model.engine).arm(
             self.cell,
@@ -79,7 +79,7 @@ class ArmSetting:
         )
 
     def plain(self, forward: Callable[[Tensor], Tensor]) -> Arm:
-        """Return a forward of filterbanks as an arm of the cell's scope."""
+        """Turn a forward that takes filterbanks into an arm of the cell's scope."""
         dtype = self.model.cls_token.dtype
         return forward if self._frontend is None else FromWaveforms(self._frontend, forward, dtype)
 
@@ -88,7 +88,7 @@ class ArmSetting:
         return self._step(copy.deepcopy(model))
 
     def training_of(self, reduction: TokenReduction | None) -> Arm:
-        """Return a training step of a copy of the cell's model, on the engine where it is asked for and can run."""
+        """Return a training step of a copy of the cell's model, on the cell's engine if that can run."""
         own = copy.deepcopy(self.model).requires_grad_(True).train()
         forward = on_kernels(own, reduction) if self.on_engine else None
         if forward is None:

@@ -1,4 +1,4 @@
-"""The arms of a performance cell: candidate and baselines over the same weights, in the cell's scope."""
+"""The arms of a performance cell: candidate and baselines with the same weights, in the cell's scope."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def build_arms(
     *,
     own: AudioSpectrogramTransformer | None = None,
 ) -> dict[str, Arm]:
-    """Return candidate and baselines, all over the same weights.
+    """Return candidate and baselines by name, all with the same weights.
 
-    `unmerged` and `slice` run on the candidate's own engine, the others on their own. Of the unmerged model, the arm
-    `unmerged` is the same model again: its ratio shows the noise of the machine. Of a training step every arm has a
-    copy of the weights, and `unmerged` is the plain model on PyTorch's fastest attention for it, whatever the engine.
-    Where the cell has another stride, unmerged models are at the model's own, which is `own`.
+    `unmerged` and `slice` run on the candidate's engine, the others on theirs. If the candidate itself is unmerged, the
+    arm `unmerged` is the same model again, and the ratio of the two shows the noise of the machine. For training steps,
+    every arm has its own copy of the weights, and `unmerged` is the plain model on PyTorch's fastest attention,
+    whatever the engine. If the cell has another stride, unmerged arms use the model at its own stride, `own`.
     """
     at = ArmSetting(cell=cell, model=model, candidate=candidate, own=own or model)
     arms = {"candidate": candidate_arm(at)}
@@ -40,7 +40,7 @@ def build_where_installed(
     *,
     own: AudioSpectrogramTransformer | None = None,
 ) -> tuple[dict[str, Arm], dict[str, str]]:
-    """Return the arms of `measure.where_installed` that can run here, and why the others cannot."""
+    """Return the arms of `measure.where_installed` that can run here, and the reasons why others cannot."""
     at = ArmSetting(cell=cell, model=model, candidate=candidate, own=own or model)
     arms, left_out = {}, {}
     for name in cell.question["measure"].get("where_installed", ()):
@@ -55,7 +55,7 @@ def build_where_installed(
 
 
 def _in_scope(at: ArmSetting, arms: dict[str, Arm]) -> dict[str, Arm]:
-    """Return arms as the cell's scope times them."""
+    """Return the arms in the form that the cell's scope times."""
     cell = at.cell
     if cell.measure.scope != "stream":
         return arms

@@ -1,4 +1,4 @@
-"""How many tokens clips have, where each has its own number: by a threshold, or by its own length.
+"""Counting tokens clip by clip, where their number varies: with a threshold, or at the clips' own length.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes, `n` clips, `k` blocks.
 """
@@ -24,20 +24,20 @@ from fastast.reduction import MergeTrace, TokenReduction
 
 
 class CountsTokens:
-    """A model that notes how many tokens each clip had after each block."""
+    """A model that records how many tokens each clip has after each block."""
 
     def __init__(
         self, model: AudioSpectrogramTransformer, reduction: TokenReduction | None, frames: Sequence[int] | None = None
     ) -> None:
-        """`reduction`: the one on the model. `frames`: of every clip, in the order in which they will come, where those
-        that are shorter than the input are to be run at their own length."""
+        """`reduction`: the one attached to the model. `frames`: if clips shorter than the input are to run at their own
+        length, the frames of every clip, in the order in which clips will come."""
         self._model, self._reduction, self._frames = model, reduction, frames
         self._lengths = OwnLengths(model)
         self._counts: list[NDArray[np.int64]] = []
         self._geometries: list[Geometry] = []
 
     def __call__(self, fbank: Tensor) -> Tensor:
-        """(b, f, m) -> logits (b, c), of the next clips."""
+        """(b, f, m) -> logits (b, c) of the next clips."""
         logits: list[Tensor] = [fbank] * len(fbank)
         counts: list[NDArray[np.int64]] = [np.empty(0, np.int64)] * len(fbank)
         geometries = [self._model.geometry] * len(fbank)
@@ -52,7 +52,7 @@ class CountsTokens:
         return torch.stack(logits)
 
     def _groups(self, count: int) -> list[tuple[AudioSpectrogramTransformer, list[int]]]:
-        """Return what the next clips are run with, each with the places of its clips among them."""
+        """Return the models that run the next clips, each with the indices of its clips among them."""
         if self._frames is None:
             return [(self._model, list(range(count)))]
         before = len(self._counts)
@@ -60,7 +60,7 @@ class CountsTokens:
         return [(self._at(frames), places) for frames, places in groups]
 
     def _at(self, frames: int) -> AudioSpectrogramTransformer:
-        """Return the model for an input of so many frames, reduced as the model is."""
+        """Return the model for an input of `frames` frames, with the same reduction."""
         if frames == self._model.geometry.num_frames:
             return self._model
         model = self._lengths.model(frames)
@@ -70,11 +70,11 @@ class CountsTokens:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """(n, k) tokens of every clip so far after every block."""
+        """Tokens of every clip so far after every block, (n, k)."""
         return np.stack(self._counts)
 
     def summary(self) -> schema.ClipTokens:
-        """Return the distribution over the clips."""
+        """Return the distribution of tokens over the clips."""
         counts = self.counts
         left = Counter(counts[:, -1].tolist())
         return schema.ClipTokens(
@@ -85,7 +85,7 @@ class CountsTokens:
         )
 
     def of_clips(self, part: schema.ModelFacts) -> schema.ModelFacts:
-        """Return facts with tokens and multiply-accumulates as the clips had them, means rounded: noise has others."""
+        """Return facts with the clips' own tokens and multiply-accumulates (rounded means), not those of noise."""
         counts = self.counts
         ways = Counter(zip(self._geometries, map(tuple, counts.tolist()), strict=True))
         macs = [clip_macs(shape, self._reduction, left) * times for (shape, left), times in ways.items()]
@@ -100,9 +100,9 @@ class CountsTokens:
 
 
 def clip_macs(geometry: Geometry, reduction: TokenReduction | None, left: Sequence[int]) -> int:
-    """Return the multiply-accumulates of a clip with so many tokens left after each block, without what pads it.
+    """Return the multiply-accumulates of a clip with `left` tokens after each block, excluding padding.
 
-    Where the schedule removes tokens a block chooses, whether or not a pair is similar enough.
+    A block in which the schedule removes tokens pays for choosing them, even if no pair is similar enough.
     """
     if reduction is None:
         return model_macs(geometry, left)

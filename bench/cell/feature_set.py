@@ -1,4 +1,4 @@
-"""The features of a sweep's clips on disk, and what is known of the clips; light enough for both sides of a process.
+"""The features of a sweep's clips on disk, and facts about the clips; light enough to import on both sides of a cell.
 
 Shapes: `n` clips, `c` classes, `f` frames, `m` mel bins.
 """
@@ -17,38 +17,38 @@ from fastast.metrics import Task
 
 @dataclass(frozen=True, kw_only=True)
 class ClipNotes:
-    """What is known of clips once they have been read; kept beside their features."""
+    """Facts about clips that are known once they have been read; stored with their features."""
 
     sha256: str
-    """Of the file of features: one that was cut off or overwritten is not believed."""
+    """Hash of the file of features, which detects truncated or overwritten files."""
     clips_sha256: str
-    """Of every clip's samples and labels."""
+    """Hash of every clip's samples and labels."""
     matches_reference: bool | None
-    """Whether the clips are bit for bit those of the reference machine; None where no hash is committed."""
+    """Whether the clips equal those of the reference machine bit for bit; None if no reference hash is committed."""
     skipped: dict[str, str]
-    """Clips that could not be read, by id, with the reason; they are left out."""
+    """Clips left out because they could not be read: by id, the reason."""
     cut: int
-    """Clips longer than the model's input, of which the end is not heard."""
+    """Clips longer than the model's input, which lose their end."""
     frames: list[int]
-    """Of every clip that could be read, before it was padded or cut."""
+    """Frames of every clip that could be read, before padding or cutting."""
     preparation: Preparation
-    """What all of it took."""
+    """Time that reading and computing took."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSet:
-    """The normalised filterbank of clips, on disk, with what belongs to it."""
+    """The normalised filterbanks of clips on disk, with ids, labels and facts."""
 
     path: Path
-    """(n, f, m) float32 in NumPy's format."""
+    """File of the features, (n, f, m) float32 in NumPy's format."""
     ids: tuple[str, ...]
     """Id of every clip that could be read."""
     labels: NDArray[np.uint8]
-    """(n, c) of 0 and 1."""
+    """Labels (n, c), 0 or 1."""
     classes: tuple[str, ...]
     """Names of the classes."""
     task: Task = "multi_label"
-    """How the data set is scored."""
+    """Whether a clip has one label or several, which decides the metrics."""
     clips_sha256: str
     """Hash of the clips."""
     matches_reference: bool | None
@@ -60,11 +60,11 @@ class FeatureSet:
     frames: tuple[int, ...] = ()
     """As in `ClipNotes`, (n,)."""
     reading: dict[str, str] = field(default_factory=dict)
-    """How the files were read: channels, resampler, decoder; empty of clips that are mixed."""
+    """How files were read: channels, resampler, decoder; empty for clips that are mixed."""
     preparation: Preparation | None = None
-    """What making them took; None where nobody timed it."""
+    """Time that computing the features took; None if it was not timed."""
     reused: bool = False
-    """Whether an earlier run had made them."""
+    """Whether an earlier run had computed them."""
 
     def open(self) -> NDArray[np.float32]:
         """Return the features (n, f, m) without reading them into memory."""

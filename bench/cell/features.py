@@ -1,4 +1,4 @@
-"""The features of a sweep's clips: computed once per model input, kept on disk, and checked before they are believed.
+"""The features of a sweep's clips: computed once per model input, cached on disk, and verified before every use.
 
 Shapes: `n` clips, `c` classes, `f` frames, `m` mel bins, `s` samples of a clip.
 """
@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
 
 _CHUNK = 64
-"""Clips whose features are computed at once."""
+"""Number of clips whose features are computed at once."""
 _READERS = 8
-"""Threads that read clips, at most."""
+"""Largest number of threads that read clips."""
 _SOURCES: Mapping[str, ClipOrigin] = {"cache": "cache", "soundscapes": "mixed"}
-"""Data sets that are no audio files."""
+"""Data sets whose clips are not audio files."""
 
 
 def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Path, *, progress: bool) -> FeatureSet:
-    """Return the features of clips for a model, computed once and kept in `cache`, float32 and exact.
+    """Return the features of clips for a model, in float32, computed once and kept in `cache`.
 
-    The file's name holds the hash of what the clips' audio hangs on, their labels, the front end's settings and its
-    code, so that none of them can change without the features being made again. A file that is not what was written is
-    named in a warning and made again.
+    The file's name is a hash of everything that the features depend on: the audio, the labels, the settings and the
+    code of the front end. If any of these changes, the features are computed again. So they are, with a warning, if the
+    file is damaged.
 
-    Raises DataError where the clips are not those that the sweep asks for, or where none can be read.
+    Raises DataError if the clips differ from those that the sweep asks for, or if none can be read.
     """
     from bench.cell import feature_set
     from fastast import frontend
@@ -69,7 +69,7 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
     path = cache / "features" / f"{key}.npy"
     notes = found = _read_checked(path)
     if notes is None:
-        # What is wrong with a clip is said where it is read, with its name.
+        # Problems of a clip are reported where it is read, with its name.
         front_end = frontend.Frontend(model.geometry, model.normalisation, check=False)
         maker = _Maker(data, chosen, labels, front_end)
         notes = maker.write(path, shape, source=_SOURCES.get(ref.dataset, "files"), progress=progress)
@@ -92,23 +92,23 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
 
 
 def _hash_code(module: ModuleType) -> str:
-    """Return the hash of a module, or of all modules of a package."""
+    """Return the hash of a module's source, or of all modules of a package."""
     path = Path(str(module.__file__))
     files = sorted(path.parent.glob("*.py")) if path.name == "__init__.py" else [path]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def _labels(data: TrainingSet, chosen: Sequence[int]) -> NDArray[np.uint8]:
-    """Return the labels (n, c). Raises DataError for a clip of a single-label set that has not one of them."""
+    """Return the labels (n, c). Raises DataError for a clip of a single-label set without exactly one label."""
     labels = np.stack([data.labels(index, 0) for index in chosen]).astype(np.uint8)
     if data.task == "single_label" and (odd := np.flatnonzero(labels.sum(axis=1) != 1)).size:
         name, count = data.name(chosen[odd[0]]), int(labels[odd[0]].sum())
-        raise DataError(f"{name}: it has {count} labels, and a clip of this data set has one")
+        raise DataError(f"{name}: it has {count} labels; every clip of this data set must have exactly one")
     return labels
 
 
 def _read_checked(path: Path) -> ClipNotes | None:
-    """Return what was noted of a file of features; None, with a warning, where the file is not what was written."""
+    """Return the notes on a file of features; None if there is no such file or, with a warning, if it is damaged."""
     if not path.exists():
         return None
     notes_path = path.with_suffix(".json")
@@ -141,7 +141,7 @@ class _Maker:
         self._read_seconds = 0.0
 
     def write(self, path: Path, shape: tuple[int, int], *, source: ClipOrigin, progress: bool) -> ClipNotes:
-        """Compute features into a temporary file, then rename it and write the notes: whole or not at all."""
+        """Compute features into a temporary file, then rename it and write the notes: partial files never remain."""
         path.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(path.parent)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -163,7 +163,7 @@ class _Maker:
                 raise DataError(f"not one clip could be read; the first says: {next(iter(self._skipped.values()))}")
             if rows < len(target):
                 _shorten(temporary, target, rows)
-            del target  # which writes it out
+            del target  # flushes it to disk
             with temporary.open("rb") as file:
                 sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             os.replace(temporary, path)
@@ -183,7 +183,7 @@ class _Maker:
         return notes
 
     def _features(self, progress: bool) -> Iterator[NDArray[np.float32]]:
-        """Yield the features of some clips at a time, without those that cannot be read."""
+        """Yield the features of one chunk of clips at a time, without clips that cannot be read."""
         from fastast.data.augment import Augmentation
 
         for items in self._items(progress):
@@ -193,7 +193,7 @@ class _Maker:
                 yield Augmentation.plain(batch, self._frontend).numpy()  # (b, f, m)
 
     def _items(self, progress: bool) -> Iterator[list[Item]]:
-        """Yield clips in their order, some at a time, read ahead on several threads."""
+        """Yield clips in order, a chunk at a time, reading ahead on several threads."""
         from fastast.system.progress import progress_bar
 
         chunks = [self._chosen[start : start + _CHUNK] for start in range(0, len(self._chosen), _CHUNK)]
@@ -215,7 +215,7 @@ class _Maker:
             executor.shutdown(cancel_futures=True)
 
     def _note(self, place: int, item: Item) -> None:
-        """Add a clip to the hash of all, or to those that were skipped."""
+        """Add a clip to the hash of all clips, or to the skipped ones."""
         if item.waveform is None:
             self._skipped[self._data.id(item.index)] = item.skipped[0][1]
             return
@@ -226,16 +226,16 @@ class _Maker:
 
 
 def _read(data: TrainingSet, index: int) -> tuple[Item, float]:
-    """Return a clip, and the processor time in seconds that reading it took this thread."""
+    """Return a clip, and the processor time in seconds that this thread needed to read it."""
     start = time.thread_time()
     item = read_clip(data, index, 0)
     return item, time.thread_time() - start
 
 
 def _clip_bytes(waveform: NDArray[np.float32]) -> bytes:
-    """Return samples (s,) as they are hashed: int16 where that is what they were, as in most files, else float32.
+    """Return the bytes to hash of samples (s,): int16 if that is what they were, as in most files, else float32.
 
-    So are the filterbanks (f, m) of a cache.
+    Filterbanks (f, m) of a cache are hashed in the same way.
     """
     scaled = waveform * np.float32(32768)
     whole = np.array_equal(np.rint(scaled), scaled) and scaled.min() >= -32768 and scaled.max() <= 32767
@@ -243,7 +243,7 @@ def _clip_bytes(waveform: NDArray[np.float32]) -> bytes:
 
 
 def _shorten(path: Path, target: NDArray[Any], rows: int) -> None:
-    """Leave the first rows of a file of features in its place."""
+    """Truncate a file of features to its first rows."""
     shorter = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         copy = np.lib.format.open_memmap(shorter, "w+", target.dtype, (rows, *target.shape[1:]))

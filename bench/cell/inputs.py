@@ -1,4 +1,4 @@
-"""What arms are fed: made once, on the device, and never timed.
+"""Inputs of the arms: created once, on the device, outside the timing.
 
 Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
 """
@@ -16,20 +16,20 @@ from fastast.frontend import AUDIOSET, Frontend
 from fastast.model import AudioSpectrogramTransformer
 
 LOUDNESS = 0.1
-"""Deviation of the noise that waveforms are made of; clips lie in [-1, 1]."""
+"""Standard deviation of the noise in waveforms, which are clamped to [-1, 1]."""
 POSITIVES = 0.01
-"""Share of the synthetic labels that are 1: AudioSet's clips have about two or three of 527 classes."""
+"""Share of synthetic labels that are 1; clips of AudioSet have two or three of 527 classes."""
 FED = {
     "forward": "normal noise on the device; the model's forward is timed, without features or copies",
     "waveform": "noise as long as the model's input, as waveforms on the device; front end and forward are timed",
     "stream": "noise in blocks of 0.1 s; blocks of a hop to logits of the last window are timed, with the front end",
     "training_step": "normal noise and random labels on the device; forward, loss, backward and optimiser are timed",
 }
-"""What was fed and what is timed, by scope, as a record says it."""
+"""By scope, the text of a record that says what the input is and what is timed."""
 
 
 class FromWaveforms:
-    """A forward behind the front end in plain torch."""
+    """A forward preceded by the front end in plain torch."""
 
     def __init__(self, frontend: Frontend, forward: Callable[[Tensor], Tensor], dtype: torch.dtype) -> None:
         self._frontend, self._forward, self._dtype = frontend, forward, dtype
@@ -40,15 +40,15 @@ class FromWaveforms:
 
 
 def fed_dtype(name: str) -> torch.dtype:
-    """Return the dtype of weights and inputs in PyTorch: int8 is made of float32 by its engine."""
+    """Return the dtype of weights and inputs in PyTorch; for int8 it is float32, which the engine quantises."""
     found: torch.dtype = torch.float32 if name == "int8" else getattr(torch, name)
     return found
 
 
 def inputs_of(cell: Cell, model: AudioSpectrogramTransformer, arm: str, batch_size: int) -> tuple[Tensor, ...]:
-    """Return what an arm is called with in the cell's scope: filterbanks, waveforms, or filterbanks and labels.
+    """Return the arguments of an arm in the cell's scope: filterbanks, waveforms, or filterbanks and labels.
 
-    Of a stream nothing: its arms hear on by themselves.
+    In the scope `stream` there are none, as its arms read their own stream.
     """
     if cell.measure.scope == "stream":
         return ()
@@ -83,9 +83,9 @@ def synthetic_labels(cell: Cell, model: AudioSpectrogramTransformer, batch_size:
 
 
 def frontend_of(model: AudioSpectrogramTransformer) -> Frontend:
-    """Return the model's front end; random weights, which were trained on nothing, get AudioSet's normalisation.
+    """Return the model's front end; models with random weights get AudioSet's normalisation.
 
-    Samples are not looked at for NaN: the host would wait for the device in every call.
+    Samples are not checked for NaN, as the host would have to wait for the device in every call.
     """
     return Frontend(model.geometry, model.normalisation or AUDIOSET, check=False)
 

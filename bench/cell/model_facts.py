@@ -1,4 +1,4 @@
-"""What the model of a cell is and does, seen by running it: tokens, multiply-accumulates, the attention that ran.
+"""Facts about a cell's model, observed by running it: tokens, multiply-accumulates, the attention that ran.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -36,15 +36,15 @@ _BACKENDS = {
     "_scaled_dot_product_cudnn_attention": "cudnn",
     "_scaled_dot_product_attention_math": "math",
 }
-"""Operators that PyTorch's fused attention calls, and what they are called in a record."""
+"""Operators that PyTorch's fused attention calls, with their names in a record."""
 INT8_PRODUCTS = 4
-"""Products with weights in a block: queries with keys and values, projection, two of the MLP."""
+"""Matrix products with weights per block: queries, keys and values in one; the projection; two in the MLP."""
 _TRITON_ATTENTION = "attention_forward"
-"""The engine's kernel, as the profiler sees it on a GPU."""
+"""Name of the engine's kernel in a GPU profile."""
 _FA4_ATTENTION = "flash_attncute"
-"""Part of the names of FlashAttention-4's kernels, as profilers see them: `kernel_cutlass_kernel_flash_attncute...`."""
+"""Part of the names of FlashAttention-4's kernels in a profile: `kernel_cutlass_kernel_flash_attncute...`."""
 _FLEX_ATTENTION = "flex_attention"
-"""Part of the name of FlexAttention's operator, and of the Triton kernels that are made of it."""
+"""Part of the names of FlexAttention's operator and of the Triton kernels generated from it."""
 UNSEEN = "unseen"
 
 
@@ -56,9 +56,9 @@ def describe(
     *,
     own: Geometry | None = None,
 ) -> tuple[schema.ModelFacts, schema.AttentionFacts, schema.EngineFacts | None, tuple[gates.Gate, ...]]:
-    """Return what the model is, what a real forward of it does, and the gates on that; fbank: (1, f, m).
+    """Return facts about the model, its attention and its engine in a real forward, and their gates; fbank: (1, f, m).
 
-    `own` is the geometry at the model's own stride, where the cell has another.
+    `own` is the geometry at the model's own stride, if the cell has another.
     """
     geometry = model.geometry
     reduction = cell.reduction
@@ -100,10 +100,10 @@ def describe(
 
 
 def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> int | None:
-    """Return the multiply-accumulates that PyTorch counts of one clip, on the meta device, which has no data.
+    """Return the multiply-accumulates that PyTorch counts for one clip, on the meta device.
 
-    Attention is counted as its two products, whatever kernel the cell uses: what a kernel adds is no part of the
-    algorithm. None where a method of reduction, or a threshold, looks at its data.
+    Attention counts as its two products, whatever kernel the cell uses: a kernel's extra work is not part of the
+    algorithm. None if the reduction depends on data, through its method or a threshold, as the meta device has none.
     """
     geometry = model.geometry
     with torch.device("meta"):
@@ -124,9 +124,9 @@ def count_macs(model: AudioSpectrogramTransformer, reduction: TokenReduction | N
 def difference_at_zero(
     model: AudioSpectrogramTransformer, reduction: TokenReduction | None, cell: Cell, fbank: Tensor
 ) -> float:
-    """Return the largest difference of logits to the unmerged model's, relative to the largest of those.
+    """Return the largest difference between the logits at r = 0 and the unmerged model's, relative to the largest.
 
-    That of the reduction where it removes nothing, and of the kernel or engine; fbank: (b, f, m).
+    It comes from the reduction's own code paths and from the kernel or engine; fbank: (b, f, m).
     """
     nothing = None if reduction is None else dataclasses.replace(reduction, schedule=Constant(0))
     twin = baselines.unmerged(model)
@@ -139,9 +139,9 @@ def difference_at_zero(
 
 
 def difference_by_front_end(model: AudioSpectrogramTransformer, cell: Cell) -> float:
-    """Return how far the unmerged engine's logits from waveforms are from those of the front end's filterbanks.
+    """Return how far the engine's logits from waveforms are from those of the front end's filterbanks.
 
-    Relative to the largest of those; unmerged, as a last digit can decide which tokens merge.
+    Relative to the largest logit. The model is unmerged, because a rounding error can decide which tokens merge.
     """
     (waveforms,), (fbank,) = (inputs_of(cell, model, name, 1) for name in ("candidate", "model_alone"))
     expected = baselines.EngineArm(model, None, None)(fbank).double()  # (b, c)
@@ -150,7 +150,7 @@ def difference_by_front_end(model: AudioSpectrogramTransformer, cell: Cell) -> f
 
 
 def attention_kernel(cell: Cell, engine: schema.EngineFacts | None) -> str:
-    """Return what the attention asked for means here: the name that `fastast.attention` has for it, or the engine's."""
+    """Return the attention kernel that the cell's `attention` resolves to, in `fastast.attention` or the engine."""
     if engine is None:
         device, dtype = torch.device(cell.device), getattr(torch, cell.dtype)
         return resolve_kernel(cell.attention, device, dtype, training=cell.measure.scope == "training_step")
@@ -158,35 +158,35 @@ def attention_kernel(cell: Cell, engine: schema.EngineFacts | None) -> str:
 
 
 def attention_that_ran(ran: Ran, fbank: Tensor, device: str, *, learns: bool = False) -> str | None:
-    """Run a forward under the profiler and return its attention's backends; a fallback names its engine, `plain:`.
+    """Run a forward under the profiler and return the backends of its attention, prefixed `plain:` after a fallback.
 
-    `learns`: a forward whose backward follows, which may attend on another backend.
+    `learns`: the forward of a training step, which may use another backend.
     """
     if ran.engine is not None and ran.engine.path in ("onnxruntime", "openvino"):
-        return f"{ran.engine.path}:{ran.engine.kernels['attention']}"  # seen in the graph that the runtime made
+        return f"{ran.engine.path}:{ran.engine.kernels['attention']}"  # read from the runtime's own graph
     with torch.inference_mode(mode=not learns), torch.set_grad_enabled(learns):
-        given = fbank.clone()  # of a forward that learns: what was made in inference mode is not kept for a backward
+        given = fbank.clone()  # tensors created in inference mode cannot be saved for a backward pass
         seen = backend_that_ran(lambda: ran.forward(given), device)
     if ran.engine is None:
         return seen
     if ran.engine.path == "plain":
         return f"plain:{seen}"
-    # In the interpreter a kernel is a Python function that no profiler sees; there is no other way it could have gone.
+    # In the interpreter, kernels are Python functions, invisible to the profiler, and there is no alternative to them.
     if interpreted():
         return "triton_interpreter"
-    # Where the profiler gets no kernels from CUPTI, it still sees PyTorch's product in the last block.
+    # Without kernels from CUPTI, the profiler still sees PyTorch's matrix product in the last block.
     if ran.engine.kernels["weighted_attention"] == "fa4":
         return seen if seen is not None and seen.startswith("fa4") else "fa4_unseen"
     return "triton" if seen == "triton" else "triton_unseen"
 
 
 def attention_of_arm(call: Callable[[], object], device: str) -> str:
-    """Return the backends of attention that the profiler sees in a call, `unseen` where it sees none that it knows."""
+    """Return the attention backends that the profiler sees in a call; `unseen` if it recognises none."""
     return backend_that_ran(call, device) or UNSEEN
 
 
 def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
-    """Run `call` under the profiler and return the attention backends that it used, joined by `+`."""
+    """Run `call` under the profiler and return the attention backends that it used, joined by `+`, or None."""
     from torch.profiler import ProfilerActivity, profile
 
     call()
@@ -195,7 +195,7 @@ def backend_that_ran(call: Callable[[], object], device: str) -> str | None:
         call()
     ran = {event.key.removeprefix("aten::") for event in profiler.key_averages()}
     if _TRITON_ATTENTION in ran:
-        return "triton"  # what else ran belongs to the last block, of which the engine computes two tokens
+        return "triton"  # any other backend belongs to the last block, where the engine computes only two tokens
     if any(_FA4_ATTENTION in name for name in ran):
         return f"fa4 {fa4_version()}"
     if any(_FLEX_ATTENTION in name for name in ran):

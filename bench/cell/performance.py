@@ -1,4 +1,4 @@
-"""A performance cell: candidate and baselines over the same weights, timed against each other."""
+"""A performance cell: candidate and baselines with the same weights, timed against each other."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NO_MAC_BOUND = (
     "model may run on another engine"
 )
 _UNKNOWN_CACHE = 128 * 2**20
-"""Bytes taken for the last level of cache where the system does not tell; larger than most."""
+"""Assumed bytes of the last-level cache if the system does not report it; larger than most."""
 
 
 def measure_performance(
@@ -48,9 +48,9 @@ def measure_performance(
     *,
     own: AudioSpectrogramTransformer | None = None,
 ) -> tuple[schema.Performance, bool]:
-    """Return the samples of every arm with what else went on meanwhile, and whether every attempt was too noisy.
+    """Return the samples of every arm with the load meanwhile, and whether the measurement was too noisy.
 
-    `own` is the model at its own stride, where the cell has another.
+    `own` is the model at its own stride, if the cell has another.
     """
     assert cell.batch_size is not None
     arms = build_arms(cell, model, candidate, own=own)
@@ -61,7 +61,7 @@ def measure_performance(
     for name, arm in others.items():
         try:
             first[name] = _first_call(name, arm, cell, model)
-        except Exception as error:  # another's kernel, on a GPU it may never have seen, must not cost the cell
+        except Exception as error:  # a third-party kernel on an unfamiliar GPU must not cost the cell
             reason = next(iter(str(error).splitlines()), "")
             left_out[name] = f"its first call failed: {type(error).__name__}: {reason}"
         else:
@@ -74,7 +74,7 @@ def measure_performance(
         sizes = dict.fromkeys(arms, cell.batch_size)
     fed = {name: inputs_of(cell, model, name, sizes[name]) for name in arms}
     calls: dict[str, Callable[[], object]] = {name: partial(arm, *fed[name]) for name, arm in arms.items()}
-    # What a graph needs was taken when it was captured: its replay would show no memory at all.
+    # A graph's memory was allocated when it was captured: measuring its replay would show none.
     eager = {name: partial(getattr(arm, "eagerly", arm), *fed[name]) for name, arm in arms.items()}
     rule = TimingRule(
         **{
@@ -124,7 +124,7 @@ def measure_performance(
 
 
 def _doubts(timing: Timing) -> Iterator[str]:
-    """Yield why the numbers may be off though each of them is what a clock said."""
+    """Yield reasons to doubt the numbers."""
     if timing.disturbed:
         yield timing.disturbed
     restless = [name for name, arm in timing.arms.items() if not arm.warmup_stable]
@@ -142,10 +142,10 @@ def performance_gates(
     *,
     own: Geometry | None = None,
 ) -> tuple[Gate, ...]:
-    """Hold the speed-ups against what they cannot exceed, and look at the clocks.
+    """Check the speed-ups against their bounds, and the clocks.
 
-    `own` is the geometry at the model's own stride, where the cell has another.
-    A front end that is in every arm only brings ratios nearer to 1, so that the bounds of a forward hold with it too.
+    `own` is the geometry at the model's own stride, if the cell has another. A front end in every arm only brings
+    ratios closer to 1, so the bounds of a forward hold with it too.
     """
     found = []
     tolerance, training = cell.measure.bound_tolerance, cell.measure.scope == "training_step"
@@ -164,7 +164,7 @@ def performance_gates(
 
 
 def cache_flush(device: str) -> tuple[Callable[[], object], int]:
-    """Return what overwrites the device's caches with zeros, and how many bytes it writes: twice the last level."""
+    """Return a function that overwrites the device's caches with zeros, and its number of bytes: twice the last level."""
     if device == "cuda":
         size = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
     else:
@@ -174,7 +174,7 @@ def cache_flush(device: str) -> tuple[Callable[[], object], int]:
 
 
 def _last_cache_bytes(folder: Path) -> int:
-    """Return the size of the last level of cache as Linux shows it."""
+    """Return the size of the last-level cache that Linux reports."""
     sizes: Mapping[int, int] = {}
     try:
         sizes = {
@@ -187,7 +187,7 @@ def _last_cache_bytes(folder: Path) -> int:
 
 
 def _first_call(name: str, arm: Arm, cell: Cell, model: AudioSpectrogramTransformer) -> float:
-    """Return the seconds of an arm's first call, with a batch of the cell's size, or of one clip before a search."""
+    """Return the seconds of an arm's first call, on a batch of the cell's size, or on one clip before a search."""
     fed = inputs_of(cell, model, name, 1 if cell.batch_size == "best" else cell.batch_size or 1)
 
     def call() -> None:
@@ -204,7 +204,7 @@ def _search(name: str, arm: Arm, cell: Cell, model: AudioSpectrogramTransformer,
 
     found = search_best_batch(time_batch, limit=cell.measure.best_batch_limit, is_out_of_memory=is_out_of_memory)
     if cell.device == "cuda":
-        torch.cuda.empty_cache()  # what the largest batch took belongs to the next arm
+        torch.cuda.empty_cache()  # free the memory of the largest batch for the next arm
     return found
 
 

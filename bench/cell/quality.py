@@ -1,7 +1,7 @@
-"""Quality of a classifier: its logits, metrics, and how sure they are.
+"""Quality of a classifier: its logits, its metrics, and their intervals.
 
-What is stored are float32 logits, from which a reader of the file gets the same numbers: probabilities saturate, and
-their ties change average precision.
+Logits are stored in float32, from which readers of the file get the same numbers. Probabilities would saturate, and
+ties among them change average precision.
 Shapes: `n` clips, `c` classes, `f` frames, `m` mel bins, `b` bootstrap replicates.
 """
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fastast.training.evaluation.rates import Stopwatch
 
 PREDICTION_BATCH = 16
-"""Clips a batch when predicting; it does not change the logits beyond rounding."""
+"""Batch size for predictions; it does not affect logits beyond rounding."""
 
 
 def predict_logits(
@@ -39,8 +39,8 @@ def predict_logits(
 ) -> NDArray[np.float32]:
     """Return the logits of all clips, features (n, f, m) -> (n, c).
 
-    `columns`: which of the model's outputs each class of the data is; None where the order is the same. `watch`: counts
-    what `loading` and the `model` take.
+    `columns`: for each class of the data, the index of the model's output; None if the order is the same. `watch`:
+    times the parts `loading` and `model`.
     """
     import torch
 
@@ -63,19 +63,19 @@ def predict_logits(
 
 @dataclass(frozen=True)
 class Assessment:
-    """Predictions held against the labels of their clips; replicates are drawn when they are first asked for."""
+    """Predictions compared with the labels of their clips; bootstrap replicates are drawn on first use."""
 
     labels: NDArray[np.uint8]
-    """(n, c) of 0 and 1."""
+    """Labels (n, c), 0 or 1."""
     predictions: Predictions
-    """(n, c)"""
+    """Predictions (n, c)."""
     task: Task
-    """What counts: of single labels the accuracy too."""
+    """Whether a clip has one label or several; with one, accuracy is computed too."""
     replicates: int = CLIP_REPLICATES
 
     @cached_property
     def metrics(self) -> Metrics:
-        """Metrics of all clips. Raises ValueError where logits are not finite, or no class has a positive clip."""
+        """Metrics of all clips. Raises ValueError if logits are not finite or no class has a positive clip."""
         return measure_scores(self.labels, self.predictions.ranking)
 
     @cached_property
@@ -99,16 +99,16 @@ class Assessment:
 
     @property
     def accuracy(self) -> float | None:
-        """Top-1 accuracy; None where a clip can have several labels."""
+        """Top-1 accuracy; None if a clip can have several labels."""
         return self.metrics.accuracy if self.task == "single_label" else None
 
     @property
     def accuracy_interval(self) -> tuple[float, float] | None:
-        """Its bootstrap interval over clips."""
+        """Bootstrap interval of the accuracy over clips."""
         return None if self.accuracy is None else _interval(self.accuracy, self.accuracies)
 
     def minus(self, reference: Assessment, *, against: str) -> Delta:
-        """Return the paired difference to another model on the same clips: every replicate draws the same for both."""
+        """Return the paired difference to another model on the same clips; replicates draw the same clips for both."""
         difference = self.metrics.mAP - reference.metrics.mAP
         mine, theirs = self.predictions, reference.predictions
         accuracy = accuracy_interval = None
@@ -127,7 +127,7 @@ class Assessment:
 
 
 def _interval(value: float, replicates: Floats) -> tuple[float, float]:
-    """Return the interval over the replicates that drew a positive clip of any class. Raises ValueError for none."""
+    """Return the interval over the replicates that drew a positive clip. Raises ValueError if none did."""
     if (found := finite_interval(value, replicates)) is None:
         raise ValueError("quality: no draw of the clips has a positive of any class; measure on more clips")
     return found

@@ -1,4 +1,4 @@
-"""A model that listens: what is timed is what `fastast listen` does for every hop of sound.
+"""The arm of the scope `stream`: it times what `fastast listen` does for every hop of sound.
 
 Shapes: `s` samples of a window, `c` classes.
 """
@@ -17,20 +17,20 @@ from fastast.inference.windows import SAMPLE_RATE, hop_samples, trail
 
 
 class StreamArm:
-    """An arm that hears sound without end: every call hears one hop more, in blocks, and labels the last window.
+    """An arm on an endless stream: every call reads one more hop, in blocks, and labels the latest window.
 
-    The blocks are there when they are asked for, so that a call takes what a label is late by where the model keeps up.
+    Blocks are available immediately, so the time of a call is the latency of a label if the model keeps up.
     """
 
     def __init__(self, arm: Callable[[Tensor], Tensor], sound: Tensor, hop_seconds: float, device: str) -> None:
-        """`arm` takes waveforms (1, s); `sound`, (1, s), is what is heard, again and again."""
+        """`arm` takes waveforms (1, s); `sound`, (1, s), is repeated to form the stream."""
         samples = sound.shape[1]
         hop, block = hop_samples(hop_seconds, samples), int(BLOCK_SECONDS * SAMPLE_RATE)
         blocks = np.split(sound[0].cpu().numpy(), range(block, samples, block))
         self._windows = trail(cycle(blocks), samples, hop)
         self._arm, self._device = arm, device
         for _ in range(-(-samples // hop) - 1):
-            next(self._windows)  # shorter than the model's input
+            next(self._windows)  # skip windows shorter than the model's input
 
     def __call__(self) -> Tensor:
         """Return the logits (1, c) of the next window."""

@@ -20,21 +20,21 @@ from fastast.reduction import MergeTrace, TokenReduction
 from fastast.training.optimisation import fuses
 
 LEARNING_RATE, WEIGHT_DECAY = 1e-5, 5e-7
-"""The first is AST's on AudioSet: thousands of steps on one batch must not leave the numbers that training sees."""
+"""The learning rate is AST's on AudioSet: after thousands of steps on one batch, numbers must stay realistic."""
 
 
 class TrainingStep:
-    """A model with weights of its own that learns one batch at each call.
+    """A model, with its own weights, that trains on one batch at each call.
 
-    Weights, gradients and optimiser are in float32; half precision is autocast, with a scaled loss in float16.
+    Weights, gradients and optimiser are in float32; half precision is autocast, with a scaled loss for float16.
     """
 
     def __init__(
         self, model: nn.Module, forward: Callable[[Tensor], Tensor] | None = None, *, dtype: str, device: str
     ) -> None:
-        """`forward`, over the weights of `model`, is the model's own where not given.
+        """`forward` uses the weights of `model`; the default is the model's own.
 
-        `model` is taken as it is: whoever calls gives a copy.
+        `model` is trained in place: pass a copy.
         """
         self._forward = forward or model.train().requires_grad_(True)
         self._device, self._dtype = device, getattr(torch, dtype)
@@ -44,7 +44,7 @@ class TrainingStep:
         self._scaler = torch.amp.GradScaler(device, enabled=dtype == "float16")
 
     def __call__(self, fbank: Tensor, labels: Tensor) -> Tensor:
-        """Learn from (b, f, m) and (b, c) and return the loss."""
+        """Train on filterbanks (b, f, m) and labels (b, c); return the loss."""
         with autocast_to(self._device, self._dtype):
             logits = self._forward(fbank)  # (b, c)
         loss = F.binary_cross_entropy_with_logits(logits.float(), labels)
@@ -56,15 +56,15 @@ class TrainingStep:
 
 
 def autocast_to(device: str, dtype: torch.dtype) -> torch.autocast:
-    """Compute in half precision where that is asked for; float32 stays as it is."""
+    """Return an autocast context for half precision; it is disabled for float32."""
     half = dtype != torch.float32
     return torch.autocast(device, dtype if half else None, enabled=half)
 
 
 def on_kernels(model: AudioSpectrogramTransformer, reduction: TokenReduction | None) -> DifferentiableForward | None:
-    """Return the engine's forward with gradients, (b, f, m) -> (b, c), over the weights of `model`.
+    """Return the engine's differentiable forward, (b, f, m) -> (b, c), on the weights of `model`.
 
-    None, with an EngineFallbackWarning, where its kernels cannot run: the model itself trains there.
+    None, with an EngineFallbackWarning, if its kernels cannot run; the model then trains in plain torch.
     """
     reason = why_not_differentiable(model, reduction)
     if reason:
@@ -74,7 +74,7 @@ def on_kernels(model: AudioSpectrogramTransformer, reduction: TokenReduction | N
 
 
 def kernels_of(model: AudioSpectrogramTransformer) -> dict[str, str]:
-    """Return what each stage of a training step runs on: only kernels that have a backward pass are in it."""
+    """Return what each stage of a training step runs on; only kernels with a backward pass are used."""
     names = triton_kernels(next(model.parameters()).dtype).names
     return names | dict.fromkeys(("patch_tokens", "linear_gelu"), "torch")
 
@@ -82,7 +82,7 @@ def kernels_of(model: AudioSpectrogramTransformer) -> dict[str, str]:
 def tokens_on_kernels(
     model: AudioSpectrogramTransformer, reduction: TokenReduction | None, fbank: Tensor
 ) -> tuple[int, ...]:
-    """Run a forward of (b, f, m) and return the tokens that left each block, of as many as compute all of theirs."""
+    """Run a forward of (b, f, m) and return the tokens leaving each block, except a last block computed in part."""
     trace = MergeTrace()
     DifferentiableForward(model, reduction, triton_kernels(next(model.parameters()).dtype))(fbank, trace)
     return tuple(trace.tokens_per_block)

@@ -1,7 +1,7 @@
-"""What runs inside a cell's own process: build the model, check it, measure, answer.
+"""The code that runs inside a cell's process: build the model, measure it, check it, answer.
 
-This module is loaded once, in the server that the cells' processes are forked from, so that a cell does not
-pay for its imports. Nothing here may start threads or touch a GPU when imported.
+The server from which cells' processes are forked loads this module once, so that cells do not pay for its imports.
+Importing it must not start threads or touch a GPU.
 Shapes: `b` batch, `f` frames, `m` mel bins, `n` clips, `c` classes.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import sklearn.metrics  # noqa: F401  slow to import, and wanted by every quality cell
+import sklearn.metrics  # noqa: F401  slow to import, and needed by every quality cell
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -57,16 +57,16 @@ from fastast.training.evaluation.rates import Stopwatch
 
 
 def probe(device: str, threads: int | None) -> tuple[Machine, Software]:
-    """Return the facts of this machine as a cell's process sees them."""
+    """Describe this machine as a cell's process sees it."""
     _set_up(threads)
     return describe_machine(device), describe_software()
 
 
 def prepare(data: DataRef, ref: ModelRef, cache: Path, threads: int | None, progress: bool) -> FeatureSet:
-    """Read the clips and compute their features where the cache does not have them."""
+    """Read the clips and compute their features unless they are cached."""
     _set_up(threads)
     with warnings_in_a_line(), torch.inference_mode():
-        warnings.simplefilter("ignore", DataWarning)  # said where the sweep was expanded
+        warnings.simplefilter("ignore", DataWarning)  # already shown when the sweep was expanded
         return prepare_features(data, build_cell_model(ref, seed=0), cache, progress=progress)
 
 
@@ -76,7 +76,7 @@ def answer(cell: Cell, context: Context) -> Answer:
     torch.manual_seed(cell.seed)
     training = cell.kind == "performance" and cell.measure.scope == "training_step"
     dtype = fed_dtype(cell.dtype)
-    # What learns keeps its weights in float32; half precision is autocast there.
+    # Training keeps weights in float32; half precision is autocast.
     kept = torch.float32 if training else dtype
     model = build_cell_model(cell.model, seed=cell.seed).to(cell.device, kept).eval()
     own = model
@@ -103,7 +103,7 @@ def answer(cell: Cell, context: Context) -> Answer:
             predictor = _predictor(cell, model, candidate, context)
             result = _measure_quality(cell, predictor, model.loss, context, result)
             conditions, passed = watch.conditions(), result.gates
-    # Only now: the first calls above are the first that this process makes.
+    # Not earlier: the first calls timed above must be the first in this process.
     with torch.inference_mode(), autocast_to(cell.device, dtype if training else torch.float32):
         fbank = synthetic_input(cell, model, 1)
         part, attention, engine, seen = describe(cell, model, candidate, fbank, own=own.geometry)
@@ -114,7 +114,7 @@ def answer(cell: Cell, context: Context) -> Answer:
 
 
 def _set_up(threads: int | None, allocator: MemoryPolicy = "kept") -> None:
-    """Set threads and allocator of this process. Raises ValueError for more threads than can run at once."""
+    """Set the threads and allocator of this process. Raises ValueError for more threads than can run at once."""
     most = most_threads()
     if threads is not None and threads > most:
         raise ValueError(too_many_threads(threads, most))
@@ -126,7 +126,7 @@ def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer
     shape: dict[str, Any] = {} if ref.frames is None else {"num_frames": ref.frames}
     said = dict(ref.geometry)
     if ref.path is not None:
-        warnings.simplefilter("ignore", CheckpointWarning)  # said where the sweep was expanded
+        warnings.simplefilter("ignore", CheckpointWarning)  # already shown when the sweep was expanded
         return load_model(ref.path, normalisation=ref.normalisation, geometry=said, stride=ref.stride, **shape)
     torch.manual_seed(seed)
     shape = said | with_stride(ref.stride, shape)
@@ -136,7 +136,7 @@ def build_cell_model(ref: ModelRef, *, seed: int) -> AudioSpectrogramTransformer
 def _predictor(
     cell: Cell, model: AudioSpectrogramTransformer, candidate: AudioSpectrogramTransformer, context: Context
 ) -> Callable[[Tensor], Tensor]:
-    """Return what scores clips (b, f, m) -> (b, c): the candidate, or it on the engine that the cell asks for."""
+    """Return the function that scores clips, (b, f, m) -> (b, c): the candidate, on the cell's engine if it has one."""
     if cell.model.own_length:
         assert context.features is not None
         return CountsTokens(candidate, cell.reduction, context.features.frames)
@@ -151,7 +151,7 @@ def _predictor(
 def _measure_quality(
     cell: Cell, candidate: Callable[[Tensor], Tensor], loss: Loss | None, context: Context, result: Answer
 ) -> Answer:
-    """Score the clips; `loss` is what the model was trained with."""
+    """Score the clips; `loss` is the one that the model was trained with."""
     assert cell.data is not None
     assert context.features is not None
     features, labels = context.features, context.features.labels
@@ -213,7 +213,7 @@ def _by_class(classes: Sequence[str], values: NDArray[np.float64]) -> dict[str, 
 def _delta(
     found: quality.Assessment, hashes: dict[str, str], reference: tuple[str, Path] | None
 ) -> schema.Delta | None:
-    """Compare with the unmerged model's stored predictions, None where there are none of these clips."""
+    """Compare with the unmerged model's stored predictions; None if there are none for these clips."""
     if reference is None:
         return None
     against, path = reference

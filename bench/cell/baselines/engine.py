@@ -1,4 +1,4 @@
-"""FastAST's engine as an arm: compiled at its first call, so that this is timed as the first call.
+"""FastAST's engine as an arm, compiled within its first call, whose time is recorded.
 
 Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
 """
@@ -16,7 +16,7 @@ from fastast.reduction import TokenReduction
 
 
 class EngineArm:
-    """A model on the engine, with a CUDA graph for one batch size where there are graphs."""
+    """A model on the engine, with a CUDA graph for one batch size on devices that have graphs."""
 
     def __init__(
         self,
@@ -27,16 +27,15 @@ class EngineArm:
         *,
         attention: str = "auto",
     ) -> None:
-        """`batch_size` None captures nothing: every batch runs eagerly. With `frontend` it takes waveforms (b, s).
-
-        `attention` is that of `fastast.compile`.
+        """`batch_size`: None captures nothing, so that every batch runs eagerly. With `frontend`, the arm takes
+        waveforms (b, s). `attention`: as in `fastast.compile`.
         """
         self._model, self._reduction, self._batch_size, self._frontend = model, reduction, batch_size, frontend
         self._attention = attention
 
     @cached_property
     def engine(self) -> Engine:
-        """The engine, compiled when it is first asked for."""
+        """The engine, compiled on first use."""
         weight = self._model.cls_token
         return compile(
             self._model,
@@ -53,5 +52,5 @@ class EngineArm:
         return self.engine(clips)
 
     def eagerly(self, clips: Tensor) -> Tensor:
-        """The same without a graph, whose memory is taken once and for all when it is captured."""
+        """The same without a graph, whose memory is allocated once, when it is captured."""
         return self.engine.eagerly(clips)

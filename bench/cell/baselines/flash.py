@@ -1,6 +1,6 @@
-"""FlashAttention-4, and FlexAttention, in the plain PyTorch model: unmerged, and with the sizes as a bias per key.
+"""FlashAttention-4 and FlexAttention in the plain PyTorch model: unmerged, and with the sizes as a bias per key.
 
-The strongest that a reader can put together: merging as `fastast.reduce` does it, and no kernel of ours.
+These are the strongest baselines that a reader can assemble: merging as in `fastast.reduce`, without our kernels.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ def fa4_arm(at: ArmSetting) -> Arm:
 
 
 def fa4_bias_arm(at: ArmSetting) -> Arm | None:
-    """Build the arm `fa4_bias`; None where nothing is merged. Raises MissingAttentionError without FlashAttention-4."""
+    """Build the arm `fa4_bias`; None if nothing is merged. Raises MissingAttentionError without FlashAttention-4."""
     return _merged("fa4_bias", "fa4", at)
 
 
 def flex_bias_arm(at: ArmSetting) -> Arm | None:
-    """Build the arm `flex_bias`; None where nothing is merged."""
+    """Build the arm `flex_bias`; None if nothing is merged. Raises MissingAttentionError without FlexAttention."""
     return _merged("flex_bias", "flex", at)
 
 

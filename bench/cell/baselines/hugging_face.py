@@ -1,4 +1,4 @@
-"""Hugging Face's AST on PyTorch's fused attention, with the weights of a model of FastAST.
+"""Hugging Face's AST on PyTorch's fused attention, with the weights of a FastAST model.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -27,8 +27,8 @@ class MissingTransformersError(ModuleNotFoundError):
 def hugging_face_ast(model: AudioSpectrogramTransformer) -> Callable[[Tensor], Tensor]:
     """Return `ASTForAudioClassification` with the weights of `model`, (b, f, m) -> logits (b, c).
 
-    Raises MissingTransformersError where transformers is not installed, RuntimeError where its model has other weights
-    or would not use fused attention.
+    Raises MissingTransformersError if transformers is not installed, and RuntimeError if its model has other weights or
+    would not use fused attention.
     """
     if find_spec("transformers") is None:
         raise MissingTransformersError(
@@ -78,7 +78,7 @@ class _Logits(nn.Module):
 
 
 def _their_names(state: dict[str, Tensor], theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """FastAST's weights under the names that this version of transformers has in memory."""
+    """Return FastAST's weights under the names that this version of transformers uses in memory."""
     layout = recognise(Path("transformers"), theirs)
     named: dict[str, Tensor] = {}
     for native, tensor in state.items():

@@ -1,4 +1,4 @@
-"""FastAST's own model without reduction, and with one that costs nothing."""
+"""FastAST's own model without a reduction, and with a free one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def unmerged(model: AudioSpectrogramTransformer) -> AudioSpectrogramTransformer:
-    """Return a model that shares all weights with `model` and has no reduction."""
+    """Return a model without reduction that shares all weights with `model`."""
     twin = copy.copy(model)
     twin.attached = None
     twin.attention_kernel = "auto"
@@ -31,24 +31,24 @@ def sliced(model: AudioSpectrogramTransformer, schedule: Schedule) -> AudioSpect
 
 
 def slicing(schedule: Schedule, place: BlockPlace = "between") -> TokenReduction:
-    """Return the oracle as a reduction: the same number of tokens as any method with this schedule, for free."""
+    """Return the oracle as a reduction: it leaves as many tokens as any method with this schedule, for free."""
     return TokenReduction(schedule=schedule, method="slice", proportional=False, place=place)
 
 
 def unmerged_arm(at: ArmSetting) -> Arm:
-    """Build the arm `unmerged`, on the candidate's engine; a training step is in plain PyTorch whatever the engine."""
+    """Build the arm `unmerged` on the candidate's engine; training steps run in plain PyTorch whatever the engine."""
     if at.trains:
         return at.training(unmerged(at.own))
     return at.unmerged()
 
 
 def plain_arm(at: ArmSetting) -> Arm:
-    """Build the arm `plain`: the unmerged model in plain PyTorch, what every engine is over."""
+    """Build the arm `plain`: the unmerged model in plain PyTorch, the common reference of all engines."""
     return at.plain(unmerged(at.own))
 
 
 def slice_arm(at: ArmSetting) -> Arm | None:
-    """Build the arm `slice`, on the candidate's engine; None where nothing is removed."""
+    """Build the arm `slice` on the candidate's engine; None if nothing is removed."""
     if at.reduction is None:
         return None
     oracle = slicing(PerBlock(at.removals), at.reduction.place)

@@ -1,4 +1,4 @@
-"""The unmerged model of timm's own blocks on fused attention: the fastest thing that a reader has at hand.
+"""The unmerged model built of timm's own blocks with fused attention: the fastest option readily available to readers.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width, `c` classes.
 """
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 
 class TimmAST(nn.Module):
-    """Embedding and head of `model`, and timm's blocks with its weights between them."""
+    """The embedding and head of `model`, with timm's blocks between them, which have its weights."""
 
     def __init__(self, model: AudioSpectrogramTransformer) -> None:
-        """Copy the blocks' weights. Raises RuntimeError where timm would not use fused attention."""
+        """Copy the weights of the blocks. Raises RuntimeError if timm would not use fused attention."""
         super().__init__()
         geometry, weight = model.geometry, model.cls_token
         self.model = unmerged(model)
@@ -52,9 +52,9 @@ class TimmAST(nn.Module):
 
 
 def compiled(model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """Return `model` through `torch.compile`, for static shapes; its first call of a shape takes up to minutes.
+    """Return `model` through `torch.compile` for static shapes; the first call with a shape can take minutes.
 
-    With `fullgraph`, a graph that breaks and a shape too many raise, and do not run eagerly without a word.
+    With `fullgraph`, graph breaks and too many shapes raise errors instead of silently running eagerly.
     """
     return cast(Callable[[Tensor], Tensor], torch.compile(model, fullgraph=True, dynamic=False))
 

@@ -1,4 +1,4 @@
-"""ToMe's arithmetic in plain PyTorch, with the attention matrix in memory: what a speed-up used to be quoted against.
+"""ToMe's arithmetic in plain PyTorch, with the attention matrix in memory: the usual way to implement it.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `h` heads, `n` tokens, `a` tokens of set A, `d` width, `c` classes.
 """
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class PlainToMe(nn.Module):
-    """ToMe (arXiv 2210.09461) as its paper describes it, operation by operation, over the weights of `model`.
+    """ToMe (arXiv 2210.09461) as its paper describes it, operation by operation, on the weights of `model`.
 
-    Attention is explicit, the matching sorts completely, tokens and sizes are merged in two passes, and an `r`
-    that is too large is capped without a word. Class and distillation token stay apart.
+    Attention is explicit, matching sorts all candidates, tokens and sizes are merged in two passes, and an `r` that is
+    too large is silently capped. The class and distillation tokens stay unmerged.
     """
 
     def __init__(

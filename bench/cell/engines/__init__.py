@@ -1,1 +1,1 @@
-"""The engines of cells, one a file: `plain` PyTorch, FastAST's own kernels (`triton`), and other runtimes."""
+"""The engines of cells, one per file: `plain` PyTorch, FastAST's own kernels (`triton`), and other runtimes."""

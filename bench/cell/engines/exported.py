@@ -28,13 +28,13 @@ Name = Literal["onnxruntime", "openvino"]
 
 
 class ExportedArm:
-    """A model in a runtime, opened at its first call, so that this is timed as the first call.
+    """A model in a runtime, opened within its first call, whose time is recorded.
 
-    The file is made before, or taken from the cache: who deploys a model exports it once.
+    The file is exported before that, or taken from the cache, as in deployment a model is exported only once.
     """
 
     def __init__(self, path: Path, runtime: str, batch_size: int | None, frontend: Frontend | None = None) -> None:
-        """`batch_size`: the only one it is called with; None for any. With `frontend` it takes waveforms (b, s)."""
+        """`batch_size`: the only one that the arm accepts; None for any. With `frontend`, it takes waveforms (b, s)."""
         self._path, self._runtime, self._batch_size, self._frontend = path, runtime, batch_size, frontend
 
     @cached_property
@@ -50,7 +50,7 @@ class ExportedArm:
 
 
 class ExportedEngine:
-    """A runtime of `fastast.exporting`, in float32 or int8; quality is measured on the file that is timed."""
+    """A runtime of `fastast.exporting`, in float32 or int8; quality is measured on the same file that is timed."""
 
     dtypes = ("float32", "int8")
     scopes = ("forward", "waveform", "stream")
@@ -60,11 +60,11 @@ class ExportedEngine:
         self._runtime = runtime
 
     def attentions(self, scope: str) -> tuple[str, ...]:
-        """Return nothing to choose: the runtime makes what it likes of the graph."""
+        """Return `auto` alone, as the runtime chooses its own kernels."""
         return ("auto",)
 
     def require(self) -> None:
-        """Raise MissingRuntimeError where the runtime is not installed."""
+        """Raise MissingRuntimeError if the runtime is not installed."""
         RUNTIMES.get(self._runtime).require()
 
     def arm(
@@ -94,7 +94,7 @@ class ExportedEngine:
         candidate: AudioSpectrogramTransformer,
         reduction: TokenReduction | None,
     ) -> Ran:
-        """Return the file for any batch, with what the runtime made of it."""
+        """Return the model for any batch size, with the kernels that the runtime chose."""
         arm = self.arm(cell, model, reduction, batch_size=None)
         facts = arm.exported.session.facts()
         products = ", ".join(f"{count} {kind}" for kind, count in sorted(facts.products.items()))
@@ -108,7 +108,7 @@ class ExportedEngine:
 
 
 def calibration_of(cell: Cell, model: AudioSpectrogramTransformer) -> Tensor | None:
-    """Return the training clips (k, f, m) that a cell's int8 is calibrated on; None for another dtype."""
+    """Return the training clips (k, f, m) that calibrate a cell's int8; None for other dtypes."""
     if cell.calibration is None:
         return None
     return _read(cell.calibration, model.geometry, model.normalisation)
@@ -116,7 +116,7 @@ def calibration_of(cell: Cell, model: AudioSpectrogramTransformer) -> Tensor | N
 
 @lru_cache(maxsize=1)
 def _read(clips: DataRef, geometry: Geometry, normalisation: Normalisation | None) -> Tensor:
-    """Read clips once for all arms of a cell."""
+    """Read the clips, once for all arms of a cell."""
     data, indices = clips.open()
     with torch.inference_mode(False):
         return calibration_clips(data, Frontend(geometry, normalisation or AUDIOSET), indices)

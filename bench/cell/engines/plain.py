@@ -1,6 +1,6 @@
 """The engine `plain`: the model's own forward in PyTorch.
 
-What builds arms is imported where they are built: a sweep asks what an engine can do before any model is needed.
+Modules that build arms are imported only there, as sweeps query an engine's abilities before they need a model.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -37,7 +37,7 @@ class PlainEngine:
         return ATTENTION_KERNELS
 
     def require(self) -> None:
-        """PyTorch is there."""
+        """Do nothing: PyTorch is always installed."""
 
     def arm(
         self,
@@ -48,7 +48,7 @@ class PlainEngine:
         batch_size: int | None,
         frontend: Frontend | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """Return a twin of the model with the reduction, on the fastest attention."""
+        """Return a copy of the model that shares its weights, with the reduction, on the fastest attention."""
         from bench.cell.baselines.native import unmerged
         from bench.cell.inputs import FromWaveforms
         from fastast.hosts import reduce

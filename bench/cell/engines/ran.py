@@ -1,4 +1,4 @@
-"""What a cell's candidate really ran on.
+"""What a cell's candidate actually ran on.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -18,27 +18,27 @@ from fastast.reduction import MergeTrace, TokenReduction
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ran:
-    """What a cell's candidate runs on, to be looked at."""
+    """The candidate as it runs, for inspection."""
 
     forward: Callable[[Tensor], Tensor]
-    """(b, f, m) -> logits (b, c)."""
+    """Forward pass, (b, f, m) -> logits (b, c)."""
     tokens: Callable[[Tensor], tuple[int, ...]]
-    """(b, f, m) -> tokens that left each block of a real forward."""
+    """Runs a forward pass of (b, f, m) and returns the tokens leaving each block."""
     engine: schema.EngineFacts | None
-    """None where no engine was asked for."""
+    """Facts about the engine; None in plain PyTorch."""
     int8_products: int | None = None
-    """Products that ran in 8 bits; None where the engine has no such."""
+    """Number of matrix products that run in 8 bits; None if the engine has no int8."""
 
 
 def tokens_planned(geometry: Geometry, reduction: TokenReduction | None) -> tuple[int, ...]:
-    """Return the tokens that leave each block by the schedule."""
+    """Return the tokens leaving each block according to the schedule."""
     if reduction is None:
         return (geometry.num_tokens,) * geometry.depth
     return reduction.tokens_per_block(geometry)
 
 
 def tokens_that_left(candidate: AudioSpectrogramTransformer, fbank: Tensor) -> tuple[int, ...]:
-    """Run a forward and return the tokens that left each block; fbank: (b, f, m)."""
+    """Run a forward pass and return the tokens leaving each block; fbank: (b, f, m)."""
     trace = MergeTrace()
     candidate.forward_features(fbank, trace)
     return tuple(trace.tokens_per_block)

@@ -1,4 +1,4 @@
-"""The engine `triton`: `fastast.compile`, and its kernels with gradients for training steps.
+"""The engine `triton`: `fastast.compile`, and its differentiable kernels for training steps.
 
 Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
 """
@@ -28,18 +28,18 @@ from fastast.reduction import TokenReduction
 
 
 class TritonEngine:
-    """FastAST's own kernels, or where they cannot run plain PyTorch, which the record says."""
+    """FastAST's own kernels; where they cannot run, plain PyTorch, as the record then says."""
 
     dtypes = FLOATING
     scopes = tuple(scope for scope in SCOPES if scope != "stream")
     on_gpus = True
 
     def attentions(self, scope: str) -> tuple[str, ...]:
-        """Return its own and FlashAttention-4, which its training step does not have."""
+        """Return its own attention and, except in training steps, FlashAttention-4."""
         return ("auto",) if scope == "training_step" else ENGINE_ATTENTION
 
     def require(self) -> None:
-        """Where its kernels cannot run it falls back."""
+        """Do nothing: where its kernels cannot run, the engine falls back."""
 
     def arm(
         self,
@@ -50,7 +50,7 @@ class TritonEngine:
         batch_size: int | None,
         frontend: Frontend | None = None,
     ) -> Callable[[Tensor], Tensor]:
-        """Return the compiled model; a batch size is captured as a graph where there are graphs."""
+        """Return the compiled model; `batch_size` is captured as a graph on devices that have graphs."""
         return EngineArm(model, reduction, batch_size, frontend, attention=cell.attention)
 
     def ran(
@@ -60,7 +60,7 @@ class TritonEngine:
         candidate: AudioSpectrogramTransformer,
         reduction: TokenReduction | None,
     ) -> Ran:
-        """Return the engine, or of a training step the kernels with gradients."""
+        """Return the engine, or for training steps the differentiable kernels."""
         if cell.kind == "performance" and cell.measure.scope == "training_step":
             return _trains(cell, model, candidate, reduction)
         engine = EngineArm(model, reduction, None, attention=cell.attention).engine
@@ -88,7 +88,7 @@ def _trains(
 
     def tokens(fbank: Tensor) -> tuple[int, ...]:
         seen = tokens_on_kernels(model, reduction, fbank)
-        return seen + planned[len(seen) :]  # the last block is computed for the head alone, as in an Engine
+        return seen + planned[len(seen) :]  # the last block computes the head's tokens only, as in an Engine
 
     return Ran(forward=differentiable_forward(model, reduction), tokens=tokens, engine=part)
 
