@@ -164,7 +164,7 @@ def performance_gates(
 
 
 def cache_flush(device: str) -> tuple[Callable[[], object], int]:
-    """Return a function that overwrites the device's caches with zeros, and the bytes it writes (twice the last level)."""
+    """Return a function that overwrites the device's caches, and how many bytes it writes: twice the last level."""
     if device == "cuda":
         size = torch.cuda.get_device_properties(torch.cuda.current_device()).L2_cache_size
     else:
