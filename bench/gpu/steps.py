@@ -70,15 +70,15 @@ def gpu_steps(folder: Path, *, rehearse: bool = False) -> tuple[Step, ...]:
     profiled: tuple[str, ...] = ("--r", "4", "--forwards", "1")
     if not rehearse:
         tests = ("-n", "auto", "--maxprocesses", "12", "-m", "gpu", *gpu_tests())
-        profiled = ("--r", "40")
+        profiled = ("--r", "40", "--forwards", "3")  # tables are written when all arms are through
     profile = ("-m", "bench", "profile", *cells("engine_gpu_first", batch=64), *profiled)
     return (
-        Step(name="tests", share=100, arguments=("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)),
-        measure("headline", 190, cells("engine_gpu_first")),
-        Step(name="profile", share=50, arguments=(*profile, "--out", str(folder / "profiles"))),
-        measure("training_step", 100, cells("engine_gpu_training")),
-        measure("waveforms", 70, cells("engine_gpu_waveform")),
-        measure("all_baselines", 90, cells("engine_gpu", *ALL_BASELINES, batch=64)),
+        Step(name="tests", share=95, arguments=("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)),
+        measure("headline", 195, cells("engine_gpu_first")),
+        Step(name="profile", share=70, arguments=(*profile, "--out", str(folder / "profiles"))),
+        measure("training_step", 90, cells("engine_gpu_training")),
+        measure("waveforms", 85, cells("engine_gpu_waveform")),
+        measure("all_baselines", 65, cells("engine_gpu", *ALL_BASELINES, batch=64)),
     )
 
 

@@ -19,10 +19,11 @@ import torch
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.gpu.session import archive_of, run_session
+from bench.gpu.session import GRACE_S, archive_of, run_session
 from bench.gpu.steps import ROOT, Step, gpu_steps, gpu_tests
 from bench.profiling.select import select_cells
 from bench.records.store import read_records
+from bench.run.budget import Budget
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
@@ -204,6 +205,18 @@ def test_what_is_compiled_first_waits_until_there_are_records(tmp_path):
         measure = [cell.question["measure"] for cell in cells_of(one)]
         arms = {name for part in measure for name in (*part["baselines"], *part.get("where_installed", ()))}
         assert bool(arms & slow) == (one.name == "all_baselines")
+
+
+def test_in_ten_minutes_every_step_has_time_for_a_cell_though_all_before_it_took_theirs(tmp_path):
+    """But for the last one, which has what the others leave. Commands take up to 15 s to load PyTorch."""
+    steps = gpu_steps(tmp_path)
+    whole = sum(one.share for one in steps)
+    for one in steps:
+        if one.limits_itself and one.name != "all_baselines":
+            minutes = (600 * one.share / whole - GRACE_S) / 60
+            budget = Budget(minutes, lambda: 0.0, used=15.0)
+            first = cells_of(one)[0]
+            assert budget.allows(first), f"{one.name}: {budget.expected(first):.0f} of {budget.left():.0f} s"
 
 
 def test_every_command_is_one_that_there_is(tmp_path):
