@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +24,8 @@ from fastast.system.writing import write_whole
 
 GRACE_S = 10.0
 """Seconds by which a step that limits itself ends before it is ended."""
+LAST_WORDS_S = 30.0
+"""Seconds that a step whose time is up has to say how far it came: pytest names failures once its workers ended."""
 LEAST_S = 15.0
 """No step starts with fewer seconds than these."""
 PARTS = ("session.json", "logs", "profiles", "results")
@@ -111,6 +115,9 @@ def _run(step: Step, end: StepEnd, log: Path, limit: float) -> StepEnd:
             process.wait(limit)
         except subprocess.TimeoutExpired:
             ended = True
+            process.send_signal(signal.SIGINT)  # at SIGTERM pytest would end without a word on what failed
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LAST_WORDS_S)
         finally:
             _end(process)
     text = without_folders(log.read_text(encoding="utf-8", errors="replace"))

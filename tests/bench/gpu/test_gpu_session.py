@@ -19,15 +19,16 @@ import torch
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.gpu.session import archive_of, run_session
+from bench.gpu.session import GRACE_S, archive_of, run_session
 from bench.gpu.steps import ROOT, Step, gpu_steps, gpu_tests
 from bench.profiling.select import select_cells
 from bench.records.store import read_records
+from bench.run.budget import Budget
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
 
-NAMES = ["tests", "headline", "batch_1", "profile", "training_step", "waveforms"]
+NAMES = ["tests", "headline", "profile", "training_step", "waveforms", "all_baselines"]
 
 
 def step(name: str, code: str, share: float = 1.0, **options) -> Step:
@@ -107,12 +108,29 @@ def test_a_step_that_limits_itself_is_told_how_long(tmp_path):
 
 def test_a_step_that_overruns_is_ended_and_the_next_one_runs(tmp_path, monkeypatch):
     monkeypatch.setattr("bench.gpu.session.LEAST_S", 0.0)
-    steps = [step("stuck", "import time; print('on', flush=True); time.sleep(60)", 0.5), step("next", "print('here')")]
+    monkeypatch.setattr("bench.gpu.session.LAST_WORDS_S", 1.0)
+    deaf = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('on', flush=True); time.sleep(60)"
+    steps = [step("stuck", deaf, 0.5), step("next", "print('here')")]
     began = time.monotonic()
     ends = run_session(steps, tmp_path / "gpu", 0.15, now=lambda: 0.0)  # 3 s and 9 s
     assert time.monotonic() - began < 30
     assert [(end.status, end.last) for end in ends] == [("timeout", "on"), ("ok", "here")]
     assert '"status": "timeout"' in unpacked(tmp_path / "gpu")["gpu/session.json"]
+
+
+@pytest.mark.slow
+def test_tests_that_overrun_say_what_failed_before(tmp_path):
+    (tmp_path / "test_slowly.py").write_text(
+        "import time\n"
+        "def test_wrong():\n    assert False, 'what nobody may miss'\n"
+        "def test_stuck():\n    time.sleep(300)\n"
+    )
+    arguments = ("-m", "pytest", "-q", "-c", os.devnull, "-p", "no:cacheprovider", "-n", "1", str(tmp_path))
+    overruns = Step(name="tests", share=1, arguments=arguments)
+    (end,) = run_session([overruns], tmp_path / "gpu", 0.75, now=lambda: 0.0)  # 45 s: a busy machine starts slowly
+    assert end.status == "timeout"
+    assert "what nobody may miss" in unpacked(tmp_path / "gpu")["gpu/logs/tests.log"]
+    assert end.last.startswith("1 failed in ")
 
 
 def test_a_session_that_is_ended_leaves_its_archive_and_no_process(tmp_path):
@@ -166,19 +184,39 @@ def test_the_steps_ask_for_cells_of_the_committed_sweeps_in_the_order_of_what_th
     assert list(steps) == NAMES
     committed = {
         name: [cell.id for cell in expand(load_sweep(find_sweep(name)), name, lambda device: "cuda")]
-        for name in ("engine_gpu", "engine_gpu_training", "engine_gpu_waveform")
+        for name in ("engine_gpu_first", "engine_gpu", "engine_gpu_training", "engine_gpu_waveform")
     }
     asked = {name: cells_of(steps[name]) for name in NAMES[1:]}
-    assert {cell.id for cells in asked.values() for cell in cells} <= {id_ for ids in committed.values() for id_ in ids}
-    r = [cell.reduction.schedule.r if cell.reduction else 0 for cell in asked["headline"]]
-    assert r == [40, 80, 0]  # the order of [[priority]]
-    assert {cell.batch_size for cell in asked["headline"]} == {64}
-    assert {cell.batch_size for cell in asked["batch_1"]} == {1}
-    assert [cell.id for cell in asked["headline"]][:2] == committed["engine_gpu"][:2]
+    assert [cell.id for cell in asked["headline"]] == committed["engine_gpu_first"]
     assert [cell.id for cell in asked["training_step"]] == committed["engine_gpu_training"]
     assert [cell.id for cell in asked["waveforms"]] == committed["engine_gpu_waveform"]
+    assert [cell.id for cell in asked["all_baselines"]][:2] == committed["engine_gpu"][:2]
+    points = [(c.batch_size, c.reduction.schedule.r if c.reduction else 0) for c in asked["headline"]]
+    assert points[:3] == [(64, 40), (64, 80), (1, 40)]  # the order of [[priority]]
+    assert sorted(points) == [(batch, r) for batch in (1, 64) for r in (0, 40, 80)]
     (profiled,) = select_cells(asked["profile"], None, r=40, schedule=None)
     assert profiled.id == asked["headline"][0].id
+
+
+def test_what_is_compiled_first_waits_until_there_are_records(tmp_path):
+    """A cell that runs out of time leaves none, and compiling a baseline takes up to minutes."""
+    slow = {"timm_compiled", "flex_bias"}
+    for one in gpu_steps(tmp_path)[1:]:
+        measure = [cell.question["measure"] for cell in cells_of(one)]
+        arms = {name for part in measure for name in (*part["baselines"], *part.get("where_installed", ()))}
+        assert bool(arms & slow) == (one.name == "all_baselines")
+
+
+def test_in_ten_minutes_every_step_has_time_for_a_cell_though_all_before_it_took_theirs(tmp_path):
+    """But for the last one, which has what the others leave. Commands take up to 15 s to load PyTorch."""
+    steps = gpu_steps(tmp_path)
+    whole = sum(one.share for one in steps)
+    for one in steps:
+        if one.limits_itself and one.name != "all_baselines":
+            minutes = (600 * one.share / whole - GRACE_S) / 60
+            budget = Budget(minutes, lambda: 0.0, used=15.0)
+            first = cells_of(one)[0]
+            assert budget.allows(first), f"{one.name}: {budget.expected(first):.0f} of {budget.left():.0f} s"
 
 
 def test_every_command_is_one_that_there_is(tmp_path):
@@ -192,11 +230,26 @@ def test_every_command_is_one_that_there_is(tmp_path):
     assert "tests/fastast/engine/test_graphs.py" in tests.arguments
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_no_test_that_needs_a_gpu_is_left_out():
+    """Against what pytest finds in all files, which takes too long for every process of the step."""
+
+    def found(*paths: str) -> set[str]:
+        command = [sys.executable, "-m", "pytest", "-q", "--collect-only", "-m", "gpu", *paths]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        return {line for line in done.stdout.splitlines() if "::" in line}
+
+    everything = found("tests")
+    assert len(everything) > 400
+    assert found(*gpu_tests()) == everything
+
+
 def test_a_rehearsal_asks_for_one_small_cell_in_every_step(tmp_path):
     for one in gpu_steps(tmp_path, rehearse=True)[1:]:
         sweep = one.arguments[one.arguments.index("bench") + 2]
         (cell,) = expand(load_sweep(find_sweep(sweep), settings(one.arguments)), sweep)
-        assert (cell.device, cell.model.frames, cell.batch_size) == ("cpu", 64, 1 if one.name == "batch_1" else 2)
+        assert (cell.device, cell.model.frames, cell.batch_size) == ("cpu", 64, 2)
 
 
 @pytest.mark.slow
@@ -216,7 +269,7 @@ def test_a_rehearsal_measures_every_step(tmp_path):
     assert session["rehearsal"] is True
     assert [(one["name"], one["status"]) for one in session["steps"]] == [(name, "ok") for name in NAMES]
     records = read_records(folder / "results")
-    sweeps = ["engine_gpu", "engine_gpu", "engine_gpu_training", "engine_gpu_waveform"]
+    sweeps = ["engine_gpu", "engine_gpu_first", "engine_gpu_training", "engine_gpu_waveform"]
     assert sorted(record.sweep for record in records) == sweeps
     assert {record.engine.path for record in records} == {"plain"}
     assert any(name.endswith("/summary.csv") for name in files)

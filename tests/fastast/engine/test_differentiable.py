@@ -231,6 +231,7 @@ def test_it_follows_the_models_weights_and_what_is_attached(tiny_model, tiny_fba
 
 
 def test_what_the_kernels_cannot_train_is_refused_with_the_reason(tiny_model, device) -> None:
+    tiny_model.to(device)
     with pytest.raises(ValueError, match=r"not of a Linear; call the model itself"):
         differentiable_forward(nn.Linear(2, 2))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"combine='norm' has no backward pass"):
@@ -239,7 +240,7 @@ def test_what_the_kernels_cannot_train_is_refused_with_the_reason(tiny_model, de
         differentiable_forward(tiny_model, TokenReduction(schedule=Constant(15)))
     engine = differentiable_forward(tiny_model, TokenReduction(schedule=Constant(2)))
     following = differentiable_forward(tiny_model)
-    fbank = torch.zeros(1, 96, 32)
+    fbank = torch.zeros(1, 96, 32, device=device)
     with reduce(tiny_model, TokenReduction(schedule=Constant(2), combine="norm")):
         with pytest.raises(ValueError, match=r"combine='norm' has no backward pass"):
             following(fbank)
