@@ -186,7 +186,7 @@ class Run:
 
     def validate(self, done: int) -> None:
         """Evaluate on the validation set; keep the weights if they are the best so far."""
-        self.trainer.check_finite()
+        self.trainer.check_weights(done)
         found = self._evaluate(self.validation, "val", done)
         score = float(getattr(next(iter(found.metrics.values())), self.recipe.metric))
         if self.best is None or score > self.best:
@@ -227,7 +227,7 @@ class Run:
         save_model(self.folder / name, trainer.model, weights, self.data.classes, notes, loss=loss)
 
     def _checkpoint(self, done: int) -> None:
-        self.trainer.check_finite()
+        self.trainer.check_weights(done)
         self._log_corrupt(done)  # a run that goes on from here does not read those clips again
         self._note_memory()
         if self.world.leads:

@@ -257,6 +257,15 @@ def test_a_loss_that_is_not_finite_stops_with_one_message(recipe_file: Path, tmp
     assert not (folder / "model.safetensors").exists()
 
 
+@pytest.mark.parametrize("steps", [1, 12], ids=["at the end", "on the way"])
+def test_weights_that_are_not_finite_are_no_checkpoint(recipe_file: Path, tmp_path: Path, steps: int) -> None:
+    """The first step's loss is finite; what it makes of the weights is not."""
+    folder = tmp_path / "run"
+    with pytest.raises(NotFiniteError, match=r"^step 0: the weights after it are NaN or infinite; .* \(1e\+38\)"):
+        run(recipe_file, folder, "optimiser.lr=1e38", "run.checkpoint_every=1", f"steps={steps}")
+    assert list(folder.glob("state-*")) == []
+
+
 def test_corrupt_clips_are_named_skipped_and_counted(
     recipe_file: Path, esc50_root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
