@@ -49,11 +49,13 @@ def train(
         if check:
             typer.echo(json.dumps(wanted.question(), indent=1))
             return
+        from fastast.training.distributed import prints
         from fastast.training.loop import train as follow
 
         folder = out or Path("runs") / recipe_path(recipe).stem
         result = follow(wanted, folder, resume=resume, device=device, quiet=quiet)
-        typer.echo(utf8_json({"folder": str(folder), **result}))
+        if prints():
+            typer.echo(utf8_json({"folder": str(folder), **result}))
 
 
 def evaluate(
@@ -78,26 +80,27 @@ def evaluate(
     """
     with errors_for_people():
         set_up_process()
+        from fastast.training.distributed import prints
         from fastast.training.evaluation.command import evaluate_command
 
-        typer.echo(
-            evaluate_command(
-                model,
-                recipe,
-                settings or (),
-                schedule or (),
-                method=method,
-                options=options or (),
-                excess=excess,
-                labels=labels,
-                activation=activation,
-                geometry=geometry or (),
-                own_length=own_length,
-                split=split,
-                device=device,
-                as_json=as_json,
-            )
+        found = evaluate_command(
+            model,
+            recipe,
+            settings or (),
+            schedule or (),
+            method=method,
+            options=options or (),
+            excess=excess,
+            labels=labels,
+            activation=activation,
+            geometry=geometry or (),
+            own_length=own_length,
+            split=split,
+            device=device,
+            as_json=as_json,
         )
+        if prints():
+            typer.echo(found)
 
 
 def record(

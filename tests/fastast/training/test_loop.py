@@ -153,6 +153,7 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe_file: Path, tmp_pat
         command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["steps"] == 12  # printed once
     both = load_file(tmp_path / "two" / "model.safetensors")
     for key, value in alone.items():
         torch.testing.assert_close(both[key], value, rtol=1e-6, atol=1e-7)
