@@ -117,10 +117,12 @@ def record(
     """
     with errors_for_people():
         set_up_process()
-        from fastast.training.recipe_file import load_recipe
+        from fastast.system.writing import check_target
+        from fastast.training.recipe_file import load_recipe, recipe_path
         from fastast.training.record_recipe import record_recipe
 
         wanted = load_recipe(recipe, settings or ())
+        check_target(out, [recipe_path(recipe)])
         typer.echo(record_recipe(wanted, out, k=k, device=device, processes=processes))
 
 
