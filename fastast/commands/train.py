@@ -49,11 +49,13 @@ def train(
         if check:
             typer.echo(json.dumps(wanted.question(), indent=1))
             return
+        from fastast.training.distributed import prints
         from fastast.training.loop import train as follow
 
         folder = out or Path("runs") / recipe_path(recipe).stem
         result = follow(wanted, folder, resume=resume, device=device, quiet=quiet)
-        typer.echo(utf8_json({"folder": str(folder), **result}))
+        if prints():
+            typer.echo(utf8_json({"folder": str(folder), **result}))
 
 
 def evaluate(
@@ -78,26 +80,27 @@ def evaluate(
     """
     with errors_for_people():
         set_up_process()
+        from fastast.training.distributed import prints
         from fastast.training.evaluation.command import evaluate_command
 
-        typer.echo(
-            evaluate_command(
-                model,
-                recipe,
-                settings or (),
-                schedule or (),
-                method=method,
-                options=options or (),
-                excess=excess,
-                labels=labels,
-                activation=activation,
-                geometry=geometry or (),
-                own_length=own_length,
-                split=split,
-                device=device,
-                as_json=as_json,
-            )
+        found = evaluate_command(
+            model,
+            recipe,
+            settings or (),
+            schedule or (),
+            method=method,
+            options=options or (),
+            excess=excess,
+            labels=labels,
+            activation=activation,
+            geometry=geometry or (),
+            own_length=own_length,
+            split=split,
+            device=device,
+            as_json=as_json,
         )
+        if prints():
+            typer.echo(found)
 
 
 def record(
@@ -114,10 +117,12 @@ def record(
     """
     with errors_for_people():
         set_up_process()
-        from fastast.training.recipe_file import load_recipe
+        from fastast.system.writing import check_target
+        from fastast.training.recipe_file import load_recipe, recipe_path
         from fastast.training.record_recipe import record_recipe
 
         wanted = load_recipe(recipe, settings or ())
+        check_target(out, [recipe_path(recipe)])
         typer.echo(record_recipe(wanted, out, k=k, device=device, processes=processes))
 
 

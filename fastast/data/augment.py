@@ -19,6 +19,8 @@ from fastast.frontend import Frontend, pad_or_cut
 from fastast.frontend.filterbank import fbank
 
 MASK_FILLS = ("zero", "mean")
+SMALLEST_ALPHA, LARGEST_ALPHA = 0.05, 1e6
+"""Below, Gamma variables are less than any float32 so often that half and half would be drawn far too often."""
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:
@@ -66,8 +68,11 @@ class Augmentation:
                 raise ValueError(f"augmentation: {name} is {value!r}; it must be a whole number of at least 0")
         if self.mixup_rate > 1:
             raise ValueError(f"augmentation: mixup_rate is {self.mixup_rate!r}; it is a share, from 0 to 1")
-        if self.mixup_alpha == 0:
-            raise ValueError("augmentation: mixup_alpha is 0; it must be more than 0 (AST: 10)")
+        if not SMALLEST_ALPHA <= self.mixup_alpha <= LARGEST_ALPHA:
+            raise ValueError(
+                f"augmentation: mixup_alpha is {self.mixup_alpha!r}; it must be from {SMALLEST_ALPHA:g} to "
+                f"{LARGEST_ALPHA:g} (AST: 10)"
+            )
         if self.mask_fill not in MASK_FILLS:
             raise ValueError(f"augmentation: mask_fill is {self.mask_fill!r}; it must be {' or '.join(MASK_FILLS)}")
         if self.mixup_labels not in MIXED_LABELS:

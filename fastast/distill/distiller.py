@@ -46,10 +46,11 @@ class FrozenTeacher:
 
     @torch.inference_mode()
     def _answer(self, fbank: Tensor) -> Tensor:
+        # A student in float64 has its spectrograms so; under autocast both are float32. Stored answers are to float32.
+        fbank = fbank if self._dtype is None else fbank.to(self._dtype)
         if self._from is not None and self._to is not None:
             fbank = self._to(self._from.undo(fbank))
-        # A student in float64 has its spectrograms so; under autocast both are float32.
-        logits = self.model(fbank if self._dtype is None else fbank.to(self._dtype))  # (b, c)
+        logits = self.model(fbank)  # (b, c)
         return logits if self.columns is None else logits[:, list(self.columns)]
 
     @property

@@ -20,10 +20,11 @@ from fastast.checkpoints import load_checkpoint
 from fastast.checkpoints.targets import sha256_of_path
 from fastast.data.augment import Augmentation
 from fastast.data.datasets import open_split
+from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, load_batches
 from fastast.dtem.learner import MergeLearner
 from fastast.dtem.question import LearnMergingError, MergingQuestion
-from fastast.frontend import Frontend
+from fastast.hashing import hash_plain
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import TokenReduction
 from fastast.scores import activation_of
@@ -33,7 +34,6 @@ from fastast.training.checkpoint import ResumeError, latest, load_state, save_st
 from fastast.training.evaluation.command import load_trained
 from fastast.training.folder import sole_run
 from fastast.training.precision import slow_precision
-from fastast.training.recipe import Recipe
 from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import reducible
 from fastast.training.weights.build import recipe_frontend
@@ -81,7 +81,8 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
         weights_sha256=sha256_of_path(trained_path(question.model)),
         recipe_identity=recipe_part(recipe),
     )
-    data = open_split(recipe.data.name, recipe.data.options, "train")
+    data, validation = (open_split(recipe.data.name, recipe.data.options, split) for split in ("train", "val"))
+    question = replace(question, clips_sha256=hash_plain(identify(data)))
     network, columns = load_trained(question.model, data.classes, labels=question.labels)
     model = reducible(network)
     if not isinstance(model, AudioSpectrogramTransformer):
@@ -91,11 +92,13 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
     learner = MergeLearner(question, model.to(place).eval(), place)
     if slow := slow_precision(place, question.precision):
         say(f"warning: {slow}")
+    sampler = Sampler(num_clips=len(data), batch_size=question.batch_size, seed=question.seed)
+    # Read before the first step: too few of them would be noticed after the last.
+    clips = read_clips("val", validation, spread(len(validation), question.clips), frontend)
     folder = out.with_name(f"{out.name}.states")
     folder.mkdir(parents=True, exist_ok=True)
     with sole_run(folder):
         first = _resume(learner, folder, say)
-        sampler = Sampler(num_clips=len(data), batch_size=question.batch_size, seed=question.seed)
         workers = min(recipe.run.workers, max(0, (os.cpu_count() or 1) - 1))
         batches = load_batches(data, sampler.parts(first, question.steps), workers=workers, replace=True)
         losses: list[float] = []
@@ -106,7 +109,7 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
                 say(f"step {done} of {question.steps}: {np.mean(losses[-SAY_EVERY:]):.5f} nats per class")
             if done % STATE_EVERY == 0 or done == question.steps:
                 save_state(folder, learner.state(done))
-        return _finish(learner, recipe, frontend, columns, out, folder)
+        return _finish(learner, clips, columns, out, folder)
 
 
 def _resume(learner: MergeLearner, folder: Path, say: Callable[[str], None]) -> int:
@@ -116,9 +119,9 @@ def _resume(learner: MergeLearner, folder: Path, say: Callable[[str], None]) -> 
         return 0
     state = load_state(path)
     asked, theirs = learner.question.to_dict(), state.notes.get("question", {})
-    if not (theirs.get("weights_sha256") and theirs.get("recipe_identity")):
+    if not all(theirs.get(key) for key in ("weights_sha256", "recipe_identity", "clips_sha256")):
         raise ResumeError(
-            f"{folder}: these states are of an older FastAST and do not say which weights and which recipe they "
+            f"{folder}: these states are of an older FastAST and do not say which weights, recipe and clips they "
             "belong to; remove the folder to begin anew, or give another --out"
         )
     if key := next((key for key in asked if theirs.get(key) != asked[key]), None):
@@ -131,13 +134,9 @@ def _resume(learner: MergeLearner, folder: Path, say: Callable[[str], None]) -> 
     return state.step
 
 
-def _finish(
-    learner: MergeLearner, recipe: Recipe, frontend: Frontend, columns: tuple[int, ...], out: Path, folder: Path
-) -> str:
+def _finish(learner: MergeLearner, clips: TuningClips, columns: tuple[int, ...], out: Path, folder: Path) -> str:
     """Compare what was learned with ToMe on validation clips, write it, and return what to print."""
     question, model = learner.question, learner.model
-    validation = open_split(recipe.data.name, recipe.data.options, "val")
-    clips = read_clips("val", validation, spread(len(validation), question.clips), frontend)
     candidate = folder / "learned.safetensors"
     learner.result({}).save(candidate)
     unmerged = predict(model, clips, None, device=learner.device, columns=columns)  # (k, c)

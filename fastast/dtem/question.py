@@ -30,6 +30,8 @@ class MergingQuestion:
     """Settings of the recipe, `key=value`."""
     recipe_identity: str = ""
     """Of what is used of the recipe, as another may lie under its name when a run goes on: `recipe_part`."""
+    clips_sha256: str = ""
+    """Of what the training clips are, as others may lie under their names (`fastast.data.same_clips`)."""
     labels: str = ""
     """Names of the model's classes where its file has none."""
     schedules: tuple[str, ...] = ("decreasing:48",)

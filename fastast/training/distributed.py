@@ -64,6 +64,16 @@ class World:
         return value
 
 
+def is_one_of_several() -> bool:
+    """Return whether torchrun started this process, perhaps beside others."""
+    return "WORLD_SIZE" in os.environ and "RANK" in os.environ
+
+
+def prints() -> bool:
+    """Return whether this process prints what all of them know: it is alone, or the first of those of torchrun."""
+    return not is_one_of_several() or int(os.environ["RANK"]) == 0
+
+
 @contextmanager
 def open_world(device: str = "auto") -> Iterator[World]:
     """Join the processes that torchrun started, or be alone; gloo on a CPU, NCCL on GPUs.
@@ -72,7 +82,7 @@ def open_world(device: str = "auto") -> Iterator[World]:
     """
     found = find_device(device)
     cuda = found.type == "cuda"
-    if "WORLD_SIZE" not in os.environ or "RANK" not in os.environ:
+    if not is_one_of_several():
         yield World(device=found)
         return
     local = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if cuda else torch.device("cpu")

@@ -63,11 +63,8 @@ def sole_run(folder: Path) -> Iterator[None]:
         release_lock(path, descriptor)
 
 
-def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str, Any]:
-    """Return what a recipe only names: SHA-256 of the files of its weights and teacher, and of what its data is.
-
-    Of audio that is a sample (`fastast.data.same_clips.identify`).
-    """
+def named_files(recipe: Recipe) -> dict[str, Path]:
+    """Return the files and folders that a recipe names beside its data, by key: those of weights, teacher and names."""
     named = {
         "model.name": str(TRAINED.get(recipe.model.name, "")),
         "model.checkpoint": recipe.model.checkpoint,
@@ -81,7 +78,15 @@ def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str,
             "distillation.labels": taught.labels,
             "distillation.targets": taught.targets,
         }
-    files = {key: Path(name) for key, name in named.items() if name and name != AS_DATA}
+    return {key: Path(name) for key, name in named.items() if name and name != AS_DATA}
+
+
+def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str, Any]:
+    """Return what a recipe only names: SHA-256 of the files of its weights and teacher, and of what its data is.
+
+    Of audio that is a sample (`fastast.data.same_clips.identify`).
+    """
+    files = named_files(recipe)
     inputs: dict[str, Any] = {key: sha256_of_path(path) for key, path in files.items() if path.exists()}
     if "train" in splits:
         data = splits["train"]

@@ -68,8 +68,9 @@ class ModelPart:
         check_options("model.options", self.options, "{ num_frames = 512 }")
         if "num_frames" in self.options:  # a CNN has no geometry that would check it
             check_whole("model.options.num_frames", self.options["num_frames"], low=1)
-        if "num_classes" in self.options:
-            raise RecipeError("model.options.num_classes: the classes are those of the data; take it out")
+        for option, said in _SAID_ELSEWHERE.items():
+            if option in self.options:
+                raise RecipeError(f"model.options.{option}: {said}; take it out")
         if self.trained == "head" and self.drop_path_rate:
             raise RecipeError(
                 f"model.drop_path_rate is {self.drop_path_rate:g}, and model.trained is 'head': blocks that do not "
@@ -88,6 +89,13 @@ class ModelPart:
     def begins_trained(self) -> bool:
         """Whether all of its weights, the last layer's too, were trained before."""
         return bool(self.checkpoint or self.name in WITH_WEIGHTS) and not self.new_head
+
+
+_SAID_ELSEWHERE = {
+    "num_classes": "the classes are those of the data",
+    "normalisation": "the part [normalisation] says it",
+} | {key: f"model.{key} says it" for key in ("name", "checkpoint", "labels", "new_head", "imagenet", "trained")}
+"""What builders of models take too: as an option, weights would begin with their classes not matched by name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from fastast.checkpoints.targets import check_model_target
 from fastast.data.augment import Augmentation, step_seed
 from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights, in_order, load_batches
@@ -16,6 +17,7 @@ from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
 from fastast.system.devices import find_device
 from fastast.training.fits import check_task
+from fastast.training.folder import named_files
 from fastast.training.precision import autocast
 from fastast.training.recipe import Recipe
 from fastast.training.recording import recipe_question, record_targets
@@ -30,10 +32,12 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
 
     Raises DistillationError for a recipe without a teacher, a k that is too large, and clips that are mixed anew in
     every epoch where the teacher is to see them without augmentation; other ValueErrors where parts of the recipe or
-    the teacher do not fit.
+    the teacher do not fit, or `path` is a file that the recipe reads.
     """
     if recipe.distillation is None:
         raise DistillationError("recipe: it has no [distillation] part, so there is no teacher whose answers to store")
+    read = [file for key, file in named_files(recipe).items() if key != "distillation.targets"]
+    check_model_target(Path(path), read)
     if recipe.batch_size % (processes * recipe.accumulation):
         raise DistillationError(
             f"recipe: batch_size {recipe.batch_size} cannot be shared by {processes} processes in "

@@ -16,6 +16,7 @@ from fastast.data.training_set import TrainingSet, reading_of
 from fastast.scores import ACTIVATIONS
 from fastast.system.resident import peak_resident_bytes
 from fastast.system.runtime import describe_runtime
+from fastast.training.best import BEST, step_of_best, why_anew
 from fastast.training.checkpoint import save_state
 from fastast.training.evaluation.evaluate import Evaluation, evaluate, save_scores
 from fastast.training.evaluation.tested import write_test_ids
@@ -26,10 +27,7 @@ from fastast.training.reductions import chosen_by, evaluation_reductions, reduci
 from fastast.training.trainer import Trainer
 from fastast.training.weights.build import save_model
 
-MODEL, BEST, SCORES = "model.safetensors", "best.safetensors", "scores.safetensors"
-_BEST_ANEW = (
-    "the best weights were chosen {before} so far, and are {now} from here on: {file} holds the best of what follows"
-)
+MODEL, SCORES = "model.safetensors", "scores.safetensors"
 
 
 class Run:
@@ -48,10 +46,10 @@ class Run:
         self.data, self.validation = data, validation
         self.folder, self.log = folder, log
         self.best_by = chosen_by(self.recipe)
-        self._was_by: str = notes.get("best_by", self.best_by)  # older states do not say
-        same = self._was_by == self.best_by
-        self.best: float | None = notes.get("best") if same else None
-        self.best_step: int = notes.get("best_step", 0) if same else 0
+        written = self.world.from_leader(step_of_best(folder) if self.world.leads else None)
+        self._anew = why_anew(notes, self.best_by, written)
+        self.best: float | None = None if self._anew else notes.get("best")
+        self.best_step: int = 0 if self._anew else notes.get("best_step", 0)
         self.corrupt: dict[str, str] = notes.get("corrupt", {})
         self.seconds: float = notes.get("seconds", 0.0)
         self._evaluated = False
@@ -80,10 +78,7 @@ class Run:
             **_runtime(),
         )
         slow = slow_precision(self.world.device, self.recipe.precision)
-        anew = (
-            "" if self._was_by == self.best_by else _BEST_ANEW.format(before=self._was_by, now=self.best_by, file=BEST)
-        )
-        for text in filter(None, (*self.trainer.notices, slow, anew)):
+        for text in filter(None, (*self.trainer.notices, slow, self._anew)):
             self.log.event("warning", first, text=text)
 
     def _attention(self) -> str:
@@ -191,7 +186,7 @@ class Run:
 
     def validate(self, done: int) -> None:
         """Evaluate on the validation set; keep the weights if they are the best so far."""
-        self.trainer.check_finite()
+        self.trainer.check_weights(done)
         found = self._evaluate(self.validation, "val", done)
         score = float(getattr(next(iter(found.metrics.values())), self.recipe.metric))
         if self.best is None or score > self.best:
@@ -232,7 +227,7 @@ class Run:
         save_model(self.folder / name, trainer.model, weights, self.data.classes, notes, loss=loss)
 
     def _checkpoint(self, done: int) -> None:
-        self.trainer.check_finite()
+        self.trainer.check_weights(done)
         self._log_corrupt(done)  # a run that goes on from here does not read those clips again
         self._note_memory()
         if self.world.leads:

@@ -185,11 +185,24 @@ class Trainer:
         """Raise NotFiniteError in every process if the loss was not finite in any."""
         step = int(self.world.largest(self._bad_step.clone()))
         if step >= 0:
-            raise NotFiniteError(
-                f"step {step}: the loss is NaN or infinite; training stopped, and the checkpoint before it stays. "
-                f"Lower optimiser.lr ({self.recipe.optimiser.lr:g}), set optimiser.clip_norm, warm up longer, or use "
-                'precision = "float32", and begin anew with another --out: going on takes the same steps again'
-            )
+            raise self._not_finite(step, "the loss is")
+
+    def check_weights(self, done: int) -> None:
+        """Raise NotFiniteError in every process if a loss was not finite, or the weights after `done` steps are not.
+
+        A finite loss can have a gradient that is not, which the next loss would show: too late for a checkpoint.
+        """
+        self.check_finite()
+        finite = torch.stack([value.isfinite().all() for value in self.model.state_dict().values()])
+        if int(self.world.largest((~finite).any().long())):
+            raise self._not_finite(done - 1, "the weights after it are")
+
+    def _not_finite(self, step: int, what: str) -> NotFiniteError:
+        return NotFiniteError(
+            f"step {step}: {what} NaN or infinite; training stopped, and the checkpoint before it stays. "
+            f"Lower optimiser.lr ({self.recipe.optimiser.lr:g}), set optimiser.clip_norm, warm up longer, or use "
+            'precision = "float32", and begin anew with another --out: going on takes the same steps again'
+        )
 
     def best_weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and keep now: averaged ones where there are, on the way back to the start."""

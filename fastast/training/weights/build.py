@@ -81,6 +81,8 @@ def _build(
         )
     options = dict(part.options)
     transformer = part.name in (*ARCHITECTURES, *EMBEDDED)
+    if transformer and "drop_path_rate" in options:
+        raise RecipeError("model.options.drop_path_rate: of a transformer, model.drop_path_rate says it; take it out")
     if not transformer or any(option in options for option in _ONLY_TEACHERS):
         return _teacher(part, classes, normalisation, options, transformer)
     if part.checkpoint or part.name in EMBEDDED:

@@ -11,7 +11,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from fastast.data.augment import Augmentation, step_seed
+from fastast.data.augment import SMALLEST_ALPHA, Augmentation, step_seed
 from fastast.data.transforms import add_noise, mix_up, random_gain, spec_augment, time_shift
 from fastast.frontend import SPEECH_COMMANDS, Frontend
 from fastast.geometry import Geometry
@@ -77,6 +77,17 @@ def test_mix_up_without_lengths_takes_every_sample(clips: Clips) -> None:
     (partner,) = [j for j in range(5) if j != 1 and labels[1, j] > 0]
     by_hand = mixed_by_hand(clips.waveforms[1].double().numpy(), clips.waveforms[partner].double().numpy(), share)
     np.testing.assert_allclose(waveforms[1].numpy(), by_hand, atol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [SMALLEST_ALPHA, 0.2, 10.0])
+def test_lambda_is_near_a_half_as_often_as_its_distribution_says(alpha: float) -> None:
+    """That is where it is if both Gamma variables come out as the smallest number there is."""
+    clips, waveforms = torch.eye(500), torch.zeros(500, 2)
+    mixed = (mix_up(waveforms, clips, rate=1.0, alpha=alpha, generator=generator(seed))[1] for seed in range(16))
+    shares = torch.cat([labels.diagonal() for labels in mixed])
+    found = float(((shares > 0.4) & (shares < 0.6)).double().mean())
+    low, high = scipy.stats.beta(alpha, alpha).cdf([0.4, 0.6])
+    assert found == pytest.approx(high - low, abs=3 * (high - low) ** 0.5 / len(shares) ** 0.5)
 
 
 def test_lambda_is_beta_distributed_and_partners_are_even() -> None:
@@ -284,6 +295,8 @@ def test_step_seeds_differ_between_steps_ranks_and_runs() -> None:
     [
         (lambda: Augmentation(mixup_rate=1.5), "mixup_rate is 1.5"),
         (lambda: Augmentation(mixup_alpha=0.0), "mixup_alpha is 0"),
+        (lambda: Augmentation(mixup_alpha=0.01), r"mixup_alpha is 0\.01; it must be from 0\.05 to 1e\+06"),
+        (lambda: Augmentation(mixup_alpha=1e308), r"mixup_alpha is 1e\+308; it must be from"),
         (lambda: Augmentation(freq_mask=-1), "freq_mask is -1"),
         (lambda: Augmentation(time_mask=1.5), "time_mask is 1.5"),
         (lambda: Augmentation(noise=float("nan")), "noise is nan"),

@@ -155,6 +155,9 @@ def test_a_student_in_double_precision_has_a_teacher_in_single(
     )
     assert parts["loss"].dtype == torch.float64
     assert torch.equal(teacher(small_fbank.double()), teacher(small_fbank))
+    teacher.model.normalisation = ESC50  # type: ignore[assignment]
+    converting = FrozenTeacher(teacher.model, normalisation=AUDIOSET)
+    assert torch.equal(converting(small_fbank.double()), converting(small_fbank))
 
 
 def test_an_ast_teaches_a_cnn_which_comes_to_agree(

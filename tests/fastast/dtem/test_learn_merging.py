@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ import fastast.dtem.command as learning
 from fastast.checkpoints import load_checkpoint, load_model, save_checkpoint
 from fastast.checkpoints.files import read_tensors
 from fastast.cli import app
+from fastast.data.soundscapes.training import SoundscapesSet
 from fastast.dtem.learner import MergeLearner, keys_of_blocks
 from fastast.dtem.question import LearnMergingError, MergingQuestion
 from fastast.frontend import Normalisation
@@ -98,11 +100,12 @@ def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path
     [
         ("weights", "weights_sha256 was '[0-9a-f]{64}' and is"),
         ("recipe", "recipe_identity was '[0-9a-f]{64}' and is"),
+        ("clips", "clips_sha256 was '[0-9a-f]{64}' and is"),
         ("nothing", "going on behind step 2"),
         ("age", "these states are of an older FastAST"),
     ],
 )
-def test_states_go_on_with_the_weights_and_the_recipe_they_are_of_alone(
+def test_states_go_on_with_the_weights_the_recipe_and_the_clips_they_are_of_alone(
     checkpoint: str, tmp_path: Path, monkeypatch, changed: str, message: str
 ) -> None:
     monkeypatch.setattr(learning, "STATE_EVERY", 2)
@@ -129,15 +132,38 @@ def test_states_go_on_with_the_weights_and_the_recipe_they_are_of_alone(
     elif changed == "recipe":
         recipe.write_text(text.replace("train_clips = 256", "train_clips = 250"))
         assert recipe.read_text() != text
+    elif changed == "clips":  # what is heard, under the same ids and labels
+        clip = SoundscapesSet.clip
+
+        def softer(self: SoundscapesSet, index: int, epoch: int) -> tuple[Any, Any]:
+            samples, labels = clip(self, index, epoch)
+            return samples / 2, labels
+
+        monkeypatch.setattr(SoundscapesSet, "clip", softer)
     elif changed == "age":
         (path,) = out.with_name("merging.safetensors.states").rglob("state.json")
         state = json.loads(path.read_text())
-        for key in ("weights_sha256", "recipe_identity"):  # which those of before do not have
+        for key in ("weights_sha256", "recipe_identity", "clips_sha256"):  # which those of before do not have
             state["notes"]["question"].pop(key, None)
         path.write_text(json.dumps(state))
     code, said = learn(*arguments)
     assert code == (0 if changed == "nothing" else 1), said
     assert re.search(message, " ".join(said.split())), said
+
+
+def test_too_few_validation_clips_are_noticed_before_the_first_step(
+    checkpoint: str, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setattr(MergeLearner, "step", lambda *_: pytest.fail("a step was taken"))
+    out = tmp_path / "merging.safetensors"
+    for setting, message in (
+        ("data.val_clips=10", "val: 10 clips; give at least 20"),
+        ("data.train_clips=2", "2 clips"),
+    ):
+        code, said = learn(checkpoint, out, "-s", setting)
+        assert code == 1
+        assert message in said
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_classes_that_a_file_does_not_name_can_be_named(checkpoint: str, tmp_path: Path, monkeypatch) -> None:

@@ -199,6 +199,11 @@ def test_a_cnn_of_another_kind_or_shape_is_refused(tmp_path: Path) -> None:
         ({"name": "cnn_small_soundscapes", "imagenet": "deit.pth"}, "begins with its own weights"),
         ({"name": "resnet18", "drop_path_rate": 0.3}, r"drop_path_rate is 0.3, which is for transformers"),
         ({"name": "cnn_small_soundscapes", "drop_path_rate": 0.3}, r"drop_path_rate is 0.3, which is for transformers"),
+        ({"name": "ast_tiny", "options": {"drop_path_rate": 0.3}}, r"of a transformer, model\.drop_path_rate says it"),
+        (
+            {"name": "ast_tiny", "options": {"drop_path_rate": 0.3, "patchout_time": 1}},
+            r"model\.options\.drop_path_rate: of a transformer, model\.drop_path_rate says it",
+        ),
     ],
 )
 def test_what_would_not_be_heeded_is_refused(part: dict[str, object], message: str) -> None:

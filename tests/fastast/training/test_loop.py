@@ -153,6 +153,7 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe_file: Path, tmp_pat
         command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["steps"] == 12  # printed once
     both = load_file(tmp_path / "two" / "model.safetensors")
     for key, value in alone.items():
         torch.testing.assert_close(both[key], value, rtol=1e-6, atol=1e-7)
@@ -255,6 +256,15 @@ def test_a_loss_that_is_not_finite_stops_with_one_message(recipe_file: Path, tmp
         run(recipe_file, folder, "optimiser.lr=1e30", "run.checkpoint_every=1")
     assert [path.name for path in folder.glob("state-*")] == ["state-000000001"]
     assert not (folder / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("steps", [1, 12], ids=["at the end", "on the way"])
+def test_weights_that_are_not_finite_are_no_checkpoint(recipe_file: Path, tmp_path: Path, steps: int) -> None:
+    """The first step's loss is finite; what it makes of the weights is not."""
+    folder = tmp_path / "run"
+    with pytest.raises(NotFiniteError, match=r"^step 0: the weights after it are NaN or infinite; .* \(1e\+38\)"):
+        run(recipe_file, folder, "optimiser.lr=1e38", "run.checkpoint_every=1", f"steps={steps}")
+    assert list(folder.glob("state-*")) == []
 
 
 def test_corrupt_clips_are_named_skipped_and_counted(

@@ -81,6 +81,10 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
         ("model.options.depth=[2]", r"model.options.depth is \[2\]; it must be text, a number, or true or false"),
         ("model.options.num_frames=x", r"model.options.num_frames is 'x'; it must be a whole number of at least 1"),
         ("model.options.num_classes=3", r"model.options.num_classes: the classes are those of the data"),
+        ("model.options.checkpoint=a.pth", r"model\.options\.checkpoint: model\.checkpoint says it; take it out"),
+        ("model.options.new_head=true", r"model\.options\.new_head: model\.new_head says it"),
+        ("model={name='resnet10t', options={name='x'}}", r"model\.options\.name: model\.name says it"),
+        ("model.options.normalisation=1", r"model\.options\.normalisation: the part \[normalisation\] says it"),
         (f"optimiser.lr={10**400}", r"optimiser\.lr is a number of 401 digits; it must be a number, more than 0"),
         (
             "schedule={name='cosine', factor=0.1}",

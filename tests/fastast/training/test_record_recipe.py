@@ -169,6 +169,18 @@ def test_what_cannot_be_recorded_is_named(recipe_file: Path, tmp_path: Path) -> 
     assert not path.exists()
 
 
+def test_answers_replace_nothing_that_the_recipe_reads(recipe_file: Path) -> None:
+    recipe = load_recipe(str(recipe_file))
+    assert recipe.distillation is not None
+    read = (recipe_file, Path(recipe.distillation.teacher))
+    before = [path.read_bytes() for path in read]
+    for path in read:
+        shown = CliRunner().invoke(app, ["record", str(recipe_file), "--out", str(path), "--k", "2"])
+        assert shown.exit_code == 1
+        assert f"{path}: it is read, and would be replaced by what is made of it" in shown.output
+    assert [path.read_bytes() for path in read] == before
+
+
 def test_a_teacher_of_another_loss_is_refused(recipe_file: Path, tmp_path: Path) -> None:
     """By a student that the teacher stands beside, and where its answers are stored."""
     teacher = load_teacher(load_recipe(str(recipe_file)).distillation.teacher)  # type: ignore[union-attr]

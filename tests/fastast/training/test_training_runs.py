@@ -21,7 +21,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fastast.checkpoints import load_model
+from fastast.checkpoints import load_checkpoint, load_model
 from fastast.data.layouts.esc50 import ESC50
 from fastast.data.training_set import DataError, DataNotFoundError
 from fastast.frontend import Frontend
@@ -36,6 +36,7 @@ from fastast.training.logging import RunLog, read_log
 from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe
 from fastast.training.record_recipe import record_recipe
+from fastast.training.run import Run
 from fastast.training.trainer import Trainer
 from tests.fastast.training.conftest import stopped
 
@@ -338,6 +339,14 @@ def test_a_schedule_that_is_named_twice_is_measured_once(recipe_file: Path, tmp_
         evaluate(model, data, Frontend(model.geometry, model.normalisation, check=False), [("a", None), ("a", None)])
 
 
+def have_had_the_best(folder: Path) -> None:
+    """Have the state of a run say that its best score was higher than any can be."""
+    (path,) = folder.glob("state-*/state.json")
+    state = json.loads(path.read_text())
+    state["notes"]["best"] = 2.0
+    path.write_text(json.dumps(state))
+
+
 def test_the_best_weights_are_chosen_anew_under_another_schedule(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,10 +356,7 @@ def test_the_best_weights_are_chosen_anew_under_another_schedule(
     def goes_on(name: str, first: str) -> dict[str, Any]:
         folder = tmp_path / name
         stopped(recipe_file, folder, *settings, "run.evaluate=['constant:0']", at=4, patch=monkeypatch)
-        (path,) = folder.glob("state-*/state.json")
-        state = json.loads(path.read_text())
-        state["notes"] |= {"best": 2.0, "best_step": 2}
-        path.write_text(json.dumps(state))
+        have_had_the_best(folder)
         return run(recipe_file, folder, *settings, f"run.evaluate=['{first}', 'constant:0']", resume=True)
 
     assert goes_on("same", "constant:0")["best_val"] == 2
@@ -359,6 +365,35 @@ def test_the_best_weights_are_chosen_anew_under_another_schedule(
     assert result["best_val"] == max(event["mAP"] for event in events if event["event"] == "val constant:1")
     assert result["best_step"] > 4
     assert [event["text"] for event in events if "chosen under constant:0" in event.get("text", "")] != []
+
+
+def test_the_best_weights_are_those_that_the_result_names(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed behind an evaluation that no state knows of, a run goes on without evaluating there again."""
+    folder, often = tmp_path / "run", ("steps=12", "run.checkpoint_every=4")
+    validate = Run.validate
+
+    def killed(self: Run, done: int) -> None:
+        if done == 6:
+            self.best = None  # whatever the scores are on this machine
+        validate(self, done)
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "validate", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run(recipe_file, folder, *often, "run.evaluate_every=1")
+    have_had_the_best(folder)
+    best = folder / "best.safetensors"
+    assert load_checkpoint(best).training["step"] == 6  # type: ignore[index]
+    result = run(recipe_file, folder, *often, "run.evaluate_every=100", resume=True)
+    assert load_checkpoint(best).training["step"] == result["best_step"] == 12  # type: ignore[index]
+    found = json.loads(evaluate_command(str(best), str(recipe_file), (), (), split="val", device="cpu", as_json=True))
+    assert found["metrics"]["unmerged"]["mAP"] == result["best_val"]
+    warnings = [event["text"] for event in read_log(folder) if event["event"] == "warning"]
+    assert [text for text in warnings if "holds the weights after step 6, which the run has yet to" in text] != []
 
 
 @pytest.mark.parametrize(
