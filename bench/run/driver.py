@@ -189,8 +189,8 @@ def _check_same(
                 known = record.cell.id in {cell.id for cell in cells}
                 way = "measure all cells again (--redo)" if known else "move that record away: the sweep lacks its cell"
                 raise RunError(
-                    f"{store.folder}: the times of cell {record.cell.id} cannot be compared with this machine's (there "
-                    f"and here, {'; '.join(words)}). Give another folder of results (--results FOLDER), or {way}"
+                    f"{store.folder}: the times of cell {record.cell.id} cannot be compared with this machine's; there "
+                    f"and here, {'; '.join(words)}. Give another folder of results (--results FOLDER), or {way}"
                 )
 
 
