@@ -138,7 +138,8 @@ def _unmeasurable(reduction: TokenReduction, point: Mapping[str, Any]) -> str | 
     if point["kind"] == "performance":
         return (
             "each clip decides on its number of tokens, and speed is timed on noise, whose tokens are less similar "
-            "than those of real sounds; write kinds = ['quality'], or [[exclude]] kind = 'performance' and the thresholds"
+            "than those of real sounds; write kinds = ['quality'], or [[exclude]] kind = 'performance' and the "
+            "thresholds"
         )
     return None
 

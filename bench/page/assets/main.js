@@ -1,5 +1,5 @@
 "use strict";
-// The page: one state, in the address; whatever changes it draws all that depends on it.
+// The page: one state, kept in the address; whatever changes it redraws all that depends on it.
 
 const DATA = JSON.parse(byId("records").textContent);
 const SOUNDS = JSON.parse(byId("sounds").textContent);
@@ -115,7 +115,7 @@ function drawSound() {
   drawMerges(byId("merges"), SOUNDS, state, COLOUR_MAP);
 }
 
-// Inputs that stand in the page from the start.
+// Inputs that are in the page from the start.
 function setUp() {
   const { removed, shape } = SOUNDS;
   if (!removed.includes(state.r)) state.r = DEFAULTS.r;

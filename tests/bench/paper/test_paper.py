@@ -143,7 +143,7 @@ def test_a_model_on_esc50_of_unknown_folds_is_not_measured(tmp_path: Path, data:
     model = {"labels": ("bird", "bell"), "normalisation": NORMALISATION}
     save_checkpoint(tmp_path / "esc.safetensors", tiny(2), **model)
     (refused,) = make_plan(data, tmp_path).refused
-    assert "which fold the model was not trained on is not known" in refused
+    assert "it is not known which fold the model was not trained on" in refused
     recipe = {"recipe": {"data": {"name": "esc50", "fold": 4}}}
     save_checkpoint(tmp_path / "esc.safetensors", tiny(2), **model, training=recipe)
     (sweep,) = make_plan(data, tmp_path).sweeps
