@@ -22,7 +22,7 @@ HEADINGS = (
     "A",
     "B",
     "B / A",
-    "beside arm",
+    "B / A of ratios",
     "Cliff's delta",
     "A12",
     "p (Holm)",

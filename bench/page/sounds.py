@@ -36,7 +36,7 @@ def sound_credits() -> str:
 
 
 def as_wav(samples: NDArray[np.floating]) -> str:
-    """Return samples (s,) in [-1, 1] as a WAV file in base64: what the model hears, in a form that all browsers play."""
+    """Return (s,) in [-1, 1] as a WAV file in base64: what the model hears, in a form that all browsers play."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)

@@ -71,7 +71,7 @@ class ModelFacts(Facts):
     macs_per_clip: int
     """Multiply-accumulates by formula; with a threshold the mean over the clips."""
     macs_counted: int | None
-    """Those that PyTorch counted in a forward without data, operator by operator; None where they were not counted."""
+    """MACs that PyTorch counted in a forward without data, operator by operator; None where they were not counted."""
     macs_unmerged: int
 
 

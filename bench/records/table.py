@@ -34,7 +34,7 @@ def write_rows(folder: Path, path: Path) -> int:
 
 
 def is_behind(folder: Path) -> bool:
-    """Return whether a folder's table is missing or outdated: of other or older records, or with other columns."""
+    """Return whether a folder's table is missing, of other records, older than one of them, or has other columns."""
     path, records = folder / TABLE, record_paths(folder)
     try:
         written = path.stat().st_mtime_ns

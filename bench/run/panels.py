@@ -52,7 +52,7 @@ def far_cells(records: Iterable[Record]) -> dict[tuple[str, str], str]:
 
 
 def far_of(times: Iterable[Unmerged | None]) -> dict[tuple[str, str], str]:
-    """Return what `far_cells` does, from times that were taken out of the records already."""
+    """Return what `far_cells` does, from times that were already extracted from the records."""
     panels: dict[str, list[Unmerged]] = defaultdict(list)
     for time in times:
         if time is not None:

@@ -143,7 +143,7 @@ class RecordWriter:
         return first.model_copy(update={"attempt": record.attempt, "message": message})
 
     def expected(self, cell: Cell) -> bool:
-        """Return whether the estimate already includes that a cell will be measured again."""
+        """Return whether the time estimate already includes a second measurement of a cell."""
         return (cell.id, cell.device) in self._expected
 
     def disturbed(self, cells: Sequence[Cell]) -> list[Cell]:
@@ -152,7 +152,7 @@ class RecordWriter:
         return [cell for cell in cells if (self._stores[cell.device].machine, cell.id) in odd]
 
     def compare_again(self, cells: Sequence[Cell]) -> None:
-        """Compute differences again that are not to the unmerged model's current record."""
+        """Recompute the differences that are not to the unmerged model's current record."""
         for device, store in self._stores.items():
             late = behind_in(self._seen, store.machine, {cell.id: cell.against for cell in cells})
             for record in renew(

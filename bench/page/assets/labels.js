@@ -6,7 +6,7 @@ const PLACES = [
   ["top right", 1, 1], ["top left", -1, 1], ["bottom right", 1, -1], ["bottom left", -1, -1],
   ["middle right", 1, 0], ["middle left", -1, 0], ["top center", 0, 1], ["bottom center", 0, -1],
 ];
-const LETTER = 6.5; // pixels of a letter, of the size that plotTraces asks for
+const LETTER = 6.5; // width of a letter in pixels, at the size that plotTraces asks for
 const LINE = 13;
 const MARKER = 6; // half of one
 

@@ -26,7 +26,7 @@ const DEFAULTS = {
   block: SOUNDS.shape.depth,
 };
 let state = readAddress(location.hash, DEFAULTS);
-let view = null; // the panel, its points that are shown, and how they stand
+let view = null; // the panel, the points that are shown of it, and their standings
 let writing = 0; // the timer of the address
 
 const OF_SOUNDS = ["sound", "merging", "r", "block"];

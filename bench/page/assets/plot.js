@@ -4,7 +4,7 @@
 // Plotly's symbols, and the letters that stand for them in the legend.
 const SYMBOLS = [["circle", "●"], ["square", "■"], ["triangle-up", "▲"], ["diamond", "◆"], ["triangle-down", "▼"], ["cross", "✚"]];
 const NARROW = 560; // pixels
-const FEW = 24; // up to so many points, each has its r and its bars; of more, only those on the front
+const FEW = 24; // up to this many points, each has its r and its bars; of more, only those on the front
 
 const themeColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 

@@ -117,7 +117,7 @@ class Nodes:
         for one in self._alive.values():
             if one.facts.get(cell.device) is None:
                 continue
-            # Timing needs a quiet node; quality cells do not harm each other, as many as the node has GPUs.
+            # Timing needs a quiet node; as many quality cells as the node has GPUs do not harm each other.
             gpus = int(one.resources.get("GPU", 1)) if cell.device != "cpu" and cell.kind == "quality" else 1
             share = int(1e4 / max(gpus, 1)) / 1e4
             if one.taken + share <= 1 + 1e-9:

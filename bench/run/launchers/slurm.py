@@ -210,7 +210,7 @@ class SlurmLauncher:
         return batches
 
     def _executor(self, device: str, name: str, minutes: float) -> Any:
-        """Return submitit's executor with the device's parameters, which asking a node to describe itself shares."""
+        """Return submitit's executor with the device's parameters, for cells and for asking a node what it is."""
         place = self._config.devices[device]
         executor = self._submitit.AutoExecutor(folder=self._folder / name, cluster=self._config.cluster)
         shared: dict[str, Any] = {"timeout_min": int(minutes) + 1, "name": f"fastast-{name}", "nodes": 1}
