@@ -166,7 +166,7 @@ def _examined(path: Path, into: Path) -> _Copy | str:
 
 
 def _checked(path: Path) -> Record:
-    """Read a record. Raises RecordError also for a file name or id that does not fit, and for a name unfit for a folder."""
+    """Read a record. Raises RecordError also for a wrong file name or id, and for names that cannot be folders."""
     record = read_record(path)
     check_name(path, record.cell.id)
     digest = hashlib.sha256(canonical(record.cell.question).encode()).hexdigest()[:12]
