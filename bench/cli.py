@@ -1,8 +1,8 @@
-"""`python -m bench`: run a sweep, export its records, draw its report, see how far it is.
+"""`python -m bench`: run sweeps, export their records, draw their reports, check their progress.
 
 Exit codes: 0 done (a cell may be `noisy`), 1 some cell failed or is `implausible`, `compare` found something slower or
-broken, or something kept the command from going on (a full or read-only disk, another run, a record that cannot be
-read), 2 the sweep or the command line is wrong, 3 `compare` could judge nothing, 130 interrupted, 143 SIGTERM.
+broken, or something stopped the command (a full or read-only disk, another run, a record that cannot be read), 2 the
+sweep or the command line is wrong, 3 `compare` could judge nothing, 130 interrupted, 143 SIGTERM.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Measure speed and quality of reduced Audio Spectrogram Transformers.",
-    epilog="Exit codes: 0 done, 1 a cell failed, compare found something slower or broken, or something kept the "
-    "command from going on, 2 the sweep or the command line is wrong, 3 compare could judge nothing, 130 interrupted.",
-    add_completion=False,  # `completion` prints one that knows of `python -m`
+    epilog="Exit codes: 0 done, 1 a cell failed, compare found something slower or broken, or something stopped the "
+    "command, 2 the sweep or the command line is wrong, 3 compare could judge nothing, 130 interrupted.",
+    add_completion=False,  # the command `completion` prints a script that handles `python -m`
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -69,7 +69,7 @@ ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the p
 Shell = Literal["bash", "zsh"]
 Keep = Literal["ours", "theirs", "newer"]
 RESULTS, REPORTS = Path("build/results"), Path("build/reports")
-"""Where runs go. What is published lies in `results` and `reports`, and gets there by copying and `report`."""
+"""Default output folders. Published records are copied to `results`, and their reports rendered to `reports`."""
 
 
 @app.command()
@@ -82,11 +82,11 @@ def run(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Start no cell that is not expected to end within so many minutes; print what is left."),
+        typer.Option(help="Start only cells that are expected to end within this many minutes; print those left."),
     ] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Measure again the cells that have a record.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Measure cells again that already have a record.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure again the cells whose record is not ok.")
+        bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     reports: Annotated[Path | None, typer.Option(help="Draw the report into this folder when done.")] = None,
@@ -110,13 +110,15 @@ def run(
     ] = None,
     ray_wait: Annotated[
         float | None,
-        typer.Option(min=0, help="Ray: seconds without a node for some cells until the run ends. Not given: 600."),
+        typer.Option(
+            min=0, help="Ray: end the run when a device has had no node for this long, seconds. Not given: 600."
+        ),
     ] = None,
     slurm_config: Annotated[
         Path | None, typer.Option(help="Slurm: a TOML file with partition and resources of each device.")
     ] = None,
 ) -> None:
-    """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command goes on."""
+    """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command resumes."""
     with for_people(), ExitStack() as stack:
         from bench.run.launchers.choose import choose_launcher
 
@@ -204,7 +206,7 @@ def export(
         from bench.sweep.complaints import ConfigError
 
         if not any(record_paths(results)):
-            raise ConfigError([f"{results}: there is no record below this folder; nothing was written"])
+            raise ConfigError([f"{results}: no records below this folder; nothing was written"])
         out = out or results / "cells.csv"
         typer.echo(f"{write_rows(results, out)} records written to {out}")
 
@@ -214,11 +216,11 @@ def gather(
     sources: Annotated[list[Path], typer.Argument(help="Folders of results, or of one machine or one sweep of them.")],
     into: Annotated[Path, typer.Option(help="Root folder of results to gather into.")] = RESULTS,
     keep: Annotated[
-        Keep | None, typer.Option(help="Which of two different records of one cell on one machine to keep.")
+        Keep | None, typer.Option(help="Which record to keep where two of the same cell and machine differ.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
-    """Copy the records of other machines into one folder of results. No different record is overwritten unasked."""
+    """Copy the records of other machines into one folder of results. Only --keep replaces a record that differs."""
     with for_people():
         from bench.records.gather import gather_results
 
@@ -229,7 +231,7 @@ def gather(
 
 @app.command("merge", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def merge_is_gather_now() -> None:
-    """Say the new name of the command."""
+    """Tell the command's new name."""
     typer.echo("bench: merge is now called gather: python -m bench gather SOURCES... --into RESULTS", err=True)
     raise typer.Exit(2)
 
@@ -240,10 +242,12 @@ def report(
     results: ResultsOption = RESULTS,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = REPORTS,
     formats: Annotated[
-        list[str] | None, typer.Option("--format", help="Of figures: pdf, svg, png; repeatable.")
+        list[str] | None, typer.Option("--format", help="Format of the figures: pdf, svg, png; repeatable.")
     ] = None,
-    width: Annotated[str, typer.Option(metavar="single|double", help="Of figures: columns of a paper.")] = "double",
-    readme: Annotated[Path | None, typer.Option(help="A README whose section of results is replaced.")] = None,
+    width: Annotated[
+        str, typer.Option(metavar="single|double", help="Width of the figures, in columns of a paper.")
+    ] = "double",
+    readme: Annotated[Path | None, typer.Option(help="A README whose results section is replaced.")] = None,
 ) -> None:
     """Draw figures and tables from the records of a sweep."""
     with for_people():
@@ -270,13 +274,15 @@ def profile(
     ] = None,
     overrides: SweepSetOption = None,
     r: Annotated[
-        int | None, typer.Option("--r", help="Cells that remove so many tokens per block; 0: unmerged.")
+        int | None, typer.Option("--r", help="Profile cells that remove this many tokens per block; 0: unmerged.")
     ] = None,
-    schedule: Annotated[str | None, typer.Option(help="Cells of a schedule: constant, or constant:40.")] = None,
-    forwards: Annotated[int, typer.Option(min=1, help="Forwards that are profiled.")] = 10,
+    schedule: Annotated[
+        str | None, typer.Option(help="Profile cells with this schedule: constant, or constant:40.")
+    ] = None,
+    forwards: Annotated[int, typer.Option(min=1, help="Number of forwards to profile.")] = 10,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for traces and tables.")] = Path("build/profiles"),
 ) -> None:
-    """Show where the time of a cell goes: traces for TensorBoard and Perfetto, CSV tables by operator and block."""
+    """Show where a cell's time goes: traces for TensorBoard and Perfetto, CSV tables by operator and block."""
     with for_people():
         config, cells = _cells(sweep, overrides, here=True)
         from bench.profiling.select import select_cells
@@ -287,15 +293,15 @@ def profile(
 
 @app.command()
 def gpu(
-    minutes: Annotated[float, typer.Option(help="Minutes for all steps.")] = 10,
+    minutes: Annotated[float, typer.Option(help="Minutes for all steps together.")] = 10,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="Folder for records, profiles and logs; the archive lies beside it.")
+        Path, typer.Option("--out", "-o", help="Folder for records, profiles and logs; the archive goes next to it.")
     ] = Path("build/gpu"),
     rehearse: Annotated[
         bool, typer.Option("--rehearse", help="Run the steps without a GPU: on stand-ins and in Triton's interpreter.")
     ] = False,
 ) -> None:
-    """Test, measure and profile the engine on a GPU, the most telling first; pack records and logs into one archive."""
+    """Test, measure and profile the engine on a GPU, most telling steps first; pack records and logs in an archive."""
     with for_people():
         from bench.gpu.session import archive_of, run_session
         from bench.gpu.steps import gpu_steps
@@ -317,36 +323,37 @@ def gpu(
 @app.command()
 def compare(
     a: Annotated[str, typer.Argument(help="A folder of results, or a git revision.")],
-    b: Annotated[str, typer.Argument(help="The other one, judged against the first.")],
+    b: Annotated[str, typer.Argument(help="The other folder or revision, judged against the first.")],
     relative_to: Annotated[
         str | None,
         typer.Option(
-            help="Folders: judge ratios to this arm of the same rounds alone (unmerged, slice), or with none times "
-            "alone; not given: times and ratios to unmerged, which must both say it."
+            help="Folders: judge only ratios to this arm of the same rounds (unmerged, slice), or with none only "
+            "times. Not given: both times and ratios to unmerged, which must agree."
         ),
     ] = None,
     allow_different_machines: Annotated[
-        bool, typer.Option("--allow-different-machines", help="Folders: compare machines, and say so in every row.")
+        bool, typer.Option("--allow-different-machines", help="Folders: compare two machines; every row says so.")
     ] = False,
     cell: Annotated[
-        list[str] | None, typer.Option(help="Revisions: tokens removed and clips, such as r40-batch1; repeatable.")
+        list[str] | None,
+        typer.Option(help="Revisions: tokens removed per block and clips per batch, such as r40-batch1; repeatable."),
     ] = None,
     launches: Annotated[
-        int | None, typer.Option(min=1, help="Revisions: pairs of processes, the samples. Not given: 8.")
+        int | None, typer.Option(min=1, help="Revisions: pairs of processes, each one sample. Not given: 8.")
     ] = None,
     rounds: Annotated[
-        int | None, typer.Option(min=1, help="Revisions: rounds of each pair of processes. Not given: 4.")
+        int | None, typer.Option(min=1, help="Revisions: rounds per pair of processes. Not given: 4.")
     ] = None,
     threads: Annotated[int | None, typer.Option(min=1, help="Revisions: threads of PyTorch. Not given: 1.")] = None,
     device: Annotated[str | None, typer.Option(help="Revisions: cpu, cuda, auto. Not given: cpu.")] = None,
-    alpha: Annotated[float, typer.Option(min=0, max=1, help="Largest p-value, Holm-corrected, that counts.")] = 0.002,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Largest Holm-corrected p-value that counts.")] = 0.002,
     threshold: Annotated[float, typer.Option(min=0, help="Smallest difference that counts; 0.03 is 3 %.")] = 0.03,
-    csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file too.")] = None,
-    markdown: Annotated[Path | None, typer.Option(help="Write the table to this Markdown file too.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the table to this CSV file.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.")] = None,
 ) -> None:
     """Tell whether B is slower than A, cell by cell.
 
-    Exit code 1 if some cell is, or failed in B alone, 2 if they cannot be compared, 3 if no cell could be judged.
+    Exit code 1 if a cell is slower or failed only in B, 2 if they cannot be compared, 3 if no cell could be judged.
     """
     with for_people():
         from bench.compare.command import CompareOptions, run_compare
@@ -370,7 +377,7 @@ def compare(
 
 @app.command("completion")
 def show_completion(shell: Annotated[Shell, typer.Argument(help="bash or zsh.")]) -> None:
-    """Print what completes these commands: `eval "$(python -m bench completion bash)"`."""
+    """Print the script that completes these commands: `eval "$(python -m bench completion bash)"`."""
     typer.echo(completion.SCRIPTS[shell], nl=False)
 
 

@@ -1,4 +1,4 @@
-"""What all commands share: messages for people in place of tracebacks, and the command as records tell it."""
+"""Shared by all commands: messages for people in place of tracebacks, and the command line as records keep it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import typer
 from fastast.commands.people import warnings_in_a_line
 
 HARNESS = ("jinja2", "pandas", "plotly", "pydantic", "pydantic_core", "pytest_benchmark", "seaborn", "tensorboard")
-"""What the extra `bench` installs, as it is imported."""
+"""Import names of the packages that the extra `bench` installs."""
 
 
 @contextmanager
 def for_people() -> Iterator[None]:
-    """Turn what is the user's to mend into one message and an exit code."""
+    """Turn errors that the user can fix into one message and an exit code."""
     try:
-        from bench.sweep.complaints import ConfigError  # late: it takes pydantic, and completion must be quick
+        from bench.sweep.complaints import ConfigError  # imported late: it needs pydantic, and completion must be fast
     except ModuleNotFoundError as error:
         _say_what_is_missing(error)
 
     try:
         with warnings_in_a_line():
             yield
-    except (typer.Exit, typer.Abort):  # RuntimeErrors too, but each has its exit code already
+    except (typer.Exit, typer.Abort):  # RuntimeErrors too, but with exit codes of their own
         raise
     except ConfigError as error:
         typer.echo(str(error), err=True)
@@ -34,7 +34,7 @@ def for_people() -> Iterator[None]:
     except ModuleNotFoundError as error:
         _say_what_is_missing(error)
     except KeyboardInterrupt:
-        typer.echo("interrupted: what was measured is kept; the same command goes on from there", err=True)
+        typer.echo("interrupted: what was measured is kept; the same command resumes from there", err=True)
         raise typer.Exit(130) from None
     except (ValueError, OSError, RuntimeError, ImportError) as error:
         # RunError, RecordError, a full disk: none of them loses a record that was written.
@@ -43,11 +43,11 @@ def for_people() -> Iterator[None]:
 
 
 def _say_what_is_missing(error: ModuleNotFoundError) -> NoReturn:
-    """End the command where a package of the harness is not installed; any other module that is missing is a bug."""
+    """End the command where a package of the harness is not installed; any other missing module is a bug and raised."""
     if str(error.name).partition(".")[0] not in HARNESS:
         raise error
     typer.echo(
-        f"bench: {error.name} is not installed; install what the harness takes, in the repository: "
+        f"bench: {error.name} is not installed; install the harness's packages, in the repository: "
         "pip install -e '.[bench]'",
         err=True,
     )
@@ -55,7 +55,7 @@ def _say_what_is_missing(error: ModuleNotFoundError) -> NoReturn:
 
 
 def command_line(arguments: list[str]) -> tuple[str, ...]:
-    """Return the command as it is recorded: of an absolute path only the name."""
+    """Return the command as records keep it, absolute paths cut to their last part."""
     shown = []
     for argument in arguments:
         option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)

@@ -1,6 +1,6 @@
-"""Shell completion of `python -m bench`, which no shell knows as a command of its own.
+"""Shell completion of `python -m bench`, which shells do not see as a command of its own.
 
-Typer completes programs by their name; here the name is `python`, and what follows decides.
+Typer completes programs by name; here the name is `python`, and the arguments after it decide.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ SCRIPTS = {
     "bash": BASH,
     "zsh": f"autoload -U +X compinit && compinit -u\nautoload -U +X bashcompinit && bashcompinit\n{BASH}",
 }
-"""What a shell has to read, by shell."""
+"""Completion script for each shell."""
 
 
 def get_ready() -> None:
-    """Let Typer answer a shell, which it does of itself only for programs that install its own completion."""
+    """Let Typer answer a shell's requests, which by default it does only for programs that install its completion."""
     from typer.completion import completion_init  # type: ignore[attr-defined]
 
     completion_init()
 
 
 def sweep_names(incomplete: str) -> Iterator[str]:
-    """Yield the embedded sweeps that start so, then TOML files; a folder is for the shell to go on with."""
+    """Yield embedded sweeps that start with `incomplete`, then TOML files; folders are left to the shell."""
     from bench.sweep.file import SWEEPS
 
     yield from sorted(path.stem for path in SWEEPS.glob(f"{incomplete}*.toml"))
@@ -45,14 +45,14 @@ def sweep_names(incomplete: str) -> Iterator[str]:
 
 
 def launcher_names(incomplete: str) -> Iterator[str]:
-    """Yield the launchers that start so."""
+    """Yield the launchers that start with `incomplete`."""
     from bench.run.launchers.choose import LAUNCHERS
 
     yield from (name for name in LAUNCHERS if name.startswith(incomplete))
 
 
 def cell_ids(sweep: str, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Yield ids of the sweep's performance cells that start so, each with its title."""
+    """Yield the ids of the sweep's performance cells that start with `incomplete`, each with its title."""
     from bench.sweep.complaints import ConfigError
     from bench.sweep.expansion import expand
     from bench.sweep.file import find_sweep, load_sweep

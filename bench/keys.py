@@ -1,4 +1,4 @@
-"""The keys of files as Markdown, from the types that check them: of sweeps, of studies and of recipes.
+"""Markdown tables of the keys of sweep, study and recipe files, from the types that check these files.
 
 `python -m bench.keys` writes them into their pages in `docs`, between two marks.
 """
@@ -56,14 +56,14 @@ PAGES: Mapping[str, Mapping[str, type]] = {
         "[run]": RunPart,
     },
 }
-"""Page -> heading of a table in the file -> what may be in it."""
+"""Page -> heading of a table in the file -> type that defines the table's keys."""
 _TABLES = {Study: {"arms", "contrasts", "claim"}, DataPart: {"options"}, ReductionPart: {"shared"}}
 _TABLES |= {Recipe: {heading.strip("[]") for heading in PAGES["recipes.md"]}}
-"""Fields that are tables of their own, or stand for keys of another type."""
+"""Fields left out: they are tables of their own, or placeholders for the keys of another type."""
 
 
 def keys_of(part: type) -> Iterator[tuple[str, str, str]]:
-    """Yield the keys of a table of a file, each with its default as TOML and its sentence."""
+    """Yield the keys of a table of a file, each with its default in TOML and its description."""
     found = _of_model(part) if issubclass(part, BaseModel) else _of_dataclass(part)
     yield from ((name, default, text) for name, default, text in found if name not in _TABLES.get(part, ()))
 
@@ -83,7 +83,7 @@ def _of_dataclass(part: type) -> Iterator[tuple[str, str, str]]:
 
 
 def keys_page(tables: Mapping[str, type]) -> str:
-    """Return one table of keys per table of the file."""
+    """Return Markdown with one table of keys per table of the file."""
     parts = []
     for heading, part in tables.items():
         title = f"### `{heading}`" if heading else "### At the top of the file"
@@ -95,10 +95,10 @@ def keys_page(tables: Mapping[str, type]) -> str:
 
 
 def with_keys(page: str, name: str) -> str:
-    """Return a page with the keys of now between its marks. Raises ValueError where it has no marks."""
+    """Return a page with the current keys between its marks. Raises ValueError unless it has the marks, once."""
     around = around_marks(page, *MARKS)
     if around is None:
-        raise ValueError(f"docs/{name}: the keys must stand once, between {MARKS[0]} and {MARKS[1]}")
+        raise ValueError(f"docs/{name}: the keys must be there once, between {MARKS[0]} and {MARKS[1]}")
     return f"{around[0]}\n{keys_page(PAGES[name])}{around[1]}"
 
 

@@ -1,1 +1,1 @@
-"""Two revisions or two results folders against each other."""
+"""Compare two revisions, or two folders of results."""

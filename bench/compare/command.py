@@ -1,4 +1,4 @@
-"""What `python -m bench compare A B` does."""
+"""The work of `python -m bench compare A B`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OF_REVISIONS = ("launches", "rounds", "threads", "device")
 
 @dataclass(frozen=True, kw_only=True)
 class CompareOptions:
-    """The options of the command, as its help has them; None, and no cells: not given."""
+    """The options of the command, as in its help; None, or no cells, where not given."""
 
     relative_to: str | None
     allow_different_machines: bool
@@ -34,7 +34,7 @@ class CompareOptions:
 def run_compare(a: str, b: str, options: CompareOptions) -> int:
     """Compare, print, write, and return the exit code of what was found (`Comparison.exit_code`).
 
-    Raises ConfigError for whatever keeps the two from being compared, so that its exit code is not "slower".
+    Raises ConfigError for whatever keeps the two from being compared, so that the exit code does not mean "slower".
     """
     from bench.compare.output import show, write_comparison_csv, write_comparison_markdown
 

@@ -1,10 +1,9 @@
-"""Compare two sides, cell by cell: is the second slower than the first, by how much, and can it be chance?
+"""Compare two sides, cell by cell: is the second slower than the first, by how much, and could that be chance?
 
-A side is the per-round medians of every cell, seconds, and where there is one their ratios to an arm of the same
-rounds. A process is some per cent faster or slower than another for all its life, and all its rounds share that: a cell
-is slower only where times and ratios both say so, or where times alone are it by more than processes differ. The test
-is Mann and Whitney's, two-sided; over all cells that are judged its p-values are corrected after Holm. Shapes: `k`
-rounds of A, `l` rounds of B.
+A side holds the per-round medians of every cell, in seconds, and their ratios to an arm of the same rounds, if there is
+one. A process is a few per cent faster or slower than another for all its life, and all its rounds share that: a cell
+is slower only if both its times and its ratios say so, or if its times alone differ by more than processes do. The test
+is the two-sided one of Mann and Whitney; its p-values are corrected after Holm over all cells that are judged.
 """
 
 from __future__ import annotations
@@ -22,11 +21,11 @@ from bench.sweep.complaints import ConfigError
 from fastast.statistics import Estimate
 
 ALPHA = 0.002
-"""Largest corrected p-value of a difference."""
+"""Largest corrected p-value at which a difference counts."""
 THRESHOLD = 0.03
 """Smallest relative difference of medians that counts."""
 ALL_ARMS = 0.25
-"""Smallest of times alone, where ratios show none: more than processes of one machine differ by."""
+"""Smallest that counts in times alone, where ratios show none: more than processes of one machine differ by."""
 _UNKNOWN = Estimate(value=math.nan, low=math.nan, high=math.nan)
 
 
@@ -38,7 +37,7 @@ def compare_sides(
     alpha: float = ALPHA,
     threshold: float = THRESHOLD,
 ) -> Comparison:
-    """Compare the cells that both sides have. Raises ConfigError where no cell was measured on one machine by both."""
+    """Compare the cells that both sides have. Raises ConfigError where they share no cell, or none of one machine."""
     pairs: list[tuple[str, Sample, Sample]] = [(key[1], a[key], b[key]) for key in a if key in b]
     matched_a, matched_b = {key for key in a if key in b}, {key for key in b if key in a}
     if not pairs:
@@ -48,8 +47,8 @@ def compare_sides(
         if not allow_different_machines:
             raise ConfigError(
                 [
-                    f"compare: A is of {machines[0]}, B of {machines[1]}: times of different machines do not tell code "
-                    "apart. Measure both on one machine, or add --allow-different-machines to compare the machines"
+                    f"compare: A is of {machines[0]}, B of {machines[1]}: times of different machines say nothing "
+                    "about code. Measure both on one machine, or add --allow-different-machines to compare the machines"
                 ]
             )
         by_cell = {key[1]: key for key in b}
@@ -118,8 +117,8 @@ def _judge(row: Row, p_corrected: float, cells: int, alpha: float, threshold: fl
 
 
 def _is_slower_with_all_arms(row: Row) -> bool:
-    """Return whether one machine takes so much longer that the process cannot be why, though its ratios are as before.
+    """Return whether a cell that is also judged by ratios takes longer on one machine by more than processes differ.
 
-    That is what slows all arms alike does, as of attention or the front end.
+    Where its ratios are as before, something slows all arms alike, such as attention or the front end.
     """
     return row.relative is not None and row.ratio.value > 1 + ALL_ARMS and not row.machine.startswith("DIFFERENT")

@@ -1,4 +1,4 @@
-"""What a comparison found, cell by cell and as a whole."""
+"""The findings of a comparison, cell by cell and as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastast.statistics import Estimate
 RowOutcome = Literal[
     "slower", "slower with all arms", "faster", "same", "broken", "failed", "disturbed", "too few samples"
 ]
-"""`broken`: B failed, A did not. `failed`: A did."""
+"""`broken`: B failed and A did not. `failed`: A failed."""
 SLOWER: tuple[RowOutcome, ...] = ("slower", "slower with all arms")
 JUDGED: tuple[RowOutcome, ...] = (*SLOWER, "faster", "same")
 
@@ -23,49 +23,49 @@ class Row:
     cell: str
     title: str
     machine: str
-    """Key of the machine; of different ones, both."""
+    """Key of the machine, or both keys if they differ."""
     samples: tuple[int, int]
-    """Rounds or launches of A and B; 0 of a side that has no times."""
+    """Number of rounds or launches of A and B; 0 for a side without times."""
     median: tuple[float, float]
-    """Of A and B, in `unit`; NaN without times."""
+    """Medians of A and B, in `unit`; NaN without times."""
     unit: Unit
     ratio: Estimate
     """Median time of B over that of A: above 1, B is slower."""
     relative: Estimate | None
-    """The same of their ratios to an arm of the same rounds; None where it is not judged by them."""
+    """The same for their ratios to an arm of the same rounds; None where the cell is not judged by ratios."""
     delta: float
-    """Cliff's: share of pairs of times in which B is slower, less the share in which A is; -1 to 1."""
+    """Cliff's delta: share of pairs of times in which B is slower, minus the share in which A is; -1 to 1."""
     p: float
-    """Of times and ratios, the larger."""
+    """The larger of the p-values of times and ratios."""
     p_times: float
-    """Of times alone."""
+    """The p-value of times alone."""
     p_corrected: float
     outcome: RowOutcome
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """All that is said of two sides."""
+    """Everything that was found about two sides."""
 
     rows: tuple[Row, ...]
     only: tuple[str, ...]
-    """Cells of one side only, in words."""
+    """Cells that only one side has, in words."""
     notes: tuple[str, ...]
     """What to keep in mind."""
 
     @property
     def slower(self) -> int:
-        """How many cells are slower in B, alone or with all their arms."""
+        """Number of cells that are slower in B, alone or with all their arms."""
         return self.count(*SLOWER)
 
     @property
     def broken(self) -> int:
-        """How many cells work in A and not in B."""
+        """Number of cells that work in A and not in B."""
         return self.count("broken")
 
     @property
     def judged(self) -> int:
-        """How many cells something can be said of."""
+        """Number of cells that could be judged."""
         return self.count(*JUDGED)
 
     @property
@@ -74,5 +74,5 @@ class Comparison:
         return 1 if self.slower or self.broken else 0 if self.judged else 3
 
     def count(self, *outcomes: RowOutcome) -> int:
-        """Return how many cells have one of these outcomes."""
+        """Return the number of cells with one of these outcomes."""
         return sum(row.outcome in outcomes for row in self.rows)

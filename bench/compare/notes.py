@@ -1,4 +1,4 @@
-"""What is to be kept in mind of a comparison, in words: by what cells were judged, and why some were not."""
+"""Notes to keep in mind about a comparison: what cells were judged by, and why some were not judged."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _NOT_JUDGED: Mapping[str, str] = {
     "failed": "failed in A, so that nothing is judged",
     "disturbed": "were disturbed on one side: their times are not judged",
 }
-"""What the outcome of a cell says of it."""
+"""What an outcome says about its cells."""
 
 
 def notes(rows: Sequence[Row], pairs: Sequence[Pair], *, alpha: float) -> tuple[str, ...]:
     """Return the notes; `pairs` are the cells with the samples of A and B, as `rows` have them."""
     said = _judged_by(rows, pairs)
     if any(row.machine.startswith("DIFFERENT") for row in rows):
-        said.append("A and B are of different machines: what differs is not the code alone")
+        said.append("A and B are of different machines: the code is not all that differs")
     versions = {(a.software, b.software) for _, a, b in pairs if a.software != b.software}
     said += [f"PyTorch is {one} in A and {two} in B" for one, two in sorted(versions)]
     few = [row for row in rows if row.outcome == "too few samples"]
@@ -31,7 +31,7 @@ def notes(rows: Sequence[Row], pairs: Sequence[Pair], *, alpha: float) -> tuple[
         needed = samples_needed(sum(row.outcome not in _NOT_JUDGED for row in rows), alpha)
         kinds = "launches" if any(a.of_launches for _, a, _ in pairs) else "rounds"
         said.append(
-            f"{len(few)} of {len(rows)} cells have too few {kinds} to be told apart at all: among so many cells, and "
+            f"{len(few)} of {len(rows)} cells have too few {kinds} to show any difference: among so many cells, and "
             f"at an alpha of {alpha:g}, each side needs {needed}"
         )
     for outcome, words in _NOT_JUDGED.items():
@@ -53,17 +53,17 @@ def _judged_by(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[str]:
             for ends in ([row.ratio for row in both], [row.relative for row in both if row.relative is not None])
         ]
         said.append(
-            f"{len(both)} cells are judged by their times and by their ratios to {COMMON!r} of the same rounds: slower "
-            f"is what both say, or times alone by more than a quarter ({SLOWER[1]!r}). A smaller slowdown common to "
-            f"all arms, {COMMON!r} included, cannot be detected this way: over these cells the median of B / A is "
-            f"{usual[0]:.3f} from times and {usual[1]:.3f} from ratios"
+            f"{len(both)} cells are judged by their times and by their ratios to {COMMON!r} of the same rounds: they "
+            f"are slower if both say so, or times alone by more than a quarter ({SLOWER[1]!r}). A smaller slowdown "
+            f"common to all arms, {COMMON!r} included, cannot be detected this way: over these cells the median of "
+            f"B / A is {usual[0]:.3f} from times and {usual[1]:.3f} from ratios"
         )
     if ratios := sum(a.unit == "ratio" for _, a in timed):
         said.append(f"{ratios} cells are judged by ratios alone: a slowdown common to both arms cannot be detected")
     if alone := sum(row.relative is None and a.unit != "ratio" and not a.of_launches for row, a in timed):
         said.append(
             f"{alone} cells are judged by times alone: rounds of one process share how fast it happened to be, which "
-            "these cannot tell from the code: the same code can seem slower by some per cent"
+            "times cannot tell from the code, so that the same code can seem a few per cent slower"
         )
     if launches := sum(a.of_launches for _, a in timed):
         said.append(

@@ -1,4 +1,4 @@
-"""How a comparison is shown: in the terminal, as CSV and as Markdown."""
+"""Show a comparison in the terminal, as CSV and as Markdown."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HEADINGS = (
     "A",
     "B",
     "B / A",
-    "beside arm",
+    "B / A of ratios",
     "Cliff's delta",
     "A12",
     "p (Holm)",
@@ -31,7 +31,7 @@ HEADINGS = (
 
 
 def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return one dictionary a cell, for CSV and tables; what has no times first, then the slowest."""
+    """Return one dictionary per cell, for CSV and tables; cells without times first, then the slowest."""
     return [
         {
             "cell": row.cell,
@@ -61,7 +61,7 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def show(comparison: Comparison, console: Console | None = None) -> None:
-    """Print the table, the cells of one side only and what to keep in mind."""
+    """Print the table, the cells that only one side has, and what to keep in mind."""
     console = console or Console()
     shown = Table(*HEADINGS)
     styles = {**dict.fromkeys((*SLOWER, "broken"), "red"), "same": None, "faster": "green"}
@@ -93,7 +93,7 @@ def write_comparison_csv(comparison: Comparison, path: Path) -> None:
 
 
 def write_comparison_markdown(comparison: Comparison, path: Path) -> None:
-    """Write the table of the terminal for a pull request."""
+    """Write what the terminal shows as Markdown, for a pull request."""
     from fastast.system.writing import write_whole
 
     lines = [f"| {' | '.join(HEADINGS)} |", "|" + " --- |" * len(HEADINGS)]

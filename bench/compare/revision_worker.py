@@ -1,7 +1,7 @@
-"""Times one revision's `fastast` on demand; run as a script beside a checkout, it uses nothing else of this project.
+"""Time one revision's `fastast` on demand; run as a script with a checkout, it uses nothing else of this project.
 
-Reads one line for every request, `R BATCH ITERATIONS`, and answers with a line of JSON: the seconds of each iteration.
-The first line that it writes says what it loaded.
+It reads one line per request, `R BATCH ITERATIONS`, and answers with a line of JSON: the seconds of each iteration. The
+first line that it writes says what it loaded.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main(checkout: str, model_name: str, frames: int, threads: int, device: str)
 
 
 def say(answer: dict[str, Any]) -> None:
-    """Write one line and make sure that it leaves."""
+    """Write one line and flush it."""
     print(json.dumps(answer), flush=True)
 
 

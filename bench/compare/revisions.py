@@ -1,4 +1,4 @@
-"""Two git revisions timed against each other: each in processes of its own, in rounds that take turns.
+"""Time two git revisions against each other: each in processes of its own, in rounds that take turns.
 
 The revisions are unpacked into a temporary folder; the repository and its working tree stay as they are.
 """
@@ -26,13 +26,13 @@ from bench.sweep.complaints import ConfigError
 
 WORKER = Path(__file__).with_name("revision_worker.py")
 PAUSE = 0.02
-"""Seconds between two turns: threads of the process before go on spinning for a while."""
+"""Seconds between two turns: threads of the previous process keep spinning for a while."""
 DEFAULT_CELLS = ("r0-batch1", "r20-batch1", "r40-batch1")
-"""What is timed where no cell is asked for."""
+"""Cells that are timed by default."""
 WARMUP = 2
 """Iterations of every cell in a fresh process that are not counted."""
 ANSWER_SECONDS = 300.0
-"""A revision that does not answer for so long is ended."""
+"""Seconds without an answer after which a revision's process is killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class Plan:
     cells: tuple[tuple[int, int], ...]
     """Tokens removed per block and clips per batch."""
     launches: int = 8
-    """Pairs of processes: where code and memory happen to lie makes a process faster or slower for all its life, so
-    that launches are the samples. Three cells need seven."""
+    """Pairs of processes: the placement of code and memory makes a process faster or slower for all its life, so that
+    launches are the samples. Three cells need seven."""
     rounds: int = 4
     """Rounds of each pair of processes, of which the median counts."""
     iterations: int = 3
@@ -67,7 +67,7 @@ def is_revision(text: str) -> bool:
 def time_revisions(
     a: str, b: str, plan: Plan, machine: str
 ) -> tuple[dict[tuple[str, str], Sample], dict[tuple[str, str], Sample]]:
-    """Return the samples of both revisions. Raises ConfigError with what a revision said where it cannot run."""
+    """Return the samples of both revisions. Raises ConfigError with a revision's error where it cannot run."""
     launched: dict[str, dict[tuple[int, int], list[float]]] = {side: {cell: [] for cell in plan.cells} for side in "AB"}
     torch_version = ""
     with tempfile.TemporaryDirectory(prefix="fastast-compare-") as folder:
@@ -103,14 +103,14 @@ def time_revisions(
 
 
 class Worker:
-    """A process that times one revision when it is asked to."""
+    """A process that times one revision on request."""
 
     def __init__(self, process: subprocess.Popen[str], errors: Any, side: str) -> None:
         self._process, self._errors, self._side = process, errors, side
         self.torch: str = self._read()["torch"]
 
     def ask(self, r: int, batch: int, iterations: int) -> list[float]:
-        """Return the seconds of so many iterations."""
+        """Return the seconds of each of the iterations asked for."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{r} {batch} {iterations}\n")
@@ -152,10 +152,10 @@ def _worker(checkout: Path, plan: Plan, side: str) -> Iterator[Worker]:
 
 
 def _unpack(revision: str, folder: Path) -> Path:
-    """Write `fastast` of a revision to a folder and return that."""
+    """Write `fastast` of a revision to a folder, and return the folder."""
     archive = _git("archive", "--format=tar", revision, "--", "fastast")
     if archive is None:
-        raise ConfigError([f"compare: {revision} is no commit of this repository that has the package fastast"])
+        raise ConfigError([f"compare: {revision} is not a commit of this repository that has the package fastast"])
     folder.mkdir()
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         tar.extractall(folder, filter="data")
@@ -176,6 +176,6 @@ def parse_cells(texts: Sequence[str]) -> tuple[tuple[int, int], ...]:
     for text in texts:
         r, separator, batch = text.removeprefix("r").partition("-batch")
         if not (separator and r.isdecimal() and batch.isdecimal() and int(batch)):
-            raise ConfigError([f"compare: --cell {text!r} is no cell; write tokens removed and clips as r40-batch1"])
+            raise ConfigError([f"compare: --cell {text!r} is not a cell; write tokens removed and clips as r40-batch1"])
         cells.append((int(r), int(batch)))
     return tuple(cells)

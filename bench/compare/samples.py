@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Unit = Literal["ms", "ms per clip", "ratio"]
 Standing = Literal["", "disturbed", "implausible", "timeout", "oom", "error"]
 FAILED: tuple[Standing, ...] = ("implausible", "timeout", "oom", "error")
-"""Records of cells that do not work, or whose times a sanity gate refused."""
+"""Standings of cells that failed, or whose times a sanity gate refused."""
 NOT_JUDGED: tuple[Standing, ...] = ("disturbed", *FAILED)
-"""Records whose times say nothing, or that have none, the graver last."""
+"""Standings of cells whose times say nothing, or that have none, the gravest last."""
 COMMON = "unmerged"
-"""The arm beside which a cell is judged where nobody asks for another: every sweep has it."""
+"""The arm that cells are judged relative to by default: every sweep has it."""
 TIMES_ALONE = "none"
-"""What `--relative-to` calls times without an arm."""
+"""Value of `--relative-to` for times without an arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,20 +36,20 @@ class Sample:
     machine: str
     """Key of the machine."""
     rounds: tuple[float, ...]
-    """Median of every round, (k,) seconds per batch or per clip, or its ratio to that of another arm; of revisions the
-    median of every launch. Empty where nothing was timed."""
+    """Median of every round, (k,) seconds per batch or per clip, or its ratio to that of another arm; for revisions,
+    the median of every launch. Empty where nothing was timed."""
     relative: tuple[float, ...] = ()
-    """Ratio to the common arm in the same rounds, (k,); empty where there is none or other things are asked."""
+    """Ratio to the common arm in the same rounds, (k,); empty where there is none or it is not asked for."""
     of_launches: bool = False
-    """Whether they are of processes of their own."""
+    """Whether `rounds` are launches, each a process of its own."""
     unit: Unit = "ms"
-    """What medians are shown in."""
+    """Unit that medians are shown in."""
     batch_size: int | None = None
-    """Clips a batch where it was searched, and can therefore differ between the sides."""
+    """Clips per batch where this was searched for, and can therefore differ between the sides."""
     software: str = ""
     """Version of PyTorch."""
     standing: Standing = ""
-    """Why its times say nothing, of several records the gravest reason; empty where they do."""
+    """Why its times say nothing, for several records the gravest reason; empty where they can be judged."""
 
 
 Side = Mapping[tuple[str, str], Sample]
@@ -57,16 +57,16 @@ Side = Mapping[tuple[str, str], Sample]
 
 
 def load_side(folder: Path, relative_to: str | None = None) -> dict[tuple[str, str], Sample]:
-    """Read the performance cells of a folder; the rounds of several records of a cell are put together.
+    """Read the performance cells of a folder; rounds from several records of one cell are pooled.
 
-    `relative_to` divides by an arm of the same rounds, which takes away how fast the machine and the process happened
-    to be, and with it whatever slows both; `none` takes times alone; not given, times and their ratios to the common
-    arm. Raises ConfigError for a folder without such cells, RecordError for a bad record.
+    `relative_to` divides times by those of an arm of the same rounds, which cancels how fast machine and process
+    happened to be, and with it whatever slows both; `none` takes only times; by default there are times and their
+    ratios to the common arm. Raises ConfigError for a folder without such cells, RecordError for a bad record.
     """
     from bench.records.store import read_records
 
     if not folder.is_dir():
-        raise ConfigError([f"{folder}: neither a folder nor a git revision; give two of the one or two of the other"])
+        raise ConfigError([f"{folder}: neither a folder nor a git revision; give two folders, or two revisions"])
     found: dict[tuple[str, str], Sample] = {}
     arm = None if relative_to == TIMES_ALONE else relative_to
     for record in read_records(folder):

@@ -1,4 +1,4 @@
-"""What two independent lists of rounds say of each other: a test, an effect size, a ratio with its interval.
+"""Compare two independent lists of rounds: a test, an effect size, and a ratio with its interval.
 
 Shapes: `k` rounds of A, `l` rounds of B, `r` bootstrap replicates.
 """
@@ -15,13 +15,13 @@ from numpy.typing import ArrayLike
 from fastast.statistics import RATIO_REPLICATES, Estimate, percentile_interval
 
 EXACT_PAIRS = 10_000
-"""Up to so many pairs of rounds the p-value is exact, above it is the normal approximation."""
+"""Largest number of pairs of rounds for which the p-value is exact; with more, or ties, it is an approximation."""
 
 
 def mann_whitney(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
     """Return the two-sided p-value of Mann and Whitney (1947) and Cliff's (1993) delta.
 
-    Delta is the share of pairs of rounds in which B is larger, less the share in which A is: -1 to 1.
+    Delta is the share of pairs of rounds in which B is larger, minus the share in which A is: -1 to 1.
     """
     from scipy.stats import mannwhitneyu
 
@@ -39,7 +39,7 @@ def probability_larger(delta: float) -> float:
 def ratio_of_independent_medians(
     numerator: ArrayLike, denominator: ArrayLike, *, seed: int = 0, replicates: int = RATIO_REPLICATES
 ) -> Estimate:
-    """Return median(numerator) / median(denominator) and its interval; a replicate draws each side by itself."""
+    """Return median(numerator) / median(denominator) and its interval; replicates resample each side independently."""
     above, below = np.asarray(numerator), np.asarray(denominator)  # (l,), (k,)
     rng = np.random.default_rng(seed)
     medians = [np.median(rng.choice(side, size=(replicates, side.size)), axis=1) for side in (above, below)]  # (r,)
@@ -48,7 +48,7 @@ def ratio_of_independent_medians(
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return the p-values corrected after Holm (1979): the chance of one false alarm among all of them."""
+    """Return the p-values corrected after Holm (1979), which bounds the chance of any false alarm among them."""
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
     stepped = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
@@ -58,10 +58,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def smallest_p(samples: tuple[int, int]) -> float:
-    """Return the smallest two-sided p-value that so many samples can give: all of A before all of B."""
+    """Return the smallest two-sided p-value that these numbers of samples can give: all of A before all of B."""
     return min(1.0, 2 / comb(sum(samples), samples[0]))
 
 
 def samples_needed(cells: int, alpha: float) -> int:
-    """Return how many samples each side needs so that a difference in one of so many cells can be told at all."""
+    """Return how many samples each side needs for a difference in one of `cells` cells to be detectable at all."""
     return next(count for count in itertools.count(1) if smallest_p((count, count)) * cells <= alpha)

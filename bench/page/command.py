@@ -16,7 +16,7 @@ def explore(
     ),
     out: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")] = Path("build/page.html"),
 ) -> None:
-    """Write one HTML file to explore records in: a Pareto plot, a table, each number's record, sounds and merges."""
+    """Write one HTML file to explore records: a Pareto plot, a table, the record of each number, sounds and merges."""
     with for_people():
         from bench.page.render import render_page
 

@@ -1,6 +1,6 @@
-"""Everything that is in a record but its samples, as names and values, each value stored once.
+"""Everything in a record except its samples, as names and values, each value stored once.
 
-The machine and the versions behind a number are the same in most records, and so are most answers to most columns.
+The machine and the versions behind a number are the same in most records, and so are most values of most columns.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ PARTS = {
     "surroundings": "Surroundings",
     "suite": "FastAST",
 }
-"""Parts of a record that say what measured, and their headings."""
+"""Parts of a record that describe what measured, with their headings."""
 ANSWER = "Record"
-"""The heading of what was asked and measured."""
+"""Heading of what was asked and measured."""
 
 
 def record_facts(records: Sequence[Record]) -> dict[str, Any]:
-    """Return `names` ([heading, name, meaning]), `values`, and of every record the places in them.
+    """Return `names` ([heading, name, meaning]), `values`, and for every record the indices into them.
 
-    `pairs`: of each fact its name and its value, flat. `made_with`: of a line on machine and versions. `paths`: where
-    the record is, below the root of the repository.
+    `pairs`: name and value of each fact, flat. `made_with`: a line on machine and versions, in `values`. `paths`: path
+    of the record below the root of the repository.
     """
     names: dict[tuple[str, str, str], int] = {}
     values: dict[str, int] = {}
@@ -92,7 +92,7 @@ def _leaves(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, 
 
 
 def fact_text(value: Any) -> str:
-    """Return a value for people, empty for a missing one; six digits are more than any measurement here has."""
+    """Return a value for people, empty for a missing one; six digits are more than any measurement here resolves."""
     if isinstance(value, str):
         return value
     if isinstance(value, list | tuple):

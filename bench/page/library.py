@@ -1,7 +1,7 @@
-"""Plotly's JavaScript, as the page carries it.
+"""Plotly's JavaScript, in the form that the page contains.
 
-It comes from the package `plotly` of PyPI, with its licence on its first lines: 4.5 MB, of which gzip leaves a third.
-Every browser since 2023 unpacks that by itself (`DecompressionStream`).
+It comes from the PyPI package `plotly`, with its licence in the first lines: 4.5 MB, of which gzip leaves a third.
+Every browser since 2023 can unpack that itself (`DecompressionStream`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can be heard and seen on the page: sounds, their filterbanks, and every method's merges of them."""
+"""What can be heard and seen on the page: sounds, their filterbanks, and how every method merges them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL = "ast_tiny_soundscapes"
 def listening(*, methods: Sequence[str] = METHODS, removed: Sequence[int] = REMOVED) -> dict[str, Any]:
     """Return every example sound with its filterbank and the histories of its merges, as plain values.
 
-    The model runs in double precision, so that no rounding of a machine decides which tokens merge.
+    The model runs in double precision, so that a machine's rounding does not decide which tokens merge.
     """
     import torch
 

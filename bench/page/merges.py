@@ -1,7 +1,7 @@
-"""Which tokens merge where, of every method and r: pairs per block, and what the model then hears.
+"""Which tokens merge where, for every method and r: pairs per block, and what the model then hears.
 
-A merge never comes undone, so that a clip's whole history is a list of pairs per block, `n` at most: the first original
-token of a group that joins another, and that of the group it joins; -1 where its tokens are dropped.
+A merge is never undone, so a clip's whole history is a list of pairs per block, at most `n`: the first original token
+of a group that joins another, and that of the group it joins; -1 where its tokens are dropped.
 Shapes: `n` original tokens, `f` frames, `m` mel bins, `c` classes.
 """
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 METHODS = ("tome", "pitome", "tofu", "local", "adjacent", "pool", "topk", "evit", "random")
-"""Those that are shown, each on the constant schedule."""
+"""Methods on the page, each with the constant schedule."""
 SHOWN = ("tome", "pitome", "topk")
-"""Those that are shown first."""
+"""Methods that are shown at first."""
 REMOVED = (5, 10, 15, 20, 25, 30, 35, 40, 45)
 """Tokens removed per block."""
 TOP = 3
-"""Labels that are told of a prediction."""
+"""Number of labels that are shown of a prediction."""
 
 
 def merge_histories(
@@ -36,9 +36,9 @@ def merge_histories(
     methods: Sequence[str] = METHODS,
     removed: Sequence[int] = REMOVED,
 ) -> list[dict[str, Any]]:
-    """Return of every method, for every r, its `pairs` per block and its `heard` labels, or `why` it cannot.
+    """Return, for every method and r, the `pairs` per block and the `heard` labels, or `why` it cannot run.
 
-    `fbank`: one clip (1, f, m). The model is as before afterwards.
+    `fbank`: one clip (1, f, m). The model is left as it was.
     """
     from fastast.reduction import ReductionError, TokenReduction, get_method
     from fastast.schedule import Constant
@@ -89,7 +89,7 @@ def _heard(model: AudioSpectrogramTransformer, logits: Tensor) -> list[tuple[str
 def block_pairs(sources: Sequence[NDArray[np.integer]]) -> list[list[int]]:
     """Return the pairs of every block, flat, from the source maps after each: (n,) slot of every original token.
 
-    Raises ValueError where tokens that were in one slot are in two later on, or come back, as in no trace.
+    Raises ValueError where tokens that shared a slot are apart later, or dropped ones return: no trace is like that.
     """
     found = []
     before = np.arange(len(sources[0])) if len(sources) else np.empty(0, np.int64)  # (n,) first of its group

@@ -46,7 +46,7 @@ NUMBERS = (
         if name + end not in ("compared", "drawn")
     ),
 )
-"""Columns of the reports' frame that a point has as they are."""
+"""Columns of the reports' frame that go into a point unchanged."""
 ONE_MEANS = (
     "On this page all engines of a panel are compared with one model, unmerged in plain PyTorch: their speed-ups and "
     "their differences in {score}. A difference has an interval where it is paired with that very model; bars in the "
@@ -57,8 +57,8 @@ ONE_MEANS = (
 def page_panels(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the panels of every sweep in the order of the reports, each with its choices and its points.
 
-    A point names its records of speed and quality by their place in `records`, None where there is none. Raises
-    ReportError where records of a sweep cannot stand in one table.
+    A point names its records of speed and quality by their index in `records`, None where there is none. Raises
+    ReportError where records of a sweep cannot share one table.
     """
     found = []
     for sweep in sorted({record.sweep for record in records}, key=lambda name: (name != FIRST, name)):
@@ -71,7 +71,7 @@ def page_panels(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 class _Index:
-    """Where the records of a sweep are, by what a row of the frame says of them."""
+    """Indices of the records of a sweep, found by what a row of the frame says about them."""
 
     def __init__(self, records: Sequence[Record], places: Sequence[int]) -> None:
         self.records = records
@@ -81,14 +81,14 @@ class _Index:
         self.qualities = {_asked(records[place]): place for place in qualities}
 
     def of(self, row: pd.Series) -> dict[str, int | None]:
-        """Return the places of a row's two records."""
+        """Return the indices of a row's two records."""
         place = self.places[row["machine"], row["cell"]]
         quality = self.qualities.get(_asked(self.records[place])) if row["quality_status"] else None
         return {"speed_record": place if row["status"] else None, "quality_record": quality}
 
 
 def _asked(record: Record) -> str:
-    """Return what the records of a configuration's speed and quality share."""
+    """Return, as one text, what a configuration's records of speed and quality share."""
     question = record.cell.question
     shared = {name: question.get(name) for name in ("reduction", "dtype", "attention")}
     model = {name: value for name, value in question["model"].items() if name not in STATED}
@@ -96,7 +96,7 @@ def _asked(record: Record) -> str:
 
 
 def _series_order(joined: pd.DataFrame) -> list[str]:
-    """Return the series of a sweep in the order in which its reports colour them, then all that those do not draw."""
+    """Return the series of a sweep in the order in which its reports colour them, then those that they do not draw."""
     drawn = joined.dropna(subset=["throughput", "score"])
     return list(dict.fromkeys([*(series_of(drawn) if len(drawn) else ()), *series_of(joined)]))
 
@@ -122,7 +122,7 @@ def _panel(panel: pd.DataFrame, index: _Index, data: str, order: list[str]) -> d
 
 
 def _look(row: pd.Series, order: list[str]) -> int | None:
-    """Return the place in `order` whose colour a row has: an engine's unmerged model that of its first series."""
+    """Return the index in `order` whose colour a row has; an engine's unmerged model has that of its first series."""
     name = series_name(row)
     if name in order:
         return order.index(name)
@@ -131,7 +131,7 @@ def _look(row: pd.Series, order: list[str]) -> int | None:
 
 
 def _choices(panel: pd.DataFrame, data: str) -> dict[str, tuple[str, str]]:
-    """Return what tells a panel from the others, by what a person chooses: a value for the address, and its name."""
+    """Return what identifies a panel, by choice on the page: a value for the address, and its name."""
     first, scope = panel.iloc[0], panel["scope"].iloc[0]
     batch = first["batch_size"]
     size = "" if pd.isna(batch) else "best" if batch == BEST_BATCH else f"{batch:.0f}"
@@ -147,7 +147,7 @@ def _choices(panel: pd.DataFrame, data: str) -> dict[str, tuple[str, str]]:
 
 
 def _data_name(joined: pd.DataFrame) -> str:
-    """Return what the qualities of a sweep are of."""
+    """Return what the quality of a sweep was scored on."""
     scored = joined.dropna(subset=["score"])
     if not len(scored):
         return "speed only"
@@ -156,7 +156,7 @@ def _data_name(joined: pd.DataFrame) -> str:
 
 
 def _point(row: pd.Series) -> dict[str, Any]:
-    """Return what the plot and the table show of a row; numbers that there are not are None."""
+    """Return what the plot and the table show of a row; missing numbers are None."""
     name = table_name(row)
     step = "" if row["method"] == "none" or pd.isna(row["r"]) else f"{row['r']:.0f}"
     slow, bad = (FAILURES.get(row[status], NOT_MEASURED) for status in ("status", "quality_status"))

@@ -1,4 +1,4 @@
-"""What speeds and losses on the page are over: one model in every panel, so that both can be asked for together."""
+"""What speeds and losses on the page refer to: one model in every panel, so that both can be required together."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from bench.report.words import is_denominator, is_unmerged
 
 
 def reference_of(panel: pd.DataFrame) -> pd.Series | None:
-    """Return the row that all speeds and all losses of a panel are over: the unmerged model.
+    """Return the row that all speeds and losses of a panel refer to: the unmerged model.
 
-    Where engines share the panel it is that of plain PyTorch. None where that was not measured whole: each engine's
-    points are then over its own.
+    Where engines share the panel, it is that of plain PyTorch. None where that was not fully measured: each engine's
+    points then refer to its own.
     """
     for _, row in panel.iterrows():
         if not is_denominator(row) or pd.isna(row["throughput"]):
@@ -25,7 +25,7 @@ def reference_of(panel: pd.DataFrame) -> pd.Series | None:
 
 
 def speeds_over(panel: pd.DataFrame, one: pd.Series | None) -> list[dict[str, float | None]]:
-    """Return how many times as fast as the reference every row is; without one, as its own engine's unmerged model."""
+    """Return how many times as fast as the reference every row is; without one, as the same engine's unmerged model."""
     name = "speedup_plain" if one is not None and one["setup"] else "speedup_unmerged"
     found = []
     for _, row in panel.iterrows():
@@ -38,7 +38,8 @@ def speeds_over(panel: pd.DataFrame, one: pd.Series | None) -> list[dict[str, fl
 def differences_from(panel: pd.DataFrame, one: pd.Series | None) -> list[dict[str, float | None]]:
     """Return by how much every row's score differs from the reference's, with the interval where that is paired.
 
-    `bar_low` and `bar_high`: the ends of its bar, as far from it as those of the difference to its own unmerged model.
+    `bar_low` and `bar_high`: ends of its error bar, as far from it as the interval's are from the difference to its own
+    unmerged model.
     """
     found = []
     for _, row in panel.iterrows():
@@ -59,5 +60,5 @@ def _ends(row: pd.Series, name: str) -> list[float | None]:
 
 
 def plain_number(value: Any) -> float | None:
-    """Return a number of a frame as JSON knows numbers, None for a missing one."""
+    """Return a number of a frame as JSON can hold it; None for a missing or infinite one."""
     return None if value is None or pd.isna(value) or math.isinf(value) else float(value)

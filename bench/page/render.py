@@ -1,4 +1,4 @@
-"""Records -> the page: one HTML file that opens from a disk and asks nothing of the network."""
+"""Records -> the page: one HTML file that opens from disk and needs no network."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SCRIPTS = (
 )
 """The page's own JavaScript in the order in which it is loaded."""
 LIMIT = 6_000_000
-"""Bytes that a page may have: what a phone opens at once."""
+"""Most bytes that a page may have: what a phone opens at once."""
 
 
 def render_page(results: Path, out: Path) -> Path:
     """Write the page of all records below `results` to `out` and return it.
 
     The same records give the same bytes. Raises ReportError where there is no record, where records of a sweep cannot
-    stand in one table, or where the page would have more bytes than `LIMIT`.
+    share one table, or where the page would have more bytes than `LIMIT`.
     """
     records = read_records(results) if results.is_dir() else []
     if not records:
@@ -49,7 +49,7 @@ def render_page(results: Path, out: Path) -> Path:
 
 
 def page_html(records: Sequence[Record], sounds: Mapping[str, Any]) -> str:
-    """Return the page of records, and of sounds as `listening` gives them."""
+    """Return the page of records and of sounds, the latter from `listening`."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -84,11 +84,11 @@ def page_html(records: Sequence[Record], sounds: Mapping[str, Any]) -> str:
 
 
 def script_json(values: Any) -> str:
-    """Return values as JSON that can stand in a script element: nothing in it ends the element or begins another."""
+    """Return values as JSON that is safe in a script element: nothing in it ends the element or begins another."""
     text = json.dumps(values, ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=plain_value)
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 def plain_value(value: Any) -> Any:
-    """Return a NumPy scalar as the number, truth or text that it is."""
+    """Return a NumPy scalar as a plain number, truth value or text."""
     return value.item()

@@ -1,4 +1,4 @@
-"""The sounds of the page: an example to hear, and the filterbank that the model sees of it.
+"""The sounds of the page: examples to hear, and the filterbanks that the model sees of them.
 
 Shapes: `s` samples, `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 SAMPLE_RATE = 16_000
 DARKEST, BRIGHTEST = 0.02, 0.995
-"""Quantiles of the filterbank that the ends of the colour map stand for, as in `fastast.viz`."""
+"""Quantiles of the filterbank at the ends of the colour map, as in `fastast.viz`."""
 
 
 def example_sounds() -> list[tuple[str, bytes]]:
@@ -30,13 +30,13 @@ def example_sounds() -> list[tuple[str, bytes]]:
 
 
 def sound_credits() -> str:
-    """Return whose recordings the examples are, and under which licences."""
+    """Return the text that says whose recordings the examples are, and under which licences."""
     text = (resources.files("fastast") / "assets" / "examples" / "README.md").read_text(encoding="utf-8")
     return " ".join(text.replace("`", "").split())
 
 
 def as_wav(samples: NDArray[np.floating]) -> str:
-    """Return (s,) in [-1, 1] as a WAV file in base64: what the model hears, in the one form that all browsers play."""
+    """Return (s,) in [-1, 1] as a WAV file in base64: what the model hears, in a form that all browsers play."""
     buffer = io.BytesIO()
     with wave.open(buffer, "wb") as file:
         file.setnchannels(1)
@@ -47,9 +47,9 @@ def as_wav(samples: NDArray[np.floating]) -> str:
 
 
 def draw_sound(fbank: NDArray[np.floating], geometry: Geometry) -> dict[str, Any]:
-    """Return a filterbank (f, m) in 256 steps, the mean of each patch's own cell (f', t') in the same, and its shape.
+    """Return a filterbank (f, m) in 256 steps, and in the same steps the mean of each patch's own cell (f', t').
 
-    Raises ValueError where the filterbank is not of the geometry.
+    Raises ValueError where the filterbank does not have the geometry's shape.
     """
     from fastast.viz import group_means
 
@@ -65,7 +65,7 @@ def draw_sound(fbank: NDArray[np.floating], geometry: Geometry) -> dict[str, Any
 
 
 def shape_of(geometry: Geometry) -> dict[str, Any]:
-    """Return what drawing patches takes of a geometry."""
+    """Return what drawing patches needs of a geometry."""
     from fastast.frontend.filterbank import SHIFT_SECONDS
 
     names = ("num_frames", "num_mel_bins", "patch_size", "fstride", "tstride", "depth", "num_tokens")

@@ -1,1 +1,1 @@
-"""The paper's experiment on data sets and checkpoints that a person has: found, matched, measured, reported."""
+"""The paper's experiment on your own data sets and checkpoints: find them, match them, measure and report."""

@@ -1,4 +1,4 @@
-"""`python -m bench paper`: the paper's experiment on data sets and checkpoints that a person has."""
+"""`python -m bench paper`: the paper's experiment on your own data sets and checkpoints."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ def paper(
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(help="Start no cell that is not expected to end within so many minutes; print what is left."),
+        typer.Option(help="Start only cells that are expected to end within this many minutes; print those left."),
     ] = None,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure again the cells whose record is not ok.")
+        bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Measure every checkpoint on the data set of its classes, as far as both are there, and draw the reports.
 
-    Nothing is downloaded: what is missing is named, with where its owners publish it. Every checkpoint has a sweep and
-    a report of its own. Interrupt at will: the same command goes on.
+    Nothing is downloaded: what is missing is listed, with where its owners publish it. Every checkpoint has its own
+    sweep and report. Interrupt at will: the same command resumes.
     """
     with for_people():
         from bench.paper.plan import make_plan
@@ -61,7 +61,7 @@ def paper(
         if dry_run:
             return
         if not plan.sweeps:
-            typer.echo("nothing can be measured: no data set with a checkpoint of its classes", err=True)
+            typer.echo("nothing can be measured: no data set has a checkpoint of its classes", err=True)
             raise typer.Exit(1)
         options = Options(
             results=results,
@@ -92,7 +92,7 @@ def plan_text(plan: PaperPlan) -> str:
 
 
 def _not_there(plan: PaperPlan) -> list[str]:
-    """Return what is missing: said once more at the end, where it is not scrolled away."""
+    """Return what is missing, which is printed again at the end, where it does not scroll away."""
     return _under("missing:", plan.missing)
 
 
@@ -108,7 +108,7 @@ def _measure(sweeps: tuple[PlannedSweep, ...], options: Options, minutes: float 
 
     summaries = []
     for sweep in sweeps:
-        # A budget counts from the beginning of this process, so that every sweep has what those before it left.
+        # A budget counts from the start of this process, so that every sweep has the time that those before it left.
         with choose_launcher("local", cache=options.cache, minutes=minutes) as place, Progress() as progress:
             summary = run_sweep(sweep.config.name, sweep.cells, options, progress=progress, launcher=place)
         summaries.append(summary)
@@ -119,7 +119,7 @@ def _measure(sweeps: tuple[PlannedSweep, ...], options: Options, minutes: float 
 
 
 def _report(sweeps: tuple[PlannedSweep, ...], results: Path, reports: Path) -> list[str]:
-    """Draw the report of every sweep that has a record and return where they are."""
+    """Draw the report of every sweep that has a record, and return lines that say where they are."""
     from bench.paper.folds import write_folds
     from bench.report import ReportError, render
 

@@ -1,4 +1,4 @@
-"""ESC-50's number: the mean over its folds, each tested by the model that was not trained on it."""
+"""ESC-50's score: the mean over its folds, each tested by the model that was not trained on it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _HEADS = ("Configuration", "r", "Folds", "Accuracy, mean", "Least to most", "Dif
 def write_folds(results: Path, reports: Path, family: str, sweeps: Mapping[int, str]) -> Path | None:
     """Write the means of a family of models, one per fold, into a folder of its name; None where nothing is scored.
 
-    sweeps: fold -> name of the sweep that was tested on it.
+    `sweeps`: fold -> name of the sweep that was tested on it.
     """
     records = read_records(results) if results.is_dir() else []
     joined = {fold: join(own) for fold, name in sweeps.items() if (own := [r for r in records if r.sweep == name])}
@@ -36,10 +36,10 @@ def write_folds(results: Path, reports: Path, family: str, sweeps: Mapping[int, 
 
 
 def fold_means(joined: Mapping[int, pd.DataFrame]) -> pd.DataFrame:
-    """Return one row per configuration, batch size and machine of the rows that `join` makes of every fold.
+    """Return one row per configuration, batch size and machine, from the rows of `join` for every fold.
 
-    Columns: what tells them apart, `folds` (how many were scored), `score`, `least`, `most`, `delta` (paired, to the
-    unmerged model of the same fold) and `speedup`, means over the folds.
+    Columns: those that identify a row, `folds` (how many were scored), the `least` and `most` score, and as means over
+    the folds `score`, `delta` (paired, to the unmerged model of the same fold) and `speedup`.
     """
     if not joined:
         return pd.DataFrame()

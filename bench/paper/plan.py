@@ -1,4 +1,4 @@
-"""What of the paper can be measured with the data and the checkpoints that are there, and what is missing."""
+"""Plan what of the paper can be measured with the data and checkpoints that are there, and tell what is missing."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ from fastast.scores import ACTIVATIONS
 
 @dataclass(frozen=True, kw_only=True)
 class PlannedSweep:
-    """One checkpoint on one data set."""
+    """The sweep of one checkpoint on one data set."""
 
     config: SweepConfig
     cells: tuple[Cell, ...]
     heading: str
     """Data set, clips and checkpoint, for people."""
     notes: tuple[str, ...]
-    """What was taken from the protocol since the files do not say it, and what was left out."""
+    """What was taken from the protocol because the files do not say it, and what was left out."""
     arguments: tuple[str, ...]
-    """The same sweep as a command: `python -m bench run` with these."""
+    """Arguments of `python -m bench run` that run the same sweep."""
     fold: int | None = None
-    """Of ESC-50: the fold that it is tested on."""
+    """For ESC-50, the fold that it is tested on."""
     family: str = ""
     """Name that the models of all folds share."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PaperPlan:
-    """All of it."""
+    """All sweeps that can run, and what is missing for others."""
 
     sweeps: tuple[PlannedSweep, ...]
     missing: tuple[str, ...]
-    """What is missing of every protocol, and where its owners publish it."""
+    """What is missing for every protocol, and where its owners publish it."""
     refused: tuple[str, ...]
-    """What is there and cannot be used, and why."""
+    """What is there but cannot be used, and why."""
 
 
 def make_plan(data: Path, checkpoints: Path, overrides: Sequence[str] = ()) -> PaperPlan:
     """Find data sets below one folder and checkpoints below another, and match them.
 
-    overrides: `key=value` that every sweep gets beside what it is told of its data and checkpoint.
-    Raises ConfigError for a folder that is not there, or an override that no sweep takes.
+    `overrides`: `key=value` that every sweep gets besides those for its data and checkpoint; a sweep that does not take
+    one is refused. Raises ConfigError for a folder that does not exist.
     """
     for option, folder in (("--data", data), ("--checkpoints", checkpoints)):
         if not folder.is_dir():
@@ -99,15 +99,13 @@ def _sweep(data: FoundSet, weights: FoundWeights, folder: Path, overrides: Seque
     given, notes = _about_weights(protocol, weights)
     given += data.overrides()
     if data.missing:
-        notes.append(
-            f"{data.missing:,} clips of its tables are not there and are left out: other clips, another number"
-        )
+        notes.append(f"{data.missing:,} clips of its tables are missing and left out: other clips give another score")
     fold: int | None = None
     if protocol.data_set == "esc50":
         if (fold := left_out_fold(weights, folder)) is None:
             raise ConfigError(
                 [
-                    "which fold the model was not trained on is not known, and on the others its accuracy means "
+                    "it is not known which fold the model was not trained on, and on the others its accuracy means "
                     "nothing; name it in the file's path, such as fold1"
                 ]
             )
@@ -133,7 +131,7 @@ def _sweep(data: FoundSet, weights: FoundWeights, folder: Path, overrides: Seque
 
 
 def _about_weights(protocol: Protocol, weights: FoundWeights) -> tuple[list[str], list[str]]:
-    """Return what a sweep has to say of a checkpoint, and what of it is the protocol's word and not the file's."""
+    """Return the overrides that describe a checkpoint, and notes on those that come from the protocol, not the file."""
     checkpoint = weights.checkpoint
     given = [
         f"model.name={json.dumps(str(weights.path), ensure_ascii=False)}",
@@ -143,19 +141,19 @@ def _about_weights(protocol: Protocol, weights: FoundWeights) -> tuple[list[str]
     if checkpoint.normalisation is None:
         mean, std = protocol.normalisation.mean, protocol.normalisation.std
         given.append(f"model.normalisation=[{mean}, {std}]")
-        notes.append(f"the file does not say its normalisation: that of AST's recipe, mean {mean}, std {std}")
+        notes.append(f"the file does not say its normalisation: AST's recipe has mean {mean}, std {std}")
     if checkpoint.labels is None and protocol.output_order:
         given.append(f"model.labels={json.dumps(protocol.output_order, ensure_ascii=False)}")
-        notes.append("the file does not name its classes: their order is that of AST's recipe")
+        notes.append("the file does not name its classes: they are taken in the order of AST's recipe")
     if checkpoint.loss is None:
         activation = ACTIVATIONS[protocol.loss]
         given.append(f"model.activation={json.dumps(activation)}")
-        notes.append(f"the file does not say its loss: scores by {activation}, as AST's recipe trains")
+        notes.append(f"the file does not say its loss: scores are by {activation}, which fits that of AST's recipe")
     return given, notes
 
 
 def _fitting_r(file: Path, weights: FoundWeights, notes: list[str]) -> list[str]:
-    """Return another `grid.r` where a model cannot remove as many tokens as the sweep is sized for: the same shares."""
+    """Return a `grid.r` in the same proportions for a model that cannot remove as many tokens as the sweep asks for."""
     from fastast.reduction import TokenReduction
     from fastast.schedule import parse_schedule
 

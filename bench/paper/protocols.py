@@ -22,20 +22,20 @@ class Protocol:
     sweep: str
     """The sweep of `bench/sweeps` that measures on it."""
     title: str
-    """What people call it."""
+    """Its usual name."""
     num_classes: int
-    """Classes that it has as published."""
+    """Number of its classes as published."""
     data_from: str
     """Where its owners publish the clips."""
     weights_from: str
-    """Where weights for it are published by their owners, or how they come about."""
+    """Where weights for it are published by their owners, or how to get some."""
     normalisation: Normalisation
-    """What AST's recipe for it normalises by; of files that do not say."""
+    """Normalisation of AST's recipe for it, for files that do not say theirs."""
     loss: Loss
-    """What AST's recipe for it trains with; of files that do not say."""
+    """Loss of AST's recipe for it, for files that do not say theirs."""
     output_order: str
-    """Order of the outputs of AST's own files, which name no classes: that of the data (`data`), a file of names, or
-    empty where nothing is published."""
+    """Order of the outputs of AST's own files, which do not name their classes: that of the data (`data`), a file of
+    names, or empty where nothing is published."""
 
 
 PROTOCOLS = (

@@ -1,4 +1,4 @@
-"""Which data sets of the paper lie below a folder, in whatever layout FastAST reads."""
+"""Find the data sets of the paper below a folder, in any layout that FastAST reads."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from fastast.data.layouts.recognise import set_values, without_refusals
 from fastast.data.training_set import DataError
 
 _ANY_DATA = ("ast_lists", "parquet", "hdf5")
-"""Layouts that hold any data set, told by its number of classes."""
+"""Layouts that can hold any data set; its number of classes tells which it is."""
 _NOT_FROM_ABOVE = ("ast_lists", "cache")
-"""Layouts that only their own folder is recognised as, not one above it."""
+"""Layouts that are recognised only by their own folder, not by one above it."""
 _DEPTH = 2
 """Levels below the folder where a data set may begin."""
 
@@ -31,18 +31,18 @@ class FoundSet:
     name: str
     """Its layout, as sweeps name it."""
     root: Path
-    """Folder that it was found by."""
+    """Folder that it was recognised by."""
     options: DataOptions
-    """What reads it."""
+    """Options that read it."""
     classes: tuple[str, ...]
     """Its classes, in order."""
     clips: int
-    """Clips of the test split that are there."""
+    """Number of clips of the test split that are there."""
     missing: int
-    """Clips of its tables that are not."""
+    """Number of clips in its tables that are not."""
 
     def overrides(self) -> list[str]:
-        """Return what a sweep has to say of it, as `-s` takes it."""
+        """Return the overrides that describe it to a sweep, as `-s` takes them."""
         given = {"dataset": self.name, **set_values(self.options)}
         if self.missing:
             given["missing"] = "leave out"
@@ -53,7 +53,7 @@ class FoundSet:
 
 
 def find_sets(folder: Path) -> tuple[dict[str, list[FoundSet]], dict[str, str]]:
-    """Return, by name of sweep, the data sets below a folder, and why what looks like one cannot be read."""
+    """Return, by name of sweep, the data sets below a folder, and why folders that look like one cannot be read."""
     found: dict[str, list[FoundSet]] = {}
     problems: dict[str, str] = {}
     for protocol in PROTOCOLS:
@@ -86,11 +86,11 @@ def _below(protocol: Protocol, name: str, folder: Path, depth: int) -> tuple[lis
 
 
 def _open(protocol: Protocol, name: str, folder: Path, options: DataOptions) -> Iterator[FoundSet]:
-    """Yield the set where it is the protocol's."""
+    """Yield the set if it is the protocol's."""
     if name == "cache" and getattr(options, "holds", {}).get("data_set") != protocol.data_set:
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said again where the sweep opens it
+        warnings.simplefilter("ignore")  # they come again when the sweep opens it
         data: Any = without_refusals(options).split("test")
     if name in _ANY_DATA and len(data.classes) != protocol.num_classes:
         return

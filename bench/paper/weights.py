@@ -1,4 +1,4 @@
-"""Which checkpoints lie below a folder, and which data set of the paper each is for."""
+"""Find the checkpoints below a folder, and tell which data set of the paper each is for."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class FoundWeights:
 
     path: Path
     slug: str
-    """A name for sweeps, of its path: lower-case letters, digits, - and _."""
+    """Its name in sweeps, made from its path: lower-case letters, digits, - and _."""
     checkpoint: Checkpoint
 
 
 def find_weights_below(folder: Path) -> tuple[list[FoundWeights], list[str]]:
-    """Return the checkpoints below a folder, and of every other file that looks like one why it is none."""
+    """Return the checkpoints below a folder, and why other files that look like one are not."""
     found, refused = [], []
     for path in _candidates(folder):
         try:
@@ -56,7 +56,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 
 def _slug(path: Path) -> str:
-    """`runs/AST 0.45.pth` -> `runs_ast_0_45`."""
+    """Return a path as a name: `runs/AST 0.45.pth` -> `runs_ast_0_45`."""
     stem = path.with_suffix("") if path.suffix in _ENDINGS else path
     return re.sub(r"[^a-z0-9-]+", "_", stem.as_posix().lower()).strip("_-") or "model"
 
@@ -64,8 +64,8 @@ def _slug(path: Path) -> str:
 def likely_sets(weights: FoundWeights, classes: Mapping[str, tuple[str, ...]]) -> list[str]:
     """Return the names of the sweeps whose data a checkpoint is for.
 
-    classes: of every data set that is there, by sweep. By its classes' names where it has some, else by their number;
-    a data set that is not there goes by the number of its classes.
+    `classes`: of every data set that is there, by sweep. A checkpoint is matched by the names of its classes if a data
+    set has the same, else by their number; for a data set that is not there, that is the published number.
     """
     names, count = weights.checkpoint.labels, weights.checkpoint.geometry.num_classes
     if names is not None:
@@ -83,7 +83,10 @@ def without_fold(slug: str) -> str:
 
 
 def left_out_fold(weights: FoundWeights, folder: Path) -> int | None:
-    """Return the fold of ESC-50 that a model was not trained on: as its file's notes or its path say, `fold3`."""
+    """Return the fold of ESC-50 that a model was not trained on, by the recipe in its file or `fold3` in its path.
+
+    None where neither says, or the path names several.
+    """
     recipe: Any = (weights.checkpoint.training or {}).get("recipe")
     data = recipe.get("data") if isinstance(recipe, Mapping) else None
     if isinstance(data, Mapping) and isinstance(data.get("fold"), int):

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _COLUMNS = ("method", "schedule", "metric", "proportional", "order", "excess")
 """Keys of a reduction that have a column of their own."""
 STRIDE = "stride"
-"""Method and family of a model that is not reduced, but cut into patches further apart than its own."""
+"""Method and family of a model that is not reduced, but takes patches at another stride than its own."""
 OWN_LENGTH = "own_length"
-"""Those of a model that is not reduced, but runs shorter clips without padding."""
+"""Method and family of a model that is not reduced, but runs shorter clips without padding."""
 
 
 def to_frame(records: Iterable[Record]) -> pd.DataFrame:
@@ -35,14 +35,14 @@ def to_frame(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def frame_of(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Return the frame of rows, with the columns of `COLUMNS` in their order."""
+    """Return rows as a frame, with the columns of `COLUMNS` in their order."""
     import pandas as pd
 
     return pd.DataFrame(list(rows), columns=list(COLUMNS))
 
 
 def row_of(record: Record) -> dict[str, Any]:
-    """Return what a record has to say in every column that it has something to say in."""
+    """Return a record's value for every column that it has one for."""
     row: dict[str, Any] = {
         "sweep": record.sweep,
         "cell": record.cell.id,
@@ -188,7 +188,7 @@ def _stream(record: Record) -> dict[str, Any]:
     factor = float(np.median(seconds)) / hop
     unmerged = float(np.median(part.arms["unmerged"].seconds)) / hop
     row: dict[str, Any] = {"hop_s": hop, "real_time_factor": factor, "real_time_factor_unmerged": unmerged}
-    if factor < 1:  # else the sound waits longer and longer
+    if factor < 1:  # else the backlog of sound grows without end
         for percentile, least in ((50, 1), (95, 20), (99, 100)):
             enough = len(seconds) >= least
             row[f"delay_p{percentile}_ms"] = float(np.percentile(seconds, percentile)) * 1e3 if enough else None

@@ -1,6 +1,6 @@
-"""Gathering the results of several machines: records are copied, checked, and never overwritten unasked.
+"""Gather the results of several machines: records are checked, copied, and never overwritten unasked.
 
-Two records of one cell on one machine are the same where their content is, however the files are written.
+Two records of one cell on one machine are the same if their content is, however the files are written.
 """
 
 from __future__ import annotations
@@ -32,62 +32,62 @@ from bench.sweep.cells import canonical
 from fastast.system.writing import write_together
 
 Keep = Literal["ours", "theirs", "newer"]
-"""Of two different records: the one that is there, the one that comes, or the one that was finished later."""
+"""Which of two different records to keep: the one that is there, the one that comes, or the one finished later."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class GatherError(ValueError):
-    """What keeps results from being gathered; nothing was written. One line per problem."""
+    """Why results cannot be gathered, one line per problem; nothing was written."""
 
 
 _TOGETHER = 64
-"""Records that are written at a time."""
+"""Number of records that are written at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Copy:
-    """A record that is to be written, or that one is to be compared with."""
+    """A record to write, or an existing one to compare it with."""
 
     source: Path
     cell_id: str
     status: str
     finished: datetime
     content: bytes
-    """Of its file, as this version writes it."""
+    """Content of the record's file as this version writes it."""
     scored: tuple[int, int, str] | None
-    """Clips, classes and hash of the ids that its predictions must be of; None where it has none."""
+    """Clips, classes and hash of the ids that its predictions must have; None where it has no quality."""
     against: str | None
-    """Id of the cell that its difference is to; None where it has none."""
+    """Id of the cell that its difference is to; None where it has no difference."""
     store: Store
-    """Where it goes."""
+    """Store that the record goes into."""
 
     @property
     def target(self) -> Path:
-        """Where the record goes."""
+        """File that the record goes into."""
         return self.store.path(self.cell_id)
 
     def read_predictions(self) -> bytes:
-        """Return the content of its predictions' file."""
+        """Return the content of the file of its predictions."""
         return _predictions_of(self.source).read_bytes()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gathered:
-    """What was gathered, or would be."""
+    """What was gathered, or would be without `dry_run`."""
 
     into: Path
     new: int
     identical: int
-    """Left alone, because they are there already."""
+    """Number of records left alone because the same ones are there already."""
     replaced: int
     kept: int
-    """Ours, although another one came."""
+    """Number of existing records that were kept although a different one came."""
     machines: tuple[str, ...]
     dry_run: bool
 
     def lines(self) -> tuple[str, ...]:
-        """Return the result for people."""
+        """Return the result in lines for people."""
         counts = f"{self.new} new, {self.identical} identical, {self.replaced} replaced, {self.kept} kept as they were"
         where = f"{self.into} from {', '.join(self.machines) or 'no machine'}"
         return (f"{where}: {counts}", *(("nothing was written (--dry-run)",) if self.dry_run else ()))
@@ -157,7 +157,7 @@ def _record_files(source: Path, into: Path, problems: list[str]) -> Iterator[Pat
 
 
 def _examined(path: Path, into: Path) -> _Copy | str:
-    """Return what is to be written of a record's file, or what is wrong with it."""
+    """Return a record's file as a copy to write, or what is wrong with it."""
     try:
         record = _checked(path)
     except RecordError as error:
@@ -166,7 +166,7 @@ def _examined(path: Path, into: Path) -> _Copy | str:
 
 
 def _checked(path: Path) -> Record:
-    """Read a record whose name, id and machine fit it. Raises RecordError."""
+    """Read a record. Raises RecordError also for a wrong file name or id, and for names that cannot be folders."""
     record = read_record(path)
     check_name(path, record.cell.id)
     digest = hashlib.sha256(canonical(record.cell.question).encode()).hexdigest()[:12]
@@ -174,7 +174,7 @@ def _checked(path: Path) -> Record:
         raise RecordError(f"{path}: its id is not the hash of its question, which is {digest}; it was edited")
     for what, name in (("machine.key", record.machine.key), ("sweep", record.sweep)):
         if not _NAME.fullmatch(name):
-            raise RecordError(f"{path}: {what}: '{name}' is no name of a folder")
+            raise RecordError(f"{path}: {what}: '{name}' cannot be the name of a folder")
     return record
 
 
@@ -193,49 +193,49 @@ def _copy(path: Path, record: Record, store: Store) -> _Copy:
 
 
 def _there(copy: _Copy) -> _Copy | None:
-    """Return the record that is where another one goes, None where there is none."""
+    """Return the record that is already where another one goes; None where there is none."""
     if not copy.target.exists():
         return None
-    if copy.target.read_bytes() == copy.content:  # it need not be understood
+    if copy.target.read_bytes() == copy.content:  # so it need not be parsed
         return replace(copy, source=copy.target)
     return _copy(copy.target, read_record(copy.target), copy.store)
 
 
 def _is_wanted(copy: _Copy, ours: _Copy, keep: Keep | None) -> bool:
-    """Return whether a record replaces another one of its cell."""
+    """Return whether a record is to replace another one of its cell."""
     if copy.content == ours.content:
         return False
     if keep != "newer":
         return keep == "theirs"
     if copy.finished != ours.finished:
         return copy.finished > ours.finished
-    return _compared_at(copy) > _compared_at(ours)  # what a run writes again is the difference to a later reference
+    return _compared_at(copy) > _compared_at(ours)  # all that a run rewrites is the difference, to a later reference
 
 
 def _compared_at(copy: _Copy) -> datetime:
-    """Return when the record beside a copy's ended that it is compared with; the beginning of time where none is."""
+    """Return when the reference in the same folder as a record was finished; the earliest time where there is none."""
     path = copy.source.with_name(f"{copy.against}.json")
     return read_record(path).finished if copy.against and path.exists() else datetime.min.replace(tzinfo=UTC)
 
 
 def _predictions_of(path: Path) -> Path:
-    """Return where the predictions of a record's file are, if it has any."""
+    """Return the file of the predictions of a record's file, if it has any."""
     return path.parent / "predictions" / f"{path.stem}.npz"
 
 
 def _bad_predictions(copy: _Copy) -> list[str]:
-    """Return why a record's predictions cannot be copied; none of a record without quality."""
+    """Return why a record's predictions cannot be copied; a record without quality needs none."""
     path = _predictions_of(copy.source)
     if copy.scored is None:
         return []
     if not path.exists():
-        return [f"{path}: is missing; {copy.source} is of a quality cell, whose predictions belong to it"]
+        return [f"{path}: is missing; {copy.source} is of a quality cell and needs its predictions"]
     try:
         kept, hashes = read_kept(path)
     except (OSError, PredictionsError) as error:
         return [str(error)]
     if (*kept.shape, hashes.get("ids_sha256")) != copy.scored:
-        return [f"{path}: is of other clips than {copy.source}"]
+        return [f"{path}: its clips are not those of {copy.source}"]
     return []
 
 
@@ -250,14 +250,14 @@ def _conflict(ours: _Copy, theirs: _Copy) -> str:
 
 
 def _write(copies: Iterable[_Copy], stores: Iterable[Store]) -> None:
-    """Write records, each after its predictions, so that none is ever without them; and the tables that are behind."""
+    """Write records, each after its predictions so that it is never without them, and tables that are outdated."""
     by_folder: dict[Path, list[_Copy]] = {}
     for copy in copies:
         by_folder.setdefault(copy.store.folder, []).append(copy)
     for store in stores:
         folder, group = store.folder, by_folder.get(store.folder, [])
         if not group and not (folder / ".lock").exists() and not is_behind(folder):
-            continue  # no run that was ended left anything to put right
+            continue  # nothing new, and no interrupted run left anything to clean up
         with store.lock(), advised(folder):
             for start in range(0, len(group), _TOGETHER):
                 part = group[start : start + _TOGETHER]

@@ -1,7 +1,7 @@
-"""Whether records are of one machine and one PyTorch: else their times do not tell what was measured apart.
+"""Tell whether records are of one machine and one version of PyTorch; otherwise their times cannot be compared.
 
-The key of a machine says less: clocks and generations of processors that virtual machines give one name, and versions
-of PyTorch, change times by more than what is compared.
+A machine's key says less: versions of PyTorch, and clocks and generations of processors that share one name in virtual
+machines, change times by more than the differences that are measured.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from bench.records.schema import Record
 
 
 def timed_on(machine: Machine, software: Software) -> dict[str, str | None]:
-    """Return what times depend on beside what a key says, by name; None is not known."""
+    """Return, by name, what times depend on beyond a machine's key; None where it is not known."""
     cpu = machine.cpu if machine.device == "cpu" else None
     return {
         "device": machine.device_name,
@@ -24,7 +24,7 @@ def timed_on(machine: Machine, software: Software) -> dict[str, str | None]:
 
 
 def unlike(mine: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> list[str]:
-    """Return in words how two machines' facts differ, where both are known."""
+    """Return in words how the facts of two machines differ, as far as both are known."""
     return [
         f"{name} is {mine[name]} and {theirs[name]}"
         for name in mine
@@ -33,7 +33,7 @@ def unlike(mine: Mapping[str, str | None], theirs: Mapping[str, str | None]) -> 
 
 
 def first_unlike(records: Iterable[Record]) -> tuple[Record, Record, list[str]] | None:
-    """Return two timed records of one key that are not of one machine, and how they differ; None where all are."""
+    """Return two timed records with one key but of different machines, and how these differ; None if there are none."""
     seen: dict[str, list[tuple[Record, dict[str, str | None]]]] = {}
     for record in records:
         if record.performance is None:
@@ -42,18 +42,18 @@ def first_unlike(records: Iterable[Record]) -> tuple[Record, Record, list[str]] 
         for other, theirs in alike:
             if words := unlike(theirs, mine):
                 return other, record, words
-        if all(mine != theirs for _, theirs in alike):  # the first, or one that knows more or less of itself
+        if all(mine != theirs for _, theirs in alike):  # the first, or one with other facts known
             alike.append((record, mine))
     return None
 
 
 def why_apart(records: Iterable[Record]) -> str:
-    """Return in words why times of records cannot stand together, and what to do; empty where they can."""
+    """Return in words why the times of records cannot be compared, and what to do; empty where they can."""
     if (found := first_unlike(records)) is None:
         return ""
     one, other, words = found
     return (
-        f"times of sweep {one.sweep!r} on {one.machine.key} cannot stand together: of cells {one.cell.id} and "
-        f"{other.cell.id} {'; '.join(words)}. Move the records of one of them into results of their own, or measure "
+        f"times of sweep {one.sweep!r} on {one.machine.key} cannot be compared: for cells {one.cell.id} and "
+        f"{other.cell.id}, {'; '.join(words)}. Move the records of one kind into another folder of results, or measure "
         "them again"
     )

@@ -1,4 +1,4 @@
-"""Thousands of records at once: what is done with each of them, on all processors."""
+"""Process thousands of records on all processors."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fastast.system.processors import affinity
 from fastast.system.workers import Given, Result, in_processes
 
 MANY = 500
-"""From so many items on, a second processor is worth its start."""
+"""Number of items from which on starting more processes pays off."""
 _CHUNK = 50
-"""Items that a process gets at a time."""
+"""Number of items that a process gets at a time."""
 
 
 def each_of_many(work: Callable[[Given], Result], items: Sequence[Given]) -> Iterator[Result]:
-    """Yield `work` of every item, as `in_processes` does, on all processors where there are `MANY` items."""
+    """Yield `work` of every item, as `in_processes` does; on all processors from `MANY` items on."""
     return in_processes(work, items, affinity() if len(items) >= MANY else 1, chunk=_CHUNK)

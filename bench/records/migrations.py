@@ -1,4 +1,4 @@
-"""From the schema of an older record to the next one: what was not measured then is unknown now, never guessed."""
+"""Bring a record of an older schema to the next one: what was not measured then stays unknown and is never guessed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _GPU_MOMENT = ("graphics_clock_mhz", "memory_clock_mhz", "temperature_c", "throt
 
 
 def _conditions_apart(raw: Raw) -> Raw:
-    """1 -> 2: what a machine was like leaves what it is; arms know their batch size; gates and energy come."""
+    """1 -> 2: conditions move out of the machine; arms get their batch size; gates, engine, search and energy begin."""
     machine = dict(raw["machine"])
     load = [machine.pop("load_before"), machine.pop("load_after")]
     before = None
@@ -45,7 +45,7 @@ def _arms_with_batch(raw: Raw) -> Raw | None:
 
 
 def _key_with_instructions(raw: Raw) -> Raw:
-    """2 -> 3: the key of a CPU has the instruction set, which the record knew all along."""
+    """2 -> 3: the key of a CPU gets its instruction set, which the record held already."""
     machine = dict(raw["machine"])
     if machine["device"] == "cpu":
         threads = f"-{machine['threads']}-threads"
@@ -55,8 +55,8 @@ def _key_with_instructions(raw: Raw) -> Raw:
 
 
 def _quality_of_any_data(raw: Raw) -> Raw:
-    """3 -> 4: what was the only way to measure quality is said now: soundscapes, whole, by the sigmoid of outputs
-    taken in the order in which they came."""
+    """3 -> 4: records state what used to be the only way to measure quality: whole soundscapes, scored by the sigmoid
+    of the outputs in their own order."""
     part = raw["quality"]
     if part is None:
         return raw | {"schema_version": 4}
@@ -67,7 +67,7 @@ def _quality_of_any_data(raw: Raw) -> Raw:
 
 
 def _disturbance(raw: Raw) -> Raw:
-    """4 -> 5: what else went on is measured, what surrounds a forward is told; of older records nobody knows."""
+    """4 -> 5: disturbances and surroundings are recorded; for older records they are unknown."""
     part = raw["performance"] and dict(raw["performance"])
     if part is not None:
         part["arms"] = {name: arm | {"load": None} for name, arm in part["arms"].items()}
@@ -77,19 +77,19 @@ def _disturbance(raw: Raw) -> Raw:
 
 
 def _tokens_of_clips(raw: Raw) -> Raw:
-    """5 -> 6: clips may have numbers of tokens of their own; before, all had the same."""
+    """5 -> 6: clips may differ in their number of tokens; before, all had the same."""
     part = raw["quality"] and raw["quality"] | {"clip_tokens": None}
     return raw | {"quality": part, "schema_version": 6}
 
 
 def _loading(raw: Raw) -> Raw:
-    """6 -> 7: what loading took is told beside what the model took; of older records nobody knows."""
+    """6 -> 7: loading times are recorded; for older records they are unknown."""
     part = raw["quality"] and raw["quality"] | {"loading": None}
     return raw | {"quality": part, "schema_version": 7}
 
 
 def _attention_of_steps(raw: Raw) -> Raw:
-    """7 -> 8: attention of training steps is seen in a forward that learns; before, it was in one that does not."""
+    """7 -> 8: the attention of training steps is observed in a training forward; before, it was one of inference."""
     part = raw["attention"]
     if part is not None and (raw["cell"]["question"].get("measure") or {}).get("scope") == "training_step":
         part = part | {"backend_ran": None}
@@ -97,7 +97,8 @@ def _attention_of_steps(raw: Raw) -> Raw:
 
 
 def _generation(raw: Raw) -> Raw:
-    """8 -> 9: a processor has a generation beside its name, and loads say how many threads ran; before, neither."""
+    """8 -> 9: a processor's generation and the number of active threads are recorded; for older records both are
+    unknown."""
     machine = raw["machine"] | {"cpu": raw["machine"]["cpu"] | {"generation": None}}
     part = raw["performance"] and dict(raw["performance"])
     if part:
@@ -119,4 +120,4 @@ MIGRATIONS: Mapping[int, Callable[[Raw], Raw]] = {
     7: _attention_of_steps,
     8: _generation,
 }
-"""From each older version, the function that makes the next one of it. It does not change what it is given."""
+"""Function that turns a record of each older version into one of the next; it does not change its argument."""

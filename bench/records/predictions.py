@@ -1,7 +1,7 @@
-"""Predictions on disk, beside the record of their quality cell: `predictions/<cell id>.npz`.
+"""Predictions on disk, next to the record of their quality cell: `predictions/<cell id>.npz`.
 
-`logits` (n, c) float32 with the `activation` that makes scores of them, and the hashes of the labels and of the clips'
-ids. Files of before have `scores` (n, c) float16 instead: sigmoids.
+A file holds `logits` (n, c) in float32 with the `activation` that turns them into scores, and the hashes of the labels
+and of the clips' ids. Older files hold `scores` (n, c) in float16 instead: sigmoids.
 Shapes: `n` clips, `c` classes.
 """
 
@@ -26,25 +26,25 @@ Kept = TypeVar("Kept")
 
 
 class PredictionsError(ValueError):
-    """A file that holds no predictions, or not all of them."""
+    """A file that does not hold predictions, or not all of them."""
 
 
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
-"""What NumPy, zipfile and zlib raise for a file that was cut, damaged or never theirs."""
+"""What NumPy, zipfile and zlib raise for a file that is truncated, damaged or in another format."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model said of clips."""
+    """What a model predicted for clips."""
 
     values: NDArray[np.floating]
-    """(n, c): logits, or where `activation` is None the scores themselves, as they were stored once."""
+    """(n, c): logits, or where `activation` is None the scores themselves, as older files hold them."""
     activation: Activation | None
-    """What makes scores of the logits."""
+    """What turns the logits into scores; None for scores."""
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Predictions:
-        """Return those that a file holds. Raises ValueError where it has replicates of their score in their place."""
+        """Return the predictions in a file. Raises ValueError where it has replicates of their score instead."""
         if "replicates" in stored:
             raise ValueError("bench thin left replicates of its score")
         if "logits" not in stored:
@@ -58,7 +58,7 @@ class Predictions:
 
     @cached_property
     def ranking(self) -> NDArray[np.float64]:
-        """What orders clips and classes, (n, c): metrics are computed from it."""
+        """Values that rank clips and classes, (n, c): metrics are computed from them."""
         if self.activation is None:
             return self.values.astype(np.float64)
         return to_ranking(self.values, self.activation)
@@ -83,18 +83,17 @@ def encode_predictions(predictions: Predictions, hashes: Mapping[str, str]) -> b
 
 
 def read_predictions(path: Path) -> tuple[Predictions, dict[str, str]]:
-    """Return what a file of predictions holds, and its hashes.
+    """Return the predictions in a file, and its hashes.
 
-    Raises PredictionsError where it is no whole file of predictions; FileNotFoundError where there is none.
+    Raises PredictionsError where it is not a whole file of predictions, FileNotFoundError where there is none.
     """
     return taken_from(path, Predictions.of)
 
 
 def taken_from(path: Path, take: Callable[[Mapping[str, Any]], Kept]) -> tuple[Kept, dict[str, str]]:
-    """Return what `take` makes of the arrays of a file of predictions, or of what is left of them, and its hashes.
+    """Return what `take` makes of the arrays in a file of predictions or of their replicates, and its hashes.
 
-    Raises PredictionsError where the file is damaged or `take` finds something else, FileNotFoundError where there is
-    none.
+    Raises PredictionsError where the file is damaged or `take` refuses it, FileNotFoundError where there is none.
     """
     try:
         with np.load(path) as stored:
@@ -104,6 +103,6 @@ def taken_from(path: Path, take: Callable[[Mapping[str, Any]], Kept]) -> tuple[K
         raise
     except _DAMAGED as error:
         raise PredictionsError(
-            f"{path}: no whole file of predictions ({in_one_line(error)}); delete it and the record of its cell, and "
-            "run the sweep again"
+            f"{path}: not a whole file of predictions ({in_one_line(error)}); delete it and the record of its cell, "
+            "and run the sweep again"
         ) from error

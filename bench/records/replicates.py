@@ -1,7 +1,7 @@
-"""What is left of predictions in a folder without room for them: their score, as measured and in every replicate.
+"""What is kept of predictions in a folder that has no room for them: their score, as measured and in every replicate.
 
-A file of them stands where the predictions stood and is a fiftieth of their size. All replicates of one number of
-clips draw the same ones, so that paired differences are those of the predictions; what needs single clips is gone.
+The file takes the place of the predictions and is a fiftieth of their size. For the same number of clips, replicates
+draw the same clips, so paired differences are those of the predictions; whatever needs single clips is lost.
 Shapes: `n` clips, `c` classes, `b` bootstrap replicates.
 """
 
@@ -19,23 +19,23 @@ from bench.records.predictions import Predictions, taken_from
 from fastast.statistics import Floats
 
 FACTS = ("shape", "metric", "seed", "value")
-"""What a file of replicates has beside them, and beside hashes."""
+"""What a file of replicates holds besides them and the hashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreReplicates:
-    """The score of all clips together, without what a model said of each."""
+    """The score of all clips together, without the predictions for each."""
 
     shape: tuple[int, int]
-    """(n, c) of the predictions that it was computed from."""
+    """(n, c) of the predictions that the score was computed from."""
     metric: str
-    """Of `fastast.metrics.METRIC_OF`."""
+    """Name of the score, one of `fastast.metrics.METRIC_OF`."""
     seed: int
-    """Of the clips that replicates draw."""
+    """Seed for the clips that replicates draw."""
     value: float
-    """As measured."""
+    """The score as measured."""
     values: Floats
-    """(b,)"""
+    """The score in every replicate, (b,)."""
 
 
 def encode_replicates(kept: ScoreReplicates, hashes: Mapping[str, str]) -> bytes:
@@ -49,9 +49,9 @@ def encode_replicates(kept: ScoreReplicates, hashes: Mapping[str, str]) -> bytes
 
 
 def read_kept(path: Path) -> tuple[Predictions | ScoreReplicates, dict[str, str]]:
-    """Return the predictions of a cell, or what is left of them, and the hashes of labels and ids.
+    """Return the predictions of a cell, or the replicates of their score, and the hashes of labels and ids.
 
-    Raises PredictionsError where it is no whole file of either; FileNotFoundError where there is none.
+    Raises PredictionsError where it is not a whole file of either, FileNotFoundError where there is none.
     """
     return taken_from(path, _kept)
 

@@ -1,8 +1,9 @@
 """The schema of a record: one cell's question and answer.
 
-Every summary, table and figure is a function of records; nothing edits one, but that its difference to the unmerged
-model follows where that is measured again (`bench.run.differences`). `SCHEMA_VERSION` grows when a field is added,
-changes its meaning or goes away, and `bench.records.migrations` then gets the function from the version before.
+Every summary, table and figure is a function of records. Records are never edited, except that the difference to the
+unmerged model is updated when that model is measured again (`bench.run.differences`). `SCHEMA_VERSION` grows when a
+field is added, removed or changes its meaning, and `bench.records.migrations` then gets a function from the version
+before.
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ SCHEMA_VERSION = 9
 
 Status = Literal["ok", "noisy", "disturbed", "implausible", "error", "oom", "timeout"]
 """`disturbed`: something else was at work, or too little was measured: see `Disturbance`, `bench.run.panels`.
-`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever else."""
+`noisy`: every attempt at timing scattered too much. `implausible`: a gate did not pass, whatever else is wrong."""
 Kind = Literal["performance", "quality"]
 
 
 class CellPart(Facts):
-    """The question."""
+    """The cell and its question."""
 
     id: str
     """First 12 hex digits of the SHA-256 of the canonical question."""
     kind: Kind
     question: dict[str, Any]
-    """Everything that the answer depends on, the machine excepted."""
+    """Everything that the answer depends on, except the machine."""
 
 
 class Suite(Facts):
@@ -57,20 +58,20 @@ class ModelFacts(Facts):
     name: str
     """Name of the zoo, or file name of the checkpoint."""
     sha256: str | None
-    """Of the checkpoint; None for random weights."""
+    """SHA-256 of the checkpoint; None for random weights."""
     weights: Literal["trained", "random"]
     parameters: int
     geometry: dict[str, int | float | bool]
     tokens_in: int
     """Tokens that enter the first block."""
     tokens_planned: tuple[int, ...]
-    """Tokens that leave each block, by the schedule; the fewest, where a threshold leaves it to the clips."""
+    """Tokens that leave each block by the schedule; with a threshold, which leaves it to the clips, the fewest."""
     tokens_measured: tuple[int, ...]
     """Tokens that left each block in a real forward; with a threshold the mean over the clips, rounded."""
     macs_per_clip: int
     """Multiply-accumulates by formula; with a threshold the mean over the clips."""
     macs_counted: int | None
-    """Those that PyTorch counted of a forward without data, operator by operator; None where nobody counted."""
+    """MACs that PyTorch counted in a forward without data, operator by operator; None where they were not counted."""
     macs_unmerged: int
 
 
@@ -81,18 +82,18 @@ class AttentionFacts(Facts):
     kernel: str
     """What `asked` resolved to."""
     backend_ran: str | None
-    """Backend of PyTorch that the profiler saw; several are joined by `+`, `math` is bmm and softmax."""
+    """PyTorch backend that the profiler saw; several are joined by `+`, and `math` is bmm and softmax."""
 
 
 class EngineFacts(Facts):
-    """What an engine made of the candidate."""
+    """How an engine ran the candidate."""
 
     path: Literal["triton", "plain", "onnxruntime", "openvino"]
     """The fused kernels, the model's forward in plain PyTorch where they cannot run, or another runtime."""
     why_plain: str
     """Why the kernels did not run; empty where they did."""
     kernels: dict[str, str]
-    """What each stage ran on; of another runtime its version, its products by type, and how attention is computed."""
+    """What each stage ran on; for another runtime its version, its products by type, and how attention is computed."""
 
 
 class Warmup(Facts):
@@ -100,7 +101,7 @@ class Warmup(Facts):
 
     rule: str
     iterations: dict[str, int]
-    """By arm."""
+    """Iterations, by arm."""
     stable: dict[str, bool]
     """Whether the arm became stable before its limit."""
 
@@ -112,21 +113,21 @@ class Noise(Facts):
     """Inter-quartile range of the per-round ratio over its median, the largest of all baselines."""
     limit: float
     attempts: tuple[float, ...]
-    """Of every attempt; the quietest one was kept."""
+    """Values of all attempts; the quietest one was kept."""
 
 
 class ArmTimes(Facts):
     """Raw samples of one arm."""
 
     seconds: tuple[float, ...]
-    """Every iteration of one batch, seconds, in the order of measurement."""
+    """Seconds of every iteration of one batch, in the order of measurement."""
     iterations_per_round: int
     batch_size: int
-    """Clips a batch."""
+    """Clips per batch."""
     first_call_s: float | None
-    """The very first call, seconds: compilation, graph capture, what libraries set up. It is no sample."""
+    """The very first call, seconds: compilation, graph capture, set-up of libraries. Not a sample."""
     load: LoadColumns | None
-    """What else went on in every round; None where nobody looked."""
+    """What else went on in every round; None where it was not recorded."""
 
 
 class Performance(Facts):
@@ -138,33 +139,33 @@ class Performance(Facts):
     search: dict[str, Search] | None
     """How each arm's batch size was found; None where the cell fixes it."""
     flushed_bytes: int
-    """Written before every sample so that caches hold nothing of the model; 0 where they were left alone."""
+    """Bytes written before every sample so that caches hold nothing of the model; 0 where they were left alone."""
     warmup: Warmup
     noise: Noise
     disturbance: Disturbance | None
-    """None where nobody looked."""
+    """What disturbed the rounds; None where it was not recorded."""
     rounds: int
     arms: dict[str, ArmTimes]
     left_out: dict[str, str] = Field(default_factory=dict)
     """Arms of `measure.where_installed` that were not timed, and why."""
     attention: dict[str, str] = Field(default_factory=dict)
-    """Of those that were: the attention that the profiler saw, with its version where it is no part of PyTorch."""
+    """For those that were timed, the attention that the profiler saw, with its version unless it is part of PyTorch."""
     memory: Memory
     energy: Energy | None
-    """None where it was not asked for."""
+    """Energy of the arms; None where it was not asked for."""
 
 
 class ClipTokens(Facts):
-    """How many tokens clips had, each its own number: of a reduction with a threshold."""
+    """How many tokens the clips had, where a reduction with a threshold gives each its own number."""
 
     left: dict[str, int]
-    """Clips by the tokens that left their last block, rising."""
+    """Number of clips by the tokens that left their last block, ascending."""
     mean: tuple[float, ...]
     """Tokens that left each block, mean over the clips."""
     least: tuple[int, ...]
-    """Of the clip with the fewest, by block."""
+    """Tokens that left each block, fewest over the clips."""
     most: tuple[int, ...]
-    """Of the clip with the most, by block: what a batch of all clips would be padded to."""
+    """Tokens that left each block, most over the clips: what a batch of all clips would be padded to."""
 
 
 class Delta(Facts):
@@ -173,7 +174,7 @@ class Delta(Facts):
     mAP: float  # noqa: N815
     interval: tuple[float, float]
     accuracy: float | None
-    """Of top-1 accuracy; None where clips can have several labels."""
+    """Difference in top-1 accuracy; None where clips can have several labels."""
     accuracy_interval: tuple[float, float] | None
     against: str
     """Id of the unmerged model's cell."""
@@ -194,18 +195,18 @@ class Quality(Facts):
     skipped: tuple[str, ...]
     """Ids of the clips that could not be read and were left out."""
     cut: int
-    """Clips longer than the model's input, of which the end was not heard."""
+    """Clips longer than the model's input, whose ends were not heard."""
     reading: dict[str, str]
-    """How the files were read: channels, resampler, decoder; empty of clips that are mixed."""
+    """How the files were read: channels, resampler, decoder; empty for mixed clips."""
     ids_sha256: str
-    """Of the clips that were scored: only cells of one hash can be compared."""
+    """Hash of the ids of the scored clips: only cells with the same hash can be compared."""
     clips_sha256: str
     matches_reference: bool | None
     """Whether the mixed clips are bit for bit those of the reference machine; None where not known."""
     activation: Activation
-    """What makes scores of the logits; metrics are those of the scores, without their saturation."""
+    """What turns logits into scores; metrics are those of the scores, without their saturation."""
     columns: tuple[int, ...] | None
-    """Which of the model's outputs each class of the data is; None where the order is the same."""
+    """Index of the model's output for each class of the data; None where the order is the same."""
     classes: int
     classes_without_positives: int
     """Classes left out of the means."""
@@ -215,21 +216,21 @@ class Quality(Facts):
     d_prime: float | None
     """None where it is infinite: the AUC is 0 or 1."""
     accuracy: float | None
-    """Top-1; None where clips can have several labels."""
+    """Top-1 accuracy; None where clips can have several labels."""
     accuracy_interval: tuple[float, float] | None
     AP: dict[str, float | None]
-    """By class; None without positives."""
+    """Average precision by class; None for a class without positives."""
     class_AUC: dict[str, float | None] | None  # noqa: N815
-    """By class; None without positives or without negatives, or as a whole where it was not kept."""
+    """AUC by class, None for one without positives or without negatives; None as a whole where it was not kept."""
     replicates: int
     """Bootstrap replicates behind the intervals."""
     delta: Delta | None
     clip_tokens: ClipTokens | None
-    """None where every clip has as many tokens."""
+    """How many tokens the clips had; None where all have the same number."""
     seconds: float
     """Wall time of the predictions."""
     loading: Loading | None
-    """Whether loading kept up with the model; None where nobody looked."""
+    """Whether loading kept up with the model; None where it was not recorded."""
 
 
 class Record(BaseModel):
@@ -244,7 +245,7 @@ class Record(BaseModel):
     message: str
     """Empty, or what went wrong."""
     attempt: int = 1
-    """2 where a first measurement of the same run was disturbed, and this one replaced it at the end of the run."""
+    """2 where a first measurement in the same run was disturbed and the cell was measured again at its end."""
     started: datetime
     finished: datetime
     command: tuple[str, ...]
@@ -252,10 +253,10 @@ class Record(BaseModel):
     machine: Machine
     software: Software
     surroundings: Surroundings | None
-    """Threads, waiting, freed memory, denormals; None where the cell did not live to say, or nobody asked."""
+    """Threads, waiting, freed memory, denormals; None where the cell failed, or they were not recorded."""
     conditions: Conditions
     gates: tuple[Gate, ...]
-    """What was held against something independent, and whether it passed; empty of a cell that failed."""
+    """What was checked against something independent, and whether it passed; empty for a failed cell."""
     model: ModelFacts | None
     attention: AttentionFacts | None
     engine: EngineFacts | None

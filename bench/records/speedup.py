@@ -10,7 +10,7 @@ from fastast.statistics import Estimate, Floats, ratio_of_medians, round_medians
 
 
 def clip_seconds(arm: ArmTimes) -> Floats:
-    """Return the median seconds per clip of every round, (k,): at its best batch every arm has a size of its own."""
+    """Return the median seconds per clip of every round, (k,); at their best batches, arms differ in batch size."""
     return round_medians(arm.seconds, arm.iterations_per_round) / arm.batch_size
 
 

@@ -1,7 +1,7 @@
 """Records on disk: `results/<machine>/<sweep>/<cell id>.json`, written atomically, validated when read.
 
-A quality cell keeps its predictions beside it (`bench.records.predictions`), so that a paired bootstrap can be made
-later.
+The record of a quality cell has its predictions next to it (`bench.records.predictions`), so that a paired bootstrap
+can be made later.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ ROOM = 1 << 16
 """Bytes that must fit into a folder before anything is measured for it; a record takes fewer."""
 
 HEAD = 1 << 13
-"""Bytes of a record that hold what stands before its measurements."""
+"""Bytes from the start of a record that hold everything before its measurements."""
 _AFTER_HEAD = b',\n "command": '
-"""What follows on a record's status and times; a line of its own with one space is no text inside."""
+"""What follows a record's status and times; no string contains it, as JSON has no line break inside a string."""
 
 _RECORD_NAME = re.compile(r"[0-9a-f]{12}\.json")
 _ELSEWHERE = "give another folder with --results, or make this one writable"
@@ -67,23 +67,23 @@ _ADVICE = {
 
 
 class RecordError(ValueError):
-    """A file that is no record, or one that this version cannot read."""
+    """A file that is not a record, or one that this version cannot read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What stands first in a record: enough to count it."""
+    """The start of a record: enough to count it."""
 
     cell_id: str
     status: str
     seconds: float
-    """From its start to its end."""
+    """Seconds from the start of its cell to the end."""
 
 
 def read_record(path: Path) -> Record:
     """Read and validate one record. Raises RecordError naming the file and what to do."""
     content = path.read_bytes()
-    with suppress(ValidationError):  # what is wrong with it is said below, or an older schema explains it
+    with suppress(ValidationError):  # reported below, unless an older schema explains it
         record = Record.model_validate_json(content)
         if "schema_version" in record.model_fields_set:
             return record
@@ -93,7 +93,7 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"{path}: not a whole JSON file ({error}); delete it and run the sweep again") from None
     version = raw.get("schema_version") if isinstance(raw, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
-        raise RecordError(f"{path}: has no schema_version, so it is no record; move it out of the results")
+        raise RecordError(f"{path}: has no schema_version, so it is not a record; move it out of the results")
     if version > SCHEMA_VERSION:
         raise RecordError(
             f"{path}: is of schema {version}, this FastAST reads up to {SCHEMA_VERSION}; update FastAST to read it"
@@ -104,7 +104,7 @@ def read_record(path: Path) -> Record:
         raw = _migrate(raw, version)
     except (KeyError, TypeError, AttributeError):
         raise RecordError(
-            f"{path}: is no whole record of schema {version}; delete it and run the sweep again"
+            f"{path}: is not a whole record of schema {version}; delete it and run the sweep again"
         ) from None
     try:
         return Record.model_validate_json(json.dumps(raw))
@@ -116,7 +116,7 @@ def read_record(path: Path) -> Record:
 
 def read_head(path: Path) -> Head:
     """Read the start of a record, which takes a tenth of the time. Raises RecordError as `read_record` does."""
-    with open(path, "rb", buffering=0) as file:  # thousands of times: Path.open takes twice as long
+    with open(path, "rb", buffering=0) as file:  # called thousands of times, and Path.open takes twice as long
         start = file.read(HEAD)
         file.seek(-min(2, len(start)), os.SEEK_END)
         whole = file.read() == b"}\n"
@@ -125,7 +125,7 @@ def read_head(path: Path) -> Head:
         if whole and found["schema_version"] == SCHEMA_VERSION:
             began, ended = (datetime.fromisoformat(found[name]) for name in ("started", "finished"))
             return Head(cell_id=found["cell"]["id"], status=found["status"], seconds=(ended - began).total_seconds())
-    record = read_record(path)  # of another schema, edited, or broken: that says so
+    record = read_record(path)  # another schema, edited or broken: this reads it or says what is wrong
     seconds = (record.finished - record.started).total_seconds()
     return Head(cell_id=record.cell.id, status=record.status, seconds=seconds)
 
@@ -152,7 +152,7 @@ def record_bytes(record: Record) -> bytes:
 
 
 def record_paths(folder: Path) -> list[Path]:
-    """Return the files in `folder` and below that are called as records are, sorted."""
+    """Return the files in `folder` and below that are named like records, sorted."""
     return sorted(path for path in folder.rglob("*.json") if _RECORD_NAME.fullmatch(path.name))
 
 
@@ -206,10 +206,10 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second run off this folder, and make sure that records can be written to it.
+        """Keep other runs out of this folder, and make sure that records can be written to it.
 
-        What an ended run left half-written is removed. Raises RecordError where another run is at work (a dead one's
-        lock is gone with it), OSError where nothing can be written.
+        What an interrupted run left half-written is removed. Raises RecordError where another run is at work (a dead
+        one's lock is gone with it), OSError where nothing can be written.
         """
         path = self.folder / ".lock"
         with advised(self.folder):
@@ -227,7 +227,7 @@ class Store:
             release_lock(path, descriptor)
 
     def _try_to_write(self) -> None:
-        """Better now than after an hour of measuring."""
+        """Write a probe, to fail now rather than after an hour of measuring."""
         probe = self.folder / f".probe.{os.getpid()}.tmp"
         try:
             write_whole(probe, bytes(ROOM))
@@ -236,9 +236,9 @@ class Store:
 
 
 def check_name(path: Path, cell_id: str) -> None:
-    """Raise RecordError where a record's file is not called after its cell."""
+    """Raise RecordError where a record's file is not named after its cell."""
     if path.stem != cell_id:
-        raise RecordError(f"{path}: holds cell {cell_id}; a record's file has the name of its cell")
+        raise RecordError(f"{path}: holds cell {cell_id}; a record's file is named after its cell")
 
 
 def hash_array(array: NDArray[Any]) -> str:
@@ -250,15 +250,15 @@ def hash_array(array: NDArray[Any]) -> str:
 
 @contextmanager
 def advised(path: Path) -> Iterator[None]:
-    """Say of what cannot be written what to do about it."""
+    """Add to the error of what cannot be written what to do about it."""
     try:
         yield
     except OSError as error:
         number = error.errno or 0
-        advice = _ADVICE.get(number, "look at the disk")
+        advice = _ADVICE.get(number, "check the disk")
         said = str(error.strerror)
         said = said if "written" in said else f"{said}: nothing was written"
-        what = f"{said}; {advice}, and the same command goes on from there"
+        what = f"{said}; {advice}, and the same command resumes from there"
         raise OSError(number, what, str(path)) from None
 
 

@@ -1,4 +1,4 @@
-"""The table of a folder's records, which lies beside them and is a function of them."""
+"""The table of a folder's records, which is next to them and computed from them alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write_rows(folder: Path, path: Path) -> int:
 
 
 def is_behind(folder: Path) -> bool:
-    """Return whether a folder has no table, or one of other records, older ones, or with other columns."""
+    """Return whether a folder's table is missing, of other records, older than one of them, or has other columns."""
     path, records = folder / TABLE, record_paths(folder)
     try:
         written = path.stat().st_mtime_ns

@@ -1,4 +1,4 @@
-"""A limit on the time of a run: for rented machines, jobs of a cluster, CI."""
+"""A time limit for a run: for rented machines, cluster jobs and CI."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError
 
 MARGIN = 1.25
-"""A cell is expected to take this many times the longest of its kind so far."""
+"""Expected time of a cell, as a multiple of the longest time of its kind so far."""
 START_S = 20.0
-"""Seconds that a cell takes beyond what its sweep says: its process, its model, gates and first calls."""
+"""Seconds that a cell takes beyond those its sweep sets: start of its process, its model, gates and first calls."""
 UNKNOWN_S = 60.0
 """Seconds that a quality cell is expected to take until one has been measured."""
 
 
 def seconds_of_this_process() -> float:
-    """Return how long this process has been there: a command's time counts from its start, imports included."""
+    """Return the age of this process: a command's time counts from its start, imports included."""
     with suppress(OSError, AttributeError, ValueError, IndexError):
-        # In ticks since the system started; the hour of that start, which others add, is known to a second only.
+        # In ticks since boot, which is exact; the time of boot, needed for a wall-clock start, is rounded to a second.
         began = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
         return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - began)
     import psutil
@@ -33,10 +33,10 @@ def seconds_of_this_process() -> float:
 
 
 class Budget:
-    """The minutes of a run, of which `used` seconds are over."""
+    """A run's limit of `minutes`, of which `used` seconds have passed already."""
 
     def __init__(self, minutes: float, now: Callable[[], float] = time.monotonic, *, used: float = 0.0) -> None:
-        """Raises ConfigError for minutes that are no number above 0."""
+        """Raises ConfigError unless `minutes` is a finite number above 0."""
         if not (0 < minutes < math.inf):
             raise ConfigError([f"--minutes {minutes:g}: give a number above 0"])
         self._now = now
@@ -54,8 +54,8 @@ class Budget:
     def expected(self, cell: Cell) -> float:
         """Return the seconds that a cell is expected to take.
 
-        As long as others of its kind took; until there is one, halfway between the least and the most that the sweep
-        lets it take.
+        `MARGIN` times the longest of its kind so far, or else of any performance or quality cell. Before the first one:
+        for performance halfway between the least and the most that the sweep allows, for quality `UNKNOWN_S`.
         """
         known = self._longest.get(_kind(cell)) or max(
             (seconds for kind, seconds in self._longest.items() if kind[0] == cell.kind), default=0.0
@@ -75,5 +75,5 @@ class Budget:
 
 
 def _kind(cell: Cell) -> tuple[object, ...]:
-    """Return what the time that a cell takes depends on most."""
+    """Return the settings that a cell's time depends on most."""
     return cell.kind, cell.model.engine, cell.batch_size, cell.dtype, cell.measure.scope, cell.device

@@ -1,8 +1,7 @@
-"""Differences to the unmerged model that its cell left behind: it failed first, or was measured again.
+"""Outdated differences to the unmerged model, whose cell failed at first or was measured again later.
 
-A record's difference is that of its own score and the reference's, so that one of other predictions does not add up. It
-is computed again from the predictions on disk; no model runs.
-Shapes: `n` clips, `c` classes.
+A record's difference must be its own score minus the reference's, so one from other predictions does not add up. It is
+computed again from the predictions on disk; no model runs.
 """
 
 from __future__ import annotations
@@ -16,23 +15,24 @@ from bench.run.progress import Progress
 from bench.sweep.cells import Cell
 
 _ROUNDING = 1e-9
-"""What scores and their difference may be apart."""
+"""Largest rounding error between a difference and the scores that it comes from."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scored:
-    """What of a quality record decides whether its difference is of the unmerged model's cell as it is now."""
+    """The parts of a quality record that tell whether its difference is to the unmerged model's current record."""
 
     is_ok: bool
     clips: str
-    """Hash of their ids."""
+    """Hash of the clips' ids."""
     score: float
     """mAP"""
     delta: float | None
+    """Recorded difference in mAP; None where there is none."""
 
     @classmethod
     def of(cls, record: Record) -> Scored | None:
-        """Return this of a record; None where it has no quality."""
+        """Extract these parts from a record; None where it has no quality."""
         part = record.quality
         if part is None:
             return None
@@ -40,14 +40,14 @@ class Scored:
         return cls(is_ok=record.status == "ok", clips=part.ids_sha256, score=part.mAP, delta=delta)
 
     def is_behind(self, reference: Scored | None) -> bool:
-        """Return whether the reference is one, and the difference is missing or of another score than its."""
+        """Return whether the reference is usable and the difference is missing, or is to another score."""
         if reference is None or not reference.is_ok or reference.clips != self.clips:
             return False
         return self.delta is None or abs(self.score - reference.score - self.delta) > _ROUNDING
 
 
 def behind(scored: Mapping[str, Scored | None], against: Mapping[str, str | None]) -> set[str]:
-    """Return the cells whose difference is behind, of cell -> what was seen of it and cell -> its reference's id."""
+    """Return the cells whose difference is outdated, given cell -> its scores and cell -> its reference's id."""
     found = set()
     for cell, reference in against.items():
         mine = scored.get(cell)
@@ -57,10 +57,10 @@ def behind(scored: Mapping[str, Scored | None], against: Mapping[str, str | None
 
 
 def renew(cells: Sequence[Cell], store: Store, progress: Progress) -> list[Record]:
-    """Write the records of cells again, each with its difference, and return them.
+    """Compute the differences of cells again, write the records that change, and return those.
 
-    Where that cannot be computed, the record is left without one, and what keeps it is said. Raises RecordError for a
-    bad record.
+    Where a difference cannot be computed, its record is left without one and the reason is printed. Raises RecordError
+    for a bad record.
     """
     renewed, compared = [], 0
     for cell in cells:
@@ -84,7 +84,7 @@ def renew(cells: Sequence[Cell], store: Store, progress: Progress) -> list[Recor
 
 
 def _difference(cell: Cell, record: Record, store: Store) -> Delta:
-    """Return the difference of predictions on disk. Raises ValueError or OSError where something is missing."""
+    """Compute a difference from predictions on disk. Raises ValueError or OSError where some are missing or differ."""
     from bench.cell.quality import Assessment
     from bench.records.predictions import read_predictions
     from bench.records.store import hash_array
@@ -97,6 +97,6 @@ def _difference(cell: Cell, record: Record, store: Store) -> Delta:
     theirs, of = read_predictions(store.predictions_path(reference.id))
     labels = cell.data.labels(skipped=record.quality.skipped)
     if of != hashes or hash_array(labels) != hashes["labels_sha256"]:
-        raise ValueError("the predictions of both and the data set here are not of the same clips and labels")
+        raise ValueError("its predictions, the unmerged model's and the data set here differ in their clips or labels")
     found = Assessment(labels, mine, record.quality.task, replicates=record.quality.replicates)
     return found.minus(replace(found, predictions=theirs), against=reference.id)

@@ -1,7 +1,7 @@
-"""A run: every cell of a sweep that has no record yet, where a launcher runs them.
+"""A run: measure every cell of a sweep that has no record yet, wherever a launcher runs cells.
 
-Only this process writes records. It can be ended at any time: what is measured is on disk, the cells that ran
-are lost, and the same command goes on from there.
+Only this process writes records. It can be ended at any time: what was measured is on disk, only the cells that were
+running are lost, and the same command resumes from there.
 """
 
 from __future__ import annotations
@@ -26,45 +26,45 @@ from bench.run.writer import ATTEMPTS, RecordWriter
 from bench.sweep.cells import Cell
 
 FAILURES = ("error", "oom", "timeout", "implausible")
-"""Records that make a run's exit code 1."""
+"""Statuses of records that make a run's exit code 1."""
 RETRIED = (*FAILURES, "noisy", "disturbed")
-"""Records that `--retry-failed` measures again."""
+"""Statuses of records that `--retry-failed` measures again."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a person can ask of a run."""
+    """The options of a run."""
 
     results: Path
-    """Root of all results."""
+    """Root folder of all results."""
     cache: Path
     """Folder for clips and features."""
     redo: bool = False
     """Measure every cell again."""
     retry_failed: bool = False
-    """Measure again what is not `ok`."""
+    """Measure cells again whose record is not `ok`."""
     command: tuple[str, ...] = ()
-    """The command line, without paths of this machine."""
+    """The command line to record, without paths of this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """How the cells of a run stand when it is over."""
+    """State of a run's cells when it is over."""
 
     measured: Counter[str] = field(default_factory=Counter)
-    """Cells that it measured, by the status of their last measurement."""
+    """Number of cells that it measured, by the status of their last record."""
     before: Counter[str] = field(default_factory=Counter)
-    """Cells that had a record already and were left alone, by its status."""
+    """Number of cells that already had a record and were left alone, by its status."""
     left: tuple[Cell, ...] = ()
-    """Cells that there was no time for, be it to measure them or to measure them again."""
+    """Cells that there was no time to measure, or to measure again."""
     stale: Counter[str] = field(default_factory=Counter)
-    """Cells that are left and have a record that was to be replaced, by its status."""
+    """Number of cells in `left` whose existing record was to be replaced, by its status."""
     machines: tuple[str, ...] = ()
-    """Keys of the machines that its devices stood for; empty where nobody had to ask."""
+    """Keys of the machines behind its devices; empty where the run did not need to find out."""
 
     @property
     def failed(self) -> bool:
-        """Whether some cell has no answer, be its record of this run or of an earlier one."""
+        """Whether some cell has no answer, in a record of this run or of an earlier one."""
         return any(counts[status] for counts in (self.measured, self.before, self.stale) for status in FAILURES)
 
     def __str__(self) -> str:
@@ -87,13 +87,14 @@ def run_sweep(
     runners: Runners = RUNNERS,
     launcher: Launcher | None = None,
 ) -> RunSummary:
-    """Run the cells that have no record yet and return how all cells stand.
+    """Run the cells that have no record yet and return the state of all cells.
 
     Disturbed cells are measured again at the end; differences to an unmerged model that was measured after them are
     computed again. Without a `launcher`, cells run here, by `isolation` and `runners`.
-    A record that is not `ok` is left alone too, unless `retry_failed` or `redo` asks for it, or its run ended before
-    measuring it again. Raises RunError where nothing can run, RecordError for a record that cannot be read or a
-    folder that another run writes to, OSError where a record cannot be written.
+    A record that is not `ok` is left alone too, unless `retry_failed` or `redo` is set, or its run ended before
+    measuring it again. Raises RunError where cells cannot run, or their times could not be compared with those that are
+    there, RecordError for a record that cannot be read or a folder that another run writes to, OSError where a record
+    cannot be written.
     """
     launcher = launcher or LocalLauncher(isolation, runners)
     with ExitStack() as stack:
@@ -127,7 +128,7 @@ def run_sweep(
             for end in stack.enter_context(closing(launcher.run(_jobs(again, stores), progress))):
                 records.take(end, attempt=ATTEMPTS)
                 done.add((end.cell.id, end.cell.device))
-            done |= {(cell.id, cell.device) for cell in left}  # of which it is said already
+            done |= {(cell.id, cell.device) for cell in left}  # these are counted as left already
             left += [cell for cell in again if (cell.id, cell.device) not in done]
         records.compare_again(cells)
         records.export()
@@ -142,12 +143,12 @@ def run_sweep(
 
 
 def is_wanted(status: str, options: Options) -> bool:
-    """Return whether a cell whose record has a status is to be measured again."""
+    """Return whether a cell whose record has this status is to be measured again."""
     return options.redo or (options.retry_failed and status in RETRIED)
 
 
 def say_skipped(before: Counter[str], total: int, options: Options, progress: Progress) -> None:
-    """Say of the cells that have records what becomes of them."""
+    """Tell what happens to the cells that have records."""
     if before:
         progress.say(f"{before.total()} of {total} cells have a record already (--redo measures them again)")
     failed = {status: count for status, count in before.items() if status != "ok"}
@@ -157,7 +158,7 @@ def say_skipped(before: Counter[str], total: int, options: Options, progress: Pr
 
 
 def _check_distinct(machines: Mapping[str, tuple[Machine, Software]]) -> None:
-    """Raise RunError where two devices are the same machine, whose records would have the same files."""
+    """Raise RunError where two devices are the same machine: their records would share files."""
     devices: dict[str, str] = {}
     for device, (machine, _) in machines.items():
         other = devices.setdefault(machine.key, device)
@@ -172,9 +173,9 @@ def _check_same(
     cells: Sequence[Cell],
     progress: Progress,
 ) -> None:
-    """Raise RunError where times would come to stand beside those of another machine or PyTorch under the same key.
+    """Raise RunError where new times would join those of another machine or PyTorch version under the same key.
 
-    Where nothing is to be measured, and times of two stand there already, it is said.
+    Where nothing is to be timed, but the records already mix two, only a warning is printed.
     """
     for device, store in stores.items():
         again = {cell.id for cell in todo if cell.device == device}
@@ -186,15 +187,15 @@ def _check_same(
         for record in stay:
             if words := unlike(timed_on(record.machine, record.software), timed_on(*machines[device])):
                 known = record.cell.id in {cell.id for cell in cells}
-                way = "measure all cells again (--redo)" if known else "move that record away: no cell of the sweep"
+                way = "measure all cells again (--redo)" if known else "move that record away: the sweep lacks its cell"
                 raise RunError(
-                    f"{store.folder}: the times of cell {record.cell.id} cannot stand beside this machine's, there and "
-                    f"here: {'; '.join(words)}. Give results of their own (--results FOLDER), or {way}"
+                    f"{store.folder}: the times of cell {record.cell.id} cannot be compared with this machine's; there "
+                    f"and here, {'; '.join(words)}. Give another folder of results (--results FOLDER), or {way}"
                 )
 
 
 def _jobs(todo: Sequence[Cell], stores: Mapping[str, Store]) -> list[Job]:
-    """Return the cells as jobs: one that is compared with the unmerged model's comes after it."""
+    """Return the cells as jobs; one that is compared with the unmerged model's cell comes after it."""
     keys = {(cell.id, cell.device) for cell in todo}
     jobs = []
     for cell in todo:
@@ -206,7 +207,7 @@ def _jobs(todo: Sequence[Cell], stores: Mapping[str, Store]) -> list[Job]:
 
 
 def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
-    """Return id and predictions of the unmerged model's quality cell, where they are."""
+    """Return id and predictions file of the unmerged model's quality cell, None unless it is there and `ok`."""
     unmerged = cell.compared_with()
     if unmerged is None:
         return None
@@ -220,7 +221,7 @@ def _reference(cell: Cell, store: Store) -> tuple[str, Path] | None:
 
 @contextmanager
 def end_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, so that its process of the moment ends with it."""
+    """Let SIGTERM end a run as Ctrl-C does, so that the process running for it ends too."""
 
     def end(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

@@ -1,7 +1,7 @@
-"""A function in a process of its own: its crash, its hang and its memory are an outcome, never the caller's end.
+"""Run a function in a process of its own: a crash, a hang or running out of memory is an outcome and spares the caller.
 
-Processes are forked from a server that has loaded the heavy modules once (`forkserver`); where the system has no
-such thing they are started anew (`spawn`). A process ends with its caller, however that one ends.
+Processes are forked from a server that has loaded the heavy modules once (`forkserver`); where the system lacks that,
+they start from scratch (`spawn`). A process ends with its caller, however the caller ends.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from bench.records.schema import Status
 from fastast.system.workers import end_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The repository."""
+"""Root folder of the repository."""
 _SERVER_GONE = 255
-"""What `multiprocessing` gives as the exit code of a process whose server died first."""
+"""Exit code that `multiprocessing` reports for a process whose server died first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Outcome:
     status: Status
     """`ok`, `error`, `oom` or `timeout`."""
     value: Any = None
-    """What it returned."""
+    """Return value of the function."""
     message: str = ""
     """What went wrong, without paths of this machine."""
 
@@ -55,7 +55,7 @@ class Isolation:
         self._ensure_server()
 
     def _ensure_server(self) -> None:
-        """Start the server where there is none yet, or none any more: what killed it is no reason to end a run."""
+        """Start the server unless it is running: whatever killed an earlier one is no reason to end a run."""
         if self._preload is None:
             return
         from multiprocessing import forkserver
@@ -84,7 +84,7 @@ class Isolation:
             held.close()
 
     def _start(self, *args: Any) -> Any:
-        """Return a process that has started, by another server where one is killed at that very moment."""
+        """Return a started process, from a new server if the old one is killed at that very moment."""
         for left in (2, 1, 0):
             self._ensure_server()
             process = self._context.Process(target=_child, args=args, daemon=True)  # type: ignore[attr-defined]
@@ -105,7 +105,7 @@ class Isolation:
         if receiver not in ready:
             process.join()
         if receiver in ready or receiver.poll() or process.exitcode == _SERVER_GONE:
-            # A server that was killed cannot say how its process ended: that goes on without it, and may yet answer.
+            # A killed server cannot say how its process ended; that process lives on and may still answer.
             remaining = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not receiver.poll(remaining):
                 return _late(time_limit)
@@ -122,7 +122,7 @@ def _late(time_limit: float | None) -> Outcome:
 
 
 def scrub(text: str) -> str:
-    """Return `text` in one line without the folders of this machine."""
+    """Return `text` on one line, without the folders of this machine."""
     return " ".join(without_folders(text).split())
 
 
@@ -159,7 +159,7 @@ def _child(
 def _die_with(lifeline: connection.Connection) -> None:
     """Let the system end this process by SIGIO when the other end of a pipe closes.
 
-    The thread that watches the caller never runs while an extension keeps the interpreter's lock.
+    The thread that watches the caller cannot run while an extension holds the interpreter's lock.
     """
     descriptor = lifeline.fileno()
     signal.signal(signal.SIGIO, signal.SIG_DFL)
@@ -168,7 +168,7 @@ def _die_with(lifeline: connection.Connection) -> None:
 
 
 def _describe(error: BaseException) -> str:
-    """Return class, text and the innermost line of this repository."""
+    """Return an error's class, its text and the innermost line of this repository in its traceback."""
     place = ""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = Path(frame.filename)
@@ -179,13 +179,13 @@ def _describe(error: BaseException) -> str:
 
 
 def _with_root() -> str:
-    """Return a PYTHONPATH by which the server finds the repository: before 3.12.8 it forgets sys.path."""
+    """Return a PYTHONPATH by which the server finds the repository: before Python 3.12.8 it does not keep sys.path."""
     return os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
 
 
 @contextmanager
 def _environment(**values: str) -> Iterator[None]:
-    """Set variables of the environment for the processes that start inside."""
+    """Set environment variables for the processes that start inside."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

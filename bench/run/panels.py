@@ -1,7 +1,7 @@
-"""The unmerged model over the cells of a panel: it does the same work in each, so that a cell that differs is in doubt.
+"""The unmerged model's time across the cells of a panel: its work is the same in each, so an odd time casts doubt.
 
 Interleaving takes a machine's drift out of a ratio only if the drift slows all arms alike. Where the unmerged model
-itself is far off, nothing says that it did.
+itself is far off, nothing shows that it did.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from bench.sweep.engines import ASKED_ATTENTION
 FAR = 1.25
 """Largest factor between the unmerged model's time in a cell and its median over the cells of the panel."""
 TRUSTED = ("ok", "noisy")
-"""Statuses of records whose times say what is usual."""
+"""Statuses of records whose times count towards a panel's median."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unmerged:
-    """The unmerged model's time in a cell whose status says that it can be trusted."""
+    """The unmerged model's time in a cell whose status can be trusted."""
 
     machine: str
     cell: str
     """Id of the cell."""
     panel: str
-    """What the time depends on."""
+    """Everything that the time depends on, as one text: the same for all cells of a panel."""
     seconds: float
-    """Per clip."""
+    """Median seconds per clip."""
 
 
 def unmerged_of(record: Record) -> Unmerged | None:
@@ -47,12 +47,12 @@ def unmerged_of(record: Record) -> Unmerged | None:
 
 
 def far_cells(records: Iterable[Record]) -> dict[tuple[str, str], str]:
-    """Return (machine, cell) -> what is odd, for every record whose unmerged model is far from its panel's median."""
+    """Return (machine, cell) -> reason for every record whose unmerged model's time is far from its panel's median."""
     return far_of(map(unmerged_of, records))
 
 
 def far_of(times: Iterable[Unmerged | None]) -> dict[tuple[str, str], str]:
-    """Return what `far_cells` does, from what it takes of each record."""
+    """Return what `far_cells` does, from times that were already extracted from the records."""
     panels: dict[str, list[Unmerged]] = defaultdict(list)
     for time in times:
         if time is not None:
@@ -63,14 +63,14 @@ def far_of(times: Iterable[Unmerged | None]) -> dict[tuple[str, str], str]:
         for time in panel:
             if not 1 / FAR <= time.seconds / usual <= FAR:
                 found[time.machine, time.cell] = (
-                    f"the unmerged model took {time.seconds * 1e3:.4g} ms a clip, {time.seconds / usual:.2f} of its "
+                    f"the unmerged model took {time.seconds * 1e3:.4g} ms a clip, {time.seconds / usual:.2f} times its "
                     f"median over the {len(panel)} cells of the panel"
                 )
     return found
 
 
 def in_doubt(record: Record, why: str) -> Record:
-    """Return a record, not written yet, as `disturbed` for a reason that its own cell could not see."""
+    """Return a record that is not written yet as `disturbed`, for a reason that its own cell could not see."""
     part = record.performance
     if part is not None and part.disturbance is not None:
         reasons = (*part.disturbance.reasons, why)
@@ -79,11 +79,11 @@ def in_doubt(record: Record, why: str) -> Record:
 
 
 def _panel(record: Record) -> str:
-    """Return what the unmerged model's time depends on."""
+    """Return everything that the unmerged model's time depends on, as one text."""
     question = record.cell.question
     measured = question.get("measure", {})
     shared: dict[str, Any] = {name: question[name] for name in ("model", "dtype", "workload")}
-    shared["model"] = {name: value for name, value in shared["model"].items() if name != "stride"}  # it has its own
+    shared["model"] = {name: value for name, value in shared["model"].items() if name != "stride"}  # it keeps its own
     if question["model"].get("engine") in ASKED_ATTENTION:
         shared["attention"] = question["attention"]
     shared |= {name: measured.get(name) for name in ("scope", "hop_seconds", "flush_caches", "allocator")}

@@ -1,4 +1,4 @@
-"""What a person sees of a run: one line per cell, and on a terminal a bar with the time left."""
+"""What a run prints: one line per cell, and on a terminal a bar with the time left."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class TimeLeft:
         self._left[kind] += 1
 
     def done(self, kind: str, seconds: float) -> None:
-        """Note that a cell took so long."""
+        """Note how many seconds a cell of a kind took."""
         self._left[kind] -= 1
         self._seconds[kind].append(seconds)
 
     def estimate(self) -> float | None:
-        """Return the seconds left, None before the first cell."""
+        """Return the seconds left; None before the first cell is done."""
         everything = [value for values in self._seconds.values() for value in values]
         if not everything:
             return None
@@ -70,7 +70,7 @@ class Progress:
                 progress.TimeElapsedColumn(),
                 console=Console(file=self._stream),
                 transient=True,
-                refresh_per_second=1,  # drawing takes time from what is measured
+                refresh_per_second=1,  # drawing takes processor time from what is measured
             )
             self._bar.start()
         return self
@@ -93,7 +93,7 @@ class Progress:
             self._task = self._bar.add_task("", total=self._total)
 
     def expect(self, cells: Iterable[Cell]) -> None:
-        """Note cells that will run again: their time is part of the estimate."""
+        """Note cells that will run again, so that the estimate includes them."""
         for cell in cells:
             self._total += 1
             if self._left is not None:
@@ -130,7 +130,7 @@ def _ends(ratio: Estimate, rounds: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: `45 s`, `3 min 20 s`, `2 h 05 min`."""
+    """Return a duration for people: `45 s`, `3 min 20 s`, `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""What is written of a cell that ended: one record, whatever the outcome was."""
+"""The record of a cell that ended: there is one, whatever the outcome was."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def make_record(
     finished: datetime | None = None,
     load_after: float | None = None,
 ) -> Record:
-    """Return the record of an outcome; a cell that failed keeps its message and the machine's facts.
+    """Return the record of an outcome; that of a failed cell has its message and the machine's facts.
 
-    Without `finished` it ended now and here, where `load_after` is then read.
+    Without `finished`, the cell ended just now on this machine, and `load_after` is read from it.
     """
     if finished is None:
         finished, load_after = datetime.now(UTC), load_average()
@@ -68,7 +68,7 @@ def make_record(
 
 
 def record_end(sweep: str, end: Ended, suite: Suite, command: tuple[str, ...], attempt: int = 1) -> Record:
-    """Return the record of a cell that a launcher ended, for the first or the second time in its run."""
+    """Return the record of a cell that ended at a launcher; `attempt` counts its measurements in this run."""
     before, after = end.load
     return make_record(
         sweep,
@@ -87,7 +87,7 @@ def record_end(sweep: str, end: Ended, suite: Suite, command: tuple[str, ...], a
 
 
 def describe_suite() -> Suite:
-    """Return version and commit of the code; results that lie in the repository do not make it dirty."""
+    """Return version and commit of the code; results in the repository do not make it dirty."""
     commit = _git("rev-parse", "HEAD")
     changes = _git("status", "--porcelain", "--", "fastast", "bench", "pyproject.toml")
     return Suite(version=fastast.__version__, commit=commit, dirty=None if changes is None else bool(changes))
@@ -107,7 +107,7 @@ def _doubts(value: Any) -> tuple[str, ...]:
 
 
 def _message(value: Any, failed: Sequence[Gate]) -> str:
-    """Return what is wrong with a measurement, empty where nothing is."""
+    """Return what is wrong with a measurement; empty where nothing is."""
     if failed:
         return "; ".join(f"{gate.name}: {gate.message}" for gate in failed)
     if doubts := _doubts(value):

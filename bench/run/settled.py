@@ -1,6 +1,6 @@
-"""Whether a run has nothing to do, found out without PyTorch: it would take longer to load than to look.
+"""Find out whether a run has nothing to do, without PyTorch: loading it takes longer than looking.
 
-Where anything is in doubt the answer is None, and the run finds out the long way.
+Wherever there is doubt, the answer is None, and the run finds out the long way.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from bench.sweep.config import SweepConfig
 
 _SETTINGS = re.compile(r"(OMP|MKL|ATEN|CUDA|HIP|ONEDNN|DNNL|OPENBLAS|FASTAST)_")
-"""Variables of the environment that can change what PyTorch finds."""
+"""Environment variables that can change which machine PyTorch sees."""
 
 
 def settled(
     path: Path, overrides: Sequence[str], options: Options, progress: Progress
 ) -> tuple[str, RunSummary] | None:
-    """Return the name of a sweep and how its cells stand where all have records here and none is to be measured.
+    """Return a sweep's name and the state of its cells if all have records of this machine and none is to be measured.
 
-    None too where an ended run left something to put right, or a cell would be measured or compared again. Raises
-    RecordError for a bad record, as the run would.
+    None otherwise, and where an interrupted run left something to clean up, or a cell would be measured or compared
+    again. Raises RecordError for a bad record, as the run would.
     """
     listing = remembered(path, overrides)
     machine = None if listing is None else _remembered_machine(listing)
@@ -82,7 +82,7 @@ def keep_in_mind(
     summary: RunSummary,
     listed: Path | None,
 ) -> None:
-    """Keep what `settled` has to know of a run that is over; `listed`: `place_of` before its sweep was expanded."""
+    """Keep what `settled` needs to know of a finished run; `listed`: `place_of` from before its sweep was expanded."""
     listing = listing_of(config, cells)
     place = _place(listing)
     if place is not None and len(summary.machines) == 1:
@@ -102,7 +102,7 @@ def _remembered_machine(listing: Listing) -> str | None:
 
 
 def _place(listing: Listing) -> Path | None:
-    """Return where the key is kept, named after all that PyTorch could take it from; None where a GPU may be there."""
+    """Return the file of the machine's key, named after all that it depends on; None where a GPU may be there."""
     graphics = [path for name in ("nvidia*", "kfd", "dxg") for path in Path("/dev").glob(name)]
     if len(listing.devices) != 1 or listing.devices[0] not in ("cpu", "auto") or graphics:
         return None

@@ -1,4 +1,4 @@
-"""How far a sweep is, on every machine that has records of it."""
+"""Progress of a sweep, on every machine that has records of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run writes: a record for every cell that ends, replaced by a second one where the first was disturbed."""
+"""Write the records of a run: one for every cell that ends, replaced by a second where the first was disturbed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from bench.run.recording import describe_suite, record_end
 from bench.sweep.cells import Cell
 
 ATTEMPTS = 2
-"""How often a run measures a cell that was disturbed; the last time is at its end."""
+"""Number of times that a run measures a disturbed cell; the last is at the end of the run."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """What of a record decides whether its cell is measured again."""
+    """The parts of a record that decide whether its cell is measured or compared again."""
 
     unmerged: Unmerged | None
     attempt: int
     is_disturbed: bool
     says_so: bool
-    """Whether it knows what disturbed it: older schemas do not."""
+    """Whether the record tells what disturbed it; those of older schemas do not."""
     scored: Scored | None = None
-    """None where it has no quality."""
+    """The record's scores; None where it has no quality."""
 
     @classmethod
     def of(cls, record: Record) -> Seen:
-        """Return this of a record, which need not be kept."""
+        """Extract these parts from a record, which then need not be kept."""
         part = record.performance
         return cls(
             unmerged=unmerged_of(record),
@@ -49,7 +49,7 @@ class Seen:
 
 
 def odd_cells(seen: Mapping[tuple[str, str], Seen]) -> set[tuple[str, str]]:
-    """Return the cells to measure once more, of (machine, cell) -> what was seen of its record."""
+    """Return the cells to measure once more, given (machine, cell) -> what was seen of its record."""
     far = far_of(one.unmerged for one in seen.values())
     return {
         key for key, one in seen.items() if one.says_so and (one.is_disturbed or key in far) and one.attempt < ATTEMPTS
@@ -57,12 +57,12 @@ def odd_cells(seen: Mapping[tuple[str, str], Seen]) -> set[tuple[str, str]]:
 
 
 def behind_in(seen: Mapping[tuple[str, str], Seen], machine: str, against: Mapping[str, str | None]) -> set[str]:
-    """Return the cells of a machine whose difference is not of their reference, of cell -> id of its reference."""
+    """Return the cells of a machine whose difference is outdated, given cell -> id of its reference."""
     return behind({cell: one.scored for (where, cell), one in seen.items() if where == machine}, against)
 
 
 class RecordWriter:
-    """Writes what a run measures, each record where its machine's are."""
+    """Writes the records of a run, each into its machine's folder."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class RecordWriter:
         self._warned: set[str] = set()
         self._open = {store.machine: store for store in stores.values()}
         self.status: dict[CellKey, str] = {}
-        """Of every cell that was measured, that of its last record."""
+        """Status of the last record of every cell that was measured."""
         for store in self._open.values():
             stack.enter_context(store.lock())
             for record in each_record(store.folder):  # a bad one is found now, not after an hour of measuring
@@ -108,7 +108,7 @@ class RecordWriter:
         self._progress.end(end.cell, record)
 
     def _doubted(self, store: Store, record: Record) -> Record:
-        """Return a cell's last record, disturbed where its unmerged model is far from that of its panel."""
+        """Return a cell's last record, `disturbed` where its unmerged model's time is far from its panel's median."""
         here = (store.machine, record.cell.id)
         others = (seen.unmerged for key, seen in self._seen.items() if key[0] == store.machine and key != here)
         why = far_of([*others, unmerged_of(record)]).get(here)
@@ -118,7 +118,7 @@ class RecordWriter:
         return in_doubt(record, why).model_copy(update={"message": told})
 
     def _warn_of_another_machine(self, record: Record) -> None:
-        """Say once of every key that its records are of more than one machine: a node can be another one each time."""
+        """Warn once per key if its records come from more than one machine: each job can get another node."""
         if record.performance is None:
             return
         key, mine = record.machine.key, timed_on(record.machine, record.software)
@@ -126,12 +126,12 @@ class RecordWriter:
         if words and key not in self._warned:
             self._warned.add(key)
             self._progress.say(
-                f"{key}: nodes of one key are not one machine: {'; '.join(words)}. Their times cannot stand in one "
-                "report; name nodes of one kind (--slurm-config: constraint), and give --redo"
+                f"{key}: nodes with this key are different machines: {'; '.join(words)}. Their times cannot share a "
+                "report; choose nodes of one kind (--slurm-config: constraint), and give --redo"
             )
 
     def _with_the_first(self, store: Store, record: Record) -> Record:
-        """Return the first record of a cell, with what became of the second, where only the first has samples."""
+        """Return a cell's first record, noting how the second ended, if only the first has samples; else the second."""
         here = (store.machine, record.cell.id)
         if record.performance is not None or here not in self._seen:
             return record
@@ -143,16 +143,16 @@ class RecordWriter:
         return first.model_copy(update={"attempt": record.attempt, "message": message})
 
     def expected(self, cell: Cell) -> bool:
-        """Return whether the estimate has it already that a cell will be measured again."""
+        """Return whether the time estimate already includes a second measurement of a cell."""
         return (cell.id, cell.device) in self._expected
 
     def disturbed(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Return the cells to measure once more: disturbed, or with an unmerged model far from that of their panel."""
+        """Return the cells to measure once more: disturbed, or with an unmerged model far from their panel's median."""
         odd = odd_cells(self._seen)
         return [cell for cell in cells if (self._stores[cell.device].machine, cell.id) in odd]
 
     def compare_again(self, cells: Sequence[Cell]) -> None:
-        """Renew the differences that are not of the unmerged model's record as it is now."""
+        """Recompute the differences that are not to the unmerged model's current record."""
         for device, store in self._stores.items():
             late = behind_in(self._seen, store.machine, {cell.id: cell.against for cell in cells})
             for record in renew(
@@ -161,7 +161,7 @@ class RecordWriter:
                 self._seen[store.machine, record.cell.id] = Seen.of(record)
 
     def export(self) -> None:
-        """Write the table of every folder where something was measured, or that an ended run left behind."""
+        """Write the table of every folder if something was measured, else of those where a run left it outdated."""
         for store in self._open.values():
             if self.status or is_behind(store.folder):
                 write_table(store.folder)
@@ -175,6 +175,6 @@ class RecordWriter:
 
 
 def _disturbance_seen(record: Record) -> bool:
-    """Return whether a cell saw itself disturbed, whatever else is wrong with its record."""
+    """Return whether a cell noticed a disturbance itself, whatever else is wrong with its record."""
     part = record.performance
     return part is not None and part.disturbance is not None and bool(part.disturbance.reasons)

@@ -1,1 +1,1 @@
-"""One machine's records for everybody: packed without a word on who measured them, and checked when they arrive."""
+"""Share one machine's records: pack them without a trace of who measured them, and check them when they arrive."""

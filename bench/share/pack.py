@@ -1,4 +1,4 @@
-"""One machine's records as a folder and an archive that can be given away."""
+"""Pack one machine's records as a folder and an archive that can be published."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class SharedResults:
     folder: Path
     """The machine's folder."""
     archive: Path
-    """The same as one file."""
+    """The same folder as one file."""
     records: int
     sweeps: tuple[str, ...]
     taken_out: tuple[str, ...]
-    """What was private: record, key and words, a line each."""
+    """The private texts that were removed: record, key and words, a line each."""
 
 
 def pack_results(results: Path, out: Path, *, machine: str | None = None, names: Sequence[str] = ()) -> SharedResults:
-    """Copy one machine's records below `results` to `out/<machine>`, without what is private, and pack them.
+    """Copy one machine's records below `results` to `out/<machine>`, without private data, and pack them.
 
-    `machine`: its key, where there are several. `names`: of hosts and users, to be taken out of texts. The originals
-    stay as they are. Raises GatherError for files that are not whole, ShareError for records that nobody may publish,
-    for several machines of which none was chosen, and where `out` has the machine already.
+    `machine`: its key, needed where there are several. `names`: names of hosts and users to remove from texts. The
+    originals stay as they are. Raises GatherError for incomplete files, ShareError for records that cannot be
+    published, for several machines of which none was chosen, and where `out` has the machine already.
     """
     out.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=out, prefix=".share-") as folder:
@@ -46,7 +46,7 @@ def pack_results(results: Path, out: Path, *, machine: str | None = None, names:
         key = _one_machine(gathered.machines, machine)
         target, taken_out = out / key, []
         if target.exists():
-            raise ShareError(f"{target}: is there already; remove it, or give another folder with --out")
+            raise ShareError(f"{target}: exists already; remove it, or give another folder with --out")
         records = read_records(Path(folder) / key)
         for record in records:
             taken_out += [

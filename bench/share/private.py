@@ -1,4 +1,4 @@
-"""What tells of a person or of their network in a record's texts: folders, addresses, names of hosts and users."""
+"""Private data in a record's texts: folders, addresses, names of hosts and users."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ _ADDRESS = re.compile(
     r"\b(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b|[\w.+-]+@[\w-]+\.[\w.]+\w"
 )
 QUESTION = "cell"
-"""The part of a record that its id is the hash of: nothing in it can be changed."""
+"""The part of a record with the question, whose hash is its id: nothing in it can be changed."""
 _FACTS = ("machine", "software", "suite", "model")
-"""Parts of facts, in which a version of four numbers is no address and a device may have a host's name."""
+"""Parts with facts, where a version of four numbers is not an address and a device may be called like a host."""
 SHORTEST = 3
-"""Letters of a host's or a user's name that is looked for; a shorter one would be found in any text."""
+"""Fewest letters of a host's or a user's name that is searched for; a shorter one would be found in any text."""
 
 
 def private_texts(record: Record, names: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Return the key and the words of everything in a record that is private; `names`: of hosts and users."""
+    """Return the key and the words of everything private in a record; `names` are those of hosts and users."""
     raw = record.model_dump(mode="json")
     return [(key, found) for key, text in _texts(raw, "") for found in _private(key, text, names)]
 
 
 def without_private(record: Record, names: Sequence[str] = ()) -> Record:
-    """Return a record whose texts have of a folder the last name, and a word in place of an address or a name.
+    """Return a record with folders cut to their last part, and a word in place of every address or name.
 
     The question is left as it is: `private_texts` still tells what is in it.
     """
@@ -46,7 +46,7 @@ def _private(key: str, text: str, names: Sequence[str]) -> list[str]:
 
 
 def _rules(key: str, names: Sequence[str]) -> Iterator[tuple[re.Pattern[str], Callable[[re.Match[str]], str]]]:
-    """Yield what is looked for in the text of a key, and what stands in its place."""
+    """Yield what to search for in the text of a key, and what to replace it with."""
     yield _FOLDER, lambda found: re.split(r"[/\\]", found[0].rstrip("/\\"))[-1]
     if key.partition(".")[0] in (*_FACTS, QUESTION):
         return

@@ -1,1 +1,1 @@
-"""From a sweep file to its cells: what may be asked, what is asked, and every complaint about it."""
+"""From a sweep file to its cells: what a file may say, the cells that it asks for, and messages about what is wrong."""

@@ -1,4 +1,4 @@
-"""What the axes of a sweep may say."""
+"""The values that the axes of a sweep allow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, get_args
 from bench.sweep.complaints import as_toml, at
 
 FAMILIES = ("constant", "decreasing", "increasing", "early", "late", "first", "linear:INFLECTION")
-"""Schedules that every `r` of the grid goes into."""
+"""Schedules that are combined with every `r` of the grid."""
 WHOLE = (
     "constant:R",
     "decreasing:R",
@@ -24,15 +24,15 @@ WHOLE = (
     "list:R1,R2,...",
     "a file of `fastast tune` (.toml)",
 )
-"""Schedules that say all themselves, spelled as everywhere else."""
+"""Schedules that are complete in themselves, written as everywhere else."""
 DTYPES = ("float32", "bfloat16", "float16", "int8")
-"""int8: the blocks' products with weights, calibrated on training clips; everything else is float32 then."""
+"""int8: the blocks' products with weights, calibrated on training clips; everything else is then float32."""
 FLOATING = ("float32", "bfloat16", "float16")
-"""Those that PyTorch computes in by itself."""
+"""Types that PyTorch itself computes in."""
 LENGTHS = ("padded", "own")
-"""What becomes of a clip that is shorter than the model's input."""
+"""Ways to run a clip that is shorter than the model's input."""
 DEVICES = ("auto", "cpu", "cuda")
-"""Beside these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it is there is seen later."""
+"""Besides these, a GPU type as Ray spells it, such as `H100` or `RTX-A6000`; whether it exists is checked later."""
 
 
 def takes_r(schedule: str) -> bool:
@@ -68,12 +68,12 @@ def check_schedule(value: str, index: int) -> None:
 
 
 def is_gpu_type(value: str) -> bool:
-    """Return whether a device is written as a GPU type is: a capital first, and not CUDA or CPU in capitals."""
+    """Return whether a device is written like a GPU type: a capital first, and none of `DEVICES` in capitals."""
     return re.fullmatch(r"[A-Z][A-Za-z0-9]*(-[A-Za-z0-9]+)*", value) is not None and value.lower() not in DEVICES
 
 
 def allowed_values(axis: str) -> tuple[str, ...]:
-    """Return what an axis of names may hold."""
+    """Return the names that an axis allows."""
     if axis == "dtype":
         return DTYPES
     if axis == "length":
@@ -97,7 +97,7 @@ def allowed_values(axis: str) -> tuple[str, ...]:
 
 
 def option_problem(methods: Sequence[str], name: str, value: Any) -> str | None:
-    """Return why no method of a grid has such a value of an option, None where one has."""
+    """Return why no method of a grid allows a value for an option; None where one does."""
     from fastast.reduction import get_method
     from fastast.reduction.options import allowed_text, option_types, value_fits
 

@@ -16,7 +16,7 @@ class BuildArm(Protocol):
     """Builds the arm of a baseline, a callable that is timed, from a `bench.cell.arm_setting.ArmSetting`."""
 
     def __call__(self, at: object, /) -> Callable[..., Tensor] | None:
-        """None where the cell's model or reduction has no such baseline."""
+        """Return the arm; None where the cell's model or reduction has no such baseline."""
         ...
 
 
@@ -43,6 +43,6 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "training_step": ("unmerged", "slice", "timm"),
     "stream": tuple(name for name in BASELINES if name != "model_alone"),
 }
-"""What can be timed, each with the baselines that can be timed so; see `MeasureConfig.scope`."""
+"""What can be timed, each with the baselines that it can be timed for; see `MeasureConfig.scope`."""
 HOP_SECONDS = 1.0
-"""Of a stream whose question does not say another."""
+"""Seconds between the windows of a stream whose question does not give them."""

@@ -31,7 +31,7 @@ _LATER = (
 
 
 STATED = ("labels_sha256", "activation", "normalisation")
-"""Keys of what a person said of a model (`ModelRef.stated`), which quality hangs on and speed does not."""
+"""Keys of what a sweep states about its model (`ModelRef.stated`): quality depends on them, speed does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,28 +41,28 @@ class ModelRef:
     name: str
     """Name of the zoo, or file name of a checkpoint."""
     path: Path | None
-    """The checkpoint, None for a name of the zoo."""
+    """The checkpoint; None for a name of the zoo."""
     sha256: str | None
-    """Of the weights; None where they are random."""
+    """SHA-256 of the weights; None where they are random."""
     frames: int | None
-    """Input length where not the model's own."""
+    """Input length; None for the model's own."""
     engine: str = "plain"
-    """What runs it, of `bench.sweep.engines.ENGINES`."""
+    """What runs it, one of `bench.sweep.engines.ENGINES`."""
     labels: tuple[str, ...] | None = None
-    """Names of its classes where a person gave them; None where they are the file's."""
+    """Names of its classes where the sweep gives them; None for those in its file."""
     activation: str = ""
-    """What turns its logits into scores where a person says so."""
+    """What turns its logits into scores where the sweep says so; empty for what its file implies."""
     normalisation: Normalisation | None = None
-    """Of its filterbank where a person says so; None where it is the file's."""
+    """Normalisation of its filterbank where the sweep gives it; None for that in its file."""
     geometry: tuple[tuple[str, int], ...] = ()
-    """What a person says of the file's shape: field and value."""
+    """What the sweep says about the model's shape: fields and values."""
     stride: int | None = None
-    """Step between its patches along both axes, where not the model's own."""
+    """Step between its patches along both axes; None for the model's own."""
     own_length: bool = False
-    """Whether clips shorter than its input are run as they are, in place of padding."""
+    """Whether clips shorter than its input run at their own length in place of padding."""
     columns: tuple[int, ...] | None = None
-    """Which of its outputs each class of the data is; None where the order is the same, or where no quality is asked
-    for. It follows from model and data."""
+    """Index of its output for each class of the data; None where the order is the same, or no quality is asked for. It
+    follows from model and data."""
 
     def question(self, seed: int) -> dict[str, Any]:
         """Return the model's part of the question: weights count, their name does not."""
@@ -74,11 +74,11 @@ class ModelRef:
         return weights | ({"frames": self.frames} if self.frames else {}) | engine | said | step | length
 
     def as_trained(self) -> ModelRef:
-        """Return the model that speed-ups are over, and differences of quality: at its own stride, clips padded."""
+        """Return the model that speed-ups and differences in quality refer to: at its own stride, with clips padded."""
         return replace(self, stride=None, own_length=False)
 
     def stated(self) -> dict[str, Any]:
-        """Return what a person said of the model that quality depends on."""
+        """Return what the sweep states about the model that quality depends on."""
         labels = {} if self.labels is None else {"labels_sha256": hash_ids(self.labels)}
         scale = {} if self.normalisation is None else {"normalisation": asdict(self.normalisation)}
         return labels | ({"activation": self.activation} if self.activation else {}) | scale
@@ -91,39 +91,39 @@ class Cell:
     kind: Literal["performance", "quality"]
     model: ModelRef
     reduction: TokenReduction | None
-    """None is the unmerged model."""
+    """None for the unmerged model."""
     attention: str
     dtype: str
     device: str
-    """`cpu`, `cuda` or on a cluster a GPU type: where it runs, which is no part of the question."""
+    """Where it runs: `cpu`, `cuda` or, on a cluster, a GPU type. Not part of the question."""
     seed: int
     measure: MeasureConfig
     batch_size: int | Literal["best"] | None = None
-    """Clips a batch, or the best for each arm; None for a quality cell."""
+    """Clips per batch, or the best for each arm; None for a quality cell."""
     data: DataRef | None = None
-    """None for a performance cell."""
+    """The clips to score; None for a performance cell."""
     calibration: DataRef | None = None
     """Training clips that int8 is calibrated on; None for another dtype."""
 
     @property
     def is_unmerged(self) -> bool:
-        """Whether it is what others are compared with: all tokens of the model's own input, and no reduction."""
+        """Whether others are compared with it: all tokens of the model's own input, and no reduction."""
         return self.reduction is None and self.model == self.model.as_trained()
 
     @property
     def question(self) -> dict[str, Any]:
-        """Everything that the answer depends on, the machine excepted."""
+        """Everything that the answer depends on, except the machine."""
         return {name: json.loads(text) for name, text in self._parts().items()}
 
     @cached_property
     def id(self) -> str:
         """First 12 hex digits of the SHA-256 of the canonical question."""
         parts = self._parts()
-        text = ",".join(f'"{name}":{parts[name]}' for name in sorted(parts))  # what `canonical` makes of them together
+        text = ",".join(f'"{name}":{parts[name]}' for name in sorted(parts))  # as `canonical` would write them together
         return hashlib.sha256(f"{{{text}}}".encode()).hexdigest()[:12]
 
     def _parts(self) -> dict[str, str]:
-        """Return the canonical text of every part of the question: cells of a grid share most of them."""
+        """Return the canonical text of every part of the question; cells of a grid share most parts."""
         parts = {
             "kind": _text(self.kind),
             "model": _model_text(self.model, self.seed, quality=self.data is not None),
@@ -136,7 +136,7 @@ class Cell:
         if self.data is not None:
             return parts | {"workload": canonical(self.data.question())}
         same = {"slice", "fa4_bias", "flex_bias"} if self.reduction is None else set()
-        same |= {"plain"} if self.model.engine == "plain" else set()  # `unmerged` is the same
+        same |= {"plain"} if self.model.engine == "plain" else set()  # then `unmerged` is the same
         workload = _workload_text(self.batch_size, self.seed)
         return parts | {"workload": workload, "measure": _measure_text(self.measure, frozenset(same))}
 
@@ -206,7 +206,7 @@ def _reduction_words(reduction: TokenReduction) -> str:
 
 @lru_cache
 def _measure_text(measure: MeasureConfig, same: frozenset[str]) -> str:
-    """Return how a cell is measured; `same` are the baselines that are its candidate again."""
+    """Return the canonical text of how a cell is measured, without the baselines in `same`, which repeat other arms."""
     measured = measure.model_dump(mode="json", exclude={"threads", "noise_repeats", "time_limit_s"})
     for key in _LATER:
         if getattr(measure, key) == MeasureConfig.model_fields[key].default:

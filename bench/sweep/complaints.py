@@ -1,4 +1,4 @@
-"""Messages for a wrong value: what was read, what is allowed, and what is near; pydantic's problems in such words."""
+"""Messages for wrong values: what was read, what is allowed and what is similar; pydantic's errors in such words."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def unknown_key(key: str, allowed: Sequence[str]) -> str:
 
 
 def one_of(what: str, value: str, allowed: Sequence[str], index: int | None = None) -> str:
-    """Return `value` where it is allowed; raise pydantic's error with what is allowed and what is near otherwise."""
+    """Return `value` if it is allowed; otherwise raise pydantic's error with what is allowed and what is similar."""
     if value in allowed:
         return value
     article = "an" if what[0] in "aeiou" else "a"
@@ -56,7 +56,7 @@ def at_path(path: str, message: str) -> PydanticCustomError:
 
 
 def as_toml(value: Any) -> str:
-    """Return a value as the sweep file writes it."""
+    """Return a value as a sweep file writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
@@ -67,10 +67,10 @@ def as_toml(value: Any) -> str:
 
 
 def problem_words(path: Path, error: ValidationError, top: type[BaseModel], overrides: Sequence[str] = ()) -> list[str]:
-    """Return `file: key: what is wrong` for each of pydantic's problems with a file that is a `top`."""
+    """Return `file: key: what is wrong` for each of pydantic's problems with a file whose content is a `top`."""
     found = error.errors()
     within = {problem["loc"][:depth] for problem in found for depth in range(len(problem["loc"]))}
-    # A list of which an entry is wrong is too short as well, says pydantic.
+    # pydantic also calls a list too short if one of its entries is wrong.
     own = [problem for problem in found if not (problem["type"] == "too_short" and problem["loc"] in within)]
     return [_explain(str(path), problem, top, overrides) for problem in own]
 
@@ -78,7 +78,7 @@ def problem_words(path: Path, error: ValidationError, top: type[BaseModel], over
 def _explain(shown: str, problem: Any, top: type[BaseModel], overrides: Sequence[str]) -> str:
     location = [str(part) for part in problem["loc"]]
     context = problem.get("ctx", {})
-    # What pydantic puts before FastAST's own words, and what it says in words of its own.
+    # Drop what pydantic puts before FastAST's own words, and reword what it says itself.
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be ", "must be ")
     if "index" in context:
         location.append(str(context["index"]))
@@ -114,10 +114,10 @@ _ENGLISH = {
 
 
 def _keys_beside(top: type[BaseModel], location: Sequence[str]) -> tuple[str, ...]:
-    """Return the keys of the table that a place is in: a number in it is that of a table in a list."""
+    """Return the keys of the table that a location is in; a number in the location is a table's index in a list."""
     kind: Any = top
     for part in location[:-1]:
-        if get_origin(kind) is dict:  # of tables that have names of their own
+        if get_origin(kind) is dict:  # of tables with names that the file chooses
             kind = get_args(kind)[1]
         elif not part.isdigit():
             kind = _model_in(kind).model_fields[part].annotation
@@ -125,7 +125,7 @@ def _keys_beside(top: type[BaseModel], location: Sequence[str]) -> tuple[str, ..
 
 
 def _model_in(kind: Any) -> type[BaseModel]:
-    """Return the model of a field's type, or of what its tuple or choice holds."""
+    """Return the model that a field's type is, or that its tuple or union contains."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
     return next(_model_in(part) for part in get_args(kind) if part is not type(None) and part is not ...)

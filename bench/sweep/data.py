@@ -1,4 +1,4 @@
-"""The clips that quality is measured on: which they are, as a cell names them, before any audio is read."""
+"""The clips that quality is measured on, as a cell names them, before any audio is read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fastast.data.training_set import TrainingSet
 
 MIXED = "soundscapes"
-"""The one data set whose clips are made: the same everywhere, so that their number says which they are."""
+"""The one data set whose clips are mixed: they are the same everywhere, so their number says which they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,13 +30,13 @@ class DataRef:
     split: str
     clips: int
     options: DataOptions
-    """The data set's own, where it lies among them."""
+    """The data set's own options, among them where its files are."""
     classes: tuple[str, ...]
     ids_sha256: str
     """Hash of the ids of the clips."""
 
     def question(self) -> dict[str, Any]:
-        """Return the clips' part of the question: which they are, not where they lie."""
+        """Return the clips' part of the question: which they are, not where they are stored."""
         asked: dict[str, Any] = {"dataset": self.dataset, "split": self.split, "clips": self.clips}
         for field in dataclasses.fields(self.options):  # type: ignore[arg-type]
             value = getattr(self.options, field.name)
@@ -48,7 +48,7 @@ class DataRef:
         return asked | getattr(self.options, "holds", {}) | {"ids_sha256": self.ids_sha256}
 
     def labels(self, *, skipped: Collection[str] = ()) -> NDArray[np.uint8]:
-        """Return the labels (n, c) of the clips but for those whose ids were `skipped`; no audio is read.
+        """Return the labels (clips, classes) of all clips but those whose ids are in `skipped`; no audio is read.
 
         Raises DataError as `open` does.
         """
@@ -61,7 +61,7 @@ class DataRef:
     def open(self) -> tuple[TrainingSet, tuple[int, ...]]:
         """Return the split and the indices of the clips in it.
 
-        Raises DataError where they are other clips than those that the cell names, as on a node with other files.
+        Raises DataError where clips or classes are not those that the cell names, as on a node with other files.
         """
         from fastast.data.training_set import DataError
 
@@ -77,9 +77,9 @@ class DataRef:
 
 
 def resolve_data(config: DataConfig) -> DataRef:
-    """Return the clips that a sweep asks for, of which only the lists are read.
+    """Return the clips that a sweep asks for; only lists of clips are read.
 
-    Raises DataError for files that are not there or not right, and for more clips than there are.
+    Raises DataError for files that are missing or wrong, and for more clips than there are.
     """
     from fastast.data.datasets import open_split
     from fastast.data.training_set import DataError
@@ -101,10 +101,10 @@ def resolve_data(config: DataConfig) -> DataRef:
 
 
 def choose_clips(data: TrainingSet, count: int) -> tuple[int, ...]:
-    """Return the indices of so many clips, in the order of the set: those whose ids' hashes are lowest.
+    """Return the indices of `count` clips, in the order of the set: those whose ids have the lowest hashes.
 
-    Lists are sorted by class as often as not, so that their first clips would be of few classes. The hash draws alike
-    everywhere, and a smaller number of clips is always part of a larger one.
+    Lists are often sorted by class, so that their first clips would cover few classes. The hash draws the same clips
+    everywhere, and a smaller selection is always part of a larger one.
     """
     if count >= len(data):
         return tuple(range(len(data)))

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 
 class CellEngine(Protocol):
-    """What a sweep must know of an engine before anything runs, and what builds its arms.
+    """What a sweep must know about an engine before anything runs, and what builds its arms.
 
-    Its cells are of `bench.sweep.cells`, whose configuration looks engines up here.
+    Cells are of `bench.sweep.cells`, whose configuration looks engines up here.
     """
 
     dtypes: tuple[str, ...]
-    """What it can compute in, of `bench.sweep.axes.DTYPES`."""
+    """Types that it can compute in, from `bench.sweep.axes.DTYPES`."""
     scopes: tuple[str, ...]
-    """What can be timed on it, of `bench.sweep.baselines.SCOPES`."""
+    """What can be timed on it, from `bench.sweep.baselines.SCOPES`."""
     on_gpus: bool
     """Whether it runs on GPUs too; every engine runs on a CPU."""
 
     def attentions(self, scope: str) -> tuple[str, ...]:
-        """Return what the axis `attention` may say where `scope` is timed; `auto` is always there."""
+        """Return the values that the axis `attention` allows where `scope` is timed; `auto` is always one of them."""
         ...
 
     def require(self) -> None:
@@ -59,19 +59,19 @@ class CellEngine(Protocol):
         candidate: AudioSpectrogramTransformer,
         reduction: TokenReduction | None,
     ) -> Any:
-        """Return what runs `candidate`, which is `model` with `reduction`: a `bench.cell.engines.ran.Ran`."""
+        """Return what runs `candidate`, which is `model` with `reduction`, as a `bench.cell.engines.ran.Ran`."""
         ...
 
 
 ASKED_ATTENTION = ("triton",)
-"""Engines whose unmerged model has the attention that is asked for; that of others has its fastest."""
+"""Engines whose unmerged model runs the attention that is asked for; with others it runs its fastest."""
 ANY = "any"
-"""A device of a machine elsewhere, of which nothing is known."""
+"""A device of a machine elsewhere, about which nothing is known."""
 ENGINES: Registry[Any] = Registry(
     "engine",
     {name: f"bench.cell.engines.{name}:ENGINE" for name in ("plain", "triton", "onnxruntime", "openvino")},
 )
-"""Every engine there is, each in a file of its own in `bench.cell.engines`."""
+"""All engines, each in a file of its own in `bench.cell.engines`."""
 
 
 def find_engine(name: str) -> CellEngine:
@@ -81,10 +81,10 @@ def find_engine(name: str) -> CellEngine:
 
 
 def engine_problem(name: str, *, device: str, dtype: str, attention: str, scope: str) -> tuple[str, str] | None:
-    """Return the key of what an engine cannot do, and why not; None where it can do all."""
+    """Return the key of what an engine cannot do, and why; None where it can do everything."""
     engine = find_engine(name)
     if device not in ("cpu", ANY) and not engine.on_gpus:
-        return "grid.device", f"the engine '{name}' runs on a CPU, and this is {device}; write device = ['cpu']"
+        return "grid.device", f"the engine '{name}' runs only on a CPU, and this is {device}; write device = ['cpu']"
     if dtype not in engine.dtypes:
         allowed = ", ".join(engine.dtypes)
         return "grid.dtype", f"'{dtype}': the engine '{name}' cannot compute in it; allowed: {allowed}"

@@ -1,4 +1,4 @@
-"""From a sweep to its cells: the grid without what is excluded, the model and devices resolved, the impossible told."""
+"""From a sweep to its cells: leave out what is excluded, resolve model and devices, and report what is impossible."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def expand(
     """Return the cells of a sweep, each once: by priority, then unmerged ones first, then quality before performance.
 
     `shown` is the name of the file in messages; `resolve` says what a device of the sweep means where the cells will
-    run, which is here if not given. Raises ConfigError for what that place or the model cannot do.
+    run, by default on this machine. Raises ConfigError for what that place or the model cannot do.
     """
     model, geometry, checkpoint = resolve_model(config, shown)
     data = None
@@ -67,7 +67,7 @@ def expand(
 
 
 def _rank(config: SweepConfig, point: Mapping[str, Any]) -> int:
-    """Return the index of the first `[[priority]]` table that matches a point, or their number where none does."""
+    """Return the index of the first `[[priority]]` table that matches a point; the number of tables where none does."""
     matching = (i for i, rule in enumerate(config.priority) if _matches(rule, point))
     return next(matching, len(config.priority))
 
@@ -97,7 +97,7 @@ def _cell(
 ) -> Cell:
     attention = point["attention"]
     if reduction is None and attention != "math":
-        attention = "auto"  # kernels differ in how they weigh sizes; without sizes they are one
+        attention = "auto"  # kernels differ in how they weigh sizes; without sizes they are the same
     return Cell(
         kind=kind,
         model=model,

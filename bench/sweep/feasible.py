@@ -1,6 +1,6 @@
-"""What this machine cannot do whatever it measures: engines, more threads than can run, inputs beyond its memory.
+"""Reject what this machine cannot run in any case: engines, more threads than can run, inputs beyond its memory.
 
-Bounds are from below: what passes may still run out of memory, which is a record then.
+Memory is estimated from below: what passes may still run out of memory, which is then recorded.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from fastast.geometry import Geometry
 
 _WIDTHS = 4
-"""Tensors as wide as the tokens that a block has at once at least: its input, queries, keys and values."""
+"""Tensors of the size of its tokens that a block holds at once, at least: its input, queries, keys and values."""
 
 
 def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "sweep") -> None:
-    """Raise ConfigError, once a key, for what cannot run on this machine; `shown` is the name of the sweep's file."""
+    """Raise ConfigError with all that cannot run on this machine; `shown` is the name of the sweep's file."""
     problems = []
     threads, most = config.measure.threads, most_threads()
     if threads is not None and threads > most:
@@ -50,7 +50,7 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
         if batch > 1:
             where = f"{shown}: grid.batch_size.{config.grid.batch_size.index(batch)}"
             problems.append(f"{where}: {batch:,} clips {needs}; give at most {there // clip:,}")
-        else:  # tokens grow as frames do
+        else:  # tokens grow in proportion to frames
             frames = geometry.num_frames
             problems.append(
                 f"{shown}: model.frames: {frames:,} frames {needs}; give at most {frames * there // clip:,}"
@@ -60,7 +60,7 @@ def check_machine(config: SweepConfig, cells: Sequence[Cell], shown: str = "swee
 
 
 def _attention_problems(config: SweepConfig, cells: Sequence[Cell], shown: str) -> list[str]:
-    """Return why a kernel of attention that cells ask for cannot run here, with its key."""
+    """Return why attention kernels that cells ask for cannot run here, each with its key."""
     import torch
 
     from fastast.attention.flash import FLASH_KERNELS, why_not_flash
@@ -73,7 +73,7 @@ def _attention_problems(config: SweepConfig, cells: Sequence[Cell], shown: str) 
 
 
 def least_bytes(geometry: Geometry, dtype: str) -> int:
-    """Return the bytes that a forward of one clip takes at least: its filterbank and what one block has at once."""
+    """Return the least bytes that a forward of one clip takes: its filterbank and what one block holds at once."""
     numbers = geometry.num_frames * geometry.num_mel_bins + _WIDTHS * geometry.num_tokens * geometry.embed_dim
     return numbers * (1 if dtype == "int8" else 2 if dtype.endswith("16") else 4)
 

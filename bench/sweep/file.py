@@ -1,4 +1,4 @@
-"""A sweep from its file: read, overridden, checked, and every complaint about it before anything runs."""
+"""Read a sweep from its file, apply overrides, and report all that is wrong with it before anything runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load_sweep(path: Path, overrides: Sequence[str] = ()) -> SweepConfig:
 
 
 def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what a sweep file says, with its overrides, unchecked. Raises ConfigError where one cannot be read."""
+    """Return the content of a sweep file with overrides, unchecked. Raises ConfigError where either cannot be read."""
     if not path.exists():
         known = ", ".join(sorted(file.stem for file in SWEEPS.glob("*.toml")))
         raise ConfigError([f"{path}: no such file; give a TOML file or one of: {known}"])
@@ -43,7 +43,7 @@ def read_sweep(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Read a TOML file. Raises ConfigError naming the file where it cannot be read or is none."""
+    """Read a TOML file. Raises ConfigError naming the file where it cannot be read or is not TOML."""
     try:
         return tomllib.loads(path.read_bytes().decode())
     except OSError as error:
@@ -63,7 +63,7 @@ def find_sweep(name: str) -> Path:
 
 
 def _forget_other_data(raw: dict[str, Any], overrides: Sequence[str]) -> None:
-    """Take the options of the file's data set out where an override names another: they do not outlive it."""
+    """Remove the options of the file's data set where an override names another, which they do not apply to."""
     pairs = (override.partition("=") for override in overrides)
     named = [text.strip().strip("\"'") for key, _, text in pairs if key.strip() == "data.dataset"]
     data, keys = raw.get("data", {}), DataConfig.model_fields

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def clip_frames(data: DataRef | None) -> int | None:
-    """Return the frames that every clip has; None where only reading the clips tells."""
+    """Return the number of frames that every clip has; None where only reading the clips can tell."""
     if data is None or data.dataset != MIXED:
         return None
     from fastast.frontend.filterbank import SAMPLE_RATE, num_frames
@@ -22,7 +22,7 @@ def clip_frames(data: DataRef | None) -> int | None:
 
 
 def geometry_at_length(geometry: Geometry, length: str, frames: int | None) -> Geometry:
-    """Return a model's geometry for clips of so many frames at a length of the grid; None: not known, its own."""
+    """Return a model's geometry for clips of `frames` at a length of the grid; its own where `frames` is unknown."""
     if length != "own" or frames is None:
         return geometry
     from fastast.own_length import bucket_frames
@@ -31,7 +31,7 @@ def geometry_at_length(geometry: Geometry, length: str, frames: int | None) -> G
 
 
 def length_problem(point: Mapping[str, Any], geometry: Geometry, frames: int | None) -> str | None:
-    """Return why a point of the grid cannot be run at its clips' own length, None where it can, or is padded."""
+    """Return why a point of the grid cannot run at its clips' own length; None where it can, or where it is padded."""
     if point["length"] != "own":
         return None
     if point["kind"] == "performance":

@@ -1,7 +1,7 @@
-"""The cells of a sweep as they were when it was last expanded, which takes seconds: PyTorch, every method, the model.
+"""Remember the cells of a sweep: expanding one takes seconds, as it loads PyTorch, every method and the model.
 
 A sweep changes far less often than people ask how far it is. What is remembered holds for the sweep's text, the
-overrides, FastAST's own files and every file that the sweep names. Nothing is remembered of sweeps that depend on more:
+overrides, FastAST's own files and every file that the sweep names. Sweeps that depend on more are not remembered:
 folders of models or data, methods of other packages.
 """
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 _KEPT = 32
-"""Sweeps that are remembered."""
+"""Number of sweeps that are remembered."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedCell:
-    """A cell, as far as counting it goes."""
+    """What counting a cell takes to know about it."""
 
     id: str
     kind: str
@@ -42,14 +42,14 @@ class ListedCell:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """The cells of a sweep, each once, whatever they run on."""
+    """The cells of a sweep, each once, whatever devices they run on."""
 
     name: str
-    """Of the sweep, and so of the folder of its records."""
+    """Name of the sweep, and so of the folder of its records."""
     devices: tuple[str, ...]
-    """As the sweep has them."""
+    """Devices as the sweep names them."""
     threads: int | None
-    """That it asks for."""
+    """Number of threads that the sweep asks for; None where it does not say."""
     cells: tuple[ListedCell, ...]
 
 
@@ -65,9 +65,9 @@ def listing_of(config: SweepConfig, cells: Sequence[Cell]) -> Listing:
 
 
 def remember(path: Path, overrides: Sequence[str], listing: Listing, place: Path | None) -> None:
-    """Keep the listing of a sweep's file; where it cannot be kept, it is found out again.
+    """Keep the listing of a sweep's file; where it cannot be kept, the sweep is expanded again next time.
 
-    `place`: where it is kept, found before the sweep was expanded. Nothing is kept if a file has changed since then.
+    `place`: `place_of` from before the sweep was expanded. Nothing is kept if a file has changed since then.
     """
     if place is None or place_of(path, overrides) != place:
         return
@@ -90,7 +90,7 @@ def remembered(path: Path, overrides: Sequence[str]) -> Listing | None:
 
 
 def place_of(path: Path, overrides: Sequence[str]) -> Path | None:
-    """Return where the listing is kept, which is named after all it depends on; None where that cannot be told."""
+    """Return the file of the listing, named after all that it depends on; None where that cannot be told."""
     try:
         raw = read_sweep(path, overrides)
     except ConfigError:
@@ -106,7 +106,7 @@ def place_of(path: Path, overrides: Sequence[str]) -> Path | None:
                 return None
             if file.is_file():
                 digest.update(_stamp(file))
-        except (OSError, ValueError, RuntimeError):  # no name of a file
+        except (OSError, ValueError, RuntimeError):  # not the name of a file
             continue
     for package in ("fastast", "bench"):
         for file in sorted((ROOT / package).rglob("*")):
@@ -126,7 +126,7 @@ def _stamp(file: Path) -> bytes:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """Yield every text in a table of TOML."""
+    """Yield every string in a TOML table."""
     if isinstance(value, str):
         yield value
     for one in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():

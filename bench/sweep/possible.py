@@ -1,4 +1,4 @@
-"""What no machine can do: an engine that is asked for too much, a schedule that has too few tokens."""
+"""Checks that hold on every machine: engines asked for what they cannot do, schedules with too few tokens."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 Points = Mapping[str, Sequence[Mapping[str, Any]]]
-"""By kind, the points of the grid that are not excluded."""
+"""The points of the grid that are not excluded, by kind."""
 
 
 def check_engines(config: SweepConfig, points: Points, devices: Mapping[str, str], shown: str) -> None:
-    """Raise, once per reason, where an engine cannot do what a point that is not excluded asks of it."""
+    """Raise ConfigError, with every reason once, where an engine cannot do what a point asks of it."""
     grid = config.grid
-    problems: dict[str, None] = {}  # in their order, each once
+    problems: dict[str, None] = {}  # in order, each once
     asked = ("engine", "device", "dtype", "attention")
     for point in _each_once(points, lambda point: tuple(point[axis] for axis in asked)):
         problem = engine_problem(
@@ -53,9 +53,9 @@ def check_engines(config: SweepConfig, points: Points, devices: Mapping[str, str
 def check_reductions(
     config: SweepConfig, points: Points, reductions: Reductions, own: Geometry, frames: int | None, shown: str
 ) -> None:
-    """Raise, once per reason, where the model has too few tokens for a schedule that is not excluded.
+    """Raise ConfigError, with every reason once, for lengths, thresholds and schedules that the model cannot run.
 
-    frames: of every clip, where all have as many; else a clip that is too short for a schedule fails its cell.
+    `frames`: of every clip, if all have the same number; else a clip that is too short for a schedule fails its cell.
     """
     grid = config.grid
     problems: dict[tuple[object, ...], str] = {}
@@ -84,7 +84,7 @@ def check_reductions(
         if takes_r(point["schedule"]):
             where = f"grid.r.{grid.r.index(point['r'])}"
             nothing = replace(reduction, schedule=parse_schedule(schedule_text(point["schedule"], 0)))
-            if _impossible(nothing, geometry) is None:  # else it is not for the r that it is refused
+            if _impossible(nothing, geometry) is None:  # else r is not the reason
                 most = largest_r(reduction, point["schedule"], geometry)
                 reason = f"{reason}. The largest r of {reduction.method} {point['schedule']} here is {most}"
         else:
@@ -100,7 +100,7 @@ def check_reductions(
 
 
 def check_hop(config: SweepConfig, geometry: Geometry, shown: str) -> None:
-    """Raise ConfigError where a stream would not be heard whole by a model of this input."""
+    """Raise ConfigError where a model of this input length would not hear all of a stream."""
     if config.measure.scope != "stream":
         return
     from fastast.engine.waveforms import input_samples
@@ -113,7 +113,7 @@ def check_hop(config: SweepConfig, geometry: Geometry, shown: str) -> None:
 
 
 def largest_r(reduction: TokenReduction, schedule: str, geometry: Geometry) -> int:
-    """Return the largest `r` that a schedule of the grid can have with a model, the rest being as in `reduction`."""
+    """Return the largest `r` that a schedule of the grid can have with a model, with all else as in `reduction`."""
     r = 0
     while _impossible(replace(reduction, schedule=parse_schedule(schedule_text(schedule, r + 1))), geometry) is None:
         r += 1
@@ -130,21 +130,22 @@ def _each_once(points: Points, key: Callable[[Mapping[str, Any]], Hashable]) -> 
 
 
 def _unmeasurable(reduction: TokenReduction, point: Mapping[str, Any]) -> str | None:
-    """Return why a threshold cannot be measured as a point asks, None where it can."""
+    """Return why a threshold cannot be measured as a point asks; None where it can."""
     if reduction.threshold is None:
         return None
     if point["engine"] != "plain":
-        return f"engine '{point['engine']}' has a number of tokens that is known before; write engine = ['plain']"
+        return f"engine '{point['engine']}' must know the number of tokens beforehand; write engine = ['plain']"
     if point["kind"] == "performance":
         return (
-            "clips decide on their number of tokens, and speed is timed on noise, whose tokens are as similar as no "
-            "sound's; write kinds = ['quality'], or [[exclude]] kind = 'performance' and the thresholds"
+            "each clip decides on its number of tokens, and speed is timed on noise, whose tokens are less similar "
+            "than those of real sounds; write kinds = ['quality'], or [[exclude]] kind = 'performance' and the "
+            "thresholds"
         )
     return None
 
 
 def _impossible(reduction: TokenReduction, geometry: Geometry) -> str | None:
-    """Return why a model cannot do a reduction, None where it can."""
+    """Return why a model cannot do a reduction; None where it can."""
     from fastast.reduction.spec import ExcessError
 
     try:

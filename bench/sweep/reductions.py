@@ -1,4 +1,4 @@
-"""The reductions of a grid: what its axes say, put together as the method of a point takes it."""
+"""The reductions of a grid: the values of a point's axes, put together as its method takes them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 _NO_REDUCTION = ("stride", "length", "engine", "attention", "dtype", "device", "batch_size")
-"""Axes that say nothing of a reduction."""
+"""Axes that a reduction does not depend on."""
 
 
 class Reductions:
-    """The reductions of a grid, None of an unmerged model, each made once however many points share it."""
+    """The reductions of a grid, None for the unmerged model; each is made once, however many points share it."""
 
     def __init__(self, config: SweepConfig) -> None:
         self._config = config
@@ -34,17 +34,17 @@ class Reductions:
         return self._made[key]
 
     def key(self, point: Mapping[str, Any]) -> Hashable:
-        """Return what the reduction of a point depends on; True is no 1."""
+        """Return what the reduction of a point depends on, with types, as True equals 1."""
         return tuple((type(point[name]), point[name]) for name in self._axes)
 
 
 def is_unmerged(point: Mapping[str, Any]) -> bool:
-    """With r = 0 it is the unmerged model, whatever the other axes of the reduction say."""
+    """Return whether a point is the unmerged model: with r = 0, whatever the other axes of the reduction say."""
     return getattr(parse_schedule(schedule_text(point["schedule"], point["r"])), "r", None) == 0
 
 
 def _reduction(point: Mapping[str, Any], config: SweepConfig) -> TokenReduction:
-    """Return the reduction of a point; an axis that is no option of its method is not in it."""
+    """Return the reduction of a point, without axes that are not options of its method."""
     from fastast.reduction import TokenReduction, get_method
     from fastast.reduction.options import option_types, value_fits
 

@@ -1,4 +1,4 @@
-"""The model and the clips that a sweep names: found, and matched by their classes."""
+"""Find the model and the clips that a sweep names, and match them by their classes."""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 
 def resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry, Checkpoint | None]:
+    """Return a sweep's model, its geometry, and its checkpoint, which is None for random weights.
+
+    Raises ConfigError for a name that is neither a checkpoint nor a model, and for a checkpoint that cannot be loaded.
+    """
     from fastast.checkpoints import load_checkpoint
     from fastast.commands.describe import model_geometry
     from fastast.zoo import ARCHITECTURES, EMBEDDED, model_names
@@ -59,7 +63,7 @@ def resolve_model(config: SweepConfig, shown: str) -> tuple[ModelRef, Geometry, 
 
 
 def _said_of_file(config: SweepConfig, shown: str) -> dict[str, Any]:
-    """Return what the sweep says of its checkpoint, as `load_checkpoint` takes it, and of a shape without weights."""
+    """Return what the sweep says about its checkpoint or a shape without weights, as `load_checkpoint` takes it."""
     from fastast.frontend import Normalisation
     from fastast.zoo import ARCHITECTURES, EMBEDDED
 
@@ -67,7 +71,9 @@ def _said_of_file(config: SweepConfig, shown: str) -> dict[str, Any]:
     has_own = {"normalisation": (*ARCHITECTURES, *EMBEDDED), "geometry": tuple(EMBEDDED)}
     for key, given in (("normalisation", scale), ("geometry", geometry)):
         if given and config.model.name in has_own[key]:
-            raise ConfigError([f"{shown}: model.{key}: '{config.model.name}' is no checkpoint of yours; leave it out"])
+            raise ConfigError(
+                [f"{shown}: model.{key}: '{config.model.name}' is not one of your own checkpoints; leave it out"]
+            )
     try:
         return {"normalisation": scale and Normalisation(mean=scale[0], std=scale[1]), "geometry": geometry}
     except ValueError as error:
@@ -75,7 +81,7 @@ def _said_of_file(config: SweepConfig, shown: str) -> dict[str, Any]:
 
 
 def hash_checkpoint(path: Path) -> str:
-    """Return the SHA-256 of a checkpoint: of the file, or of a folder's files with their names."""
+    """Return the SHA-256 of a checkpoint: of its file, or of a folder's files with their names."""
     digest = hashlib.sha256()
     if path.is_file():
         with path.open("rb") as file:
@@ -89,7 +95,7 @@ def hash_checkpoint(path: Path) -> str:
 
 
 def resolve_calibration(config: SweepConfig, shown: str) -> DataRef:
-    """Return the clips that int8 is calibrated on, of the training split of the sweep's data."""
+    """Return the clips that int8 is calibrated on, from the training split of the sweep's data."""
     from fastast.exporting.calibration import CALIBRATION_CLIPS
 
     try:
@@ -105,15 +111,15 @@ def resolve_calibration(config: SweepConfig, shown: str) -> DataRef:
 def resolve_quality(
     config: SweepConfig, model: ModelRef, geometry: Geometry, checkpoint: Checkpoint | None, shown: str
 ) -> tuple[ModelRef, DataRef]:
-    """Return the clips of a sweep and the model with its classes matched to theirs.
+    """Return the model with its classes matched to the data's, and the clips of a sweep.
 
     Raises ConfigError where quality cannot be measured: random weights, weights that do not say how their filterbank is
-    normalised, data that is not there, other classes, or soundscapes longer than the model's input.
+    normalised, missing data, other classes, or soundscapes longer than the model's input.
     """
     if checkpoint is None:
         raise ConfigError(
             [
-                f"{shown}: kinds: the weights of '{model.name}' are random, whose quality means nothing; "
+                f"{shown}: kinds: the weights of '{model.name}' are random, so that its quality means nothing; "
                 "leave 'quality' out, or give a trained model"
             ]
         )
@@ -121,7 +127,7 @@ def resolve_quality(
         raise ConfigError(
             [
                 f"{shown}: model.name: {config.model.name}: the file does not say how the filterbank was normalised "
-                "(mean and deviation); say it: model.normalisation = [mean, std], or leave 'quality' out"
+                "(mean and deviation); add model.normalisation = [mean, std], or leave 'quality' out"
             ]
         )
     try:

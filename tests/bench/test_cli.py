@@ -91,7 +91,7 @@ def test_export_overwrites_nothing_where_there_are_no_records(sweep, tmp_path, m
     out.write_text("dear\n")
     shown = CliRunner().invoke(app, ["export", "--results", str(tmp_path / "resluts"), "--out", str(out)])
     assert shown.exit_code == 2
-    assert "there is no record below this folder; nothing was written" in shown.output.replace("\n", " ")
+    assert "no records below this folder; nothing was written" in shown.output.replace("\n", " ")
     assert out.read_text() == "dear\n"
     store_records(sweep, tmp_path / "results", make)
     assert CliRunner().invoke(app, ["export", "--results", str(tmp_path / "results")]).exit_code == 0

@@ -38,7 +38,7 @@ def test_every_key_is_on_the_page_with_its_default_and_a_sentence(name: str) -> 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_without_marks_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"{name}: the keys must stand once"):
+    with pytest.raises(ValueError, match=f"{name}: the keys must be there once"):
         with_keys("# A page", name)
 
 

@@ -1,5 +1,5 @@
 "use strict";
-// What a person chooses: first a panel (all of whose points can be compared), then which of its points to show.
+// What the reader chooses: first a panel (all of whose points can be compared), then which of its points to show.
 
 const CHOICES = [
   ["device", "Device"],

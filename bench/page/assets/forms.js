@@ -14,7 +14,7 @@ function element(name, attributes = {}, ...children) {
   return made;
 }
 
-// Put new children into a place; what had the focus there has it afterwards too, found by its id.
+// Replace the children of an element; the one that had the focus keeps it, found by its id.
 function fill(place, ...children) {
   const focused = place.contains(document.activeElement) ? document.activeElement.id : "";
   place.replaceChildren(...children);
@@ -36,7 +36,7 @@ function selectField(id, label, { value, options }, changed) {
   return element("label", { class: "field", for: id }, element("span", {}, label), select);
 }
 
-// Boxes to tick; `ticked` tells which are.
+// Boxes to tick; `ticked` tells which of them are ticked.
 function checkboxes(id, legend, options, ticked, changed) {
   return element(
     "fieldset",
@@ -50,5 +50,5 @@ function checkboxes(id, legend, options, ticked, changed) {
   );
 }
 
-// A list without a value, or with it.
+// A list with a value added or removed.
 const withValue = (list, value, there) => (there ? [...new Set([...list, value])] : list.filter((one) => one !== value));

@@ -1,7 +1,7 @@
 "use strict";
 // Which points are worth having, as in bench/report/pareto.py: throughput and quality, both to be maximised.
 
-// A number that is not there compares as false with everything, as NaN does and null does not.
+// Comparing a missing number must be false with everything, as it is with NaN but not with null.
 const orNaN = (value) => (value === null ? NaN : value);
 
 function isCompared(point) {
@@ -20,7 +20,7 @@ function clearlyDominates(a, b) {
 }
 
 // How every point stands among these points: front, dominated, clearly dominated, disturbed, or empty where speed or
-// quality is missing. A disturbed one stands nowhere, nor in another's way.
+// quality is missing. A disturbed one is neither on the front nor does it dominate others.
 function standings(points) {
   const compared = points.filter(isCompared);
   return points.map((point) => {

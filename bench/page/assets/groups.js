@@ -2,7 +2,7 @@
 // Which patches are one token, from the pairs of every block: [first of a group that joins, first of the group it joins
 // or -1 where it is dropped, ...].
 
-// The first token of each one's group after so many blocks, -1 where it was dropped.
+// The first token of each one's group after a number of blocks, -1 where it was dropped.
 function groupsAfter(pairs, numTokens, block) {
   const next = Array.from({ length: numTokens }, (_, token) => token);
   for (const flat of pairs.slice(0, block)) {
@@ -15,7 +15,7 @@ function groupsAfter(pairs, numTokens, block) {
   });
 }
 
-// Whether each token's group joined another in this very block, or was dropped.
+// Whether each token's group joined another in exactly this block, or was dropped in it.
 function movedAt(pairs, numTokens, block) {
   if (block < 1) return new Array(numTokens).fill(false);
   const before = groupsAfter(pairs, numTokens, block - 1);

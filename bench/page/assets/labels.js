@@ -1,16 +1,16 @@
 "use strict";
-// Where numbers stand beside their points: not on each other, nor on another point, where there is room.
+// Where to put the numbers of points: not on each other, nor on another point, as far as there is room.
 
-// Places in the words of Plotly, best first, with the way from the point to the middle of the text.
+// Plotly's names of positions, best first, with the offset from the point to the middle of the text.
 const PLACES = [
   ["top right", 1, 1], ["top left", -1, 1], ["bottom right", 1, -1], ["bottom left", -1, -1],
   ["middle right", 1, 0], ["middle left", -1, 0], ["top center", 0, 1], ["bottom center", 0, -1],
 ];
-const LETTER = 6.5; // pixels of a letter, of the size that plotTraces asks for
+const LETTER = 6.5; // width of a letter in pixels, at the size that plotTraces asks for
 const LINE = 13;
 const MARKER = 6; // half of one
 
-// The place of every text, of points { x, y, text } in pixels, one after the other.
+// The position of every text, placed one after the other, for points { x, y, text } in pixels.
 function labelPlaces(points) {
   const covers = (one, other) => Math.max(0, Math.min(one.right, other.right) - Math.max(one.left, other.left)) * Math.max(0, Math.min(one.top, other.top) - Math.max(one.bottom, other.bottom));
   const box = (x, y, across, up) => ({ left: x - across, right: x + across, bottom: y - up, top: y + up });
@@ -26,7 +26,7 @@ function labelPlaces(points) {
   });
 }
 
-// Points in pixels of a plot of so many, whose axes reach as far as the points do.
+// Points in pixels, for a plot of a size in pixels whose axes reach as far as the points do.
 function inPixels(points, axes, width, height) {
   const scaled = (name, size) => {
     const values = points.map((point) => point[name]);

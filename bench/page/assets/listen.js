@@ -30,7 +30,7 @@ function cellOf(shape, patch) {
   return [left, shape.num_mel_bins - below - shape.fstride, shape.tstride, shape.fstride].map((value) => value * SCALE);
 }
 
-// groups, moved: of every patch. Dropped patches stay empty; a line parts two tokens.
+// groups, moved: for every patch. Dropped patches stay empty; a line separates two tokens.
 function drawGroups(canvas, cells, shape, colours, groups, moved, pointed) {
   canvas.width = shape.num_frames * SCALE;
   canvas.height = shape.num_mel_bins * SCALE;
@@ -71,7 +71,7 @@ function patchAt(canvas, shape, event) {
   return inside ? row * shape.grid[1] + column : null;
 }
 
-// The patch that a key leads to, high frequencies above; null leaves, undefined is another key's.
+// The patch that a key leads to, high frequencies above; null for leaving, undefined for any other key.
 function nextPatch(shape, patch, key) {
   const [rows, columns] = shape.grid;
   const steps = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] };

@@ -1,5 +1,5 @@
 "use strict";
-// The page: one state, in the address; whatever changes it draws all that depends on it.
+// The page: one state, kept in the address; whatever changes it redraws all that depends on it.
 
 const DATA = JSON.parse(byId("records").textContent);
 const SOUNDS = JSON.parse(byId("sounds").textContent);
@@ -26,7 +26,7 @@ const DEFAULTS = {
   block: SOUNDS.shape.depth,
 };
 let state = readAddress(location.hash, DEFAULTS);
-let view = null; // the panel, its points that are shown, and how they stand
+let view = null; // the panel, the points that are shown of it, and their standings
 let writing = 0; // the timer of the address
 
 const OF_SOUNDS = ["sound", "merging", "r", "block"];
@@ -115,7 +115,7 @@ function drawSound() {
   drawMerges(byId("merges"), SOUNDS, state, COLOUR_MAP);
 }
 
-// Inputs that stand in the page from the start.
+// Inputs that are in the page from the start.
 function setUp() {
   const { removed, shape } = SOUNDS;
   if (!removed.includes(state.r)) state.r = DEFAULTS.r;

@@ -14,7 +14,7 @@ function intervalText(point, name, digits, signed = false) {
   return low && high ? `${value} [${low}, ${high}]` : value;
 }
 
-// Plotly reads tags in its texts.
+// Plotly interprets tags in its texts.
 const plotText = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
 const capital = (word) => (word === "mAP" ? word : word[0].toUpperCase() + word.slice(1));
@@ -50,7 +50,7 @@ function sortPoints(points, column, down) {
   return [...known.sort((a, b) => sign * (a[column.sorted] - b[column.sorted])), ...missing];
 }
 
-// What is known of a point, and the same in a line.
+// What is known about a point, and the same in one line.
 function pointParts(point, score) {
   const parts = [];
   if (point.throughput !== null) parts.push(`${numberText(point.throughput, 1)} clips/s`);

@@ -4,11 +4,11 @@
 // Plotly's symbols, and the letters that stand for them in the legend.
 const SYMBOLS = [["circle", "●"], ["square", "■"], ["triangle-up", "▲"], ["diamond", "◆"], ["triangle-down", "▼"], ["cross", "✚"]];
 const NARROW = 560; // pixels
-const FEW = 24; // points, of which each has its r and its bars; of more, those on the front
+const FEW = 24; // up to this many points, each has its r and its bars; of more, only those on the front
 
 const themeColour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-// What stands on the two axes. Without speeds there are tokens in place of throughput, without quality speed.
+// What the two axes show: speed and quality, or, where one of them is missing, tokens and the other.
 function plotAxes(panel, relative) {
   const timed = panel.points.some((point) => point.throughput !== null);
   const scored = panel.points.some((point) => point.score !== null);

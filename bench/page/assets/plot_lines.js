@@ -1,5 +1,5 @@
 "use strict";
-// Lines at the loss and at the speed that are read at.
+// Lines at the loss and the speed that the readings are taken at.
 function readingLines(panel, axes, state) {
   if (!axes.front) return [];
   const line = (at) => ({ type: "line", line: { color: themeColour("accent"), width: 1, dash: "dash" }, layer: "between", ...at });

@@ -1,7 +1,7 @@
 "use strict";
 // The table of what the plot shows: heads sort, names choose.
 
-const PARETO = 3; // the place of how a point stands, behind r, speed-up and difference
+const PARETO = 3; // index of the column Pareto, after r, speed-up and difference
 
 function sortHead({ key, head, sorted }, state, sort) {
   if (!sorted) return element("th", { scope: "col", class: "words" }, head);

@@ -1,6 +1,6 @@
-"""Where cells run: on this machine, on the nodes of a Ray cluster, or in jobs of Slurm.
+"""Where cells run: on this machine, on the nodes of a Ray cluster, or in Slurm jobs.
 
-A launcher runs cells and tells how each ended, in any order. It writes no record: the driver that asks it does, alone.
+A launcher runs cells and tells how each ended, in any order. It writes no records: only the driver that calls it does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ CellKey = tuple[str, str]
 
 
 class RunError(RuntimeError):
-    """What keeps all cells from running."""
+    """The reason why cells cannot run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,22 +38,22 @@ class Runners:
 
 
 RUNNERS = Runners()
-"""Those that measure."""
+"""The functions that really measure."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A cell that is to be measured."""
+    """A cell to measure."""
 
     cell: Cell
     reference: Callable[[], tuple[str, Path] | None]
-    """Id and predictions of the unmerged model's cell; to be asked when the cell starts, not before."""
+    """Returns id and predictions of the unmerged model's cell; to be called when the cell starts, not before."""
     after: CellKey | None = None
-    """The cell that this one's reference comes from, where that one is to be measured too."""
+    """Key of the cell that this one's reference comes from, where that cell is to be measured too."""
 
     @property
     def key(self) -> CellKey:
-        """Id and device."""
+        """Id and device of the cell."""
         return self.cell.id, self.cell.device
 
 
@@ -65,7 +65,7 @@ class Ended:
     outcome: Outcome
     """Its value is an Answer."""
     machine: Machine
-    """What measured, or failed to."""
+    """The machine that measured, or failed to."""
     software: Software
     started: datetime
     finished: datetime
@@ -74,7 +74,7 @@ class Ended:
 
 
 class Launcher(Protocol):
-    """Runs cells somewhere; a context manager, whose end ends whatever still runs."""
+    """Runs cells somewhere; a context manager whose exit ends whatever still runs."""
 
     def __enter__(self) -> Self: ...
 
@@ -85,16 +85,16 @@ class Launcher(Protocol):
     def resolve(self, device: str) -> str:
         """Return what a device of a sweep means here: `cpu`, `cuda` or a GPU type.
 
-        Raises ValueError for one that is not here, naming those that are.
+        Raises ValueError for one that is not available, naming those that are.
         """
         ...
 
     def survey(self, cells: Sequence[Cell], progress: Progress) -> Mapping[str, tuple[Machine, Software]]:
-        """Return the machine that every device of the cells stands for. Raises RunError where there is none."""
+        """Return the machine behind every device of the cells. Raises RunError where there is none."""
         ...
 
     def prepare(self, cells: Sequence[Cell], cache: Path, progress: Progress) -> None:
-        """Make what several cells share, where it is made once."""
+        """Make what several cells share, if it is made once for all of them."""
         ...
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Ended]:

@@ -1,4 +1,4 @@
-"""The launcher that a command line asks for, by name."""
+"""Choose the launcher that a command line names."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from fastast.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class LauncherOptions:
-    """What a command line says of launchers; each reads what is its own."""
+    """The options of a command line for launchers; each launcher reads its own."""
 
     cache: Path | None = None
     """The nodes' folder for clips and features."""
     ray_address: str | None = None
-    """Of a cluster, or `auto`."""
+    """Address of a Ray cluster, or `auto`."""
     ray_resources: tuple[str, ...] = ()
     """`DEVICE=NAME`: the resource that a device's nodes must have."""
     ray_wait_s: float | None = None
-    """How long a device may be without a node, seconds; None: as Ray's launcher has it."""
+    """How long a device may be without a node, seconds; None for the default of Ray's launcher."""
     slurm_config: Path | None = None
     """File with partition and resources of each device."""
     minutes: float | None = None
-    """Time of the whole run on this machine."""
+    """Time limit of the whole run on this machine."""
 
 
 LAUNCHERS: Registry[Callable[[LauncherOptions], Launcher]] = Registry(
@@ -39,13 +39,13 @@ LAUNCHERS: Registry[Callable[[LauncherOptions], Launcher]] = Registry(
         "slurm": "bench.run.launchers.slurm:slurm_launcher",
     },
 )
-"""What makes a launcher of its options."""
+"""Functions that make each launcher from the options."""
 
 
 def choose_launcher(name: str, **options: Any) -> Launcher:
     """Return a launcher, which is not started yet; `options` are those of `LauncherOptions`.
 
-    Raises ConfigError for a name that is none, and for options that do not fit it.
+    Raises ConfigError for an unknown name, and for options that do nothing with this launcher.
     """
     given = LauncherOptions(**options)
     if name not in LAUNCHERS:

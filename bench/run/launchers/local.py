@@ -1,4 +1,4 @@
-"""Cells on this machine, one at a time, each in a process of its own."""
+"""Run cells on this machine, one at a time, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class LocalLauncher:
-    """Runs cells here."""
+    """Runs cells on this machine."""
 
     def __init__(
         self, isolation: Isolation | None = None, runners: Runners = RUNNERS, budget: Budget | None = None
     ) -> None:
-        """With a `budget`, no cell starts that would not end in time; one that overruns is ended without a record."""
+        """With a `budget`, only cells start that should end in time; one that overruns is ended without a record."""
         self._budget = budget
         self._isolation = isolation
         self._runners = runners

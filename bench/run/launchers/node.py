@@ -1,6 +1,6 @@
-"""What a node of a cluster does: say what it is, and run one cell as a laptop would, in a process of its own.
+"""What a cluster node does: describe itself, and run one cell as a laptop would, in a process of its own.
 
-Both functions run in a worker of Ray or a job of Slurm, which never touches PyTorch itself.
+Both functions run in a Ray worker or a Slurm job, which itself never touches PyTorch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from bench.sweep.resolving import hash_checkpoint
 
 @dataclass(frozen=True, kw_only=True)
 class NodeFacts:
-    """What a node is."""
+    """Machine and software of a node."""
 
     machine: Machine
     software: Software
@@ -35,7 +35,7 @@ class NodeFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What a node is asked before it gets cells."""
+    """What a node needs to describe and check itself before it gets cells."""
 
     device: str
     """`cpu` or `cuda`."""
@@ -48,14 +48,14 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class CellOrder:
-    """A cell for a node."""
+    """A cell for a node to run."""
 
     cell: Cell
     """Its device is `cpu` or `cuda`."""
     reference: tuple[str, bytes] | None
-    """Id and predictions of the unmerged model's cell; the node need not see the results."""
+    """Id and predictions of the unmerged model's cell; the node need not have access to the results."""
     cache: Path | None
-    """Folder for clips and features; None is the node's own."""
+    """Folder for clips and features; None for the node's own."""
     runners: Runners
 
 
@@ -65,14 +65,14 @@ class Report:
 
     outcome: Outcome
     facts: NodeFacts | None
-    """Of the node; None where it could not say."""
+    """Machine and software of the node; None where it could not describe itself."""
     started: datetime
     finished: datetime
     load: tuple[float | None, float | None]
 
 
 def inspect(question: Question) -> NodeFacts:
-    """Return what this node is. Raises RunError where it has other code or other weights than the driver."""
+    """Describe this node. Raises RunError where it cannot, or its code or weights differ from the driver's."""
     if code_digest() != question.code:
         raise RunError("its FastAST differs from the driver's; give all nodes the same checkout")
     model = question.model
@@ -81,7 +81,7 @@ def inspect(question: Question) -> NodeFacts:
         if not path.exists():
             raise RunError(f"it has no checkpoint {path}; put it on every node at that path")
         if hash_checkpoint(path) != model.sha256:
-            raise RunError(f"its checkpoint {path} is another file than the driver's")
+            raise RunError(f"its checkpoint {path} differs from the driver's")
     outcome = _facts(question.runners, question.device, question.threads)
     if outcome.status != "ok":
         raise RunError(f"it could not be described: {outcome.message}")
@@ -90,7 +90,7 @@ def inspect(question: Question) -> NodeFacts:
 
 
 def work(order: CellOrder) -> Report:
-    """Run a cell, whatever it does; its features are made here where the node's cache lacks them."""
+    """Run a cell and report how it ended, however that is; features that the node's cache lacks are made first."""
     cell = order.cell
     prepared = _prepare(order)
     started, before = datetime.now(UTC), load_average()
@@ -124,7 +124,7 @@ def weights_path(model: ModelRef) -> Path:
 
 
 def call(environment: dict[str, str | None], function: str, *args: Any) -> Any:
-    """Call a function with variables of the environment set, or unset where None."""
+    """Call a function with environment variables set, or unset where None."""
     for name, value in environment.items():
         if value is None:
             os.environ.pop(name, None)

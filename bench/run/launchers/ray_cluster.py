@@ -1,8 +1,8 @@
-"""Cells on the nodes of a Ray cluster, by GPU type.
+"""Run cells on the nodes of a Ray cluster, by GPU type.
 
-The driver picks the node of every cell and Ray runs it there: a timing cell takes the whole of the node's own resource
-`node:ADDRESS`, so that no two share a node, not even those of two drivers. What is lost with a worker or a node is
-measured again, on whatever node is there then.
+The driver picks the node of every cell and Ray runs it there. A timing cell takes all of the node's own resource
+`node:ADDRESS`, so that no two of them share a node, not even those of two drivers. A cell that is lost with its worker
+or node is measured again, on whatever node is available then.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from bench.run.launchers.choose import LauncherOptions
 
 _ALONE = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-"""Lets Ray take this machine by its loopback address and listen there alone, as it does by itself on Windows and macOS;
-read when Ray is imported."""
+"""Makes Ray address this machine by its loopback address and listen only there, as it does by default on Windows and
+macOS; read when Ray is imported."""
 _WAIT_S = 600.0
-"""How long a device may be without a node where nobody says it, seconds."""
+"""How long a device may be without a node by default, seconds."""
 _GRACE_S = 60.0
-"""How long busy nodes are waited for once every device has a node that answered."""
+"""How long to wait for busy nodes once every device has a node that answered, seconds."""
 
 
 class RayLauncher:
@@ -50,10 +50,10 @@ class RayLauncher:
         wait_s: float = _WAIT_S,
         runners: Runners = RUNNERS,
     ) -> None:
-        """`address` as `ray.init` takes it; not given: RAY_ADDRESS, or a Ray of this machine's own.
+        """`address` is as for `ray.init`; by default RAY_ADDRESS, or a Ray that is started on this machine.
 
-        `resources` names for a device a resource that its nodes must have, `cache` the nodes' folder for clips and
-        features, `wait_s` how long a device may be without a node, seconds.
+        `resources` maps a device to a resource that its nodes must have; `cache` is the nodes' folder for clips and
+        features; `wait_s` is how long a device may be without a node, seconds.
         """
         self._address = address or os.environ.get("RAY_ADDRESS") or "local"
         self._resources = dict(resources or {})
@@ -75,8 +75,8 @@ class RayLauncher:
                 options["include_dashboard"] = False
             try:
                 ray.init(address=self._address, **options)
-            except Exception as error:  # of a Ray that does not come up, Ray raises no class of its own
-                what = "no Ray of this machine" if self._address == "local" else f"no Ray cluster at '{self._address}'"
+            except Exception as error:  # Ray has no exception class of its own for a failed start
+                what = "no Ray on this machine" if self._address == "local" else f"no Ray cluster at '{self._address}'"
                 raise RunError(f"{what}: {scrub(str(error))}") from None
             self._started = True
         self._ray = ray
@@ -95,10 +95,10 @@ class RayLauncher:
         return resolve_among(device, self._nodes.types, cpu=True, where="this Ray cluster")
 
     def survey(self, cells: Sequence[Cell], progress: Progress) -> Mapping[str, tuple[Machine, Software]]:
-        """Ask all nodes what they are.
+        """Ask all nodes to describe themselves.
 
-        Raises RunError where the nodes of one device are of several kinds, ConfigError for a resource of a device that
-        no cell runs on.
+        Raises RunError where a device has no node in time, or nodes of several kinds, ConfigError for a resource of a
+        device that no cell runs on.
         """
         devices = list(dict.fromkeys(cell.device for cell in cells))
         if unasked := [device for device in self._resources if device not in devices]:
@@ -174,7 +174,7 @@ class RayLauncher:
     def _collect(
         self, reference: Any, job: Job, place: Node, lost: Counter[CellKey], progress: Progress
     ) -> Ended | None:
-        """Return how a job ended; None where it is to be run again, because what ran it is gone."""
+        """Return how a job ended; None where it is to be run again because its worker or node is gone."""
         errors = self._ray.exceptions
         facts = place.facts[job.cell.device]
         assert facts is not None
@@ -182,7 +182,7 @@ class RayLauncher:
             return remote.ended(job, self._ray.get(reference), facts)
         except errors.RayTaskError as error:
             return remote.failed(job, cause_of(error), facts)
-        except errors.TaskUnschedulableError:  # the node went before the cell began
+        except errors.TaskUnschedulableError:  # the node was gone before the cell began
             return None
         except errors.RayError as error:
             lost[job.key] += 1
@@ -208,7 +208,7 @@ class RayLauncher:
         seen.update(dict.fromkeys(there, now))
 
     def _wait(self, references: list[Any]) -> list[Any]:
-        """Return those tasks that are done, after a second at most."""
+        """Return the tasks that are done, after a second at most."""
         if not references:
             time.sleep(0.5)
             return []
@@ -217,11 +217,11 @@ class RayLauncher:
 
 
 def ray_launcher(options: LauncherOptions) -> RayLauncher:
-    """Return the launcher of a Ray cluster. Raises ConfigError for a resource without a device, or two for one."""
+    """Return the Ray launcher. Raises ConfigError for a resource without a device, or two for the same device."""
     pairs = [_device_and_resource(text) for text in options.ray_resources]
     twice = [device for device, count in Counter(device for device, _ in pairs).items() if count > 1]
     if twice:
-        raise ConfigError([f"--ray-resource names two resources for {twice[0]}; a device's nodes have one"])
+        raise ConfigError([f"--ray-resource names two resources for {twice[0]}; give one per device"])
     wait_s = _WAIT_S if options.ray_wait_s is None else options.ray_wait_s
     return RayLauncher(address=options.ray_address, resources=dict(pairs), cache=options.cache, wait_s=wait_s)
 

@@ -13,7 +13,7 @@ from bench.run.progress import Progress
 from bench.sweep.cells import Cell
 
 _TYPE = "accelerator_type:"
-"""How Ray names the resource of a GPU type."""
+"""Beginning of Ray's names for resources that are GPU types."""
 
 
 @dataclass
@@ -24,9 +24,9 @@ class Node:
     address: str
     resources: dict[str, float]
     taken: float = 0.0
-    """Share of it that this driver's cells have; 1 is all."""
+    """Share of it that this driver's cells take; 1 is all of it."""
     facts: dict[str, NodeFacts | None] = field(default_factory=dict)
-    """By device, of what was asked; None where it is not to be used."""
+    """The node's answers, by device; None where it is not to be used for the device."""
 
     @property
     def types(self) -> list[str]:
@@ -41,7 +41,7 @@ class Node:
 
 
 class Nodes:
-    """The nodes that one driver knows, and what it has learnt of them."""
+    """The nodes that one driver knows, and what it has learnt about them."""
 
     def __init__(self, ray: Any, resources: Mapping[str, str]) -> None:
         """`ray` is the package, connected to a cluster; `resources` as for `RayLauncher`."""
@@ -51,7 +51,7 @@ class Nodes:
         self.questions: dict[str, node.Question] = {}
         """What to ask every node, by device."""
         self.asked: dict[Any, tuple[Node, str]] = {}
-        """By Ray's reference to the answer."""
+        """Node and device of every question without an answer yet, by Ray's reference to that answer."""
 
     def __len__(self) -> int:
         return len(self._alive)
@@ -62,7 +62,7 @@ class Nodes:
         return [name.removeprefix(_TYPE) for name in self._ray.cluster_resources() if name.startswith(_TYPE)]
 
     def look(self) -> None:
-        """Note which nodes are there now."""
+        """Note which nodes are alive now."""
         alive = {entry["NodeID"]: entry for entry in self._ray.nodes() if entry["Alive"] and entry["Resources"]}
         self._alive = {key: one for key, one in self._alive.items() if key in alive}
         for key, entry in alive.items():
@@ -70,7 +70,7 @@ class Nodes:
                 self._alive[key] = Node(id=key, address=entry["NodeManagerAddress"], resources=dict(entry["Resources"]))
 
     def ask(self) -> None:
-        """Ask every node that was not asked yet what it is with each device."""
+        """Ask every node to describe itself with each device that it was not asked about yet."""
         pending = {(one.id, device) for one, device in self.asked.values()}
         for one in self._alive.values():
             for device, question in self.questions.items():
@@ -84,21 +84,21 @@ class Nodes:
         one.facts[device] = self._facts(reference, one)
 
     def answered(self) -> set[str]:
-        """Return the devices that some node gave an answer about, whatever it was."""
+        """Return the devices that some node has answered about, whatever the answer."""
         return {device for one in self._alive.values() for device in one.facts}
 
     def usable(self) -> set[str]:
-        """Return the devices that a node is there for, or may be once it has answered."""
+        """Return the devices that have a node, or may have one once it has answered."""
         there = {device for one in self._alive.values() for device, facts in one.facts.items() if facts is not None}
         return there | {device for _, device in self.asked.values()}
 
     def choose(self) -> Mapping[str, NodeFacts]:
-        """Return the one kind of machine that each device stands for. Raises RunError where it is several."""
+        """Return the one kind of machine behind each device. Raises RunError where there are several, or none."""
         self._chosen = {device: self._choose(device) for device in self.questions}
         return self._chosen
 
     def welcome(self, reference: Any, progress: Progress) -> None:
-        """Take a node that joined, unless it is of another kind than those before it."""
+        """Accept a node that joined, unless it differs in kind from those before it."""
         one, device = self.asked.pop(reference)
         try:
             one.facts[device] = self._facts(reference, one)
@@ -113,11 +113,11 @@ class Nodes:
             one.facts[device] = None
 
     def place(self, cell: Cell) -> tuple[float, Node | None]:
-        """Return which share of a node a cell takes and a node that has it."""
+        """Return the share of a node that a cell takes, and a node that has it free; None where there is none."""
         for one in self._alive.values():
             if one.facts.get(cell.device) is None:
                 continue
-            # Speed needs a quiet node; of quality, as many cells as there are GPUs do not harm each other.
+            # Timing needs a quiet node; as many quality cells as the node has GPUs do not harm each other.
             gpus = int(one.resources.get("GPU", 1)) if cell.device != "cpu" and cell.kind == "quality" else 1
             share = int(1e4 / max(gpus, 1)) / 1e4
             if one.taken + share <= 1 + 1e-9:
@@ -125,7 +125,7 @@ class Nodes:
         return 1.0, None
 
     def remote(self, function: Any, device: str, place: Node, share: float, threads: int | None = 1) -> Any:
-        """Return a function of Ray that runs on a node and takes a share of it."""
+        """Return `function` as a Ray task that runs on a node and takes a share of it."""
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         cpus = place.resources.get("CPU", 0.0)
@@ -134,13 +134,13 @@ class Nodes:
             demand = {"num_cpus": min(cpus, 1), "num_gpus": 1, "accelerator_type": device}
         if share:
             demand["resources"] = {f"node:{place.address}": share}
-        # Ray would try again on the node that is gone: the driver does it, on one that is there.
+        # Ray would try again on the node that is gone; the driver does so on one that is alive.
         return self._ray.remote(function).options(
             max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(place.id, soft=False), **demand
         )
 
     def nobody(self, device: str) -> str:
-        """Return the beginning of a complaint that a device has no node."""
+        """Return the beginning of a message that a device has no node."""
         resource = self._resources.get(device)
         return f"no node of the cluster has {device}" + (f" and the resource {resource}" if resource else "")
 

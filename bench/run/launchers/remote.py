@@ -1,4 +1,4 @@
-"""What launchers on a cluster share: from a job to a node's order, from its report to how the cell ended."""
+"""Shared by the cluster launchers: from a job to a node's order, and from the node's report to how the cell ended."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.run.launchers.node import CellOrder, NodeFacts, Question, Report, cod
 from bench.sweep.cells import Cell, ModelRef
 
 ATTEMPTS = 3
-"""How often a cell is started whose worker, node or job is lost; then it is an `error`."""
+"""Number of times that a cell is started while its worker, node or job gets lost; then it has failed."""
 
 
 def question(cells: Sequence[Cell], device: str, runners: Runners) -> Question:
-    """Return what a node is asked before it gets the cells of a device."""
+    """Return the question to a node before it gets the cells of a device."""
     first = next(cell for cell in cells if cell.device == device)
     return Question(
         device=on_node(device),
@@ -30,7 +30,7 @@ def question(cells: Sequence[Cell], device: str, runners: Runners) -> Question:
 
 
 def order(job: Job, cache: Path | None, runners: Runners) -> CellOrder:
-    """Return a job as a node gets it: its GPU is `cuda`, its checkpoint a path that does not depend on the folder."""
+    """Return a job as a node gets it: a GPU type becomes `cuda`, and paths of checkpoint and cache become absolute."""
     reference = job.reference()
     return CellOrder(
         cell=replace(job.cell, device=on_node(job.cell.device), model=_model(job.cell.model)),
@@ -41,7 +41,7 @@ def order(job: Job, cache: Path | None, runners: Runners) -> CellOrder:
 
 
 def ended(job: Job, report: Report, known: NodeFacts) -> Ended:
-    """Return how a job ended; `known` is its machine where the node could not describe itself again."""
+    """Return how a job ended; `known` describes its node where that could not describe itself again."""
     facts = report.facts or known
     return Ended(
         cell=job.cell,
@@ -55,7 +55,7 @@ def ended(job: Job, report: Report, known: NodeFacts) -> Ended:
 
 
 def failed(job: Job, message: str, known: NodeFacts, *, status: str = "error") -> Ended:
-    """Return the end of a job that no node reported."""
+    """Return the failed end of a job that no node reported."""
     now = datetime.now(UTC)
     return Ended(
         cell=job.cell,

@@ -1,7 +1,7 @@
-"""Cells in jobs of Slurm, submitted through submitit, each device with the partition and resources of a small file.
+"""Run cells in Slurm jobs, submitted through submitit; a small file says what partition and resources a device needs.
 
 A job measures one cell or several, one after the other, and leaves a report of each in a folder that nodes and driver
-share. The driver collects them; it must stay alive until the last one, and cancels its jobs where it ends.
+share. The driver collects the reports; it must stay alive until the last one, and cancels its jobs when it ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _OVERHEAD_MIN = 10
 """Minutes that a job gets beyond the time limits of its cells: start, imports, clips and features."""
 
 _BEGUN = "begun"
-"""File that a job leaves before its first cell."""
+"""File that a job writes before its first cell."""
 
 
 class Place(BaseModel):
@@ -53,11 +53,11 @@ class Place(BaseModel):
     qos: str | None = None
     nodelist: str | None = None
     exclusive: bool | None = None
-    """Whole nodes, so that nothing else disturbs a measurement; false to share them. Not given: whole."""
+    """Whether to take whole nodes, so that nothing else disturbs a measurement; only `false` shares them."""
     cpus_per_task: int | None = Field(default=None, ge=1)
     mem_gb: int | None = Field(default=None, ge=1)
     setup: list[str] | None = None
-    """Shell lines before the job, such as `module load cuda`."""
+    """Shell lines to run before the job, such as `module load cuda`."""
 
 
 class SlurmConfig(BaseModel):
@@ -71,7 +71,7 @@ class SlurmConfig(BaseModel):
     cluster: Literal["slurm", "local", "debug"] = "slurm"
     """`local` runs the jobs as processes of this machine, `debug` in this process."""
     devices: dict[str, Place] = Field(min_length=1)
-    """By GPU type or `cpu`."""
+    """What to ask Slurm for, by GPU type or `cpu`."""
 
 
 def load_slurm_config(path: Path) -> SlurmConfig:
@@ -84,16 +84,16 @@ def load_slurm_config(path: Path) -> SlurmConfig:
 
 @dataclass
 class _Batch:
-    """A job of Slurm with its cells."""
+    """A Slurm job with its cells."""
 
     job: Any
     folder: Path
     waiting: dict[int, Job] = field(default_factory=dict)
-    """By number, the cells without a report: the first was at work when the job ended, the others had not begun."""
+    """Cells without a report, by number; once the job has ended, the first was running and the others had not begun."""
 
 
 class SlurmLauncher:
-    """Runs cells in jobs."""
+    """Runs cells in Slurm jobs."""
 
     def __init__(
         self,
@@ -103,7 +103,7 @@ class SlurmLauncher:
         poll_s: float = 2.0,
         runners: Runners = RUNNERS,
     ) -> None:
-        """`cache` is the nodes' folder for clips and features, `poll_s` how often jobs are looked at, seconds."""
+        """`cache` is the nodes' folder for clips and features, `poll_s` the seconds between two looks at the jobs."""
         self._config, self._cache, self._poll_s, self._runners = config, cache, poll_s, runners
         self._folder = Path(config.folder).resolve() / f"run-{uuid.uuid4().hex[:8]}"
         self._jobs: list[Any] = []
@@ -135,7 +135,7 @@ class SlurmLauncher:
         return resolve_among(device, types, cpu="cpu" in devices, where="the file of --slurm-config")
 
     def survey(self, cells: Sequence[Cell], progress: Progress) -> Mapping[str, tuple[Machine, Software]]:
-        """Ask a node of every device what it is, each in a job."""
+        """Ask a node of every device to describe itself, each in a job."""
         devices = list(dict.fromkeys(cell.device for cell in cells))
         progress.say(f"Asking a node of {', '.join(devices)} what it is; this waits in Slurm's queue ...")
         asked = {}
@@ -146,7 +146,7 @@ class SlurmLauncher:
         for device, job in asked.items():
             try:
                 self._known[device] = job.result()
-            except Exception as error:  # of submitit, or what the node raised, as text
+            except Exception as error:  # submitit's own, or the node's as text
                 raise RunError(f"a node of {device}: {_last_line(error)}; logs: {job.paths.folder}") from None
         return {device: (facts.machine, facts.software) for device, facts in self._known.items()}
 
@@ -154,7 +154,7 @@ class SlurmLauncher:
         """Do nothing: features are made on the nodes."""
 
     def run(self, jobs: Sequence[Job], progress: Progress) -> Generator[Ended]:
-        """Submit all jobs whose reference is there and yield each cell when its report is."""
+        """Submit every job once its reference is there, and yield each cell once its report is."""
         waiting, unfinished = list(jobs), {job.key for job in jobs}
         batches: list[_Batch] = []
         lost, stillborn = Counter[CellKey](), Counter[CellKey]()
@@ -174,7 +174,7 @@ class SlurmLauncher:
                 if not batch.waiting:
                     continue
                 left = list(batch.waiting.values())
-                # A job that began no cell says nothing against the first: a partition can be down.
+                # A job that began no cell is no evidence against its first one: a partition can be down.
                 began = (batch.folder / _BEGUN).exists()
                 blamed, ends = (left[:1], lost) if began else (left, stillborn)
                 waiting += left[len(blamed) :]
@@ -189,7 +189,7 @@ class SlurmLauncher:
                         waiting.append(job)
 
     def _submit(self, ready: Sequence[Job], lost: Counter[CellKey], progress: Progress) -> list[_Batch]:
-        """Submit jobs in batches of one device; a cell that a job ended with goes alone, lest it ends others again."""
+        """Submit jobs in batches of one device; a cell that a job died in goes alone, so that it cannot harm others."""
         batches = []
         for device in dict.fromkeys(job.cell.device for job in ready):
             of_device = [job for job in ready if job.cell.device == device]
@@ -210,7 +210,7 @@ class SlurmLauncher:
         return batches
 
     def _executor(self, device: str, name: str, minutes: float) -> Any:
-        """Return submitit's executor with the device's parameters: the same for asking a node what it is."""
+        """Return submitit's executor with the device's parameters, for cells and for asking a node what it is."""
         place = self._config.devices[device]
         executor = self._submitit.AutoExecutor(folder=self._folder / name, cluster=self._config.cluster)
         shared: dict[str, Any] = {"timeout_min": int(minutes) + 1, "name": f"fastast-{name}", "nodes": 1}
@@ -233,7 +233,7 @@ def slurm_launcher(options: LauncherOptions) -> SlurmLauncher:
 
 
 def work_all(orders: Sequence[CellOrder], folder: Path) -> None:
-    """Run cells one after the other and leave a report of each, whole or not at all. Runs in a job."""
+    """Run cells one after the other in a job and leave a report of each, whole or not at all."""
     write_whole(folder / _BEGUN, b"")
     for number, order in enumerate(orders):
         write_whole(folder / f"{number}.report", pickle.dumps(node.work(order)))

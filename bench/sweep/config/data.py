@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from fastast.data.datasets import DataOptions
 
 MIXED_CLIPS = 1000
-"""Clips of a set that is as large as one asks for, where nobody does."""
+"""Default number of clips for a data set that is mixed to any size."""
 
 
 class DataConfig(Part):
-    """What quality is measured on: a data set of `fastast train`, with its own options beside these keys."""
+    """What quality is measured on: a data set of `fastast train`, with that set's own options besides these keys."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -27,8 +27,8 @@ class DataConfig(Part):
     split: str = "test"
     """`train`, `val` or `test`."""
     clips: int | None = Field(default=None, ge=2)
-    """How many: of soundscapes the first, 1,000 if not given; of other sets drawn by the hash of their ids, all if not
-    given."""
+    """Number of clips. Of soundscapes the first, by default 1,000; of other sets drawn by the hash of their ids, by
+    default all."""
 
     @field_validator("dataset")
     @classmethod
@@ -60,7 +60,7 @@ class DataConfig(Part):
 
         extra = self.model_extra or {}
         given = {key: tuple(value) if isinstance(value, list) else value for key, value in extra.items()}
-        sized = f"{self.split}_clips"  # of a set that is as large as one asks for
+        sized = f"{self.split}_clips"  # of a set that is mixed to any size
         if any(field.name == sized for field in self._fields()):
             given[sized] = self.clips or MIXED_CLIPS
         return get_data_set(self.dataset)(**given)

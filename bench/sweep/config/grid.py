@@ -21,7 +21,7 @@ class GridConfig(Part):
     model_config = ConfigDict(extra="allow")
 
     schedule: tuple[str, ...] = ("constant",)
-    """Families, which every `r` goes into (`constant`, `linear:-0.5`), or schedules in full (`constant:40`,
+    """Families, which are combined with every `r` (`constant`, `linear:-0.5`), or complete schedules (`constant:40`,
     `linear:40:-0.5`, `keep:0.9`)."""
     r: tuple[int, ...] = (0,)
     """Mean tokens removed per block; 0 is the unmerged model."""
@@ -30,36 +30,37 @@ class GridConfig(Part):
     proportional: tuple[bool, ...] = (True,)
     """Whether a token is weighted by its size in attention."""
     combine: tuple[str, ...] = ("method",)
-    """How the tokens of a slot become one."""
+    """How the tokens of a slot are combined into one."""
     place: tuple[str, ...] = ("between",)
-    """Where in a block its tokens go: `between` attention and MLP, `before` attention, or `after` the MLP."""
+    """Where in a block tokens are removed: `between` attention and MLP, `before` attention, or `after` the MLP."""
     num_protected: tuple[int, ...] = (-1,)
-    """Leading tokens that stay alone; -1 for all prefix tokens."""
+    """Number of leading tokens that are kept and never merged; -1 for all prefix tokens."""
     threshold: tuple[float, ...] = (-1.0,)
-    """Least cosine at which a pair merges, so that every clip merges its own number, at most the schedule's; -1 for
-    exactly the schedule's. Quality alone: speed is timed on noise, whose tokens are less similar than those of real
-    sounds."""
+    """Smallest cosine similarity at which a pair merges, so that every clip merges its own number of tokens, at most
+    the schedule's; -1 for exactly the schedule's. Quality only: speed is timed on noise, whose tokens are less similar
+    than those of real sounds."""
     excess: tuple[str, ...] = ("refuse",)
-    """Whether an `r` that a block has too few tokens for is refused, or capped as ToMe does."""
+    """What to do with an `r` that a block has too few tokens for: `refuse` it, or `cap` it as ToMe does."""
     draw: tuple[int, ...] = (-1,)
-    """Seeds of what a method draws; -1 for the sweep's `seed`. A method that draws nothing ignores them."""
+    """Seeds for everything a method draws at random; -1 for the sweep's `seed`. A method that draws nothing ignores
+    them."""
     stride: tuple[int, ...] = (0,)
     """Steps between patches along both axes, in mel bins and frames; 0 for the model's own. Larger ones make fewer
-    tokens: speed-ups and differences are over the unmerged model at its own."""
+    tokens; speed-ups and differences are relative to the unmerged model at its own stride."""
     length: tuple[str, ...] = ("padded",)
-    """Clips shorter than the model's input: `padded`, or run at their `own` length, with fewer tokens. Quality alone;
-    differences are over the unmerged model with padding."""
+    """Clips shorter than the model's input: `padded`, or run at their `own` length, with fewer tokens. Quality only;
+    differences are relative to the unmerged model with padding."""
     engine: tuple[str, ...] = ("plain",)
     """What runs the model: `plain` PyTorch; `triton` for `fastast.compile`, which falls back to plain PyTorch where its
     kernels cannot run; `onnxruntime` or `openvino` for an export of the model in that runtime, on a CPU."""
     attention: tuple[str, ...] = ("auto",)
-    """Kernels of proportional attention, or `auto` for the fastest here."""
+    """Kernels of proportional attention, or `auto` for the fastest on the machine."""
     dtype: tuple[str, ...] = ("float32",)
-    """Types that models run in."""
+    """Types that the model runs in: `float32`, `bfloat16`, `float16` or `int8`."""
     device: tuple[str, ...] = ("auto",)
     """`auto`, `cpu`, `cuda`, or a type of GPU such as `H100`."""
     batch_size: tuple[int | Literal["best"], ...] = (1,)
-    """Clips a batch; `best` searches the one with the highest throughput, for every arm its own."""
+    """Clips per batch; `best` searches for the size with the highest throughput, separately for every arm."""
 
     @field_validator("*", mode="before")
     @classmethod

@@ -20,46 +20,46 @@ class MeasureConfig(Part):
     """`forward`: filterbanks to logits. `waveform`: the front end too. `training_step`: forward, loss, backward and
     optimiser. `stream`: blocks of sound as they come, to the labels of the last window."""
     hop_seconds: float = Field(default=HOP_SECONDS, gt=0)
-    """Of the scope `stream`: seconds of sound between one window and the next."""
+    """With the scope `stream`, seconds of sound between one window and the next."""
     baselines: tuple[str, ...] = ("unmerged", "slice")
     """Arms that are timed in the same rounds as the candidate; a cell fails where one of them cannot run."""
     where_installed: tuple[str, ...] = ()
-    """Arms that are timed too where what they need is installed and can run; elsewhere the record names them with the
+    """Arms that are also timed where what they need is installed and can run; elsewhere the record names them with the
     reason, and the cell does not fail."""
     threads: int | None = Field(default=None, ge=1)
-    """CPU threads of PyTorch; all physical cores that affinity and quota allow where not given."""
+    """CPU threads of PyTorch. Not given: all physical cores that affinity and quota allow."""
     rounds: int = Field(default=10, ge=3)
-    """Rounds measured at least, unless `max_seconds` ends them."""
+    """Least number of rounds, unless `max_seconds` ends them; five are always made."""
     min_seconds: float = Field(default=2.0, ge=0)
-    """Rounds go on until they took this long."""
+    """Rounds go on until they have taken this many seconds."""
     max_seconds: float = Field(default=20.0, gt=0)
-    """No round starts later than this; five are always made."""
+    """No round starts after this many seconds, once five are made."""
     warmup_window: int = Field(default=3, ge=1)
-    """Warm-up compares the median of so many iterations with that of as many before them."""
+    """Warm-up compares the median of this many iterations with that of the same number before them."""
     warmup_tolerance: float = Field(default=0.05, gt=0)
     """Largest relative difference of the two medians that counts as stable."""
     warmup_iterations: int = Field(default=50, ge=1)
-    """Iterations at which the warm-up of an arm ends even where it is not stable."""
+    """Number of iterations after which the warm-up of an arm ends even if it is not stable."""
     warmup_seconds: float = Field(default=5.0, ge=0)
-    """Seconds at which it ends all the same, once the windows were compared five times."""
+    """Seconds after which it ends even if it is not stable, once the windows were compared five times."""
     noise_limit: float = Field(default=0.1, gt=0)
-    """Largest inter-quartile range of the per-round ratio, relative to its median, of a good run."""
+    """Largest inter-quartile range of the per-round ratio, relative to its median, that does not count as noisy."""
     noise_repeats: int = Field(default=2, ge=0)
-    """How often a run that is too noisy is measured again."""
+    """How many times a measurement that is too noisy is repeated."""
     time_limit_s: float = Field(default=600.0, gt=0)
-    """A cell that takes longer is ended and recorded as `timeout`."""
+    """Seconds after which a cell is ended and recorded as `timeout`."""
     min_samples: int = Field(default=1, ge=1)
-    """Rounds go on until every arm has so many samples, or `max_seconds` ends them; a 99th percentile needs 100."""
+    """Rounds go on until every arm has this many samples, or `max_seconds` ends them; a 99th percentile needs 100."""
     flush_caches: bool = False
-    """Overwrite the caches before every sample, so that none finds the model there."""
+    """Overwrite the caches before every sample, so that no sample finds the model in them."""
     energy_seconds: float = Field(default=1.0, ge=0)
-    """How long every arm runs for its energy where that can be read, in seconds; 0 does not ask."""
+    """Seconds that every arm runs to measure its energy, where that can be read; 0 for no measurement."""
     best_batch_limit: int = Field(default=256, ge=1)
     """Largest batch that `batch_size = ["best"]` tries."""
     allocator: MemoryPolicy = "kept"
     """`kept`: freed memory stays with the process. `system`: the allocator gives it back as it sees fit."""
     bound_tolerance: float = Field(default=0.25, ge=0)
-    """A speed-up whose whole interval is above its bound by more than this share makes a record implausible."""
+    """A speed-up whose whole interval exceeds its bound by more than this share makes a record implausible."""
 
     @field_validator("scope")
     @classmethod
@@ -110,7 +110,7 @@ class MeasureConfig(Part):
     @model_validator(mode="after")
     def _hop_is_a_streams(self) -> MeasureConfig:
         if self.hop_seconds != HOP_SECONDS and self.scope != "stream":
-            raise at_path("hop_seconds", "says how a stream is heard; leave it out, or write scope = 'stream'")
+            raise at_path("hop_seconds", "is only for streams; leave it out, or write scope = 'stream'")
         return self
 
     @model_validator(mode="after")

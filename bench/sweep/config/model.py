@@ -1,4 +1,4 @@
-"""`[model]` of a sweep file: what is measured."""
+"""`[model]` of a sweep file: the model that is measured."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from bench.sweep.config.part import Part
 
 
 class ModelConfig(Part):
-    """What is measured."""
+    """The model that is measured."""
 
     name: str = "ast_tiny_soundscapes"
     """A name of the zoo, or the path of a checkpoint."""
     frames: int | None = Field(default=None, ge=16)
     """Input length in frames of 10 ms. Not given: the model's own."""
     labels: str = ""
-    """Classes of a model whose file does not name them: a file with a name per line in the order of its outputs, or
-    `data` where that is the order of the data's classes."""
+    """Classes of a model whose file does not name them: a file with one name per line in the order of the model's
+    outputs, or `data` where that is the order of the data's classes."""
     activation: str = ""
     """`sigmoid` or `softmax`, where the file does not say the loss that the model was trained with."""
     normalisation: tuple[float, float] | None = None
     """`[mean, std]` of the filterbank that the model was trained with, where the file does not say."""
     geometry: dict[str, int] = Field(default_factory=dict)
-    """What a file does not say of its shape, or what one without weights has: `{ num_frames = 312, fstride = 10 }`."""
+    """Shape of the model as far as its file does not say, or changes to a shape without weights, such as
+    `{ num_frames = 312, fstride = 10 }`."""
 
     @field_validator("normalisation", mode="before")
     @classmethod

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Part(BaseModel):
-    """A part of a sweep file: strict, frozen, and without a key that nobody knows."""
+    """A part of a sweep file: strict, frozen, and without unknown keys."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -14,5 +14,5 @@ class Part(BaseModel):
         strict=True,
         protected_namespaces=(),
         use_attribute_docstrings=True,
-        allow_inf_nan=False,  # no id is made of them
+        allow_inf_nan=False,  # they cannot be part of an id
     )

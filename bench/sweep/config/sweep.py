@@ -1,4 +1,4 @@
-"""A sweep file as a whole, and where its parts must fit each other."""
+"""A sweep file as a whole, and how its parts must fit each other."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class SweepConfig(Part):
     """A whole sweep file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
-    """Lower-case name of the folder of its records."""
+    """Name of the sweep and of the folder of its records, in lower case."""
     seed: int = Field(default=0, ge=0)
-    """Of random weights, inputs, bootstraps and methods that draw."""
+    """Seed for random weights, inputs, bootstraps and methods that draw."""
     kinds: tuple[Literal["performance", "quality"], ...] = ("performance", "quality")
-    """What is measured of every point of the grid."""
+    """What is measured at every point of the grid."""
     model: ModelConfig = ModelConfig()
     """The model, see below."""
     data: DataConfig = Field(default_factory=DataConfig)
@@ -31,10 +31,10 @@ class SweepConfig(Part):
     grid: GridConfig = Field(default_factory=GridConfig)
     """The axes, see below."""
     exclude: tuple[dict[str, Any], ...] = ()
-    """Points of the grid to leave out: `[[exclude]]` tables of axes with a value, or a list of values, each."""
+    """Points of the grid to leave out: `[[exclude]]` tables of axes, each with a value or a list of values."""
     priority: tuple[dict[str, Any], ...] = ()
     """Points to measure first: those that match the first `[[priority]]` table, then the second, and so on; the rest
-    last. No part of a cell's question."""
+    last. Not part of a cell's question."""
     measure: MeasureConfig = MeasureConfig()
     """How time is measured, see below."""
 
@@ -69,7 +69,7 @@ class SweepConfig(Part):
                         raise at_path(f"{name}.{i}.{key}", unknown_key(key, axes))
                     present = self.kinds if key == "kind" else self.grid.axes[key]
                     if overridden & {"kinds" if key == "kind" else f"grid.{key}", "grid"}:
-                        continue  # what the file's rule is about may be out of the grid now
+                        continue  # the grid may no longer have what the file's rule is about
                     for value in wanted if isinstance(wanted, list) else [wanted]:
                         if value not in present:
                             there = ", ".join(as_toml(item) for item in present)

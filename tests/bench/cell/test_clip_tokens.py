@@ -103,8 +103,8 @@ def test_other_cells_have_no_distribution(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("grid", "kind", "message"),
     [
-        ({"threshold": [0.8]}, "performance", r"grid\.threshold\.0: clips decide on their .* kinds = \['quality'\]"),
-        ({"threshold": [-1, 0.8], "engine": ["triton"]}, "quality", r"grid\.threshold\.1: engine 'triton' has a"),
+        ({"threshold": [0.8]}, "performance", r"grid\.threshold\.0: each clip decides on its .* kinds = \['quality'\]"),
+        ({"threshold": [-1, 0.8], "engine": ["triton"]}, "quality", r"grid\.threshold\.1: engine 'triton' must know"),
         ({"threshold": [0.8], "method": ["pool"]}, "quality", "grid: reduction pool: threshold is 0.8, but none"),
     ],
 )

@@ -158,7 +158,7 @@ def test_what_a_stream_cannot_be_is_said_up_front(tmp_path: Path, change: str, m
     with pytest.raises(ConfigError) as caught:
         expand(load_sweep(path, [change]))
     assert message in str(caught.value)
-    with pytest.raises(ConfigError, match="measure.hop_seconds: says how a stream is heard; leave it out"):
+    with pytest.raises(ConfigError, match="measure.hop_seconds: is only for streams; leave it out"):
         load_sweep(path, ["measure.scope=forward", "measure.hop_seconds=0.5"])
 
 

@@ -109,7 +109,7 @@ def test_too_few_rounds_are_told_instead_of_called_the_same():
     assert [row.outcome for row in compared.rows] == ["too few samples"]
     assert compared.exit_code == 3
     assert compared.notes == (
-        "1 of 1 cells have too few rounds to be told apart at all: among so many cells, and at an alpha of 0.002, each "
+        "1 of 1 cells have too few rounds to show any difference: among so many cells, and at an alpha of 0.002, each "
         "side needs 7",
     )
 
@@ -417,7 +417,7 @@ def test_revisions_are_timed_in_turns_and_the_slower_one_is_told(repository):
     assert "1 cells are judged by the medians of launches" in done.output
     single = run("quick", "slow", "--cell", "r0-batch1", "--launches", "1", "--rounds", "9")
     assert single.exit_code == 3, single.output
-    assert "too few launches to be told apart at all" in single.output
+    assert "too few launches to show any difference" in single.output
     broken = run("quick", "broken", *options)
     assert broken.exit_code == 2
     assert "revision B cannot be timed: ImportError: no such thing" in broken.output

@@ -143,7 +143,7 @@ def test_a_model_on_esc50_of_unknown_folds_is_not_measured(tmp_path: Path, data:
     model = {"labels": ("bird", "bell"), "normalisation": NORMALISATION}
     save_checkpoint(tmp_path / "esc.safetensors", tiny(2), **model)
     (refused,) = make_plan(data, tmp_path).refused
-    assert "which fold the model was not trained on is not known" in refused
+    assert "it is not known which fold the model was not trained on" in refused
     recipe = {"recipe": {"data": {"name": "esc50", "fold": 4}}}
     save_checkpoint(tmp_path / "esc.safetensors", tiny(2), **model, training=recipe)
     (sweep,) = make_plan(data, tmp_path).sweeps
@@ -173,7 +173,7 @@ def test_clips_that_are_not_there_are_left_out_and_counted(tmp_path: Path, data:
     copy = shutil.copytree(data / "AudioSet", tmp_path / "AudioSet")
     next(copy.glob("audios/eval_segments/*")).unlink()
     plan = make_plan(tmp_path, checkpoints, ["grid.r=[0, 4]"])
-    assert any("1 clips of its tables are not there" in note for note in plan.sweeps[0].notes)
+    assert any("1 clips of its tables are missing and left out" in note for note in plan.sweeps[0].notes)
     shutil.rmtree(copy / "audios")
     lines = make_plan(tmp_path, checkpoints).missing
     assert any(

@@ -102,7 +102,7 @@ def test_two_sources_that_differ_are_a_conflict_too(laptop, tmp_path):
     [
         (lambda raw: raw | {"schema_version": 99}, "is of schema 99"),
         (lambda raw: raw | {"cell": raw["cell"] | {"question": {"kind": "performance"}}}, "was edited"),
-        (lambda raw: raw | {"machine": raw["machine"] | {"key": "../elsewhere"}}, "is no name of a folder"),
+        (lambda raw: raw | {"machine": raw["machine"] | {"key": "../elsewhere"}}, "cannot be the name of a folder"),
         (lambda raw: {"half": 1}, "has no schema_version"),
     ],
 )

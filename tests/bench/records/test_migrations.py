@@ -100,7 +100,7 @@ def test_a_migration_leaves_what_it_is_given():
 def test_an_old_record_that_is_not_whole_is_named(tmp_path, broken):
     path = tmp_path / "0123456789ab.json"
     path.write_text(json.dumps(raw("v1_performance.json") | broken))
-    with pytest.raises(RecordError, match="0123456789ab.json: is no whole record of schema 1.*run the sweep again"):
+    with pytest.raises(RecordError, match="0123456789ab.json: is not a whole record of schema 1.*run the sweep again"):
         read_record(path)
 
 

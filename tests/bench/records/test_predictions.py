@@ -63,7 +63,7 @@ def test_a_damaged_file_is_refused_in_one_line_that_says_what_to_do(tmp_path: Pa
     path = tmp_path / "a.npz"
     path.write_bytes(damaged(how))
     with pytest.raises(
-        PredictionsError, match=r"a.npz: no whole file of predictions \([^\n]*\); delete it and .*[^\n]$"
+        PredictionsError, match=r"a.npz: not a whole file of predictions \([^\n]*\); delete it and .*[^\n]$"
     ):
         read_predictions(path)
     path.write_bytes(damaged("not at all"))

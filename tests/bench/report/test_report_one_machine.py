@@ -55,7 +55,7 @@ def test_times_of_two_machines_under_one_key_are_refused(one: dict, other: dict,
     records = made.sweep()
     slow = next(record for record in records if record.performance and record.cell.question["reduction"])
     changed = [of(record, **(other if record is slow else one)) for record in records]
-    with pytest.raises(ReportError, match=rf"cannot stand together: .*{slow.cell.id}.* {words}"):
+    with pytest.raises(ReportError, match=rf"cannot be compared: .*{slow.cell.id}.* {words}"):
         join(changed)
 
 
@@ -91,7 +91,7 @@ FACTS = pytest.mark.parametrize(
 @FACTS
 def test_alternatives_that_were_timed_on_two_machines_are_not_compared(facts: dict, words: str, tmp_path: Path) -> None:
     results = published("ablation_pooling", tmp_path, **facts)
-    with pytest.raises(ReportError, match=f"ablation: .*cannot stand together: .*{words}"):
+    with pytest.raises(ReportError, match=f"ablation: .*cannot be compared: .*{words}"):
         compare_alternatives(results, "ablation_pooling", labels=np.zeros((1, 1), np.uint8))
 
 
@@ -100,5 +100,5 @@ def test_a_study_takes_no_speeds_from_two_machines(facts: dict, words: str, tmp_
     sweep = "soundscapes_taught_speed"
     (alike,) = speeds_of([sweep], read_records(PUBLISHED / sweep))
     assert alike.ratios
-    with pytest.raises(StudyError, match=f"study: .*cannot stand together: .*{words}"):
+    with pytest.raises(StudyError, match=f"study: .*cannot be compared: .*{words}"):
         speeds_of([sweep], read_records(published(sweep, tmp_path, **facts)))

@@ -98,7 +98,9 @@ def test_one_that_stays_far_is_in_doubt(tmp_path):
     assert summary.measured == {"ok": 3, "disturbed": 1}
     (record,) = [record for record in read_records(tmp_path / "results") if record.status == "disturbed"]
     assert record.cell.id == cells[1].id
-    assert record.message == "the unmerged model took 7500 ms a clip, 10.00 of its median over the 4 cells of the panel"
+    assert (
+        record.message == "the unmerged model took 7500 ms a clip, 10.00 times its median over the 4 cells of the panel"
+    )
     assert record.performance.disturbance.reasons == (record.message,)
 
 
@@ -176,7 +178,7 @@ def test_one_that_is_far_and_fails_the_second_time_is_in_doubt_for_both_reasons(
     (record,) = [record for record in read_records(tmp_path / "results") if record.status == "disturbed"]
     assert (record.cell.id, record.attempt) == (cells[1].id, 2)
     far, failed = record.message.split("; ", 1)
-    assert far == "the unmerged model took 7500 ms a clip, 10.00 of its median over the 4 cells of the panel"
+    assert far == "the unmerged model took 7500 ms a clip, 10.00 times its median over the 4 cells of the panel"
     assert failed.startswith("measured again, it ended with error: ")
     assert "broken the second time" in failed
     assert record.performance.disturbance.reasons == (far,)

@@ -266,10 +266,10 @@ def test_where_nothing_is_to_be_measured_times_of_two_pytorches_are_told_of(tmp_
     cheap_runners.run(cells, tmp_path, io.StringIO())
     calm, told = io.StringIO(), io.StringIO()
     cheap_runners.run(cells, tmp_path, calm)
-    assert "cannot stand together" not in calm.getvalue()
+    assert "cannot be compared" not in calm.getvalue()
     time_with_another_pytorch(next(tmp_path.rglob(f"{cells[0].id}.json")))
     assert cheap_runners.run(cells, tmp_path, told).before == {"ok": 2}
-    (line,) = [line for line in told.getvalue().splitlines() if "cannot stand together" in line]
+    (line,) = [line for line in told.getvalue().splitlines() if "cannot be compared" in line]
     assert all(cell.id in line for cell in cells)
     assert line.endswith("(--redo)")
 
@@ -317,6 +317,6 @@ def test_nodes_of_one_key_that_are_two_machines_are_told_of_once(tmp_path, gener
     with Progress(stream) as progress:
         asked = Options(results=tmp_path, cache=tmp_path)
         run_sweep("cheap", cells, asked, progress=progress, launcher=Nodes(*generations))
-    assert stream.getvalue().count("nodes of one key are not one machine") == times
+    assert stream.getvalue().count("nodes with this key are different machines") == times
     assert ("generation (family.model.stepping) is 6.85.7 and 6.106.6" in stream.getvalue()) == bool(times)
     assert {record.machine.cpu.generation for record in read_records(tmp_path)} == set(generations)

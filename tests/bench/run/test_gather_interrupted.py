@@ -97,7 +97,7 @@ run 2
     assert int(code) == 1
     assert errors.count("\n") == 1
     assert errors.startswith("bench: [Errno 28] No space left on device: ")
-    assert "make room on the disk, and the same command goes on from there" in errors
+    assert "make room on the disk, and the same command resumes from there" in errors
     first = Path(f"{into}.copy1")
     assert 0 < len(read_records(first)) < 401
     assert hidden(first) == []

@@ -111,7 +111,7 @@ def test_packing_tells_what_it_took_out(results: Path, tmp_path: Path) -> None:
     assert "alice" not in "".join(map(str, files(tmp_path / "share").values()))
     again = CliRunner().invoke(app, ["share", str(results), *options])
     assert again.exit_code == 1
-    assert "is there already; remove it" in again.output
+    assert "exists already; remove it" in again.output
 
 
 def test_a_question_that_holds_a_folder_is_refused_as_its_id_depends_on_it(results: Path, tmp_path: Path) -> None:
@@ -165,11 +165,11 @@ def spoil_identity(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_code, "measured with code that is no commit .*commit, and measure it again"),
+        (spoil_code, "measured with uncommitted code .*commit, and measure it again"),
         (spoil_text, "message: holds '/home/alice/log.txt'; pack the results"),
-        (spoil_table, "cells.csv: is not what the records say; run: python -m bench export"),
-        (spoil_place, "belongs into cpu-abacus-1-threads/cheap/"),
-        (spoil_files, "README.md: is no record"),
+        (spoil_table, "cells.csv: does not match the records; run: python -m bench export"),
+        (spoil_place, "belongs in cpu-abacus-1-threads/cheap/"),
+        (spoil_files, "README.md: is neither a record"),
         (spoil_identity, "its id is not the hash of its question"),
     ],
 )
@@ -199,6 +199,6 @@ def test_predictions_travel_with_their_records_and_hold_nothing_else(tmp_path: P
     with np.load(predictions[0]) as stored:
         arrays = dict(stored)
     np.savez_compressed(predictions[0], **arrays, diary=np.zeros(3))
-    with pytest.raises(ShareError, match="holds 'diary', which is no part of predictions"):
+    with pytest.raises(ShareError, match="holds 'diary', which is not part of predictions"):
         check_contribution(packed.folder)
     assert read_record(next(packed.folder.glob("*/*.json"))).quality is not None

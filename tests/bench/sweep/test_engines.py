@@ -51,7 +51,7 @@ def test_what_an_engine_cannot_do_is_said_with_what_it_can(overrides, complaint:
 
 
 def test_a_runtime_of_the_cpu_refuses_a_gpu(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="'openvino' runs on a CPU, and this is cuda; write device"):
+    with pytest.raises(ConfigError, match="'openvino' runs only on a CPU, and this is cuda; write device"):
         cells(tmp_path, "grid.engine=['openvino']", "grid.device=['auto']", resolve=lambda device: "cuda")
 
 

@@ -200,7 +200,7 @@ def test_a_trained_model_has_its_own_shape(tmp_path):
     text = SMALL.replace("ast_tiny", "ast_tiny_soundscapes").replace("frames = 512", "geometry = { fstride = 16 }")
     said = problems(tmp_path, text + "r = [16]")
     assert said.count("model.") == 1
-    assert "model.geometry: 'ast_tiny_soundscapes' is no checkpoint of yours; leave it out" in said
+    assert "model.geometry: 'ast_tiny_soundscapes' is not one of your own checkpoints; leave it out" in said
 
 
 def test_a_device_that_is_not_here_is_refused(tmp_path, monkeypatch):
