@@ -57,7 +57,7 @@ def test_merges_are_drawn_over_depth_under_the_sounds_name_and_what_is_heard() -
     ]
     one = draw_merges_by_block(np.zeros((46, 36)), sources, SHAPE, blocks=[3])
     assert one.axes[1].get_title(loc="left").startswith("After block 3: 12 patches in 7 tokens")
-    with pytest.raises(ValueError, match="block 7 is not there; the trace has blocks 1 to 6"):
+    with pytest.raises(ValueError, match="there is no block 7; the trace has blocks 1 to 6"):
         draw_merges_by_block(np.zeros((46, 36)), sources, SHAPE, blocks=[7])
 
 

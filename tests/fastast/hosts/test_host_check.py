@@ -184,7 +184,7 @@ def test_a_wrong_adapter_is_refused_with_what_is_wrong(attach, host, block, mess
 
 @pytest.mark.parametrize("wrong", [5, "constant:3", None])
 def test_what_is_no_reduction_is_refused(wrong: object) -> None:
-    with pytest.raises(ReductionError, match="is no reduction; give fastast.TokenReduction"):
+    with pytest.raises(ReductionError, match="is not a reduction; give fastast.TokenReduction"):
         fastast.reduce(Toy(), wrong)
 
 

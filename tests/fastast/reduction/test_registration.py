@@ -135,7 +135,7 @@ def test_a_cell_of_a_notebook_can_be_run_again_and_a_name_that_is_taken_cannot_b
     for label in ("first", "second"):
         register_method(reduction_method("mine", label=label, limit=all_free)(keep_first))
     assert get_method("mine").label == "second"
-    with pytest.raises(ValueError, match="'tome' is registered already"):
+    with pytest.raises(ValueError, match="'tome' is already registered"):
         register_method(reduction_method("tome", label="mine", limit=all_free)(keep_first))
 
 
@@ -147,6 +147,6 @@ def test_tome_draws_where_its_partition_is_random() -> None:
 def test_the_name_of_an_installed_packages_method_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = EntryPoint(name="odd", value="fastast.reduction.methods.slice:METHOD", group="fastast.methods")
     monkeypatch.setitem(METHODS.__dict__, "_installed", {"odd": [theirs]})
-    with pytest.raises(ValueError, match="'odd' is registered already"):
+    with pytest.raises(ValueError, match="'odd' is already registered"):
         register_method(reduction_method("odd", label="odd", limit=all_free)(keep_first))
     assert "odd" not in METHODS._entries

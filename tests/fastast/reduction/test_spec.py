@@ -75,7 +75,7 @@ def test_a_new_method_is_one_function(small_model, small_fbank) -> None:
         with reduce(small_model, TokenReduction(method="first", schedule=Constant(20))) as handle:
             assert handle.tokens_per_block == (50, 30, 10)
             assert torch.isfinite(small_model(small_fbank)).all()
-        with pytest.raises(ValueError, match="'first' is registered already"):
+        with pytest.raises(ValueError, match="'first' is already registered"):
             register_method(dataclasses.replace(first_half, choose=lambda tokens, r, options: None))
     finally:
         del METHODS._entries["first"]
