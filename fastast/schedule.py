@@ -65,7 +65,7 @@ class Linear:
         _check_count("linear", "r", self.r)
         if not -1 <= self.inflection <= 1:
             raise ScheduleError(
-                f"schedule linear: inflection is {self.inflection!r}; allowed are -1 (remove early) to 1 (remove "
+                f"schedule linear: inflection is {self.inflection!r}; allowed is -1 (remove early) to 1 (remove "
                 "late), beyond which a block would remove fewer than 0 tokens"
             )
 

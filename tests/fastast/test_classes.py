@@ -43,7 +43,7 @@ def test_other_classes_are_refused_with_the_difference(names: tuple[str, ...], m
 def test_a_model_without_names_is_refused_unless_the_order_is_stated(tmp_path: Path) -> None:
     with pytest.raises(ClassesError, match=r"m: nothing says which classes its 4 outputs are; name them with --labels"):
         match_classes("m", None, 4, DATA)
-    with pytest.raises(ClassesError, match=r"or say model.labels data .*: dog, rain, clock, siren, ...; or x$"):
+    with pytest.raises(ClassesError, match=r"or give model.labels data .*: dog, rain, clock, siren, ...; or x$"):
         match_classes("m", None, 4, DATA, option="model.labels", advice="or x")
     assert match_classes("m", None, 4, DATA, stated="data") == (0, 1, 2, 3)
     file = tmp_path / "names.txt"

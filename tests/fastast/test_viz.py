@@ -76,5 +76,5 @@ def test_patches_further_apart_than_they_are_wide_have_a_mean_too() -> None:
 
 
 def test_no_block_is_no_picture() -> None:
-    with pytest.raises(ValueError, match="no block is to be drawn"):
+    with pytest.raises(ValueError, match="there is no block to draw"):
         draw_merges_by_block(np.zeros((46, 36)), [source()], SHAPE, blocks=[])

@@ -100,8 +100,8 @@ def test_the_look_draws_nothing(small_model) -> None:
 TIMM: dict[str, tuple[Callable[[Any], object], str]] = {
     "hook": (lambda m: m.blocks[0].mlp.fc1.register_forward_hook(lambda *_: None), "blocks.0.mlp.fc1 has hooks"),
     "hook around the blocks": (lambda m: m.blocks.register_forward_hook(lambda *_: None), "blocks has hooks"),
-    "a head of two": (lambda m: put(m, "head", nn.Sequential(m.head)), "head is no linear layer"),
-    "a head of one's own": (lambda m: put(m, "head", low_rank(m.head)), "head is no linear layer"),
+    "a head of two": (lambda m: put(m, "head", nn.Sequential(m.head)), "head is not a linear layer"),
+    "a head of one's own": (lambda m: put(m, "head", low_rank(m.head)), "head is not a linear layer"),
     "a class of one's own": (
         lambda m: put(m, "blocks.0.attn.proj_drop", nn.AlphaDropout()),
         "blocks.0.attn.proj_drop is a AlphaDropout",
