@@ -117,7 +117,7 @@ def test_what_cannot_run_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch
     assert why_not_flash("flex", cpu) == ""
     for kernel in ("fa4", "flex_flash"):
         assert "this is a cpu device; choose 'flex' or 'auto'" in why_not_flash(kernel, cpu)
-        assert "has no float32; give bfloat16 or float16" in why_not_flash(kernel, cuda, torch.float32)
+        assert "does not take float32; give bfloat16 or float16" in why_not_flash(kernel, cuda, torch.float32)
         monkeypatch.setattr(flash, "fa4_version", lambda: None)
         assert why_not_flash(kernel, cuda) == "FlashAttention-4 is not installed; pip install 'fastast[fa4]'"
         monkeypatch.setattr(flash, "fa4_version", lambda: "4.0.0b27")

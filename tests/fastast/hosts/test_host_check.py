@@ -163,7 +163,7 @@ def test_a_right_adapter_is_taken(attach) -> None:
         (
             WithoutHead,
             ToyBlock,
-            r"what Toy does around its blocks .* shapes \(1, 16\) and not the model's \(1, 5",
+            r"what Toy does around its blocks .* shapes \(1, 16\) instead of the model's \(1, 5",
         ),
         (NeverEncodes, ToyBlock, "AnyHost never calls self.encode, so no token would be reduced"),
         (PlainMean, ToyBlock, "what AnyHost computes after the blocks does not weight tokens by their sizes: with one"),

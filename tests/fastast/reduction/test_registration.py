@@ -59,7 +59,7 @@ class Made:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Plain, "its options, Plain, are no dataclass"),
+        (Plain, "its options, Plain, are not a dataclass"),
         (Changing, "its options, Changing, can change"),
         (Without, "the option share has no default"),
         (Made, "the option share has no default"),
@@ -90,7 +90,9 @@ class Seeded:
 
 def test_an_option_called_as_what_every_reduction_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, options=Seeded)
-    with pytest.raises(ReductionError, match="reduction odd: its option seed has the name of what every reduction has"):
+    with pytest.raises(
+        ReductionError, match="reduction odd: its option seed has the name of a field that every reduction has"
+    ):
         TokenReduction(schedule="constant:2", method="odd")
 
 
@@ -113,7 +115,7 @@ def test_what_is_registered_must_be_a_method_of_that_name(monkeypatch: pytest.Mo
     with pytest.raises(ReductionError, match="reduction bare: what is registered is a function, not a method"):
         get_method("bare")
     monkeypatch.setitem(METHODS._entries, "alias", get_method("tome"))
-    with pytest.raises(ReductionError, match="reduction alias: what is registered by this name calls itself 'tome'"):
+    with pytest.raises(ReductionError, match="reduction alias: what is registered under this name calls itself 'tome'"):
         get_method("alias")
 
 

@@ -38,7 +38,7 @@ def test_equal_questions_are_equal_values() -> None:
     ("fields", "message"),
     [
         ({"method": "tom"}, "Did you mean 'tome'"),
-        ({"method": "mine"}, "'mine'.*; one of your own is known once fastast.reduction.register_method has it$"),
+        ({"method": "mine"}, "'mine'.*; register one of your own with fastast.reduction.register_method first$"),
         ({"options": {"metric": "key"}}, "metric is 'key'; allowed: keys, queries, values"),
         ({"options": {"order": "random"}}, "allowed: tome, position"),
         ({"options": {"metrics": "keys"}}, "unknown option 'metrics'. Did you mean 'metric'"),

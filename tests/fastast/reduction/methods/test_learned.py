@@ -126,7 +126,7 @@ def test_the_shipped_one_is_small_and_for_its_model_alone() -> None:
     assert reduction.removals(model.geometry) == (40,) * 12
     shorter = create_model("ast_tiny_soundscapes", num_frames=256)
     assert TokenReduction(schedule="constant:20", method="dtem").removals(shorter.geometry)[0] == 20  # type: ignore[arg-type]
-    with pytest.raises(ReductionError, match=r"for ast_tiny_soundscapes, 192 width; this model has 768: learn some"):
+    with pytest.raises(ReductionError, match=r"for ast_tiny_soundscapes, 192 width; this model has 768: learn one"):
         reduction.removals(geometry("base"))
     with pytest.raises(ReductionError, match=r"12 rows of patches \(a larger stride has fewer\); this model has 8"):
         reduction.removals(create_model("ast_tiny_soundscapes", stride=16).geometry)
