@@ -1,4 +1,4 @@
-"""The `fastast` command: prediction, embedding, training, evaluation, export and tuning, one subcommand each."""
+"""The `fastast` command: a subcommand for each task, such as prediction, training, evaluation, export and tuning."""
 
 from __future__ import annotations
 

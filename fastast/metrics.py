@@ -35,7 +35,7 @@ class Metrics:
     accuracy: float
     """Share of clips whose highest score is at one of their labels."""
     chance: float
-    """Mean mAP of scores that carry no information: the mean share of positive clips."""
+    """Expected mAP of scores that carry no information: the mean share of positive clips."""
     without_positives: int
     """Number of classes without a positive clip, which the means leave out."""
     AP: Floats

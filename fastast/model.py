@@ -103,9 +103,9 @@ class AudioSpectrogramTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weights of embeddings, linear layers and convolutions anew: truncated normal with deviation 0.02.
+        """Redraw the weights of embeddings, linear layers and convolutions: truncated normal with deviation 0.02.
 
-        Sets biases of linear layers and convolutions to zero, and leaves LayerNorms as they are.
+        Sets the biases of linear layers and convolutions to zero, and leaves LayerNorms as they are.
         """
         for parameter in (self.cls_token, self.dist_token, self.pos_embed):
             trunc_normal_(parameter, std=0.02)

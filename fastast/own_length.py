@@ -40,8 +40,8 @@ class OwnLengths:
         """Raises ValueError for all but FastAST's own AST in PyTorch, whose position embeddings are known."""
         if not isinstance(model, AudioSpectrogramTransformer):
             raise ValueError(
-                f"own length: a {type(model).__name__} has one length, or none; give a checkpoint of an AST, or leave "
-                "--own-length out"
+                f"own length: a {type(model).__name__} has a fixed length, or none; give a checkpoint of an AST, or "
+                "leave --own-length out"
             )
         self._model = model
         self._positions: tuple[int, int | None] | None = None

@@ -147,7 +147,7 @@ class First:
 
 @dataclass(frozen=True)
 class PerBlock:
-    """A given number of tokens for every block."""
+    """An explicit number of tokens for every block."""
 
     counts: tuple[int, ...]
     """Tokens removed by each block, one number per block of the model."""

@@ -2,8 +2,8 @@
 
 Shapes: `b` batch, `n` tokens, `d` width.
 
-First every block is compared on a few random tokens, which tells the module at fault; then the whole model, at r = 0;
-then its output for tokens that stand for several.
+First every block is compared on a few random tokens, which identifies a module at fault; then the whole model at r = 0;
+then its outputs for tokens that stand for several.
 """
 
 from __future__ import annotations

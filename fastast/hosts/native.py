@@ -109,7 +109,7 @@ class NativeHost(Host):
 
 
 def why_changed(model: AudioSpectrogramTransformer) -> str:
-    """Return what was changed in a model since it was made so that kernels cannot use it, as a sentence; else empty.
+    """Return what was changed in a model since it was made that keeps kernels from using it, as a sentence; else empty.
 
     Does not check whether `embed` is overridden.
     """

@@ -76,7 +76,7 @@ class ReductionMethod:
     macs: ChoosingMacs
     """Multiply-accumulates of the choice itself."""
     keeps_order: bool = False
-    """Whether the tokens that stay keep the order of their positions."""
+    """Whether the remaining tokens keep the order of their positions."""
     random: bool | ByOptions = False
     """Whether it draws random numbers, so that its seed is part of what a record answers. A function where that depends
     on options."""

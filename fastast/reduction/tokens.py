@@ -28,12 +28,11 @@ if TYPE_CHECKING:
 
 class BlockTokens:
     """The tokens of one block where it reduces them: between its attention and its MLP, unless the reduction has
-    another place. With place "after", `branch` is what the whole block added; with place "before", what was computed is
-    that of the previous block."""
+    another place. With place "after", `branch` is what the whole block added; with place "before", `before`, `branch`
+    and `heads` are those of the whole previous block."""
 
     before: Tensor
-    """(b, n, d), the tokens as they entered the block, or with place "before" the previous one; at the model's input,
-    the tokens themselves."""
+    """(b, n, d), the tokens as they entered the block; before the first block, the tokens themselves."""
     size: Tensor | None
     """(b, n) float32, number of original tokens in each; None where every token is one."""
     shape: EncoderShape
@@ -156,7 +155,7 @@ class BlockTokens:
 
     @property
     def dead(self) -> Tensor | None:
-        """(b, n) bool, tokens that only pad a clip; None where there are none."""
+        """(b, n) bool, tokens that only pad a clip; None where there can be none."""
         return None if self.threshold is None or self.size is None else self.size == 0
 
     @once

@@ -1,6 +1,6 @@
 """Drop the tokens with the lowest scores.
 
-Shapes: `b` batch, `n` tokens, `f` tokens that are not protected, `p` tokens that stay.
+Shapes: `b` batch, `n` tokens, `f` unprotected tokens, `p` remaining tokens.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Bipartite soft matching (ToMe, arXiv 2210.09461, section 3.1): pair similar tokens by scores between two sets.
 
 Shapes: `b` batch, `n` tokens, `a` unprotected tokens of set A (even positions), `c` of set B (odd positions),
-`p` tokens that stay, `d` width.
+`p` remaining tokens, `d` width.
 
 On a CPU, a block takes so little time for one clip that every small operation counts, so there are few of them.
 """

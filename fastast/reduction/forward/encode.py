@@ -53,7 +53,7 @@ def _run(
     shape = stages.shape
     removals = attached.removals if attached else (0,) * shape.depth
     place = attached.reduction.place if attached else "between"
-    # Tokens removed after each block: only there are its input and its heads still needed, and kept.
+    # Tokens that go after each block: only where some do are its input and its heads still needed, and kept.
     behind = {"between": (0,) * shape.depth, "before": (*removals[1:], 0), "after": removals}[place]
     for block in range(first, shape.depth):
         r = removals[block]
