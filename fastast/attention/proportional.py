@@ -93,7 +93,7 @@ def _math(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None, dropout: float) 
 def _products(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
     """Add log size to the scores in the product that computes them."""
     if size is not None and size.requires_grad and torch.is_grad_enabled():
-        raise ValueError("attention: 'products' passes no gradient on to sizes; choose 'auto'")
+        raise ValueError("attention: 'products' passes no gradient to sizes; choose 'auto'")
     if not q.shape == k.shape == v.shape:
         raise ValueError("attention: 'products' takes as many queries as keys; choose 'auto'")
     return product_attention(q, k, v, None if size is None else _log(size, q))

@@ -29,7 +29,7 @@ def why_not_as_made(model: nn.Module, made: nn.Module) -> str:
         if class_of(module) is not type(kind) and not (class_of(module) in _INERT and type(kind) in _INERT):
             return f"{what}; the kernels have {type(kind).__name__}"
         if lacking := sorted(_own_parameters(kind) ^ _own_parameters(module)):
-            return f"{name} has another {lacking[0]} than the kernels, or none where they have one"
+            return f"{name} differs from the kernels: only one of them has {lacking[0]}"
         if isinstance(kind, nn.GELU | nn.Conv2d) and module.extra_repr() != kind.extra_repr():
             return f"{what} ({module.extra_repr()}); the kernels have {type(kind).__name__} ({kind.extra_repr()})"
     return why_hooked(model)

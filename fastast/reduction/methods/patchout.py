@@ -44,7 +44,7 @@ def _limit(shape: BlockShape, options: PatchoutOptions) -> int:
     at_input=True,
 )
 def patchout(tokens: BlockTokens, r: int, options: PatchoutOptions) -> MergePlan:
-    """Drop `r` tokens in whole columns or rows of the spectrogram, in an order that the seed alone decides."""
+    """Drop `r` tokens in whole columns or rows of the spectrogram, in an order drawn from the seed alone."""
     rows, columns = tokens.shape.grid
     first = tokens.num_protected
     drawn = tokens.draw(rows + columns, block=0)  # (rows + columns,)

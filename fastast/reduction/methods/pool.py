@@ -26,7 +26,7 @@ class PoolOptions:
 
     axis: Literal["time", "frequency", "both"] = "time"
     """Axis to pool over: time (row by row, back and forth), frequency (column by column), or both (along time in strips
-    two rows high, so that four tokens in a row form a square)."""
+    two rows high, so that four successive tokens form a square)."""
 
 
 def _limit(shape: BlockShape, options: PoolOptions) -> int:

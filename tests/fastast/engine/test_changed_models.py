@@ -56,10 +56,13 @@ NATIVE: dict[str, tuple[Callable[[Any], object], str]] = {
         "blocks.1.mlp.fc1 is a ParametrizedLinear",
     ),
     "norm": (lambda m: put(m, "blocks.0.norm2", nn.RMSNorm(32)), "blocks.0.norm2 is a RMSNorm"),
-    "norm without bias": (lambda m: put(m, "norm", nn.LayerNorm(32, bias=False)), "norm has another bias"),
+    "norm without bias": (
+        lambda m: put(m, "norm", nn.LayerNorm(32, bias=False)),
+        "norm differs from the kernels: only one of them has bias",
+    ),
     "no bias": (
         lambda m: put(m, "blocks.0.mlp.fc1", nn.Linear(32, 128, bias=False)),
-        "blocks.0.mlp.fc1 has another bias",
+        "blocks.0.mlp.fc1 differs from the kernels: only one of them has bias",
     ),
     "norm in the MLP": (lambda m: put(m, "blocks.0.mlp.norm", nn.LayerNorm(128)), "blocks.0.mlp.norm is a LayerNorm"),
     "hook": (lambda m: m.blocks[0].mlp.register_forward_hook(lambda *_: None), "blocks.0.mlp has hooks"),
