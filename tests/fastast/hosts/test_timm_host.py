@@ -282,7 +282,7 @@ def test_calls_that_fit_no_merged_token_are_refused(vit, picture) -> None:
             (lambda: model(picture, is_causal=True), "is_causal"),
             (lambda: model.forward_intermediates(picture), "merged tokens do not form a map"),
             (lambda: model.get_intermediate_layers(picture), "merged tokens do not form a map"),
-            (lambda: model.forward_head(features), "forward_head pools tokens and cannot know the sizes"),
+            (lambda: model.forward_head(features), "forward_head pools tokens but cannot know the sizes"),
             (lambda: model.pool(features), "pool pools tokens"),
         ):
             with pytest.raises(ReductionError, match=message):

@@ -142,11 +142,11 @@ def test_what_is_no_embedding_is_refused(tmp_path: Path) -> None:
         return str(error.value)
 
     whole = FILE.read_bytes()
-    assert "no file of `fastast learn-merging`, or it is damaged" in refused(whole[: len(whole) // 2])
-    assert "no file of `fastast learn-merging`" in refused(b"\x80\x04K\x01.")
+    assert "not a file of `fastast learn-merging`, or it is damaged" in refused(whole[: len(whole) // 2])
+    assert "not a file of `fastast learn-merging`" in refused(b"\x80\x04K\x01.")
     other = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(1)}, other)
-    assert "no file of `fastast learn-merging`" in refused(other.read_bytes())
+    assert "not a file of `fastast learn-merging`" in refused(other.read_bytes())
     tensors = load_file(FILE)
     entry = json.dumps({"version": 1, "model": "m", "rows": ROWS, "training": {}})
     save_file(tensors | {"bias": tensors["bias"] * float("nan")}, other, {ENTRY: entry})
