@@ -1,6 +1,6 @@
 """FastAST: faster Audio Spectrogram Transformers by token merging.
 
-Names are imported when first used, so that `import fastast` costs nothing.
+Names are imported on first use, so that `import fastast` costs next to nothing.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `fastast` command: labels of audio files, what a schedule does to a model, training and evaluation."""
+"""The `fastast` command: a subcommand for each task, such as prediction, training, evaluation, export and tuning."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ app = typer.Typer(
 def main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Faster Audio Spectrogram Transformers by token merging."""
     if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name == "utf-8":
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files need not be UTF-8; stderr can write all
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be UTF-8; stderr escapes them
     if version:
         from fastast import __version__
 

@@ -1,6 +1,6 @@
-"""EncoderShape: what a reduction must know of a transformer's encoder, whoever built it.
+"""EncoderShape: what a reduction needs to know about a transformer encoder, whichever library built it.
 
-Shapes: `f'` and `t'` patches along frequency and time (height and width of a picture), `n` tokens, `d` width.
+Shapes: `f'` and `t'` patches along frequency and time (height and width of an image), `n` tokens, `d` width.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ Reads = Literal["prefix", "class", "average", "map"]
 pooling over all tokens."""
 
 _FROM_0 = ("num_prefix_tokens", "outside_macs", "pooled_macs")
-"""Numbers that may be 0."""
+"""Fields that may be 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderShape:
-    """Every number of an encoder that a schedule, a method of reduction or a count of MACs depends on."""
+    """Everything about an encoder that a schedule, a reduction method or a MAC count depends on."""
 
     embed_dim: int
     """Width `d` of a token."""
@@ -29,17 +29,17 @@ class EncoderShape:
     mlp_dim: int
     """Hidden width of the MLP."""
     num_prefix_tokens: int
-    """Leading tokens that are no patches: class, distillation and register tokens."""
+    """Leading tokens that are not patches: class, distillation and register tokens."""
     grid: tuple[int, int]
     """Patches along frequency and time, (f', t'); patch (i, j) is token `num_prefix_tokens + i t' + j`."""
     reads: Reads = "prefix"
     """What the head reads."""
     pools_prefix: bool = False
-    """Whether a head that averages or pools takes the prefix tokens along with the patches."""
+    """Whether a head that averages or pools includes the prefix tokens."""
     outside_macs: int = 0
-    """Multiply-accumulates of one clip outside of the blocks: patch embedding and head."""
+    """Multiply-accumulates per clip outside the blocks: patch embedding and head."""
     pooled_macs: int = 0
-    """Multiply-accumulates of the head for every token that it pools: those of attention pooling."""
+    """Multiply-accumulates of attention pooling in the head, for every token that it pools."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -59,17 +59,21 @@ class EncoderShape:
 
     @property
     def num_patches(self) -> int:
-        """Patches of the grid."""
+        """Number of patches in the grid."""
         return self.grid[0] * self.grid[1]
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that enter the first block."""
+        """Number of tokens that enter the first block."""
         return self.num_patches + self.num_prefix_tokens
 
     @property
     def least_tokens(self) -> int:
-        """The fewest tokens that the head can read: all prefix tokens, and a patch more where it pools patches."""
+        """Fewest tokens that the head can read.
+
+        All prefix tokens for a head that reads their mean, one more where it pools patches alone, and 1 for a head that
+        reads the class token or pools all tokens.
+        """
         if self.reads == "prefix":
             return self.num_prefix_tokens
         if self.reads == "class" or self.pools_prefix:
@@ -92,5 +96,5 @@ class HasEncoder(Protocol):
 
 
 def encoder_of(shape: EncoderShape | HasEncoder) -> EncoderShape:
-    """Return the encoder's shape of a geometry, or the shape itself."""
+    """Return the encoder shape of a geometry, or the shape itself."""
     return shape if isinstance(shape, EncoderShape) else shape.encoder

@@ -1,4 +1,4 @@
-"""Geometry: every number that fixes a shape of an Audio Spectrogram Transformer.
+"""Geometry: the numbers that define the architecture of an Audio Spectrogram Transformer.
 
 Shapes: `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `n` tokens.
 """
@@ -43,7 +43,7 @@ class Geometry:
     qkv_bias: bool = True
     """Whether queries, keys and values have a bias."""
     norm_eps: float = 1e-6
-    """Epsilon of the blocks' and the last LayerNorm (1e-6 in the original AST, 1e-12 in Hugging Face's)."""
+    """Epsilon of the LayerNorms in and after the blocks (1e-6 in the original AST, 1e-12 in Hugging Face's)."""
     head_norm_eps: float = 1e-5
     """Epsilon of the head's LayerNorm (1e-5 in the original AST, 1e-12 in Hugging Face's)."""
 
@@ -69,7 +69,7 @@ class Geometry:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches along frequency and time, (f', t')."""
+        """Number of patches along frequency and time, (f', t')."""
         return (
             (self.num_mel_bins - self.patch_size) // self.fstride + 1,
             (self.num_frames - self.patch_size) // self.tstride + 1,
@@ -77,17 +77,17 @@ class Geometry:
 
     @property
     def num_patches(self) -> int:
-        """Patches of the grid; patch (i, j) is token `num_prefix_tokens + i * t' + j`."""
+        """Number of patches in the grid; patch (i, j) is token `num_prefix_tokens + i * t' + j`."""
         return self.grid[0] * self.grid[1]
 
     @property
     def num_prefix_tokens(self) -> int:
-        """The class and the distillation token."""
+        """Number of prefix tokens: the class and the distillation token."""
         return 2
 
     @property
     def num_tokens(self) -> int:
-        """Tokens that enter the first block."""
+        """Number of tokens that enter the first block."""
         return self.num_patches + self.num_prefix_tokens
 
     @property
@@ -102,7 +102,7 @@ class Geometry:
 
     @property
     def encoder(self) -> EncoderShape:
-        """What a reduction must know of it: the blocks, without the front of the model."""
+        """What a reduction needs to know: the shape of the blocks, and the cost of what surrounds them."""
         return EncoderShape(
             embed_dim=self.embed_dim,
             depth=self.depth,
@@ -132,13 +132,13 @@ def geometry(size: str, **overrides: object) -> Geometry:
 
 
 def with_stride(stride: int | None, given: Mapping[str, object]) -> dict[str, object]:
-    """Return fields of a geometry with one step between patches along both axes; None leaves them as they are.
+    """Return the fields of a geometry with `stride` as the step between patches along both axes, unchanged for None.
 
-    Raises ValueError where the fields say a step of their own.
+    Raises ValueError where the fields already give a step.
     """
     if stride is None:
         return dict(given)
     for name in ("fstride", "tstride"):
         if name in given:
-            raise ValueError(f"geometry: stride is {stride!r} and {name} is {given[name]!r}; give stride, or the two")
+            raise ValueError(f"geometry: stride is {stride!r} and {name} is {given[name]!r}; give one or the other")
     return {**given, "fstride": stride, "tstride": stride}

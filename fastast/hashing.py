@@ -1,4 +1,4 @@
-"""The hash of plain values: what questions and caches are known by."""
+"""The hash of plain values, which identifies questions and caches."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from typing import Any
 
 
 def hash_plain(values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of plain values as JSON, whatever the order of their keys."""
+    """Return the SHA-256 of plain values as JSON, regardless of the order of their keys."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -1,7 +1,7 @@
-"""Multiply-accumulates of a model, by formula.
+"""Multiply-accumulates (MACs) of a model, by formula.
 
-Counted: every matrix product (patches, queries to projection, both attention products, MLP, head) and those by which a
-method chooses tokens. Not counted: norms, softmax, GELU, the weighted average of a merge.
+Counted: every matrix product of the model (patches, queries to projection, both attention products, MLP, head) and of
+the choice of tokens. Not counted: norms, softmax, GELU, the weighted average of a merge.
 One MAC is two floating-point operations. Shapes: `n` tokens, `d` width.
 """
 
@@ -13,36 +13,37 @@ from typing import Literal, Protocol
 from fastast.encoder import EncoderShape, HasEncoder, encoder_of
 
 BlockPlace = Literal["between", "before", "after"]
-"""Where in a block its tokens go: between attention and MLP (ToMe, section 3), before attention, or after the MLP."""
+"""Where in a block tokens are removed: between attention and MLP (ToMe, section 3), before attention, or after the
+MLP."""
 
 
 class Choosing(Protocol):
-    """What schedules and counts may ask about the choices of a reduction."""
+    """What schedules and MAC counts need to know about how a reduction chooses tokens."""
 
     @property
     def place(self) -> BlockPlace:
-        """Where in a block its tokens go."""
+        """Where in a block tokens are removed."""
         ...
 
     @property
     def excess(self) -> str:
-        """What becomes of a block that has too few tokens: `refuse` or `cap`."""
+        """What to do about a block that has too few tokens: `refuse` or `cap`."""
         ...
 
     def limit(self, shape: EncoderShape, num_tokens: int, block: int = 0) -> int:
-        """Return the most tokens that a block which `num_tokens` enter can remove."""
+        """Return the most tokens that a block can remove when `num_tokens` enter it."""
         ...
 
     def choosing_macs(self, shape: EncoderShape, num_tokens: int, r: int, block: int = 0) -> int:
-        """Return the multiply-accumulates of choosing `r` of them."""
+        """Return the MACs of choosing `r` of the `num_tokens` tokens that enter a block."""
         ...
 
 
 class Reducing(Choosing, Protocol):
-    """A reduction, as counts see it."""
+    """A reduction, as MAC counts see it."""
 
     def tokens_per_block(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
-        """Return the tokens that leave each block, with a threshold the fewest."""
+        """Return the number of tokens that leave each block; with a threshold, the fewest possible."""
         ...
 
 
@@ -54,27 +55,27 @@ def block_macs(shape: EncoderShape | HasEncoder, tokens_in: int, tokens_out: int
 
 
 def seen_tokens(place: BlockPlace, before: int, after: int) -> tuple[int, int]:
-    """Return the tokens that attention and MLP see of a block that `before` tokens enter and `after` leave."""
+    """Return how many tokens attention and MLP see in a block that `before` tokens enter and `after` leave."""
     return (after if place == "before" else before), (before if place == "after" else after)
 
 
 def model_macs(
     shape: EncoderShape | HasEncoder, reduced: Reducing | Sequence[int] | None = None, *, place: BlockPlace = "between"
 ) -> int:
-    """Return the MACs of one clip: unmerged, under a reduction, or with as many tokens leaving each block.
+    """Return the MACs of one clip: unmerged, under a reduction, or with given numbers of tokens leaving each block.
 
-    A reduction's MACs hold what its choices cost, and its place is its own; bare numbers of tokens, which leave each
-    block at `place`, do not say how they were chosen, so that theirs are a lower bound. Raises ValueError where there
-    is not one number per block, or for a text or a schedule alone, ReductionError for a reduction that the model cannot
-    do. With a threshold they are the fewest that a clip can take.
+    For a reduction, which has its own place, they include the cost of choosing tokens; with a threshold, they are the
+    fewest that a clip can take. Bare numbers of tokens, removed at `place`, do not say how tokens were chosen, so their
+    MACs are a lower bound. Raises ValueError where there is not one number per block, and for a text or a schedule
+    alone; ReductionError for a reduction that the model cannot do.
     """
     encoder = encoder_of(shape)
     if isinstance(reduced, str) or not (
         reduced is None or isinstance(reduced, Sequence) or hasattr(reduced, "tokens_per_block")
     ):
         raise ValueError(
-            f"macs: {reduced!r} is no reduction; give fastast.TokenReduction(schedule='constant:40'), or the tokens "
-            "that leave each block"
+            f"macs: {reduced!r} is not a reduction; give fastast.TokenReduction(schedule='constant:40'), or the number "
+            "of tokens that leave each block"
         )
     if reduced is None or isinstance(reduced, Sequence):
         return encoder_macs(encoder, reduced, place=place)
@@ -88,7 +89,7 @@ def encoder_macs(
     *,
     place: BlockPlace = "between",
 ) -> int:
-    """Return the MACs of one clip with `tokens` leaving each block, chosen by `choosing` or, at `place`, for free."""
+    """Return the MACs of one clip with `tokens` leaving each block, chosen by `choosing` or, at `place`, at no cost."""
     place = place if choosing is None else choosing.place
     tokens_out = [shape.num_tokens] * shape.depth if tokens is None else list(tokens)
     if len(tokens_out) != shape.depth:

@@ -1,9 +1,9 @@
-"""How good scores are: average precision, area under the ROC curve, d' and accuracy, and what they are on other clips.
+"""Metrics of scores: average precision, area under the ROC curve, d' and accuracy, also of bootstrap replicates.
 
 Shapes: `n` clips, `c` classes, `b` bootstrap replicates.
 
-Scores are whatever ranks the clips of a class, logits best of all: probabilities that saturate become ties, and ties
-change average precision. Everything of the project that says "AP" or "accuracy" has it from here.
+Scores are any numbers that rank the clips of a class; logits are best, because probabilities that saturate become ties,
+and ties change average precision. Every "AP" and "accuracy" in the project is computed here.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Task = Literal["multi_label", "single_label"]
-"""Whether a clip has any number of labels (mAP, AUC, d') or exactly one (top-1 accuracy): how a data set is scored."""
+"""Whether a clip has any number of labels (scored by mAP, AUC and d') or exactly one (scored by top-1 accuracy)."""
 METRIC_OF: dict[Task, str] = {"multi_label": "mAP", "single_label": "accuracy"}
-"""The one number that a data set is scored by."""
+"""The main metric of each task."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metrics:
-    """Macro means over the classes that have a positive clip, and what they are means of."""
+    """Macro means over the classes that have a positive clip, accuracy, and the values of each class."""
 
     mAP: float  # noqa: N815
     """Mean average precision."""
@@ -33,18 +33,18 @@ class Metrics:
     d_prime: float
     """sqrt(2) * inverse normal of AUC, as in the AudioSet papers."""
     accuracy: float
-    """Share of the clips whose best score is at one of their labels."""
+    """Share of clips whose highest score is at one of their labels."""
     chance: float
-    """mAP that scores without information have in the mean: the mean share of positive clips."""
+    """Expected mAP of scores that carry no information: the mean share of positive clips."""
     without_positives: int
-    """Classes left out."""
+    """Number of classes without a positive clip, which the means leave out."""
     AP: Floats
-    """(c,), NaN for a class without positives."""
+    """Average precision of each class, (c,); NaN without positives."""
     class_AUC: Floats  # noqa: N815
-    """(c,), NaN for a class without positives or without negatives."""
+    """Area under the ROC curve of each class, (c,); NaN without positives or without negatives."""
 
     def scalars(self) -> dict[str, float]:
-        """Return all but the values by class, by name."""
+        """Return the metrics by name, without the values of each class."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if not isinstance(value, np.ndarray)}
 
@@ -83,13 +83,16 @@ def measure_scores(labels: NDArray[np.generic], scores: NDArray[np.floating]) ->
 
 
 def _check_finite(scores: NDArray[np.floating]) -> None:
-    """Raise ValueError where a score of (n, c) is NaN or infinite: it has no place in an order."""
+    """Raise ValueError where a score in (n, c) is NaN or infinite: the ranking would mean nothing."""
     if bad := int((~np.isfinite(scores)).any(axis=1).sum()):
         raise ValueError(f"{bad} of {len(scores)} clips have scores that are not finite")
 
 
 def hits(labels: NDArray[np.generic], scores: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return whether the best score of every clip is at one of its labels, (n,); errors as of `measure_scores`."""
+    """Return whether each clip's highest score is at one of its labels, (n,).
+
+    labels, scores: (n, c). Raises ValueError where a score is not finite.
+    """
     _check_finite(scores)
     return np.asarray(labels)[np.arange(len(labels)), np.argmax(scores, axis=1)] > 0.5
 
@@ -99,14 +102,14 @@ def mean_average_precisions(
 ) -> Floats:
     """Return the macro mean average precision of every replicate, (b,).
 
-    labels: (n, c) of 0 and 1; scores: (n, c); weights: (b, n), how often a replicate draws each clip. A replicate
+    labels: (n, c) of 0 and 1; scores: (n, c); weights: (b, n), how often each replicate draws each clip. A replicate
     leaves out the classes of which it drew no positive clip.
     """
     return macro_mean(average_precisions(labels, scores, weights))
 
 
 def macro_mean(each: Floats) -> Floats:
-    """Return the mean over classes of every replicate, (b,); each: (b, c), NaN where no positive was drawn."""
+    """Return every replicate's mean over classes, (b,); each: (b, c), where NaN marks a class to leave out."""
     drawn = ~np.isnan(each)
     with np.errstate(invalid="ignore"):
         return np.where(drawn, each, 0).sum(axis=1) / drawn.sum(axis=1)
@@ -115,8 +118,8 @@ def macro_mean(each: Floats) -> Floats:
 def average_precisions(labels: NDArray[np.generic], scores: NDArray[np.floating], weights: NDArray[np.int64]) -> Floats:
     """Return the average precision of every class in every replicate, (b, c); NaN where no positive was drawn.
 
-    Arguments as of `mean_average_precisions`. Equal scores share a threshold, as in scikit-learn, which would sort the
-    clips of every replicate anew: here one sort per class serves them all.
+    Arguments as for `mean_average_precisions`. Equal scores share a threshold, as in scikit-learn, which would have to
+    sort the clips again for every replicate; here, one sort per class serves all of them.
     Raises ValueError where a score is not finite.
     """
     truth, values = np.asarray(labels) > 0.5, np.asarray(scores, dtype=np.float64)
@@ -128,12 +131,12 @@ def average_precisions(labels: NDArray[np.generic], scores: NDArray[np.floating]
 
 
 def accuracies(labels: NDArray[np.generic], scores: NDArray[np.floating], weights: NDArray[np.int64]) -> Floats:
-    """Return the accuracy of every replicate, (b,); arguments as of `mean_average_precisions`."""
+    """Return the accuracy of every replicate, (b,); arguments as for `mean_average_precisions`."""
     return np.asarray(weights @ hits(labels, scores) / weights.sum(axis=1), dtype=np.float64)
 
 
 def measure_by(metric: str, labels: NDArray[np.generic], scores: NDArray[np.floating]) -> float:
-    """Return one number, `mAP` or `accuracy`; arguments as of `measure_scores`.
+    """Return one metric, `mAP` or `accuracy`; other arguments as for `measure_scores`.
 
     Raises ValueError where a score is not finite and, for mAP, where no class has a positive clip.
     """
@@ -145,7 +148,7 @@ def measure_by(metric: str, labels: NDArray[np.generic], scores: NDArray[np.floa
 def replicates_by(
     metric: str, labels: NDArray[np.generic], scores: NDArray[np.floating], weights: NDArray[np.int64]
 ) -> Floats:
-    """Return that number of every replicate, (b,); arguments as of `mean_average_precisions`.
+    """Return one metric of every replicate, (b,), named as for `measure_by`; others as for `mean_average_precisions`.
 
     Raises ValueError where a score is not finite.
     """
@@ -159,7 +162,7 @@ def _average_precision(label: NDArray[np.bool_], score: Floats, by_clip: NDArray
     positive = np.flatnonzero(label[order])  # ranks of the positives, from 0
     if not len(positive):
         return np.full(by_clip.shape[1], np.nan)
-    # Recall grows only at thresholds that let a positive in: all between two of them is one sum.
+    # Recall grows only at thresholds that admit a positive: all clips between two of these are one sum.
     last_of_tie = np.searchsorted(-ranked, -ranked[positive], side="right") - 1
     ends, starts = np.unique(last_of_tie, return_index=True)  # (t,) thresholds, and the first positive of each
     between = np.append(0, ends[:-1] + 1)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention that returns its queries, keys and values beside its output."""
+    """Multi-head self-attention that returns its queries, keys and values along with its output."""
 
     def __init__(self, geometry: Geometry) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """A pre-norm transformer block, in the two parts between which tokens are reduced (ToMe, section 3)."""
+    """A pre-norm transformer block in two parts, between which tokens are reduced (ToMe, section 3)."""
 
     def __init__(self, geometry: Geometry, drop_path: float) -> None:
         super().__init__()
@@ -70,13 +70,13 @@ class AudioSpectrogramTransformer(nn.Module):
     """AST with class and distillation token; weights are random until a checkpoint is loaded."""
 
     labels: tuple[str, ...] | None
-    """Names of the classes, where the checkpoint has them."""
+    """Names of the classes; None where the checkpoint has none."""
     normalisation: Normalisation | None
-    """Mean and deviation of the filterbank that the weights were trained with."""
+    """Filterbank mean and deviation that the weights were trained with; None where unknown."""
     loss: Loss | None
-    """What the weights were trained with, where known: see `fastast.scores`."""
+    """Loss that the weights were trained with; None where unknown. See `fastast.scores`."""
     attached: AttachedReduction | None
-    """The reduction that `fastast.reduce` put here."""
+    """Reduction that `fastast.reduce` attached; None without one."""
     attention_kernel: str
     """Kernel of `fastast.attention` that the blocks use."""
 
@@ -103,7 +103,10 @@ class AudioSpectrogramTransformer(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all weights anew: truncated normal of deviation 0.02, biases zero."""
+        """Redraw the weights of embeddings, linear layers and convolutions: truncated normal with deviation 0.02.
+
+        Sets the biases of linear layers and convolutions to zero, and leaves LayerNorms as they are.
+        """
         for parameter in (self.cls_token, self.dist_token, self.pos_embed):
             trunc_normal_(parameter, std=0.02)
         for module in self.modules():
@@ -113,7 +116,10 @@ class AudioSpectrogramTransformer(nn.Module):
                     nn.init.zeros_(module.bias)
 
     def embed(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> tokens with positions (b, n, d)."""
+        """Embed a normalised filterbank (b, f, m) as tokens with positions, (b, n, d).
+
+        Raises ValueError for another shape.
+        """
         expected = (self.geometry.num_frames, self.geometry.num_mel_bins)
         if fbank.ndim != 3 or tuple(fbank.shape[1:]) != expected:
             raise ValueError(
@@ -127,13 +133,13 @@ class AudioSpectrogramTransformer(nn.Module):
 
     @property
     def encoder(self) -> EncoderShape:
-        """The shape of the blocks, for reductions."""
+        """The encoder shape, for reductions."""
         return self.geometry.encoder
 
     def forward_features(self, fbank: Tensor, trace: MergeTrace | None = None, *, scope: Scope = unwatched) -> Tensor:
-        """(b, f, m) -> the last block's tokens after the norm, (b, n', d).
+        """Return the last block's tokens after the norm, (b, f, m) -> (b, n', d).
 
-        `trace` notes every merge; `scope` is shown every part of the forward, for profilers.
+        `trace` records every merge; `scope` wraps every part of the forward pass, for profilers.
         """
         with scope(OUTSIDE, "embed"):
             x = self.embed(fbank)  # (b, n, d)
@@ -142,7 +148,7 @@ class AudioSpectrogramTransformer(nn.Module):
         return self.norm(x)
 
     def forward(self, fbank: Tensor, trace: MergeTrace | None = None, *, scope: Scope = unwatched) -> Tensor:
-        """Normalised filterbank (b, f, m) -> logits (b, c); `trace` notes every merge.
+        """Return the logits (b, c) of a normalised filterbank (b, f, m); `trace` records every merge.
 
         Raises ValueError for another shape.
         """

@@ -1,4 +1,4 @@
-"""One wording for a name that does not exist."""
+"""Wording that messages share: unknown names, models on the Hugging Face Hub, errors of libraries, numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
-    """Return the message for an unknown name: the nearest known one first, then all of them."""
+    """Return the message for an unknown name, with the nearest known one first and then all of them."""
     known = list(known)
     near = get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
@@ -17,17 +17,17 @@ def unknown_name(what: str, name: object, known: Iterable[str]) -> str:
 
 
 def hub_hint(name: str | Path) -> str:
-    """Return what to do with a path that is not there and looks like a model of the Hugging Face Hub; else nothing."""
+    """Return what to do about a missing path that looks like a model on the Hugging Face Hub; else an empty text."""
     owner, slash, model = str(name).partition("/")
     if not slash or "/" in model or not re.fullmatch(r"[\w][\w.-]*", owner) or not re.fullmatch(r"[\w.-]+", model):
         return ""
     if Path(model).suffix in (".pth", ".pt", ".bin", ".safetensors", ".toml") or Path(owner).exists():
         return ""
-    return f". If it is a model of the Hugging Face Hub: hf download {name} --local-dir {model}, then give {model}"
+    return f". If it is a model on the Hugging Face Hub: hf download {name} --local-dir {model}, then give {model}"
 
 
 def in_one_line(said: object) -> str:
-    """Return what a library says of a fault in one line, however many it takes itself."""
+    """Return a library's error message in one line, however many it spans."""
     return " ".join(str(said).split())
 
 

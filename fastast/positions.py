@@ -1,5 +1,5 @@
-"""Position embeddings for another patch grid: AST's own rule for another length (Gong et al. 2021, section 2.2), and
-what it leaves open for trained weights, another stride.
+"""Adapt position embeddings to another patch grid: to another length by AST's own rule (Gong et al. 2021, section 2.2),
+and to another stride, which that rule does not cover for trained weights.
 
 Shapes: `p` prefix tokens, `f'` and `t'` patches along frequency and time, `d` width.
 """
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 def positions_for(position: Tensor, old: Geometry, new: Geometry) -> Tensor:
-    """Fit position embeddings to another geometry: to its strides first, then to its length.
+    """Adapt position embeddings to another geometry: to its strides first, then to its length.
 
-    position: (1, p + f' t', d) of `old`. Patches of another stride lie between those of before on the same spectrogram,
-    and get what is there, linearly; AST's rule would give them the middle of the positions, as of a shorter clip.
-    Returns (1, p + new f' t', d). Raises ValueError where `position` does not fit `old`.
+    position: (1, p + f' t', d) of `old`. With another stride, patches fall between the old ones on the same spectrogram
+    and get embeddings interpolated linearly; AST's rule would instead give them the middle of the old embeddings, as
+    for a shorter clip. Returns (1, p + new f' t', d). Raises ValueError where `position` does not fit `old`.
     """
-    strided = replace(old, fstride=new.fstride, tstride=new.tstride)  # of the same input
+    strided = replace(old, fstride=new.fstride, tstride=new.tstride)  # on the same input
     num_prefix_tokens = old.num_prefix_tokens
     if strided != old:
         _check(position, old.grid, num_prefix_tokens)
@@ -38,11 +38,11 @@ def positions_for(position: Tensor, old: Geometry, new: Geometry) -> Tensor:
 def adapt_position_embedding(
     position: Tensor, old_grid: tuple[int, int], new_grid: tuple[int, int], *, num_prefix_tokens: int = 2
 ) -> Tensor:
-    """Fit position embeddings to a new grid: cut the centre where it is shorter, interpolate where longer.
+    """Adapt position embeddings to a new grid: crop to the centre where it is shorter, interpolate where it is longer.
 
-    position: (1, p + f' t', d). Time first, then frequency; bilinear, corners not aligned, no antialiasing
-    (timm's own rule is bicubic and antialiased, and gives other numbers). Returns (1, p + new f' t', d); the
-    same tensor where the grids agree. Raises ValueError where `position` does not fit `old_grid`.
+    position: (1, p + f' t', d). Time first, then frequency; bilinear, corners not aligned, no antialiasing (timm's own
+    rule is bicubic and antialiased, which gives different numbers). Returns (1, p + new f' t', d), the same tensor
+    where the grids agree. Raises ValueError where `position` does not fit `old_grid`.
     """
     _check(position, old_grid, num_prefix_tokens)
     if old_grid == new_grid:
@@ -54,7 +54,7 @@ def adapt_position_embedding(
 
 
 def _fit(grid: Tensor, *, axis: int, length: int) -> Tensor:
-    """Cut the centre of one axis of (1, d, f', t') to `length`, or stretch it bilinearly."""
+    """Crop one axis of (1, d, f', t') to its centre of `length`, or stretch it bilinearly."""
     old = grid.shape[axis]
     if length <= old:
         return grid.narrow(axis, old // 2 - length // 2, length)
@@ -63,9 +63,9 @@ def _fit(grid: Tensor, *, axis: int, length: int) -> Tensor:
 
 
 def _between(grid: Tensor, *, axis: int, length: int, step: tuple[int, int]) -> Tensor:
-    """Read one axis of (1, d, f', t') at `length` places, a new step apart in units of the old one, linearly.
+    """Interpolate one axis of (1, d, f', t') linearly at `length` places; step: distance of new and of old patches.
 
-    A patch that begins behind the last one of before gets that one's.
+    A patch that begins after the last old one gets that one's embedding.
     """
     new, old = step
     last = grid.shape[axis] - 1
@@ -78,7 +78,7 @@ def _between(grid: Tensor, *, axis: int, length: int, step: tuple[int, int]) -> 
 
 
 def _as_grid(position: Tensor, grid: tuple[int, int], num_prefix_tokens: int) -> tuple[Tensor, Tensor]:
-    """Return the prefix tokens' positions (1, p, d), and those of patches (1, d, f', t')."""
+    """Split position embeddings into those of prefix tokens, (1, p, d), and of patches, (1, d, f', t')."""
     prefix, patches = position.split([num_prefix_tokens, grid[0] * grid[1]], dim=1)
     return prefix, patches.transpose(1, 2).unflatten(2, grid)
 

@@ -1,4 +1,4 @@
-"""One registry for everything that is chosen by name: methods, hosts, data sets, teachers, arms."""
+"""The registry for everything that is chosen by name: methods, hosts, data sets, teachers, arms."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Registered = TypeVar("Registered")
 
 @dataclass(frozen=True, kw_only=True)
 class _Lazy:
-    """A value that is imported when it is first asked for."""
+    """A value that is imported on first use."""
 
     where: str
-    """`module:attribute`."""
+    """Where to import it from, as `module:attribute`."""
 
     def load(self) -> object:
         module, _, attribute = self.where.partition(":")
@@ -28,10 +28,10 @@ class _Lazy:
 
 
 class Registry(Generic[T]):
-    """Values by name, in the order of registration; nothing is imported before it is asked for.
+    """Values by name, in the order of registration; nothing is imported before it is used.
 
-    `what` is the kind of thing in messages ("data set"); `lazy` maps names to `module:attribute`; `group` is the group
-    of entry points by which installed packages add names; `error` is what an unknown name raises.
+    `what` is what messages call a value ("data set"); `lazy` maps names to `module:attribute`; `group` is the group of
+    entry points through which installed packages add names; `error` is the exception for an unknown name.
 
     >>> optimisers = Registry("optimiser", {"adam": "torch.optim:Adam", "adamw": "torch.optim:AdamW"})
     >>> optimisers.get("adamw").__name__
@@ -69,7 +69,7 @@ class Registry(Generic[T]):
         self._entries[name] = value
 
     def add_lazily(self, name: str, where: str, *, replace: bool = False) -> None:
-        """Register what `where` (`module:attribute`) holds, to be imported when first asked for."""
+        """Register the value at `where` (`module:attribute`), to be imported on first use; errors as for `add`."""
         self._claim(name, replace)
         self._entries[name] = _Lazy(where=where)
 
@@ -80,7 +80,7 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """Return the value called `name`.
 
-        Raises `error` (a ValueError) with the nearest name where there is none, or where an installed package claims
+        Raises `error` (a ValueError), with the nearest name, for an unknown name, and where an installed package claims
         a name that is taken; ImportError where a package's value cannot be imported.
         """
         offers = self._installed.get(name, [])
@@ -109,7 +109,7 @@ class Registry(Generic[T]):
 
     def _claim(self, name: str, replace: bool) -> None:
         if name in self._entries and not replace:
-            raise ValueError(f"the {self.what} {name!r} is registered already")
+            raise ValueError(f"the {self.what} {name!r} is already registered")
 
     @cached_property
     def _installed(self) -> dict[str, list[EntryPoint]]:

@@ -1,7 +1,7 @@
 """Schedules: how many tokens each block removes.
 
-A schedule is a question; `fastast.reduction.TokenReduction.tokens_per_block` answers it for a model and
-refuses what no method can do. Terms: `r` tokens removed per block, `n` tokens, `depth` blocks.
+A schedule states what is wanted; `fastast.reduction.TokenReduction.tokens_per_block` resolves it for a model and
+refuses what its method cannot do. Terms: `r` tokens removed per block, `n` tokens, `depth` blocks.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastast.names import unknown_name
 from fastast.schedule_file import is_schedule_file, read_schedule_file
 
 LargestRemoval = Callable[[int, int], int]
-"""The most tokens that can be removed of so many, in a block of that number."""
+"""Maps a number of tokens and the index of a block to the most tokens that the block can remove."""
 
 
 class ScheduleError(ValueError):
@@ -51,14 +51,14 @@ class Constant:
 class Linear:
     """From `r (1 - inflection)` in the first block to `r (1 + inflection)` in the last, in equal steps.
 
-    ToMe's rule, rounded down: inflection -1 is its decreasing, +1 its increasing schedule. In exact arithmetic, where
-    ToMe's code loses a token to floating point now and then (increasing:30 ends at 60 here, at 59 there).
+    ToMe's rule, rounded down: inflection -1 is its decreasing schedule, +1 its increasing one. Exact arithmetic here;
+    ToMe's code occasionally loses a token to floating point (increasing:30 ends at 60 here, at 59 there).
     """
 
     r: int
     """Mean tokens removed per block, before rounding."""
     inflection: float
-    """From -1 (remove early) over 0 (constant) to 1 (remove late)."""
+    """From -1 (remove early) through 0 (constant) to 1 (remove late)."""
 
     def __post_init__(self) -> None:
         hold_own_numbers(self)
@@ -72,7 +72,7 @@ class Linear:
     def removals(
         self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
     ) -> tuple[int, ...]:
-        """Return the removals block by block; a model of one block removes `r`."""
+        """Return the tokens that each block removes; a model of one block removes `r`."""
         depth = encoder_of(shape).depth
         steps = depth - 1
         if steps == 0:
@@ -92,15 +92,16 @@ Where = Literal["early", "late"]
 
 @dataclass(frozen=True)
 class Half:
-    """As many tokens as `r` in every block, but all in the first half of the blocks (early) or in the second (late).
+    """As many tokens in total as `r` in every block, but all in the first half of the blocks (early) or second (late).
 
-    In equal numbers, up to rounding; of an odd number of blocks the middle one belongs to the half.
+    Each block of the half removes the same number, up to rounding. The half includes the middle one of an odd number of
+    blocks.
     """
 
     r: int
     """Mean tokens removed per block, over all blocks."""
     where: Where
-    """Which half."""
+    """Which half of the blocks removes tokens."""
 
     def __post_init__(self) -> None:
         hold_own_numbers(self)
@@ -111,7 +112,7 @@ class Half:
     def removals(
         self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
     ) -> tuple[int, ...]:
-        """Return the removals block by block; they add up to `r` times the depth."""
+        """Return the tokens that each block removes, `r` times the depth in total."""
         depth = encoder_of(shape).depth
         blocks, total = depth - depth // 2, self.r * depth
         half = tuple(total * (i + 1) // blocks - total * i // blocks for i in range(blocks))
@@ -124,7 +125,7 @@ class Half:
 
 @dataclass(frozen=True)
 class First:
-    """As many tokens as `r` in every block, but all in the first block: with `place="before"` at the input."""
+    """As many tokens in total as `r` in every block, but all in the first: with `place="before"`, at the input."""
 
     r: int
     """Mean tokens removed per block, over all blocks."""
@@ -146,10 +147,10 @@ class First:
 
 @dataclass(frozen=True)
 class PerBlock:
-    """A number for every block."""
+    """An explicit number of tokens for every block."""
 
     counts: tuple[int, ...]
-    """Tokens removed by each block, as many as the model has blocks."""
+    """Tokens removed by each block, one number per block of the model."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "counts", tuple(map(own_number, self.counts)))
@@ -176,7 +177,7 @@ class KeepRatio:
     """Keep the same share of the unprotected tokens in every block, rounded up."""
 
     ratio: float
-    """Share of the unprotected tokens that leave a block, above 0 and up to 1; bipartite matching reaches 0.5."""
+    """Share of the unprotected tokens that leave a block, above 0 and up to 1; at least 0.5 for bipartite matching."""
 
     def __post_init__(self) -> None:
         hold_own_numbers(self)
@@ -188,7 +189,7 @@ class KeepRatio:
     def removals(
         self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
     ) -> tuple[int, ...]:
-        """Return the removals that leave `ceil(ratio * unprotected)` tokens block by block."""
+        """Return the tokens that each block removes to leave `ceil(ratio * unprotected)` unprotected ones."""
         encoder = encoder_of(shape)
         left, counts = encoder.num_tokens - num_protected, []
         for _ in range(encoder.depth):
@@ -219,9 +220,12 @@ class TargetSpeedup:
     def removals(
         self, shape: EncoderShape | HasEncoder, num_protected: int, choosing: Choosing | None = None
     ) -> tuple[int, ...]:
-        """Return the removals of that `r`. Raises ScheduleError where no `r` reaches the target, with the best."""
+        """Return the tokens that each block removes with that `r`.
+
+        Raises ScheduleError where no `r` reaches the target, with the most that any reaches, and without `choosing`.
+        """
         if choosing is None:
-            raise ScheduleError("schedule speedup: what a method costs decides it; ask TokenReduction.removals")
+            raise ScheduleError("schedule speedup: it depends on what a method costs; call TokenReduction.removals")
         encoder = encoder_of(shape)
         unmerged, best = encoder_macs(encoder), 1.0
         for r in range(encoder.num_tokens):
@@ -243,7 +247,7 @@ class TargetSpeedup:
 
 
 def _number(value: float) -> str:
-    """Return a number as text that is read as the same number: short where that is."""
+    """Return a number as text that reads back as the same number, in short form where possible."""
     short = f"{value:g}"
     return short if float(short) == value else repr(float(value))
 
@@ -254,9 +258,9 @@ Schedule = Constant | Linear | Half | First | PerBlock | KeepRatio | TargetSpeed
 def count_tokens(
     num_tokens: int, removals: tuple[int, ...], limit: LargestRemoval
 ) -> tuple[tuple[int, ...], int | None]:
-    """Return the tokens that leave each block and the index of the first block asked for more than `limit`.
+    """Return how many tokens leave each block, and the index of the first block that is to remove more than `limit`.
 
-    Blocks from there on are counted at their limit; None means that every removal is possible.
+    Where a block is to remove more, it is counted at its limit; None means that every removal is possible.
     """
     tokens, first_excess = [], None
     for block, r in enumerate(removals):
@@ -275,9 +279,9 @@ _FORMS = (
 
 
 def parse_schedule(text: str) -> Schedule:
-    """Read a schedule from its text, the form that `str(schedule)` writes, or from a file (`fastast.schedule_file`).
+    """Read a schedule from its text, in the form that `str(schedule)` writes, or from a file (`fastast.schedule_file`).
 
-    Raises ScheduleError naming the text and the forms there are, ScheduleFileError naming the file.
+    Raises ScheduleError, with the text and the possible forms, or ScheduleFileError, with the file.
     """
     if is_schedule_file(text):
         return parse_schedule(read_schedule_file(text)["schedule"])
@@ -309,7 +313,7 @@ def parse_schedule(text: str) -> Schedule:
         raise
     except ValueError:
         raise ScheduleError(
-            f"schedule {text!r}: R is a whole number, all others are numbers (of a share to keep: keep:0.5); the "
+            f"schedule {text!r}: R must be a whole number, all other values numbers (to keep half, keep:0.5); the "
             f"forms are {_FORMS}"
         ) from None
     known = ["constant", "decreasing", "increasing", "linear", "early", "late", "first", "list", "keep", "speedup"]

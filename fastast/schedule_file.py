@@ -1,6 +1,6 @@
-"""A schedule in a file: what `fastast tune` writes, and what stands wherever a schedule may.
+"""Schedule files: what `fastast tune` writes, and what may be given wherever a schedule may.
 
-A TOML file with a part [reduction]: its schedule, and method and options that it was tuned for.
+A TOML file whose table [reduction] has a schedule, and the method and options that it was tuned for.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 
 
 class ScheduleFileError(ValueError):
-    """A file that holds no schedule."""
+    """A file that is missing, unreadable or without a schedule."""
 
 
 def is_schedule_file(text: object) -> bool:
-    """Return whether a schedule is named by its file."""
+    """Return whether a schedule is given as a file."""
     return isinstance(text, str) and text.strip().endswith(".toml")
 
 
 def read_schedule_file(text: str) -> dict[str, Any]:
-    """Return the [reduction] of a file: `schedule` as text, `method`, and the other values of a reduction.
+    """Return the table [reduction] of a file: `schedule` as text, `method`, and the other values of a reduction.
 
-    Raises ScheduleFileError, naming the file, where it is not there, is not TOML or has no such part.
+    Raises ScheduleFileError, naming the file, where it is missing, is not TOML or has no such table.
     """
     path = Path(text.strip())
     try:

@@ -1,9 +1,9 @@
-"""From logits to scores, by the loss that a model was trained with.
+"""Turn logits into scores, as the loss that a model was trained with requires.
 
 Shapes: `n` clips, `c` classes.
 
-A model that was trained with cross-entropy says which of its classes a clip is: softmax. One that was trained with
-binary cross-entropy says of every class whether it is there: sigmoid. Nothing in the weights tells which it was.
+A model trained with cross-entropy says which of its classes a clip belongs to: softmax. A model trained with binary
+cross-entropy says for every class whether it is present: sigmoid. The weights do not reveal which of the two it was.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Loss = Literal["bce", "ce"]
 Activation = Literal["sigmoid", "softmax"]
 LOSSES: tuple[Loss, ...] = get_args(Loss)
 ACTIVATIONS: dict[Loss, Activation] = {"bce": "sigmoid", "ce": "softmax"}
-"""What turns the logits of a model into its scores, by its loss."""
+"""Activation that turns a model's logits into scores, by its loss."""
 
 
 def known_loss(value: object) -> Loss | None:
-    """Return what a file says of its loss, None where it says nothing. Raises ValueError for another one."""
+    """Return the loss that a file states, None where it states none. Raises ValueError for an unknown one."""
     for loss in LOSSES:
         if value == loss:
             return loss
@@ -35,15 +35,15 @@ def known_loss(value: object) -> Loss | None:
 
 
 def loss_in_notes(training: Mapping[str, Any] | None) -> object:
-    """Return the loss of the recipe in a file's notes on training, None where they have none."""
+    """Return the loss of the recipe in a file's notes on training, None without one."""
     recipe = (training or {}).get("recipe")
     return recipe.get("loss") if isinstance(recipe, Mapping) else None
 
 
 def activation_of(loss: Loss | None, asked: str = "") -> Activation:
-    """Return what turns a model's logits into scores: what is `asked` for, else by its loss, sigmoid where not known.
+    """Return the activation for a model's logits: `asked` where given, else by its loss, sigmoid for an unknown one.
 
-    Raises ValueError for another name.
+    Raises ValueError for an unknown name.
     """
     for activation in ACTIVATIONS.values():
         if asked == activation:
@@ -54,16 +54,16 @@ def activation_of(loss: Loss | None, asked: str = "") -> Activation:
 
 
 def to_scores(logits: NDArray[np.floating], activation: Activation) -> NDArray[np.floating]:
-    """Return scores in [0, 1] of logits (n, c), in their type."""
+    """Return the scores, in [0, 1], of logits (n, c), in the dtype of the logits."""
     from scipy.special import expit, softmax
 
     return expit(logits) if activation == "sigmoid" else softmax(logits, axis=-1)
 
 
 def to_ranking(logits: NDArray[np.floating], activation: Activation) -> NDArray[np.float64]:
-    """Return what orders clips and classes as the scores of logits (n, c) do, without their saturation.
+    """Return values that rank clips and classes as the scores of logits (n, c) do, but that do not saturate.
 
-    Of a sigmoid that is the logits themselves; a softmax depends on all logits of a clip: its logarithm.
+    For a sigmoid, these are the logits themselves; for a softmax, which depends on all logits of a clip, its logarithm.
     """
     from scipy.special import log_softmax
 

@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 RATIO_REPLICATES = 2000
-"""Bootstrap replicates of a ratio of medians."""
+"""Number of bootstrap replicates of a ratio of medians."""
 CLIP_REPLICATES = 1000
-"""Bootstrap replicates of a mean average precision."""
+"""Number of bootstrap replicates of a mean average precision."""
 CLIPS_SEED = 0
-"""Of the clips that they draw: always the same, so that models that heard the same clips are paired."""
+"""Seed for the clips that replicates draw: always the same, so that models tested on the same clips are paired."""
 MIN_ROUNDS = 5
-"""Fewer rounds have no interval: of three, a bootstrap interval of 95 % holds the true ratio in 74 % of cases."""
+"""Fewest rounds that get an interval: with three, a 95 % bootstrap interval covers the true ratio in 74 % of cases."""
 CONFIDENCE = 0.95
 """Share of replicates inside an interval."""
 
@@ -41,16 +41,16 @@ class Estimate:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """What is said of a list of samples, in their unit."""
+    """Summary statistics of a list of samples, in their unit."""
 
     median: float
-    """Half of the samples are below."""
+    """Median of the samples."""
     iqr: float
-    """Distance between the quartiles."""
+    """Inter-quartile range: the distance between the quartiles."""
     p90: float
-    """A tenth of the samples is above."""
+    """90th percentile: a tenth of the samples is above."""
     p99: float
-    """A hundredth of the samples is above."""
+    """99th percentile: a hundredth of the samples is above."""
 
 
 def summarise(samples: ArrayLike) -> Summary:
@@ -80,8 +80,8 @@ def ratio_of_medians(
 ) -> Estimate:
     """Return median(numerator) / median(denominator) and its interval over paired rounds.
 
-    Both: (k,), measured in the same rounds; a replicate draws rounds, and with them both sides. Raises
-    ValueError for lists of different length or none.
+    Both: (k,), measured in the same rounds; a replicate draws rounds, each with both of its sides. Raises
+    ValueError for lists that are empty or of different lengths.
     """
     above, below = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     if above.shape != below.shape or above.ndim != 1 or above.size == 0:
@@ -91,7 +91,7 @@ def ratio_of_medians(
 
 
 def ratio_replicates(above: Floats, below: Floats, *, seed: int, replicates: int) -> Floats:
-    """Return median(above) / median(below) of every replicate, (b,), each of rounds drawn for both, (k,) each."""
+    """Return median(above) / median(below) of every replicate, (b,); above, below: (k,), drawn by the same rounds."""
     draws = _draws(above.size, seed, replicates)  # (k, b)
     return _drawn_medians(above, draws) / _drawn_medians(below, draws)
 
@@ -108,9 +108,9 @@ def _draws(rounds: int, seed: int, replicates: int) -> NDArray[Any]:
 
 
 def _drawn_medians(values: Floats, draws: NDArray[Any]) -> Floats:
-    """Return the median of every replicate, (b,): bit for bit `np.median`'s of what it draws, many times faster.
+    """Return the median of every replicate, (b,): bit for bit that of `np.median` on its draws, but many times faster.
 
-    Of the values in their order, the middle one is the first that half of a replicate's draws have reached.
+    In ascending order, the median is the first value by which half of a replicate's draws have been counted.
     """
     order = np.argsort(values)
     reached = draws[order].cumsum(axis=0, dtype=draws.dtype)  # (k, b)
@@ -133,23 +133,23 @@ def percentile_interval(replicates: ArrayLike, confidence: float = CONFIDENCE) -
 def basic_interval(value: float, replicates: ArrayLike, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return the basic bootstrap interval (Davison and Hinkley 1997, section 5.2) of `value`.
 
-    Average precision is biased upwards where positives are few, and its replicates once more: intervals from their
-    percentiles hold the truth far too rarely. This one mirrors them at the value, which takes the bias away.
+    Average precision is biased upwards where positives are few, and its replicates are biased once more, so that their
+    percentile intervals cover the true value far too rarely. Mirroring them at the value removes the bias.
     """
     low, high = percentile_interval(replicates, confidence)
     return 2 * value - high, 2 * value - low
 
 
 def finite_interval(value: float, replicates: Floats, confidence: float = CONFIDENCE) -> tuple[float, float] | None:
-    """Return `basic_interval` over the replicates that have a value: not those without a positive. None of none."""
+    """Return `basic_interval` over the replicates that are finite, as those with a positive are; None without any."""
     finite = replicates[np.isfinite(replicates)]
     return basic_interval(value, finite, confidence) if len(finite) else None
 
 
 def side_of_zero(low: float, high: float, *, digits: int = 4) -> int:
-    """Return 1 where an interval is above zero, -1 where it is below and 0 else, by its ends as they are written.
+    """Return 1 where an interval is above zero, -1 where it is below and 0 otherwise, judged by its ends as printed.
 
-    To `digits` decimals: who reads of an end of 0.0000 sees an interval that reaches zero.
+    They are rounded to `digits` decimals: a reader takes an interval that ends at 0.0000 as one that reaches zero.
     """
     return int(round(low, digits) > 0) - int(round(high, digits) < 0)
 
@@ -163,6 +163,6 @@ def relative_spread(numerator: ArrayLike, denominator: ArrayLike) -> float:
 def clip_weights(num_clips: int, *, seed: int, replicates: int = CLIP_REPLICATES) -> NDArray[np.int64]:
     """Return how often each replicate draws each clip, (b, n).
 
-    The same seed and number of clips give the same draws, so that two models are compared on the same ones.
+    The same seed and number of clips give the same draws, so that two models are compared on the same clips.
     """
     return np.random.default_rng(seed).multinomial(num_clips, [1 / num_clips] * num_clips, size=replicates)

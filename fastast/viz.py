@@ -1,4 +1,4 @@
-"""Merged tokens drawn on the spectrogram.
+"""Draw merged tokens on the spectrogram.
 
 Shapes: `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `n` original tokens.
 """
@@ -41,12 +41,11 @@ def group_means(fbank: NDArray[np.floating], groups: NDArray[np.int64], geometry
 def draw_merges(
     fbank: NDArray[np.floating], source: NDArray[np.integer], geometry: Geometry, *, title: str = ""
 ) -> Figure:
-    """Draw a clip and what is left of it: its spectrogram, and below the groups of patches that were merged.
+    """Draw the spectrogram of a clip and, below it, the groups of patches that were merged.
 
     fbank: (f, m) log-mel, normalised or not. source: (n,) slot of every original token, one clip of
-    `MergeTrace.source`. A line is drawn wherever two neighbouring patches went to different tokens; a group has
-    one colour, the mean of its cells; what was dropped is black. Raises ValueError where the shapes are not the
-    geometry's.
+    `MergeTrace.source`. A line separates neighbouring patches that went to different tokens; a group has one colour,
+    the mean of its cells; dropped patches are black. Raises ValueError where `source` does not fit the geometry.
     """
     return _draw(fbank, {"": source}, geometry, title=title)
 
@@ -59,16 +58,16 @@ def draw_merges_by_block(
     blocks: Sequence[int] | None = None,
     title: str = "",
 ) -> Figure:
-    """Draw a clip and what is left of it after some of the blocks, one below the other; groups as in `draw_merges`.
+    """Draw the spectrogram of a clip and, below it, the groups after some of the blocks, as in `draw_merges`.
 
-    sources: (n,) of every block, one clip of `MergeTrace.source`. blocks: which to draw, counted from 1; not given, the
-    first, the last and those at a third and two thirds of the depth. Raises ValueError for a block that there is not.
+    sources: (n,) of every block, one clip of `MergeTrace.source`. blocks: which to draw, counted from 1; by default the
+    first, the last and those at a third and two thirds of the depth. Raises ValueError for a block that does not exist.
     """
     depth = len(sources)
     shown = sorted({1, round(depth / 3), round(2 * depth / 3), depth} - {0}) if blocks is None else blocks
     for block in shown:
         if not 1 <= block <= depth:
-            raise ValueError(f"viz: block {block} is not there; the trace has blocks 1 to {depth}")
+            raise ValueError(f"viz: there is no block {block}; the trace has blocks 1 to {depth}")
     return _draw(fbank, {f"After block {block}: ": sources[block - 1] for block in shown}, geometry, title=title)
 
 
@@ -79,7 +78,7 @@ def _draw(
     import matplotlib.pyplot as plt
 
     if not sources:
-        raise ValueError("viz: no block is to be drawn; name one at least")
+        raise ValueError("viz: there is no block to draw; name at least one")
     rows = 1 + len(sources)
     height = 3.9 if rows == 2 else 0.5 + 1.15 * rows
     fig, axes = plt.subplots(rows, 1, figsize=(6.75, height), sharex=True, sharey=True, layout="constrained")
@@ -107,7 +106,7 @@ def _draw(
 
 
 def _edges(geometry: Geometry) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Borders of the patches' own cells, in seconds and in mel bins."""
+    """Return the borders of the patches' own cells, in seconds and in mel bins."""
     rows, columns = geometry.grid
     half = (geometry.patch_size - geometry.tstride) / 2, (geometry.patch_size - geometry.fstride) / 2
     return (

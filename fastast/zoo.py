@@ -1,4 +1,4 @@
-"""The models there are, by name."""
+"""The available models, by name."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ EMBEDDED: dict[str, Path] = {
     name: ASSETS / f"{name}.safetensors"
     for name in ("ast_tiny_soundscapes", "ast_tiny_soundscapes_merged", "ast_tiny_soundscapes_taught")
 }
-"""Trained models that come with the package. The second went on from the first with strong merging and is for r of 100
-on; the third went on from the first merged and taught by the CNN, is better at every r, and what commands take by
-default."""
+"""Trained models that come with the package. The second continued the training of the first with strong merging and is
+meant for r of 100 and more; the third continued it merged and taught by the CNN, is better at every r, and is the
+default of commands."""
 
 CNNS: dict[str, Path] = {"cnn_small_soundscapes": ASSETS / "cnn_small_soundscapes.safetensors"}
-"""Trained CNNs on the same sounds: teachers, with no tokens to merge."""
+"""CNNs trained on the same sounds: teachers, which have no tokens to merge."""
 
 TRAINED = EMBEDDED | CNNS
-"""All that comes with weights."""
+"""All models that come with weights."""
 
 ARCHITECTURES: dict[str, str] = {f"ast_{size}": size for size in SIZES}
-"""Shapes without weights: they start random, or from a checkpoint of yours."""
+"""Architectures without weights, by name, and their sizes: weights are random or from a checkpoint of your own."""
 
 
 def model_names() -> tuple[str, ...]:
-    """Return all names that `create_model` knows."""
+    """Return all names that `create_model` accepts."""
     return (*EMBEDDED, *ARCHITECTURES)
 
 
 def trained_path(name: str) -> Path:
-    """Return the file or folder of a trained model. Raises ValueError where a name has no weights, or is none."""
+    """Return the file or folder of a trained model. Raises ValueError where a name is unknown or has no weights."""
     if name in ARCHITECTURES:
         raise ValueError(
             f"{name} has no trained weights: give a checkpoint, or one of the trained models ({', '.join(TRAINED)})"
@@ -58,10 +58,10 @@ def create_model(
     """Build a model by name.
 
     `ast_tiny`, `ast_small`, `ast_base`: random weights, or those of `checkpoint` (any format that
-    `fastast.load_model` reads). Those of `EMBEDDED`: trained weights. `overrides` are fields of
-    `Geometry`, `stride` its `fstride` and `tstride`; with weights, only `num_frames`, `num_mel_bins` and the strides
-    can differ, and the position embeddings are adapted. Raises ValueError for an unknown name or field,
-    CheckpointError for a bad file.
+    `fastast.load_model` reads). Names in `EMBEDDED`: trained weights. `overrides` are fields of `Geometry`, and
+    `stride` sets its `fstride` and `tstride`; with given weights, only `num_frames`, `num_mel_bins` and the strides can
+    differ, and the position embeddings are adapted. Raises ValueError for an unknown name or field, CheckpointError for
+    a bad file.
     """
     from fastast.model import AudioSpectrogramTransformer
 

@@ -1,4 +1,4 @@
-"""Attention in proportion to the size of tokens, on every kernel that can do it."""
+"""Proportional attention, which weights tokens by their sizes, on every kernel that supports it."""
 
 from __future__ import annotations
 

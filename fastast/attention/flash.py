@@ -2,10 +2,10 @@
 
 Shapes: `b` batch, `h` heads, `n` tokens, `d` width of a head.
 
-Both change every score by a function of ours before the softmax (Dong et al. 2024, arXiv 2412.05496, section 3): here
+Both apply a function of ours to every score before the softmax (Dong et al. 2024, arXiv 2412.05496, section 3), here
 s + log size of the key, so that no column is added and no mask rules the kernel out. Interfaces as of PyTorch 2.14
 (`torch.nn.attention.flex_attention`; its back end FLASH came with 2.10) and of flash-attn-4 4.0.0b27 to 4.0.0b36
-(`flash_attn.cute`), whose forward compiles for sm_90 with our function. What needs a GPU has not run yet.
+(`flash_attn.cute`), whose forward compiles for sm_90 with our function. The parts that need a GPU have not run yet.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ from torch import Tensor
 FLASH_KERNELS = ("flex", "flex_flash", "fa4")
 """FlexAttention on its own back end, on FlashAttention-4 as its back end, and FlashAttention-4 called directly."""
 LOG_OF_NOTHING = -1e4
-"""Log of size 0: it weighs nothing at any number this low, where minus infinity could meet itself and give NaN."""
+"""Stands for the log of size 0: this low, a token weighs nothing, whereas two minus infinities could give NaN."""
 _DTYPES = (torch.float16, torch.bfloat16)
 _GENERATIONS = (9, 10, 11, 12)
-"""Compute capabilities, before the point, on which FlashAttention-4 takes a function of scores; an A100 has 8."""
+"""Major compute capabilities on which FlashAttention-4 takes a score function; an A100 has 8."""
 
 
 class MissingAttentionError(RuntimeError):
-    """A kernel of attention cannot run here; the message says why, and what to install or to choose instead."""
+    """An attention kernel that cannot run here; the message says why, and what to install or choose instead."""
 
 
 def why_not_flash(kernel: str, device: torch.device | str, dtype: torch.dtype | None = None) -> str:
-    """Why a kernel of `FLASH_KERNELS` cannot run on a device, as a sentence with what to do; empty where it can.
+    """Return why a kernel of `FLASH_KERNELS` cannot run on a device, as a sentence with what to do; empty where it can.
 
-    `dtype` is that of queries, keys and values, where it is known.
+    `dtype` is that of queries, keys and values, where known.
     """
     device = torch.device(device)
     if kernel == "flex":
-        return "" if dtype != torch.float64 else "FlexAttention has no float64; choose 'math'"
+        return "" if dtype != torch.float64 else "FlexAttention does not take float64; choose 'math'"
     if device.type != "cuda":
         return (
             "FlashAttention-4 runs on NVIDIA's Hopper and Blackwell GPUs (H100, H200, B200), and this is a "
             f"{device.type} device; choose 'flex' or 'auto'"
         )
     if dtype is not None and dtype not in _DTYPES:
-        return f"FlashAttention-4 has no {str(dtype).removeprefix('torch.')}; give bfloat16 or float16"
+        return f"FlashAttention-4 does not take {str(dtype).removeprefix('torch.')}; give bfloat16 or float16"
     if kernel == "flex_flash" and _torch_version() < (2, 10):
         return f"FlexAttention's back end FLASH came with PyTorch 2.10, and this is {torch.__version__}; choose 'fa4'"
     if fa4_version() is None:
@@ -72,7 +72,7 @@ def require_flash(kernel: str, device: torch.device | str, dtype: torch.dtype | 
 
 @cache
 def fa4_version() -> str | None:
-    """Return the version of FlashAttention-4 that is installed, None without one."""
+    """Return the installed version of FlashAttention-4, None where it is not installed."""
     try:
         return version("flash-attn-4")
     except PackageNotFoundError:
@@ -96,14 +96,14 @@ def flash_attend(kernel: str, q: Tensor, k: Tensor, v: Tensor, size: Tensor | No
 
 
 def fa4_weighted_attention(qkv: Tensor, size: Tensor | None, num_heads: int) -> Tensor:
-    """Do what `fastast.kernels.weighted_attention` does on FlashAttention-4: (b, n, 3 h d) -> (b, n, h d)."""
+    """Compute `fastast.kernels.weighted_attention` on FlashAttention-4: (b, n, 3 h d) -> (b, n, h d)."""
     b, n, width = qkv.shape
     q, k, v = qkv.view(b, n, 3, num_heads, -1).unbind(2)  # (b, n, h, d) each; nothing is copied
     return _fa4(q, k, v, size).reshape(b, n, width // 3)
 
 
 def _fa4(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
-    """q, k, v: (b, n, h, d) -> (b, n, h, d)."""
+    """Attend on FlashAttention-4; q, k, v: (b, n, h, d) -> (b, n, h, d)."""
     if q.shape[-1] % 8:
         raise MissingAttentionError(
             f"attention 'fa4': heads are {q.shape[-1]} wide, and FlashAttention-4 takes multiples of 8; choose 'auto'"
@@ -115,12 +115,12 @@ def _fa4(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None) -> Tensor:
         from fastast.attention._fa4_scores import add_log_size, pass_gradient
 
         options |= {"score_mod": add_log_size, "score_mod_bwd": pass_gradient, "aux_tensors": [_log_size(size)]}
-    out: Tensor = flash_attn_func(q, k, v, **options)[0]  # beside it the logarithm of each row's normaliser
+    out: Tensor = flash_attn_func(q, k, v, **options)[0]  # [1] is the log of each row's normaliser
     return out
 
 
 def _flex(q: Tensor, k: Tensor, v: Tensor, log_size: Tensor | None, back_end: str) -> Tensor:
-    """FlexAttention with log sizes (b, n), which are an argument: only so is the compiled code one for all layers."""
+    """Run FlexAttention with log sizes (b, n), passed as an argument so that all layers share the compiled code."""
     from torch.nn.attention.flex_attention import flex_attention
 
     options: Any = {"BACKEND": back_end} if back_end != "AUTO" else None  # PyTorch 2.9 has no such option
@@ -135,12 +135,13 @@ def _flex(q: Tensor, k: Tensor, v: Tensor, log_size: Tensor | None, back_end: st
 
 @cache
 def _compiled(kernel: str, shape: tuple[int, ...]) -> Callable[..., Tensor]:
-    """Return FlexAttention compiled, without which it has the matrix in memory: for any number of tokens, or one shape.
+    """Return FlexAttention compiled for any number of tokens, or for one `shape` where it is given.
 
-    `fullgraph` makes PyTorch raise where it would otherwise go on without compiling.
+    Uncompiled, it holds the (n, n) matrix in memory. `fullgraph` makes PyTorch raise where it would otherwise run
+    uncompiled.
     """
     back_end = "FLASH" if kernel == "flex_flash" else "AUTO"
-    # A code object of its own: PyTorch allows each eight compilations, and a merged model has a shape for every block.
+    # A code object of its own: PyTorch compiles each at most eight times, and a merged model has a shape per block.
     code = _flex.__code__.replace(co_name="_".join(["flex", back_end, *map(str, shape)]))
     compiled = torch.compile(FunctionType(code, _flex.__globals__), fullgraph=True, dynamic=not shape)
 
@@ -151,7 +152,7 @@ def _compiled(kernel: str, shape: tuple[int, ...]) -> Callable[..., Tensor]:
 
 
 def _log_size(size: Tensor | None) -> Tensor | None:
-    """Log of sizes (b, n), in float32: both kernels keep their scores so, whatever the type of queries and keys."""
+    """Return the log of sizes (b, n) in float32, the dtype of scores in both kernels whatever that of queries is."""
     return None if size is None else size.float().log().clamp_min(LOG_OF_NOTHING).contiguous()
 
 

@@ -1,15 +1,15 @@
-"""Attention as plain products of matrices, a few clips at a time: what trains fastest in bfloat16 on some CPUs.
+"""Attention as plain matrix products, a few clips at a time: the fastest for training in bfloat16 on some CPUs.
 
 Shapes: `b` batch, `h` heads, `n` tokens, `d` width of a head; `m` clips of a portion times heads.
 
 PyTorch's fused attention multiplies in tiles of its own, at a quarter of the rate of oneDNN's products where a
-processor has AVX512_BF16 and no tile unit (AMX). Measured in bfloat16, 16 clips of three heads of width 64, forward and
-backward: on 602 tokens 69 ms in place of 168, on 200 tokens 9 in place of 23 (one core of an AMD EPYC, Zen 5). The
-scores of a portion stay in the cache; nothing of them is kept for the backward, which makes them anew.
+processor has AVX512_BF16 but no tile unit (AMX). Measured in bfloat16 on 16 clips with three heads of width 64, forward
+and backward: 69 ms instead of 168 on 602 tokens, 9 instead of 23 on 200 (one core of an AMD EPYC, Zen 5). The scores of
+a portion stay in the cache and are not kept for the backward pass, which recomputes them.
 
-Scores are rounded to the tensors' own type before the softmax, where the fused kernels keep float32: in bfloat16, on
-random tokens, the output is off by 0.9 % of its norm in place of 0.2 %. So this is for training: the gradient of the
-embedded model on eight scenes is off by 0.8 % of its norm, with the fused kernel by 0.7 %.
+Scores are rounded to the tensors' own dtype before the softmax, whereas the fused kernels keep float32: in bfloat16, on
+random tokens, the output is off by 0.9 % of its norm instead of 0.2 %. This is therefore for training: the gradient of
+the embedded model on eight scenes is off by 0.8 % of its norm, against 0.7 % with the fused kernel.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 _PORTION = 1 << 20
-"""Scores of a portion of clips, so that they stay in a core's cache; a clip is never divided."""
+"""Number of scores in a portion of clips, so that they stay in a core's cache; a clip is never divided."""
 
 
 @cache
 def multiplies_bfloat16() -> bool:
-    """Return whether this processor multiplies bfloat16 in vectors (AVX512_BF16) and has no unit for tiles (AMX)."""
+    """Return whether this processor multiplies bfloat16 in vectors (AVX512_BF16) and has no tile unit (AMX)."""
     vectors, tiles = (
         getattr(torch.cpu, f"_is_{name}_supported", lambda: False) for name in ("avx512_bf16", "amx_tile")
     )
@@ -35,7 +35,7 @@ def multiplies_bfloat16() -> bool:
 
 
 def can_train(q: Tensor, k: Tensor, v: Tensor, size: Tensor | None, dropout: float) -> bool:
-    """Return whether something is to be learned through this attention, and by nothing that the products lack."""
+    """Return whether this attention needs gradients, and nothing that the products do not support."""
     return (
         torch.is_grad_enabled()
         and any(x.requires_grad for x in (q, k, v))
@@ -59,7 +59,7 @@ class _Products(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(q, k, v, bias)
         b, h, n, _ = q.shape
-        out = q.new_empty(b, n, h, v.shape[-1]).transpose(1, 2)  # (b, h, n, d), as the model takes it apart
+        out = q.new_empty(b, n, h, v.shape[-1]).transpose(1, 2)  # (b, h, n, d), joining heads copies nothing
         with torch.autocast(q.device.type, enabled=False):
             for part in _portions(b, h, n):
                 weights = _weights(q, k, bias, part)  # (m, n, n)
@@ -99,7 +99,7 @@ def _weights(q: Tensor, k: Tensor, bias: Tensor | None, part: slice) -> Tensor:
 
 
 def _flat(one: Tensor) -> Tensor:
-    """(clips, h, n, d) -> (m, n, d), contiguous."""
+    """Join clips and heads, (clips, h, n, d) -> (m, n, d), contiguous."""
     return one.flatten(0, 1).contiguous()
 
 

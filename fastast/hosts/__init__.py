@@ -1,4 +1,4 @@
-"""Hosts: the models that a reduction can be attached to, one file each, and how it is attached."""
+"""Hosts: the models that a reduction can be attached to, one file per library, and how it is attached."""
 
 from fastast.hosts.find import HOSTS, adapter_of, register_host
 from fastast.hosts.handle import Handle, reduce, restore

@@ -1,7 +1,7 @@
-"""Attachment: a reduction on a model of another library, in place.
+"""Attachment: a reduction attached in place to a model of another library.
 
-The model's class becomes a subclass whose forward is the adapter's; its name and module stay, as libraries look at
-them. What is attached is one plain value in the instance's `__dict__`: copies, pickles and replicas take it along.
+The model's class becomes a subclass whose forward is the adapter's, under the same name and module, which libraries
+look at. The attachment is one plain value in the instance's `__dict__`, so that copies, pickles and replicas carry it.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _ATTRIBUTE = "_fastast_attachment"
 
 
 Probe = Callable[[Tensor, Tensor | None], tuple[Tensor, Tensor | None]]
-"""Tokens (b, p, d) and sizes (b, p) behind the blocks -> those that the head gets instead."""
+"""Tokens (b, p, d) and sizes (b, p) after the blocks -> those that the head gets instead."""
 
 
 class Adapter(Protocol):
-    """Makes the adapter of a module, whose methods take the place of the module's: a class of hosts."""
+    """A `Host` class: makes the adapter of a module, whose methods replace the module's."""
 
     @property
     def replaces(self) -> tuple[str, ...]:
-        """The methods."""
+        """Names of the replaced methods."""
         ...
 
     def __call__(self, model: Any, /) -> object:
-        """Adapt a module."""
+        """Return the adapter of a module."""
         ...
 
 
@@ -47,19 +47,19 @@ class Attachment:
     attached: AttachedReduction
     """The reduction, resolved for the model."""
     kernel: str
-    """Kernel of `fastast.attention`."""
+    """Name of the attention kernel, as in `fastast.attention`."""
     encoder: EncoderShape
     """The encoder that it was resolved for."""
     probe: Probe | None = None
-    """What stands between the blocks and the head while a host is looked at."""
+    """What runs between the blocks and the head while a host is checked; None otherwise."""
 
     @staticmethod
     def of(module: nn.Module) -> Attachment | None:
-        """Return what is attached to a module."""
+        """Return what is attached to a module, None without an attachment."""
         return module.__dict__.get(_ATTRIBUTE)
 
     def put_on(self, module: nn.Module, host: Adapter) -> None:
-        """Attach to a module. Raises ReductionError where its forward is overridden on the instance."""
+        """Attach to a module. Raises ReductionError where a method to replace is overridden on the instance."""
         for name in host.replaces:
             if name in vars(module):
                 raise ReductionError(
@@ -81,7 +81,7 @@ _CLASSES: dict[tuple[type, Adapter], type[nn.Module]] = {}
 
 
 def attached_class(base: type[nn.Module], host: Adapter) -> type[nn.Module]:
-    """Return the subclass of `base` whose methods named in `host.replaces` are the host's, always the same one."""
+    """Return the subclass of `base` whose methods in `host.replaces` are the host's, the same one every time."""
     if (base, host) not in _CLASSES:
         _CLASSES[base, host] = _make_class(base, host)
     return _CLASSES[base, host]
@@ -102,19 +102,19 @@ def _make_class(base: Any, host: Adapter) -> type[nn.Module]:
 
 
 def _through(name: str, original: Callable[..., Any], host: Adapter) -> Callable[..., Any]:
-    """Return a method that calls the host's, with the signature of the original for those who look at it."""
+    """Return a method that calls the host's, with the signature of the original for code that inspects it."""
 
     def method(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         return getattr(host(self), name)(*args, **kwargs)
 
-    # Not functools.wraps: TorchScript would follow it to the original's source, and leave the reduction out.
+    # Not functools.wraps: TorchScript would follow it to the original's source and leave the reduction out.
     method.__name__, method.__doc__ = name, original.__doc__
     method.__signature__ = inspect.signature(original)  # type: ignore[attr-defined]
     return method
 
 
 def _reduce_ex(self: Any, protocol: Any) -> tuple[Any, ...]:
-    """Pickle and copy by the base class: no module holds the subclass."""
+    """Pickle and copy by the base class, because no module holds the subclass."""
     kind = type(self)
     reduced = kind._fastast_base.__reduce_ex__(self, max(int(protocol), 2))
     if isinstance(reduced, str) or reduced[0] is not copyreg.__newobj__ or reduced[1][0] is not kind:  # type: ignore[attr-defined]

@@ -1,9 +1,9 @@
-"""The look at a host before a reduction goes on it: what its adapter computes must be what it computes itself.
+"""The check of a host before a reduction is attached: its adapter must compute what the host computes itself.
 
 Shapes: `b` batch, `n` tokens, `d` width.
 
-First every block on a few random tokens, which names the module at fault; then, at r = 0, the whole model; then what it
-makes of tokens that stand for several.
+First every block is compared on a few random tokens, which identifies a module at fault; then the whole model at r = 0;
+then its outputs for tokens that stand for several.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 _TOKENS = 7
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 8e-2}
-"""Largest difference by dtype, relative to the largest number of what is compared."""
+"""Largest difference allowed, by dtype, relative to the largest magnitude in what is compared."""
 _TOLERANCE_TF32 = 5e-3
-"""The same for float32 where a GPU's matrix products may round their factors."""
+"""The same for float32 where a GPU's matrix products may round their factors (TF32)."""
 
 
 def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> None:
     """Raise ReductionError, naming the module, where the adapter at r = 0 differs from the host's own forward.
 
-    The model's mode, weights and attributes and PyTorch's random state stay as they are; one clip runs through the
+    Leaves the model's mode, weights and attributes and PyTorch's random state as they are. One clip runs through the
     model four times.
     """
     parameter = _weight(host.model)
@@ -42,7 +42,7 @@ def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> 
         raise ReductionError(f"hosts: {type(host.model).__qualname__} has no weights to compare with its adapter")
     device, dtype = parameter.device, parameter.dtype
     with _undisturbed(host.model), torch.no_grad(), torch.autocast(device.type, enabled=False):
-        torch.default_generator.manual_seed(0)  # the CPU's alone, which `example` draws from
+        torch.default_generator.manual_seed(0)  # only that of the CPU, from which `example` draws
         tokens, given = torch.randn(2, _TOKENS, host.encoder.embed_dim), host.example()
         if not isinstance(given, tuple | list) or not all(isinstance(value, Tensor) for value in given):
             raise ReductionError(f"hosts: {type(host).__qualname__}.example must return a tuple of tensors")
@@ -62,7 +62,7 @@ def check_against_host(host: Host, attached: AttachedReduction, kernel: str) -> 
 
 
 def _check_model(host: Host, attachment: Attachment, arguments: Sequence[Tensor]) -> None:
-    """Compare the model with its adapter at r = 0, and see that the adapter's head counts tokens by their sizes."""
+    """Compare the model with its adapter at r = 0, and check that the adapter's head weights tokens by their sizes."""
     name, seen = type(host).__qualname__, []
 
     def through(probe: Probe) -> Any:
@@ -81,7 +81,7 @@ def _check_model(host: Host, attachment: Attachment, arguments: Sequence[Tensor]
     with _calls(host.model) as called_by_adapter:
         adapted = through(watched)
     if not seen:
-        raise ReductionError(f"hosts: {name} never calls self.encode, so that no token would be reduced")
+        raise ReductionError(f"hosts: {name} never calls self.encode, so no token would be reduced")
     names = {module: name for name, module in host.model.named_modules()}
     for module in called_by_host:
         if module not in called_by_adapter and hooked(module):
@@ -90,23 +90,23 @@ def _check_model(host: Host, attachment: Attachment, arguments: Sequence[Tensor]
         raise ReductionError(f"hosts: {_overridden(host)} cannot be honoured: at r = 0 the outputs {difference}")
     doubled = list(_tensors(through(lambda x, _: (torch.cat([x, x[:, -1:]], 1), None))))
     weighted = list(_tensors(through(lambda x, _: (x, _one_of_two(x, -1)))))
-    pairs = [(a, b) for a, b in zip(doubled, weighted, strict=False) if a.shape == b.shape]  # but for the tokens
+    pairs = [(a, b) for a, b in zip(doubled, weighted, strict=False) if a.shape == b.shape]  # not the tokens
     if difference := _difference([a for a, _ in pairs], [b for _, b in pairs]):
         raise ReductionError(
-            f"hosts: what {name} computes behind the blocks does not count tokens by their sizes: with one of size 2 "
-            f"in the place of two equal ones, the outputs {difference}. Average tokens by fastast.hosts.weighted_mean"
+            f"hosts: what {name} computes after the blocks does not weight tokens by their sizes: with one of size 2 "
+            f"in place of two equal ones, the outputs {difference}. Average tokens with fastast.hosts.weighted_mean"
         )
 
 
 def _one_of_two(x: Tensor, index: int) -> Tensor:
-    """Return the sizes (b, n) of tokens (b, n, d) of which one stands for two."""
+    """Return the sizes (b, n) of tokens (b, n, d) of which the one at `index` stands for two."""
     size = torch.ones(x.shape[:2], device=x.device)
     size[:, index] = 2
     return size
 
 
 def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Module, str]) -> int:
-    """Compare a block with its adapter on tokens (b, n, d); return its heads."""
+    """Compare a block with its adapter on tokens (b, n, d); return its number of heads."""
 
     def named(module: nn.Module) -> str:
         return f"{names.get(module, 'a block')} ({type(module).__name__})"
@@ -122,7 +122,7 @@ def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Mod
     passed_over = [module for module in called_by_host if module not in called_by_adapter and module not in elsewhere]
     for module in passed_over:
         if not isinstance(module, nn.Identity) and not any(True for _ in module.children()):
-            raise ReductionError(f"hosts: {named(module)} cannot be honoured: the block's adapter passes over it")
+            raise ReductionError(f"hosts: {named(module)} cannot be honoured: the block's adapter never calls it")
     for module in (block.module, *passed_over):
         if hooked(module):
             raise ReductionError(_hooks_in_vain(named(module)))
@@ -141,22 +141,22 @@ def _check_block(block: HostBlock, x: Tensor, kernel: str, names: Mapping[nn.Mod
     difference = _difference(own, (total + block.mlp_branch(total)).flip(1))
     if difference:
         raise ReductionError(
-            f"hosts: {named(block.module)} cannot be honoured: it knows the places of its tokens, which merging moves; "
-            f"in another order its tokens {difference}"
+            f"hosts: {named(block.module)} cannot be honoured: it depends on the positions of its tokens, which "
+            f"merging changes; in another order, its tokens {difference}"
         )
     _check_sizes(block, x, kernel, named(block.module))
     return heads[0].shape[1]
 
 
 def _check_sizes(block: HostBlock, x: Tensor, kernel: str, name: str) -> None:
-    """See that attention to a token of size 2 is attention to two equal tokens."""
+    """Check that attention to a token of size 2 equals attention to two equal tokens."""
     weighted, _ = block.attention(x, _one_of_two(x, 0), kernel)
     doubled, _ = block.attention(torch.cat([x[:, :1], x], 1), None, kernel)
     difference = _difference(doubled[:, 1:], weighted)
     if difference:
         raise ReductionError(
-            f"hosts: the adapter of {name} does not weigh tokens by their sizes: with one of size 2 in the place of "
-            f"two equal ones, what attention adds to the tokens {difference}"
+            f"hosts: the adapter of {name} does not weight tokens by their sizes: with one of size 2 in place of two "
+            f"equal ones, the outputs of attention {difference}"
         )
 
 
@@ -168,11 +168,11 @@ def _hooks_in_vain(module: str) -> str:
 
 
 def _difference(expected: Any, got: Any) -> str:
-    """Say by how much two outputs differ; empty where they agree."""
+    """Return how two outputs differ, as text; empty where they agree."""
     pairs = list(zip(_tensors(expected), _tensors(got), strict=False))
     if len(list(_tensors(expected))) != len(list(_tensors(got))) or any(a.shape != b.shape for a, b in pairs):
         shapes = [", ".join(str(tuple(value.shape)) for value in _tensors(output)) for output in (expected, got)]
-        return f"have the shapes {shapes[1]} and not the model's {shapes[0]}"
+        return f"have the shapes {shapes[1]} instead of the model's {shapes[0]}"
     for own, adapted in pairs:
         if own.numel() == 0:
             continue
@@ -202,7 +202,7 @@ def _tensors(output: Any) -> Iterator[Tensor]:
 
 
 def _overridden(host: Host) -> str:
-    """Name the methods that a user's class overrides, of those that the adapter replaces."""
+    """Name those of the methods that the adapter replaces which a user's class overrides."""
     model = type(host.module)
     owners = {name: next(kind for kind in model.__mro__ if name in vars(kind)) for name in host.replaces}
     nearest = min(owners.values(), key=model.__mro__.index)
@@ -213,13 +213,13 @@ def _overridden(host: Host) -> str:
 
 
 def _weight(module: nn.Module) -> Tensor | None:
-    """Return a parameter that tells device and dtype."""
+    """Return a floating-point parameter, for its device and dtype; None without one."""
     return next((parameter for parameter in module.parameters() if parameter.is_floating_point()), None)
 
 
 @contextmanager
 def _calls(module: nn.Module) -> Iterator[list[nn.Module]]:
-    """List the modules inside `module` that are called."""
+    """List the modules inside `module` as they are called."""
     called: list[nn.Module] = []
     handles = [
         part.register_forward_pre_hook(lambda part, _: called.append(part))
@@ -235,7 +235,7 @@ def _calls(module: nn.Module) -> Iterator[list[nn.Module]]:
 
 @contextmanager
 def _undisturbed(model: nn.Module) -> Iterator[None]:
-    """Put a model in evaluation mode and give every module back its own; random numbers too."""
+    """Put a model in evaluation mode, and restore every module's own mode and the CPU's random state afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     with torch.random.fork_rng(devices=[]):
         model.eval()

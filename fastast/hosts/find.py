@@ -1,6 +1,6 @@
-"""Which host a model has: by the full name of its class (`my_models.vit.ViT`), or by the package that defines it.
+"""Find the host of a model by the full name of its class (`my_models.vit.ViT`), or by the package that defines it.
 
-A class is asked for before the classes it derives from, and nothing is imported before a model asks for it.
+A class is looked up before its base classes, and no host is imported before a model needs it.
 """
 
 from __future__ import annotations
@@ -24,23 +24,22 @@ HOSTS: Registry[Callable[[Any], Host]] = Registry(
     },
     group="fastast.hosts",
 )
-"""What makes the adapter of a model, by the full name of its class or by the package that defines it.
+"""Functions or classes that make the adapter of a model, by the full name of its class or its package.
 
-An installed package adds its own by an entry point of the group `fastast.hosts`."""
+An installed package adds its own through an entry point in the group `fastast.hosts`."""
 
 _H = TypeVar("_H", bound=type[Host])
 
 
 def register_host(model_class: type[nn.Module]) -> Callable[[_H], _H]:
-    """Decorate the `Host` that adapts a class of models and all that derive from it."""
+    """Decorate the `Host` that adapts a model class and all its subclasses."""
     return HOSTS.register(_full_name(model_class))
 
 
 def adapter_of(model: nn.Module) -> Host:
     """Return the adapter of a model.
 
-    Raises ReductionError for a model that no host takes, and for one whose parts its host cannot honour, by their
-    names.
+    Raises ReductionError for a model without a host, and for one with parts that its host cannot honour, naming them.
     """
     for kind in type(model).__mro__:
         for name in (_full_name(kind), kind.__module__.partition(".")[0]):

@@ -1,4 +1,4 @@
-"""Attach a reduction to a model, whoever built it, and take it off again."""
+"""Attach a reduction to a model, whichever library built it, and detach it again."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Handle:
 
     @property
     def tokens_per_block(self) -> tuple[int, ...]:
-        """Tokens that leave each block; with a threshold the fewest, as every clip keeps as many as it needs."""
+        """Number of tokens that leave each block; with a threshold the fewest, as every clip keeps what it needs."""
         return self.reduction.tokens_per_block(self._shape)
 
     def remove(self) -> None:
-        """Take the reduction off the model; a second call changes nothing."""
+        """Detach the reduction from the model; a second call changes nothing."""
         if self._host.attached is self._attached:
             self._host.detach()
 
@@ -48,15 +48,15 @@ class Handle:
 
 
 def reduce(model: nn.Module, reduction: TokenReduction, *, attention: str = "auto") -> Handle:
-    """Make `model` reduce its tokens, in place, and return the handle that undoes it.
+    """Make `model` reduce its tokens, in place, and return the handle that undoes this.
 
-    `model` is FastAST's own, one of Hugging Face's or timm's, or any that has a host; its weights stay as they are. A
-    model of another library is looked at first: one clip runs through it four times. `attention` names the kernel of
+    `model` is FastAST's own, one of Hugging Face's or timm's, or any that has a host; its weights are left as they are.
+    A model of another library is checked first: one clip runs through it four times. `attention` names the kernel of
     `fastast.attention`.
 
-    Raises ReductionError where the model has no host, where its host cannot honour a module, by the module's name,
-    where the reduction is impossible for the model's encoder and where one is attached already; ValueError for an
-    unknown kernel.
+    Raises ReductionError where the model has no host, where its host cannot honour a module (by the module's name),
+    where the reduction is impossible for the model's encoder, and where a reduction is already attached; ValueError for
+    an unknown kernel.
     """
     check_reduction(reduction, "reduce")
     host = adapter_of(model)
@@ -73,5 +73,5 @@ def reduce(model: nn.Module, reduction: TokenReduction, *, attention: str = "aut
 
 
 def restore(model: nn.Module) -> None:
-    """Take any reduction off `model`, such as a copy or an unpickled one, to which no handle belongs."""
+    """Detach any reduction from `model`, for instance from a copy or an unpickled model, which has no handle."""
     adapter_of(model).detach()

@@ -1,9 +1,9 @@
-"""Host: a model that FastAST did not build, as a reduction sees it.
+"""Host: a model as a reduction sees it, whichever library built it.
 
-Shapes: `b` batch, `n` tokens, `p` tokens that are left, `h` heads, `e` width of a head, `d` width.
+Shapes: `b` batch, `n` tokens, `p` remaining tokens, `h` heads, `e` width of a head, `d` width.
 
-Adapters hold nothing but the model and are made anew in every forward, so that copies and replicas of a model run on
-their own weights.
+Adapters hold nothing but the model and are recreated in every forward pass, so that copies and replicas of a model run
+on their own weights.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 
 class HostBlock:
-    """A block of a host, taken apart where tokens are reduced: between attention and MLP."""
+    """A block of a host, split where tokens are reduced: between attention and MLP."""
 
     elsewhere: ClassVar[frozenset[str]] = frozenset()
-    """Modules of the block, by their names in it, that are honoured without being called."""
+    """Names of modules in the block that are honoured without being called."""
 
     def __init__(self, module: nn.Module) -> None:
         """`module` is the host's own block: called with tokens (b, n, d), it returns tokens (b, n, d)."""
@@ -38,8 +38,8 @@ class HostBlock:
     def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
         """x: (b, n, d), size: (b, n) or None -> what attention adds, (b, n, d), and q, k, v, (b, h, n, e) each.
 
-        Norm, attention to every token in proportion to its size, projection, layer scale, drop path; all but the
-        residual sum. `fastast.proportional_attention(q, k, v, size, kernel=kernel)` is the attention.
+        Norm, attention to every token in proportion to its size, projection, layer scale, drop path; everything but the
+        residual sum. `fastast.proportional_attention(q, k, v, size, kernel=kernel)` computes the attention.
         """
         raise NotImplementedError
 
@@ -69,15 +69,15 @@ class CheckpointedBlock(HostBlock):
 
 
 class Host:
-    """An adapter: what FastAST must know of a model, and the forward that takes the place of the model's own."""
+    """An adapter: what FastAST needs to know about a model, and the forward that replaces the model's own."""
 
     replaces: ClassVar[tuple[str, ...]] = ("forward",)
-    """Methods of the module whose place the adapter's methods of the same names take while a reduction is attached.
+    """Methods of the module that the adapter's methods of the same names replace while a reduction is attached.
 
-    Empty for a model that honours a reduction by itself: there is then nothing to hold against its own forward."""
+    Empty for a model that handles a reduction itself: there is then nothing to compare with its own forward."""
 
     def __init__(self, model: nn.Module) -> None:
-        """Raises ReductionError, naming the module that cannot be honoured, for a model that cannot be adapted."""
+        """Raises ReductionError for a model that cannot be adapted, naming the module that cannot be honoured."""
         self.model: Any = model
 
     @property
@@ -91,21 +91,21 @@ class Host:
         raise NotImplementedError
 
     def blocks(self) -> Sequence[HostBlock]:
-        """The blocks, in their order."""
+        """Return the blocks in order."""
         raise NotImplementedError
 
     def example(self) -> tuple[Tensor, ...]:
-        """Random arguments of the model's forward, one clip; dtype and device do not matter."""
+        """Return random arguments for the model's forward, with one clip; dtype and device do not matter."""
         raise NotImplementedError
 
     @property
     def fbank_shape(self) -> tuple[int, int]:
-        """Frames and mel bins of the filterbank that the model takes."""
+        """Numbers of frames and mel bins of the filterbank that the model takes."""
         shape = self.example()[0].shape
         if len(shape) != 3:
             raise ReductionError(
-                f"hosts: {type(self).__qualname__} takes no filterbank (1, frames, mel bins) but {tuple(shape)}; where "
-                "its input can be made of one, give the adapter fbank_shape, logits and tokens_of"
+                f"hosts: {type(self).__qualname__} takes {tuple(shape)}, not a filterbank (1, frames, mel bins); where "
+                "its input can be made from one, give the adapter fbank_shape, logits and tokens_of"
             )
         return shape[1], shape[2]
 
@@ -115,19 +115,19 @@ class Host:
         return logits
 
     def tokens_of(self, fbank: Tensor) -> Tensor:
-        """Return the tokens that enter the first block of a filterbank, (b, frames, mel bins) -> (b, n, d)."""
+        """Return the tokens of a filterbank that enter the first block, (b, frames, mel bins) -> (b, n, d)."""
         return self.embed(fbank)
 
     def embed(self, x: Tensor) -> Tensor:
-        """What the model takes -> the tokens that enter the first block, (b, n, d)."""
+        """Return the tokens of the model's input `x` that enter the first block, (b, n, d)."""
         raise NotImplementedError
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the model's own forward computes, with `self.encode` in the place of its blocks."""
+        """Compute what the model's own forward does, with `self.encode` in place of its blocks."""
         raise NotImplementedError
 
     def packable(self) -> str:
-        """Why the engine's kernels cannot take the model's weights, as a sentence; empty where they can."""
+        """Return why the engine's kernels cannot use the model's weights, as a sentence; empty where they can."""
         return f"the adapter {type(self).__qualname__} packs no weights"
 
     def layers(self, block: int) -> BlockLayers:
@@ -135,17 +135,17 @@ class Host:
         raise NotImplementedError
 
     def ends(self) -> EndLayers:
-        """Return the weights before and behind the blocks in the form that the engine packs."""
+        """Return the weights before and after the blocks in the form that the engine packs."""
         raise NotImplementedError
 
     def encode(
         self, x: Tensor, *, blocks: Sequence[HostBlock] | None = None, trace: MergeTrace | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Run the blocks with the attached reduction, or none: (b, n, d) -> tokens (b, p, d) and sizes (b, p) or None.
+        """Run the blocks with any attached reduction: (b, n, d) -> tokens (b, p, d) and sizes (b, p) or None.
 
-        `blocks` are the host's own unless given; `trace` notes every merge. Sizes are None where nothing was merged,
-        and where the reduction asks for pooling that does not weigh tokens by them.
-        Raises ReductionError where the reduction was attached to an encoder of another shape than the model has now.
+        `blocks` are the host's own unless given; `trace` records every merge. Sizes are None where nothing was merged,
+        and where the reduction asks for unweighted pooling.
+        Raises ReductionError where the model's encoder has changed shape since the reduction was attached.
         """
         attachment, blocks = Attachment.of(self.module), list(self.blocks() if blocks is None else blocks)
         if attachment is None:
@@ -171,7 +171,7 @@ class Host:
 
     @property
     def attached(self) -> AttachedReduction | None:
-        """The reduction that is attached to the model."""
+        """The reduction that is attached to the model; None without one."""
         attachment = Attachment.of(self.module)
         return None if attachment is None else attachment.attached
 
@@ -182,11 +182,11 @@ class Host:
         return "auto" if attachment is None else attachment.kernel
 
     def attach(self, attached: AttachedReduction, kernel: str = "auto") -> None:
-        """Put a reduction on the model. Raises ReductionError where its forward is overridden on the instance."""
+        """Attach a reduction. Raises ReductionError where a method to replace is overridden on the instance."""
         Attachment(attached=attached, kernel=kernel, encoder=self.encoder).put_on(self.module, type(self))
 
     def detach(self) -> None:
-        """Take the reduction off; the model is what it was, to the last bit."""
+        """Detach the reduction; the model is then exactly what it was before."""
         Attachment.take_off(self.module)
 
 

@@ -1,8 +1,8 @@
-"""The weights of a host under the engine's names, whatever the host calls and splits them.
+"""The weights of a host under the engine's names, however the host names and splits them.
 
 Shapes: `p` side of a patch, `q` prefix tokens, `n` tokens, `d` width.
 
-They are made of the model's parameters by differentiable operations: to copy them is the engine's business.
+They are made from the model's parameters by differentiable operations; copying them is left to the engine.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class BlockLayers:
 
     norm1: NormLayer
     qkv: LinearLayer
-    """(3d, d): queries, keys, values, and in each the heads."""
+    """Weight (3d, d): queries, keys and values, each of them head by head."""
     proj: LinearLayer
     norm2: NormLayer
     fc1: LinearLayer
@@ -49,25 +49,25 @@ class BlockLayers:
 
 @dataclass(frozen=True, kw_only=True)
 class EndLayers:
-    """What is before and behind the blocks."""
+    """The layers before and after the blocks."""
 
     patch: LinearLayer
     """Weight (d, 1, p, p), frequency before time."""
     stride: tuple[int, int]
     """Steps between patches along frequency and time."""
     prefix: Tensor
-    """(q, d), the prefix tokens in their order."""
+    """(q, d), the prefix tokens in order."""
     pos_embed: Tensor
     """(1, n, d), zero where a prefix token has no position."""
     norm: NormLayer | None
-    """Of all tokens behind the last block."""
+    """Norm of all tokens after the last block; None without one."""
     head_norm: NormLayer | None
-    """Of what the head reads."""
+    """Norm of what the head reads; None without one."""
     head: LinearLayer
 
 
 def linear_layer(*parts: nn.Linear, scale: Tensor | None = None) -> LinearLayer:
-    """Return linear layers stacked along their outputs, each output times `scale` (out,)."""
+    """Return one or more linear layers stacked along their outputs, each output multiplied by `scale` (out,)."""
     weight: Tensor = parts[0].weight
     bias: Tensor | None = parts[0].bias
     if len(parts) > 1:
@@ -79,18 +79,18 @@ def linear_layer(*parts: nn.Linear, scale: Tensor | None = None) -> LinearLayer:
 
 
 def linear_macs(module: nn.Module | None, times: int = 1) -> int:
-    """Return the multiply-accumulates of the linear layers and patches inside a module, each on `times` vectors."""
+    """Return the multiply-accumulates of a module's linear layers and patch embeddings, each run on `times` vectors."""
     layers = [] if module is None else [part for part in module.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
     return times * sum(layer.weight.numel() for layer in layers)
 
 
 def norm_layer(layer: nn.LayerNorm) -> NormLayer:
-    """Return a LayerNorm."""
+    """Return the weights of a LayerNorm."""
     return NormLayer(weight=layer.weight, bias=layer.bias, eps=layer.eps)
 
 
 def why_not_norm(name: str, layer: nn.Module) -> str:
-    """Why the kernels have no such norm, as a sentence; empty where they have it."""
+    """Return why the kernels do not have such a norm, as a sentence; empty where they do."""
     if not isinstance(layer, nn.LayerNorm):
         return f"{name} is a {type(layer).__name__}; the kernels have LayerNorm"
     if layer.weight is None or layer.bias is None:

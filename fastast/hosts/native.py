@@ -1,4 +1,4 @@
-"""FastAST's own AST as a host: it honours a reduction by itself, so nothing about it is replaced.
+"""FastAST's own AST as a host: it handles a reduction itself, so nothing in it is replaced.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class NativeBlock(HostBlock):
-    """A block of FastAST's own, which is in two parts already."""
+    """A block of FastAST's own AST, which is already split in two."""
 
     def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
         """Run the block's attention."""
@@ -35,51 +35,51 @@ class NativeBlock(HostBlock):
 
 
 class NativeHost(Host):
-    """An `AudioSpectrogramTransformer`."""
+    """The adapter of an `AudioSpectrogramTransformer`."""
 
     replaces = ()
 
     @property
     def encoder(self) -> EncoderShape:
-        """The geometry's."""
+        """The shape of the encoder, from the model's geometry."""
         return self.model.geometry.encoder
 
     def blocks(self) -> list[HostBlock]:
-        """The model's blocks."""
+        """Return the model's blocks."""
         return [NativeBlock(block) for block in self.model.blocks]
 
     def example(self) -> tuple[Tensor, ...]:
-        """A random filterbank (1, frames, mel bins)."""
+        """Return a random filterbank (1, frames, mel bins)."""
         return (torch.randn(1, self.model.geometry.num_frames, self.model.geometry.num_mel_bins),)
 
     def embed(self, fbank: Tensor) -> Tensor:
-        """Filterbanks (b, f, m) -> tokens that enter the first block (b, n, d)."""
+        """Return the tokens of filterbanks that enter the first block, (b, f, m) -> (b, n, d)."""
         return self.model.embed(fbank)
 
     @property
     def attached(self) -> AttachedReduction | None:
-        """The reduction that is attached to the model."""
+        """The reduction that is attached to the model; None without one."""
         return self.model.attached
 
     @property
     def kernel(self) -> str:
-        """The model's own, which a reduction sets."""
+        """The model's attention kernel, which a reduction sets."""
         return self.model.attention_kernel
 
     def attach(self, attached: AttachedReduction, kernel: str = "auto") -> None:
-        """Put a reduction on the model."""
+        """Attach a reduction to the model."""
         if self.model.attached is None:
             self.model._kernel_before = self.model.attention_kernel
         self.model.attached, self.model.attention_kernel = attached, kernel
 
     def detach(self) -> None:
-        """Take the reduction off, and give the model back the attention kernel that it had."""
+        """Detach the reduction, and restore the attention kernel that the model had."""
         if self.model.attached is not None:
             self.model.attached, self.model.attention_kernel = None, self.model._kernel_before
             del self.model._kernel_before
 
     def packable(self) -> str:
-        """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
+        """Return why the engine's kernels cannot use the weights, as a sentence; empty where they can."""
         return _why_overridden(self.model, "embed") or why_changed(self.model)
 
     def layers(self, block: int) -> BlockLayers:
@@ -109,7 +109,10 @@ class NativeHost(Host):
 
 
 def why_changed(model: AudioSpectrogramTransformer) -> str:
-    """Why kernels cannot take the weights of head and blocks, as a sentence: what was changed since they were made."""
+    """Return what was changed in a model since it was made that keeps kernels from using it, as a sentence; else empty.
+
+    Does not check whether `embed` is overridden.
+    """
     with torch.device("meta"):
         made = AudioSpectrogramTransformer(model.geometry)
     return _why_overridden(model, "forward", "forward_features") or why_not_as_made(model, made)
@@ -126,4 +129,4 @@ def native_host(model: nn.Module) -> NativeHost:
     """Return the adapter of FastAST's own model. Raises ReductionError for any other of its modules."""
     if isinstance(model, AudioSpectrogramTransformer):
         return NativeHost(model)
-    raise ReductionError(f"hosts: {type(model).__qualname__} is no model that takes a reduction")
+    raise ReductionError(f"hosts: {type(model).__qualname__} is not a model that takes a reduction")

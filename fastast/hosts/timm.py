@@ -1,9 +1,9 @@
-"""timm's `VisionTransformer` and DeiT's `VisionTransformerDistilled`.
+"""Host of timm's `VisionTransformer` and DeiT's `VisionTransformerDistilled`.
 
-Shapes: `b` batch, `n` tokens, `p` tokens that are left, `q` prefix tokens, `h` heads, `e` width of a head, `d` width.
+Shapes: `b` batch, `n` tokens, `p` remaining tokens, `q` prefix tokens, `h` heads, `e` width of a head, `d` width.
 
 Honoured: layer scale, norms of queries and keys, of attention and of MLP, register tokens, `no_embed_class`,
-`pre_norm`, `fc_norm`, dropout and stochastic depth; the class token, average and map pooling as what the head reads.
+`pre_norm`, `fc_norm`, dropout and stochastic depth; heads that read the class token, the average or map pooling.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from fastast.reduction.forward.stages import HeadTensors
 _POOLING: dict[str, Reads] = {"token": "class", "avg": "average", "map": "map"}
 """timm's `global_pool` -> what the head reads."""
 _CANNOT = {
-    "Rope": "rotary positions turn queries and keys by their places, which merging moves",
-    "Rotary": "rotary positions turn queries and keys by their places, which merging moves",
-    "RelPos": "relative positions weigh pairs of places, which merging moves",
-    "RelativePosition": "relative positions weigh pairs of places, which merging moves",
-    "Parallel": "attention and MLP run side by side, so there is no place between them to reduce tokens",
-    "ResPost": "its norms are behind attention and MLP",
-    "DiffAttention": "differential attention has two softmaxes, and sizes have a place in one",
+    "Rope": "rotary positions rotate queries and keys by their positions, which merging changes",
+    "Rotary": "rotary positions rotate queries and keys by their positions, which merging changes",
+    "RelPos": "relative positions weight pairs of positions, which merging changes",
+    "RelativePosition": "relative positions weight pairs of positions, which merging changes",
+    "Parallel": "attention and MLP run in parallel, so there is no point between them at which to reduce tokens",
+    "ResPost": "its norms come after attention and MLP",
+    "DiffAttention": "differential attention has two softmaxes, and sizes belong in one",
 }
-"""Parts of a class's name that a reduction cannot honour, and why."""
+"""Parts of class names that mark what a reduction cannot honour, and why."""
 
 
 class TimmBlock(HostBlock):
-    """A `Block`."""
+    """Adapter of timm's `Block`."""
 
     elsewhere = frozenset({"attn.attn_drop"})  # its rate goes to the attention kernel
 
     def attention(self, x: Tensor, size: Tensor | None, kernel: str) -> tuple[Tensor, HeadTensors]:
-        """(b, n, d) -> what attention adds (b, n, d), and q, k, v (b, h, n, e), the first two behind their norms."""
+        """(b, n, d) -> what attention adds (b, n, d), and q, k, v (b, h, n, e), the first two after their norms."""
         block, attn = self.module, self.module.attn
         qkv = attn.qkv(block.norm1(x)).unflatten(-1, (3, attn.num_heads, -1))  # (b, n, 3, h, e)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # (b, h, n, e) each
@@ -62,7 +62,7 @@ class TimmBlock(HostBlock):
 
 
 class TimmHost(Host):
-    """A vision transformer of timm."""
+    """Adapter of timm's vision transformers."""
 
     replaces = ("forward", "forward_features", "forward_head", "pool", "forward_intermediates")
 
@@ -73,9 +73,9 @@ class TimmHost(Host):
 
     @property
     def encoder(self) -> EncoderShape:
-        """As the model says; `grid` counts patches along the picture's height and width.
+        """The shape of the model's encoder; `grid` counts patches along the height and width of an image.
 
-        `mlp_dim` is the hidden width of a plain MLP with as many weights as the blocks' has.
+        `mlp_dim` is the hidden width of a plain MLP with as many weights as that of the first block.
         """
         model, grid = self.model, _grid(self.model.patch_embed)
         weights = sum(part.weight.numel() for part in model.blocks[0].mlp.modules() if isinstance(part, nn.Linear))
@@ -95,41 +95,41 @@ class TimmHost(Host):
         )
 
     def blocks(self) -> list[HostBlock]:
-        """One for every block; checkpointed where the model is."""
+        """Return an adapter for every block, checkpointed where the model is."""
         blocks: list[HostBlock] = [TimmBlock(block) for block in self.model.blocks]
         return [CheckpointedBlock(block, _checkpoint) for block in blocks] if self.model.grad_checkpointing else blocks
 
     def example(self) -> tuple[Tensor, ...]:
-        """A random picture (1, channels, height, width)."""
+        """Return a random image (1, channels, height, width)."""
         embed = self.model.patch_embed
         return (torch.randn(1, embed.proj.in_channels, *embed.img_size),)
 
     @property
     def fbank_shape(self) -> tuple[int, int]:
-        """A picture's height is frequency, its width time."""
+        """Numbers of frames and mel bins: an image's width is time, its height frequency."""
         height, width = self.model.patch_embed.img_size
         return width, height
 
     def logits(self, fbank: Tensor) -> Tensor:
-        """Run the model on filterbanks (b, f, m), as pictures of one channel; return its logits."""
+        """Run the model on filterbanks (b, f, m), as images with one channel; return its logits."""
         logits: Tensor = self.model(fbank.transpose(1, 2).unsqueeze(1))
         return logits
 
     def tokens_of(self, fbank: Tensor) -> Tensor:
-        """Return the tokens of filterbanks (b, f, m), as pictures of one channel."""
+        """Return the tokens of filterbanks (b, f, m), as images with one channel."""
         return self.embed(fbank.transpose(1, 2).unsqueeze(1))
 
     def embed(self, x: Tensor) -> Tensor:
-        """Pictures (b, channels, height, width) -> tokens that enter the first block (b, n, d)."""
+        """Return the tokens of images that enter the first block, (b, channels, height, width) -> (b, n, d)."""
         model = self.model
         return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(x))))
 
     def forward_features(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
-        """Pictures -> the tokens that are left, behind the last norm (b, p, d)."""
+        """Return the remaining tokens of images after the last norm, (b, p, d)."""
         return self._features(x, attn_mask, is_causal)[0]
 
     def forward(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Any:
-        """Pictures -> what the model's own forward returns; its pooling weighs tokens by their sizes."""
+        """Return for images what the model's own forward does, with pooling that weights tokens by their sizes."""
         model = self.model
         x, size = self._features(x, attn_mask, is_causal)  # (b, p, d), (b, p)
         if self.reads in ("class", "prefix"):
@@ -140,25 +140,25 @@ class TimmHost(Host):
         return model.head(model.head_drop(model.fc_norm(pooled)))  # (b, d) -> (b, classes)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Any:
-        """What the model's own does. Raises ReductionError where it would pool merged tokens without their sizes."""
+        """Run the model's own. Raises ReductionError where it would pool merged tokens without their sizes."""
         self._refuse_pooling("forward_head", None)
         return self.own("forward_head")(x, pre_logits=pre_logits)
 
     def pool(self, x: Tensor, pool_type: str | None = None) -> Tensor:
-        """What the model's own does. Raises ReductionError where it would pool merged tokens without their sizes."""
+        """Run the model's own. Raises ReductionError where it would pool merged tokens without their sizes."""
         self._refuse_pooling("pool", pool_type)
         return self.own("pool")(x, pool_type)
 
     def forward_intermediates(self, *args: Any, **kwargs: Any) -> Any:
-        """Raise ReductionError: merged tokens make no map."""
+        """Raise ReductionError: merged tokens do not form a map."""
         raise ReductionError(
-            "hosts: forward_intermediates gives maps of patches, but merged tokens have no place on a map; remove the "
+            "hosts: forward_intermediates returns maps of patches, but merged tokens do not form a map; remove the "
             "reduction first"
         )
 
     def _features(self, x: Tensor, attn_mask: Tensor | None, is_causal: bool) -> tuple[Tensor, Tensor | None]:
         if attn_mask is not None or is_causal:
-            raise ReductionError("hosts: an attn_mask or is_causal fits no merged token; remove the reduction first")
+            raise ReductionError("hosts: attn_mask and is_causal do not fit merged tokens; remove the reduction first")
         x, size = self.encode(self.embed(x))
         return self.model.norm(x), size
 
@@ -167,12 +167,12 @@ class TimmHost(Host):
         pools = self.model.attn_pool is not None or (pool_type or self.model.global_pool) != "token"
         if pools and attached is not None and any(attached.removals):
             raise ReductionError(
-                f"hosts: {what} pools tokens and cannot know the sizes of merged ones; call the model itself (after "
-                "model.reset_classifier(0) it returns what is pooled), or remove the reduction first"
+                f"hosts: {what} pools tokens but cannot know the sizes of merged ones; call the model itself (after "
+                "model.reset_classifier(0), it returns the pooled output), or remove the reduction first"
             )
 
     def packable(self) -> str:
-        """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
+        """Return why the engine's kernels cannot use the weights, as a sentence; empty where they can."""
         return timm_weights.why_not_weights(self.model)
 
     def layers(self, block: int) -> BlockLayers:
@@ -206,22 +206,22 @@ def _why_not(model: Any) -> str:
         if not isinstance(block.attn, Attention):
             return _culprit(model) or f"{name}.attn ({type(block.attn).__name__}) is not timm's Attention"
         if getattr(block.attn, "gate", None) is not None:
-            return f"{name}.attn.gate ({type(block.attn.gate).__name__}) gates what attention gives"
+            return f"{name}.attn.gate ({type(block.attn.gate).__name__}) gates the output of attention"
     if getattr(model.patch_drop, "prob", 0.0) > 0:
-        return "patch_drop (PatchDropout) leaves another number of tokens in training; set patch_drop_rate to 0"
+        return "patch_drop (PatchDropout) changes the number of tokens in training; set patch_drop_rate to 0"
     if isinstance(model, VisionTransformerDistilled):
         return ""
     if model.global_pool not in _POOLING:
-        return f"global_pool is {model.global_pool!r}; known are {', '.join(map(repr, _POOLING))}"
+        return f"global_pool is {model.global_pool!r}; supported are {', '.join(map(repr, _POOLING))}"
     if model.global_pool == "map" and not isinstance(model.attn_pool, AttentionPoolLatent):
         return f"attn_pool ({type(model.attn_pool).__name__}) is not timm's AttentionPoolLatent"
     if model.global_pool == "map" and model.attn_pool.pos_embed is not None:
-        return "attn_pool.pos_embed adds positions to tokens whose places merging moves"
+        return "attn_pool.pos_embed adds the positions of tokens, which merging changes"
     return ""
 
 
 def _culprit(model: nn.Module) -> str:
-    """Name the first module or parameter inside a model that stands for something a reduction cannot honour."""
+    """Name the first module or parameter inside a model that a reduction cannot honour, and why; empty without one."""
     for name, module in model.named_modules():
         for mark, reason in _CANNOT.items():
             if name and mark in type(module).__name__:
@@ -233,7 +233,7 @@ def _culprit(model: nn.Module) -> str:
 
 
 def _grid(embed: Any) -> tuple[int, int]:
-    """Return the patches along height and width, of overlapping patches too: as AST is assembled from timm's parts."""
+    """Return the number of patches along height and width, also where they overlap, as in an AST of timm's parts."""
     (height, width), (down, right) = embed.proj.kernel_size, embed.proj.stride
     if (height, width) == (down, right):
         return tuple(embed.grid_size)
@@ -241,17 +241,17 @@ def _grid(embed: Any) -> tuple[int, int]:
 
 
 def _query_macs(pool: Any) -> int:
-    """Return the multiply-accumulates of `AttentionPoolLatent` for its latents: of all layers but that of tokens."""
+    """Return the multiply-accumulates of `AttentionPoolLatent` for its latents: of all layers but `kv`."""
     return linear_macs(pool, pool.latent_len) - linear_macs(pool.kv, pool.latent_len)
 
 
 def _pooled_macs(pool: Any) -> int:
-    """Return those of a token that it pools: keys and values, and both products of attention with every latent."""
+    """Return those for each token that it pools: keys and values, and both attention products with every latent."""
     return linear_macs(pool.kv) + 2 * pool.latent_len * pool.kv.out_features // 2
 
 
 def _attention_pool(pool: Any, x: Tensor, size: Tensor | None) -> Tensor:
-    """Do what `AttentionPoolLatent` does, tokens weighted by their sizes: (b, p, d), (b, p) or None -> (b, d)."""
+    """Compute `AttentionPoolLatent` with tokens weighted by their sizes: (b, p, d), (b, p) or None -> (b, d)."""
     h = pool.num_heads
     q = pool.q(pool.latent.expand(x.shape[0], -1, -1)).unflatten(-1, (h, -1)).transpose(1, 2)  # (b, h, latents, e)
     k, v = pool.kv(x).unflatten(-1, (2, h, -1)).permute(2, 0, 3, 1, 4).unbind(0)  # (b, h, p, e) each

@@ -1,4 +1,4 @@
-"""The weights of timm's vision transformers for the engine, and why its kernels cannot take some.
+"""The weights of timm's vision transformers for the engine, or why its kernels cannot use them.
 
 Shapes: `q` prefix tokens, `n` tokens, `d` width.
 """
@@ -23,7 +23,7 @@ from fastast.hosts.replaced import class_of, why_hooked
 _KNOWN = {VisionTransformer, PatchEmbed, PatchDropout, Block, Attention, Mlp, LayerScale, LayerNorm, DropPath} | {
     nn.Sequential, nn.Conv2d, nn.LayerNorm, nn.Linear, nn.GELU, nn.Dropout, nn.Identity
 }  # fmt: skip
-"""Classes of modules that the kernels stand for, where `_why_not_block` and `_why_not_ends` find them."""
+"""Classes of modules that the kernels stand for, in the places that `_why_not_block` and `_why_not_ends` check."""
 
 
 def block_layers(block: Any) -> BlockLayers:
@@ -56,26 +56,26 @@ def end_layers(model: Any) -> EndLayers:
 
 
 def why_not_weights(model: Any) -> str:
-    """Why the kernels cannot take a model, as a sentence; empty where they can."""
+    """Return why the kernels cannot use a model's weights, as a sentence; empty where they can."""
     blocks = (_why_not_block(f"blocks.{index}", block) for index, block in enumerate(model.blocks))
     return _why_not_ends(model) or next(filter(None, blocks), "") or _why_not_known(model) or why_hooked(model)
 
 
 def _why_not_known(model: Any) -> str:
-    """Which module is of a class that the kernels do not stand for."""
+    """Return which module is of a class that the kernels do not stand for, as a sentence; empty where none is."""
     for name, module in model.named_modules():
         if (kind := class_of(module)) not in _KNOWN:
-            return f"{name or 'the model'} is a {kind.__name__}; the kernels stand for timm's own parts alone"
+            return f"{name or 'the model'} is a {kind.__name__}; the kernels stand only for timm's own modules"
     return ""
 
 
 def _scale(layer: nn.Module) -> Tensor | None:
-    """Return the factors of a layer scale."""
+    """Return the factors of a layer scale, None where there is none."""
     return layer.gamma if isinstance(layer, LayerScale) else None
 
 
 def _why_not_block(name: str, block: Any) -> str:
-    """Why the kernels cannot take a block."""
+    """Return why the kernels cannot use a block's weights, as a sentence; empty where they can."""
     for part in ("attn.q_norm", "attn.k_norm", "attn.norm", "mlp.norm"):
         kind = type(block.get_submodule(part)).__name__ if _has(block, part) else "Identity"
         if kind != "Identity":
@@ -94,25 +94,25 @@ def _why_not_block(name: str, block: Any) -> str:
 
 
 def _why_not_ends(model: Any) -> str:
-    """Why the kernels cannot take what is before and behind the blocks."""
+    """Return why the kernels cannot use the weights around the blocks, as a sentence; empty where they can."""
     patch = model.patch_embed.proj
     if isinstance(model, VisionTransformerDistilled):
         return "the model has two heads, head and head_dist; the kernels have one"
     if model.global_pool == "avg" and model.pool_include_prefix:
-        return "the mean is taken over prefix tokens too; the kernels read patches alone"
+        return "the mean includes prefix tokens; the kernels average patches alone"
     if model.global_pool == "map":
         return "attn_pool pools by attention; the kernels read prefix tokens or a mean"
     if type(model.head) is not nn.Linear:
-        return "head is no linear layer: the model has no classes (num_classes is 0)"
+        return "head is not a linear layer, as in a model without classes (num_classes is 0)"
     if patch.in_channels != 1 or patch.kernel_size[0] != patch.kernel_size[1]:
         return (
-            f"patches have {patch.in_channels} channels and sides {patch.kernel_size}; the kernels have 1 and squares"
+            f"patches have {patch.in_channels} channels and sides {patch.kernel_size}; the kernels take 1 and squares"
         )
     for name in ("norm_pre", "patch_embed.norm"):
         if not isinstance(model.get_submodule(name), nn.Identity):
             return f"{name} is a {type(model.get_submodule(name)).__name__}; the kernels have no norm before the blocks"
     if model.pos_embed is None or model.cls_token is model.reg_token is None:
-        return "the model has no position embedding or no prefix token; the kernels have both"
+        return "the model has no position embedding or no prefix token; the kernels need both"
     if patch.bias is None:
         return "patch_embed.proj has no bias; the kernels have one"
     for name in ("norm", "fc_norm"):

@@ -1,6 +1,6 @@
-"""Hugging Face's AST: `ASTModel` and `ASTForAudioClassification` of transformers 4.57 and 5.
+"""Host of Hugging Face's AST: `ASTModel` and `ASTForAudioClassification` of transformers 4.57 and 5.
 
-Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `p` tokens that are left, `h` heads, `e` width of a head,
+Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `p` remaining tokens, `h` heads, `e` width of a head,
 `d` width.
 """
 
@@ -32,7 +32,7 @@ _NAMES_4 = {
     "fc2": "output.dense",
     "mlp_dropout": "output.dropout",
 }
-"""Parts of a layer in transformers 4, and in 5 at first."""
+"""Names of a layer's parts in transformers 4, and at first in 5."""
 _NAMES_5 = {
     "query": "attention.q_proj",
     "key": "attention.k_proj",
@@ -45,19 +45,19 @@ _NAMES_5 = {
 }
 """The same in transformers 5."""
 _REFUSED = {
-    "attention_mask": "a mask over the tokens that enter; merged tokens are others",
+    "attention_mask": "a mask over the input tokens, which does not fit merged tokens",
     "head_mask": "a mask over heads, which the attention of merged tokens does not take",
-    "output_attentions": "attention of merged tokens, whose matrices have another size in every layer",
-    "is_causal": "causal attention, while merging mixes tokens of all places",
+    "output_attentions": "attention of merged tokens, whose matrices have a different size in every layer",
+    "is_causal": "causal attention, but merging mixes tokens of all positions",
 }
 """Arguments of a forward that a reduction rules out, and what they ask for."""
 
 
 class ASTLayerBlock(HostBlock):
-    """An `ASTLayer`."""
+    """Adapter of an `ASTLayer`."""
 
     def __init__(self, module: nn.Module) -> None:
-        """Find the layer's parts under the names of either version."""
+        """Find the layer's parts under their names in either version."""
         super().__init__(module)
         self._names = _NAMES_5 if hasattr(self.module.attention, "q_proj") else _NAMES_4
 
@@ -67,13 +67,13 @@ class ASTLayerBlock(HostBlock):
 
     @property
     def num_heads(self) -> int:
-        """HeadTensors that are left of the layer: transformers 4 can prune some."""
+        """Number of heads left in the layer: transformers 4 can prune some."""
         heads: int = self._attention.num_attention_heads
         return heads
 
     @property
     def dropout(self) -> float:
-        """Dropout of the attention weights in training."""
+        """Dropout rate of the attention weights in training."""
         attention = self._attention
         return float(attention.attention_dropout if hasattr(attention, "attention_dropout") else attention.dropout_prob)
 
@@ -106,21 +106,21 @@ class ASTLayerBlock(HostBlock):
 
 
 class TransformersHost(Host):
-    """Hugging Face's AST with or without its head."""
+    """Adapter of Hugging Face's AST, with or without its head."""
 
     @property
     def module(self) -> Any:
-        """The `ASTModel`."""
+        """The `ASTModel`, which runs the layers."""
         return self.model if isinstance(self.model, ASTModel) else self.model.audio_spectrogram_transformer
 
     @property
     def layer_modules(self) -> Any:
-        """The layers, where either version has them."""
+        """The layers, wherever the version keeps them."""
         return self.module.layers if hasattr(self.module, "layers") else self.module.encoder.layer
 
     @property
     def encoder(self) -> EncoderShape:
-        """As the configuration says."""
+        """The shape of the encoder, from the configuration."""
         config, grid = self.module.config, tuple(self.module.embeddings.get_shape(self.module.config))
         return EncoderShape(
             embed_dim=config.hidden_size,
@@ -135,7 +135,7 @@ class TransformersHost(Host):
         )
 
     def blocks(self) -> list[HostBlock]:
-        """One for every layer; checkpointed where the layer is."""
+        """Return an adapter for every layer, checkpointed where the layer is."""
         return [
             CheckpointedBlock(ASTLayerBlock(layer), layer._gradient_checkpointing_func)
             if layer.gradient_checkpointing and layer.training
@@ -144,12 +144,12 @@ class TransformersHost(Host):
         ]
 
     def example(self) -> tuple[Tensor, ...]:
-        """A random filterbank (1, f, m)."""
+        """Return a random filterbank (1, f, m)."""
         config = self.module.config
         return (torch.randn(1, config.max_length, config.num_mel_bins),)
 
     def embed(self, input_values: Tensor) -> Tensor:
-        """Filterbanks (b, f, m) -> tokens that enter the first layer (b, n, d)."""
+        """Return the tokens of filterbanks that enter the first layer, (b, f, m) -> (b, n, d)."""
         return self.module.embeddings(input_values)
 
     def logits(self, fbank: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class TransformersHost(Host):
     def forward(
         self, input_values: Tensor | None = None, mask: Tensor | None = None, **kwargs: Any
     ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
-        """What `ASTModel.forward` returns, with the tokens (b, p, d) that are left; hidden states shrink with them.
+        """Return what `ASTModel.forward` does, with the remaining tokens (b, p, d); hidden states shrink with them.
 
         Raises ReductionError for what a reduction rules out: masks, attention weights, causal attention.
         """
@@ -174,7 +174,7 @@ class TransformersHost(Host):
             if (value := asked(name)) is not None and value is not False:
                 raise ReductionError(f"hosts: {name} asks for {what}. Leave it out, or remove the reduction")
         if mask is not None:
-            raise ReductionError(f"hosts: {type(self.module).__name__} got a mask, which fits no merged token")
+            raise ReductionError(f"hosts: {type(self.module).__name__} got a mask, which does not fit merged tokens")
         if input_values is None:
             raise ValueError("hosts: ASTModel needs input_values, a filterbank (batch, frames, mel bins)")
         x, states = self._run(self.embed(input_values), asked("output_hidden_states"))  # (b, p, d)
@@ -194,23 +194,23 @@ class TransformersHost(Host):
             raise ReductionError(f"hosts: output_hidden_states is {wanted!r}; under a reduction give True or False")
         states: list[Tensor] = []
         blocks = [_Recorded(block, states) for block in self.blocks()]
-        x, _ = self.encode(x, blocks=blocks, trace=MergeTrace())  # a batch that is traced is never parted
+        x, _ = self.encode(x, blocks=blocks, trace=MergeTrace())  # a traced batch is never split
         return x, (*states, x)
 
     @property
     def _ends_normed(self) -> bool:
-        """Whether the last hidden state is the one behind the norm: so in transformers 4, and in 5 at first."""
+        """Whether the last hidden state comes after the norm, as in transformers 4 and at first in 5."""
         setting = getattr(self.module.config, "tie_last_hidden_states", None)
         return not hasattr(self.module, "layers") if setting is None else bool(setting)
 
     def packable(self) -> str:
-        """Why the engine's kernels cannot take the weights, as a sentence; empty where they can."""
+        """Return why the engine's kernels cannot use the weights, as a sentence; empty where they can."""
         if not isinstance(self.model, ASTForAudioClassification):
             return f"{type(self.model).__name__} has no head for classes; compile ASTForAudioClassification"
         if type(self.model) is not ASTForAudioClassification:
-            return f"{type(self.model).__name__} may compute something else than the kernels' ASTForAudioClassification"
+            return f"{type(self.model).__name__} may compute something other than ASTForAudioClassification does"
         if not isinstance(self.model.classifier.dense, nn.Linear):
-            return "classifier.dense is no linear layer: the model has no classes (num_labels is 0)"
+            return "classifier.dense is not a linear layer, as in a model without classes (num_labels is 0)"
         if self.module.config.hidden_act != "gelu":
             return f"hidden_act is {self.module.config.hidden_act!r}; the kernels have 'gelu'"
         for index, layer in enumerate(self.layer_modules):
@@ -251,7 +251,7 @@ class TransformersHost(Host):
 
 
 class _Recorded(HostBlock):
-    """A layer that notes the tokens that enter it."""
+    """A layer that records the tokens that enter it."""
 
     def __init__(self, block: HostBlock, states: list[Tensor]) -> None:
         super().__init__(block.module)

@@ -1,4 +1,4 @@
-"""Token reduction: methods, their plans, and the forward that runs them; `fastast.hosts` attaches it to a model."""
+"""Token reduction: methods, their plans, and the forward pass that runs them; `fastast.hosts` attaches it to models."""
 
 from fastast.reduction.forward.attach import AttachedReduction
 from fastast.reduction.forward.trace import MergeTrace, source_sizes, unmerge

@@ -1,4 +1,4 @@
-"""What a plan must be, looked at once per block: a method from elsewhere may return anything.
+"""Checks of merge plans, once per block, because a method from another package may return anything.
 
 Shapes: `b` batch, `n` tokens, `p` slots, `m` tokens that own no slot.
 """
@@ -21,24 +21,25 @@ if TYPE_CHECKING:
 
 
 def looks_at_values(tokens: BlockTokens) -> bool:
-    """Whether the values of a plan can be looked at: not in a graph that is being compiled, exported or captured."""
+    """Return whether the values of a plan can be read: not in a graph that is being compiled, exported or captured."""
     if torch.compiler.is_compiling() or torch.compiler.is_exporting() or tokens.before.is_meta:
         return False
     if type(tokens.before) is not Tensor and not isinstance(tokens.before, torch.nn.Parameter):
-        return False  # fake tensors, and those that stand for several
+        return False  # fake tensors, and subclasses that stand for several tensors
     return not (tokens.device.type == "cuda" and torch.cuda.is_current_stream_capturing())
 
 
 def speaks_of_the_method(tokens: BlockTokens) -> bool:
-    """Whether what a plan holds is the method's doing: of no clips it holds nothing, of NaN or infinity anything."""
+    """Return whether a plan shows what the method does: without clips it is empty, with NaN or infinity arbitrary."""
     return tokens.batch > 0 and bool(torch.isfinite(tokens.after).all())
 
 
 def checked_choice(reduction: TokenReduction, tokens: BlockTokens, r: int) -> MergePlan:
-    """Let a method choose, and return its plan.
+    """Let a method choose, check its plan, and return it.
 
-    Raises ReductionError with method, block and the rule it broke where the plan does not remove `r` tokens, where the
-    method draws and does not say so, and where it draws what does not repeat.
+    Raises ReductionError, with the method, the block and the broken rule, where the plan is not valid or does not
+    remove `r` tokens, where the method draws random numbers without being registered as random, and where its random
+    numbers do not repeat.
     """
     where = f"reduction {reduction.method}: block {tokens.block + 1}"
     before = _random_state(tokens.device)
@@ -51,22 +52,22 @@ def checked_choice(reduction: TokenReduction, tokens: BlockTokens, r: int) -> Me
     moved = not all(map(torch.equal, before, _random_state(tokens.device)))
     if moved and not _repeats(plan, lambda: reduction.registered.choose(tokens, r, reduction.options), tokens):
         raise ReductionError(
-            f"{where} drew numbers that do not repeat; draw by tokens.draw(), which depends on seed and block alone"
+            f"{where} drew numbers that do not repeat; use tokens.draw(), which depends on seed and block alone"
         )
     if tokens.has_drawn and not reduction.draws:
         raise ReductionError(
-            f"{where} drew numbers, but the method is not registered as random: say random=True, so that sweeps give "
+            f"{where} drew numbers, but the method is not registered as random: give random=True, so that sweeps pass "
             "it their seed"
         )
     return plan
 
 
 _AGAIN = 8
-"""How often a method is asked again where random numbers were drawn while it chose: perhaps by another thread."""
+"""How often a method is run again where random numbers were drawn while it chose, perhaps by another thread."""
 
 
 def _repeats(plan: MergePlan, choose: Callable[[], MergePlan], tokens: BlockTokens) -> bool:
-    """Whether a method makes the same plan again."""
+    """Return whether a method makes the same plan every time."""
 
     def parts(made: MergePlan) -> tuple[Tensor, Tensor]:
         slots = made.slot(tokens.batch, tokens.device)  # (b, n)
@@ -76,18 +77,18 @@ def _repeats(plan: MergePlan, choose: Callable[[], MergePlan], tokens: BlockToke
 
 
 def chosen_above(reduction: TokenReduction, tokens: BlockTokens, r: int) -> AdaptivePlan:
-    """Let a method choose by a threshold. Raises PlanError where it merges by none."""
+    """Let a method choose by a threshold. Raises PlanError where its plan has none."""
     plan = reduction.registered.choose(tokens, r, reduction.options)
     if not isinstance(plan, AdaptivePlan):
         raise PlanError(
             f"reduction {reduction.method}: block {tokens.block + 1} got a plan without a threshold; methods with "
-            "thresholds=True go by tokens.threshold, as fastast.reduction.choosing.matching does"
+            "thresholds=True must use tokens.threshold, as fastast.reduction.choosing.matching does"
         )
     return plan
 
 
 def _random_state(device: torch.device) -> tuple[Tensor, ...]:
-    """Return the state of PyTorch's own generators, which anything may move on."""
+    """Return the state of PyTorch's own generators, which any code may advance."""
     cpu = torch.random.get_rng_state()
     return (cpu, torch.cuda.get_rng_state(device)) if device.type == "cuda" else (cpu,)
 
@@ -115,7 +116,7 @@ def _problem(plan: object, tokens: BlockTokens, r: int) -> str | None:
         if part.ndim != 2 or part.shape[0] != b:
             return f"a plan whose {name} has shape {tuple(part.shape)}; it must be ({b} clips, tokens)"
     if (plan.merged is None) != (plan.target is None):
-        return "a plan with one of merged and target; they come together"
+        return "a plan with only one of merged and target; give both or neither"
     return _values(plan, owner, tokens) or _weights(plan, tokens)
 
 
@@ -166,6 +167,6 @@ def _weights(plan: MergePlan, tokens: BlockTokens) -> str | None:
 
 
 def _outside(index: Tensor, low: int, high: int) -> str:
-    """Return an entry that is not in [low, high), as text; empty where all are."""
+    """Return one entry outside [low, high), as text; empty where there is none."""
     wrong = (index < low) | (index >= high)
     return str(int(index[wrong][0])) if bool(wrong.any()) else ""

@@ -1,8 +1,8 @@
-"""How the tokens of a slot become one, and the indexing that it needs.
+"""Combine the tokens of a slot into one, and the indexing that this needs.
 
 Shapes: `b` batch, `n` tokens in, `p` slots, `m` tokens that own no slot, `d` width.
 
-Averages are written as sums: exporters translate a scatter with "mean" wrongly.
+Averages are written as sums, because exporters translate a scatter with "mean" wrongly.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 Combine = Literal["size", "mean", "norm", "keep"]
-"""`size`: mean weighted by size (ToMe, section 3.1). `mean`: every token alike. `norm`: the size-weighted mean, made as
-long as the longest token in it (ToFu's MLERP). `keep`: the owner alone, whose size grows all the same. Where a plan has
-weights of its own, they are those of the mean."""
+"""`size`: mean weighted by size (ToMe, section 3.1). `mean`: plain mean. `norm`: size-weighted mean, scaled to the norm
+of the longest token in it (ToFu's MLERP). `keep`: the owner alone, whose size still grows. The weights of a plan, where
+it has them, replace those of the mean."""
 
 
 def blend(
@@ -23,14 +23,14 @@ def blend(
 ) -> Tensor:
     """Average tokens into the slots that they join.
 
-    owners: (b, p, d) and joining: (b, m, d), both overwritten. slot: (b, m), where each joins. share: (b, m), its part
-    of that slot's average. stays: (b, m) bool, False for what joins nothing; None where all do. `as_long` makes every
-    average as long as the longest token in it. Returns (b, p, d).
+    owners: (b, p, d) and joining: (b, m, d), both overwritten. slot: (b, m), the slot that each joins. share: (b, m),
+    its share of that slot's average. stays: (b, m) bool, False for tokens that join nothing; None where all join one.
+    `as_long` scales every average to the norm of the longest token in it. Returns (b, p, d).
     """
     lengths = _lengths(owners, joining, slot, stays) if as_long else None
     if stays is not None:
         share = share.masked_fill(~stays, 0.0)
-    # The average as the owner plus what each joining token moves it by: a slot that none joins is left alone.
+    # The average is the owner plus what each joining token moves it by, so that a slot that none joins is unchanged.
     if as_long and owners.requires_grad:  # gradients of lengths need the tokens as they are
         owners, joining = owners.clone(), joining.clone()
     joining = joining.sub_(take_rows(owners, slot)).mul_(share.unsqueeze(-1))
@@ -43,7 +43,7 @@ def blend(
 
 
 def _lengths(owners: Tensor, joining: Tensor, slot: Tensor, stays: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the length of the longest token of every slot, and whether any token joins it, (b, p) each."""
+    """Return the norm of the longest token of every slot, and whether any token joins it, (b, p) each."""
     lengths = joining.norm(dim=-1)  # (b, m)
     present = torch.ones_like(lengths) if stays is None else stays.to(lengths.dtype)
     longest = owners.norm(dim=-1).scatter_reduce(1, slot, lengths * present, "amax")  # (b, p)
@@ -56,10 +56,10 @@ def index_like(index: Tensor, x: Tensor) -> Tensor:
 
 
 def take_rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return rows `index` (b, k) of `x` (b, n, ...), (b, k, ...)."""
+    """Return the rows `index` (b, k) of `x` (b, n, ...) as (b, k, ...)."""
     if x.ndim == 2:
         return x.gather(1, index)
-    # Whole rows of one flat list are copied; a gather would look up the row anew for every number.
+    # Copies whole rows of one flat list; a gather would look up the row again for every number.
     b, n = x.shape[:2]
     in_graph = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
     if b == 1 and not in_graph:  # a graph takes any batch; the list of one clip starts at 0

@@ -1,9 +1,9 @@
-"""Merge embeddings: what tokens are compared by where that is learned, a norm and a linear layer for every block.
+"""Merge embeddings: learned vectors that tokens are compared by, from a norm and a linear layer for every block.
 
 Shapes: `k` blocks, `b` batch, `n` tokens, `d` width of a token, `w` width of an embedding.
 
-A file is safetensors with `weight` (k, w, d) and `bias` (k, w), and one header entry, `fastast_merging`, that is JSON:
-{"version": 1, "model": name, "rows": patches along frequency, "training": {...}}. Nothing in it is run.
+A file is safetensors with `weight` (k, w, d) and `bias` (k, w), and one header entry, `fastast_merging`, which is JSON:
+{"version": 1, "model": name, "rows": patches along frequency, "training": {...}}. Nothing in it is executed.
 """
 
 from __future__ import annotations
@@ -33,25 +33,25 @@ SHIPPED = {
     name: Path(__file__).parents[1] / "assets" / f"{name}.merging.safetensors" for name in ("ast_tiny_soundscapes",)
 }
 """Embeddings that come with the package, by the model that they were learned for."""
-_ADVICE = "learn some with `fastast learn-merging MODEL --data RECIPE -o FILE`, and give --option weights=FILE"
+_ADVICE = "learn one with `fastast learn-merging MODEL --data RECIPE -o FILE`, and give --option weights=FILE"
 _NAMED = re.compile(r"(?P<path>.+)@(?P<digest>[0-9a-f]{12})")
 _EPS = 1e-6
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class MergeEmbedding:
-    """The layers of all blocks of one model."""
+    """The linear layers of all blocks of one model."""
 
     weight: Tensor
-    """(k, w, d)"""
+    """Weights of the layers, (k, w, d)."""
     bias: Tensor
-    """(k, w)"""
+    """Biases of the layers, (k, w)."""
     model: str
-    """What they were learned for, as people call it."""
+    """Name of the model that they were learned for, as a user gave it."""
     rows: int
-    """Patches along frequency there, which a stride changes and a length does not."""
+    """Patches along frequency in that model, which depend on its stride but not on its length."""
     training: Mapping[str, Any] = field(default_factory=dict)
-    """How they were learned, as JSON."""
+    """How they were learned, as values that JSON can hold."""
 
     def __post_init__(self) -> None:
         if self.weight.ndim != 3 or self.bias.shape != self.weight.shape[:2]:
@@ -62,7 +62,7 @@ class MergeEmbedding:
 
     @property
     def width(self) -> int:
-        """Width `w`."""
+        """Width `w` of an embedding."""
         return self.weight.shape[1]
 
     def of(self, x: Tensor, block: int) -> Tensor:
@@ -70,14 +70,14 @@ class MergeEmbedding:
         return embedded(x, self.weight[block], self.bias[block])
 
     def save(self, path: Path) -> None:
-        """Write a file, whole or not at all; the same layers make the same bytes."""
+        """Write a file, whole or not at all; equal layers give equal bytes."""
         header = {"version": VERSION, "model": self.model, "rows": self.rows, "training": dict(self.training)}
         tensors = {name: getattr(self, name).detach().cpu().float().contiguous() for name in ("weight", "bias")}
         write_whole(path, save(tensors, {ENTRY: json.dumps(header, allow_nan=False)}))
 
 
 def embedded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Normalise tokens and project them, (b, n, d) -> (b, n, w), in float32 or wider, under autocast too."""
+    """Normalise tokens and project them, (b, n, d) -> (b, n, w), in float32 or wider, even under autocast."""
     with without_autocast(x):
         wide = widened(x)
         normed = F.layer_norm(wide, wide.shape[-1:], eps=_EPS)
@@ -85,9 +85,10 @@ def embedded(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def identified(weights: str) -> str:
-    """Return what names an embedding in records: one that is shipped by its name, a file by its path and its content.
+    """Return what names an embedding in records: the name of a shipped one, or the path and digest of a file.
 
-    `path@digest` is taken as it is: a record can be read where the file is not. Raises ReductionError for neither.
+    `path@digest` is returned as it is, so that a record can be read where the file is missing. Raises ReductionError
+    where `weights` is neither of these nor a readable file.
     """
     if weights in SHIPPED or _NAMED.fullmatch(weights):
         return weights
@@ -95,9 +96,9 @@ def identified(weights: str) -> str:
 
 
 def merge_embedding(weights: str) -> MergeEmbedding:
-    """Return an embedding by what `identified` returned, read once.
+    """Return the embedding that `identified` named, read only once.
 
-    Raises ReductionError where the file is missing, is none, or is no longer what it was.
+    Raises ReductionError where the file is missing, is not a merge embedding, or has changed.
     """
     if weights not in _READ:
         with torch.inference_mode(False):
@@ -106,7 +107,10 @@ def merge_embedding(weights: str) -> MergeEmbedding:
 
 
 def placed(weights: str, x: Tensor) -> MergeEmbedding:
-    """Return an embedding where `x` is and as wide, kept there: a captured graph finds it where it was."""
+    """Return an embedding on the device of `x`, in float64 where `x` is and else in float32.
+
+    It is cached, so that a captured graph finds it at the same address.
+    """
     source = merge_embedding(weights)
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     key = (weights, x.device, dtype)
@@ -129,7 +133,7 @@ _PLACED: dict[tuple[str, torch.device, torch.dtype], MergeEmbedding] = {}
 
 
 def check_fits(weights: str, shape: BlockShape, method: str) -> None:
-    """Raise ReductionError where an embedding was learned for another shape of model, or another stride."""
+    """Raise ReductionError where an embedding was learned for a model of another shape or stride."""
     found, encoder = merge_embedding(weights), shape.encoder
     blocks, _, width = found.weight.shape
     theirs = {"blocks": blocks, "width": width, "rows of patches (a larger stride has fewer)": found.rows}
@@ -149,7 +153,7 @@ def _read(weights: str) -> MergeEmbedding:
     if named and _digest(content) != named["digest"]:
         raise ReductionError(
             f"{path}: this merge embedding is not the one that was named ({named['digest']}), but {_digest(content)}; "
-            f"bring that one back, or name this: --option weights={path}"
+            f"restore that one, or name this one: --option weights={path}"
         )
     try:
         size = int.from_bytes(content[:8], "little")
@@ -168,7 +172,7 @@ def _read(weights: str) -> MergeEmbedding:
         )
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError, SafetensorError) as error:
         raise ReductionError(
-            f"{path}: this is no file of `fastast learn-merging`, or it is damaged ({error!r}); {_ADVICE}"
+            f"{path}: this is not a file of `fastast learn-merging`, or it is damaged ({error!r}); {_ADVICE}"
         ) from None
     if not (torch.isfinite(found.weight).all() and torch.isfinite(found.bias).all()):
         raise ReductionError(f"{path}: the merge embedding holds NaN or infinite numbers; {_ADVICE}")

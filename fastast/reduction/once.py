@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class once(Generic[T]):  # noqa: N801 - read as a decorator
-    """A property that is computed when it is first read and kept in the object."""
+    """A property that is computed when it is first read and then kept in the object."""
 
     def __init__(self, compute: Callable[[Any], T]) -> None:
         self._compute = compute

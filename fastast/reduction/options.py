@@ -1,4 +1,4 @@
-"""Typed options of a method: a frozen dataclass, read from plain values and described to people."""
+"""Typed options of a method: a frozen dataclass, read from plain values and described to users."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NoOptions:
 
 
 def check_option_class(kind: Any, method: str) -> None:
-    """Raise ReductionError, naming method, field and rule, where a class cannot be the options of a method."""
+    """Raise ReductionError, with method, field and rule, where a class cannot hold the options of a method."""
 
     def refused(what: str) -> ReductionError:
         return ReductionError(f"reduction {method}: {what}")
@@ -35,13 +35,13 @@ def check_option_class(kind: Any, method: str) -> None:
     name = getattr(kind, "__qualname__", repr(kind))
     if not isinstance(kind, type) or not dataclasses.is_dataclass(kind):
         raise refused(
-            f"its options, {name}, are no dataclass; write @dataclass(frozen=True, kw_only=True) above the class"
+            f"its options, {name}, are not a dataclass; write @dataclass(frozen=True, kw_only=True) above the class"
         )
     if not kind.__dataclass_params__.frozen:  # type: ignore[attr-defined]
-        raise refused(f"its options, {name}, can change, and a reduction is hashed; write @dataclass(frozen=True, ...)")
+        raise refused(f"its options, {name}, can change, but a reduction is hashed; write @dataclass(frozen=True, ...)")
     for field in dataclasses.fields(kind):
         if _required(field) or field.default is dataclasses.MISSING:
-            raise refused(f"the option {field.name} has no default; write one behind it, {field.name}: ... = ...")
+            raise refused(f"the option {field.name} has no default; write one after it, {field.name}: ... = ...")
         if field.name.startswith("_"):
             raise refused(f"the option {field.name} begins with _; give it another name")
     for field_name, option in option_types(kind).items():
@@ -53,7 +53,7 @@ def check_option_class(kind: Any, method: str) -> None:
 
 
 def _is_known(kind: Any) -> bool:
-    """Whether values of a type are plain: one word on a command line, one value in a record."""
+    """Return whether values of a type are plain: one word on a command line, one value in a record."""
     if get_origin(kind) is Literal:
         return all(isinstance(value, bool | int | float | str) for value in get_args(kind))
     if get_origin(kind) in (Union, types.UnionType):
@@ -86,7 +86,7 @@ def parse_options(kind: type, values: Mapping[str, object], method: str) -> Any:
 
 
 def read_option(kind: type, name: str, text: str, method: str) -> object:
-    """Return the value that a text of a command line means. Raises ReductionError as `parse_options`."""
+    """Return the value that a text on a command line means. Raises ReductionError as `parse_options` does."""
     known = option_types(kind)
     if name not in known:
         parse_options(kind, {name: text}, method)  # raises
@@ -104,7 +104,7 @@ def option_types(kind: type) -> dict[str, Any]:
 
 
 def option_values(options: Any) -> dict[str, object]:
-    """Return the options that are not at their default, or that records have carried from the beginning."""
+    """Return the options that are not at their default, and those that records have always carried."""
     return {
         field.name: getattr(options, field.name)
         for field in dataclasses.fields(options)
@@ -114,14 +114,14 @@ def option_values(options: Any) -> dict[str, object]:
 
 @lru_cache
 def option_docs(kind: type) -> dict[str, str]:
-    """Return what the docstring under every option says, in one line each."""
+    """Return the docstring under every option, in one line each."""
     docs: dict[str, str] = {}
     for base in reversed(kind.__mro__):
         if not dataclasses.is_dataclass(base):
             continue
         try:
             (tree,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
-        except (OSError, SyntaxError, ValueError):  # made on the spot: there is no source
+        except (OSError, SyntaxError, ValueError):  # defined dynamically, without source
             continue
         body = tree.body if isinstance(tree, ast.ClassDef) else []
         for line, doc in itertools.pairwise(body):
@@ -131,7 +131,7 @@ def option_docs(kind: type) -> dict[str, str]:
 
 
 def allowed_text(kind: Any) -> str:
-    """Return what values a type allows, for people: `keys, queries`, `a number`, `true or false`."""
+    """Return the values that a type allows, as text for users: `keys, queries`, `a number`, `true or false`."""
     if get_origin(kind) is Literal:
         return ", ".join(map(str, get_args(kind)))
     if get_origin(kind) in (Union, types.UnionType):
@@ -141,15 +141,15 @@ def allowed_text(kind: Any) -> str:
 
 
 def value_fits(kind: Any, value: object) -> bool:
-    """Whether a value is of an option's type."""
+    """Return whether a value is of an option's type."""
     return not _problem(kind, value)
 
 
 def _problem(kind: Any, value: object) -> str:
-    """Say what a type allows where `value` is not of it."""
+    """Return what a type allows where `value` is not of it; empty where it is."""
     if get_origin(kind) is Literal:
         known = get_args(kind)
-        # True == 1, but a switch is no number.
+        # True == 1, but a boolean is not a number.
         fits = any(value == one and type(value) is type(one) for one in known)
         return "" if fits else f"allowed: {', '.join(map(str, known))}"
     if get_origin(kind) in (Union, types.UnionType):
@@ -164,7 +164,7 @@ def _problem(kind: Any, value: object) -> str:
 
 
 def _plain(kind: Any, value: object) -> object:
-    """Return a value as options and records hold it: 2 is 2.0 where a number is asked for, so that one is the other."""
+    """Return a value as options and records hold it: 2 becomes 2.0 where a number is expected, so that both agree."""
     parts = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
     whole = isinstance(value, int) and not isinstance(value, bool) and int not in parts
     named = any(get_origin(part) is Literal and not _problem(part, value) for part in parts)
@@ -172,7 +172,7 @@ def _plain(kind: Any, value: object) -> object:
 
 
 def _readings(text: str) -> list[object]:
-    """Return what a text may mean, the most special first."""
+    """Return what a text may mean, the most specific first."""
     found: list[object] = []
     if text.lower() in ("true", "false"):
         found.append(text.lower() == "true")

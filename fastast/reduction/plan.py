@@ -3,7 +3,7 @@
 Shapes: `b` batch, `n` tokens in, `p` output slots (tokens out), `m` = n - p tokens that own no slot, `d` width.
 
 A plan is a partition. Every output slot has one *owner*, a token that stays; any other token joins the slot of an owner
-or is dropped. How the tokens of a slot become one is `fastast.reduction.combine`'s.
+or is dropped. How the tokens of a slot become one is up to `fastast.reduction.combine`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from fastast.reduction.combine import Combine, blend, index_like, take_rows
 from fastast.reduction.options import ReductionError
 
 DROPPED = -1
-"""Stands for the slot of a token that is dropped."""
+"""Stands for the slot of a dropped token."""
 
 
 class PlanError(ReductionError):
-    """Slots that make no plan; the message says what they are, as in "block 3 got ..."."""
+    """A plan that is not valid; a message about slots alone says what they are, to complete "block 3 got ..."."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,7 @@ class MergePlan:
     """Which tokens stay, which join them, and in which order they leave the block."""
 
     num_tokens: int
-    """Tokens `n` that enter."""
+    """Number of tokens `n` that enter."""
     owner: Tensor | slice
     """(b, p) int64, the token that owns each output slot; or a slice, the same range for every clip."""
     merged: Tensor | None = None
@@ -37,17 +37,17 @@ class MergePlan:
     target: Tensor | None = None
     """(b, m) int64, the slot that each of these joins, or DROPPED."""
     drops: bool = False
-    """Whether `target` may say DROPPED: what cannot happen need not be looked for."""
+    """Whether `target` may hold DROPPED; what cannot occur need not be checked for."""
     weight: Tensor | None = None
-    """(b, n) float32 of at least 0, the weight of every token in the average of its slot; None leaves it to sizes."""
+    """(b, n) float32 of at least 0, the weight of every token in its slot's average; None leaves it to `combine`."""
 
     @classmethod
     def from_slots(cls, slot: Tensor, num_slots: int, *, weight: Tensor | None = None, drops: bool = True) -> MergePlan:
         """Return the plan that sends every token to a slot; the first token of a slot owns it.
 
         slot: (b, n) int64 of 0 to num_slots - 1, or DROPPED; every slot must have a token in every clip. `weight` as in
-        the plan. `drops=False` promises that no token is dropped. Raises PlanError where `slot` is no such tensor, or a
-        slot has no token; where values cannot be looked at (on a GPU, in a compiled graph) the device does.
+        the plan. `drops=False` promises that no token is dropped. Raises PlanError where `slot` is not such a tensor or
+        a slot has no token; where the host cannot read values (on a GPU, in a compiled graph), the device raises.
         """
         if slot.ndim != 2 or slot.dtype != torch.int64:
             raise PlanError(f"slots that are {slot.dtype} of shape {tuple(slot.shape)}; they must be int64 (b, n)")
@@ -55,8 +55,8 @@ class MergePlan:
         if not 1 <= num_slots <= n:
             raise PlanError(f"{num_slots} slots for {n} tokens; give 1 to {n}")
         positions = torch.arange(n, device=slot.device).expand(b, -1)
-        home = torch.where(slot < 0, num_slots, slot) if drops else slot  # (b, n); the dropped share a slot of no one
-        home = home.clamp(0, num_slots)  # what is outside of the slots is not lost: it is sent there below, and found
+        home = torch.where(slot < 0, num_slots, slot) if drops else slot  # (b, n); the dropped share an extra slot
+        home = home.clamp(0, num_slots)  # slots out of range are not lost: `target` keeps them, and a check finds them
         first = torch.full((b, num_slots + 1), n, dtype=torch.int64, device=slot.device)
         owner = first.scatter_reduce(1, home, positions, "amin")[:, :num_slots]  # (b, p), n where there is no token
         _refuse_empty(owner, n)
@@ -66,7 +66,7 @@ class MergePlan:
 
     @property
     def num_slots(self) -> int:
-        """Tokens `p` that leave."""
+        """Number of tokens `p` that leave."""
         if isinstance(self.owner, slice):
             return len(range(*self.owner.indices(self.num_tokens)))
         return self.owner.shape[1]
@@ -89,7 +89,7 @@ class MergePlan:
 
     @property
     def joined(self) -> Tensor:
-        """(b, m) int64, the slots of `merged`; of a dropped token any slot, for what adds nothing to it."""
+        """(b, m) int64, the slots of `merged`; for a dropped token an arbitrary one, to which it must add nothing."""
         assert self.target is not None
         return self.target.clamp_min(0) if self.drops else self.target
 
@@ -102,7 +102,7 @@ class MergePlan:
         return self.sum(size)
 
     def merge(self, x: Tensor, size: Tensor | None, combine: Combine = "size") -> tuple[Tensor, Tensor | None]:
-        """Make one token of every slot.
+        """Combine the tokens of every slot into one.
 
         x: (b, n, d). size: (b, n) float32 or None (all ones). Returns (b, p, d) in the dtype of `x` and the
         slots' sizes, (b, p) float32 or None. Sizes stay float32: bfloat16 loses integers above 256.
@@ -145,9 +145,9 @@ class MergePlan:
 
 
 def _refuse_empty(owner: Tensor, num_tokens: int) -> None:
-    """Refuse slots (b, p) whose owner is no token, of every plan: another clip's token would answer for it.
+    """Raise where a slot in `owner` (b, p) has no token, in any plan: another clip's token would take its place.
 
-    Without making the host wait for a GPU, and in a graph that is compiled or captured as well.
+    Does not make the host wait for a GPU, and works in compiled and captured graphs.
     """
     if owner.is_meta or torch.compiler.is_exporting():
         return

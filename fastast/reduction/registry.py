@@ -1,7 +1,7 @@
-"""The methods of token reduction by name, and what others must know of one before anything runs.
+"""The methods of token reduction by name, and what is known about one before anything runs.
 
 A method is a pure function `method(tokens, r, options) -> MergePlan` (`fastast.reduction.tokens`, `.plan`). Installed
-packages add theirs by the group of entry points `fastast.methods`.
+packages add theirs through the entry point group `fastast.methods`.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockShape:
-    """What is known of a block before anything runs."""
+    """What is known about a block before anything runs."""
 
     num_tokens: int
-    """Tokens that enter it."""
+    """Number of tokens that enter the block."""
     num_protected: int
-    """Leading tokens that must stay alone."""
+    """Number of leading tokens that must stay alone."""
     block: int
-    """Its number, from 0."""
+    """Index of the block, from 0."""
     encoder: EncoderShape
-    """The encoder that it is a block of."""
+    """Shape of the encoder that the block belongs to."""
 
     @property
     def num_free(self) -> int:
-        """Tokens that a method may touch."""
+        """Number of tokens that a method may touch."""
         return max(0, self.num_tokens - self.num_protected)
 
 
 class ChooseTokens(Protocol):
-    """A pure function from what a block knows of its tokens to a plan that removes `r` of them."""
+    """A pure function from what is known about a block's tokens to a plan that removes `r` of them."""
 
     def __call__(self, tokens: BlockTokens, r: int, options: Any) -> MergePlan:
         """`r` is at least 1 and at most the method's limit; the first `tokens.num_protected` tokens stay alone."""
@@ -56,39 +56,40 @@ ChoosingMacs = Callable[[BlockShape, int, Any], int]
 
 
 ByOptions = Callable[[Any], bool]
-"""Whether something holds of a method with these options."""
+"""Whether something holds for a method with these options."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReductionMethod:
-    """A method and what is known of it before it runs."""
+    """A method and what is known about it before it runs."""
 
     name: str
-    """What sweeps, recipes and the command line call it."""
+    """Name in sweeps, recipes and on the command line."""
     choose: ChooseTokens
-    """The function that makes the plan."""
+    """Function that makes the plan."""
     label: str
-    """What figures and tables call it."""
+    """Name in figures and tables."""
     options: type = NoOptions
     """A frozen dataclass: its fields are the options, with defaults and a docstring under each."""
     limit: Limit
-    """The most tokens it can remove in one block."""
+    """The most tokens that it can remove in one block."""
     macs: ChoosingMacs
-    """What the choice itself costs."""
+    """Multiply-accumulates of the choice itself."""
     keeps_order: bool = False
-    """Whether the tokens that stay keep the order of their positions."""
+    """Whether the remaining tokens keep the order of their positions."""
     random: bool | ByOptions = False
-    """Whether it draws: its seed is then part of what a record answers. A function where that depends on options."""
+    """Whether it draws random numbers, so that its seed is part of what a record answers. A function where that depends
+    on options."""
     oracle: bool = False
-    """Whether it is a limit to compare with rather than a way to reduce tokens."""
+    """Whether it is a bound to compare with rather than a way to reduce tokens."""
     combine: Combine = "size"
-    """How the tokens of a slot become one, where a reduction leaves it to the method."""
+    """How the tokens of a slot become one, where a reduction leaves this to the method."""
     at_input: bool | ByOptions = False
-    """Whether it can choose before the first block, where there are tokens and their places, and no attention. A
-    function where that depends on options."""
+    """Whether it can choose before the first block, where tokens have positions but no attention. A function where that
+    depends on options."""
     thresholds: bool | ByOptions = False
-    """Whether it goes by `tokens.threshold`, the least cosine at which a pair merges, and leaves `tokens.dead` alone. A
-    function where that depends on options."""
+    """Whether it merges by `tokens.threshold`, the least cosine at which a pair merges, and leaves `tokens.dead` alone.
+    A function where that depends on options."""
     cannot: str = ""
     """Why the kernels of `fastast.compile` cannot run it, as a sentence; empty where they can."""
 
@@ -100,24 +101,24 @@ class ReductionMethod:
         check_option_class(self.options, self.name)
 
     def draws(self, options: Any) -> bool:
-        """Whether it draws with these options."""
+        """Return whether it draws random numbers with these options."""
         return self.random(options) if callable(self.random) else self.random
 
     def chooses_at_input(self, options: Any) -> bool:
-        """Whether it can choose before the first block with these options."""
+        """Return whether it can choose before the first block with these options."""
         return self.at_input(options) if callable(self.at_input) else self.at_input
 
     def takes_threshold(self, options: Any) -> bool:
-        """Whether a threshold can decide what it merges with these options."""
+        """Return whether a threshold can decide what it merges with these options."""
         return self.thresholds(options) if callable(self.thresholds) else self.thresholds
 
     @property
     def summary(self) -> str:
-        """The first line of its docstring."""
+        """The first line of its docstring, or its label where it has none."""
         return (getattr(self.choose, "__doc__", None) or self.label).strip().splitlines()[0]
 
     def __call__(self, tokens: BlockTokens, r: int, options: Any = None) -> MergePlan:
-        """Choose, with default options where none are given."""
+        """Return the plan, with default options where none are given."""
         return self.choose(tokens, r, self.options() if options is None else options)
 
 
@@ -130,26 +131,26 @@ METHODS: Registry[ReductionMethod] = Registry(
     {name: f"fastast.reduction.methods.{name}:METHOD" for name in _OWN},
     group="fastast.methods",
 )
-"""Every method there is; FastAST's own are imported when they are first asked for."""
+"""All methods; FastAST's own are imported on first use."""
 
 
 def no_macs(shape: BlockShape, r: int, options: Any) -> int:
-    """Return 0: a choice without a matrix product."""
+    """Return 0, for a choice without a matrix product."""
     return 0
 
 
 def all_free(shape: BlockShape, options: Any) -> int:
-    """Return every token that is not protected."""
+    """Return the number of unprotected tokens."""
     return shape.num_free
 
 
 def all_but_one(shape: BlockShape, options: Any) -> int:
-    """Return every token that is not protected but one."""
+    """Return the number of unprotected tokens less one."""
     return max(0, shape.num_free - 1)
 
 
 def half_of_free(shape: BlockShape, options: Any) -> int:
-    """Return half of the tokens that are not protected: the most that pairing can remove."""
+    """Return half the number of unprotected tokens, the most that pairing can remove."""
     return shape.num_free // 2
 
 
@@ -168,7 +169,7 @@ def reduction_method(
     thresholds: bool | ByOptions = False,
     cannot: str = "",
 ) -> Callable[[ChooseTokens], ReductionMethod]:
-    """Make a method of a function; an entry point of `fastast.methods`, or `register_method`, makes it known.
+    """Make a method from a function; an entry point of `fastast.methods`, or `register_method`, makes it known.
 
     The arguments are the fields of `ReductionMethod`. Raises ReductionError for options that records cannot hold.
     """
@@ -194,15 +195,14 @@ def reduction_method(
 
 
 def register_method(method: ReductionMethod) -> ReductionMethod:
-    """Make a method known in this process; the same definition, run again as in a notebook, replaces itself.
+    """Make a method known in this process; running the same definition again, as in a notebook, replaces it.
 
-    Processes of their own, such as those of a sweep, know installed methods alone. Raises ValueError where its name is
-    taken.
+    Other processes, such as those of a sweep, know only installed methods. Raises ValueError where its name is taken.
     """
     before = METHODS.get(method.name) if method.name in METHODS else None
     again = isinstance(before, ReductionMethod) and home_of(before.choose) == home_of(method.choose) is not None
     if before is not None and not again:  # an installed package's too
-        raise ValueError(f"the reduction method {method.name!r} is registered already; give another name")
+        raise ValueError(f"the reduction method {method.name!r} is already registered; give another name")
     METHODS.add(method.name, method, replace=again)
     return method
 
@@ -215,13 +215,13 @@ def method_names() -> tuple[str, ...]:
 def get_method(name: str) -> ReductionMethod:
     """Return the method called `name`.
 
-    Raises ValueError with the nearest known name, ReductionError where what an entry point names is no method, or one
-    of another name.
+    Raises ReductionError (a ValueError) for an unknown name, with the nearest known one, and where an entry point names
+    something other than a method, or a method of another name.
     """
     try:
         method = METHODS.get(name)
     except ValueError as error:
-        own = "" if name in METHODS else "; one of your own is known once fastast.reduction.register_method has it"
+        own = "" if name in METHODS else "; register one of your own with fastast.reduction.register_method first"
         raise ReductionError(f"{error}{own}") from None
     if not isinstance(method, ReductionMethod):
         raise ReductionError(
@@ -230,7 +230,7 @@ def get_method(name: str) -> ReductionMethod:
         )
     if method.name != name:
         raise ReductionError(
-            f"reduction {name}: what is registered by this name calls itself {method.name!r}; give the entry point and "
-            "reduction_method the same name"
+            f"reduction {name}: what is registered under this name calls itself {method.name!r}; give the entry point "
+            "and reduction_method the same name"
         )
     return method

@@ -1,4 +1,4 @@
-"""TokenReduction: a reduction as a value that prints, compares, hashes and travels in a record."""
+"""TokenReduction: a reduction as a value that can be printed, compared, hashed and recorded."""
 
 from __future__ import annotations
 
@@ -41,46 +41,47 @@ class ExcessError(ReductionError):
 
 
 CombineChoice = Literal["method", "size", "mean", "norm", "keep"]
-"""A way to combine, or the method's own."""
+"""A way to combine tokens, or the method's own."""
 
 
 _CHECKED = ("method", "proportional", "num_protected", "weighted_pooling", "seed")
-"""Fields whose type is all that is checked of them."""
+"""Fields of which `__post_init__` first checks the type."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenReduction:
     """How tokens are reduced in every block.
 
-    Its fields are written down here and nowhere else: sweeps, recipes, records and command lines derive theirs from it.
+    Its fields are defined only here: sweeps, recipes, records and command lines derive theirs from them.
     """
 
     schedule: Schedule
-    """Tokens removed per block; its text, such as "constant:40", is read. A file of `fastast tune` brings what it was
-    tuned with: options and fields that are at their defaults here."""
+    """Tokens removed per block, as a schedule or its text, such as "constant:40". A file of `fastast tune` also brings
+    the options and fields that it was tuned with, for those that are at their defaults here."""
     method: str = "tome"
-    """Name of a method, of `fastast.reduction.method_names()`."""
+    """Name of a method, one of `fastast.reduction.method_names()`."""
     options: Any = field(default_factory=dict)
-    """The method's own options: a mapping of those that differ from their defaults; kept as the method's dataclass."""
+    """The method's own options: a mapping of those that differ from their defaults, kept as the method's dataclass."""
     proportional: bool = True
-    """Weight a token by its size in attention (needed off the shelf for supervised models)."""
+    """Weight a token by its size in attention (needed for off-the-shelf supervised models)."""
     combine: CombineChoice = "method"
-    """How the tokens of a slot become one: method (its own: size, of tofu norm), size (mean weighted by size), mean,
-    norm (as long as the longest), keep. The method's own by name is kept as method: it is the same reduction."""
+    """How the tokens of a slot become one: method (its own way: norm for tofu, else size), size (mean weighted by
+    size), mean, norm (mean weighted by size, scaled to the norm of the longest), keep (one of them alone). The method's
+    own way is stored as method, because it is the same reduction."""
     num_protected: int | None = None
-    """Leading tokens that stay alone; None protects all prefix tokens, class and distillation."""
+    """Number of leading tokens that stay alone; None protects all prefix tokens (class and distillation)."""
     place: BlockPlace = "between"
-    """Where in a block its tokens go: between attention and MLP (ToMe), before attention, by what the block before has
-    computed and in the first one by the tokens alone, or after the MLP."""
+    """Where in a block tokens are removed: between attention and MLP (ToMe), before attention (by what the previous
+    block computed; in the first block, by the tokens alone), or after the MLP."""
     weighted_pooling: bool = True
-    """Weight a token by its size where the head averages or pools tokens; a head that reads prefix tokens does not."""
+    """Weight a token by its size where the head averages or pools tokens; false is refused for heads that pool none."""
     threshold: float | None = None
-    """Least cosine at which a pair merges, above -1 and up to 1: every clip then merges as many pairs as it has, at
-    most as many as the schedule says. None: as many as the schedule says, however similar."""
+    """Least cosine at which a pair merges, above -1 and up to 1: every clip then merges only the pairs that reach it,
+    at most as many as the schedule says. None: as many as the schedule says, however similar."""
     excess: Excess = "refuse"
     """What to do where a block has too few tokens for its `r`: refuse up front, or cap as ToMe does."""
     seed: int = 0
-    """Of a method that draws."""
+    """Seed for methods that draw random numbers."""
 
     def __post_init__(self) -> None:
         if is_schedule_file(self.schedule):
@@ -107,7 +108,7 @@ class TokenReduction:
         object.__setattr__(self, "options", parse_options(method.options, values, self.method))
         if hidden := [name for name in option_types(method.options) if name in FIELDS]:
             raise ReductionError(
-                f"reduction {self.method}: its option {hidden[0]} has the name of what every reduction has "
+                f"reduction {self.method}: its option {hidden[0]} has the name of a field that every reduction has "
                 f"({', '.join(FIELDS)}); rename the option"
             )
         for name, kind in (("combine", CombineChoice), ("place", BlockPlace), ("excess", Excess)):
@@ -126,7 +127,7 @@ class TokenReduction:
     def from_dict(cls, values: Mapping[str, Any]) -> TokenReduction:
         """Return the reduction that `to_dict` wrote: fields and options of the method side by side.
 
-        A schedule that is a file brings what it was tuned for: method, options and fields that `values` does not say.
+        A schedule file brings what it was tuned for: the method, options and fields that `values` does not give.
         Raises ReductionError for a key that is neither a field nor an option of the method, and for a file that was
         tuned for another method.
         """
@@ -140,7 +141,7 @@ class TokenReduction:
     def to_dict(self) -> dict[str, Any]:
         """Return the reduction as plain values, the schedule as text: what records carry and a cell's id depends on.
 
-        What came after the first records is left out at its default, so that their ids stay.
+        Fields that were added after the first records are left out at their defaults, so that ids stay the same.
         """
         later = {
             name: getattr(self, name)
@@ -152,12 +153,12 @@ class TokenReduction:
 
     @property
     def registered(self) -> ReductionMethod:
-        """The method."""
+        """The registered method."""
         return get_method(self.method)
 
     @property
     def draws(self) -> bool:
-        """Whether its method draws: the seed is then part of the question."""
+        """Whether its method draws random numbers, so that the seed is part of the question."""
         return self.registered.draws(self.options)
 
     @property
@@ -166,7 +167,7 @@ class TokenReduction:
         return self.registered.combine if self.combine == "method" else self.combine
 
     def protected(self, shape: EncoderShape | HasEncoder) -> int:
-        """Return how many leading tokens are protected in such an encoder. Raises ReductionError where all would be."""
+        """Return how many leading tokens are protected in an encoder. Raises ReductionError where all would be."""
         encoder = encoder_of(shape)
         if self.num_protected is None:
             return encoder.num_prefix_tokens
@@ -178,7 +179,7 @@ class TokenReduction:
         return self.num_protected
 
     def limit(self, shape: EncoderShape | HasEncoder, num_tokens: int, block: int = 0) -> int:
-        """Return the most tokens that a block which `num_tokens` enter can remove: what the head reads stays."""
+        """Return the most tokens that a block can remove when `num_tokens` enter it: what the head reads stays."""
         at = self._block(shape, num_tokens, block)
         most = self.registered.limit(at, self.options)
         if not isinstance(most, int) or isinstance(most, bool) or not 0 <= most <= at.num_free:
@@ -189,7 +190,7 @@ class TokenReduction:
         return min(most, max(0, num_tokens - at.encoder.least_tokens))
 
     def choosing_macs(self, shape: EncoderShape | HasEncoder, num_tokens: int, r: int, block: int = 0) -> int:
-        """Return the multiply-accumulates of choosing which `r` of a block's tokens go, of one clip."""
+        """Return the multiply-accumulates, for one clip, of choosing which `r` of a block's tokens go."""
         if not r:
             return 0
         macs = self.registered.macs(self._block(shape, num_tokens, block), r, self.options)
@@ -200,17 +201,17 @@ class TokenReduction:
         return macs
 
     def removals(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
-        """Return the tokens that each block removes, known before anything runs; with a threshold the most that it can.
+        """Return how many tokens each block removes, known before anything runs; with a threshold, the most possible.
 
-        Raises ReductionError, with the tokens each block would have, where a block has too few for its `r` and
-        `excess` is "refuse".
+        Raises ReductionError, with the number of tokens that would leave each block, where a block has too few for its
+        `r` and `excess` is "refuse".
         """
         tokens = self.tokens_per_block(shape)
         before = (encoder_of(shape).num_tokens, *tokens)
         return tuple(here - there for here, there in zip(before, tokens, strict=False))
 
     def tokens_per_block(self, shape: EncoderShape | HasEncoder) -> tuple[int, ...]:
-        """Return the tokens that leave each block, with a threshold the fewest that can.
+        """Return how many tokens leave each block; with a threshold, the fewest possible.
 
         Raises ReductionError as `removals` does.
         """
@@ -238,13 +239,13 @@ class TokenReduction:
         return " ".join([self.method, str(self.schedule), *changed])
 
     def _take_file(self) -> None:
-        """Take what a schedule's file says beside it, below what differs from its default here."""
+        """Take the other values of a schedule file, except where a value here differs from its default."""
         given = self.options
         if dataclasses.is_dataclass(given) and not isinstance(given, type):
             usual = _option_defaults(type(given))
             given = {name: value for name, value in dataclasses.asdict(given).items() if value != usual.get(name)}
         if not isinstance(given, Mapping):
-            return  # which is refused for what it is
+            return  # refused later, as options that are not a mapping
         fields = {name: getattr(self, name) for name in _DEFAULTS if getattr(self, name) != _DEFAULTS[name]}
         values = with_file({**given, **fields, "method": self.method, "schedule": self.schedule})
         options = {name: value for name, value in values.items() if name not in FIELDS}
@@ -257,15 +258,15 @@ class TokenReduction:
 
 
 def check_reduction(value: object, where: str) -> None:
-    """Raise ReductionError, beginning with `where`, for what is no reduction: a text, or a schedule alone."""
+    """Raise ReductionError, beginning with `where`, for what is not a reduction, such as a text or a schedule alone."""
     if not isinstance(value, TokenReduction):
         raise ReductionError(
-            f"{where}: a {type(value).__name__} is no reduction; give fastast.TokenReduction(schedule='constant:40')"
+            f"{where}: a {type(value).__name__} is not a reduction; give fastast.TokenReduction(schedule='constant:40')"
         )
 
 
 def with_file(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a reduction with those of its schedule's file, where it is one, below its own.
+    """Return the values of a reduction, completed by those of its schedule file where its schedule is one.
 
     Raises ScheduleFileError for a bad file, ReductionError where it was tuned for another method.
     """

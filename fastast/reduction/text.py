@@ -1,4 +1,4 @@
-"""Reductions from what a person types: a schedule, a method, and options as `name=value`."""
+"""Read reductions from a command line: a schedule, a method, and options as `name=value`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastast.reduction.registry import get_method
 from fastast.reduction.spec import FIELDS, TokenReduction, reduction_keys
 
 _OTHERWISE = {"schedule": "--schedule", "method": "--method"}
-"""Fields that have an option of the command line to themselves."""
+"""Fields that have a command-line option of their own."""
 
 
 def read_options(method: str, texts: Sequence[str]) -> dict[str, object]:
@@ -41,8 +41,8 @@ def read_reduction(
 ) -> TokenReduction | None:
     """Return the reduction of a command line; None without a schedule, which leaves a model unmerged.
 
-    Raises ReductionError or ScheduleError (both ValueError) for what is impossible, and for a method or options that
-    no schedule would use.
+    Raises ReductionError or ScheduleError (both ValueError) for what is impossible, and for a method or options without
+    a schedule to use them.
     """
     if not schedule:
         _refuse_unused(method, options, excess)
@@ -56,11 +56,11 @@ def override(
 ) -> TokenReduction:
     """Return a reduction with another method, options or excess where these are given.
 
-    Options of the method before do not outlive it. Raises ReductionError as `read_options` does.
+    Another method drops the options of the previous one. Raises ReductionError as `read_options` does.
     """
     values = reduction.to_dict()
     if method is not None and method != reduction.method:
-        get_method(method)  # an unknown one is named first
+        get_method(method)  # reports an unknown one first
         values = {name: value for name, value in values.items() if name in FIELDS} | {"method": method}
     values |= read_options(str(values["method"]), options)
     return TokenReduction.from_dict(values if excess is None else values | {"excess": excess})

@@ -1,8 +1,8 @@
-"""BlockTokens: what a block knows of its tokens when it asks a method which of them go.
+"""BlockTokens: what a block knows about its tokens when a method chooses which of them go.
 
 Shapes: `b` batch, `n` tokens, `p` prefix tokens, `h` heads, `e` width of a head, `d` = h e.
 
-Everything that costs anything is computed when it is asked for, and once.
+Anything that costs time is computed on first use, and only once.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ if TYPE_CHECKING:
 
 class BlockTokens:
     """The tokens of one block where it reduces them: between its attention and its MLP, unless the reduction has
-    another place. Behind the MLP, `branch` is what the whole block added; before attention, it is all of the block
-    before."""
+    another place. With place "after", `branch` is what the whole block added; with place "before", `before`, `branch`
+    and `heads` are those of the whole previous block."""
 
     before: Tensor
-    """(b, n, d), the tokens as they entered the block; before the first one, the tokens themselves."""
+    """(b, n, d), the tokens as they entered the block; before the first block, the tokens themselves."""
     size: Tensor | None
-    """(b, n) float32, original tokens in each; None where every token is one."""
+    """(b, n) float32, number of original tokens in each; None where every token is one."""
     shape: EncoderShape
-    """The encoder."""
+    """Shape of the encoder."""
     num_protected: int
-    """Leading tokens that must stay alone."""
+    """Number of leading tokens that must stay alone."""
     block: int
-    """Number of the block, from 0."""
+    """Index of the block, from 0."""
     place: BlockPlace
-    """Where in it tokens go."""
+    """Where in the block tokens are removed."""
     seed: int
-    """Of what a method draws."""
+    """Seed for everything that a method draws at random."""
     threshold: float | None
-    """Least cosine at which a pair merges; None where `r` pairs do, however similar."""
+    """Least cosine at which a pair merges; None where `r` pairs merge, however similar."""
     has_drawn: bool
-    """Whether a method has drawn by `draw` or `generator`."""
+    """Whether a method has used `draw` or `generator`."""
     drawn: list[Tensor]
-    """What `draw` returned: a captured graph reads it where it is, so whoever captures must keep it."""
+    """What `draw` returned: a captured graph reads it in place, so code that captures must keep it."""
 
     def __init__(
         self,
@@ -69,10 +69,10 @@ class BlockTokens:
         proportional: bool = True,
         threshold: float | None = None,
     ) -> None:
-        """`heads` are queries, keys and values; `lineage` is that of the tokens that entered.
+        """`heads` are queries, keys and values; `lineage` is that of the tokens in `before`.
 
-        Without `branch`, `after` is what the block made of the tokens. Without `heads`, no block has seen them yet, and
-        `after` is `before`.
+        Without `branch`, `after` is the output of the block. Without `heads`, the tokens have not been in a block yet,
+        and `after` is `before`.
         """
         self.before, self.size = before, size
         self._branch, self._heads = branch, heads
@@ -85,21 +85,21 @@ class BlockTokens:
 
     @property
     def after(self) -> Tensor:
-        """(b, n, d), the tokens behind the attention, the residual added: what is merged."""
+        """(b, n, d), the tokens after attention with the residual added, or after the block: what is merged."""
         if self._after is None:
             self._after = self.before + self.branch
         return self._after
 
     @property
     def entering(self) -> Tensor:
-        """(b, n, d), the tokens as they enter block `block`: before its attention, they are what is merged."""
+        """(b, n, d), the tokens as they enter block `block`; with place "before", they are what is merged."""
         return self.after if self.place == "before" else self.before
 
     @property
     def branch(self) -> Tensor:
         """(b, n, d), what the block's attention adds to the tokens."""
         if self._branch is None:
-            _ = self.heads  # which says why, where no block has added anything
+            _ = self.heads  # raises, and says why, where no block has added anything
             self._branch = self.after - self.before
         return self._branch
 
@@ -109,43 +109,43 @@ class BlockTokens:
         if self._heads is None:
             raise ReductionError(
                 "reduction: before the first block there are no queries, keys or values, and nothing was added to the "
-                "tokens; a method registered with at_input=True goes by tokens.before, after, places and draw() alone"
+                "tokens; a method registered with at_input=True may use only tokens.before, after, places and draw()"
             )
         return self._heads
 
     @property
     def queries(self) -> Tensor:
-        """(b, h, n, e)."""
+        """Queries, (b, h, n, e)."""
         return self.heads[0]
 
     @property
     def keys(self) -> Tensor:
-        """(b, h, n, e)."""
+        """Keys, (b, h, n, e)."""
         return self.heads[1]
 
     @property
     def values(self) -> Tensor:
-        """(b, h, n, e)."""
+        """Values, (b, h, n, e)."""
         return self.heads[2]
 
     @property
     def batch(self) -> int:
-        """Clips `b`."""
+        """Number of clips `b`."""
         return self.before.shape[0]
 
     @property
     def num_tokens(self) -> int:
-        """Tokens `n`."""
+        """Number of tokens `n`."""
         return self.before.shape[1]
 
     @property
     def device(self) -> torch.device:
-        """Where the tokens are."""
+        """Device of the tokens."""
         return self.before.device
 
     @property
     def depth(self) -> int:
-        """Blocks of the encoder."""
+        """Number of blocks in the encoder."""
         return self.shape.depth
 
     @property
@@ -155,19 +155,19 @@ class BlockTokens:
 
     @property
     def dead(self) -> Tensor | None:
-        """(b, n) bool, tokens that pad a clip behind its own; None where there are none."""
+        """(b, n) bool, tokens that only pad a clip; None where there can be none."""
         return None if self.threshold is None or self.size is None else self.size == 0
 
     @once
     def sizes(self) -> Tensor:
-        """(b, n) float32, original tokens in each; ones where nothing was merged yet."""
+        """(b, n) float32, number of original tokens in each; ones where nothing was merged yet."""
         return self.size if self.size is not None else torch.ones(self.before.shape[:2], device=self.device)
 
     @once
     def prefix_attention(self) -> Tensor:
-        """(b, h, p, n) float32 or wider, how much every prefix token attends to every token, sizes included.
+        """(b, h, p, n) float32 or wider, how much every prefix token attends to every token, in proportion to sizes.
 
-        The product of p queries; the (n, n) matrix is never made.
+        Multiplies only p queries; the (n, n) matrix is never computed.
         """
         with without_autocast(self.queries):
             q = widened(self.queries[:, :, : self.shape.num_prefix_tokens])  # (b, h, p, e)
@@ -196,27 +196,27 @@ class BlockTokens:
     def generator(self) -> torch.Generator:
         """A generator on the CPU that depends on seed and block alone, so that what is drawn repeats.
 
-        For what `draw` cannot do: no CUDA graph, compiler or exporter can hold it. A method that takes it says so by
-        `cannot` where it is registered.
+        For what `draw` cannot do: no CUDA graph, compiler or exporter can hold it. A method that uses it must be
+        registered with `cannot`.
         """
         if self.device.type == "cuda" and torch.cuda.is_current_stream_capturing():
             raise ReductionError(
-                "reduction: tokens.generator draws on the CPU, which no CUDA graph can hold; draw by tokens.draw(), or "
+                "reduction: tokens.generator draws on the CPU, which no CUDA graph can hold; use tokens.draw(), or "
                 "register the method with cannot='it draws on the CPU'"
             )
         self.has_drawn = True
         return torch.Generator().manual_seed(_seed(self.seed, self.block))
 
     def draw(self, count: int | None = None, *, block: int | None = None) -> Tensor:
-        """Return uniform numbers in [0, 1), (count,) float32, the same for all clips and in every forward.
+        """Return uniform numbers in [0, 1), (count,) float32, the same for all clips and in every forward pass.
 
-        One per token, and those of this block, where nothing else is asked for. An engine keeps what was drawn as long
-        as it lives, so that its captured CUDA graphs find it where it was.
+        By default, one per token and those of this block. An engine keeps what was drawn as long as it lives, so that
+        its captured CUDA graphs find it at the same address.
         """
         self.has_drawn = True
         count = self.num_tokens if count is None else count
         block = self.block if block is None else block
-        if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # what a tracer holds is not to be kept
+        if torch.compiler.is_compiling() or torch.compiler.is_exporting():  # a tracer's tensors must not be kept
             return torch.tensor(_numbers(self.seed, block, count), dtype=torch.float32, device=self.device)
         self.drawn.append(_kept(self.seed, block, count, self.device))
         return self.drawn[-1]
@@ -228,7 +228,7 @@ def _seed(seed: int, block: int) -> int:
 
 @constant_result
 def _numbers(seed: int, block: int, count: int) -> list[float]:
-    """In Python, as tensors of random numbers are not to be had while a compiler or exporter traces."""
+    """Draw numbers in Python, because random tensors are not available while a compiler or exporter traces."""
     drawn = random.Random(_seed(seed, block))
     return [drawn.getrandbits(24) / 2**24 for _ in range(count)]  # exact in float32
 

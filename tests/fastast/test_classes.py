@@ -32,7 +32,7 @@ def test_the_same_names_in_another_order_are_found_by_name() -> None:
             tuple("abcdef"),
             r"only the data has 'dog', 'rain', 'clock', 'siren'; only the model has 'a', 'b', 'c', 'd' and 2 more$",
         ),
-        (("dog", "dog", "rain", "siren"), r"m: nothing can be matched by name: the model has 'dog' more than once$"),
+        (("dog", "dog", "rain", "siren"), r"m: cannot match classes by name: the model has 'dog' more than once$"),
     ],
 )
 def test_other_classes_are_refused_with_the_difference(names: tuple[str, ...], message: str) -> None:
@@ -41,9 +41,9 @@ def test_other_classes_are_refused_with_the_difference(names: tuple[str, ...], m
 
 
 def test_a_model_without_names_is_refused_unless_the_order_is_stated(tmp_path: Path) -> None:
-    with pytest.raises(ClassesError, match=r"m: nothing says which classes its 4 outputs are; name them by --labels"):
+    with pytest.raises(ClassesError, match=r"m: nothing says which classes its 4 outputs are; name them with --labels"):
         match_classes("m", None, 4, DATA)
-    with pytest.raises(ClassesError, match=r"or say model.labels data .*: dog, rain, clock, siren, ...; or x$"):
+    with pytest.raises(ClassesError, match=r"or give model.labels data .*: dog, rain, clock, siren, ...; or x$"):
         match_classes("m", None, 4, DATA, option="model.labels", advice="or x")
     assert match_classes("m", None, 4, DATA, stated="data") == (0, 1, 2, 3)
     file = tmp_path / "names.txt"
@@ -58,18 +58,20 @@ def test_a_model_without_names_is_refused_unless_the_order_is_stated(tmp_path: P
 
 
 def test_what_is_stated_wrongly_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ClassesError, match=r"m: it has 5 unnamed outputs, and the data 4 classes"):
+    with pytest.raises(ClassesError, match=r"m: it has 5 unnamed outputs, but the data has 4 classes"):
         match_classes("m", None, 5, DATA, stated="data")
-    with pytest.raises(ClassesError, match=r"m: it names its classes, so --labels data would overrule it"):
+    with pytest.raises(ClassesError, match=r"m: it names its own classes, which --labels data would overrule"):
         match_classes("m", ("siren", "dog", "clock", "rain"), 4, DATA, stated="data")
     file = tmp_path / "names.txt"
-    with pytest.raises(ClassesError, match=r"names.txt: not readable as UTF-8 text, a name per line: .*No such file"):
+    with pytest.raises(
+        ClassesError, match=r"names.txt: not readable as UTF-8 text with one name per line: .*No such file"
+    ):
         match_classes("m", None, 4, DATA, stated=str(file))
     file.write_text("dog\nrain\n")
     with pytest.raises(ClassesError, match=r"names.txt: 2 names for the 4 outputs of m; give one per output"):
         match_classes("m", None, 4, DATA, stated=str(file))
     file.write_text(" \n")
-    with pytest.raises(ClassesError, match=r"names.txt: there is no name in it"):
+    with pytest.raises(ClassesError, match=r"names.txt: it holds no names"):
         match_classes("m", None, 4, DATA, stated=str(file))
 
 

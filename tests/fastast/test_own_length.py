@@ -60,7 +60,7 @@ def test_a_length_is_that_of_the_checkpoint_loader(frames: int, weights: str) ->
 
 
 def test_what_has_no_positions_is_refused() -> None:
-    with pytest.raises(ValueError, match="a Linear has one length, or none"):
+    with pytest.raises(ValueError, match="a Linear has a fixed length, or none"):
         OwnLengths(torch.nn.Linear(2, 2))
 
 

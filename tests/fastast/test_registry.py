@@ -52,9 +52,9 @@ def test_a_taken_name_is_refused_but_the_same_definition_may_run_again() -> None
     define(1)
     define(2)  # a notebook's cell, edited and run again
     assert toys.get("one")() == 2  # type: ignore[operator]
-    with pytest.raises(ValueError, match="the toy 'one' is registered already"):
+    with pytest.raises(ValueError, match="the toy 'one' is already registered"):
         toys.register("one")(lambda: 3)
-    with pytest.raises(ValueError, match="registered already"):
+    with pytest.raises(ValueError, match="already registered"):
         toys.add("one", 3)
     toys.add("one", 3, replace=True)
     assert toys.get("one") == 3

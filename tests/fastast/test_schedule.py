@@ -122,7 +122,7 @@ def test_text_round_trip(text: str) -> None:
     [
         ("constant:-1", "whole number of at least 0"),
         ("constant:2.5", "constant:R"),
-        ("constant:0.5", r"R is a whole number, all others are numbers \(of a share to keep: keep:0\.5\); the forms"),
+        ("constant:0.5", r"R must be a whole number, all other values numbers \(to keep half, keep:0\.5\); the forms"),
         ("constant", "constant:R"),
         ("decresing:4", "Did you mean 'decreasing'"),
         ("linear:4:2", "allowed is -1"),

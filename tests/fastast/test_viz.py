@@ -57,7 +57,7 @@ def test_merges_are_drawn_over_depth_under_the_sounds_name_and_what_is_heard() -
     ]
     one = draw_merges_by_block(np.zeros((46, 36)), sources, SHAPE, blocks=[3])
     assert one.axes[1].get_title(loc="left").startswith("After block 3: 12 patches in 7 tokens")
-    with pytest.raises(ValueError, match="block 7 is not there; the trace has blocks 1 to 6"):
+    with pytest.raises(ValueError, match="there is no block 7; the trace has blocks 1 to 6"):
         draw_merges_by_block(np.zeros((46, 36)), sources, SHAPE, blocks=[7])
 
 
@@ -76,5 +76,5 @@ def test_patches_further_apart_than_they_are_wide_have_a_mean_too() -> None:
 
 
 def test_no_block_is_no_picture() -> None:
-    with pytest.raises(ValueError, match="no block is to be drawn"):
+    with pytest.raises(ValueError, match="there is no block to draw"):
         draw_merges_by_block(np.zeros((46, 36)), [source()], SHAPE, blocks=[])

@@ -1,1 +1,1 @@
-"""What methods choose with: comparing tokens, parting them into sets, matching, dropping, and thresholds."""
+"""Building blocks of methods: comparing tokens, splitting them into sets, matching, dropping, and thresholds."""

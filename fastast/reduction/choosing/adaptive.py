@@ -1,10 +1,10 @@
-"""Plans by a threshold: every clip merges as many pairs as are similar enough, and batches stay rectangular.
+"""Plans with a threshold: every clip merges as many pairs as are similar enough, yet batches stay rectangular.
 
 Shapes: `b` clips, `n` tokens in, `p` output slots, `m` candidates, `d` width.
 
-A batch keeps as many slots as the clip that merged least has tokens. Behind the tokens of any other clip stand slots of
-size 0: no attention sees them, no pair has one, and they add nothing to a mean that is weighted by size. So a clip's
-answer is what it would be alone, and what padding costs is time.
+A batch keeps as many slots as the clip that merged least has tokens, and all other clips are padded with slots of size
+0: attention ignores them, no pair includes one, and they add nothing to a mean weighted by size. A clip's output is
+therefore what it would be alone, and padding costs only time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fastast.reduction.plan import DROPPED, MergePlan
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptivePlan(MergePlan):
-    """A plan whose candidates, `merged`, join their partners or not; slots behind a clip's own are empty, of size 0."""
+    """A plan whose candidates, `merged`, may or may not join their partners; slots after a clip's own have size 0."""
 
     partner: Tensor
     """(b, m) int64, the token that each candidate would join."""
@@ -28,7 +28,7 @@ class AdaptivePlan(MergePlan):
     """(b, m) bool, whether it does."""
 
     def sum(self, x: Tensor) -> Tensor:
-        """Sum `x` over every slot: (b, n, ...) -> (b, p, ...); an emptied slot has 0."""
+        """Sum `x` over every slot: (b, n, ...) -> (b, p, ...); empty slots get 0."""
         joining = take_rows(x, self._candidates)
         joining = joining * index_like(self.goes, joining)
         moved = x.scatter_add(1, index_like(self.partner, joining), joining)
@@ -36,7 +36,7 @@ class AdaptivePlan(MergePlan):
         return self.take_owners(moved)
 
     def merge(self, x: Tensor, size: Tensor | None, combine: Combine = "size") -> tuple[Tensor, Tensor | None]:
-        """Make one token of every slot, (b, n, d) -> (b, p, d), and its size, (b, p) float32."""
+        """Return one token for every slot, (b, n, d) -> (b, p, d), and its size, (b, p) float32."""
         new_size = self.merge_sizes(size, x.shape[0], x.device)
         if combine == "keep":
             return self.take_owners(x), new_size
@@ -50,7 +50,7 @@ class AdaptivePlan(MergePlan):
         return self.take_owners(out).to(x.dtype), new_size
 
     def slot(self, batch: int, device: torch.device) -> Tensor:
-        """Return the slot of every token, (b, n) int64; of one of size 0 any."""
+        """Return the slot of every token, (b, n) int64, which is arbitrary for tokens of size 0."""
         slot = torch.full((batch, self.num_tokens), DROPPED, dtype=torch.int64, device=device)
         slot = slot.scatter(1, self._owners, torch.arange(self.num_slots, device=device).expand(batch, -1))
         joined = torch.where(self.goes, slot.gather(1, self.partner), slot.gather(1, self._candidates))
@@ -78,9 +78,9 @@ def merge_above(
 ) -> AdaptivePlan:
     """Merge the candidates whose score is at least `threshold` into their partners.
 
-    score, candidates, partner: (b, m). kind: (b, n) int64, by which a clip's tokens that stay are sorted, and within it
-    by position; a clip that merges nothing keeps its order. dead: (b, n) bool, tokens of size 0. Of no clips, nothing
-    merges. Waits for the device: how many tokens are left is up to the clips.
+    score, candidates, partner: (b, m). kind: (b, n) int64, by which a clip's remaining tokens are sorted, ties by
+    position; a clip that merges nothing keeps its order. dead: (b, n) bool, tokens of size 0. An empty batch merges
+    nothing. Waits for the device, because the number of remaining tokens depends on the clips.
     """
     n = kind.shape[1]
     if len(kind) == 0:

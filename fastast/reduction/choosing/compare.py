@@ -1,4 +1,4 @@
-"""What tokens are compared by, and how similar they then are.
+"""The metric that tokens are compared by, and their similarity.
 
 Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e, `w` width of what is compared.
 """
@@ -14,15 +14,15 @@ from fastast.reduction.choosing.precision import widened, without_autocast
 from fastast.reduction.tokens import BlockTokens
 
 Metric = Literal["keys", "queries", "values", "tokens", "before", "branch"]
-"""Keys, queries or values of the block's attention; the tokens behind it, before it, or what it added to them."""
+"""Keys, queries or values of the block's attention; the tokens after it, before it, or what it added to them."""
 Heads = Literal["mean", "concat"]
-"""Whether keys, queries and values are averaged over heads (ToMe) or set side by side."""
+"""Whether keys, queries and values are averaged over heads (ToMe) or concatenated."""
 Distance = Literal["cosine", "dot", "euclidean"]
-"""Cosine (ToMe), the product itself, or the negative squared distance."""
+"""Cosine similarity (ToMe), dot product, or negative squared Euclidean distance."""
 
 
 def compared(tokens: BlockTokens, metric: Metric, heads: Heads = "mean") -> Tensor:
-    """Return what tokens are compared by, (b, n, w)."""
+    """Return the vectors that tokens are compared by, (b, n, w)."""
     if metric == "tokens":
         return tokens.after
     if metric in ("before", "branch"):
@@ -33,19 +33,20 @@ def compared(tokens: BlockTokens, metric: Metric, heads: Heads = "mean") -> Tens
 
 
 def by_tokens_alone(options: Any) -> bool:
-    """Whether options compare tokens by what they are before any attention."""
+    """Return whether options compare the tokens themselves, which exist before any attention."""
     return options.metric in ("tokens", "before")
 
 
 def compared_width(metric: Metric, heads: Heads, embed_dim: int, head_dim: int) -> int:
-    """Return the width `w` of what is compared."""
+    """Return the width `w` of the vectors that tokens are compared by."""
     return head_dim if metric in ("keys", "queries", "values") and heads == "mean" else embed_dim
 
 
 def similarity(metric: Tensor, left: slice, right: slice, distance: Distance = "cosine") -> Tensor:
     """Return how similar the tokens `left` are to the tokens `right`: (b, n, w) -> (b, l, m).
 
-    In float32 or wider, under autocast too: half precision ties tokens that differ. A row of zeros has cosine 0 to all.
+    In float32 or wider, even under autocast: half precision ties tokens that differ. A row of zeros has cosine 0 with
+    every other.
     """
     with without_autocast(metric):
         wide = widened(metric)

@@ -1,6 +1,6 @@
-"""Dropping the tokens of the lowest score.
+"""Drop the tokens with the lowest scores.
 
-Shapes: `b` batch, `n` tokens, `f` tokens that are not protected, `p` tokens that stay.
+Shapes: `b` batch, `n` tokens, `f` unprotected tokens, `p` remaining tokens.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from fastast.reduction.plan import MergePlan
 
 
 def drop_lowest(score: Tensor, r: int, *, num_protected: int) -> MergePlan:
-    """Drop the `r` unprotected tokens of the lowest score; the others keep the order of their positions.
+    """Drop the `r` unprotected tokens with the lowest scores; the others keep their order.
 
-    score: (b, n), the protected tokens' not looked at. Of equal tokens the lower position stays.
+    score: (b, n); those of protected tokens are ignored. Among equal scores, the lower position stays.
     """
     b, n = score.shape
     free = best_first(score[:, num_protected:])[:, : n - num_protected - r].sort(dim=1).values  # (b, p - protected)

@@ -1,9 +1,9 @@
-"""Bipartite soft matching (ToMe, arXiv 2210.09461, section 3.1): pairs of similar tokens from scores between two sets.
+"""Bipartite soft matching (ToMe, arXiv 2210.09461, section 3.1): pair similar tokens by scores between two sets.
 
 Shapes: `b` batch, `n` tokens, `a` unprotected tokens of set A (even positions), `c` of set B (odd positions),
-`p` tokens that stay, `d` width.
+`p` remaining tokens, `d` width.
 
-On a CPU a block of one clip computes for so short a time that every small operation counts: hence few of them.
+On a CPU, a block takes so little time for one clip that every small operation counts, so there are few of them.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from fastast.reduction.combine import take_rows
 from fastast.reduction.plan import MergePlan
 
 Order = Literal["tome", "position"]
-"""Order of the tokens that stay: ToMe's (protected, A, B), on which the next block's A and B depend, or that of their
-positions."""
+"""Order of the remaining tokens: ToMe's (protected, A, B), which decides the next block's A and B, or by position."""
 
 
 def bipartite_soft_matching(
@@ -37,11 +36,11 @@ def bipartite_soft_matching(
 
     Even positions form A, odd ones B. Every token of A names its most similar token of B; the `r` best pairs merge.
     Protected tokens are neither merged nor merged into. Exact ties go to the lower position on both sides, and a zero
-    metric has cosine 0 to everything. Equal tokens can still have similarities that differ in the last bit, as the
-    device's matrix product rounds them.
+    metric has cosine 0 with everything. The similarities of equal tokens can still differ in the last bit, depending on
+    how the device's matrix product rounds.
 
-    With a `threshold`, only those of the `r` merge whose similarity is at least that, in every clip its own number;
-    `dead` tokens, (b, n) bool, are then in no pair.
+    With a `threshold`, only those of the `r` pairs merge whose similarity is at least that, so that every clip merges
+    its own number; `dead` tokens, (b, n) bool, are then in no pair.
 
     metric: (b, n, d). Raises ValueError where `r` exceeds half of the unprotected tokens or `order` is unknown.
     """
@@ -84,10 +83,10 @@ def merge_best(
     threshold: float | None = None,
     dead: Tensor | None = None,
 ) -> MergePlan:
-    """Merge the `r` sources with the highest score to any target into the target of that score.
+    """Merge the `r` sources with the highest score for any target into the target of that score.
 
-    scores: (b, a, c). sources, targets: (b, a) and (b, c), rising positions, together those of every unprotected token.
-    `threshold` and `dead` as for `bipartite_soft_matching`.
+    scores: (b, a, c). sources, targets: (b, a) and (b, c), ascending positions that together cover every unprotected
+    token. `threshold` and `dead` as for `bipartite_soft_matching`.
     """
     b = scores.shape[0]
     if dead is not None:
@@ -95,7 +94,7 @@ def merge_best(
         scores = scores.masked_fill(pairs, -torch.inf)
     best = scores.amax(dim=-1)  # (b, a)
     ranked = best_first(best)  # (b, a) indices into the sources
-    # Partners of the merged only: to find where a maximum is takes many times as long as to find how large it is.
+    # Partners of the merged only: finding where a maximum is takes many times as long as finding how large it is.
     target = take_rows(scores, ranked[:, :r]).argmax(dim=-1)  # (b, r) indices into the targets, slots once in order
     if threshold is not None:
         kind = torch.ones(b, num_tokens, dtype=torch.int64, device=scores.device).scatter(1, targets, 2)
@@ -122,7 +121,7 @@ def merge_best(
 
 
 def merge_into(merged: Tensor, partner: Tensor, num_tokens: int) -> MergePlan:
-    """Merge tokens into others that stay, (b, m) positions each; all that stay keep the order of their positions."""
+    """Merge tokens into partners that stay, (b, m) positions each; the remaining tokens keep their order."""
     b, m = merged.shape
     goes = torch.zeros(b, num_tokens, dtype=torch.int64, device=merged.device).scatter(1, merged, 1)  # (b, n)
     positions = torch.arange(num_tokens, device=merged.device)
@@ -132,8 +131,8 @@ def merge_into(merged: Tensor, partner: Tensor, num_tokens: int) -> MergePlan:
 
 
 def best_first(best: Tensor) -> Tensor:
-    """Return the indices of scores (b, a) by falling score, equals by position, (b, a)."""
+    """Return the indices of scores (b, a) in descending order of score, ties by position, (b, a)."""
     if torch.compiler.is_exporting() and torch.onnx.is_in_onnx_export():
-        # ONNX knows no stable sort by that name; the TopK that this becomes keeps the order of equals by definition.
+        # ONNX export has no stable sort; the TopK that this becomes keeps ties in order by definition.
         return best.argsort(dim=-1, descending=True)
     return best.argsort(dim=-1, descending=True, stable=True)

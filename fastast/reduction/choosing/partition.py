@@ -1,6 +1,7 @@
-"""How tokens are parted into the sets A, whose tokens merge, and B, which they merge into.
+"""Split tokens into the sets A, whose tokens merge, and B, which they merge into.
 
-Shapes: `b` batch, `n` tokens, `f` unprotected tokens, `a` and `c` tokens of A and B, one more in A where f is odd.
+Shapes: `b` batch, `n` tokens, `f` unprotected tokens, `a` and `c` tokens of A and B, one more in one of them where f is
+odd.
 """
 
 from __future__ import annotations
@@ -13,17 +14,17 @@ from torch import Tensor
 from fastast.reduction.tokens import BlockTokens
 
 Partition = Literal["alternating", "sequential", "random", "time", "frequency"]
-"""`alternating`: even positions, odd positions (ToMe). `sequential`: the first half, the second. `random`: halves that
-seed and block decide on. `time` and `frequency`: every second token along that axis of the patch grid, so that a
-token's neighbours on it are in the other set, whatever the order of tokens has become."""
+"""`alternating`: even and odd positions (ToMe). `sequential`: the first and the second half. `random`: halves that seed
+and block determine. `time` and `frequency`: every second token along that axis of the patch grid, so that a token's
+neighbours on it are in the other set, whatever the order of tokens has become."""
 
 
 def part(tokens: BlockTokens, partition: Partition) -> tuple[Tensor, Tensor]:
-    """Return the positions of A, (b, a), and of B, (b, c), rising."""
+    """Return the positions of A, (b, a), and of B, (b, c), in ascending order."""
     first, free = tokens.num_protected, tokens.num_tokens - tokens.num_protected
     positions = torch.arange(free, device=tokens.device)
     if partition == "alternating":
-        even, odd = positions[first % 2 :: 2], positions[1 - first % 2 :: 2]  # of positions that count the protected
+        even, odd = positions[first % 2 :: 2], positions[1 - first % 2 :: 2]  # counting the protected
         return (even + first).expand(tokens.batch, -1), (odd + first).expand(tokens.batch, -1)
     if partition == "sequential":
         line = positions.expand(tokens.batch, -1)  # (b, f)

@@ -16,5 +16,5 @@ def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
 
 
 def widened(x: Tensor) -> Tensor:
-    """Return `x` in float32, or in float64 where it is that already."""
+    """Return `x` in float32, or unchanged where it is float64."""
     return x if x.dtype == torch.float64 else x.float()

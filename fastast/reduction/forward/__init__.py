@@ -1,1 +1,1 @@
-"""The forward over the blocks of an encoder, merged or not, and what becomes of every token on the way."""
+"""The forward pass over the blocks of an encoder, merged or not, and what becomes of every token on the way."""

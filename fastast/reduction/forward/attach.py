@@ -13,16 +13,16 @@ from fastast.reduction.tokens import BlockTokens
 
 @dataclass(frozen=True, kw_only=True)
 class AttachedReduction:
-    """A reduction resolved for one encoder: all that its forward asks for."""
+    """A reduction resolved for one encoder: all that its forward pass needs."""
 
     reduction: TokenReduction
-    """What was asked for."""
+    """The reduction, as requested."""
     removals: tuple[int, ...]
-    """Tokens that each block removes."""
+    """Number of tokens that each block removes; with a threshold, the most."""
     num_protected: int
-    """Leading tokens that are never merged."""
+    """Number of leading tokens that are never merged."""
     checked: set[int] = field(default_factory=set, compare=False, repr=False)
-    """Blocks whose first plan was looked at."""
+    """Blocks whose first plan was checked."""
 
     @classmethod
     def of(cls, reduction: TokenReduction, shape: EncoderShape) -> AttachedReduction:
@@ -34,14 +34,14 @@ class AttachedReduction:
         )
 
     def choose(self, tokens: BlockTokens, r: int) -> MergePlan:
-        """Ask the method which `r` tokens go.
+        """Let the method choose which `r` tokens go.
 
-        The first plan of every block is looked at, of a batch that says something: raises ReductionError, with the rule
-        it breaks, where it is none.
+        Checks the first plan of every block, as soon as a batch allows it, and every plan of a threshold for its type:
+        raises ReductionError, with the broken rule, where one is not valid.
         """
         if self.reduction.threshold is not None:
             return chosen_above(self.reduction, tokens, r)
-        # In this order: what a compiler traces must not hang on the set.
+        # In this order: what a compiler traces must not depend on the set.
         if not looks_at_values(tokens) or tokens.block in self.checked or not speaks_of_the_method(tokens):
             return self.reduction.registered.choose(tokens, r, self.reduction.options)
         plan = checked_choice(self.reduction, tokens, r)
@@ -49,5 +49,5 @@ class AttachedReduction:
         return plan
 
     def spares_the_head(self, shape: EncoderShape) -> bool:
-        """Whether the last block leaves the prefix tokens alone, so that a head may read them without the others."""
+        """Return whether the last block leaves the prefix tokens alone, so that a head may read them by themselves."""
         return self.removals[-1] == 0 or self.num_protected >= shape.num_prefix_tokens

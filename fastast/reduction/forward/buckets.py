@@ -1,4 +1,4 @@
-"""Buckets: clips of one batch that have come to differ in length run on apart, so that padding costs little time.
+"""Buckets: clips of a batch that have come to differ in length run on separately, so that padding costs little time.
 
 Shapes: `b` clips, `n` slots, `d` width.
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 WORTH = 0.05
-"""Share of a batch's slots that a cut must save: each part has operations of its own to start in every later block."""
+"""Share of a batch's slots that a cut must save, because each part launches its own operations in every later block."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,19 +23,20 @@ class Bucket:
     """Some clips of a batch."""
 
     clips: Tensor
-    """Their places in the batch, int64."""
+    """Indices of the clips in the batch, int64."""
     slots: int
-    """Tokens of the longest of them; every slot behind is empty."""
+    """Number of tokens of the longest clip; every later slot is empty."""
 
     def of(self, x: Tensor, dim: int = 1) -> Tensor:
-        """Take these clips out of a batch (b, ..., n, ...), and of dimension `dim` the slots that they need."""
+        """Return these clips of a batch (b, ..., n, ...), with only the slots that they need along dimension `dim`."""
         return x[self.clips].narrow(dim, 0, self.slots)
 
 
 def buckets(size: Tensor) -> list[Bucket]:
-    """Sort the clips of a batch into buckets; one where cutting saves too little. size: (b, n), 0 for an empty slot.
+    """Sort the clips of a batch into buckets, only one where cutting saves too little.
 
-    None of no clips. Waits for the device: where to cut is up to the clips.
+    size: (b, n), 0 for an empty slot. An empty batch has no buckets. Waits for the device, because where to cut depends
+    on the clips.
     """
     if len(size) == 0:
         return []
@@ -44,7 +45,7 @@ def buckets(size: Tensor) -> list[Bucket]:
 
 
 def joined(parts: Sequence[Tensor], found: Sequence[Bucket]) -> Tensor:
-    """Put what became of the buckets, (b', n', ...) each, back in the batch's order, with zeros behind the shorter."""
+    """Join the outputs of buckets, (b', n', ...) each, in the batch's order, with zeros after the shorter ones."""
     slots = max(part.shape[1] for part in parts)
     fill = (0, 0) * (parts[0].ndim - 2)
     whole = torch.cat([pad(part, (*fill, 0, slots - part.shape[1])) for part in parts])
@@ -52,7 +53,7 @@ def joined(parts: Sequence[Tensor], found: Sequence[Bucket]) -> Tensor:
 
 
 def _cut(lengths: list[int], first: int) -> list[tuple[int, int, int]]:
-    """Cut ascending lengths where it saves most, and its parts in turn: first and last + 1 of each, and its longest."""
+    """Cut ascending lengths where it saves most, recursively; return first, last + 1 and longest of each part."""
     count, longest = len(lengths), lengths[-1]
     costs = [i * lengths[i - 1] + (count - i) * longest for i in range(1, count)]
     if not costs or min(costs) > (1 - WORTH) * count * longest:

@@ -1,8 +1,8 @@
-"""The one forward over the blocks of an encoder: inference, training and profiling, on modules or on kernels.
+"""The one forward pass over an encoder's blocks, for inference, training and profiling, on modules or on kernels.
 
 Shapes: `b` batch, `n` tokens that enter a block, `p` tokens that leave it, `d` width.
 
-What a block consists of is up to its `BlockStages`; where in it tokens go is decided here.
+`BlockStages` say what a block consists of; where in it tokens go is decided here.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ def encode(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Run every block on x (b, n, d); return the tokens (b, p, d), what the head reads of them, and sizes (b, p).
 
-    `trace` notes every merge, and the tokens of every block that computes all of them. `scope` is shown every part.
-    Where clips keep their own number of tokens and nobody traces, those of unlike length run on apart (`buckets`).
+    `trace` records the merges and the number of tokens of every block that computes all tokens. `scope` wraps every
+    part. Where clips keep their own number of tokens and there is no trace, those of different length run on separately
+    (`buckets`).
     """
     return _run(Reducer(stages, attached, scope), x, stages.open(x), None, trace=trace)
 
@@ -47,12 +48,12 @@ def _run(
     first: int = 0,
     trace: MergeTrace | None = None,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Run the blocks from `first` on. `passed`: what entered the block before and its heads, where they are needed."""
+    """Run the blocks from `first` on. `passed`: what entered the previous block and its heads, where still needed."""
     stages, attached, scope = reducer.stages, reducer.attached, reducer.scope
     shape = stages.shape
     removals = attached.removals if attached else (0,) * shape.depth
     place = attached.reduction.place if attached else "between"
-    # What goes behind each block: only there are what entered it and its heads still looked at, and kept.
+    # Tokens that go after each block: only where some do are its input and its heads still needed, and kept.
     behind = {"between": (0,) * shape.depth, "before": (*removals[1:], 0), "after": removals}[place]
     for block in range(first, shape.depth):
         r = removals[block]
@@ -95,7 +96,7 @@ def _run_apart(
     *,
     first: int,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Run the blocks from `first` on bucket by bucket."""
+    """Run the remaining blocks, from `first`, bucket by bucket."""
     ends = []
     for bucket in found:
         part: tuple[Tensor, HeadTensors] | None = None

@@ -1,4 +1,4 @@
-"""Lineage: where on the patch grid the tokens of a block came from, worked out only where a method asks.
+"""Lineage: where on the patch grid the tokens of a block came from, computed only where a method needs it.
 
 Shapes: `b` batch, `N` original tokens, `n` tokens of this block, `f'` and `t'` patches along frequency and time.
 """
@@ -15,11 +15,11 @@ from fastast.reduction.once import once
 from fastast.reduction.plan import MergePlan
 
 NO_PLACE = -1.0
-"""Stands for frequency and time of a prefix token, which is no patch."""
+"""Stands for frequency and time of a prefix token, which is not a patch."""
 
 
 class AsPlan(Protocol):
-    """A plan in whatever form it was applied."""
+    """A plan in the form in which it was applied."""
 
     def to_merge_plan(self) -> MergePlan:
         """Return the plan."""
@@ -27,7 +27,7 @@ class AsPlan(Protocol):
 
 
 class Lineage:
-    """The tokens of a block as the merges before it made them."""
+    """The tokens of a block, as earlier merges made them."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Lineage:
         plan: MergePlan | AsPlan | None = None,
         size: Tensor | None = None,
     ) -> None:
-        """Without a parent, these are the original tokens; else `plan` and sizes (b, n) before it made them of its."""
+        """Without a parent, the original tokens; else what `plan` made of the parent's, of sizes `size` (b, n)."""
         self._num_prefix_tokens, self._grid = num_prefix_tokens, grid
         self._parent, self._plan, self._size = parent, plan, size
 
@@ -53,7 +53,7 @@ class Lineage:
         return self._plan if isinstance(self._plan, MergePlan) else self._plan.to_merge_plan()
 
     def part(self, bucket: Bucket, batch: int) -> Lineage:
-        """Return the lineage of the clips in a bucket of a batch of so many."""
+        """Return the lineage of the clips in a bucket, out of a batch of `batch` clips."""
         return _PartOfLineage(self._num_prefix_tokens, self._grid, whole=self, bucket=bucket, batch=batch)
 
     def owners(self, batch: int, device: torch.device) -> Tensor:
@@ -64,20 +64,20 @@ class Lineage:
         return self.plan.take_owners(self._parent.owners(batch, device))
 
     def places(self, batch: int, device: torch.device) -> Tensor:
-        """Return frequency and time of each token's owner in patches, (b, n, 2) float32; NO_PLACE for a prefix."""
+        """Return frequency and time of each token's owner in patches, (b, n, 2) float32; NO_PLACE for prefix tokens."""
         return self._original(device)[self.owners(batch, device)]  # (b, n, 2)
 
     def centres(self, batch: int, device: torch.device) -> Tensor:
         """Return frequency and time of each token's centre of mass in patches, (b, n, 2) float32.
 
-        A prefix token, and what merged with one, has NO_PLACE or is drawn towards it.
+        A prefix token has NO_PLACE, and a token that merged with one is drawn towards it.
         """
         if self._parent is None:
             return self._original(device).expand(batch, -1, -1)
         return self.plan.merge(self._parent.centres(batch, device), self._size, "size")[0]
 
     def _original(self, device: torch.device) -> Tensor:
-        """Places of the original tokens, (N, 2)."""
+        """Return frequency and time of the original tokens, (N, 2)."""
         rows, columns = self._grid
         frequency = torch.arange(rows, dtype=torch.float32, device=device).repeat_interleave(columns)
         time = torch.arange(columns, dtype=torch.float32, device=device).repeat(rows)
@@ -86,7 +86,7 @@ class Lineage:
 
 
 class _PartOfLineage(Lineage):
-    """The tokens of some clips of a batch."""
+    """The lineage of some clips of a batch."""
 
     def __init__(
         self, num_prefix_tokens: int, grid: tuple[int, int], *, whole: Lineage, bucket: Bucket, batch: int

@@ -1,6 +1,6 @@
-"""Reducer: what reduces the tokens of one forward, and knows what has become of them.
+"""Reducer: reduces the tokens of one forward pass and keeps track of what becomes of them.
 
-Shapes: `b` batch, `n` tokens, `p` tokens that are left, `h` heads, `e` width of a head, `d` width.
+Shapes: `b` batch, `n` tokens, `p` remaining tokens, `h` heads, `e` width of a head, `d` width.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ class Reducer:
     """Reduces tokens on their way through the blocks; keeps their sizes and their lineage."""
 
     size: Tensor | None
-    """(b, n) original tokens in each; None where every token is one."""
+    """(b, n) number of original tokens in each; None where every token is one."""
 
     def __init__(self, stages: BlockStages, attached: AttachedReduction | None, scope: Scope) -> None:
-        """Begin with the tokens that enter the first block."""
+        """Start with the tokens that enter the first block."""
         self.stages, self.attached, self.scope = stages, attached, scope
         self._places = Lineage(stages.shape.num_prefix_tokens, stages.shape.grid)
         self.size = None
 
     @property
     def weights(self) -> Tensor | None:
-        """What weighs the keys of an attention."""
+        """Sizes that weight the keys in attention, (b, n); None where sizes do not count there."""
         return self.size if self.attached is not None and self.attached.reduction.proportional else None
 
     def buckets(self) -> list[Bucket]:
-        """Sort the clips into buckets of like length; none where all have as many, or where the device would wait."""
+        """Sort the clips into buckets of similar length; none without a threshold, or where it would wait for a GPU."""
         adaptive = self.attached is not None and self.attached.reduction.threshold is not None
         return buckets(self.size) if adaptive and self.size is not None and self.size.device.type == "cpu" else []
 
     def part(self, bucket: Bucket) -> Reducer:
-        """Return what reduces the clips of a bucket from here on."""
+        """Return a reducer for the clips of a bucket from here on."""
         assert self.size is not None
         part = Reducer(self.stages, self.attached, self.scope)
         part.size, part._places = bucket.of(self.size), self._places.part(bucket, len(self.size))
@@ -51,7 +51,7 @@ class Reducer:
     def attend(
         self, block: int, x: Tensor, normed: Tensor, *, r: int, keep: bool
     ) -> tuple[Tensor, Tensor, HeadTensors | None, Any]:
-        """Run a block up to its MLP: tokens (b, p, d), what the MLP reads of them, heads to keep, and the plan or None.
+        """Run a block up to its MLP; return tokens (b, p, d), what the MLP reads of them, heads to keep, and any plan.
 
         A function of its own, so that heads and branches are freed before the MLP needs its memory.
         """
@@ -66,9 +66,9 @@ class Reducer:
     def reduce_behind(
         self, block: int, r: int, passed: tuple[Tensor, HeadTensors] | None, x: Tensor
     ) -> tuple[Tensor, Tensor, Any]:
-        """Reduce the tokens x (b, n, d) behind a block, of which `passed` are what entered it and its heads.
+        """Reduce the tokens x (b, n, d) after a block. passed: what entered that block, and its heads.
 
-        None before the first block. Returns tokens (b, p, d), what is read of them, and the plan.
+        `passed` is None before the first block. Returns tokens (b, p, d), what is read of them, and the plan.
         """
         before, heads = (x, None) if passed is None else passed
         return self._reduce(self._tokens(block, before, None, heads, after=x), r)

@@ -1,4 +1,4 @@
-"""The stages of a block, which the one forward (`encode`) runs, and those of blocks made of modules.
+"""The stages of a block, which the one forward pass (`encode`) runs, and those of blocks made of modules.
 
 Shapes: `b` batch, `n` tokens that enter a block, `p` tokens that leave it, `h` heads, `e` width of a head, `d` = h e.
 """
@@ -23,21 +23,21 @@ HeadTensors = tuple[Tensor, Tensor, Tensor]
 
 
 class BlockStages(Protocol):
-    """The stages of every block, which is counted from 0.
+    """The stages of every block; blocks are counted from 0.
 
-    `x` are tokens (b, n, d), `normed` is what the next stage reads of them: their LayerNorm where stages fuse it with
-    the residual sum before it, or the tokens themselves where a stage normalises what it reads.
+    `x` are tokens (b, n, d), and `normed` is what the next stage reads of them: their LayerNorm where stages fuse it
+    with the residual sum before it, or the tokens themselves where a stage normalises what it reads.
     """
 
     shape: EncoderShape
-    """The encoder's."""
+    """Shape of the encoder."""
 
     def open(self, x: Tensor) -> Tensor:
         """Return what the first block's attention reads of the tokens that enter it."""
         ...
 
     def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, HeadTensors]:
-        """Return what attention adds to the tokens, and its queries, keys and values; sizes weigh its keys."""
+        """Return what attention adds to the tokens, and its queries, keys and values; sizes weight its keys."""
         ...
 
     def add(self, block: int, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
@@ -47,7 +47,7 @@ class BlockStages(Protocol):
     def choose(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> Any:
         """Return the plan that removes `r` tokens, in the form that `merge` takes.
 
-        Without gradients: a choice is discrete, and they flow through the averages.
+        Without gradients, because a choice is discrete; they flow through the averages.
         """
         ...
 
@@ -64,7 +64,7 @@ class BlockStages(Protocol):
         ...
 
     def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """Run attention and sum of the last block for the tokens that the head reads; None to run it for all."""
+        """Run the last block's attention and sum for the tokens that the head reads; return None to run all tokens."""
         ...
 
 
@@ -87,7 +87,7 @@ class ModuleStages:
     """The stages of blocks made of modules, in plain torch: every stage normalises what it reads."""
 
     def __init__(self, shape: EncoderShape, blocks: list[BlockAdapter], kernel: str = "auto") -> None:
-        """`kernel` is that of `fastast.attention`."""
+        """`kernel` names a kernel of `fastast.attention`."""
         self.shape, self._blocks, self._kernel = shape, blocks, kernel
 
     def open(self, x: Tensor) -> Tensor:
@@ -105,14 +105,14 @@ class ModuleStages:
 
     def choose(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> MergePlan:
         """Return the method's plan."""
-        _ = tokens.after  # what is merged is made with its gradients, before a method looks at it without them
+        _ = tokens.after  # what is merged is computed with gradients, before a method reads it without
         with torch.no_grad():
             return attached.choose(tokens, r)
 
     def merge(
         self, tokens: BlockTokens, plan: MergePlan, reduction: TokenReduction
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Merge the tokens behind the attention."""
+        """Merge the tokens where the block reduces them."""
         x, size = plan.merge(tokens.after, tokens.size, reduction.combining)
         return x, x, size
 
@@ -125,5 +125,5 @@ class ModuleStages:
         return self.add(block, x, branch)
 
     def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> None:
-        """Leave the last block to run for all tokens."""
+        """Return None: the last block runs for all tokens."""
         return

@@ -1,6 +1,6 @@
 """MergeTrace: where every original token is after each block.
 
-Shapes: `b` batch, `n` original tokens, `p` tokens that are left, `d` width.
+Shapes: `b` batch, `n` original tokens, `p` remaining tokens, `d` width.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class MergeTrace:
-    """A record of one forward pass, filled by the model when it is asked to keep one."""
+    """A record of one forward pass, which the model fills when it is given one."""
 
     source: list[Tensor] = field(default_factory=list)
-    """After each block, the token that holds each original one, (b, n) int32; -1 for a dropped token."""
+    """For each block, the token after it that holds each original token, (b, n) int32; -1 for a dropped token."""
     tokens_per_block: list[int] = field(default_factory=list)
-    """Tokens that left each block, as measured."""
+    """Number of tokens that left each block, as measured."""
 
     def counts(self) -> Tensor:
-        """Return how many tokens each clip had after each block, (b, blocks) int64: fewer than left it where it is
-        padded, as with a threshold."""
+        """Return how many tokens each clip had after each block, (b, blocks) int64.
+
+        Fewer than left the block where a clip is padded, as with a threshold.
+        """
         pairs = zip(self.source, self.tokens_per_block, strict=True)
         return torch.stack([(source_sizes(source, left) > 0).sum(dim=1) for source, left in pairs], dim=1)
 
     def add(self, plan: MergePlan | AsPlan | None, num_tokens: int, left: Tensor) -> None:
-        """Note one block that `num_tokens` entered and (b, p, d) left; `plan` is None where it removed nothing."""
+        """Record a block that `num_tokens` entered and (b, p, d) left; `plan` is None where it removed nothing."""
         batch, device = left.shape[0], left.device
         if self.source:
             previous = self.source[-1]

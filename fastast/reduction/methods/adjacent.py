@@ -1,9 +1,9 @@
 """A-ToMe: neighbours in time merge (Li et al. 2023, arXiv 2306.16009, with a fixed number of merges).
 
-Speech has one line of tokens; a spectrogram has one per band of frequency, and tokens of different bands are never
-neighbours. A token of several patches is where its owner was, and its neighbour is the next token that is left. Every
-pair of neighbours has a similarity, one product of two vectors each and no matrix; the `r` highest are closed, so that
-a run of similar tokens becomes one. Order in time is kept, and at least one token of every band stays.
+Speech has one sequence of tokens; a spectrogram has one per frequency band, and tokens of different bands are never
+neighbours. A merged token is where its owner was, and its neighbour is the next remaining token. The similarity of each
+pair of neighbours is one product of two vectors, so that no matrix is needed; the `r` most similar pairs are joined, so
+that a run of similar tokens becomes one. Order in time is kept, and at least one token of every band stays.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AdjacentOptions:
     metric: Metric = "keys"
     """What tokens are compared by, as for tome."""
     heads: Heads = "mean"
-    """Whether keys, queries and values are averaged over heads or set side by side (concat)."""
+    """Whether keys, queries and values are averaged over heads (mean) or concatenated (concat)."""
 
 
 def _limit(shape: BlockShape, options: AdjacentOptions) -> int:
@@ -46,9 +46,9 @@ def _limit(shape: BlockShape, options: AdjacentOptions) -> int:
     at_input=by_tokens_alone,
 )
 def adjacent(tokens: BlockTokens, r: int, options: AdjacentOptions) -> MergePlan:
-    """Merge the `r` most similar pairs of neighbours in time, bands of frequency apart."""
+    """Merge the `r` most similar pairs of neighbours in time, each within its frequency band."""
     first, n = tokens.num_protected, tokens.num_tokens
-    # Positions are in the order of bands and in each of time: nothing here has ever changed it.
+    # Tokens are in the order of bands, and within a band of time, which this method never changes.
     row = F.normalize(widened(compared(tokens, options.metric, options.heads)[:, first:]), dim=-1)  # (b, f, w)
     alike = (row[:, :-1] * row[:, 1:]).sum(-1)  # (b, f - 1)
     band = tokens.places[:, first:, 0]

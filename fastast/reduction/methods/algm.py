@@ -1,8 +1,8 @@
 """ALGM: merging is local in early blocks and global in later ones (ALGM, CVPR 2024).
 
-The paper merges in two blocks, the first and one half way, by thresholds; where and how much is the schedule's here, so
-that its form is `list:R,0,0,0,0,0,S,0,0,0,0,0`, and both halves are by pairs (see `local`; the global half is ToMe's
-matching in the paper too).
+The paper merges by thresholds in two blocks, the first and one halfway. Here the schedule decides where and how much,
+so that the paper's form is `list:R,0,0,0,0,0,S,0,0,0,0,0`, and both halves merge pairs (see `local`; the global half is
+ToMe's matching in the paper too).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ALGMOptions(LocalOptions):
     """The window of early blocks, and how many blocks are early."""
 
     global_from: float = 0.5
-    """Share of the blocks that merge in the window; those behind them merge across the spectrogram."""
+    """Share of the blocks, from the first, that merge within the window; later ones merge across the spectrogram."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

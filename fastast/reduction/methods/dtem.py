@@ -1,8 +1,8 @@
 """DTEM: ToMe's matching by an embedding that is learned for it (Lee and Hong, NeurIPS 2024, arXiv 2412.10569).
 
-A module per block, decoupled from the forward of the model, maps tokens to what they are compared by. It is trained by
-a continuous relaxation of the matching (`fastast.dtem`), the rest of the model frozen; once trained, matching is
-discrete. Here it is a norm and a linear layer on the tokens that enter the block, and begins as what ToMe compares: the
+A module per block, decoupled from the forward pass of the model, embeds tokens to compare them. It is trained through a
+continuous relaxation of the matching (`fastast.dtem`) with the rest of the model frozen; once trained, matching is
+discrete. Here it is a norm and a linear layer on the tokens that enter the block, and starts as what ToMe compares: the
 keys of that block, averaged over heads.
 """
 
@@ -19,12 +19,12 @@ from fastast.reduction.tokens import BlockTokens
 
 @dataclass(frozen=True, kw_only=True)
 class DTEMOptions:
-    """Which embedding, and in which order tokens stay."""
+    """The embedding, and the order of the remaining tokens."""
 
     weights: str = "ast_tiny_soundscapes"
-    """Merge embedding: the name of a model that one comes with, or a file of `fastast learn-merging`."""
+    """Merge embedding: the name of a model that comes with one, or a file of `fastast learn-merging`."""
     order: Order = "tome"
-    """Order of the tokens that stay, as for tome."""
+    """Order of the remaining tokens, as for tome."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "weights", identified(self.weights))
@@ -36,7 +36,7 @@ def _limit(shape: BlockShape, options: DTEMOptions) -> int:
 
 
 def _macs(shape: BlockShape, r: int, options: DTEMOptions) -> int:
-    """The embedding of every token, and one product of those of A with those of B."""
+    """Return the MACs of embedding every token, and of one product for every unprotected token of A with each of B."""
     width = merge_embedding(options.weights).width
     pairs = (shape.num_free + 1) // 2 * (shape.num_free // 2)
     return (shape.num_tokens * shape.encoder.embed_dim + pairs) * width
@@ -44,7 +44,7 @@ def _macs(shape: BlockShape, r: int, options: DTEMOptions) -> int:
 
 @reduction_method("dtem", label="DTEM", options=DTEMOptions, limit=_limit, macs=_macs, at_input=True, thresholds=True)
 def dtem(tokens: BlockTokens, r: int, options: DTEMOptions) -> MergePlan:
-    """Merge the `r` pairs whose learned embeddings are most similar, one of each pair from every second token."""
+    """Merge the `r` pairs with the most similar learned embeddings, each of an even and an odd position."""
     entering = tokens.entering
     return bipartite_soft_matching(
         *(placed(options.weights, entering).of(entering, tokens.block), r),

@@ -1,8 +1,8 @@
-"""EViT: Top-K whose leftover is fused into one token (Liang et al., ICLR 2022).
+"""EViT: Top-K, with the leftover tokens fused into one (Liang et al., ICLR 2022).
 
-The leftover are the r + 1 least attended tokens, so that r less leave the block. Their weights are their attention,
-normalised to add up to one here: an average looks like a token to a model that was not fine-tuned. The fused token
-owns the place of the most attended of them, leaves the block last, and is a token like any other in the next block.
+The leftover are the r + 1 least attended tokens, so that r fewer leave the block. They are weighted by their attention,
+normalised here to add up to one: to a model that was not fine-tuned, an average looks like a token. The fused token
+takes the place of the most attended of them, leaves the block last, and is a token like any other in the next block.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ def evit(tokens: BlockTokens, r: int, options: NoOptions) -> MergePlan:
         owner=owner,
         merged=ranked[:, kept + 1 :],
         target=torch.full_like(ranked[:, kept + 1 :], owner.shape[1] - 1),
-        weight=score.clamp_min(
-            torch.finfo(torch.float32).tiny
-        ),  # where all are attended to by nothing, all count alike
+        weight=score.clamp_min(torch.finfo(torch.float32).tiny),  # where none is attended to, all count alike
     )
 
 

@@ -1,10 +1,9 @@
 """Local merging: ToMe's matching among neighbours on the spectrogram.
 
-The local half of ALGM (ALGM, CVPR 2024) as pairs: ALGM averages whole windows of
-k x k patches whose similarity is above a threshold, a number of tokens that the clip decides on; here the `r` most
-similar pairs within reach of each other merge, a number that the schedule decides on. A token is where its owner was.
-Only where fewer than `r` tokens of A have one of B within reach do tokens outside of it merge, the nearest first; this
-is never left to a similarity, so a window is what it says.
+The local half of ALGM (ALGM, CVPR 2024) by pairs: ALGM averages whole windows of k x k patches whose similarity is
+above a threshold, so that the clip decides how many tokens go; here the `r` most similar pairs within reach of each
+other merge, so that the schedule decides. A merged token is where its owner was. Only where fewer than `r` tokens of A
+have one of B within reach do tokens beyond it merge, the nearest first, however similar others may be.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ class LocalOptions:
     """The window, and how tokens in it are compared."""
 
     window: Literal["time", "frequency", "both"] = "both"
-    """Along which axes two tokens must be near each other to merge: time, frequency, or both (a neighbourhood)."""
+    """Axes along which two tokens must be near each other to merge: time, frequency, or both (a neighbourhood)."""
     time: int = 2
-    """How many patches apart they may be in time, from 0; where the window has no time, leave it out."""
+    """Most patches that they may be apart in time, from 0; leave it out where the window is frequency."""
     frequency: int = 1
-    """How many patches apart they may be in frequency, from 0; where the window has no frequency, leave it out."""
+    """Most patches that they may be apart in frequency, from 0; leave it out where the window is time."""
     metric: Metric = "keys"
     """What tokens are compared by, as for tome."""
     heads: Heads = "mean"
-    """Whether keys, queries and values are averaged over heads or set side by side (concat)."""
+    """Whether keys, queries and values are averaged over heads (mean) or concatenated (concat)."""
     order: Order = "position"
-    """Order of the tokens that stay. That of their position keeps neighbours in different sets, A and B."""
+    """Order of the remaining tokens, as for tome; position keeps neighbours in different sets, A and B."""
 
     def __post_init__(self) -> None:
         for axis, usual in (("time", LocalOptions.time), ("frequency", LocalOptions.frequency)):
@@ -54,7 +53,7 @@ class LocalOptions:
 
     @property
     def reach(self) -> tuple[int | None, int | None]:
-        """Patches along frequency and time, None for any number."""
+        """Most patches that two tokens may be apart along frequency and time, None for any number."""
         return (
             None if self.window == "time" else self.frequency,
             None if self.window == "frequency" else self.time,
@@ -62,7 +61,10 @@ class LocalOptions:
 
 
 def local_limit(shape: BlockShape, options: LocalOptions, method: str = "local") -> int:
-    """Return half of the free tokens. Raises ReductionError where the window reaches further than the grid."""
+    """Return half of the free tokens.
+
+    Raises ReductionError where the window reaches further than the grid, or a prefix token is not protected.
+    """
     need_protected_prefix(shape, method)
     for axis, reach in enumerate(options.reach):
         if reach is not None:
@@ -91,7 +93,7 @@ def local(tokens: BlockTokens, r: int, options: LocalOptions) -> MergePlan:
     even, odd = slice(first + first % 2, None, 2), slice(first + 1 - first % 2, None, 2)
     scores = similarity(metric, even, odd)  # (b, a, c), -1 to 1
     gap = outside(tokens.places[:, even], tokens.places[:, odd], options.reach)
-    # Whole patches weigh more than any difference of cosines, so that the nearest outside come after all inside.
+    # A patch outweighs any difference of cosines, so that all pairs within reach come first, and then the nearest.
     scores = scores - 4 * gap.to(scores.dtype)
     return merge_best(
         *(scores, r, sources, targets),
@@ -104,9 +106,9 @@ def local(tokens: BlockTokens, r: int, options: LocalOptions) -> MergePlan:
 
 
 def outside(left: Tensor, right: Tensor, reach: tuple[int | None, int | None]) -> Tensor:
-    """Return how many patches two places are beyond reach of each other, (b, a, 2) and (b, c, 2) -> (b, a, c).
+    """Return how many patches beyond reach of each other two places are, (b, a, 2) and (b, c, 2) -> (b, a, c).
 
-    The sum over both axes, 0 within reach.
+    Summed over both axes; 0 within reach.
     """
     gap = left.new_zeros(left.shape[0], left.shape[1], right.shape[1])
     for axis, patches in enumerate(reach):

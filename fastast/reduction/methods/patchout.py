@@ -1,9 +1,9 @@
-"""Structured patchout at inference: whole columns or rows of the patch grid go (PaSST, Koutini et al. 2022,
+"""Structured patchout at inference: whole columns or rows of the patch grid are dropped (PaSST, Koutini et al. 2022,
 arXiv 2110.05069).
 
-PaSST drops random rows and columns of the input while it trains. Here the order of the lines is drawn once for all
-blocks, and every block goes on where the one before it stopped, within a line from the last token to the first; so the
-tokens that are left are whole lines but for one. At the input, as PaSST does it, is `place = "before"` and a schedule
+PaSST drops random rows and columns of the input during training. Here the order of the lines is drawn once for all
+blocks, and every block continues where the previous one stopped, within a line from the last token to the first, so
+that all remaining lines but one are whole. To drop at the input, as PaSST does, use `place = "before"` and a schedule
 that removes in the first block alone, such as `first:15`.
 """
 
@@ -23,10 +23,10 @@ from fastast.reduction.tokens import BlockTokens
 
 @dataclass(frozen=True, kw_only=True)
 class PatchoutOptions:
-    """Which lines go."""
+    """Which lines are dropped."""
 
     axis: Literal["time", "frequency", "both"] = "time"
-    """What is left out: moments in time (columns), bands of frequency (rows), or both in one drawn order."""
+    """What is dropped: columns (time), rows (frequency), or both in one random order."""
 
 
 def _limit(shape: BlockShape, options: PatchoutOptions) -> int:
@@ -44,7 +44,7 @@ def _limit(shape: BlockShape, options: PatchoutOptions) -> int:
     at_input=True,
 )
 def patchout(tokens: BlockTokens, r: int, options: PatchoutOptions) -> MergePlan:
-    """Drop `r` tokens in whole columns or rows of the spectrogram, in an order that the seed alone decides on."""
+    """Drop `r` tokens in whole columns or rows of the spectrogram, in an order drawn from the seed alone."""
     rows, columns = tokens.shape.grid
     first = tokens.num_protected
     drawn = tokens.draw(rows + columns, block=0)  # (rows + columns,)

@@ -1,9 +1,9 @@
 """PiToMe: tokens that resemble many others merge, the rest is protected (Tran et al., NeurIPS 2024).
 
-The energy of a token is its mean similarity to the others, f(cos), with f(x) = x from a margin m on and
-alpha (exp(x - m) - 1) below it; alpha = 1 and m = 0.9 - 0.9 l / L in block l of L unless asked. The 2 r tokens of
-the highest energy, sorted by it, are parted in turn into A and B, and every token of A merges into the most similar one
-of B. Blocks count from 0 here, and protected tokens are no token's neighbours; the paper says neither.
+The energy of a token is its mean similarity to the others, f(cos), where f(x) = x from a margin m upwards and
+alpha (exp(x - m) - 1) below it; by default, alpha = 1 and m = 0.9 - 0.9 l / L in block l of L. The 2 r tokens of the
+highest energy, sorted by it, go alternately into A and B, and every token of A merges into the most similar one of B.
+Here blocks count from 0, and protected tokens do not add to the energy of others; the paper specifies neither.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from fastast.reduction.tokens import BlockTokens
 
 @dataclass(frozen=True, kw_only=True)
 class PiToMeOptions:
-    """How tokens are compared, and from where on they count as alike."""
+    """How tokens are compared, and how similar ones count as alike."""
 
     metric: Metric = "keys"
     """What tokens are compared by, as for tome."""
     heads: Heads = "mean"
-    """Whether keys, queries and values are averaged over heads or set side by side (concat)."""
+    """Whether keys, queries and values are averaged over heads (mean) or concatenated (concat)."""
     margin: float = 0.9
-    """Cosine from which two tokens count as alike in the first block, -1 to 1; it falls to 0 towards the last."""
+    """Cosine from which two tokens count as alike in the first block, -1 to 1; it shrinks towards 0 in later ones."""
     alpha: float = 1.0
-    """How much a pair below the margin takes away, at least 0."""
+    """How much a pair below the margin takes from the energy of a token, at least 0."""
 
     def __post_init__(self) -> None:
         if not -1 <= self.margin <= 1:
@@ -42,7 +42,7 @@ class PiToMeOptions:
 
 
 def _macs(shape: BlockShape, r: int, options: PiToMeOptions) -> int:
-    """One product of what is compared for every unprotected token with every other."""
+    """Return the MACs of one product for every unprotected token with every other."""
     width = compared_width(options.metric, options.heads, shape.encoder.embed_dim, shape.encoder.head_dim)
     return shape.num_free**2 * width
 
@@ -57,7 +57,7 @@ def _macs(shape: BlockShape, r: int, options: PiToMeOptions) -> int:
     at_input=by_tokens_alone,
 )
 def pitome(tokens: BlockTokens, r: int, options: PiToMeOptions) -> MergePlan:
-    """Merge `r` pairs among the 2 `r` tokens that resemble most others, and leave the rest alone."""
+    """Merge `r` pairs among the 2 `r` tokens that most resemble the others, and leave the rest alone."""
     first = tokens.num_protected
     free = slice(first, None)
     alike = similarity(compared(tokens, options.metric, options.heads), free, free)  # (b, f, f)

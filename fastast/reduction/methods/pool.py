@@ -1,8 +1,8 @@
-"""Uniform pooling: runs of neighbours on the patch grid become one token, whatever they hold.
+"""Uniform pooling: each run of neighbours on the patch grid becomes one token, whatever it holds.
 
-The control beside random drop: average pooling is what compresses audio tokens elsewhere (arXiv 2511.20973). A line
-visits every token, neighbours on the grid one after another, and is cut into runs of equal length, give or take one.
-Any `r` is possible, and half of the tokens along time is pooling of neighbouring pairs. Weighted by size, a token is
+The second control, with random drop: elsewhere, audio tokens are compressed by average pooling (arXiv 2511.20973). A
+line visits every token, neighbour after neighbour on the grid, and is cut into runs whose lengths differ by at most
+one. Any `r` is possible; removing half of the tokens along time pools neighbouring pairs. Weighted by size, a token is
 the average of its patches.
 """
 
@@ -22,11 +22,11 @@ from fastast.reduction.tokens import BlockTokens
 
 @dataclass(frozen=True, kw_only=True)
 class PoolOptions:
-    """Where the line runs."""
+    """The path of the line."""
 
     axis: Literal["time", "frequency", "both"] = "time"
-    """What is pooled over: time (row by row, there and back), frequency (column by column), or both (along time in
-    strips two rows high, so that four tokens on it are a square)."""
+    """Axis to pool over: time (row by row, back and forth), frequency (column by column), or both (along time in strips
+    two rows high, so that four successive tokens form a square)."""
 
 
 def _limit(shape: BlockShape, options: PoolOptions) -> int:
@@ -36,7 +36,7 @@ def _limit(shape: BlockShape, options: PoolOptions) -> int:
 
 @reduction_method("pool", label="uniform pooling", options=PoolOptions, limit=_limit, at_input=True)
 def pool(tokens: BlockTokens, r: int, options: PoolOptions) -> MergePlan:
-    """Average runs of neighbouring tokens of equal length, so that `r` less are left."""
+    """Average runs of neighbouring tokens, all of about the same length, so that `r` fewer are left."""
     first, n = tokens.num_protected, tokens.num_tokens
     free = n - first
     line = order_on_line(tokens.places[:, first:], tokens.shape.grid, options.axis)  # (b, free) indices
@@ -49,7 +49,7 @@ def pool(tokens: BlockTokens, r: int, options: PoolOptions) -> MergePlan:
 def order_on_line(places: Tensor, grid: tuple[int, int], axis: str) -> Tensor:
     """Return the indices of tokens at `places` (b, n, 2) in the order in which the line visits them, (b, n).
 
-    It turns at the edge, so that its neighbours there are neighbours on the grid.
+    It turns at the edges, so that successive tokens are neighbours on the grid there too.
     """
     rows, columns = grid
     frequency, time = places.long().unbind(-1)  # (b, n) each

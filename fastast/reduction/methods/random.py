@@ -1,4 +1,4 @@
-"""Random drop: the control without which no choice of tokens is a result."""
+"""Random drop: the control that any choice of tokens must be compared with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fastast.reduction.tokens import BlockTokens
 
 @reduction_method("random", label="random drop", limit=all_free, keeps_order=True, random=True, at_input=True)
 def random_drop(tokens: BlockTokens, r: int, options: NoOptions) -> MergePlan:
-    """Drop `r` tokens that seed and block alone decide on, the same of every clip."""
+    """Drop `r` tokens drawn from seed and block alone, the same in every clip."""
     return drop_lowest(tokens.draw().expand(tokens.batch, -1), r, num_protected=tokens.num_protected)
 
 

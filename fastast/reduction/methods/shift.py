@@ -1,7 +1,7 @@
 """Representation shift: drop the tokens that a layer moves least (Choi et al. 2025, arXiv 2508.00367).
 
 The shift is the Euclidean distance between a token before and after a layer. The paper measures it over attention, the
-MLP or a whole block; here tokens go between attention and MLP, so it is the length of what attention added.
+MLP or a whole block; here tokens go between attention and MLP, so it is the norm of what attention added.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The slice oracle: the same number of tokens for free, the limit of what any method can gain in speed."""
+"""The slice oracle: removes as many tokens at no cost, a bound on the speed that any method can gain."""
 
 from __future__ import annotations
 

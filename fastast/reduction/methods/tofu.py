@@ -1,9 +1,9 @@
 """ToFu: tokens are pruned in early blocks and merged in later ones (Kim et al., WACV 2024).
 
-Both choose by ToMe's matching: early, the token of A of each of the `r` most similar pairs is dropped, and the one of B
-stays as it is; later they merge to MLERP, the average made as long as the longest token in it. Early blocks answer to
-an average of two tokens with something else than the average of two answers; from where on they do not is measured in
-the paper, and half of the depth is the default here. A dropped token does not add to the size of its partner.
+Both choose by ToMe's matching: early on, the A token of each of the `r` most similar pairs is dropped and the B token
+is left as it is; later, both merge by MLERP, their average scaled to the norm of the longest. Early blocks do not map
+the average of two tokens to the average of their outputs; the paper measures from which block on they do, and the
+default here is half the depth. A dropped token does not add to the size of its partner.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class ToFuOptions:
     """How many blocks prune, and how tokens are compared."""
 
     merge_from: float = 0.5
-    """Share of the blocks that drop tokens; those behind them merge."""
+    """Share of the blocks, from the first, that drop tokens; later ones merge them."""
     metric: Metric = "keys"
     """What tokens are compared by, as for tome."""
     heads: Heads = "mean"
-    """Whether keys, queries and values are averaged over heads or set side by side (concat)."""
+    """Whether keys, queries and values are averaged over heads (mean) or concatenated (concat)."""
     order: Order = "tome"
-    """Order of the tokens that stay: ToMe's (protected, A, B) or that of their position."""
+    """Order of the remaining tokens: tome (protected, A, B) or position."""
 
     def __post_init__(self) -> None:
         check_share("tofu", "merge_from", self.merge_from)
@@ -50,7 +50,7 @@ def _macs(shape: BlockShape, r: int, options: ToFuOptions) -> int:
     at_input=by_tokens_alone,
 )
 def tofu(tokens: BlockTokens, r: int, options: ToFuOptions) -> MergePlan:
-    """Drop one token of each of the `r` most similar pairs in early blocks, merge them in later ones."""
+    """Drop one token of each of the `r` most similar pairs in early blocks, and merge the pairs in later ones."""
     pairs = tome(tokens, r, ToMeOptions(metric=options.metric, heads=options.heads, order=options.order))
     if tokens.block < first_block_of(options.merge_from, tokens.depth):
         return MergePlan(num_tokens=pairs.num_tokens, owner=pairs.owner)

@@ -29,14 +29,14 @@ class ToMeOptions:
     """The axes of ToMe's own ablations."""
 
     metric: Metric = field(default="keys", metadata={"always": True})
-    """What tokens are compared by: keys, queries, values, tokens (behind the attention), before it, or branch (what
-    attention adds)."""
+    """What tokens are compared by: keys, queries, values, tokens (after attention), before (the tokens before it), or
+    branch (what attention adds)."""
     order: Order = field(default="tome", metadata={"always": True})
-    """Order of the tokens that stay: ToMe's (protected, A, B) or that of their position."""
+    """Order of the remaining tokens: tome (protected, A, B) or position."""
     heads: Heads = "mean"
-    """Whether keys, queries and values are averaged over heads or set side by side (concat)."""
+    """Whether keys, queries and values are averaged over heads (mean) or concatenated (concat)."""
     distance: Distance = "cosine"
-    """How similar two tokens are: cosine, dot, or euclidean (the closer the more)."""
+    """How similarity is measured: cosine, dot, or euclidean (closer is more similar)."""
     partition: Partition = "alternating"
     """Which tokens may merge into which: alternating positions (ToMe), sequential halves, random halves (drawn from the
     seed), or every second token along time or frequency of the patch grid."""
@@ -49,7 +49,7 @@ def _limit(shape: BlockShape, options: ToMeOptions) -> int:
 
 
 def pairing_macs(shape: BlockShape, metric: Metric, heads: Heads) -> int:
-    """One product of what is compared for every unprotected token of A with every one of B."""
+    """Return the MACs of one product for every unprotected token of A with each of B."""
     width = compared_width(metric, heads, shape.encoder.embed_dim, shape.encoder.head_dim)
     return (shape.num_free + 1) // 2 * (shape.num_free // 2) * width
 
@@ -63,7 +63,7 @@ def _draws(options: ToMeOptions) -> bool:
 
 
 def _thresholds(options: ToMeOptions) -> bool:
-    """Other partitions hang on how many tokens a clip is padded to."""
+    """Return whether a threshold can decide: other partitions depend on how many tokens a clip is padded to."""
     return options.distance == "cosine" and options.partition == "alternating"
 
 
@@ -78,7 +78,7 @@ def _thresholds(options: ToMeOptions) -> bool:
     thresholds=_thresholds,
 )
 def tome(tokens: BlockTokens, r: int, options: ToMeOptions) -> MergePlan:
-    """Merge the `r` pairs of tokens with the most similar keys, one of each pair from every second token."""
+    """Merge the `r` pairs of tokens with the most similar keys, each of an even and an odd position."""
     metric = compared(tokens, options.metric, options.heads)  # (b, n, w)
     first = tokens.num_protected
     if options.partition == "alternating":

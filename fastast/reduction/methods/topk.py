@@ -1,4 +1,4 @@
-"""Top-K: keep the tokens that the class and the distillation token attend to most.
+"""Top-K: keep the tokens that the class and distillation tokens attend to most.
 
 Haurum et al. 2023, "Which Tokens to Use?" (arXiv 2308.04657), whose Top-K is EViT without its fused token;
 on audio, arXiv 2504.01690. Attention is averaged over heads and, where a model has several, over its prefix tokens,
@@ -23,7 +23,7 @@ def attended(tokens: BlockTokens) -> Tensor:
 
 
 def attention_macs(shape: BlockShape, r: int, options: object) -> int:
-    """One product of the prefix tokens' queries with every key, head by head."""
+    """Return the MACs of one product of the prefix tokens' queries with every key, head by head."""
     return shape.encoder.num_prefix_tokens * shape.num_tokens * shape.encoder.embed_dim
 
 

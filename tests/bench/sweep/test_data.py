@@ -194,7 +194,7 @@ def test_other_classes_are_refused_with_the_difference(tmp_path: Path, esc50: Pa
 def test_a_model_without_names_is_refused_unless_they_are_stated(tmp_path: Path, esc50: Path) -> None:
     data, model = f'dataset = "esc50"\nroot = "{esc50}"', checkpoint(tmp_path, None)
     said = problem(sweep(tmp_path, model, data))
-    assert "nothing says which classes its 4 outputs are; name them by model.labels FILE" in said
+    assert "nothing says which classes its 4 outputs are; name them with model.labels FILE" in said
     (names := tmp_path / "names.txt").write_text("b\nd\nc\na\n")
     found = {}
     for stated in ("data", str(names)):
@@ -202,7 +202,7 @@ def test_a_model_without_names_is_refused_unless_they_are_stated(tmp_path: Path,
         found[cell.id] = cell.model.columns
         assert "labels_sha256" in cell.question["model"]
     assert list(found.values()) == [None, (3, 0, 2, 1)]
-    assert "it has 16 unnamed outputs, and the data 4 classes" in problem(
+    assert "it has 16 unnamed outputs, but the data has 4 classes" in problem(
         sweep(tmp_path, checkpoint(tmp_path, None, 16), data)
     )
 
@@ -226,7 +226,7 @@ def test_the_shipped_model_with_its_classes_permuted_or_of_another_set(tmp_path:
     )
     ten = create_model("ast_tiny", num_frames=512, depth=1, num_classes=10)
     ten = save_checkpoint(tmp_path / "ten.safetensors", ten, normalisation=NORMALISATION)
-    assert "it has 10 unnamed outputs, and the data 64 classes" in problem(sweep(tmp_path, ten, "clips = 4"))
+    assert "it has 10 unnamed outputs, but the data has 64 classes" in problem(sweep(tmp_path, ten, "clips = 4"))
 
 
 def test_a_model_that_does_not_say_its_normalisation_has_no_quality(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_what_cannot_run_says_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch
     assert why_not_flash("flex", cpu) == ""
     for kernel in ("fa4", "flex_flash"):
         assert "this is a cpu device; choose 'flex' or 'auto'" in why_not_flash(kernel, cpu)
-        assert "has no float32; give bfloat16 or float16" in why_not_flash(kernel, cuda, torch.float32)
+        assert "does not take float32; give bfloat16 or float16" in why_not_flash(kernel, cuda, torch.float32)
         monkeypatch.setattr(flash, "fa4_version", lambda: None)
         assert why_not_flash(kernel, cuda) == "FlashAttention-4 is not installed; pip install 'fastast[fa4]'"
         monkeypatch.setattr(flash, "fa4_version", lambda: "4.0.0b27")
@@ -156,9 +156,9 @@ def test_the_engine_takes_it_where_it_can_run_or_refuses(small_model: AudioSpect
 
 def test_what_it_has_not_is_refused() -> None:
     q, k, v, size = tensors()
-    with pytest.raises(ValueError, match="'flex' has no dropout, and 0.1 is asked for"):
+    with pytest.raises(ValueError, match="'flex' has no dropout, but dropout is 0.1"):
         proportional_attention(q, k, v, size, kernel="flex", dropout=0.1)
-    with pytest.raises(MissingAttentionError, match="FlexAttention has no float64"):
+    with pytest.raises(MissingAttentionError, match="FlexAttention does not take float64"):
         proportional_attention(q.double(), k.double(), v.double(), size, kernel="flex")
     with pytest.raises(MissingAttentionError, match="no backward pass on a CPU; choose 'mask'"):
         proportional_attention(q.requires_grad_(), k, v, size, kernel="flex")

@@ -87,9 +87,9 @@ def test_what_it_lacks_stays_with_the_fused_kernel(case: str, monkeypatch: pytes
 
 def test_asked_by_name_it_refuses_what_it_lacks() -> None:
     (q, k, v), size = tensors()
-    with pytest.raises(ValueError, match="'products' passes no gradient on to sizes; choose 'auto'"):
+    with pytest.raises(ValueError, match="'products' passes no gradient to sizes; choose 'auto'"):
         proportional_attention(q, k, v, size.requires_grad_(), kernel="products")
-    with pytest.raises(ValueError, match=r"'products' has no dropout, and 0.1 is asked for"):
+    with pytest.raises(ValueError, match=r"'products' has no dropout, but dropout is 0.1"):
         proportional_attention(q, k, v, None, kernel="products", dropout=0.1)
 
 

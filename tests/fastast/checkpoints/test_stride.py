@@ -30,7 +30,7 @@ def test_a_stride_is_that_of_both_axes() -> None:
 def test_a_stride_said_twice_is_refused(name: str, tmp_path) -> None:
     path = save_checkpoint(tmp_path / "a.safetensors", AudioSpectrogramTransformer(TEN))
     for make in (lambda **given: create_model("ast_tiny", **given), lambda **given: load_model(path, **given)):
-        with pytest.raises(ValueError, match=f"stride is 16 and {name} is 12; give stride, or the two"):
+        with pytest.raises(ValueError, match=f"stride is 16 and {name} is 12; give one or the other"):
             make(stride=16, **{name: 12})
 
 

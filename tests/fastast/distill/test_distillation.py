@@ -212,7 +212,7 @@ def test_a_teachers_classes_are_matched_by_name(tmp_path: Path, small_fbank: Ten
         logits(named, "abd")
     with pytest.raises(ClassesError, match=r"its 3 classes are not the 4 of the data: only the data has 'd'"):
         logits(named, "abcd")
-    with pytest.raises(ClassesError, match=r"nothing says which .*; name them by distillation.labels FILE"):
+    with pytest.raises(ClassesError, match=r"nothing says which .*; name them with distillation.labels FILE"):
         logits(unnamed, "cab")
     torch.testing.assert_close(logits(replace(unnamed, labels="data"), "cab"), answers)
     (tmp_path / "names.txt").write_text("a\nb\nc\n")

@@ -175,7 +175,7 @@ def test_classes_that_a_file_does_not_name_can_be_named(checkpoint: str, tmp_pat
     save_checkpoint(unnamed, found.state, geometry=found.geometry, normalisation=found.normalisation)
     code, said = learn(unnamed, tmp_path / "out.safetensors")
     assert code == 1
-    assert "name them by --labels FILE" in " ".join(said.split())
+    assert "name them with --labels FILE" in " ".join(said.split())
     assert "learning was begun" in learn(unnamed, tmp_path / "out.safetensors", "--labels", "data")[1]
 
 

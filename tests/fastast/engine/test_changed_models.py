@@ -56,10 +56,13 @@ NATIVE: dict[str, tuple[Callable[[Any], object], str]] = {
         "blocks.1.mlp.fc1 is a ParametrizedLinear",
     ),
     "norm": (lambda m: put(m, "blocks.0.norm2", nn.RMSNorm(32)), "blocks.0.norm2 is a RMSNorm"),
-    "norm without bias": (lambda m: put(m, "norm", nn.LayerNorm(32, bias=False)), "norm has another bias"),
+    "norm without bias": (
+        lambda m: put(m, "norm", nn.LayerNorm(32, bias=False)),
+        "norm differs from the kernels: only one of them has bias",
+    ),
     "no bias": (
         lambda m: put(m, "blocks.0.mlp.fc1", nn.Linear(32, 128, bias=False)),
-        "blocks.0.mlp.fc1 has another bias",
+        "blocks.0.mlp.fc1 differs from the kernels: only one of them has bias",
     ),
     "norm in the MLP": (lambda m: put(m, "blocks.0.mlp.norm", nn.LayerNorm(128)), "blocks.0.mlp.norm is a LayerNorm"),
     "hook": (lambda m: m.blocks[0].mlp.register_forward_hook(lambda *_: None), "blocks.0.mlp has hooks"),
@@ -100,8 +103,8 @@ def test_the_look_draws_nothing(small_model) -> None:
 TIMM: dict[str, tuple[Callable[[Any], object], str]] = {
     "hook": (lambda m: m.blocks[0].mlp.fc1.register_forward_hook(lambda *_: None), "blocks.0.mlp.fc1 has hooks"),
     "hook around the blocks": (lambda m: m.blocks.register_forward_hook(lambda *_: None), "blocks has hooks"),
-    "a head of two": (lambda m: put(m, "head", nn.Sequential(m.head)), "head is no linear layer"),
-    "a head of one's own": (lambda m: put(m, "head", low_rank(m.head)), "head is no linear layer"),
+    "a head of two": (lambda m: put(m, "head", nn.Sequential(m.head)), "head is not a linear layer"),
+    "a head of one's own": (lambda m: put(m, "head", low_rank(m.head)), "head is not a linear layer"),
     "a class of one's own": (
         lambda m: put(m, "blocks.0.attn.proj_drop", nn.AlphaDropout()),
         "blocks.0.attn.proj_drop is a AlphaDropout",

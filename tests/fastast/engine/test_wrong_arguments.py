@@ -12,7 +12,7 @@ from fastast.macs import model_macs
 @pytest.mark.parametrize("given", ["constant:4", fastast.Constant(4), {"schedule": "constant:4"}])
 @pytest.mark.parametrize("take", [fastast.reduce, fastast.compile, differentiable_forward, model_macs])
 def test_what_is_no_reduction(small_model, take, given) -> None:
-    with pytest.raises(ValueError, match=r"is no reduction; give fastast.TokenReduction\(schedule='constant:40'\)"):
+    with pytest.raises(ValueError, match=r"is not a reduction; give fastast.TokenReduction\(schedule='constant:40'\)"):
         take(small_model, given)
 
 

@@ -153,7 +153,7 @@ def test_a_right_adapter_is_taken(attach) -> None:
 @pytest.mark.parametrize(
     ("host", "block", "message"),
     [
-        (ToyHost, Unweighted, r"the adapter of layers\.0 \(Layer\) does not weigh tokens by their sizes"),
+        (ToyHost, Unweighted, r"the adapter of layers\.0 \(Layer\) does not weight tokens by their sizes"),
         (
             ToyHost,
             Unscaled,
@@ -163,10 +163,10 @@ def test_a_right_adapter_is_taken(attach) -> None:
         (
             WithoutHead,
             ToyBlock,
-            r"what Toy does around its blocks .* shapes \(1, 16\) and not the model's \(1, 5",
+            r"what Toy does around its blocks .* shapes \(1, 16\) instead of the model's \(1, 5",
         ),
-        (NeverEncodes, ToyBlock, "AnyHost never calls self.encode, so that no token would be reduced"),
-        (PlainMean, ToyBlock, "what AnyHost computes behind the blocks does not count tokens by their sizes: with one"),
+        (NeverEncodes, ToyBlock, "AnyHost never calls self.encode, so no token would be reduced"),
+        (PlainMean, ToyBlock, "what AnyHost computes after the blocks does not weight tokens by their sizes: with one"),
         (OtherHeads, ToyBlock, "AnyHost.encoder says num_heads 4; the blocks have 2"),
         (OtherDepth, ToyBlock, "for 3 blocks and 12 tokens, as AnyHost.encoder says, .* else correct the encoder"),
         (BareExample, ToyBlock, "AnyHost.example must return a tuple of tensors"),
@@ -184,7 +184,7 @@ def test_a_wrong_adapter_is_refused_with_what_is_wrong(attach, host, block, mess
 
 @pytest.mark.parametrize("wrong", [5, "constant:3", None])
 def test_what_is_no_reduction_is_refused(wrong: object) -> None:
-    with pytest.raises(ReductionError, match="is no reduction; give fastast.TokenReduction"):
+    with pytest.raises(ReductionError, match="is not a reduction; give fastast.TokenReduction"):
         fastast.reduce(Toy(), wrong)
 
 
@@ -193,7 +193,7 @@ def test_a_host_without_a_filterbank_says_what_the_engine_would_need() -> None:
         def example(self) -> tuple[Tensor, ...]:
             return (torch.randn(1, 3, 8, 8),)
 
-    with pytest.raises(ReductionError, match=r"Pictures takes no filterbank .* but \(1, 3, 8, 8\)"):
+    with pytest.raises(ReductionError, match=r"Pictures takes \(1, 3, 8, 8\), not a filterbank"):
         _ = Pictures(Toy()).fbank_shape
 
 
@@ -214,7 +214,7 @@ def test_a_part_that_does_nothing_yet_is_refused_all_the_same(attach) -> None:
 def test_positions_inside_a_block_are_refused(attach) -> None:
     model = Toy()
     model.layers[1].bias = nn.Parameter(torch.randn(12, 8))
-    with pytest.raises(ReductionError, match=r"layers\.1 \(Layer\) .* knows the places of its tokens"):
+    with pytest.raises(ReductionError, match=r"layers\.1 \(Layer\) .* depends on the positions of its tokens"):
         attach(model)
 
 

@@ -91,7 +91,7 @@ UNPACKED: dict[str, tuple[dict[str, Any], str]] = {
     "another GELU": ({"act_layer": "gelu_tanh"}, r"blocks\.0\.mlp is not two linear layers around a GELU"),
     "another norm": ({"norm_layer": "rmsnorm"}, "norm is a RmsNorm; the kernels have LayerNorm"),
     "colour": ({"in_chans": 3}, "patches have 3 channels"),
-    "no classes": ({"num_classes": 0}, "head is no linear layer"),
+    "no classes": ({"num_classes": 0}, "head is not a linear layer"),
     "no positions": ({"pos_embed": "none"}, "no position embedding or no prefix token"),
     "no prefix": ({"class_token": False, "global_pool": "avg"}, "no position embedding or no prefix token"),
 }
@@ -108,7 +108,7 @@ def test_what_the_kernels_cannot_take_is_said(vit, settings, message) -> None:
     [
         ("ASTModel", {}, "ASTModel has no head for classes; compile ASTForAudioClassification"),
         ("ASTForAudioClassification", {"hidden_act": "relu"}, "hidden_act is 'relu'; the kernels have 'gelu'"),
-        ("ASTForAudioClassification", {"num_labels": 0}, "classifier.dense is no linear layer"),
+        ("ASTForAudioClassification", {"num_labels": 0}, "classifier.dense is not a linear layer"),
     ],
 )
 def test_what_the_kernels_cannot_take_of_hugging_face_is_said(hugging_face, kind, settings, message) -> None:

@@ -182,10 +182,10 @@ REFUSED = {
     ),
     "parallel blocks": ({"block_fn": ParallelThingsBlock}, r"blocks\.0 \(ParallelThingsBlock\): attention and MLP run"),
     "fused parallel blocks": ({"block_fn": ParallelScalingBlock}, r"blocks\.0 \(ParallelScalingBlock\): attention and"),
-    "norms behind": ({"block_fn": ResPostBlock}, r"blocks\.0 \(ResPostBlock\): its norms are behind"),
+    "norms behind": ({"block_fn": ResPostBlock}, r"blocks\.0 \(ResPostBlock\): its norms come after"),
     "differential attention": ({"attn_layer": "diff"}, r"blocks\.0\.attn \(DiffAttention\): differential attention"),
-    "patch dropout": ({"patch_drop_rate": 0.5}, "patch_drop .PatchDropout. leaves another number of tokens"),
-    "largest of all": ({"global_pool": "max"}, "global_pool is 'max'; known are 'token', 'avg', 'map'"),
+    "patch dropout": ({"patch_drop_rate": 0.5}, "patch_drop .PatchDropout. changes the number of tokens"),
+    "largest of all": ({"global_pool": "max"}, "global_pool is 'max'; supported are 'token', 'avg', 'map'"),
     "largest and mean": ({"global_pool": "avgmax"}, "global_pool is 'avgmax'"),
     "no pooling": ({"global_pool": ""}, "global_pool is ''"),
     "refining pool": ({"global_pool": "prr"}, "global_pool is 'prr'"),
@@ -243,7 +243,11 @@ class MyHead(VisionTransformer):
 @pytest.mark.parametrize(
     ("kind", "settings", "message"),
     [
-        (None, {"block_fn": GatedBlock}, r"blocks\.0\.extra \(Linear\) cannot be honoured: the block's adapter passes"),
+        (
+            None,
+            {"block_fn": GatedBlock},
+            r"blocks\.0\.extra \(Linear\) cannot be honoured: the block's adapter never calls",
+        ),
         (
             None,
             {"block_fn": LouderBlock},
@@ -276,9 +280,9 @@ def test_calls_that_fit_no_merged_token_are_refused(vit, picture) -> None:
         for call, message in (
             (lambda: model(picture, attn_mask=torch.ones(49, 49)), "attn_mask"),
             (lambda: model(picture, is_causal=True), "is_causal"),
-            (lambda: model.forward_intermediates(picture), "merged tokens have no place"),
-            (lambda: model.get_intermediate_layers(picture), "merged tokens have no place"),
-            (lambda: model.forward_head(features), "forward_head pools tokens and cannot know the sizes"),
+            (lambda: model.forward_intermediates(picture), "merged tokens do not form a map"),
+            (lambda: model.get_intermediate_layers(picture), "merged tokens do not form a map"),
+            (lambda: model.forward_head(features), "forward_head pools tokens but cannot know the sizes"),
             (lambda: model.pool(features), "pool pools tokens"),
         ):
             with pytest.raises(ReductionError, match=message):

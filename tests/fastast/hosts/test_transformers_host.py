@@ -112,7 +112,7 @@ def test_hidden_states_are_of_the_whole_batch_where_clips_merge_by_a_threshold(h
     [
         ({"output_attentions": True}, "output_attentions asks for attention of merged tokens"),
         ({"head_mask": torch.ones(3, 2)}, "head_mask asks for a mask over heads"),
-        ({"attention_mask": torch.ones(2, 50)}, "attention_mask asks for a mask over the tokens that enter"),
+        ({"attention_mask": torch.ones(2, 50)}, "attention_mask asks for a mask over the input tokens"),
         ({"is_causal": True}, "is_causal asks for causal attention"),
         ({"output_hidden_states": [0, -1]}, r"output_hidden_states is \[0, -1\]; under a reduction give True or False"),
     ],
@@ -126,7 +126,7 @@ def test_what_fits_no_merged_token_is_refused(hugging_face, fbank, arguments, me
 def test_a_mask_by_position_and_no_input_are_refused(hugging_face, fbank) -> None:
     model = hugging_face("ASTModel")
     with fastast.reduce(model, MERGE):
-        with pytest.raises(ReductionError, match="got a mask, which fits no merged token"):
+        with pytest.raises(ReductionError, match="got a mask, which does not fit merged tokens"):
             model(fbank, torch.ones(2, 50))
         with pytest.raises(ValueError, match="needs input_values"):
             model()

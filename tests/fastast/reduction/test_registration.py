@@ -59,7 +59,7 @@ class Made:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        (Plain, "its options, Plain, are no dataclass"),
+        (Plain, "its options, Plain, are not a dataclass"),
         (Changing, "its options, Changing, can change"),
         (Without, "the option share has no default"),
         (Made, "the option share has no default"),
@@ -90,7 +90,9 @@ class Seeded:
 
 def test_an_option_called_as_what_every_reduction_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, options=Seeded)
-    with pytest.raises(ReductionError, match="reduction odd: its option seed has the name of what every reduction has"):
+    with pytest.raises(
+        ReductionError, match="reduction odd: its option seed has the name of a field that every reduction has"
+    ):
         TokenReduction(schedule="constant:2", method="odd")
 
 
@@ -113,7 +115,7 @@ def test_what_is_registered_must_be_a_method_of_that_name(monkeypatch: pytest.Mo
     with pytest.raises(ReductionError, match="reduction bare: what is registered is a function, not a method"):
         get_method("bare")
     monkeypatch.setitem(METHODS._entries, "alias", get_method("tome"))
-    with pytest.raises(ReductionError, match="reduction alias: what is registered by this name calls itself 'tome'"):
+    with pytest.raises(ReductionError, match="reduction alias: what is registered under this name calls itself 'tome'"):
         get_method("alias")
 
 
@@ -135,7 +137,7 @@ def test_a_cell_of_a_notebook_can_be_run_again_and_a_name_that_is_taken_cannot_b
     for label in ("first", "second"):
         register_method(reduction_method("mine", label=label, limit=all_free)(keep_first))
     assert get_method("mine").label == "second"
-    with pytest.raises(ValueError, match="'tome' is registered already"):
+    with pytest.raises(ValueError, match="'tome' is already registered"):
         register_method(reduction_method("tome", label="mine", limit=all_free)(keep_first))
 
 
@@ -147,6 +149,6 @@ def test_tome_draws_where_its_partition_is_random() -> None:
 def test_the_name_of_an_installed_packages_method_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     theirs = EntryPoint(name="odd", value="fastast.reduction.methods.slice:METHOD", group="fastast.methods")
     monkeypatch.setitem(METHODS.__dict__, "_installed", {"odd": [theirs]})
-    with pytest.raises(ValueError, match="'odd' is registered already"):
+    with pytest.raises(ValueError, match="'odd' is already registered"):
         register_method(reduction_method("odd", label="odd", limit=all_free)(keep_first))
     assert "odd" not in METHODS._entries

@@ -38,7 +38,7 @@ def test_equal_questions_are_equal_values() -> None:
     ("fields", "message"),
     [
         ({"method": "tom"}, "Did you mean 'tome'"),
-        ({"method": "mine"}, "'mine'.*; one of your own is known once fastast.reduction.register_method has it$"),
+        ({"method": "mine"}, "'mine'.*; register one of your own with fastast.reduction.register_method first$"),
         ({"options": {"metric": "key"}}, "metric is 'key'; allowed: keys, queries, values"),
         ({"options": {"order": "random"}}, "allowed: tome, position"),
         ({"options": {"metrics": "keys"}}, "unknown option 'metrics'. Did you mean 'metric'"),
@@ -75,7 +75,7 @@ def test_a_new_method_is_one_function(small_model, small_fbank) -> None:
         with reduce(small_model, TokenReduction(method="first", schedule=Constant(20))) as handle:
             assert handle.tokens_per_block == (50, 30, 10)
             assert torch.isfinite(small_model(small_fbank)).all()
-        with pytest.raises(ValueError, match="'first' is registered already"):
+        with pytest.raises(ValueError, match="'first' is already registered"):
             register_method(dataclasses.replace(first_half, choose=lambda tokens, r, options: None))
     finally:
         del METHODS._entries["first"]

@@ -210,7 +210,10 @@ def test_gradients_flow_and_are_finite(small_model, small_fbank) -> None:
         ({"threshold": 1.5}, r"threshold is 1\.5; give a cosine above -1 .* and up to 1"),
         ({"threshold": -1}, "threshold is -1; give a cosine above -1"),
         ({"threshold": True}, "threshold is True"),
-        ({"threshold": 0.8, "method": "pool"}, "reduction pool: threshold is 0.8, but none decides .* take tome"),
+        (
+            {"threshold": 0.8, "method": "pool"},
+            "reduction pool: threshold is 0.8, but the method does not merge by one.* use tome",
+        ),
         ({"threshold": 0.8, "distance": "dot"}, "with distance='cosine' and partition='alternating'"),
         ({"threshold": 0.8, "partition": "time"}, "with distance='cosine' and partition='alternating'"),
         ({"threshold": 0.8, "proportional": False}, "leave proportional and weighted_pooling at True"),

@@ -97,7 +97,9 @@ def test_a_permutation_of_the_datas_words_is_matched_by_name(folder: Path, words
 def test_a_model_without_names_is_refused_and_scored_as_stated(original: Path, words: Path, tmp_path: Path) -> None:
     settings = ("--set", f"data.root={words}", "--set", "run.workers=0", "--device", "cpu")
     said = run("evaluate", original, "speech_commands", *settings, code=1)
-    assert said.startswith(f"fastast: {original}: nothing says which classes its 35 outputs are; name them by --labels")
+    assert said.startswith(
+        f"fastast: {original}: nothing says which classes its 35 outputs are; name them with --labels"
+    )
     assert said.count("\n") == 1
     (tmp_path / "names.txt").write_text("\n".join(SHUFFLED))
     named = evaluated(original, words, "--labels", tmp_path / "names.txt")

@@ -106,8 +106,8 @@ def test_a_model_of_other_classes_is_no_teacher(recipe_file: Path, weights: Path
         path: said("evaluate", path, recipe_file, "--device", "cpu")
         for path in (two, other, three, tmp_path / "gone.safetensors")
     }
-    assert f"{two}: it has 2 unnamed outputs, and the data 4 classes" in messages[two]
-    assert f"{three}: it has 3 unnamed outputs, and the data 4 classes" in messages[three]
+    assert f"{two}: it has 2 unnamed outputs, but the data has 4 classes" in messages[two]
+    assert f"{three}: it has 3 unnamed outputs, but the data has 4 classes" in messages[three]
     difference = "only the data has 'clock_tick'; only the model has 'wind'"
     assert f"{other}: its 4 classes are not the 4 of the data: {difference}" in messages[other]
     assert "no such file" in messages[tmp_path / "gone.safetensors"]

@@ -144,7 +144,7 @@ def test_attention_needs_its_prefix_tokens(method: str, small_geometry: Geometry
     import dataclasses
 
     none = dataclasses.replace(small_geometry.encoder, num_prefix_tokens=0, reads="average")
-    with pytest.raises(ReductionError, match="of which this model has none"):
+    with pytest.raises(ReductionError, match="and this model has neither"):
         TokenReduction(schedule=Constant(3), method=method).removals(none)
 
 

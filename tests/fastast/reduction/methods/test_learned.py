@@ -126,7 +126,7 @@ def test_the_shipped_one_is_small_and_for_its_model_alone() -> None:
     assert reduction.removals(model.geometry) == (40,) * 12
     shorter = create_model("ast_tiny_soundscapes", num_frames=256)
     assert TokenReduction(schedule="constant:20", method="dtem").removals(shorter.geometry)[0] == 20  # type: ignore[arg-type]
-    with pytest.raises(ReductionError, match=r"for ast_tiny_soundscapes, 192 width; this model has 768: learn some"):
+    with pytest.raises(ReductionError, match=r"for ast_tiny_soundscapes, 192 width; this model has 768: learn one"):
         reduction.removals(geometry("base"))
     with pytest.raises(ReductionError, match=r"12 rows of patches \(a larger stride has fewer\); this model has 8"):
         reduction.removals(create_model("ast_tiny_soundscapes", stride=16).geometry)
@@ -142,11 +142,11 @@ def test_what_is_no_embedding_is_refused(tmp_path: Path) -> None:
         return str(error.value)
 
     whole = FILE.read_bytes()
-    assert "no file of `fastast learn-merging`, or it is damaged" in refused(whole[: len(whole) // 2])
-    assert "no file of `fastast learn-merging`" in refused(b"\x80\x04K\x01.")
+    assert "not a file of `fastast learn-merging`, or it is damaged" in refused(whole[: len(whole) // 2])
+    assert "not a file of `fastast learn-merging`" in refused(b"\x80\x04K\x01.")
     other = tmp_path / "other.safetensors"
     save_file({"weight": torch.zeros(1)}, other)
-    assert "no file of `fastast learn-merging`" in refused(other.read_bytes())
+    assert "not a file of `fastast learn-merging`" in refused(other.read_bytes())
     tensors = load_file(FILE)
     entry = json.dumps({"version": 1, "model": "m", "rows": ROWS, "training": {}})
     save_file(tensors | {"bias": tensors["bias"] * float("nan")}, other, {ENTRY: entry})

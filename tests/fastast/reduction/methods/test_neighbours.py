@@ -153,7 +153,7 @@ def test_adjacent_leaves_a_token_of_every_band(small_geometry: Geometry) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"time": 17}, r"time is 17; the grid has 17 patches along time, so that a window reaches 0 to 16"),
+        ({"time": 17}, r"time is 17; the grid has 17 patches along time, so a window can reach 0 to 16"),
         ({"frequency": 4}, r"frequency is 4; the grid has 4 patches along frequency, .* 0 to 3"),
         ({"time": -1}, "time is -1; give 0 patches or more"),
         ({"window": "time", "frequency": 3}, "frequency is 3, but the window is 'time'; leave frequency out"),
