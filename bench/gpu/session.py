@@ -41,7 +41,7 @@ class StepEnd:
     name: str
     command: tuple[str, ...]
     status: StepStatus = "left"
-    """`failed`: non-zero exit code. `timeout`: interrupted when its time was up. `left`: not started, as time ran out."""
+    """`failed`: non-zero exit code. `timeout`: interrupted, its time was up. `left`: not started for lack of time."""
     exit_code: int | None = None
     seconds: float = 0.0
     last: str = ""

@@ -39,7 +39,7 @@ def best_partner_forward(
     highest = tl.max(top, 1)
     lowest_index = tl.min(tl.where(top == highest[:, None], where, c), 1)
     protected = i < protected_a
-    # c is left where nothing compares equal, that is, where a similarity is NaN.
+    # Only a guard: `top` is never NaN, as no comparison with NaN holds, so something always compares equal.
     lowest_index = tl.where(protected | (lowest_index >= c), 0, lowest_index)
     highest = tl.where(protected, float("-inf"), highest)
     tl.store(best + clip * a + i, highest.to(tl.float32), mask=i < a)
