@@ -1,1 +1,2 @@
-"""What is measured on a GPU that is there for minutes: steps in the order of what they tell, and one archive."""
+"""The kernels' rooflines, and measurements on a GPU that is available for minutes: steps, most telling first, into one
+archive."""

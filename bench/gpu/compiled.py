@@ -1,4 +1,4 @@
-"""What the kernels compile to for an H100, which takes no GPU to know."""
+"""What the kernels compile to for an H100, which can be found out without a GPU."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 COMPILED = Path(__file__).with_name("compiled_sm_90.json")
-"""Registers, memory and instructions of every kernel, for sm_90."""
+"""File with the registers, shared memory and instructions of every kernel, compiled for sm_90."""
 MODEL = "ast_base"
-"""Whose kernels they are."""
+"""Model whose forward launches the kernels in that file."""
 
 
 def instructions_of(one: Mapping[str, Any]) -> tuple[float, str]:
-    """Return the instructions of a thread per item of the kernel's work, and what an item is and where they stand."""
+    """Return the thread instructions per item of the kernel's work, and what an item is and which part is counted."""
     options, loop = one["options"], one["loop_instructions"]
     threads = 32 * options["num_warps"]
     tile = options.get("BM", 0) * options.get("BN", 0)
@@ -32,7 +32,7 @@ def instructions_of(one: Mapping[str, Any]) -> tuple[float, str]:
 
 
 def compiled_facts(lines: str, triton: str) -> dict[str, Any]:
-    """Return what is kept of the lines that `ahead_of_time` prints: the launches for sm_90, without their cases."""
+    """Return the facts to keep of the lines that `ahead_of_time` prints: launches for sm_90, by batch, not by case."""
     kept = ("kernel", "programs", "options", "shared_bytes", "registers", "spill_bytes", "instructions")
     found = [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
     kernels = [

@@ -1,6 +1,6 @@
-"""Numbers of the kernels that follow from shapes, data sheets and machine code: `reports/counted.csv`, for claims.
+"""Numbers about the kernels that follow from shapes, data sheets and machine code: `reports/counted.csv`, for claims.
 
-Shapes: AST-base on 10 s, r = 40, batch 64 unless a name says otherwise.
+They are for AST-base on 10 s with r = 40 and batch 64, unless a row says otherwise.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ BATCH, R = 64, 40
 HEADS = ("name", "value", "unit", "what", "machine", "date")
 _WINDOW = int(SAMPLE_RATE * FRAME_SECONDS)
 _POINTS = 1 << (_WINDOW - 1).bit_length()
-"""Samples of a frame, and of its Fourier transform."""
+"""Number of samples in a frame (`_WINDOW`), and in its padded Fourier transform (`_POINTS`)."""
 
 
 def counted_csv() -> str:
-    """Return the table as CSV: a row per number, `machine` says whence it follows."""
+    """Return the table as CSV: one row per number, whose `machine` column names what it follows from."""
     facts = json.loads(COMPILED.read_text(encoding="utf-8"))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -45,7 +45,7 @@ def counted_csv() -> str:
 
 
 Rows = Iterator[tuple[str, float, str, str]]
-"""Name, value, unit, and what it is."""
+"""Rows of name, value, unit and description."""
 
 
 def _peaks() -> Rows:

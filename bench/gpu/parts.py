@@ -1,4 +1,4 @@
-"""The kernels of a forward of the engine and the work of each: blocks one after the other, by what each really sees."""
+"""The kernels in a forward of the engine and the work of each, counted block by block from the tokens that it gets."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from fastast.geometry import Geometry
 
 @dataclass(frozen=True, kw_only=True)
 class KernelPart:
-    """A kernel in a forward: all its launches together."""
+    """A kernel in one stage of a forward, all launches together."""
 
     stage: str
-    """The label that `bench.profiling` puts on it."""
+    """Label that `bench.profiling` gives the stage."""
     kernel: str
-    """Name of the device function as a profiler shows it; empty where the library or plain torch chooses its own."""
+    """Name of the device function as profilers show it; empty where the library or plain torch chooses its own."""
     calls: int
-    """Launches of the function; stages in plain torch count once, however many kernels they launch."""
+    """Number of launches; a stage in plain torch counts once per run, however many kernels it launches."""
     work: Work
-    """Of all of them."""
+    """Total work of all launches."""
 
 
 def forward_parts(
     geometry: Geometry, removals: Sequence[int], batch: int, *, proportional: bool = True
 ) -> tuple[KernelPart, ...]:
-    """Return the parts of a forward in half precision that merges `removals` tokens a block as ToMe does.
+    """Return the parts of a forward in half precision that merges `removals[i]` tokens in block i, as ToMe does.
 
-    Of the last block the engine computes the head's tokens alone, so that nothing merges there. The norm and the linear
-    layer of the head are left out: they are of one token a clip.
+    In the last block, the engine computes only the head's tokens, so nothing merges there. The head's norm and linear
+    layer are left out, as they process one token per clip.
     """
     found: dict[tuple[str, str], tuple[int, Work]] = {}
     for stage, kernel, done in _launches(geometry, removals, batch, proportional):
@@ -45,7 +45,7 @@ def forward_parts(
 def _launches(
     geometry: Geometry, removals: Sequence[int], b: int, proportional: bool
 ) -> Iterator[tuple[str, str, Work]]:
-    """Yield stage, device function and work of every launch, in their order."""
+    """Yield the stage, device function and work of every launch, in launch order."""
     shape = geometry.encoder
     n, d, h, e, k, o = (
         shape.num_tokens, shape.embed_dim, shape.num_heads, shape.head_dim, shape.num_prefix_tokens, shape.mlp_dim

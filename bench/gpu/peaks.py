@@ -1,4 +1,4 @@
-"""What a GPU can do at most: what a kernel's work is divided by for the least time that it can take."""
+"""Peak rates of GPUs, by which a kernel's work is divided to obtain the least time that it can take."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Peaks:
-    """The rates of a GPU, all per second."""
+    """The peak rates of a GPU, all per second."""
 
     name: str
-    """As a table names it."""
+    """Name of the GPU and the source of its rates."""
     bytes: float
-    """Moved from and to the GPU's memory."""
+    """Bytes moved to and from the GPU's memory."""
     matrix: float
     """Floating-point operations on the matrix units, bfloat16 or float16, dense; a multiply-add is two."""
     exponentials: float
-    """On the special function units: base-2 exponentials, as kernels use them."""
+    """Base-2 exponentials, the kind that kernels use, on the special function units."""
     other: float
     """Instructions on the ordinary units, for one number each; a multiply-add is one."""
 
 
 NEAR = 0.95
-"""Units whose time is at least this share of the slowest bind too."""
+"""A unit whose time is at least this share of the slowest unit's time counts as a limit too."""
 _PROCESSORS, _CLOCK = 132, 1.83e9
 _SPECIAL, _LANES = 16, 128
-"""A multiprocessor's results per clock."""
+"""Results per clock of one multiprocessor's special function units and ordinary lanes."""
 
 H100_SXM = Peaks(
     name="H100 SXM, data sheet",
@@ -34,9 +34,9 @@ H100_SXM = Peaks(
     exponentials=_PROCESSORS * _SPECIAL * _CLOCK,
     other=_PROCESSORS * _LANES * _CLOCK,
 )
-"""NVIDIA H100 data sheet (SXM): 3.35 TB/s and 989.4 TFLOP/s dense, which is 132 multiprocessors of 4,096 operations at
-1.83 GHz. CUDA C++ Programming Guide, arithmetic instructions, compute capability 9.0: 16 and 128 results per clock;
-so 3.86e12 exponentials, of which Shah et al. 2024 (FlashAttention-3, section 3) count 3.9e12."""
+"""NVIDIA H100 data sheet (SXM): 3.35 TB/s and 989.4 TFLOP/s dense, which is 132 multiprocessors with 4,096 operations
+per clock at 1.83 GHz. CUDA C++ Programming Guide, arithmetic instructions, compute capability 9.0: 16 and 128 results
+per clock, hence 3.86e12 exponentials; Shah et al. 2024 (FlashAttention-3, section 3) give 3.9e12."""
 H200_SXM = Peaks(
     name="H200 SXM, data sheet",
     bytes=4.8e12,
@@ -44,16 +44,16 @@ H200_SXM = Peaks(
     exponentials=H100_SXM.exponentials,
     other=H100_SXM.other,
 )
-"""NVIDIA H200 data sheet (SXM): the H100's processor, and 4.8 TB/s."""
+"""NVIDIA H200 data sheet (SXM): the H100's processor with 4.8 TB/s."""
 MEASURED_MATRIX = {"H100": 748e12, "H200": 774e12}
-"""A product of 8192 x 8192 x 8192 random bfloat16 numbers, as it was measured on one H100 80GB HBM3 and one H200
-(torch 2.11, cuBLAS): clocks fall under load, so that no kernel gets much further."""
+"""Operations per second in a product of 8192 x 8192 x 8192 random bfloat16 numbers, measured on one H100 80GB HBM3 and
+one H200 (torch 2.11, cuBLAS): clocks fall under load, so no kernel gets much further."""
 
 
 def peaks_of(device_name: str) -> Peaks | None:
-    """Return the peaks of a device by the name that its driver gives, None of one that is not known here.
+    """Return the peaks of a device by the name that its driver gives, None for a device without known peaks.
 
-    H100 PCIe and NVL are other cards than the SXM one, with lower peaks, and a slice (MIG) has a part of a card's.
+    H100 PCIe and NVL are different cards from the SXM one, with lower peaks, and a MIG slice has part of a card's.
     """
     words = device_name.replace("-", " ").split()
     if "MIG" in words:

@@ -1,8 +1,9 @@
 """The roofline of every kernel, as tables in `docs/kernels.md`.
 
-`python -m bench.gpu.roofline` writes them between the page's two marks, and `reports/counted.csv`, from which
-`python -m bench claims` has the numbers of its sentences. With a file of what `tests.fastast.kernels.
-ahead_of_time` printed for the kernels of `roofline_cases.py`, it takes over what those compile to first.
+`python -m bench.gpu.roofline` writes them between the page's two marks, and also writes `reports/counted.csv`, from
+which `python -m bench claims` takes the numbers of the page's sentences. Given a file with what
+`tests.fastast.kernels.ahead_of_time` printed for the kernels of `roofline_cases.py`, it first updates what those
+compile to.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _UNITS = {"bytes": "memory", "matrix": "matrix", "exponentials": "exponentials",
 
 
 def kernel_floors(parts: Sequence[KernelPart], peaks: Peaks) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the least seconds in a forward of each stage, and of each device function that has a name of ours."""
+    """Return the least seconds in a forward of each stage, and of each device function that is one of our kernels."""
     stages: dict[str, float] = {}
     kernels: dict[str, float] = {}
     for part in parts:
@@ -42,7 +43,7 @@ def kernel_floors(parts: Sequence[KernelPart], peaks: Peaks) -> tuple[dict[str, 
 
 
 def binding(part: KernelPart, peaks: Peaks) -> str:
-    """Return which units bind a part, the slowest first."""
+    """Return the units that limit a part, the slowest first."""
     times = part.work.seconds(peaks)
     most = max(times.values())
     near = sorted((unit for unit in times if times[unit] >= NEAR * most), key=lambda unit: -times[unit])
@@ -50,7 +51,7 @@ def binding(part: KernelPart, peaks: Peaks) -> str:
 
 
 def floor_table(batch: int) -> str:
-    """Return the table of a batch: a row per kernel, and in a cell its numbers for every `r`."""
+    """Return the table of a batch size: one row per kernel, with its numbers for every `r` in a cell."""
     geometry = model_geometry(MODEL)
     forwards = [
         {(part.stage, part.kernel): part for part in forward_parts(geometry, (r,) * geometry.depth, batch)}
@@ -103,13 +104,13 @@ def compiled_table(facts: Mapping[str, Any]) -> str:
 
 
 def instructions_text(one: Mapping[str, Any]) -> str:
-    """Return the instructions of a thread per item of the kernel's work, or in all where it has no such loop."""
+    """Return the thread instructions per item of the kernel's work, as a table cell."""
     count, item = instructions_of(one)
     return f"{count:.1f} per {item}"
 
 
 def roofline_tables() -> str:
-    """Return all that stands between the marks."""
+    """Return everything between the marks."""
     facts = json.loads(COMPILED.read_text(encoding="utf-8"))
     removals = " / ".join(map(str, REMOVALS))
     parts = [f"In a cell, r = {removals}; one number where all are equal, – where there is no such launch."]
@@ -122,10 +123,10 @@ def roofline_tables() -> str:
 
 
 def with_tables(page: str) -> str:
-    """Return a page with the tables of now between its marks. Raises ValueError where it has no marks."""
+    """Return a page with the current tables between its marks. Raises ValueError for missing or repeated marks."""
     around = around_marks(page, *MARKS)
     if around is None:
-        raise ValueError(f"{PAGE.name}: the tables must stand once, between {MARKS[0]} and {MARKS[1]}")
+        raise ValueError(f"{PAGE.name}: the tables must appear once, between {MARKS[0]} and {MARKS[1]}")
     return f"{around[0]}\n{roofline_tables()}{around[1]}"
 
 
@@ -135,16 +136,16 @@ def _cell(found: Sequence[KernelPart | None], text: Any) -> str:
 
 
 def _short(value: float) -> str:
-    """Return three digits, or whole numbers where there are more before the point."""
+    """Return a number with three digits, or rounded to a whole number from 100 on."""
     if value >= 100 or value == 0:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the tables into the page, and the numbers of its sentences beside the claims.
+    """Write the tables into the page, and the numbers of its sentences into `reports/counted.csv`.
 
-    An argument is the file of what kernels compile to.
+    The first argument, if any, is the file that `ahead_of_time` printed.
     """
     if arguments:
         import triton

@@ -1,4 +1,4 @@
-"""Steps one after the other within some minutes: one that fails ends no other, and the archive says how each ended."""
+"""Run steps one by one within some minutes: a failed step stops no other, and the archive says how each ended."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from bench.run.recording import describe_suite
 from fastast.system.writing import write_whole
 
 GRACE_S = 10.0
-"""Seconds by which a step that limits itself ends before it is ended."""
+"""Seconds by which a step that limits itself must end before it would be interrupted."""
 LAST_WORDS_S = 30.0
-"""Seconds that a step whose time is up has to say how far it came: pytest names failures once its workers ended."""
+"""Seconds that an interrupted step has to report how far it got: pytest names failures once its workers have ended."""
 LEAST_S = 15.0
-"""No step starts with fewer seconds than these."""
+"""Least time limit in seconds with which a step is started."""
 PARTS = ("session.json", "logs", "profiles", "results")
-"""What goes into the archive."""
+"""Files and folders that go into the archive."""
 
 StepStatus = Literal["ok", "failed", "timeout", "left"]
 
@@ -41,15 +41,15 @@ class StepEnd:
     name: str
     command: tuple[str, ...]
     status: StepStatus = "left"
-    """`failed`: by its exit code. `timeout`: ended, as its time was up. `left`: there was no time for it."""
+    """`failed`: non-zero exit code. `timeout`: interrupted, its time was up. `left`: not started for lack of time."""
     exit_code: int | None = None
     seconds: float = 0.0
     last: str = ""
-    """Last line of its log."""
+    """Last non-empty line of its log."""
 
 
 def archive_of(folder: Path) -> Path:
-    """Return the archive of a session's folder: beside it, and called as it."""
+    """Return the path of a folder's archive, which is next to the folder and has its name."""
     return folder.with_name(f"{folder.name}.tar.gz")
 
 
@@ -62,10 +62,10 @@ def run_session(
     say: Callable[[str], None] = print,
     now: Callable[[], float] = time.monotonic,
 ) -> tuple[StepEnd, ...]:
-    """Run the steps in order and return how they ended; the archive is written after each of them.
+    """Run the steps in order and return how they ended; the archive is rewritten before each step and at the end.
 
-    Whatever ends the session, Ctrl-C too, leaves an archive. Raises ConfigError for minutes that are no number above 0,
-    and OSError where files cannot be written.
+    However the session ends, even by Ctrl-C, it leaves an archive. Raises ConfigError unless `minutes` is a finite
+    number above 0, and OSError where files cannot be written.
     """
     budget = Budget(minutes, now)
     about = {"rehearsal": rehearsal, "minutes": minutes, "suite": describe_suite().model_dump()}
@@ -77,7 +77,7 @@ def run_session(
             limit = budget.left() * step.share / sum(other.share for other in steps[i:])
             where = f"{i + 1}/{len(steps)} {step.name}"
             if limit < LEAST_S:
-                say(f"{where}: left, there is no time for it")
+                say(f"{where}: left out, as there is no time for it")
                 continue
             say(f"{where}: at most {duration(limit)}")
             ends[i] = end = _run(step, ends[i], folder / "logs" / f"{step.name}.log", limit)
@@ -89,7 +89,7 @@ def run_session(
 
 
 def save(folder: Path, about: Mapping[str, Any], ends: Sequence[StepEnd]) -> None:
-    """Write `session.json` and the archive, which is there whole or not at all."""
+    """Write `session.json` and the archive, each replaced only once it is complete."""
     text = json.dumps({**about, "steps": [asdict(end) for end in ends]}, indent=2)
     write_whole(folder / "session.json", (text + "\n").encode())
     part = folder.with_name(f"{folder.name}.tmp")
@@ -115,7 +115,7 @@ def _run(step: Step, end: StepEnd, log: Path, limit: float) -> StepEnd:
             process.wait(limit)
         except subprocess.TimeoutExpired:
             ended = True
-            process.send_signal(signal.SIGINT)  # at SIGTERM pytest would end without a word on what failed
+            process.send_signal(signal.SIGINT)  # on SIGTERM, pytest would end without reporting what failed
             with suppress(subprocess.TimeoutExpired):
                 process.wait(LAST_WORDS_S)
         finally:
@@ -134,7 +134,7 @@ def _shown(step: Step) -> tuple[str, ...]:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a process, if it still runs, and with it those that it started: ours end with their caller."""
+    """End a process, if it still runs, and those that it started: ours end with their caller."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -145,7 +145,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
-    """Leave out who made a file, and files of the moment."""
+    """Remove a file's owner, and leave out lock files and temporary files."""
     if member.name.endswith((".lock", ".tmp")):
         return None
     member.uid = member.gid = 0

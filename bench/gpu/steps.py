@@ -1,6 +1,6 @@
-"""The steps on a GPU, the most telling first: is it right, how fast is it, and where does the time go.
+"""The steps on a GPU, the most informative first: is it correct, how fast is it, and where does the time go.
 
-What is compiled before its first sample comes last: a cell that runs out of time leaves no record.
+Arms that compile before their first sample come last, as a cell that runs out of time leaves no record.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-"""The repository."""
+"""Root folder of the repository."""
 ALL_BASELINES = ("grid.schedule=['constant']", "grid.r=[40, 80, 0]", "grid.dtype=['bfloat16']")
-"""What of the sweep `engine_gpu` is measured here."""
+"""Settings that restrict the sweep `engine_gpu` to the cells measured here."""
 REHEARSAL = (
     "model.name=ast_tiny_soundscapes",
     "model.frames=64",
@@ -21,39 +21,39 @@ REHEARSAL = (
     "grid.dtype=['float32']",
     "grid.r=[4]",
     "measure.baselines=['unmerged', 'slice']",
-    "measure.threads=1",  # threads wait for each other where the machine is busy
+    "measure.threads=1",  # on a busy machine, threads wait for each other
     "measure.rounds=3",
     "measure.min_seconds=0",
     "measure.max_seconds=0.5",
     "measure.warmup_iterations=6",
     "measure.energy_seconds=0",
 )
-"""What stands in for AST-base on a GPU: a small model on short clips, on this processor."""
+"""Settings that replace AST-base on a GPU by a small model on short clips, on this machine's CPU."""
 REHEARSED_ARMS = "measure.where_installed=['fa4', 'fa4_bias']"
-"""Of the sweep `engine_gpu`: those that a machine without a GPU leaves out by name."""
+"""Setting that keeps only those optional arms of the sweep `engine_gpu` that a machine without a GPU leaves out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A command of its own."""
+    """A command that runs in its own process."""
 
     name: str
-    """What it is called in the archive."""
+    """Name of the step in the archive."""
     arguments: tuple[str, ...]
-    """Of Python."""
+    """Arguments of the Python interpreter."""
     share: float
-    """Share of the time left that it may take, against the shares of the steps after it."""
+    """Share of the remaining time that it may take, relative to the shares of the steps after it."""
     limits_itself: bool = False
-    """Whether it takes `--minutes` and ends in time by itself."""
+    """Whether it takes `--minutes` and keeps to them itself."""
 
 
 def gpu_steps(folder: Path, *, rehearse: bool = False) -> tuple[Step, ...]:
-    """Return the steps, which write below `folder`.
+    """Return the steps, which write into `folder`.
 
-    To `rehearse` is to run the same commands without a GPU: tests of one kernel in Triton's interpreter, and cells on
-    the stand-ins, where the engine falls back to plain PyTorch.
+    `rehearse` gives the same commands without a GPU: tests of one kernel in Triton's interpreter, and cells with the
+    settings of `REHEARSAL`, where the engine falls back to plain PyTorch.
     """
-    repeats = () if rehearse else ("measure.noise_repeats=0",)  # time for another cell tells more
+    repeats = () if rehearse else ("measure.noise_repeats=0",)  # the time is better spent on another cell
 
     def cells(sweep: str, *settings: str, batch: int | None = None) -> tuple[str, ...]:
         batch = 2 if rehearse else batch
@@ -70,7 +70,7 @@ def gpu_steps(folder: Path, *, rehearse: bool = False) -> tuple[Step, ...]:
     profiled: tuple[str, ...] = ("--r", "4", "--forwards", "1")
     if not rehearse:
         tests = ("-n", "auto", "--maxprocesses", "12", "-m", "gpu", *gpu_tests())
-        profiled = ("--r", "40", "--forwards", "3")  # tables are written when all arms are through
+        profiled = ("--r", "40", "--forwards", "3")  # tables are written once all arms are done
     profile = ("-m", "bench", "profile", *cells("engine_gpu_first", batch=64), *profiled)
     return (
         Step(name="tests", share=95, arguments=("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)),
@@ -83,9 +83,9 @@ def gpu_steps(folder: Path, *, rehearse: bool = False) -> tuple[Step, ...]:
 
 
 def gpu_tests() -> Iterator[str]:
-    """Yield the test files that need a GPU, or the folder where a `conftest.py` makes them.
+    """Yield the test files that need a GPU, or their whole folder where its `conftest.py` marks them.
 
-    Those that take over the fixture `device` have no mark in their own text.
+    Files that import the fixture `device` have no mark in their own text.
     """
     for path in sorted((ROOT / "tests").rglob("*.py")):
         if re.search(r"mark\.gpu|import device as device", path.read_text(encoding="utf-8")):

@@ -1,8 +1,8 @@
 """The engine: a model's forward over the fused kernels, behind captured CUDA graphs where shapes are known.
 
 `compile` packs the weights of a model once and returns an `Engine`, a callable from filterbanks to logits. Where the
-kernels cannot run it falls back to the model's own plain-torch forward and says so once. `differentiable_forward` is
-for training: the same kernels over the model's own parameters, with gradients.
+kernels cannot run, it falls back to the model's own plain-torch forward and warns once. `differentiable_forward` is for
+training: it runs kernels that have a backward pass on the model's own parameters.
 """
 
 from fastast.engine.compilation import EngineFallbackWarning, compile

@@ -1,9 +1,9 @@
-"""How the engine chooses tokens: by a method in plain torch, or by kernels that make the same choice faster.
+"""How the engine chooses tokens: with a method in plain torch, or with kernels that make the same choice faster.
 
 Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e.
 
-A method with static shapes runs inside a captured graph as it is; its plan is packed for the kernel that merges.
-Kernels for one method's choice are an accelerator, never a precondition.
+A method with static shapes runs inside a captured graph unchanged; its plan is packed for the kernel that merges.
+Kernels that make a method's choice are optional accelerators: no method needs them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class PackedHeads(tuple[Tensor, Tensor, Tensor]):
-    """Queries, keys and values, (b, h, n, e) each, as views of the product that made them."""
+    """Queries, keys and values, (b, h, n, e) each, as views of the linear layer's output."""
 
     qkv: Tensor
-    """(b, n, 3d)."""
+    """(b, n, 3d), the linear layer's output."""
 
     @classmethod
     def of(cls, qkv: Tensor, num_heads: int) -> PackedHeads:
-        """qkv: (b, n, 3d) -> its heads."""
+        """Return the heads of qkv, (b, n, 3d)."""
         b, n, width = qkv.shape
         heads = qkv.view(b, n, 3, num_heads, width // 3 // num_heads).permute(2, 0, 3, 1, 4)  # (3, b, h, n, e)
         made = cls(heads.unbind(0))
@@ -43,19 +43,19 @@ Accelerator = Callable[[KernelTable, "BlockTokens", int, Scope], FlatPlan]
 
 
 def accelerator_of(reduction: TokenReduction) -> Accelerator | None:
-    """Return the kernels that choose as a reduction's method does, None where plain torch chooses."""
+    """Return the function that makes a method's choice with kernels, or None where plain torch makes it."""
     return _tome if reduction.method == "tome" and reduction.options == ToMeOptions() else None
 
 
 class Chooser:
-    """Makes plans for the kernels, and keeps those that depend on shapes alone."""
+    """Makes plans for the kernels, and caches those that depend on shapes alone."""
 
     def __init__(self, kernels: KernelTable, scope: Scope) -> None:
-        """`scope` is shown every kernel."""
+        """Choose with `kernels`; each of them runs inside `scope`."""
         self._kernels, self._scope = kernels, scope
-        # Made once and kept as long as the engine, whose graphs hold their addresses: the oracle must cost nothing.
+        # Made once, as the oracle must cost nothing, and kept as long as the engine, whose graphs hold their addresses.
         self._static: dict[tuple[int, int, int, int, torch.device], FlatPlan] = {}
-        self._drawn: dict[int, Tensor] = {}  # by address: random numbers that graphs read, too
+        self._drawn: dict[int, Tensor] = {}  # by address: random numbers, which graphs read too
 
     @torch.no_grad()
     def __call__(self, tokens: BlockTokens, r: int, attached: AttachedReduction) -> FlatPlan:
@@ -76,7 +76,7 @@ class Chooser:
 
 
 def _tome(kernels: KernelTable, tokens: BlockTokens, r: int, scope: Scope) -> FlatPlan:
-    """ToMe's choice with its usual options: (b, n, 3d) -> the plan, in three kernels."""
+    """Make ToMe's choice with its default options: (b, n, 3d) -> the plan, with three functions of the kernel table."""
     heads = tokens.heads
     assert isinstance(heads, PackedHeads)
     with scope(tokens.block, "key metric"):
@@ -89,13 +89,13 @@ def _tome(kernels: KernelTable, tokens: BlockTokens, r: int, scope: Scope) -> Fl
 
 
 def why_not_reduction(reduction: TokenReduction | None) -> str:
-    """Why the kernels cannot do a reduction, as a sentence; empty where they can."""
+    """Return the reason why the kernels cannot run a reduction, as a sentence; an empty string where they can."""
     if reduction is None:
         return ""
     if reduction.place != "between":
-        return f"the kernels merge between attention and MLP, and the reduction's place is {reduction.place!r}"
+        return f"the kernels merge between attention and MLP, but the reduction's place is {reduction.place!r}"
     if reduction.threshold is not None:
-        return "the kernels run a number of tokens that is known before, and with a threshold clips decide on theirs"
+        return "the kernels need to know the number of tokens in advance, but with a threshold each clip sets its own"
     if not reduction.registered.cannot:
         return ""
     return f"the kernels cannot reduce by {reduction.method!r}: {reduction.registered.cannot}"

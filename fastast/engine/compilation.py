@@ -1,4 +1,4 @@
-"""`compile`: what is asked for is checked, and runs on the kernels where they can run, else in plain torch.
+"""`compile`: checks its arguments and returns an engine, on the kernels where they can run, else in plain torch.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from fastast.frontend import Frontend
 
 ENGINE_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-"""Dtypes of the kernels; float64 runs in plain torch."""
+"""Dtypes that the kernels support; float64 runs in plain torch, except in Triton's interpreter."""
 ENGINE_ATTENTION = ("auto", "fa4")
-"""What attention can run on: the engine's own kernel, or FlashAttention-4 where it is installed and can run."""
+"""Attention kernels: the engine's own, or FlashAttention-4 where it is installed and can run."""
 
 
 class EngineFallbackWarning(UserWarning):
-    """The kernels cannot run here: the engine uses the model's plain-torch forward."""
+    """The kernels cannot run here, so the engine uses the model's plain-torch forward."""
 
 
 def compile(
@@ -48,26 +48,26 @@ def compile(
 ) -> Engine:
     """Compile `model` with `reduction` into an `Engine`, a callable from filterbanks (b, f, m) to logits (b, c).
 
-    `model` is FastAST's own or any that has a host (`fastast.hosts`): Hugging Face's AST, or one of timm's vision
-    transformers with a channel, which sees a filterbank as a picture with frequency upwards.
+    `model` is FastAST's own or any other that has a host (`fastast.hosts`): Hugging Face's AST, or one of timm's vision
+    transformers with one input channel, which sees a filterbank as an image with frequency upwards.
 
-    With a `frontend` it takes waveforms: the filterbank runs on its kernel too, inside the captured graphs. Looking for
-    NaN makes the host wait for the device; `fastast.Frontend(..., check=False)` does not look, and what comes of a clip
-    with NaN then means nothing.
+    With a `frontend`, the engine takes waveforms: the filterbank runs on its kernel too, inside the captured graphs.
+    The check for NaN makes the host wait for the device; `fastast.Frontend(..., check=False)` skips it, and the logits
+    of a clip with NaN are then meaningless.
 
-    The engine keeps a copy of the weights as they are now, and the model stays as it is. Without `reduction` the
-    engine does what the model does now: the reduction attached to it, or none. `batch_size`, one or several, are
-    captured as CUDA graphs; other batches run eagerly. `dtype` and `device` are the model's where not given; the device
-    may be `auto`, a GPU where there is one. `attention` "fa4" runs attention on FlashAttention-4 (the extra `fa4`; half
-    precision; a GPU of Hopper's or Blackwell's generation) in place of the engine's own kernel.
+    The engine copies the current weights and leaves the model unchanged. Without `reduction`, it does what the model
+    does now: it uses the reduction attached to it, or none. Every batch size in `batch_size`, one or several, is
+    captured as a CUDA graph; other batches run eagerly. `dtype` and `device` default to the model's; the device "auto"
+    is a GPU where one is available. `attention` "fa4" runs attention on FlashAttention-4 (the extra `fa4`; half
+    precision; a GPU of the Hopper or Blackwell generation) instead of the engine's own kernel.
 
-    Where the kernels cannot run (a CPU, a GPU without Triton, a method that is not for them, float64), the engine runs
-    the plain-torch forward (and front end) without graphs, says why in `engine.why_plain`, and warns with an
-    EngineFallbackWarning, once per process for each reason.
+    Where the kernels cannot run (on a CPU, on a GPU without Triton, with a method they do not support, in float64), the
+    engine runs the plain-torch forward (and front end) without graphs, gives the reason in `engine.why_plain`, and
+    issues an EngineFallbackWarning, once per process for each reason.
 
-    Raises ValueError for a model in training mode, a batch size below 1, a device that is not here, a front end that
-    does not fit the model, or an unknown `attention`, ReductionError for a reduction that is impossible or a second
-    one, MissingAttentionError where FlashAttention-4 is asked for and cannot run.
+    Raises ValueError for a model in training mode, a batch size below 1, a dtype that is not floating-point, a device
+    that is not available, a front end that does not match the model, or an unknown `attention`, ReductionError for an
+    impossible reduction or a second one, and MissingAttentionError where FlashAttention-4 is requested but cannot run.
     """
     if any(module.training for module in model.modules()):
         raise ValueError("compile: the model is in training mode; call model.eval() first, an engine is for inference")
@@ -92,7 +92,7 @@ def compile(
     if attention == "fa4":
         require_flash("fa4", device, dtype)
     if reduction is not None:
-        reduction.removals(host.encoder)  # refuses what is impossible before anything is copied
+        reduction.removals(host.encoder)  # raises for an impossible reduction before anything is copied
     reason = why_not_reduction(reduction) or host.packable() or why_not_dtype(dtype) or why_not(device)
     if reason:
         _warn_once(reason)
@@ -110,14 +110,14 @@ def compile(
 
 
 def why_not_dtype(dtype: torch.dtype) -> str:
-    """Why the kernels do not run in a dtype, as a sentence; empty where they do."""
+    """Return the reason why the kernels do not run in a dtype, as a sentence; an empty string where they do."""
     if dtype in ENGINE_DTYPES or (dtype == torch.float64 and interpreted()):
         return ""
-    return f"the kernels have no {str(dtype).removeprefix('torch.')}"
+    return f"the kernels do not support {str(dtype).removeprefix('torch.')}"
 
 
 def _warn_once(reason: str) -> None:
-    """Warn that there is a fallback, once per process for each reason: a sweep over reductions compiles hundreds."""
+    """Warn about the fallback, once per process for each reason: a sweep over reductions compiles hundreds of times."""
     if reason not in _SAID:
         _SAID.add(reason)
         message = f"compile: {reason}. The engine runs the model's forward in plain torch"
@@ -136,7 +136,7 @@ def _batch_sizes(batch_size: int | Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _indexed(device: torch.device) -> torch.device:
-    """`cuda` means the current device now, not whichever is current at a call."""
+    """Return `device` with its index: `cuda` means the device that is current now, not at a later call."""
     if device.type == "cuda" and device.index is None and torch.cuda.is_available():
         return torch.device("cuda", torch.cuda.current_device())
     return device

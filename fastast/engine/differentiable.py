@@ -1,4 +1,4 @@
-"""The forward of a model over the kernels that have a backward pass, for training.
+"""The forward of a model on kernels that have a backward pass, for training.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width, `c` classes.
 """
@@ -26,19 +26,19 @@ if TYPE_CHECKING:
     from fastast.reduction import TokenReduction
 
 TRAINING_DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-"""Dtypes of parameters; float64 runs in Triton's interpreter alone, for tests."""
+"""Dtypes that parameters may have; float64 runs only in Triton's interpreter, for tests."""
 
 
 class DifferentiableForward(nn.Module):
-    """A model's forward on the kernels, with the model itself inside: its parameters are this module's.
+    """A model's forward on the kernels; the model is a submodule, so its parameters are this module's.
 
-    Made by `differentiable_forward`. As a module it can be wrapped for several processes like the model.
+    Created by `differentiable_forward`. Being a module, it can be wrapped for several processes like the model.
     """
 
     def __init__(
         self, model: AudioSpectrogramTransformer, reduction: TokenReduction | None, kernels: KernelTable
     ) -> None:
-        """Run over `kernels`; `differentiable_forward` is the way to."""
+        """Run `model` on `kernels`; use `differentiable_forward` to create one."""
         super().__init__()
         self.model = model
         self.reduction = reduction
@@ -48,9 +48,10 @@ class DifferentiableForward(nn.Module):
     def forward(self, fbank: Tensor, trace: MergeTrace | None = None) -> Tensor:
         """Normalised filterbank (b, f, m) -> logits (b, c).
 
-        Without a reduction of its own it follows the model's: what is attached to it at the call, or none. `trace`
-        notes what left each block that computes all of its tokens. Raises ValueError for another shape, or an attached
-        reduction that the kernels cannot do.
+        Without a reduction of its own, it uses the one attached to the model at the time of the call, or none. `trace`
+        records every merge, and the tokens that left each block that computes all of its tokens. Raises ValueError for
+        another shape, or an attached reduction that the kernels cannot run, and ReductionError where both it and the
+        model have a reduction.
         """
         model: AudioSpectrogramTransformer = self.model
         attached, weights = self._current(), borrow(model)
@@ -76,14 +77,14 @@ def differentiable_forward(
 ) -> DifferentiableForward:
     """Return the forward of `model` on the kernels, (b, f, m) -> (b, c), whose gradients reach `model.parameters()`.
 
-    Nothing is copied: every call runs on the weights, the mode (stochastic depth) and, without `reduction`, the
-    attached reduction that the model has then; what is changed inside the model after this, a layer's class or a hook,
-    is not seen. Call it as the model: in float32, or under autocast. The choice of what merges carries no gradient, as
-    in the model. In the last block only the tokens that the head reads are computed. Logits and gradients are the
+    Nothing is copied: every call uses the model's current weights, mode (stochastic depth) and, without `reduction`,
+    attached reduction; later changes inside the model, such as a layer's class or a hook, are not seen. Call it like
+    the model: in float32, or under autocast. As in the model, the choice of what merges carries no gradient. Where the
+    reduction allows it, the last block computes only the tokens that the head reads. Logits and gradients equal the
     model's up to rounding.
 
-    Raises ValueError where the kernels cannot run (`why_not_differentiable`): there is no fallback, the model itself is
-    one. ReductionError for a reduction that is impossible or a second one.
+    Raises ValueError where the kernels cannot run (`why_not_differentiable`), without a fallback, which is the model
+    itself, and ReductionError for an impossible reduction or a second one.
     """
     if reduction is not None:
         check_reduction(reduction, "differentiable_forward")
@@ -96,22 +97,22 @@ def differentiable_forward(
 
 
 def why_not_differentiable(model: nn.Module, reduction: TokenReduction | None = None) -> str:
-    """Why a model cannot be trained on the kernels where it is now, as a sentence; empty where it can."""
+    """Return the reason why a model cannot be trained on the kernels on its device; an empty string where it can."""
     if not isinstance(model, AudioSpectrogramTransformer):
-        return f"the kernels are of an audio spectrogram transformer, not of a {type(model).__name__}"
+        return f"the kernels are for FastAST's AudioSpectrogramTransformer, not for {type(model).__name__}"
     if reduction is None and model.attached is not None:
         reduction = model.attached.reduction
     parameter = next(model.parameters())
     dtype = parameter.dtype
     if dtype not in TRAINING_DTYPES and not (dtype == torch.float64 and interpreted()):
-        return f"the kernels have no {str(dtype).removeprefix('torch.')}"
+        return f"the kernels do not support {str(dtype).removeprefix('torch.')}"
     return _why_not_training(reduction) or why_changed(model) or _why_dropout(model) or why_not(parameter.device)
 
 
 def _why_dropout(model: nn.Module) -> str:
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout) and module.p > 0:
-            return f"{name} drops {module.p:g} of its numbers in training; the kernels have stochastic depth alone"
+            return f"{name} drops {module.p:g} of its values in training; the kernels support stochastic depth only"
     return ""
 
 
@@ -122,11 +123,11 @@ def _why_not_training(reduction: TokenReduction | None) -> str:
 
 
 def _refusal(reason: str) -> ValueError:
-    return ValueError(f"differentiable_forward: {reason}; call the model itself there, it trains in plain torch")
+    return ValueError(f"differentiable_forward: {reason}; call the model itself, which trains in plain torch")
 
 
 def _reduced_already(attached: TokenReduction) -> ReductionError:
     return ReductionError(
         f"differentiable_forward: the model is reduced already ({attached}); remove() that handle first, or give no "
-        "reduction to follow what is attached"
+        "reduction to use the attached one"
     )

@@ -1,4 +1,4 @@
-"""What `compile` makes: a model and a reduction as a callable that runs as fast as the device allows.
+"""What `compile` returns: a model and a reduction as a callable that runs as fast as the device allows.
 
 Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins, `c` classes.
 """
@@ -27,24 +27,24 @@ if TYPE_CHECKING:
 class Engine:
     """A compiled model: filterbank (b, f, m), or with a front end waveforms (b, s), -> logits (b, c), for inference.
 
-    Made by `fastast.compile`. Not for several threads or CUDA streams at once: its graphs share buffers.
+    Created by `fastast.compile`. Do not use it from several threads or CUDA streams at once: its graphs share buffers.
     """
 
     path: Literal["triton", "plain"]
     """What runs: the fused kernels, or the model's own forward in plain torch."""
     why_plain: str
-    """Why the kernels do not run, as a sentence; empty where they do."""
+    """Reason why the kernels do not run, as a sentence; empty where they do."""
     kernels: dict[str, str]
-    """What each stage really runs on; for the plain path the attention kernel, as `fastast.attention` names it, and the
-    `filterbank` where there is a front end."""
+    """What each stage actually runs on; on the plain path, the attention kernel, as `fastast.attention` names it, and
+    the `filterbank` where there is a front end."""
     encoder: EncoderShape
-    """The shape of the model's encoder."""
+    """Shape of the model's encoder."""
     reduction: TokenReduction | None
     """The reduction that was compiled in."""
     tokens_per_block: tuple[int, ...]
-    """Tokens that leave each block; with a threshold the fewest."""
+    """Number of tokens that leave each block; with a threshold, the minimum."""
     frontend: Frontend | None
-    """What the engine computes filterbanks as; without one it takes filterbanks."""
+    """Front end whose filterbanks the engine computes from waveforms; None where the engine takes filterbanks."""
     dtype: torch.dtype
     device: torch.device
     runner: Runner
@@ -65,9 +65,9 @@ class Engine:
         frontend: Frontend | None = None,
         attention: str = "auto",
     ) -> None:
-        """Build an engine over `kernels`, or over the plain model where these are None; `compile` is the way to.
+        """Build an engine on `kernels`, or on the plain model where these are None; use `compile` to create one.
 
-        `attention` is the plain model's, of `fastast.attention`; "auto" keeps what it has.
+        `attention` is the plain model's kernel, a name of `fastast.attention`; "auto" keeps the model's own.
         """
         host = adapter_of(model)
         self.encoder = host.encoder
@@ -97,10 +97,10 @@ class Engine:
         """Return the logits (b, c) of a normalised filterbank (b, f, m), in the engine's dtype on its device.
 
         An engine with a front end takes waveforms, as `fastast.Frontend` does: (b, s) at 16 kHz, or a list of clips of
-        any lengths. What it is given is moved and rounded to the engine's device and dtype where it has others. Raises
-        ValueError for another shape, and for waveforms as the front end does.
+        any lengths. Input on another device or in another dtype is moved and rounded to the engine's. Raises ValueError
+        for another shape, and for waveforms where the front end does.
         """
-        # Not inference mode: its tensors could not be written into by a call outside of it.
+        # Not inference mode: a call outside of it could not write into its tensors.
         with torch.inference_mode(False), torch.no_grad():
             read = self._input.read(clips)
             if self._captured is not None and len(read[0]) in self.batch_sizes:
@@ -108,21 +108,21 @@ class Engine:
             return self._logits(*read)
 
     def eagerly(self, clips: Clips) -> Tensor:
-        """Return the same logits without a graph, whatever the batch; shapes and errors as for a call."""
+        """Return the same logits without a graph, for any batch size; shapes and errors as for a call."""
         with torch.inference_mode(False), torch.no_grad():
             return self._logits(*self._input.read(clips))
 
     def measure_tokens(self, clips: Clips) -> tuple[int, ...]:
-        """Run eagerly and return the tokens that left each block.
+        """Run eagerly and return the number of tokens that left each block.
 
-        Where the kernels compute only the head's tokens of the last block, that block's number is the planned one.
+        Where the kernels compute only the head's tokens in the last block, its number is the planned one.
         """
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(self.device.type, enabled=False):
             tokens = tuple(self.runner.measure_tokens(self._input.fbank(*self._input.read(clips))))
             return tokens + self.tokens_per_block[len(tokens) :]
 
     def _logits(self, *read: Tensor) -> Tensor:
-        # Under a caller's autocast, products would come in another dtype than that of the kernels' other operands.
+        # Under a caller's autocast, products would have another dtype than the kernels' other operands.
         with torch.autocast(self.device.type, enabled=False):
             return self.runner(self._input.fbank(*read))
 

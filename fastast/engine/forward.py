@@ -1,4 +1,4 @@
-"""The forward of an AST on the kernels, for any batch.
+"""The forward of a model on the kernels, for any batch size.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `d` width, `c` classes.
 """
@@ -16,7 +16,7 @@ from fastast.reduction.forward.scope import OUTSIDE, Scope, unwatched
 
 
 class PackedForward:
-    """A model's packed weights, its reduction and the kernels that it runs on, as a function."""
+    """A forward as a callable: a model's packed weights, its reduction and the kernels that it runs on."""
 
     def __init__(
         self,
@@ -25,19 +25,19 @@ class PackedForward:
         kernels: KernelTable,
         scope: Scope = unwatched,
     ) -> None:
-        """`scope` is shown every part of a forward."""
+        """Run `weights` with `attached` on `kernels`; every part of the forward runs inside `scope`."""
         self.weights, self.attached, self.kernels = weights, attached, kernels
         self._scope = scope
         self._stages = PackedStages(weights, kernels, scope)
 
     def watched(self, scope: Scope) -> PackedForward:
-        """Return the same forward under the eyes of `scope`."""
+        """Return the same forward with every part run inside `scope`."""
         return PackedForward(self.weights, self.attached, self.kernels, scope)
 
     def __call__(self, fbank: Tensor, trace: MergeTrace | None = None) -> Tensor:
-        """Normalised filterbank (b, f, m), on the device of the weights, -> logits (b, c) in their dtype.
+        """Return logits (b, c) in the dtype of the weights, of a normalised filterbank (b, f, m) on their device.
 
-        `trace` notes what left each block that computes all of its tokens.
+        `trace` records every merge, and the tokens that left each block that computes all of its tokens.
         """
         ends = self.weights.ends
         with self._scope(OUTSIDE, "patch tokens"):

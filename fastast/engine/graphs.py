@@ -1,4 +1,4 @@
-"""A forward captured as CUDA graphs, one for every batch size: a launch costs the same whatever runs inside.
+"""A forward captured as CUDA graphs, one for each batch size: launching one costs the same whatever runs inside.
 
 Shapes: `b` batch, `c` classes.
 """
@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 WARMUP_FORWARDS = 3
-"""Forwards before a capture: they compile kernels and let libraries allocate, which a capture does not allow."""
+"""Forwards before each capture: they compile kernels and let libraries allocate, which is forbidden in a capture."""
 
 
 class CapturedForward:
-    """One CUDA graph for each batch size, over one set of static input buffers and one pool of memory."""
+    """One CUDA graph for each batch size, all with the same static input buffers and memory pool."""
 
     def __init__(
         self,
@@ -25,40 +25,41 @@ class CapturedForward:
         *,
         device: torch.device,
     ) -> None:
-        """Capture `forward` for the first b rows of `buffers`, for every b of `batch_sizes`.
+        """Capture `forward` on the first b rows of `buffers`, for every b in `batch_sizes`.
 
-        Graphs share their memory, as no two of them run at once: the largest is captured first. Raises RuntimeError,
-        as torch does, where `forward` does what no capture allows.
+        Graphs share their memory, as no two of them run at once; the largest is captured first. Raises RuntimeError
+        where `forward` does something that torch does not allow in a capture.
         """
         self._buffers = buffers
         self._graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
         with torch.cuda.device(device):
             pool = torch.cuda.graph_pool_handle()
-            # Its own: torch's stream for captures is of whichever device the process captured on first. Nothing has run
-            # on this one, so that what cuBLAS keeps for every stream comes from the pool and lives with the graphs.
+            # A new stream: torch's stream for captures belongs to whichever device the process captured on first.
+            # Nothing has run on this one, so cuBLAS's workspace for it comes from the pool and lives with the graphs.
             stream = torch.cuda.Stream()
             for b in sorted(set(batch_sizes), reverse=True):
                 inputs = [buffer[:b] for buffer in buffers]
                 for _ in range(WARMUP_FORWARDS):
                     forward(*inputs)
                 graph = torch.cuda.CUDAGraph()
-                with torch.cuda.graph(graph, pool=pool, stream=stream):  # which waits for the device first
+                with torch.cuda.graph(graph, pool=pool, stream=stream):  # waits for the device first
                     logits = forward(*inputs)
                 self._graphs[b] = graph, logits
 
     @property
     def batch_sizes(self) -> tuple[int, ...]:
-        """Batch sizes that there is a graph for."""
+        """Batch sizes that have a graph, in ascending order."""
         return tuple(sorted(self._graphs))
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """Inputs of b rows, none larger than its buffer -> logits (b, c), which the next call does not overwrite.
+        """Return the logits (b, c) of inputs of b rows, none larger than its buffer; no later call overwrites them.
 
-        What an input leaves of its buffer keeps what was there. Raises KeyError for another b.
+        The part of a buffer that an input does not fill keeps its old contents. Raises KeyError where no graph has b
+        rows.
         """
         graph, logits = self._graphs[len(inputs[0])]
         for buffer, tensor in zip(self._buffers, inputs, strict=True):
-            # Blocking where it comes from the CPU: the caller may write into it as soon as this returns.
+            # Blocking for input on the CPU, as the caller may write into it as soon as this returns.
             buffer[tuple(slice(size) for size in tensor.shape)].copy_(tensor)
         graph.replay()
         return logits.clone()

@@ -1,4 +1,4 @@
-"""What an engine is given, and how that becomes a filterbank.
+"""The inputs of an engine, and how they become filterbanks.
 
 Shapes: `b` batch, `f` frames, `m` mel bins.
 """
@@ -12,43 +12,43 @@ from torch import Tensor
 
 
 class Input(Protocol):
-    """How an engine reads what it is called with."""
+    """How an engine reads the arguments of a call."""
 
     names: dict[str, str]
     """What its stages run on: `triton` or `torch`."""
     what: str
-    """What it takes, for `repr` of the engine; empty for filterbanks."""
+    """Kind of input, for the engine's `repr`; empty for filterbanks."""
 
     def read(self, given: Any) -> tuple[Tensor, ...]:
-        """Return checked tensors whose first axis is the batch, on any device. Raises ValueError for what is wrong."""
+        """Return checked tensors whose first axis is the batch, on any device. Raises ValueError for invalid input."""
         ...
 
     def fbank(self, *read: Tensor) -> Tensor:
-        """Return the normalised filterbank (b, f, m) of what was read, in the engine's dtype on its device."""
+        """Return the normalised filterbank (b, f, m) of the tensors read, in the engine's dtype on its device."""
         ...
 
     def buffers(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Return tensors that any `read` of that batch can be copied into, at the beginning of every axis."""
+        """Return tensors into which any `read` of that batch size can be copied, at the beginning of every axis."""
         ...
 
 
 class Filterbanks:
-    """Filterbanks as the model takes them."""
+    """Filterbanks in the shape that the model takes."""
 
     what = ""
 
     def __init__(self, shape: tuple[int, int], dtype: torch.dtype, device: torch.device) -> None:
-        """`shape` is frames and mel bins."""
+        """Take filterbanks of `shape`: frames, mel bins."""
         self.names: dict[str, str] = {}
         self._shape = shape
         self._dtype, self._device = dtype, device
 
     def read(self, given: Tensor) -> tuple[Tensor, ...]:
-        """Check a filterbank (b, f, m)."""
+        """Check and return a filterbank (b, f, m)."""
         if not isinstance(given, Tensor):
             raise ValueError(
-                f"engine: a {type(given).__name__} is no filterbank; give a tensor (batch, {self._shape[0]} frames, "
-                f"{self._shape[1]} mel bins), of an array by torch.from_numpy"
+                f"engine: a {type(given).__name__} is not a filterbank; give a tensor (batch, {self._shape[0]} frames, "
+                f"{self._shape[1]} mel bins); torch.from_numpy makes one from an array"
             )
         if given.ndim != 3 or tuple(given.shape[1:]) != self._shape or given.shape[0] == 0:
             raise ValueError(
@@ -59,9 +59,9 @@ class Filterbanks:
         return (given,)
 
     def fbank(self, *read: Tensor) -> Tensor:
-        """Move and round a filterbank (b, f, m)."""
+        """Move a filterbank (b, f, m) to the engine's device and round it to its dtype."""
         return read[0].to(self._device, self._dtype)
 
     def buffers(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Return zeros (b, f, m)."""
+        """Return a buffer of zeros (b, f, m)."""
         return (torch.zeros(batch_size, *self._shape, dtype=self._dtype, device=self._device),)

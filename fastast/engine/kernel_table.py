@@ -1,4 +1,4 @@
-"""The kernels that a forward calls, each by the name of its file: in Triton, or as its plain-torch reference."""
+"""The kernels that a forward calls, each named after its file: in Triton, or as its plain-torch reference."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ class KernelTable:
 
     @property
     def names(self) -> dict[str, str]:
-        """What each kernel is: `triton`, `torch` for its reference, or `fa4` for FlashAttention-4."""
+        """What each kernel runs on: `triton`, `torch` for its reference, or `fa4` for FlashAttention-4."""
         return {field.name: _runs_on(getattr(self, field.name).__name__) for field in fields(self)}
 
 
 def triton_kernels(dtype: torch.dtype, attention: str = "auto") -> KernelTable:
-    """Return the Triton kernels, and where these lose by design, the reference.
+    """Return the Triton kernels, or the reference of a kernel that is slower by design.
 
-    In float32 the exact product of `linear_gelu` leaves the matrix units idle: the library's product wins. `attention`
-    "fa4" has FlashAttention-4 in place of the own kernel.
+    In float32, the exact product of `linear_gelu` leaves the matrix units idle, and the library's product is faster.
+    `attention` "fa4" uses FlashAttention-4 instead of FastAST's own attention kernel.
     """
     kernels = {name: _load(name) for name in _NAMES}
     if attention == "fa4":
@@ -46,7 +46,7 @@ def triton_kernels(dtype: torch.dtype, attention: str = "auto") -> KernelTable:
 
 
 def reference_kernels() -> KernelTable:
-    """Return every kernel in plain torch: what the engine's forward is compared with, on any device."""
+    """Return every kernel's plain-torch reference, which the engine's forward is compared with, on any device."""
     return KernelTable(**{name: _load(name, "_reference") for name in _NAMES})
 
 

@@ -1,4 +1,4 @@
-"""The last block for the tokens that the head reads, and no other: the same logits for a fraction of the work.
+"""The last block for only the tokens that the head reads: the same logits for a fraction of the work.
 
 Shapes: `b` batch, `n` tokens, `k` tokens that the head reads (class and distillation token), `h` heads, `e` width of a
 head, `d` = h e.
@@ -6,10 +6,11 @@ head, `d` = h e.
 Nothing reads the last block's other tokens, so its MLP and its projections are needed for `k` tokens only. Their
 attention needs no keys and values either: for one head with key and value weights W_K, W_V and normed tokens X,
 
-    q·(W_K x + b_K) = (W_Kᵀ q)·x + q·b_K    where q·b_K is the same for all keys and leaves the softmax as it is,
+    q·(W_K x + b_K) = (W_Kᵀ q)·x + q·b_K    where q·b_K is the same for all keys and does not change the softmax,
     sum_j p_j (W_V x_j + b_V) = W_V (sum_j p_j x_j) + b_V    as the weights p sum to 1,
 
-which is k h products with X instead of two of width d. The result equals the block's own up to rounding.
+so X is multiplied twice by k h vectors instead of by two (d, d) matrices. The result equals the block's own up to
+rounding.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
 
 def attend(normed: Tensor, size: Tensor | None, weights: EngineWeights, block: BlockLayers, k: int) -> Tensor:
-    """Attention of the first `k` tokens over all, without keys and values: (b, n, d) -> (b, k, d)."""
+    """Attend with the first `k` tokens to all, without computing keys and values: (b, n, d) -> (b, k, d)."""
     b, _, d = normed.shape
     h, e, _ = weights.last_keys.shape
     query_bias, value_bias = (None, None) if block.qkv.bias is None else (block.qkv.bias[:d], block.qkv.bias[2 * d :])
-    # Half precision would round the scores; tensors of k tokens are small, so all of it is float32.
+    # Half precision would round the scores; tensors for k tokens are small, so everything is in float32 or wider.
     tokens = normed.to(weights.last_keys.dtype)
     q = F.linear(normed[:, :k], block.qkv.weight[:d], query_bias).to(tokens.dtype)  # (b, k, d)
     q = q.view(b, k, h, e).permute(2, 0, 1, 3).reshape(h, b * k, e)

@@ -1,6 +1,7 @@
-"""The stages of a block on the kernels, for inference: packed weights, residual sums fused with the norms behind them.
+"""The stages of a block on the kernels, for inference: packed weights, and residual sums fused with the next norm.
 
-Shapes: `b` batch, `n` tokens, `p` tokens that leave a block, `k` tokens that the head reads, `h` heads, `d` width.
+Shapes: `b` batch, `n` tokens, `p` tokens that leave a block, `k` tokens that the head reads, `h` heads, `d` width, `c`
+classes.
 
 A block reads its tokens as `x`, the residual stream, and `normed`, their norm.
 """
@@ -27,23 +28,23 @@ if TYPE_CHECKING:
 
 
 class PackedStages:
-    """The stages of every block over packed weights."""
+    """The stages of every block, on packed weights."""
 
     shape: EncoderShape
 
     def __init__(self, weights: EngineWeights, kernels: KernelTable, scope: Scope = unwatched) -> None:
-        """`scope` is shown every kernel and product."""
+        """Run on `kernels`; every kernel and matrix product runs inside `scope`."""
         self.shape = weights.shape
         self._weights, self._kernels, self._scope = weights, kernels, scope
         self._choose = Chooser(kernels, scope)
 
     def open(self, x: Tensor) -> Tensor:
-        """Return the first block's norm of its tokens."""
+        """Return the tokens normalised by the first block's norm."""
         with self._scope(OUTSIDE, "first norm"):
             return norm(x, self._weights.blocks[0].norm1)
 
     def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, PackedHeads]:
-        """Return what attention adds, (b, n, d), and its heads."""
+        """Return attention's output, (b, n, d), which is added to x, and its heads."""
         layer = self._weights.blocks[block]
         with self._scope(block, "qkv"):
             qkv = linear(normed, layer.qkv)  # (b, n, 3d)
@@ -63,7 +64,7 @@ class PackedStages:
     def merge(
         self, tokens: BlockTokens, plan: FlatPlan, reduction: TokenReduction
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the tokens (b, p, d) that a plan leaves, their norm, and their sizes."""
+        """Return the tokens (b, p, d) that remain after a plan, their norm, and their sizes."""
         layer = self._weights.blocks[tokens.block].norm2
         with self._scope(tokens.block, "merge + norm"):
             x, normed, size = self._kernels.merge_norm(
@@ -79,7 +80,7 @@ class PackedStages:
         return x, normed, size
 
     def mlp(self, block: int, normed: Tensor) -> Tensor:
-        """Return what the MLP adds, (b, p, d)."""
+        """Return the MLP's output, (b, p, d), which is added to x."""
         layer = self._weights.blocks[block]
         with self._scope(block, "mlp, first product"):
             hidden = self._kernels.linear_gelu(normed, layer.fc1.weight, layer.fc1.bias)
@@ -90,14 +91,14 @@ class PackedStages:
         """Return x + branch and its norm: the next block's first, or the model's last."""
         blocks = self._weights.blocks
         layer = blocks[block + 1].norm1 if block + 1 < len(blocks) else self._weights.ends.norm
-        if layer is None:  # the head normalises what it has pooled
+        if layer is None:  # the head normalises after pooling
             return x + branch, x + branch
         return self._add_norm(block, x, branch, layer)
 
     def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor] | None:
-        """Attend with the tokens that the head reads alone; return their residual sum and its norm, (b, k, d) each.
+        """Attend with only the tokens that the head reads; return their residual sum and its norm, (b, k, d) each.
 
-        None where it reads patches too.
+        Return None where the head reads patches.
         """
         if self.shape.reads not in ("prefix", "class"):
             return None
@@ -113,7 +114,7 @@ class PackedStages:
 
 
 def norm(x: Tensor, layer: NormLayer) -> Tensor:
-    """LayerNorm over the last axis."""
+    """Apply LayerNorm over the last axis."""
     return F.layer_norm(x, x.shape[-1:], layer.weight, layer.bias, layer.eps)
 
 
@@ -123,7 +124,10 @@ def linear(x: Tensor, layer: LinearLayer) -> Tensor:
 
 
 def read_out(weights: EngineWeights, normed: Tensor, size: Tensor | None) -> Tensor:
-    """What the head reads, through its norm and its linear layer: (b, p, d) and sizes (b, p) -> logits (b, c)."""
+    """Pool the tokens that the head reads, and apply its norm, if any, and its linear layer.
+
+    normed: (b, p, d), size: (b, p) or None. Returns logits (b, c).
+    """
     shape, ends = weights.shape, weights.ends
     if shape.reads == "average":
         patches = normed[:, shape.num_prefix_tokens :]

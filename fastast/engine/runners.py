@@ -1,4 +1,4 @@
-"""The two ways in which an engine runs a model: on kernels, or as the model's own forward in plain torch.
+"""The two ways in which an engine runs a model: on the kernels, or by the model's own forward in plain torch.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -35,13 +35,13 @@ class Runner(Protocol):
         ...
 
     def measure_tokens(self, fbank: Tensor) -> list[int]:
-        """Run and return the tokens that left each block, of as many blocks as compute all of theirs."""
+        """Run and return the number of tokens that left each block, for the blocks that compute all of theirs."""
         ...
 
 
 @dataclass(frozen=True)
 class KernelRunner:
-    """Packed weights on kernels, fused or their references."""
+    """Packed weights, run on fused kernels or their references."""
 
     forward: PackedForward
 
@@ -69,11 +69,11 @@ class KernelRunner:
         return self.forward(fbank)
 
     def watched(self, scope: Scope) -> KernelRunner:
-        """Return the same under the eyes of `scope`."""
+        """Return the same runner with every part of its forward run inside `scope`."""
         return KernelRunner(self.forward.watched(scope))
 
     def measure_tokens(self, fbank: Tensor) -> list[int]:
-        """Run and return the tokens that left each block; not of a last block that computes the head's only."""
+        """Run and return the number of tokens that left each block, except a last one that computes only the head's."""
         trace = MergeTrace()
         self.forward(fbank, trace)
         return list(trace.tokens_per_block)
@@ -96,7 +96,7 @@ class PlainRunner:
         device: torch.device,
         attention: str = "auto",
     ) -> PlainRunner:
-        """Copy a model, with its attention kernel or another one, and attach `reduction` in place of its own."""
+        """Copy a model, with its own attention kernel or `attention`, and attach `reduction` in place of its own."""
         kernel = adapter_of(model).kernel if attention == "auto" else attention
         with torch.inference_mode(False):
             twin = copy.deepcopy(model)
@@ -113,7 +113,7 @@ class PlainRunner:
         return adapter_of(self.model).logits(fbank)
 
     def measure_tokens(self, fbank: Tensor) -> list[int]:
-        """Run and return the tokens that left each block."""
+        """Run and return the number of tokens that left each block."""
         trace = MergeTrace()
         if isinstance(self.model, AudioSpectrogramTransformer):
             self.model.forward_features(fbank, trace)

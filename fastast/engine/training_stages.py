@@ -1,11 +1,11 @@
-"""The stages of a block on the kernels that have a backward pass, for training; and the tokens of a filterbank.
+"""The stages of a block on kernels that have a backward pass, for training, and the embedding of a filterbank.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `e` side of a patch, `n`
 tokens, `p` tokens that leave a block, `k` tokens that the head reads, `d` width.
 
-Attention, merging, and residual sums with their norms run on the kernels, there and back; the matrix products and GELU
-are torch's. Types follow autocast as they do in the model: the residual stream keeps the type of the parameters, and a
-norm is written once, in the type in which the matrix product behind it reads it.
+Attention, merging, and residual sums with their norms run on the kernels, forward and backward; the matrix products and
+GELU are torch's. Dtypes follow autocast as they do in the model: the residual stream keeps the dtype of the parameters,
+and a norm is written once, in the dtype in which the matrix product after it reads it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class TrainingStages:
-    """The stages of every block over a model's own parameters, borrowed for one step."""
+    """The stages of every block, on a model's own parameters, borrowed for one step."""
 
     shape: EncoderShape
 
@@ -45,7 +45,11 @@ class TrainingStages:
         *,
         spares_the_head: bool,
     ) -> None:
-        """`half` is the type of matrix products where autocast rules it; `spares_the_head` as of the reduction."""
+        """Run `model` on `kernels`.
+
+        `half` is autocast's dtype for matrix products, None without autocast; `spares_the_head` says whether the last
+        block may compute only the head's tokens.
+        """
         self.shape = model.encoder
         self._weights, self._kernels, self._half = weights, kernels, half
         self._drop_paths: list[Any] = [block.drop_path for block in model.blocks]
@@ -53,11 +57,11 @@ class TrainingStages:
         self._choose = Chooser(kernels, unwatched)
 
     def open(self, x: Tensor) -> Tensor:
-        """Return the first block's norm of its tokens."""
+        """Return the tokens normalised by the first block's norm."""
         return norm(x, self._weights.blocks[0].norm1)
 
     def attention(self, block: int, normed: Tensor, size: Tensor | None) -> tuple[Tensor, PackedHeads]:
-        """Return what attention adds, (b, n, d), and its heads."""
+        """Return attention's output, (b, n, d), which is added to x, and its heads."""
         layer = self._weights.blocks[block]
         qkv = linear(normed, layer.qkv)  # (b, n, 3d)
         out = self._kernels.weighted_attention(qkv, size, self.shape.num_heads)  # (b, n, d)
@@ -74,7 +78,7 @@ class TrainingStages:
     def merge(
         self, tokens: BlockTokens, plan: FlatPlan, reduction: TokenReduction
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the tokens (b, p, d) that a plan leaves, their norm, and their sizes."""
+        """Return the tokens (b, p, d) that remain after a plan, their norm, and their sizes."""
         layer = self._weights.blocks[tokens.block].norm2
         x, normed, size = self._kernels.merge_norm(
             tokens.before,
@@ -90,20 +94,20 @@ class TrainingStages:
         return x, normed, size
 
     def mlp(self, block: int, normed: Tensor) -> Tensor:
-        """Return what the MLP adds, (b, p, d)."""
+        """Return the MLP's output, (b, p, d), which is added to x."""
         layer = self._weights.blocks[block]
         return self._drop_paths[block](linear(F.gelu(linear(normed, layer.fc1)), layer.fc2))
 
     def close(self, block: int, x: Tensor, branch: Tensor) -> tuple[Tensor, Tensor]:
         """Return x + branch and its norm: the next block's first, or the model's last."""
-        # Whoever reads this norm other than by a matrix product gets it unrounded, as from the model.
+        # Where something other than a matrix product reads this norm, it is not rounded, as in the model.
         unrounded = block == self._last or (block + 1 == self._last and self._short)
         layer = self._weights.ends.norm if block == self._last else self._weights.blocks[block + 1].norm1
         assert layer is not None  # of FastAST's own model
         return self._add_norm(x, branch, layer, None if unrounded else self._half)
 
     def finish(self, x: Tensor, normed: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Attend with the tokens that the head reads alone; return their residual sum and its norm, (b, k, d) each."""
+        """Attend with only the tokens that the head reads; return their residual sum and its norm, (b, k, d) each."""
         k, layer = self.shape.num_prefix_tokens, self._weights.blocks[-1]
         with torch.autocast(normed.device.type, enabled=False):
             out = attend(normed.to(layer.qkv.weight.dtype), size, self._weights, layer, k)  # (b, k, d)
@@ -116,10 +120,10 @@ class TrainingStages:
 
 
 def embed(model: AudioSpectrogramTransformer, weights: EngineWeights, fbank: Tensor) -> Tensor:
-    """Normalised filterbank (b, f, m) -> tokens with positions (b, n, d), as the model's own `embed`.
+    """Return the tokens with positions (b, n, d) of a normalised filterbank (b, f, m), as the model's `embed` does.
 
-    A product of gathered patches: a convolution of one input channel leaves the matrix units idle, there and back. A
-    model with an `embed` of its own (patchout) keeps it. Raises ValueError for another shape.
+    Patches are gathered and multiplied, since a convolution with one input channel leaves the matrix units idle in both
+    passes. A model class that overrides `embed` (patchout) keeps its own. Raises ValueError for another shape.
     """
     g = model.geometry
     own = type(model).embed is not AudioSpectrogramTransformer.embed

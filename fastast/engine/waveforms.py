@@ -1,10 +1,10 @@
-"""The front end inside an engine: clips -> normalised filterbank, by the kernel, or in plain torch.
+"""The front end inside an engine: clips -> normalised filterbank, with the kernel or in plain torch.
 
 Shapes: `b` batch, `s` samples, `f` frames, `m` mel bins.
 
-A frame loses its own mean, so that neither what lies beyond the model's last frame nor silence behind a clip changes
-it: every clip is cut or padded to the samples that fill the model's input, and its length says which frames are its
-own. One captured graph then serves clips of all lengths.
+Each frame has its own mean subtracted, so nothing after the model's last frame or the clip's end changes it: every clip
+is cut to the samples that fill the model's input, a graph's buffer is as long, and the clip's length says which frames
+are its own. One captured graph then serves clips of all lengths.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ Clips = Tensor | Sequence[Tensor | NDArray[np.generic]]
 
 
 def input_samples(num_frames: int) -> int:
-    """Return how many samples at 16 kHz fill `num_frames` frames: 164,080, or 10.255 s, for the 1,024 of AudioSet."""
+    """Return the number of samples at 16 kHz in `num_frames` frames: 164,080, or 10.255 s, for AudioSet's 1,024."""
     return int(SAMPLE_RATE * FRAME_SECONDS) + (num_frames - 1) * int(SAMPLE_RATE * SHIFT_SECONDS)
 
 
 def check_frontend(frontend: Any, ours: tuple[int, int]) -> None:
-    """Raise ValueError unless `frontend` is a `fastast.Frontend` that makes as many frames and mel bins."""
+    """Raise ValueError unless `frontend` is a `fastast.Frontend` that makes the frames and mel bins of `ours`."""
     if type(frontend) is not Frontend:  # another class may compute anything
         raise ValueError(
             f"compile: frontend is a {type(frontend).__name__}; give "
-            "fastast.Frontend(model.geometry, model.normalisation), or none and call the engine with filterbanks"
+            "fastast.Frontend(model.geometry, model.normalisation), or omit it and call the engine with filterbanks"
         )
     theirs = (frontend.num_frames, frontend.num_mel_bins)
     if theirs != ours:
@@ -46,7 +46,7 @@ def check_frontend(frontend: Any, ours: tuple[int, int]) -> None:
 
 
 class KernelWaveforms:
-    """Waveforms through the filterbank in Triton."""
+    """Waveforms whose filterbank is computed in Triton."""
 
     what = "from waveforms"
 
@@ -54,11 +54,11 @@ class KernelWaveforms:
         self.names = {"filterbank": "triton"}
         self._frontend, self._dtype, self._device = frontend, dtype, device
         self._samples = input_samples(frontend.num_frames)
-        # A captured graph reads them where they are now: they must outlive the cache that they come from.
+        # Captured graphs hold their addresses, so they must outlive the cache that they come from.
         self._constants = kernel._constants(frontend.num_mel_bins, SAMPLE_RATE, device)
 
     def read(self, given: Clips) -> tuple[Tensor, ...]:
-        """Return waveforms (b, s) and the valid samples (b,) of each, both cut to what the model sees."""
+        """Return waveforms (b, s) and the number of valid samples of each (b,), both cut to what the model sees."""
         waveforms, lengths = one_batch(given)
         check_waveforms(waveforms, lengths, values=self._frontend.check)
         _refuse_empty(len(waveforms))
@@ -68,7 +68,7 @@ class KernelWaveforms:
         return waveforms, lengths.clamp(max=self._samples)
 
     def fbank(self, *read: Tensor) -> Tensor:
-        """(b, s) and (b,) -> (b, f, m)."""
+        """Return the filterbank (b, f, m) of waveforms (b, s) and their valid samples (b,)."""
         waveforms, lengths = read
         features = kernel.filterbank(
             waveforms.to(self._device, torch.float32),
@@ -81,13 +81,13 @@ class KernelWaveforms:
         return features.to(self._dtype)
 
     def buffers(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Return silence (b, s) of the model's whole input, and its lengths (b,)."""
+        """Return silence (b, s) that fills the model's input, and its lengths (b,)."""
         silence = torch.zeros(batch_size, self._samples, dtype=torch.float32, device=self._device)
         return silence, torch.full((batch_size,), self._samples, device=self._device)
 
 
 class PlainWaveforms:
-    """Waveforms through the front end as it is."""
+    """Waveforms whose filterbank the front end itself computes."""
 
     what = "from waveforms"
 
@@ -104,11 +104,11 @@ class PlainWaveforms:
         return (features,)
 
     def fbank(self, *read: Tensor) -> Tensor:
-        """Move and round a filterbank (b, f, m)."""
+        """Move a filterbank (b, f, m) to the engine's device and round it to its dtype."""
         return read[0].to(self._device, self._dtype)
 
     def buffers(self, batch_size: int) -> tuple[Tensor, ...]:
-        """Raise RuntimeError: what runs in plain torch is not captured."""
+        """Raise RuntimeError, as the plain-torch path is never captured."""
         raise RuntimeError("the plain front end is not captured")
 
 

@@ -1,8 +1,8 @@
-"""The weights of a model as the engine's forward reads them: packed copies for inference, borrowed ones for training.
+"""The weights of a model in the form that the engine's forward reads: copies for inference, borrowed ones for training.
 
 Shapes: `h` heads, `e` width of a head, `d` = h e, `p` side of a patch.
 
-The 1/sqrt(e) of the attention is not folded into the queries' weights: it would be exact only where e is a power of
+Attention's factor 1/sqrt(e) is not folded into the queries' weights: that would be exact only where e is a power of
 four, and the kernel applies it in registers at no cost.
 """
 
@@ -26,19 +26,19 @@ class EngineWeights:
     """All weights that logits depend on."""
 
     shape: EncoderShape
-    """The encoder's."""
+    """Shape of the encoder."""
     ends: EndLayers
-    """Before and behind the blocks."""
+    """Layers before and after the blocks."""
     blocks: tuple[BlockLayers, ...]
-    """The blocks."""
+    """Layers of each block."""
     last_keys: Tensor
-    """(h, e, d), the key weights of the last block; float32 or wider."""
+    """(h, e, d), key weights of the last block, in float32 or wider."""
     last_values: Tensor
-    """(h, e, d), the value weights of the last block; float32 or wider."""
+    """(h, e, d), value weights of the last block, in float32 or wider."""
 
 
 def pack(model: nn.Module, *, dtype: torch.dtype, device: torch.device) -> EngineWeights:
-    """Copy the weights of `model` in `dtype` to `device`; the model is not touched and shares nothing."""
+    """Copy the weights of `model` to `device` in `dtype`; the model is unchanged and shares no memory with the copy."""
     with torch.inference_mode(False), torch.no_grad():
 
         def copy(tensor: Tensor, to: torch.dtype = dtype) -> Tensor:
@@ -50,9 +50,9 @@ def pack(model: nn.Module, *, dtype: torch.dtype, device: torch.device) -> Engin
 
 
 def borrow(model: nn.Module) -> EngineWeights:
-    """Return the parameters of `model` under the names of `pack`; made anew for every forward, as views are of a step.
+    """Return the parameters of `model` under the names that `pack` uses, without copying those that need no change.
 
-    What is cut from a parameter, or widened, is so with its gradient.
+    Borrow them anew for every forward, as views belong to one step. Gradients flow through views and widened copies.
     """
 
     def keep(tensor: Tensor, to: torch.dtype | None = None) -> Tensor:
@@ -78,7 +78,7 @@ def _gather(host: Host, take: Callable[..., Tensor], wide: torch.dtype) -> Engin
 
 
 def _taken(value: Any, take: Callable[..., Tensor]) -> Any:
-    """Return a dataclass of layers with every tensor in it through `take`."""
+    """Return a dataclass of layers with `take` applied to every tensor in it."""
     if isinstance(value, Tensor):
         return take(value)
     if not dataclasses.is_dataclass(value) or isinstance(value, type):
@@ -88,5 +88,5 @@ def _taken(value: Any, take: Callable[..., Tensor]) -> Any:
 
 
 def _time_first(weight: Tensor) -> Tensor:
-    """Lay (d, 1, p, p) out in memory with time before frequency; shape and values stay."""
+    """Lay (d, 1, p, p) out in memory with time before frequency; shape and values stay the same."""
     return weight.transpose(2, 3).contiguous().transpose(2, 3)

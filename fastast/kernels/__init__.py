@@ -1,8 +1,8 @@
-"""Triton kernels for token merging on a GPU, each beside its plain-torch reference.
+"""Triton kernels for token merging on a GPU, each with a plain-torch reference.
 
-A kernel lives in a file of its own with two functions: `<name>`, which launches Triton, and `<name>_reference`, the
-same in plain torch, differentiable and for any device. The device code is in `_triton/<name>.py`, which is imported
-when a kernel is first launched: this package can be imported where Triton is not installed.
+Each kernel has its own file with two functions: `<name>`, which launches Triton, and `<name>_reference`, the same in
+plain torch, differentiable and for any device. The device code is in `_triton/<name>.py`, which is imported when a
+kernel is first launched, so this package can be imported where Triton is not installed.
 
 Shapes: `b` batch, `n` tokens in, `p` tokens out, `r` merged, `h` heads, `e` width of a head, `d` = h e width.
 """
@@ -15,16 +15,16 @@ from importlib.util import find_spec
 import torch
 
 MINIMUM_CAPABILITY = (8, 0)
-"""Oldest compute capability the kernels are written for: bfloat16 matrix units came with it."""
+"""Lowest compute capability the kernels are written for: the first with bfloat16 matrix units."""
 
 
 def interpreted() -> bool:
-    """Whether Triton runs its kernels in Python, on the CPU (the environment variable TRITON_INTERPRET)."""
+    """Return whether Triton interprets its kernels in Python on the CPU (environment variable TRITON_INTERPRET)."""
     return os.environ.get("TRITON_INTERPRET", "").lower() in {"1", "true", "on", "yes", "y"}
 
 
 def why_not(device: torch.device | str) -> str:
-    """Why the kernels cannot run on `device`, as a sentence; empty where they can."""
+    """Return the reason why the kernels cannot run on `device`, as a sentence; an empty string where they can."""
     device = torch.device(device)
     if find_spec("triton") is None:
         return "Triton is not installed (pip install triton)"
@@ -43,5 +43,5 @@ def why_not(device: torch.device | str) -> str:
 
 
 def available(device: torch.device | str) -> bool:
-    """Whether the kernels can run on `device`; `why_not` gives the reason where they cannot."""
+    """Return whether the kernels can run on `device`; `why_not` gives the reason where they cannot."""
     return not why_not(device)

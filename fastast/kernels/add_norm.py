@@ -2,7 +2,8 @@
 
 Shapes: `b` batch, `n` tokens, `d` width.
 
-Read x and y once, write x + y and its norm once: four passes over memory where the two operations take six.
+It reads x and y once and writes x + y and its norm once: four passes over memory where two separate operations take
+five.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from torch.autograd.function import once_differentiable
 from fastast.kernels.launch import PROCESSORS, cdiv, check_launch, next_power_of_two, on_device
 
 PARTIAL_SUMS = 8 * PROCESSORS
-"""Programs of the backward pass, each with its own sums for weight and bias: eight a multiprocessor of an H100."""
+"""Maximum number of programs in the backward pass, each with its own partial sums of the gradients of weight and bias:
+eight per multiprocessor of an H100."""
 
 
 def add_norm_reference(
@@ -25,8 +27,8 @@ def add_norm_reference(
 ) -> tuple[Tensor, Tensor]:
     """Return x + y and LayerNorm(x + y), in plain torch.
 
-    x, y: (b, n, d). weight, bias: (d,). eps: added to the variance. normed_dtype: of the norm, where not that of x + y.
-    Raises ValueError for shapes that do not fit.
+    x, y: (b, n, d). weight, bias: (d,). eps: added to the variance. normed_dtype: dtype of the norm, by default that of
+    x + y. Raises ValueError where shapes do not match.
     """
     _check(x, y, weight, bias)
     total = x + y
@@ -36,10 +38,11 @@ def add_norm_reference(
 def add_norm(
     x: Tensor, y: Tensor, weight: Tensor, bias: Tensor, eps: float, normed_dtype: torch.dtype | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return x + y and LayerNorm(x + y), in one Triton kernel; differentiable by all four tensors.
+    """Return x + y and LayerNorm(x + y), from one Triton kernel; differentiable with respect to all four tensors.
 
-    Shapes as for `add_norm_reference`. Both results have the type of x + y, or the norm its own; the sum is normalised
-    before it is rounded. Raises ValueError for shapes that do not fit, or a device without Triton.
+    Arguments as for `add_norm_reference`. The sum has the dtype of x + y, and so has the norm unless `normed_dtype` is
+    given; the sum is normalised before it is rounded. Raises ValueError where shapes do not match or the device cannot
+    run Triton.
     """
     _check(x, y, weight, bias)
     check_launch("add_norm", x=x, y=y, weight=weight, bias=bias)
@@ -50,17 +53,17 @@ def add_norm(
 
 
 def norm_warps(width: int) -> int:
-    """Warps for one row of `width` numbers: eight numbers a thread, which is 16 bytes in half precision."""
+    """Return the warps for a row of `width` numbers, at most 8: eight numbers, 16 bytes in half precision, a thread."""
     return min(8, max(1, next_power_of_two(width) // 256))
 
 
 def narrow_dtype(total: torch.dtype, x: torch.dtype, y: torch.dtype) -> torch.dtype | None:
-    """Return the type of the addend that is not of the sum's type; None where both are."""
+    """Return the dtype of the first addend whose dtype differs from that of the sum, None where neither does."""
     return next((dtype for dtype in (x, y) if dtype != total), None)
 
 
 def in_dtype(grads: dict[torch.dtype, Tensor], dtype: torch.dtype) -> Tensor:
-    """Return the gradient in a type: as it was written, or rounded from the first, where it was not."""
+    """Return the gradient in `dtype`: as the kernel wrote it, or else converted from the first of `grads`."""
     return grads[dtype] if dtype in grads else next(iter(grads.values())).to(dtype)
 
 
@@ -113,9 +116,9 @@ def _forward(
 def _backward(
     grad_total: Tensor, grad_normed: Tensor, total: Tensor, weight: Tensor, eps: float, narrow: torch.dtype | None
 ) -> tuple[dict[torch.dtype, Tensor], Tensor, Tensor]:
-    """Gradients by the sum (b, n, d), in its type and in `narrow`, and by weight and bias (d,) each.
+    """Return the gradients with respect to the sum (b, n, d), and to weight and bias, (d,) each.
 
-    The last two are in the accumulator's type.
+    The first comes in the sum's dtype and, where given, in `narrow` too; the others are in the accumulator's dtype.
     """
     from fastast.kernels._triton.add_norm import add_norm_backward
 
@@ -132,7 +135,7 @@ def _backward(
             D=d, EPS=eps, BD=next_power_of_two(d), ACC=_accumulator(total), NARROW=narrow is not None,
             num_warps=norm_warps(d),
         )  # fmt: skip
-    sums = partial.sum(1)  # (2, d); in a fixed order, unlike atomics
+    sums = partial.sum(1)  # (2, d); summed in a fixed order, unlike atomics
     return grads, sums[0], sums[1]
 
 

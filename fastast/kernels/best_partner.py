@@ -1,10 +1,10 @@
-"""For every token of set A (even positions) its most similar token of set B (odd ones) (ToMe, section 3.1).
+"""The most similar token of set B (odd positions) for every token of set A (even ones) (ToMe, section 3.1).
 
 Shapes: `b` batch, `n` tokens, `a` = ceil(n / 2) tokens of A, `c` = floor(n / 2) of B, `e` width of the metric.
 
-A running maximum over tiles of B: the (a, c) similarities are never written to memory. Protected tokens take no part:
-the first ceil(num_protected / 2) of A have similarity -inf, the first floor(num_protected / 2) of B are nobody's
-partner.
+The kernel keeps a running maximum over tiles of B, so the (a, c) similarities are never written to memory. Protected
+tokens are excluded: the first ceil(num_protected / 2) of A have similarity -inf, and the first floor(num_protected / 2)
+of B are never chosen as partners.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch import Tensor
 from fastast.kernels.launch import Tiling, cdiv, check_launch, dot_options, on_device, padded_width
 
 FEW_PROGRAMS = 264
-"""Two programs for each of the 132 multiprocessors of an H100 or H200; below that, tiles are made smaller."""
+"""Two programs for each of the 132 multiprocessors of an H100 or H200; with fewer, tiles are made smaller."""
 
 
 def best_partner_reference(metric: Tensor, num_protected: int) -> tuple[Tensor, Tensor]:
-    """Return for every token of A its best similarity and the index in B of its partner, in plain torch.
+    """Return the best similarity of every token of A and the index in B of its partner, in plain torch.
 
-    metric: (b, n, e), of unit length, float32 or float64. Returns (b, a) in float32 and (b, a) int32; ties go to the
-    lower index; a protected token has -inf and partner 0. Raises ValueError for another type or shape.
+    metric: (b, n, e), vectors of unit length, float32 or float64. Returns (b, a) float32 and (b, a) int32; ties go to
+    the lower index; a protected token gets -inf and partner 0. Raises ValueError for another dtype or shape.
     """
     _check(metric, num_protected)
     n = metric.shape[1]
@@ -40,16 +40,16 @@ def best_partner_reference(metric: Tensor, num_protected: int) -> tuple[Tensor, 
 
 
 Products = Literal["ieee", "tf32x3"]
-"""How similarities are multiplied out: in float32 without the matrix units, or on them as three products of parts."""
+"""How similarities are computed: in float32 without the matrix units, or on them as three tf32 products of parts."""
 
 
 def best_partner(metric: Tensor, num_protected: int, *, products: Products = "ieee") -> tuple[Tensor, Tensor]:
-    """Return for every token of A its best similarity and the index in B of its partner, in one Triton kernel.
+    """Return the best similarity of every token of A and the index in B of its partner, from one Triton kernel.
 
-    Shapes, types and errors as for `best_partner_reference`. `products`: "ieee" is float32 without the matrix units;
-    "tf32x3" makes each product of three on the matrix units and is off by some 2⁻²¹, about as much as another order of
-    summation. Plain tf32 (2⁻¹¹), which would merge other tokens, is never used. Equal tokens tie with either. The
-    results carry no gradient. Raises ValueError for a device without Triton, or unknown `products`.
+    Shapes, dtypes and errors as for `best_partner_reference`. `products`: "ieee" is float32 without the matrix units;
+    "tf32x3" composes each product of three on the matrix units, with an error of some 2⁻²¹, about that of another order
+    of summation. Plain tf32 (2⁻¹¹), which would merge different tokens, is never used. Equal tokens tie under both. The
+    results carry no gradient. Raises ValueError where the device cannot run Triton, and for unknown `products`.
     """
     _check(metric, num_protected)
     if products not in ("ieee", "tf32x3"):
@@ -78,7 +78,10 @@ def best_partner(metric: Tensor, num_protected: int, *, products: Products = "ie
 
 
 def matching_tiling(width: int, dtype: torch.dtype, a: int, clips: int) -> Tiling:
-    """`block_m` tokens of A stay, `block_n` of B pass by. See docs/kernels_merging.md for the reasons."""
+    """Return tiles in which `block_m` tokens of A are compared with `block_n` of B at a time.
+
+    See docs/kernels_merging.md for the reasons.
+    """
     if dtype == torch.float64 or padded_width(width) > 128:
         return Tiling(block_m=16, block_n=16, num_warps=4, num_stages=1)
     if clips * cdiv(a, 64) >= FEW_PROGRAMS:
@@ -87,7 +90,7 @@ def matching_tiling(width: int, dtype: torch.dtype, a: int, clips: int) -> Tilin
 
 
 def _no_partners(metric: Tensor, a: int) -> tuple[Tensor, Tensor]:
-    """Where no token of B may be merged into."""
+    """Return -inf and partner 0 for every token: no token of B may be merged into."""
     b = metric.shape[0]
     best = torch.full((b, a), -torch.inf, dtype=torch.float32, device=metric.device)
     return best, torch.zeros(b, a, dtype=torch.int32, device=metric.device)
@@ -100,6 +103,6 @@ def _check(metric: Tensor, num_protected: int) -> None:
             "each at least 1"
         )
     if metric.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"best_partner: the metric is {metric.dtype}; give float32, half precision ties what differs")
+        raise ValueError(f"best_partner: the metric is {metric.dtype}; give float32, half precision makes false ties")
     if num_protected < 0:
         raise ValueError(f"best_partner: num_protected = {num_protected}; it must be 0 or more")

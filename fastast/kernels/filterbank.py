@@ -3,9 +3,9 @@
 Shapes: `b` batch, `f` frames that fit into the waveform, `w` samples of one frame, `k` bins of the power spectrum, `m`
 mel bins.
 
-The plain-torch front end is a row of some twenty operations, each of which reads and writes all frames; here frames are
-written once, windowed, and the spectrum is read once. What a frame loses with its own mean includes the clip's, so that
-the clip's is not taken first. A mel filter is a short run of bins: it is summed in float32, where the dense
+The plain-torch front end is a chain of some twenty operations, each of which reads and writes all frames; here frames
+are written once, windowed, and the spectrum is read once. Subtracting each frame's mean also removes the clip's mean,
+which is therefore not subtracted first. A mel filter covers a short run of bins, which is summed in float32; the dense
 product needs float64 to be safe from tf32.
 """
 
@@ -30,7 +30,7 @@ from fastast.frontend.filterbank import (
 from fastast.kernels.launch import cdiv, check_launch, next_power_of_two, on_device, refuse_gradients
 
 FRAMES_AT_ONCE = 4
-"""Frames of one program, in both kernels."""
+"""Frames per program, in both kernels."""
 
 
 def filterbank_reference(
@@ -44,8 +44,9 @@ def filterbank_reference(
 ) -> Tensor:
     """Return the normalised filterbank that `fastast.frontend.Frontend` computes, in plain torch.
 
-    waveforms: (b, samples) float32 in [-1, 1]. frames: of the result, padded with zeros before normalising, or cut.
-    lengths: (b,) valid samples of every clip. Returns (b, frames, m) float32. Raises ValueError as `fbank` does.
+    waveforms: (b, samples) float32 in [-1, 1]. frames: number of frames in the result, padded with zeros before it is
+    normalised, or cut. lengths: (b,) valid samples of every clip. Returns (b, frames, m) float32. Raises ValueError as
+    `fbank` does.
     """
     features = fbank(waveforms, num_mel_bins=num_mel_bins, sample_rate=sample_rate, lengths=lengths, check=False)
     return normalisation(pad_or_cut(features, frames))
@@ -60,11 +61,11 @@ def filterbank(
     sample_rate: int = 16_000,
     lengths: Tensor | None = None,
 ) -> Tensor:
-    """Return the normalised filterbank that `fastast.frontend.Frontend` computes, by Triton and the library's FFT.
+    """Return the normalised filterbank that `fastast.frontend.Frontend` computes, with Triton and the library's FFT.
 
-    Arguments and result as for `filterbank_reference`. Samples are not looked at for NaN or infinities, which would
-    make the host wait. Raises ValueError for another shape or type, clips shorter than one frame, a tensor that wants
-    gradients, or a device without Triton.
+    Arguments and result as for `filterbank_reference`. Samples are not checked for NaN or infinities, which would make
+    the host wait. Raises ValueError for another shape or dtype, clips shorter than one frame, a tensor that requires
+    gradients, or a device that cannot run Triton.
     """
     window_length = int(sample_rate * FRAME_SECONDS)
     _check(waveforms, frames, lengths, window_length)
@@ -80,7 +81,7 @@ def filterbank(
     framed = torch.empty(b, known, fft_length, dtype=torch.float32, device=x.device)
     features = torch.empty(b, frames, num_mel_bins, dtype=torch.float32, device=x.device)
     whole = None
-    if lengths is not None:  # frames that lie within the clip
+    if lengths is not None:  # frames that are entirely within the clip
         shift = int(sample_rate * SHIFT_SECONDS)
         inside = 1 + torch.div(lengths.to(x.device) - window_length, shift, rounding_mode="floor")
         whole = inside.to(torch.int32)
@@ -102,7 +103,7 @@ def filterbank(
 
 @functools.lru_cache(maxsize=16)
 def _constants(num_mel_bins: int, sample_rate: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Window (w,), the first bin of every mel filter (m,) int32 and its weights from there on (m, widest)."""
+    """Return the window (w,), the first bin of every mel filter (m,) int32, and its weights from there (m, widest)."""
     length = int(sample_rate * FRAME_SECONDS)
     filters = mel_filters(num_mel_bins, sample_rate, fft_length=next_power_of_two(length))  # (k, m)
     used = filters > 0

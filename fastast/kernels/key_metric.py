@@ -1,8 +1,9 @@
-"""The metric of token merging: the mean key over heads, of unit length (ToMe, arXiv 2210.09461, section 3.1).
+"""The similarity metric of token merging: the mean key over heads, normalised to unit length (ToMe, arXiv 2210.09461,
+section 3.1).
 
 Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e.
 
-Keys are read where the linear layer left them, between queries and values; what comes out is h times smaller.
+Keys are read where the linear layer left them, between queries and values; the result is h times smaller than they are.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from torch import Tensor
 from fastast.kernels.launch import Tiling, cdiv, check_launch, dot_options, next_power_of_two, on_device, padded_width
 
 SMALLEST_NORM = 1e-12
-"""A shorter key is divided by this instead of by its length, as `torch.nn.functional.normalize` does: zero stays 0."""
+"""A shorter mean key is divided by this instead of its length, as in `torch.nn.functional.normalize`: 0 stays 0."""
 
 FEW_PROGRAMS = 264
-"""Two programs for each of the 132 multiprocessors of an H100 or H200; below that, tiles are made smaller."""
+"""Two programs for each of the 132 multiprocessors of an H100 or H200; with fewer, tiles are made smaller."""
 
 
 def key_metric_reference(qkv: Tensor, num_heads: int) -> Tensor:
-    """Return the mean key over heads, of unit length, in plain torch.
+    """Return the mean key over heads, normalised to unit length, in plain torch.
 
-    qkv: (b, n, 3d), queries, keys and values of all heads. Returns (b, n, e) in float32, or float64 where qkv is: in
-    half precision, tokens that differ would tie. Raises ValueError for a width that the heads do not divide.
+    qkv: (b, n, 3d), queries, keys and values of all heads. Returns (b, n, e) in float32, or in float64 where qkv is
+    float64: in half precision, tokens that differ would tie. Raises ValueError where the width is not divisible by the
+    number of heads.
     """
     b, n, e = _check(qkv, num_heads)
     keys = qkv.view(b, n, 3, num_heads, e)[:, :, 1].to(_metric_dtype(qkv))  # (b, n, h, e)
@@ -32,10 +34,11 @@ def key_metric_reference(qkv: Tensor, num_heads: int) -> Tensor:
 
 
 def key_metric(qkv: Tensor, num_heads: int) -> Tensor:
-    """Return the mean key over heads, of unit length, in one Triton kernel.
+    """Return the mean key over heads, normalised to unit length, from one Triton kernel.
 
-    Shapes and types as for `key_metric_reference`. The result carries no gradient: which tokens merge is a choice, and
-    a choice has none. Raises ValueError for a width that the heads do not divide, or a device without Triton.
+    Shapes and dtypes as for `key_metric_reference`. The result carries no gradient, since the choice of which tokens
+    merge is not differentiable. Raises ValueError where the width is not divisible by the number of heads or the device
+    cannot run Triton.
     """
     b, n, e = _check(qkv, num_heads)
     check_launch("key_metric", qkv=qkv)
@@ -56,7 +59,10 @@ def key_metric(qkv: Tensor, num_heads: int) -> Tensor:
 
 
 def key_metric_tiling(head_width: int, rows: int) -> Tiling:
-    """Tokens of one program (`block_m`), of `rows` in the batch: 16 numbers a thread, and programs for all."""
+    """Return how many of the batch's `rows` tokens a program takes (`block_m`), fewer where programs would be too few.
+
+    A thread has at most 16 numbers.
+    """
     width = padded_width(head_width)
     block = max(1, min(32, 2048 // width))
     while block > 8 and cdiv(rows, block) < FEW_PROGRAMS:

@@ -1,4 +1,4 @@
-"""What all launches share: whether they can run, on which device, and how a kernel is cut into tiles."""
+"""What all launches share: checks that they can run, the choice of device, and how a kernel is cut into tiles."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 from fastast.kernels import interpreted, why_not
 
 KERNEL_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-"""Types the kernels take; float64 is for gradient checks, not for speed."""
+"""Dtypes that the kernels accept; float64 is for gradient checks, not for speed."""
 
 PROCESSORS = 132
-"""Multiprocessors of an H100 or H200. Tiles are chosen for them, and are the same on every GPU."""
+"""Number of multiprocessors of an H100 or H200. Tiles are chosen for them, and are the same on every GPU."""
 
 SMALLEST_TILE = 16
-"""Matrix units take no tile that is narrower than this, in any of its three sides."""
+"""Smallest tile that matrix units take, along each of its three sides."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class Tiling:
     """How a kernel is cut into programs: chosen by shape and dtype, never by timing, so that records repeat."""
 
     block_m: int
-    """Rows of the output that one program makes; a power of two."""
+    """Rows of the output that one program computes; a power of two."""
     block_n: int
-    """Columns, or keys, that one step takes; a power of two."""
+    """Columns, or keys, that one step processes; a power of two."""
     block_k: int = SMALLEST_TILE
     """Length of the inner product in one step; a power of two."""
     num_warps: int = 4
@@ -44,26 +44,26 @@ class Tiling:
         if self.num_warps not in (1, 2, 4, 8, 16):
             raise ValueError(f"tiling: num_warps = {self.num_warps}; allowed: 1, 2, 4, 8, 16")
         if self.num_stages < 1:
-            raise ValueError(f"tiling: num_stages = {self.num_stages}; at least 1")
+            raise ValueError(f"tiling: num_stages = {self.num_stages}; it must be at least 1")
 
 
 def cdiv(a: int, b: int) -> int:
-    """a / b, rounded up."""
+    """Return a / b, rounded up."""
     return -(-a // b)
 
 
 def next_power_of_two(x: int) -> int:
-    """The smallest power of two that is not below `x`."""
+    """Return the smallest power of two that is at least `x`."""
     return 1 << max(0, x - 1).bit_length()
 
 
 def padded_width(width: int) -> int:
-    """Width of the tile that holds `width` columns: a power of two that matrix units take."""
+    """Return the width of the tile that holds `width` columns: a power of two that matrix units accept."""
     return max(SMALLEST_TILE, next_power_of_two(width))
 
 
 def check_launch(kernel: str, **tensors: Tensor | None) -> None:
-    """Raise ValueError unless all tensors are on one device that runs Triton and of a type the kernels know."""
+    """Raise ValueError unless all tensors are on one device that runs Triton, in dtypes that the kernels accept."""
     present = {name: tensor for name, tensor in tensors.items() if tensor is not None}
     first_name, first = next(iter(present.items()))
     reason = why_not(first.device)
@@ -80,7 +80,7 @@ def check_launch(kernel: str, **tensors: Tensor | None) -> None:
 
 
 def refuse_gradients(kernel: str, *tensors: Tensor | None) -> None:
-    """Raise ValueError where autograd would want a backward pass that the kernel does not have."""
+    """Raise ValueError where autograd would need a backward pass, which the kernel does not have."""
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
         raise ValueError(
             f"{kernel}: is for inference and has no backward pass; run it under torch.no_grad() or "
@@ -89,15 +89,15 @@ def refuse_gradients(kernel: str, *tensors: Tensor | None) -> None:
 
 
 def on_device(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Triton launches on the current device: make it the tensor's."""
+    """Return a context in which the tensor's device is the current one, on which Triton launches."""
     return torch.cuda.device(tensor.device) if tensor.device.type == "cuda" else nullcontext()
 
 
 def dot_options(dtype: torch.dtype) -> dict[str, Any]:
-    """Compile-time options of every kernel with a matrix product.
+    """Return the compile-time options of every kernel with a matrix product.
 
-    ACC: type of accumulators and of what is computed between products. PRECISION: no tf32, ever. WIDE: whether operands
-    are widened first; Triton's interpreter multiplies the bits of bfloat16 numbers as if they were integers.
+    ACC: dtype of accumulators and of what is computed between products. PRECISION: never tf32. WIDE: whether operands
+    are widened first, since Triton's interpreter multiplies the bits of bfloat16 numbers as if they were integers.
     """
     import triton.language as tl
 

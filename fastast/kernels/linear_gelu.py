@@ -1,9 +1,9 @@
-"""Linear layer and exact GELU in one kernel: GELU(x Wᵀ + b), as the first half of a transformer's MLP has it.
+"""Linear layer and exact GELU in one kernel: GELU(x Wᵀ + b), the first half of a transformer's MLP.
 
 Shapes: `m` rows (all leading dimensions together), `d` width in, `o` width out.
 
 GELU(z) = z (1 + erf(z / √2)) / 2 (Hendrycks & Gimpel 2016, section 2) is applied to the float32 sums before they are
-rounded and written, so that the (m, o) matrix crosses memory once and not three times. It is the exact one, to 3e-7.
+rounded and written, so the (m, o) matrix crosses memory once instead of three times. It is exact GELU, to within 3e-7.
 """
 
 from __future__ import annotations
@@ -15,20 +15,21 @@ from torch import Tensor
 from fastast.kernels.launch import PROCESSORS, Tiling, cdiv, check_launch, dot_options, on_device, refuse_gradients
 
 GROUP = 8
-"""Row tiles that share their columns of the weight before the next ones start: what they read stays in the L2 cache."""
+"""Row tiles that go through the weight's columns together before the next ones start: what they read stays in L2."""
 
 
 def linear_gelu_reference(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Exact GELU of x Wᵀ + b, in plain torch. x: (..., d), weight: (o, d), bias: (o,). Returns (..., o)."""
+    """Return exact GELU of x Wᵀ + b, in plain torch. x: (..., d), weight: (o, d), bias: (o,). Returns (..., o)."""
     _check(x, weight, bias)
     return F.gelu(F.linear(x, weight, bias))
 
 
 def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Exact GELU of x Wᵀ + b, in one Triton kernel; for inference.
+    """Return exact GELU of x Wᵀ + b, from one Triton kernel; for inference.
 
-    x: (..., d), weight: (o, d), bias: (o,), all of one type. Returns (..., o). Sums are in float32. Raises ValueError
-    for shapes that do not fit, a device without Triton, or tensors that want gradients.
+    x: (..., d), weight: (o, d), bias: (o,), all of one dtype. Returns (..., o). Sums are in float32 or, for float64, in
+    float64. Raises ValueError where shapes or dtypes do not match, the device cannot run Triton, or a tensor requires
+    gradients.
     """
     _check(x, weight, bias)
     check_launch("linear_gelu", x=x, weight=weight, bias=bias)
@@ -52,10 +53,10 @@ def linear_gelu(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def linear_tiling(m: int, o: int, dtype: torch.dtype) -> Tiling:
-    """Tiles of the matrix product: (m, o) outputs in `block_m` x `block_n`. See docs/kernels.md for the reasons."""
+    """Return the matrix product's tiles: (m, o) outputs in `block_m` x `block_n`; docs/kernels.md gives the reasons."""
     if dtype.itemsize >= 4:
         return Tiling(block_m=32, block_n=32, block_k=32, num_warps=4, num_stages=2)
-    # The larger a tile, the less often x and weight are read; but every processor must get one.
+    # The larger a tile, the less often x and weight are read, but every processor needs one.
     if cdiv(m, 128) * cdiv(o, 256) >= 2 * PROCESSORS:
         return Tiling(block_m=128, block_n=256, block_k=64, num_warps=8, num_stages=3)
     if cdiv(m, 128) * cdiv(o, 128) >= PROCESSORS:
@@ -70,4 +71,4 @@ def _check(x: Tensor, weight: Tensor, bias: Tensor) -> None:
             "they must be (..., d), (o, d) and (o,)"
         )
     if not x.dtype == weight.dtype == bias.dtype:
-        raise ValueError(f"linear_gelu: x is {x.dtype}, weight {weight.dtype}, bias {bias.dtype}; they must be alike")
+        raise ValueError(f"linear_gelu: x is {x.dtype}, weight {weight.dtype}, bias {bias.dtype}; they must be equal")

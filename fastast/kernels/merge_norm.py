@@ -2,8 +2,8 @@
 
 Shapes: `b` batch, `n` tokens in, `p` slots (tokens out), `r` merged, `d` width.
 
-One program a slot reads its owner and what merges into it, and writes the mean and its norm: no atomics, so that equal
-inputs give equal bits, and no more traffic than the residual sum and the norm need without merging.
+One program per slot reads the owner and the tokens that merge into it, and writes the mean and its norm: no atomics, so
+equal inputs give equal bits, and no more traffic than the residual sum and the norm need without merging.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastast.kernels.launch import check_launch, dot_options, next_power_of_two,
 from fastast.reduction.combine import Combine
 
 SOURCES_AT_ONCE = 4
-"""Merged tokens that a program reads together. Tokens of silence are alike and may all merge into one."""
+"""Merged tokens that a program reads at a time. Tokens of silence are alike, so all of them may merge into one slot."""
 
 
 def merge_norm_reference(
@@ -39,9 +39,9 @@ def merge_norm_reference(
     """Average x + y over every slot and normalise the mean, in plain torch.
 
     x, y: (b, n, d). size: (b, n) float32, or None (all ones). weight, bias: (d,). eps: added to the variance.
-    normed_dtype: of the norm, where not that of x + y. combine: how the tokens of a slot become one. Returns the means
-    (b, p, d), their LayerNorm (b, p, d) and the slots' sizes (b, p), float32. Raises ValueError for shapes that do not
-    fit.
+    normed_dtype: dtype of the norm, by default that of x + y. combine: how the tokens of a slot become one. Returns the
+    means (b, p, d), their LayerNorm (b, p, d) and the slots' sizes (b, p), float32. Raises ValueError where shapes do
+    not match.
     """
     _check(x, y, size, plan, weight, bias)
     merged, new_size = plan.to_merge_plan().merge(x + y, size, combine)
@@ -64,14 +64,15 @@ def merge_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Average x + y over every slot and normalise the mean, in one Triton kernel.
 
-    Shapes as for `merge_norm_reference`; differentiable by x, y, weight and bias. Means and norms have the type of
-    x + y, or norms their own; sums are in float32, and the mean is normalised before it is rounded. Raises ValueError
-    for shapes that do not fit, or a device without Triton.
+    Arguments as for `merge_norm_reference`; differentiable with respect to x, y, weight and bias, except with
+    combine="norm". Means have the dtype of x + y, and so have their norms unless `normed_dtype` is given; sums are in
+    float32 or, for float64, in float64, and the mean is normalised before it is rounded. Raises ValueError where shapes
+    do not match, the device cannot run Triton, or combine="norm" meets a tensor that requires gradients.
     """
     _check(x, y, size, plan, weight, bias)
     check_launch("merge_norm", x=x, y=y, size=size, weight=weight, bias=bias)
     slots = plan.owners_alone() if combine == "keep" else plan
-    # What the kernel weighs tokens by; it returns the sums of these, which are the slots' sizes where sizes weigh.
+    # The kernel weights tokens by `mass` and returns its sum per slot, which is the slot's size where `mass` is size.
     by_size = slots.weight is None and combine in ("size", "norm")
     mass = size if by_size else slots.weight
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (x, y, weight, bias)):

@@ -1,9 +1,10 @@
-"""Gradients of `merge_norm`: one pass over the slots, which writes every token's gradient once.
+"""Gradients of `merge_norm`, in one pass over the slots that writes every token's gradient once.
 
 Shapes: `b` batch, `n` tokens in, `p` slots (tokens out), `r` merged, `d` width.
 
-A slot's gradient goes to each of its tokens by the token's share of the slot's size. A token belongs to one slot, so
-that no two programs write the same row and nothing needs to be set to zero first.
+A slot's gradient is passed to each of its tokens in proportion to the token's share of the slot's size. A token belongs
+to at most one slot, so no two programs write the same row, and gradients start from zeros only where the plan drops
+tokens.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ def merge_norm_backward(
     eps: float,
     narrow: torch.dtype | None,
 ) -> tuple[dict[torch.dtype, Tensor], Tensor, Tensor]:
-    """Return the gradients by x + y, (b, n, d), and by weight and bias, (d,) each in the accumulator's type.
+    """Return the gradients with respect to x + y, (b, n, d), and to weight and bias, (d,) in the accumulator's dtype.
 
-    grad_merged, grad_normed, merged: (b, p, d); size: (b, n) or None; new_size: (b, p). The first is in the type of
-    `merged` and, where given, in `narrow`, by type.
+    grad_merged, grad_normed, merged: (b, p, d); size: (b, n) or None; new_size: (b, p). The first gradient is a
+    dictionary by dtype: that of `merged` and, where given, `narrow`.
     """
     from fastast.kernels._triton.merge_norm_backward import merge_norm_grad
 
     b, p, d = merged.shape
     n, r = plan.num_tokens, plan.source.shape[1]
-    made = torch.zeros if plan.drops else torch.empty  # nobody writes the gradient of a token that is in no slot
+    made = torch.zeros if plan.drops else torch.empty  # no program writes the gradient of a token that is in no slot
     grads = {
         dtype: made(b, n, d, dtype=dtype, device=merged.device) for dtype in (merged.dtype, narrow) if dtype is not None
     }
@@ -54,5 +55,5 @@ def merge_norm_backward(
             D=d, EPS=eps, HAS_SIZE=size is not None, BD=next_power_of_two(d), ACC=dot_options(merged.dtype)["ACC"],
             NARROW=narrow is not None, num_warps=norm_warps(d),
         )  # fmt: skip
-    sums = partial.sum(1)  # (2, d); in a fixed order, unlike atomics
+    sums = partial.sum(1)  # (2, d); summed in a fixed order, unlike atomics
     return grads, sums[0], sums[1]

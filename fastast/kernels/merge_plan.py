@@ -1,10 +1,10 @@
-"""Which tokens merge into which, and where each goes: the top r pairs, as lists a GPU can read slot by slot.
+"""The plan of a merge: the top r pairs and every token's new place, as lists that a GPU can read slot by slot.
 
 Shapes: `b` batch, `n` tokens in, `a` tokens of set A (even positions), `c` of set B (odd ones), `r` merged, `p` = n - r
 slots (tokens out).
 
-The rank of a pair is the number of pairs before it, counted by comparing it with all: no sort, so that several programs
-share a clip. Positions in the lists are counted likewise, from the ranks.
+The rank of a pair is the number of pairs before it, counted by comparing it with all others: without a sort, several
+programs can share a clip. Positions in the lists are counted in the same way, from the ranks.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from fastast.kernels.launch import Tiling, cdiv, check_launch, on_device
 
 
 def merge_plan_reference(best: Tensor, partner: Tensor, n: int, r: int, num_protected: int) -> FlatPlan:
-    """Merge the `r` tokens of A with the best similarity into their partners, in plain torch.
+    """Return the plan that merges the `r` tokens of A with the highest similarity into their partners, in plain torch.
 
     best: (b, a) float32, partner: (b, a) int32, as `best_partner` returns them. Ties go to the lower position. With
-    r = 0, tokens stay in their order. Raises ValueError for shapes that do not fit `n`, or where `r` exceeds
-    half of the unprotected tokens.
+    r = 0, tokens keep their order. Raises ValueError where shapes do not match `n`, or `r` exceeds half of the
+    unprotected tokens.
     """
     _check(best, partner, n, r, num_protected)
     if r == 0:
@@ -44,10 +44,10 @@ def merge_plan_reference(best: Tensor, partner: Tensor, n: int, r: int, num_prot
 
 
 def merge_plan(best: Tensor, partner: Tensor, n: int, r: int, num_protected: int) -> FlatPlan:
-    """Merge the `r` tokens of A with the best similarity into their partners, in two Triton kernels.
+    """Return the plan that merges the `r` tokens of A with the highest similarity, from two Triton kernels.
 
-    Shapes and errors as for `merge_plan_reference`, whose result it equals number for number. Raises ValueError for a
-    device without Triton, too.
+    Shapes, errors and result are those of `merge_plan_reference`, number for number. Also raises ValueError where the
+    device cannot run Triton.
     """
     _check(best, partner, n, r, num_protected)
     check_launch("merge_plan", best=best)
@@ -68,14 +68,14 @@ def merge_plan(best: Tensor, partner: Tensor, n: int, r: int, num_protected: int
     }  # fmt: skip
     with on_device(best):
         rank_pairs[(cdiv(a, tiling.block_m) * b,)](best, rank, a, in_a, **options)
-        # One more than the tokens of B: the last start is where the last range ends.
+        # One more than the tokens of B, as the last entry of `start` is where the last range ends.
         tiles = cdiv(n // 2 + 1, tiling.block_m)
         write_plan[(tiles * b,)](rank, partner, owner, start, source, n, r, in_a, in_b, **options)
     return FlatPlan(owner=owner, start=start, source=source)
 
 
 PLAN_TILING = Tiling(block_m=16, block_n=128, num_warps=4, num_stages=1)
-"""`block_m` pairs of one program, compared with `block_n` at a time: 38 programs for one clip of 1,214 tokens."""
+"""A program compares its `block_m` pairs with `block_n` at a time: 38 programs for one clip of 1,214 tokens."""
 
 
 def _nothing_merges(best: Tensor, n: int) -> FlatPlan:

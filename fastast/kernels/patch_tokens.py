@@ -3,7 +3,7 @@
 Shapes: `b` batch, `f` frames, `m` mel bins, `p` side of a patch, `f'` and `t'` patches along frequency and time, `k`
 prefix tokens, `n` = k + f' t' tokens, `d` width.
 
-A convolution of one input channel is a matrix product of unfolded patches (n, p²) with the weight (p², d). The patches
+A convolution with one input channel is a product of unfolded patches (f' t', p²) with the weight (p², d). The patches
 overlap (Gong et al. 2021, section 2), so they are gathered from the filterbank tile by tile and never written out.
 """
 
@@ -32,8 +32,7 @@ def patch_tokens_reference(
 
     fbank: (b, f, m). weight: (d, 1, p, p), frequency before time. bias: (d,). prefix: (k, d), class and distillation
     token. pos_embed: (1, n, d). stride: steps along frequency, in mel bins, and along time, in frames. Returns tokens
-    (b, n, d) in the type of the weight, patches with time running fastest. Raises ValueError for shapes that do not
-    fit.
+    (b, n, d) in the weight's dtype, patches with time varying fastest. Raises ValueError where shapes do not match.
     """
     _check(fbank, weight, bias, prefix, pos_embed, stride)
     image = fbank.transpose(1, 2).unsqueeze(1).to(weight.dtype)  # (b, 1, m, f)
@@ -46,8 +45,8 @@ def patch_tokens(
 ) -> Tensor:
     """Embed overlapping patches of a filterbank as tokens with positions, in one Triton kernel; for inference.
 
-    Shapes and errors as for `patch_tokens_reference`, and ValueError for a device without Triton or tensors that want
-    gradients. The filterbank may be float32 beside half-precision weights: it is rounded as it is read.
+    Shapes and errors as for `patch_tokens_reference`. Also raises ValueError where the device cannot run Triton or a
+    tensor requires gradients. The filterbank may be float32 with half-precision weights: it is rounded as it is read.
     """
     _check(fbank, weight, bias, prefix, pos_embed, stride)
     check_launch("patch_tokens", fbank=fbank, weight=weight, bias=bias, prefix=prefix, pos_embed=pos_embed)
@@ -60,7 +59,7 @@ def patch_tokens(
     tokens = weight.new_empty(b, n, d)
     if b == 0:
         return tokens
-    # Neighbours in memory are mel bins of one frame: let them be neighbours in the product too. (d, time, frequency)
+    # (d, time, frequency): mel bins of one frame are adjacent in memory, so make them adjacent in the product too.
     pixels = weight[:, 0].transpose(1, 2).contiguous()
     tiling = patch_tiling(d, weight.dtype)
     with on_device(fbank):
@@ -75,7 +74,7 @@ def patch_tokens(
 
 
 def patch_tiling(d: int, dtype: torch.dtype) -> Tiling:
-    """Tiles of the product: `block_m` tokens by `block_n` channels. Wide tiles gather each patch less often."""
+    """Return the product's tiles, `block_m` tokens by `block_n` channels; wide tiles gather each patch less often."""
     if dtype.itemsize >= 4:
         return Tiling(block_m=32, block_n=32, block_k=32, num_warps=4, num_stages=2)
     block_n = max(SMALLEST_TILE, min(256, next_power_of_two(d)))
@@ -92,7 +91,7 @@ def _check(
     d, _, p, _ = weight.shape
     _, frames, mel_bins = fbank.shape
     if frames < p or mel_bins < p:
-        raise ValueError(f"patch_tokens: {frames} frames x {mel_bins} mel bins hold no patch of {p} x {p}")
+        raise ValueError(f"patch_tokens: {frames} frames x {mel_bins} mel bins are too few for a patch of {p} x {p}")
     if min(stride) < 1:
         raise ValueError(f"patch_tokens: stride = {stride}; both steps must be 1 or more")
     n = prefix.shape[0] + ((mel_bins - p) // stride[0] + 1) * ((frames - p) // stride[1] + 1)

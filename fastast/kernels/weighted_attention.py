@@ -1,10 +1,10 @@
-"""Attention in which a token counts in proportion to its size, without the (n, n) matrix (ToMe, section 3.2).
+"""Attention that counts each token in proportion to its size, without an (n, n) matrix in memory (ToMe, section 3.2).
 
 Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e.
 
 softmax(Q Kᵀ / √e + log size) V in one pass over the keys with a running maximum (Dao et al. 2022, FlashAttention,
 algorithm 1); exp(s + log size) is computed as size · exp(s). Queries, keys and values are read where the linear layer
-left them, and the output is written as the next linear layer reads it: nothing is permuted or copied.
+left them, and the output is written in the layout that the next linear layer reads: nothing is permuted or copied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def weighted_attention_reference(qkv: Tensor, size: Tensor | None, num_heads: in
     """Attend to every token in proportion to its size, in plain torch.
 
     qkv: (b, n, 3d), queries, keys and values of all heads. size: (b, n) float32, the number of original tokens in each,
-    or None where every token stands for one. Returns (b, n, d). Raises ValueError for shapes that do not fit.
+    or None where every size is one. Returns (b, n, d). Raises ValueError where shapes do not match.
     """
     b, n, d = _check(qkv, size, num_heads)
     q, k, v = qkv.view(b, n, 3, num_heads, d // num_heads).permute(2, 0, 3, 1, 4).unbind(0)  # (b, h, n, e) each
@@ -31,10 +31,10 @@ def weighted_attention_reference(qkv: Tensor, size: Tensor | None, num_heads: in
 
 
 def weighted_attention(qkv: Tensor, size: Tensor | None, num_heads: int) -> Tensor:
-    """Attend to every token in proportion to its size, in one Triton kernel; differentiable by qkv.
+    """Attend to every token in proportion to its size, in one Triton kernel; differentiable with respect to qkv.
 
-    Shapes as for `weighted_attention_reference`; float16, bfloat16, float32 (and float64 for gradient checks). Sums are
-    in float32. Raises ValueError for shapes that do not fit, or a device without Triton.
+    Shapes as for `weighted_attention_reference`; float16, bfloat16 or float32, summed in float32 (and float64, for
+    gradient checks). Raises ValueError where shapes do not match or the device cannot run Triton.
     """
     _check(qkv, size, num_heads)
     check_launch("weighted_attention", qkv=qkv, size=size)
@@ -47,16 +47,16 @@ def weighted_attention(qkv: Tensor, size: Tensor | None, num_heads: int) -> Tens
 
 
 def attention_tiling(head_width: int, dtype: torch.dtype, heads: int, n: int) -> Tiling:
-    """Tiles of the forward pass: `block_m` queries against `block_n` keys at a time.
+    """Return the tiles of the forward pass: `block_m` queries against `block_n` keys at a time.
 
-    heads: b h, how many heads there are in the batch. See docs/kernels.md for the reasons.
+    heads: b h, the number of heads in the batch. See docs/kernels.md for the reasons.
     """
     width = padded_width(head_width)
-    if dtype.itemsize >= 4:  # no matrix units for exact float32: small tiles, that registers nearly hold
+    if dtype.itemsize >= 4:  # no matrix units for exact float32: small tiles, which nearly fit into registers
         return Tiling(block_m=32, block_n=32, num_warps=8, num_stages=1)
     if width > 128:
         return Tiling(block_m=64, block_n=32, num_warps=4, num_stages=2)
-    # Tall tiles read keys less often; a small batch needs more programs than processors instead.
+    # Tall tiles read keys less often; a small batch needs shorter ones, to have enough programs for all processors.
     tall = heads * cdiv(n, 128) >= 2 * PROCESSORS
     if width == 128:
         return Tiling(block_m=128 if tall else 64, block_n=64, num_warps=8 if tall else 4, num_stages=2)
@@ -81,7 +81,7 @@ class _WeightedAttention(torch.autograd.Function):
 
 
 def _forward(qkv: Tensor, size: Tensor | None, num_heads: int, *, with_lse: bool) -> tuple[Tensor, Tensor | None]:
-    """Output (b, n, d) and, where asked for, the base-2 logarithm of each row's normaliser (b, h, n)."""
+    """Return the output (b, n, d) and, `with_lse`, the base-2 logarithm of each row's normaliser (b, h, n)."""
     from fastast.kernels._triton.weighted_attention import attention_forward
 
     b, n, d = qkv.shape[0], qkv.shape[1], qkv.shape[2] // 3
@@ -125,5 +125,5 @@ def _check(qkv: Tensor, size: Tensor | None, num_heads: int) -> tuple[int, int, 
     if size is not None and tuple(size.shape) != (b, n):
         raise ValueError(f"weighted_attention: size has shape {tuple(size.shape)}; it must be ({b}, {n}) like qkv")
     if size is not None and size.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"weighted_attention: size is {size.dtype}; it must be float32, half precision loses its log")
+        raise ValueError(f"weighted_attention: size is {size.dtype}; it must be float32, half precision rounds it")
     return b, n, d3 // 3

@@ -1,10 +1,10 @@
-"""Backward pass of weighted attention: two kernels, no atomics, equal bits in every run.
+"""Backward pass of weighted attention: two kernels without atomics, so every run gives equal bits.
 
 Shapes: `b` batch, `n` tokens, `h` heads, `e` width of a head, `d` = h e.
 
-The weights are computed again from the saved normalisers (Dao et al. 2022, FlashAttention, algorithm 4). One kernel
-walks over keys and sums dQ, with Δ = Σ out · grad on the way; the other walks over queries and sums dK and dV. Both
-write into one buffer that is laid out like qkv, as the backward pass of the linear layer reads it.
+The attention weights are recomputed from the saved normalisers (Dao et al. 2022, FlashAttention, algorithm 4). One
+kernel loops over keys and sums dQ, computing Δ = Σ out · grad on the way; the other loops over queries and sums dK and
+dV. Both write into one buffer laid out like qkv, as the backward pass of the linear layer reads it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastast.kernels.launch import Tiling, cdiv, dot_options, on_device, padded_
 def weighted_attention_backward(
     grad: Tensor, qkv: Tensor, size: Tensor | None, out: Tensor, lse: Tensor, num_heads: int
 ) -> Tensor:
-    """Gradient by qkv. grad, out: (b, n, d), lse: (b, h, n) in base 2. Returns (b, n, 3d)."""
+    """Return the gradient with respect to qkv, (b, n, 3d). grad, out: (b, n, d), lse: (b, h, n) in base 2."""
     from fastast.kernels._triton.weighted_attention_backward import attention_grad_kv, attention_grad_q
 
     b, n, d = out.shape
@@ -53,7 +53,7 @@ def weighted_attention_backward(
 
 
 def grad_q_tiling(head_width: int, dtype: torch.dtype) -> Tiling:
-    """Tiles of the pass that sums dQ: `block_m` queries stay, `block_n` keys pass by."""
+    """Return the tiles of the pass that sums dQ: `block_m` queries against `block_n` keys at a time."""
     if dtype.itemsize >= 4 or padded_width(head_width) > 128:
         return Tiling(block_m=32, block_n=32, num_warps=8, num_stages=1)
     if padded_width(head_width) == 128:
@@ -62,7 +62,7 @@ def grad_q_tiling(head_width: int, dtype: torch.dtype) -> Tiling:
 
 
 def grad_kv_tiling(head_width: int, dtype: torch.dtype) -> Tiling:
-    """Tiles of the pass that sums dK and dV: `block_m` keys stay, `block_n` queries pass by."""
+    """Return the tiles of the pass that sums dK and dV: `block_m` keys against `block_n` queries at a time."""
     if dtype.itemsize >= 4 or padded_width(head_width) > 128:
         return Tiling(block_m=32, block_n=32, num_warps=8, num_stages=1)
     if padded_width(head_width) == 128:

@@ -1,1 +1,1 @@
-"""The device code of the kernels, in Triton. Nothing imports it, or Triton, before the first launch."""
+"""The kernels' device code, in Triton. Neither it nor Triton is imported before the first launch."""

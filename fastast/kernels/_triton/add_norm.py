@@ -1,9 +1,9 @@
-"""Device code of residual sum and LayerNorm: one program per row forwards, one per run of rows backwards.
+"""Device code of residual sum and LayerNorm: one program per row forward, one per run of rows backward.
 
 `x`, `y`, `total`, `normed` and the gradients are (rows, D). BD is D padded to a power of two.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -37,11 +37,11 @@ def add_norm_backward(
     grad_total, grad_normed, total, weight, grad, narrow, partial, rows, per_program, programs,
     D: tl.constexpr, EPS: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr, NARROW: tl.constexpr,
 ):  # fmt: skip
-    """Gradient by each row of the sum, and this program's share of those by weight and bias.
+    """Compute the gradient of each row of the sum, and this program's share of those of weight and bias.
 
-    NARROW: whether the gradient is written to `narrow` too, in the type of the addend that is not of the sum's.
+    NARROW: whether the gradient is also written to `narrow`, in the dtype of the addend whose dtype is not the sum's.
 
-    With x̂ the normalised row and g = grad · weight: grad_total + (g − mean(g) − x̂ mean(g x̂)) / deviation.
+    With x̂ the normalised row and g = grad_normed · weight: grad_total + (g − mean(g) − x̂ mean(g x̂)) / deviation.
     """
     program = tl.program_id(0)
     columns = tl.arange(0, BD)
@@ -55,7 +55,7 @@ def add_norm_backward(
         s = tl.load(total + row + columns, mask=inside, other=0.0).to(ACC)
         g_normed = tl.load(grad_normed + row + columns, mask=inside, other=0.0).to(ACC)
         g_total = tl.load(grad_total + row + columns, mask=inside, other=0.0).to(ACC)
-        # Mean and deviation again rather than from memory: the row is here, and reading it was what cost.
+        # Mean and deviation are recomputed, not loaded: the row is in registers, and reading it is the main cost.
         centred = tl.where(inside, s - tl.sum(s, 0) / D, 0.0)
         scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 0) / D + EPS)
         unit = centred * scale

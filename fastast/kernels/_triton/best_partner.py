@@ -1,9 +1,9 @@
-"""Device code of the matching: one program a tile of set A of one clip, against all of set B.
+"""Device code of the matching: one program per tile of one clip's set A, against all of its set B.
 
 `metric` is (b, n, E), A its even rows and B its odd ones; `best` and `partner` are (b, a). EP is E padded.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -26,7 +26,7 @@ def best_partner_forward(
     columns = tl.arange(0, BN)
     base = metric + clip * n * E
     mine = load_rows(base, i, a, 2 * E, E, EP, True)  # (BM, EP)
-    # Every column of the tile has a maximum of its own until the end: one reduction instead of one a step.
+    # Every column of the tile keeps its own maximum until the end: one reduction in all instead of one per step.
     top = tl.full([BM, BN], float("-inf"), ACC)
     where = tl.zeros([BM, BN], tl.int32) + columns[None, :]
     for start in range(0, c, BN):
@@ -39,7 +39,7 @@ def best_partner_forward(
     highest = tl.max(top, 1)
     lowest_index = tl.min(tl.where(top == highest[:, None], where, c), 1)
     protected = i < protected_a
-    # c is left where nothing compares equal, which is where a similarity is not a number.
+    # Only a guard: `top` is never NaN, as no comparison with NaN holds, so something always compares equal.
     lowest_index = tl.where(protected | (lowest_index >= c), 0, lowest_index)
     highest = tl.where(protected, float("-inf"), highest)
     tl.store(best + clip * a + i, highest.to(tl.float32), mask=i < a)

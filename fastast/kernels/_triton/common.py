@@ -1,6 +1,6 @@
-"""Device functions that several kernels share. Imported when a kernel is first launched, never before."""
+"""Device functions shared by several kernels; imported only when a kernel is first launched."""
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -12,7 +12,7 @@ import triton.language as tl
 
 @triton.jit
 def product(a, b, acc, ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr):
-    """acc + a b on the matrix units, summed in ACC."""
+    """Return acc + a b, on the matrix units, summed in ACC."""
     if WIDE:  # only in the interpreter, which would multiply the bits of bfloat16; the products are exact either way
         a = a.to(ACC)
         b = b.to(ACC)
@@ -21,10 +21,10 @@ def product(a, b, acc, ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.cons
 
 @triton.jit
 def load_rows(base, rows, limit, ROW: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, CHECK: tl.constexpr):
-    """Rows of width E as a (rows, EP) tile, padded with zeros. CHECK: whether some rows may lie beyond `limit`."""
+    """Load rows of width E as a (rows, EP) tile, padded with zeros. CHECK: whether rows may be beyond `limit`."""
     columns = tl.arange(0, EP)
     pointers = base + rows[:, None] * ROW + columns[None, :]
-    # Without a mask where none is needed: it would cost an instruction for every load.
+    # No mask where none is needed: it would cost an instruction per load.
     if CHECK and E == EP:
         tile = tl.load(pointers, mask=rows[:, None] < limit, other=0.0)
     elif CHECK:
@@ -38,7 +38,7 @@ def load_rows(base, rows, limit, ROW: tl.constexpr, E: tl.constexpr, EP: tl.cons
 
 @triton.jit
 def store_rows(base, rows, limit, tile, ROW: tl.constexpr, E: tl.constexpr, EP: tl.constexpr):
-    """Write a (rows, EP) tile to rows of width E, leaving out its padding and what lies beyond `limit`."""
+    """Write a (rows, EP) tile to rows of width E, without its padding and the rows beyond `limit`."""
     columns = tl.arange(0, EP)
     mask = rows[:, None] < limit
     if E != EP:

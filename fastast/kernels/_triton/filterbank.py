@@ -1,10 +1,10 @@
-"""Device code of the filterbank before and after the FFT: one program a few frames, whichever clips they belong to.
+"""Device code of the filterbank before and after the FFT: one program per few frames, which may span clips.
 
 `x` is (b, samples), `framed` (rows, FFT), `spectrum` (b, known, K, 2), `features` (b, frames, M), `first` (M,),
-`weights` (M, WIDEST), `whole` (b,) frames that lie within each clip.
+`weights` (M, WIDEST), `whole` (b,) the frames that are entirely within each clip.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -19,16 +19,16 @@ def window_frames(
     x, window, framed, samples, known, rows,
     SHIFT: tl.constexpr, W: tl.constexpr, FFT: tl.constexpr, EMPHASIS: tl.constexpr, BF: tl.constexpr,
 ):  # fmt: skip
-    """Frames less their mean, pre-emphasised, windowed and padded with zeros to the length of the FFT."""
+    """Write frames with their mean subtracted, pre-emphasised, windowed and padded with zeros to the FFT's length."""
     row = tl.program_id(0) * BF + tl.arange(0, BF)
     column = tl.arange(0, FFT)
     inside = (row < rows)[:, None] & (column < W)[None, :]
     begin = (row // known).to(tl.int64) * samples + (row % known) * SHIFT
     here = tl.load(x + begin[:, None] + column[None, :], mask=inside, other=0.0)
-    # The sample before, and for the first one itself: from the cache, where a shift of registers would be a shuffle.
+    # The previous sample, or the first one itself: read from the cache, as shifting registers would take a shuffle.
     before = tl.load(x + begin[:, None] + tl.maximum(column - 1, 0)[None, :], mask=inside, other=0.0)
     mean = tl.sum(here, 1) / W
-    # Once more, of what is left: the first mean is rounded to digits of the offset, not of the sound.
+    # Add the mean of what is left: the first mean is rounded at the precision of the offset, not of the sound.
     mean += tl.sum(tl.where(inside, here - mean[:, None], 0.0), 1) / W
     emphasised = (here - mean[:, None]) - EMPHASIS * (before - mean[:, None])
     shape = tl.load(window + column, mask=column < W, other=0.0)
@@ -42,7 +42,7 @@ def mel_energies(
     K: tl.constexpr, M: tl.constexpr, MP: tl.constexpr, WIDEST: tl.constexpr, FLOOR: tl.constexpr,
     HAS_LENGTHS: tl.constexpr, BF: tl.constexpr,
 ):  # fmt: skip
-    """Logarithm of each filter's energy, less `mean`, times `scale`; frames that are not in the clip count as zero."""
+    """Write (log energy − `mean`) · `scale` for each filter; in frames outside of the clip, the log energy is zero."""
     row = tl.program_id(0) * BF + tl.arange(0, BF)
     mel = tl.arange(0, MP)
     clip, frame = row // frames, row % frames
@@ -55,7 +55,7 @@ def mel_energies(
     energy = tl.zeros([BF, MP], tl.float32)
     for step in tl.static_range(WIDEST):
         number = start + step
-        # Beyond the last bin weights are zero, and there is nothing to read.
+        # Beyond the last bin, weights are zero and there is nothing to read.
         mask = exists[:, None] & ((mel < M) & (number < K))[None, :]
         at = base[:, None] + 2 * number[None, :]
         real = tl.load(spectrum + at, mask=mask, other=0.0)

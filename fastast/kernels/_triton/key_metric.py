@@ -1,9 +1,9 @@
-"""Device code of the metric: one program per run of tokens, whichever clips they belong to.
+"""Device code of the metric: one program per run of tokens, which may span clips.
 
 `qkv` is (rows, 3, H, E), `metric` (rows, E). EP is E padded to a power of two.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -22,7 +22,7 @@ def key_metric_forward(
 ):  # fmt: skip
     tokens = tl.program_id(0).to(tl.int64) * BM + tl.arange(0, BM)
     total = tl.zeros([BM, EP], ACC)
-    # Written out, so that the loads of all heads are under way at once: there is nothing else to hide their latency.
+    # Unrolled, so that the loads of all heads are in flight at once: nothing else hides their latency.
     for h in tl.static_range(H):
         total += load_rows(qkv + (H + h) * E, tokens, rows, 3 * H * E, E, EP, True).to(ACC)
     mean = total / H

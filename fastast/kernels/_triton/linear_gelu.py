@@ -1,9 +1,9 @@
-"""Device code of the linear layer with exact GELU: one program a tile of the output.
+"""Device code of the linear layer with exact GELU: one program per tile of the output.
 
 `x` is (m, D), `weight` (O, D), `bias` (O,), `out` (m, O).
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803, E741, SIM300
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -14,7 +14,7 @@ import triton.language as tl
 
 from fastast.kernels._triton.common import product
 
-# log2 of Q, the upper tail of the normal distribution, on 0 ... 6: minimax polynomial, off by 1.5e-6 at most.
+# log2 of Q, the upper tail of the normal distribution, on 0 ... 6: minimax polynomial with an error of at most 1.5e-6.
 Q9 = tl.constexpr(4.99057684e-08)
 Q8 = tl.constexpr(-1.3548572e-06)
 Q7 = tl.constexpr(1.34467391e-05)
@@ -29,7 +29,7 @@ Q0 = tl.constexpr(-0.999998569)
 
 @triton.jit
 def gelu(z, ACC: tl.constexpr):
-    """z Φ(z) = max(z, 0) − |z| Q(|z|): few instructions, where erf takes as long as half the product."""
+    """Return z Φ(z) = max(z, 0) − |z| Q(|z|): few instructions, while erf takes as long as half the product."""
     if ACC == tl.float64:
         y = 0.5 * z * (1.0 + tl.erf(z * 0.7071067811865476))
     else:
@@ -53,8 +53,8 @@ def linear_gelu_forward(
     O: tl.constexpr, D: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, GROUP: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """steps: tiles of BK along D. Given at run time, so that the compiler does not write the loop out."""
-    # GROUP tiles of rows take turns over the columns, so that programs that run together share x and weight in L2.
+    """Compute one tile. steps: tiles of BK along D, given at run time so that the compiler does not unroll the loop."""
+    # GROUP row tiles take turns over the columns, so programs that run together share x and weight in the L2 cache.
     program = tl.program_id(0)
     tiles_m = tl.cdiv(m, BM)
     tiles_o: tl.constexpr = (O + BN - 1) // BN
@@ -66,7 +66,7 @@ def linear_gelu_forward(
     rows = tile_m * BM + tl.arange(0, BM)
     columns = tile_o * BN + tl.arange(0, BN)
     inner = tl.arange(0, BK)
-    # Rows and columns beyond the last read the last one again: no mask in the loop, and they are not written.
+    # Rows and columns beyond the last read the last one again and are not written: the loop needs no mask for them.
     x_tile = x + tl.minimum(rows, m - 1).to(tl.int64)[:, None] * D + inner[None, :]  # (BM, BK)
     w_tile = weight + tl.minimum(columns, O - 1)[:, None] * D + inner[None, :]  # (BN, BK)
     acc = tl.zeros([BM, BN], ACC)

@@ -1,10 +1,10 @@
-"""Device code of residual sum, merging and LayerNorm: one program a slot.
+"""Device code of residual sum, merging and LayerNorm: one program per slot.
 
 `x`, `y` are (b, n, D), `size` (b, n), `owner` and `new_size` (b, p), `start` (b, p + 1), `source` (b, r), `merged` and
 `normed` (b, p, D). BD is D padded to a power of two.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -20,7 +20,7 @@ def merge_norm_forward(
     D: tl.constexpr, EPS: tl.constexpr, HAS_SIZE: tl.constexpr, AS_LONG: tl.constexpr, BD: tl.constexpr,
     U: tl.constexpr, ACC: tl.constexpr,
 ):  # fmt: skip
-    """U: merged tokens that are read at once. AS_LONG: whether a mean is made as long as the longest token in it."""
+    """Merge one slot. U: merged tokens read at a time. AS_LONG: whether a mean gets the length of its longest token."""
     slot = tl.program_id(0).to(tl.int64)
     clip = (tl.program_id(0) // p).to(tl.int64)
     columns = tl.arange(0, BD)

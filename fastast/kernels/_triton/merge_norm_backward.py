@@ -1,11 +1,10 @@
 """Device code of the gradients of residual sum, merging and LayerNorm: one program per run of slots.
 
 `merged` and its gradients are (b, p, D), `size` (b, n), `owner` and `new_size` (b, p), `start` (b, p + 1), `source`
-(b, r), `grad` and
-`narrow` (b, n, D), `partial` (2, programs, D). BD is D padded to a power of two.
+(b, r), `grad` and `narrow` (b, n, D), `partial` (2, programs, D). BD is D padded to a power of two.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -22,11 +21,11 @@ def merge_norm_grad(
     D: tl.constexpr, EPS: tl.constexpr, HAS_SIZE: tl.constexpr, BD: tl.constexpr, ACC: tl.constexpr,
     NARROW: tl.constexpr,
 ):  # fmt: skip
-    """Gradient by every token, and this program's share of those by weight and bias.
+    """Compute the gradient of every token, and this program's share of those of weight and bias.
 
     With x̂ the normalised slot and g = grad_normed · weight, a slot's gradient is that of its mean,
     grad_merged + (g − mean(g) − x̂ mean(g x̂)) / deviation; a token's is that times its size over the slot's.
-    NARROW: whether it is written to `narrow` too, in the type of the addend that is not of the sum's.
+    NARROW: whether it is also written to `narrow`, in the dtype of the addend whose dtype is not the sum's.
     """
     program = tl.program_id(0)
     columns = tl.arange(0, BD)

@@ -1,10 +1,10 @@
 """Device code of the plan: first the rank of every pair, then, from the ranks, the lists of owners and sources.
 
-`best`, `partner` and `rank` are (b, a), `owner` (b, p), `start` (b, p + 1), `source` (b, r). Everything is counted: a
-program compares its BM pairs with all pairs of the clip, BN at a time, and no program waits for another.
+`best`, `partner` and `rank` are (b, a), `owner` (b, p), `start` (b, p + 1), `source` (b, r). Everything is found by
+counting: a program compares its BM pairs with all pairs of the clip, BN at a time, and no program waits for another.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -20,10 +20,10 @@ HIGHEST = tl.constexpr(2**31 - 1)
 
 @triton.jit
 def sort_key(best, i, a, protected_a):
-    """Similarity as an integer of the same order; below all others for protected pairs and what lies beyond the last.
+    """Return similarities as integers in the same order, below all others for protected pairs and beyond the last one.
 
-    Integers are ordered whatever the bits: a similarity that is not a number ranks first, as torch has it, and cannot
-    make two pairs share a rank, which would have lists written beyond their end.
+    Integers are totally ordered: a similarity that is NaN ranks first, as in torch, and cannot make two pairs share a
+    rank, which would make lists overrun their end.
     """
     similarity = tl.load(best + i, mask=i < a, other=0.0)
     bits = tl.where(similarity == 0.0, 0.0, similarity).to(tl.int32, bitcast=True)  # -0 equals 0
@@ -34,7 +34,7 @@ def sort_key(best, i, a, protected_a):
 
 @triton.jit(do_not_specialize=["a", "protected_a"])
 def rank_pairs(best, rank, a, protected_a, BM: tl.constexpr, BN: tl.constexpr):
-    """How many pairs of the clip come before each: those of higher similarity, and equal ones of lower position."""
+    """Count the clip's pairs before each: those of higher similarity, and equally similar ones at lower positions."""
     tiles = tl.cdiv(a, BM)
     clip = (tl.program_id(0) // tiles).to(tl.int64)
     i = (tl.program_id(0) % tiles) * BM + tl.arange(0, BM)
@@ -50,7 +50,7 @@ def rank_pairs(best, rank, a, protected_a, BM: tl.constexpr, BN: tl.constexpr):
 
 @triton.jit(do_not_specialize=["n", "r", "protected_a", "protected_b"])
 def write_plan(rank, partner, owner, start, source, n, r, protected_a, protected_b, BM: tl.constexpr, BN: tl.constexpr):
-    """Slot of every token that stays, place in `source` of every other, and where the range of each slot begins."""
+    """Write the slot of every token that stays, the place in `source` of every other, and each slot's start."""
     c = n // 2
     a = n - c
     slots = n - r
@@ -87,7 +87,7 @@ def write_plan(rank, partner, owner, start, source, n, r, protected_a, protected
     tl.store(owner + slot, 2 * i, mask=stays)
     tl.store(start + slot, tl.zeros([BM], tl.int32), mask=stays)
     tl.store(source + sources_before, 2 * i, mask=merges)
-    # B stands last, so that the slots before it have ranges of nothing at the beginning of the list.
+    # The slots of B come last, so those before them have empty ranges at the beginning of the list.
     slot = tl.where(i < protected_b, 2 * i + 1, protected + a - r - protected_a + i - protected_b)
     tl.store(owner + slot, 2 * i + 1, mask=i < c)
     tl.store(start + slot, begin, mask=i <= c)

@@ -1,10 +1,10 @@
-"""Device code of the patch embedding: one program a tile of tokens and channels of one clip.
+"""Device code of the patch embedding: one program per tile of tokens and channels of one clip.
 
 `fbank` is (b, frames, M), `pixels` (D, P, P) with time before frequency, `prefix` (K, D), `positions` (n, D), `tokens`
-(b, n, D). Patches count with time running fastest.
+(b, n, D). Patches are numbered with time varying fastest.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -23,7 +23,7 @@ def patch_tokens_forward(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """clip: numbers in one filterbank. along_time: patches along time."""
+    """Compute one tile. clip: number of values in one filterbank. along_time: number of patches along time."""
     AREA: tl.constexpr = P * P
     tiles_d: tl.constexpr = (D + BN - 1) // BN
     tiles_n = tl.cdiv(n, BM)

@@ -1,10 +1,10 @@
-"""Device code of weighted attention. See docs/kernels.md for why it looks as it does.
+"""Device code of weighted attention; docs/kernels.md explains its design.
 
 `qkv` is (b, n, 3, H, E), `size` (b, n), `out` (b, n, H, E), `lse` (b, H, n). EP is E padded to a power of two.
 Scores are kept in base 2: the hardware has exp2, and log2(e) is part of the scale.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803, SIM108
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -20,7 +20,7 @@ LOG2_E = tl.constexpr(1.4426950408889634)
 
 @triton.jit
 def load_sizes(size, keys, n, ACC: tl.constexpr, CHECK: tl.constexpr):
-    """Size of each key; zero, which takes it out of the sum, for keys beyond the last."""
+    """Return the size of each key; zero for keys beyond the last, which removes them from the sum."""
     if CHECK:
         sizes = tl.load(size + keys, mask=keys < n, other=0.0)
     else:
@@ -34,13 +34,13 @@ def attend(
     ROW: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, BN: tl.constexpr, SCALE2: tl.constexpr,
     HAS_SIZE: tl.constexpr, CHECK: tl.constexpr, ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """One tile of keys: raise the running maximum, rescale what was summed, add."""
+    """Add one tile of keys: raise the running maximum, rescale the sums so far, add the tile's."""
     keys = start + tl.arange(0, BN)
     k = load_rows(k_base, keys, n, ROW, E, EP, CHECK)  # (BN, EP)
     scores = product(q, tl.trans(k), tl.zeros([q.shape[0], BN], ACC), ACC, PRECISION, WIDE)  # (BM, BN)
     if CHECK:
         scores = tl.where((keys < n)[None, :], scores, float("-inf"))
-    # The scale is positive, so the maximum can be taken before it: scale and shift are then one instruction.
+    # The scale is positive, so the maximum can be taken before scaling: scale and shift are then one instruction.
     new_top = tl.maximum(top, tl.max(scores, 1) * SCALE2)
     p = tl.exp2(scores * SCALE2 - new_top[:, None])
     if HAS_SIZE:
@@ -60,7 +60,7 @@ def attention_forward(
     SAVE_LSE: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """BM queries of one head against all keys."""
+    """Attend with BM queries of one head to all keys."""
     ROW: tl.constexpr = 3 * H * E
     SCALE2: tl.constexpr = SCALE * LOG2_E
     tiles = tl.cdiv(n, BM)

@@ -4,7 +4,7 @@
 With s = q kᵀ · SCALE and p = size · exp(s − lse): dv = pᵀ do, ds = p (do vᵀ − delta), dq = ds k, dk = dsᵀ q.
 """
 
-# What the compiler is told is written in capitals, and device code has no Python types.
+# Compile-time arguments are in capitals, and device code has no Python types.
 # ruff: noqa: N803, SIM108
 # mypy: disallow-untyped-defs=False, disallow-incomplete-defs=False, disallow-untyped-decorators=False
 
@@ -23,7 +23,7 @@ def add_to_grad_q(
     ROW: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr, SCALE2: tl.constexpr,
     HAS_SIZE: tl.constexpr, CHECK: tl.constexpr, ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """One tile of keys."""
+    """Add one tile of keys to dQ."""
     keys = start + tl.arange(0, BN)
     k = load_rows(k_base, keys, n, ROW, E, EP, CHECK)  # (BN, EP)
     v = load_rows(v_base, keys, n, ROW, E, EP, CHECK)  # (BN, EP)
@@ -44,7 +44,7 @@ def attention_grad_q(
     H: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, SCALE: tl.constexpr, HAS_SIZE: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """dQ of BM queries of one head, and their delta = sum(out · grad), which the second kernel reads."""
+    """Compute dQ of BM queries of one head, and their delta = sum(out · grad), which the second kernel reads."""
     ROW: tl.constexpr = 3 * H * E
     SCALE2: tl.constexpr = SCALE * LOG2_E
     tiles = tl.cdiv(n, BM)
@@ -84,7 +84,7 @@ def add_to_grad_kv(
     SCALE2: tl.constexpr, HAS_SIZE: tl.constexpr, CHECK: tl.constexpr,
     ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """One tile of queries, with the matrix of weights transposed: (keys, queries)."""
+    """Add one tile of queries to dK and dV, with the matrix of attention weights transposed: (keys, queries)."""
     rows = start + tl.arange(0, BN)
     q = load_rows(q_base, rows, n, ROW, E, EP, CHECK)  # (BN, EP)
     do = load_rows(grad_base, rows, n, H * E, E, EP, CHECK)  # (BN, EP)
@@ -95,7 +95,7 @@ def add_to_grad_kv(
         top = tl.load(lse + rows)
         d = tl.load(delta + rows)
     scores = product(k, tl.trans(q), tl.zeros([BM, BN], ACC), ACC, PRECISION, WIDE)
-    # Queries beyond the last need no mask: their weights are one, their gradient and what they add to dk and dv zero.
+    # Queries beyond the last need no mask: their weights are one, but their gradients, so all that they add, are zero.
     p = tl.exp2(scores * SCALE2 - top[None, :])
     if HAS_SIZE:
         p = p * sizes[:, None]
@@ -112,7 +112,7 @@ def attention_grad_kv(
     H: tl.constexpr, E: tl.constexpr, EP: tl.constexpr, SCALE: tl.constexpr, HAS_SIZE: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, ACC: tl.constexpr, PRECISION: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
-    """dK and dV of BM keys of one head."""
+    """Compute dK and dV of BM keys of one head."""
     ROW: tl.constexpr = 3 * H * E
     SCALE2: tl.constexpr = SCALE * LOG2_E
     tiles = tl.cdiv(n, BM)

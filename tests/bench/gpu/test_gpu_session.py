@@ -95,7 +95,7 @@ def test_each_step_gets_its_share_of_the_time_left_and_none_starts_without_time(
     assert limits == ["28 s", "40 s"]
     assert [end.status for end in ends] == ["ok", "ok", "left", "left"]
     assert [text for text in said if "left" in text] == [
-        f"{i}/4 {name}: left, there is no time for it" for i, name in ((3, "c"), (4, "d"))
+        f"{i}/4 {name}: left out, as there is no time for it" for i, name in ((3, "c"), (4, "d"))
     ]
 
 

@@ -143,7 +143,7 @@ def test_floors_are_sums_over_the_launches_of_a_name() -> None:
 def test_the_page_has_the_tables_of_now() -> None:
     page = PAGE.read_text(encoding="utf-8")
     assert with_tables(page) == page, "run python -m bench.gpu.roofline"
-    with pytest.raises(ValueError, match="the tables must stand once"):
+    with pytest.raises(ValueError, match="the tables must appear once"):
         with_tables("# Kernels")
     for batch in (64, 1):
         assert floor_table(batch) in page

@@ -113,7 +113,7 @@ IN_LONG = [
 )
 def test_on_the_kernels_they_are_too(tiny_model, tiny_fbank, schedule, proportional, dtype, device) -> None:
     if dtype == torch.float64 and device.type == "cuda":
-        pytest.skip("on a GPU the kernels have no float64")
+        pytest.skip("on a GPU the kernels do not support float64")
     model, fbank = tiny_model.to(device, dtype).train(), tiny_fbank[:2].to(device, dtype)
     reduction = None if schedule is None else TokenReduction(schedule=schedule, proportional=proportional)
     engine = differentiable_forward(model, reduction)
@@ -232,7 +232,7 @@ def test_it_follows_the_models_weights_and_what_is_attached(tiny_model, tiny_fba
 
 def test_what_the_kernels_cannot_train_is_refused_with_the_reason(tiny_model, device) -> None:
     tiny_model.to(device)
-    with pytest.raises(ValueError, match=r"not of a Linear; call the model itself"):
+    with pytest.raises(ValueError, match=r"not for Linear; call the model itself"):
         differentiable_forward(nn.Linear(2, 2))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"combine='norm' has no backward pass"):
         differentiable_forward(tiny_model, TokenReduction(schedule=Constant(2), combine="norm"))
@@ -255,7 +255,7 @@ def test_what_the_kernels_cannot_train_is_refused_with_the_reason(tiny_model, de
 def test_without_triton_it_is_refused(tiny_model, monkeypatch) -> None:
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     assert "no code for a cpu device" in why_not_differentiable(tiny_model)
-    assert why_not_differentiable(tiny_model.double()) == "the kernels have no float64"
+    assert why_not_differentiable(tiny_model.double()) == "the kernels do not support float64"
     with pytest.raises(ValueError, match=r"differentiable_forward: Triton has no code for a cpu device.*plain torch"):
         differentiable_forward(tiny_model.float())
     monkeypatch.setattr("fastast.kernels.find_spec", lambda name: None)

@@ -20,5 +20,5 @@ def test_what_is_no_reduction(small_model, take, given) -> None:
 def test_what_is_no_filterbank(small_model, small_fbank) -> None:
     engine = fastast.compile(small_model)
     for call in (engine, engine.eagerly, engine.measure_tokens):
-        with pytest.raises(ValueError, match="a ndarray is no filterbank; give a tensor .* by torch.from_numpy"):
+        with pytest.raises(ValueError, match="a ndarray is not a filterbank; give a tensor .*; torch.from_numpy"):
             call(small_fbank.numpy())

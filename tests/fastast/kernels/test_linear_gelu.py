@@ -104,7 +104,7 @@ def test_shapes_and_types_that_do_not_fit_are_named(function: object) -> None:
     x, weight, bias = inputs(torch.device("cpu"), 4, 32, o=64)
     with pytest.raises(ValueError, match=r"x has shape \(4, 31\), weight \(64, 32\)"):
         function(x[:, :31], weight, bias)  # type: ignore[operator]
-    with pytest.raises(ValueError, match="weight torch.float16.*must be alike"):
+    with pytest.raises(ValueError, match="weight torch.float16.*must be equal"):
         function(x, weight.half(), bias)  # type: ignore[operator]
 
 

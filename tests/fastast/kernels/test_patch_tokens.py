@@ -140,7 +140,7 @@ def test_shapes_that_do_not_fit_are_named(function: object) -> None:
     for change, message in (
         ({"fbank": fbank[0]}, r"fbank has shape \(60, 40\)"),
         ({"weight": weight[..., :8]}, r"weight has shape \(32, 1, 16, 8\)"),
-        ({"fbank": fbank[:, :9]}, "9 frames x 40 mel bins hold no patch of 16 x 16"),
+        ({"fbank": fbank[:, :9]}, "9 frames x 40 mel bins are too few for a patch of 16 x 16"),
         ({"stride": (0, 10)}, r"stride = \(0, 10\)"),
         ({"bias": bias[:5]}, r"bias has shape \(5,\)"),
         ({"pos_embed": positions[:, 1:]}, r"pos_embed has shape \(1, 16, 32\); it must be \(1, 17, 32\)"),

@@ -235,7 +235,7 @@ def test_a_threshold_travels_and_stays_out_where_there_is_none() -> None:
 
 def test_kernels_exports_and_tuning_say_no(small_model, small_fbank, monkeypatch, tmp_path) -> None:
     monkeypatch.setattr("fastast.engine.compilation._SAID", set())
-    with pytest.warns(EngineFallbackWarning, match="with a threshold clips decide on theirs"):
+    with pytest.warns(EngineFallbackWarning, match="with a threshold each clip sets its own"):
         engine = fastast.compile(small_model, by(0.5))
     with reduce(small_model, by(0.5)), torch.no_grad():
         torch.testing.assert_close(engine(small_fbank), small_model(small_fbank))

@@ -81,9 +81,9 @@ def test_two_processes_on_the_kernels_are_one_in_plain_torch(recipe_file: Path, 
     ("settings", "message"),
     [
         ((), r"engine is 'triton', but Triton has no code for a cpu device .*; say engine = \"plain\""),
-        (("precision=float64",), r"engine is 'triton', but the kernels have no float64"),
+        (("precision=float64",), r"engine is 'triton', but the kernels do not support float64"),
         (("reduction={r=[0, 2], combine='norm'}",), r"the kernel of combine='norm' has no backward pass"),
-        (("model.name=aisfx_cnn9", "model.options={}"), r"not of a Aisfx"),
+        (("model.name=aisfx_cnn9", "model.options={}"), r"not for Aisfx"),
     ],
 )
 def test_what_the_kernels_cannot_train_stops_before_anything_runs(
