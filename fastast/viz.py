@@ -27,7 +27,13 @@ def patch_groups(source: NDArray[np.integer], geometry: Geometry) -> NDArray[np.
 
 
 def group_means(fbank: NDArray[np.floating], groups: NDArray[np.int64], geometry: Geometry) -> NDArray[np.float64]:
-    """Average the spectrogram over each patch's own cell, then over each group: (f, m), (f', t') -> (f', t')."""
+    """Average the spectrogram over each patch's own cell, then over each group: (f, m), (f', t') -> (f', t').
+
+    Raises ValueError for a spectrogram that is not of the model's input size.
+    """
+    wanted = (geometry.num_frames, geometry.num_mel_bins)
+    if fbank.shape != wanted:
+        raise ValueError(f"viz: the spectrogram has shape {fbank.shape}; this model's input is {wanted}, frames by mels")
     cells = np.empty(groups.shape)
     margin = tuple(max(0, geometry.patch_size - stride) // 2 for stride in (geometry.fstride, geometry.tstride))
     for i, j in np.ndindex(groups.shape):
@@ -45,7 +51,7 @@ def draw_merges(
 
     fbank: (f, m) log-mel, normalised or not. source: (n,) slot of every original token, one clip of
     `MergeTrace.source`. A line separates neighbouring patches that went to different tokens; a group has one colour,
-    the mean of its cells; dropped patches are black. Raises ValueError where `source` does not fit the geometry.
+    the mean of its cells; dropped patches are black. Raises ValueError where either does not fit the geometry.
     """
     return _draw(fbank, {"": source}, geometry, title=title)
 

@@ -43,6 +43,12 @@ def test_another_models_source_map_is_refused() -> None:
         draw_merges(np.zeros((46, 36)), source()[:-1], SHAPE)
 
 
+@pytest.mark.parametrize("shape", [(45, 36), (46, 35), (36, 46)])
+def test_a_spectrogram_of_another_size_is_refused_and_not_drawn_with_holes(shape: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="this model's input is .46, 36., frames by mels"):
+        draw_merges(np.zeros(shape), source(), SHAPE)
+
+
 def test_merges_are_drawn_over_depth_under_the_sounds_name_and_what_is_heard() -> None:
     whole = np.arange(14)
     sources = [whole, whole, source(), source(), source(), source()]
