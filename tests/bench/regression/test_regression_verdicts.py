@@ -150,5 +150,5 @@ def test_a_baseline_of_another_machine_is_refused(tmp_path, field):
 def test_half_a_baseline_is_an_error_that_names_it(tmp_path):
     path = save(tmp_path, 1, 1.0)
     path.write_text(path.read_text()[:40])
-    with pytest.raises(ValueError, match=r"0001_baseline.json: is no whole run"):
+    with pytest.raises(ValueError, match=r"0001_baseline.json: is not a complete run"):
         baseline.choose(tmp_path, HERE)
