@@ -65,7 +65,7 @@ def read_evidence(records: Sequence[Record], results: Path, labels: np.ndarray |
     """Return the measurements of every configuration of one sweep on one machine, in the order of the records.
 
     `labels`: (n, c), read from the data set unless given. Raises ReportError for predictions that are missing, or that
-    belong to other labels than those of the data set here.
+    belong to labels other than those of the data set here.
     """
     found: dict[str, dict[str, Any]] = {}
     drawn: dict[str, Any] = {"labels": labels}
@@ -104,7 +104,7 @@ def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
         drawn["labels"], _ = labels_of(record)
     labels = drawn["labels"]
     if len(labels) != kept.shape[0] or hash_array(labels) != hashes.get("labels_sha256"):
-        raise ReportError(f"ablation: {path} belongs to other clips or labels than those of the data set here")
+        raise ReportError(f"ablation: {path} belongs to clips or labels other than those of the data set here")
     if "weights" not in drawn:
         drawn["weights"] = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)
     assert record.quality is not None

@@ -34,7 +34,7 @@ def published_numbers(results: Path, reports: Path, sweep: str) -> pd.DataFrame:
     numbers = {name: [""] for name in ("at", "value", "low", "high")}
     frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers)
     if set(frame.get("records", ())) != {hash_of_records(results, sweep)}:
-        raise ReportError(f"ablation: {path} was made from other records than those in {results}; {advice}")
+        raise ReportError(f"ablation: {path} was made from records other than those in {results}; {advice}")
     return frame
 
 

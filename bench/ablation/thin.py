@@ -43,7 +43,7 @@ def thin(results: Path, sweep: str, *, labels: np.ndarray | None = None) -> Thin
     class.
 
     `labels` (n, c) are read from the data set unless given. Raises ReportError if no quality was measured, or if
-    predictions are missing or belong to other labels than those of the data set here; RecordError while a run writes to
+    predictions are missing or belong to labels other than those of the data set here; RecordError while a run writes to
     the folder.
     """
     every = [record for record in read_records(results) if record.sweep == sweep] if results.is_dir() else []

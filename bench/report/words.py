@@ -128,7 +128,7 @@ def method_label(name: str) -> str:
 def is_denominator(row: pd.Series) -> bool:
     """Return whether a row is the model that speed-ups are over: its own is 1, whatever was measured.
 
-    A training step on another engine than `plain` is not: its speed-ups are over the plain model.
+    A training step on an engine other than `plain` is not: its speed-ups are over the plain model.
     """
     elsewhere = row["scope"] == "training_step" and row["engine"] != "plain"
     return is_unmerged(row) and not elsewhere

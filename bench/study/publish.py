@@ -23,7 +23,7 @@ KEPT = (RECIPE, "log.jsonl", RESULT)
 def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable[[str], None]) -> int:
     """Copy every finished training that `target` lacks, or has incomplete or with another result; return how many.
 
-    Raises StudyError if `target` has a training by another recipe under the same name.
+    Raises StudyError if `target` has a training with another recipe under the same name.
     """
     count = 0
     for arm, seed in study.trainings():
@@ -46,7 +46,7 @@ def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable
 
 def _refuse_another(mine: Path, theirs: Path) -> None:
     if theirs.is_file() and _identity(theirs) != _identity(mine):
-        raise StudyError(f"{theirs} is from another recipe than {mine}; move it away, or give the arm another name")
+        raise StudyError(f"{theirs} has a recipe other than that of {mine}; move it away, or give the arm another name")
 
 
 def _identity(recipe: Path) -> str:

@@ -72,7 +72,7 @@ def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
     notes = json.loads(EMBEDDED[arm.embedded].with_suffix(".training.json").read_text(encoding="utf-8"))
     if notes.get("identity") != recipe(study, arm, seed, out).identity:
         raise StudyError(
-            f"study {study.name}: arm {name!r} with seed {seed} has another recipe than {arm.embedded}; "
+            f"study {study.name}: arm {name!r} with seed {seed} has a recipe other than that of {arm.embedded}; "
             "remove embedded from the arm to train it"
         )
     return arm.embedded
@@ -118,7 +118,7 @@ def refuse_other_recipes(study: Study, published: Path) -> None:
         folder = run_folder(published, study, arm.name, seed)
         if (folder / RESULT).is_file() and (difference := other_recipe(study, arm, seed, folder)):
             raise StudyError(
-                f"{folder} was trained by another recipe than arm {arm.name!r} of study {study.name}: {difference}"
+                f"{folder} was trained by a recipe other than that of arm {arm.name!r} in {study.name}: {difference}"
                 "; move it away, or give the arm another name"
             )
 

@@ -103,7 +103,7 @@ class Study(_Part):
     evaluate: tuple[str, ...] = ("constant:0",)
     """Schedules under which the test set is scored."""
     excess: str = "cap"
-    """What evaluation does where a schedule asks for more than there is: refuse or cap."""
+    """How evaluation treats a schedule that asks for more tokens than there are: refuse or cap."""
     reference: str
     """Arm with whose first schedule all others are compared."""
     speed: str = ""

@@ -24,8 +24,8 @@ _ARENAS = ("onnxruntime", "openvino")
 def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw, for every configuration, the memory held before a run and the most that the run takes on top, in MiB.
 
-    A runtime with an arena allocates it in its first run and keeps it: what a run takes is unknown, so no number is
-    written, as it would be zero. `width`: inches. Raises ValueError where no memory was recorded.
+    A runtime with an arena allocates it in its first run and keeps it: what a run takes is unknown, and no number
+    claims that it is zero. `width`: inches. Raises ValueError where no memory was recorded.
     """
     rows = joined.copy()
     rows["peak"] = pd.to_numeric(rows["peak_memory_bytes"]) / _MIB

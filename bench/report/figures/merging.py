@@ -1,4 +1,4 @@
-"""What merging gains, speed-up against r beside its limits, and what it costs at that speed-up."""
+"""What merging gains (speed-up against r, with its limits), and what it costs at that speed-up."""
 
 from __future__ import annotations
 

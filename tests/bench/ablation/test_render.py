@@ -234,7 +234,7 @@ def test_a_disturbed_speed_has_no_part(tmp_path: Path) -> None:
 
 
 def test_predictions_of_other_labels_are_refused(one_axis: Path, tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="other clips or labels"):
+    with pytest.raises(ReportError, match="belongs to clips or labels other than"):
         render_ablation(one_axis, tmp_path / "out", sweep="alternatives", labels=1 - LABELS)
 
 
@@ -341,7 +341,7 @@ def test_published_numbers_are_those_of_the_records_that_lie_there(methods: Path
     assert found["value"].dtype == float
     assert set(found["model"]) == {"model_with_underscores"}
     add(methods, "performance", {"method": "tome", "schedule": "decreasing:20", "proportional": True})
-    with pytest.raises(ReportError, match="was made from other records than those in"):
+    with pytest.raises(ReportError, match="was made from records other than those in"):
         published_numbers(methods, tmp_path / "out", "alternatives")
 
 

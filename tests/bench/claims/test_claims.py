@@ -185,7 +185,7 @@ def test_a_query_that_finds_nothing_or_too_much_is_refused(number: dict, message
         ("[a]\ntext = 't'\nnumbers.x = {sweep = 's', column = 'c'}", "has the number 'x' but does not use it"),
         (
             "[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', take = 'list'}",
-            "does not say whose: name = a col",
+            "does not say of what; set name to a col",
         ),
         (
             "[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', take = 'max', words = ['a', 'b', 'c']}",

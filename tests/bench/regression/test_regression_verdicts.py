@@ -88,7 +88,7 @@ def test_a_machine_without_gates_is_judged_by_anothers_with_more_tolerance():
     assert (own.ratios, own.tolerance, own.note) == ({"speedup": 2.0}, RATIO_TOLERANCE, "")
     assert (other.ratios, other.tolerance) == ({"speedup": 2.0}, OTHER_MACHINE_TOLERANCE)
     assert "has no ratios of slide-rule: those of abacus are used" in other.note
-    with pytest.raises(GateError, match=r"no ratios of a machine with cuda; measure it with .* --device cuda"):
+    with pytest.raises(GateError, match=r"no ratios of a machine with cuda; measure them with .* --device cuda"):
         ratio_gate(gates, "abacus-gpu", "cuda", "x")
     with pytest.raises(GateError, match=r"has no ratios.abacus.y"):
         ratio_gate(gates, "abacus", "cpu", "y")

@@ -100,7 +100,7 @@ def test_an_embedded_model_stands_for_the_training_that_made_it(tmp_path: Path) 
     shorter = longer.model_copy(update={"set": (*longer.set, "steps=1024")})
     arms = tuple(shorter if arm == longer else arm for arm in study.arms)
     other = study.model_copy(update={"arms": arms})
-    with pytest.raises(StudyError, match="'longer' with seed 0 has another recipe than ast_tiny"):
+    with pytest.raises(StudyError, match="'longer' with seed 0 has a recipe other than that of ast_tiny"):
         settings(other, study.arm("merged"), 0, tmp_path)
 
 
