@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def speed_figure(rows: pd.DataFrame, reference: str, notes: str, speeds: str = "") -> Figure:
-    """Draw mAP against speed-up, with a line per arm: the mean over seeds, with bars from the lowest to the highest.
+    """Draw mAP against speed-up with a line per arm: the mean over seeds, and bars from the lowest to the highest seed.
 
     notes: what mAP was measured on. speeds: what the speed-ups were measured on. The dashed line is the unmerged
     reference. Raises ValueError if no merged row has a speed.

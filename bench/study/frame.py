@@ -34,7 +34,7 @@ COLUMNS: dict[str, str] = {
     "against": "label of the arm that it is compared with",
     "against_schedule": "schedule of that arm",
     "against_mAP": "mAP of that arm, mean over seeds",
-    "delta": "mAP minus that of that arm, each a mean over seeds",
+    "delta": "mAP minus that arm's, each a mean over seeds",
     "delta_low": "lower end of the difference's 95 % interval, over seeds, clips and, where known, recordings",
     "delta_high": "upper end",
     "delta_seeds": "number of the arm's trainings in the difference",

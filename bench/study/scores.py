@@ -47,7 +47,7 @@ class Replicates:
     over_recordings: dict[str, NDArray[np.float64]]
     """The same for replicates that draw recordings too; empty if these are not known, and for older files."""
     by_class: dict[str, NDArray[np.float64]]
-    """Average precision of every class, (c,), by schedule, NaN for a class without clips; empty for older files."""
+    """Average precision of every class, (c,), by schedule, NaN for a class that no clip has; empty for older files."""
 
 
 def write_replicates(scores: Path, out: Path, shares: Sequence[NDArray[np.float64]] = ()) -> Path:

@@ -99,7 +99,7 @@ class Study(_Part):
     set: tuple[str, ...] = ()
     """Settings that replace the recipe's for every arm, `key=value`; an arm's own take precedence."""
     seeds: tuple[int, ...] = Field(min_length=1)
-    """Seeds with each of which every arm is trained once; a seed draws clips, augmentation and merging."""
+    """Seeds; every arm is trained once with each. A seed draws clips, augmentation and merging."""
     evaluate: tuple[str, ...] = ("constant:0",)
     """Schedules under which the test set is scored."""
     excess: str = "cap"
