@@ -1,1 +1,1 @@
-"""What a sweep of alternatives says: one axis with the chosen option marked, or fronts at equal speed."""
+"""Evaluate a sweep of alternatives: options on one axis with the default marked, or fronts at equal speed."""

@@ -1,4 +1,4 @@
-"""Which classes lose as more tokens go: average precision by class against r, of the reference alternative.
+"""Which classes lose as more tokens are removed: average precision by class against r, for the reference alternative.
 
 Shapes: `n` clips, `c` classes, `b` bootstrap replicates.
 """
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MEASURE = "average precision of class"
-"""As the table of all numbers has it; the alternative is the class, and `at` is r."""
+"""Measure in the table of all numbers, where the class is the alternative and r is `at`."""
 _NAMED = 6
-"""Classes that a figure names: those that lose most."""
+"""Number of classes that a figure names: those that lose most."""
 
 
 def class_changes(
     found: Alternatives, records: Sequence[Record], results: Path, labels: np.ndarray, classes: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row per class and r of the reference: average precision less the unmerged model's, with its interval.
+    """Return a row per class and r of the reference: average precision minus the unmerged model's, with its interval.
 
-    labels: (n, c). Empty where the reference has one point only, where the sweep has no unmerged model, or where clips
-    have one label, whose measure is no average precision.
+    labels: (n, c). Empty if the reference has only one point, if the sweep has no unmerged model, or if clips have one
+    label and are therefore not scored by average precision.
     """
     chosen = records_by_r(found, records)
     if found.unmerged is None or len(chosen) < 3 or METRIC_OF[_task(chosen[0])] != "mAP":
@@ -70,7 +70,7 @@ def class_changes(
 
 
 def records_by_r(found: Alternatives, records: Sequence[Record]) -> dict[int, Record]:
-    """Return the quality records of the reference by r, and under 0 that of the unmerged model, as far as there are."""
+    """Return the existing quality records of the reference by r, and that of the unmerged model as 0."""
     by_reduction = {
         repr(record.cell.question["reduction"]): record
         for record in records
@@ -83,7 +83,7 @@ def records_by_r(found: Alternatives, records: Sequence[Record]) -> dict[int, Re
 
 
 def class_sentence(changes: pd.DataFrame, reference: str) -> str:
-    """Return how many classes lose and gain at the largest r, and which loses most."""
+    """Return a sentence on how many classes lose and gain at the largest r, and which one loses most."""
     r = changes["at"].max()
     last = changes[changes["at"] == r]
     worst = last.loc[last["value"].idxmin()]
@@ -99,10 +99,10 @@ def class_sentence(changes: pd.DataFrame, reference: str) -> str:
 
 
 def class_figure(changes: pd.DataFrame, reference: str, *notes: str) -> Figure:
-    """Draw the change of every class against r, grey, and in colour, by name, those that lose most at the largest r.
+    """Draw the change of every class against r, in grey except those that lose most at the largest r, which are named.
 
-    Each of these has a marker, which stands before its name too. Their intervals there stand beside each other in a
-    strip of their own: at one r they would cover each other. `notes`: below, a line each.
+    Each of these has a colour and a marker, which also precedes its name. Their intervals at the largest r are drawn
+    side by side in a separate strip, as they would cover each other at one r. notes: lines of the footnote.
     """
     import matplotlib.pyplot as plt
 
@@ -150,7 +150,7 @@ def class_figure(changes: pd.DataFrame, reference: str, *notes: str) -> Figure:
 
 
 def _apart(values: list[float], step: float) -> list[float]:
-    """Move rising heights of labels at least a step apart, so that no two cover each other."""
+    """Move ascending heights of labels at least a step apart, so that no two cover each other."""
     found: list[float] = []
     for value in values:
         found.append(value if not found else max(value, found[-1] + step))

@@ -1,4 +1,4 @@
-"""`python -m bench ablation` and `thin`: the report of a sweep of alternatives, and its records made small."""
+"""`python -m bench ablation` and `thin`: report on a sweep of alternatives, and make its records small."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ def ablation(
     ] = Path("build/results"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("build/reports"),
 ) -> None:
-    """Compare the alternatives of a sweep: one axis with the chosen option marked, or methods at equal speed.
+    """Compare the alternatives of a sweep: options on one axis with the default marked, or methods at equal speed.
 
-    Every machine of the results has its tables and its figure in OUT/SWEEP: ablation.md, ablation.tex and ablation.csv,
-    and where alternatives have speeds fronts.svg, .pdf and .png.
+    OUT/SWEEP gets the tables and figures of every machine in the results: ablation.md, ablation.tex and ablation.csv;
+    where alternatives have speeds, fronts.svg, .pdf and .png; and where methods are scored by mAP at several r,
+    classes.svg, .pdf and .png.
     """
     with for_people():
         from bench.ablation.render import render_ablation
@@ -35,7 +36,8 @@ def thin_sweep(
 ) -> None:
     """Replace the predictions of a sweep of alternatives by what its tables are computed from, a fiftieth in size.
 
-    What a model said of single clips is lost but for the unmerged model and the reference: keep a copy elsewhere.
+    Predictions for single clips survive only for the unmerged model and, where methods have several r, for the
+    reference: keep a copy elsewhere.
     """
     with for_people():
         from bench.ablation.thin import thin

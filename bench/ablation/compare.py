@@ -1,4 +1,4 @@
-"""The records of a sweep of alternatives, compared: a group per machine and model, with its tables and all numbers."""
+"""Compare the records of a sweep of alternatives: a group per machine and model, with its tables and all numbers."""
 
 from __future__ import annotations
 
@@ -25,41 +25,41 @@ from fastast.metrics import METRIC_OF
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedAlternatives:
-    """The alternatives of one machine and model."""
+    """The alternatives on one machine, with one model, number format and engine."""
 
     name: str
-    """Machine and number format, in words, and the model where there are several."""
+    """Machine and number format in words, with the engine and the model where there are several."""
     records: tuple[Record, ...]
     facts: Provenance
     found: Alternatives
     word: str
-    """What the data is scored by."""
+    """Measure of the data: mAP or accuracy."""
     tables: tuple[AblationTable, ...]
     numbers: pd.DataFrame
-    """Every number of the tables, and of classes: alternative, against, measure, at, value, low, high, and whence."""
+    """Every number of the tables and of classes: alternative, against, measure, at, value, low, high, and origin."""
     classes: pd.DataFrame
-    """Of those, the changes of average precision by class; may be empty."""
+    """Those numbers that are changes of average precision by class; may be empty."""
 
 
 def compare_alternatives(
     results: Path, sweep: str, *, labels: np.ndarray | None = None, classes: Sequence[str] = ()
 ) -> list[ComparedAlternatives]:
-    """Return the comparisons of a sweep, one for every machine, model and number format.
+    """Return the comparisons of a sweep, one for every machine, model, number format and engine.
 
-    `labels` (n, c) and the names of `classes` are read from the data set where not given. Raises ReportError for no
-    records, or alternatives that cannot be compared.
+    `labels` (n, c) and the names of `classes` are read from the data set unless given. Raises ReportError if there are
+    no records, or alternatives cannot be compared.
     """
     found = [record for record in read_records(results) if record.sweep == sweep] if results.is_dir() else []
     if not found:
         raise ReportError(f"ablation: no records of sweep {sweep!r} in {results}; run: python -m bench run {sweep}")
     if any("length" in record.cell.question["model"] for record in found):
         raise ReportError(
-            f"ablation: sweep {sweep!r} runs clips at their own length too, and compares none across lengths; "
-            f"draw it with: python -m bench report --sweep {sweep}"
+            f"ablation: sweep {sweep!r} also runs clips at their own length, and alternatives are not compared across "
+            f"lengths; draw it with: python -m bench report --sweep {sweep}"
         )
     scored = next((record for record in found if record.quality is not None and record.status in MEASURED), None)
     if scored is None:
-        raise ReportError(f"ablation: no record of sweep {sweep!r} has a quality")
+        raise ReportError(f"ablation: no quality was measured in sweep {sweep!r}")
     if labels is None:
         labels, classes = labels_of(scored)
     if words := why_apart(found):
@@ -70,7 +70,7 @@ def compare_alternatives(
 
 
 def _refuse_other_workloads(sweep: str, records: Sequence[Record]) -> None:
-    """Alternatives are compared on one workload: a front of two would say nothing."""
+    """Raise ReportError for more than one workload: a front across several would mean nothing."""
     found: dict[str, set[str]] = {"batch_size": set(), "scope": set(), "attention": set()}
     for record in records:
         question = record.cell.question
@@ -81,13 +81,13 @@ def _refuse_other_workloads(sweep: str, records: Sequence[Record]) -> None:
     for key, values in found.items():
         if len(values) > 1:
             raise ReportError(
-                f"ablation: sweep {sweep!r} has {key} {', '.join(sorted(values))}; alternatives are compared at one: "
-                "measure it in a sweep of its own"
+                f"ablation: sweep {sweep!r} has {key} {', '.join(sorted(values))}, but alternatives are compared at "
+                "one; measure each in a sweep of its own"
             )
 
 
 def group_records(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return the records by what they share: machine, weights, type, engine."""
+    """Group records by machine, weights, number format and engine; return the groups by name."""
     weights = {record.cell.question["model"].get("sha256", "") for record in records}
     rows = to_frame(records)
     engines = rows["engine"].nunique()

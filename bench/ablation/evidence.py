@@ -1,9 +1,9 @@
-"""What is known of every configuration of a sweep: its scores of every clip, and its times of every round.
+"""Read what was measured of every configuration of a sweep: its scores for every clip and its times in every round.
 
 Shapes: `n` clips, `c` classes, `k` rounds, `b` bootstrap replicates.
 
-All replicates draw the same clips for every configuration, so that differences are paired; rounds are drawn for each
-record, as records are of different rounds.
+A replicate draws the same clips for all configurations, so that differences are paired; rounds are drawn for every
+record anew, as records do not share rounds.
 """
 
 from __future__ import annotations
@@ -33,39 +33,39 @@ class Evidence:
     """A value and its bootstrap replicates."""
 
     value: float
-    """As measured."""
+    """Value as measured."""
     replicates: Floats
-    """(b,)"""
+    """Value in every bootstrap replicate, (b,); (1,) if it is the same in all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """A reduction with what was measured of it."""
+    """A reduction with its measurements."""
 
     reduction: dict[str, Any] | None
-    """As a record has it; None where nothing is reduced."""
+    """The reduction as in a record; None if nothing is reduced."""
     stride: int | None = None
-    """Between patches, where not the model's own."""
+    """Stride between patches, if not the model's own."""
     quality: Evidence | None
-    """mAP, or accuracy where clips have one label."""
+    """mAP, or accuracy where clips have one label; None if not measured."""
     speedup: Evidence | None
-    """Over the unmerged model of the same rounds; None where not timed, or disturbed."""
+    """Speed-up over the unmerged model in the same rounds; None if not timed, disturbed, or of too few rounds."""
     throughput: float | None
-    """Clips per second, as the candidate ran."""
+    """Clips per second, as measured; None if not timed, or disturbed."""
     macs_ratio: float | None
-    """MACs of the unmerged model over its own."""
+    """MACs of the unmerged model over those of the configuration."""
 
     @property
     def is_unmerged(self) -> bool:
-        """Whether it is what the others are compared with."""
+        """Whether it is the unmerged model, at its own stride, with which the others are compared."""
         return self.reduction is None and self.stride is None
 
 
 def read_evidence(records: Sequence[Record], results: Path, labels: np.ndarray | None = None) -> list[Configuration]:
-    """Return what is known of every configuration of one sweep on one machine, in the order of the records.
+    """Return the measurements of every configuration of one sweep on one machine, in the order of the records.
 
-    `labels`: (n, c), where they need not be read from the data set again. Raises ReportError for predictions that are
-    missing, or of other labels than the data set has here.
+    `labels`: (n, c), read from the data set unless given. Raises ReportError for predictions that are missing, or that
+    belong to labels other than those of the data set here.
     """
     found: dict[str, dict[str, Any]] = {}
     drawn: dict[str, Any] = {"labels": labels}
@@ -98,20 +98,20 @@ def _key(reduction: dict[str, Any] | None, stride: int | None) -> str:
 def _quality(record: Record, results: Path, drawn: dict[str, Any]) -> Evidence:
     path = Store(results, record.machine.key, record.sweep).predictions_path(record.cell.id)
     if not path.is_file():
-        raise ReportError(f"ablation: {path} is missing; differences are computed from what a model said of each clip")
+        raise ReportError(f"ablation: {path} is missing; differences are computed from the predictions for each clip")
     kept, hashes = read_kept(path)
     if drawn["labels"] is None:
         drawn["labels"], _ = labels_of(record)
     labels = drawn["labels"]
     if len(labels) != kept.shape[0] or hash_array(labels) != hashes.get("labels_sha256"):
-        raise ReportError(f"ablation: {path} is of other clips or labels than the data set has here")
+        raise ReportError(f"ablation: {path} belongs to clips or labels other than those of the data set here")
     if "weights" not in drawn:
         drawn["weights"] = clip_weights(len(labels), seed=CLIPS_SEED, replicates=CLIP_REPLICATES)
     assert record.quality is not None
     metric = METRIC_OF[record.quality.task]
     if isinstance(kept, ScoreReplicates):
         if (kept.metric, kept.seed, len(kept.values)) != (metric, CLIPS_SEED, CLIP_REPLICATES):
-            raise ReportError(f"ablation: {path} was thinned by another FastAST, whose replicates draw other clips")
+            raise ReportError(f"ablation: {path} was thinned by a FastAST version whose replicates draw other clips")
         return Evidence(value=kept.value, replicates=kept.values)
     ranking = kept.ranking
     return Evidence(
@@ -127,16 +127,16 @@ def _speed(record: Record) -> dict[str, Any]:
     value = float(np.median(unmerged) / np.median(mine))
     found: dict[str, Any] = {"throughput": float(1 / np.median(mine))}
     if len(mine) >= MIN_ROUNDS:
-        seed = int(record.cell.id[:8], 16)  # of every record its own rounds
+        seed = int(record.cell.id[:8], 16)  # rounds are drawn for every record anew
         ratios = ratio_replicates(unmerged, mine, seed=seed, replicates=CLIP_REPLICATES)
         found["speedup"] = Evidence(value=value, replicates=ratios)
     return found
 
 
 def labels_of(record: Record) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the labels (n, c) of the clips of a quality record and the classes, from the data set, without its audio.
+    """Return the labels (n, c) of a quality record's clips, and the classes, from the data set without its audio.
 
-    Raises ReportError where the data set is not here.
+    Raises ReportError if the data set cannot be read here.
     """
     asked = record.cell.question["workload"]
     try:

@@ -1,4 +1,4 @@
-"""What a reader must know of the numbers of a group of alternatives: machine, workload, weights, data, software."""
+"""What a reader must know about the numbers of a group of alternatives: machine, workload, weights, data, software."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bench.report.words import cell_batch_words, engine_words, facts_line, scope
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Two lines that stand under figures, and in captions."""
+    """Two lines for footnotes of figures and captions of tables."""
 
     where: str
-    """Machine, number format and, where anything was timed, batch size, engine and scope."""
+    """Machine, number format and, if anything was timed, batch size, engine and scope."""
     about: str
-    """Weights, data, clips, PyTorch, and what the intervals are."""
+    """Weights, data, clips, version of PyTorch, and kind of intervals."""
 
 
 def facts_of(name: str, records: Sequence[Record]) -> Provenance:
-    """Return the facts of the records of one machine, weights and engine. `name`: machine and number format."""
+    """Return the facts on records with one machine, weights and engine. `name`: machine and number format."""
     rows = to_frame(records)
     rows = rows[rows["status"].isin(MEASURED)]
     scored = rows.assign(score=rows["mAP"].fillna(rows["accuracy"]))

@@ -1,4 +1,4 @@
-"""A figure in which twelve methods can be read: one small panel per method, with all the others in grey behind it."""
+"""A figure in which twelve methods are legible: a small panel per method, with all others behind it in grey."""
 
 from __future__ import annotations
 
@@ -22,23 +22,24 @@ if TYPE_CHECKING:
 
 COLUMNS = 4
 _FAR = 3.0
-"""Times the median method's loss, beyond which a method's line leaves the panels."""
+"""Multiple of the median method's loss beyond which a method is cut off."""
 _OTHERS = "#cccccc"
 _REFERENCE = "#222222"
 _LETTERS = int(DOUBLE / 0.054)
-"""Of a line above the panels; DejaVu at 7 pt takes about so many inches a letter."""
+"""Letters in a line above the panels; a letter of DejaVu takes about 0.054 in at 7 pt."""
 _BARS = "bars: 95 % intervals, of the difference in {} paired over clips, of the speed-up over rounds"
 _Point = tuple[int | None, np.ndarray, np.ndarray]
-"""r, and speed-up and loss with their intervals, (3,) each."""
+"""r, and speed-up and difference in quality with their intervals, (3,) each: value, low, high."""
 _Lines = list[np.ndarray]
-"""Of speed-ups and losses, (points, 2) each."""
+"""Lines of speed-ups and differences in quality, (points, 2) each."""
 
 
 def facets(found: Alternatives, word: str, *notes: str) -> Figure:
-    """Draw the loss of every alternative against its speed-up, a panel for each, its points with their intervals.
+    """Draw the loss of every alternative against its speed-up, with a panel for each and an interval for every point.
 
-    Numbers beside points are `r`; dashed is the reference, grey are all others. What has no point, and where panels are
-    cut, stands above them; below them `notes`, a line each. Raises ValueError where none has both.
+    Numbers beside points are `r`; the reference is dashed, and all others are grey. Text above the panels says what has
+    no point, and where panels are cut. notes: lines of the footnote. Raises ValueError if no alternative has both speed
+    and quality.
     """
     import matplotlib.pyplot as plt
 
@@ -80,12 +81,12 @@ def facets(found: Alternatives, word: str, *notes: str) -> Figure:
 
 
 def _measured(one: Series) -> list[tuple[Configuration, int | None]]:
-    """Return the points of a series that have both speed and quality, each with its r."""
+    """Return the points of a series that have both speed and quality, each with its r or stride."""
     return [(at, r) for at, r in zip(one.points, one.rs, strict=True) if at.speedup and at.quality]
 
 
 def _absent(found: Alternatives, fronts: Mapping[str, Front]) -> list[str]:
-    """Return a line about points that were asked for and cannot stand anywhere, and one about methods without any."""
+    """Return a line on points that were requested and cannot be drawn, and one on methods that have no panel."""
     missing = []
     for one in found.series:
         gone = [r for at, r in zip(one.points, one.rs, strict=True) if not (at.speedup and at.quality)]
@@ -99,9 +100,10 @@ def _absent(found: Alternatives, fronts: Mapping[str, Front]) -> list[str]:
 
 
 def _cut(axis: Axes, losses: Mapping[str, np.ndarray]) -> list[str]:
-    """Cut all panels below what most methods lose, where a few lose far more, and return a line that says so.
+    """Cut all panels below what most methods lose, if a few lose far more, and return a line that says so.
 
-    losses: of every method, (points, 3), each with the ends of its interval. Nothing of the others is cut.
+    losses: differences in quality of every method, (points, 3), each with the ends of its interval. No other method is
+    cut.
     """
     worst = {name: -float(values[:, 0].min()) for name, values in losses.items()}
     usual = _FAR * float(np.median(list(worst.values())))
@@ -115,7 +117,7 @@ def _cut(axis: Axes, losses: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def _draw_lines(axis: Axes, name: str, fronts: Mapping[str, Front], reference: str) -> _Lines:
-    """Draw the front of an alternative, that of the reference dashed, all others grey; return what is not grey."""
+    """Draw the front of an alternative, the reference's dashed and all others grey; return those that are not grey."""
     lines = {other: np.stack([front.gain, front.quality - front.unmerged.value]) for other, front in fronts.items()}
     for other, line in lines.items():
         if other not in (name, reference):
@@ -128,7 +130,7 @@ def _draw_lines(axis: Axes, name: str, fronts: Mapping[str, Front], reference: s
 
 
 def _draw_points(axis: Axes, points: Sequence[_Point]) -> None:
-    """Draw points with the intervals of loss and speed-up."""
+    """Draw points with the intervals of both loss and speed-up."""
     for _, x, y in points:
         axis.errorbar(
             x[0],
@@ -144,7 +146,7 @@ def _draw_points(axis: Axes, points: Sequence[_Point]) -> None:
 
 
 def _label(axis: Axes, points: Sequence[_Point], lines: _Lines) -> None:
-    """Write r beside every point that is not cut away, where it covers neither lines nor intervals."""
+    """Write r beside every point that is not cut off, where it covers neither lines nor intervals."""
     (left, right), (low, high) = axis.get_xlim(), axis.get_ylim()
     inside = [(r, x, y) for r, x, y in points if left <= x[0] <= right and low <= y[0] <= high]
     labels = [
@@ -157,7 +159,7 @@ def _label(axis: Axes, points: Sequence[_Point], lines: _Lines) -> None:
 
 
 def _place(point: Configuration, found: Alternatives) -> tuple[np.ndarray, np.ndarray]:
-    """Return speed-up and loss of a point with their intervals, (3,) each."""
+    """Return speed-up and difference in quality of a point with their intervals, (3,) each: value, low, high."""
     assert point.speedup is not None and point.quality is not None  # noqa: PT018
     assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
     x, y = estimate_gain(point.speedup), estimate(minus(point.quality, found.unmerged.quality))

@@ -1,12 +1,11 @@
-"""Methods at equal speed and at equal loss: each along its own front, straight between what was measured.
+"""Compare methods at equal speed and at equal loss, each along its front, with straight lines between measured points.
 
-Shapes: `p` points of a method, by rising gain; `b` bootstrap replicates.
+Shapes: `p` points of a front, by increasing gain; `b` bootstrap replicates.
 
-A *gain* is a speed-up, or a ratio of multiply-accumulates; the unmerged model has gain 1. A front begins there, or, of
-merging at another stride, at that stride alone: between two strides there is nothing to merge less of. Points that
-another one of the same method beats in both (by their values) are not on its front. In a replicate every point has
-other clips, the same for all, and other rounds, so that what comes of interpolation has an interval, and so has a
-difference of two.
+A *gain* is a speed-up, or a ratio of multiply-accumulates; the unmerged model has gain 1. A front begins there or, for
+merging at another stride, at that stride alone: nothing lies between two strides. Points that another point of the same
+method dominates, by their values, are not on its front. In every replicate all points are computed from other clips,
+the same for all, and from other rounds, so that interpolated values have intervals, and so have differences of two.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from bench.ablation.evidence import Configuration, Evidence
 from fastast.statistics import Estimate, Floats, basic_interval, percentile_interval
 
 _ANY = 1e9
-"""A gain beyond all that was measured."""
+"""Stands for a gain beyond everything that was measured."""
 Gain = Callable[[Configuration], Evidence | None]
 
 
@@ -30,7 +29,7 @@ def by_speed(one: Configuration) -> Evidence | None:
 
 
 def by_macs(one: Configuration) -> Evidence | None:
-    """Return the ratio of multiply-accumulates, which is the same in every replicate."""
+    """Return the ratio of multiply-accumulates, as one replicate, as it is the same in all."""
     if one.macs_ratio is None:
         return None
     return Evidence(value=one.macs_ratio, replicates=np.full(1, one.macs_ratio))
@@ -38,27 +37,27 @@ def by_macs(one: Configuration) -> Evidence | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """What one method gives for its gain, and in every replicate."""
+    """Quality of one method against its gain, as measured and in every replicate."""
 
     unmerged: Evidence
-    """Quality of the unmerged model, which losses are over."""
+    """Quality of the unmerged model, from which losses are counted."""
     gain: Floats
-    """(p,) rising, from 1, the unmerged model, or from what the front begins at."""
+    """Gains, (p,), increasing from 1 (the unmerged model) or from where the front begins."""
     quality: Floats
-    """(p,)"""
+    """Qualities at these gains, (p,)."""
     gain_replicates: Floats
-    """(b, p)"""
+    """Gains in every replicate, (b, p)."""
     quality_replicates: Floats
-    """(b, p)"""
+    """Qualities in every replicate, (b, p)."""
 
     @property
     def least(self) -> float:
-        """The smallest gain that it has: 1, or that of the stride at which it begins."""
+        """The smallest gain: 1, or that of the point at which the front begins."""
         return float(self.gain[0])
 
     @property
     def measured(self) -> int:
-        """How many points it has beside the unmerged model."""
+        """Number of points other than the unmerged model."""
         return len(self.gain) - (self.least == 1)
 
     @property
@@ -67,7 +66,7 @@ class Front:
         return float(self.gain[-1])
 
     def at(self, gain: float) -> Evidence | None:
-        """Return the quality at a gain; None before the smallest and beyond the largest that was measured."""
+        """Return the quality at a gain; None below the smallest and above the largest one that was measured."""
         if not self.least <= gain <= self.most:
             return None
         return self._each(lambda x, y, _: float(np.interp(gain, x, y)))
@@ -75,31 +74,31 @@ class Front:
     def within(self, loss: float) -> Evidence | None:
         """Return the largest gain at which the quality is at most `loss` below the unmerged model's.
 
-        None where the whole front is within it: the gain is then at least the largest that was measured. 1 where none
-        of it is: what loses as little is the unmerged model.
+        None if the whole front loses less: the gain is then at least the largest that was measured. 1 if all of it
+        loses more: only the unmerged model loses so little.
         """
         least, most = self.bounds_within(loss)
         return least if least.value == most.value else None
 
     def bounds_within(self, loss: float) -> tuple[Evidence, Evidence]:
-        """Return the least and the most that this gain may be.
+        """Return the least and the greatest value that this gain can have.
 
-        They differ where the front, or that of a replicate, is within the loss as far as it was measured.
+        They differ if the front, or that of a replicate, stays within the loss as far as it was measured.
         """
         most = self._each(lambda x, y, unmerged: _crossing(x, unmerged - y, loss))
         measured = self.gain_replicates.max(axis=1)
         return Evidence(value=min(most.value, self.most), replicates=np.minimum(most.replicates, measured)), most
 
     def area(self, most: float) -> Evidence | None:
-        """Return the mean quality over gains from 1 to `most`; None where the front does not span them."""
+        """Return the mean quality over gains from 1 to `most`; None if the front does not span them."""
         if self.least > 1 or most > self.most or most <= 1:
             return None
         return self._each(lambda x, y, _: _mean(x, y, most))
 
     def _each(self, function: Callable[[Floats, Floats, float], float]) -> Evidence:
-        """Return a function of the front as measured, and of every replicate, whose points are sorted anew.
+        """Apply a function to the front as measured and to that of every replicate, whose points are sorted anew.
 
-        It takes gains, qualities and the unmerged model's quality.
+        function: takes gains, qualities and the quality of the unmerged model.
         """
         values = []
         base = self.unmerged
@@ -112,14 +111,14 @@ class Front:
 def front_of(
     points: Sequence[Configuration], unmerged: Configuration, gain: Gain = by_speed, *, anchored: bool = True
 ) -> Front | None:
-    """Return the front of a method's points, from the unmerged model where it is `anchored` there.
+    """Return the front of a method's points, beginning at the unmerged model if it is `anchored` there.
 
-    None where no point has both gain and quality.
+    None if no point with a quality has a gain above 1.
     """
     assert unmerged.quality is not None
     count = len(unmerged.quality.replicates)
     known = [(g, one.quality) for one in points if (g := gain(one)) is not None and one.quality is not None]
-    known = [(g, quality) for g, quality in known if g.value > 1]  # a method that is slower than none gains nothing
+    known = [(g, quality) for g, quality in known if g.value > 1]  # slower than without the method: no gain
     if not known:
         return None
     kept = [pair for pair in known if not any(_beats(other, pair) for other in known)]
@@ -142,9 +141,10 @@ def estimate(one: Evidence) -> Estimate:
 
 
 def estimate_gain(one: Evidence) -> Estimate:
-    """Return a gain, or a difference of two, with its interval: of its replicates as they are, as no gain is below 1.
+    """Return a gain, or a difference of two, with its percentile interval.
 
-    Gains at a loss are skewed to the right; mirrored at the value, their interval would be so to the left.
+    Gains at a loss are never below 1 and skewed to the right; the basic interval, mirrored at the value, would be
+    skewed to the left.
     """
     low, high = percentile_interval(one.replicates)
     return Estimate(value=one.value, low=min(low, one.value), high=max(high, one.value))
@@ -161,7 +161,7 @@ def _beats(mine: tuple[Evidence, Evidence], theirs: tuple[Evidence, Evidence]) -
 
 
 def _crossing(x: Floats, loss: Floats, allowed: float) -> float:
-    """Return the gain at which the loss first exceeds what is allowed, any where it never does, 1 where all of it."""
+    """Return the gain at which the loss first exceeds what is allowed: `_ANY` if it never does, 1 if it always does."""
     over = np.flatnonzero(loss > allowed)
     if not len(over):
         return _ANY

@@ -1,4 +1,4 @@
-"""The list of what is published, in `docs/ablations.md`: written by code between two marks."""
+"""The list of published reports in `docs/ablations.md`, which code writes between two marks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _OTHERS = {
     "understanding/understanding.md": "what methods merge, drawn",
     "tuning/tuning.md": "schedules that `fastast tune` found",
 }
-"""Reports beside those of sweeps, with what they are of."""
+"""Reports other than those of sweeps, with what they show."""
 
 
 def update_overview(page: Path, reports: Path) -> None:
-    """Put a line per report of alternatives between the marks of a page. Raises ReportError where it has none."""
+    """Put a line per report of alternatives between the marks of a page. Raises ReportError unless it has each once."""
     text = page.read_text(encoding="utf-8")
     around = around_marks(text, BEGIN, END)
     if around is None:
         raise ReportError(
-            f"{page}: has no lines {BEGIN!r} and {END!r}, each once, for the list of reports to stand between"
+            f"{page}: needs the lines {BEGIN!r} and {END!r}, each once, for the list of reports between them"
         )
     new = f"{around[0]}\n{overview(page, reports)}{around[1]}"
     if new != text:
@@ -34,7 +34,7 @@ def update_overview(page: Path, reports: Path) -> None:
 
 
 def overview(page: Path, reports: Path) -> str:
-    """Return the list as Markdown, with paths from the page."""
+    """Return the list as Markdown, with paths relative to the page."""
     lines = []
     for path in sorted(reports.glob(f"{PREFIX}*/ablation.md")):
         frame = pd.read_csv(path.with_suffix(".csv"), keep_default_na=False)

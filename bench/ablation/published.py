@@ -1,4 +1,4 @@
-"""The numbers of sweeps of alternatives as they were rendered, which take minutes to compute, and where they stand."""
+"""Read the numbers of sweeps of alternatives from their reports, as they take minutes to compute."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.records.store import record_paths
 from bench.report.frame import ReportError
 
 PREFIX = "ablation_"
-"""How the names of sweeps of alternatives begin, which have tables of their own."""
+"""Prefix of the names of sweeps of alternatives, which have tables of their own."""
 
 
 def hash_of_records(results: Path, sweep: str) -> str:
-    """Return the hash of all that the numbers of a sweep are computed from: its records and predictions."""
+    """Return the hash of everything that a sweep's numbers are computed from: its records and predictions."""
     digest = hashlib.sha256()
     for folder in sorted(results.glob(f"*/{sweep}")):
         for path in (*record_paths(folder), *sorted(folder.glob("predictions/*.npz"))):
@@ -25,7 +25,7 @@ def hash_of_records(results: Path, sweep: str) -> str:
 
 
 def published_numbers(results: Path, reports: Path, sweep: str) -> pd.DataFrame:
-    """Return the numbers of a sweep's report. Raises ReportError where there is none, or it is of other records."""
+    """Return the numbers of a sweep's report. Raises ReportError if it is missing, or was made from other records."""
     path = reports / sweep / "ablation.csv"
     advice = "run: python -m bench render"
     if not path.is_file():
@@ -34,7 +34,7 @@ def published_numbers(results: Path, reports: Path, sweep: str) -> pd.DataFrame:
     numbers = {name: [""] for name in ("at", "value", "low", "high")}
     frame = pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=numbers)
     if set(frame.get("records", ())) != {hash_of_records(results, sweep)}:
-        raise ReportError(f"ablation: {path} is of other records than those in {results}; {advice}")
+        raise ReportError(f"ablation: {path} was made from records other than those in {results}; {advice}")
     return frame
 
 

@@ -1,4 +1,4 @@
-"""Records of a sweep of alternatives -> tables and figures in its report's folder."""
+"""Render the records of a sweep of alternatives to tables and figures in its report's folder."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def render_ablation(
     """Write `ablation.md`, `ablation.tex`, `ablation.csv` and figures to `out/<sweep>/`; return the paths.
 
     The figures are `fronts.*`, of alternatives with speeds, and `classes.*`, of average precision by class. Every
-    machine and model has its own tables; the first one's figures are drawn, and others' beside it with a number.
-    `labels` of the clips, (n, c), and the names of `classes` are read from the data set where not given. Raises
-    ReportError for no records, or alternatives that cannot be compared.
+    machine and model has its own tables and figures; from the second on, names of figures end in a number. `labels` of
+    the clips, (n, c), and the names of `classes` are read from the data set unless given. Raises ReportError if there
+    are no records, or alternatives cannot be compared.
     """
     folder = out / sweep
     texts: list[str] = []
@@ -66,7 +66,7 @@ def render_ablation(
 
 
 def _figures(one: ComparedAlternatives) -> list[tuple[str, str, Callable[[], Figure]]]:
-    """Return name, sentence and drawing of every figure."""
+    """Return name, caption and drawing function of every figure."""
     found, reference, notes = one.found, one.found.reference.name, (one.facts.where, one.facts.about.removesuffix("."))
     fronts = f"What each alternative loses for its speed-up, beside {reference} (dashed) and all others (grey)."
     lost = "" if one.classes.empty else class_sentence(one.classes, reference)
@@ -77,12 +77,12 @@ def _figures(one: ComparedAlternatives) -> list[tuple[str, str, Callable[[], Fig
 
 
 def _nothing() -> Figure:
-    """Stand for a figure of quality alone, or of one axis: the tables say what was not measured."""
+    """Raise ValueError in place of a figure of one axis, or of classes without changes."""
     raise ValueError("there is nothing to draw")
 
 
 def _left_out(records: Sequence[Record]) -> str:
-    """Say which records have no part in the tables, and that there are no speeds where there are none."""
+    """Return how many records the tables leave out, and whether there are no speeds at all."""
     timed = [record for record in records if record.cell.kind == "performance"]
     disturbed = sum(record.status == "disturbed" for record in timed)
     failed = sum(record.status not in MEASURED for record in records)

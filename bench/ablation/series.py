@@ -1,7 +1,7 @@
-"""What varies in a sweep of alternatives, and the alternatives as lines.
+"""Find what varies in a sweep of alternatives, and sort the alternatives into series.
 
-A *series* is a reduction without its `r`. Where every series has one point, at one schedule, the sweep is an ablation
-of one axis; else series are fronts. A larger stride alone is a series too, of strides.
+A *series* is a reduction without its `r`. If every series has one point, at one schedule, the sweep is an ablation of
+one axis; otherwise series are fronts. Larger strides alone are a series too.
 """
 
 from __future__ import annotations
@@ -21,59 +21,59 @@ _ALL = tuple(one.name for one in dataclasses.fields(TokenReduction) if one.name 
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Configurations that differ in `r` alone."""
+    """Configurations that differ in nothing but `r`."""
 
     name: str
-    """What varies between series, in words."""
+    """Values of what varies between series, in words."""
     chosen: bool
-    """Whether all of it is at its default: the option that FastAST takes where nothing is said."""
+    """Whether all of these are FastAST's defaults."""
     points: tuple[Configuration, ...]
-    """By rising r, as far as schedules have one."""
+    """Configurations by increasing r, where schedules have one."""
     rs: tuple[int | None, ...]
-    """Of every point; of strides the stride."""
+    """r of every point, None for a schedule without r; for strides alone, the stride."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alternatives:
-    """A sweep, sorted."""
+    """The configurations of a sweep, sorted into series."""
 
     axes: tuple[str, ...]
-    """What varies, other than r: `method`, `schedule`, or options by name."""
+    """What varies other than r: `method`, `schedule`, or options by name."""
     series: tuple[Series, ...]
-    """Methods as they are registered; of one, the defaults first."""
+    """Series in the order in which methods are registered; for each method, the defaults first."""
     unmerged: Configuration | None
-    """The unmerged model, where the sweep has its quality."""
+    """The unmerged model, None if the sweep does not have its quality."""
 
     @property
     def is_one_axis(self) -> bool:
-        """Whether one point of each series is compared, at the same schedule."""
+        """Whether each series has one point, all at the same schedule."""
         schedules = {str(one.points[0].reduction and one.points[0].reduction["schedule"]) for one in self.series}
         return all(len(one.points) == 1 for one in self.series) and len(schedules) == 1
 
     @property
     def reference(self) -> Series:
-        """What the others are compared with: the chosen one, else the first."""
+        """The series with which the others are compared: the one with the defaults, else the first."""
         return next((one for one in self.series if one.chosen), self.series[0])
 
     def alone_at(self, stride: int | None) -> tuple[Configuration, ...]:
-        """Return the model at another stride, with nothing merged: one, or none where the sweep has it not."""
+        """Return the model at another stride with nothing merged: one configuration, or none if the sweep lacks it."""
         points = (point for one in self.series for point in one.points)
         return tuple(point for point in points if point.reduction is None and point.stride == stride)
 
 
 def sort_out(configurations: Sequence[Configuration]) -> Alternatives:
-    """Sort configurations into series. Raises ValueError where nothing is merged, or nothing varies."""
+    """Sort configurations into series. Raises ValueError if nothing is merged, or nothing varies."""
     merged = [(one, _values(one)) for one in configurations if not one.is_unmerged]
     if not merged:
         raise ValueError("nothing in this sweep is merged")
     keys = list(dict.fromkeys(key for _, values in merged for key in values if key != "r"))
-    # A method without an option takes no part in whether it varies: its own name tells it apart.
+    # Methods without an option do not count when it varies: their names distinguish them.
     axes = tuple(key for key in keys if len({repr(values[key]) for _, values in merged if key in values}) > 1)
     groups: dict[tuple[str, ...], list[tuple[Configuration, dict[str, Any]]]] = {}
     for one, values in merged:
         groups.setdefault(tuple(repr(values.get(axis)) for axis in axes), []).append((one, values))
     if len(groups) < 2:
-        raise ValueError("one alternative alone; a sweep of several compares them")
+        raise ValueError("only one alternative; there must be several to compare")
     series = sorted(groups.values(), key=lambda group: _order(group[0][1]))
     return Alternatives(
         axes=axes,
@@ -83,7 +83,7 @@ def sort_out(configurations: Sequence[Configuration]) -> Alternatives:
 
 
 def _order(values: dict[str, Any]) -> tuple[Any, ...]:
-    """Sort methods as they are registered, a stride alone behind them, and of one method its defaults first."""
+    """Return a sort key: methods as they are registered, strides alone after them, and a method's defaults first."""
     rest = [axis for axis in values if axis not in ("method", "r")]
     changed = [axis for axis in rest if values[axis] != _default(axis, values)]
     names = (*method_names(), STRIDE)
@@ -91,7 +91,7 @@ def _order(values: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _values(one: Configuration) -> dict[str, Any]:
-    """Return every value of a reduction, those at their default too; the schedule as family and r."""
+    """Return all values of a reduction, defaults included, with the schedule as family and r."""
     if one.reduction is None:
         return {"method": STRIDE, "r": one.stride}
     whole = TokenReduction.from_dict(one.reduction)
@@ -112,7 +112,7 @@ def _series(group: list[tuple[Configuration, dict[str, Any]]], axes: tuple[str, 
 
 
 def _tells(axis: str, axes: tuple[str, ...], values: dict[str, Any]) -> bool:
-    """Return whether an axis names a series: beside a method, an option at its default says nothing."""
+    """Return whether an axis is part of a series' name: beside a method, options at their defaults are not."""
     return axis in ("method", "schedule") or "method" not in axes or values[axis] != _default(axis, values)
 
 
@@ -133,7 +133,7 @@ def _word(axis: str, value: Any) -> str:
 
 
 def _default(axis: str, values: dict[str, Any]) -> Any:
-    """Return what a reduction has where nothing is said: ToMe, constant r, the defaults of fields and options."""
+    """Return the default of an axis: ToMe, constant r, no other stride, or the default of the field or option."""
     if axis == "schedule":
         return "constant"
     if axis == STRIDE:

@@ -12,9 +12,9 @@ from bench.report.latex import booktabs, emphasised, escape, stacked
 from bench.report.markdown import markdown_table
 
 BETTER, WORSE = "▲", "▼"
-"""Behind a number whose difference to the reference has an interval without zero."""
+"""Marks after a number whose difference to the reference has an interval that excludes zero."""
 AT_LEAST = "≥ "
-"""Before a number that may be larger: the front was not measured further."""
+"""Mark before a number that may be larger, as the front was not measured further."""
 _COMMANDS = ("textbf", "underline")
 _BEST = "Bold: best of its column, underlined: second best"
 _UNKNOWN = ", but in no column where a ≥ may be better"
@@ -23,17 +23,17 @@ _REFERENCE = "a name in bold: the reference"
 
 @dataclass(frozen=True, kw_only=True)
 class AblationTable:
-    """A table with what its numbers are."""
+    """A table with a title and a note on its numbers."""
 
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str
     unranked: tuple[str, ...] = ()
-    """Heads of columns of which no value is better than another."""
+    """Heads of columns in which no value is better than another."""
 
     def markdown(self) -> str:
-        """Return it as a GitHub table."""
+        """Return the table in GitHub's Markdown."""
         lines = [
             f"**{self.title}**",
             "",
@@ -44,9 +44,9 @@ class AblationTable:
         return "\n".join(lines)
 
     def latex(self, where: str, label: str, facts: str = "") -> str:
-        """Return it as a booktabs table; the best of a column is bold, the second underlined (see `emphasis`).
+        """Return the table in LaTeX (booktabs); the best of a column is bold, the second underlined (see `emphasis`).
 
-        where: the machine and what ran on it; facts: what else a reader must know, said last.
+        where: the machine and what ran on it. facts: what else a reader must know, at the end of the caption.
         """
         text = pd.DataFrame(self.rows, columns=list(self.heads))
         names, numbers = text.iloc[:, 0], text.iloc[:, 1:]
@@ -70,10 +70,10 @@ class AblationTable:
 
 
 def emphasis(cells: Sequence[str]) -> dict[int, str]:
-    """Return the LaTeX command of the best and of the second of a column, by place; of equals each has it.
+    """Return the LaTeX commands for the best and second best cells of a column, by position; equal cells share theirs.
 
-    What is only known to be at least so large is ranked where nothing else can be larger; else nothing is. Of all that
-    is compared the least has none, nor has a gain of 1: what makes nothing faster is not the best of anything.
+    A value that is only a lower bound is ranked if nothing else can be larger; otherwise nothing in the column is. The
+    smallest value gets no command, nor does a gain of 1, as it makes nothing faster.
     """
     values = {place: value for place, text in enumerate(cells) if (value := _leading(text)) is not None}
     open_ended = [place for place in values if cells[place].startswith(AT_LEAST)]
@@ -82,24 +82,24 @@ def emphasis(cells: Sequence[str]) -> dict[int, str]:
         return {}
     found: dict[int, str] = {}
     for level, command in zip(levels[:-1], _COMMANDS, strict=False):
-        if len(found) < len(_COMMANDS):  # two equals are best and second
+        if len(found) < len(_COMMANDS):  # two equal best ones leave no second
             found |= {place: command for place, value in values.items() if value == level and cells[place] != "1"}
     return found
 
 
 def _leading(text: str) -> float | None:
-    """Return the number that a cell begins with, be it the least that it can be; None without one."""
+    """Return the number at the start of a cell, even if it is a lower bound; None if there is none."""
     found = re.match(r"(?:≥ )?([+−]?[0-9]+(?:[.][0-9]+)?)", text)
     return float(found.group(1).replace("−", "-")) if found else None
 
 
 def _stacked(text: str) -> str:
-    """Return a cell as LaTeX: the ends of its interval one above the other, its mark behind them."""
+    """Return a cell as LaTeX: the ends of its interval stacked, and its mark after them."""
     mark = text[-2:] if text.endswith((BETTER, WORSE)) else ""
     return stacked(escape(text.removesuffix(mark))) + escape(mark.strip())
 
 
 def _bold(name: str) -> str:
-    """Return a name of a table in Markdown as LaTeX."""
+    """Return a name from a Markdown table as LaTeX, in bold if it is so there."""
     found = re.fullmatch(r"[*][*](.*)[*][*]", name)
     return f"\\textbf{{{escape(found.group(1))}}}" if found else escape(name)

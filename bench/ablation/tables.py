@@ -1,4 +1,4 @@
-"""Tables of alternatives: one axis with the chosen option marked, or fronts at equal speed, arithmetic and loss."""
+"""Tables of alternatives: one axis with the default marked, or fronts at equal speed, arithmetic and loss."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from bench.report.words import listed, number
 from fastast.statistics import Estimate, side_of_zero
 
 LOSSES = (0.002, 0.005, 0.01)
-"""At which speed-ups are compared, in mAP."""
+"""Losses at which gains are compared, in mAP (or accuracy)."""
 _LATER = " From: merging at a larger stride begins at what that stride alone gains."
 _STEPS = (1.1, 1.2, 1.35, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)
 _MOST_TARGETS = 4
 NOT_REACHED = "not reached"
 _NOTHING = Estimate(value=math.nan, low=math.nan, high=math.nan)
-"""Of a front that has no such point; an empty field in a file."""
+"""Estimate for a front without such a point; an empty field in a file."""
 CHOSEN = "✓"
 _SPEEDUP = "Speed-up: median time of the unmerged model over that of the {}, interleaved in the same process."
 GAINS = {
     "measured speed-up": _SPEEDUP.format("configuration"),
     "ratio of multiply-accumulates": "Ratio of multiply-accumulates: the unmerged model's over the configuration's.",
 }
-"""What fronts are compared at, with what it means."""
+"""Gains at which fronts are compared, with their meanings."""
 
 
 def axis_table(found: Alternatives, word: str) -> AblationTable:
-    """Return the ablation of one axis: quality, difference to the chosen option, and speed where it was timed."""
+    """Return the ablation of one axis: quality, difference to the reference, and speed-up if any option was timed."""
     reference = found.reference.points[0]
     timed = any(one.points[0].speedup for one in found.series)
     axes, schedule = listed(found.axes), str(reference.reduction["schedule"]) if reference.reduction else "constant:0"
     heads = [axes, word, f"against {found.reference.name}"]
     rows = []
     ranked = sorted(found.series, key=lambda one: (not one.chosen, -_value(one.points[0].quality)))
-    for one in ranked:  # the chosen one, then the best first
+    for one in ranked:  # the default, then the others from best to worst
         (point,) = one.points
         itself = point is reference
         cells = [f"{one.name} {CHOSEN}" if one.chosen else one.name]
@@ -61,12 +61,12 @@ def axis_table(found: Alternatives, word: str) -> AblationTable:
 
 
 def fronts_of(found: Alternatives, gain: Gain) -> dict[str, Front]:
-    """Return the front of every series that has one. Raises ValueError without the unmerged model.
+    """Return the front of every series that has one. Raises ValueError if the unmerged model was not scored.
 
-    All begin at the unmerged model but those of merging at another stride, which begin at that stride alone.
+    Fronts begin at the unmerged model, except those of merging at another stride, which begin at that stride alone.
     """
     if found.unmerged is None:
-        raise ValueError("fronts begin at the unmerged model, whose quality is not measured; add r = 0 to the grid")
+        raise ValueError("fronts begin at the unmerged model, whose quality was not measured; add r = 0 to the grid")
     fronts = {}
     for one in found.series:
         points, stride = one.points, one.points[0].stride
@@ -78,7 +78,7 @@ def fronts_of(found: Alternatives, gain: Gain) -> dict[str, Front]:
 
 
 def front_tables(found: Alternatives, word: str) -> list[AblationTable]:
-    """Return quality at equal speed and at equal arithmetic, and the speed-up at a fixed loss with the area."""
+    """Return, for speed and for arithmetic, a table of quality at equal gains and one of gains at fixed losses."""
     tables = []
     for gain, what in zip((by_speed, by_macs), GAINS, strict=True):
         fronts = fronts_of(found, gain)
@@ -88,9 +88,9 @@ def front_tables(found: Alternatives, word: str) -> list[AblationTable]:
 
 
 def numbers(found: Alternatives) -> pd.DataFrame:
-    """Return every number of the tables, one a row: alternative, against, measure, at, value, low, high.
+    """Return every number of the tables in a row of its own: alternative, against, measure, at, value, low, high.
 
-    A quality that a front does not reach has a row without a value, beside the reference's.
+    Where a front does not reach a gain at which the reference has a quality, the row of the difference has no value.
     """
     rows: list[dict[str, object]] = []
     for one in found.series:
@@ -125,13 +125,13 @@ def numbers(found: Alternatives) -> pd.DataFrame:
                 if value is not None:
                     difference = shape(minus(value, reference))
                     rows.append(_number(name, found.reference.name, measure, at, difference))
-                elif measure.startswith("quality"):  # the front ends before, or begins behind
+                elif measure.startswith("quality"):  # the front ends before this gain, or begins after it
                     rows.append(_number(name, found.reference.name, measure, at, _NOTHING))
     return pd.DataFrame(rows)
 
 
 def targets(fronts: Mapping[str, Front]) -> list[float]:
-    """Return the gains to compare at: at most four, evenly of those that at least half of the fronts reach."""
+    """Return the gains to compare at: at most four, evenly chosen from those that at least half of the fronts reach."""
     reached = [step for step in _STEPS if 2 * sum(front.most >= step for front in fronts.values()) >= len(fronts)]
     if len(reached) <= _MOST_TARGETS:
         return reached
@@ -140,7 +140,7 @@ def targets(fronts: Mapping[str, Front]) -> list[float]:
 
 
 def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> AblationTable:
-    """Quality less the unmerged model's at equal gains."""
+    """Return the table of quality minus the unmerged model's at equal gains."""
     assert found.unmerged is not None and found.unmerged.quality is not None  # noqa: PT018
     unmerged, reference = found.unmerged.quality, fronts.get(found.reference.name)
     at = targets(fronts)
@@ -168,7 +168,7 @@ def _at_equal(found: Alternatives, fronts: Mapping[str, Front], what: str, word:
 
 
 def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: str) -> AblationTable:
-    """Gains at a fixed loss, and the mean quality."""
+    """Return the table of gains at fixed losses, and of mean quality."""
     reference, at = fronts.get(found.reference.name), targets(fronts)
     most = at[-1] if at else 0.0
     bounds = {loss: reference.bounds_within(loss) for loss in LOSSES} if reference else {}
@@ -193,7 +193,7 @@ def _at_loss(found: Alternatives, fronts: Mapping[str, Front], what: str, word: 
 
 
 def _gain_at(front: Front | None, loss: float, theirs: tuple[Evidence, Evidence] | None) -> str:
-    """Return the gain at a loss, marked where it is told apart from `theirs`, the least and the most of another."""
+    """Return the gain at a loss, marked if it differs clearly from the reference's, whose bounds are `theirs`."""
     if front is None:
         return "1"
     least, most = front.bounds_within(loss)
@@ -209,7 +209,7 @@ def _gain_at(front: Front | None, loss: float, theirs: tuple[Evidence, Evidence]
 
 
 def _outside(front: Front | None, gain: float) -> str:
-    """Return what stands for a gain, or for a range that begins at it, that a front does not have."""
+    """Return the text for a gain, or a range that begins at it, outside of a front."""
     return f"from {front.least:.2f} ×" if front and gain < front.least else NOT_REACHED
 
 
@@ -224,7 +224,7 @@ def _against(mine: Evidence | None, theirs: Evidence | None) -> str:
 
 
 def _mark(mine: Evidence | None, theirs: Evidence | None) -> str:
-    """Return whether a value is told apart from another, as a mark."""
+    """Return the mark of a value that differs clearly from another: the difference's interval excludes zero."""
     if mine is None or theirs is None:
         return ""
     difference = estimate(minus(mine, theirs))
@@ -232,7 +232,7 @@ def _mark(mine: Evidence | None, theirs: Evidence | None) -> str:
 
 
 def shown(value: Estimate | None, form: str, *, missing: str = "not measured") -> str:
-    """Return a value with its interval, with real minus signs."""
+    """Return a value with its interval as text, with real minus signs."""
     if value is None:
         return missing
     texts = [number(one, form) for one in (value.value, value.low, value.high)]

@@ -1,4 +1,4 @@
-"""Make a sweep's folder small enough to be published, without losing a number of its report."""
+"""Make a sweep's folder small enough to publish without losing any number of its report."""
 
 from __future__ import annotations
 
@@ -24,28 +24,32 @@ from fastast.system.writing import write_whole
 
 @dataclass(frozen=True, kw_only=True)
 class Thinned:
-    """What became of the predictions of a sweep."""
+    """Outcome of thinning a sweep's predictions."""
 
     replaced: int
+    """Number of prediction files that were replaced."""
     kept: int
-    """Left as they were: whole, as a figure by class is drawn of them, or replaced before."""
+    """Number of files left as they were: whole, as the figure by class needs them, or replaced earlier."""
     before: int
-    """Bytes of all."""
+    """Size of all files before, in bytes."""
     after: int
+    """Size of all files now, in bytes."""
 
 
 def thin(results: Path, sweep: str, *, labels: np.ndarray | None = None) -> Thinned:
-    """Put replicates of its score in the place of every quality cell's predictions.
+    """Replace every quality cell's predictions by replicates of its score.
 
-    Those of the unmerged model and of the sweep's reference stay whole, as its figure by class is drawn of them.
+    Those of the unmerged model and, unless the sweep is of one axis, of its reference stay whole for the figure by
+    class.
 
-    `labels` (n, c) are read from the data set where not given. Raises ReportError for no quality, predictions that are
-    missing, or of other labels than the data set has here; RecordError where a run writes to the folder.
+    `labels` (n, c) are read from the data set unless given. Raises ReportError if no quality was measured, or if
+    predictions are missing or belong to labels other than those of the data set here; RecordError while a run writes to
+    the folder.
     """
     every = [record for record in read_records(results) if record.sweep == sweep] if results.is_dir() else []
     scored = [record for record in every if record.quality is not None and record.status in MEASURED]
     if not scored:
-        raise ReportError(f"thin: no record of sweep {sweep!r} in {results} has a quality")
+        raise ReportError(f"thin: no quality was measured in sweep {sweep!r} in {results}")
     if labels is None:
         labels, _ = labels_of(scored[0])
     counts = {"replaced": 0, "kept": 0, "before": 0, "after": 0}

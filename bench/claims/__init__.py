@@ -1,1 +1,1 @@
-"""Sentences of the documents, and the queries over records that their numbers come from."""
+"""Claims in documents, and the queries over records that give their numbers."""

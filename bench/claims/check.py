@@ -1,4 +1,4 @@
-"""Every claim of a project against its records and its documents."""
+"""Check every claim of a project against its records, and the documents against the claims."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ _NAMES = (
     "batch_size",
     "family",
 )
-"""Columns that tell a row which is no record's."""
+"""Columns that identify a row that does not come from one record."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FoundClaim:
-    """A claim, and what its records say."""
+    """A claim with the values of its numbers."""
 
     claim: DocumentClaim
     values: Mapping[str, Value]
-    """Empty where nothing is published that it asks for."""
+    """Values of its numbers by name; empty if what they query is not published."""
 
     @property
     def sentence(self) -> str:
-        """The text with its numbers, or what stands for it as long as there are none."""
+        """Text of the claim with its numbers, or its `unmeasured` text without them."""
         if not self.values:
             return self.claim.unmeasured
         return sentence_of(self.claim, dict(self.values))
@@ -51,7 +51,7 @@ class FoundClaim:
 def evaluate_claims(path: Path, results: Path) -> dict[str, FoundClaim]:
     """Return every claim of a file with its values, by name.
 
-    Raises ClaimError for a query that finds nothing, and for a claim that its records contradict.
+    Raises ClaimError if a query finds nothing, or records contradict a claim.
     """
     tables, found = Tables(results, path.parent), {}
     for name, claim in read_claims(path).items():
@@ -69,9 +69,9 @@ def evaluate_claims(path: Path, results: Path) -> dict[str, FoundClaim]:
 
 
 def fill_documents(root: Path, found: Mapping[str, FoundClaim], *, write: bool) -> list[Path]:
-    """Return the documents whose claims are not as the records have them, and mend them where `write` says so.
+    """Return the documents whose claims differ from what the records say, and correct them if `write` is true.
 
-    Raises ClaimError for a mark without a claim, and a claim that stands in no document.
+    Raises ClaimError for a mark without a claim, and for a claim that is in no document.
     """
     sentences = {name: one.sentence for name, one in found.items()}
     texts = {path: path.read_text(encoding="utf-8") for path in documents(root)}
@@ -87,15 +87,15 @@ def fill_documents(root: Path, found: Mapping[str, FoundClaim], *, write: bool) 
                 write_whole(path, now.encode())
     if idle := unused(sentences, texts.values()):
         raise ClaimError(
-            f"claim {idle[0]!r} stands in no document; write <!-- claim: {idle[0]} --><!-- /claim --> there"
+            f"claim {idle[0]!r} is in no document; write <!-- claim: {idle[0]} --><!-- /claim --> where it belongs"
         )
     return changed
 
 
 def update_claims(root: Path, file: Path, results: Path, *, write: bool = True) -> tuple[int, list[Path]]:
-    """Return how many claims hold, and the documents and the page of sources that are behind; `write` mends them.
+    """Return how many claims hold, and which documents are out of date; `write` updates them.
 
-    Raises ClaimError as `evaluate_claims` and `fill_documents` do.
+    The page of sources is one of these documents. Raises ClaimError as `evaluate_claims` and `fill_documents` do.
     """
     found = evaluate_claims(file, results)
     changed = fill_documents(root, found, write=write)
@@ -108,7 +108,7 @@ def update_claims(root: Path, file: Path, results: Path, *, write: bool = True) 
 
 
 def sources(found: Mapping[str, FoundClaim]) -> str:
-    """Return a Markdown page: every number of every claim with its records, machine and commit."""
+    """Return a Markdown page of every number in every claim, with its records, machine and commit."""
     parts = ["# Where the numbers of the documents come from", "Written by `python -m bench claims`."]
     for name, one in found.items():
         if not one.values:

@@ -1,4 +1,4 @@
-"""`python -m bench claims` and `render`: the numbers of the documents, and all that is published, from the records."""
+"""`python -m bench claims` and `render`: make the documents' numbers, and everything published, from the records."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ CLAIMS = Path("reports/claims.toml")
 def claims(
     root: Annotated[Path, typer.Option(help="Folder of README.md, CHANGELOG.md and docs/.")] = Path(),
     results: Annotated[Path, typer.Option(help="Root folder of records.")] = Path("results"),
-    file: Annotated[Path, typer.Option("--file", help="The claims.")] = CLAIMS,
+    file: Annotated[Path, typer.Option("--file", help="File of the claims.")] = CLAIMS,
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit 1 if a document is out of date.")
     ] = False,
 ) -> None:
-    """Fill the numbers of README, CHANGELOG and docs from the records, and hold their sentences against them."""
+    """Fill in the numbers of README, CHANGELOG and docs from the records, and check that their sentences hold."""
     with for_people():
         from bench.claims.check import update_claims
         from bench.claims.claim import ClaimError
@@ -34,7 +34,7 @@ def claims(
 def render_all(
     root: Annotated[Path, typer.Option(help="Folder of README.md, results/, reports/ and docs/.")] = Path(),
 ) -> None:
-    """Render all that is published from results: the reports of sweeps and studies, README, claims, and the page."""
+    """Render everything published from results: the reports of sweeps and studies, README, claims, and the page."""
     with for_people():
         from bench.claims.everything import render_everything
 

@@ -1,4 +1,4 @@
-"""Comparisons of numbers, in words that a claims file may use."""
+"""Comparisons of numbers, as a claims file writes them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _COMPARISON = re.compile(rf"\s*{_SIDE}\s*(<=|>=|==|!=|<|>)\s*{_SIDE}\s*")
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """`left operator right`; a side is a number's name, an end of its interval, or a literal."""
+    """`left sign right`, where each side is a number's name, an end of its interval, or a literal."""
 
     left: str
     sign: str
@@ -27,17 +27,19 @@ class Condition:
         """Read `speedup.low > 1`. Raises ValueError for anything else."""
         match = _COMPARISON.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is no comparison; write NAME < NAME, NAME.low > 1, with {' '.join(OPERATORS)}")
+            raise ValueError(
+                f"{text!r} is not a comparison; write NAME < NAME or NAME.low > 1, with one of {' '.join(OPERATORS)}"
+            )
         left, sign, right = match.groups()
         return cls(left=left, sign=sign, right=right)
 
     @property
     def names(self) -> set[str]:
-        """Numbers that it asks for."""
+        """Names of the numbers in it."""
         return {side.split(".")[0] for side in (self.left, self.right) if not _is_literal(side)}
 
     def holds(self, values: Mapping[str, float]) -> bool:
-        """Return whether it is so; `values` has ends of intervals as `NAME.low` and `NAME.high`."""
+        """Return whether the comparison is true; `values` has ends of intervals as `NAME.low` and `NAME.high`."""
         left, right = (float(side) if _is_literal(side) else values[side] for side in (self.left, self.right))
         return OPERATORS[self.sign](left, right)
 

@@ -1,4 +1,4 @@
-"""All that is published, rendered from `results`: every sweep, every study, README, claims, and the page."""
+"""Render everything published from `results`: every sweep, every study, README, claims, and the page."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 README_SWEEP = "default"
-"""Sweep whose figures and table stand in README."""
+"""Sweep whose figures and table are in README."""
 PAGE = "build/page.html"
-"""The page to explore all records in; not committed, as its library alone has megabytes."""
+"""Page on which to explore all records; not committed, as its library alone takes megabytes."""
 
 
 def render_everything(root: Path, *, say: Callable[[str], object] = print) -> None:
     """Render `root/reports`, the numbers of the documents and the page from `root/results`, on all processors.
 
-    Raises ReportError where there is no result, ClaimError where a sentence no longer holds.
+    Raises ReportError if there are no records, ClaimError if a sentence no longer holds.
     """
     results, reports = root / "results", root / "reports"
     records = read_records(results) if results.is_dir() else []
@@ -80,7 +80,7 @@ def render_everything(root: Path, *, say: Callable[[str], object] = print) -> No
 
 def _render_sweep(results: Path, reports: Path, name: str) -> Path:
     if name.startswith(PREFIX):
-        render_ablation(results, reports, sweep=name)  # first, as the report's page shows what it writes
+        render_ablation(results, reports, sweep=name)  # first, as the report's page shows its files
     render_report(results, reports, sweep=name)
     return reports / name
 
@@ -99,7 +99,7 @@ def _render_understanding(path: Path, out: Path) -> Path:
 
 
 def _published(records: Sequence[Record]) -> Figure:
-    """Draw what others published beside what was measured on the same data."""
+    """Draw what others published beside what was measured on the same data set."""
     scored = {one.sweep for one in records if one.quality is not None and one.quality.dataset == DATASET}
     joined = [join([record for record in records if record.sweep == sweep]) for sweep in sorted(scored)]
     return published_figure(drawn_models(), pd.concat(joined) if joined else None)

@@ -1,4 +1,4 @@
-"""A number of a claim -> its value, its interval, and the records that it comes from."""
+"""Look up the numbers of claims: value, interval, and the records that they come from."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ _TAKEN: dict[str, Callable[[pd.Series], float]] = {
     "min": pd.Series.min, "max": pd.Series.max, "mean": pd.Series.mean, "count": len, "list": len,
 }  # fmt: skip
 _COUNTED = ("count", "list")
-"""What may be of no row."""
+"""Takes for which no row needs to match."""
 NOBODY = "none"
-"""Written for a list of no names."""
+"""Text for a list without names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """What a query found."""
+    """The result of a query."""
 
     value: float
     low: float
     """Lower end of the 95 % interval; NaN without one."""
     high: float
-    """Upper end."""
+    """Upper end of that interval."""
     rows: pd.DataFrame
-    """Rows of the table that it comes from."""
+    """Rows of the table that the value comes from."""
 
     def text(self, number: Quantity) -> str:
-        """Return it as a sentence writes it: a number, the names of its rows, or what its interval says in words."""
+        """Return the value as text: a number, the names of its rows, or the words for its interval."""
         if number.words is not None:
             below, zero, above = number.words
             return (zero, above, below)[side_of_zero(number.times * self.low, number.times * self.high)]
@@ -54,7 +54,7 @@ class Value:
         return written(number.times * self.value, number.form)
 
     def _names(self, number: Quantity) -> list[str]:
-        """Return the names of the rows, each once; of a list with intervals, with the number of each."""
+        """Return the names of the rows, each once or, in a list with intervals, with its number."""
         if not number.interval:
             return [str(name) for name in dict.fromkeys(self.rows[number.name])]
         rows = self.rows.sort_values(number.column, ascending=False, kind="stable")
@@ -67,10 +67,10 @@ def _with_interval(number: Quantity, row: pd.Series) -> str:
 
 
 class Tables:
-    """Tables of the published records, and of files beside the claims, each read once.
+    """Tables of published records and of files beside the claims, each read only once.
 
-    `results`: folder of records, of studies' trainings and of tunings. `reports`: where sweeps of alternatives were
-    rendered, and where the files lie.
+    results: folder of records, trainings of studies and tunings. reports: folder of rendered sweeps of alternatives,
+    and of those files.
     """
 
     def __init__(self, results: Path, reports: Path = Path("reports")) -> None:
@@ -80,7 +80,7 @@ class Tables:
         self._records = cache(self._read_records)
 
     def of(self, number: Quantity) -> pd.DataFrame:
-        """Return the table that a number is a query over. Raises ClaimError where there are no such records."""
+        """Return the table that a number queries. Raises ClaimError if its records or file do not exist."""
         if number.ablation is not None:
             return self._ablation(number.ablation)
         if number.tuning is not None:
@@ -90,7 +90,7 @@ class Tables:
         return self._sweep(number.sweep) if number.sweep is not None else self._study(number.study, number.table)
 
     def misses(self, claim: DocumentClaim) -> bool:
-        """Return whether a claim asks for an ablation or a tuning of which nothing is published."""
+        """Return whether a claim queries an ablation or a tuning that is not published."""
         asked = claim.numbers.values()
         return any(
             (number.ablation is not None and not has_records(self._results, number.ablation))
@@ -137,12 +137,12 @@ class Tables:
 
 
 def look_up(claim: DocumentClaim, tables: Tables) -> dict[str, Value]:
-    """Return the values of a claim's numbers. Raises ClaimError for a query that finds nothing, or too much."""
+    """Return the values of a claim's numbers. Raises ClaimError if a query finds nothing, or too much."""
     return {name: _value(f"{claim.name}.{name}", number, tables) for name, number in claim.numbers.items()}
 
 
 def broken(claim: DocumentClaim, values: dict[str, Value]) -> list[str]:
-    """Return the comparisons of a claim that are not so, with the numbers that say it."""
+    """Return the comparisons of a claim that are false, with their numbers."""
     known = {name: value.value for name, value in values.items()}
     known |= {f"{name}.low": value.low for name, value in values.items()}
     known |= {f"{name}.high": value.high for name, value in values.items()}
@@ -155,7 +155,7 @@ def broken(claim: DocumentClaim, values: dict[str, Value]) -> list[str]:
 
 
 def sentence_of(claim: DocumentClaim, values: dict[str, Value]) -> str:
-    """Return the text with its numbers."""
+    """Return the text of a claim with its numbers filled in."""
     return claim.text.format(**{name: values[name].text(number) for name, number in claim.numbers.items()})
 
 

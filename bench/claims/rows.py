@@ -1,4 +1,4 @@
-"""Which rows of a table a query means: what its `where` says, column by column."""
+"""Select the rows of a table that a query means, by its `where`, column by column."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _BOOLEANS = {"true": True, "false": False}
 _KINDS = {"string": "words", "boolean": "true and false"} | dict.fromkeys(
     ("integer", "floating", "mixed-integer-float"), "numbers"
 )
-"""Of pandas' names."""
+"""Kinds of columns, by the types that pandas infers."""
 
 
 def chosen_rows(name: str, number: Quantity, table: pd.DataFrame) -> pd.Series:
-    """Return which rows a number is of, as booleans. Raises ClaimError for a column or a value that is not there."""
+    """Return which rows a number comes from, as booleans. Raises ClaimError for a column or value that cannot exist."""
     chosen = pd.Series(True, index=table.index)
     for key, wanted in sorted(number.where.items(), key=_turn):
         column = table[column_of(name, table, key)]
@@ -38,9 +38,9 @@ def chosen_rows(name: str, number: Quantity, table: pd.DataFrame) -> pd.Series:
 
 
 def _matches(column: pd.Series, wanted: Any) -> pd.Series:
-    """Return the rows of a column that are as wanted; a missing value is like nothing and unlike nothing.
+    """Return which rows of a column match; a missing value neither equals nor differs from anything.
 
-    Raises ValueError where words are held against a number, or a number against words.
+    Raises ValueError if words are compared with numbers, or numbers with words.
     """
     if wanted == _MISSING:
         return column.isna()
@@ -56,27 +56,27 @@ def _matches(column: pd.Series, wanted: Any) -> pd.Series:
 
 
 def _read(column: pd.Series, text: str) -> str | float | bool:
-    """Return what a comparison's text means beside a column. Raises ValueError for a word beside numbers."""
+    """Return the value that a comparison's text means for a column. Raises ValueError for a word among numbers."""
     kind = _kind(column)
     return float(text) if kind == "numbers" else _BOOLEANS.get(text, text) if kind == "true and false" else text
 
 
 def _of_its_kind(column: pd.Series, value: str | float | bool) -> str | float | bool:
-    """Return a value that a column can have. Raises ValueError for one that it cannot, whatever its rows are."""
+    """Return the value if a column of this kind can have it, whether any row does or not. Raises ValueError if not."""
     is_what = "words" if isinstance(value, str) else "true and false" if isinstance(value, bool) else "numbers"
     kind = _kind(column)
     if kind and kind != is_what:
-        raise ValueError(f"the column has {kind}, of which {value!r} is none")
+        raise ValueError(f"the column has {kind}, and {value!r} is not one of them")
     return value
 
 
 def _kind(column: pd.Series) -> str:
-    """Return what a column has where it has something; empty for a mixture, or for nothing."""
+    """Return the kind of a column's values; empty for a mixture, or for a column without values."""
     return "" if column.isna().all() else _KINDS.get(infer_dtype(column, skipna=True), "")
 
 
 def _turn(condition: tuple[str, Any]) -> int:
-    """Return when a condition's turn is: `largest` is of the rows that equalities leave, whatever is compared."""
+    """Return the order in which a condition is applied: equalities, then `largest`, then other comparisons."""
     wanted = condition[1]
     if wanted == _LARGEST:
         return 1
@@ -85,7 +85,7 @@ def _turn(condition: tuple[str, Any]) -> int:
 
 
 def column_of(name: str, table: pd.DataFrame, column: str) -> str:
-    """Return a column's name where the table has it. Raises ClaimError naming the nearest otherwise."""
+    """Return a column's name if the table has it. Otherwise raises ClaimError, naming the nearest one."""
     if column not in table:
         raise ClaimError(f"{name}: {unknown_name('column', column, table.columns)}")
     return column

@@ -1,4 +1,4 @@
-"""The regression gate: deterministic proxies, ratios measured in the same run, and a machine's own baseline.
+"""The regression gate: deterministic proxies, ratios within one run, and times against a machine's own baseline.
 
-Run it with `python -m pytest bench/regression`; docs/regression.md says what it gates and how.
+Run it with `python -m pytest bench/regression`; docs/regression.md explains what it judges and how.
 """

@@ -1,6 +1,6 @@
-"""Absolute times, compared with a baseline of the same machine only.
+"""Baselines of absolute times, which are compared on the same machine only.
 
-A baseline is a file of pytest-benchmark in a folder named after the machine: processor or GPU, threads, PyTorch.
+A baseline is a file of pytest-benchmark in a folder named after the machine and the versions of PyTorch and Python.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from bench.measure.machine import describe_machine, slug
 
 STORAGE = Path("build/regression")
-"""Where baselines are kept where `--benchmark-storage` names no other folder."""
+"""Folder of baselines unless `--benchmark-storage` names another."""
 IDENTITY = (
     "key",
     "device",
@@ -29,7 +29,7 @@ IDENTITY = (
     "python",
     "system",
 )
-"""What makes a machine the same: times of machines that differ in one of these are not compared."""
+"""Facts that identify a machine: times of machines that differ in any of them are not compared."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,19 +38,19 @@ class Baseline:
 
     path: Path
     machine: dict[str, Any]
-    """What identifies the machine that it ran on."""
+    """Facts that identify the machine that it ran on."""
     benchmarks: dict[str, dict[str, Any]]
-    """What was measured, by the full name of the test."""
+    """Measurements by the full name of the test."""
 
     def rounds(self, test: str) -> dict[str, list[float]] | None:
-        """Return the seconds of every round by arm; None for a test that it has not, or was compared itself."""
+        """Return a test's seconds of every round by arm; None if the run lacks it, or compared it with a baseline."""
         extra = self.benchmarks.get(test, {}).get("extra_info", {})
         found: dict[str, list[float]] | None = extra.get("rounds") if extra.get("is_baseline") else None
         return found
 
 
 def this_machine(device: str) -> dict[str, Any]:
-    """Return what identifies this machine as this process uses it; nothing of it names the machine's owner."""
+    """Return the facts that identify this machine as this process uses it; none of them names its owner."""
     import platform
 
     machine = describe_machine(device)
@@ -69,24 +69,24 @@ def this_machine(device: str) -> dict[str, Any]:
 
 
 def folder(root: Path, machine: Mapping[str, object]) -> Path:
-    """Return where the baselines of a machine are kept."""
+    """Return the folder of a machine's baselines."""
     return root / str(machine["key"]) / f"torch-{slug(str(machine['torch']))}-python-{slug(str(machine['python']))}"
 
 
 def read(path: Path) -> Baseline:
-    """Read a run that pytest-benchmark saved. Raises ValueError naming the file."""
+    """Read a run that pytest-benchmark saved. Raises ValueError that names the file if it is broken."""
     try:
         run = json.loads(path.read_bytes())
         benchmarks = {test["fullname"]: test for test in run["benchmarks"]}
         return Baseline(path=path, machine=run["machine_info"], benchmarks=benchmarks)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: is no whole run of pytest-benchmark ({error!r}); delete it") from None
+        raise ValueError(f"{path}: is not a complete run of pytest-benchmark ({error!r}); delete it") from None
 
 
 def choose(where: Path, machine: Mapping[str, Any], asked: str | None = None) -> tuple[Baseline, ...]:
-    """Return the runs of this machine in its folder, newest first, or the one that is asked for by file or number.
+    """Return the runs of this machine in its folder, newest first, or the one requested by file or number.
 
-    Raises ValueError for one that is asked for and is not there, or is of another machine.
+    Raises ValueError if the requested one does not exist, or is from another machine.
     """
     if asked is None:
         return tuple(run for run in _newest_first(where) if not differences(machine, run.machine))
@@ -96,19 +96,19 @@ def choose(where: Path, machine: Mapping[str, Any], asked: str | None = None) ->
         matching = [run for run in _newest_first(where) if run.path.name.startswith(f"{asked}_")]
         if not matching:
             names = ", ".join(run.path.name for run in _newest_first(where)) or "none"
-            raise ValueError(f"{asked!r} is neither a file nor the number of a baseline in {where}: there are {names}")
+            raise ValueError(f"{asked!r} is neither a file nor the number of a baseline in {where}, which has: {names}")
         found = matching[0]
     different = differences(machine, found.machine)
     if different:
         raise ValueError(
-            f"the baseline is of another machine: {'; '.join(different)}. Absolute times cannot be compared. Leave out "
+            f"the baseline is from another machine: {'; '.join(different)}. Absolute times cannot be compared. Omit "
             "--benchmark-compare to use this machine's own baseline"
         )
     return (found,)
 
 
 def find_rounds(runs: tuple[Baseline, ...], test: str) -> dict[str, list[float]] | None:
-    """Return the seconds of every round by arm of the first run that is a baseline of a test, None where none is."""
+    """Return the seconds of every round by arm from the first run that is a test's baseline, None if there is none."""
     return next((found for run in runs if (found := run.rounds(test)) is not None), None)
 
 
@@ -118,7 +118,7 @@ def _newest_first(where: Path) -> Iterator[Baseline]:
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[str]:
-    """Return in words how two machines differ; empty where their times can be compared."""
+    """Return in words how two machines differ; empty if their times can be compared."""
     return [
         f"{name} is {here.get(name)!r} here and {there.get(name)!r} there"
         for name in IDENTITY

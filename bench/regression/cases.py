@@ -1,4 +1,4 @@
-"""What the gate measures: one small model, its reductions, and the arms they are timed against.
+"""What the gate measures: one small model, its reductions, and the arms with which they are timed.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens, `h` heads, `d` width, `c` classes.
 """
@@ -21,23 +21,23 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.statistics import Estimate, ratio_of_medians
 
 FRAMES = 512
-"""Frames of the input: 602 tokens, so that the whole gate takes well under a minute on two cores."""
+"""Frames of the input, for 602 tokens: the whole gate takes well under a minute on two cores."""
 RATIOS = {"unmerged": "speedup", "slice": "of_slice", "reference": "of_reference"}
-"""By arm, what its time over the candidate's is called; for all of them more is better."""
+"""Names of the ratios of every arm's time to the candidate's; in all of them more is better."""
 Times = dict[str, dict[str, list[float]]]
-"""By clock, then by arm: the seconds of every round; the same place in two lists is the same round."""
+"""Seconds of every round, by clock, then by arm; equal positions in two lists are the same round."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One thing that is timed."""
+    """A configuration that is timed."""
 
     r: int
-    """Tokens removed per block; 0 is the reduction attached but removing nothing."""
+    """Tokens removed per block; 0 is a reduction that is attached but removes nothing."""
     batch_size: int
-    """Clips a batch."""
+    """Clips per batch."""
     rounds: int
-    """Interleaved rounds."""
+    """Number of interleaved rounds."""
 
     frames: int = FRAMES
     """Frames of the input."""
@@ -57,7 +57,7 @@ CASES = (
 
 
 def gate_model(*, depth: int = 12, frames: int = FRAMES) -> AudioSpectrogramTransformer:
-    """Return the gate's model with random weights that are the same in every run."""
+    """Return the gate's model with random weights, which are the same in every run."""
     torch.manual_seed(0)
     return create_model("ast_tiny", num_frames=frames, depth=depth).eval()
 
@@ -81,7 +81,7 @@ def random_input(model: AudioSpectrogramTransformer, batch_size: int, device: st
 
 
 class TimedForward:
-    """A forward that ends when its result is there, and keeps the processor's time of every call."""
+    """A forward that returns once its result is computed, and keeps the processor time of every call."""
 
     def __init__(self, forward: Callable[[Tensor], Tensor], fbank: Tensor) -> None:
         self._forward, self._fbank = forward, fbank
@@ -111,11 +111,11 @@ def arms_of(case: Case, device: str = "cpu") -> dict[str, TimedForward]:
 
 
 def by_clock(arms: Mapping[str, TimedForward], wall: Mapping[str, Sequence[float]], device: str = "cpu") -> Times:
-    """Return the seconds of every arm by clock, `wall` and where it means something `cpu`.
+    """Return the seconds of every arm by clock: `wall` and, where it is meaningful, `cpu`.
 
-    `wall` are those of the last calls of every arm. Time of the processor leaves out what other processes take from it,
-    so that it sees small changes on a busy machine; wall time sees waiting too. With several threads the processor's
-    time would count their waiting for each other.
+    wall: seconds of the last calls of every arm. Processor time leaves out what other processes take, so it shows small
+    changes on a busy machine; wall time includes waiting. With several threads, processor time would count the time
+    that they wait for each other.
     """
     times: Times = {"wall": {name: list(values) for name, values in wall.items()}}
     if device == "cpu" and torch.get_num_threads() == 1:
@@ -124,12 +124,12 @@ def by_clock(arms: Mapping[str, TimedForward], wall: Mapping[str, Sequence[float
 
 
 def steadiest(times: Times) -> dict[str, list[float]]:
-    """Return the seconds by the clock that a baseline is kept of: the processor's time where it means something."""
+    """Return the seconds by the clock that baselines keep: processor time where it is meaningful, else wall time."""
     return times.get("cpu", times["wall"])
 
 
 def ratios(times: Times) -> dict[str, dict[str, Estimate]]:
-    """Return by clock every ratio of `RATIOS` with its interval."""
+    """Return every ratio of `RATIOS` with its interval, by clock."""
     return {
         clock: {
             name: paired_ratio(seconds[arm], seconds["candidate"]) for arm, name in RATIOS.items() if arm in seconds
@@ -139,16 +139,16 @@ def ratios(times: Times) -> dict[str, dict[str, Estimate]]:
 
 
 def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Estimate:
-    """Return the median of the per-round ratios and its interval: what disturbs a round disturbs both its sides."""
+    """Return the median of the per-round ratios and its interval: what disturbs a round disturbs both arms."""
     per_round = np.divide(numerator, denominator)
     return ratio_of_medians(per_round, np.ones_like(per_round))
 
 
 def reference(model: AudioSpectrogramTransformer, fbank: Tensor) -> Tensor:
-    """Run the unmerged model's arithmetic without its code: PyTorch's functions over its weights. (b, f, m) -> (b, c).
+    """Compute what the unmerged model does with PyTorch's functions and its weights, not its code. (b, f, m) -> (b, c).
 
-    The other arms share their blocks' code with the candidate, so that what slows all of them alike leaves their
-    ratios as they are. This arm stays as it is written here; do not make it faster or slower.
+    The other arms share the code of blocks with the candidate, so what slows all of them alike leaves their ratios
+    unchanged. This arm must stay as it is: do not make it faster or slower.
     """
     w, g = dict(model.named_parameters()), model.geometry
     x = F.conv2d(

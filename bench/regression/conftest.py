@@ -1,4 +1,4 @@
-"""How pytest-benchmark is used here: never in parallel, never against another machine, never silently."""
+"""Configure pytest-benchmark: never in parallel, never against another machine, never silently."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bench.regression.gates import PATH, GateError, Gates, load_gates
 from bench.regression.verdicts import Verdict
 
 NOTES = pytest.StashKey[list[str]]()
-"""What is reported at the end."""
+"""Lines that are reported at the end."""
 MACHINE = pytest.StashKey[dict[str, Any]]()
-"""What identifies this machine."""
+"""Facts that identify this machine."""
 BASELINES = pytest.StashKey[tuple[baseline.Baseline, ...]]()
-"""Earlier runs of this machine that times are judged by, newest first."""
+"""Earlier runs of this machine with which times are compared, newest first."""
 FIRST = pytest.StashKey[list[str]]()
 """Tests that have no baseline yet."""
 UNJUDGED = pytest.StashKey[set[str]]()
-"""Tests that have no gate to be judged by."""
+"""Tests that cannot be judged, as they have no gate."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -34,9 +34,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--regression-threads",
         type=int,
         default=1,
-        help="Threads of PyTorch. One by default: more of them wait for each other on a machine that others use.",
+        help="Threads of PyTorch. One by default, as several wait for each other on a machine that others use.",
     )
-    group.addoption("--regression-rounds", type=int, help="Interleaved rounds of every case. Fewer are less sure.")
+    group.addoption("--regression-rounds", type=int, help="Interleaved rounds of every case. Fewer are less certain.")
     group.addoption("--regression-gates", type=Path, default=PATH, help="The file of gate values.")
     group.addoption(
         "--regression-save", action="store_true", help="Keep this run as the machine's new baseline, if it passes."
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the machine's baseline; runs before pytest-benchmark reads its options."""
+    """Choose the machine's baseline before pytest-benchmark reads its options."""
     _refuse_parallel(config)
     option = config.option
     try:
@@ -66,7 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except ValueError as error:
         raise pytest.UsageError(f"bench/regression: {error}") from None
     config.stash[BASELINES] = () if option.regression_save else found
-    if found and option.benchmark_compare:  # pytest-benchmark shows it beside this run
+    if found and option.benchmark_compare:  # pytest-benchmark shows it with this run
         option.benchmark_compare = str(found[0].path)
 
 
@@ -77,11 +77,11 @@ def _refuse_parallel(config: pytest.Config) -> None:
         or getattr(options, "dist", "no") != "no"
         or hasattr(config, "workerinput")
     ):
-        raise pytest.UsageError("bench/regression: times measured in parallel mean nothing; leave out -n and --dist")
+        raise pytest.UsageError("bench/regression: times measured in parallel mean nothing; omit -n and --dist")
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
-    """Replace what changes from hour to hour (the clock) or names the owner (the host) by the machine's identity."""
+    """Replace facts that change from hour to hour (the clock) or name the owner (the host) by this machine's facts."""
     machine = config.stash[MACHINE]
     machine_info.clear()
     machine_info.update(machine)
@@ -91,7 +91,7 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pluggy.Result[pytest.TestReport]]:
-    """Say of a test without a gate what it lacks, and no more."""
+    """Report for a test without a gate only what it lacks, without a traceback."""
     result = yield
     if call.excinfo is not None and isinstance(call.excinfo.value, GateError):
         result.get_result().longrepr = str(call.excinfo.value)
@@ -100,9 +100,9 @@ def pytest_runtest_makereport(
 
 @pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
-    """Save a run that passed where it is the first of some test, and keep one that failed from being a baseline.
+    """Save a run that passed if it is the first for any test, and prevent one that failed from becoming a baseline.
 
-    The exit code says "worse" only where something was judged to be.
+    The exit code means "worse" only if something was judged to be worse.
     """
     config = session.config
     if exitstatus == pytest.ExitCode.TESTS_FAILED and session.testsfailed == len(config.stash[UNJUDGED]):
@@ -139,13 +139,13 @@ def gates(request: pytest.FixtureRequest) -> Gates:
 
 @pytest.fixture(scope="session")
 def machine(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return what identifies this machine."""
+    """Return the facts that identify this machine."""
     return request.config.stash[MACHINE]
 
 
 @pytest.fixture
 def then(request: pytest.FixtureRequest) -> dict[str, list[float]] | None:
-    """Return the seconds of every round of this test's baseline by arm, None where it has none."""
+    """Return the seconds of every round in this test's baseline by arm, None if it has no baseline."""
     config = request.config
     found = baseline.find_rounds(config.stash[BASELINES], request.node.nodeid)
     if found is None:
@@ -155,7 +155,7 @@ def then(request: pytest.FixtureRequest) -> dict[str, list[float]] | None:
 
 @pytest.fixture
 def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Return a function that has a line told at the end, once."""
+    """Return a function that adds a line to the report at the end, only once."""
     notes = request.config.stash[NOTES]
 
     def add(text: str) -> None:
@@ -167,14 +167,14 @@ def note(request: pytest.FixtureRequest) -> Callable[[str], None]:
 
 @pytest.fixture
 def rounds(request: pytest.FixtureRequest) -> int | None:
-    """Return how many rounds are asked for, None for the case's own number."""
+    """Return the requested number of rounds, None for the case's own number."""
     asked: int | None = request.config.option.regression_rounds
     return asked
 
 
 @pytest.fixture
 def judge(request: pytest.FixtureRequest) -> Callable[[list[Verdict]], None]:
-    """Return a function that fails the test for what is worse and tells what is better or could not be judged."""
+    """Return a function that fails the test if anything is worse, and reports what is better or could not be judged."""
 
     def check(verdicts: list[Verdict]) -> None:
         case, notes = _case(request), request.config.stash[NOTES]

@@ -1,7 +1,7 @@
 """Gate values: `gates.toml`, which `python -m bench.regression.update` writes.
 
-Counts are the same on all machines. Ratios are kept by machine: how fast merging is beside multiplying is the
-processor's.
+Counts are the same on all machines. Ratios are kept by machine, as the speed of merging relative to that of multiplying
+depends on the processor.
 """
 
 from __future__ import annotations
@@ -14,35 +14,35 @@ from typing import Any
 
 PATH = Path(__file__).with_name("gates.toml")
 RATIO_TOLERANCE = 0.15
-"""How far below its gate a ratio may be, as a share, on the machine that the gate was measured on.
+"""How far a ratio may be below its gate, as a share, on the machine on which the gate was measured.
 
-More than the noise of one run: between runs of the same build, ratios of one clip were seen to differ by 14 %.
+This is more than the noise of one run: ratios of one clip have differed by 14 % between runs of the same build.
 """
 OTHER_MACHINE_TOLERANCE = 0.3
-"""The same on another machine: other processors merge and multiply at other relative speeds."""
+"""The same on another machine, as the relative speeds of merging and multiplying differ between processors."""
 UPDATE = "python -m bench.regression.update"
 
 Gates = dict[str, Any]
 
 
 class GateError(ValueError):
-    """Gate values that are not there or cannot be read."""
+    """Gate values are missing or cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatioGate:
-    """What the ratios of one case must reach."""
+    """Values that the ratios of one case must reach."""
 
     ratios: dict[str, float]
-    """By name."""
+    """Gate values by the name of the ratio."""
     tolerance: float
-    """How far below a ratio may be, as a share."""
+    """How far a ratio may be below its gate, as a share."""
     note: str
-    """What to keep in mind; empty where the gate is of this machine."""
+    """Warning about a gate from another machine; empty if it is from this one."""
 
 
 def load_gates(path: Path = PATH) -> Gates:
-    """Read the gate values. Raises GateError naming the file and what to do."""
+    """Read the gate values. Raises GateError that names the file and says what to do."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -50,22 +50,24 @@ def load_gates(path: Path = PATH) -> Gates:
 
 
 def proxy_gate(gates: Gates, name: str) -> dict[str, Any]:
-    """Return the counts of `r20` and the like. Raises GateError where there are none."""
+    """Return the counts of a case such as `r20`. Raises GateError if there are none."""
     found: dict[str, Any] | None = gates.get("proxies", {}).get(name)
     if found is None:
-        raise GateError(f"{PATH.name}: has no proxies.{name}; count them with `{UPDATE} --only proxies` and commit it")
+        raise GateError(
+            f"{PATH.name}: has no proxies.{name}; count them with `{UPDATE} --only proxies` and commit the file"
+        )
     return found
 
 
 def ratio_gate(gates: Gates, machine: str, device: str, case: str) -> RatioGate:
-    """Return the gate of a case on this machine; where it has none of its own, the first of its kind of device.
+    """Return the gate of a case on this machine or, if it has none, on the first machine with the same kind of device.
 
-    Raises GateError where there is none at all.
+    Raises GateError if there is none at all.
     """
     by_machine: dict[str, Any] = gates.get("ratios", {})
     own = by_machine.get(machine)
     others = [name for name, table in by_machine.items() if table["device"] == device]
-    write = f"measure it with `{UPDATE} --only ratios --device {device}` and commit it"
+    write = f"measure them with `{UPDATE} --only ratios --device {device}` and commit the file"
     if own is None and not others:
         raise GateError(f"{PATH.name}: has no ratios of a machine with {device}; {write}")
     of = machine if own is not None else others[0]

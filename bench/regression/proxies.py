@@ -1,4 +1,4 @@
-"""Deterministic stand-ins for time and memory: counts that do not depend on the machine or its load.
+"""Deterministic proxies for time and memory: counts that do not depend on the machine or its load.
 
 Shapes: `b` batch, `f` frames, `m` mel bins.
 """
@@ -25,14 +25,14 @@ from fastast.reduction import MergeTrace
 REMOVALS = (0, 20, 40)
 """Tokens removed per block; 0 is the unmerged model."""
 GRAPH_DEPTH = 3
-"""Blocks of the model whose graphs are counted: all blocks are alike, and tracing twelve takes long."""
+"""Number of blocks in the model whose graphs are counted: all blocks are alike, and tracing twelve takes long."""
 
 
 class ForwardCounter(TorchDispatchMode):
-    """Counts operators of ATen and the bytes that they hold at once; what was there before is not counted.
+    """Counts operators of ATen, and the most bytes that their results hold at once; earlier tensors are not counted.
 
-    `launches` are those that compute something: on a GPU, each starts at least one kernel; views start none.
-    Memory inside an operator is not seen.
+    `launches` are operators that compute something: on a GPU, each starts at least one kernel; views start none.
+    Memory used inside an operator is not seen.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class ForwardCounter(TorchDispatchMode):
         self._before: dict[int, StorageWeakRef] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # A weak reference keeps an address from being given to another storage.
+        # A weak reference prevents the address from being reused for another storage.
         for tensor in _tensors((args, kwargs)):
             storage = tensor.untyped_storage()
             if storage._cdata not in self._live:
@@ -64,7 +64,7 @@ def _tensors(tree: Any) -> list[Tensor]:
 
 
 def count(r: int) -> dict[str, int | list[int]]:
-    """Return every proxy of one forward of one clip with `r` tokens removed per block."""
+    """Return all proxies for a forward of one clip with `r` tokens removed per block."""
     model = _candidate(gate_model(), r)
     fbank, trace = random_input(model, 1), MergeTrace()
     with torch.no_grad():
@@ -82,7 +82,7 @@ def count(r: int) -> dict[str, int | list[int]]:
 
 
 def count_macs_at(r: int) -> int:
-    """Return multiply-accumulates as PyTorch counts them; on the meta device, as on a CPU it misses attention."""
+    """Return multiply-accumulates as PyTorch counts them on the meta device; on a CPU it misses attention."""
     with torch.device("meta"):
         model = gate_model()
         fbank = torch.empty(1, model.geometry.num_frames, model.geometry.num_mel_bins)
@@ -93,7 +93,7 @@ def count_macs_at(r: int) -> int:
 
 
 def count_graphs(r: int) -> int:
-    """Return into how many graphs `torch.compile` cuts the model; more than one is a graph break."""
+    """Return the number of graphs into which `torch.compile` splits the model; more than one means a graph break."""
     model = gate_model(depth=GRAPH_DEPTH)
     fbank, model = random_input(model, 1), _candidate(model, r)
     with _fresh_dynamo(), torch.no_grad():
@@ -113,7 +113,7 @@ def _candidate(model: AudioSpectrogramTransformer, r: int, *, attention: str = "
 def _fresh_dynamo() -> Iterator[None]:
     import torch._dynamo
 
-    # Every step of tracing is logged for tools of PyTorch's own; pytest would show thousands of lines of it.
+    # Every step of tracing is logged for PyTorch's own tools; pytest would show thousands of lines.
     trace = logging.getLogger("torch.__trace")
     disabled, trace.disabled = trace.disabled, True
     torch._dynamo.reset()

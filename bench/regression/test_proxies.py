@@ -1,4 +1,4 @@
-"""Counts that a change must not raise: they are the same on every machine, so they gate hard."""
+"""Counts that a change must not raise; they are the same on every machine, so the gate has no tolerance."""
 
 from __future__ import annotations
 

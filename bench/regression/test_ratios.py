@@ -1,4 +1,4 @@
-"""Speed: ratios of arms that are timed in the same rounds, and times beside a baseline of the same machine."""
+"""Speed: ratios of arms timed in the same rounds, and times compared with a baseline of the same machine."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_speed(
 
 
 def judge_all(times: Times, gate: RatioGate, then: dict[str, list[float]] | None) -> dict[str, Verdict]:
-    """Judge every ratio that has a gate, by every clock; one without its measurement is a KeyError, not a pass."""
+    """Judge every ratio that has a gate, by every clock. Raises KeyError for a ratio that was not measured."""
     verdicts = {
         f"{name} ({clock} time)": judge_ratio(f"{name} ({clock} time)", values[name], value, tolerance=gate.tolerance)
         for clock, values in ratios(times).items()

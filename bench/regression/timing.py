@@ -1,4 +1,4 @@
-"""Interleaved timing of a case's arms: by pytest-benchmark, and without it for a confirmation and for new gates."""
+"""Interleaved timing of a case's arms, by pytest-benchmark or, for confirmation and for new gates, without it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def time_interleaved(
 ) -> Times:
     """Let pytest-benchmark time the candidate, and time the other arms before and after it in each of its rounds.
 
-    The order rotates from round to round, so that no arm always has the same one before it.
+    The order rotates from round to round, so that no arm is always first or last.
     """
     clock, names, done = WallClock(), list(arms), 0
     seconds: dict[str, list[float]] = {name: [] for name in names if name != "candidate"}
@@ -45,7 +45,7 @@ def time_interleaved(
 
 
 def candidate_stats(benchmark: BenchmarkFixture) -> Any:
-    """Return what pytest-benchmark measured of the candidate."""
+    """Return pytest-benchmark's statistics of the candidate."""
     assert benchmark.stats is not None
     return benchmark.stats.stats
 
@@ -61,6 +61,6 @@ def measure_times(arms: Mapping[str, TimedForward], rounds: int, device: str = "
         warmup_iterations=3,
         noise_repeats=0,
     )
-    # Every call ends when its result is there, so that one clock serves all devices.
+    # Every call ends once its result is computed, so one clock suits all devices.
     timing = measure(arms, rule, WallClock())
     return by_clock(arms, {name: arm.seconds for name, arm in timing.arms.items()}, device)

@@ -17,15 +17,15 @@ from fastast.statistics import Estimate
 from fastast.system.writing import write_whole
 
 ROUNDS = 21
-"""Interleaved rounds behind a gate value."""
+"""Number of interleaved rounds for a gate value."""
 ATTEMPTS = 3
-"""A case that is too noisy is measured again so often."""
+"""Most measurements of a case that is too noisy."""
 WIDEST = 0.15
-"""A ratio whose interval is wider than this share of it is no gate."""
+"""Widest interval of a ratio, as a share of it, with which it can be a gate."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write `gates.toml`; what is not measured now stays as it is in the file."""
+    """Write `gates.toml`; values that are not measured now stay as they are in the file."""
     parser = argparse.ArgumentParser(prog="python -m bench.regression.update", description=__doc__)
     parser.add_argument("--device", default="cpu", help="where ratios are measured: cpu, cuda, auto")
     parser.add_argument("--threads", type=int, default=1, help="threads of PyTorch (default: %(default)s)")
@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _measure(device: str) -> Gates:
-    """Return the ratios of every case, by the processor's time where that means something."""
+    """Return the ratios of every case, by processor time where it is meaningful."""
     found: Gates = {"device": device, "rounds": ROUNDS}
     for case in CASES:
         found[str(case)] = {name: round(ratio.value, 4) for name, ratio in _quiet_ratios(case, device).items()}
@@ -64,7 +64,7 @@ def _quiet_ratios(case: Case, device: str) -> dict[str, Estimate]:
         if all(ratio.high - ratio.low <= WIDEST * ratio.value for ratio in clocks[clock].values()):
             return clocks[clock]
         print(f"{case}: too noisy for a gate", flush=True)
-    raise SystemExit("nothing is written: try again when the machine has less to do")
+    raise SystemExit("nothing was written; try again when the machine is less busy")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What is said of a measured value: worse is a failure, better is reported, and noise is neither.
+"""Verdicts on measured values: a regression fails, an improvement is reported, and noise does neither.
 
 Shapes: `k` rounds now, `l` rounds of the baseline.
 """
@@ -15,40 +15,40 @@ from bench.compare.statistics import ratio_of_independent_medians
 from bench.regression.gates import RATIO_TOLERANCE, UPDATE
 from fastast.statistics import Estimate
 
-MEANT = f"If it is meant, run `{UPDATE}` and commit what it writes"
+MEANT = f"If this is intended, run `{UPDATE}` and commit what it writes"
 OF_PYTORCH = ("operators", "launches", "peak_bytes", "graphs")
-"""Counts that change with PyTorch's version too."""
+"""Counts that also depend on PyTorch's version."""
 SLOWER = 0.25
 """How much slower than its baseline the candidate may be, as a share."""
 MEASUREMENTS = 3
-"""A case is measured so often at most."""
+"""Most measurements of a case."""
 CONFIRMED = 2
-"""In so many measurements a value must be worse to be a failure: somebody else's load can fall on one arm."""
+"""Number of measurements in which a value must be worse to fail: other processes' load can fall on one arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What is said of one measured value."""
+    """The verdict on one measured value."""
 
     state: Literal["ok", "worse", "better", "unsure", "not judged"]
-    """`worse` is a failure; all but `ok` is reported. `unsure` is worth another measurement, `not judged` is not."""
+    """`worse` is a failure; all but `ok` are reported. `unsure` is worth another measurement, `not judged` is not."""
     text: str
-    """Value, gate and what to do."""
+    """Value, gate, and what to do."""
 
 
 def judge_proxy(name: str, value: int | list[int], gate: int | list[int], *, made_with: str, torch: str) -> Verdict:
-    """Judge a deterministic count: tokens must be equal, others not above.
+    """Judge a deterministic count: tokens must equal the gate, other counts must not exceed it.
 
-    `made_with` is the PyTorch that the gate's values are of, `torch` the one that counted.
+    made_with: version of PyTorch of the gate's values. torch: version that counted now.
     """
     if value == gate:
         return Verdict(state="ok", text=f"{name}: {value}, as the gate")
     if isinstance(value, list) or isinstance(gate, list):
-        text = f"{name}: {value}, the gate has {gate}: another computation. {MEANT}"
+        text = f"{name}: {value}, the gate has {gate}: a different computation. {MEANT}"
         return Verdict(state="worse", text=text)
     shown = f"{name}: {value:,}, the gate of {gate:,}"
     if name in OF_PYTORCH and torch != made_with:
-        text = f"{shown} is of PyTorch {made_with}, this is {torch}: other versions run other operators"
+        text = f"{shown} is from PyTorch {made_with}, this is {torch}: versions differ in their operators"
         return Verdict(state="not judged", text=text)
     if value < gate:
         text = f"{name}: {value:,} is better than the gate of {gate:,}; keep it with `{UPDATE} --only proxies`"
@@ -58,12 +58,12 @@ def judge_proxy(name: str, value: int | list[int], gate: int | list[int], *, mad
 
 
 def judge_ratio(name: str, measured: Estimate, gate: float, *, tolerance: float = RATIO_TOLERANCE) -> Verdict:
-    """Judge a ratio of which more is better: it is worse only where its whole interval is below gate less tolerance."""
+    """Judge a ratio of which more is better: it is worse only if its whole interval is below gate minus tolerance."""
     shown = f"{name}: {measured.value:.3f} [{measured.low:.3f}, {measured.high:.3f}]"
     floor, ceiling = gate * (1 - tolerance), gate * (1 + tolerance)
-    least = f"{floor:.3f}, the gate of {gate:.3f} less {tolerance:.0%}"
+    least = f"{floor:.3f}, the gate of {gate:.3f} minus {tolerance:.0%}"
     if measured.high < floor:
-        return Verdict(state="worse", text=f"{shown} is wholly below {least}")
+        return Verdict(state="worse", text=f"{shown} is entirely below {least}")
     if measured.low < floor:
         return Verdict(state="unsure", text=f"{shown} is too noisy to tell whether it is below {least}")
     if measured.low > ceiling:
@@ -81,9 +81,10 @@ def judge_time(
 ) -> Verdict:
     """Judge the candidate's seconds against those of a baseline of the same machine.
 
-    Both have the arms `candidate` and `reference`, (k,) and (l,) seconds of the same rounds. A machine is not always
-    equally fast, and the reference arm's code never changes: the candidate is worse only where it is slower beside the
-    baseline by more than `slower`, and beside the reference arm by more than `tolerance`, each with its whole interval.
+    Both sides have the arms `candidate` and `reference`, timed in the same rounds: (k,) seconds now, (l,) then. As a
+    machine is not always equally fast, and the reference arm's code never changes, the candidate is worse only if it is
+    slower than the baseline by more than `slower`, and also relative to the reference arm by more than `tolerance`,
+    each with its whole interval.
     """
     absolute = ratio_of_independent_medians(now["candidate"], then["candidate"])
     relative = ratio_of_independent_medians(
@@ -91,15 +92,15 @@ def judge_time(
     )
     seconds = [float(np.median(side["candidate"])) * 1e3 for side in (now, then)]
     shown = (
-        f"time: {seconds[0]:.1f} ms, {_interval(absolute)} times the baseline's {seconds[1]:.1f} ms; beside the "
+        f"time: {seconds[0]:.1f} ms, {_interval(absolute)} times the baseline's {seconds[1]:.1f} ms; relative to the "
         f"reference arm of the same rounds {_interval(relative)} times"
     )
     if absolute.low > 1 + slower and relative.low > 1 + tolerance:
-        return Verdict(state="worse", text=f"{shown}. If it is meant, keep it with --regression-save")
+        return Verdict(state="worse", text=f"{shown}. If this is intended, keep it with --regression-save")
     if absolute.low > 1 + slower:
         text = (
-            f"{shown}: the machine is slower now, or what all arms share is (PyTorch, its threads); the baseline is "
-            "no measure today"
+            f"{shown}: the machine is slower now, or what all arms share is (PyTorch, its threads), so the baseline "
+            "cannot judge this run"
         )
         return Verdict(state="not judged", text=text)
     if absolute.high < 1 / (1 + slower) and relative.high < 1 / (1 + tolerance):
@@ -108,10 +109,10 @@ def judge_time(
 
 
 def settle(measure: Callable[[int], Mapping[str, Verdict]]) -> list[Verdict]:
-    """Measure until every value is decided, and return what is said of each.
+    """Measure until every value is decided, and return the verdicts.
 
-    `measure` gets the number of measurements before. A value that is once not worse is not worse; `worse` must be
-    confirmed. What noise leaves open after all measurements is `unsure`.
+    measure: takes the number of earlier measurements. A single measurement that is decided and not worse settles a
+    value; `worse` must be confirmed. Values that noise leaves undecided after all measurements are `unsure`.
     """
     said: dict[str, Verdict] = {}
     worse: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Figures, tables and a page, all of them functions of records."""
+"""Figures, tables and an HTML page, all computed from records."""
 
 from bench.report.frame import ReportError
 from bench.report.render import render

@@ -1,4 +1,4 @@
-"""What `bench ablation` has put into a report's folder, for the page to show."""
+"""Files that `bench ablation` wrote into a report's folder, which the page shows too."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from bench.report.drawing.style import SPLIT
 
 FILES = ("ablation.md", "ablation.csv", "ablation.tex")
-"""Its texts; the first one names its figures and says what they show."""
+"""Names of its text files; the first one refers to its figures, with their captions."""
 FRONTS = "fronts"
-"""Its figure with a panel for every alternative."""
+"""Name of its figure that has a panel for every alternative."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Beside:
-    """Files of a folder that a report did not write."""
+    """Files of a report's folder that the report did not write."""
 
     figures: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """SVG and caption of every figure, by the name of its file."""
+    """SVG and caption of every figure, by file name without suffix."""
     files: tuple[str, ...] = ()
-    """Names of the others."""
+    """Names of the text files."""
 
     def instead(self, reason: str) -> str:
-        """Return why a figure was not drawn; for too many series, with the figure that has a panel for each."""
+        """Return why a figure was not drawn; if it has too many series, point to the figure with a panel for each."""
         if FRONTS not in self.figures or not reason.endswith(SPLIT):
             return reason
         return f"{reason.removesuffix(SPLIT)}see {FRONTS}, above, which has a panel for each alternative"
@@ -35,7 +35,7 @@ NOTHING = Beside()
 
 
 def beside_report(folder: Path) -> Beside:
-    """Return what is there of a folder's comparison of alternatives; nothing where it has none."""
+    """Return the files of a folder's comparison of alternatives, `NOTHING` if it has none."""
     files = tuple(name for name in FILES if (folder / name).is_file())
     if FILES[0] not in files:
         return NOTHING

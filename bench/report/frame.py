@@ -1,4 +1,4 @@
-"""Records of speed and records of quality, joined: one row per configuration, batch size and machine."""
+"""Join records of speed and of quality into one row per configuration, scope, batch size and machine."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from bench.report.words import BEST_BATCH, runtime_of, series_name
 from bench.sweep.baselines import BASELINES
 
 CONFIGURATION = ["method", "schedule", "metric", "proportional", "order", "options", "excess", "attention"]
-"""What is compared within a panel."""
+"""Columns that distinguish what is compared within a panel."""
 MEASURED = ("ok", "noisy", "disturbed")
-"""Records with numbers in them."""
+"""Statuses of records that contain measurements."""
 _QUALITY = [
     *("dataset", "split", "clips", "ids_sha256", "clips_sha256", "classes", "classes_without_positives"),
     *("task", "skipped", "cut", "activation", "AUC", "d_prime", "top1_agreement", "score_name"),
@@ -45,40 +45,41 @@ _RESULTS += ["latency_p90_ms", "latency_p99_ms", "latency_iqr_ms", "energy_j_per
 
 
 class ReportError(ValueError):
-    """Nothing to report, in no form that there is, or records that cannot stand in one table."""
+    """There is nothing to report, its form is unknown, or records cannot share one table."""
 
 
 def join(records: Sequence[Record]) -> pd.DataFrame:
     """Return one row for every configuration, scope, batch size and machine.
 
     A configuration of which only speed or only quality was measured keeps its row; what is missing is NaN, and `status`
-    (of speed) and `quality_status` say whether it failed or was never asked for (empty). Columns: those of
-    `bench.records.columns`, what the data set is scored by (see `_with_score`), both statuses, `runtime` (one other
-    than PyTorch, with its version), `batch_measured` (where `batch_size` is BEST_BATCH), what a panel shares (see
-    `with_shared`), `throughput`, `compared` (see `_with_compared`), each of these two with `_low` and `_high`, the
-    times at that throughput (see `with_throughput`), and `standing` on the Pareto front of its panel.
-    Rows are sorted as tables show them.
+    (of speed) and `quality_status` say whether it failed or was never requested (empty). Columns: those of
+    `bench.records.columns`, the measure of the data set (see `_with_score`), both statuses, `runtime` (if not PyTorch,
+    with its version), `batch_measured` (the batch size that ran, as `batch_size` is BEST_BATCH where the cell searched
+    for it), what a panel shares (see `with_shared`), `throughput` with `_low` and `_high`, `compared_low` and
+    `compared_high` (see `_with_compared`), the times at that throughput (see `with_throughput`), and `standing` on the
+    Pareto front of its panel. Rows are sorted as tables show them.
 
-    What is `disturbed` stands apart: its numbers are shown, have no part in the front, and others' do not hang on them.
+    Rows that were `disturbed` are set apart: their numbers are shown, but neither the front nor the numbers of other
+    rows depend on them.
 
     `throughput` is the speed-up over the unmerged model, from interleaved rounds, times the unmerged model's median
-    throughput in the whole panel: a machine that was slower for one cell than for the next drops out. Where engines
-    share a panel and the arm `plain` was timed, it is the speed-up over that arm times that arm's.
+    throughput in the whole panel, so that the machine's drift from cell to cell cancels. Where engines share a panel
+    and all of them timed the arm `plain`, it is the speed-up over that arm times the arm's median throughput.
 
-    A training step has no quality: that of the same configuration is what the forward's speed is joined with.
+    Training steps have no quality: the quality of a configuration is joined with the speed of its forward.
 
-    Raises ReportError where two records answer for one row, qualities of one machine are of different clips, or times
-    under one key are of different machines or versions of PyTorch.
+    Raises ReportError where two records claim one row, qualities of one machine are of different clips, or times under
+    one key are of different machines or versions of PyTorch.
     """
     if words := why_apart(records):
         raise ReportError(f"report: {words}")
     frame = _with_score(_with_models(to_frame(records), records)).assign(runtime=[runtime_of(one) for one in records])
     keys = SETTING + CONFIGURATION
-    # An unmerged model has no metric, order, ...: a word joins where None would not.
+    # An unmerged model has no metric, order, ...: empty text joins, None would not.
     frame = frame.assign(**{key: frame[key].astype(object).where(frame[key].notna(), "") for key in keys})
     frame[_NUMBERS] = frame[_NUMBERS].apply(pd.to_numeric)
-    frame = frame.copy()  # in one piece again: these are more than pandas keeps apart without a word
-    if (unusable := ~frame["status"].isin(MEASURED)).any():  # an implausible record has numbers nobody may use
+    frame = frame.copy()  # in one piece: pandas warns of frames with so many separate columns
+    if (unusable := ~frame["status"].isin(MEASURED)).any():  # an implausible record has numbers that nobody may use
         frame.loc[unusable, _RESULTS] = math.nan
     frame["batch_measured"] = frame["batch_size"]
     frame["batch_size"] = frame["batch_size"].where(frame["batch"] != "best", BEST_BATCH)
@@ -96,7 +97,7 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
     joined = pd.concat([joined, alone], ignore_index=True) if len(alone) else joined
     for name in ("status", "quality_status", "scope"):
         joined[name] = joined[name].astype(object).where(joined[name].notna(), "")
-    joined = with_throughput(with_shared(joined.copy()))  # in one piece again
+    joined = with_throughput(with_shared(joined.copy()))  # in one piece
     joined = _with_over_alone(_with_compared(joined))
     joined["standing"] = _standing(joined)
     setting = ["machine", "dtype", "engine", "scope", "batch_size"]
@@ -105,12 +106,12 @@ def join(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def problems(records: Sequence[Record]) -> list[Record]:
-    """Return the records that are not `ok`, which a report lists."""
+    """Return the records that are not `ok`; reports list them."""
     return [record for record in records if record.status != "ok"]
 
 
 def _with_models(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame:
-    """Name the model of records that failed before they knew it, as others with the same weights do."""
+    """Fill in the model of records that failed before they knew it, from other records with the same weights."""
     asked = [record.cell.question.get("model", {}) for record in records]
     weights = pd.Series([model.get("sha256") for model in asked], index=frame.index, dtype=object)
     frame["sha256"] = frame["sha256"].astype(object).where(frame["sha256"].notna(), weights)
@@ -121,7 +122,7 @@ def _with_models(frame: pd.DataFrame, records: Sequence[Record]) -> pd.DataFrame
 
 
 def _with_score(frame: pd.DataFrame) -> pd.DataFrame:
-    """Add `score`, its interval and its difference: accuracy of clips with one label, else mAP; and `score_name`."""
+    """Add `score` (accuracy where clips have one label, else mAP), its interval and difference, and `score_name`."""
     single = frame["task"] == "single_label"
     for name in ("{}", "{}_low", "{}_high", "delta_{}", "delta_{}_low", "delta_{}_high"):
         accuracy, precision = (frame[name.format(metric)] for metric in ("accuracy", "mAP"))
@@ -131,7 +132,7 @@ def _with_score(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _one_each(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Return the rows without failures of which there is a measured twin. Raises ReportError for two measured ones."""
+    """Keep one row per key, a measured one if there is any. Raises ReportError where several were measured."""
     measured = frame["status"].isin(MEASURED)
     twins = frame[measured & frame[measured].duplicated(keys, keep=False).reindex(frame.index, fill_value=False)]
     if len(twins):
@@ -139,7 +140,7 @@ def _one_each(frame: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         same = twins[(twins[keys] == first[keys]).all(axis=1)]
         raise ReportError(
             f"report: records {', '.join(_dated(row) for _, row in same.iterrows())} of sweep {first['sweep']!r} on "
-            f"{first['machine']} answer for one row, {first['kind']} of {series_name(first)} {first['schedule']}: the "
+            f"{first['machine']} claim one row, {first['kind']} of {series_name(first)} {first['schedule']}: the "
             "sweep, or its -s, was changed between them. Move the old ones out of the results, or give the sweep a new "
             "name (-s name=NAME)"
         )
@@ -167,20 +168,20 @@ def _refuse_other_clips(quality: pd.DataFrame) -> None:
 
 
 def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
-    """Add the interval in which a panel's qualities are compared with each other.
+    """Add the intervals in which qualities of a panel are compared, `compared_low` and `compared_high`, and `paired`.
 
-    That of the paired difference to the unmerged model, moved to that model's score, where all rows have one
-    (`paired`): all models saw the same clips, and what those have in common does not tell models apart. Else, and where
-    engines share a panel, that of the score itself.
+    Where all rows of a panel have a paired difference to the unmerged model (`paired`), it is the interval of that
+    difference, shifted to the row's score: all models saw the same clips, and what they have in common does not
+    distinguish them. Otherwise, and where engines share a panel, it is the interval of the score itself.
     """
-    for name in ("score", "delta_score"):  # in records of before, an interval may leave its value out
+    for name in ("score", "delta_score"):  # in old records, an interval may not contain its value
         joined[f"{name}_low"] = joined[[f"{name}_low", name]].min(axis=1, skipna=False)
         joined[f"{name}_high"] = joined[[f"{name}_high", name]].max(axis=1, skipna=False)
     joined["paired"] = False
     for _, panel in panels(joined):
         known = panel[panel["score"].notna()]
         itself = known["method"] == "none"
-        one = not known["setup"].any()  # engines have an unmerged model each, and no pair holds all of them
+        one = not known["setup"].any()  # engines have an unmerged model each, so no difference pairs all of them
         joined.loc[panel.index, "paired"] = bool(
             one and len(known) and (itself | known["delta_score_low"].notna()).all()
         )
@@ -191,16 +192,16 @@ def _with_compared(joined: pd.DataFrame) -> pd.DataFrame:
 
 
 def _with_over_alone(joined: pd.DataFrame) -> pd.DataFrame:
-    """Add the time from waveforms over that of the model alone, and its interval: the speed-up, turned over."""
+    """Add the ratio of the time from waveforms to that of the model alone, with its interval: the inverse speed-up."""
     for end, other in (("", ""), ("_low", "_high"), ("_high", "_low")):
         joined[f"over_alone{end}"] = 1 / joined[f"speedup_model_alone{other}"]
     return joined
 
 
 def _standing(joined: pd.DataFrame) -> pd.Series:
-    """Return how every row with speed and quality stands on the front of its panel, empty for others.
+    """Return the standing of every row with speed and quality towards the front of its panel, empty for others.
 
-    A disturbed one stands nowhere, nor does it stand in another's way.
+    A disturbed row has no standing and dominates no other.
     """
     words = pd.Series("", index=joined.index, dtype=object)
     words[joined["status"] == "disturbed"] = "disturbed"

@@ -1,4 +1,4 @@
-"""The table of a report as LaTeX (booktabs)."""
+"""The tables of a report in LaTeX (booktabs)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ LATEX_COLUMNS: dict[str, str] = {
     "map": "{score} ↑",
     "delta": "Δ {score} ↑",
 }
-"""Columns of the LaTeX table and their heads."""
+"""Heads of the columns of LaTeX tables."""
 MEANS: dict[str, str] = {
     "tokens_out": "Tokens: those that leave the last block.",
     "speedup": "Speed-up: over the unmerged model, in interleaved rounds.",
@@ -45,21 +45,21 @@ MEANS: dict[str, str] = {
     "alone": "Over model: time from waveforms over that of the model alone.",
     "delta": "Δ: paired difference to the unmerged model on the same clips.",
 }
-"""What columns mean, as short as a caption takes it."""
+"""Meanings of columns, as short as a caption needs them."""
 TRAINED = "Speed-up: of a training step, over that of the plain unmerged model, in interleaved rounds."
 RANKS = "Bold: best of a column, underlined: second best."
 SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "timeout"}
-"""What a narrow table has room for."""
+"""Abbreviations for narrow tables."""
 MARKED = ((NOISY, NOISY_MEANS), (DISTURBED, DISTURBED_MEANS))
-"""What stands before times, and what it means."""
+"""Marks before times, with their meanings."""
 _CAPTION = "\\setlength{\\belowcaptionskip}{4pt}"
-"""The usual classes leave no room between a caption and a table below it."""
+"""Space below the caption: the usual classes leave none between a caption and the table below it."""
 _ROWS = "\\footnotesize\\setlength{\\tabcolsep}{2.7pt}\\renewcommand{\\arraystretch}{1.2}"
-"""Columns closer than usual, and rows wider apart, as the ends of intervals stand above each other."""
+"""Columns closer than usual, and rows further apart, as the ends of intervals are stacked."""
 _MOST_ROWS = 44
-"""Of one line each, of a table that a page has room for with its caption; a longer one goes on in another."""
+"""Most rows, of one line each, that fit on a page with their caption; a longer table is continued in another."""
 _LETTERS = 50
-"""Of a name in one line, with its dagger."""
+"""Most characters of a name that fit on one line with its dagger."""
 _COMMANDS = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}",
@@ -71,19 +71,19 @@ _COMMANDS = {
     "✓": "$\\surd$",
     NOISY: "$\\approx$", DISTURBED: "$^\\ddagger$",
 }  # fmt: skip
-"""What stands for a character that LaTeX would read otherwise, or that its usual fonts lack."""
+"""Commands for characters that LaTeX would interpret, or that its usual fonts lack."""
 _LATIN = {
     "alpha": "A", "beta": "B", "epsilon": "E", "zeta": "Z", "eta": "H", "iota": "I", "kappa": "K", "mu": "M", "nu": "N",
     "omicron": "O", "rho": "P", "tau": "T", "upsilon": "Y", "chi": "X",
 }  # fmt: skip
-"""Greek capitals that LaTeX has no command for, as they are Latin letters to look at."""
+"""Greek letters whose capitals have no LaTeX command, as they look like Latin ones, with these."""
 
 
 def latex(joined: pd.DataFrame, sweep: str) -> str:
     """Return one booktabs table per panel, for `\\usepackage{booktabs}`, as wide as a page of two columns.
 
-    Best in bold, second best underlined, a dagger on what stands on the Pareto front; the ends of an interval stand
-    below and above its value.
+    The best is bold, the second best underlined, and a dagger marks the Pareto front; the ends of an interval are
+    printed below and above each other, behind the value.
     """
     parts = ["% Made from records; do not edit. Needs \\usepackage{booktabs}."]
     for place, (_, panel) in enumerate(panels(joined), 1):
@@ -110,7 +110,7 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
 
 
 def _meanings(panel: pd.DataFrame, columns: list[str]) -> list[str]:
-    """Return what the columns of a panel's table mean, and why some speed-ups have no interval."""
+    """Return the meanings of the columns of a panel's table, and why some speed-ups have no interval."""
     means = MEANS | ({"speedup": TRAINED} if panel["scope"].iloc[0] == "training_step" else {})
     others = panel[~panel.apply(is_denominator, axis=1).astype(bool)]
     few = others["speedup_unmerged"].notna() & others["speedup_unmerged_low"].isna()
@@ -120,8 +120,8 @@ def _meanings(panel: pd.DataFrame, columns: list[str]) -> list[str]:
 def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str, most_rows: int = _MOST_ROWS) -> str:
     """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text.
 
-    One of more than `most_rows`, which a page has no room for, is parted into tables of much the same length, each of
-    which begins with a row that has a name.
+    A table of more than `most_rows`, which would not fit on a page, is split into tables of about the same length, each
+    of which begins with a row that has a name.
     """
     parts = math.ceil(len(text) / most_rows)
     named = np.flatnonzero(text.iloc[:, 0] != "")
@@ -153,13 +153,13 @@ def narrow(panel: pd.DataFrame) -> pd.DataFrame:
 
 
 def emphasised(text: str, command: str) -> str:
-    """Return a LaTeX cell with its value in bold or underlined, but not what stands behind it as an index."""
+    """Return a LaTeX cell with its value in bold or underlined, but not the interval that follows as an index."""
     value, mark, index = text.partition("$_{")
     return f"\\{command}{{{value}}}{mark}{index}"
 
 
 def stacked(text: str) -> str:
-    """Return `value [low, high]`, escaped, with its ends as they are, one above the other; other text as it is."""
+    """Return escaped `value [low, high]` with the ends as sub- and superscript of the value; other text unchanged."""
     found = re.fullmatch(r"(.*\S) \[(\S+), (\S+)\]", text)
     if found is None:
         return text
@@ -168,7 +168,7 @@ def stacked(text: str) -> str:
 
 
 def in_two_lines(name: str) -> str:
-    """Return a name that would make its column too wide in two lines, parted at the comma nearest to its middle."""
+    """Split a name that would make its column too wide into two lines, at the comma nearest to its middle."""
     if len(name) <= _LETTERS or ", " not in name:
         return name
     commas = [found.end() for found in re.finditer(", ", name)]
@@ -177,12 +177,12 @@ def in_two_lines(name: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text as LaTeX, Greek letters included, for any engine and the fonts that it has by itself."""
+    """Return text as LaTeX, Greek letters included, for any engine with its default fonts."""
     return "".join(_COMMANDS.get(character) or _greek(character) or character for character in text)
 
 
 def _greek(character: str) -> str:
-    """Return the command of a Greek letter, or of a capital that looks like a Latin one that letter; else nothing."""
+    """Return the LaTeX command of a Greek letter, or the Latin letter that a capital looks like; else empty text."""
     found = re.fullmatch(r"GREEK (SMALL|CAPITAL) LETTER (FINAL )?(\w+)", unicodedata.name(character, ""))
     if found is None:
         return ""

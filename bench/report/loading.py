@@ -1,4 +1,4 @@
-"""Whether loading kept up with the models of a report, and which side limits, as one line of text."""
+"""State in one line whether loading kept up with a report's models, and which of the two is the bottleneck."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.report.words import listed
 from fastast.names import counted
 
 _BUSY = 1.5
-"""Load average per processor above which others must be at work beside the run."""
+"""Load average per processor above which other processes must be at work."""
 _SOURCES = {
     "files": "from audio files, decoded and resampled",
     "cache": "from a cache of `fastast data cache`",
@@ -19,7 +19,7 @@ _SOURCES = {
 
 
 def loading_text(records: Sequence[Record]) -> str:
-    """Return it for every machine that scored clips; empty where no record says it."""
+    """Return the line for every device that scored clips; empty if no record says how loading went."""
     by_device: dict[str, list[Record]] = {}
     for record in records:
         if record.quality is not None and record.quality.loading is not None and record.status == "ok":
@@ -56,7 +56,7 @@ def _said(found: list[Loading]) -> str:
 
 
 def _about_load(records: Sequence[Record]) -> str:
-    """Return a warning where more was at work than the run itself: quality needs no quiet machine, but times do."""
+    """Return a warning if other processes were at work: rates need a quiet machine, though quality does not."""
     loads = [record.conditions.load[0] or 0.0 for record in records]
     cores = records[0].machine.cpu.logical_cores or 1
     if max(loads) <= _BUSY * cores:
@@ -65,7 +65,7 @@ def _about_load(records: Sequence[Record]) -> str:
 
 
 def _when(found: list[Loading]) -> str:
-    """Return whether the runs of these cells made their features themselves."""
+    """Return which of these cells reused features of an earlier run; empty if none did."""
     reused = sum(one.reused for one in found)
     if not reused:
         return ""
@@ -73,7 +73,7 @@ def _when(found: list[Loading]) -> str:
 
 
 def _verdict(sides: list[SlowerSide]) -> str:
-    """Return which side limits: of all cells, or of how many."""
+    """Return which side limits: for all cells, or for how many of them."""
     slow = sides.count("loading")
     if slow in (0, len(sides)):
         return f"{sides[0]} limits" if slow else "the model limits"
@@ -81,7 +81,7 @@ def _verdict(sides: list[SlowerSide]) -> str:
 
 
 def _span(values: Sequence[float]) -> str:
-    """Return the least and the greatest of some numbers, or the one that they all are when printed."""
+    """Return the least and the greatest of some numbers, or one number if both print the same."""
     ends = [
         f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
         for value in (min(values), max(values))

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, words: Collection[int] = (0,)) -> str:
-    """Return a table. `words`: the columns, by number, that stand at the left; those of numbers stand at the right."""
+    """Return a table. `words`: indices of columns of text, which are aligned left; numbers are aligned right."""
     lines = [heads, *rows]
     rule = "".join("---|" if column in words else "---:|" for column in range(len(heads)))
     head, *body = (f"| {' | '.join(line)} |" for line in lines)

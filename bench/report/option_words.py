@@ -1,4 +1,4 @@
-"""What options of a reduction are called where people read them: legends, tables, captions."""
+"""Readable names of a reduction's options, for legends, tables and captions."""
 
 from __future__ import annotations
 
@@ -39,16 +39,16 @@ _WORDS: dict[str, dict[str, str]] = {
     "weighted_pooling": {"True": "pooling weighted by size", "False": "unweighted pooling"},
     "length": {"own": "own length"},
 }
-"""Words for the values of an option that its name and value would not tell a reader."""
+"""Words for values of options that name and value alone would not explain."""
 
 
 def options_of(text: str) -> dict[str, str]:
-    """Return the options that a row of the flat view names, each with its value."""
+    """Return the options in the `options` column of a record's flat row, each with its value."""
     return dict(one.partition("=")[::2] for one in shlex.split(text or ""))
 
 
 def option_words(name: str, value: str) -> str:
-    """Return an option and its value in words; one that is not known here as they stand."""
+    """Return an option and its value in words, unknown ones as they are written."""
     if name in _WORDS and value in _WORDS[name]:
         return _WORDS[name][value]
     if name == "metric":

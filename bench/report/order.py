@@ -1,4 +1,4 @@
-"""The order of rows in tables."""
+"""Order of rows in tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 
 def row_key(column: pd.Series) -> pd.Series:
-    """Sort the unmerged model, `none`, before all methods and schedules, and numbers in texts by their values."""
+    """Return sort keys that put the unmerged model, `none`, first and compare numbers in texts by value."""
     if not pd.api.types.is_string_dtype(column.dtype):  # object, or the text of pandas 3
         return column
     return column.where(column != "none", "").map(_with_wide_numbers, na_action="ignore")

@@ -1,4 +1,4 @@
-"""One HTML page of a report, self-contained: it opens from a file and asks nothing of the network."""
+"""The HTML page of a report, self-contained: it opens from a file and loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -29,9 +29,11 @@ def page(
     sweep: str,
     beside: Beside = NOTHING,
 ) -> str:
-    """Return the page. `drawn` holds each figure as SVG, or the reason why it could not be drawn.
+    """Return the page.
 
-    `beside`: what another command has put into the report's folder, which the page shows and links.
+    drawn: each figure as SVG, or the reason why it could not be drawn. texts: the other files of the report, which the
+    page links by name. failed: the records that are not `ok`. beside: files that another command wrote into the
+    report's folder, which the page shows and links.
     """
     from jinja2 import Environment, FileSystemLoader
     from markupsafe import Markup
@@ -79,7 +81,7 @@ def page(
 
 
 def facts(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
-    """Return what the records were made with, each fact with all its values."""
+    """Return what the records were made with, every fact with all its values."""
 
     def values(*names: str) -> list[str]:
         found = []
@@ -115,9 +117,9 @@ def facts(records: Sequence[Record]) -> list[tuple[str, list[str]]]:
 
 
 def inline_svg(text: str, name: str, title: str) -> str:
-    """Return an SVG file as an element of a page: without its XML head, with a title for those who cannot see it.
+    """Return an SVG file as an element of a page: without its XML head, and with a title for those who cannot see it.
 
-    Its ids start with `name`: figures of one page would have the same ones.
+    Its ids get the prefix `name`, as those of several figures on one page would clash.
     """
     from markupsafe import escape
 
@@ -130,7 +132,7 @@ def inline_svg(text: str, name: str, title: str) -> str:
 
 
 def _asked(record: Record) -> str:
-    """Return the question of a record in a few words."""
+    """Return a record's question in a few words."""
     question = record.cell.question
     reduction = question["reduction"]
     model = question.get("model", {})

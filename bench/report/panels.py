@@ -1,4 +1,4 @@
-"""Panels: the rows of a report that stand in one table and one plot."""
+"""Panels: the rows of a report that share one table and one plot."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import pandas as pd
 from bench.report.words import setup_name
 
 SETTING = ["machine", "sha256", "model", "dtype", "engine"]
-"""What a row shares with the unmerged model that its speed-up is over, beside what was timed and the batch size."""
+"""Columns in which a row agrees, beside `WORKLOAD`, with the unmerged model that its speed-up is over."""
 PANEL = ["machine", "sha256", "model", "shared_dtype", "shared_engine", "scope", "batch_size"]
-"""What all rows of a panel share."""
+"""Columns in which all rows of a panel agree."""
 WORKLOAD = ["scope", "batch_size"]
-"""What speeds of a panel share; quality does not depend on it."""
+"""Columns in which the speeds of a panel agree, and on which quality does not depend."""
 
 
 def panels(joined: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
     """Return the groups of rows that can be compared: one per machine, model, scope and batch size.
 
-    And one per dtype and engine, except where several engines ran one model.
+    Dtypes and engines have groups of their own too, except where several engines ran one model.
     """
     return list(joined.groupby(PANEL, sort=True, dropna=False))
 
 
 def with_shared(joined: pd.DataFrame) -> pd.DataFrame:
-    """Add the dtype and the engine that a panel shares, and to each row what it does not share, its `setup`.
+    """Add the dtype and the engine that a panel shares (`shared_dtype`, `shared_engine`), and every row's `setup`.
 
-    Engines are alternatives: where several ran one model on one machine they stand in one panel, whatever their dtypes.
+    Engines are alternatives: several that ran one model on one machine share a panel, whatever their dtypes, and
+    `setup` names that of each row.
     """
     joined = joined.assign(shared_dtype=joined["dtype"], shared_engine=joined["engine"], setup="")
     for _, group in joined.groupby(["machine", "sha256", "model", *WORKLOAD], dropna=False):

@@ -1,9 +1,9 @@
-"""Which points are worth having: dominance for throughput and quality, both to be maximised.
+"""Pareto dominance in throughput and quality, both to be maximised.
 
-A point is *dominated* when another is at least as good in both and better in one. It is *clearly dominated* when the
-other one is better in both beyond their intervals, of throughput and of quality: what is only dominated may as well be
-on the front, were it measured again. For quality, intervals of differences to one model on the same clips may be given:
-where two of them are apart, so are the points, however correlated.
+A point is *dominated* if another is at least as good in both and better in one. It is *clearly dominated* if the other
+is better in both and their intervals overlap in neither: a point that is merely dominated might be on the front if it
+were measured again. For quality, intervals of differences to one model on the same clips may be given: where two of
+them do not overlap, the points differ, however correlated they are.
 
 Shapes: `n` points.
 """
@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """A configuration with what it costs and gives; intervals are of 95 % and hold their value."""
+    """Throughput and quality of a configuration, each with a 95 % interval that contains it."""
 
     throughput: float
-    """Clips a second."""
+    """Clips per second."""
     quality: float
-    """Mean average precision."""
+    """Mean average precision, or accuracy."""
     throughput_interval: tuple[float, float]
-    """Where the throughput may be."""
+    """95 % interval of the throughput."""
     quality_interval: tuple[float, float]
-    """Where the quality may be."""
+    """95 % interval of the quality."""
 
 
 def dominates(a: Point, b: Point) -> bool:
@@ -38,19 +38,19 @@ def dominates(a: Point, b: Point) -> bool:
 
 
 def clearly_dominates(a: Point, b: Point) -> bool:
-    """Return whether `a` is better than `b` in both, and their intervals are apart in both."""
+    """Return whether `a` is better than `b` in both, and their intervals overlap in neither."""
     faster = a.throughput_interval[0] > b.throughput_interval[1]
     better = a.quality_interval[0] > b.quality_interval[1]
     return dominates(a, b) and faster and better
 
 
 def pareto_front(points: Sequence[Point]) -> NDArray[np.bool_]:
-    """Return which points no other one dominates, (n,). Equal points are both on the front or both off it."""
+    """Return which points no other dominates, (n,). Equal points are both on the front or both off it."""
     return np.array([not any(dominates(other, point) for other in points) for point in points], dtype=bool)
 
 
 def standing(points: Sequence[Point]) -> list[str]:
-    """Return for every point `front`, `dominated` (but within the intervals of one or both) or `clearly dominated`."""
+    """Return for every point `front`, `dominated` (within the intervals of an axis or two) or `clearly dominated`."""
     words = []
     for point, on_front in zip(points, pareto_front(points), strict=True):
         if on_front:

@@ -1,4 +1,4 @@
-"""Records of a sweep -> a folder of figures, tables and a page."""
+"""Render the records of a sweep to a folder of figures, tables and a page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fastast.names import unknown_name
 from fastast.system.writing import write_whole
 
 OPERATING_POINTS = 4
-"""How many merged configurations per panel a README shows."""
+"""Most merged configurations that a README shows per panel."""
 
 
 __all__ = ["FORMATS", "ReportError", "render", "write_report"]
@@ -32,11 +32,10 @@ def render(
 ) -> list[Path]:
     """Write figures, tables and the page `index.html` to `out/<sweep>/`; return their paths.
 
-    A figure that cannot be drawn (of speed alone there is no front) is left out and the page says why. The page shows
-    and links what `bench ablation` has put into the folder, too. Records that
-    are not `ok` are listed on the page. `width`: of figures, `single` or `double`, columns of a paper. Raises
-    ReportError for no records (`sweep` may be its file), an unknown format or width, or records that cannot stand in
-    one table.
+    A figure that cannot be drawn (speed alone makes no front) is left out, and the page says why. The page also lists
+    the records that are not `ok`, and shows and links what `bench ablation` has written to the folder. sweep: a name or
+    a file. width: of figures, `single` or `double` for one or two columns of a paper. Raises ReportError if there are
+    no records, for an unknown format or width, and for records that cannot share one table.
     """
     unknown = sorted(set(formats) - set(FORMATS))
     if unknown:
@@ -59,7 +58,7 @@ def render(
 def write_report(
     records: list[Record], folder: Path, *, sweep: str, formats: tuple[str, ...], width: float = DOUBLE
 ) -> list[Path]:
-    """Write the report of `records` into `folder`, with figures `width` inches wide, and return the paths."""
+    """Write the report of `records` to `folder`, with figures `width` inches wide, and return the paths."""
     joined = join(records)
     drawn = write_figures(draws(joined, width), folder, formats=formats)
     written = list(drawn.paths)

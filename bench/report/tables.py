@@ -1,4 +1,4 @@
-"""The table of a report as text, and as Markdown."""
+"""The tables of a report as text and as Markdown."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from bench.report.words import (
 )
 
 NOISY = "≈"
-"""Stands before the times of a record that is `noisy`, and before the ratios of these."""
+"""Mark before the times, and ratios of times, of a record that is `noisy`."""
 NOISY_MEANS = "rounds scattered by more than the sweep's limit"
 
 DISTURBED = "‡"
-"""Stands before those of a record that is `disturbed`."""
+"""Mark before those of a record that is `disturbed`."""
 DISTURBED_MEANS = "disturbed by other processes in both attempts, and left out of all comparisons"
 FEW_MEANS = "A speed-up without an interval comes from fewer than 5 rounds."
 
 MARKS = {"noisy": NOISY, "disturbed": DISTURBED}
-"""By status, what stands before every time, and every ratio of times."""
+"""Marks before every time, and every ratio of times, by status."""
 TIMES = ("throughput", "latency", "real_time", "delay", "speedup", "oracle", "alone")
-"""Columns of times and of their ratios, beside those of `OTHERS`."""
+"""Columns of times and of ratios of times, beside those of `OTHERS`."""
 
 SPEEDUP_MEANS = (
     "Speed-up: median time of the unmerged model over that of the configuration, interleaved in the same process; "
@@ -56,7 +56,7 @@ BATCH_MEANS = "Best batch size of each: times are of the batch in parentheses, r
 ALONE_MEANS = "Time over model alone: from waveforms to labels, over the same model on filterbanks, interleaved."
 TOO_SLOW = "cannot keep up"
 TOO_FEW = "too few samples"
-"""Stands for a percentile of a delay that was measured, but not often enough."""
+"""Text in place of a percentile of a delay that was measured, but not often enough."""
 STREAM_MEANS = (
     "Real-time factor: median seconds of computing per second of sound, of one window at a time; at 1 and above, a "
     "model cannot keep up. Delay: median, and in parentheses the 95th percentile, of the time from the last sample of "
@@ -77,7 +77,7 @@ OTHERS = {
     "fa4_bias": "plain merging on FlashAttention-4",
     "flex_bias": "plain merging on FlexAttention",
 }
-"""Baselines whose speed-up has a column where they were timed."""
+"""Baselines whose speed-ups have a column where they were timed, and their names in its head."""
 COLUMNS: dict[str, str] = {
     "configuration": "Configuration",
     "r": "r",
@@ -95,20 +95,20 @@ COLUMNS: dict[str, str] = {
     "delta": "Difference in {score} ↑",
     "standing": "Pareto",
 }
-"""Columns of the readable tables and their heads; `{score}` is what the data is scored by, arrows: what is better."""
+"""Heads of the columns of readable tables; `{score}` stands for the measure of the data, arrows show what is better."""
 WORDS = ("configuration", "standing")
-"""Those that hold text, and stand at the left."""
+"""Columns of text, which are aligned left."""
 
 
 def panel_name(panel: pd.DataFrame) -> str:
-    """Return what all rows of a panel share."""
+    """Return the name of a panel: what all its rows share."""
     first = panel.iloc[0]
     batch = "quality only" if pd.isna(first["batch_size"]) else batch_words(first["batch_size"])
     return f"{device_name(first)}, {batch}{dtype_words(panel)}{engine_words(panel)}{scope_words(first)}"
 
 
 def columns_of(panel: pd.DataFrame) -> dict[str, str]:
-    """Return the columns of a panel's table and their heads, without those that none of its rows was asked for."""
+    """Return the columns of a panel's table with their heads, without those that no row was meant to measure."""
     timed, scored = ((panel[status] != "").any() for status in ("status", "quality_status"))
     streamed = panel["real_time"].notna().any()
     paired = (panel["method"] == "none").any() or panel["delta_score"].notna().any()
@@ -129,13 +129,13 @@ def columns_of(panel: pd.DataFrame) -> dict[str, str]:
 
 
 def with_score(head: str, word: str) -> str:
-    """Return a head of a column with what the data is scored by; a head begins with a capital, but for mAP."""
+    """Return the head of a column with the measure of the data; it begins with a capital, unless with mAP."""
     first = head.startswith("{score}") and word != "mAP"
     return head.replace("{score}", word.capitalize() if first else word)
 
 
 def readable(panel: pd.DataFrame) -> pd.DataFrame:
-    """Return a panel as text, one row per configuration; what failed or was not measured says so."""
+    """Return a panel as text, one row per configuration; cells say what failed or was not measured."""
     rows = []
     for _, row in panel.iterrows():
         timed = is_denominator(row) and pd.notna(row["throughput"])
@@ -163,13 +163,16 @@ def readable(panel: pd.DataFrame) -> pd.DataFrame:
 
 
 def _marked(cells: Mapping[str, str], mark: str, *, bare: Container[str]) -> dict[str, str]:
-    """Return the cells of a row that are of times, each with a mark before it, without the `bare` ones."""
+    """Return the cells of a row that hold times, or their ratios, with a mark before each, without the `bare` ones."""
     timed = (*TIMES, *(f"over_{other}" for other in OTHERS))
     return {name: f"{mark}{cells[name]}" for name in timed if cells[name] not in bare}
 
 
 def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") -> str:
-    """Return one GitHub table per panel; the best of a column is bold. `most`: see `brief`. `about`: said last."""
+    """Return one GitHub table per panel, with the best of each column in bold.
+
+    most: see `brief`; without it tables are whole. about: text at the end.
+    """
     parts = []
     shown = [whole if most is None else brief(whole, most) for _, whole in panels(joined)]
     for panel in shown:
@@ -191,14 +194,14 @@ def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") 
 
 
 def in_markdown(text: str) -> str:
-    """Return text as Markdown in which nothing of it is a tag, or the end of a cell."""
+    """Escape text for Markdown, so that nothing in it is a tag or the end of a cell."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("|", "\\|")
 
 
 def brief(panel: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Return a panel's unmerged model and at most `most` others of its front, evenly spaced from slow to fast.
+    """Return a panel's unmerged models and at most `most` others from its front, evenly spaced from slow to fast.
 
-    Of a panel without a front, at most `most` of all others that were timed, or of all where none was.
+    In a panel without a front, the others are chosen from all that were timed, or from all if none was.
     """
     others = panel[panel["method"] != "none"].sort_values("throughput", kind="stable")
     others = others[others["throughput"].notna() | others["throughput"].isna().all()]
@@ -210,10 +213,10 @@ def brief(panel: pd.DataFrame, most: int) -> pd.DataFrame:
 
 
 def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
-    """Return the row with the best value (or the next ones, by `place`) of throughput, speed-up and score.
+    """Return the rows with the best values of throughput, speed-up and score, or with the next best ones, by `place`.
 
-    A speed that was disturbed is no best. Rows are positions in the panel. A tie in what is printed is broken by the
-    value itself.
+    A disturbed speed is never the best. Rows are positions in the panel. Ties in what is printed are broken by the
+    values themselves.
     """
     reset = panel.reset_index(drop=True)
     found = {}
@@ -221,7 +224,7 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
         values = reset.loc[reset["method"] != "none", source] if column == "speedup" else reset[source]
         values = values if column == "map" else values[reset["status"] != "disturbed"]
         compared = values.dropna()
-        # What makes nothing faster is not the best of anything.
+        # A speed-up that makes nothing faster is not the best.
         eligible = compared[compared > 1] if column == "speedup" else compared
         ranked = eligible.sort_values(ascending=False, kind="stable")
         if len(ranked) > place and len(compared) > 1:
@@ -230,7 +233,7 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
 
 
 def explain(joined: pd.DataFrame) -> list[str]:
-    """Return what columns and marks of these rows' tables mean, a sentence or two each."""
+    """Return the meanings of columns and marks in the tables of these rows, a sentence or two each."""
     asked = {column for _, panel in panels(joined) for column in columns_of(panel)}
     noisy, disturbed = ((joined["status"] == status).any() for status in ("noisy", "disturbed"))
     searched = (joined["batch_size"] == BEST_BATCH).any()
@@ -254,12 +257,12 @@ def explain(joined: pd.DataFrame) -> list[str]:
 
 
 def _is_other_unmerged(row: pd.Series) -> bool:
-    """Return whether a row is the unmerged model on another engine than the one that speed-ups are over."""
+    """Return whether a row is an unmerged model other than the one that speed-ups are over."""
     return is_unmerged(row) and not is_denominator(row)
 
 
 def _delay(row: pd.Series, missing: str) -> str:
-    """Return median and 95th percentile of the delay of a stream's labels."""
+    """Return median and 95th percentile of the delay of a stream's labels, or why there is none."""
     if row["real_time"] >= 1 or row["real_time_factor"] >= 1:  # by the panel's time, or when it was measured
         return TOO_SLOW
     if pd.isna(row["delay_p50"]):
@@ -268,6 +271,6 @@ def _delay(row: pd.Series, missing: str) -> str:
 
 
 def _batch(row: pd.Series) -> str:
-    """Return the batch that a time is of, where every row of the panel has its own."""
+    """Return the batch size of a time, in parentheses, if every row of the panel has its own; else empty text."""
     searched = row["batch_size"] == BEST_BATCH and pd.notna(row["latency"])
     return f" ({row['batch_measured']:.0f})" if searched else ""

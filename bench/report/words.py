@@ -21,24 +21,24 @@ FAMILY_NAMES = {
     "first": "first block only",
 }
 DATASET_NOTES = {"soundscapes": "synthetic scenes of real recordings"}
-"""What a reader must know of a data set."""
+"""What a reader must know about a data set."""
 FAILURES = {"oom": "out of memory", "error": "failed", "timeout": "timed out", "implausible": "implausible"}
-"""What stands where a number would."""
+"""Text in place of a number, by the status of a record without one."""
 UNREDUCED = {STRIDE: "larger stride", OWN_LENGTH: "own length"}
-"""Methods that remove no token: there are fewer from the start."""
+"""Methods that remove no tokens: their input has fewer from the start."""
 SCOPE_NAMES = {"waveform": "from waveforms", "stream": "stream", "training_step": "training step"}
-"""What was timed, where it was not the forward alone."""
+"""Names of scopes other than the forward alone."""
 ENGINE_NAMES = {"plain": "PyTorch", "triton": "FastAST's engine", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
-"""What runs a model, as tables name it."""
+"""Names of engines in tables."""
 NOT_MEASURED = "not measured"
 BEST_BATCH = math.inf
-"""Stands for the batch size of cells that search it, for every arm its own; sorts behind all numbers."""
+"""Batch size of cells that search for the best one of every arm; sorts after all numbers."""
 
 
 def series_name(row: pd.Series) -> str:
-    """Return the name of a line of a figure: method and family of schedules, and what is unusual about it.
+    """Return the name of a line in a figure: method, family of schedules, and every option that is not the default.
 
-    Where engines share a panel, behind the engine.
+    Where engines share a panel, the engine comes first.
     """
     kernel = [] if row["attention"] in ("auto", "") else [f"{row['attention']} attention"]
     setup = [row["setup"]] if row.get("setup") else []
@@ -57,7 +57,7 @@ def series_name(row: pd.Series) -> str:
 
 
 def family_words(family: str) -> str:
-    """Return a family of schedules in words: linear −0.5 for `linear:-0.5`, block 4 only for a list of that alone."""
+    """Return a family of schedules in words: linear −0.5 for `linear:-0.5`, block 4 only for a list of that block."""
     name, _, value = family.partition(":")
     if name == "list":
         blocks = [number for number, removed in enumerate(value.split(","), 1) if removed != "0"]
@@ -66,7 +66,7 @@ def family_words(family: str) -> str:
 
 
 def row_name(row: pd.Series) -> str:
-    """Return the name of a point: that of its line, with its r, or its schedule where that has none."""
+    """Return the name of a point: that of its line, with its r, or with its schedule if that has no r."""
     name = series_name(row)
     if row["method"] == "none":
         return name
@@ -79,17 +79,17 @@ def row_name(row: pd.Series) -> str:
 
 
 def _stride_words(row: pd.Series) -> str:
-    """Return the stride of a row that is no more than that, else nothing."""
+    """Return the stride in words if a row differs in nothing else from the unmerged model; else empty text."""
     return str(row["schedule"]).replace(":", " ", 1) if row["method"] == STRIDE else ""
 
 
 def table_name(row: pd.Series) -> str:
-    """Return the name of a row beside whose name a table has its r: a stride is in the name, as it is no r."""
+    """Return the name of a row in a table, which has a column for r; a stride is not an r, so it is in the name."""
     return row_name(row) if row["method"] == STRIDE else series_name(row)
 
 
 def point_label(row: pd.Series) -> str:
-    """Return what stands beside a point: its r, or its stride, or its schedule where that has none."""
+    """Return the label of a point: its r, or its stride, or its schedule if that has no r."""
     if row["method"] == "none":
         return "r=0"
     if pd.notna(row["r"]):
@@ -98,18 +98,18 @@ def point_label(row: pd.Series) -> str:
 
 
 def setup_name(row: pd.Series, *, dtype: bool) -> str:
-    """Return what a row of a panel of several engines ran on; `dtype`: whether the panel has several of these too."""
+    """Return what a row ran on in a panel of several engines; `dtype`: whether the panel has several dtypes too."""
     engine = ENGINE_NAMES.get(row["engine"], row["engine"])
     return f"{engine} {row['dtype']}" if dtype else engine
 
 
 def is_unmerged(row: pd.Series) -> bool:
-    """Return whether a row is the unmerged model on the attention that it has by itself."""
+    """Return whether a row is the unmerged model with its default attention."""
     return bool(row["method"] == "none" and row["attention"] in ("auto", ""))
 
 
 def _usual_options(method: str) -> dict[str, str]:
-    """Return the defaults of the options that have a column of their own; of a method not installed here, ToMe's."""
+    """Return the defaults of the options that have columns of their own; ToMe's for a method not installed here."""
     from fastast.reduction import get_method, method_names
 
     options = get_method(method if method in method_names() else "tome").options()
@@ -117,7 +117,7 @@ def _usual_options(method: str) -> dict[str, str]:
 
 
 def method_label(name: str) -> str:
-    """Return what a method is called; one that is not installed here, by its name."""
+    """Return the label of a method, or its name if it is not installed here."""
     from fastast.reduction import get_method, method_names
 
     if name in UNREDUCED:
@@ -126,21 +126,21 @@ def method_label(name: str) -> str:
 
 
 def is_denominator(row: pd.Series) -> bool:
-    """Return whether a row is what its speed-ups are over, measured again: its own is 1, whatever was measured.
+    """Return whether a row is the model that speed-ups are over: its own is 1, whatever was measured.
 
-    Not a training step on the engine: speed-ups are over the plain model then.
+    A training step on an engine other than `plain` is not: its speed-ups are over the plain model.
     """
     elsewhere = row["scope"] == "training_step" and row["engine"] != "plain"
     return is_unmerged(row) and not elsewhere
 
 
 def score_word(rows: pd.DataFrame) -> str:
-    """Return what the data of rows is scored by: `accuracy` of clips with one label, else `mAP`."""
+    """Return the measure of the rows' data: `accuracy` where clips have one label, else `mAP`."""
     return " and ".join(sorted(rows["score_name"].dropna().unique())) or "mAP"
 
 
 def software_line(rows: pd.DataFrame) -> str:
-    """Return the models of some rows and the versions of what ran them."""
+    """Return the models of some rows, and the versions of the software that ran them."""
     return f"{', '.join(_known(rows, 'model'))}; {versions_words(rows)}"
 
 
@@ -151,12 +151,12 @@ def versions_words(rows: pd.DataFrame) -> str:
 
 
 def runtime_of(record: Record) -> str | None:
-    """Return another runtime than PyTorch that ran a record's model, with its version."""
+    """Return the runtime that ran a record's model, with its version; None for PyTorch."""
     return record.engine.kernels.get("runtime") if record.engine is not None else None
 
 
 def runtime_words(runtime: str) -> str:
-    """Return a runtime and its version as they are called: OpenVINO 2026.4.1 for `openvino 2026.4.1`."""
+    """Return a runtime and its version by their proper name: OpenVINO 2026.4.1 for `openvino 2026.4.1`."""
     name, _, version = runtime.partition(" ")
     return f"{ENGINE_NAMES.get(name, name)} {version}".strip()
 
@@ -166,7 +166,7 @@ def _known(rows: pd.DataFrame, column: str) -> list[str]:
 
 
 def facts_line(rows: pd.DataFrame) -> str:
-    """Return what a reader must know of the numbers, in one line."""
+    """Return what a reader must know about the numbers, in one line."""
     parts = [", ".join(_known(rows, "model"))]
     quality = rows.dropna(subset=["score"])
     if len(quality):
@@ -186,7 +186,7 @@ def device_name(row: pd.Series) -> str:
 
 
 def engine_words(panel: pd.DataFrame) -> str:
-    """Return the engine that a panel's models share, as a suffix; nothing of their own forward, or of several."""
+    """Return the engine that a panel's models share, as a suffix; empty for PyTorch or for several engines."""
     engine = panel["shared_engine"].iloc[0]
     if engine in ("plain", ""):
         return ""
@@ -197,28 +197,28 @@ def engine_words(panel: pd.DataFrame) -> str:
 
 
 def dtype_words(panel: pd.DataFrame) -> str:
-    """Return the dtype that a panel shares, as a suffix; nothing where its engines have several."""
+    """Return the dtype that a panel shares, as a suffix; empty if its engines have several."""
     shared = panel["shared_dtype"].iloc[0]
     return f", {shared}" if shared else ""
 
 
 def scope_words(row: pd.Series) -> str:
-    """Return the scope of a panel's times where it is more than the forward, as a suffix."""
+    """Return the scope of a panel's times, as a suffix; empty for the forward alone."""
     return f", {SCOPE_NAMES[row['scope']]}" if row["scope"] in SCOPE_NAMES else ""
 
 
 def batch_words(batch_size: float) -> str:
-    """Return what a panel's batch size is called."""
+    """Return a panel's batch size in words."""
     return "best batch size of each" if batch_size == BEST_BATCH else f"batch size {batch_size:.0f}"
 
 
 def cell_batch_words(row: pd.Series) -> str:
-    """Return what the batch size of a cell's row in the flat view is called."""
+    """Return the batch size of a record's flat row in words."""
     return batch_words(BEST_BATCH if row["batch"] == "best" else row["batch_size"])
 
 
 def number(value: float, form: str, *, missing: str = NOT_MEASURED) -> str:
-    """Return a number with a real minus sign, or what stands for a missing one; zero has no sign."""
+    """Return a number with a real minus sign, or `missing` for NaN; zero has no sign."""
     if pd.isna(value):
         return missing
     text = form.format(value)
@@ -226,7 +226,7 @@ def number(value: float, form: str, *, missing: str = NOT_MEASURED) -> str:
 
 
 def interval(row: pd.Series, name: str, form: str, *, missing: str = NOT_MEASURED) -> str:
-    """Return `value [low, high]` of a column with its `_low` and `_high`."""
+    """Return `value [low, high]` from a column and its `_low` and `_high`, `value` if these are NaN."""
     if pd.isna(row[name]):
         return missing
     value, low, high = (number(row[key], form) for key in (name, f"{name}_low", f"{name}_high"))
@@ -234,5 +234,5 @@ def interval(row: pd.Series, name: str, form: str, *, missing: str = NOT_MEASURE
 
 
 def listed(names: Sequence[str]) -> str:
-    """Return names as prose: `a, b and c`; nothing of no names."""
+    """Return names as prose: `a, b and c`; empty text for no names."""
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))

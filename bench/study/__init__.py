@@ -1,8 +1,8 @@
-"""Studies: trainings under several seeds, what they give, and how sure that is."""
+"""Studies: trainings with several seeds, their results, and how certain these are."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 RUNS, PUBLISHED = Path("build/studies"), Path("results/studies")
-"""The usual folders of trainings, and of what is published of them."""
+"""Default folders of trainings and of what is published from them."""

@@ -1,4 +1,4 @@
-"""`python -m bench study`: train the arms of a study, publish what came out, draw its report."""
+"""`python -m bench study`: train the arms of a study, publish the results, and draw its report."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import typer
 from bench.command_line import for_people
 from bench.study import PUBLISHED, RUNS
 
-app = typer.Typer(help="Train several models under several seeds and compare what comes out.", no_args_is_help=True)
+app = typer.Typer(help="Train several models with several seeds and compare the results.", no_args_is_help=True)
 
 StudyArgument = Annotated[str, typer.Argument(help="A TOML file, or the name of one in bench/study/studies.")]
 RunsOption = Annotated[Path, typer.Option("--runs", help="Root folder of trainings, weights included.")]
-PublishedOption = Annotated[Path, typer.Option("--published", help="Root folder of what is published of trainings.")]
+PublishedOption = Annotated[Path, typer.Option("--published", help="Root folder of what is published from trainings.")]
 
 
 @app.command()
@@ -25,8 +25,8 @@ def run(
     published: PublishedOption = PUBLISHED,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what is left to train and stop.")] = False,
 ) -> None:
-    """Train every arm under every seed that is not trained or published yet. Interrupt at will: the same command goes
-    on. A teacher is trained again where only its weights are missing."""
+    """Train every arm with every seed that is neither trained nor published yet. Interrupt at any time: the same
+    command resumes. A teacher that is published without its weights is trained again where they are needed."""
     with for_people():
         from bench.study.study_file import load_study
         from bench.study.trainings import missing, run_study
@@ -43,7 +43,7 @@ def run(
 
 @app.command()
 def publish(study: StudyArgument, runs: RunsOption = RUNS, published: PublishedOption = PUBLISHED) -> None:
-    """Copy recipe, result, log and bootstrap replicates of every finished training; weights and scores stay."""
+    """Copy recipe, result and log of every finished training, with bootstrap replicates; weights and scores stay."""
     with for_people():
         from bench.study.publish import publish_trainings as copy
         from bench.study.study_file import load_study
@@ -58,7 +58,7 @@ def report(
     results: Annotated[Path, typer.Option(help="Root folder of records, for the speeds.")] = Path("results"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write to.")] = Path("build/reports"),
 ) -> None:
-    """Draw figures and tables of what is published."""
+    """Draw figures and tables of the published trainings."""
     with for_people():
         from bench.study.report import write_study_report
         from bench.study.study_file import load_study

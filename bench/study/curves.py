@@ -1,4 +1,4 @@
-"""How trainings went: the loss on the labels by step, of every seed of every arm."""
+"""Training curves: the loss on the labels by step, for every seed of every arm."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 LOG = "log.jsonl"
 COLUMNS = 4
 _FEWEST = 3
-"""Points that make a curve."""
+"""Fewest points that make a curve."""
 _MOST = 32
-"""Points of a curve: steps are noisy, and a panel is narrow."""
+"""Most points of a curve: steps are noisy, and a panel is narrow."""
 _LENGTHS = 4
-"""Times as many steps as the shortest training: beyond, steps are drawn on a logarithmic axis."""
+"""Ratio of the longest to the shortest training above which the axis of steps is logarithmic."""
 _LETTERS = 120
-"""Of a title, side by side over the whole width."""
+"""Letters that fit across the figure in titles."""
 _OTHERS = "#d4d4d4"
 
 
 def training_curves(study: Study, trainings: Path) -> pd.DataFrame:
     """Return the losses in the published logs of a study: arm, label, seed, step and loss.
 
-    The loss is that on the labels, the mean over the steps since the row before, also where a teacher has a share. Arms
-    that were not trained have no rows.
+    The loss is that on the labels, even where a teacher has a share in the loss, and the mean over the steps since the
+    previous row. Arms that were not trained have no rows.
     """
     rows = []
     for arm in study.arms:
@@ -47,21 +47,21 @@ def training_curves(study: Study, trainings: Path) -> pd.DataFrame:
 
 
 def log_events(training: Path) -> list[dict[str, Any]]:
-    """Return the events in the log of a training, in order; none where it has no log."""
+    """Return the events in the log of a training, in order; none if it has no log."""
     return read_log(training) if (training / LOG).is_file() else []
 
 
 def curves_figure(curves: pd.DataFrame) -> Figure:
-    """Draw a panel per arm: thin lines are seeds, the thick one their mean, grey all other arms'.
+    """Draw a panel per arm: thin lines are seeds, the thick line is their mean, and grey ones are other arms' means.
 
-    Raises ValueError where no log has enough steps for a curve.
+    Raises ValueError if no log has enough steps for a curve.
     """
     import matplotlib.pyplot as plt
 
     counts = curves.groupby("arm", sort=False)["step"].nunique()
     shown = [arm for arm, count in counts.items() if count >= _FEWEST]
     if not shown:
-        raise ValueError("no published log has steps enough for a curve")
+        raise ValueError("no published log has enough steps for a curve")
     lengths = curves[curves["arm"].isin(shown)].groupby("arm")["step"].max()
     curves = _thinned(curves)
     parts = {arm: curves[curves["arm"] == arm] for arm in shown}
@@ -93,7 +93,7 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     others = "; grey: the other arms" * (len(shown) > 1)
     said = [f"{lines}{others}. A point is the mean since the one before it"]
     top = 1.15 * max(mean.iloc[1:].max() for mean in means.values())
-    if far := [arm for arm, mean in means.items() if mean.iloc[0] > top]:  # a start from nothing would flatten the rest
+    if far := [arm for arm, mean in means.items() if mean.iloc[0] > top]:  # random weights would flatten the rest
         axes[0, 0].set_ylim(top=top)
         said.append(f"cut at {top:.2f}: {_beginnings(curves, means, far)}")
     letters = int(DOUBLE / 0.052)  # at 7 pt
@@ -103,9 +103,9 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
 
 
 def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return curves of at most `_MOST` points: of neighbours the mean of their losses, at the last one's step.
+    """Return curves of at most `_MOST` points: each is the mean loss of neighbours, at the step of the last one.
 
-    Seeds of an arm keep the same steps.
+    The seeds of an arm keep the same steps.
     """
     parts = []
     for _, arm in curves.groupby("arm", sort=False):
@@ -118,7 +118,7 @@ def _thinned(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def _beginnings(curves: pd.DataFrame, means: dict[str, pd.Series], far: list[str]) -> str:
-    """Say where the arms `far` begin, those together that begin at the same height."""
+    """Return where the arms `far` begin, grouping those that begin at the same height."""
     labels = curves.groupby("arm")["label"].first()
     heights = dict.fromkeys(f"{means[arm].iloc[0]:.2f}" for arm in far)
     said = []

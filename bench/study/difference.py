@@ -1,9 +1,9 @@
-"""How much better one way of training is than another, and how sure that is.
+"""Compute how much better one way of training is than another, and how certain that is.
 
-Three things in it are random: the seed of the training, the test clips, and the recordings that they are mixed from.
-The interval includes all three: the variance of the seeds' means and that of replicates that draw the same clips, and
-recordings where these are known, for both sides, averaged over seeds; and Student's t with the degrees of freedom of
-Welch and Satterthwaite.
+Three things in a difference are random: the training seed, the test clips, and the recordings that they are mixed from.
+Its interval includes all three. The variance is that of the means over seeds plus that of bootstrap replicates,
+averaged over seeds, which draw the same clips, and recordings where these are known, for both sides; Student's t has
+the degrees of freedom of Welch and Satterthwaite.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ def difference(
 ) -> tuple[float, float, float]:
     """Return the difference of two means over seeds and its interval.
 
-    mine, theirs: (s,) and (z,), mAP seed by seed; replicates: (b,), that difference when other clips are drawn; paired:
-    both sides have the same seeds, in one order. Where neither side has a second seed nothing is known of chance in
-    training, and the interval is of the clips alone.
+    mine, theirs: (s,) and (z,), mAP of every seed. replicates: (b,), that difference in every bootstrap replicate.
+    paired: whether both sides have the same seeds, in the same order. If neither side has a second seed, nothing is
+    known about chance in training, and the interval covers only what the replicates draw.
     """
     from scipy.stats import norm, t
 
@@ -31,7 +31,7 @@ def difference(
     clips = float(np.var(replicates, ddof=1))
     tail = 0.5 + CONFIDENCE / 2
     if freedom:
-        # Welch and Satterthwaite: the clips' part is known far better than that of a few seeds.
+        # Welch and Satterthwaite: the clips' variance is known far better than that of a few seeds.
         joint = freedom * ((seeds + clips) / seeds) ** 2 if seeds else math.inf
         half = float(t.ppf(tail, joint)) * math.sqrt(seeds + clips)
     else:
@@ -41,10 +41,10 @@ def difference(
 
 
 def _of_seeds(mine: NDArray[np.float64], theirs: NDArray[np.float64], *, paired: bool) -> tuple[float, int]:
-    """Return the variance of the difference of means that seeds make, and its degrees of freedom.
+    """Return the variance of the difference of means that is due to seeds, and its degrees of freedom.
 
-    Of other seeds on the two sides, or more of them on one, a seed is taken to vary as much on both (Student's test of
-    two samples): so one training is held against several, and no seed is thrown away.
+    If the two sides have different seeds, both are assumed to vary equally from seed to seed (Student's two-sample
+    test), so that one training can be compared with several and no seed is thrown away.
     """
     if paired:
         freedom = len(mine) - 1

@@ -1,4 +1,4 @@
-"""Which sounds a way of training loses: average precision by family of classes, against the model of the claim.
+"""Which sounds a way of training loses: average precision by family of classes, compared with the claim's model.
 
 Shapes: `c` classes, `s` seeds.
 """
@@ -33,7 +33,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "Other music": (*INSTRUMENTS, "Music track", "Ringtone"),
     "Other sounds": ALONE,
 }
-"""All leaf classes of the soundscapes; parents would count their leaves twice."""
+"""Leaf classes of the soundscapes by family; parents would count their leaves twice."""
 COLUMNS = (
     *("arm", "label", "family", "classes", "schedule", "seeds", "AP", "delta", "delta_low", "delta_high"),
     *("against", "against_schedule"),
@@ -43,8 +43,8 @@ COLUMNS = (
 def families(study: Study, results: Path) -> pd.DataFrame:
     """Return mean average precision of every family, and its difference to the claim's model under its first schedule.
 
-    A row an arm of `study.families`, schedule and family; `delta_low` and `delta_high` are the lowest and the highest
-    seed. Arms that were published without average precision by class have no rows.
+    There is a row per arm of `study.families`, schedule and family; `delta_low` and `delta_high` are those of the
+    lowest and the highest seed. Arms that were published without average precision by class have no rows.
     """
     if study.claim is None:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -71,7 +71,7 @@ def _columns() -> Iterator[tuple[str, list[int]]]:
 
 
 def _by_class(study: Study, results: Path, arm: StudyArm, schedule: str) -> NDArray[np.float64]:
-    """Return the average precision of every class, (s, c), of the published seeds that have it."""
+    """Return the average precision of every class, (s, c), for the published seeds that have it."""
     folders = [run_folder(results, study, arm.name, seed) for seed in study.seeds_of(arm)]
     found = [read_replicates(folder).by_class.get(schedule) for folder in folders if folder.is_dir()]
     whole = [values for values in found if values is not None and len(values) == len(CLASSES)]
@@ -79,9 +79,9 @@ def _by_class(study: Study, results: Path, arm: StudyArm, schedule: str) -> NDAr
 
 
 def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
-    """Draw the difference of every family against r, a panel an arm, all on one axis.
+    """Draw the difference of every family against r, with a panel per arm, all on the same axes.
 
-    Raises ValueError where there is none.
+    Raises ValueError if there are no rows.
     """
     import matplotlib.pyplot as plt
 
@@ -119,7 +119,7 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
 
 
 def _places(schedules: Sequence[str]) -> tuple[dict[str, float], list[str]]:
-    """Return where schedules stand on an axis: at their r, or side by side with ticks where not each has its own."""
+    """Return the places of schedules on an axis: their r if each has its own, else equally spaced, with tick labels."""
     r = {name: split_schedule(name)[1] for name in schedules}
     if None not in r.values() and len(set(r.values())) == len(schedules):
         return {name: float(value) for name, value in r.items() if value is not None}, []

@@ -1,4 +1,4 @@
-"""The figures of a study: mAP against speed, and its ablations."""
+"""Figures of a study: mAP against speed, ablations, contrasts and the claim."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def speed_figure(rows: pd.DataFrame, reference: str, notes: str, speeds: str = "") -> Figure:
-    """Draw mAP against speed-up, a line an arm: the mean over seeds, bars from the lowest seed to the highest.
+    """Draw mAP against speed-up with a line per arm: the mean over seeds, and bars from the lowest to the highest seed.
 
-    `notes`: what mAP is of; `speeds`: what the speed-ups are of. The dashed line is the reference, unmerged. Raises
-    ValueError where no merged row has a speed.
+    notes: what mAP was measured on. speeds: what the speed-ups were measured on. The dashed line is the unmerged
+    reference. Raises ValueError if no merged row has a speed.
     """
     import matplotlib.pyplot as plt
 
@@ -62,8 +62,8 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str, speeds: str = "
 def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """Draw every ablation as one panel: mAP of each of its arms, mean over seeds, with the interval of its difference.
 
-    One whose arms are held against several has a panel for each of these, which the title names. Hollow: the mean of
-    what it is held against. Raises ValueError where there is none.
+    An ablation whose arms are compared with different ones has a panel for each of these, named in its title. Hollow
+    points are the mean of what an arm is compared with. Raises ValueError if there are no ablations.
     """
     import matplotlib.pyplot as plt
 
@@ -75,7 +75,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     widest = max(len(name) for some in names for name in some)
     letters = max(
         20, int((DOUBLE - 0.4 - 0.052 * widest) / 0.062)
-    )  # DejaVu at 7 and 8 pt takes so many inches a letter
+    )  # inches that a letter of DejaVu takes at 7 and 8 pt
     titles = [textwrap.fill(f"{title}. {held_against(part)}", letters) for title, part in asked]
     heights = [
         0.35 + 0.2 * len(part) + 0.14 * title.count("\n") for title, (_, part) in zip(titles, asked, strict=True)
@@ -105,7 +105,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
 def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
     """Draw what each part adds to mAP under every schedule, with its 95 % interval.
 
-    Raises ValueError where the study has no contrast that is published.
+    Raises ValueError if the study has no published contrast.
     """
     import matplotlib.pyplot as plt
 
@@ -140,11 +140,11 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
 
 
 def claim_figure(rows: pd.DataFrame, notes: str, speeds: str = "") -> Figure:
-    """Draw the difference of mAP to the model that the claim is held against, under every schedule, with its interval.
+    """Draw the difference of mAP to the model that the claim compares with, under every schedule, with its interval.
 
-    Schedules stand from slow to fast, each with its speed-up over that model; arms stand beside each other, as all have
-    the speed of their schedule; `speeds`: what that is of. Raises ValueError where the study makes no claim that is
-    published, or nothing of it has a speed.
+    Schedules are ordered from slow to fast, each with its speed-up over the unmerged model; arms are drawn side by
+    side, as all have the speed of their schedule. speeds: what it was measured on. Raises ValueError if the study has
+    no published claim, or no speed for it.
     """
     import matplotlib.pyplot as plt
 

@@ -1,4 +1,4 @@
-"""The rows of a study: every arm under every schedule, over its seeds, held against another."""
+"""The rows of a study: every arm under every schedule, over its seeds, compared with another arm."""
 
 from __future__ import annotations
 
@@ -23,48 +23,48 @@ from fastast.training.folder import RECIPE, RESULT
 
 COLUMNS: dict[str, str] = {
     "arm": "name of the arm",
-    "label": "what it is called",
-    "group": "table that it stands in",
+    "label": "its name in tables and figures",
+    "group": "table that shows it",
     "schedule": "merging when tested; unmerged for a model without tokens",
-    "seeds": "trainings",
+    "seeds": "number of trainings",
     "mAP": "mean over seeds",
     "mAP_sd": "standard deviation over seeds",
     "mAP_low": "lowest seed",
     "mAP_high": "highest seed",
-    "against": "label of the arm that it is held against",
-    "against_schedule": "and its schedule",
-    "against_mAP": "its mean over seeds",
-    "delta": "mAP less that of the arm it is held against, mean over seeds less mean over seeds",
-    "delta_low": "lower end of its 95 % interval, over seeds and clips, and recordings where they are known",
+    "against": "label of the arm that it is compared with",
+    "against_schedule": "schedule of that arm",
+    "against_mAP": "mAP of that arm, mean over seeds",
+    "delta": "mAP minus that arm's, each a mean over seeds",
+    "delta_low": "lower end of the difference's 95 % interval, over seeds, clips and, where known, recordings",
     "delta_high": "upper end",
-    "delta_seeds": "trainings of the arm in it",
-    "against_seeds": "trainings of the arm it is held against",
-    "recordings": "whether that interval knows of the recordings that clips are mixed from",
+    "delta_seeds": "number of the arm's trainings in the difference",
+    "against_seeds": "number of the other arm's trainings in it",
+    "recordings": "whether that interval includes the recordings that clips are mixed from",
     "AUC": "mean over seeds",
-    "logged_seconds_per_1000": "training time of 1,000 clips, s, median over seeds, of the logs: whatever else ran",
-    "peak_memory_mib": "most memory of a training, MiB; none of weights that were not trained",
-    "clips": "test clips",
-    "steps": "of a training",
+    "logged_seconds_per_1000": "training time of 1,000 clips in the logs, s, median over seeds, whatever else ran",
+    "peak_memory_mib": "peak memory of a training, MiB; none for weights that were not trained",
+    "clips": "number of test clips",
+    "steps": "number of steps of a training",
     "speedup": "throughput over the unmerged model's",
     "speedup_low": "lower end of its 95 % interval",
     "speedup_high": "upper end",
     "clips_per_second": "the unmerged model's throughput times that speed-up",
-    "step_speedup": "of a step of training over one without merging, on the mean over the schedules that steps draw",
-    "train_seconds_per_1000": "seconds of the steps for 1,000 clips, likewise, no teacher: the unmerged one's over it",
+    "step_speedup": "speed-up of a training step over an unmerged one, for the mean of the schedules that steps draw",
+    "train_seconds_per_1000": "seconds of the steps for 1,000 clips without a teacher: the unmerged ones' over that",
 }
 
 NOT_MEASURED = Speeds()
 CONTRAST, CLAIM = "contrast", "claim"
-"""Groups of the contrasts of a study, and of its claim."""
+"""Groups of a study's contrasts and of its claim."""
 Runs = Mapping[int, Mapping[str, Any]]
-"""Trainings of an arm by seed."""
+"""Trainings of an arm, by seed."""
 
 
 def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds = NOT_MEASURED) -> pd.DataFrame:
     """Return one row for every arm and schedule that has a published training, in the order of the study.
 
-    `speeds`: of the forward; `step_speeds`: of a step of training, for arms that merge in training. Raises StudyError
-    where nothing is published, the reference is not, or two trainings were tested on other clips.
+    Contrasts and the claim have rows of their own. speeds: of the forward. step_speeds: of a training step, for arms
+    with tokens. Raises StudyError if the reference is not published, or two trainings were tested on different clips.
     """
     found = {arm.name: _trainings(study, arm, results) for arm in study.arms}
     _refuse_other_clips(found)
@@ -94,9 +94,9 @@ def frame(study: Study, results: Path, speeds: Speeds, step_speeds: Speeds = NOT
 
 
 def _compared(study: Study) -> list[tuple[StudyArm, StudyArm, str]]:
-    """Return the arms, the contrasts and the claim, the latter as arms of groups of their own.
+    """Return the arms, the claim and the contrasts, the latter two as arms in groups of their own.
 
-    Each with the arm that it is held against and that one's schedule; empty: the same as its own.
+    Each comes with the arm that it is compared with and the schedule of that arm; empty: the same schedule as its own.
     """
 
     def copy(name: str, **update: str) -> StudyArm:
@@ -143,7 +143,7 @@ def _refuse_other_clips(found: Mapping[str, Runs]) -> None:
             seen.setdefault((replicates.clips, replicates.labels), run["folder"])
     if len(seen) > 1:
         first, second = list(seen.values())[:2]
-        raise StudyError(f"{first} and {second} were tested on other clips and cannot be compared; move one away")
+        raise StudyError(f"{first} and {second} were tested on different clips and cannot be compared; move one away")
 
 
 def _scored(runs: Runs, schedule: str) -> Runs:
@@ -151,7 +151,7 @@ def _scored(runs: Runs, schedule: str) -> Runs:
 
 
 def _paired(study: Study, arm: StudyArm, runs: Runs, base_arm: StudyArm, base: Runs) -> tuple[Runs, Runs]:
-    """Return the trainings of both sides by seed; untrained weights of one seed stand beside every one of the other."""
+    """Return the trainings of both sides by seed; untrained weights with one seed are paired with every other seed."""
 
     def stands(one: StudyArm) -> bool:
         return one.untrained and len(study.seeds_of(one)) == 1
@@ -192,7 +192,7 @@ def _difference(runs: Runs, base: Runs, schedule: str, base_schedule: str) -> di
     delta, theirs, known = (math.nan,) * 3, math.nan, False
     if base:
         sides = [(dict(sorted(runs.items())), schedule), (dict(sorted(base.items())), base_schedule)]
-        # Older files know of no recordings: then neither side's are drawn.
+        # Older files do not know recordings; then recordings are drawn for neither side.
         known = all(name in run["replicates"].over_recordings for side, name in sides for run in side.values())
         drawn = attrgetter("over_recordings" if known else "by_schedule")
         mine, of_base = (_mean_average_precisions(side, name) for side, name in sides)
@@ -216,13 +216,13 @@ def _speed(schedule: str, speeds: Speeds) -> dict[str, float]:
 
 
 def step_seconds(recipe: Mapping[str, Any], speeds: Speeds) -> float:
-    """Return the seconds of a step for one clip: the mean over the schedules that the steps of a recipe draw."""
+    """Return the seconds of a step per clip: the mean over the schedules that the steps of a recipe draw."""
     reduction = recipe["reduction"] or {"r": [0], "schedule": []}
     drawn = [str(Constant(r)) for r in reduction["r"]] or reduction["schedule"]
     return float(np.mean([speeds.seconds(schedule) for schedule in drawn]))
 
 
 def _step_speed(arm: StudyArm, runs: Runs, speeds: Speeds) -> dict[str, float]:
-    """Return how fast the arm trains."""
+    """Return the speed of the arm's training steps, as its row has it."""
     seconds = math.nan if arm.untrained else step_seconds(next(iter(runs.values()))["recipe"], speeds)
     return {"step_speedup": speeds.unmerged_seconds / seconds, "train_seconds_per_1000": 1000 * seconds}

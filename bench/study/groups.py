@@ -1,4 +1,4 @@
-"""The groups of rows that stand in one table, in which order, and what they are held against."""
+"""Group the rows of a study into tables, order them, and name what they are compared with."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ GROUPS = {
     CLAIM: "Faster, and as accurate",
     CONTRAST: "What each part adds",
 }
-"""Titles of tables; those of ablations are their groups' own words."""
+"""Titles of tables; those of ablations are the names of their groups."""
 
 
 def groups(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Return the tables: title and rows, in the order of the study, of every arm from slow to fast.
+    """Return title and rows of every table, in the order of the study, with the rows of an arm from slow to fast.
 
-    A claim of which every row stands in another table too has none of its own.
+    A claim has no table of its own if all its rows are in other tables.
     """
     parts = [(str(name), part) for name, part in rows.groupby("group", sort=False)]
     shown = [(name, part) for name, part in parts if name != CLAIM or not _is_repeated(part, rows)]
@@ -31,7 +31,7 @@ def groups(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _is_repeated(claim: pd.DataFrame, rows: pd.DataFrame) -> bool:
-    """Whether all rows of a claim are arms as they stand in their own groups, held against the same."""
+    """Return whether all rows of a claim are also in the tables of their arms, compared with the same."""
     same = ["arm", "schedule", "against", "against_schedule"]
     arms = rows[~rows["group"].isin((CLAIM, CONTRAST))]
     told = set(arms[same].itertuples(index=False, name=None))
@@ -39,7 +39,7 @@ def _is_repeated(claim: pd.DataFrame, rows: pd.DataFrame) -> bool:
 
 
 def _from_slow_to_fast(part: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with those of one arm by speed-up, or by r where that was not measured; without merging first."""
+    """Sort the rows of each arm by speed-up, or by r if that was not measured; those without merging come first."""
     places = {label: place for place, label in enumerate(dict.fromkeys(part["label"]))}
     keys = pd.DataFrame(
         {
@@ -54,20 +54,20 @@ def _from_slow_to_fast(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def against(row: pd.Series) -> str:
-    """Return what a row is held against, with the schedule where that is another; empty for the reference itself."""
+    """Return what a row is compared with, and its schedule if that differs; empty for the reference itself."""
     same = row["against_schedule"] == row["schedule"]
     return str(row["against"]) + ("" if same or not row["against"] else f", {schedule_words(row['against_schedule'])}")
 
 
 def mixed(rows: pd.DataFrame) -> bool:
-    """Whether rows are held against different arms, or some under their own schedule and some under another."""
+    """Return whether rows are compared with different arms, or neither all with one schedule nor all with their own."""
     held = rows[rows["against"] != ""]
     one_schedule = held["against_schedule"].nunique() < 2 or (held["against_schedule"] == held["schedule"]).all()
     return bool(held["against"].nunique() > 1 or not one_schedule)
 
 
 def held_against(rows: pd.DataFrame) -> str:
-    """Return the sentence that names what a group's rows are held against; none where a column names it."""
+    """Return a sentence that names what a group's rows are compared with; empty if a column names it."""
     held = rows[rows["against"] != ""]
     if mixed(rows) or held.empty:
         return ""
@@ -77,7 +77,7 @@ def held_against(rows: pd.DataFrame) -> str:
 
 
 def ranked(rows: pd.DataFrame, place: int) -> list[int]:
-    """Return where in a group the best (or the next, by `place`) mAP of each schedule stands that several rows have."""
+    """Return the positions of the best mAPs (or the next ones, by `place`) of the schedules that several rows share."""
     frame = rows.reset_index(drop=True).dropna(subset=["mAP"])
     found = []
     for _, same in frame.groupby("schedule", sort=False):
@@ -87,11 +87,11 @@ def ranked(rows: pd.DataFrame, place: int) -> list[int]:
 
 
 def merges_nothing(schedule: str) -> bool:
-    """Whether a schedule merges nothing; a model without tokens has none."""
+    """Return whether a schedule merges nothing, as for a model without tokens."""
     return schedule in ("unmerged", UNMERGED)
 
 
 def schedule_words(schedule: str) -> str:
-    """Return a schedule as a table says it."""
+    """Return a schedule in the words of tables."""
     family, _, rest = schedule.partition(":")
     return "no merging" if merges_nothing(schedule) else f"r = {rest}" if family == "constant" else schedule

@@ -1,6 +1,7 @@
-"""How good a model is after so much training: mAP on the validation clips against seconds of training.
+"""Quality by training time: mAP on the validation clips against seconds of training.
 
-The seconds are those of measured steps, not of the logs: what else a machine did while it trained does not count.
+The seconds are those of measured steps rather than of logs, so that what else a machine did while training does not
+count.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
 COLUMNS = ("arm", "label", "seed", "schedule", "clips", "seconds", "mAP")
 _VAL = "val "
 _FEWEST = 3
-"""Validations of a training that make a curve, its end among them."""
+"""Fewest validations of a training that make a curve, including that at its end."""
 _MOST_PANELS = 3
 
 
 def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
     """Return the validations in the published logs of the main arms: one row per arm, seed, schedule and step.
 
-    `clips`: trained on so far; `seconds`: of the steps for them, NaN where `steps` has no such schedule. All begin with
-    the weights that the study's first untrained arm is, as validated there on the same clips, at 0. Raises StudyError
-    where trainings were validated on different clips.
+    Columns: `clips` trained on so far, and `seconds` of the steps for them, NaN if `steps` lacks a schedule. Each
+    training starts, at 0, with the score of the study's first untrained arm on the same validation clips. Raises
+    StudyError if trainings were validated on different clips.
     """
     rows: list[tuple[object, ...]] = []
     starts: dict[tuple[str, str], float] = {}
@@ -50,7 +51,7 @@ def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
             if not (found := _validations(folder)):
                 continue
             recipe = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-            clips = str(recipe.get("inputs", {}).get("data.val_ids", ""))  # not there in runs of before it was written
+            clips = str(recipe.get("inputs", {}).get("data.val_ids", ""))  # missing in older runs
             if arm.untrained:
                 starts |= {(clips, schedule): score for _, schedule, score in found if (clips, schedule) not in starts}
             elif len({step for step, *_ in found}) >= _FEWEST:
@@ -58,8 +59,8 @@ def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
                 rows += _of_training(arm, seed, recipe["question"], found, steps)
     if len(drawn) > 1:
         one, other, *_ = drawn.values()
-        raise StudyError(f"{one} and {other} were validated on different clips; their curves cannot stand together")
-    begun = {one[:4]: 0.0 * one[5] for one in rows}  # type: ignore[operator]  # NaN where steps have no time
+        raise StudyError(f"{one} and {other} were validated on different clips; their curves cannot be compared")
+    begun = {one[:4]: 0.0 * one[5] for one in rows}  # type: ignore[operator]  # NaN if steps have no time
     start = {schedule: score for (clips, schedule), score in starts.items() if clips in drawn}
     rows += [(*one, 0, zero, start[str(one[3])]) for one, zero in begun.items() if one[3] in start]
     frame = pd.DataFrame(rows, columns=list(COLUMNS))
@@ -68,18 +69,18 @@ def progress(study: Study, trainings: Path, steps: Speeds) -> pd.DataFrame:
 
 
 def end_of(rows: pd.DataFrame, reference: str) -> float:
-    """Return where the reference ends without merging, mean over its seeds; NaN where it was not validated so.
+    """Return the last score of the reference without merging, mean over its seeds; NaN if it was not validated so.
 
-    rows: of `progress`.
+    rows: as returned by `progress`.
     """
     mine = rows[(rows["arm"] == reference) & rows["schedule"].map(merges_nothing).astype(bool)]
     return float(mine.sort_values("clips").groupby("seed")["mAP"].last().mean())
 
 
 def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
-    """Return when each training first is as good as `level`, s, by arm, schedule and seed; NaN where never.
+    """Return the seconds after which each training reaches `level`, by arm, schedule and seed; NaN if it never does.
 
-    rows: of `progress`. Straight between two validations.
+    rows: as returned by `progress`. Scores are interpolated linearly between validations.
     """
 
     def first(part: pd.DataFrame) -> float:
@@ -100,9 +101,9 @@ def seconds_to(rows: pd.DataFrame, level: float) -> pd.Series:
 def progress_figure(rows: pd.DataFrame, reference: str, notes: str = "", speeds: str = "") -> Figure:
     """Draw a panel per schedule, a line per arm: the mean over the seeds, in a band from the lowest to the highest.
 
-    At most three schedules: those that most arms were validated under. Dashed: where the `reference` ends. `notes`:
-    what mAP is of; `speeds`: what the minutes are of. Raises ValueError where no arm was validated often enough, or
-    none has a time.
+    There are at most three schedules: those under which most arms were validated. Dashed: the last score of the
+    `reference`. notes: what mAP was measured on. speeds: what the minutes were measured on. Raises ValueError if no arm
+    was validated often enough, or none has a time.
     """
     import matplotlib.pyplot as plt
 
@@ -114,7 +115,7 @@ def progress_figure(rows: pd.DataFrame, reference: str, notes: str = "", speeds:
     arms = rows.groupby("schedule")["arm"].nunique()
     schedules = sorted(arms.index, key=lambda name: (-arms[name], _removed(name)))[:_MOST_PANELS]
     if not schedules:
-        raise ValueError("no published log has validations enough and a measured time of its steps")
+        raise ValueError("no published log has enough validations and a measured time of its steps")
     schedules.sort(key=_removed)
     figure, axes = plt.subplots(1, len(schedules), figsize=(DOUBLE, 3.0), sharex=True, sharey=True, squeeze=False)
     styles = colour_of(list(dict.fromkeys(rows["label"])))
@@ -146,7 +147,7 @@ def progress_figure(rows: pd.DataFrame, reference: str, notes: str = "", speeds:
 
 
 def _often_validated(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the seeds that were validated most often, by arm and schedule: a mean of others would jump."""
+    """Return the rows of the seeds validated most often, by arm and schedule: with the others, means would jump."""
     counts = rows.groupby(["arm", "schedule", "seed"])["clips"].transform("size")
     most = counts.groupby([rows["arm"], rows["schedule"]]).transform("max")
     return rows[counts == most]
@@ -163,7 +164,7 @@ def _of_training(
 
 
 def _validations(training: Path) -> list[tuple[int, str, float]]:
-    """Return step, schedule and mAP of every validation, as a training that went on last said it."""
+    """Return step, schedule and mAP of every validation, the last one logged where a resumed training repeated it."""
     found: dict[tuple[int, str], float] = {}
     for event in log_events(training):
         if event["event"].startswith(_VAL):
@@ -172,6 +173,6 @@ def _validations(training: Path) -> list[tuple[int, str, float]]:
 
 
 def _removed(schedule: str) -> int:
-    """Return the r of a constant schedule; others come behind."""
+    """Return the r of a constant schedule as a sort key that puts others last."""
     _, _, r = schedule.partition(":")
     return int(r) if r.isdigit() else 1 << 30

@@ -1,6 +1,6 @@
-"""From folders of runs to what is published of them: the recipe, the result, the log and the replicates of mAP.
+"""Publish trainings: copy recipe, result and log from the folders of runs, and write the replicates of mAP.
 
-Weights, optimiser states and scores stay where they are; a training is published whole or not at all.
+Weights, optimiser states and scores stay where they are; a training is published completely or not at all.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ KEPT = (RECIPE, "log.jsonl", RESULT)
 
 
 def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable[[str], None]) -> int:
-    """Copy every finished training of a study that `target` does not have as it is; return how many.
+    """Copy every finished training that `target` lacks, or has incomplete or with another result; return how many.
 
-    Raises StudyError where `target` has a training of another recipe under the same name.
+    Raises StudyError if `target` has a training with another recipe under the same name.
     """
     count = 0
     for arm, seed in study.trainings():
@@ -37,7 +37,7 @@ def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable
         theirs.mkdir(parents=True, exist_ok=True)
         data = json.loads((mine / RECIPE).read_text(encoding="utf-8"))["question"]["data"]
         write_replicates(mine / SCORES, theirs / REPLICATES, recording_shares(data))
-        for name in KEPT:  # the result last: with it a training counts as published
+        for name in KEPT:  # the result last: it makes a training count as published
             write_whole(theirs / name, (mine / name).read_bytes())
         say(str(theirs))
         count += 1
@@ -46,7 +46,7 @@ def publish_trainings(study: Study, source: Path, target: Path, *, say: Callable
 
 def _refuse_another(mine: Path, theirs: Path) -> None:
     if theirs.is_file() and _identity(theirs) != _identity(mine):
-        raise StudyError(f"{theirs} is of another recipe than {mine}; move it away, or give the arm another name")
+        raise StudyError(f"{theirs} has a recipe other than that of {mine}; move it away, or give the arm another name")
 
 
 def _identity(recipe: Path) -> str:

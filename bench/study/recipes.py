@@ -1,4 +1,4 @@
-"""The recipe of every training of a study, and whether what is published was trained by it."""
+"""The recipe of every training of a study, and checks that published trainings followed it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from fastast.zoo import EMBEDDED
 
 
 class StudyError(ValueError):
-    """A study that cannot go on, or has nothing to report."""
+    """A study cannot continue, or has nothing to report."""
 
 
 def run_folder(out: Path, study: Study, arm: str, seed: int) -> Path:
-    """Return where a training lies."""
+    """Return the folder of a training."""
     return out / study.name / arm / f"seed-{seed}"
 
 
 def settings(study: Study, arm: StudyArm, seed: int, out: Path) -> list[str]:
-    """Return all that an arm and a seed set in the recipe, `key=value`.
+    """Return everything that an arm and a seed set in the recipe, as `key=value`.
 
-    Paths under the working folder are relative to it: `--out` gives one recipe however it is written.
+    Paths under the working folder are relative to it, so that the recipe does not depend on how `--out` is written.
     """
     out = Path(os.path.relpath(out)) if out.absolute().is_relative_to(Path.cwd()) else out
     own = (*study.set, *arm.set)
@@ -48,21 +48,21 @@ def settings(study: Study, arm: StudyArm, seed: int, out: Path) -> list[str]:
 
 
 def teacher(study: Study, arm: StudyArm, out: Path) -> str:
-    """Return who teaches: the weights of another arm's first seed, an embedded model, or the file of several."""
+    """Return the teacher: weights of another arm's first seed, an embedded model, or the file of an ensemble."""
     if len(arm.teachers) > 1:
         return str(out / study.name / "ensembles" / f"{'+'.join(arm.teachers)}.safetensors")
     return teacher_of(study, arm.teachers[0], out)
 
 
 def teacher_of(study: Study, name: str, out: Path) -> str:
-    """Return one teacher by its name among an arm's: the weights of another arm's first seed, or an embedded model."""
+    """Return one of an arm's teachers by name: the weights of another arm's first seed, or an embedded model."""
     return weights(study, name, study.seeds_of(study.arm(name))[0], out) if name in study.names else name
 
 
 def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
-    """Return where the weights of an arm's seed are, a file or an embedded model's name.
+    """Return the weights of an arm's seed: a file, or the name of an embedded model.
 
-    Raises StudyError where the embedded model that stands for it was trained by another recipe.
+    Raises StudyError if the embedded model in place of the training has another recipe.
     """
     if seed is None:
         return name
@@ -72,24 +72,24 @@ def weights(study: Study, name: str, seed: int | None, out: Path) -> str:
     notes = json.loads(EMBEDDED[arm.embedded].with_suffix(".training.json").read_text(encoding="utf-8"))
     if notes.get("identity") != recipe(study, arm, seed, out).identity:
         raise StudyError(
-            f"study {study.name}: arm {name!r} with seed {seed} is another recipe than {arm.embedded} was trained by; "
-            "take out embedded, and it is trained"
+            f"study {study.name}: arm {name!r} with seed {seed} has a recipe other than that of {arm.embedded}; "
+            "remove embedded from the arm to train it"
         )
     return arm.embedded
 
 
 def answers(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
-    """Return where the teacher's answers are stored: one file for all arms that ask it about the same clips."""
+    """Return the file of the teacher's answers, which all arms share that need them for the same clips."""
     return out / study.name / "answers" / f"{'+'.join(arm.teachers)}-seed-{seed}.safetensors"
 
 
 def averaged(study: Study, arm: StudyArm, seed: int, out: Path) -> Path:
-    """Return where the average of weights lies that an arm begins with."""
+    """Return the file of averaged weights that an arm starts from."""
     return out / study.name / "averages" / f"{arm.name}-seed-{seed}.safetensors"
 
 
 def _beginning(study: Study, arm: StudyArm, seed: int, out: Path) -> str:
-    """Return the setting that has an arm begin with its average, or with the one model that it names."""
+    """Return the setting by which an arm starts from its average, or from the one model that it names."""
     parts = study.parts(arm, seed)
     if len(parts) > 1:
         return f"model.checkpoint={averaged(study, arm, seed, out)}"
@@ -98,14 +98,14 @@ def _beginning(study: Study, arm: StudyArm, seed: int, out: Path) -> str:
 
 
 def recipe(study: Study, arm: StudyArm, seed: int, out: Path) -> Recipe:
-    """Return the recipe of a training. Raises RecipeError where an arm sets what there is not."""
+    """Return the recipe of a training. Raises RecipeError if an arm sets something that does not exist."""
     return load_recipe(study.recipe, settings(study, arm, seed, out))
 
 
 def other_recipe(study: Study, arm: StudyArm, seed: int, folder: Path) -> str:
-    """Say where the recipe of a training in `folder` differs from its arm's first; empty where it does not.
+    """Return the first difference of the recipe of a training in `folder` from its arm's; empty if there is none.
 
-    Weights of other arms that a training began with or learned from may have lain in any folder.
+    Weights of other arms that a training started from or learned from may have been in any folder.
     """
     found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))["question"]
     mine, theirs = (_anywhere(one, study) for one in (recipe(study, arm, seed, RUNS).question(), found))
@@ -113,18 +113,18 @@ def other_recipe(study: Study, arm: StudyArm, seed: int, folder: Path) -> str:
 
 
 def refuse_other_recipes(study: Study, published: Path) -> None:
-    """Raise StudyError for a published training of another recipe: a table would call it by the name of this one."""
+    """Raise StudyError for a published training by another recipe, which tables would show under the arm's name."""
     for arm, seed in study.trainings():
         folder = run_folder(published, study, arm.name, seed)
         if (folder / RESULT).is_file() and (difference := other_recipe(study, arm, seed, folder)):
             raise StudyError(
-                f"{folder} was trained by another recipe than arm {arm.name!r} of study {study.name} has: {difference}"
+                f"{folder} was trained by a recipe other than that of arm {arm.name!r} in {study.name}: {difference}"
                 "; move it away, or give the arm another name"
             )
 
 
 def _anywhere(part: Any, study: Study) -> Any:
-    """Return a part of a question with paths into the study's runs as from there on."""
+    """Return a part of a question with paths into the study's runs cut to begin at the study's folder."""
     if isinstance(part, dict):
         return {key: _anywhere(value, study) for key, value in part.items()}
     if isinstance(part, str) and f"/{study.name}/" in part:

@@ -1,9 +1,10 @@
-"""Which recordings the sounds of test clips are of, and bootstrap weights that draw recordings as well as clips.
+"""Bootstrap over recordings as well as clips: which recordings test clips contain, and replicates that draw both.
 
-Clips are mixed from a few recordings of every sound, so that many clips say the same twice: on other recordings a
-difference may be another, which a bootstrap over clips alone cannot know. Here a replicate draws clips, and for every
-class groups of recordings of it (those of one place or instrument): a clip counts, as a positive of the class, as often
-as both were drawn. Clips without the class have the weight of their own draw: what else is in them is not resampled.
+Clips are mixed from a few recordings of every sound, so many clips repeat each other: other recordings might give
+another difference, which a bootstrap over clips alone cannot know. Here a replicate draws clips and, for every class,
+groups of its recordings (those of one place or instrument); the weight of a clip as a positive of the class is how
+often it was drawn times how often its groups were. Clips without the class keep the weight of their own draw: what else
+is in them is not resampled.
 
 Shapes: `k` clips, `c` classes, `g` groups of recordings of one class, `b` replicates.
 """
@@ -23,14 +24,14 @@ from fastast.data.soundscapes.pool import catalogue
 from fastast.metrics import average_precisions, macro_mean
 
 _PARTS = 840
-"""Weights are whole numbers of these parts: a clip may have its sounds of one class from up to eight groups."""
+"""Denominator of weights, which must be whole numbers: a clip's sounds of a class may come from up to eight groups."""
 _SPLIT = "test"
 
 
 def recording_shares(data: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]:
-    """Return for every class which share of a clip's sounds of it is of which group, (k, g) each; 0 where it has none.
+    """Return for every class the share of each group of recordings in a clip's sounds of it, (k, g); 0 without sounds.
 
-    data: of a recipe, as its question has it. Empty for a data set whose recordings are not known.
+    data: the data of a recipe, as in its question. Empty for a data set whose recordings are not known.
     """
     if data["name"] != "soundscapes":
         return ()
@@ -40,7 +41,7 @@ def recording_shares(data: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]
 
 @cache
 def _shares(seconds: float, clips: int, classes: tuple[str, ...]) -> tuple[NDArray[np.float64], ...]:
-    """Plan the scenes once for all trainings that are tested on them."""
+    """Return the shares of a test set, planning its scenes once for all trainings that are tested on them."""
     group_of = {
         source: (name, group)  # a group is of one leaf class
         for name, groups in catalogue(_SPLIT).classes.items()
@@ -69,9 +70,9 @@ def precisions_over_recordings(
 ) -> NDArray[np.float64]:
     """Return the macro mean average precision of every replicate, (b,).
 
-    labels, scores: (k, c); weights: (b, k), how often a replicate draws each clip; shares: of `recording_shares`. The
-    same `seed` draws the same recordings, so that replicates of two models are paired. A class with one group of
-    recordings has no chance in it but that of the clips. A replicate leaves out classes of which it drew no positive.
+    labels, scores: (k, c). weights: (b, k), how often a replicate draws each clip. shares: as returned by
+    `recording_shares`. The same `seed` draws the same recordings, so that replicates of two models are paired. For a
+    class with one group of recordings, only clips are drawn. A replicate leaves out classes without a positive in it.
     """
     found = []
     for column, share in enumerate(shares):

@@ -1,4 +1,4 @@
-"""Published trainings of a study -> a folder of figures and tables."""
+"""Render the published trainings of a study to a folder of figures and tables."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def write_study_report(
 ) -> list[Path]:
     """Write `out/<study>/`: `table.csv`, `table.md`, `table.tex`, and the figures that can be drawn; return the paths.
 
-    Of trainings that were validated on the way, `progress.csv` has every validation, and `time_to_reference.csv` when
-    each is as good as the reference at its end.
+    For trainings that were validated on the way, `progress.csv` has every validation, and `time_to_reference.csv` the
+    time at which each is as good as the reference at its end. For the study's families, there is `families.csv`.
 
-    `trainings`: published ones; `results`: records of sweeps, for the speeds; `say` gets every figure that cannot
-    be drawn, with the reason. Raises StudyError where nothing is published, or trainings cannot be compared.
+    trainings: published ones. results: records of sweeps, for the speeds. say: is told of every figure that cannot be
+    drawn, with the reason. Raises StudyError if nothing is published, or trainings cannot be compared.
     """
     records = read_records(results) if results.is_dir() else []
     forward, steps = _speeds(study, trainings, records)
@@ -73,21 +73,21 @@ def write_study_report(
 
 
 def study_frame(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
-    """Return the rows of a study's tables; `records`: of the sweeps that say how fast its arms are, and of others."""
+    """Return the rows of a study's tables; `records`: those of the sweeps with its speeds, and any others."""
     return frame(study, trainings, *_speeds(study, trainings, records))
 
 
 def times_to_reference(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
-    """Return when each training is as good as the reference at its end, without merging: arm, schedule, seed, seconds.
+    """Return when each training is as good as the unmerged reference at its end: arm, schedule, seed and seconds.
 
-    Seconds are NaN where it never is.
+    Seconds are NaN if it never is.
     """
     _, steps = _speeds(study, trainings, records)
     return _times(study, progress(study, trainings, steps))
 
 
 def _speeds(study: Study, trainings: Path, records: Sequence[Record]) -> tuple[Speeds, Speeds]:
-    """Return the speeds of a forward and of a training step, once its trainings are known to be the study's own."""
+    """Return the speeds of a forward and of a training step, after checking that the trainings are the study's own."""
     refuse_other_recipes(study, trainings)
     forward, steps = speeds_of((study.speed, study.training_speed), records)
     return forward, steps
@@ -98,12 +98,12 @@ def _times(study: Study, by_time: pd.DataFrame) -> pd.DataFrame:
 
 
 def map_words(study: Study, rows: pd.DataFrame) -> str:
-    """Return what mAP is of."""
+    """Return what mAP was measured on."""
     return f"mAP on {rows['clips'].iloc[0]} test clips of {_data_words(study)}"
 
 
 def validation_words(study: Study) -> str:
-    """Return what mAP on the way is of."""
+    """Return what mAP during training was measured on."""
     count = getattr(_recipe(study).data.options, "val_clips", None)
     clips = "validation clips" if count is None else f"{count} validation clips"
     return f"mAP on {clips} of {_data_words(study)}"
@@ -120,7 +120,7 @@ def _recipe(study: Study) -> Recipe:
 
 
 def of_tables(study: Study, words: str, speeds: str) -> TableWords:
-    """Return what a reader must know of the tables; `words`: what mAP is of; `speeds`: what speeds are of."""
+    """Return the notes on tables; `words`: what mAP was measured on; `speeds`: what speeds were measured on."""
     speed = (
         "Speed-up of the forward over the unmerged model's, interleaved: "
         f"records of the sweep {study.speed}; clips/s: that speed-up times the unmerged model's."

@@ -1,7 +1,7 @@
 """What is kept of a training's test scores: the mAP of every bootstrap replicate of the clips, and AP by class.
 
-The replicates of all trainings draw the same clips, so that the difference of any two of them has its interval without
-the scores themselves, which would take a hundred times the room.
+The replicates of all trainings draw the same clips, so the difference of any two trainings has an interval without the
+scores themselves, which would take a hundred times the space.
 
 Shapes: `k` clips, `c` classes, `b` replicates.
 """
@@ -27,33 +27,33 @@ from fastast.system.writing import write_whole
 
 REPLICATES = "replicates.safetensors"
 SEED = 0
-"""Of the clips that the replicates draw."""
+"""Seed with which replicates draw clips."""
 COUNT = 1000
-"""Replicates."""
+"""Number of replicates."""
 _CLASSES, _RECORDINGS = "AP ", "recordings "
-"""Before the schedule, in the file's keys."""
+"""Prefixes of the schedule in the file's keys."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Replicates:
-    """Of one training."""
+    """Bootstrap replicates of one training's test scores."""
 
     clips: int
-    """Test clips."""
+    """Number of test clips."""
     labels: str
     """Hash of their labels: only replicates of the same clips can be compared."""
     by_schedule: dict[str, NDArray[np.float64]]
-    """mAP of every replicate, (b,)."""
+    """mAP of every replicate, (b,), by schedule."""
     over_recordings: dict[str, NDArray[np.float64]]
-    """The same where replicates draw recordings too, (b,); none where they are not known, and in older files."""
+    """The same for replicates that draw recordings too; empty if these are not known, and for older files."""
     by_class: dict[str, NDArray[np.float64]]
-    """Average precision of every class, (c,), NaN where no clip has it; none in files of before it was kept."""
+    """Average precision of every class, (c,), by schedule, NaN for a class that no clip has; empty for older files."""
 
 
 def write_replicates(scores: Path, out: Path, shares: Sequence[NDArray[np.float64]] = ()) -> Path:
     """Read the logits that a training kept; write the mAP of replicates and the AP of classes for every schedule.
 
-    With `shares` of recordings (see `recording_shares`), replicates that draw those too stand beside.
+    With `shares` of recordings (see `recording_shares`), also write replicates that draw recordings too.
     """
     labels, rankings = _read_rankings(scores)
     weights = clip_weights(len(labels), seed=SEED, replicates=COUNT)  # (b, k)
@@ -75,7 +75,7 @@ def write_replicates(scores: Path, out: Path, shares: Sequence[NDArray[np.float6
 
 
 def _read_rankings(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float64]]]:
-    """Return labels (k, c) and by schedule what ranks the clips (k, c): of logits, or of older files their sigmoids."""
+    """Return labels (k, c) and rankings of clips (k, c) by schedule, from logits or, in older files, from sigmoids."""
     with safe_open(path, framework="numpy") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
         activation = activation_of(None, (file.metadata() or {}).get("activation", ""))
@@ -88,10 +88,10 @@ def _read_rankings(path: Path) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.
 
 
 def read_replicates(folder: Path) -> Replicates:
-    """Return the replicates of a training. Raises StudyError where there are none."""
+    """Return the replicates of a training. Raises StudyError if there are none."""
     path = folder / REPLICATES
     if not path.is_file():
-        raise StudyError(f"{path} is missing: python -m bench study publish makes it of the scores a training kept")
+        raise StudyError(f"{path} is missing: python -m bench study publish makes it from the scores of a training")
     found = load_file(path)
     labels, clips = found.pop("labels").tobytes().hex(), int(found.pop("clips")[0])
     values = {name: numbers.astype(np.float64) for name, numbers in found.items()}

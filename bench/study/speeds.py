@@ -1,4 +1,4 @@
-"""How fast the schedules of a study are: the records of the sweeps that it names."""
+"""Speeds of a study's schedules, from the records of the sweeps that it names."""
 
 from __future__ import annotations
 
@@ -18,37 +18,37 @@ from fastast.statistics import MIN_ROUNDS
 
 UNMERGED = "constant:0"
 Ratio = tuple[float, float, float]
-"""A speed-up and both ends of its interval, NaN where there are too few rounds for one."""
+"""A speed-up and both ends of its interval, which are NaN if there are too few rounds for one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Speeds:
-    """What one sweep says, of a forward or of a training step."""
+    """Speeds that one sweep measured, of a forward or of a training step."""
 
     machine: str = ""
-    """The key of the machine; empty where there are no records."""
+    """Key of the machine; empty if there are no records."""
     device: str = ""
-    """That machine in words."""
+    """The machine in words."""
     workload: str = ""
-    """Number format, batch size, and engine where it is not PyTorch."""
+    """Number format, batch size, and the engine if it is not PyTorch."""
     ratios: Mapping[str, Ratio] = field(default_factory=dict)
-    """Speed-up over the unmerged model of the same rounds, by schedule."""
+    """Speed-up over the unmerged model in the same rounds, by schedule."""
     unmerged_seconds: float = math.nan
-    """Seconds a clip of the unmerged model, median over all records of the sweep."""
+    """Seconds per clip of the unmerged model, median over all records of the sweep."""
 
     def ratio(self, schedule: str) -> Ratio:
-        """Return the speed-up of a schedule: 1 without merging, NaN where it was not measured."""
+        """Return the speed-up of a schedule: 1 without merging, NaN if it was not measured."""
         return self.ratios.get(schedule, (1.0,) * 3 if schedule == UNMERGED and self.ratios else (math.nan,) * 3)
 
     def seconds(self, schedule: str) -> float:
-        """Return seconds per clip: the unmerged model's over the speed-up, and so free of drift between records."""
+        """Return seconds per clip: the unmerged model's over the speed-up, which makes them free of drift."""
         return self.unmerged_seconds / self.ratio(schedule)[0]
 
 
 def speeds_of(sweeps: Sequence[str], records: Sequence[Record]) -> tuple[Speeds, ...]:
-    """Return what the records of each sweep say, all of one machine: that with most sweeps, then most records.
+    """Return the speeds of each sweep, all from one machine: the one with most of the sweeps, then with most records.
 
-    Raises StudyError where a sweep timed a schedule in more than one way, which of them is the study's?, or on two
+    Raises StudyError if a sweep timed a schedule in more than one way, as it is unclear which is the study's, or on two
     machines or versions of PyTorch under one key.
     """
     by_machine: dict[str, list[Record]] = {}
@@ -73,8 +73,8 @@ def _speeds(records: Sequence[Record]) -> Speeds:
         if schedule in cells:
             raise StudyError(
                 f"sweep {record.sweep!r} timed {schedule} more than once on {record.machine.key}, in cells "
-                f"{cells[schedule]} and {record.cell.id}; the speeds of a study are of one method, batch size, type "
-                "and scope: name a sweep of these alone as `speed` or `training_speed`"
+                f"{cells[schedule]} and {record.cell.id}; the speeds of a study have one method, batch size, number "
+                "format and scope: name a sweep that has only these as `speed` or `training_speed`"
             )
         cells[schedule] = record.cell.id
         estimate = speedup_over(part, "unmerged")
@@ -96,9 +96,9 @@ def _speeds(records: Sequence[Record]) -> Speeds:
 
 
 def speeds_words(forward: Speeds, steps: Speeds | None = None) -> str:
-    """Return the sentence that says where speeds were measured, and on what; empty where nothing was.
+    """Return a sentence that says on which device and workload speeds were measured; empty if none were.
 
-    `forward`: those of a forward; `steps`: those of a step of training.
+    forward: speeds of a forward. steps: speeds of a training step.
     """
     told = [(what, one) for what, one in (("a forward", forward), ("a training step", steps)) if one and one.machine]
     works = "; ".join(f"{what} in {one.workload}" for what, one in told)

@@ -1,4 +1,4 @@
-"""The tables of a study as CSV, Markdown and LaTeX (booktabs), one for each group of arms."""
+"""Tables of a study as CSV, Markdown and LaTeX (booktabs), one for each group of arms."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ NARROW = HEADS | {
     "training": "s/1k ↓",
     "peak_memory_mib": "MiB ↓",
 }
-"""Heads where a page of two columns has to do."""
+"""Heads of tables that have to fit a page of two columns."""
 WORDS = ("label", "schedule", "against")
-"""Columns of words: to the left; numbers are to the right."""
+"""Columns of text, which are aligned left; numbers are aligned right."""
 _MOST_ROWS = 26
-"""Of a table of LaTeX on a page, as captions are long and some names take two lines."""
+"""Most rows of a LaTeX table on a page, as captions are long and some names take two lines."""
 _BOLD = "Bold: the best mAP under its schedule, where several rows have it{}"
 
 
@@ -50,7 +50,7 @@ def tables(rows: pd.DataFrame, title: str, notes: TableWords) -> dict[str, str]:
 def study_text(rows: pd.DataFrame) -> pd.DataFrame:
     """Return a group's rows as text. mAP is the mean over seeds, with their standard deviation.
 
-    What was not measured for any row has no column, nor has what all rows are held against.
+    Omitted are columns that were measured for no row, and `against` if all rows are compared with the same.
     """
     text = pd.DataFrame(
         [
@@ -76,7 +76,7 @@ def study_text(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def study_markdown(rows: pd.DataFrame, notes: TableWords) -> str:
-    """Return one GitHub table per group; the best mAP of a schedule is bold."""
+    """Return one GitHub table per group, with the best mAP under each schedule in bold."""
     parts, columns, bold = [], set[str](), False
     for title, part in groups(rows):
         text = study_text(part)
@@ -99,9 +99,9 @@ def study_markdown(rows: pd.DataFrame, notes: TableWords) -> str:
 
 
 def study_latex(rows: pd.DataFrame, title: str, notes: TableWords) -> str:
-    """Return one booktabs table per group, as wide as a page of two columns, each with all that its caption must say.
+    """Return one booktabs table per group, as wide as a page of two columns, with captions that are complete.
 
-    Of each schedule the best mAP is bold, the second underlined; the ends of an interval stand below and above its
+    Under each schedule the best mAP is bold, the second underlined; the ends of an interval are stacked behind its
     value, as in the tables of sweeps.
     """
     parts = ["% Made from published trainings; do not edit. Needs \\usepackage{booktabs}."]
@@ -112,7 +112,7 @@ def study_latex(rows: pd.DataFrame, title: str, notes: TableWords) -> str:
         for at, command in ((best, "textbf"), (ranked(part, 1), "underline")):
             text.loc[at, "mAP"] = [emphasised(cell, command) for cell in text.loc[at, "mAP"]]
         long = "p{4.6cm}"
-        if "against" in text:  # for two columns of names there is less room, and throughput is the speed-up again
+        if "against" in text:  # two columns of names leave less room, and throughput only repeats the speed-up
             text, long = text.drop(columns="clips", errors="ignore"), "p{3cm}"
         columns = "".join("l" if column == "schedule" else long if column in WORDS else "r" for column in text)
         shown = list(text)
@@ -126,15 +126,15 @@ def study_latex(rows: pd.DataFrame, title: str, notes: TableWords) -> str:
 
 
 def _told_once(text: pd.DataFrame) -> pd.DataFrame:
-    """Leave out what the row above says of the model too: a long name takes two lines, and not of every row."""
+    """Omit names that repeat those of the row above, so that a long name takes two lines only once."""
     names = [name for name in ("label", "against") if name in text]
     again = (text[names] == text[names].shift()).all(axis=1)
     told = text[names].map(lambda words: f"\\raggedright {words}").mask(again, "")
-    starts = ~again & (told.index > 0)  # a model begins, and stands a little apart from the one before it
+    starts = ~again & (told.index > 0)  # rows in which a model begins, set a little apart from the one before
     return text.assign(**told.assign(label=told["label"].mask(starts, "\\addlinespace " + told["label"])))
 
 
 def _indexed(text: str) -> str:
-    """Return `value ± spread`, escaped, with the spread as an index; other text as it is."""
+    """Return escaped `value ± spread` with the spread as an index; other text unchanged."""
     value, found, spread = text.partition(" $\\pm$ ")
     return f"{value}$_{{\\pm {spread}}}$" if found else text

@@ -1,6 +1,6 @@
-"""What a study runs: for every arm and seed a training in its own process, into its own folder.
+"""Run the trainings of a study: one for every arm and seed, each in its own process and folder.
 
-A training that is finished is not repeated, and one that was cut off goes on: both are what `--resume` does.
+A finished training is not repeated, and an interrupted one resumes, both thanks to `--resume`.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from fastast.training.recipe import first_difference
 
 
 def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list[str]]:
-    """Return the commands of a training: the average that it begins with, making one teacher of several and storing the
-    teacher's answers where they are not yet, then training."""
+    """Return the commands of a training: make the average that it starts from, the ensemble of several teachers and the
+    file of the teacher's answers, the latter two unless they exist, then train."""
     chosen = settings(study, arm, seed, out)
     options = [part for text in chosen for part in ("-s", text)]
     fastast = [sys.executable, "-m", "fastast.cli"]
@@ -44,7 +44,7 @@ def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list
         yield [*fastast, "ensemble", *members, "--out", str(together)]
     stored = answers(study, arm, seed, out)
     if arm.teacher and arm.stored and not stored.is_file():
-        # All classes: nothing of an answer is lost.
+        # Store all classes, so that answers are complete.
         classes = len(recipe(study, arm, seed, out).data.options.split("train").classes)
         asking = [part for text in chosen if not text.startswith("distillation.targets") for part in ("-s", text)]
         if steps := _longest(study, seed, out, stored):
@@ -56,7 +56,7 @@ def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list
 
 
 def _longest(study: Study, seed: int, out: Path, stored: Path) -> int:
-    """Return the steps of the longest training that learns from a file of answers; 0 where they are told in epochs."""
+    """Return the steps of the longest training that learns from a file of answers; 0 if recipes set epochs."""
     sharing = [
         arm
         for arm in study.arms
@@ -66,9 +66,9 @@ def _longest(study: Study, seed: int, out: Path, stored: Path) -> int:
 
 
 def is_trained(study: Study, arm: StudyArm, seed: int, out: Path) -> bool:
-    """Whether a training is finished and scored under every schedule of its arm.
+    """Return whether a training is finished and scored under every schedule of its arm.
 
-    Raises StudyError where its folder holds one of another recipe, or one that was not scored so.
+    Raises StudyError if its folder has a finished training by another recipe, or one that was not scored so.
     """
     folder = run_folder(out, study, arm.name, seed)
     if not (folder / RESULT).is_file():
@@ -77,14 +77,14 @@ def is_trained(study: Study, arm: StudyArm, seed: int, out: Path) -> bool:
     found = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     if found["identity"] != wanted.identity:
         difference = first_difference(wanted.question(), found["question"]) or "FastAST's defaults have changed"
-        raise StudyError(f"{folder} is trained by another recipe: {difference}; move it away to train it anew")
+        raise StudyError(f"{folder} was trained by another recipe: {difference}; move it away to train it again")
     if unscored := _unscored(folder, study, arm):
-        raise StudyError(f"{folder} was not scored under {', '.join(unscored)}; move it away to score it anew")
+        raise StudyError(f"{folder} was not scored under {', '.join(unscored)}; move it away to score it again")
     return True
 
 
 def is_published(study: Study, arm: StudyArm, seed: int, published: Path) -> bool:
-    """Whether a training of an arm is among those published, by the arm's recipe and scored under every schedule."""
+    """Return whether a training is published, by its arm's recipe and scored under every schedule."""
     folder = run_folder(published, study, arm.name, seed)
     if not (folder / RESULT).is_file():
         return False
@@ -99,7 +99,7 @@ def _unscored(folder: Path, study: Study, arm: StudyArm) -> list[str]:
 def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[StudyArm, int]]:
     """Return what is neither trained in `out` nor published, in order, each after the arms whose weights it needs.
 
-    Every recipe is read, so that what is wrong is said before anything runs.
+    All recipes are read, so that errors are reported before anything runs.
     """
     ordered: dict[tuple[str, int], StudyArm] = {}
 
@@ -127,8 +127,8 @@ def run_study(
 ) -> None:
     """Train what is neither trained nor published yet.
 
-    Raises StudyError, before anything is trained, for merging that an arm's model has too few tokens for, and with the
-    training's own message where one fails; those before it stay, and the next call goes on.
+    Raises StudyError before anything is trained if an arm merges as its model cannot, and with a training's own message
+    if it fails; earlier ones are kept, and the next call resumes.
     """
     todo = missing(study, arms, out, published)
     _check_reductions(study, todo, out)
@@ -142,7 +142,7 @@ def run_study(
 
 
 def _check_reductions(study: Study, todo: Sequence[tuple[StudyArm, int]], out: Path) -> None:
-    """Raise StudyError for an arm that merges as its model cannot; those that begin with others' weights are theirs."""
+    """Raise StudyError for an arm that merges as its model cannot; those that start from a checkpoint are skipped."""
     from fastast.training.reductions import check_evaluation, training_reductions
     from fastast.training.weights.build import build_recipe_model
 

@@ -1,4 +1,4 @@
-"""What figures and tables of a study say of their numbers."""
+"""Sentences in which figures and tables of a study explain their numbers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _MEMORY = "Memory: the most that the process of a training held, validations and
 
 @dataclass(frozen=True, kw_only=True)
 class TableWords:
-    """What a reader must know of tables; what is of a column stands where there is one."""
+    """Notes on tables; those on a column appear only with it."""
 
     scores: str
-    """What mAP is of."""
+    """What mAP was measured on."""
     speed: str = ""
-    """Sentences about the speed of a forward."""
+    """Sentences on the speed of a forward."""
     training: str = ""
-    """About that of training."""
+    """Sentences on the speed of training."""
     speeds: str = ""
     """Where both were measured."""
 
     def of(self, rows: pd.DataFrame, columns: Container[str], *, stacked: bool = False) -> str:
-        """Return it all for rows and columns. `stacked`: whether the ends of intervals stand below and above values."""
+        """Return all notes for rows and columns. `stacked`: whether the ends of intervals are below and above them."""
         ends = ", their ends below and above" * stacked
         held = f"; differences{_of_means(rows)}, with their 95 % interval over {chance_words(rows)}{ends}"
         sentences = (
@@ -47,7 +47,7 @@ def _of_means(rows: pd.DataFrame) -> str:
 
 
 def chance_words(rows: pd.DataFrame) -> str:
-    """Return what chance the intervals of differences know of; that in training only where there are several seeds."""
+    """Return which chance the intervals of differences include; that in training only if there are several seeds."""
     held = rows[rows["delta"].notna()]
     known = len(held) and held["recordings"].astype(bool).all()
     several = held[["delta_seeds", "against_seeds"]].max(axis=1) > 1
@@ -59,10 +59,10 @@ def chance_words(rows: pd.DataFrame) -> str:
 
 
 def mean_words(seeds: int) -> str:
-    """Return what the points of a figure are; `seeds`: most of any arm."""
+    """Return what the points of a figure are; `seeds`: the most seeds of any arm."""
     return "Points: mean over the seeds" if seeds > 1 else "Points: of one seed each"
 
 
 def points_words(seeds: int, spread: str = "bars") -> str:
-    """Return what the points of a figure are, and its bars or bands; `seeds`: most of any arm."""
+    """Return what the points of a figure are, and its bars or bands; `seeds`: the most seeds of any arm."""
     return mean_words(seeds) + (f"; {spread}: lowest to highest seed" if seeds > 1 else "")

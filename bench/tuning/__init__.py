@@ -1,1 +1,1 @@
-"""Answers of `fastast tune` that are published: `results/tuning/<name>.toml`."""
+"""Published answers of `fastast tune`: `results/tuning/<name>.toml`."""

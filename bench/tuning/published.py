@@ -1,4 +1,4 @@
-"""Published answers of `fastast tune` as tables, and the page of all of them."""
+"""Published answers of `fastast tune` as tables, and the page that shows them all."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fastast.statistics import side_of_zero
 from fastast.system.writing import write_whole
 
 FOLDER = "tuning"
-"""Below results and reports."""
+"""Name of the folder in results and in reports."""
 _SHOWN = {"clips_per_second": "{:.1f}", "speedup": "{:.2f}", "metric": "{:.4f}", "loss": "{:+.4f}"}
 _COMPARED = {"gain": "{:+.4f}", "time": "{:.3f}"}
 
 
 def tuning_path(results: Path, name: str) -> Path:
-    """Return where an answer is or would be."""
+    """Return the path of an answer, whether it exists or not."""
     return results / FOLDER / f"{name}.toml"
 
 
 def tuning_frame(results: Path, name: str) -> pd.DataFrame:
     """Return a row per schedule of an answer: `unmerged`, `tuned`, `constant`, `decreasing`; estimates have `_low` and
-    `_high`. Raises ReportError for a file that is none."""
+    `_high`. Raises ReportError for a file that is not an answer."""
     values = _read(tuning_path(results, name))
     rows = []
     for row, measured in values["measured"].items():
@@ -41,7 +41,7 @@ def tuning_frame(results: Path, name: str) -> pd.DataFrame:
 
 
 def render_tunings(results: Path, out: Path) -> Path | None:
-    """Write `out/tuning.md`, a table per answer; return its path, None where nothing is published."""
+    """Write `out/tuning.md`, with a table per answer; return its path, None if nothing is published."""
     paths = sorted((results / FOLDER).glob("*.toml"))
     if not paths:
         return None
@@ -78,7 +78,7 @@ def _table(frame: pd.DataFrame) -> str:
 
 
 def _verdicts(frame: pd.DataFrame, clips: int) -> str:
-    """Say against which of the compared schedules the tuned one is told apart, and why not where it is not."""
+    """Return sentences on whether the tuned schedule differs from the others, and which difference would show."""
     said = []
     for _, row in frame[frame["gain"].notna()].iterrows():
         if side := side_of_zero(row["gain_low"], row["gain_high"]):
@@ -108,5 +108,5 @@ def _read(path: Path) -> dict[str, Any]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         _ = values["tuning"]["device"], values["measured"]["tuned"]["schedule"]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
-        raise ReportError(f"{path}: this is no answer of `fastast tune`: {error!r}") from None
+        raise ReportError(f"{path}: this is not an answer of `fastast tune`: {error!r}") from None
     return values

@@ -1,1 +1,1 @@
-"""What methods merge: along which axis, how alike it was, and whether anything sounded there."""
+"""Observe what methods merge: along which axis, how similar tokens were, and whether anything sounded there."""

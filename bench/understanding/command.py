@@ -1,4 +1,4 @@
-"""`python -m bench understand`: observe what methods merge, and draw it."""
+"""`python -m bench understand`: observe and draw what methods merge."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import typer
 from bench.command_line import for_people
 
 FOLDER = "understanding"
-"""Below results and reports."""
+"""Name of the folder in results and in reports."""
 
 
 def understand(
     model: Annotated[
         str, typer.Option("--model", "-m", help="A model of the zoo with weights.")
     ] = "ast_tiny_soundscapes",
-    schedule: Annotated[str, typer.Option(help="How many tokens go in each block.")] = "decreasing:48",
+    schedule: Annotated[str, typer.Option(help="How many tokens are removed in each block.")] = "decreasing:48",
     method: Annotated[list[str] | None, typer.Option(help="Only this method; repeatable. All if not given.")] = None,
     clips: Annotated[int, typer.Option(min=1, max=2000, help="Test clips of the soundscapes.")] = 200,
     results: Annotated[Path, typer.Option(help="Root folder of results.")] = Path("build/results"),
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to draw into.")] = Path("build/reports"),
 ) -> None:
-    """Observe along which axis methods merge, how alike it is, and whether silence goes before sound; draw it."""
+    """Observe along which axis methods merge, how similar merged tokens are, and whether silence goes before sound, and
+    draw it."""
     with for_people():
         from bench.understanding.render import render_understanding
         from bench.understanding.run import run_understanding

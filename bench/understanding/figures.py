@@ -1,4 +1,4 @@
-"""The figures: along which axis tokens merge, how alike they are, and whether silence goes before sound."""
+"""Figures of what methods merge: along which axis, how similar tokens are, and whether silence goes before sound."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OTHERS = "#cccccc"
 
 
 def axes_figure(found: Understanding, labels: dict[str, str]) -> Figure:
-    """Draw by block and method how many pairs lie along time, along frequency, and how many are neighbours."""
+    """Draw by block and method the shares of pairs along time, of pairs along frequency, and of neighbours."""
     shown = [one for one in found.methods if any(block.pairs for block in one.blocks)]
 
     def draw(axis: Axes, one: MethodNotes) -> None:
@@ -44,9 +44,9 @@ def axes_figure(found: Understanding, labels: dict[str, str]) -> Figure:
 
 
 def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
-    """Draw by block and method how much more of the silence is gone than of the events, all other methods in grey.
+    """Draw by block and method how much more of the silence is gone than of the events, with other methods in grey.
 
-    A method that draws has no band: what other clips would say is not what another draw would.
+    A method that draws at random has no band: an interval over clips would not cover other draws.
     """
     shown = [one for one in found.methods if one.silence_leads]
 
@@ -74,7 +74,7 @@ def silence_figure(found: Understanding, labels: dict[str, str]) -> Figure:
 
 
 def similarity_figure(found: Understanding, labels: dict[str, str]) -> Figure:
-    """Draw by block and method how alike the keys of pairs are: median and quartiles, all other medians in grey."""
+    """Draw by block and method how similar the keys of pairs are: median and quartiles, with other medians in grey."""
     shown = [one for one in found.methods if any(block.similarity for block in one.blocks)]
 
     def middle(one: MethodNotes) -> np.ndarray:
@@ -100,7 +100,7 @@ def _facets(
     said: str,
     about: str,
 ) -> Figure:
-    """Draw a panel per method, `said` above and `about` below. Raises ValueError where there is none."""
+    """Draw a panel per method, with `said` above and `about` below. Raises ValueError if there are no methods."""
     import matplotlib.pyplot as plt
 
     if not shown:

@@ -1,4 +1,4 @@
-"""The figure of merges on a spectrogram: a panel per method, its patches coloured by the block in which they go."""
+"""The figure of merges on a spectrogram: a panel per method, with patches coloured by the block in which they go."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SOUNDS = "#D55E00"
 
 
 def merges_figure(found: Understanding, labels: dict[str, str]) -> Figure:
-    """Draw one clip once per method: grey its spectrogram, coloured the patches whose token goes, by block."""
+    """Draw one clip once per method: its spectrogram in grey, and patches whose token goes coloured by block."""
     import matplotlib.pyplot as plt
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize

@@ -1,4 +1,4 @@
-"""Runs a model with a reduction and notes, block by block, what goes where.
+"""Run a model with a reduction and note, block by block, which tokens go where.
 
 Shapes: `b` batch or bootstrap replicates, `c` clips, `m` tokens that merge, `n` tokens, `N` original tokens, `w` width
 of a head, `f'` and `t'` patches along frequency and time.
@@ -31,10 +31,10 @@ class Observed(AttachedReduction):
     """A reduction that notes every pair that merges."""
 
     pairs: dict[int, list[NDArray[np.float32]]] = field(default_factory=dict, compare=False, repr=False)
-    """By block, for every clip: patches apart along frequency and along time, and similarity, (pairs, 3)."""
+    """Pairs by block, batch by batch: distances in patches along frequency and time, and similarity, (pairs, 3)."""
 
     def choose(self, tokens: BlockTokens, r: int) -> MergePlan:
-        """Choose as the method does, and note what it chose."""
+        """Choose as the method does, and note the pairs that it chose."""
         plan = super().choose(tokens, r)
         if plan.merged is not None and plan.target is not None:
             self.pairs.setdefault(tokens.block, []).append(_pairs(tokens, plan))
@@ -51,8 +51,8 @@ def observe(
 ) -> MethodNotes:
     """Return what a reduction does to clips in every block.
 
-    model: not reduced. features: (c, f, m). events: (c, t'), whether anything sounds at a column of patches. picture:
-    the clip whose patches are noted one by one.
+    model: without a reduction. features: (c, f, m). events: (c, t'), whether anything sounds in a column of patches.
+    picture: index of the clip whose patches are noted one by one.
     """
     prefix, (rows, columns) = model.encoder.num_prefix_tokens, model.encoder.grid
     attached = AttachedReduction.of(reduction, model.encoder)
@@ -89,10 +89,10 @@ def observe(
 
 
 def _silence_leads(gone: NDArray[np.bool_], busy: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return by how much the share of silent patches that went is above that of sounding ones, (1 + b, blocks).
+    """Return the share of silent patches that are gone minus that of sounding ones, (1 + b, blocks).
 
-    The first row is of the clips as they are, the others of clips drawn from them. Without silence or without a sound
-    there is no difference, and all is NaN. gone: (c, blocks, f' t'). busy: (c, f' t').
+    The first row is for the clips as they are, the others for bootstrap draws of them. Without silence, or without
+    sound, rows are NaN. gone: (c, blocks, f' t'). busy: (c, f' t').
     """
     draws = np.vstack([np.ones(len(busy), np.int64), clip_weights(len(busy), seed=0)])  # (1 + b, c)
     shares = []
@@ -104,7 +104,7 @@ def _silence_leads(gone: NDArray[np.bool_], busy: NDArray[np.bool_]) -> NDArray[
 
 
 def _interval(leads: NDArray[np.float64]) -> tuple[float, float, float] | None:
-    """Return the lower end, the value and the upper end of what clips drawn anew differ in, (1 + b,)."""
+    """Return lower end, value and upper end of the interval of values (1 + b,), the first of which is as measured."""
     if np.isnan(leads[0]):
         return None
     low, high = percentile_interval(leads[1:][~np.isnan(leads[1:])])
@@ -112,9 +112,10 @@ def _interval(leads: NDArray[np.float64]) -> tuple[float, float, float] | None:
 
 
 def _pairs(tokens: BlockTokens, plan: MergePlan) -> NDArray[np.float32]:
-    """Return how far apart and how alike the pairs of a block are, (pairs, 3); those with a prefix token are left out.
+    """Return distances and similarity of the pairs of a block, (pairs, 3); pairs with a prefix token are left out.
 
-    A pair is a token and the owner of the slot that it joins; alike is the cosine of their keys, averaged over heads.
+    A pair is a token and the owner of the slot that it joins; similarity is the cosine of their keys, which are
+    averaged over heads.
     """
     assert plan.merged is not None and plan.target is not None  # noqa: PT018
     b, n = tokens.batch, tokens.num_tokens
@@ -129,9 +130,9 @@ def _pairs(tokens: BlockTokens, plan: MergePlan) -> NDArray[np.float32]:
 
 
 def _gone(source: Tensor) -> Tensor:
-    """Return which original tokens are dropped, or are in a token that another one owns, (b, N) bool.
+    """Return which original tokens are dropped, or are part of a token that another one owns, (b, N) bool.
 
-    Of the original tokens of one, the first is its owner here: which one keeps its name changes no share.
+    The first of the original tokens in a token counts as its owner, which affects no share.
     """
     b, n = source.shape
     positions = torch.arange(n).expand(b, -1)

@@ -1,4 +1,4 @@
-"""A clip and what is left of its patches, as text, and back again.
+"""Convert a clip, and the blocks in which its patches go, to text and back.
 
 Shapes: `c` clips, `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `k` blocks.
 """
@@ -18,7 +18,7 @@ from fastast.geometry import Geometry
 _STAYS = "."
 _LETTERS = string.ascii_lowercase + string.ascii_uppercase
 _CONTRAST = (0.02, 0.995)
-"""Quantiles that are drawn black and white."""
+"""Quantiles that are drawn in black and in white."""
 
 
 def choose_picture(events: NDArray[np.bool_]) -> int:
@@ -27,7 +27,7 @@ def choose_picture(events: NDArray[np.bool_]) -> int:
 
 
 def picture_of(clip: str, fbank: NDArray[np.floating], events: NDArray[np.bool_], geometry: Geometry) -> Picture:
-    """Return a clip as text; fbank: (f, m), events: (t',)."""
+    """Return a clip as text. fbank: (f, m). events: (t',)."""
     frames, mels = (size - size % 2 for size in fbank.shape)
     pixels = fbank[:frames, :mels].reshape(frames // 2, 2, mels // 2, 2).mean(axis=(1, 3)).T  # (m / 2, f / 2)
     low, high = np.quantile(pixels, _CONTRAST)
@@ -46,16 +46,16 @@ def picture_of(clip: str, fbank: NDArray[np.floating], events: NDArray[np.bool_]
 
 
 def pixels_of(picture: Picture) -> NDArray[np.uint8]:
-    """Return the spectrogram, (m / 2, f / 2), lowest frequency first."""
+    """Return the spectrogram as pixels, (m / 2, f / 2), lowest frequency first."""
     return np.stack([np.frombuffer(bytes.fromhex(row), dtype=np.uint8) for row in picture.spectrogram])
 
 
 def gone_text(gone: NDArray[np.bool_]) -> tuple[str, ...]:
-    """Return the block in which each patch's token goes, (k, f', t') -> a row per frequency."""
+    """Return the block in which each patch's token goes as text, (k, f', t') -> a row per row of patches."""
     first = np.where(gone.any(axis=0), gone.argmax(axis=0), -1)  # (f', t')
     return tuple("".join(_STAYS if block < 0 else _LETTERS[block] for block in row) for row in first)
 
 
 def gone_blocks(rows: Sequence[str]) -> NDArray[np.float64]:
-    """Return that block, from 1, (f', t'); NaN where a patch has its own token to the end."""
+    """Return that block for every patch, counted from 1, (f', t'); NaN if it keeps its own token to the end."""
     return np.array([[np.nan if letter == _STAYS else _LETTERS.index(letter) + 1 for letter in row] for row in rows])

@@ -1,4 +1,4 @@
-"""What was observed of methods, as a file: `results/understanding/<model>.json`."""
+"""The file of what was observed of methods: `results/understanding/<model>.json`."""
 
 from __future__ import annotations
 
@@ -18,39 +18,40 @@ class BlockNotes(Facts):
     """What a method does in a block, over all clips."""
 
     pairs: int
-    """Tokens that joined another one; 0 where the method drops, or the block removes nothing."""
+    """Number of tokens that joined another one; 0 if the method drops tokens, or the block removes none."""
     along_time: float | None
-    """Share of them whose owner and theirs are of one frequency and of different times."""
+    """Share of pairs at the same frequency and different times."""
     along_frequency: float | None
-    """Share whose owners are of one time and of different frequencies."""
+    """Share of pairs at the same time and different frequencies."""
     neighbours: float | None
-    """Share whose owners are at most one patch apart in both."""
+    """Share of pairs that are at most one patch apart along both axes."""
     similarity: tuple[float, float, float] | None
-    """Quartiles of the cosine of their keys."""
+    """Quartiles of the cosine of the keys of pairs."""
     gone_sounding: float | None
-    """Of the patches at a time at which an event sounds, the share that has no token of its own after this block."""
+    """Share of the patches at times of events that have no token of their own after this block."""
     gone_silent: float | None
-    """Of the other patches, the same."""
+    """The same share of all other patches."""
     silence_leads: tuple[float, float, float] | None
-    """The latter less the former, between the ends of its 95 % interval over clips; None without silence or sound."""
+    """`gone_silent` minus `gone_sounding`, between the ends of its 95 % interval over clips; None without silence or
+    sound."""
 
 
 class Picture(Facts):
-    """A clip that methods are drawn on, as text that stays readable."""
+    """A clip on which methods are drawn, as text that stays readable."""
 
     clip: str
-    """What the data set calls it."""
+    """Name of the clip in the data set."""
     seconds: float
-    """From the first frame to the last."""
+    """Duration of its frames."""
     edges_s: tuple[float, float]
-    """Where the patches' own cells begin and end."""
+    """Start and end of the cells that are drawn for patches, in seconds."""
     edges_mel: tuple[float, float]
-    """The same, in mel bins of all."""
+    """The same along frequency, in mel bins."""
     mel_bins: int
     spectrogram: tuple[str, ...]
     """A row per two mel bins, from the lowest; two hexadecimal digits per two frames, 00 the quietest."""
     sounding: str
-    """A letter per column of patches: # where an event sounds, . elsewhere."""
+    """A character per column of patches: # where an event sounds, . elsewhere."""
 
 
 class MethodNotes(Facts):
@@ -60,14 +61,14 @@ class MethodNotes(Facts):
     schedule: str
     blocks: tuple[BlockNotes, ...]
     silence_leads: tuple[float, float, float] | None
-    """The mean over blocks of what each says under this name, with the interval of that mean."""
+    """Mean over blocks of their `silence_leads`, between the ends of its own interval."""
     gone_at: tuple[str, ...]
-    """On the picture: a row per row of patches, from the lowest frequency; a letter per patch, `a` where its token goes
-    in the first block and so on, `.` where it is left."""
+    """Blocks in which tokens go in the picture: a text per row of patches, from the lowest frequency, with a letter per
+    patch, `a` for the first block and so on, and `.` for a token that stays."""
 
 
 class Understanding(Facts):
-    """What was observed, and of what."""
+    """Observations of methods, and what they were made on."""
 
     version: int
     model: str
@@ -76,9 +77,9 @@ class Understanding(Facts):
     clips: int
     seconds: float
     recipe_sha256: str
-    """Of the recipes that the clips are mixed from."""
+    """SHA-256 of the recipes from which the clips are mixed."""
     sounding: float
-    """Share of all patches at a time at which an event sounds."""
+    """Share of all patches that are at times of events."""
     torch: str
     suite: Suite
     picture: Picture
@@ -86,7 +87,7 @@ class Understanding(Facts):
 
 
 def read_understanding(path: Path) -> Understanding:
-    """Read a file. Raises RecordError, naming it, where it is none, or of another version."""
+    """Read a file. Raises RecordError that names it if it is invalid, or of another version."""
     try:
         found = Understanding.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -94,10 +95,10 @@ def read_understanding(path: Path) -> Understanding:
         where = ".".join(map(str, first["loc"]))
         raise RecordError(f"{path}: {where}: {first['msg']}; observe again: python -m bench understand") from None
     if found.version != VERSION:
-        raise RecordError(f"{path}: of version {found.version}, this FastAST reads {VERSION}; observe again")
+        raise RecordError(f"{path}: has version {found.version}, but this FastAST reads {VERSION}; observe again")
     return found
 
 
 def write_understanding(path: Path, found: Understanding) -> None:
-    """Write a file."""
+    """Write observations to a file."""
     write_whole(path, (found.model_dump_json(indent=1) + "\n").encode())

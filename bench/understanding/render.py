@@ -1,4 +1,4 @@
-"""What was observed -> figures, a table and one sentence each."""
+"""Render observations to figures, each with a sentence, and a table."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIGURES = {
 
 
 def render_understanding(path: Path, out: Path, formats: tuple[str, ...] = FORMATS) -> list[Path]:
-    """Draw a file of what was observed into `out`; return the paths. Raises RecordError for a bad file."""
+    """Render a file of observations to `out`; return the paths. Raises RecordError for an invalid file."""
     found = read_understanding(path)
     labels = {name: get_method(name).label for name in method_names()}
     drawn = write_figures({name: partial(draw, found, labels) for name, draw in FIGURES.items()}, out, formats=formats)

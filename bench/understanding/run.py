@@ -1,4 +1,4 @@
-"""Observe every method on clips of the soundscapes and keep what was seen."""
+"""Observe methods on clips of the soundscapes and write what was seen to a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fastast.zoo import trained_path
 
 SPLIT, SECONDS = "test", 5.0
 REMOVES_NOTHING = ("slice",)
-"""Methods that are no choice: an oracle of speed."""
+"""Methods that are left out, as they do not choose: an oracle of speed."""
 
 
 def run_understanding(
@@ -37,7 +37,7 @@ def run_understanding(
 ) -> Path:
     """Observe methods on the first test clips of the soundscapes; return the path of the file that was written.
 
-    Raises ReductionError for an unknown method, and where a method cannot follow the schedule.
+    Raises ReductionError for an unknown method, and if a method cannot follow the schedule.
     """
     known = [one for one in method_names() if one not in REMOVES_NOTHING]
     for one in methods:

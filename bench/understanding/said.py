@@ -1,4 +1,4 @@
-"""One sentence for every figure, which says what it shows, made of the numbers that it is drawn from."""
+"""A sentence for every figure that says what it shows, made from the numbers that are drawn."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastast.schedule import parse_schedule
 
 
 def sentences(found: Understanding, labels: dict[str, str]) -> dict[str, str]:
-    """Return what each figure shows, by its name."""
+    """Return the sentence for each figure, by its name."""
 
     def label(one: MethodNotes) -> str:
         return labels.get(one.method, one.method)
@@ -30,14 +30,14 @@ def sentences(found: Understanding, labels: dict[str, str]) -> dict[str, str]:
 
 
 def observed_facts(found: Understanding) -> str:
-    """Return what was observed, of which model, at which r, on which clips."""
+    """Return on which model, at which r and on which clips methods were observed."""
     schedules = listed(list(dict.fromkeys(schedule_phrase(one.schedule) for one in found.methods)))
     data = f"the first {found.clips} {found.split} clips of the soundscapes ({DATASET_NOTES['soundscapes']})"
     return f"{found.model}, {schedules}; {data}; PyTorch {found.torch}"
 
 
 def in_percent(share: float) -> str:
-    """Return a share as everywhere in this project: `60 %`."""
+    """Return a share in percent, as everywhere in this project: `60 %`."""
     return f"{100 * share:.0f} %"
 
 
@@ -84,7 +84,7 @@ def _silence(found: Understanding, label: Callable[[MethodNotes], str]) -> str:
 
 
 def draws_once(one: MethodNotes) -> bool:
-    """Return whether a method chooses by chance: it drew once here, and another draw would say something else."""
+    """Return whether a method chooses at random: it drew once here, and another draw would differ."""
     return TokenReduction(schedule=parse_schedule(one.schedule), method=one.method).draws
 
 
@@ -106,7 +106,7 @@ def _similarity(found: Understanding, label: Callable[[MethodNotes], str]) -> st
 
 
 def _mean(one: MethodNotes, value: Callable[[BlockNotes], float | None]) -> float:
-    """Return the mean over all pairs of a method."""
+    """Return the mean of a value over all pairs of a method."""
     pairs = [(block.pairs, found) for block in one.blocks if (found := value(block)) is not None]
     total = sum(count for count, _ in pairs)
     return sum(count * found for count, found in pairs) / total if total else 0.0

@@ -1,4 +1,4 @@
-"""Where in a scene something sounds, by the recipe that it was mixed from.
+"""Find where something sounds in a scene, from the recipe by which it was mixed.
 
 Shapes: `c` clips, `t'` patches along time.
 """
@@ -18,16 +18,16 @@ HOP_S = 0.01
 
 
 def scene_recipes(split: str, seconds: float, count: int) -> list[ClipRecipe]:
-    """Return what the first clips of a split are mixed from."""
+    """Return the recipes by which the first clips of a split are mixed."""
     sources = catalogue(split)
     return [plan(RandomState(FIRST_SEED[split] + index), sources, seconds) for index in range(count)]
 
 
 def sounding(recipes: list[ClipRecipe], geometry: Geometry) -> NDArray[np.bool_]:
-    """Return whether an event sounds at any time of a column of patches, (c, t').
+    """Return whether an event sounds at any time in a column of patches, (c, t').
 
-    An event is what begins and ends within the clip; a bed that lies under all of it makes no part louder. A patch is
-    `patch_size` frames long, and begins every `tstride`.
+    An event is a sound shorter than the clip; a bed that fills all of it makes no part louder. A patch is `patch_size`
+    frames long, and one begins every `tstride` frames.
     """
     _, columns = geometry.encoder.grid
     begin = np.arange(columns) * geometry.tstride * HOP_S  # (t',) seconds

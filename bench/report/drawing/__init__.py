@@ -1,1 +1,1 @@
-"""How every figure is drawn: sizes, colours, panels, labels that cover nothing, and the same bytes each time."""
+"""What all figures share: sizes, colours, panels, labels that cover nothing, and files that are the same every time."""

@@ -1,4 +1,4 @@
-"""Figures -> files, the same bytes for the same records."""
+"""Write figures to files: the same bytes for the same records."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 FORMATS = ("pdf", "svg", "png")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Control characters but for line breaks and tabs, and those that change the direction of text."""
+"""Control characters except line breaks and tabs, and characters that change the direction of text."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """What became of some figures."""
+    """Outcome of drawing some figures."""
 
     paths: tuple[Path, ...]
-    """The files."""
+    """Files that were written."""
     svgs: Mapping[str, str]
-    """Every figure that could be drawn as SVG, by its name, whatever formats were asked for."""
+    """SVG of every figure that could be drawn, by its name, whatever formats were requested."""
     reasons: Mapping[str, str]
-    """Why the others could not be drawn, by their names."""
+    """Why the other figures could not be drawn, by name."""
 
 
 def write_figures(
@@ -37,8 +37,8 @@ def write_figures(
 ) -> Drawn:
     """Draw figures and write each to `folder` as `NAME.FORMAT`.
 
-    One whose function raises ValueError cannot be drawn of these records: it is left out with that reason. Files of an
-    earlier report that are not written anew are deleted, as they would pass for ones of this.
+    A figure whose function raises ValueError cannot be drawn from these records; it is left out, and the message is its
+    reason. Files of an earlier report that are not overwritten are deleted, as they would pass for this report's.
     """
     import matplotlib.pyplot as plt
 
@@ -67,7 +67,7 @@ def _forget(folder: Path, name: str, formats: Iterable[str]) -> None:
 
 
 def figure_file(figure: Figure, form: str) -> bytes:
-    """Return a figure as a file. Text in SVG stays text, in whatever font of the width of DejaVu there is."""
+    """Return the bytes of a figure's file. Text in SVG stays text, in the first available font as wide as DejaVu."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, metadata=METADATA[form])
     content = buffer.getvalue()
@@ -78,5 +78,5 @@ def figure_file(figure: Figure, form: str) -> bytes:
 
 
 def printable(text: str) -> str:
-    """Return text in which names of files cannot steer a terminal, or turn what stands beside them around."""
+    """Replace characters with which a file name could control a terminal or reverse the text around it."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)

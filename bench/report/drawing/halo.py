@@ -1,6 +1,6 @@
-"""A thin white line around letters, so that a number reads over what is drawn behind it.
+"""Draw a thin white outline around letters, so that a number stays legible on top of what is drawn behind it.
 
-Matplotlib's own (a path effect) would turn the letters into outlines, and files keep text as text.
+Matplotlib's own outline (a path effect) would turn the letters into paths, but files keep text as text.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _WIDTH = 1.6
-"""Of the line, of which half is outside of a letter, pt."""
+"""Width of the outline in points, half of which is outside the letter."""
 
 
 def draw_halo(axis: Axes, text: str, place: tuple[float, float], offset: tuple[float, float], size: float) -> None:
-    """Draw the outline of a text that is centred `offset` points from a place in data coordinates, as labels are."""
+    """Draw the outline of a text that is centred, as labels are, `offset` points from `place` in data coordinates."""
     from matplotlib.patches import PathPatch
     from matplotlib.textpath import TextPath
     from matplotlib.transforms import Affine2D, ScaledTranslation

@@ -1,6 +1,6 @@
-"""Labels beside points, placed where they cover neither points nor lines nor each other.
+"""Place labels beside points, where they cover neither points nor lines nor each other.
 
-Shapes: `o` places of a label, `s` samples of what it could cover.
+Shapes: `o` candidate places of a label, `s` sampled points of what it could cover.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 SIZE = 6.0
-"""Of a label's font, pt."""
+"""Font size of a label, pt."""
 MOST = 40
-"""Labels of an axis that can be read; of more, only those are written that are `kept`, if they can."""
+"""Most labels that are legible on one axis; where there are more, only those marked as `kept` are written."""
 _MARKER = 3.5
-"""Half of a marker's width, pt."""
+"""Half the width of a marker, pt."""
 _WEIGHTS = {"marker": 30.0, "label": 30.0, "line": 2.5, "bar": 1.0}
-"""What it costs to cover a sample of each; samples are a point apart."""
+"""Cost of covering one sample of each kind; samples are 1 pt apart."""
 _EDGE = 2.0
-"""Room between a label and the frame, pt."""
+"""Distance that a label keeps from the frame, pt."""
 _OUTSIDE = 1000.0
-"""What it costs to stand outside."""
+"""Cost of crossing that edge."""
 _FAR = 0.6
-"""What a point of distance costs."""
+"""Cost of each pt between a label and its point."""
 _STRAY = 4.0
-"""What it costs to be a point nearer to another marker than to the own one."""
+"""Cost of each pt by which a label is nearer to another marker or line than to its own."""
 
 _CROSSED = 12.0
-"""What it costs that the way from a label to its point crosses a line."""
+"""Cost of each other line between a label and its point."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,28 +47,28 @@ class Label:
     """A text that belongs to a point."""
 
     x: float
-    """In data coordinates."""
+    """x of the point, in data coordinates."""
     y: float
-    """In data coordinates."""
+    """y of the point, in data coordinates."""
     text: str
-    """What is written."""
+    """Text of the label."""
     colour: str
-    """Of the text."""
+    """Colour of the text."""
     above: bool
-    """Where it stands if there is room on both sides."""
+    """Whether to prefer a place above the point to one below it."""
     kept: bool = False
-    """Whether it is written where points are too many to name them all."""
+    """Whether to write the label even where there are too many points to label all."""
     line: int | None = None
-    """The place among the lines of the one that it names, None of a point that stands for itself."""
+    """Index of the line that the label names; None if it names only its point."""
 
 
 def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = (), bars: Sequence[Any] = ()) -> None:
-    """Write every label at the best of some places around its point, one after the other, top of the list first.
+    """Write each label, in the order given, at the best of several places around its point.
 
-    lines and bars: polylines, (n, 2) in data coordinates, that had better not be covered. A label that names a line had
-    better be nearest to it, and leads to its point where another line or point is nearer. The layout of the figure must
-    be done; places are counted in points, so that every resolution has the same. Of more than `MOST` labels only those
-    that are kept are written, and none where these are as many.
+    lines and bars: polylines, (n, 2) in data coordinates, that labels avoid covering. A label that names a line should
+    be nearest to that line; where another line or point is nearer, a leader connects the label to its point. The layout
+    of the figure must be final; distances are in pt, so that places do not depend on the resolution. If there are more
+    than `MOST` labels, only the kept ones are written, and none if those are more than `MOST` too.
     """
     if len(labels) > MOST:
         labels = [label for label in labels if label.kept]
@@ -107,14 +107,17 @@ def place_labels(axis: Axes, labels: Sequence[Label], *, lines: Sequence[Any] = 
 
 
 def about_labels(points: Iterable[int], kept: str) -> str:
-    """Return what a reader must know where axes have so many labels that not all are written; `kept`: who has."""
+    """Return the note for a figure in which an axis has too many labels to write all; `kept`: which points keep theirs.
+
+    points: how many labels each axis has. The note is empty where all are written.
+    """
     if max(points) <= MOST:
         return ""
     return f"where there are more than {MOST} labels, r stands beside {kept}"
 
 
 def _offsets(half: Floats, *, above: bool) -> list[Floats]:
-    """Return centres of a label around its point, preferred ones first: equal costs go to the first."""
+    """Return centres of a label relative to its point, preferred ones first: of equal costs the first wins."""
     side = 1 if above else -1
     angles = [side * 90, -side * 90, side * 50, side * 130, -side * 50, -side * 130, 0, 180]
     found = []
@@ -127,14 +130,14 @@ def _offsets(half: Floats, *, above: bool) -> list[Floats]:
 
 
 def _costs(places: Floats, half: Floats, samples: Floats, weights: Floats, inside: Floats) -> Floats:
-    """Return what a label covers at each place, (o,): samples (s, 2) with what covering one costs, (s,)."""
+    """Return the cost of what a label covers at each place, (o,), from samples (s, 2) and the cost of each, (s,)."""
     covers = (np.abs(samples - places[:, None]) < half + 0.5).all(axis=2)  # (o, s)
     over = np.concatenate([inside[:2] - (places - half), (places + half) - inside[2:]], axis=1).max(axis=1)  # (o,)
     return covers @ weights + np.where(over > 0, _OUTSIDE + over, 0.0)
 
 
 def _distance_costs(places: Floats, own: Floats, points: Floats) -> Floats:
-    """Return what it costs to be far from the own point, and to look like the label of another, (o,)."""
+    """Return the cost of being far from the label's own point and of looking like the label of another, (o,)."""
     distance = np.hypot(*(places - own).T)  # (o,)
     others = points[(points != own).any(axis=1)]
     if not len(others):
@@ -144,9 +147,9 @@ def _distance_costs(places: Floats, own: Floats, points: Floats) -> Floats:
 
 
 def _strays(places: Floats, half: Floats, own: Floats, others: Floats) -> Floats:
-    """Return by how much a label at each place is nearer to others than to its own, (o,); below 0 where it is not.
+    """Return by how much a label at each place is nearer to `others` than to `own`, (o,); negative where it is not.
 
-    own and others: one place (2,), or samples (n, 2). Distances are from the edge of the label.
+    own: one point (2,), or samples (n, 2) of a line. others: samples (n, 2). Distances are from the edge of the label.
     """
     others = others[(others != own).any(axis=1)] if own.ndim == 1 else others
     if not len(others):
@@ -159,7 +162,7 @@ def _strays(places: Floats, half: Floats, own: Floats, others: Floats) -> Floats
 
 
 def _crossing_costs(places: Floats, point: Floats, others: Sequence[Floats]) -> Floats:
-    """Return what it costs that the way from a label to its point crosses other lines, samples (n, 2) each; (o,)."""
+    """Return the cost of crossing other lines, samples (n, 2) each, on the way from a label to its point, (o,)."""
     ways = point + (places - point)[:, None] * np.linspace(0.2, 1, 12)[:, None]  # (o, 12, 2)
     found = np.zeros(len(places))
     for path in others:
@@ -170,9 +173,9 @@ def _crossing_costs(places: Floats, point: Floats, others: Sequence[Floats]) -> 
 
 
 def _leader_costs(places: Floats, point: Floats, written: Sequence[tuple[Floats, Floats]]) -> Floats:
-    """Return what it costs that the way from a label to its point leads through others, (o,): as much as to cover them.
+    """Return the cost of passing through other labels on the way from a label to its point, (o,): as for covering them.
 
-    written: centres and half sizes of the labels that are there.
+    written: centres and half sizes of the labels placed so far.
     """
     ways = point + (places - point)[:, None] * np.linspace(0, 1, 24)[:, None]  # (o, 24, 2)
     crossed = [np.any(np.all(np.abs(ways - centre) < half, axis=2), axis=1) for centre, half in written]
@@ -200,7 +203,7 @@ def _write(axis: Axes, label: Label, offset: Floats, half: Floats, *, leads: boo
 
 
 def _samples(path: Floats) -> Floats:
-    """Return points about 1 pt apart along a polyline, (n, 2); of a single point that one."""
+    """Return points about 1 pt apart along a polyline, (n, 2); a single point is returned as it is."""
     pieces = [] if len(path) > 1 else [path]
     for start, end in itertools.pairwise(path):
         count = max(2, int(np.hypot(*(end - start))) + 1)

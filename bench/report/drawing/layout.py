@@ -1,4 +1,4 @@
-"""What all figures share: one row of panels per device, one column per batch size, a legend above, facts below."""
+"""Layout of figures: a row of panels per device, a column per batch size, a legend above and facts below."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 MOST_COLUMNS = 4
 APART: dict[str, Any] = {"color": GREY, "marker": "x", "markersize": 4, "linestyle": "none"}
-"""How a point is drawn that was disturbed and stands nowhere."""
+"""Style of a point that was disturbed and has no standing on the Pareto front."""
 ELSEWHERE: dict[str, Any] = {
     "color": GREY,
     "marker": "D",
@@ -36,7 +36,7 @@ ELSEWHERE: dict[str, Any] = {
     "markersize": 3,
     "linestyle": "none",
 }
-"""How a figure is drawn that others published."""
+"""Style of a score that others published."""
 KEYS: dict[str, dict[str, Any]] = {
     "unmerged": {"color": "black", "marker": "*", "markersize": 8, "linestyle": "none", "label": "unmerged"},
     "starred": {
@@ -54,18 +54,21 @@ KEYS: dict[str, dict[str, Any]] = {
     "oracle": {"color": GREY, "linestyle": "--", "label": "slice oracle"},
     "macs": {"color": GREY, "linestyle": ":", "label": "ratio of MACs"},
 }
-"""Entries of legends beside the series."""
+"""Entries of legends other than the series."""
 
 
 def about_left_out(rows: pd.DataFrame) -> str:
-    """Return which of some rows were disturbed, for a figure that leaves them out; nothing where none was."""
+    """Return a note on the rows that were disturbed, for a figure that leaves them out; empty if none was."""
     gone = rows[rows["status"] == "disturbed"]
     names = dict.fromkeys(f"{row_name(row)} ({batch_words(row['batch_size'])})" for _, row in gone.iterrows())
     return f"disturbed and left out: {'; '.join(names)}" if names else ""
 
 
 def error_bar(row: pd.Series, name: str, *, ends: str | None = None) -> list[list[float]] | None:
-    """Return the bar of a value as matplotlib takes it, None without an interval. `ends`: whose, if not its own."""
+    """Return a value's error bar as matplotlib takes it, None without an interval.
+
+    ends: the column whose interval is drawn, if not that of `name`.
+    """
     low, high = (row[f"{ends or name}_{end}"] for end in ("low", "high"))
     return None if pd.isna([low, high]).any() else [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]
 
@@ -75,9 +78,9 @@ def grid(
 ) -> tuple[Figure, list[tuple[tuple[Axes, ...], pd.DataFrame]], list[Axes]]:
     """Return a figure, every panel of `rows` with its axes, and the axes at the left edge.
 
-    A panel has one axis for each of `heights` (in inches), one below the other. A device starts a row; batch sizes
-    stand in columns, of more than four in several rows, and one below the other where the figure is only as wide as
-    one column of a paper. Axes of one kind in one row share their y axis.
+    A panel has one axis for each of `heights` (in inches), from top to bottom. Every device starts a row, and batch
+    sizes are its columns; more than four of them take several rows, and in a figure as narrow as one column of a paper
+    they are stacked. Axes of one kind in one row share their y axis.
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator
@@ -86,7 +89,7 @@ def grid(
     batches = sorted(rows["batch_size"].unique())
     most = MOST_COLUMNS if width == DOUBLE else 1
     columns = len(batches) if len(batches) <= most else -(-len(batches) // -(-len(batches) // most))
-    bands = -(-len(batches) // columns)  # that one device takes
+    bands = -(-len(batches) // columns)  # rows of panels per device
     devices = list(dict.fromkeys(_device(panel) for panel in groups))
     count = len(devices) * bands
     figure, axes = plt.subplots(
@@ -104,7 +107,7 @@ def grid(
         used.update(cells)
         placed.append((tuple(axes[cell] for cell in cells), panel))
         size = 8 if columns < 3 else 7
-        letters = int((width - 0.65) / columns / 0.0085 / size)  # DejaVu takes about 0.0085 in a letter and point
+        letters = int((width - 0.65) / columns / 0.0085 / size)  # a letter of DejaVu takes about 0.0085 in per pt
         axes[cells[0]].set_title(panel_title(panel, letters, alone=len(devices) == 1), loc="left", size=size)
         for cell in cells:
             axes[cell].xaxis.set_major_locator(MaxNLocator(nbins=6 if columns < 3 else 4, steps=[1, 2, 5, 10]))
@@ -121,7 +124,7 @@ def grid(
 def legend(figure: Figure, styles: Styles, extra: Sequence[str], *, hollow: bool = False) -> None:
     """Write the legend above the panels: the series, `hollow` or filled, then the entries of `KEYS` named in `extra`.
 
-    What all series have in common behind their first word is its title, said once.
+    What all series share after their first comma becomes the title of the legend.
     """
     from matplotlib.lines import Line2D
 
@@ -140,7 +143,7 @@ def legend(figure: Figure, styles: Styles, extra: Sequence[str], *, hollow: bool
         for name, (colour, marker) in styles.items()
     ]
     handles += [Line2D([], [], linewidth=0.9, **KEYS[name]) for name in extra]
-    # DejaVu at 7 pt: about 0.058 in a letter, 0.45 in a handle.
+    # At 7 pt, a letter of DejaVu takes about 0.058 in, and a handle 0.45 in.
     widest = max(len(str(handle.get_label())) for handle in handles)
     columns = max(1, min(len(handles), int(width / (0.45 + 0.058 * widest))))
     if sum(0.45 + 0.058 * len(str(handle.get_label())) for handle in handles) < width:
@@ -157,21 +160,21 @@ def legend(figure: Figure, styles: Styles, extra: Sequence[str], *, hollow: bool
 
 
 def footnote(figure: Figure, *lines: str) -> None:
-    """Write facts below the panels, in lines that fit the figure."""
-    letters = int(figure.get_figwidth() / 0.0445)  # DejaVu at 6 pt takes about so many inches a letter
+    """Write facts below the panels, wrapped to the width of the figure."""
+    letters = int(figure.get_figwidth() / 0.0445)  # inches that a letter of DejaVu takes at 6 pt
     wrapped = [balanced(line, letters) for line in lines if line]
     figure.supxlabel("\n".join(wrapped), fontsize=6, color=GREY)
 
 
 def balanced(text: str, letters: int) -> str:
-    """Return text in as few lines of at most so many `letters` as it takes, each about as long as the others."""
+    """Wrap text to as few lines of at most `letters` characters as possible, all of about the same length."""
     count = len(textwrap.wrap(text, letters))
     widths = range(1, letters + 1)
     return textwrap.fill(text, next((width for width in widths if len(textwrap.wrap(text, width)) <= count), letters))
 
 
 def fix_layout(figure: Figure) -> None:
-    """Lay the figure out, once and for all formats: what is drawn later moves nothing."""
+    """Lay out the figure once for all formats, so that nothing drawn later moves it."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
 
@@ -182,7 +185,10 @@ def _device(panel: pd.DataFrame) -> tuple[Any, ...]:
 
 
 def panel_title(panel: pd.DataFrame, letters: int, *, alone: bool) -> str:
-    """Return what a panel is of: the batch size, and the device where it is not `alone` in the figure."""
+    """Return the title of a panel: its batch size, with the device in front unless it is `alone` in the figure.
+
+    Lines have at most `letters` characters.
+    """
     first = panel.iloc[0]
     glue = "\N{NO-BREAK SPACE}"
     batch = batch_words(first["batch_size"]).replace("batch size ", "batch ").replace(" ", glue)
@@ -194,7 +200,7 @@ def panel_title(panel: pd.DataFrame, letters: int, *, alone: bool) -> str:
 
 
 def device_line(rows: pd.DataFrame) -> str:
-    """Return the device of all panels and what it ran, or nothing where titles have to tell several apart."""
+    """Return the device of all panels and what it ran; empty where there are several, which titles name."""
     groups = [panel for _, panel in panels(rows)]
     if len({_device(panel) for panel in groups}) > 1:
         return ""

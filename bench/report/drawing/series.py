@@ -1,4 +1,4 @@
-"""How the series of a figure look, and the unmerged models beside them."""
+"""Colours and markers of a figure's series and of the unmerged models."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Styles = dict[str, tuple[str, str]]
 
 
 def styles_of(rows: pd.DataFrame) -> Styles:
-    """Return a colour and a marker for every one of `series_of`. Raises ValueError for too many to tell apart."""
+    """Return a colour and a marker for each of `series_of`. Raises ValueError for more series than colours."""
     return colour_of(series_of(rows))
 
 
 def series_of(rows: pd.DataFrame) -> list[str]:
-    """Return every series of rows in their order, but the unmerged model, which `style_of` knows.
+    """Return the series of rows in their order, without the unmerged model, whose style `style_of` knows.
 
-    Where engines share a panel and one of them has no other series, its unmerged model is one.
+    Where engines share a panel, the unmerged model of an engine that has no other series counts as one.
     """
     unmerged = rows.apply(is_unmerged, axis=1).astype(bool)
     with_others = rows["setup"].isin(["", *rows.loc[~unmerged, "setup"]])
@@ -33,16 +33,16 @@ def series_of(rows: pd.DataFrame) -> list[str]:
 
 
 def style_of(row: pd.Series, styles: Styles) -> tuple[str, str]:
-    """Return colour and marker of a row: its series', or a black star of the unmerged model.
+    """Return colour and marker of a row: those of its series, or a black star for the unmerged model.
 
-    Where engines share a panel, an unmerged model has those of the first series of its engine, and `star` on it.
+    Where engines share a panel, an unmerged model has those of its engine's first series, with a `star` on top.
     """
     mine = (style for name, style in styles.items() if row["setup"] and name.startswith(f"{row['setup']}, "))
     return styles.get(series_name(row)) or next(mine, ("black", "*"))
 
 
 def star(axis: Axes, x: Any, y: Any) -> None:
-    """Draw a star in the middle of markers: an engine's unmerged model, which has its engine's marker."""
+    """Draw a star in the middle of markers, for an engine's unmerged model, which has its engine's marker."""
     axis.plot(x, y, "*", color="black", markersize=4, markeredgewidth=0.3, markeredgecolor="white", zorder=5)
 
 
@@ -52,7 +52,7 @@ def is_starred(row: pd.Series) -> bool:
 
 
 def unmerged_keys(rows: pd.DataFrame) -> list[str]:
-    """Return what a legend says of the unmerged models in rows: one black star, or one on every engine's marker."""
+    """Return the legend's keys for the unmerged models in rows: a black star, or a star on each engine's marker."""
     starred = rows.apply(is_starred, axis=1).astype(bool)
     others = (rows["method"] == "none") & ~starred
     return ["starred"] * bool(starred.any()) + ["unmerged"] * bool(others.any())

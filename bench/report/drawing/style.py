@@ -1,4 +1,4 @@
-"""How figures look: sizes of a two-column paper, fonts that embed, colours that everybody can tell apart."""
+"""Style of figures: sizes for a two-column paper, fonts that embed, and colours that everybody can distinguish."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 SINGLE, DOUBLE = 3.25, 6.75
 """Widths of one and of two columns, inches."""
 WIDTHS = {"single": SINGLE, "double": DOUBLE}
-"""By the names that a command takes."""
+"""These widths, by the names that commands accept."""
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's palette."""
+"""Colours of series, from Okabe and Ito's palette."""
 MARKERS = ("o", "s", "^", "D", "v", "P")
 GREY = "#666666"
 SPLIT = "split the sweep"
-"""What helps where there are more series than colours, and no figure has a panel for each."""
+"""Advice for a figure with more series than colours, where no other figure has a panel for each."""
 GUIDE = 0.8
-"""Where a line of reference is drawn: over the grid (0.5), under all that was measured (1 and more)."""
+"""Z-order of reference lines: above the grid (0.5), below everything that was measured (1 and above)."""
 
 RC: Any = {
     "font.size": 8,
@@ -49,12 +49,12 @@ METADATA: dict[str, dict[str, Any]] = {
     "svg": {"Date": None},
     "png": {"Software": None},
 }
-"""No dates in files: the same records make the same bytes."""
+"""Metadata of files, without dates: the same records make the same bytes."""
 
 
 @contextmanager
 def paper_style() -> Iterator[None]:
-    """Draw inside with the style of the paper, on seaborn's ticks, and without a display."""
+    """Draw in the style of a paper, based on seaborn's `ticks`, within the context."""
     import matplotlib as mpl
     import seaborn as sns
 
@@ -65,7 +65,7 @@ def paper_style() -> Iterator[None]:
 
 
 def colour_of(names: list[str]) -> dict[str, tuple[str, str]]:
-    """Return a colour and a marker for every name. Raises ValueError for more names than there are colours."""
+    """Return a colour and a marker for every name. Raises ValueError for more names than colours."""
     if len(names) > len(COLOURS):
         raise ValueError(
             f"{len(names)} schedules in one figure ({', '.join(names)}), at most {len(COLOURS)} can be told "
@@ -75,7 +75,7 @@ def colour_of(names: list[str]) -> dict[str, tuple[str, str]]:
 
 
 def faded(colour: str, share: float = 0.65) -> tuple[float, float, float]:
-    """Return a colour mixed with white, opaque: what is behind it does not shine through."""
+    """Return a colour mixed with white; being opaque, it lets nothing behind it shine through."""
     from matplotlib.colors import to_rgb
 
     red, green, blue = (1 - share * (1 - part) for part in to_rgb(colour))

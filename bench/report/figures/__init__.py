@@ -1,4 +1,4 @@
-"""The figures of a sweep's report, each a function of its joined records, in a file of its own."""
+"""Figures of a sweep's report, each a function of the joined records in a file of its own."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ __all__ = ["FIGURES", "ReportFigure", "merging_figure", "pareto_figure"]
 
 @dataclass(frozen=True, kw_only=True)
 class ReportFigure:
-    """A figure with what a page says below it."""
+    """A figure and the caption below it."""
 
     draw: Callable[..., Figure]
-    """Takes the joined records and a `width` in inches; raises ValueError where they cannot be drawn."""
+    """Draws joined records with a `width` in inches; raises ValueError where they cannot be drawn."""
     caption: str
 
 
@@ -62,11 +62,11 @@ FIGURES = {
         "takes on top can be compared.",
     ),
 }
-"""By the names of their files."""
+"""Figures of a report by the names of their files, without suffix."""
 
 
 def draws(joined: pd.DataFrame, width: float) -> dict[str, Callable[[], Figure]]:
-    """Return what draws every figure of joined records, by name."""
+    """Return a function for every figure that draws it from the joined records, by name."""
 
     def drawing(one: ReportFigure) -> Callable[[], Figure]:
         return lambda: one.draw(joined.copy(), width=width)

@@ -1,4 +1,4 @@
-"""Points of no standing: within the axes that the others span, or at their edge with what they are."""
+"""Disturbed points: drawn within the axes that the others span, or at the edge with their values."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _INSET = 0.03
-"""How far from the edge a point stands that is beyond it, as a share of the axis."""
+"""Distance from the edge at which a point beyond it is drawn, as a share of the axis."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointApart:
-    """A point that was measured while something else was at work."""
+    """A point that was measured while other processes disturbed it."""
 
     x: float
     y: float
     colour: str
-    """Of its series."""
+    """Colour of its series."""
     words: tuple[str, str]
-    """What is written where x, or y, is beyond the axis."""
+    """Texts for a point whose x, or y, is beyond the axis."""
 
 
 def draw_apart(axis: Axes, points: Sequence[PointApart]) -> None:
-    """Draw points as crosses without stretching the axis; one beyond it stands at the edge, with its value.
+    """Draw points as crosses without stretching the axis; a point beyond it is drawn at the edge, with its value.
 
-    Everything else must be drawn before, in all axes that share a scale. Of these points alone the axis is theirs.
+    Everything else must be drawn first, in all axes that share a scale. If nothing else is drawn, the axis spans these
+    points.
     """
     if not points:
         return

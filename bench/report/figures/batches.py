@@ -23,10 +23,10 @@ _DEVICE = [name for name in PANEL if name != "batch_size"]
 
 
 def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
-    """Draw clips per second against the clips in a batch, a panel per device, a line per configuration.
+    """Draw clips per second against the clips in a batch, with a panel per device and a line per configuration.
 
-    Bars are 95 % intervals, labels r. Batch sizes that a cell searched for itself are left out. `width`: inches. Raises
-    ValueError where no device was timed at two batch sizes.
+    Bars are 95 % intervals, and labels are r. Batch sizes that cells searched for themselves are left out. `width`:
+    inches. Raises ValueError where no device was timed at two batch sizes.
     """
     import matplotlib.pyplot as plt
 
@@ -56,7 +56,7 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
                 color=colour,
                 marker=marker,
                 markersize=8 if marker == "*" else 6 if is_starred(line.iloc[0]) else 4.5,
-                markerfacecolor=colour if marker == "*" else "none",  # nothing hides behind it
+                markerfacecolor=colour if marker == "*" else "none",  # hollow, so that it hides nothing
                 capsize=1.5,
                 elinewidth=0.8,
             )
@@ -85,7 +85,7 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
 
 
 def _label_ends(axis: Axes, lines: list[pd.DataFrame], styles: dict[str, tuple[str, str]]) -> None:
-    """Write r behind the last point of every line."""
+    """Write r beside the last point of every line."""
     labels = []
     for place, line in enumerate(lines):
         last = line.iloc[-1]

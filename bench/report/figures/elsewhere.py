@@ -1,4 +1,4 @@
-"""What others published, at the right edge of a figure: beside measured scores, and at no throughput of ours.
+"""Scores that others published, drawn at the right edge of a figure, as their throughputs cannot be compared with ours.
 
 Shapes: `n` published figures.
 """
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _SIZE = 5.0
-"""Of a name's font, pt."""
+"""Font size of a name, pt."""
 _LINE = 5.8
-"""From one name to the next, pt."""
+"""Distance from one name to the next, pt."""
 _MARKER = 5.0
-"""From the frame to the middle of a marker, pt."""
+"""Distance from the frame to the middle of a marker, pt."""
 _NAME = 20.0
-"""From the frame to a name, pt."""
+"""Distance from the frame to a name, pt."""
 _LEADER = {"arrowstyle": "-", "color": GREY, "linewidth": 0.3, "shrinkA": 1, "shrinkB": 2.5, "relpos": (0, 0.5)}
-"""From a name's left end to its marker."""
+"""Style of the line from a name's left end to its marker."""
 _REACH = 1.0
-"""How far beyond the measured scores a published one may lie, as a share of the height that these take."""
+"""How far outside the range of measured scores a published one is still drawn, as a share of that range."""
 _INSET = 0.04
-"""Room above and below what is drawn, as a share of the axis."""
+"""Margin above and below what is drawn, as a share of the axis."""
 
 
 def reach_for(axis: Axes, figures: Sequence[Published]) -> list[Published]:
-    """Stretch the y axis to the published scores that are near the measured ones, and return those.
+    """Extend the y axis to the published scores that are near the measured ones, and return these.
 
-    What lies further off would press the measured ones together. All measured points must be drawn before.
+    Those further away would squeeze the measured ones together. All measured points must be drawn first.
     """
     low, high = axis.get_ylim()
     reach = _REACH * (high - low)
@@ -50,7 +50,7 @@ def reach_for(axis: Axes, figures: Sequence[Published]) -> list[Published]:
 
 
 def reserve_room(axis: Axes, figures: Sequence[Published]) -> None:
-    """Keep free to the right of an axis what its names will take, until `draw_elsewhere` writes them there."""
+    """Reserve the room to the right of an axis in which `draw_elsewhere` will write names."""
     longest = max((_name(one) for one in figures), key=len)
     axis.annotate(
         longest,
@@ -64,7 +64,7 @@ def reserve_room(axis: Axes, figures: Sequence[Published]) -> None:
 
 
 def draw_elsewhere(axis: Axes, figures: Sequence[Published]) -> None:
-    """Draw markers outside of the frame, at their scores, each with its name. The layout must be done."""
+    """Draw a marker with a name for each figure, outside the frame, at its score. The layout must be final."""
     ranked = sorted(figures, key=lambda one: one.score)
     scale = 72.0 / axis.get_figure(root=True).dpi  # type: ignore[union-attr]
     frame = axis.get_window_extent()
@@ -98,12 +98,12 @@ def draw_elsewhere(axis: Axes, figures: Sequence[Published]) -> None:
 
 
 def _name(one: Published) -> str:
-    """Return what stands beside a marker; a score has three digits, or the four that its source states."""
+    """Return the text beside a marker; the score has three decimals, or the four that its source states."""
     return f"{one.model} {f'{one.score:.4f}'.removesuffix('0')}"
 
 
 def _spread(at: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Return places of names as near to their markers, (n,) rising, as lines of text allow, within the frame."""
+    """Return places of names in the frame, as near to their markers (`at`, (n,) rising) as lines of text allow."""
     from scipy.optimize import isotonic_regression
 
     steps = _LINE * np.arange(len(at))

@@ -1,4 +1,4 @@
-"""Percentiles of the time of a batch."""
+"""Percentiles of the time per batch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,11 @@ _ALONE = "a median alone has fewer than ten samples"
 
 
 def latency_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
-    """Draw median, 90th and 99th percentile of every configuration's time per batch, a panel per batch size.
+    """Draw median, 90th and 99th percentile of every configuration's time per batch, with a panel per batch size.
 
-    The median is the one of the tables, free of the machine's drift from cell to cell; the percentiles are as far above
-    it as in the cell's own samples. Of fewer than ten samples there is the median alone; panels without any percentile
-    are left out, and the caption says so.
-    `width`: inches. Raises ValueError where no cell has ten samples.
+    The median is that of the tables, free of the machine's drift from cell to cell; percentiles keep the ratio to it
+    that they have in the cell's own samples. With fewer than ten samples, only the median is drawn; panels without any
+    percentile are left out, and the footnote says so. `width`: inches. Raises ValueError where no cell has ten samples.
     """
     rows = joined[joined["latency"].notna()].copy()
     for name in ("p90", "p99"):

@@ -18,14 +18,14 @@ _MIB = 2.0**20
 _BEFORE = "#d9d9d9"
 _WITH_ARENA = "with a runtime's arena, not comparable"
 _ARENAS = ("onnxruntime", "openvino")
-"""Engines that take their memory once, before any run that is measured, and keep it."""
+"""Engines that allocate their memory once, before any run that is measured, and keep it."""
 
 
 def memory_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
-    """Draw what is held before a run of every configuration, and what the run takes on top at most, in MiB.
+    """Draw, for every configuration, the memory held before a run and the most that the run takes on top, in MiB.
 
-    A runtime with an arena took that at its first run and keeps it: what a run takes is not known, and no number says
-    that it were nothing. `width`: inches. Raises ValueError where nothing was read.
+    A runtime with an arena allocates it in its first run and keeps it: what a run takes is unknown, and no number
+    claims that it is zero. `width`: inches. Raises ValueError where no memory was recorded.
     """
     rows = joined.copy()
     rows["peak"] = pd.to_numeric(rows["peak_memory_bytes"]) / _MIB

@@ -1,4 +1,4 @@
-"""What merging gains, speed-up against r beside its limits, and what it costs at that speed-up."""
+"""What merging gains (speed-up against r, with its limits), and what it costs at that speed-up."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _CROWD = 4
-"""Intervals at one r that share a value, from which on they could not be told apart."""
+"""Least number of intervals at one r with a value in common that are drawn side by side, to stay distinguishable."""
 _ASIDE = 0.018
-"""How far apart they then stand, of the largest r."""
+"""Distance between them then, as a share of the largest r."""
 _TICK = 0.24
-"""Inches from one number at the axis of r to the next, at least."""
+"""Least distance between two numbers on the axis of r, inches."""
 
 
 def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
-    """Draw what merging gains, speed-up against r, and what it costs, the score against that speed-up.
+    """Draw the gain of merging (speed-up against r) and its cost (change of the score against that speed-up).
 
-    With the speed-up of the slice oracle, which removes as many tokens for free, and the ratio of MACs. A line starts
-    at what its series is without removing anything, of another stride with that stride's own speed and loss; where
-    that was not measured it starts with its first r. `width`: inches. Raises ValueError where no schedule has an r, or
-    all have the same.
+    The gain has the speed-up of the slice oracle, which removes as many tokens for free, and the ratio of MACs beside
+    it. A line starts at its series with nothing removed (for another stride, at the speed and loss of that stride
+    alone), or at its first r where that was not measured. `width`: inches. Raises ValueError where no schedule has an
+    r, or all have the same.
     """
     timed = joined["speedup_unmerged"].notna()
     rows = joined[joined["r"].notna() & timed].copy()
@@ -86,7 +86,7 @@ def merging_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
 
 
 def _beside(merged: pd.DataFrame, names: pd.Series) -> dict[str, float]:
-    """Return by how much r the marks of each series stand aside, where some would cover each other."""
+    """Return the shift in r of each series' marks, empty unless some would cover each other."""
     series = list(dict.fromkeys(names[merged.index]))
     drawn = merged[merged["status"] != "disturbed"]
     if not any(_most_at_once(at_one_r) >= _CROWD for _, at_one_r in drawn.groupby("r")):
@@ -96,20 +96,20 @@ def _beside(merged: pd.DataFrame, names: pd.Series) -> dict[str, float]:
 
 
 def _most_at_once(rows: pd.DataFrame) -> int:
-    """Return how many intervals of the speed-up share a value at most; one that is not known is its point."""
+    """Return the largest number of speed-up intervals with a value in common; one that is unknown is its point."""
     low, high = (rows[f"speedup_unmerged_{end}"].fillna(rows["speedup_unmerged"]).to_numpy() for end in ("low", "high"))
     return int(((low <= low[:, None]) & (low[:, None] <= high)).sum(1).max())
 
 
 def _like(starts: pd.DataFrame, panel: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that can be compared with a panel's."""
+    """Return the rows of `starts` that belong to a panel."""
     shared = panel[PANEL].iloc[0]
     same = [(starts[name] == shared[name]) | (starts[name].isna() & pd.isna(shared[name])) for name in PANEL]
     return starts[np.logical_and.reduce(same)]
 
 
 def _mark_rs(axis: Axes, rs: list[float]) -> None:
-    """Put a tick at every r that was measured, and its number where there is room for one."""
+    """Put a tick at every r that was measured, with its number where there is room."""
     axis.set_xlim(*axis.get_xlim())
     figure = axis.get_figure(root=True)
     assert figure is not None
@@ -149,7 +149,7 @@ def _draw_gain(axis: Axes, line: pd.DataFrame, start: pd.Series | None, colour: 
 
 
 def _with_measured(start: pd.Series | None, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return rows with their start before them, where that was measured itself and is not 1 by definition."""
+    """Return rows preceded by their start, if that was measured and is not 1 by definition."""
     if start is None or is_denominator(start):
         return rows
     return pd.concat([start.to_frame().T.astype(rows.dtypes.to_dict()), rows])
@@ -164,7 +164,7 @@ def _apart(line: pd.DataFrame, colour: str) -> list[PointApart]:
 
 
 def _costs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows whose cost is drawn: merged ones whose speed can be trusted, with a difference in quality."""
+    """Return the rows whose cost is drawn: merged and undisturbed, with a difference in quality."""
     return rows[(rows["method"] != "none") & (rows["status"] != "disturbed")].dropna(subset=["delta_score"])
 
 

@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 
 _STANDINGS = {"front": ["front"], "dominated": ["dominated", "clearly dominated"]}
-"""Entries of the legend, and the rows that they are about."""
+"""Entries of the legend, and the standings that each covers."""
 
 
 def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     """Draw mAP or accuracy against throughput: one row of panels per device, one column per batch size.
 
-    Points on the front are filled and joined by steps, dominated ones hollow and faded; disturbed ones are crosses,
-    which have no say in how far an axis reaches: one beyond it stands at the edge, with its values. Bars are 95 %
-    intervals, of the score those in which a panel's models are compared, or else of the difference to the unmerged
-    model of the same engine. Scores that others published on the data set stand outside of the frame, to the right, as
-    far as they are near the measured ones. `width`: inches; one column of a paper has one column of panels. Raises
-    ValueError where nothing has both speed and quality.
+    Points on the front are filled and joined by steps; dominated ones are hollow and faded. Disturbed ones are crosses
+    and do not stretch an axis: one beyond it is drawn at the edge, with its values. Bars are 95 % intervals; those of
+    the score are the intervals in which a panel's models are compared or, where engines share a panel, of the
+    difference to the unmerged model of the same engine. Scores that others published for the data set are drawn to the
+    right of the frame if they are near the measured ones. `width`: inches; a figure as wide as one column of a paper
+    has one column of panels. Raises ValueError where nothing has both speed and quality.
     """
     whole = joined.dropna(subset=["throughput", "score"]).copy()
     apart = ["disturbed"] if (whole["status"] == "disturbed").any() else []
@@ -55,7 +55,7 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
     beside = {axis: near for axis in _last_of_rows(placed) if elsewhere and (near := reach_for(axis, elsewhere))}
     for axis, near in beside.items():
         reserve_room(axis, near)
-    for (axis,), panel in placed:  # when axes that share a scale have all their sound points
+    for (axis,), panel in placed:  # only now do axes that share a scale have all their undisturbed points
         draw_apart(axis, _apart(panel, styles))
     for axis in left:
         axis.set_ylabel("mAP (macro)" if score_word(whole) == "mAP" else f"Top-1 {score_word(whole)}")
@@ -73,10 +73,10 @@ def pareto_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
 
 
 def with_drawn(whole: pd.DataFrame) -> pd.DataFrame:
-    """Add the ends of the bars of the score, `drawn_low` and `drawn_high`; NaN where there is none.
+    """Add the ends of the score's bars, `drawn_low` and `drawn_high`, NaN without a bar.
 
-    Engines of one panel have an unmerged model each: the score's own interval, which all share as they saw the same
-    clips, would hide what tells them apart.
+    Engines that share a panel have an unmerged model each, and are drawn with the interval of the difference to it:
+    much of the score's own interval comes from the clips, which are the same for all, and would hide how they differ.
     """
     engines = (whole["setup"] != "") & ~whole["paired"].astype(bool)
     for end in ("low", "high"):
@@ -104,7 +104,7 @@ def _draw_points(axis: Axes, sound: pd.DataFrame, styles: Styles) -> None:
             *(row["throughput"], row["score"], marker),
             color=colour,
             markeredgecolor=colour if on_front else faded(colour),
-            markerfacecolor=colour if on_front else "none",  # nothing hides behind it
+            markerfacecolor=colour if on_front else "none",  # hollow, so that it hides nothing
             markersize=8 if marker == "*" else 6.5 if is_starred(row) else 4.5,
             zorder=3 if on_front else 4,
         )
@@ -132,10 +132,10 @@ def _draw_front(axis: Axes, panel: pd.DataFrame) -> None:
 
 
 def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
-    """Write r beside every point, above for the first schedule and below for the second, where there is room."""
+    """Write r beside every point, alternately above and below from one schedule to the next, where there is room."""
     known = _named(panel)
     inside = known["throughput"].between(*axis.get_xlim()) & known["score"].between(*axis.get_ylim())
-    known = known[inside]  # what stands at the edge says its values
+    known = known[inside]  # a point at the edge has its values beside it
     labels = []
     for _, row in known.iterrows():
         colour = style_of(row, styles)[0]
@@ -157,13 +157,13 @@ def _label_points(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
 
 
 def _elsewhere(whole: pd.DataFrame) -> tuple[Published, ...]:
-    """Return what others published on the data set of all rows, scored as these are."""
+    """Return what others published for the rows' data set, in the same measure; nothing for several sweeps."""
     sweeps, word = whole["sweep"].unique(), score_word(whole)
     return tuple(one for one in published(sweeps[0]) if one.score_name == word) if len(sweeps) == 1 else ()
 
 
 def _last_of_rows(placed: Sequence[tuple[tuple[Axes, ...], pd.DataFrame]]) -> list[Axes]:
-    """Return the rightmost axis of every row of panels in which something stands on its own."""
+    """Return the rightmost axis of every row of panels with an undisturbed point."""
     last: dict[int, Axes] = {}
     sound = set()
     for (axis,), panel in placed:
@@ -178,12 +178,12 @@ def _last_of_rows(placed: Sequence[tuple[tuple[Axes, ...], pd.DataFrame]]) -> li
 
 
 def _named(panel: pd.DataFrame) -> pd.DataFrame:
-    """Return the points that a label could say something of."""
+    """Return the points that can have a label: those with an r, or a stride."""
     return panel[panel["r"].notna() | (panel["method"] == STRIDE)]
 
 
 def _about_elsewhere(figures: Sequence[Published], beside: Mapping[Axes, Sequence[Published]]) -> str:
-    """Return what a reader must know of the published figures, and how many are not drawn."""
+    """Return the note on published figures, with how many are not drawn."""
     if not figures:
         return ""
     drawn = {one.model for near in beside.values() for one in near}
@@ -196,10 +196,10 @@ def _about_elsewhere(figures: Sequence[Published], beside: Mapping[Axes, Sequenc
 
 
 def _about_bars(whole: pd.DataFrame) -> str:
-    """Return what the bars of the score are, and how sure the unmerged model's own is, which they leave out."""
+    """Return what the score's bars show, and the unmerged model's own interval, which they do not."""
     word = score_word(whole)
     if (whole["status"] == "disturbed").all():
-        return ""  # crosses have none
+        return ""  # crosses have no bars
     if (whole["setup"] != "").any() and not whole["paired"].any():
         return f"bars of {word}: paired difference to the unmerged model of the same engine, on the same clips"
     if not whole["paired"].all():

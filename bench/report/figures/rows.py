@@ -1,4 +1,4 @@
-"""Figures with a line of text for every configuration, and what was measured of it beside it."""
+"""Figures with one row per configuration: its name at the left, and its measurements beside it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_ROWS = 200
-"""Configurations of a figure: more make a sheet that nobody can print."""
+"""Most configurations in a figure; more would make a sheet that nobody can print."""
 _AROUND = 1.0
-"""Inches of the legend and of what stands below the panels."""
+"""Height of the legend and of the footnote together, inches."""
 _GAP, _LINE, _HEAD = 0.06, 0.11, 0.42
-"""Inches between two rows, of a line of a row's name, and of a panel's title and axis."""
+"""Heights of the gap between two rows, of a line of a row's name, and of a panel's title and axis, inches."""
 _LETTER, _SHARE = 0.058, 0.45
-"""Inches of a letter of DejaVu at 7 pt, and the share of the width that names may take."""
+"""Width of a letter of DejaVu at 7 pt in inches, and the share of a figure's width that names may take."""
 
 
 def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Axes, pd.DataFrame]]]:
-    """Return a figure with an axis per panel of `rows`, one below the other, and each with its rows.
+    """Return a figure with an axis per panel of `rows`, from top to bottom, and every axis with its rows.
 
-    The rows have their names at the y axis, and `place`, where on it they stand. What was disturbed says so. Raises
-    ValueError for more than `MOST_ROWS` rows.
+    The y axis shows the rows' names, and a new column `place` holds their positions on it. Disturbed rows are marked as
+    such. `width`: inches. Raises ValueError for more than `MOST_ROWS` rows.
     """
     if len(rows) > MOST_ROWS:
         raise ValueError(
@@ -61,6 +61,6 @@ def row_axes(rows: pd.DataFrame, *, width: float) -> tuple[Figure, list[tuple[Ax
 
 
 def _names(panel: pd.DataFrame, letters: int) -> list[str]:
-    """Return what stands beside the rows, in lines of so many letters."""
+    """Return the names of the rows, wrapped to lines of at most `letters` characters."""
     names = panel.apply(row_name, axis=1) + (panel["status"] == "disturbed").map({True: " (disturbed)", False: ""})
     return [balanced(name, letters) for name in names]

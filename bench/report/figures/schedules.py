@@ -1,4 +1,4 @@
-"""The shapes of schedules beside what comes of them."""
+"""The shapes of schedules beside the speed and quality that they give."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _APART = 4
-"""How many times as far as the nearest shape the room for a label may reach to count."""
+"""Most room that counts on one side of a shape, as a multiple of the room on the other side."""
 
 
 def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
-    """Draw the tokens that leave every block, and beside it the score against the speed-up, for every schedule.
+    """Draw for every schedule the tokens that leave each block and, beside them, the score against the speed-up.
 
-    A row per device, at its largest batch size, with a title where there are several. Labels are r, bars 95 %
+    Every device has a row, at its largest batch size, with a title where there are several. Labels are r, bars are 95 %
     intervals. `width`: inches; in one column of a paper the second panel is below the first. Raises ValueError where
-    fewer than two kinds of schedules have both.
+    fewer than two kinds of schedules have both speed and quality.
     """
     import matplotlib.pyplot as plt
 
@@ -79,7 +79,7 @@ def schedules_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
 
 
 def _told(panel: pd.DataFrame) -> str:
-    """Return what a figure of one device is of; where there are several, titles say it."""
+    """Return the device and batch size of a figure of one device; those of several devices are in titles."""
     return f"{device_line(panel)}, {batch_words(panel['batch_size'].iloc[0])}"
 
 
@@ -122,7 +122,7 @@ def _draw_outcomes(axis: Axes, panel: pd.DataFrame, styles: Styles) -> None:
 
 
 def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> None:
-    """Write r where every shape is clear of the others, and beside every outcome."""
+    """Write r where every shape is clear of the others, and beside every point of speed and quality."""
     merged = panel[panel["method"] != "none"]
     ends, points, bars = [], [], []
     paths: list[np.ndarray] = []
@@ -146,9 +146,10 @@ def _label(shape: Axes, outcome: Axes, panel: pd.DataFrame, styles: Styles) -> N
 
 
 def _clearest(tokens: np.ndarray, others: Sequence[np.ndarray]) -> tuple[int, bool]:
-    """Return the block where a label finds most room on one side of a shape, and whether that is above.
+    """Return the block where a label has most room on one side of a shape, and whether that side is above.
 
-    The shape itself must be apart from all others there. A middle one of equals; not the last of several.
+    The shape must be clear of all others there. Of equally good blocks the one nearest to the middle is chosen, and
+    never the last of several.
     """
     blocks = np.arange(1, max(2, len(tokens) - 1))
     gaps = np.array([(other - tokens)[blocks] for other in others]).reshape(-1, len(blocks))  # (others, blocks)

@@ -1,4 +1,4 @@
-"""Where lines over r start: at what their series is without removing anything, if that was measured."""
+"""Starting points of lines over r: their series with nothing removed, where that was measured."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from bench.report.option_words import options_of
 from bench.report.words import UNREDUCED, is_denominator, is_unmerged
 
 _INPUT = (STRIDE, "length")
-"""Options of the model, not of the reduction: they make fewer tokens before anything is removed."""
+"""Options of the model rather than the reduction: they leave fewer tokens before any is removed."""
 
 
 def removes_nothing(rows: pd.DataFrame) -> pd.Series:
-    """Return which rows have all tokens of their input: the unmerged model, at its own stride and length or another."""
+    """Return which rows keep all tokens of their input: unmerged models, at their own stride and length or another."""
     return rows["method"].isin(["none", *UNREDUCED])
 
 
 def start_of(panel: pd.DataFrame, line: pd.DataFrame) -> pd.Series | None:
-    """Return the row of a panel that the series `line` is at r = 0, None where that was not measured.
+    """Return the row of a panel that is the series `line` at r = 0, None where that was not measured.
 
-    It has the stride, the length, the attention and the engine of the series. What speed-ups are over is 1 by
-    definition, and its difference in quality 0.
+    It has the stride, length, attention and engine of the series. If it is the denominator of speed-ups, its own is 1
+    by definition; if it is the unmerged model, its difference in quality is 0.
     """
     asked = _setting(line.iloc[0])
     for _, row in panel[removes_nothing(panel)].iterrows():

@@ -1,1 +1,1 @@
-"""What others published: figures for the data sets of the paper, and models that a merged AST is held against."""
+"""What others published: scores on the data sets of the paper, and models that a merged AST has to compete with."""

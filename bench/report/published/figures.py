@@ -1,4 +1,4 @@
-"""Figures that others published for the data sets of the paper: beside a report's own numbers, and apart from them."""
+"""Figures that others published for the data sets of the paper, shown next to a report's own numbers but apart."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ _NO_TABLES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Published:
-    """A figure, as its source states it."""
+    """A published score, as its source states it. Raises ValueError for none or two scores, or without an address."""
 
     model: str
-    """What was tested."""
+    """Name of the model."""
     note: str
     """How it was trained and tested, as far as the source says."""
     source: str
-    """Where it is published."""
+    """Address of the publication."""
     mAP: float | None = None  # noqa: N815
-    """Macro mean average precision, or"""
+    """Macro mean average precision, between 0 and 1; None where accuracy is given."""
     accuracy: float | None = None
-    """top-1 accuracy."""
+    """Top-1 accuracy, between 0 and 1; None where mAP is given."""
     parameters_m: float | None = None
     """Millions of parameters."""
     gmacs: float | None = None
-    """Giga-multiply-accumulates per clip, by the source."""
+    """Giga-multiply-accumulates per clip, as stated by the source."""
     stride: int | None = None
-    """Of an AST: its arithmetic is known by it."""
+    """Stride of an AST, from which its arithmetic is computed."""
     family: str | None = None
-    """What it is drawn with; without one it stands in tables only."""
+    """Models that it is drawn with; without a family it appears in tables only."""
 
     @property
     def score(self) -> float:
-        """The one of both that there is."""
+        """mAP or accuracy, whichever is given."""
         return next(score for score in (self.mAP, self.accuracy) if score is not None)
 
     @property
     def score_name(self) -> str:
-        """What it is, as reports name it."""
+        """Name of that measure in reports."""
         return "accuracy" if self.mAP is None else "mAP"
 
     def __post_init__(self) -> None:
@@ -57,16 +57,16 @@ class Published:
         if len(scores) != 1 or not 0 < scores[0] < 1:
             raise ValueError(f"{FILE.name}: {self.model}: give mAP or accuracy, a share between 0 and 1")
         if not self.source.startswith("https://"):
-            raise ValueError(f"{FILE.name}: {self.model}: source is {self.source!r}; give an address")
+            raise ValueError(f"{FILE.name}: {self.model}: source is {self.source!r}; give an https:// address")
 
 
 def published(sweep: str) -> tuple[Published, ...]:
-    """Return what is known of a sweep's data set: of `paper_esc50`, and of `paper_esc50-MODEL`; of others nothing."""
+    """Return the figures for a sweep's data set: for `paper_esc50`, say, or `paper_esc50-MODEL`; for others none."""
     return _all_published().get(sweep.partition("-")[0], ())
 
 
 def published_frame() -> pd.DataFrame:
-    """Return all that is known, a row per model: the fields of `Published`, and the `sweep` that it stands beside."""
+    """Return all published figures, a row per model: the fields of `Published`, and the `sweep` that shows it."""
     rows = [{"sweep": sweep} | asdict(figure) for sweep, figures in _all_published().items() for figure in figures]
     return pd.DataFrame(rows)
 
@@ -77,7 +77,7 @@ def _all_published() -> dict[str, tuple[Published, ...]]:
 
 
 def published_table(figures: tuple[Published, ...]) -> tuple[list[str], list[list[str]]]:
-    """Return heads and rows of their table, as text."""
+    """Return heads and rows of a table of published figures, as text."""
     score = "mAP" if figures[0].mAP is not None else "Accuracy"
     rows = [
         [
@@ -94,7 +94,7 @@ def published_table(figures: tuple[Published, ...]) -> tuple[list[str], list[lis
 
 
 def about_published(joined: pd.DataFrame) -> str:
-    """Return what a reader must know before looking from these figures to those of a report."""
+    """Return what a reader must know before comparing these figures with those of a report."""
     known = joined.dropna(subset=["ids_sha256"]).drop_duplicates("ids_sha256")
     here = "; ".join(f"{row.clips:,.0f} clips, ids {row.ids_sha256[:12]}" for row in known.itertuples())
     own = f"The numbers of this report are of {here}. " if here else ""

@@ -1,7 +1,7 @@
-"""Published models beside AST on AudioSet: what a merged AST has to be held against.
+"""Published models on AudioSet beside AST: the competition of a merged AST.
 
-mAP on AudioSet's evaluation set, single models, by their authors. What they do not say has no point: throughputs are of
-other machines, and few authors give their arithmetic.
+Scores are mAP on AudioSet's evaluation set, of single models, as stated by their authors. What they do not state is not
+drawn: throughputs are those of other machines, and few authors give multiply-accumulates.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STRIDES = "AST by stride, weights not averaged"
-"""Family of the models that differ in their stride alone."""
+"""Family of the models that differ in nothing but their stride."""
 DATASET = "audioset"
-"""Records of this data set are drawn beside what others published."""
+"""Data set whose records are drawn beside what others published."""
 
 
 def drawn_models() -> pd.DataFrame:
-    """Return the published models that have a family, AST's arithmetic counted by FastAST's formula (`gmacs`)."""
+    """Return the published models that have a family, with `gmacs` of AST by FastAST's formula."""
     found = published_frame().dropna(subset=["family"])
     for index, row in found[found["stride"].notna()].iterrows():
         stride = int(row["stride"])
@@ -40,10 +40,10 @@ def drawn_models() -> pd.DataFrame:
 
 
 def published_figure(published: pd.DataFrame, measured: pd.DataFrame | None = None, *, width: float = DOUBLE) -> Figure:
-    """Draw mAP against parameters, and against multiply-accumulates where those are known, a marker per family.
+    """Draw mAP against parameters, and against multiply-accumulates where these are known, with a marker per family.
 
-    published: as of `drawn_models`. measured: joined records, of which those on AudioSet are drawn too. `width`:
-    inches; in one column of a paper the second panel is below the first.
+    published: as returned by `drawn_models`. measured: joined records, of which those on AudioSet are drawn too.
+    width: inches; in one column of a paper the second panel is below the first.
     """
     import matplotlib.pyplot as plt
 
@@ -56,7 +56,7 @@ def published_figure(published: pd.DataFrame, measured: pd.DataFrame | None = No
     placed = []
     for axis, (column, label) in zip(axes.flat, columns.items(), strict=True):
         known = published[published[column].notna()]
-        if column == "parameters_m":  # a larger stride has as many
+        if column == "parameters_m":  # a larger stride has the same number
             known = known[known["family"] != STRIDES]
         for number, family in enumerate(families):
             part = known[known["family"] == family]
@@ -96,7 +96,7 @@ def published_figure(published: pd.DataFrame, measured: pd.DataFrame | None = No
 
 
 def _on_audioset(measured: pd.DataFrame | None) -> pd.DataFrame:
-    """Return the rows of joined records that were scored on AudioSet, once each, with `gmacs` and `name`."""
+    """Return the distinct rows of joined records that were scored on AudioSet, with `gmacs` and `name`."""
     if measured is None:
         return pd.DataFrame(columns=["gmacs", "score", "name"])
     rows = measured[(measured["dataset"] == DATASET) & measured["score"].notna()].copy()
@@ -121,5 +121,5 @@ def _label(axis: Axes, known: pd.DataFrame, column: str, families: list[str]) ->
 
 
 def _short(row: pd.Series) -> str:
-    """Return a model's name without its family's; of AST's strides the stride."""
+    """Return a model's name without that of its family; for the strides of AST only the stride."""
     return f"{row['stride']:.0f}" if row["family"] == STRIDES else row["model"].removeprefix("EfficientAT ")

@@ -234,7 +234,7 @@ def test_a_disturbed_speed_has_no_part(tmp_path: Path) -> None:
 
 
 def test_predictions_of_other_labels_are_refused(one_axis: Path, tmp_path: Path) -> None:
-    with pytest.raises(ReportError, match="other clips or labels"):
+    with pytest.raises(ReportError, match="belongs to clips or labels other than"):
         render_ablation(one_axis, tmp_path / "out", sweep="alternatives", labels=1 - LABELS)
 
 
@@ -341,7 +341,7 @@ def test_published_numbers_are_those_of_the_records_that_lie_there(methods: Path
     assert found["value"].dtype == float
     assert set(found["model"]) == {"model_with_underscores"}
     add(methods, "performance", {"method": "tome", "schedule": "decreasing:20", "proportional": True})
-    with pytest.raises(ReportError, match="is of other records than those in"):
+    with pytest.raises(ReportError, match="was made from records other than those in"):
         published_numbers(methods, tmp_path / "out", "alternatives")
 
 
@@ -357,7 +357,7 @@ def test_a_page_lists_what_is_published(methods: Path, tmp_path: Path) -> None:
     whole = "../reports/ablation_x/ablation.csv"
     assert f"- [ablation_x](../reports/ablation_x/ablation.md), [every number]({whole}): " in page.read_text()
     page.write_text("no marks")
-    with pytest.raises(ReportError, match="has no lines"):
+    with pytest.raises(ReportError, match="needs the lines"):
         update_overview(page, reports)
 
 
@@ -403,14 +403,14 @@ def test_replicates_of_another_draw_are_refused(methods: Path, tmp_path: Path) -
     path = replicates_in(methods)[0]
     kept, hashes = read_kept(path)
     path.write_bytes(encode_replicates(replace(kept, seed=7), hashes))  # type: ignore[arg-type]
-    with pytest.raises(ReportError, match="thinned by another FastAST"):
+    with pytest.raises(ReportError, match="thinned by a FastAST version whose replicates draw other clips"):
         render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
 
 
 def test_alternatives_on_two_workloads_are_refused(methods: Path, tmp_path: Path) -> None:
     path = next(methods.rglob("a*.json"))
     path.write_text(path.read_text().replace('"batch_size":8', '"batch_size":1', 1))
-    with pytest.raises(ReportError, match="has batch_size 1, 8; alternatives are compared at one"):
+    with pytest.raises(ReportError, match="has batch_size 1, 8, but alternatives are compared at one"):
         render_ablation(methods, tmp_path / "out", sweep="alternatives", labels=LABELS)
 
 

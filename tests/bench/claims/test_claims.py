@@ -153,10 +153,10 @@ def test_a_changed_record_changes_the_sentence_or_refutes_it() -> None:
         ({"where": {"r": "!= none"}}, "one.x: where r = '!= none'"),
         (
             {"where": {"r": "20"}, "take": "count"},
-            "one.x: where r = '20': the column has numbers, of which '20' is none",
+            "one.x: where r = '20': the column has numbers, and '20' is not one of them",
         ),
-        ({"where": {"schedule": 20}, "take": "count"}, "the column has words, of which 20.0 is none"),
-        ({"where": {"is_merged": 1}, "take": "count"}, "the column has true and false, of which 1.0 is none"),
+        ({"where": {"schedule": 20}, "take": "count"}, "the column has words, and 20.0 is not one of them"),
+        ({"where": {"is_merged": 1}, "take": "count"}, "the column has true and false, and 1.0 is not one of them"),
         ({"where": {"schedule": "none"}, "interval": True}, "has no interval"),
         ({"where": {"schedule": "none"}, "column": "delta"}, "no row that matches {'schedule': 'none'} has 'delta'"),
     ],
@@ -169,24 +169,27 @@ def test_a_query_that_finds_nothing_or_too_much_is_refused(number: dict, message
 @pytest.mark.parametrize(
     ("toml", "message"),
     [
-        ("a = 1", "a = 1 is no claim; write [a] with text and numbers"),
+        ("a = 1", "a = 1 is not a claim; write [a] with text and numbers"),
         ("[a]\ntext = 'x'", "a.numbers: Field required"),
         ("[a]\ntext = '{x}'\nnumbers = {}", "a: names 'x'"),
-        ("[a]\ntext = '0.5 faster'\nnumbers = {}", "a: has a figure typed in"),
+        ("[a]\ntext = '0.5 faster'\nnumbers = {}", "a: has a number typed in"),
         (
             "[a]\ntext = '{x}'\nnumbers.x = {column = 'c'}",
             "a.numbers.x: needs one of sweep, study, ablation, tuning and file",
         ),
         ("[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', form = '{:9999.2f}'}", "a.numbers.x.form"),
-        ("[a]\ntext = '{x}'\nholds = ['x + 1']\nnumbers.x = {sweep = 's', column = 'c'}", "'x + 1' is no comparison"),
-        ("[a]\ntext = 't'\nnumbers.x = {sweep = 's', column = 'c'}", "has the number 'x' and uses it nowhere"),
+        (
+            "[a]\ntext = '{x}'\nholds = ['x + 1']\nnumbers.x = {sweep = 's', column = 'c'}",
+            "'x + 1' is not a comparison",
+        ),
+        ("[a]\ntext = 't'\nnumbers.x = {sweep = 's', column = 'c'}", "has the number 'x' but does not use it"),
         (
             "[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', take = 'list'}",
-            "does not say whose: name = a col",
+            "does not say of what; set name to a col",
         ),
         (
             "[a]\ntext = '{x}'\nnumbers.x = {sweep = 's', column = 'c', take = 'max', words = ['a', 'b', 'c']}",
-            "has words for the interval of one row only",
+            "has words, which need the interval of a single row, but takes",
         ),
         ("[a", "cannot be read"),
     ],
@@ -216,7 +219,7 @@ def test_documents_are_filled_and_line_breaks_of_what_is_right_stay() -> None:
 )  # fmt: skip
 def test_a_mark_that_is_almost_one_is_refused_and_shown(mark: str) -> None:
     text = f"<!-- claim: b -->y<!-- /claim --> {mark}x<!-- /claim -->"
-    with pytest.raises(ClaimError, match=re.escape(f"{mark!r} is no mark of a claim; write <!-- claim: NAME -->")):
+    with pytest.raises(ClaimError, match=re.escape(f"{mark!r} is not a mark of a claim; write <!-- claim: NAME -->")):
         claims_in(text)
     assert claims_in(text.replace(mark, f"`{mark}`").replace("x<!-- /claim -->", "x")) == ["b"]
 
@@ -229,9 +232,9 @@ def test_an_ordinary_comment_is_no_mark(comment: str) -> None:
 
 
 def test_an_end_without_a_beginning_is_refused() -> None:
-    with pytest.raises(ClaimError, match=r"'<!--/claim-->' is no mark of a claim"):
+    with pytest.raises(ClaimError, match=r"'<!--/claim-->' is not a mark of a claim"):
         claims_in("<!-- claim: a -->x<!--/claim-->")
-    with pytest.raises(ClaimError, match=r"has 2 times <!-- /claim --> for 1 claims; take out what ends none"):
+    with pytest.raises(ClaimError, match=r"has <!-- /claim --> 2 times for 1 claims; remove those that end none"):
         claims_in("<!-- claim: a -->x<!-- /claim --> y<!-- /claim -->")
 
 

@@ -142,7 +142,7 @@ def test_a_baseline_of_another_machine_is_refused(gate, unchanged, tmp_path):
     other.write_text(json.dumps(run))
     done = gate(SPEED, f"--benchmark-compare={other}", storage=tmp_path)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert "the baseline is of another machine: threads is 1 here and 'another' there" in done.stderr
+    assert "the baseline is from another machine: threads is 1 here and 'another' there" in done.stderr
     assert "passed" not in done.stdout
 
 

@@ -88,7 +88,7 @@ def test_a_machine_without_gates_is_judged_by_anothers_with_more_tolerance():
     assert (own.ratios, own.tolerance, own.note) == ({"speedup": 2.0}, RATIO_TOLERANCE, "")
     assert (other.ratios, other.tolerance) == ({"speedup": 2.0}, OTHER_MACHINE_TOLERANCE)
     assert "has no ratios of slide-rule: those of abacus are used" in other.note
-    with pytest.raises(GateError, match=r"no ratios of a machine with cuda; measure it with .* --device cuda"):
+    with pytest.raises(GateError, match=r"no ratios of a machine with cuda; measure them with .* --device cuda"):
         ratio_gate(gates, "abacus-gpu", "cuda", "x")
     with pytest.raises(GateError, match=r"has no ratios.abacus.y"):
         ratio_gate(gates, "abacus", "cpu", "y")
@@ -150,5 +150,5 @@ def test_a_baseline_of_another_machine_is_refused(tmp_path, field):
 def test_half_a_baseline_is_an_error_that_names_it(tmp_path):
     path = save(tmp_path, 1, 1.0)
     path.write_text(path.read_text()[:40])
-    with pytest.raises(ValueError, match=r"0001_baseline.json: is no whole run"):
+    with pytest.raises(ValueError, match=r"0001_baseline.json: is not a complete run"):
         baseline.choose(tmp_path, HERE)

@@ -67,7 +67,7 @@ def test_other_reports_have_none(tmp_path: Path) -> None:
         ({}, "give mAP or accuracy"),
         ({"mAP": 0.4, "accuracy": 0.9}, "give mAP or accuracy"),
         ({"mAP": 45.9}, "a share between 0 and 1"),
-        ({"mAP": 0.4, "source": "a paper"}, "source is 'a paper'; give an address"),
+        ({"mAP": 0.4, "source": "a paper"}, "source is 'a paper'; give an https:// address"),
     ],
 )
 def test_a_figure_without_score_or_source_is_refused(wrong: dict[str, object], message: str) -> None:

@@ -34,7 +34,7 @@ def test_only_what_is_between_the_marks_changes(tmp_path: Path) -> None:
 
 def test_a_readme_without_marks_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("nothing here")
-    with pytest.raises(ReadmeError, match="has no lines '<!-- results: invented -->'"):
+    with pytest.raises(ReadmeError, match="needs the lines '<!-- results: invented -->'"):
         update_readme(tmp_path / "README.md", tmp_path, sweep="invented")
 
 

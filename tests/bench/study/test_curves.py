@@ -85,5 +85,5 @@ def test_what_is_cut_off_is_said_in_lines_that_fit(tmp_path: Path) -> None:
 
 def test_logs_too_short_for_a_curve_are_refused(study: Study, tmp_path: Path) -> None:
     log(tmp_path, study, "ast", 0, [{"event": "train", "step": 1, "loss": 1.0}])
-    with pytest.raises(ValueError, match="no published log has steps enough"):
+    with pytest.raises(ValueError, match="no published log has enough steps"):
         curves_figure(training_curves(study, tmp_path))

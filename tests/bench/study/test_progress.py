@@ -85,9 +85,9 @@ def test_the_figure_has_a_line_an_arm_and_the_reference_s_end(study: Study, trai
     assert list(lines["ToMe"].get_xdata()) == pytest.approx([0, 0.05, 0.1, 0.15])
     dashed = next(line for line in axis.lines if line.get_linestyle() == "--")
     assert list(dashed.get_ydata()) == pytest.approx([0.43, 0.43])
-    with pytest.raises(ValueError, match="validations enough and a measured time"):
+    with pytest.raises(ValueError, match="enough validations and a measured time"):
         progress_figure(progress(study, trainings, Speeds()), "ast")
-    with pytest.raises(ValueError, match="validations enough and a measured time"):
+    with pytest.raises(ValueError, match="enough validations and a measured time"):
         progress_figure(progress(study, trainings / "elsewhere", STEPS), "ast")
 
 

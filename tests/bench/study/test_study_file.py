@@ -34,28 +34,31 @@ PAIR = '[[contrasts]]\nlabel = "more"'
             r"^\S*: arms\.0\.labell: unknown key; .*'label'\?[^\n]*$",
         ),
         (('name = "ast"', 'name = "../ast"'), "names a folder"),
-        (('label = "AST"', 'label = "AST"\nteacher = "ast"'), "must stand before it"),
+        (('label = "AST"', 'label = "AST"\nteacher = "ast"'), "must come before it"),
         (('label = "AST"', 'label = "AST"\ncolour = "red"'), "colour"),
         (('label = "AST"', 'label = "AST"\nagainst = "ast"'), "against: .*'ast'"),
-        (('label = "AST"', f'label = "AST"\n{OTHER}\nagainst = "ast"'), "'constant:5', 'ast' .* there: constant:0"),
+        (
+            ('label = "AST"', f'label = "AST"\n{OTHER}\nagainst = "ast"'),
+            "'constant:5', but 'ast', .* under: constant:0",
+        ),
         (
             ('label = "AST"', f'label = "AST"\n{OTHER}\n{PAIR}\narm = "other"\nagainst = "as"'),
             "contrast 'more': against",
         ),
-        (('label = "AST"', f'label = "AST"\n{OTHER}\n{PAIR}\narm = "other"\nagainst = "ast"'), "no schedule that both"),
+        (('label = "AST"', f'label = "AST"\n{OTHER}\n{PAIR}\narm = "other"\nagainst = "ast"'), "no schedule in common"),
         (('label = "AST"', 'label = "AST"\n[claim]\nagainst = "as"\narms = ["ast"]'), "claim: .*'as'.* ast"),
         (('label = "AST"', 'label = "AST"\n[claim]\nagainst = "ast"\narms = ["at"]'), "claim: .*'at'.* ast"),
-        (('label = "AST"', 'label = "AST"\naverage = {ast = 1.0}'), "averages 'ast', which must stand before it"),
+        (('label = "AST"', 'label = "AST"\naverage = {ast = 1.0}'), "averages 'ast', which must come before it"),
         (
             ('label = "AST"', f'label = "AST"\nseeds = [1, 2]\n{OTHER}\naverage = {{ast = 1.0}}'),
             "'other' averages 'ast', which has several seeds but not 0",
         ),
         (('label = "AST"', 'label = "AST"\nseeds = [0, 1]\nuntrained = true'), "'ast' is untrained .* seeds = .0."),
         (('label = "AST"', 'label = "AST"\nembedded = "ast_tiny"'), "embedded: .*'ast_tiny'.*ast_tiny_soundscapes"),
-        (('label = "AST"', 'label = "AST"\naverage = {ast_tiny_soundscapes = 0.5}'), "its average add up to 0.5"),
+        (('label = "AST"', 'label = "AST"\naverage = {ast_tiny_soundscapes = 0.5}'), "shares in average add up to 0.5"),
         (('label = "AST"', 'label = "AST"\nsoup = true'), "'ast' is a soup of nothing"),
         (('label = "AST"', 'label = "AST"\naverage = {ast_tin = 1.0}'), "average: .*'ast_tin'.*ast_tiny_soundscapes"),
-        (("seeds = [0]", "seeds = [0, 0]"), r"seeds is \[0, 0\]; give one at least, and each once"),
+        (("seeds = [0]", "seeds = [0, 0]"), r"seeds is \[0, 0\]; give at least one, and each only once"),
         (('label = "AST"', 'label = "AST"\nseeds = []'), r"arm 'ast': seeds is \[\]"),
         (
             ('label = "AST"', f'label = "AST"\n{OTHER}'.replace('label = "other"', 'label = "AST"')),
@@ -97,7 +100,7 @@ def test_an_embedded_model_stands_for_the_training_that_made_it(tmp_path: Path) 
     shorter = longer.model_copy(update={"set": (*longer.set, "steps=1024")})
     arms = tuple(shorter if arm == longer else arm for arm in study.arms)
     other = study.model_copy(update={"arms": arms})
-    with pytest.raises(StudyError, match="'longer' with seed 0 is another recipe than ast_tiny"):
+    with pytest.raises(StudyError, match="'longer' with seed 0 has a recipe other than that of ast_tiny"):
         settings(other, study.arm("merged"), 0, tmp_path)
 
 

@@ -292,7 +292,7 @@ def test_trainings_that_were_tested_on_other_clips_are_not_compared(
     tensors = load_file(folder / "replicates.safetensors")
     tensors["labels"] = tensors["labels"][::-1].copy()
     save_file(tensors, folder / "replicates.safetensors")
-    with pytest.raises(StudyError, match="tested on other clips"):
+    with pytest.raises(StudyError, match="tested on different clips"):
         frame(study, tmp_path, Speeds())
 
 

@@ -92,7 +92,7 @@ def test_a_page_has_a_table_per_answer(tmp_path: Path) -> None:
 
 def test_what_is_no_answer_is_named(tmp_path: Path) -> None:
     path = publish(tmp_path, text="[reduction]\nschedule = 'constant:4'\n")
-    with pytest.raises(ReportError, match=f"{path}: this is no answer of `fastast tune`"):
+    with pytest.raises(ReportError, match=f"{path}: this is not an answer of `fastast tune`"):
         tuning_frame(tmp_path, "at_1_5")
-    with pytest.raises(ReportError, match="this is no answer"):
+    with pytest.raises(ReportError, match="this is not an answer"):
         tuning_frame(tmp_path, "elsewhere")
