@@ -164,10 +164,10 @@ def test_json_with_bytes_of_names_is_utf_8_and_says_them_as_every_table_does() -
         (("export", "hf", "-o", "hf/pytorch_model.xml", "--format", "openvino"), "pytorch_model.bin: it is read, and"),
         (("convert", "hf", "--out", "hf/pytorch_model.bin"), "pytorch_model.bin: it is read, and would be replaced"),
         (("average", "in.wav", "hf", "--out", "hf/config.json"), "config.json: it is read, and would be replaced"),
-        (("ensemble", "in.wav", "hf", "--out", "hf/model.safetensors"), "hf would be read with it from then on"),
-        (("convert", "hf", "--out", "hf/part-2.bin"), "hf would be read with it from then on"),
+        (("ensemble", "in.wav", "hf", "--out", "hf/model.safetensors"), "hf would be read with this file"),
+        (("convert", "hf", "--out", "hf/part-2.bin"), "hf would be read with this file"),
         (("export", "in.bin", "-o", "in.xml", "--format", "openvino"), "in.bin: it is read, and would be replaced"),
-        (("export", "hf", "-o", "in.xml", "--format", "openvino"), "in.bin: it is there without in.xml"),
+        (("export", "hf", "-o", "in.xml", "--format", "openvino"), "in.bin: exists without in.xml"),
     ],
 )
 def test_a_file_that_cannot_be_written_or_that_is_read_is_refused_before_any_work(

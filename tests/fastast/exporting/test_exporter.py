@@ -52,7 +52,7 @@ def test_a_number_that_no_runtime_can_mean_is_refused_before_one_sees_it(
 ) -> None:
     monkeypatch.setattr(exporting, "read_metadata", lambda path: None)
     monkeypatch.setattr(RUNTIME_TABLE.get(runtime), "open", lambda *_, **__: pytest.fail("the runtime saw it"))
-    with pytest.raises(fastast.ExportError, match=re.escape(f"{name} is {value!r}; give a whole number from 1")):
+    with pytest.raises(fastast.ExportError, match=re.escape(f"{name} is {value!r}; give a whole number of at least 1")):
         fastast.open_exported(tmp_path / "small.onnx", runtime=runtime, **{name: value})
 
 
@@ -222,7 +222,7 @@ def test_the_ending_of_another_format_names_it(model, tmp_path: Path, format: st
     with pytest.raises(fastast.ExportError) as caught:
         fastast.export(model, path, format=format, reduction=REDUCTION)
     assert str(caught.value) == (
-        f"{path}: a file of the format {format} must end in {wanted}, or give --format {other}"
+        f"{path}: the name of a file in format {format} must end in {wanted}, or give --format {other}"
     )
     with pytest.raises(fastast.ExportError, match=rf"must end in \{wanted}$"):
         fastast.export(model, tmp_path / "small.tflite", format=format, reduction=REDUCTION)

@@ -93,7 +93,7 @@ def test_a_picture_is_a_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         path=EXAMPLE, seconds=5.0, num_windows=1, labels=predictor.labels, scores=scores, activation="sigmoid"
     )
     for name in ("picture.pdf", "picture", "picture.png.jpg"):
-        with pytest.raises(ValueError, match=rf"{name}: a picture is written as a PNG; name a file that ends in \.png"):
+        with pytest.raises(ValueError, match=rf"{name}: pictures are written as PNG; name a file that ends in \.png"):
             predictor.draw(found, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setitem(sys.modules, "fastast.viz", None)  # a PNG would be drawn by it

@@ -98,7 +98,7 @@ def test_a_file_that_does_not_say_how_long_its_clips_were_is_asked_for_it(tmp_pa
         (["predict", str(EXAMPLE), "--normalisation", "-4,2"], "its file says its normalisation"),
         (["predict", str(EXAMPLE), "--draw", "pictures"], "regnetx_002 has no tokens to draw; leave --draw out"),
         (["embed", str(EXAMPLE), "--out", "vectors.npz"], "regnetx_002 gives logits only; give a transformer"),
-        (["info"], "this is a teacher's file, a network without tokens to merge; `fastast predict`, `evaluate`"),
+        (["info"], "this is a teacher's file, a network without tokens to merge; use it with `fastast predict`"),
         (["export", "--out", "model.onnx"], "this is a teacher's file, a network without tokens to merge"),
     ],
 )
