@@ -118,7 +118,7 @@ def test_the_command_passes_method_options_device_and_batch_on(files: list[Path]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--device", "tpu-9"), "'tpu-9' is no device; there are: auto, cpu"),
+        (("--device", "tpu-9"), "'tpu-9' is not a device; there are: auto, cpu"),
         (("--method", "tome"), "nothing is merged without a schedule"),
         (("--schedule", "constant:4", "--option", "metric=key"), "allowed: keys, queries"),
         (("--schedule", "constant:4", "--method", "tomee"), "Did you mean 'tome'"),

@@ -104,13 +104,13 @@ def test_an_ast_and_a_cnn_answer_together() -> None:
     [
         (lambda: [cnn(0)], "1 member; give at least two"),
         (lambda: [cnn(0, labels=None), cnn(1, labels=None, classes=4)], "has 4 classes, the first has 3"),
-        (lambda: [cnn(0), cnn(1, labels=None)], "member 2 .* does not say its classes, member 1 does"),
-        (lambda: [cnn(0, labels=None), cnn(1)], "member 1 .* does not say its classes, member 2 does"),
+        (lambda: [cnn(0), cnn(1, labels=None)], "member 2 .* does not say its classes, but member 1 does"),
+        (lambda: [cnn(0, labels=None), cnn(1)], "member 1 .* does not say its classes, but member 2 does"),
         (lambda: [ast(48), cnn(0), ast(64)], "member 3 .* takes 64 frames, one before takes 48; no"),
         (lambda: [ast(48), cnn(0), ast(48, bins=48)], "member 3 .* takes 48 mel bins, one before takes 64"),
         (lambda: [cnn(0), ast(48), aisfx(bins=128)], "member 3 .* takes 128 mel bins, one before takes 64"),
         (lambda: [cnn(0), cnn(1, labels=("dog", "rain", "cat"))], "member 2: .*cat"),
-        (lambda: [cnn(0), cnn(1, normalisation=None)], "member 2 .* says no normalisation"),
+        (lambda: [cnn(0), cnn(1, normalisation=None)], "member 2 .* does not say its normalisation"),
     ],
 )
 def test_members_that_do_not_fit_are_named(members, message: str) -> None:
