@@ -93,7 +93,8 @@ def _check_alike(found: Sequence[Checkpoint]) -> None:
 
 
 _ALL_SAY = {"classes": "labels", "normalisation": "normalisation"}
-"""What all files must state or none, as the order of classes must not be guessed; with `save_checkpoint`'s argument."""
+"""What either all files or none must state, as the order of classes must not be guessed, and the argument of
+`save_checkpoint` that states it."""
 
 
 def _said(one: Checkpoint, name: str) -> object:

@@ -120,7 +120,7 @@ def load_model(
 
 
 def _cut_ratio(geometry: Geometry, tensors: Mapping[str, Tensor]) -> float:
-    """Return an own file's MLP ratio; older files cut a fractional width off, so there the tensors decide."""
+    """Return an own file's MLP ratio, from the tensors where they fit it: older files cut a fractional width off."""
     hidden = len(tensors["blocks.0.mlp.fc1.weight"]) if "blocks.0.mlp.fc1.weight" in tensors else 0
     cut = hidden == int(geometry.embed_dim * geometry.mlp_ratio)
     return hidden / geometry.embed_dim if cut else geometry.mlp_ratio
@@ -156,7 +156,7 @@ def _describe(
 
 
 def _is_of_audioset(geometry: Geometry) -> bool:
-    """Return whether a model has the shape that the published recipes train on AudioSet, whose files omit the rest."""
+    """Return whether a model has the shape of the published ones for AudioSet, whose files lack a normalisation."""
     return (geometry.num_classes, geometry.num_frames, geometry.num_mel_bins) == (527, 1024, 128)
 
 

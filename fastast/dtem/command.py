@@ -1,4 +1,4 @@
-"""The work of `fastast learn-merging`.
+"""Implementation of `fastast learn-merging`.
 
 Shapes: `k` clips, `c` classes.
 """

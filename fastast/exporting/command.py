@@ -1,4 +1,4 @@
-"""The work of `fastast export`."""
+"""Implementation of `fastast export`."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Feed:
     """Blocks in order of arrival; one thread puts them in, another takes them out."""
 
     def __init__(self, rate: int, *, limit: int = 0) -> None:
-        """`rate`: samples per second. `limit`: number of waiting blocks at which `put` blocks; 0: unlimited."""
+        """`rate`: samples per second. `limit`: most blocks in the queue, beyond which `put` waits; 0: unlimited."""
         self._rate = rate
         self._queue: Queue[_Block | Exception | None] = Queue(limit)
         self._came: deque[tuple[int, float]] = deque()  # samples up to a block's end, and when it came

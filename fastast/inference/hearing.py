@@ -68,9 +68,9 @@ class _File(Generic[T]):
 class _Window(Generic[T]):
     file: _File[T]
     start: int
-    """First sample."""
+    """Index of its first sample."""
     samples: NDArray[np.float32]
-    """(s,)"""
+    """(s,) its samples."""
 
 
 def hear(

@@ -35,7 +35,7 @@ class Windows:
         """
         self.path, self.channels = path, channels
         self._kept, self.total = _decode(path, channels)
-        """Number of samples of the file at 16 kHz."""
+        """The file's samples at 16 kHz if they are kept in memory, and their number."""
         self.samples = min(samples, self.total)
         """Length of a window in samples."""
         spread = np.linspace(0, self.total - self.samples, -(-self.total // samples))

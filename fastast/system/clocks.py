@@ -14,7 +14,7 @@ class Clock(Protocol):
     """A clock that times calls."""
 
     name: str
-    """Name of what it measures with."""
+    """Name of the time source."""
 
     def now(self) -> float:
         """Return the wall time in seconds."""

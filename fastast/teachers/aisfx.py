@@ -85,7 +85,7 @@ class AisfxTeacher(Teacher):
         super().__init__(num_classes=num_classes)
         if normalisation is None:
             raise TeacherError(
-                f"{name}: no normalisation; it is needed to find the energies in the filterbanks to come: "
+                f"{name}: no normalisation; give that of its future inputs, which is needed to find their energies: "
                 f"create_teacher({name!r}, ..., normalisation=fastast.frontend.AUDIOSET)"
             )
         self.normalisation = normalisation

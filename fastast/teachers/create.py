@@ -21,7 +21,7 @@ class BuildTeacher(Protocol):
     """Builds the teacher `name` for `num_classes` classes; its other parameters are the options."""
 
     def __call__(self, name: str, *, num_classes: int, normalisation: Normalisation | None, **options: Any) -> Teacher:
-        """`normalisation`: that of the filterbanks to come; None: that of the teacher's weights, if they have one."""
+        """`normalisation`: that of the teacher's future inputs; None: that of its weights, if they have one."""
         ...
 
 
@@ -75,7 +75,7 @@ def create_teacher(
     `new_head` if its classes are different; `drop_path_rate`; fields of `Geometry`. Options of `aisfx_cnn9`: `weights`,
     see `fastast.teachers.aisfx`; it needs `normalisation` to find the energies.
 
-    `normalisation` is that of the filterbanks to come; an AST with weights brings its own unless it is given.
+    `normalisation` is that of the teacher's future inputs; an AST with weights brings its own unless it is given.
     Raises ValueError for an unknown name or option, TeacherError if the number of classes is not the checkpoint's.
     """
     build = _builder(name)

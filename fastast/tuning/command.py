@@ -1,4 +1,4 @@
-"""The work of `fastast tune`."""
+"""Implementation of `fastast tune`."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Counts = tuple[int, ...]
 FAMILIES = {"constant": 0.0, "decreasing": -1.0, "linear:-0.5": -0.5, "increasing": 1.0}
 """Inflection of the schedules that are tried first, by name; an answer is compared with the first two."""
 _LEVELS = 80
-"""Approximate maximum of different numbers of tokens that the search considers."""
+"""About how many different numbers of tokens the search considers, at most."""
 _INTERVALS = 1000
 """Intervals that the search divides the time limit into; times within one interval count as equal."""
 _PROPOSALS = 10

@@ -32,7 +32,7 @@ COMPARED = ("constant", "decreasing")
 PROBED = 200
 """Maximum number of clips for measuring how sensitive blocks are, spread evenly: divergences vary little."""
 _ATTEMPTS = 4
-"""Maximum number of searches for a schedule that is fast enough, each after an optimistic forecast of the last one."""
+"""Maximum number of searches for a schedule that measures fast enough; each new one corrects an optimistic forecast."""
 _TIGHTER = 1.3
 """Maximum factor by which such a forecast shortens the time limit: disturbed rounds would shorten it too much."""
 _TABLE_ROUNDS = 5

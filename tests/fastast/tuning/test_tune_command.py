@@ -178,7 +178,7 @@ def test_times_of_another_version_are_not_gone_on_with(
     if name:
         was = str(importlib.import_module(name).__version__)
         monkeypatch.setattr(f"{name}.__version__", torch.torch_version.TorchVersion("97.1.0"))
-        wanted = rf"{key} was '{re.escape(was)}' and is '97\.1\.0'"
+        wanted = rf"{key} was '{re.escape(was)}' and is now '97\.1\.0'"
     else:  # of before there were such keys
         first, *more = journal.read_text().splitlines(keepends=True)
         question = {k: v for k, v in json.loads(first)["question"].items() if k not in ("torch", "fastast", "probed")}
