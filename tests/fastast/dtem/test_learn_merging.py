@@ -65,7 +65,7 @@ def test_it_learns_writes_and_says_how_it_compares(checkpoint: str, tmp_path: Pa
     assert training["validation"][0]["low"] <= training["validation"][0]["high"]
     code, said = learn(checkpoint, out)
     assert code == 1
-    assert "is there; give another --out" in said
+    assert "already exists; give another --out" in said
 
 
 def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path: Path, monkeypatch) -> None:

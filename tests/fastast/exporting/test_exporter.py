@@ -112,7 +112,7 @@ def test_a_checkpoint_is_named_with_its_hash_and_the_model_in_memory_stays_as_it
         model.eval()
     with fastast.reduce(model, REDUCTION):
         attached = fastast.export(model, tmp_path / "attached.onnx")
-        with pytest.raises(fastast.ReductionError, match="reduced already"):
+        with pytest.raises(fastast.ReductionError, match="already has a reduction"):
             fastast.export(model, tmp_path / "twice.onnx", reduction=REDUCTION)
     assert attached.metadata.reduction == done.metadata.reduction
     assert model.attached is None
@@ -160,7 +160,7 @@ def test_the_checkpoint_that_is_exported_is_never_overwritten(model, in_memory: 
     weights = tmp_path / "model.bin"
     torch.save(model.state_dict(), weights)
     before = weights.read_bytes()
-    with pytest.raises(ValueError, match=r"model\.bin: it is "):
+    with pytest.raises(ValueError, match=r"model\.bin: (this is an input|exists without)"):
         fastast.export(model if in_memory else weights, tmp_path / "model.xml", format="openvino")
     assert weights.read_bytes() == before
     assert [child.name for child in tmp_path.iterdir()] == ["model.bin"]
