@@ -1,7 +1,7 @@
-"""Weights from disk and back: original AST, Hugging Face AST of transformers 4 and 5, and FastAST's own files.
+"""Load and save weights: original AST, Hugging Face AST of transformers 4 and 5, and FastAST's own files.
 
-Everything is loaded strictly and safely: a checkpoint either fits in every key, or one error names the file, the key
-and what to do; nothing in a file is ever run.
+Loading is strict and safe: either every key of a checkpoint fits, or an error names the file, the key and what to do;
+nothing in a file is ever run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A checkpoint in memory, and the errors of reading one."""
+"""Checkpoints in memory, and the errors of reading one."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from fastast.scores import Loss
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read, or that is not what it says; the message names file and key."""
+    """A checkpoint cannot be read, or contradicts itself; the message names the file and the key."""
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """A checkpoint that is not there."""
+    """A checkpoint does not exist."""
 
 
 class CheckpointWarning(UserWarning):
-    """What was taken for granted in reading a checkpoint that does not say it."""
+    """Something was assumed in reading a checkpoint that does not say it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Checkpoint:
-    """Weights under FastAST's keys, and what else the file says of them."""
+    """Weights under FastAST's keys, and what else the file says about them."""
 
     state: Mapping[str, Tensor]
-    """Tensors by the keys of `AudioSpectrogramTransformer.state_dict()`, on the CPU, in the type that is stored."""
+    """Tensors by the keys of `AudioSpectrogramTransformer.state_dict()`, on the CPU, in the stored type."""
     geometry: Geometry
     """Shape of the model, read from the file or inferred from its tensors."""
     labels: tuple[str, ...] | None = None
@@ -39,13 +39,13 @@ class Checkpoint:
     normalisation: Normalisation | None = None
     """Normalisation of the filterbank that the weights were trained with, where known."""
     loss: Loss | None = None
-    """What the weights were trained with, where known: it says what turns logits into scores."""
+    """Loss that the weights were trained with, where known; it decides how logits become scores."""
     training: Mapping[str, Any] | None = None
     """Notes on how the weights were made (own files only)."""
     format: str
-    """Where it is from: `original`, `huggingface` or `fastast`."""
+    """Format of the file: `original`, `huggingface` or `fastast`."""
     sha256: str
-    """SHA-256 of the file with the weights; of several shards, of their bytes in the order of their names."""
+    """SHA-256 of the file with the weights; for several shards, of their bytes in the order of their names."""
     path: Path
     """The file or folder."""
 
@@ -55,10 +55,10 @@ class Checkpoint:
 
 
 def check_labels(labels: tuple[str, ...], num_classes: int, path: Path) -> None:
-    """Raise CheckpointError unless there is one name a class, each of them text."""
+    """Raise CheckpointError unless there is one label per class and every label is a string."""
     if len(labels) != num_classes:
         raise CheckpointError(
-            f"{path}: {len(labels)} labels for a head of {num_classes} classes; give one label a class, in the order "
+            f"{path}: {len(labels)} labels for a head of {num_classes} classes; give one label per class, in the order "
             "of the outputs"
         )
     for index, label in enumerate(labels):

@@ -1,4 +1,4 @@
-"""File -> tensors by key, whatever the keys are called. Nothing in a file is run."""
+"""Read tensors from files, whatever their keys are called. Nothing in a file is run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastast.names import hub_hint
 
 READABLE = (
     "FastAST reads .safetensors files, PyTorch state dicts (.pth, .pt, .bin) and folders in Hugging Face's layout "
-    "(config.json beside model.safetensors)"
+    "(config.json next to model.safetensors)"
 )
 FLOATING = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MAGIC = (
@@ -34,9 +34,9 @@ _MAGIC = (
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return a file's tensors on the CPU and the metadata of its header (safetensors only).
+    """Return a file's tensors on the CPU, and the metadata in its header (safetensors only).
 
-    A file's kind is recognised by its content, not by its name. Raises CheckpointError for anything but tensors.
+    The kind of file is recognised by its content, not its name. Raises CheckpointError for anything but tensors.
     """
     if not path.exists():
         raise CheckpointNotFoundError(f"{path}: there is no such file or folder; {READABLE}{hub_hint(path)}")
@@ -46,10 +46,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         head = file.read(64)
     size = path.stat().st_size
     if not head:
-        raise CheckpointError(f"{path}: the file is empty (0 bytes), perhaps a download that broke off; fetch it again")
+        raise CheckpointError(f"{path}: the file is empty (0 bytes), perhaps an interrupted download; get it again")
     if len(head) > 8 and head[8:9] == b"{":
         return _read_safetensors(path, header_size=struct.unpack("<Q", head[:8])[0], size=size)
-    if head[:2] == b"PK" or head[:1] == b"\x80":  # a zip, as torch.save writes, or a bare pickle of old
+    if head[:2] == b"PK" or head[:1] == b"\x80":  # a zip, as torch.save writes it, or an old bare pickle
         return _read_torch(path), {}
     raise CheckpointError(f"{path}: not a checkpoint but {_describe(head)}; {READABLE}")
 
@@ -79,8 +79,8 @@ def _read_safetensors(path: Path, *, header_size: int, size: int) -> tuple[dict[
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
-        # weights_only: tensors and plain containers; a pickle that names anything else is refused before it runs.
-        with path.open("rb") as file:  # by a path, torch.load would go by the name's ending
+        # weights_only: only tensors and plain containers; a pickle that names anything else is refused before it runs.
+        with path.open("rb") as file:  # given a path, torch.load would go by the name's ending
             loaded = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle can raise anything
         raise CheckpointError(f"{path}: {_why_unread(str(error))}") from None
@@ -102,16 +102,16 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
 
 
 def _why_unread(said: str) -> str:
-    """Say why PyTorch did not load a file, without its own words, which advise to run what is in it."""
+    """Say why PyTorch did not load a file, without its own message, which advises running what is in the file."""
     names = re.search(r"unsupported (?:global: )?global (\S+)", said, re.IGNORECASE)
     if names:
         return (
-            f"not a file of tensors alone: it holds {names[1]}, which was not run. FastAST never loads "
-            "pickled objects; save model.state_dict() where the file is from"
+            f"not only tensors: the file contains {names[1]}, which was not run. FastAST never loads "
+            "pickled objects; save model.state_dict() where the file comes from"
         )
     return (
-        "not a PyTorch file of tensors alone, or cut off or damaged; nothing in it was run. Fetch it again, or save "
-        "model.state_dict() where it is from"
+        "not a PyTorch file with only tensors, or cut off or damaged; nothing in it was run. Fetch it again, or save "
+        "model.state_dict() where it comes from"
     )
 
 
@@ -121,13 +121,13 @@ def check_values(path: Path, tensors: Mapping[str, Tensor]) -> None:
         if tensor.dtype not in FLOATING:
             names = ", ".join(str(dtype).removeprefix("torch.") for dtype in FLOATING)
             raise CheckpointError(f"{path}: key {key!r} is {tensor.dtype}; weights must be one of {names}")
-        # One bad value spoils the sum: only then is it worth looking at every one.
+        # One bad value spoils the sum: only then is it worth checking every value.
         if not bool(tensor.sum(dtype=torch.float64).isfinite()) and not bool(tensor.isfinite().all()):
-            raise CheckpointError(f"{path}: key {key!r} holds NaN or infinite values; the weights are of no use")
+            raise CheckpointError(f"{path}: key {key!r} holds NaN or infinite values; the weights are unusable")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds one object. Raises CheckpointError for another."""
+    """Read a JSON file that contains one object. Raises CheckpointError for any other."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -138,7 +138,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def sha256_of(paths: Iterable[Path]) -> str:
-    """Return the SHA-256 of the files' bytes, one after another."""
+    """Return the SHA-256 of the concatenated bytes of the files."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:

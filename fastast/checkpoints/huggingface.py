@@ -1,4 +1,4 @@
-"""A folder in Hugging Face's layout: config.json, weights in one file or in shards, preprocessor_config.json.
+"""Read folders in Hugging Face's layout: config.json, weights in one file or in shards, preprocessor_config.json.
 
 The weights are read from the files, never through transformers: versions 4 and 5 name them differently in memory.
 """
@@ -21,9 +21,9 @@ from fastast.geometry import Geometry
 from fastast.scores import Loss
 
 WEIGHTS = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json")
-"""Names of the weights, the first that is there is read."""
+"""Names of the file with the weights, or of the index of their shards; the first that exists is read."""
 BESIDE = ("config.json", "preprocessor_config.json")
-"""What is read beside the weights."""
+"""Files that are read in addition to the weights."""
 _INTEGERS = {
     "embed_dim": ("hidden_size", 768),
     "depth": ("num_hidden_layers", 12),
@@ -34,23 +34,23 @@ _INTEGERS = {
     "fstride": ("frequency_stride", 10),
     "tstride": ("time_stride", 10),
 }
-"""Field of Geometry -> key of config.json, and what transformers takes where the key is left out."""
+"""For each field of Geometry, the key in config.json and transformers' default where the key is missing."""
 _LOSSES: dict[str, Loss] = {"single_label_classification": "ce", "multi_label_classification": "bce"}
 _EPSILON = 1e-12
 _HIDDEN = 3072
 
 
 def find_weights(folder: Path) -> list[Path]:
-    """Return the files of a folder's weights, in the order of their names.
+    """Return the files with a folder's weights, in the order of their names.
 
-    Raises CheckpointError for a folder that is no checkpoint, naming what is in it.
+    Raises CheckpointError, naming the contents, for a folder that is not a checkpoint.
     """
     _require_config(folder)
     for name in WEIGHTS:
         if (folder / name).exists():
             return _shards(folder / name) if name.endswith(".json") else [folder / name]
     there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8])
-    raise CheckpointError(f"{folder}: no weights beside config.json; looked for {', '.join(WEIGHTS)}, found {there}")
+    raise CheckpointError(f"{folder}: no weights next to config.json; looked for {', '.join(WEIGHTS)}, found {there}")
 
 
 def _require_config(folder: Path) -> None:
@@ -58,8 +58,8 @@ def _require_config(folder: Path) -> None:
         return
     there = ", ".join(sorted(entry.name for entry in folder.iterdir())[:8]) or "nothing"
     raise CheckpointError(
-        f"{folder}: a folder without config.json (it has: {there}); give a folder in Hugging Face's layout, or "
-        "the file with the weights itself"
+        f"{folder}: a folder without config.json (it has: {there}); give a folder in Hugging Face's layout, or the "
+        "weights file itself"
     )
 
 
@@ -68,9 +68,9 @@ def _weight_map(index: Path) -> dict[str, str]:
     if not isinstance(weight_map, dict) or not weight_map:
         raise CheckpointError(f"{index}: key 'weight_map' is missing; it must name the shard of every tensor")
     for key, name in weight_map.items():
-        # A name with a folder in it could lead anywhere on this machine.
+        # A name with a folder in it could lead anywhere on the machine.
         if not isinstance(name, str) or name != Path(name).name or name in ("", ".", ".."):
-            raise CheckpointError(f"{index}: weight_map puts key {key!r} into {name!r}; it must be a file beside it")
+            raise CheckpointError(f"{index}: weight_map puts key {key!r} into {name!r}; it must be a file next to it")
     return weight_map
 
 
@@ -83,7 +83,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def named_shards(folder: Path) -> list[Path]:
-    """Return the shards that indices in a folder name, there or not; none of an index that cannot be read."""
+    """Return the shards named by the indices in a folder, existing or not, ignoring an index that cannot be read."""
     found = []
     for index in (folder / name for name in WEIGHTS if name.endswith(".json")):
         with suppress(CheckpointError):
@@ -92,7 +92,7 @@ def named_shards(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path, files: list[Path]) -> dict[str, Tensor]:
-    """Read the files that `find_weights` found. Raises CheckpointError where a shard and its index disagree."""
+    """Read the files that `find_weights` found. Raises CheckpointError if a shard and its index disagree."""
     if len(files) == 1 and files[0].name in WEIGHTS:
         return read_tensors(files[0])[0]
     index = next(folder / name for name in WEIGHTS if name.endswith(".json") and (folder / name).exists())
@@ -104,19 +104,19 @@ def read_weights(folder: Path, files: list[Path]) -> dict[str, Tensor]:
             tensors[key] = tensor
     lost = [key for key in weight_map if key not in tensors]
     if lost:
-        raise CheckpointError(f"{index}: key {lost[0]!r} is missing from {weight_map[lost[0]]}, where it should be")
+        raise CheckpointError(f"{index}: key {lost[0]!r} should be in {weight_map[lost[0]]}, but is missing there")
     return tensors
 
 
 def read_config(path: Path, num_classes: int) -> tuple[Geometry, tuple[str, ...] | None]:
-    """Return geometry and labels of a config.json; without labels there, the head says how many classes there are."""
+    """Return the geometry and labels in a config.json; without labels, `num_classes` is the number of classes."""
     config = read_json(path)
     kind = config.get("model_type", "audio-spectrogram-transformer")
     if kind != "audio-spectrogram-transformer":
         raise CheckpointError(f"{path}: model_type is {kind!r}; FastAST reads 'audio-spectrogram-transformer'")
     activation = config.get("hidden_act", "gelu")
     if activation != "gelu":
-        raise CheckpointError(f"{path}: hidden_act is {activation!r}; AST has 'gelu', and FastAST knows no other")
+        raise CheckpointError(f"{path}: hidden_act is {activation!r}; AST has 'gelu', and FastAST supports no other")
     values: dict[str, object] = {name: _number(path, config, *key, int) for name, key in _INTEGERS.items()}
     epsilon = _number(path, config, "layer_norm_eps", _EPSILON, float)
     hidden = _number(path, config, "intermediate_size", _HIDDEN, int)
@@ -133,19 +133,19 @@ def read_config(path: Path, num_classes: int) -> tuple[Geometry, tuple[str, ...]
 
 
 def read_loss(path: Path) -> Loss | None:
-    """Return the loss that a config.json's `problem_type` stands for; None where it has none."""
+    """Return the loss that a config.json's `problem_type` stands for; None if it has no such key."""
     kind = read_json(path).get("problem_type")
     if kind is None or (isinstance(kind, str) and kind in _LOSSES):
         return None if kind is None else _LOSSES[kind]
     raise CheckpointError(
-        f"{path}: problem_type is {kind!r}; FastAST knows models that classify: {', '.join(_LOSSES)}, or null"
+        f"{path}: problem_type is {kind!r}; FastAST supports only classification: {', '.join(_LOSSES)}, or null"
     )
 
 
 def read_preprocessor(path: Path, geometry: Geometry) -> Normalisation | None:
-    """Return the normalisation of a preprocessor_config.json; None where there is no such file.
+    """Return the normalisation in a preprocessor_config.json; None if the file does not exist.
 
-    Raises CheckpointError where it makes another input than the model takes.
+    Raises CheckpointError if it makes an input that the model does not take.
     """
     if not path.exists():
         return None
@@ -157,9 +157,9 @@ def read_preprocessor(path: Path, geometry: Geometry) -> Normalisation | None:
     }
     for key, value in wanted.items():
         if config.get(key, value) != value:
-            raise CheckpointError(f"{path}: {key} is {config[key]!r}, but the model beside it takes {value}")
+            raise CheckpointError(f"{path}: {key} is {config[key]!r}, but the model next to it takes {value}")
     if not _flag(path, config, "do_normalize", default=True):
-        return Normalisation(mean=0.0, std=0.5)  # (x - 0) / (2 * 0.5): as it is
+        return Normalisation(mean=0.0, std=0.5)  # (x - 0) / (2 * 0.5): unchanged
     try:
         return Normalisation(mean=config["mean"], std=config["std"])
     except KeyError as error:
@@ -197,5 +197,5 @@ def _labels(path: Path, id2label: object) -> tuple[str, ...] | None:
             f"{path}: key 'id2label' must map '0', '1', … without a gap to names of classes{_gap(id2label)}"
         )
     names = tuple(id2label[str(i)] for i in range(len(id2label)))
-    # What transformers fills in where nobody gave names.
+    # transformers fills in these names if none were given.
     return None if names == tuple(f"LABEL_{i}" for i in range(len(names))) else names

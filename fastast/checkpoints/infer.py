@@ -1,7 +1,4 @@
-"""The geometry of weights that come without one, from the shapes of their tensors.
-
-Shapes: `d` width, `n` tokens, `f'` and `t'` patches along frequency and time.
-"""
+"""Infer the geometry of weights that come without one from the shapes of their tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ STRIDES = (10, 12, 14, 16)
 FRAMES = (1024, 512, 128)
 """Frames of the published recipes: AudioSet, ESC-50 and Speech Commands."""
 HEAD_DIM = 64
-"""Width of a head in every published AST; the number of heads leaves no trace in the shapes."""
+"""Width of an attention head in every published AST; the shapes do not show the number of heads."""
 _NUM_PREFIX = 2
 _FIELDS = {field.name for field in dataclasses.fields(Geometry)}
 _PASS = (
@@ -35,18 +32,18 @@ _PASS = (
 def infer_geometry(
     path: Path, tensors: Mapping[str, Tensor], layout: Layout, given: Mapping[str, object] | None = None
 ) -> Geometry:
-    """Read the geometry off the tensors; fields in `given` are believed.
+    """Infer the geometry from the tensors; fields in `given` are taken as they are.
 
-    Strides and frames are found by the number of position embeddings: equal strides of 10, 12, 14 or 16, 128 mel bins
-    by 1024, 512 or 128 frames, unless given. Raises CheckpointError where nothing fits or more than one thing does,
-    naming the candidates.
+    Strides and frames are found by the number of position embeddings: equal strides of 10, 12, 14 or 16, and 128 mel
+    bins by 1024, 512 or 128 frames, unless given. Raises CheckpointError, naming the candidates, if no geometry or more
+    than one fits. Warns (CheckpointWarning) if other strides would fit as well.
     """
     known = check_fields(path, given)
     width = _shape(path, tensors, layout, "cls_token", 3)[2]
     if "num_heads" not in known and width % HEAD_DIM:
         raise CheckpointError(
-            f"{path}: the number of heads cannot be told from a width of {width}, which is no multiple of {HEAD_DIM}; "
-            f"{_PASS}, here 'num_heads'"
+            f"{path}: the number of heads cannot be inferred from a width of {width}, which is not a multiple of "
+            f"{HEAD_DIM}; {_PASS}, here 'num_heads'"
         )
     epsilon = {"norm_eps": 1e-12, "head_norm_eps": 1e-12} if layout.format == "huggingface" else {}
     values: dict[str, object] = {
@@ -70,8 +67,8 @@ def infer_geometry(
     fitting = "; ".join(_lengths(values, tokens).values()) or f"none at {values.get('num_mel_bins', 128)} mel bins"
     hint = "" if candidates else f" of the published ones. What would fit: {fitting}"
     raise CheckpointError(
-        f"{path}: key {layout.keys('pos_embed')[0]!r} has {tokens} position embeddings, and the strides and frames "
-        f"they stand for are not in the file. Candidates: {found}{hint}. {_PASS}: 'fstride', 'tstride', 'num_frames', "
+        f"{path}: key {layout.keys('pos_embed')[0]!r} has {tokens} position embeddings, but the file does not contain "
+        f"the strides and frames. Candidates: {found}{hint}. {_PASS}: 'fstride', 'tstride', 'num_frames', "
         "'num_mel_bins'"
     )
 
@@ -85,7 +82,7 @@ def check_fields(path: Path, given: Mapping[str, object] | None) -> dict[str, ob
 
 
 def build_geometry(path: Path, values: Mapping[str, object]) -> Geometry:
-    """Make a Geometry, with the file named in the error if it is none."""
+    """Build a Geometry. Raises CheckpointError, naming the file, if the values are not a valid one."""
     try:
         return Geometry(**values)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
@@ -93,9 +90,9 @@ def build_geometry(path: Path, values: Mapping[str, object]) -> Geometry:
 
 
 def _candidates(path: Path, values: Mapping[str, object], known: Mapping[str, object], tokens: int) -> list[Geometry]:
-    """Geometries with the right number of tokens among the published strides and frames, or those given.
+    """Return the geometries with the right number of tokens among the published strides and frames, or those given.
 
-    Raises CheckpointError where there is none with any number of tokens: what is wrong is no stride and no length.
+    Raises CheckpointError if none is valid whatever its tokens: then neither a stride nor a length is what is wrong.
     """
     strides = [known[name] for name in ("fstride", "tstride") if name in known]
     if len(strides) == 2:
@@ -120,7 +117,7 @@ def _candidates(path: Path, values: Mapping[str, object], known: Mapping[str, ob
 
 
 def _lengths(values: Mapping[str, object], tokens: int) -> dict[tuple[int, int], str]:
-    """Return, by strides, every length that has this number of tokens; equal strides first."""
+    """Return, by strides, every input length that gives this number of tokens; equal strides come first."""
     patch, bins = int(str(values["patch_size"])), int(str(values.get("num_mel_bins", 128)))
     found = {}
     for fstride, tstride in sorted(product(STRIDES, STRIDES), key=lambda pair: pair[0] != pair[1]):
@@ -133,11 +130,11 @@ def _lengths(values: Mapping[str, object], tokens: int) -> dict[tuple[int, int],
 
 
 def _say_others(path: Path, taken: Geometry, lengths: Mapping[tuple[int, int], str]) -> None:
-    """Warn where other equal strides have as many tokens as the published ones that are taken."""
+    """Warn if other equal strides give the same number of tokens as the published geometry that is taken."""
     others = [text for (f, t), text in lengths.items() if f == t != taken.tstride]
     if others:
-        text = f"{path}: {taken.num_tokens} position embeddings are taken for {_say(taken)}, as published"
-        also = f"as many has: {'; '.join(others)}. Where it is that, {_PASS}"
+        text = f"{path}: {taken.num_tokens} position embeddings; assuming {_say(taken)}, as published"
+        also = f"the same number also fits: {'; '.join(others)}. If that is right, {_PASS}"
         warnings.warn(f"{text}; {also}", CheckpointWarning, stacklevel=2)
 
 
@@ -146,10 +143,10 @@ def _say(geometry: Geometry) -> str:
 
 
 def _shape(path: Path, tensors: Mapping[str, Tensor], layout: Layout, native: str, axes: int) -> tuple[int, ...]:
-    """Shape of the tensor that FastAST calls `native`; of its first part, where it is in parts."""
+    """Return the shape of the tensor that FastAST calls `native`, or of its first part if it is stored in parts."""
     key = layout.keys(native)[0]
     if key not in tensors:
-        raise CheckpointError(f"{path}: key {key!r} is missing; without it the model's geometry cannot be told")
+        raise CheckpointError(f"{path}: key {key!r} is missing; without it the model's geometry is unknown")
     shape = tuple(tensors[key].shape)
     if len(shape) != axes or 0 in shape:
         raise CheckpointError(f"{path}: key {key!r} has shape {shape}; {axes} axes, none of them empty, were expected")

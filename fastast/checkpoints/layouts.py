@@ -1,4 +1,4 @@
-"""What a tensor is called in each family of files, and the strict passage to FastAST's keys.
+"""Names of tensors in each family of files, and their strict conversion to FastAST's keys.
 
 Shapes: `d` width, `n` tokens, `c` classes, `p` side of a patch.
 """
@@ -19,23 +19,23 @@ from fastast.geometry import Geometry
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Names of one family of checkpoints."""
+    """Naming scheme of one family of checkpoints."""
 
     format: str
     """`original`, `huggingface` or `fastast`."""
     names: Mapping[str, str]
-    """From the stem of FastAST's key outside the blocks (`cls_token`, `norm`) to the file's."""
+    """From the stem of FastAST's key outside the blocks (`cls_token`, `norm`) to that of the file's key."""
     block_names: Mapping[str, tuple[str, ...]]
-    """From the stem inside a block (`attn.qkv`) to the file's; several are joined along the first axis."""
+    """From the stem inside a block (`attn.qkv`) to the file's; several tensors are joined along the first axis."""
     block: str
-    """Prefix of block `{}`."""
+    """Prefix of the keys of a block, with `{}` for its index."""
     prefix: str = ""
-    """Before every key (`module.`, of DataParallel)."""
+    """Prefix of every key (such as DataParallel's `module.`)."""
     ignored: frozenset[str] = field(default_factory=frozenset)
-    """Keys that are known to be there and to have no part in the model."""
+    """Keys that are expected in such files but are not part of the model."""
 
     def keys(self, native: str) -> tuple[str, ...]:
-        """Return the file's key for one of FastAST's; several where the file holds it in parts."""
+        """Return the file's key for one of FastAST's; several if the file stores the tensor in parts."""
         if native.startswith("blocks."):
             _, index, rest = native.split(".", 2)
             stem, _, kind = rest.rpartition(".")
@@ -71,7 +71,7 @@ ORIGINAL = Layout(
     block_names={name: (name,) for name in _SAME},
     ignored=frozenset(f"v.{head}.{kind}" for head in ("head", "head_dist") for kind in ("weight", "bias")),
 )
-"""YuanGongND/ast. The two heads of the ImageNet model it starts from stay in its files and are never used."""
+"""YuanGongND/ast. Its files still contain the two heads of the ImageNet model it starts from, which are never used."""
 HUGGINGFACE = Layout(
     format="huggingface",
     names=_HF_TOP,
@@ -85,7 +85,7 @@ HUGGINGFACE = Layout(
         "mlp.fc2": ("output.dense",),
     },
 )
-"""On disk in transformers 4 and 5, and in memory in 4."""
+"""Hugging Face's names on disk in transformers 4 and 5, and in memory in 4."""
 HUGGINGFACE_5 = Layout(
     format="huggingface",
     names=_HF_TOP,
@@ -99,13 +99,13 @@ HUGGINGFACE_5 = Layout(
         "mlp.fc2": ("mlp.fc2",),
     },
 )
-"""In memory in transformers 5: what torch.save(model.state_dict()) writes there."""
+"""Hugging Face's names in memory in transformers 5, as written by torch.save(model.state_dict())."""
 
 
 def recognise(path: Path, tensors: Mapping[str, Tensor]) -> Layout:
-    """Tell a checkpoint's layout by its keys. Raises CheckpointError where they are of none."""
+    """Recognise a checkpoint's layout by its keys. Raises CheckpointError if they belong to none."""
     if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors")
+        raise CheckpointError(f"{path}: contains no tensors")
     if any(key.startswith(_HF) for key in tensors):
         return HUGGINGFACE_5 if any(key.startswith(f"{_HF}layers.") for key in tensors) else HUGGINGFACE
     for prefix in ("module.", ""):
@@ -116,14 +116,14 @@ def recognise(path: Path, tensors: Mapping[str, Tensor]) -> Layout:
         return OWN
     first = ", ".join(repr(key) for key in list(tensors)[:3])
     raise CheckpointError(
-        f"{path}: not an Audio Spectrogram Transformer with a head: its keys begin with {first}. Known are the "
+        f"{path}: not an Audio Spectrogram Transformer with a head: its first keys are {first}. FastAST reads the "
         "original AST ('module.v.…'), Hugging Face's ASTForAudioClassification ('audio_spectrogram_transformer.…') and "
-        "FastAST's own"
+        "its own files"
     )
 
 
 def expected_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
-    """Return FastAST's keys and the shapes that a geometry asks for."""
+    """Return FastAST's keys with the shapes that a geometry requires."""
     d, hidden = geometry.embed_dim, geometry.mlp_dim
     shapes: dict[str, tuple[int, ...]] = {
         "cls_token": (1, 1, d),
@@ -147,12 +147,14 @@ def expected_shapes(geometry: Geometry) -> dict[str, tuple[int, ...]]:
 
 
 def convert(path: Path, tensors: Mapping[str, Tensor], layout: Layout, geometry: Geometry) -> dict[str, Tensor]:
-    """Bring a file's tensors to FastAST's keys, every one of them and no other.
+    """Convert a file's tensors to FastAST's keys: exactly those that the geometry requires.
 
-    Raises CheckpointError that names the first key which is missing, too many or of another shape.
+    Raises CheckpointError naming the first key that is missing, superfluous or of another shape.
     """
     if geometry.depth > len(tensors):  # before anything is made for every block
-        raise CheckpointError(f"{path}: it is said to have {geometry.depth:,} blocks, and holds {len(tensors)} tensors")
+        raise CheckpointError(
+            f"{path}: should have {geometry.depth:,} blocks by its geometry, but contains only {len(tensors)} tensors"
+        )
     shapes = expected_shapes(geometry)
     wanted = {key for native in shapes for key in layout.keys(native)}
     extra = [key for key in tensors if key not in wanted and key not in layout.ignored]

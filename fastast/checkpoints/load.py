@@ -1,4 +1,4 @@
-"""Path -> Checkpoint -> model."""
+"""Load checkpoints of every format, and the models in them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
 
 ADAPTABLE = ("num_frames", "num_mel_bins", "fstride", "tstride")
-"""Fields of Geometry that trained weights can take another value of: only position embeddings hang on them."""
+"""Fields of Geometry that can be changed for trained weights: only position embeddings depend on them."""
 
 
 def load_checkpoint(
@@ -37,13 +37,15 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Read a checkpoint of any known format, strictly and without running anything in it.
 
-    path: an original AST file (.pth), a Hugging Face folder or its weights file, or a file of FastAST's own.
-    geometry: fields of `Geometry` that the file does not say and that cannot be inferred, or to override what it says:
-    `{"fstride": 12, "tstride": 10, "num_frames": 1024}`. labels, normalisation: where the file has none, or others.
+    path: an original AST file (.pth), a Hugging Face folder or its weights file, or one of FastAST's own files.
+    geometry: fields of `Geometry` that the file does not say and that cannot be inferred, or that override what it
+    says: `{"fstride": 12, "tstride": 10, "num_frames": 1024}`. labels, normalisation: used if the file has none, or in
+    place of its own.
 
-    Raises CheckpointError, naming file and key, for a file that is missing, cut off or something else, and for tensors
-    that are missing, too many, of the wrong shape or type, or not finite. Warns (CheckpointWarning) of prefixes that it
-    leaves off, and of AudioSet's normalisation where a file of 527 classes and 1,024 frames has none.
+    Raises CheckpointError, naming file and key, for a file that is missing, cut off or not a checkpoint, and for
+    tensors that are missing, superfluous, of the wrong shape or type, or not finite. Warns (CheckpointWarning) of
+    prefixes that it removes, of a geometry that is not the only one to fit, and if it assumes AudioSet's normalisation
+    because a file with 527 classes and 1,024 frames has none.
     """
     path = Path(path)
     files = huggingface.find_weights(path) if path.is_dir() else [path]
@@ -53,8 +55,8 @@ def load_checkpoint(
         tensors, metadata = read_tensors(path)
     if TEACHER in metadata:
         raise CheckpointError(
-            f"{path}: this is a teacher's file, a network without tokens to merge; `fastast predict`, `evaluate`, "
-            "`ensemble` and the [distillation] of a recipe take it"
+            f"{path}: this is a teacher's file, a network without tokens to merge; use it with `fastast predict`, "
+            "`evaluate` and `ensemble`, and in the [distillation] of a recipe"
         )
     if ENTRY not in metadata:
         tensors = without_wrappers(path, tensors)
@@ -65,7 +67,7 @@ def load_checkpoint(
     if normalisation is None and _is_of_audioset(header.geometry):
         normalisation = AUDIOSET
         scale = f"mean {AUDIOSET.mean}, std {AUDIOSET.std}"
-        text = f"{path}: 527 classes and 1,024 frames, and no normalisation: that of AudioSet is taken ({scale})"
+        text = f"{path}: 527 classes and 1,024 frames, but no normalisation: that of AudioSet is assumed ({scale})"
         warnings.warn(text, CheckpointWarning, stacklevel=2)
     return Checkpoint(
         state=convert(path, tensors, layout, header.geometry),
@@ -91,12 +93,12 @@ def load_model(
     stride: int | None = None,
     **overrides: object,
 ) -> AudioSpectrogramTransformer:
-    """Build the model of a checkpoint with all that its file says of it, on the CPU and in training mode.
+    """Build the model of a checkpoint with everything that its file says, on the CPU and in training mode.
 
-    `geometry`, `labels` and `normalisation` say what the file is, as for `load_checkpoint`. `overrides` are what the
-    model is to be: `num_frames`, `num_mel_bins`, `fstride` and `tstride`, or `stride` for both of these, may differ
-    from the file. Position embeddings follow: between those of before for another stride, by AST's rule for another
-    length. Parameters are float32 unless `dtype` is given, whatever the file stores.
+    `geometry`, `labels` and `normalisation` describe the file, as for `load_checkpoint`. `overrides` describe the model
+    to build: `num_frames`, `num_mel_bins`, `fstride` and `tstride`, or `stride` for both, may differ from the file.
+    Position embeddings are adapted: interpolated for another stride, by AST's rule for another length. Parameters are
+    float32 unless `dtype` is given, whatever type the file stores.
 
     Raises CheckpointError as `load_checkpoint` does, and for an override that trained weights cannot follow.
     """
@@ -106,7 +108,7 @@ def load_model(
     checkpoint = load_checkpoint(path, geometry=geometry, labels=labels, normalisation=normalisation)
     target = _override(checkpoint, with_stride(stride, overrides))
     position = checkpoint.state["pos_embed"]
-    wide = position.to(torch.promote_types(position.dtype, torch.float32))  # interpolated first, then rounded once
+    wide = position.to(torch.promote_types(position.dtype, torch.float32))  # interpolate first, then round once
     fitted = {**checkpoint.state, "pos_embed": positions_for(wide, checkpoint.geometry, target)}
     state = {key: tensor.to(dtype) for key, tensor in fitted.items()}
     model = AudioSpectrogramTransformer(target, drop_path_rate=drop_path_rate).to(dtype)
@@ -118,7 +120,7 @@ def load_model(
 
 
 def _cut_ratio(geometry: Geometry, tensors: Mapping[str, Tensor]) -> float:
-    """Return the ratio of an own file's MLP: of a broken width, files of before have what was left of it cut off."""
+    """Return an own file's MLP ratio, from the tensors where they fit it: older files cut a fractional width off."""
     hidden = len(tensors["blocks.0.mlp.fc1.weight"]) if "blocks.0.mlp.fc1.weight" in tensors else 0
     cut = hidden == int(geometry.embed_dim * geometry.mlp_ratio)
     return hidden / geometry.embed_dim if cut else geometry.mlp_ratio
@@ -131,7 +133,7 @@ def _describe(
     layout: Layout,
     given: Mapping[str, object] | None,
 ) -> Header:
-    """Find out geometry, labels, normalisation and loss."""
+    """Find geometry, labels, normalisation and loss."""
     if ENTRY in metadata:
         header = read_header(path, metadata[ENTRY])
         known = {"mlp_ratio": _cut_ratio(header.geometry, tensors), **(given or {})}
@@ -154,7 +156,7 @@ def _describe(
 
 
 def _is_of_audioset(geometry: Geometry) -> bool:
-    """Whether a model is what the published recipes make on AudioSet, of which the files do not say how."""
+    """Return whether a model has the shape of the published ones for AudioSet, whose files lack a normalisation."""
     return (geometry.num_classes, geometry.num_frames, geometry.num_mel_bins) == (527, 1024, 128)
 
 
@@ -163,7 +165,7 @@ def _replace(path: Path, found: Geometry, given: Mapping[str, object] | None) ->
 
 
 def _override(checkpoint: Checkpoint, overrides: Mapping[str, object]) -> Geometry:
-    """Return the geometry the model is to have."""
+    """Return the checkpoint's geometry with the overrides applied."""
     source = checkpoint.geometry
     for name, value in check_fields(checkpoint.path, overrides).items():
         if name not in ADAPTABLE and value != getattr(source, name):

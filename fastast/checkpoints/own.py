@@ -1,9 +1,9 @@
-"""FastAST's own files: safetensors under FastAST's keys, with one header entry, `fastast`, that is JSON.
+"""FastAST's own files: safetensors under FastAST's keys, with one header entry, `fastast`, which is JSON.
 
 {"version": 1, "geometry": {every field}, "labels": [...] or null,
  "normalisation": {"mean": ..., "std": ...} or null, "training": {...} or null, "loss": "bce" or "ce"}
 
-The last key is there where the loss is known; in files of before there was one, the notes on training may have it.
+The last key is present if the loss is known; in older files without it, the training notes may state the loss.
 """
 
 from __future__ import annotations
@@ -31,10 +31,13 @@ if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
 
 ENTRY = "fastast"
+"""Name of the header entry."""
 TEACHER = "fastast_teacher"
-"""The same of a network that is none of these, which `fastast.teachers` reads."""
+"""Name of the header entry of another kind of network, which `fastast.teachers` reads."""
 VERSION = 1
+"""Version of the header entry's format."""
 _KEYS = ("version", "geometry", "labels", "normalisation", "training")
+"""Keys that the header entry must have."""
 
 
 def save_checkpoint(
@@ -48,14 +51,14 @@ def save_checkpoint(
     training: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write weights to FastAST's own format and return the path.
+    """Write weights in FastAST's own format and return the path.
 
     `weights` is a model, a Checkpoint, or a state dict with FastAST's keys; a model or Checkpoint brings its geometry,
     labels, normalisation and loss, which the arguments override. Tensors keep their type unless `dtype` is given.
-    `training` is any JSON object. The file appears whole or not at all, and the same weights make the same bytes.
+    `training` is any JSON object. The file appears whole or not at all, and the same weights give the same bytes.
 
-    Raises CheckpointError where the weights are not exactly those of the geometry, are not finite, the notes are not
-    JSON, or the loss is none that is known; then nothing is written.
+    Raises CheckpointError if the weights are not exactly those of the geometry or not finite, the notes are not JSON,
+    or the loss is unknown; then nothing is written.
     """
     path = Path(path)
     if isinstance(weights, Checkpoint):
@@ -98,18 +101,18 @@ def save_checkpoint(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Header:
-    """What the header entry of an own file says."""
+    """Content of the header entry of an own file."""
 
     geometry: Geometry
     """Shape of the model."""
     labels: tuple[str, ...] | None
-    """Names of the classes."""
+    """Names of the classes, where known."""
     normalisation: Normalisation | None
-    """Normalisation of the filterbank."""
+    """Normalisation of the filterbank, where known."""
     training: Mapping[str, Any] | None
-    """Notes on how the weights were made."""
+    """Notes on how the weights were made, if any."""
     loss: Loss | None
-    """What the weights were trained with."""
+    """Loss that the weights were trained with, where known."""
 
 
 def read_header(path: Path, entry: str) -> Header:
@@ -125,7 +128,7 @@ def read_header(path: Path, entry: str) -> Header:
         raise CheckpointError(f"{where} has no integer 'version'; the file was not made by FastAST")
     if header["version"] > VERSION:
         raise CheckpointError(
-            f"{where} is of version {header['version']}; this FastAST reads up to {VERSION}. Update FastAST"
+            f"{where} has version {header['version']}; this FastAST reads up to {VERSION}. Update FastAST"
         )
     for key in _KEYS:
         if key not in header:

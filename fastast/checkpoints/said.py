@@ -1,4 +1,4 @@
-"""What a person says on the command line of a checkpoint that does not say it."""
+"""Read what users state on the command line about a checkpoint whose file does not say it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from fastast.frontend import Normalisation
 
 
 def read_said(geometry: Sequence[str], normalisation: str = "") -> dict[str, Any]:
-    """Return `geometry` and `normalisation` as `load_checkpoint` takes them, of `name=value` and `mean,std`.
+    """Return `geometry` and `normalisation` as `load_checkpoint` takes them, from texts `name=value` and `mean,std`.
 
-    Raises CheckpointError for a text that is neither; which fields there are is the loader's to say.
+    Raises CheckpointError for texts of another form; whether a field exists is left to the loader.
     """
     fields: dict[str, int] = {}
     for text in geometry:

@@ -1,4 +1,4 @@
-"""Which files a model is made of: their hash, and the look before one is written in the place of another."""
+"""The files that a model consists of: their hash, and a check before another file is written in their place."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from fastast.system.writing import check_target
 def check_model_target(path: Path, models: Iterable[str | Path]) -> None:
     """Raise ValueError, before any work is done, for a file that must not be written.
 
-    That is one that could not be, one that a model in `models` (files or folders) is made of, and one
-    that would be read in place of these: a new `model.safetensors` beside a folder's `pytorch_model.bin`.
+    Such a file is one that cannot be written, one that a model in `models` (files or folders) consists of, and one that
+    would be read in place of these, such as a new `model.safetensors` next to a folder's `pytorch_model.bin`.
     """
     given = [Path(model) for model in models]
     check_target(path, [file for one in given for file in model_files(one)])
     for folder in filter(Path.is_dir, given):
         if folder.resolve() == path.parent.resolve() and path.name in {file.name for file in model_files(folder)}:
             raise ValueError(
-                f"{path}: {folder} would be read with it from then on, in place of the model that is there; name "
+                f"{path}: from then on, {folder} would be read with this file instead of its present model; name "
                 "another file"
             )
 
 
 def model_files(path: Path) -> list[Path]:
-    """Return every file that the model at `path` is read from, and in a folder those that would be, were they there."""
+    """Return every file that the model at `path` is read from; for a folder, even those that do not exist yet."""
     if path.is_dir():
         return [path / name for name in (*BESIDE, *WEIGHTS)] + named_shards(path)
     return [path, *(path.with_name(name) for name in BESIDE if path.name in WEIGHTS)]
 
 
 def sha256_of_path(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all that a model's folder is read from, one after another by their names.
+    """Return the SHA-256 of a file, or of all files that a model's folder is read from, in the order of their names.
 
-    What else is in the folder does not count, such as a journal of `fastast tune` that is written there.
+    Other files in the folder do not count, such as a journal that `fastast tune` writes there.
     """
     return sha256_of(file for file in (sorted(model_files(path)) if path.is_dir() else [path]) if file.is_file())

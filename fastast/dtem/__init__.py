@@ -1,1 +1,1 @@
-"""Learning a merge embedding (DTEM): soft groups while training, the model's own weights frozen."""
+"""Learn a merge embedding (DTEM), with soft groups in training and the model's own weights frozen."""

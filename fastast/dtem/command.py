@@ -1,6 +1,6 @@
-"""What `fastast learn-merging` does.
+"""Implementation of `fastast learn-merging`.
 
-Shapes: `k` clips, `c` classes, `b` clips of a step.
+Shapes: `k` clips, `c` classes.
 """
 
 from __future__ import annotations
@@ -43,20 +43,24 @@ from fastast.tuning.scoring import divergences, predict
 from fastast.zoo import trained_path
 
 STATE_EVERY, SAY_EVERY = 25, 25
-"""Steps between two states on disk, and between two lines."""
+"""Number of steps between states on disk, and between progress messages."""
 _REPLICATES, _SEED = 1000, 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """How far answers move from those of the model unmerged, nats per clip, by ToMe and by what was learned."""
+    """How far answers move from the unmerged model's, in nats per clip, with ToMe and with the learned embedding."""
 
     schedule: str
+    """Schedule of both."""
     tome: float
+    """Mean divergence with ToMe."""
     learned: float
+    """Mean divergence with the learned embedding."""
     low: float
-    """Of learned less ToMe, paired over clips, with its interval of 95 %."""
+    """Lower end of the 95 % interval of `learned - tome`, paired over clips."""
     high: float
+    """Upper end of that interval."""
 
     def __str__(self) -> str:
         told = "better" if self.high < 0 else "worse" if self.low > 0 else "not told apart"
@@ -69,11 +73,11 @@ class Difference:
 def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, say: Callable[[str], None]) -> str:
     """Learn a merge embedding, write it to `out` and return what to print.
 
-    A run that was interrupted goes on from the states beside `out`. Raises LearnMergingError where `out` is there or
-    the model has no tokens, ResumeError where another run's states are, and ValueErrors of model, data and recipe.
+    An interrupted run resumes from the states next to `out`. Raises LearnMergingError if `out` exists or the model has
+    no tokens, ResumeError if the states there are another run's, and ValueErrors about the model, data and recipe.
     """
     if out.exists():
-        raise LearnMergingError(f"learn-merging: {out} is there; give another --out, or remove it")
+        raise LearnMergingError(f"learn-merging: {out} already exists; give another --out, or remove it")
     place = find_device(device)
     recipe = load_recipe(question.data, question.settings)
     question = replace(
@@ -113,7 +117,7 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
 
 
 def _resume(learner: MergeLearner, folder: Path, say: Callable[[str], None]) -> int:
-    """Bring a learner to where a run was interrupted; return the steps that are done."""
+    """Restore a learner from the last state of an interrupted run; return the number of steps done."""
     path = latest(folder)
     if path is None:
         return 0
@@ -121,21 +125,21 @@ def _resume(learner: MergeLearner, folder: Path, say: Callable[[str], None]) -> 
     asked, theirs = learner.question.to_dict(), state.notes.get("question", {})
     if not all(theirs.get(key) for key in ("weights_sha256", "recipe_identity", "clips_sha256")):
         raise ResumeError(
-            f"{folder}: these states are of an older FastAST and do not say which weights, recipe and clips they "
-            "belong to; remove the folder to begin anew, or give another --out"
+            f"{folder}: these states are from an older FastAST and do not say which weights, recipe and clips they "
+            "belong to; remove the folder to start again, or give another --out"
         )
     if key := next((key for key in asked if theirs.get(key) != asked[key]), None):
         raise ResumeError(
-            f"{folder}: these are states of another run: {key} was {theirs.get(key)!r} and is {asked[key]!r}; give "
+            f"{folder}: these are states of another run: {key} was {theirs.get(key)!r} and is now {asked[key]!r}; give "
             "another --out, or remove the folder"
         )
     learner.load(state)
-    say(f"{folder}: going on behind step {state.step}")
+    say(f"{folder}: resuming after step {state.step}")
     return state.step
 
 
 def _finish(learner: MergeLearner, clips: TuningClips, columns: tuple[int, ...], out: Path, folder: Path) -> str:
-    """Compare what was learned with ToMe on validation clips, write it, and return what to print."""
+    """Compare the learned embedding with ToMe on validation clips, write it, and return what to print."""
     question, model = learner.question, learner.model
     candidate = folder / "learned.safetensors"
     learner.result({}).save(candidate)
@@ -151,7 +155,7 @@ def _finish(learner: MergeLearner, clips: TuningClips, columns: tuple[int, ...],
     size = out.stat().st_size / 1e3
     lines = [f"{question.model}: {question.steps} steps of {question.batch_size} clips; {out}: {size:.0f} kB"]
     lines += [f"on {len(clips)} validation clips, {one}" for one in found]
-    return "\n".join([*lines, f"use it: --method dtem --option weights={out}"])
+    return "\n".join([*lines, f"use it with --method dtem --option weights={out}"])
 
 
 def _compare(

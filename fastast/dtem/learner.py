@@ -1,10 +1,10 @@
-"""A merge embedding in training: its layers, their optimiser, and what a step does to them.
+"""A merge embedding in training: its layers, their optimiser, and a training step.
 
-Shapes: `k` blocks, `b` clips of a step, `f` frames, `m` mel bins, `d` width of a token, `w` of an embedding, `c`
+Shapes: `k` blocks, `b` clips of a step, `f` frames, `m` mel bins, `d` width of a token, `w` width of an embedding, `c`
 classes.
 
-What is learned is to merge so that the answers stay those of the model unmerged; its weights stay as they are. Labels
-are not looked at. (The paper has the loss of the task; a frozen model's own answers say more, and need no labels.)
+The embedding learns to merge so that the answers stay those of the unmerged model, whose weights are frozen. Labels
+are not used. (The paper uses the loss of the task; a frozen model's own answers say more, and need no labels.)
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from fastast.training.trainer import NotFiniteError, label_loss
 def keys_of_blocks(model: AudioSpectrogramTransformer) -> tuple[Tensor, Tensor]:
     """Return the layers whose embedding is what ToMe compares: each block's keys, averaged over heads.
 
-    Norm and projection of a block are one affine map behind a plain norm: weight (k, w, d) and bias (k, w), where w is
-    the width of a head.
+    The affine part of a block's norm and its projection are combined into one map after a plain norm: weight (k, w, d)
+    and bias (k, w), where w is the width of a head.
     """
     heads, weights, biases = model.geometry.num_heads, [], []
     blocks: list[Any] = list(model.blocks)  # torch types them as tensors or modules
@@ -46,12 +46,12 @@ def keys_of_blocks(model: AudioSpectrogramTransformer) -> tuple[Tensor, Tensor]:
 
 
 class MergeLearner:
-    """The layers of all blocks, between two steps."""
+    """The layers of all blocks and their optimiser."""
 
     def __init__(self, question: MergingQuestion, model: AudioSpectrogramTransformer, device: torch.device) -> None:
-        """Begin as ToMe. `model`: in evaluation mode, on `device`, without reduction.
+        """Start from ToMe's metric. `model`: in evaluation mode, on `device`, without reduction.
 
-        Raises ReductionError where a schedule removes more tokens than a block has.
+        Raises ReductionError if a schedule removes more tokens than a block can.
         """
         self.question, self.device = question, device
         self.model = model.requires_grad_(False)
@@ -64,9 +64,10 @@ class MergeLearner:
         self.optimiser = torch.optim.Adam([self.weight, self.bias], lr=question.lr)
 
     def step(self, step: int, fbank: Tensor) -> float:
-        """Learn from filterbanks (b, f, m); return the loss, nats per class and clip above that of the model itself.
+        """Learn from filterbanks (b, f, m); return by how much the loss exceeds that of the unmerged model itself.
 
-        The learning rate falls along a cosine. Raises NotFiniteError for a loss that is NaN or infinite.
+        The loss is in nats, per class and clip for `bce` and per clip for `ce`. The learning rate falls along a cosine.
+        Raises NotFiniteError for a loss that is NaN or infinite.
         """
         asked = self.question
         for group in self.optimiser.param_groups:
@@ -88,7 +89,7 @@ class MergeLearner:
         return float(loss.detach() - label_loss(unmerged, wanted, loss_of))
 
     def result(self, training: Mapping[str, Any]) -> MergeEmbedding:
-        """Return the embedding as it is now."""
+        """Return the current embedding; `training`: notes to store with it."""
         return MergeEmbedding(
             weight=self.weight.detach().clone(),
             bias=self.bias.detach().clone(),
@@ -98,13 +99,13 @@ class MergeLearner:
         )
 
     def state(self, step: int) -> State:
-        """Return all that the training is after `step` steps."""
+        """Return the complete state of the training after `step` steps."""
         layers = {"weight": self.weight.detach(), "bias": self.bias.detach()}
         tensors = {"layers": layers, "optimiser": optimiser_tensors(self.optimiser)}
         return State(step=step, notes={"question": self.question.to_dict()}, tensors=tensors)
 
     def load(self, state: State) -> None:
-        """Become what `state` was taken from."""
+        """Restore the training from `state`."""
         with torch.no_grad():
             self.weight.copy_(state.tensors["layers"]["weight"])
             self.bias.copy_(state.tensors["layers"]["bias"])

@@ -1,4 +1,4 @@
-"""What `fastast learn-merging` was asked, as a value: its state says it, and a run goes on with no other."""
+"""The question put to `fastast learn-merging`, as a value: states record it, and a run resumes only the same one."""
 
 from __future__ import annotations
 
@@ -10,52 +10,55 @@ from fastast.schedule import parse_schedule
 from fastast.training.precision import HALF
 
 PRECISIONS = ("float32", *HALF)
+"""Precisions that the model can run in."""
 
 
 class LearnMergingError(ValueError):
-    """A question that cannot be learned from; the message says what could."""
+    """Nothing can be learned from this question; the message says what to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergingQuestion:
-    """A training of a merge embedding, whole."""
+    """Everything that the training of a merge embedding depends on."""
 
     model: str
-    """A name of the zoo with weights, or a checkpoint."""
+    """Name of a zoo model with weights, or path of a checkpoint."""
     weights_sha256: str = ""
-    """Of the checkpoint, as another may lie under its name when a run goes on."""
+    """SHA-256 of the checkpoint, which may have been replaced by the time a run resumes."""
     data: str
-    """A recipe, whose data is used: its training split to learn from, its validation split to look at the answer."""
+    """The recipe whose data is used: its training split to learn from, its validation split to check the result."""
     settings: tuple[str, ...] = ()
     """Settings of the recipe, `key=value`."""
     recipe_identity: str = ""
-    """Of what is used of the recipe, as another may lie under its name when a run goes on: `recipe_part`."""
+    """Hash of what is used from the recipe (`recipe_part`), which may have changed by the time a run resumes."""
     clips_sha256: str = ""
-    """Of what the training clips are, as others may lie under their names (`fastast.data.same_clips`)."""
+    """Hash of the training clips (`fastast.data.same_clips`), whose audio may have changed by then too."""
     labels: str = ""
     """Names of the model's classes where its file has none."""
     schedules: tuple[str, ...] = ("decreasing:48",)
-    """Merging while learning; of several, each step draws one."""
+    """Schedules of merging in training; if there are several, each step draws one."""
     steps: int = 400
-    """Steps."""
+    """Number of training steps."""
     batch_size: int = 8
     """Clips per step."""
     lr: float = 1e-3
-    """Learning rate of Adam at the beginning; it falls to 0 along a cosine."""
+    """Initial learning rate of Adam, which falls to 0 along a cosine."""
     temperature: float = 0.1
-    """Of the relaxed matching, in cosines: smaller is nearer to what inference does, and hardly teaches (0.01)."""
+    """Temperature of the relaxed matching, in cosines: smaller is closer to inference, but 0.01 hardly teaches."""
     precision: str = "float32"
-    """Of the model; the embedding's is float32."""
+    """Precision of the model; the embedding itself is float32."""
     seed: int = 0
-    """Of the order of clips, and of what is drawn."""
+    """Seed for the order of clips and the draws of schedules."""
     clips: int = 200
-    """Validation clips that the answer is compared with ToMe on."""
+    """Number of validation clips on which the result is compared with ToMe."""
 
     def __post_init__(self) -> None:
         for name, low in {"steps": 1, "batch_size": 1, "clips": 20, "seed": 0}.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise LearnMergingError(f"learn-merging: {_option(name)} is {value!r}; give a whole number from {low}")
+                raise LearnMergingError(
+                    f"learn-merging: {_option(name)} is {value!r}; give a whole number of at least {low}"
+                )
         for name in ("lr", "temperature"):
             value = getattr(self, name)
             if not 0 < value < math.inf:
@@ -64,12 +67,12 @@ class MergingQuestion:
             allowed = ", ".join(PRECISIONS)
             raise LearnMergingError(f"learn-merging: --precision is {self.precision!r}; allowed: {allowed}")
         if not self.schedules:
-            raise LearnMergingError("learn-merging: no --schedule is given; give one, such as decreasing:48")
+            raise LearnMergingError("learn-merging: no --schedule was given; give one, such as decreasing:48")
         for text in self.schedules:
             parse_schedule(text)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, as JSON has them."""
+        """Return plain values for JSON."""
         return asdict(self) | {"settings": list(self.settings), "schedules": list(self.schedules)}
 
 

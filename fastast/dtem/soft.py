@@ -1,12 +1,13 @@
-"""Merging relaxed until it has gradients: every token of A gives a share of itself to every token of B.
+"""Merging relaxed so that it has gradients: every token of A gives a share of itself to every token of B.
 
-Shapes: `b` batch, `n` tokens, `a` unprotected tokens of set A, `c` of set B, `d` width, `w` width of an embedding.
+Shapes: `b` batch, `n` tokens, `p` tokens that stay, `a` unprotected tokens of set A, `c` of set B, `d` width, `w` width
+of an embedding.
 
-DTEM (Lee and Hong 2024, arXiv 2412.10569) relaxes ToMe's matching: here its `r` pairs are drawn one after the other,
-each as a softmax over all pairs, to whose rows log(1 - what was drawn of them) is added (the continuous k-nearest
-neighbours of Plötz and Roth 2018, arXiv 1810.12575). Tokens then have sizes that are no whole numbers, and attention
-goes in proportion to them. Decided here: the tokens that leave a block are those that leave it at inference, so that a
-forward has as many tokens, in the same order, as the one that it is learned for.
+DTEM (Lee and Hong 2024, arXiv 2412.10569) relaxes ToMe's matching: here its `r` pairs are drawn one after another,
+each as a softmax over all pairs; then log(1 - share drawn) is added to every row's scores (the continuous k-nearest
+neighbours of Plötz and Roth 2018, arXiv 1810.12575). Tokens then have fractional sizes, and attention is proportional
+to them. Our own choice: the tokens that leave a block are those that leave it at inference, so that a forward pass in
+training has the same number of tokens, in the same order, as the one it trains for.
 """
 
 from __future__ import annotations
@@ -26,19 +27,19 @@ from fastast.reduction.forward.encode import encode
 from fastast.reduction.forward.stages import BlockAdapter, ModuleStages
 
 LEAST_SIZE = 1e-3
-"""What is left of a token that gave itself away, for attention takes its logarithm."""
+"""Smallest size of a token that has given itself away; not 0, because attention takes the size's logarithm."""
 _MOST = 1 - 1e-6
-"""Of a row in a single draw."""
+"""Largest share of a row in a single draw."""
 
 Embed = Callable[[Tensor, int], Tensor]
-"""Tokens that enter a block (b, n, d), and its number -> what they are compared by, (b, n, w)."""
+"""Takes the tokens that enter a block (b, n, d) and the block's index; returns their embeddings (b, n, w)."""
 
 
 def soft_groups(scores: Tensor, r: int, temperature: float) -> Tensor:
-    """Return the share of every token of A that goes to each of B, (b, a, c) -> (b, a, c); all add up to about `r`.
+    """Return the share of every token of A that goes to each of B, (b, a, c) -> (b, a, c), in total about `r`.
 
-    A softmax over all pairs is one over rows (of their log-sum-exp) times one within each row, and taking rows out
-    changes the first alone: so `r` draws cost `r` softmaxes over `a` numbers, not over `a c`.
+    A softmax over all pairs is one over rows (of their log-sum-exp) times one within each row, and removing rows
+    changes only the first: so `r` draws cost `r` softmaxes over `a` numbers, not over `a c`.
     """
     scaled = scores / temperature
     rows = scaled.logsumexp(-1)  # (b, a)
@@ -52,17 +53,17 @@ def soft_groups(scores: Tensor, r: int, temperature: float) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class SoftPlan:
-    """Shares, and the tokens that stay."""
+    """The shares, and the plan that decides which tokens stay."""
 
     hard: MergePlan
-    """What inference would do."""
+    """The plan that inference would follow."""
     share: Tensor
-    """(b, a, c)"""
+    """(b, a, c) share of each token of A that goes to each of B."""
     first: tuple[int, int]
     """First positions of A and of B."""
 
     def merge(self, x: Tensor, size: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Give every share away, then leave out who leaves: (b, n, d) and sizes (b, n) -> (b, p, d) and (b, p)."""
+        """Give all shares away, then drop the tokens that leave: (b, n, d) and sizes (b, n) -> (b, p, d) and (b, p)."""
         size = torch.ones(x.shape[:2], device=x.device) if size is None else size
         a, c = (slice(first, None, 2) for first in self.first)
         given = self.share * size[:, a, None]  # (b, a, c)
@@ -77,17 +78,17 @@ class SoftPlan:
         return self.hard.take_owners(wide).to(x.dtype), self.hard.take_owners(size)
 
     def to_merge_plan(self) -> MergePlan:
-        """Return what inference would do."""
+        """Return the plan that inference would follow."""
         return self.hard
 
 
 class SoftStages(ModuleStages):
-    """The stages of a model in plain torch, with soft groups in the place of a method's choice."""
+    """The stages of a model in plain torch, with soft groups in place of a method's choice."""
 
     def __init__(
         self, model: AudioSpectrogramTransformer, embed: Embed, temperature: float, kernel: str = "auto"
     ) -> None:
-        """`temperature`: of the softmaxes, in cosines."""
+        """`temperature`: that of the softmaxes, in cosines."""
         blocks: list[BlockAdapter] = list(model.blocks)  # type: ignore[arg-type]
         super().__init__(model.encoder, blocks, kernel)
         self._embed, self._temperature = embed, temperature
@@ -111,7 +112,7 @@ class SoftStages(ModuleStages):
     def merge(  # type: ignore[override]
         self, tokens: BlockTokens, plan: SoftPlan, reduction: TokenReduction
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Merge the tokens behind the attention softly."""
+        """Merge the tokens softly after attention."""
         x, size = plan.merge(tokens.after, tokens.size)
         return x, x, size
 
@@ -125,9 +126,9 @@ def soft_forward(
     temperature: float,
     kernel: str = "auto",
 ) -> Tensor:
-    """Run a model under relaxed merging: filterbank (b, f, m) -> logits (b, classes).
+    """Run a model with relaxed merging: filterbank (b, f, m) -> logits (b, classes).
 
-    `attached` says how many tokens each block removes, and which are protected; its method does not matter.
+    `attached` says how many tokens each block removes, and which are protected; its method is ignored.
     """
     x, _, _ = encode(SoftStages(model, embed, temperature, kernel), model.embed(fbank), attached)
     return model.head(model.norm(x)[:, :2].mean(1))

@@ -1,7 +1,7 @@
-"""A model, merged or not, as a file that other runtimes execute: ONNX and OpenVINO's intermediate representation.
+"""Export a model, merged or not, as a file for other runtimes: ONNX or OpenVINO's intermediate representation.
 
-`export` writes a file and keeps it only where it says what PyTorch says; `open_exported` runs one. Names are imported
-when first used, so that the command line can be asked for help without PyTorch.
+`export` writes a file and keeps it only if its logits agree with PyTorch's; `open_exported` opens one to run it. Names
+are imported on first use, so that the command line can print its help without loading PyTorch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Exported files that are made once and kept, for commands that ask for a runtime by name.
+"""Cache of exported files, for commands that name a runtime: each file is made once and kept.
 
 Shapes: `k` clips, `f` frames, `m` mel bins.
 """
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 
 _CODE = ("*.py", "*.merging.safetensors")
-"""What of a package decides on a graph: its code, and what `dtem` has learned to compare tokens by."""
+"""Files of a package that determine a graph: its code, and the metric that `dtem` has learned to compare tokens by."""
 _TRANSLATORS = ("timm", "onnx", "onnx-ir", "onnxscript")
-"""Packages that make a graph of a model, beside PyTorch."""
+"""Packages, besides PyTorch, that take part in translating a model to a graph."""
 
 
 def export_to_cache(
@@ -54,13 +54,14 @@ def export_to_cache(
     folder: Path | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
-    """Return the file of a model in memory that `runtime` is best at, exported unless it is in the cache already.
+    """Return a file of a model in memory in the format that is best for `runtime`, exporting it if it is not cached.
 
-    Its name is the hash of all that the file depends on: weights, reduction, dtype, calibration (k, f, m), front end,
-    the code of FastAST and of a method that another package brings, and the versions of what translates. A model whose
-    modules were changed (another activation, a method of its own, hooks) and a method without a source file, as one
-    typed into a session, are exported anew every time: nothing says what they compute. folder: of the cache, FastAST's
-    own where not given. say: is told where it has to be exported. Arguments and errors are those of `fastast.export`.
+    The file's folder is named by a hash of everything the file depends on: weights, reduction, dtype, calibration
+    (k, f, m), front end, the code of FastAST and of a method from another package, and the versions of the packages
+    that translate. A model whose modules were changed (another activation, an overridden method, hooks) and a method
+    without a source file, such as one typed into a session, are exported again every time, as nothing says what they
+    compute. folder: that of the cache; by default FastAST's own. say: called with a message if the model has to be
+    exported. The other arguments and the errors are those of `fastast.export`.
     """
     chosen = RUNTIMES.get(runtime)
     chosen.require()
@@ -91,7 +92,7 @@ def export_to_cache(
     if path.is_file():
         return path
     if say is not None:
-        say(f"exporting the model for {runtime}, once: it is kept in {cached}")
+        say(f"exporting the model for {runtime}; this happens once, as the file is kept in {cached}")
     cached.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{key}.", dir=cached) as mine:
         export(
@@ -107,13 +108,13 @@ def export_to_cache(
         try:
             place_whole(Path(mine) / "whole", place)
         except OSError:
-            if not path.is_file():  # else another process was faster: its file is the same
+            if not path.is_file():  # otherwise another process was faster, and its file is the same
                 raise
     return path
 
 
 def _translate(model: AudioSpectrogramTransformer, path: Path) -> ModelProto:
-    """Return the graph of a model, which several files are made of: to translate it takes longest."""
+    """Return the graph of a model, kept at `path`: several files are made from it, and translating takes longest."""
     import onnx
 
     if path.is_file():
@@ -143,9 +144,9 @@ def _hash_code(root: Path) -> str:
 
 
 def _hash_method(name: str) -> str:
-    """Return the hash of a method's code: of its package, or of its file; empty for FastAST's own."""
+    """Return a hash of the code of a method's package, or of its file; empty for FastAST's own methods."""
     choose = get_method(name).choose
-    if not hasattr(choose, "__qualname__"):  # of functools.partial, whose module is not where its code is
+    if not hasattr(choose, "__qualname__"):  # a functools.partial, whose module is not where its code is
         return uuid4().hex
     package = str(choose.__module__).partition(".")[0]
     if package == fastast.__name__:

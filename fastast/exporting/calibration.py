@@ -1,4 +1,4 @@
-"""Training clips as what int8 is calibrated on.
+"""Training clips on which int8 is calibrated.
 
 Shapes: `k` clips, `f` frames, `m` mel bins.
 """
@@ -14,18 +14,19 @@ from fastast.data.training_set import TrainingSet, read_or_replace
 from fastast.frontend import Frontend
 
 CALIBRATION_CLIPS = 64
+"""Default number of calibration clips."""
 
 
 def spread_indices(total: int, count: int = CALIBRATION_CLIPS) -> list[int]:
-    """Return `count` indices spread evenly over `total`, all where there are fewer."""
+    """Return `count` indices spread evenly over `total`, or all if there are fewer."""
     count = min(count, total)
     return [index * total // count for index in range(count)]
 
 
 def calibration_clips(data: TrainingSet, frontend: Frontend, indices: Sequence[int]) -> Tensor:
-    """Return filterbanks (k, f, m) of clips of a set; a corrupt one is replaced by the next.
+    """Return filterbanks (k, f, m) of clips of a data set; a corrupt clip is replaced by the next.
 
-    Raises DataError where many are corrupt in a row.
+    Raises DataError if many in a row are corrupt.
     """
     items = (read_or_replace(data, index, epoch=0) for index in indices)
     return torch.cat([frontend([item.waveform]) for item in items if item.waveform is not None])

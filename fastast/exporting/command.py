@@ -1,4 +1,4 @@
-"""What `fastast export` does."""
+"""Implementation of `fastast export`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def export_command(
     geometry: Mapping[str, object] | None = None,
     normalisation: Normalisation | None = None,
 ) -> str:
-    """Export a model and return what to print; `recipe` has the training clips of which int8 is calibrated on `clips`.
+    """Export a model and return what to print; int8 is calibrated on `clips` training clips of `recipe`.
 
     `geometry` and `normalisation` are what a checkpoint does not say, as for `fastast.load_model`.
     Raises ValueError as `fastast.export` does, and for a recipe or data that cannot be read.

@@ -1,4 +1,4 @@
-"""What can go wrong with an exported model."""
+"""Errors about exported models, and the check for optional packages."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from importlib.util import find_spec
 
 
 class ExportError(ValueError):
-    """A model that cannot be exported, or a file that is not one of ours; the message says what to do."""
+    """A model cannot be exported, or a file was not exported by FastAST; the message says what to do."""
 
 
 class MissingRuntimeError(ExportError):
-    """A package is needed that is not installed."""
+    """A required package is not installed."""
 
 
 def require(*packages: str, extra: str, purpose: str) -> None:
-    """Raise MissingRuntimeError, naming the extra that brings it, where a package is not installed."""
+    """Raise MissingRuntimeError, naming the extra to install, if any of the packages is not installed."""
     for package in packages:
         if find_spec(package) is None:
             raise MissingRuntimeError(

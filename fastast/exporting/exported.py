@@ -1,4 +1,4 @@
-"""An exported file, ready to run.
+"""Exported files, opened and ready to run.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -21,23 +21,23 @@ from fastast.scores import Loss
 
 
 class ExportedModel:
-    """A file in a runtime: normalised filterbank (b, f, m) -> logits (b, c), on the CPU, without gradients."""
+    """A file loaded in a runtime: normalised filterbank (b, f, m) -> logits (b, c), on the CPU, without gradients."""
 
     metadata: ExportMetadata
-    """What the file says of itself."""
+    """Metadata of the file."""
     runtime: str
-    """What runs it."""
+    """Name of the runtime that runs it."""
     session: GraphSession
     """The loaded graph."""
 
     def __init__(
         self, metadata: ExportMetadata, runtime: str, session: GraphSession, batch_size: int | None = None
     ) -> None:
-        """Put together what `open_exported` has opened."""
+        """Wrap a session that `open_exported` has opened; `batch_size` is the only one it takes, None for any."""
         self.metadata, self.runtime, self.session, self._batch_size = metadata, runtime, session, batch_size
 
     def __call__(self, fbank: Tensor) -> Tensor:
-        """(b, f, m) -> logits (b, c) float32. Raises ValueError for another shape."""
+        """Map a filterbank (b, f, m) to logits (b, c), float32. Raises ValueError for another shape."""
         geometry = self.geometry
         expected = (geometry.num_frames, geometry.num_mel_bins)
         if fbank.ndim != 3 or tuple(fbank.shape[1:]) != expected:
@@ -49,11 +49,11 @@ class ExportedModel:
             raise ValueError(
                 f"exported model: a batch of {len(fbank)}; it was opened for batches of {self._batch_size}"
             )
-        # A copy of what lies otherwise in memory: runtimes read the numbers in their order.
+        # Copy tensors that are not contiguous: runtimes read the memory in order.
         return torch.from_numpy(self.session(fbank.detach().to("cpu", torch.float32).contiguous().numpy()))
 
     def measure_tokens(self, fbank: Tensor) -> tuple[int, ...]:
-        """Run and return the tokens that left each block; fbank: (b, f, m)."""
+        """Run a batch (b, f, m) and return the number of tokens that left each block."""
         return self.session.measure_tokens(fbank.detach().to("cpu", torch.float32).contiguous().numpy())
 
     @property
@@ -68,12 +68,12 @@ class ExportedModel:
 
     @property
     def normalisation(self) -> Normalisation:
-        """Of the filterbank."""
+        """Normalisation of the filterbank."""
         return self.metadata.normalisation
 
     @property
     def loss(self) -> Loss | None:
-        """What the source was trained with, where known."""
+        """Loss that the source model was trained with, where known."""
         return self.metadata.loss
 
     def __repr__(self) -> str:
@@ -85,12 +85,12 @@ def open_exported(
 ) -> ExportedModel:
     """Open a file that `fastast.export` wrote.
 
-    runtime: `onnxruntime` or `openvino`; the best one for the format that is installed where not given. threads: from
-    1, PyTorch's where not given. batch_size: the only one that it is to take, from 1, which can be faster; any where
-    not given.
+    runtime: `onnxruntime` or `openvino`; by default the best installed one for the format. threads: at least 1; by
+    default as many as PyTorch uses. batch_size: the only batch size that the model will take, at least 1, which can be
+    faster; by default any.
 
-    Raises ExportError for a file that is none of ours or that the runtime cannot run, and for other numbers;
-    MissingRuntimeError where the runtime is not installed.
+    Raises ExportError for a file that FastAST did not export or that the runtime cannot run, and for numbers below 1;
+    MissingRuntimeError if the runtime is not installed.
     """
     path = Path(path)
     threads, batch_size = _from_one("threads", threads), _from_one("batch_size", batch_size)
@@ -101,11 +101,11 @@ def open_exported(
 
 
 def _from_one(name: str, value: int | None) -> int | None:
-    """Return a whole number from 1, or None: runtimes take others as they please, or crash."""
+    """Return a whole number of at least 1, or None: runtimes treat others as they please, or crash."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-        raise ExportError(f"open_exported: {name} is {value!r}; give a whole number from 1, or leave it out")
+        raise ExportError(f"open_exported: {name} is {value!r}; give a whole number of at least 1, or leave it out")
     return int(value)
 
 
@@ -116,7 +116,7 @@ def _choose(path: Path, name: str | None) -> GraphRuntime:
         runtime = RUNTIMES.get(name)
         if found.name not in runtime.formats:
             endings = ", ".join(FORMATS[form].suffixes[0] for form in runtime.formats)
-            raise ExportError(f"{path}: the runtime {name} reads {endings}; run it by {' or '.join(found.runtimes)}")
+            raise ExportError(f"{path}: the runtime {name} reads {endings}; run it with {' or '.join(found.runtimes)}")
         runtime.require()
         return runtime
     missing: MissingRuntimeError | None = None

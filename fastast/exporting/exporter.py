@@ -1,4 +1,4 @@
-"""`export`: a model, merged or not, as a file, kept only where it says what PyTorch says.
+"""`export`: write a model, merged or not, to a file, and keep the file only if its logits agree with PyTorch's.
 
 Shapes: `k` clips, `f` frames, `m` mel bins.
 """
@@ -39,14 +39,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What `export` wrote."""
+    """The result of `export`."""
 
     path: Path
-    """The file; of OpenVINO's format the one that names the model, with its weights beside it."""
+    """The file; for OpenVINO the `.xml` file, which has its weights in a `.bin` file next to it."""
     metadata: ExportMetadata
-    """What it says of itself."""
+    """Metadata of the file."""
     agreement: Agreement
-    """How well it agrees with PyTorch."""
+    """How well the file agrees with PyTorch."""
 
 
 def export(
@@ -61,21 +61,21 @@ def export(
     geometry: Mapping[str, object] | None = None,
     translate: Callable[[AudioSpectrogramTransformer], ModelProto] | None = None,
 ) -> Exported:
-    """Write `model` with `reduction` as a file that takes any batch, and return what was written.
+    """Write `model` with `reduction` to a file that takes any batch size, and return what was written.
 
-    model: a model in memory, which stays as it is, a name of the zoo with weights, or a checkpoint. path: ends in
-    `.onnx` (format `onnx`) or `.xml` (format `openvino`, which puts a `.bin` beside it). Without `reduction` the one
-    that is attached to the model, or none. dtype: `int8` computes the blocks' products with weights in 8 bits and needs
-    `calibration`, filterbanks (k, f, m) of training clips. normalisation: of the filterbank, where the model has none.
-    geometry: what a checkpoint does not say, as for `fastast.load_model`.
-    translate: what makes the graph, where it is kept for several files; `onnx_graph` where not given.
+    model: a model in memory, which is left unchanged, the name of a zoo model with weights, or a checkpoint. path: ends
+    in `.onnx` (format `onnx`) or `.xml` (format `openvino`, which writes a `.bin` file next to it). reduction: by
+    default the one attached to the model, if any. dtype: `int8` computes the blocks' products with weights in 8 bits
+    and needs `calibration`, filterbanks (k, f, m) of training clips. normalisation: that of the filterbank; by default
+    the model's. geometry: what a checkpoint does not say, as for `fastast.load_model`. translate: makes the graph, in
+    case it is kept for several files; by default `onnx_graph`.
 
-    The file is kept only where its logits agree with PyTorch's on real sound in batches of several sizes
-    (`fastast.exporting.agreement`); its metadata has labels, front end, reduction, score function and where it is from.
+    The file is kept only if its logits agree with PyTorch's on real sound, in batches of several sizes
+    (`fastast.exporting.agreement`); its metadata holds labels, front end, reduction, score function and source.
 
-    Raises ExportError where they do not agree (then nothing is written), where a method cannot be exported or an
-    argument does not fit; ValueError for a path that cannot be written or is one of the model's own files;
-    ReductionError for an impossible or a second reduction; MissingRuntimeError where a package is not installed.
+    Raises ExportError if they do not agree (then nothing is written), a method cannot be exported, or an argument does
+    not fit; ValueError for a path that cannot be written or is one of the model's own files; ReductionError for an
+    impossible or second reduction; MissingRuntimeError if a package is not installed.
     """
     path = Path(path)
     found = find_format(format, path)
@@ -83,21 +83,21 @@ def export(
     if dtype not in get_args(Number):
         raise ExportError(f"export: {unknown_name('dtype', dtype, get_args(Number))}")
     if dtype == "int8" and calibration is None:
-        raise ExportError("export: int8 is calibrated on training clips; give calibration=, filterbanks of some")
+        raise ExportError("export: int8 is calibrated on training clips; give their filterbanks as calibration=")
     if dtype != "int8" and calibration is not None:
         raise ExportError(f"export: {dtype} is not calibrated; leave out calibration=, or give dtype='int8'")
-    with torch.inference_mode(False):  # tensors made in it could not be traced
+    with torch.inference_mode(False):  # tensors made in inference mode cannot be traced
         twin, source = _copy(model, reduction, geometry)
     if twin.attached is not None and twin.attached.reduction.threshold is not None:
         raise ExportError(
-            "export: with a threshold every clip decides on its number of tokens, and a graph has that of the "
-            "schedule; leave the threshold out"
+            "export: with a threshold each clip decides on its own number of tokens, while a graph has the schedule's "
+            "fixed numbers; leave the threshold out"
         )
     normalisation = normalisation or twin.normalisation
     if normalisation is None:
         raise ExportError(
-            "export: nothing says how the model's filterbank is normalised (mean and deviation); give normalisation=, "
-            "for example fastast.frontend.AUDIOSET, or --normalisation MEAN,STD"
+            "export: the model does not say how its filterbank is normalised (mean and deviation); give "
+            "normalisation=, for example fastast.frontend.AUDIOSET, or --normalisation MEAN,STD"
         )
     metadata = _describe(twin, source, normalisation, dtype, calibration)
     graph = (translate or onnx_graph)(twin)
@@ -120,7 +120,7 @@ def _copy(
     reduction: TokenReduction | None,
     geometry: Mapping[str, object] | None,
 ) -> tuple[AudioSpectrogramTransformer, dict[str, Any]]:
-    """Return a float32 copy on the CPU with the reduction, and where it is from."""
+    """Return a float32 copy on the CPU with the reduction, and the metadata about its source."""
     source: dict[str, Any] = {"source": None, "checkpoint_sha256": None}
     if isinstance(model, str | Path):
         where = trained_path(str(model))
@@ -129,7 +129,7 @@ def _copy(
         twin = load_model(where, geometry=geometry).eval()
     else:
         if geometry:
-            raise ExportError("export: geometry= says what a checkpoint does not; a model in memory has its own")
+            raise ExportError("export: a model in memory has its own geometry; geometry= is only for checkpoints")
         if any(module.training for module in model.modules()):
             raise ExportError("export: the model is in training mode; call model.eval() first")
         twin = copy.deepcopy(model).to("cpu", torch.float32)
@@ -138,8 +138,8 @@ def _copy(
     if reduction is not None:
         if twin.attached is not None:
             raise ReductionError(
-                f"export: the model is reduced already ({twin.attached.reduction}); remove() that handle first, or "
-                "export without a reduction to keep it"
+                f"export: the model already has a reduction ({twin.attached.reduction}); remove() its handle first, or "
+                "export without giving a reduction, to keep it"
             )
         reduce(twin, reduction)
     return twin, source

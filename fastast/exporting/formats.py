@@ -20,39 +20,39 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """A format of files."""
+    """A file format."""
 
     name: str
-    """What command lines call it."""
+    """Name on the command line."""
     suffixes: tuple[str, ...]
-    """How the names of its files end; that of the file which is given by name first, those beside it after."""
+    """Endings of its files: first that of the file which is given by name, then those of the files that go with it."""
     write: Callable[[ModelProto, ExportMetadata, Path], None]
     """Write a graph with its metadata."""
     read_entry: Callable[[Path], str]
-    """Return the metadata's text, empty where there is none."""
+    """Return the metadata's text, empty if there is none."""
     runtimes: tuple[str, ...]
-    """What can run it; the first that is installed is taken where none is asked for."""
+    """Names of the runtimes that can run it; by default the first that is installed is used."""
 
     def files(self, path: Path) -> list[Path]:
-        """Return every file that belongs to the one at `path`, that one last."""
+        """Return all files of the export at `path`, with `path` itself last."""
         return [path.with_suffix(suffix) for suffix in reversed(self.suffixes)]
 
     def check_files(self, path: Path, models: Iterable[str | Path] = ()) -> None:
-        """Raise ValueError, before any work is done, where writing `path` would take a file from somebody.
+        """Raise ValueError, before any work is done, if writing `path` would overwrite somebody's file.
 
-        That is one of those that `models` are made of, or one beside `path` that belongs to no exported model: only
-        `path` itself is named by the person who asks for it.
+        Such a file is one that `models` consist of, or one next to `path` that belongs to no exported model: the user
+        has named only `path` itself.
         """
         for target in self.files(path):
             check_model_target(target, models)
             if target != path and target.exists() and not path.exists():
                 raise ExportError(
-                    f"{target}: it is there without {path.name}, so that it is something else's, and would be "
-                    "replaced; name another file, or move it away"
+                    f"{target}: exists without {path.name}, so it belongs to something else, and it would be replaced; "
+                    "name another file, or move it away"
                 )
 
     def move(self, source: Path, path: Path) -> None:
-        """Put files in place; one that is given by name never lies beside what belongs to another."""
+        """Move files into place, so that the file given by name is never next to files of another export."""
         for mine in self.files(source):
             sync(mine)
         if len(self.suffixes) > 1:
@@ -119,45 +119,45 @@ FORMATS = {
         runtimes=("openvino",),
     ),
 }
-"""Every format there is, by name."""
+"""All formats by name."""
 
 
 def find_format(name: str, path: Path) -> Format:
-    """Return the format called `name`. Raises ExportError for another name, or a path that does not end as it does."""
+    """Return the format called `name`. Raises ExportError for an unknown name, or a path with another ending."""
     if name not in FORMATS:
         raise ExportError(f"export: {unknown_name('format', name, FORMATS)}")
     found = FORMATS[name]
     if path.suffix != found.suffixes[0]:
         other = format_of(path)
         way = "" if other is None else f", or give --format {other.name}"
-        raise ExportError(f"{path}: a file of the format {name} must end in {found.suffixes[0]}{way}")
+        raise ExportError(f"{path}: the name of a file in format {name} must end in {found.suffixes[0]}{way}")
     return found
 
 
 def is_exported(path: str | Path) -> bool:
-    """Return whether a path ends as an exported file does."""
+    """Return whether a path has the ending of an exported file."""
     return format_of(Path(path)) is not None
 
 
 def format_of(path: Path) -> Format | None:
-    """Return the format that a path ends like, None for another ending."""
+    """Return the format that a path's ending belongs to, or None."""
     return next((found for found in FORMATS.values() if path.suffix == found.suffixes[0]), None)
 
 
 def read_metadata(path: Path) -> ExportMetadata:
-    """Return what an exported file says of itself. Raises ExportError where it is not there, or none of ours."""
+    """Return an exported file's metadata. Raises ExportError if it does not exist or FastAST did not export it."""
     found = format_of(path)
     if found is None:
         endings = " or ".join(one.suffixes[0] for one in FORMATS.values())
-        raise ExportError(f"{path}: an exported model ends in {endings}")
+        raise ExportError(f"{path}: the name of an exported model ends in {endings}")
     for part in found.files(path):
         if not part.is_file():
-            beside = f"; {path} needs it beside it" if part != path else ""
+            beside = f"; {path} needs it in the same folder" if part != path else ""
             raise ExportError(f"{part}: there is no such file{beside}")
     entry = found.read_entry(path)
     if not entry:
         raise ExportError(
-            f"{path}: it has no metadata {ENTRY!r}: labels, front end and schedule are not known; "
+            f"{path}: it has no metadata {ENTRY!r}, so labels, front end and schedule are unknown; "
             "export the model with fastast export"
         )
     return ExportMetadata.from_json(path, entry)

@@ -1,4 +1,4 @@
-"""A model as an ONNX graph, for any batch.
+"""Translate a model to an ONNX graph that takes any batch size.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from fastast.model import AudioSpectrogramTransformer
 
 INPUT, OUTPUT, BATCH = "fbank", "logits", "batch"
-"""Names in every file: of its input (b, f, m), its output (b, c), and of the axis `b`."""
+"""Names in every file of its input (b, f, m), its output (b, c) and the axis `b`."""
 
 
 def onnx_graph(model: AudioSpectrogramTransformer) -> ModelProto:
     """Return a model with its attached reduction as an ONNX graph from `fbank` (b, f, m) to `logits` (b, c).
 
-    `b` is free. Notes of the exporter, which hold paths of this machine, are left out. Raises ExportError for a model
-    or a method of reduction that ONNX has no operators for.
+    `b` is free. The exporter's notes, which contain local paths, are removed. Raises ExportError for a model or method
+    of reduction that ONNX has no operators for.
     """
     require("onnx", "onnxscript", extra="onnxruntime", purpose="exporting")
-    # 2 clips: of 1, the exporter would take it that the batch is always 1.
+    # 2 clips: from 1, the exporter would conclude that the batch size is always 1.
     example = torch.zeros(2, model.geometry.num_frames, model.geometry.num_mel_bins)
     batch = torch.export.Dim(BATCH, min=1)
     with _silence(), torch.inference_mode(False), torch.no_grad():
@@ -45,7 +45,7 @@ def onnx_graph(model: AudioSpectrogramTransformer) -> ModelProto:
                 dynamic_shapes=({0: batch},),
                 verbose=False,
             )
-        except Exception as error:  # the exporter raises whatever went wrong in it
+        except Exception as error:  # the exporter lets any exception escape
             what = str(model.attached.reduction) if model.attached else "the unmerged model"
             reason = str(error.__cause__ or error).strip().splitlines()
             raise ExportError(
@@ -58,7 +58,7 @@ def onnx_graph(model: AudioSpectrogramTransformer) -> ModelProto:
 
 
 def block_outputs(graph: ModelProto) -> list[str]:
-    """Return the name of the tensor (b, n, hidden) that the MLP's activation makes in each block, in their order."""
+    """Return the name of the output (b, n, hidden) of each block's MLP activation, in the order of the blocks."""
     return [node.output[0] for node in graph.graph.node if node.op_type == "Gelu"]
 
 
@@ -73,7 +73,7 @@ def _forget_notes(graph: ModelProto) -> None:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Keep the exporter's warnings to itself: they are about itself."""
+    """Silence the exporter's warnings, which concern only its own internals."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

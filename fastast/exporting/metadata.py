@@ -1,4 +1,4 @@
-"""What an exported file says of itself: enough to use it without FastAST, and to know where it is from."""
+"""Metadata of an exported file: enough to use it without FastAST, and to know where it comes from."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
     from torch import nn
 
 ENTRY = "fastast"
-"""Name of the entry in a file's metadata; it is JSON."""
+"""Name of the entry in a file's metadata; its value is JSON."""
 VERSION = 1
+"""Version of the entry's format."""
 Number = Literal["float32", "int8"]
-"""What the products of the blocks are computed in."""
+"""Type in which the blocks' products are computed."""
 FILTERBANK = (
     "log-mel filterbank of Kaldi (htk-compat, dither 0): Hann windows of 25 ms every 10 ms, from 20 Hz on, samples in "
     "[-1, 1]; fastast.fbank computes it"
 )
-"""What the input is, in words."""
+"""Description of the input, for readers of the metadata."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,34 +42,34 @@ class ExportMetadata:
     """The metadata of an exported file."""
 
     fastast: str
-    """Version of FastAST that exported it."""
+    """Version of FastAST that exported the file."""
     source: str | None
     """Name of the model, or file name of the checkpoint; None for a model in memory."""
     checkpoint_sha256: str | None
-    """Of the checkpoint; None for a model in memory."""
+    """SHA-256 of the checkpoint; None for a model in memory."""
     weights_sha256: str
-    """Of the source's tensors, see `hash_weights`."""
+    """SHA-256 of the source model's tensors; see `hash_weights`."""
     geometry: Geometry
-    """Shape of the source model: its input, its blocks, its classes."""
+    """Shape of the source model: input, blocks and classes."""
     labels: tuple[str, ...] | None
     """Names of the classes, where known."""
     loss: Loss | None
-    """What the source was trained with, where known; it says what makes scores of logits."""
+    """Loss that the source was trained with, where known; it decides how logits become scores."""
     normalisation: Normalisation
-    """Of the filterbank."""
+    """Normalisation of the filterbank."""
     reduction: Mapping[str, Any] | None
-    """The reduction that the file has in it, as plain values; None where it is unmerged."""
+    """The reduction built into the file, as plain values; None if it is unmerged."""
     reduction_name: str
-    """The same in one line; `unmerged` without one."""
+    """The reduction in one line; `unmerged` if there is none."""
     tokens_per_block: tuple[int, ...]
-    """Tokens that leave each block."""
+    """Number of tokens that leaves each block."""
     dtype: Number
-    """Of the blocks' products; everything else is float32."""
+    """Type of the blocks' products; everything else is float32."""
     calibration_sha256: str | None
-    """Of the filterbanks that int8 was calibrated on; None for float32."""
+    """SHA-256 of the filterbanks that int8 was calibrated on; None for float32."""
 
     def to_json(self) -> str:
-        """Return the text of the entry; beside the fields it has what a reader without FastAST needs to be told."""
+        """Return the text of the entry: the fields, and what a reader without FastAST needs to know."""
         shape = [BATCH, self.geometry.num_frames, self.geometry.num_mel_bins]
         told = {
             "version": VERSION,
@@ -87,7 +88,11 @@ class ExportMetadata:
 
     @classmethod
     def from_json(cls, path: Path, text: str) -> ExportMetadata:
-        """Read the entry of the file at `path`. Raises ExportError for a newer version or anything out of place."""
+        """Read the entry of the file at `path`.
+
+        Raises ExportError for a newer version or anything out of place, CheckpointError for an impossible geometry or
+        labels that do not fit.
+        """
         where = f"{path}: metadata {ENTRY!r}"
         try:
             found = json.loads(text)
@@ -97,7 +102,7 @@ class ExportMetadata:
             raise ExportError(f"{where} has no integer 'version'; the file was not exported by FastAST")
         if found["version"] > VERSION:
             raise ExportError(
-                f"{where} is of version {found['version']}; this FastAST reads up to {VERSION}. Update FastAST"
+                f"{where} has version {found['version']}; this FastAST reads versions up to {VERSION}. Update FastAST"
             )
         missing = [field.name for field in dataclasses.fields(cls) if field.name not in found]
         if missing:
@@ -119,7 +124,7 @@ class ExportMetadata:
 
 
 def hash_weights(model: nn.Module) -> str:
-    """Return the SHA-256 of a model's tensors: their names, types and shapes, and their bytes, sorted by name."""
+    """Return the SHA-256 of a model's tensors, sorted by name: their names, types, shapes and bytes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())

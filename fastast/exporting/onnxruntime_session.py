@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU.
+"""Run exported files with ONNX Runtime on the CPU.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -25,11 +25,11 @@ _PRODUCTS = {
     "DynamicQuantizeMatMul": "int8",
     "QGemm": "int8",
 }
-"""What a product is computed in, by the operator that ONNX Runtime has made of it."""
+"""Type in which a product is computed, by the operator that ONNX Runtime turned it into."""
 
 
 class OnnxRuntimeSession:
-    """A graph in ONNX Runtime."""
+    """A graph loaded in ONNX Runtime."""
 
     def __init__(self, path: Path, *, threads: int, batch_size: int | None) -> None:
         self.threads = threads
@@ -37,11 +37,11 @@ class OnnxRuntimeSession:
         self._session = self._open(path)
 
     def __call__(self, fbank: NDArray[np.float32]) -> NDArray[np.float32]:
-        """fbank (b, f, m) -> logits (b, c)."""
+        """Map a filterbank (b, f, m) to logits (b, c)."""
         return self._session.run([OUTPUT], {INPUT: fbank})[0]
 
     def measure_tokens(self, fbank: NDArray[np.float32]) -> tuple[int, ...]:
-        """Run and return the tokens that left each block; fbank: (b, f, m)."""
+        """Run a batch (b, f, m) and return the number of tokens that left each block."""
         import onnx
 
         graph = onnx.load(self._path)
@@ -51,7 +51,7 @@ class OnnxRuntimeSession:
         return tuple(found.shape[1] for found in session.run(names, {INPUT: fbank}))
 
     def facts(self) -> GraphFacts:
-        """Return what ONNX Runtime made of the graph."""
+        """Return how ONNX Runtime executes the graph."""
         import onnx
         import onnxruntime
 
@@ -71,7 +71,7 @@ class OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
-        # Its threads would go on waiting busily after a call, in the time of whatever runs next.
+        # Its threads would keep spinning after a call, and slow down whatever runs next.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.log_severity_level = 3  # errors
         if self._batch_size is not None:
@@ -81,7 +81,7 @@ class OnnxRuntimeSession:
         content = model if isinstance(model, bytes) else str(model)
         try:
             return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its exceptions have no base of their own
+        except Exception as error:  # its exceptions have no common base class
             raise ExportError(f"{self._path}: ONNX Runtime cannot read it: {error}") from error
 
 
@@ -92,7 +92,7 @@ class OnnxRuntime:
     formats = ("onnx",)
 
     def require(self) -> None:
-        """Raise MissingRuntimeError where it is not installed."""
+        """Raise MissingRuntimeError if ONNX Runtime is not installed."""
         require("onnxruntime", "onnx", extra="onnxruntime", purpose="the runtime onnxruntime")
 
     def open(self, path: Path, *, threads: int, batch_size: int | None = None) -> OnnxRuntimeSession:

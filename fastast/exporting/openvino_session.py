@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU.
+"""Run exported files with OpenVINO on the CPU.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from openvino import Core, Model
 
 _PRODUCTS = ("FullyConnected", "MatMul")
-"""Layers of OpenVINO that are a matrix product, of weights or of activations."""
+"""OpenVINO's layers that are matrix products, with weights or between activations."""
 
 
 class OpenVinoSession:
-    """A graph in OpenVINO."""
+    """A graph loaded in OpenVINO."""
 
     def __init__(self, path: Path, *, threads: int, batch_size: int | None) -> None:
         self.threads = threads
@@ -32,11 +32,11 @@ class OpenVinoSession:
         self._compiled = self._compile(read_graph(path))
 
     def __call__(self, fbank: NDArray[np.float32]) -> NDArray[np.float32]:
-        """fbank (b, f, m) -> logits (b, c)."""
+        """Map a filterbank (b, f, m) to logits (b, c)."""
         return self._compiled(fbank)[0]
 
     def measure_tokens(self, fbank: NDArray[np.float32]) -> tuple[int, ...]:
-        """Run and return the tokens that left each block; fbank: (b, f, m)."""
+        """Run a batch (b, f, m) and return the number of tokens that left each block."""
         model = read_graph(self._path)
         hidden = [layer.output(0) for layer in model.get_ordered_ops() if layer.get_type_name() == "Gelu"]
         model.add_outputs(hidden)
@@ -44,7 +44,7 @@ class OpenVinoSession:
         return tuple(found[index + 1].shape[1] for index in range(len(hidden)))
 
     def facts(self) -> GraphFacts:
-        """Return what OpenVINO made of the graph."""
+        """Return how OpenVINO executes the graph."""
         import openvino
 
         layers = [_notes(layer) for layer in self._compiled.get_runtime_model().get_ops()]
@@ -63,7 +63,7 @@ class OpenVinoSession:
             shape = model.input(0).get_partial_shape()
             shape[0] = self._batch_size
             model.reshape(shape)
-        # Left to itself it computes in bfloat16 where the processor can.
+        # By default OpenVINO computes in bfloat16 where the processor can.
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "INFERENCE_NUM_THREADS": self.threads,
@@ -75,11 +75,11 @@ class OpenVinoSession:
 
 @cache
 def core() -> Core:
-    """Return OpenVINO's core, one per process and never let go.
+    """Return OpenVINO's core, one per process and never released.
 
-    Each gives the thread a stack for signal handlers, and takes the last one's back when it goes. Of two that do not go
-    in the reverse order, the stack of the first stays in use after it was freed: the next signal that Python handles,
-    such as the end of a process that loads clips, ends the process.
+    Each core gives the thread a stack for signal handlers, and restores the previous one when it is released. If two
+    cores are not released in reverse order, the first one's stack stays in use after it was freed, and the next signal
+    that Python handles, such as the end of a process that loads clips, crashes the process.
     """
     import openvino
 
@@ -87,10 +87,10 @@ def core() -> Core:
 
 
 def read_graph(path: Path) -> Model:
-    """Return the graph of an ONNX or IR file, with equals in the order that ONNX defines.
+    """Return the graph of an ONNX or IR file, with ties ordered as ONNX defines.
 
-    In ONNX, TopK keeps equals in the order of their positions. OpenVINO reads it as one that need not: of two tokens
-    with exactly equal similarity, the later one could merge. Raises ExportError for a file that it cannot read.
+    In ONNX, TopK orders ties by position. OpenVINO reads it as a TopK that need not: of two tokens with exactly equal
+    similarity, the later one could merge. Raises ExportError for a file that OpenVINO cannot read.
     """
     try:
         model = core().read_model(str(path))
@@ -99,7 +99,7 @@ def read_graph(path: Path) -> Model:
         raise ExportError(f"{path}: OpenVINO cannot read it: {reason}") from error
     for layer in model.get_ops():
         if layer.get_type_name() == "TopK":
-            if layer.get_attributes()["sort"] == "none":  # of an ArgMax, in older versions
+            if layer.get_attributes()["sort"] == "none":  # from an ArgMax, in older versions
                 layer.set_attribute("sort", "value")
             layer.set_attribute("stable", True)
     return model
@@ -117,7 +117,7 @@ class OpenVinoRuntime:
     formats = ("openvino", "onnx")
 
     def require(self) -> None:
-        """Raise MissingRuntimeError where it is not installed."""
+        """Raise MissingRuntimeError if OpenVINO is not installed."""
         require("openvino", extra="openvino", purpose="the runtime openvino")
 
     def open(self, path: Path, *, threads: int, batch_size: int | None = None) -> OpenVinoSession:

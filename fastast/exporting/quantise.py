@@ -1,11 +1,11 @@
-"""int8: the blocks' products with weights, statically calibrated.
+"""Quantise the blocks' products with weights to int8, with static calibration.
 
 Shapes: `k` clips, `f` frames, `m` mel bins.
 
-Weights are signed with a scale for each output and seven bits of the eight, without which sums overflow on processors
-without VNNI; activations are unsigned with one scale and zero point for each tensor. Everything else stays float32: the
-patch embedding (OpenVINO computes it wrongly from this form of the graph), the head, attention's own products, and the
-comparison of tokens, in which 8 bits would tie tokens that differ.
+Weights are signed, with a scale for each output and only seven of the eight bits, because sums would overflow on
+processors without VNNI; activations are unsigned, with one scale and zero point for each tensor. Everything else stays
+float32: the patch embedding (OpenVINO computes it wrongly from this form of the graph), the head, attention's own
+products, and the comparison of tokens, in which 8 bits would make ties of tokens that differ.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ _BATCH = 4
 def quantise(graph: ModelProto, clips: NDArray[np.float32], layers: Collection[tuple[int, int]]) -> ModelProto:
     """Return a graph whose products with weights are int8, calibrated on filterbanks (k, f, m) of training clips.
 
-    It has the operators QuantizeLinear and DequantizeLinear around float products, which both runtimes make int8
-    products of. `layers`: shapes of the weights (in, out) of the blocks' layers; what a method learned to compare
-    tokens by is none of them and stays float32. Raises ExportError for too few clips.
+    It has QuantizeLinear and DequantizeLinear operators around float products, which both runtimes turn into int8
+    products. `layers`: shapes (in, out) of the weights of the blocks' layers; weights that a method learned to compare
+    tokens by are not among them and stay float32. Raises ExportError for too few clips, or if no product has such
+    weights.
     """
     require("onnxruntime", "onnx", extra="onnxruntime", purpose="int8")
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     if len(clips) < 2:
-        raise ExportError(f"export: int8 is calibrated on training clips, and there are {len(clips)}; give at least 2")
+        raise ExportError(f"export: int8 is calibrated on training clips; {len(clips)} were given: give at least 2")
 
     class Batches(CalibrationDataReader):
         def __init__(self) -> None:
@@ -53,10 +54,10 @@ def quantise(graph: ModelProto, clips: NDArray[np.float32], layers: Collection[t
     weights = {tensor.name for tensor in graph.graph.initializer if tuple(tensor.dims) in layers}
     products = [node.name for node in graph.graph.node if node.op_type == "MatMul" and node.input[1] in weights]
     if not products:
-        raise ExportError("export: the graph has no product with weights that could be int8")
+        raise ExportError("export: the graph has no products with weights to quantise to int8")
     root = logging.getLogger()
     level = root.level
-    root.setLevel(logging.ERROR)  # it advises its own preprocessing, which undoes the free batch
+    root.setLevel(logging.ERROR)  # it recommends its own preprocessing, which would fix the batch size
     try:
         with TemporaryDirectory() as folder:
             path = Path(folder) / "int8.onnx"

@@ -19,49 +19,52 @@ from fastast.registry import Registry
 
 @dataclass(frozen=True, kw_only=True)
 class GraphFacts:
-    """What a runtime made of a graph."""
+    """How a runtime executes a graph."""
 
     runtime: str
-    """Name and version."""
+    """Name and version of the runtime."""
     products: Mapping[str, int]
-    """Number of matrix products by the type that they are computed in: `float32`, `int8`."""
+    """Number of matrix products by the type in which they are computed: `float32` or `int8`."""
     attention: str
-    """`math` where the graph that the runtime made has a softmax of its own, else `fused`."""
+    """`math` if the optimised graph has a separate softmax, else `fused`."""
 
 
 class GraphSession(Protocol):
-    """A graph that is loaded and ready to run, on the CPU."""
+    """A graph that is loaded and ready to run on the CPU."""
 
     threads: int
-    """Threads that it computes with."""
+    """Number of threads that it computes with."""
 
     def __call__(self, fbank: NDArray[np.float32]) -> NDArray[np.float32]:
-        """fbank (b, f, m) -> logits (b, c)."""
+        """Map a filterbank (b, f, m) to logits (b, c)."""
         ...
 
     def measure_tokens(self, fbank: NDArray[np.float32]) -> tuple[int, ...]:
-        """Run and return the tokens that left each block; fbank: (b, f, m)."""
+        """Run a batch (b, f, m) and return the number of tokens that left each block."""
         ...
 
     def facts(self) -> GraphFacts:
-        """Return what the runtime made of the graph."""
+        """Return how the runtime executes the graph."""
         ...
 
 
 class GraphRuntime(Protocol):
-    """What opens a file, with `threads` threads; with `batch_size` for that batch alone, which can be faster."""
+    """A runtime, which opens exported files."""
 
     name: str
-    """What command lines and sweeps call it."""
+    """Name on command lines and in sweeps."""
     formats: tuple[str, ...]
-    """Formats that it reads, the one it is best at first."""
+    """Formats that it reads, the best one first."""
 
     def require(self) -> None:
-        """Raise MissingRuntimeError, naming what to install, where it is not installed."""
+        """Raise MissingRuntimeError, naming what to install, if the runtime is not installed."""
         ...
 
     def open(self, path: Path, *, threads: int, batch_size: int | None = None) -> GraphSession:
-        """Load a file. Raises ExportError for one that the runtime cannot read."""
+        """Load a file to run it with `threads` threads, for batches of `batch_size` alone if given: that can be faster.
+
+        Raises ExportError for a file that the runtime cannot read.
+        """
         ...
 
 
@@ -73,9 +76,9 @@ RUNTIMES: Registry[GraphRuntime] = Registry(
     },
     group="fastast.runtimes",
 )
-"""Every runtime there is."""
+"""All runtimes by name, with those of other packages."""
 
 
 def usual_threads(threads: int | None) -> int:
-    """Return the threads asked for, else as many as PyTorch has."""
+    """Return `threads` if given, else the number of threads that PyTorch uses."""
     return torch.get_num_threads() if threads is None else threads

@@ -1,1 +1,1 @@
-"""Sound of any length -> labels, events and vectors: files, pipes and microphones, by one model or one engine."""
+"""Turn sound of any length, from files, pipes and microphones, into labels, events and vectors."""

@@ -1,4 +1,4 @@
-"""Audio files -> vectors: what the head of an AST reads, of every file or every window.
+"""Turn audio files into vectors, one per file or per window: the input of an AST's head.
 
 Shapes: `s` samples of a window, `w` windows of a batch, `n` tokens that are left, `d` width.
 """
@@ -21,16 +21,16 @@ from fastast.inference.windows import hop_samples
 
 @dataclass(frozen=True, kw_only=True)
 class Embedding:
-    """A file or a stretch of it as a vector."""
+    """A file, or a section of it, as a vector."""
 
     path: Path
     """The file."""
     start: float
-    """Seconds from the beginning of the file."""
+    """Start of the section, in seconds from the beginning of the file."""
     end: float
-    """Seconds from the beginning of the file."""
+    """End of the section, in seconds from the beginning of the file."""
     vector: NDArray[np.float32]
-    """(d,)"""
+    """The vector (d,)."""
 
 
 class _Vectors:
@@ -42,14 +42,14 @@ class _Vectors:
         self._mean = TimeMean()
 
     def add(self, start: float, end: float, vector: NDArray[np.floating]) -> None:
-        """Take the next window from `start` to `end` seconds with its vector (d,)."""
+        """Add the next window, from `start` to `end` seconds, with its vector (d,)."""
         if self._windows:
             self._found.append(Embedding(path=self._path, start=start, end=end, vector=vector.astype(np.float32)))
         else:
             self._mean.add(start, end, vector)
 
     def result(self, seconds: float) -> tuple[Embedding, ...]:
-        """Return what a file of so many seconds is."""
+        """Return the vectors of the file, whose length is `seconds`."""
         if self._windows:
             return tuple(self._found)
         mean = self._mean.mean().astype(np.float32)
@@ -65,11 +65,11 @@ def embed_files(
     device: torch.device | str = "cpu",
     channels: str = "average",
 ) -> Iterator[tuple[Embedding, ...] | Unread]:
-    """Yield the vectors of every file, in their order, or why one could not be read.
+    """Yield the vectors of each file in order, or the reason why it could not be read.
 
-    A vector (d,) is what the head reads of the last block: the mean of class and distillation token behind the last
-    norm, of the model with its reduction. A file has one, the mean of those of its windows over time, or one of each
-    with `windows`. `hop` and `channels` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
+    A vector (d,) is what the head reads: the mean of the class and distillation tokens after the final norm, with the
+    model's reduction applied. Each file has one vector, the mean over time of its windows' vectors, or with `windows`
+    one per window. `hop` and `channels` as for `Predictor.predict`; the model runs in plain PyTorch on `device`.
 
     Raises ValueError for an exported file or a CNN, which give logits only, and for a hop that is longer than a window.
     """

@@ -1,4 +1,4 @@
-"""Tables of vectors: Parquet, NumPy's npz, CSV.
+"""Write tables of vectors: Parquet, NumPy's npz, CSV.
 
 Shapes: `k` rows, `d` width.
 """
@@ -21,22 +21,22 @@ from fastast.system.writing import written_whole
 WriteEmbeddings = Callable[[Sequence[Embedding]], None]
 """Writes the vectors of one file into an open table."""
 _GROUP = 4096
-"""Rows that are written to a Parquet file at once."""
+"""Number of rows collected before they are written to a Parquet file."""
 
 
 @contextmanager
 def write_embeddings(path: Path) -> Iterator[WriteEmbeddings]:
-    """Open a table for the vectors of several files; it is there, and whole, when the block ends without an error.
+    """Open a table for the vectors of several files; it appears, complete, when the block ends without an error.
 
-    Its rows are `file`, `start` and `end` (seconds) and `vector` (d,) float32. `.parquet`: a column of each. `.npz`: an
-    array of each, (k,) and (k, d). `.csv`: a column of each number, `v0`, `v1`, ...
+    Each row has `file`, `start` and `end` (seconds) and `vector` (d,) float32. `.parquet`: one column each. `.npz`: one
+    array each, (k,) and (k, d). `.csv`: the vector has one column per number, `v0`, `v1`, ...
 
-    Raises ValueError for another ending, where pyarrow is missing for Parquet, and where the block wrote no vector: how
-    wide they are is then not known, and what was there before stays.
+    Raises ValueError for another ending, if pyarrow is missing for Parquet, and if the block wrote no vector: then
+    their width is unknown, and a file that was there before stays.
     """
     kinds = {".parquet": _parquet, ".npz": _npz, ".csv": _csv}
     if path.suffix.lower() not in kinds:
-        raise ValueError(f"{path}: its ending does not say what to write; end it in {', '.join(kinds)}")
+        raise ValueError(f"{path}: the file name does not say which format to write; end it in {', '.join(kinds)}")
     rows = 0
 
     def write_counted(found: Sequence[Embedding]) -> None:
@@ -47,7 +47,7 @@ def write_embeddings(path: Path) -> Iterator[WriteEmbeddings]:
     with written_whole(path) as temporary, kinds[path.suffix.lower()](temporary) as write:
         yield write_counted
         if not rows:
-            raise ValueError(f"{path}: a table of no vectors was asked for; nothing was written")
+            raise ValueError(f"{path}: there are no vectors to write, so nothing was written")
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def _parquet(path: Path) -> Iterator[WriteEmbeddings]:
         import pyarrow.parquet
     except ImportError as error:
         raise ValueError(
-            "writing Parquet takes pyarrow; install it: pip install 'fastast[data]', or end the file in .npz or .csv"
+            "writing Parquet needs pyarrow; install it (pip install 'fastast[data]'), or end the name in .npz or .csv"
         ) from error
     rows: list[Embedding] = []
     writer: Any = None
@@ -126,7 +126,7 @@ def _csv(path: Path) -> Iterator[WriteEmbeddings]:
                 if not header:
                     table.writerow(["file", "start", "end", *(f"v{i}" for i in range(len(row.vector)))])
                     header = True
-                # The shortest text that is the same float32.
+                # str gives the shortest text that reads back as the same float32.
                 table.writerow([row.path, round(row.start, 3), round(row.end, 3), *map(str, row.vector)])
 
         yield write

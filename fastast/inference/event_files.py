@@ -1,4 +1,4 @@
-"""Tables of events: CSV, JSON lines, and label tracks of Audacity."""
+"""Write tables of events: CSV, JSON lines, and Audacity label tracks."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from fastast.names import unknown_name
 from fastast.system.writing import written_whole
 
 ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".txt": "audacity"}
-"""What a file is by its ending."""
+"""Format of a file by the ending of its name."""
 EVENT_FORMATS = tuple(dict.fromkeys(ENDINGS.values()))
+"""Names of the formats."""
 COLUMNS = ("file", "start", "end", "label", "score")
+"""Columns of CSV and keys of JSON lines."""
 
 
 class WriteEvents(Protocol):
     """Writes the events of one file into an open table."""
 
     def __call__(self, path: Path, events: Iterable[Event], /) -> None:
-        """Write them."""
+        """Write the events of the file at `path`."""
 
 
 def event_format(path: Path, asked: str = "") -> str:
-    """Return the format of a table: what is `asked` for, else by the ending of its name.
+    """Return the format of a table: the one `asked` for, or else the one of its name's ending.
 
-    Raises ValueError for an ending that says nothing, or another format.
+    Raises ValueError for an unknown format or ending.
     """
     if asked:
         if asked not in EVENT_FORMATS:
@@ -38,7 +40,7 @@ def event_format(path: Path, asked: str = "") -> str:
         return asked
     if path.suffix.lower() not in ENDINGS:
         raise ValueError(
-            f"{path}: its ending does not say what to write; end it in {', '.join(ENDINGS)}, or say it: "
+            f"{path}: the file name does not say which format to write; end it in {', '.join(ENDINGS)}, or give "
             f"--events-format {' or '.join(EVENT_FORMATS)}"
         )
     return ENDINGS[path.suffix.lower()]
@@ -46,12 +48,12 @@ def event_format(path: Path, asked: str = "") -> str:
 
 @contextmanager
 def write_events(path: Path, form: str) -> Iterator[WriteEvents]:
-    """Open a table for the events of several files; it is there, and whole, when the block ends without an error.
+    """Open a table for the events of several files; it appears, complete, when the block ends without an error.
 
-    `csv` has the columns `file,start,end,label,score`; `jsonl` an object with the same keys per line; `audacity` has
-    start, end and the label with its score, between tabs, and does not tell files apart. Times are seconds.
+    `csv` has the columns `file,start,end,label,score`; `jsonl` has one object per line with the same keys; `audacity`
+    has start, end, and the label with its score, separated by tabs, and does not name the file. Times are in seconds.
     """
-    names = "surrogateescape"  # those of files need not be UTF-8, and JSON has them by `utf8_name`
+    names = "surrogateescape"  # file names need not be UTF-8; for JSON, `utf8_name` escapes them
     with written_whole(path) as temporary, temporary.open("w", encoding="utf-8", errors=names, newline="") as file:
         yield {"csv": _csv, "jsonl": _jsonl, "audacity": _audacity}[form](file)
 
@@ -81,7 +83,7 @@ def _jsonl(file: TextIO) -> WriteEvents:
 def _audacity(file: TextIO) -> WriteEvents:
     def write(path: Path, events: Iterable[Event]) -> None:
         for event in events:
-            label = " ".join(event.label.split())  # a tab would be the end of it
+            label = " ".join(event.label.split())  # a tab would end the label
             file.write(f"{event.start:.6f}\t{event.end:.6f}\t{label} ({event.score:.2f})\n")
 
     return write

@@ -1,4 +1,4 @@
-"""Blocks of sound between the thread that they come in on and the one that hears them, and when each came.
+"""Queue for blocks of sound, from the thread that receives them to the one that processes them, with arrival times.
 
 Shapes: `s` samples of a block, `k` channels.
 """
@@ -15,22 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Block = NDArray[np.float32]
-"""(s, k)."""
+"""A block of sound, (s, k)."""
 
 
 class Feed:
-    """Blocks in the order in which they come; one thread puts them in, one takes them out."""
+    """Blocks in order of arrival; one thread puts them in, another takes them out."""
 
     def __init__(self, rate: int, *, limit: int = 0) -> None:
-        """`rate`: samples per second. `limit`: blocks that wait at most, beyond which `put` waits; 0: any number."""
+        """`rate`: samples per second. `limit`: most blocks in the queue, beyond which `put` waits; 0: unlimited."""
         self._rate = rate
         self._queue: Queue[_Block | Exception | None] = Queue(limit)
-        self._came: deque[tuple[int, float]] = deque()  # samples until the end of a block, and when it came
+        self._came: deque[tuple[int, float]] = deque()  # samples up to a block's end, and when it came
         self._put = self._taken = 0
 
     @classmethod
     def of(cls, blocks: Iterator[_Block], rate: int, *, limit: int) -> Feed:
-        """Read blocks on a thread of their own, so that each is known to have come when it did."""
+        """Read blocks in a separate thread, so that each arrival is noted at the right time."""
         feed = cls(rate, limit=limit)
 
         def read() -> None:
@@ -46,17 +46,17 @@ class Feed:
         return feed
 
     def put(self, block: _Block) -> None:
-        """Add a block (s, k), which came just now."""
+        """Add a block (s, k) that has just arrived."""
         self._put += len(block)
         self._came.append((self._put, time.perf_counter()))
         self._queue.put(block)
 
     def end(self, error: Exception | None = None) -> None:
-        """Say that nothing more will come, or why."""
+        """End the feed: no more blocks will come, because of `error` if one is given."""
         self._queue.put(error)
 
     def __iter__(self) -> Iterator[_Block]:
-        """Yield the blocks, waiting for each; raises what the other thread ended with."""
+        """Yield the blocks, waiting for each; raise the error that the other thread ended with, if any."""
         while True:
             item = self._queue.get()
             if item is None:
@@ -68,13 +68,13 @@ class Feed:
 
     @property
     def waiting(self) -> float:
-        """Seconds of sound that came and that nobody took out yet."""
+        """Seconds of sound that have arrived but have not been taken out yet."""
         return (self._put - self._taken) / self._rate
 
     def came(self, seconds: float) -> float:
-        """Return when the sound at `seconds` from the beginning came, by `time.perf_counter`.
+        """Return when the sound at `seconds` from the beginning arrived, by `time.perf_counter`.
 
-        Ask in ascending order: what lies before is forgotten.
+        Call it with ascending times: earlier arrivals are forgotten.
         """
         while len(self._came) > 1 and self._came[0][0] < seconds * self._rate - 0.5:
             self._came.popleft()

@@ -1,4 +1,4 @@
-"""Files and pipes -> windows in batches -> what is made of each of them, in their order.
+"""Cut files and pipes into windows, score the windows in batches, and collect a result for each file, in order.
 
 Shapes: `s` samples of a window, `w` windows of a batch, `c` values of a window: scores of classes, or a vector.
 """
@@ -21,21 +21,21 @@ from fastast.reduction import ReductionError
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 SoundSource = Path | AudioReader
-"""A file, or sound that may come only once."""
+"""A file, or a reader of sound that may be readable only once."""
 ScoreWindows = Callable[[Sequence[NDArray[np.float32]], int], NDArray[np.floating]]
-"""Windows of one kind, (s,) each, and the kind -> a row of each, (w, c)."""
+"""Takes windows of one kind, (s,) each, and the kind; returns one row per window, (w, c)."""
 _PATIENCE = 16
-"""Batches of files that may wait for one whose kind of window is rare, before that is scored alone."""
+"""Maximum number of files, in batch sizes, that wait for one with a rare kind of window before that is scored alone."""
 
 
 class Collector(Protocol[T_co]):
-    """What is made of the windows of one file, as they are scored."""
+    """Collects the rows of one file's windows as they are scored, and makes a result of them."""
 
     def add(self, start: float, end: float, row: NDArray[np.floating], /) -> None:
-        """Take the next window: its place in the file, in seconds, and its row (c,)."""
+        """Add the next window: its start and end in the file, in seconds, and its row (c,)."""
 
     def result(self, seconds: float, /) -> T_co:
-        """Return what was made, at the end of a file of so many seconds."""
+        """Return the result, after the last window of a file whose length is `seconds`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,9 +54,9 @@ class _File(Generic[T]):
     collector: Collector[T]
     seconds: float = 0.0
     left: int = 0
-    """Windows that are not scored yet."""
+    """Number of windows read but not scored yet."""
     read: bool = False
-    """Whether there are no more windows."""
+    """Whether all of its windows have been read."""
     error: Exception | None = None
 
     @property
@@ -68,9 +68,9 @@ class _File(Generic[T]):
 class _Window(Generic[T]):
     file: _File[T]
     start: int
-    """First sample."""
+    """Index of its first sample."""
     samples: NDArray[np.float32]
-    """(s,)"""
+    """(s,) its samples."""
 
 
 def hear(
@@ -84,15 +84,16 @@ def hear(
     kind: Callable[[int], int] = lambda _: 0,
     channels: str = "average",
 ) -> Iterator[T | Unread]:
-    """Yield what is made of every file, in their order, or why one could not be read.
+    """Yield the result of each file in order, or the reason why it could not be read.
 
-    `samples`: the length of a window, s; a file that is shorter is one window. `hop`: samples between the beginnings of
-    two windows, that they overlap by; without one, the fewest windows are spread evenly over a file, and those of a
-    pipe follow one another. `kind` says of a window's length which others it can be scored with. `channels`: what is
-    made of several in a file, as for `load_audio`; a pipe's reader knows itself.
+    `samples`: the length of a window, s; a file shorter than that is one window. `hop`: samples from the start of one
+    window to the start of the next; without it, the fewest windows that cover a file are spread evenly over it, and a
+    pipe's windows follow one another without overlap. `kind`: maps a window's length to its kind; windows of one kind
+    are scored together. `channels`: how several channels of a file become one, as for `load_audio`; a pipe's reader
+    decides for itself.
 
-    Batches are filled with the windows of one file after another; memory does not grow with the length of a file, but
-    by what `collect` keeps.
+    Batches are filled with the windows of one file after another; memory does not grow with the length of a file,
+    except for what the collector keeps.
     """
     waiting: deque[_File[T]] = deque()
     batches: dict[int, list[_Window[T]]] = {}
@@ -119,7 +120,7 @@ def hear(
 
 
 def _windows(source: SoundSource, file: _File[T], samples: int, hop: int | None, channels: str) -> Iterator[_Window[T]]:
-    """Yield the windows of a file; where it cannot be read, note why and end."""
+    """Yield the windows of a file; if it cannot be read, note the error and stop."""
     try:
         if hop is None and isinstance(source, Path):
             windows = Windows(source, samples, channels)
@@ -137,10 +138,10 @@ def _windows(source: SoundSource, file: _File[T], samples: int, hop: int | None,
 
 
 def _score(batch: Sequence[_Window[T]], score: ScoreWindows, key: int) -> None:
-    """Give the collector of every file the rows of its windows in a batch."""
+    """Score a batch and give each window's row to the collector of its file."""
     try:
         rows = score([window.samples for window in batch], key)  # (w, c)
-    except ReductionError as error:  # of windows so short that they have too few tokens
+    except ReductionError as error:  # the windows are so short that they have too few tokens
         for window in batch:
             window.file.error = ReductionError(f"{window.file.path}: {error}")
         return
@@ -151,7 +152,7 @@ def _score(batch: Sequence[_Window[T]], score: ScoreWindows, key: int) -> None:
 
 
 def _ended(waiting: deque[_File[T]]) -> Iterator[T | Unread]:
-    """Take the files off the front that are done, in their order."""
+    """Remove finished files from the front, in order, and yield their results."""
     while waiting and waiting[0].done:
         file = waiting.popleft()
         yield file.collector.result(file.seconds) if file.error is None else Unread(path=file.path, error=file.error)

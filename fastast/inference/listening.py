@@ -1,4 +1,4 @@
-"""A stream -> labels while it comes, and how far behind they are.
+"""Label a stream while it is arriving, and measure how far the labels lag behind.
 
 Shapes: `s` samples of a window, `c` classes.
 """
@@ -21,34 +21,34 @@ from fastast.scores import to_scores
 
 @dataclass(frozen=True, kw_only=True)
 class Heard:
-    """The scores of what was heard last."""
+    """The scores of the latest window."""
 
     start: float
-    """Seconds from the beginning of the stream."""
+    """Start of the window, in seconds from the beginning of the stream."""
     end: float
-    """Seconds from the beginning of the stream."""
+    """End of the window, in seconds from the beginning of the stream."""
     scores: NDArray[np.floating]
-    """(c,) in [0, 1]."""
+    """(c,) scores in [0, 1]."""
     delay: float
-    """Seconds between the time at which the last sample came and that at which the scores were there."""
+    """Seconds from the arrival of the window's last sample until the scores were ready."""
 
 
 @dataclass(kw_only=True)
 class Listening:
-    """What a stream has cost so far."""
+    """Statistics of a stream so far."""
 
     hop: float
-    """Seconds of sound between two windows."""
+    """Seconds of sound from one window to the next."""
     skipped: int = 0
-    """Windows that were left out, as the model was behind."""
+    """Number of windows left out because the model had fallen behind."""
     delays: list[float] = field(default_factory=list)
-    """Of every window, in seconds."""
+    """Delay of each window, in seconds."""
     seconds: list[float] = field(default_factory=list)
-    """What scoring every window took."""
+    """Seconds that scoring each window took."""
 
     @property
     def real_time_factor(self) -> float:
-        """Mean seconds of scoring per second of sound: at 1 and above, the model cannot keep up."""
+        """Mean scoring time per second of sound; at 1 and above, the model cannot keep up."""
         return float(np.mean(self.seconds)) / self.hop
 
     def describe(self) -> str:
@@ -56,7 +56,7 @@ class Listening:
         if not self.delays:
             return "nothing was heard"
         half, most = np.percentile(self.delays, [50, 95])
-        skipped = f"; {self.skipped} windows skipped, as the model was behind: give a longer --hop" * bool(self.skipped)
+        skipped = f"; {self.skipped} windows skipped, the model fell behind: give a longer --hop" * bool(self.skipped)
         return (
             f"{len(self.delays)} windows, one every {self.hop:g} s; labels {1000 * half:.0f} ms behind the sound (95 % "
             f"within {1000 * most:.0f} ms); real-time factor {self.real_time_factor:.3f}{skipped}"
@@ -64,13 +64,13 @@ class Listening:
 
 
 def listen(predictor: Predictor, reader: LiveReader, listening: Listening, *, skip: bool = False) -> Iterator[Heard]:
-    """Yield the scores of the last window of a stream every `listening.hop` seconds while it comes, and at its end.
+    """Yield the scores of a stream's latest window every `listening.hop` seconds as it arrives, and at its end.
 
-    The first windows are shorter than the model's input, which is padded. What that costs is noted in `listening`.
-    `skip`: leave windows out, and count them, while a later one is waiting: what writes to a pipe can wait, a
-    microphone cannot. Of `reader`, blocks must be short.
+    The first windows are shorter than the model's input and are padded. Delays and times are added to `listening`.
+    `skip`: skip windows, and count them, while a later one is already waiting: the writer of a pipe can wait, a
+    microphone cannot. `reader` must give short blocks.
 
-    Raises ValueError for a hop that is longer than a window, AudioError where the stream cannot be heard.
+    Raises ValueError for a hop that is longer than a window, AudioError if the stream cannot be used.
     """
     samples, total = predictor.window_samples, 0
     for end, window in trail(reader, samples, hop_samples(listening.hop, samples)):

@@ -1,4 +1,4 @@
-"""Sound that comes only once: a pipe, or a microphone.
+"""Sound that can be read only once: from a pipe or a microphone.
 
 Shapes: `s` samples of a block, `k` channels.
 """
@@ -24,37 +24,37 @@ from fastast.inference.feed import Feed
 from fastast.names import counted
 
 BLOCK_SECONDS = 0.1
-"""Of the blocks of a microphone, and of a pipe that is heard while it comes; longer than any of them takes to pass."""
+"""Length of a block from a microphone or a live pipe; longer than handing a block over takes."""
 _LONG_BLOCK_SECONDS = 4.0
-"""Of the blocks of a pipe whose end is waited for."""
+"""Length of a block from a pipe that is not live."""
 _WAITING = 100
-"""Blocks of a pipe that are read ahead at most: then the pipe is left to fill, and who writes to it waits."""
+"""Maximum number of blocks to read ahead from a live pipe: after that the pipe fills up, and its writer waits."""
 
 _BEHIND = 9
-"""Bytes behind the samples of a WAV that tell a chunk from more samples."""
+"""Number of bytes after the samples of a WAV that distinguish a chunk from more samples."""
 _MOMENT = 0.5
-"""Seconds that they are waited for."""
+"""Seconds to wait for those bytes."""
 
 
 class ByteStream(Protocol):
-    """What bytes come from, such as `sys.stdin.buffer.raw`."""
+    """A source of bytes, such as `sys.stdin.buffer.raw`."""
 
     def read(self, size: int, /) -> bytes | None:
-        """Return what there is, at most so many bytes, and none at the end; None where there is nothing yet."""
+        """Return the bytes available, at most `size`; empty at the end, None if nothing is there yet."""
 
     def fileno(self) -> int:
-        """Return what the system knows it by."""
+        """Return the file descriptor."""
 
 
 class LiveReader(AudioReader):
-    """Sound that comes once, in real time or faster, as one channel at one rate, block by block."""
+    """Sound that can be read once, in real time or faster, as one channel at one rate, block by block."""
 
     feed: Feed | None = None
-    """Where it waits and when it came; None before it is iterated, and where nobody asked."""
+    """Queue of the blocks with their arrival times; None before iteration, and for a pipe that is not live."""
 
 
 class PipeReader(LiveReader):
-    """The sound in a stream of bytes: a WAV of any or of unknown length, or samples without a header."""
+    """The sound in a stream of bytes: a WAV of known or unknown length, or samples without a header."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class PipeReader(LiveReader):
         sample_rate: int | None = 16_000,
         channels: str = "average",
     ) -> None:
-        """`raw`: what samples without a header are. `live`: hear short blocks as soon as they come, and note when.
+        """`raw`: the format of samples without a header. `live`: read short blocks as they arrive, and note when.
 
         `sample_rate` and `channels` as for `AudioReader`.
         """
@@ -74,14 +74,14 @@ class PipeReader(LiveReader):
         self._stream, self._raw, self._live = stream, raw, live
         self._fault = ""
         self._ahead = b""
-        """What was looked at and not read yet."""
+        """Bytes that were looked at but not read yet."""
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """Yield blocks (s,), float32, as an `AudioReader` does. A stream that stalls is waited for.
+        """Yield blocks (s,), float32, as an `AudioReader` does, waiting for a stream that stalls.
 
-        Warns with AudioWarning, after all blocks, where the stream ended in the middle of a sample, or before the
-        length that its header tells, or went on behind it. Raises AudioError as an `AudioReader` does, and where the
-        header cannot be used.
+        Warns with AudioWarning, after all blocks, if the stream ended in the middle of a sample or before the length
+        given in its header, or continued beyond it. Raises AudioError as an `AudioReader` does, and if the header
+        cannot be used.
         """
         yield from super().__iter__()
         if self._fault:
@@ -91,8 +91,8 @@ class PipeReader(LiveReader):
     def _open(self) -> Iterator[Iterator[Part]]:
         if self._raw is not None and is_wav(self._look(HEAD_BYTES)):
             raise AudioError(
-                f"{self.name}: begins with the header of a WAV, and --rate says that there is none; leave --rate, "
-                "--format and --channels out"
+                f"{self.name}: begins with the header of a WAV, although --rate says that there is none; leave out "
+                "--rate, --format and --channels"
             )
         found = self._raw or read_wav_header(self._read, self.name)
         blocks = self._blocks(found)
@@ -103,12 +103,12 @@ class PipeReader(LiveReader):
         yield iter([Part(rate=found.rate, channels=found.channels, codec=codec, blocks=blocks)])
 
     def _blocks(self, found: PcmStream) -> Iterator[NDArray[np.float32]]:
-        """Yield what comes, (s, k), and note what is wrong with its end."""
+        """Yield the blocks (s, k) as they arrive, and note what is wrong with the stream's end."""
         size = found.frame_bytes
         most = size * max(1, round(found.rate * (BLOCK_SECONDS if self._live else _LONG_BLOCK_SECONDS)))
         if self._raw is None and found.num_bytes is None and is_known_chunk(self._look(4)):
             return
-        begun, came = b"", 0  # the bytes of a sample that is not whole yet
+        begun, came = b"", 0  # the bytes of an incomplete sample, and the number of bytes so far
         while wanted := most if found.num_bytes is None else min(most, found.num_bytes - came):
             content = self._read(wanted)
             if not content:
@@ -122,30 +122,30 @@ class PipeReader(LiveReader):
         faults = []
         if found.num_bytes is not None and came < found.num_bytes:
             told, seconds = (count / size / found.rate for count in (found.num_bytes, came))
-            faults.append(f"it ended after {seconds:.2f} s, and its header tells of {told:.2f} s")
+            faults.append(f"it ended after {seconds:.2f} s, but its header says {told:.2f} s")
         if begun:
             faults.append(f"it ended in the middle of a sample ({counted(len(begun), 'byte')} left out)")
         if came == found.num_bytes and not self._live and not is_chunk(self._behind()):
             self._fault = told_too_little("bytes came")
         if faults:
-            self._fault = f"the stream is cut off: {'; '.join(faults)}. What came before was heard"
+            self._fault = f"the stream is cut off: {'; '.join(faults)}. What came before that was used"
 
     def _behind(self) -> bytes:
-        """Return the first bytes behind the samples that come at once: an end that stays open is not waited for."""
+        """Return the first bytes after the samples that come promptly, without waiting for a stream that stays open."""
         found = b""
         while len(found) < _BEHIND and (self._ahead or self._comes()) and (more := self._read(_BEHIND - len(found))):
             found += more
         return found
 
     def _comes(self) -> bool:
-        """Return whether something comes within a moment, its end included; True where nothing tells."""
+        """Return whether bytes or the end of the stream come within a moment; True if that cannot be told."""
         try:
             return bool(select.select([self._stream], [], [], _MOMENT)[0])
-        except (OSError, TypeError, ValueError):  # not a file of the system
+        except (OSError, TypeError, ValueError):  # not a file of the operating system
             return True
 
     def _look(self, size: int) -> bytes:
-        """Return the next bytes, fewer at the end only, and leave them to be read."""
+        """Return the next `size` bytes, or fewer at the end, and leave them to be read again."""
         self._ahead = exactly(self._read, size)
         return self._ahead
 
@@ -153,19 +153,19 @@ class PipeReader(LiveReader):
         ahead, self._ahead = self._ahead[:size], self._ahead[size:]
         try:
             while (content := self._stream.read(size - len(ahead)) if len(ahead) < size else b"") is None:
-                select.select([self._stream], [], [])  # a pipe that does not block has nothing yet
+                select.select([self._stream], [], [])  # a non-blocking pipe that has nothing yet
             return ahead + content
         except OSError as error:
             raise AudioError(f"{self.name}: cannot be read: {error.strerror or error}") from error
 
 
 class Microphone(LiveReader):
-    """What a microphone hears, through the library sounddevice: `pip install 'fastast[microphone]'`."""
+    """Sound from a microphone, through the library sounddevice: `pip install 'fastast[microphone]'`."""
 
     def __init__(self, device: str = "", *, sample_rate: int | None = 16_000) -> None:
-        """`device`: part of the name of an input, or its number; the system's own where not given.
+        """`device`: the number of an input, or part of its name; by default the system's default input.
 
-        Raises AudioError where the library or the device is missing.
+        Raises AudioError if the library or the device is missing.
         """
         self._library = _sounddevice()
         wanted = int(device) if device.isdecimal() else device or None
@@ -175,7 +175,7 @@ class Microphone(LiveReader):
             raise AudioError(f"microphone: {device or 'none'}: {error}. {_inputs(self._library)}") from error
         self._wanted = wanted
         self.lost = 0
-        """Blocks before which the system lost sound."""
+        """Number of blocks before which the system lost sound."""
         super().__init__("microphone", name=f"microphone {self.device['name']}", sample_rate=sample_rate)
 
     @contextmanager
@@ -208,19 +208,19 @@ def _sounddevice() -> Any:
         import sounddevice
     except ImportError as error:
         raise AudioError(
-            "microphone: it is heard through the library sounddevice; install it: pip install 'fastast[microphone]', "
+            "microphone: this needs the library sounddevice; install it: pip install 'fastast[microphone]', "
             "or pipe sound in: arecord -f S16_LE -r 16000 | fastast listen -"
         ) from error
-    except OSError as error:  # the library's wheel for Linux does not hold PortAudio
+    except OSError as error:  # the library's wheel for Linux does not contain PortAudio
         raise AudioError(f"microphone: {error}; install it: apt install libportaudio2") from error
     return sounddevice
 
 
 def _inputs(library: Any) -> str:
-    """Return the inputs that there are, as a sentence."""
+    """Return a sentence that lists the available inputs."""
     found = [
         f"{number} ({device['name']})"
         for number, device in enumerate(library.query_devices())
         if device["max_input_channels"]
     ]
-    return f"Inputs here: {', '.join(found) or 'none'}; or pipe sound in: fastast listen -"
+    return f"Available inputs: {', '.join(found) or 'none'}; or pipe sound in: fastast listen -"

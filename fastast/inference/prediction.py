@@ -1,4 +1,4 @@
-"""Audio file -> labels, with the model merged or not.
+"""Label audio files, with a merged or unmerged model.
 
 Shapes: `s` samples of a window, `w` windows of one or several files, `f` frames, `m` mel bins, `c` classes.
 """
@@ -37,7 +37,7 @@ from fastast.teachers import Teacher
 from fastast.teachers.clip_models import class_count, clip_shape, open_network
 
 BATCH = 8
-"""Windows that are scored at once, where not asked for otherwise."""
+"""Default number of windows to score at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,17 +47,17 @@ class Prediction:
     path: Path
     """The file."""
     seconds: float
-    """Its length."""
+    """Length of the file in seconds."""
     num_windows: int
-    """Windows of the model's input length that were scored; the scores are their mean over time."""
+    """Number of windows that were scored; the scores are their mean over time."""
     labels: tuple[str, ...]
     """Names of the classes."""
     scores: NDArray[np.float32]
     """(c,) in [0, 1], the mean over time (`TimeMean`)."""
     activation: Activation
-    """What made them of logits: `sigmoid` (of each class, whether it is there) or `softmax` (which class it is)."""
+    """What turned logits into scores: `sigmoid` (whether each class is present) or `softmax` (which class it is)."""
     events: tuple[Event, ...] = ()
-    """What was heard from when to when, by its start, where that was asked for."""
+    """What was heard from when to when, ordered by start, if events were asked for."""
 
     def top(self, count: int) -> list[tuple[str, float]]:
         """Return the `count` best labels with their scores, best first."""
@@ -77,7 +77,7 @@ class Prediction:
 
 
 class _Scores:
-    """Collects the scores of one file's windows: their mean over time, and events where these are asked for."""
+    """Collects the scores of one file's windows: their mean over time, and events if these are asked for."""
 
     def __init__(self, predictor: Predictor, path: Path, rule: EventRule | None) -> None:
         self._predictor, self._path = predictor, path
@@ -85,14 +85,14 @@ class _Scores:
         self._events = None if rule is None else EventCollector(rule, predictor.labels)
 
     def add(self, start: float, end: float, scores: NDArray[np.floating]) -> None:
-        """Take the next window from `start` to `end` seconds with its scores (c,)."""
+        """Add the next window, from `start` to `end` seconds, with its scores (c,)."""
         self._mean.add(start, end, scores)
         self._windows += 1
         if self._events is not None:
             self._events.add(start, end, scores)
 
     def result(self, seconds: float) -> Prediction:
-        """Return the scores of a file of so many seconds."""
+        """Return the scores of the file, whose length is `seconds`."""
         return Prediction(
             path=self._path,
             seconds=seconds,
@@ -105,7 +105,7 @@ class _Scores:
 
 
 class Predictor:
-    """A model ready to label files: on a GPU compiled (`fastast.compile`), on a CPU in PyTorch or another runtime."""
+    """A model ready to label files: compiled on a GPU (`fastast.compile`), in PyTorch or another runtime on a CPU."""
 
     def __init__(
         self,
@@ -121,23 +121,23 @@ class Predictor:
         own_length: bool = False,
         say: Callable[[str], None] | None = None,
     ) -> None:
-        """Load `model`: a name of the zoo with weights, a checkpoint, a CNN or an exported file; reduce its tokens.
+        """Load `model` (the name of a zoo model with weights, a checkpoint, a CNN or an exported file) and reduce it.
 
-        `activation`: `sigmoid` or `softmax` where not what the model's loss says (`fastast.scores`). `geometry` and
-        `normalisation`: what a checkpoint does not say, as for `fastast.load_model`. `device`: `cpu`,
-        `cuda`, or `auto` for a GPU where there is one. `batch_size`: windows, of one file or several, that are scored
-        at once; results do not depend on it but for rounding. `runtime`: `onnxruntime` or `openvino` in place of
-        PyTorch, for which the model is exported once; an exported file has a runtime and its reduction anyhow.
-        `own_length`: run clips that are shorter than the model's input as they are, with fewer tokens
-        (`fastast.own_length`), in place of padding them. `say` is told what takes long.
+        `activation`: `sigmoid` or `softmax`, if not the one of the model's loss (`fastast.scores`). `geometry` and
+        `normalisation`: what a checkpoint does not say, as for `fastast.load_model`. `device`: `cpu`, `cuda`, or `auto`
+        for a GPU if there is one. `batch_size`: number of windows, from one file or several, to score at once; apart
+        from rounding, results do not depend on it. `runtime`: `onnxruntime` or `openvino` instead of PyTorch, for which
+        the model is exported once; an exported file needs none, and brings its own reduction. `own_length`: run clips
+        shorter than the model's input at their own length, with fewer tokens (`fastast.own_length`), instead of padding
+        them. `say`: called with a message before anything that takes long.
 
-        Raises ValueError for an unknown name, an impossible reduction, a device that is not there, or one that the
-        runtime does not run on, and where a runtime has one length only; CheckpointError or ExportError for a bad file.
+        Raises ValueError for an unknown name, an impossible reduction, a device that is missing or that the runtime
+        does not run on, and for `own_length` with a runtime; CheckpointError or ExportError for a bad file.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
         if (runtime or is_exported(model)) and device not in ("auto", "cpu"):
-            raise ValueError(f"device is {device}, and {runtime or model} runs on the CPU; leave the device out")
+            raise ValueError(f"device is {device}, but {runtime or model} runs on the CPU; leave the device out")
         if is_exported(model) and (geometry or normalisation):
             raise ValueError(f"{model}: its geometry and normalisation are in the file; leave them out")
         self.name, self.batch_size = model, batch_size
@@ -151,8 +151,8 @@ class Predictor:
             self.model = open_network(model, asked, geometry=geometry, normalisation=normalisation)
         if self.model.normalisation is None:
             raise ValueError(
-                f"{model}: the checkpoint does not say how its filterbank was normalised; say it: --normalisation "
-                "MEAN,STD, of the training set"
+                f"{model}: the checkpoint does not say how its filterbank was normalised; give --normalisation "
+                "MEAN,STD of the training set"
             )
         self.activation = activation_of(self.model.loss, activation)
         self.shape = clip_shape(model, self.model, geometry or {})
@@ -162,7 +162,7 @@ class Predictor:
         self._lengths: OwnLengths | None = None
         self._at: dict[int, Callable[[Sequence[Tensor]], Tensor]] = {}
         if own_length and (runtime or is_exported(model)):
-            raise ValueError(f"own length: {runtime or model} has one length; leave it out, or run in PyTorch")
+            raise ValueError(f"own length: {runtime or model} has a fixed length; leave it out, or run in PyTorch")
         if isinstance(self.model, Teacher):
             self.model = self.model.to(self.device)
         if not isinstance(self.model, AudioSpectrogramTransformer):
@@ -177,7 +177,7 @@ class Predictor:
             self.engine = compile(self.model, batch_size=batch_size, device=self.device, frontend=self.frontend)
 
     def describe(self) -> str:
-        """Return one line on the model, its tokens and what it runs on."""
+        """Return one line about the model, its tokens and what it runs on."""
         if isinstance(self.model, Teacher):
             where = "" if self.device.type == "cpu" else f", on {self.device}"
             return f"{self.name}: {self.model.name}, no tokens to merge{where}"
@@ -193,7 +193,7 @@ class Predictor:
         return f"{self.name}: {tokens} tokens{',' if merged == 'not merged' else ''} {merged}{where}"
 
     def __call__(self, path: str | Path) -> Prediction:
-        """Score one file. Raises AudioError where it cannot be read."""
+        """Score one file. Raises AudioError if it cannot be read."""
         (found,) = self.predict([path])
         if isinstance(found, Unread):
             raise found.error
@@ -207,13 +207,13 @@ class Predictor:
         hop: float | None = None,
         channels: str = "average",
     ) -> Iterator[Prediction | Unread]:
-        """Yield what is heard in every file or pipe, in their order, or why one could not be read.
+        """Yield what is heard in each file or pipe, in order, or the reason why it could not be read.
 
-        `events`: also note what was heard from when to when. `hop`: seconds between the beginnings of two windows,
-        which then overlap; without one, or for events half a window, the fewest windows that cover a file are spread
-        evenly over it. `channels`: what is made of several in a file, `average` or `first`. Batches are filled with
-        the windows of one file after another; memory does not grow with the length of a file. Raises ValueError for a
-        hop that is longer than a window, and TypeError for a single file.
+        `events`: also note what was heard from when to when. `hop`: seconds from the start of one window to the start
+        of the next; by default half a window for events, and otherwise the fewest windows that cover a file are spread
+        evenly over it. `channels`: how several channels become one, `average` or `first`. Batches are filled with the
+        windows of one file after another; memory does not grow with the length of a file. Raises ValueError for a hop
+        that is longer than a window, and TypeError for a single file.
         """
         if isinstance(sources, str | Path | AudioReader):
             raise TypeError(
@@ -234,13 +234,13 @@ class Predictor:
         )
 
     def frames(self, samples: int) -> int:
-        """Return the frames of the input that a window of so many samples is run with."""
+        """Return the number of input frames for a window of this many samples."""
         return self.shape.num_frames if self._lengths is None else self._lengths.frames(samples)
 
     def logits(self, windows: Sequence[NDArray[np.float32]], frames: int) -> NDArray[np.float32]:
-        """Run windows (s,) with an input of so many frames; returns their logits (w, c).
+        """Run windows (s,) with an input of this many frames and return their logits (w, c).
 
-        Raises ReductionError where so short an input has too few tokens for the reduction.
+        Raises ReductionError if so short an input has too few tokens for the reduction.
         """
         if frames not in self._at:
             self._at[frames] = self._forward(frames)
@@ -249,11 +249,11 @@ class Predictor:
         return logits.float().cpu().numpy()
 
     def warm_up(self) -> None:
-        """Run one window of silence: what is slow only once, such as loading libraries, is then over."""
+        """Run one window of silence, to get over what is slow only once, such as loading libraries."""
         self.logits([np.zeros(self.window_samples, np.float32)], self.shape.num_frames)
 
     def at_length(self, frames: int) -> tuple[AudioSpectrogramTransformer, Frontend]:
-        """Return the model in PyTorch, reduced as it is to be, and the front end for an input of so many frames.
+        """Return the model in PyTorch, with its reduction, and the front end for an input of this many frames.
 
         Raises ValueError for an exported file and for a network without tokens, and ReductionError as `logits` does.
         """
@@ -269,7 +269,7 @@ class Predictor:
         return model, Frontend(model.geometry, self.frontend.normalisation)
 
     def _forward(self, frames: int) -> Callable[[Sequence[Tensor]], Tensor]:
-        """Return what makes logits (w, c) of a list of windows."""
+        """Return a function from a list of windows to their logits (w, c)."""
         if self.engine is not None and frames == self.shape.num_frames:
             return self.engine
         if isinstance(self.model, Teacher):
@@ -285,11 +285,11 @@ class Predictor:
 
     @property
     def window_samples(self) -> int:
-        """Samples of the model's input."""
+        """Number of samples in the model's input."""
         return input_samples(self.shape.num_frames)
 
     def drawn_model(self) -> AudioSpectrogramTransformer:
-        """Return the model whose tokens `draw` draws.
+        """Return the model whose tokens are drawn by `draw`.
 
         Raises ValueError for an exported file, which does not tell which tokens merged, and for a CNN, which has none.
         """
@@ -301,14 +301,14 @@ class Predictor:
 
     @torch.inference_mode()
     def draw(self, prediction: Prediction, target: Path, channels: str = "average") -> Path:
-        """Draw the first window and its tokens after some blocks, as PyTorch merges them, into a PNG; return its path.
+        """Draw the first window and its tokens after some blocks, as PyTorch merges them, to a PNG; return its path.
 
-        Above it stand the file's name, its best labels and what reduced the tokens.
+        The title has the file's name, the reduction and the two best labels.
 
-        Raises ValueError as `drawn_model` does, and for a target that is no name of a PNG.
+        Raises ValueError as `drawn_model` does, and for a target that does not end in `.png`.
         """
         if target.suffix.lower() != ".png":
-            raise ValueError(f"{target}: a picture is written as a PNG; name a file that ends in .png")
+            raise ValueError(f"{target}: pictures are written as PNG; name a file that ends in .png")
         from fastast.viz import draw_merges_by_block
 
         model = self.drawn_model()
@@ -323,7 +323,7 @@ class Predictor:
         figure = draw_merges_by_block(features[0].numpy(), sources, model.geometry, title=title)
         picture = io.BytesIO()
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of a name; a box stands for it
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")  # in a name; a box is drawn instead
             figure.savefig(picture, dpi=200, format="png")
         write_whole(target, picture.getvalue())
         return target
@@ -333,5 +333,7 @@ def _open(path: str, reduction: TokenReduction | None, runtime: str) -> Exported
     exported = open_exported(path, runtime=runtime or None)
     if reduction is not None:
         inside = exported.metadata.reduction_name
-        raise ValueError(f"{path}: its schedule is in the file ({inside}); leave it out, or export the model again")
+        raise ValueError(
+            f"{path}: its schedule is built into the file ({inside}); leave it out, or export the model again"
+        )
     return exported

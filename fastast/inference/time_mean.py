@@ -1,4 +1,4 @@
-"""The mean over time of what windows say that may overlap: every moment of the sound counts once.
+"""The mean over time of the values of windows that may overlap: every moment of the sound counts once.
 
 Shapes: `c` values of a window.
 """
@@ -17,40 +17,41 @@ class _Open:
     """A window that later ones may overlap."""
 
     end: float
+    """Its end, in seconds."""
     row: NDArray[np.floating]
-    """(c,)"""
+    """(c,) its values."""
     weight: float = 0.0
-    """Seconds that it speaks for so far."""
+    """Its share of the time so far, in seconds."""
 
 
 class TimeMean:
-    """Of windows in their order: a moment is the mean of the windows that hear it, and the whole the mean of moments.
+    """Mean of windows over time, in order: each moment is the mean of the windows that cover it, weighted alike.
 
-    A last window that is pulled back to end with the sound thus counts for what is new in it, and half of the rest.
-    Memory is bounded by the windows that overlap.
+    A last window that is moved back to end with the sound thus counts fully for what is new in it, and half for the
+    rest. Memory is bounded by the windows that overlap.
     """
 
     def __init__(self) -> None:
         self._open: deque[_Open] = deque()
         self._at = 0.0
-        """Seconds until which all weights are known."""
+        """Time in seconds up to which all weights are known."""
         self._sum: NDArray[np.float64] | float = 0.0
         self._weight = 0.0
 
     def add(self, start: float, end: float, row: NDArray[np.floating]) -> None:
-        """Take the next window from `start` to `end` seconds with its values (c,)."""
+        """Add the next window, from `start` to `end` seconds, with its values (c,)."""
         self._go_on(start)
         self._open.append(_Open(end=end, row=row))
 
     def mean(self) -> NDArray[np.float64]:
-        """Return the mean (c,), after the last window."""
+        """Return the mean (c,) after the last window."""
         if self._open:
             self._go_on(self._open[-1].end)
             self._close(self._at)
         return np.asarray(self._sum / self._weight)
 
     def _go_on(self, until: float) -> None:
-        """Share the time until then among the windows that hear it."""
+        """Share the time up to `until` among the windows that cover it."""
         while self._open and self._at < until:
             border = min(until, self._open[0].end)
             for window in self._open:

@@ -1,4 +1,4 @@
-"""Sound as windows of one length, in memory that does not grow with its own.
+"""Cut sound into windows of one length, in memory that does not grow with the length of the sound.
 
 Shapes: `s` samples of a window.
 """
@@ -15,46 +15,47 @@ from fastast.data.audio import AudioError, AudioReader
 from fastast.data.training_set import MIN_SAMPLES
 
 SAMPLE_RATE = 16_000
+"""Sample rate of all windows, in Hz."""
 IN_MEMORY = 10 * 60 * SAMPLE_RATE
-"""Samples (ten minutes, 38 MB) up to which a file is decoded once and kept; a longer one is decoded twice."""
+"""Number of samples (ten minutes, 38 MB) up to which a file is decoded once and kept; a longer one is decoded twice."""
 LEAST_HOP = 160
-"""Samples (10 ms) of the least hop between two windows: one frame of the filterbank."""
+"""Smallest hop between two windows, in samples (10 ms): one frame of the filterbank."""
 
 
 class Windows:
-    """The windows of a file: evenly spread over its length, so that all of it is heard and none is padded.
+    """The windows of a file, spread evenly over its length, so that they cover all of it and none is padded.
 
-    A file shorter than a window is one window, as short as it is.
+    A file shorter than a window is a single window of its own length.
     """
 
     def __init__(self, path: Path, samples: int, channels: str = "average") -> None:
-        """Decode the file and count its samples; `samples` is the length of a window, s; `channels` as `load_audio`.
+        """Decode the file and count its samples; `samples`: length of a window, s; `channels` as for `load_audio`.
 
-        Raises AudioError where the file cannot be read to its end.
+        Raises AudioError if the file cannot be read to its end.
         """
         self.path, self.channels = path, channels
         self._kept, self.total = _decode(path, channels)
-        """Samples of the file at 16 kHz."""
+        """The file's samples at 16 kHz if they are kept in memory, and their number."""
         self.samples = min(samples, self.total)
-        """Length of a window."""
+        """Length of a window in samples."""
         spread = np.linspace(0, self.total - self.samples, -(-self.total // samples))
         self.starts = [int(start) for start in spread.round()]
-        """First sample of every window."""
+        """Index of each window's first sample."""
 
     @property
     def seconds(self) -> float:
-        """Length of the file."""
+        """Length of the file in seconds."""
         return self.total / SAMPLE_RATE
 
     def __len__(self) -> int:
         return len(self.starts)
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
-        """Yield the windows in their order, (s,) each."""
+        """Yield the windows in order, (s,) each."""
         if self._kept is not None:
             yield from (self._kept[start : start + self.samples] for start in self.starts)
             return
-        held, at = np.empty(0, np.float32), 0  # what is held begins at sample `at` of the file
+        held, at = np.empty(0, np.float32), 0  # `held` starts at sample `at` of the file
         wanted = iter(self.starts)
         start = next(wanted)
         for block in AudioReader(self.path, sample_rate=SAMPLE_RATE, channels=self.channels):
@@ -66,30 +67,30 @@ class Windows:
                 start = after
             passed = min(max(0, start - at), len(held))
             held, at = held[passed:], at + passed
-        raise AudioError(f"{self.path}: it changed while it was read")
+        raise AudioError(f"{self.path}: the file changed while it was read")
 
 
 class SlidingWindows:
-    """The windows of a file or a stream, read once: one every `hop` samples, and a last one that ends with the sound.
+    """The windows of a file or stream, read once: one every `hop` samples, and a last one that ends with the sound.
 
-    Sound shorter than a window is one window, as short as it is.
+    Sound shorter than a window is a single window of its own length.
     """
 
     def __init__(self, reader: AudioReader, samples: int, hop: int) -> None:
-        """`samples`: the length of a window, s; `hop`: at most as much."""
+        """`samples`: the length of a window, s; `hop`: at most `samples`."""
         self.reader, self.samples, self.hop = reader, samples, hop
         self.total = 0
-        """Samples at 16 kHz that were read so far."""
+        """Number of samples at 16 kHz read so far."""
 
     @property
     def seconds(self) -> float:
-        """Length of what was read so far."""
+        """Length of the sound read so far, in seconds."""
         return self.total / SAMPLE_RATE
 
     def __iter__(self) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield the first sample of every window and the window, (s,).
+        """Yield the index of each window's first sample, and the window (s,).
 
-        Raises AudioError where the sound cannot be read to its end, which may show after all windows.
+        Raises AudioError if the sound cannot be read to its end, which may only show after the last window.
         """
         self.total = 0
         for start, window in slide(self._counted(), self.samples, self.hop):
@@ -105,18 +106,18 @@ class SlidingWindows:
 
 
 def slide(blocks: Iterable[NDArray[np.float32]], samples: int, hop: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield the windows (s,) of a stream of blocks, each with its first sample: at 0, `hop`, 2 `hop`, ...
+    """Yield the windows (s,) of a stream of blocks, each with the index of its first sample: 0, `hop`, 2 `hop`, ...
 
-    The last one ends with the stream, and has more overlap than the others where that takes it. Memory is bounded by a
-    window and a block.
+    The last one ends with the stream, and overlaps its predecessor more than the others if necessary. Memory is bounded
+    by a window and a block.
     """
-    held, at, start = np.empty(0, np.float32), 0, 0  # what is held begins at sample `at`; the next window at `start`
+    held, at, start = np.empty(0, np.float32), 0, 0  # `held` starts at sample `at`, the next window at `start`
     for block in blocks:
         held = np.concatenate([held, block])
         while len(held) >= start - at + samples:
             yield start, held[start - at : start - at + samples].copy()
             start += hop
-        passed = max(0, len(held) - samples)  # of the last window, which begins before the next one would
+        passed = max(0, len(held) - samples)  # keeps the last window, which may start earlier than `start`
         held, at = held[passed:], at + passed
     total = at + len(held)
     if total > (start - hop + samples if start else 0):
@@ -125,10 +126,10 @@ def slide(blocks: Iterable[NDArray[np.float32]], samples: int, hop: int) -> Iter
 
 
 def trail(blocks: Iterable[NDArray[np.float32]], samples: int, hop: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield what was heard last, (s,) with s at most `samples`, whenever `hop` more samples came, and at the end.
+    """Yield the latest window, (s,) with s at most `samples`, after every `hop` further samples, and at the end.
 
-    Each comes with the number of samples that were heard until then. The first windows are shorter than the others:
-    nobody waits for a whole one. Memory is bounded by a window, a hop and a block.
+    Before it comes the number of samples up to its end. The first windows are shorter than the others, so that nobody
+    has to wait for a whole one. Memory is bounded by a window, a hop and a block.
     """
     held, total, due = np.empty(0, np.float32), 0, hop
     for block in blocks:
@@ -144,7 +145,7 @@ def trail(blocks: Iterable[NDArray[np.float32]], samples: int, hop: int) -> Iter
 
 
 def hop_samples(hop: float, samples: int) -> int:
-    """Return a hop of seconds in samples. Raises ValueError where windows of `samples` would leave sound out."""
+    """Return a hop of `hop` seconds in samples. Raises ValueError if it is below 10 ms or leaves out sound."""
     if not LEAST_HOP <= hop * SAMPLE_RATE <= samples:
         raise ValueError(
             f"hop is {hop:g} s; allowed: {LEAST_HOP / SAMPLE_RATE:g} to {samples / SAMPLE_RATE:g} s, the length of a "
@@ -154,13 +155,13 @@ def hop_samples(hop: float, samples: int) -> int:
 
 
 def check_length(name: str, samples: int) -> None:
-    """Raise AudioError for sound that is too short for a single frame."""
+    """Raise AudioError if the sound is too short for a single frame."""
     if samples < MIN_SAMPLES:
         raise AudioError(f"{name}: {samples} samples at 16 kHz, less than one frame ({MIN_SAMPLES}); leave it out")
 
 
 def _decode(path: Path, channels: str) -> tuple[NDArray[np.float32] | None, int]:
-    """Return the samples of a file and their number; of a file longer than `IN_MEMORY` only the number."""
+    """Return the samples of a file and their number; None and the number if the file is longer than `IN_MEMORY`."""
     reader = AudioReader(path, sample_rate=SAMPLE_RATE, channels=channels)
     blocks: list[NDArray[np.float32]] = []
     total = 0

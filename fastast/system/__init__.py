@@ -1,1 +1,1 @@
-"""What FastAST asks of the machine: processors, threads, memory, clocks, and files that are whole or not there."""
+"""FastAST's interface to the machine: processors, threads, memory, clocks, and files written whole or not at all."""

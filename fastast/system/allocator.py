@@ -1,4 +1,4 @@
-"""What becomes of freed memory: whether the allocator keeps it, or gives it back to the system as it sees fit."""
+"""Decide what happens to freed memory: the allocator keeps it, or returns it to the system as it sees fit."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ from contextlib import suppress
 from typing import Literal
 
 MemoryPolicy = Literal["kept", "system"]
-"""Whether the allocator keeps what is freed, or is left as it is."""
+"""`kept`: the allocator keeps freed memory; `system`: the allocator is left as it is."""
 
 _CHOICES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_")
-"""Variables by which the environment sets glibc's allocator."""
+"""Environment variables that configure glibc's allocator."""
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = 2**30, 2**31 - 1
-"""Bytes. Below the first, glibc takes memory from its heap and not from the system; only above the second, of free
-memory at the heap's end, it gives some back."""
+"""In bytes. glibc serves requests below the first from its heap instead of the system, and returns memory only if more
+than the second is free at the heap's end."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
-"""Of glibc's `malloc.h`."""
+"""Constants from glibc's `malloc.h`."""
 _settings = ""
-"""What `keep_memory` set in this process."""
+"""Settings that `keep_memory` made in this process; empty if none."""
 
 
 def keep_memory() -> bool:
-    """Let the allocator keep what is freed, and return whether it does.
+    """Let the allocator keep freed memory, and return whether it does.
 
-    Tensors of some hundred kilobytes and more would else be given back to the system after every operation, and every
-    page of them taken again, cleared, by the next one. The resident set stays at its peak in return. jemalloc where it
-    is preloaded, else glibc; other allocators, and settings that the environment chooses, are left alone.
+    Otherwise the memory of tensors of a few hundred kilobytes and more would be returned to the system after every
+    operation, and every page of it taken again, cleared, for the next one. In exchange, the resident set stays at its
+    peak. This configures jemalloc if it is preloaded, else glibc; other allocators, and settings made in the
+    environment, are left alone.
     """
     global _settings
     library = _library()
@@ -37,12 +38,12 @@ def keep_memory() -> bool:
 
 
 def kept_by() -> str:
-    """Return the settings by which this process keeps memory, empty where it does not."""
+    """Return the settings by which this process keeps memory; empty if it does not."""
     return _settings
 
 
 def allocator_name() -> str:
-    """Return whose `malloc` this process uses, with its version where it tells one; `unknown` where nothing does."""
+    """Return the name of the `malloc` that this process uses, with its version if known; `unknown` if unrecognised."""
     library = _library()
     if library is None:
         return "unknown"
@@ -61,7 +62,7 @@ def allocator_name() -> str:
 
 
 def _library() -> ctypes.CDLL | None:
-    """Return what is linked into this process or preloaded: the `malloc` that tensors come from."""
+    """Return a handle to what is linked into this process or preloaded, which has the `malloc` that tensors use."""
     with suppress(OSError, TypeError):  # Windows
         return ctypes.CDLL(None)
     return None
@@ -87,15 +88,15 @@ def _keep_jemalloc(library: ctypes.CDLL) -> str:
     size = ctypes.c_size_t(ctypes.sizeof(count))
     library.mallctl(b"arenas.narenas", ctypes.byref(count), ctypes.byref(size), None, ctypes.c_size_t(0))
     for kind in ("dirty", "muzzy"):
-        if write(f"arenas.{kind}_decay_ms"):  # of arenas to come
+        if write(f"arenas.{kind}_decay_ms"):  # for future arenas
             return ""
-        for arena in range(count.value):  # one that nothing was taken from yet refuses, and will be as those to come
+        for arena in range(count.value):  # an unused one refuses, and will follow the default for future ones
             write(f"arena.{arena}.{kind}_decay_ms")
     return "dirty_decay_ms=-1 muzzy_decay_ms=-1"
 
 
 def chosen_memory() -> str:
-    """Return what the environment says of glibc's memory, empty where it says nothing."""
+    """Return the environment's settings of glibc's allocator; empty if there are none."""
     chosen = [f"{name}={os.environ[name]}" for name in _CHOICES if name in os.environ]
     if "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
         chosen.append(f"GLIBC_TUNABLES={os.environ['GLIBC_TUNABLES']}")

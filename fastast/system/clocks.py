@@ -1,4 +1,4 @@
-"""The clocks of the two kinds of device."""
+"""Clocks for the two kinds of device, CPU and GPU."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ T = TypeVar("T")
 
 
 class Clock(Protocol):
-    """Something that times calls."""
+    """A clock that times calls."""
 
     name: str
+    """Name of the time source."""
 
     def now(self) -> float:
         """Return the wall time in seconds."""
@@ -25,17 +26,17 @@ class Clock(Protocol):
 
 
 def rotated(arms: Sequence[T], number: int) -> list[T]:
-    """Return arms in the order of a round: each goes first once in as many rounds, so that drift falls on all alike."""
+    """Return the arms in the order for a round: each goes first equally often, so that drift affects all alike."""
     shift = number % len(arms)
     return [*arms[shift:], *arms[:shift]]
 
 
 def nothing() -> None:
-    """Do nothing: what a clock flushes where nothing is to be flushed."""
+    """Do nothing: the default `flush` of a clock."""
 
 
 class WallClock:
-    """`time.perf_counter` around each call; `flush` runs before each and is not timed."""
+    """Times each call with `time.perf_counter`; `flush` runs before each call and is not timed."""
 
     name = "perf_counter"
 
@@ -55,7 +56,7 @@ class WallClock:
 
 
 class CudaClock:
-    """CUDA events around each call, and one synchronise behind all of them; `flush` runs before each, untimed."""
+    """Times each call with CUDA events, and synchronises once after all calls; `flush` runs before each, untimed."""
 
     name = "cuda_event"
     now = staticmethod(time.perf_counter)
@@ -64,13 +65,13 @@ class CudaClock:
         self._flush = flush
 
     def measure(self, call: Call, iterations: int) -> list[float]:
-        """Return the seconds of device time between the events of each of `iterations` calls."""
+        """Return the device time in seconds between the events around each of `iterations` calls."""
         import torch
 
         events = [[torch.cuda.Event(enable_timing=True) for _ in range(2)] for _ in range(iterations)]
         torch.cuda.synchronize()
         for start, end in events:
-            self._flush()  # in the same stream, so it is over when the event is
+            self._flush()  # in the same stream, so it has finished when `start` is recorded
             start.record()
             call()
             end.record()

@@ -1,4 +1,4 @@
-"""What a function tells PyTorch's compiler, without importing the compiler, which takes seconds."""
+"""Marks for PyTorch's compiler, set on functions without importing the compiler, which takes seconds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def constant_result(function: F) -> F:
-    """Mark results as constants of a traced graph, as `torch.compiler.assume_constant_result` does."""
+    """Mark a function's result as constant in a traced graph, as `torch.compiler.assume_constant_result` does."""
     function._dynamo_marked_constant = True  # type: ignore[attr-defined]
     return function

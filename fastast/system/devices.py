@@ -1,4 +1,4 @@
-"""The devices that people name: `auto`, `cpu`, `cuda`, `cuda:1`."""
+"""Find devices by the names that users give: `auto`, `cpu`, `cuda`, `cuda:1`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from fastast.system.processors import processor_name
 
 
 def find_device(device: torch.device | str, *, what: str = "device") -> torch.device:
-    """Return the device that `device` means here; `auto` is a GPU where there is one.
+    """Return the device that `device` means here; `auto` is a GPU if there is one.
 
-    Raises ValueError, which begins with `what`, for a name that is none and for a GPU that is not here.
+    Raises ValueError, whose message begins with `what`, for an unknown name or a GPU that is not here.
     """
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     here = ", ".join(["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))])
@@ -19,7 +19,7 @@ def find_device(device: torch.device | str, *, what: str = "device") -> torch.de
     try:
         found = torch.device(device)
     except RuntimeError:
-        raise ValueError(f"{what}: {device!r} is no device; there are: {here}") from None
+        raise ValueError(f"{what}: {device!r} is not a device; there are: {here}") from None
     if found.type == "cuda" and not count:
         raise ValueError(f"{what}: {str(found)!r} is not here, as PyTorch finds no CUDA device; there are: {here}")
     if found.type == "cuda" and (found.index or 0) >= count:
@@ -28,7 +28,7 @@ def find_device(device: torch.device | str, *, what: str = "device") -> torch.de
 
 
 def describe_device(device: torch.device) -> str:
-    """Return what times are of: the GPU's name, or the processor, the instructions PyTorch chose and its threads."""
+    """Describe a device for timings: the GPU's name, or the processor, PyTorch's instruction set and its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     instructions, threads = torch.backends.cpu.get_cpu_capability(), torch.get_num_threads()

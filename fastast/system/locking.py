@@ -1,4 +1,4 @@
-"""A folder that one process at a time writes to: a locked file in it, whose lock is gone with its process."""
+"""Lock a folder, so that one process at a time writes to it, by a locked file whose lock ends with its process."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 
 def take_lock(path: Path) -> int | None:
-    """Return the descriptor of a locked file, None where another process has it.
+    """Lock a file, creating it if necessary, and return its descriptor; None if another process has locked it.
 
-    A file, not the folder: of a folder on NFS the lock would hold on this machine only.
+    A file is locked, not the folder, because a folder's lock on NFS would hold on this machine only.
     """
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
@@ -20,18 +20,18 @@ def take_lock(path: Path) -> int | None:
             if path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor)):
                 return descriptor
         except FileNotFoundError:
-            pass  # between the two looks at it
+            pass  # it was removed between the two checks
         except BlockingIOError:
             os.close(descriptor)
             return None
         except OSError:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # whoever had it has just removed it
+        os.close(descriptor)  # its previous owner has just removed it
 
 
 def release_lock(path: Path, descriptor: int) -> None:
-    """Remove a file that this process has locked, and its lock."""
-    with suppress(OSError):  # of a disk that went read-only; a file without a lock keeps nobody off
-        path.unlink(missing_ok=True)  # before the lock goes, so that nobody locks a file without a name
+    """Remove a file that this process has locked, and release the lock."""
+    with suppress(OSError):  # the disk may have become read-only; a file that is not locked blocks nobody
+        path.unlink(missing_ok=True)  # before the lock is released, so that nobody locks a file without a name
     os.close(descriptor)

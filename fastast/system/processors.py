@@ -1,4 +1,4 @@
-"""The processors that this process may use: their name, its affinity, the time that its container's quota allows."""
+"""The processors that this process may use: their name, its affinity, and the quota of its container."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 OWN_GROUPS, CONTROL_GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
-"""Where Linux says which control groups this process is in, and where they usually are mounted."""
+"""Where Linux lists the control groups of this process, and where they are usually mounted."""
 PROCESSORS = Path("/proc/cpuinfo")
-"""Where Linux names them."""
+"""Where Linux describes the processors."""
 
 
 def processor_name() -> str:
-    """Return what the processor calls itself; virtual machines give processors of several generations one name."""
+    """Return the processor's own name; virtual machines use the same name for processors of several generations."""
     with suppress(OSError, UnicodeDecodeError):
         found = re.search(r"^model name\s*:\s*(.+)$", PROCESSORS.read_text(encoding="utf-8"), re.MULTILINE)
         if found:
@@ -26,7 +26,7 @@ def processor_name() -> str:
 
 
 def processor_generation() -> str | None:
-    """Return family, model and stepping of an x86 processor, such as `25.17.1`; None where nothing tells them."""
+    """Return the family, model and stepping of an x86 processor, such as `25.17.1`; None if they are unknown."""
     found = []
     with suppress(OSError, UnicodeDecodeError):
         text = PROCESSORS.read_text(encoding="utf-8")
@@ -37,27 +37,27 @@ def processor_generation() -> str | None:
 
 
 def affinity() -> int:
-    """Return the logical processors that this process may run on."""
+    """Return the number of logical processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def cpu_quota(proc: Path = OWN_GROUPS, root: Path = CONTROL_GROUPS) -> float | None:
-    """Return the processors' worth of time that this process's control groups allow, None without a limit.
+    """Return the CPU time that this process's control groups allow, in processors; None without a limit.
 
-    Both versions of Linux control groups are read, and the tightest of a group and those above it counts.
+    Both versions of Linux control groups are read; the tightest limit among a group and its parents counts.
     """
     quotas = [quota for folder in control_groups(proc, root) if (quota := _quota_of(folder)) is not None]
     return min(quotas, default=None)
 
 
 def most_threads() -> int:
-    """Return how many threads can run at once: more of them only wait for each other."""
+    """Return how many threads can run at once; more would only wait for each other."""
     quota = cpu_quota()
     return affinity() if quota is None else max(1, min(affinity(), math.ceil(quota)))
 
 
 def usable_threads() -> int:
-    """Return how many threads one operation is best split over: physical cores, within affinity and whole quota."""
+    """Return the best number of threads for one operation: the physical cores, limited by affinity and quota."""
     import psutil
 
     quota = cpu_quota()
@@ -66,9 +66,9 @@ def usable_threads() -> int:
 
 
 def control_groups(proc: Path = OWN_GROUPS, root: Path = CONTROL_GROUPS) -> Iterator[Path]:
-    """Yield the folders of this process's control groups for processor time, from its own up to the root.
+    """Yield the folders of this process's control groups for CPU time, from its own up to the root.
 
-    Some may not exist: inside a container its own group may be the root, whatever `proc` says.
+    Some may not exist: inside a container, the process's own group may be the root, whatever `proc` says.
     """
     try:
         lines = [line.split(":", 2) for line in proc.read_text().splitlines()]
@@ -78,7 +78,7 @@ def control_groups(proc: Path = OWN_GROUPS, root: Path = CONTROL_GROUPS) -> Iter
         if len(parts) != 3:
             continue
         controllers, inside = parts[1].split(","), parts[2].strip("/")
-        if controllers == [""]:  # version 2, alone or beside version 1
+        if controllers == [""]:  # version 2, alone or together with version 1
             tops = [root, root / "unified"]
         elif "cpu" in controllers:
             tops = [root / "cpu", root / ",".join(controllers)]

@@ -1,4 +1,4 @@
-"""A bar on stderr for what takes long."""
+"""A progress bar on stderr for tasks that take long."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def progress_bar(what: str, total: int, *, shown: bool = True) -> Iterator[Callable[[], None]]:
-    """Show how far something is; gives the function that moves the bar on by one."""
+    """Show a progress bar; the context value is a function that advances it by one."""
     if not shown:
         yield lambda: None
         return

@@ -1,4 +1,4 @@
-"""Memory of this process, as Linux books it."""
+"""Resident memory of this process, as Linux accounts for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ _STATUS = Path("/proc/self/status")
 
 
 def resident_bytes(entry: Literal["VmRSS", "VmHWM"]) -> int:
-    """Return the resident set of now (`VmRSS`) or the largest so far (`VmHWM`). Raises OSError on another system."""
+    """Return the current resident set (`VmRSS`) or the largest so far (`VmHWM`), in bytes.
+
+    Raises OSError on other systems than Linux.
+    """
     for line in _STATUS.read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{entry}:"):
             return int(line.split()[1]) * 1024
@@ -18,9 +21,9 @@ def resident_bytes(entry: Literal["VmRSS", "VmHWM"]) -> int:
 
 
 def peak_resident_bytes() -> int:
-    """Return the largest resident set of this process so far.
+    """Return the largest resident set of this process so far, in bytes.
 
-    Where Linux does not tell it, getrusage does, which books to a process what whoever started it had.
+    Where Linux does not tell it, use getrusage, which also counts what the process that started this one had.
     """
     try:
         return resident_bytes("VmHWM")

@@ -1,7 +1,7 @@
-"""What surrounds every operation on a CPU: its threads, how they wait, what becomes of freed memory, denormals.
+"""Settings around every operation on a CPU: its threads, how they wait, what happens to freed memory, denormals.
 
-None of it changes a result beyond rounding, and each of it changes how long one takes. Commands and the workers of the
-harness call `set_up`; a program of yours may. `import fastast` sets nothing.
+None of them changes a result beyond rounding, but each changes how long one takes. Commands and the harness's workers
+call `set_up`, and your own program may call it, too. `import fastast` sets nothing.
 """
 
 from __future__ import annotations
@@ -17,42 +17,45 @@ from fastast.system.allocator import MemoryPolicy, allocator_name, chosen_memory
 from fastast.system.processors import affinity, cpu_quota, usable_threads
 
 WAITING = {"GOMP_SPINCOUNT": "1000"}
-"""How a thread of GNU's OpenMP, which PyTorch comes with on Linux, waits for the others of its operation: some turns of
-a loop, and then asleep. GNU's own 300,000 turns take milliseconds, in which it holds a processor that the thread it
-waits for may need; none at all costs every short operation as much again. Intel's and LLVM's give way by themselves."""
+"""How a thread of GNU's OpenMP, which PyTorch uses on Linux, waits for the other threads of its operation: it spins
+briefly, then sleeps. GNU's default of 300,000 spins takes milliseconds, during which the thread occupies a processor
+that the thread it waits for may need; no spinning at all doubles the time of every short operation. Intel's and LLVM's
+threads yield by themselves."""
 _CHOICES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", *WAITING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """What was set up, as a record tells it."""
+    """The settings of this process, as records store them."""
 
     threads: int
-    """Threads of PyTorch."""
+    """Number of PyTorch threads."""
     affinity: int
-    """Logical processors that this process may run on."""
+    """Number of logical processors that this process may run on."""
     quota: float | None
-    """Processors' worth of time that its container gets; None without a quota."""
+    """CPU time that its container gets, in processors; None without a quota."""
     openmp: str | None
-    """Library that runs the threads: `libgomp`, `libiomp5`, `libomp`; None where it cannot be told."""
+    """OpenMP library that runs the threads: `libgomp`, `libiomp5` or `libomp`; None if unknown."""
     waiting: dict[str, str]
-    """Variables of the environment that say how its threads wait."""
+    """Environment variables that determine how its threads wait."""
     allocator: str
-    """Name, and version where it tells it: `glibc 2.36`."""
+    """Name of the allocator, with its version if known, such as `glibc 2.36`."""
     memory: MemoryPolicy
+    """What happens to freed memory."""
     memory_settings: str
-    """What made it so; empty where nothing did."""
+    """Settings of the allocator, by FastAST or else by the environment; empty if there are none."""
     flush_denormals: bool
     """Whether numbers below the smallest normal one become 0, as `torch.set_flush_denormal` and some libraries set."""
     huge_pages: str | None
-    """Linux's setting of transparent huge pages: `always`, `madvise`, `never`."""
+    """Linux's setting of transparent huge pages: `always`, `madvise` or `never`; None if unknown."""
 
 
 def set_up(*, threads: int | None = None, memory: MemoryPolicy = "kept") -> None:
-    """Set waiting, threads and allocator of this process; call it before PyTorch is imported, or threads wait as ever.
+    """Set how threads wait, their number, and the allocator of this process.
 
-    Without `threads`, PyTorch keeps its own number where affinity and quota allow it, and gets `usable_threads` where
-    they do not. What the environment chooses (`OMP_NUM_THREADS`, `OMP_WAIT_POLICY`, `MALLOC_...`) stays.
+    Call it before importing PyTorch, or threads wait as they would without it. Without `threads`, PyTorch keeps its own
+    number of threads (that of `OMP_NUM_THREADS`, if set), up to `usable_threads`. What the environment says about
+    waiting and the allocator (`OMP_WAIT_POLICY`, `MALLOC_...`) stays.
     """
     wait_briefly()
     if memory == "kept":
@@ -63,7 +66,7 @@ def set_up(*, threads: int | None = None, memory: MemoryPolicy = "kept") -> None
 
 
 def describe_runtime() -> Runtime:
-    """Return what this process runs with."""
+    """Return the settings that this process runs with."""
     import torch
 
     return Runtime(
@@ -81,7 +84,7 @@ def describe_runtime() -> Runtime:
 
 
 def wait_briefly(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let threads sleep soon where they wait, unless the environment chooses, or PyTorch has read it already."""
+    """Let waiting threads sleep soon, unless the environment says otherwise or PyTorch has been imported already."""
     if "torch" not in sys.modules and not any(name in environment for name in _CHOICES):
         environment.update(WAITING)
 
@@ -94,7 +97,7 @@ def _openmp() -> str | None:
 
 
 def _flushes_denormals() -> bool:
-    smallest = [sys.float_info.min]  # a list, so that nothing is computed when this is compiled
+    smallest = [sys.float_info.min]  # a list, so that Python does not compute the quotient at compile time
     return smallest[0] / 2 == 0.0
 
 

@@ -1,4 +1,4 @@
-"""The same work on every item of a list, in several processes."""
+"""Do the same work on every item of a list in several processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 Given = TypeVar("Given")
 Result = TypeVar("Result")
 _work: Callable[[Any], Any]
-"""What a process does; it is inherited by fork, not sent, so that it may be a closure or have an open file."""
+"""The work of a process; inherited by fork, not pickled, so it may be a closure or have an open file."""
 
 
 def in_processes(
@@ -26,16 +26,16 @@ def in_processes(
     chunk: int,
     begin: Callable[[], object] | None = None,
 ) -> Iterator[Result]:
-    """Yield `work` of every item, in their order, and raise what it raises.
+    """Yield the result of `work` for each item, in order, and raise what it raises.
 
-    With one process, or one item, all is done here. Else items and results are pickled, a process gets `chunk` items at
-    a time and calls `begin` first, and `work` must leave alone what threads of this process may hold. Raises
-    RuntimeError where a process is ended from outside.
+    With one process, or fewer than two items, the work is done in this process. Otherwise items and results are
+    pickled, each process gets `chunk` items at a time and calls `begin` first, and `work` must not use anything that
+    threads of this process may hold, such as a lock. Raises RuntimeError if a process is killed.
     """
     if processes <= 1 or len(items) < 2:
         yield from map(work, items)
         return
-    forking = multiprocessing.get_context("fork")  # a script that calls this would be run again by a spawned process
+    forking = multiprocessing.get_context("fork")  # a spawned process would run the calling script again
     pool = ProcessPoolExecutor(
         min(processes, len(items)), mp_context=forking, initializer=_begin, initargs=(work, begin)
     )
@@ -43,15 +43,14 @@ def in_processes(
         yield from pool.map(_do, items, chunksize=chunk)
     except BrokenProcessPool:
         raise RuntimeError(
-            "a process that did part of the work was ended from outside, for want of memory perhaps; "
-            "give the command again"
+            "a process that did part of the work was killed, perhaps because memory ran out; run the command again"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def end_with_parent() -> None:
-    """Wait for the process that started this one to end, and end with it: whoever is killed tells nobody."""
+    """Wait for the parent process to end, and end with it: a process that is killed cannot tell its children."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])

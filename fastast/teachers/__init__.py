@@ -1,4 +1,4 @@
-"""Teachers: networks of several kinds that all take a normalised filterbank (b, f, m) and return logits (b, c).
+"""Teachers: networks of several kinds that all map a normalised filterbank (b, f, m) to logits (b, c).
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """

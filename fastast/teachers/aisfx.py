@@ -7,9 +7,10 @@ Its weights ship inside the PyPI package `aisfx` 0.1.2 (licence file: CC-BY-4.0)
 `pip download --no-deps aisfx==0.1.2` fetches the wheel, whose path is the option `weights`; the package itself need not
 be installed, and its pinned dependencies are old.
 
-The network was trained on another spectrogram. So that teacher and student see the same augmented one, the filterbank
-is translated: back to energies, from Kaldi's mel bins at 16 kHz to 96 HTK bands up to 22.05 kHz, from 10 ms to 23.2 ms,
-and into log10(1 + 10^4 power) over its training maximum. Above 8 kHz, in padding and under masks there is silence.
+The network was trained on a different spectrogram. So that teacher and student see the same augmented one, the
+filterbank is translated: back to energies, from Kaldi's mel bins at 16 kHz to 96 HTK bands up to 22.05 kHz, from steps
+of 10 ms to 23.2 ms, and to log10(1 + 10^4 power) divided by its maximum in training. Frequencies above 8 kHz, padding
+and masked parts become silence.
 """
 
 from __future__ import annotations
@@ -31,16 +32,19 @@ from fastast.frontend.filterbank import PRE_EMPHASIS, SAMPLE_RATE, SHIFT_SECONDS
 from fastast.teachers.protocol import Teacher, TeacherError, check_fbank
 
 SHA256 = "499ea75909c932a2f94c35fa722fa4fabc5bcb7e84917209cc5f7402627b7eb5"
-"""Of `aisfx/models/checkpoint.pth` in version 0.1.2."""
+"""SHA-256 of `aisfx/models/checkpoint.pth` in version 0.1.2."""
 MEMBER = "aisfx/models/checkpoint.pth"
+"""Path of the weights inside the wheel."""
 RATE, WINDOW, HOP, BANDS = 44_100, 2048, 1024, 96
+"""The network's own spectrogram: sample rate in Hz, window and hop in samples, and number of mel bands."""
 LARGEST = 9.457798957824707
-"""Largest value of the spectrograms that it was trained on, by which it divides."""
+"""Largest value of the spectrograms that the network was trained on; its inputs are divided by it."""
 REPLAY_GAIN = 10 ** (-6 / 20)
-"""Its loader plays everything 6 dB softer."""
+"""Gain of the network's own audio loader, which makes everything 6 dB quieter."""
 CHANNELS = (64, 128, 256, 512)
+"""Number of output channels of each block."""
 FILLED = 1e-4
-"""A logarithm of energy so close to 0 is padding or a mask; of sounds, a few values in a hundred thousand are."""
+"""A log energy this close to 0 is padding or a mask; only a few values in a hundred thousand of real sounds are."""
 
 
 class ConvBlock(nn.Module):
@@ -54,15 +58,16 @@ class ConvBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(b, inputs, t, k) -> (b, outputs, t, k)."""
+        """Map (b, inputs, t, k) to (b, outputs, t, k)."""
         x = F.relu(self.bn1(self.conv1(x)))
         return F.relu(self.bn2(self.conv2(x)))
 
 
 class AisfxTeacher(Teacher):
-    """CNN9 on a translated filterbank, its classifiers replaced by one linear layer."""
+    """CNN9 on a translated filterbank, with its classifiers replaced by one linear layer."""
 
     translation: Tensor
+    """(m, k) matrix from mel energies to the powers of the network's bands."""
 
     def __init__(
         self,
@@ -73,14 +78,14 @@ class AisfxTeacher(Teacher):
         weights: str | Path | None = None,
         num_mel_bins: int = 128,
     ) -> None:
-        """`weights`: the wheel or its `checkpoint.pth`; without it the network starts random.
+        """`weights`: the wheel or its `checkpoint.pth`; without it, the weights are random.
 
-        Raises TeacherError without a normalisation, which is needed to find the energies, or for another file.
+        Raises TeacherError without a normalisation, which is needed to find the energies, and for any other file.
         """
         super().__init__(num_classes=num_classes)
         if normalisation is None:
             raise TeacherError(
-                f"{name}: no normalisation; it needs that of the filterbanks to come, to find their energies: "
+                f"{name}: no normalisation; give that of its future inputs, which is needed to find their energies: "
                 f"create_teacher({name!r}, ..., normalisation=fastast.frontend.AUDIOSET)"
             )
         self.normalisation = normalisation
@@ -93,11 +98,11 @@ class AisfxTeacher(Teacher):
             self.blocks.load_state_dict(read_aisfx_weights(Path(weights)))
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> logits (b, c)."""
+        """Map a normalised filterbank (b, f, m) to logits (b, c)."""
         return self.head(self.embed(fbank))
 
     def embed(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> the network's embedding, (b, d)."""
+        """Map a normalised filterbank (b, f, m) to the network's embedding (b, d)."""
         check_fbank("aisfx_cnn9", fbank, num_mel_bins=self.num_mel_bins, min_frames=20)
         x = self.translate(fbank).unsqueeze(1)  # (b, 1, t, k)
         for index, block in enumerate(self.blocks):
@@ -107,11 +112,11 @@ class AisfxTeacher(Teacher):
         return x.mean(3).amax(2)  # (b, d)
 
     def translate(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> the spectrogram that the network knows, (b, t, k)."""
+        """Map a normalised filterbank (b, f, m) to the spectrogram that the network was trained on, (b, t, k)."""
         assert self.normalisation is not None
         with torch.autocast(fbank.device.type, enabled=False):
             log_energy = self.normalisation.undo(fbank.float())
-            # Padding and masks are 0 before normalisation, the logarithm of a loud sound: here they are silence.
+            # Padding and masks are 0 before normalisation, which as a log energy is a loud sound; make them silence.
             energy = log_energy.exp().masked_fill(log_energy.abs() < FILLED, 0)  # (b, f, m)
             power = energy @ self.translation  # (b, f, k)
             length = max(8, round(fbank.shape[1] * SHIFT_SECONDS * RATE / HOP))
@@ -122,8 +127,9 @@ class AisfxTeacher(Teacher):
 def band_translation(num_mel_bins: int) -> NDArray[np.float64]:
     """Return the matrix (m, k) from Kaldi's mel energies at 16 kHz to this network's mean powers at 44.1 kHz.
 
-    A Kaldi bin over the sum of its filter's weights is the mean power around its centre; pre-emphasis is undone there,
-    the window's energy and the sample rate are exchanged, and the network's bands are read between the centres.
+    A Kaldi bin divided by the sum of its filter's weights is the mean power around its centre. There, pre-emphasis is
+    undone, and window energy and sample rate are replaced by the network's; its bands are interpolated between the
+    centres.
     """
     fft = 512
     filters = mel_filters(num_mel_bins, SAMPLE_RATE, fft_length=fft)  # (fft / 2 + 1, m)
@@ -157,11 +163,11 @@ def htk_centres() -> NDArray[np.float64]:
 def read_aisfx_weights(path: Path) -> dict[str, Tensor]:
     """Return the convolutions' weights from the wheel or its `checkpoint.pth`, under the keys of `blocks`.
 
-    Raises FileNotFoundError where there is none, TeacherError for another file than that of version 0.1.2.
+    Raises FileNotFoundError if the file does not exist, TeacherError for any file but that of version 0.1.2.
     """
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path}: no weights there; `pip download --no-deps aisfx==0.1.2` fetches the wheel that holds them"
+            f"{path}: there are no weights; `pip download --no-deps aisfx==0.1.2` fetches the wheel that contains them"
         )
     content = path.read_bytes()
     if zipfile.is_zipfile(path):
@@ -174,7 +180,7 @@ def read_aisfx_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: not the weights of aisfx 0.1.2 (SHA-256 {found[:12]}…, expected {SHA256[:12]}…); give the wheel "
             f"or its {MEMBER}"
         )
-    # A count of classes in it is a NumPy scalar, whose maker NumPy 1 called otherwise.
+    # The file contains a NumPy scalar (a number of classes), whose constructor had another name in NumPy 1.
     scalar = np.int64(0).__reduce__()[0]
     allowed: list[Any] = [np.dtype, np.dtypes.Int64DType, scalar, (scalar, "numpy.core.multiarray.scalar")]
     with torch.serialization.safe_globals(allowed):

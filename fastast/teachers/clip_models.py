@@ -1,4 +1,4 @@
-"""Trained networks that hear clips, whatever their kind, and how long these are."""
+"""Load trained networks of any kind that take clips, and find the length of these clips."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ class HasGeometry(Protocol):
 
     @property
     def geometry(self) -> Geometry:
-        """Its shape."""
+        """Shape of the model."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipShape:
-    """The input of a network without a geometry."""
+    """Shape of the input of a network without a geometry."""
 
     num_frames: int
+    """Number of frames."""
     num_mel_bins: int = 128
+    """Number of mel bins."""
 
 
 def open_network(
@@ -39,10 +41,10 @@ def open_network(
     geometry: Mapping[str, object] | None = None,
     normalisation: Normalisation | None = None,
 ) -> AudioSpectrogramTransformer | Teacher:
-    """Load a name of the zoo with weights, a checkpoint or a trained teacher, in evaluation mode.
+    """Load a zoo model with weights, a checkpoint or a trained teacher, in evaluation mode.
 
-    `asked`: by its name, what only a transformer can do. `geometry`, `normalisation`: as for `fastast.load_model`.
-    Raises ValueError where a teacher is asked for it, or the name is unknown; CheckpointError for a bad file.
+    `asked`: options, by name, that only a transformer has. `geometry`, `normalisation`: as for `fastast.load_model`.
+    Raises ValueError if such an option is set for a teacher, or the name is unknown; CheckpointError for a bad file.
     """
     path = trained_path(name)
     if not is_teacher(path):
@@ -52,29 +54,29 @@ def open_network(
         if value:
             raise ValueError(f"{name}: {teacher.name} takes no {what}, only a transformer does; leave it out")
     if normalisation is not None and teacher.normalisation not in (None, normalisation):
-        raise ValueError(f"{name}: its file says its normalisation, {teacher.normalisation}; leave it out")
+        raise ValueError(f"{name}: the file has its own normalisation, {teacher.normalisation}; leave it out")
     teacher.normalisation = teacher.normalisation or normalisation
     return teacher
 
 
 def class_count(network: HasGeometry | Teacher) -> int:
-    """Return how many outputs a network has."""
+    """Return the number of a network's outputs."""
     return network.num_classes if isinstance(network, Teacher) else network.geometry.num_classes
 
 
 def clip_shape(name: str, network: HasGeometry | Teacher, said: Mapping[str, object]) -> TakesClips:
-    """Return the shape of a network's clips; `said` may give the frames of one that takes any number.
+    """Return the shape of a network's clips; for a network that takes any number of frames, `said` may give it.
 
-    Raises ValueError where nothing says them.
+    Raises ValueError if the number of frames is unknown, and for other fields in `said`.
     """
     if not isinstance(network, Teacher):
         return network.geometry
     if other := sorted(set(said) - {"num_frames"}):
-        raise ValueError(f"{name}: {network.name} has no {other[0]}; of a geometry it takes num_frames")
+        raise ValueError(f"{name}: {network.name} has no {other[0]}; the only geometry field it takes is num_frames")
     frames = said.get("num_frames", network.num_frames)
     if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
         raise ValueError(
-            f"{name}: its file does not say how long the clips were that it was trained on; say it, in frames of "
-            "10 ms: --geometry num_frames=512"
+            f"{name}: the file does not say how long the clips were that it was trained on; give their length in "
+            "frames of 10 ms, for example --geometry num_frames=512"
         )
     return ClipShape(num_frames=frames, num_mel_bins=network.num_mel_bins or ClipShape.num_mel_bins)

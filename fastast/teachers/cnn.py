@@ -1,4 +1,4 @@
-"""CNNs of timm on spectrograms: the EfficientNet of PSLA and CMKD, and any other by its name.
+"""timm's CNNs on spectrograms: the EfficientNet of PSLA and CMKD, and any other by its name.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `d` channels, `f'` and `m'` frames and mel bins of the feature map,
 `c` classes.
@@ -16,10 +16,11 @@ from fastast.teachers.pooling import AttentionPooling, MeanPooling
 from fastast.teachers.protocol import Teacher, TeacherError, check_fbank
 
 POOLINGS = ("mean", "attention")
+"""Names of the kinds of pooling over time."""
 
 
 class CnnTeacher(Teacher):
-    """A CNN of timm with one input channel; frequency is averaged, time is pooled."""
+    """A CNN from timm with one input channel; frequency is averaged, then time is pooled."""
 
     def __init__(
         self,
@@ -34,11 +35,13 @@ class CnnTeacher(Teacher):
         average_frames: int = 1,
         average_bins: int = 1,
     ) -> None:
-        """`name`: of the architecture in timm. `pooling`: `mean` (CMKD) or `attention` with `num_heads` heads (PSLA).
-        `pretrained`: timm's ImageNet weights, downloaded, their three colour channels summed. `average_frames`,
-        `average_bins`: frames and mel bins of which the mean is taken first; 2 and 2 are a quarter of the work.
+        """`name`: that of the architecture in timm. `pooling`: `mean` (CMKD) or `attention` with `num_heads` heads
+        (PSLA). `pretrained`: start from timm's ImageNet weights, downloaded, with their three colour channels summed.
+        `average_frames`, `average_bins`: how many frames and mel bins are averaged into one first; 2 and 2 reduce the
+        work to a quarter.
 
-        Raises TeacherError for a network without a feature map, one that has no stochastic depth, or a wrong option.
+        Raises TeacherError for a wrong option, and for a network that timm cannot build for one channel or with
+        stochastic depth; `forward` raises it for a network without a feature map.
         """
         super().__init__(num_classes=num_classes)
         self.normalisation = normalisation
@@ -55,8 +58,8 @@ class CnnTeacher(Teacher):
             )
         except TypeError as error:
             how = "with drop_path_rate" if depth else "for one channel"
-            raise TeacherError(f"{name}: timm does not build it {how}: {error}") from error
-        # Rows of a spectrogram's pixels lie together: what CPUs (and GPUs in half precision) convolve fastest.
+            raise TeacherError(f"{name}: timm cannot build it {how}: {error}") from error
+        # Channels last: the memory layout that CPUs (and GPUs in half precision) convolve fastest.
         self.backbone = backbone.to(memory_format=torch.channels_last)
         self.options = {"pooling": pooling, "num_heads": num_heads, "drop_path_rate": drop_path_rate}
         if self.averaged != (1, 1):
@@ -69,7 +72,7 @@ class CnnTeacher(Teacher):
         )
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> logits (b, c)."""
+        """Map a normalised filterbank (b, f, m) to logits (b, c)."""
         check_fbank(self.name, fbank)
         x = fbank.transpose(1, 2).unsqueeze(1)  # (b, 1, m, f)
         if self.averaged != (1, 1):
@@ -77,19 +80,19 @@ class CnnTeacher(Teacher):
         features = self.backbone.forward_features(x.contiguous(memory_format=torch.channels_last))  # (b, d, m', f')
         if features.ndim != 4 or features.shape[1] != self.backbone.num_features:
             raise TeacherError(
-                f"{self.name}: timm's {type(self.backbone).__name__} gives {tuple(features.shape)}, no map (batch, "
-                f"{self.backbone.num_features} channels, mel bins, frames); take a CNN, such as resnet18"
+                f"{self.name}: timm's {type(self.backbone).__name__} gives {tuple(features.shape)}, not a map (batch, "
+                f"{self.backbone.num_features} channels, mel bins, frames); use a CNN, such as resnet18"
             )
         return self.pooling(features.mean(2))
 
 
 def is_timm_model(name: str) -> bool:
-    """Return whether timm knows an architecture of this name."""
+    """Return whether timm has an architecture of this name."""
     return timm.is_model(name)
 
 
 def backbone_size(name: str) -> int:
-    """Return how many numbers an architecture's weights hold, without its classifier; nothing is allocated."""
+    """Return the number of values in an architecture's state without its classifier, allocating nothing."""
     with torch.device("meta"):
         backbone = timm.create_model(name, pretrained=False, in_chans=1, num_classes=0)
     return sum(tensor.numel() for tensor in backbone.state_dict().values())

@@ -1,4 +1,4 @@
-"""A teacher by name: untrained, or with a new head on trained weights."""
+"""Create teachers by name: untrained, or with a new head on trained weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class BuildTeacher(Protocol):
     """Builds the teacher `name` for `num_classes` classes; its other parameters are the options."""
 
     def __call__(self, name: str, *, num_classes: int, normalisation: Normalisation | None, **options: Any) -> Teacher:
-        """`normalisation`: of the filterbanks to come, and the teacher's unless its weights bring their own."""
+        """`normalisation`: that of the teacher's future inputs; None: that of its weights, if they have one."""
         ...
 
 
@@ -37,15 +37,16 @@ TEACHERS: Registry[BuildTeacher] = Registry(
     | dict.fromkeys((*EMBEDDED, *ARCHITECTURES), "fastast.teachers.transformer:create_transformer"),
     group="fastast.teachers",
 )
+"""Builders of teachers by name, with those of other packages."""
 
 
 def teacher_names() -> tuple[str, ...]:
-    """Return the names that `create_teacher` knows of itself; it takes those of timm's CNNs too."""
+    """Return the names that `create_teacher` itself defines; it also accepts those of timm's CNNs."""
     return TEACHERS.names()
 
 
 def is_teacher_name(name: str) -> bool:
-    """Return whether `create_teacher` takes a name: its own, or one of timm's."""
+    """Return whether `create_teacher` accepts a name: one of its own, or one of timm's."""
     if name in TEACHERS.names():
         return True
     from fastast.teachers.cnn import is_timm_model
@@ -54,7 +55,7 @@ def is_teacher_name(name: str) -> bool:
 
 
 def smallest_size(name: str) -> int:
-    """Return how many numbers the weights of a CNN of timm hold at least, without building it; 0 of other teachers."""
+    """Return the least number of values in the state of a CNN from timm, allocating nothing; 0 for other teachers."""
     if name in TEACHERS.names() or not is_teacher_name(name):
         return 0
     from fastast.teachers.cnn import backbone_size
@@ -65,17 +66,17 @@ def smallest_size(name: str) -> int:
 def create_teacher(
     name: str, num_classes: int, *, normalisation: Normalisation | None = None, **options: Any
 ) -> Teacher:
-    """Build a teacher by name, on the CPU and in training mode; it takes (b, f, m) and returns logits (b, c).
+    """Build a teacher by name, on the CPU and in training mode, which maps (b, f, m) to logits (b, c).
 
-    `efficientnet_b2`, `resnet18`, any CNN of timm: `pooling` (`mean` or `attention`), `num_heads`, `pretrained`
-    (ImageNet, downloaded), `drop_path_rate`, `average_frames` and `average_bins` (so many become one first).
-    `ast_tiny`, `ast_small`, `ast_base`, an embedded model: `patchout_freq` and `patchout_time`, rows and columns
-    dropped in training (PaSST: 4 and 40 for AudioSet); `checkpoint`; `new_head` where its classes are others;
-    `drop_path_rate`; fields of `Geometry`.
-    `aisfx_cnn9`: `weights`, see `fastast.teachers.aisfx`; it needs `normalisation` to know the energies.
+    Options of `efficientnet_b2`, `resnet18` and any CNN from timm: `pooling` (`mean` or `attention`), `num_heads`,
+    `pretrained` (on ImageNet, downloaded), `drop_path_rate`, `average_frames` and `average_bins` (how many are averaged
+    into one first). Options of `ast_tiny`, `ast_small`, `ast_base` and embedded models: `patchout_freq` and
+    `patchout_time`, numbers of rows and columns to drop in training (PaSST: 4 and 40 for AudioSet); `checkpoint`;
+    `new_head` if its classes are different; `drop_path_rate`; fields of `Geometry`. Options of `aisfx_cnn9`: `weights`,
+    see `fastast.teachers.aisfx`; it needs `normalisation` to find the energies.
 
-    `normalisation` is the one of the filterbanks to come; an AST with weights brings its own.
-    Raises ValueError for an unknown name or option, TeacherError for classes that are not the checkpoint's.
+    `normalisation` is that of the teacher's future inputs; an AST with weights brings its own unless it is given.
+    Raises ValueError for an unknown name or option, TeacherError if the number of classes is not the checkpoint's.
     """
     build = _builder(name)
     _check_options(name, build, options)
@@ -89,7 +90,7 @@ def rebuild_teacher(
 ) -> Teacher:
     """Build the network of a saved teacher from its name and `options`, with random weights.
 
-    Raises TeacherError or ValueError where there is no such network.
+    Raises TeacherError or ValueError if there is no such network.
     """
     if name == ENSEMBLE:
         return _rebuild_ensemble(num_classes, **options)
@@ -116,7 +117,7 @@ def _rebuild_ensemble(
 
 
 def _builder(name: str) -> BuildTeacher:
-    """Return what builds a teacher. Raises TeacherError for a name that is neither ours nor timm's."""
+    """Return the builder of a teacher. Raises TeacherError for a name that is neither FastAST's nor timm's."""
     if name in TEACHERS.names():
         return TEACHERS.get(name)
     if not is_teacher_name(name):

@@ -1,4 +1,4 @@
-"""Several teachers that answer as one, with the mean of their logits.
+"""Combine several teachers into one that returns the mean of their logits.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes, `e` members.
 """
@@ -21,18 +21,18 @@ NAME = "ensemble"
 
 
 class EnsembleTeacher(Teacher):
-    """The mean of its members' logits: the normalised geometric mean of their odds.
+    """Returns the mean of its members' logits: the logarithm of the geometric mean of their odds.
 
     An ensemble of networks of different kinds teaches better than its members (CMKD, Gong et al. 2022, teaches with
     one network; Hinton et al. 2015, arXiv 1503.02531, with an ensemble).
     """
 
     def __init__(self, members: Sequence[Teacher], columns: Sequence[Sequence[int]] | None = None) -> None:
-        """`columns`: for every member, which of its outputs each class of the ensemble is; None: all have one order.
+        """`columns`: for each member, the index of its output for each class of the ensemble; None: all in one order.
 
-        The ensemble takes the filterbank of its first member, and its classes; others are given theirs.
-        Raises TeacherError for fewer than two members, or where one has no normalisation, other classes, another loss
-        or filterbanks of another shape.
+        The ensemble has the classes of its first member and takes that member's filterbank, which is renormalised for
+        the others. Raises TeacherError for fewer than two members, or if one has no normalisation, other classes,
+        another loss or filterbanks of another shape, or is an ensemble itself.
         """
         if len(members) < 2:
             raise TeacherError(f"ensemble: {len(members)} member; give at least two teachers")
@@ -62,7 +62,7 @@ class EnsembleTeacher(Teacher):
         self.options = {"members": [_description(member) for member in members], "columns": self.columns}
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Filterbank (b, f, m), normalised as for the first member -> logits (b, c)."""
+        """Map a filterbank (b, f, m), normalised as for the first member, to logits (b, c)."""
         total = fbank.new_zeros(len(fbank), self.num_classes, dtype=torch.float32)  # (b, c)
         for member, own, columns in zip(self.members, self._own, self.columns, strict=True):
             total += member(_converted(fbank, self._own[0], own)).float()[:, columns]
@@ -72,25 +72,31 @@ class EnsembleTeacher(Teacher):
 def _misfit(
     member: Teacher, num_classes: int, losses: Sequence[Loss], frames: Sequence[int], bins: Sequence[int]
 ) -> str:
-    """Return what keeps a teacher out of an ensemble; empty where nothing does. The sequences are of all that say."""
+    """Return the reason why a teacher does not fit into an ensemble; empty if it fits.
+
+    The sequences are those of all members that state their loss, frames or mel bins.
+    """
     if isinstance(member, EnsembleTeacher):
         return "is an ensemble itself; give its members"
     if member.normalisation is None:
-        return "says no normalisation; write it anew with it"
+        return "does not say its normalisation; write its file again with it"
     if member.num_classes != num_classes:
-        return f"has {member.num_classes} classes, the first has {num_classes}; all must know the same"
+        return f"has {member.num_classes} classes, but the first has {num_classes}; all must have the same classes"
     if member.loss is not None and member.loss != losses[0]:
-        return f"was trained with loss {member.loss}, one before with {losses[0]}; their logits have no mean"
+        return (
+            f"was trained with loss {member.loss}, but an earlier one with {losses[0]}; their logits cannot be averaged"
+        )
     for what, own, others in (("frames", _frames(member), frames), ("mel bins", member.num_mel_bins, bins)):
         if own is not None and own != others[0]:
             return (
-                f"takes {own} {what}, one before takes {others[0]}; no clip fits both: take teachers of as many {what}"
+                f"takes {own} {what}, but an earlier one takes {others[0]}, so no clip fits both; use teachers with "
+                f"the same number of {what}"
             )
     return ""
 
 
 def _frames(member: Teacher) -> int | None:
-    """Return the frames that a transformer takes and no others; None of a CNN."""
+    """Return the only number of frames that a transformer takes; None for a CNN."""
     geometry = getattr(getattr(member, "model", None), "geometry", None)
     return None if geometry is None else int(geometry.num_frames)
 
@@ -100,9 +106,9 @@ def _converted(fbank: Tensor, was: Normalisation, wanted: Normalisation) -> Tens
 
 
 def combine_teachers(members: Sequence[Teacher]) -> EnsembleTeacher:
-    """Return the ensemble of trained teachers, their classes matched by name.
+    """Return the ensemble of trained teachers, with their classes matched by name.
 
-    Raises TeacherError where they cannot be one, ClassesError (a ValueError) where a member has other classes.
+    Raises TeacherError if they do not fit together, as when a member has other classes.
     """
     said = [number for number, member in enumerate(members, 1) if member.labels is not None]
     if not said:
@@ -111,8 +117,8 @@ def combine_teachers(members: Sequence[Teacher]) -> EnsembleTeacher:
     for number, member in enumerate(members, 1):
         if member.labels is None:
             raise TeacherError(
-                f"ensemble: member {number} ({member.name}) does not say its classes, member {said[0]} does; write it "
-                "anew with them: save_teacher(path, teacher, labels=...)"
+                f"ensemble: member {number} ({member.name}) does not say its classes, but member {said[0]} does; write "
+                "its file again with them: save_teacher(path, teacher, labels=...)"
             )
         try:
             columns.append(match_classes(member.name, member.labels, member.num_classes, members[0].labels or ()))
@@ -122,7 +128,7 @@ def combine_teachers(members: Sequence[Teacher]) -> EnsembleTeacher:
 
 
 def _description(member: Teacher) -> dict[str, Any]:
-    """Return what `rebuild_ensemble` needs; JSON."""
+    """Return what `_rebuild_ensemble` needs to rebuild a member; JSON."""
     return {
         "name": member.name,
         "options": member.options,

@@ -1,10 +1,10 @@
-"""Trained teachers on disk, and what tells one from another.
+"""Trained teachers on disk, and the identity of a teacher.
 
-Safetensors with one header entry, `fastast_teacher`, that is JSON:
+The files are safetensors with one header entry, `fastast_teacher`, which is JSON:
 {"version": 1, "name": ..., "options": {...}, "num_classes": ..., "labels": [...] or null,
  "normalisation": {"mean": ..., "std": ...} or null, "training": {...} or null, "loss": "bce" or "ce"}
 
-The last key is there where the loss is known; in files of before there was one, the notes on training may have it.
+The last key is present if the loss is known; in older files without it, the training notes may state the loss.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ from fastast.teachers.transformer import TransformerTeacher
 from fastast.zoo import EMBEDDED, TRAINED
 
 VERSION = 1
+"""Version of the header entry's format."""
 MOST_FRAMES = 100_000
-"""Of a clip that a file may say its network was trained on: a quarter of an hour."""
+"""Longest clip, in frames, that a file may say its network was trained on: about a quarter of an hour."""
 _TRAINING_ONLY = ("patchout_freq", "patchout_time", "drop_path_rate")
 _KEYS = ("version", "name", "options", "num_classes", "labels", "normalisation", "training")
 
@@ -46,10 +47,10 @@ def save_teacher(
     training: Mapping[str, Any] | None = None,
     dtype: torch.dtype | None = None,
 ) -> Path:
-    """Write a teacher that `create_teacher` built, whole or not at all, and return the path.
+    """Write a teacher built by `create_teacher` to a file, whole or not at all, and return the path.
 
-    `labels`: names of the classes; `training`: notes, any JSON object; `dtype`: of the numbers in the file, such as
-    `torch.float16` for half the size, which is read back as float32.
+    `labels`: names of the classes; `training`: notes, any JSON object; `dtype`: type of the numbers in the file, such
+    as `torch.float16` for half the size, which is read back as float32.
     Raises TeacherError for a teacher without a name, a wrong number of labels, or weights that are not finite.
     """
     path = Path(path)
@@ -81,16 +82,16 @@ def save_teacher(
 
 
 def load_teacher(source: str | Path, *, num_classes: int | None = None) -> Teacher:
-    """Load a trained teacher in evaluation mode: an embedded model's name, a teacher's file, or an AST checkpoint.
+    """Load a trained teacher in evaluation mode: by an embedded model's name, from a teacher's file or AST checkpoint.
 
-    Its outputs are in its own order: `fastast.classes.match_classes` says which of them are whose.
-    Raises TeacherError where it has other than `num_classes` classes, naming both counts, or where the file is no
-    teacher; FileNotFoundError where there is none.
+    Its outputs are in its own order: `fastast.classes.match_classes` finds those of given classes.
+    Raises TeacherError if it does not have `num_classes` classes, naming both numbers, or a teacher's file is damaged;
+    CheckpointError if the file is neither a teacher's nor an AST checkpoint; FileNotFoundError if it does not exist.
     """
     path = TRAINED.get(str(source), Path(source))
     if not path.exists():
         raise FileNotFoundError(
-            f"{source}: there is no such teacher; give the path of a trained one, or one of {', '.join(TRAINED)}"
+            f"{source}: there is no such teacher; give the path of a trained teacher, or one of {', '.join(TRAINED)}"
             f"{hub_hint(source)}"
         )
     header = None if path.is_dir() else read_teacher_header(path)
@@ -99,7 +100,7 @@ def load_teacher(source: str | Path, *, num_classes: int | None = None) -> Teach
 
 
 def is_teacher(path: Path) -> bool:
-    """Return whether a file is a teacher's, whole or not; its reader says what is wrong with it."""
+    """Return whether a file is a teacher's, even if its contents are wrong: that is for its reader to report."""
     try:
         with safe_open(path, framework="pt") as file:
             return TEACHER in (file.metadata() or {})
@@ -108,9 +109,9 @@ def is_teacher(path: Path) -> bool:
 
 
 def teacher_identity(teacher: nn.Module) -> str:
-    """Return the SHA-256 of all that decides a teacher's answers: kind, shape, normalisation, weights and statistics.
+    """Return the SHA-256 of everything that determines a teacher's answers: kind, shape, normalisation and state.
 
-    Neither its file's name nor what matters in training only is in it; nor, of an ensemble, its members' names.
+    It covers neither the name of its file nor what matters only in training, nor the names of an ensemble's members.
     """
     digest = hashlib.sha256()
     options = _deciding(getattr(teacher, "options", {}))
@@ -123,7 +124,7 @@ def teacher_identity(teacher: nn.Module) -> str:
 
 
 def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that decide on a teacher's answers, of an ensemble those of its members."""
+    """Return the options that determine a teacher's answers; for an ensemble, those of its members."""
     kept = {key: value for key, value in options.items() if key not in _TRAINING_ONLY}
     if "members" in kept:
         kept["members"] = [
@@ -134,12 +135,12 @@ def _deciding(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_teacher_header(path: Path) -> dict[str, Any] | None:
-    """Return the header of a teacher's file, None for any other file."""
+    """Return the header of a teacher's file; None for any other file."""
     try:
         with safe_open(path, framework="pt") as file:
             entry = (file.metadata() or {}).get(TEACHER)
     except SafetensorError:
-        return None  # perhaps another format; the checkpoints' reader will say
+        return None  # perhaps another format; the checkpoint reader will tell
     if entry is None:
         return None
     try:
@@ -149,7 +150,7 @@ def read_teacher_header(path: Path) -> dict[str, Any] | None:
     if not isinstance(header, dict) or {*header, "loss"} != {*_KEYS, "loss"} or header["version"] != VERSION:
         raise TeacherError(
             f"{path}: header {TEACHER!r} must have version {VERSION} and the keys {', '.join(_KEYS)}; update FastAST, "
-            "or write the file anew with save_teacher"
+            "or write the file again with save_teacher"
         )
     return header
 
@@ -180,26 +181,26 @@ def _load_own(path: Path, header: dict[str, Any], num_classes: int | None) -> Te
 
 
 def _trained_frames(notes: Any) -> int | None:
-    """Return the frames that a training's recipe in the notes says; None where there is no such number."""
+    """Return the number of frames in the recipe that the training notes contain; None if there is none."""
     for key in ("recipe", "model", "options", "num_frames"):
         notes = notes.get(key) if isinstance(notes, dict) else None
     return notes if isinstance(notes, int) and not isinstance(notes, bool) and 0 < notes <= MOST_FRAMES else None
 
 
 def _check_claims(path: Path, header: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> None:
-    """Raise TeacherError where a header claims a network that the file's weights cannot be, before it is built."""
+    """Raise TeacherError, before it is built, if a header claims a network that the file's weights cannot be."""
     elements = sum(tensor.numel() for tensor in state.values())
     parts = header["options"].get("members") or [header] if isinstance(header["options"], dict) else []
     for part in parts:
         if (least := smallest_size(part["name"])) > elements:
             raise TeacherError(
-                f"{path}: its header says {part['name']}, which has {least:,} numbers, and the file holds {elements:,}"
+                f"{path}: its header says {part['name']}, which has {least:,} numbers, but the file holds {elements:,}"
             )
     for name, value in {**header["options"], "num_classes": header["num_classes"]}.items():
         most = len(state) if name == "depth" else elements
         if isinstance(value, int) and value > most:
             what = f"{len(state)} tensors" if name == "depth" else f"{elements:,} numbers"
-            raise TeacherError(f"{path}: its header says {name} = {value:,}, and the file holds {what}")
+            raise TeacherError(f"{path}: its header says {name} = {value:,}, but the file holds only {what}")
 
 
 def _load_ast(source: str | Path, path: Path, num_classes: int | None) -> Teacher:
@@ -209,5 +210,5 @@ def _load_ast(source: str | Path, path: Path, num_classes: int | None) -> Teache
     if num_classes is not None and model.geometry.num_classes != num_classes:
         raise TeacherError(other_classes(str(source), model.geometry.num_classes, num_classes))
     teacher = TransformerTeacher(model)
-    teacher.name = str(source) if str(source) in EMBEDDED else "ast_base"  # of any shape: its options say which
+    teacher.name = str(source) if str(source) in EMBEDDED else "ast_base"  # for any shape, which its options give
     return teacher

@@ -1,4 +1,4 @@
-"""From a CNN's feature map to logits: mean pooling, and PSLA's attention pooling.
+"""Pool a CNN's feature map into logits: mean pooling, and PSLA's attention pooling.
 
 Shapes: `b` batch, `d` channels, `t` time, `h` heads, `c` classes.
 """
@@ -11,35 +11,35 @@ import torch
 from torch import Tensor, nn
 
 SMALLEST = 1e-7
-"""Weights and probabilities are kept so far from 0 and 1."""
+"""Minimum distance of weights and probabilities from 0 and 1."""
 
 
 class MeanPooling(nn.Module):
-    """The mean over time, then a linear layer, as in CMKD (Gong et al. 2022, arXiv 2203.06760)."""
+    """Mean over time, then a linear layer, as in CMKD (Gong et al. 2022, arXiv 2203.06760)."""
 
     def __init__(self, channels: int, num_classes: int) -> None:
         super().__init__()
         self.linear = nn.Linear(channels, num_classes)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(b, d, t) -> logits (b, c)."""
+        """Map features (b, d, t) to logits (b, c)."""
         return self.linear(features.mean(-1))
 
     def again(self, num_classes: int) -> MeanPooling:
-        """Return one of the same kind for other classes, at random."""
+        """Return a randomly initialised pooling of the same kind for other classes."""
         return MeanPooling(self.linear.in_features, num_classes)
 
     def reorder(self, columns: Sequence[int]) -> None:
-        """Have output `i` be what output `columns[i]` was, (c,)."""
+        """Reorder the outputs: the new output `i` is the old output `columns[i]`, (c,)."""
         reorder_outputs(self.linear, columns)
 
 
 class AttentionPooling(nn.Module):
     """PSLA's attention pooling with several heads (Gong, Chung, Glass 2021, arXiv 2102.01243).
 
-    For every head and class, a(t) = sigmoid(W_a x(t)) divided by its sum over time weights p(t) = sigmoid(W_p x(t));
-    the heads' sums are added with learned weights. These weights pass a softmax here, equal at the start as in PSLA,
-    so that the sum stays a probability; its logit is returned, so that every loss on logits applies.
+    For every head and class, a(t) = sigmoid(W_a x(t)), divided by its sum over time, weights p(t) = sigmoid(W_p x(t));
+    the heads' results are added with learned weights. Here these weights go through a softmax, and are equal at the
+    start as in PSLA, so that the sum remains a probability; its logit is returned, so that any loss on logits applies.
     """
 
     def __init__(self, channels: int, num_classes: int, num_heads: int = 4) -> None:
@@ -55,7 +55,7 @@ class AttentionPooling(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(b, d, t) -> logits (b, c)."""
+        """Map features (b, d, t) to logits (b, c)."""
         b, _, t = features.shape
         with torch.autocast(features.device.type, enabled=False):  # logits near 0 and 1 need float32
             features = features.float() if features.dtype != torch.float64 else features
@@ -67,18 +67,18 @@ class AttentionPooling(nn.Module):
             return torch.logit(probability, eps=SMALLEST)
 
     def again(self, num_classes: int) -> AttentionPooling:
-        """Return one of the same kind for other classes, at random."""
+        """Return a randomly initialised pooling of the same kind for other classes."""
         return AttentionPooling(self.attention.in_channels, num_classes, self.num_heads)
 
     def reorder(self, columns: Sequence[int]) -> None:
-        """Have output `i` be what output `columns[i]` was, (c,), of every head."""
+        """Reorder the outputs of every head: the new output `i` is the old output `columns[i]`, (c,)."""
         for layer in (self.attention, self.classifier):
             reorder_outputs(layer, columns, heads=self.num_heads)
 
 
 @torch.no_grad()
 def reorder_outputs(layer: nn.Linear | nn.Conv1d, columns: Sequence[int], *, heads: int = 1) -> None:
-    """Have output `i` of a layer be what output `columns[i]` was, (c,), of each of `heads` that lie one by one."""
+    """Reorder a layer's outputs, for each of `heads` consecutive groups: the new output `i` is the old `columns[i]`."""
     assert layer.bias is not None
     for parameter in (layer.weight, layer.bias):
         by_head = parameter.view(heads, len(columns), -1)  # (h, c, d)

@@ -1,4 +1,4 @@
-"""What every teacher is.
+"""The interface of all teachers.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -14,28 +14,28 @@ from fastast.scores import Loss
 
 
 class TeacherError(ValueError):
-    """A teacher that cannot be made, loaded or used here; the message says which and why."""
+    """A teacher cannot be built, loaded or used here; the message says which one and why."""
 
 
 class Teacher(nn.Module):
-    """A network from a normalised filterbank (b, f, m) to logits (b, c), with what is needed to make it again."""
+    """A network from a normalised filterbank (b, f, m) to logits (b, c), with what is needed to rebuild it."""
 
     name: str
-    """Its name in `create_teacher`."""
+    """Name of the network for `create_teacher`."""
     options: dict[str, Any]
-    """What else is needed to build the same network again, without its weights; JSON."""
+    """What else is needed to rebuild the same network without its weights; JSON."""
     num_classes: int
-    """Outputs, c."""
+    """Number of outputs, c."""
     labels: tuple[str, ...] | None
     """Names of the classes, where known."""
     normalisation: Normalisation | None
     """Normalisation of the filterbank that it was trained with, where known."""
     loss: Loss | None
-    """What it was trained with, where known."""
+    """Loss that it was trained with, where known."""
     num_frames: int | None
-    """Frames of the clips that it was trained on, where known; a CNN takes others too."""
+    """Number of frames of the clips that it was trained on, where known; a CNN takes other numbers, too."""
     num_mel_bins: int | None
-    """Mel bins of the filterbanks that it takes; None of a CNN, which takes any."""
+    """Number of mel bins of the filterbanks that it takes; None for a CNN, which takes any."""
 
     def __init__(self, *, num_classes: int) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class Teacher(nn.Module):
         self.num_mel_bins = None
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> logits (b, c)."""
+        """Map a normalised filterbank (b, f, m) to logits (b, c)."""
         raise NotImplementedError
 
 
@@ -60,15 +60,15 @@ def check_fbank(name: str, fbank: Tensor, *, num_mel_bins: int | None = None, mi
     if fbank.ndim != 3 or fbank.shape[1] < min_frames or (num_mel_bins is not None and fbank.shape[2] != num_mel_bins):
         bins = "mel bins" if num_mel_bins is None else f"{num_mel_bins} mel bins"
         raise TeacherError(
-            f"{name}: the filterbank has shape {tuple(fbank.shape)}; it takes (batch, at least {min_frames} frames, "
-            f"{bins})"
+            f"{name}: the filterbank has shape {tuple(fbank.shape)}; this teacher takes (batch, at least {min_frames} "
+            f"frames, {bins})"
         )
 
 
 def other_classes(source: str, has: int, wanted: int) -> str:
     """Return the message for a teacher whose classes are not the student's."""
     return (
-        f"{source}: this teacher has {has} classes, the student {wanted}; a teacher must know the student's classes. "
-        f"Train one on them: create_teacher(name, {wanted}, checkpoint=..., new_head=True) keeps all weights but the "
-        "last layer's"
+        f"{source}: this teacher has {has} classes, but the student has {wanted}; a teacher must know the student's "
+        f"classes. Train one on them: create_teacher(name, {wanted}, checkpoint=..., new_head=True) keeps all weights "
+        "except the last layer's"
     )

@@ -1,4 +1,4 @@
-"""AST as a teacher: unmerged, and trained with structured patchout as in PaSST.
+"""AST as a teacher: unmerged, and optionally trained with structured patchout as in PaSST.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `f'` and `t'` patches along frequency and time, `n` tokens, `d` width,
 `c` classes.
@@ -22,42 +22,45 @@ from fastast.zoo import ARCHITECTURES, EMBEDDED
 
 
 class PatchoutTransformer(AudioSpectrogramTransformer):
-    """An AST that loses whole rows and columns of its patches in training (Koutini et al. 2022, arXiv 2110.05069).
+    """An AST that drops whole rows and columns of its patches in training (Koutini et al. 2022, arXiv 2110.05069).
 
-    The rows (bands of frequency) and columns (moments) to drop are drawn anew for every batch, the same for all of its
-    clips, from torch's global generator; the patches that stay keep their position embeddings. In evaluation nothing
-    is dropped.
+    The rows (frequency bands) and columns (time steps) to drop are drawn for every batch, the same for all of its
+    clips, from torch's global generator; the patches that stay keep their position embeddings. Nothing is dropped in
+    evaluation.
     """
 
     def __init__(
         self, geometry: Geometry, *, drop_path_rate: float = 0.0, patchout_freq: int = 0, patchout_time: int = 0
     ) -> None:
-        """Raises TeacherError where no row or no column would be left."""
+        """`patchout_freq`, `patchout_time`: number of rows and columns to drop.
+
+        Raises TeacherError unless they are whole numbers that leave at least one row and one column.
+        """
         super().__init__(geometry, drop_path_rate=drop_path_rate)
         for name, dropped, size in zip(
             ("patchout_freq", "patchout_time"), (patchout_freq, patchout_time), geometry.grid, strict=True
         ):
             if isinstance(dropped, bool) or not isinstance(dropped, int) or not 0 <= dropped < size:
                 raise TeacherError(
-                    f"patchout: {name} is {dropped!r}; the grid has {size} there, so it must be 0 to {size - 1}"
+                    f"patchout: {name} is {dropped!r}; the grid has {size} such lines, so it must be 0 to {size - 1}"
                 )
         self.patchout = (patchout_freq, patchout_time)
 
     def embed(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> tokens with positions (b, n', d); n' = n but in training."""
+        """Map a normalised filterbank (b, f, m) to tokens with positions (b, n', d); n' = n except in training."""
         x = super().embed(fbank)  # (b, n, d)
         if not self.training or self.patchout == (0, 0):
             return x
         if self.attached is not None:
             raise TeacherError(
-                "patchout: the model is reduced too; its schedule counts on all tokens. Train it with patchout or "
+                "patchout: the model is also reduced, and its schedule expects all tokens. Train it with patchout or "
                 "with merging, not with both"
             )
         return x[:, kept_tokens(self.geometry, self.patchout).to(x.device)]  # (b, n', d)
 
 
 def kept_tokens(geometry: Geometry, patchout: tuple[int, int]) -> Tensor:
-    """Draw which tokens stay, in order: the prefix, and the crossings of the rows and columns that stay."""
+    """Draw which tokens stay, and return their indices in order: prefix, then patches in a kept row and kept column."""
     rows, columns = (
         torch.randperm(size)[: size - dropped].sort().values
         for size, dropped in zip(geometry.grid, patchout, strict=True)
@@ -68,7 +71,7 @@ def kept_tokens(geometry: Geometry, patchout: tuple[int, int]) -> Tensor:
 
 
 class TransformerTeacher(Teacher):
-    """An AST behind the teachers' protocol."""
+    """An AST with the interface of a teacher."""
 
     def __init__(self, model: AudioSpectrogramTransformer) -> None:
         super().__init__(num_classes=model.geometry.num_classes)
@@ -82,7 +85,7 @@ class TransformerTeacher(Teacher):
         self.num_frames, self.num_mel_bins = model.geometry.num_frames, model.geometry.num_mel_bins
 
     def forward(self, fbank: Tensor) -> Tensor:
-        """Normalised filterbank (b, f, m) -> logits (b, c)."""
+        """Map a normalised filterbank (b, f, m) to logits (b, c)."""
         return self.model(fbank)
 
 
@@ -98,9 +101,10 @@ def create_transformer(
     drop_path_rate: float = 0.0,
     **overrides: Any,
 ) -> TransformerTeacher:
-    """Build an AST by the name of an architecture or of an embedded model; see `create_teacher` for its options.
+    """Build an AST by the name of an architecture or embedded model; see `create_teacher` for the options.
 
-    One with weights brings its own normalisation. Raises TeacherError for classes that are not the checkpoint's.
+    An AST with weights brings its own normalisation, which a given one replaces. Raises TeacherError if the number of
+    classes is not the checkpoint's, unless `new_head`.
     """
     from fastast.checkpoints import load_model
 
@@ -117,7 +121,7 @@ def create_transformer(
     )
     if loaded is not None:
         state = loaded.state_dict()
-        if new_head:  # the head's norm fits any classes; its linear layer starts anew
+        if new_head:  # the head's norm fits any classes; its linear layer starts at random
             state |= {key: value for key, value in model.state_dict().items() if key.startswith("head.linear.")}
         model.load_state_dict(state)
         model.labels = None if new_head else loaded.labels

@@ -1,1 +1,1 @@
-"""The tuner: how many tokens each block should remove, from measured times and measured sensitivity."""
+"""The tuner: decides how many tokens each block should remove, from measured times and measured sensitivity."""

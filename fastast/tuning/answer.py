@@ -1,4 +1,4 @@
-"""The answer of a tuning as a file and as text."""
+"""A tuning's answer as a file and as text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def answer_toml(
     metric: str,
     said: str,
 ) -> str:
-    """Return the file: a reduction as every command takes it, and below it where it is from."""
+    """Return the text of the file: a reduction as every command takes it, and below it how it was found."""
     parts: dict[str, Mapping[str, Any]] = {
         "reduction": question.method.to_dict() | {"schedule": str(PerBlock(found.counts))},
         "tuning": question.to_dict()
@@ -45,7 +45,7 @@ def answer_toml(
         },
     }
     parts |= {f"measured.{row.name}": _row_values(row) for row in found.rows}
-    head = "# What `fastast tune` found. It stands wherever a schedule may: --schedule FILE, in a sweep, in a recipe.\n"
+    head = "# Found by `fastast tune`. Use it wherever a schedule is accepted: --schedule FILE, a sweep, a recipe.\n"
     return head + "".join(f"\n[{name}]\n{_lines(values)}" for name, values in parts.items())
 
 
@@ -56,8 +56,8 @@ def answer_text(
     rival = next((row for row in found.rows if row.gain is not None), None)
     lines = [
         f"{question.model}, {question.method.method}, batch {question.batch_size} on {where}: {question.target}",
-        f"calibrated on {len(calibration)} clips ({calibration.what}); the table is of {len(held_out)} others "
-        f"({held_out.what}), with intervals of 95 %",
+        f"calibrated on {len(calibration)} clips ({calibration.what}); the table shows results on {len(held_out)} "
+        f"others ({held_out.what}), with 95 % intervals",
         f"{'':16}  {'clips/s':>22}  {'speed-up':>20}  {metric:>24}  {'loss':>26}",
     ]
     for row in found.rows:
@@ -69,20 +69,20 @@ def answer_text(
         if row.gain is not None and row.time is not None:
             lines.append(
                 f"tuned against the best {row.name}: {metric} {_shown(row.gain, '+.4f')}, {_verdict(row.gain)}; "
-                f"time {_shown(row.time, '.3f')} of its own"
+                f"takes {_shown(row.time, '.3f')} times as long"
             )
     if rival is None:
-        lines.append("no constant or decreasing schedule comes near this speed")
+        lines.append("no constant or decreasing schedule is slow enough to compare with")
     if not found.meets:
-        lines.append(f"the target is not met: {question.target}; this is the nearest that was found")
+        lines.append(f"the target is not met: {question.target}; this is the nearest schedule that was found")
     lines.append(f"schedule: {PerBlock(found.counts)}")
     return "\n".join(lines)
 
 
 def read_answer(path: Path, question: TuningQuestion, where: str) -> dict[str, Any] | None:
-    """Return what a file says where it answers this question; None where there is no file.
+    """Return the contents of a file that answers this question; None if the file does not exist.
 
-    Raises TuningError where it is the answer to another question, or no answer: nothing is overwritten.
+    Raises TuningError if it answers another question, or is not an answer: nothing is overwritten.
     """
     if not path.exists():
         return None
@@ -91,10 +91,10 @@ def read_answer(path: Path, question: TuningQuestion, where: str) -> dict[str, A
         asked = json.loads(json.dumps(question.to_dict() | {"device": where}))
         theirs = {key: value for key, value in values["tuning"].items() if key in asked}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, AttributeError):
-        raise TuningError(f"{path}: this file is no answer of `fastast tune`; give another --out") from None
+        raise TuningError(f"{path}: this file was not written by `fastast tune`; give another --out") from None
     if key := differing_key(theirs, asked):
         raise TuningError(
-            f"{path}: this is the answer to another question: {key} was {theirs.get(key)!r} and is {asked[key]!r}. "
+            f"{path}: this is the answer to another question: {key} was {theirs.get(key)!r} and is now {asked[key]!r}. "
             "Give another --out, or remove the file"
         )
     return values
@@ -118,7 +118,7 @@ def _toml(value: Any) -> str:
         return "{ " + ", ".join(f"{key} = {_toml(item)}" for key, item in value.items()) + " }"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_toml, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)  # numbers, texts and truths are spelled as in JSON
+    return json.dumps(value, ensure_ascii=False)  # TOML spells numbers, strings and booleans as JSON does
 
 
 def _shown_name(row: TunedRow) -> str:

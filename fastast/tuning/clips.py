@@ -1,4 +1,4 @@
-"""The clips that a tuner learns from, and those that it is checked on.
+"""The clips that a tuner calibrates on, and those that its answer is checked on.
 
 Shapes: `k` clips, `c` classes, `f` frames, `m` mel bins.
 """
@@ -21,51 +21,53 @@ from fastast.frontend import Frontend
 from fastast.tuning.target import TuningError
 
 LEAST = 20
-"""Fewer clips tell nothing."""
+"""Minimum number of clips; fewer say too little."""
 _BATCH = 32
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningClips:
-    """Clips in memory, as the model takes them."""
+    """Clips in memory, in the form that the model takes."""
 
     what: str
-    """What a person calls them."""
+    """Description of the clips, for messages."""
     features: Tensor
     """(k, f, m) normalised filterbanks."""
     labels: NDArray[np.uint8]
-    """(k, c)"""
+    """(k, c) 1 for each class that a clip contains."""
     ids: tuple[str, ...]
-    """What the data set calls each clip."""
+    """Each clip's id in the data set."""
     skipped: tuple[tuple[str, str], ...]
-    """Name and fault of every corrupt clip that was left out."""
+    """Name and fault of each corrupt clip that was left out."""
 
     def __len__(self) -> int:
         return len(self.ids)
 
     @property
     def ids_sha256(self) -> str:
-        """Hash of the ids."""
+        """SHA-256 of the ids."""
         return hash_ids(self.ids)
 
 
 def two_halves(count: int, wanted: int) -> tuple[list[int], list[int]]:
-    """Return the places of at most `wanted` of `count` clips, spread evenly, in turn in two halves."""
+    """Return the indices of at most `wanted` of `count` clips, spread evenly and dealt alternately to two halves."""
     places = spread(count, wanted)
     return places[::2], places[1::2]
 
 
 def spread(count: int, wanted: int) -> list[int]:
-    """Return the places of at most `wanted` of `count` clips, spread evenly."""
+    """Return the indices of at most `wanted` of `count` clips, spread evenly."""
     return [int(place) for place in np.linspace(0, count - 1, min(count, wanted)).round()]
 
 
 def read_clips(
     what: str, data: TrainingSet, places: Sequence[int], frontend: Frontend, *, workers: int = 0
 ) -> TuningClips:
-    """Read clips of a set. Raises TuningError where there are too few."""
+    """Read the clips at `places` of a data set. Raises TuningError if fewer than `LEAST` are given or readable."""
     if len(places) < LEAST:
-        raise TuningError(f"tune: {what}: {len(places)} clips; give at least {LEAST}, with a larger split or --clips")
+        raise TuningError(
+            f"tune: {what}: {len(places)} clips; at least {LEAST} are needed: use a larger split or larger --clips"
+        )
     features, labels = [], []
     indices: list[int] = []
     skipped: list[tuple[str, str]] = []
@@ -89,7 +91,7 @@ def read_clips(
 
 
 def check_positives(clips: TuningClips, classes: Sequence[str], least: int) -> None:
-    """Raise TuningError where classes have too few positive clips for an average precision that means something."""
+    """Raise TuningError if any class has too few positive clips for a meaningful average precision."""
     positives = clips.labels.sum(axis=0)
     poor = [int(i) for i in np.argsort(positives, kind="stable") if positives[i] < least]
     if not poor:

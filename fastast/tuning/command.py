@@ -1,4 +1,4 @@
-"""What `fastast tune` does."""
+"""Implementation of `fastast tune`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,10 @@ from fastast.zoo import trained_path
 
 
 def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Callable[[str], None]) -> str:
-    """Tune, write the answer to `out` and return what to print; `say` hears what is going on.
+    """Tune, write the answer to `out` and return what to print; `say` is called with progress messages.
 
-    What is measured on the way stands in a journal beside `out`; a run of the same question goes on with it.
-    Raises TuningError for a question that cannot be answered, and other ValueErrors where model, data or recipe cannot
-    be used.
+    Measurements are kept in a journal next to `out`, from which a run of the same question resumes. Raises TuningError
+    for a question that cannot be answered, and other ValueErrors if the model, data or recipe cannot be used.
     """
     place = find_device(device)
     where = describe_device(place)
@@ -47,14 +46,14 @@ def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Calla
         recipe_identity=recipe_part(recipe),
     )
     if (values := read_answer(out, question, where)) is not None:
-        say(f"{out}: answered before")
+        say(f"{out}: already answers this question")
         return str(values["tuning"]["said"])
     classes = recipe.data.options.split(question.split).classes
     network, columns = load_trained(question.model, classes, labels=question.labels)
     model = reducible(network)
     if not isinstance(model, AudioSpectrogramTransformer):
         raise TuningError(f"tune: {question.model}: this model has no tokens to merge")
-    question.method.limit(model.geometry, model.geometry.num_tokens)  # an option that does not fit is named first
+    question.method.limit(model.geometry, model.geometry.num_tokens)  # report an option that does not fit first
     default = recipe.normalisation.applied
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     calibration, held_out = _read(question, recipe, frontend)
@@ -68,7 +67,7 @@ def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Calla
     journal = Journal(out.with_name(out.name + ".journal"), asked)
     try:
         if journal.found:
-            say(f"{journal.path}: going on with {journal.found} measurements")
+            say(f"{journal.path}: resuming from {journal.found} measurements")
         tuner = Tuner(question, model.to(place).eval(), calibration, held_out, scorer, columns, place, journal, say)
         found = tuner.run()
         text = answer_text(found, question, calibration, held_out, where, metric)

@@ -1,8 +1,8 @@
-"""Looking for the schedule that changes the model's answers least within a time: propose, measure, correct, repeat.
+"""Look for the schedule within a time limit that changes the model's answers least: propose, measure, correct, repeat.
 
-The search proposes from the sensitivity of blocks; what a proposal really costs corrects it, until it proposes what is
-known. Then tokens move from block to block, a few at a time, as long as that helps. Everything that is measured is kept
-under its removals.
+The search proposes schedules from the blocks' sensitivity; the measured cost of each proposal corrects that
+sensitivity, until the search proposes a schedule that is already known. Then tokens move from block to block, a few at
+a time, as long as that helps. Every measurement is kept, keyed by the schedule's removals.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ from fastast.tuning.target import TuningError
 Counts = tuple[int, ...]
 """Tokens that each block removes."""
 FAMILIES = {"constant": 0.0, "decreasing": -1.0, "linear:-0.5": -0.5, "increasing": 1.0}
-"""Inflection of the schedules that are tried first, by name; the first two are what an answer is compared with."""
+"""Inflection of the schedules that are tried first, by name; an answer is compared with the first two."""
 _LEVELS = 80
-"""Numbers of tokens that the search tells apart."""
+"""About how many different numbers of tokens the search considers, at most."""
 _INTERVALS = 1000
-"""Of the longest time, that the search tells apart."""
+"""Intervals that the search divides the time limit into; times within one interval count as equal."""
 _PROPOSALS = 10
-"""Most proposals at one time."""
+"""Maximum number of proposals per time limit."""
 _TRIED = 8
-"""Moves of one size that are tried before a smaller size."""
+"""Maximum number of moves of one size to try before the size is halved."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explored:
-    """A schedule that was measured on the clips that calibrate."""
+    """A schedule that was measured on the calibration clips."""
 
     counts: Counts
     """Tokens that each block removes."""
     seconds: float
-    """Forecast of the table."""
+    """Time per batch that the latency table forecasts."""
     divergence: float
-    """Mean divergence of the answers from the unmerged model's, nats."""
+    """Mean divergence of the answers from the unmerged model's, in nats."""
     metric: float
-    """mAP, or accuracy."""
+    """mAP or accuracy."""
 
 
 class Explorer:
-    """Schedules of one method on one model, with what is known of their time and loss."""
+    """Schedules of one method on one model, with what is known about their time and loss."""
 
     def __init__(
         self,
@@ -60,8 +60,8 @@ class Explorer:
         evaluations: int,
         say: Callable[[str], None] = lambda text: None,
     ) -> None:
-        """`method`: a reduction whose schedule does not matter; `measure`: divergence and metric of a schedule, of
-        which at most `evaluations` are asked for at one time."""
+        """`method`: a reduction whose schedule is ignored; `measure`: returns the divergence and metric of a schedule,
+        for at most `evaluations` schedules per time limit."""
         self.shape, self.method, self.table = shape, method, table
         self._sensitivity, self._measure, self._say = sensitivity, measure, say
         self._evaluations = evaluations
@@ -71,7 +71,7 @@ class Explorer:
 
     @property
     def evaluated(self) -> int:
-        """Schedules that were measured."""
+        """Number of schedules measured so far."""
         return len(self._found)
 
     def limit(self, tokens: int, block: int) -> int:
@@ -79,7 +79,7 @@ class Explorer:
         return self.method.limit(self.shape, tokens, block)
 
     def tokens(self, counts: Counts) -> Counts | None:
-        """Return the tokens that leave each block, None where a block cannot remove so many."""
+        """Return the numbers of tokens that leave each block; None if a block cannot remove that many."""
         left, found = self.shape.num_tokens, []
         for block, r in enumerate(counts):
             if r > self.limit(left, block):
@@ -89,13 +89,13 @@ class Explorer:
         return tuple(found)
 
     def seconds(self, counts: Counts) -> float:
-        """Return the forecast for a schedule that is possible."""
+        """Return the forecast time of a possible schedule."""
         tokens = self.tokens(counts)
         assert tokens is not None, "ask for tokens first"
         return self.table.forward(tokens)
 
     def look(self, counts: Counts) -> Explored:
-        """Measure a schedule, or return what is known of it."""
+        """Measure a schedule, or return its earlier measurement."""
         if counts not in self._found:
             divergence, metric = self._measure(counts)
             self._found[counts] = Explored(
@@ -105,16 +105,16 @@ class Explorer:
         return self._found[counts]
 
     def family(self, name: str, seconds: float) -> Counts | None:
-        """Return the slowest schedule of a family within a time; None where none is."""
+        """Return a family's slowest schedule within a time limit; None if all are slower."""
         return next((counts for counts in self.members(name) if self.seconds(counts) <= seconds), None)
 
     def slower(self, name: str, seconds: float) -> Counts | None:
-        """Return the fastest schedule of a family that is not faster than a time; None where all are faster."""
+        """Return a family's fastest schedule that takes at least a given time; None if all are faster."""
         fits = [counts for counts in self.members(name) if self.seconds(counts) >= seconds]
         return fits[-1] if fits else None
 
     def members(self, name: str) -> Iterator[Counts]:
-        """Yield the schedules of a family that are possible, by rising r."""
+        """Yield a family's possible schedules in order of increasing r."""
         for r in range(1, self.shape.num_tokens):
             family = Constant(r) if name == "constant" else Linear(r, FAMILIES[name])
             try:
@@ -124,13 +124,13 @@ class Explorer:
             yield counts
 
     def fastest(self) -> float:
-        """Return the forecast of the fastest schedule there is."""
+        """Return the forecast time of the fastest possible schedule."""
         return min(point.seconds for point in self._front(self.table.forward(self._all()))) + self.table.outside
 
     def within(self, seconds: float, *, thorough: bool = True) -> list[Explored]:
-        """Look for schedules within a time and return those that were measured, the least divergence first.
+        """Look for schedules within a time limit and return all measured ones, in order of increasing divergence.
 
-        Not `thorough`: what the search proposes at first alone. Raises TuningError where no schedule is so fast.
+        If not `thorough`, measure only the search's first proposal. Raises TuningError if no schedule is that fast.
         """
         if self._propose(seconds) is None:
             raise TuningError(
@@ -158,7 +158,7 @@ class Explorer:
         return sorted(fits, key=lambda found: (found.divergence, found.seconds))
 
     def _move(self, seconds: float, look: Callable[[Counts], Explored], asked: set[Counts]) -> None:
-        """Move tokens between blocks from the best schedule on, while that helps and evaluations are left."""
+        """Move tokens between blocks, starting from the best schedule, while that helps and evaluations are left."""
         size = max(1, (self.shape.num_tokens - self.method.protected(self.shape)) // 25)
         while size >= 1:
             best = min((self._found[c] for c in asked), key=lambda found: found.divergence)
@@ -174,7 +174,8 @@ class Explorer:
             size = size if improved else size // 2
 
     def _moves(self, counts: Counts, size: int, seconds: float) -> Iterator[Counts]:
-        """Yield schedules with up to `size` fewer removed in one block, and as few more in another as time asks."""
+        """Yield schedules that remove up to `size` fewer tokens in one block, and in another the fewest more that
+        keep to the time limit."""
         for i in range(len(counts)):
             fewer = min(size, counts[i])
             for j in range(len(counts)):
@@ -191,7 +192,7 @@ class Explorer:
                         break
 
     def _corrected(self, seconds: float) -> Sensitivity:
-        """Return the sensitivity as schedules of about that time show it."""
+        """Return the sensitivity corrected by the measured schedules that take about this time."""
         near = {
             self.tokens(found.counts) or (): found.divergence
             for found in self._found.values()
@@ -200,7 +201,7 @@ class Explorer:
         return self._sensitivity.corrected(near)
 
     def _propose(self, seconds: float) -> Counts | None:
-        """Return the least costly schedule within a time as the search sees it; None where none is so fast."""
+        """Return the schedule within a time limit that the search expects to cost least; None if none is that fast."""
         front = self._front(seconds, self._corrected(seconds))
         fits = [point for point in front if point.seconds + self.table.outside <= seconds]
         if not fits:

@@ -1,4 +1,4 @@
-"""What a tuner has measured so far, in a file beside its answer: an interrupted one goes on where it stopped."""
+"""A tuner's measurements so far, in a file next to its answer: an interrupted run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ T = TypeVar("T")
 
 
 class Journal:
-    """Lines of JSON: the question first, then a key and a value for each thing that was measured."""
+    """Lines of JSON: the question first, then a key and a value for each measurement."""
 
     def __init__(self, path: Path, question: dict[str, Any]) -> None:
-        """Open a journal, or go on with one of the same question.
+        """Start a journal, or resume one of the same question.
 
-        Raises TuningError where the file is of another question, or another process writes it.
+        Raises TuningError if the file belongs to another question, or another process is writing to it.
         """
         self.path, self._question = path, json.loads(json.dumps(question))
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock_path = path.with_name(path.name + ".lock")
         lock = take_lock(self._lock_path)
         if lock is None:
-            raise TuningError(f"{path}: another process tunes into this file; wait for it, or give another --out")
+            raise TuningError(
+                f"{path}: another process is writing to this file; wait for it to finish, or give another --out"
+            )
         self._lock = lock
         self._known: dict[str, Any] = {}
         self.found = 0
@@ -40,7 +42,7 @@ class Journal:
             raise
 
     def get(self, key: str, measure: Callable[[], T]) -> T:
-        """Return what was measured under a key before, or measure it and write it down."""
+        """Return the measurement recorded under a key, or measure and record it."""
         if key not in self._known:
             value = json.loads(json.dumps(measure()))
             self._append({"key": key, "value": value})
@@ -49,15 +51,15 @@ class Journal:
         return found
 
     def close(self) -> None:
-        """Let others write."""
+        """Release the lock, so that other processes can write."""
         release_lock(self._lock_path, self._lock)
 
     def remove(self) -> None:
-        """Remove the file: its answer is written."""
+        """Remove the file, which is no longer needed once the answer is written."""
         self.path.unlink(missing_ok=True)
 
     def _read(self) -> None:
-        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # of a tuner that was killed
+        for left in self.path.parent.glob(f".{self.path.name}.*.tmp"):  # from a tuner that was killed
             left.unlink(missing_ok=True)
         lines = self.path.read_text(encoding="utf-8").splitlines(keepends=True) if self.path.exists() else []
         whole = [line for line in lines if line.endswith("\n")]  # a killed process may have left half a line
@@ -69,11 +71,11 @@ class Journal:
             theirs = question["question"]
             self._known = {entry["key"]: entry["value"] for entry in entries}
         except (ValueError, KeyError, TypeError):
-            raise TuningError(f"{self.path}: this is no journal of `fastast tune`; give another --out") from None
+            raise TuningError(f"{self.path}: this is not a journal of `fastast tune`; give another --out") from None
         if first := differing_key(theirs, self._question):
-            was = repr(theirs[first]) if first in theirs else "not noted, by an older FastAST,"
+            was = repr(theirs[first]) if first in theirs else "not recorded by an older FastAST"
             raise TuningError(
-                f"{self.path}: what was measured there is of another question: {first} was {was} and is "
+                f"{self.path}: the measurements in it are for another question: {first} was {was} and is now "
                 f"{self._question.get(first)!r}. Remove the file, or give another --out"
             )
         if len(whole) < len(lines):

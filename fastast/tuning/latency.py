@@ -1,10 +1,10 @@
-"""What a block costs by the number of its tokens, as measured.
+"""Measured cost of a block by its number of tokens.
 
-Shapes: `b` batch, `f` frames, `m` mel bins, `n` tokens.
+Shapes: `b` batch, `f` frames, `m` mel bins, `k` blocks, `l` levels (numbers of tokens).
 
-Whole forwards run under schedules that bring blocks to all numbers of tokens, and every part of every block is timed
-where it stands, with real tokens, sizes and caches. A part that costs less with more tokens is noise, so that costs are
-the closest ones that never fall.
+Whole forward passes run under schedules that take the blocks through all numbers of tokens, and every part of every
+block is timed in place, with real tokens, sizes and caches. If a part appears to cost less with more tokens, that is
+noise, so the costs are the closest fit that never decreases.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from fastast.reduction.forward.scope import OUTSIDE, Scope
 from fastast.system.clocks import rotated
 
 PARTS = ("attention", "plan", "merge")
-"""Parts of a block that are told apart; what is left is its MLP and the sums."""
+"""Parts of a block that are timed separately; the rest is its MLP and residual sums."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curve:
-    """A cost by number of tokens: straight between what was measured, proportional below it, constant above."""
+    """A cost by number of tokens: linear between the measured numbers, proportional below them, constant above."""
 
     tokens: tuple[int, ...]
-    """Rising."""
+    """Measured numbers of tokens, increasing."""
     seconds: tuple[float, ...]
-    """Never falling."""
+    """Cost at each of those numbers; never decreases."""
 
     @classmethod
     def of(cls, points: Mapping[int, Sequence[float]]) -> Curve:
-        """Fit the curve that never falls to the medians of `points`, weighted by their number."""
+        """Fit a curve that never decreases to the medians of `points`, each weighted by its number of values."""
         tokens = sorted(points)
         medians = [float(np.median(points[n])) for n in tokens]
         fitted = isotonic_regression(medians, weights=[len(points[n]) for n in tokens]).x
         return cls(tokens=tuple(tokens), seconds=tuple(map(float, fitted)))
 
     def __call__(self, tokens: int) -> float:
-        """Return the seconds that so many tokens cost."""
+        """Return the seconds that this many tokens cost."""
         if tokens < self.tokens[0]:
             return self.seconds[0] * tokens / self.tokens[0]
         return float(np.interp(tokens, self.tokens, self.seconds))
@@ -58,46 +58,46 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class LatencyTable:
-    """Seconds of a batch, by block and tokens."""
+    """Seconds per batch, by block and number of tokens."""
 
     num_tokens: int
     """Tokens that enter the first block."""
     depth: int
-    """Blocks."""
+    """Number of blocks."""
     whole: float
-    """Attention over all tokens, which no sizes weigh."""
+    """Attention over all tokens, where no token sizes weight it."""
     attention: Curve
-    """Attention of later blocks, by the tokens that enter."""
+    """Attention over fewer tokens, by the number that enters."""
     choosing: Curve
-    """What choosing and merging adds to a block that does, by the tokens that enter."""
+    """Time that choosing and merging adds to a block that removes tokens, by the number that enters."""
     rest: Curve
-    """MLP and sums, by the tokens that leave."""
+    """MLP and residual sums, by the number of tokens that leaves."""
     last: Curve
-    """The last block, where it removes nothing, by its tokens: it may compute no more than the head reads."""
+    """The last block if it removes nothing, by its tokens: it may compute only what the head reads."""
     outside: float
-    """Embedding and head."""
+    """Everything that is timed outside the blocks: the embedding, and with kernels the head."""
 
     def block(self, block: int, before: int, after: int) -> float:
-        """Return the seconds of a block that `before` tokens enter and `after` leave."""
+        """Return the seconds of a block which `before` tokens enter and `after` leave."""
         if block == self.depth - 1 and before == after:
             return self.last(before)
         attention = self.whole if before == self.num_tokens else self.attention(before)
         return attention + self.rest(after) + (self.choosing(before) if after < before else 0.0)
 
     def forward(self, tokens: Sequence[int]) -> float:
-        """Return the seconds of a forward in which `tokens` leave the blocks."""
+        """Return the seconds of a forward pass, given the number of tokens that leaves each block."""
         entering = (self.num_tokens, *tokens[:-1])
         blocks = (self.block(i, *pair) for i, pair in enumerate(zip(entering, tokens, strict=True)))
         return self.outside + sum(blocks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain values, for a file."""
+        """Return plain values for a file."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {k: [v.tokens, v.seconds] if isinstance(v, Curve) else v for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LatencyTable:
-        """Return what `to_dict` wrote."""
+        """Return the table that `to_dict` turned into plain values."""
         read: dict[str, Any] = {
             name: Curve(tokens=tuple(v[0]), seconds=tuple(v[1])) if isinstance(v, list | tuple) else v
             for name, v in values.items()
@@ -107,7 +107,7 @@ class LatencyTable:
 
 @dataclass(frozen=True, kw_only=True)
 class BlockTimes:
-    """One block of one forward."""
+    """Tokens before and after one block in one schedule, and its seconds: attention, choosing and merging, and all."""
 
     block: int
     before: int
@@ -118,10 +118,10 @@ class BlockTimes:
 
 
 def probe_counts(shape: EncoderShape, limit: Callable[[int, int], int], levels: int = 6) -> list[tuple[int, ...]]:
-    """Return removals of schedules that bring the blocks to all numbers of tokens; `limit(tokens, block)` of a block.
+    """Return removals of schedules that take the blocks through all numbers of tokens.
 
-    Constant, and all in the first blocks, each from nothing to the most that is possible, and every other one without a
-    merge in the last block.
+    `limit(tokens, block)`: the most that a block can remove. Half of the schedules are constant and half remove most in
+    the first blocks, each from nothing to the most that is possible; every other one removes nothing in the last block.
     """
     found: dict[tuple[int, ...], None] = {}
     for step in range(levels + 1):
@@ -139,7 +139,7 @@ def probe_counts(shape: EncoderShape, limit: Callable[[int, int], int], levels: 
 
 
 class StageClock:
-    """A scope that times the blocks of a forward and their parts."""
+    """A scope that times the blocks of a forward pass and their parts."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -147,7 +147,7 @@ class StageClock:
 
     @contextmanager
     def __call__(self, block: int, part: str) -> Iterator[None]:
-        """Time a part."""
+        """Time a part of a block, or a whole block if `part` is empty."""
         if block == OUTSIDE or part not in ("", *PARTS):
             yield
             return
@@ -156,7 +156,7 @@ class StageClock:
         self._spans.append((block, part, start, self._now()))
 
     def spans(self) -> dict[tuple[int, str], float]:
-        """Return the seconds of every part since the last call."""
+        """Return the seconds that each part took since the last call, by block and part."""
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         found: dict[tuple[int, str], float] = defaultdict(float)
@@ -174,7 +174,7 @@ class StageClock:
 
 
 def watched(engine: Engine, scope: Scope) -> Callable[[Tensor], Tensor]:
-    """Return an engine's forward of filterbanks (b, f, m), without a graph, under the eyes of a scope."""
+    """Return an engine's forward function on filterbanks (b, f, m), without a CUDA graph, observed by a scope."""
     runner = engine.runner
     if isinstance(runner, KernelRunner):
         return runner.watched(scope)
@@ -182,7 +182,7 @@ def watched(engine: Engine, scope: Scope) -> Callable[[Tensor], Tensor]:
     model: Any = runner.model
 
     def forward(fbank: Tensor) -> Tensor:
-        return model.forward_features(fbank, scope=scope)  # the head is outside of blocks, and small
+        return model.forward_features(fbank, scope=scope)  # without the head, which is small
 
     return forward
 
@@ -192,7 +192,7 @@ def measure_table(
 ) -> LatencyTable:
     """Time every block of every engine on a batch, fbank: (b, f, m), in interleaved rounds.
 
-    `engines`: by the removals of their blocks. The first round warms up and is not counted.
+    `engines` is keyed by the removals of the blocks. The first round is a warm-up and is not counted.
     """
     device = next(iter(engines.values())).device
     clock = StageClock(device)
@@ -236,7 +236,7 @@ def _blocks(
 
 
 def table_of(shape: EncoderShape, times: Sequence[BlockTimes], outside: Sequence[float]) -> LatencyTable:
-    """Make a table of what blocks took."""
+    """Make a table of the blocks' times and the times outside them."""
     points: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     whole: list[float] = []
     for one in times:
@@ -260,7 +260,7 @@ def table_of(shape: EncoderShape, times: Sequence[BlockTimes], outside: Sequence
 
 
 def cost_matrices(table: LatencyTable, levels: Sequence[int], limit: Callable[[int, int], int]) -> NDArray[np.float64]:
-    """Return (k, l, l) seconds of every block by the levels that enter and leave it, infinite beyond its limit."""
+    """Return the seconds (k, l, l) of each block by the levels that enter and leave it, infinite beyond its limit."""
     found = np.full((table.depth, len(levels), len(levels)), np.inf)
     for block in range(table.depth):
         for i, before in enumerate(levels):

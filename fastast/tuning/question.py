@@ -1,4 +1,4 @@
-"""What `fastast tune` was asked, as a value: its file and its journal say it, and a run goes on with no other."""
+"""The question put to `fastast tune`, as a value: answer and journal record it, and a run resumes only the same one."""
 
 from __future__ import annotations
 
@@ -15,45 +15,45 @@ if TYPE_CHECKING:
     from fastast.training.recipe import Recipe
 
 _LATER = {"weights_sha256": None, "recipe_identity": None, "labels": "", "activation": ""}
-"""Keys that files of before lack, and what that means: None, that nothing is known."""
+"""Keys that older files lack, with the value that their absence means; None: the value is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningQuestion:
-    """A tuning, whole."""
+    """Everything that a tuning depends on."""
 
     model: str
-    """A name of the zoo with weights, or a checkpoint."""
+    """Name of a zoo model with weights, or path of a checkpoint."""
     weights_sha256: str = ""
-    """Of the checkpoint, as another may lie under its name when a run goes on."""
+    """SHA-256 of the checkpoint, which may have been replaced by the time a run resumes."""
     data: str
-    """A recipe, whose data is used."""
+    """The recipe whose data is used."""
     settings: tuple[str, ...] = ()
     """Settings of the recipe, `key=value`."""
     recipe_identity: str = ""
-    """Of what is used of the recipe, as another may lie under its name when a run goes on: `recipe_part`."""
+    """Hash of what is used from the recipe (`recipe_part`), which may have changed by the time a run resumes."""
     labels: str = ""
-    """Names of the model's classes where its file has none, or others."""
+    """Names of the model's classes, where its file has none or others."""
     activation: str = ""
-    """What turns its logits into scores where its loss does not say."""
+    """What turns the model's logits into scores, where its loss does not say."""
     target: Target
-    """What is asked for."""
+    """The speed or loss that is asked for."""
     method: TokenReduction
-    """How tokens go; its schedule does not matter."""
+    """How tokens are removed; its schedule is ignored."""
     split: str = "val"
-    """Of the data, whose clips calibrate."""
+    """Split of the data with the calibration clips."""
     held_out: str = ""
-    """Split of the clips that answers are checked on; empty: the half of `split` that does not calibrate."""
+    """Split whose clips the answer is checked on; empty: the half of `split` that is not used for calibration."""
     clips: int = 1000
-    """Most clips of a split, spread evenly."""
+    """Maximum number of clips from a split, spread evenly."""
     min_positives: int = 5
-    """Positive clips that every class must have on either side."""
+    """Minimum number of positive clips per class, for calibration as well as held out."""
     batch_size: int = 8
     """Batch size at which time is measured."""
     rounds: int = 15
-    """Rounds that finalists are timed in."""
+    """Rounds in which finalists are timed."""
     evaluations: int = 40
-    """Schedules that are measured on the clips, at most at one time."""
+    """Maximum number of schedules to measure on the clips per time limit."""
 
     def __post_init__(self) -> None:
         least = {"clips": 40, "min_positives": 0, "batch_size": 1, "rounds": 5, "evaluations": 5}
@@ -64,18 +64,18 @@ class TuningQuestion:
                 raise TuningError(f"tune: {option} is {value!r}; it must be a whole number of at least {low}")
         if self.method.place != "between":
             raise TuningError(
-                f"tune: place is {self.method.place!r}; what blocks cost is measured for merging between attention and "
-                "MLP alone, so leave it out"
+                f"tune: place is {self.method.place!r}; the cost of blocks is measured only for merging between "
+                "attention and MLP, so leave it out"
             )
         if self.method.threshold is not None:
             raise TuningError(
-                f"tune: threshold is {self.method.threshold:g}; schedules are tuned for numbers of tokens, which clips "
-                "decide on with a threshold, so leave it out"
+                f"tune: threshold is {self.method.threshold:g}; a tuned schedule fixes the numbers of tokens, and with "
+                "a threshold each clip decides on its own, so leave it out"
             )
         if self.held_out == self.split:
             raise TuningError(
-                f"tune: --held-out is {self.held_out!r}, whose clips calibrate; name another split, or leave it out to "
-                "keep half of them apart"
+                f"tune: --held-out is {self.held_out!r}, whose clips are used for calibration; name another split, or "
+                "leave it out to hold half of them out"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -91,19 +91,19 @@ class TuningQuestion:
 
 
 def recipe_part(recipe: Recipe) -> str:
-    """Return the hash of what a tuning uses of a recipe: its data and how that is heard and scored."""
+    """Return a hash of what a tuning uses from a recipe: data, normalisation, metric and model options."""
     asked = recipe.question()
     used = {name: asked[name] for name in ("data", "normalisation", "metric")} | {"options": asked["model"]["options"]}
     return hash_plain(used)
 
 
 def differing_key(theirs: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
-    """Return the first key in which two questions differ, as plain values; empty where none does."""
+    """Return the first key in which two questions, as plain values, differ; an empty string if none does."""
     absent = {key: mine.get(key) if value is None else value for key, value in _LATER.items()}
     asked, known = absent | dict(mine), absent | dict(theirs)
     return next((key for key in sorted({*asked, *known}) if asked.get(key) != known.get(key)), "")
 
 
 def _absolute(name: str) -> str:
-    """Return a file's whole path, as a run may go on from another folder."""
+    """Return a file's absolute path, as a run may be resumed from another folder."""
     return str(Path(name).resolve()) if Path(name).exists() else name

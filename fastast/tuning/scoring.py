@@ -1,6 +1,6 @@
-"""How far a model's answers move under a reduction, and how good they are.
+"""Measure how far a model's answers move under a reduction, and how good they are.
 
-Shapes: `k` clips, `c` classes.
+Shapes: `k` clips, `c` classes, `b` bootstrap replicates.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def predict(
     columns: Sequence[int],
     batch_size: int = 16,
 ) -> NDArray[np.float32]:
-    """Return the logits (k, c) of clips in the order of the data's classes, under a reduction or none."""
+    """Return the logits (k, c) of clips, in the order of the data's classes, with a reduction or without one."""
     found = []
     with torch.inference_mode(), merged(model, reduction):
         for part in clips.features.split(batch_size):
@@ -42,9 +42,10 @@ def predict(
 
 
 def divergences(reference: NDArray[np.floating], logits: NDArray[np.floating], activation: Activation) -> Floats:
-    """Return the Kullback-Leibler divergence of every clip's scores from those of a reference, in nats, (k,).
+    """Return the Kullback-Leibler divergence (k,) of every clip's scores from those of a reference, in nats.
 
-    Of a softmax that of its distribution; of sigmoids the sum over classes of those of whether each is there.
+    For softmax, the divergence of the distribution over classes; for sigmoids, the sum over classes of the divergence
+    of whether each is present.
     """
     p, q = np.asarray(reference, np.float64), np.asarray(logits, np.float64)
     if activation == "softmax":
@@ -62,21 +63,22 @@ class Scorer:
     metric: str
     """`mAP` or `accuracy`."""
     activation: Activation
-    """What makes scores of logits."""
+    """What turns logits into scores."""
     seed: int = 0
-    """Of the clips that replicates draw: the same for all that is compared."""
+    """Seed for the clips that replicates draw: the same for everything that is compared."""
     replicates: int = 1000
+    """Number of bootstrap replicates."""
 
     def value(self, clips: TuningClips, logits: NDArray[np.floating]) -> float:
-        """Return the metric. Raises ValueError for logits that are not finite."""
+        """Return the metric. Raises ValueError if any logit is not finite."""
         return measure_by(self.metric, clips.labels, to_ranking(logits, self.activation))
 
     def estimate(self, clips: TuningClips, logits: NDArray[np.floating]) -> Estimate:
-        """Return the metric with its bootstrap interval over clips."""
+        """Return the metric with a bootstrap interval over clips."""
         return self._estimate(self.value(clips, logits), self._replicates(clips, logits))
 
     def difference(self, clips: TuningClips, mine: NDArray[np.floating], theirs: NDArray[np.floating]) -> Estimate:
-        """Return the paired difference of the metric on the same clips, with its interval."""
+        """Return the metric of `mine` minus that of `theirs`, paired on the same clips, with its interval."""
         value = self.value(clips, mine) - self.value(clips, theirs)
         return self._estimate(value, self._replicates(clips, mine) - self._replicates(clips, theirs))
 

@@ -1,10 +1,10 @@
-"""The search: of all ways through the blocks, those that no other beats in both time and loss.
+"""The search: of all paths through the blocks, find those that no other beats in both time and loss.
 
 Shapes: `k` blocks, `l` levels (numbers of tokens, descending), `p` partial schedules.
 
-Dynamic programming over (block, tokens left): time and loss of a schedule are sums over its blocks, each a function of
-the tokens that enter and leave it. Every level keeps the front of its partial schedules, so that one search answers
-every target.
+Dynamic programming over (block, tokens left): the time and loss of a schedule are sums over its blocks, each a function
+of the tokens that enter and leave the block. Every level keeps the Pareto front of its partial schedules, so that one
+search answers every target.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ Indices = NDArray[np.intp]
 
 @dataclass(frozen=True, kw_only=True)
 class FrontPoint:
-    """A schedule on the front."""
+    """A schedule on the Pareto front."""
 
     seconds: float
     """Sum of the blocks' times."""
     loss: float
     """Sum of the blocks' losses."""
     levels: tuple[int, ...]
-    """(k,) index of the level that leaves each block."""
+    """(k,) index of the level at which tokens leave each block."""
 
 
 @dataclass(frozen=True)
 class _Partial:
-    """Ways to one level behind one block, by rising time and falling loss."""
+    """Paths to one level after one block, in order of increasing time and decreasing loss."""
 
     seconds: Floats
-    """(p,)"""
+    """(p,) time of the blocks so far."""
     loss: Floats
-    """(p,)"""
+    """(p,) loss of the blocks so far."""
     level: Indices
-    """(p,) level that entered the block."""
+    """(p,) level at which tokens entered the block."""
     place: Indices
-    """(p,) which of that level's ways."""
+    """(p,) index of the path that led to that level."""
 
 
 def search_front(seconds: Floats, losses: Floats, *, width: float = 0.0) -> list[FrontPoint]:
-    """Return the front of all schedules, by rising time and falling loss.
+    """Return the Pareto front of all schedules, in order of increasing time and decreasing loss.
 
-    seconds, losses: (k, l, l) of a block that level i enters and level j leaves, infinite where that is impossible; the
-    first block is entered by level 0. `width`: schedules whose times are in one interval of so many seconds count as
-    equally fast, of whose ways the fastest and the best are kept; at 0 the front is exact, and can be very long. A
-    result is at most k intervals slower than the best of its loss.
+    seconds, losses: (k, l, l) of a block entered at level i and left at level j, infinite where that is impossible; the
+    first block is entered at level 0. `width`: paths whose times fall into the same interval of this many seconds count
+    as equally fast, and of these only the fastest and the best are kept; with 0 the front is exact, and can be very
+    long. A result is at most k intervals slower than the fastest schedule of its loss.
     """
     depth, count, _ = seconds.shape
     start, nothing = np.zeros(1), np.empty(0)
@@ -72,7 +72,7 @@ def search_front(seconds: Floats, losses: Floats, *, width: float = 0.0) -> list
 
 
 def _reach(ways: list[_Partial], seconds: Floats, losses: Floats, width: float) -> _Partial:
-    """Return the front of all ways to one level; seconds, losses: (l,) of the block, by the level that enters it."""
+    """Return the front of all paths to one level; seconds, losses: (l,) of the block, by the level of its input."""
     from_levels = [i for i in range(len(ways)) if np.isfinite(seconds[i]) and len(ways[i].loss)]
     if not from_levels:
         return _Partial(np.empty(0), np.empty(0), np.empty(0, np.intp), np.empty(0, np.intp))
@@ -88,7 +88,7 @@ def _reach(ways: list[_Partial], seconds: Floats, losses: Floats, width: float) 
     if width:
         bucket = np.floor(time[kept] / width)
         first = np.append(True, bucket[1:] != bucket[:-1])
-        kept = kept[first | np.append(first[1:], True)]  # of every interval the fastest, and the best
+        kept = kept[first | np.append(first[1:], True)]  # the fastest and the best of every interval
     return _Partial(time[kept], loss[kept], level[kept], place[kept])
 
 

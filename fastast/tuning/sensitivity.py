@@ -1,11 +1,11 @@
-"""How much removing tokens in a block costs, from schedules of one block, and corrected by whole schedules.
+"""How much it costs to remove tokens in a block, measured block by block and corrected by whole schedules.
 
-Shapes: `k` blocks, `j` points, `s` schedules.
+Shapes: `k` blocks, `j` points, `s` schedules, `l` levels (numbers of tokens).
 
-The tokens that a block removes first are those that resemble others most; those that are left resemble less. So a block
-that `before` tokens enter and `after` leave is charged S(N - after) - S(N - before), where S is what removing so many
-of all N in that block alone does to the model's answers. Blocks add up but for a weight each, which whole schedules
-tell.
+The tokens that are removed first resemble others most, and those that remain are less alike. So a block which `before`
+tokens enter and `after` leave is charged S(N - after) - S(N - before), where S(r) is how far the model's answers move
+if that block alone removes r of all N tokens. A schedule costs the sum over its blocks, each with a weight that is
+fitted to whole schedules.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from scipy.optimize import nnls
 
 Floats = NDArray[np.float64]
 _LEAST = 1e-12
-"""Of a logarithm: the last block's merges may change nothing at all."""
+"""Least divergence to take the logarithm of: the last block's merges may change nothing at all."""
 _RIDGE = 0.1
-"""How strongly a block's weight is held to that of the others, in schedules."""
+"""How strongly a block's weight is pulled towards the common one, in numbers of schedules."""
 _FLOOR = 0.1
-"""Least weight of a block, of the common one: no block is for free because few schedules told."""
+"""Least weight of a block as a share of the common one: too few schedules must not make a block look free."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sensitivity:
-    """What each block's removals cost."""
+    """The cost of each block's removals."""
 
     num_tokens: int
     """Tokens `N` that enter the first block."""
     removed: tuple[int, ...]
-    """(j,) tokens that one block removed, rising, from 1."""
+    """(j,) numbers of tokens that one block removed, increasing, at least 1."""
     divergence: tuple[tuple[float, ...], ...]
-    """(k, j) what came of it: mean divergence of the model's answers from its own without merging."""
+    """(k, j) mean divergence that resulted, of the model's answers from its own without merging."""
     weights: tuple[float, ...]
-    """(k,) by which a block counts in a whole schedule."""
+    """(k,) weight of each block in a whole schedule."""
 
     def curve(self, block: int, removed: int) -> float:
-        """Return S of a block: a power of the tokens between and beyond what was measured, 0 at 0, without weight."""
+        """Return S of a block, without its weight: a power law between and beyond the measured points, 0 at 0."""
         if removed <= 0:
             return 0.0
         x = np.log(self.removed)
@@ -51,28 +51,28 @@ class Sensitivity:
         i = int(np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2))
         slope = (y[i + 1] - y[i]) / (x[i + 1] - x[i])
         if at < x[0] or at > x[-1]:
-            slope = max(slope, 1.0)  # never cheaper per token than at the points
+            slope = max(slope, 1.0)  # beyond the last point, no cheaper per token than there
         base = i + 1 if at > x[-1] else i
         return float(np.exp(y[base] + slope * (at - x[base])))
 
     def block(self, block: int, before: int, after: int) -> float:
-        """Return what a block costs that `before` tokens enter and `after` leave, with its weight."""
+        """Return the weighted cost of a block which `before` tokens enter and `after` leave."""
         return self.weights[block] * self._bare(block, before, after)
 
     def schedule(self, tokens: Sequence[int]) -> float:
-        """Return what a whole schedule costs, of which `tokens` leave the blocks."""
+        """Return the cost of a whole schedule, given the number of tokens that leaves each block."""
         return float(np.dot(self.weights, self.parts(tokens)))
 
     def parts(self, tokens: Sequence[int]) -> list[float]:
-        """Return what each block of a schedule costs, without weights."""
+        """Return the cost of each block of a schedule, without weights."""
         entering = (self.num_tokens, *tokens[:-1])
         return [self._bare(i, before, after) for i, (before, after) in enumerate(zip(entering, tokens, strict=True))]
 
     def corrected(self, measured: Mapping[tuple[int, ...], float]) -> Sensitivity:
-        """Return the same with weights that fit whole schedules: by the tokens that leave their blocks, what they cost.
+        """Return a copy whose weights fit whole schedules, given as their costs by the tokens that leave each block.
 
-        Least squares of relative errors with weights of at least 0, held to each other; nothing is changed by no
-        schedules, or by those that cost nothing.
+        Non-negative least squares of the relative errors, with a ridge that pulls the weights together. Schedules that
+        cost nothing are ignored; if none is left, the weights stay as they are.
         """
         known = [(np.array(self.parts(tokens)), cost) for tokens, cost in measured.items()]
         known = [(parts, cost) for parts, cost in known if cost > _LEAST and parts.sum() > _LEAST]
@@ -87,7 +87,7 @@ class Sensitivity:
         return replace(self, weights=tuple(float(common * max(w, _FLOOR)) for w in weights))
 
     def matrices(self, levels: Sequence[int]) -> Floats:
-        """Return (k, l, l) costs of every block by the levels, numbers of tokens, that enter and leave it."""
+        """Return the costs (k, l, l) of every block by the levels, numbers of tokens, that enter and leave it."""
         depth = len(self.weights)
         at = np.array([[self.curve(i, self.num_tokens - n) for n in levels] for i in range(depth)])  # (k, l)
         steps = np.maximum(at[:, None, :] - at[:, :, None], 0.0)
@@ -98,5 +98,5 @@ class Sensitivity:
 
 
 def probe_removals(most: int, points: int = 4) -> tuple[int, ...]:
-    """Return how many tokens one block removes in its probes, of `most` that it can: evenly up to all of them."""
+    """Return the numbers of tokens that one block removes in its probes, evenly spaced up to the `most` it can."""
     return tuple(sorted({max(1, round(most * (i + 1) / points)) for i in range(points)}))

@@ -1,4 +1,4 @@
-"""What a tuner is asked for: a speed, or a loss."""
+"""The target of a tuning: a speed or a loss."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import dataclass, fields
 
 
 class TuningError(ValueError):
-    """A question that the tuner cannot answer; the message says what it could."""
+    """A question that the tuner cannot answer; the message says what to change."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One of three: the best schedule at a speed, or the fastest one within a loss."""
+    """Exactly one of three targets: the best schedule at a speed (given in two ways), or the fastest within a loss."""
 
     speedup: float | None = None
-    """Time of the unmerged model over that of the merged one, more than 1."""
+    """Time of the unmerged model divided by that of the merged one, more than 1."""
     clips_per_second: float | None = None
     """Throughput, more than 0."""
     max_loss: float | None = None
-    """What the metric may fall below the unmerged model's, above 0 and below 1."""
+    """How far the metric may fall below the unmerged model's, above 0 and below 1."""
 
     def __post_init__(self) -> None:
         given = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -42,14 +42,14 @@ class Target:
 
     @property
     def of_speed(self) -> bool:
-        """Whether a speed is asked for."""
+        """Whether the target is a speed."""
         return self.max_loss is None
 
     def seconds(self, unmerged: float, batch_size: int) -> float:
-        """Return the longest time of a batch that meets a target of speed; `unmerged` is the unmerged model's."""
+        """Return the longest time per batch that meets a speed target; `unmerged` is the unmerged model's time."""
         if self.speedup is not None:
             return unmerged / self.speedup
-        assert self.clips_per_second is not None, "a loss says nothing of time"
+        assert self.clips_per_second is not None, "a loss target says nothing about time"
         return batch_size / self.clips_per_second
 
     def __str__(self) -> str:

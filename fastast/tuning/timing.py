@@ -1,4 +1,4 @@
-"""Finalists against each other: whole forwards of one batch in interleaved rounds.
+"""Time finalists against each other: whole forward passes of one batch in interleaved rounds.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `k` rounds.
 """
@@ -22,36 +22,38 @@ from fastast.system.clocks import Clock, CudaClock, WallClock, rotated
 
 Floats = NDArray[np.float64]
 WARM_UP = 2
-"""Rounds before those that count."""
+"""Calls of each arm before the rounds that count."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ForwardTimes:
-    """Seconds of a batch by arm, each (k,), of the same rounds."""
+    """Times of several arms in the same rounds."""
 
     seconds: dict[str, Floats]
+    """Seconds per batch of each arm, (k,)."""
     batch_size: int
+    """Clips per batch."""
 
     def median(self, arm: str) -> float:
-        """Return the median seconds of a batch."""
+        """Return an arm's median seconds per batch."""
         return float(np.median(self.seconds[arm]))
 
     def clips_per_second(self, arm: str) -> Estimate:
-        """Return the throughput with its interval over rounds."""
+        """Return an arm's throughput with its interval over rounds."""
         values = self.seconds[arm]
         return ratio_of_medians(np.full_like(values, self.batch_size), values)
 
     def ratio(self, arm: str, other: str) -> Estimate:
-        """Return the time of an arm over that of another, with its interval over paired rounds."""
+        """Return the time of an arm divided by that of another, with its interval over paired rounds."""
         return ratio_of_medians(self.seconds[arm], self.seconds[other])
 
 
 def time_rounds(
     arms: Mapping[str, Callable[[], object]], clock: Clock, *, rounds: int, round_seconds: float = 0.02
 ) -> dict[str, Floats]:
-    """Time every arm once per round, in an order that rotates, so that drift falls on all alike; (k,) each.
+    """Time every arm once per round, in rotating order, so that drift affects all alike; return (k,) seconds of each.
 
-    An arm is repeated within a round until it took about `round_seconds`; a round is the median of its repetitions.
+    An arm is repeated within a round for about `round_seconds`; its time in the round is the median of the repetitions.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -87,7 +89,7 @@ def time_reductions(
 def engine_of(
     model: nn.Module, reduction: TokenReduction | None, device: torch.device, batch_size: int | None = None
 ) -> Engine:
-    """Compile a model for a device; that a CPU has no kernels needs no warning here."""
+    """Compile a model for a device, without the warning that a CPU has no kernels, which is no news here."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineFallbackWarning)
         return compile(model, reduction, device=device, batch_size=batch_size)

@@ -1,4 +1,4 @@
-"""From a question to the schedule that answers it, and what constant and decreasing schedules would have given.
+"""Find the schedule that answers a question, and compare it with constant and decreasing schedules.
 
 Shapes: `k` clips, `f` frames, `m` mel bins, `c` classes.
 """
@@ -28,63 +28,63 @@ from fastast.tuning.target import TuningError
 from fastast.tuning.timing import ForwardTimes, engine_of, time_reductions
 
 COMPARED = ("constant", "decreasing")
-"""Families that an answer is compared with."""
+"""Families of schedules that an answer is compared with."""
 PROBED = 200
-"""Most clips that tell how sensitive a block is, spread evenly: divergences vary little."""
+"""Maximum number of clips for measuring how sensitive blocks are, spread evenly: divergences vary little."""
 _ATTEMPTS = 4
-"""How often a forecast that was too bright is corrected."""
+"""Maximum number of searches for a schedule that measures fast enough; each new one corrects an optimistic forecast."""
 _TIGHTER = 1.3
-"""Most that a time is divided by for such a forecast: a round that was disturbed says too much."""
+"""Maximum factor by which such a forecast shortens the time limit: disturbed rounds would shorten it too much."""
 _TABLE_ROUNDS = 5
-"""Rounds that every probe of the latency is timed in."""
+"""Rounds in which every latency probe is timed."""
 _HALVINGS = 6
-"""Of the range of times, in search of a loss."""
+"""How often the range of times is halved in the search for an allowed loss."""
 _FASTER = 0.97
-"""Share of a time that is tried next, while the loss allows."""
+"""Factor by which the time limit is shortened as long as the loss is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TunedRow:
-    """A schedule as measured at the end."""
+    """A schedule as measured in the final check."""
 
     name: str
-    """`unmerged`, `tuned`, or the family that it is the best of."""
+    """`unmerged`, `tuned`, or the family whose best schedule it is."""
     counts: Counts
     """Tokens that each block removes."""
     clips_per_second: Estimate
-    """Measured, with its interval over rounds."""
+    """Measured throughput, with its interval over rounds."""
     speedup: Estimate
-    """Over the unmerged model, in the same rounds."""
+    """Speed-up over the unmerged model, in the same rounds."""
     metric: Estimate
-    """On held-out clips, with its interval over clips."""
+    """Metric on held-out clips, with its interval over clips."""
     loss: Estimate
-    """The unmerged model's metric less its own, paired."""
+    """The unmerged model's metric minus this row's, paired."""
     gain: Estimate | None = None
-    """Of a family: the tuned schedule's metric less its own, paired."""
+    """The tuned schedule's metric minus this row's, paired; only for a family."""
     time: Estimate | None = None
-    """Of a family: the tuned schedule's time over its own, in the same rounds."""
+    """The tuned schedule's time divided by this row's, in the same rounds; only for a family."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuning:
-    """An answer."""
+    """The answer to a question."""
 
     counts: Counts
     """Tokens that each block should remove."""
     rows: tuple[TunedRow, ...]
-    """The model unmerged, the answer, and the best of each family that reaches its speed."""
+    """The unmerged model, the answer, and the fastest schedule of each family that is not faster than the answer."""
     meets: bool
-    """Whether its measured speed, or its loss on the clips that calibrate, is what was asked for."""
+    """Whether the measured speed (within 2 %), or the loss on the calibration clips, meets the target."""
     calibration: Explored
-    """What is known of it from the clips that calibrate."""
+    """The answer as measured on the calibration clips."""
     forecast: float
-    """Measured over forecast time of a batch."""
+    """Measured time of a batch divided by the forecast."""
     evaluated: int
-    """Schedules that were measured on clips."""
+    """Number of schedules measured on clips."""
 
 
 class Tuner:
-    """A model, clips and a device, and what was measured with them."""
+    """A model, clips and a device, and the measurements made with them."""
 
     def __init__(
         self,
@@ -106,11 +106,12 @@ class Tuner:
         self._batch = clips.features[: question.batch_size]
         if len(self._batch) < question.batch_size:
             raise TuningError(
-                f"tune: --batch-size is {question.batch_size}, and only {len(clips)} clips calibrate; give fewer"
+                f"tune: --batch-size is {question.batch_size}, but there are only {len(clips)} calibration clips; give "
+                "a smaller one"
             )
 
     def run(self) -> Tuning:
-        """Answer the question. Raises TuningError where nothing could."""
+        """Answer the question. Raises TuningError if it has no answer."""
         self._say(f"unmerged model on {len(self._clips)} clips ({self._clips.what})")
         self._reference = self._logits(self._clips, None)
         table = LatencyTable.from_dict(self._journal.get("latency", self._latency))
@@ -137,15 +138,19 @@ class Tuner:
         return measure_table(self._shape, engines, batch, rounds=_TABLE_ROUNDS).to_dict()
 
     def _sensitivity(self) -> Sensitivity:
-        """Measure what every block's removals do alone."""
+        """Measure the effect of each block's removals alone."""
         method, shape = self._question.method, self._shape
         some, places = probed_clips(self._clips)
         reference = self._reference[places]
         most = min(method.limit(shape, shape.num_tokens, block) for block in range(shape.depth))
         if most < 1:
-            raise TuningError(f"tune: {method.method} cannot remove a token of {shape.num_tokens}; take another method")
+            raise TuningError(
+                f"tune: {method.method} cannot remove any of {shape.num_tokens} tokens; use another method"
+            )
         removed = probe_removals(most)
-        self._say(f"sensitivity of {shape.depth} blocks to {', '.join(map(str, removed))} tokens, {len(some)} clips")
+        self._say(
+            f"sensitivity of {shape.depth} blocks to removing {', '.join(map(str, removed))} tokens, {len(some)} clips"
+        )
 
         def measure(block: int, r: int) -> float:
             counts = tuple(r if i == block else 0 for i in range(shape.depth))
@@ -159,7 +164,7 @@ class Tuner:
         return Sensitivity(num_tokens=shape.num_tokens, removed=removed, divergence=found, weights=(1.0,) * shape.depth)
 
     def _look(self, counts: Counts) -> tuple[float, float]:
-        """Return divergence and metric of a schedule on the clips that calibrate."""
+        """Return the divergence and metric of a schedule on the calibration clips."""
 
         def measure() -> list[float]:
             logits = self._logits(self._clips, counts)
@@ -170,12 +175,12 @@ class Tuner:
         return divergence, metric
 
     def _at_speed(self, explorer: Explorer, unmerged: float) -> Tuning:
-        """Find the best schedule whose measured time is what was asked for."""
+        """Find the best schedule whose measured time meets the target, or else the fastest of the last finalists."""
         wanted = self._question.target.seconds(unmerged, self._question.batch_size)
         if wanted >= unmerged:
             raise TuningError(
-                f"tune: the model unmerged takes {unmerged * 1e3:.4g} ms per batch, which is "
-                f"{self._question.batch_size / unmerged:.4g} clips per second already; nothing is to be merged"
+                f"tune: the unmerged model takes {unmerged * 1e3:.4g} ms per batch, which is "
+                f"{self._question.batch_size / unmerged:.4g} clips per second already; nothing needs to be merged"
             )
         allowed = wanted
         for attempt in range(_ATTEMPTS):
@@ -190,12 +195,12 @@ class Tuner:
                 break
             slower = min(times.median(_name(found.counts)) for found in finalists) / limit
             allowed = max(allowed / min(1.005 * slower, _TIGHTER), explorer.fastest() * 1.0001)
-            self._say("measured, they are slower than forecast; looking for faster ones")
+            self._say("they measure slower than forecast; looking for faster ones")
         fastest = min(finalists, key=lambda found: times.median(_name(found.counts)))
         return self._answer(explorer, fastest, times.median(_name(fastest.counts)), meets=False)
 
     def _within_loss(self, explorer: Explorer, unmerged: float) -> Tuning:
-        """Find the fastest schedule whose loss on the clips that calibrate is allowed."""
+        """Find the fastest schedule whose loss on the calibration clips is allowed."""
         most = self._question.target.max_loss
         assert most is not None
         own = self._scorer.value(self._clips, self._reference)
@@ -216,14 +221,14 @@ class Tuner:
                 break
         if best is None:
             raise TuningError(
-                f"tune: no schedule was found whose loss is at most {most:g} {self._scorer.metric}; allow more, or "
+                f"tune: no schedule with a loss of at most {most:g} {self._scorer.metric} was found; allow more, or "
                 "calibrate on more clips"
             )
         times = self._time("finalists", [best.counts])
         return self._answer(explorer, best, times.median(_name(best.counts)))
 
     def _answer(self, explorer: Explorer, best: Explored, seconds: float, *, meets: bool = True) -> Tuning:
-        """Check an answer, and the best of each family that is not faster, against each other on held-out clips."""
+        """Check an answer against the unmerged model and its rivals, on held-out clips."""
         known = self._rivals(explorer, best, seconds)
         self._say("the answer and the best of each family: time in interleaved rounds, and held-out clips")
         schedules: dict[str, Counts | None] = {"unmerged": None, "tuned": best.counts, **known}
@@ -243,7 +248,7 @@ class Tuner:
         )
 
     def _rivals(self, explorer: Explorer, best: Explored, seconds: float) -> dict[str, Counts]:
-        """Return of each family the fastest schedule that is not faster than the answer, by what both really take."""
+        """Return each family's fastest schedule that is not faster than the answer, by the measured times of both."""
         found = {name: counts for name in COMPARED if (counts := explorer.slower(name, best.seconds)) is not None}
         times = self._time("families", [best.counts, *found.values()])
         for name, counts in found.items():
@@ -272,7 +277,7 @@ class Tuner:
         )
 
     def _time(self, key: str, schedules: Sequence[Counts]) -> ForwardTimes:
-        """Time the model unmerged and under schedules in the same rounds."""
+        """Time the model without merging and under schedules, in the same rounds."""
         arms = {"unmerged": None} | {_name(counts): self._reduction(counts) for counts in schedules}
 
         def measure() -> dict[str, list[float]]:
@@ -294,7 +299,10 @@ class Tuner:
 
 
 def probed_clips(clips: TuningClips) -> tuple[TuningClips, list[int]]:
-    """Return the clips that tell how sensitive blocks are, and their places: data sets come sorted, by class or day."""
+    """Return the clips for measuring how sensitive blocks are, and their indices.
+
+    They are spread evenly, because data sets come sorted by class or day.
+    """
     places = spread(len(clips), PROBED)
     ids = tuple(clips.ids[place] for place in places)
     return replace(clips, features=clips.features[places], labels=clips.labels[places], ids=ids), places

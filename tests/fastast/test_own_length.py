@@ -131,7 +131,7 @@ def test_a_rare_length_does_not_hold_the_others_back(clips: list[Path], weights:
 
 
 def test_a_runtime_has_one_length(weights: str) -> None:
-    with pytest.raises(ValueError, match="own length: onnxruntime has one length"):
+    with pytest.raises(ValueError, match="own length: onnxruntime has a fixed length"):
         Predictor(weights, runtime="onnxruntime", own_length=True)
 
 

@@ -261,7 +261,7 @@ def test_what_a_checkpoint_is_taken_for_is_said_in_one_line(data: Path, tmp_path
     model = tiny(527, num_frames=1024)
     torch.save(original_names(model.state_dict()), tmp_path / "audioset_16_16_0.4422.pth")
     shown = CliRunner().invoke(app, ["paper", "--data", str(data), "--checkpoints", str(tmp_path), "--dry-run"])
-    (line,) = [line for line in shown.stderr.splitlines() if "that of AudioSet is taken" in line]
+    (line,) = [line for line in shown.stderr.splitlines() if "that of AudioSet is assumed" in line]
     assert line.startswith("fastast: ")
     assert "CheckpointWarning" not in shown.output
 

@@ -60,7 +60,7 @@ def test_a_file_that_leaves_unsaid_what_others_say_is_refused(
 ) -> None:
     files[place] = save_checkpoint(tmp_path / "silent.safetensors", small_model(seed=7), **told)  # type: ignore[arg-type]
     with pytest.raises(
-        CheckpointError, match=rf"silent.safetensors: it does not say its {missing}, and .*save_checkpoint"
+        CheckpointError, match=rf"silent.safetensors: it does not say its {missing}, but .*save_checkpoint"
     ):
         average_checkpoints(tmp_path / "mean.safetensors", files)
     assert not (tmp_path / "mean.safetensors").exists()
@@ -77,7 +77,7 @@ def test_losses_are_compared_among_the_files_that_say_them(files: list[Path], tm
     told = {"labels": LABELS, "normalisation": SCALE}
     silent = save_checkpoint(tmp_path / "silent.safetensors", small_model(seed=7), **told)  # type: ignore[arg-type]
     other = save_checkpoint(tmp_path / "other.safetensors", small_model(seed=8), loss="bce", **told)  # type: ignore[arg-type]
-    with pytest.raises(CheckpointError, match=r"other.safetensors: its loss is another .*: 'bce', there 'ce'"):
+    with pytest.raises(CheckpointError, match=r"other.safetensors: its loss differs .*: 'bce', there 'ce'"):
         average_checkpoints(tmp_path / "mean.safetensors", [silent, files[0], other])
     assert load_checkpoint(average_checkpoints(tmp_path / "mean.safetensors", [silent, files[0]])).loss == "ce"
 
@@ -101,7 +101,7 @@ def test_half_precision_rounds_the_mean_and_not_its_parts(tmp_path: Path) -> Non
     [
         ([0.5], "1 shares for 2 checkpoints"),
         ([0.5, 0.4], "add up to 0.9; they must add up to 1"),
-        ([1.5, -0.5], r"0\.safetensors: its share is 1\.5; a share is from 0 to 1"),
+        ([1.5, -0.5], r"0\.safetensors: its share is 1\.5; shares must be from 0 to 1"),
         ([float("nan"), 1.0], r"its share is nan"),
     ],
 )
@@ -112,7 +112,7 @@ def test_shares_that_are_none(files: list[Path], tmp_path: Path, shares: list[fl
 
 
 def test_one_model_is_no_average(files: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="takes two checkpoints or more, not 1"):
+    with pytest.raises(CheckpointError, match="needs at least two checkpoints, not 1"):
         average_checkpoints(tmp_path / "mean.safetensors", files[:1])
 
 
@@ -122,7 +122,7 @@ def test_one_model_is_no_average(files: list[Path], tmp_path: Path) -> None:
         ({"geometry": dataclasses.replace(SMALL, depth=3)}, "other.safetensors: its shape .* depth is 3, there 2"),
         ({"labels": ("bell", "drum", "horn")}, r"its classes .* class 2 is \('horn',\), there \('größe',\)"),
         ({"normalisation": Normalisation(mean=-4.0, std=2.0)}, r"its normalisation .* std is 2\.0, there 3\.0"),
-        ({"loss": "bce"}, "its loss is another .*: 'bce', there 'ce'"),
+        ({"loss": "bce"}, "its loss differs .*: 'bce', there 'ce'"),
     ],
 )
 def test_models_that_do_not_go_together(

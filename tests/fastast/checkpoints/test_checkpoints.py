@@ -339,7 +339,7 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     first = next(iter(content["weight_map"]))
     content["weight_map"][first] = "../elsewhere.safetensors"
     index.write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=f"{re.escape(first)}.*elsewhere.*must be a file beside it"):
+    with pytest.raises(CheckpointError, match=f"{re.escape(first)}.*elsewhere.*must be a file next to it"):
         load_checkpoint(tmp_path / "hf")
 
 

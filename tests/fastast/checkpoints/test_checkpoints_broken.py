@@ -166,7 +166,7 @@ BROKEN: dict[str, tuple[Maker, str]] = {
     "a list": (saved(lambda: [torch.ones(3)]), "holds a list, not a state dict"),
     "a whole model": (saved(lambda: torch.nn.Linear(2, 2)), "was not run"),
     "another model": (saved(lambda: {"fc.weight": torch.ones(3, 3)}), r"not an Audio Spectrogram.*'fc\.weight'"),
-    "no tensors": (saved(dict), "holds no tensors"),
+    "no tensors": (saved(dict), "contains no tensors"),
     "own keys without a header": (saved(lambda: small_model().state_dict()), "keys without FastAST's header"),
     # FastAST's header
     "wrong number of labels": (own(header={"labels": ["a", "b"]}), "2 labels for a head of 3 classes"),
@@ -184,7 +184,7 @@ BROKEN: dict[str, tuple[Maker, str]] = {
     "a header that is not JSON": (header_that_is_not_json, "header 'fastast' is not JSON"),
     # Hugging Face folders
     "an empty folder": (lambda folder: folder, r"a folder without config\.json \(it has: nothing\)"),
-    "a folder without weights": (folder_beside("model.safetensors", None), r"no weights beside config\.json"),
+    "a folder without weights": (folder_beside("model.safetensors", None), r"no weights next to config\.json"),
     "a config that is not JSON": (folder_beside("config.json", b"{"), r"config\.json: not readable as JSON"),
     "a config of another model": (folder_with(model_type="vit"), r"config\.json: model_type is 'vit'"),
     "another activation": (folder_with(hidden_act="relu"), "hidden_act is 'relu'"),
@@ -202,7 +202,7 @@ BROKEN: dict[str, tuple[Maker, str]] = {
     ),
     "a front end of another length": (
         folder_beside("preprocessor_config.json", {"max_length": 1024, "mean": 0, "std": 1}),
-        "max_length is 1024, but the model beside it takes 128",
+        "max_length is 1024, but the model next to it takes 128",
     ),
     "a front end without mean": (
         folder_beside("preprocessor_config.json", {"std": 1.0}),

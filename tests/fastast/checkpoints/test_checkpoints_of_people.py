@@ -40,7 +40,7 @@ def test_prefixes_of_wrappers_are_stripped_and_said(tmp_path: Path, prefix: str,
     model = small_model()
     for name in (lambda state: original_names(state, ""), huggingface_names):
         path = pth_with(tmp_path / "a.pth", {prefix + key: t for key, t in name(model.state_dict()).items()})
-        said = re.escape(f"its keys begin with {prefix!r}, of {by}; they are read without it")
+        said = re.escape(f"its keys begin with {prefix!r}, from {by}; it is left out")
         with pytest.warns(CheckpointWarning, match=said):
             loaded = load_model(path, geometry={"num_frames": SMALL.num_frames, "fstride": 16, "tstride": 16})
         assert all(torch.equal(tensor, loaded.state_dict()[key]) for key, tensor in model.state_dict().items())
@@ -49,7 +49,7 @@ def test_prefixes_of_wrappers_are_stripped_and_said(tmp_path: Path, prefix: str,
 def test_two_models_in_one_file_are_named(tmp_path: Path) -> None:
     state = original_names(small_model().state_dict(), "")
     both = {f"{name}.{key}": tensor for name in ("student", "teacher") for key, tensor in state.items()}
-    with pytest.raises(CheckpointError, match=r"holds 2 models, whose keys begin with 'student\.', 'teacher\.'"):
+    with pytest.raises(CheckpointError, match=r"contains 2 models, whose keys begin with 'student\.', 'teacher\.'"):
         load_checkpoint(pth_with(tmp_path / "a.pth", both))
 
 
@@ -110,7 +110,7 @@ def test_tokens_that_other_strides_make_too_are_said(tmp_path: Path) -> None:
     """128 frames at stride 10 and 288 to 303 at stride 16 are 146 tokens."""
     shape = dataclasses.replace(SMALL, num_frames=300)
     path = pth_with(tmp_path / "a.pth", original_names(small_model(shape).state_dict()))
-    with pytest.warns(CheckpointWarning, match="taken for fstride 10, .*fstride 16, tstride 16, 288 to 303 frames"):
+    with pytest.warns(CheckpointWarning, match="assuming fstride 10, .*fstride 16, tstride 16, 288 to 303 frames"):
         load_checkpoint(path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -121,7 +121,7 @@ def test_tokens_that_other_strides_make_too_are_said(tmp_path: Path) -> None:
 def test_the_next_lines_of_the_readme_work_on_an_original_of_audioset(tmp_path: Path) -> None:
     shape = dataclasses.replace(SMALL, num_frames=1024, fstride=16, tstride=16, num_classes=527)
     path = pth_with(tmp_path / "audioset_16_16_0.4422.pth", original_names(small_model(shape).state_dict()))
-    with pytest.warns(CheckpointWarning, match="527 classes and 1,024 frames, .* that of AudioSet is taken"):
+    with pytest.warns(CheckpointWarning, match="527 classes and 1,024 frames, .* that of AudioSet is assumed"):
         model = load_model(path)
     assert model.normalisation == Normalisation(mean=-4.2677393, std=4.5689974)
     assert Frontend(model.geometry, model.normalisation)([torch.zeros(16_000)]).shape == (1, 1024, 128)

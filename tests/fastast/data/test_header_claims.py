@@ -136,7 +136,9 @@ def test_check_counts_headers_that_end_early(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64"])
 def test_a_wav_that_is_said_to_have_no_header_is_refused(kind: str) -> None:
     content = encode(SOUND, 44_100, kind, "PCM_24")
-    with pytest.raises(AudioError, match=r"begins with the header of a WAV, .* leave --rate, --format and --channels"):
+    with pytest.raises(
+        AudioError, match=r"begins with the header of a WAV, .* leave out --rate, --format and --channels"
+    ):
         list(PipeReader(io.BytesIO(content), PcmStream(rate=16_000)))  # type: ignore[arg-type]
 
 

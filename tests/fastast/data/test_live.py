@@ -132,7 +132,7 @@ def test_an_end_in_the_middle_of_a_sample_is_told_and_the_rest_is_heard() -> Non
 
 def test_an_end_before_the_one_in_the_header_is_told() -> None:
     content = encode(recording(0.5), 16_000, "WAV", "PCM_16")
-    with pytest.warns(AudioWarning, match=r"ended after 0.38 s, and its header tells of 0.50 s. What came before was"):
+    with pytest.warns(AudioWarning, match=r"ended after 0.38 s, but its header says 0.50 s. What came before that was"):
         assert len(heard(io.BytesIO(content[:-4_000]))) == 6_000
 
 
@@ -283,10 +283,10 @@ def test_a_microphone_is_heard_block_by_block_until_it_is_gone(monkeypatch: pyte
 def test_a_microphone_that_is_not_there_says_what_is(monkeypatch: pytest.MonkeyPatch) -> None:
     devices = [{"name": "USB microphone", "default_samplerate": 16_000.0, "max_input_channels": 1}]
     monkeypatch.setitem(sys.modules, "sounddevice", fake_library(devices, []))
-    with pytest.raises(AudioError, match=r"microphone: webcam: .*Inputs here: 0 \(USB microphone\)"):
+    with pytest.raises(AudioError, match=r"microphone: webcam: .*Available inputs: 0 \(USB microphone\)"):
         Microphone("webcam")
     monkeypatch.setitem(sys.modules, "sounddevice", fake_library([], []))
-    with pytest.raises(AudioError, match="microphone: none: .*Inputs here: none"):
+    with pytest.raises(AudioError, match="microphone: none: .*Available inputs: none"):
         Microphone()
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(AudioError, match=r"pip install 'fastast\[microphone\]'"):

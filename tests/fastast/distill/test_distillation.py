@@ -190,7 +190,7 @@ def test_a_recipe_makes_a_distiller(tmp_path: Path, small_fbank: Tensor) -> None
         Distillation(teacher=str(path)), num_classes=5, normalisation=AUDIOSET, shape=(176, 48)
     )
     torch.testing.assert_close(distiller.teacher_logits(fbank=small_fbank), teacher.eval()(small_fbank))
-    with pytest.raises(TeacherError, match="has 5 classes, the student 64"):
+    with pytest.raises(TeacherError, match="has 5 classes, but the student has 64"):
         create_distiller(Distillation(teacher=str(path)), num_classes=64, normalisation=AUDIOSET)
     with pytest.raises(DistillationError, match="filterbank of 192 frames and 48 mel bins"):
         create_distiller(Distillation(teacher=str(path)), num_classes=5, normalisation=AUDIOSET, shape=(192, 48))

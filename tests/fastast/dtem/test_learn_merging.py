@@ -67,7 +67,7 @@ def test_it_learns_writes_and_says_how_it_compares(checkpoint: str, tmp_path: Pa
     assert training["validation"][0]["low"] <= training["validation"][0]["high"]
     code, said = learn(checkpoint, out)
     assert code == 1
-    assert "is there; give another --out" in said
+    assert "already exists; give another --out" in said
 
 
 def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path: Path, monkeypatch) -> None:
@@ -88,21 +88,21 @@ def test_an_interrupted_run_goes_on_to_the_same_layers(checkpoint: str, tmp_path
     monkeypatch.setattr(MergeLearner, "step", step)
     code, said = learn(checkpoint, parted, "--lr", "0.5")
     assert code == 1
-    assert "lr was 0.001 and is 0.5" in said
+    assert "lr was 0.001 and is now 0.5" in said
     code, said = learn(checkpoint, parted)
     assert code == 0, said
-    assert "going on behind step 4" in said
+    assert "resuming after step 4" in said
     assert torch.equal(merge_embedding(str(parted)).weight, merge_embedding(str(whole)).weight)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ("weights", "weights_sha256 was '[0-9a-f]{64}' and is"),
-        ("recipe", "recipe_identity was '[0-9a-f]{64}' and is"),
-        ("clips", "clips_sha256 was '[0-9a-f]{64}' and is"),
-        ("nothing", "going on behind step 2"),
-        ("age", "these states are of an older FastAST"),
+        ("weights", "weights_sha256 was '[0-9a-f]{64}' and is now"),
+        ("recipe", "recipe_identity was '[0-9a-f]{64}' and is now"),
+        ("clips", "clips_sha256 was '[0-9a-f]{64}' and is now"),
+        ("nothing", "resuming after step 2"),
+        ("age", "these states are from an older FastAST"),
     ],
 )
 def test_states_go_on_with_the_weights_the_recipe_and_the_clips_they_are_of_alone(
@@ -197,7 +197,7 @@ def test_it_lowers_its_loss_on_a_clip_that_it_sees_again_and_again(checkpoint: s
     [
         (["--temperature", "0"], "--temperature is 0.0; it must be above 0"),
         (["--precision", "int8"], "--precision is 'int8'; allowed: float32, bfloat16, float16"),
-        (["--steps", "0"], "--steps is 0; give a whole number from 1"),
+        (["--steps", "0"], "--steps is 0; give a whole number of at least 1"),
         (["--schedule", "constant:60"], "constant:60: block 1 of 3 has"),
         (["--schedule", "wave:3"], "wave"),
     ],

@@ -52,7 +52,7 @@ def test_a_number_that_no_runtime_can_mean_is_refused_before_one_sees_it(
 ) -> None:
     monkeypatch.setattr(exporting, "read_metadata", lambda path: None)
     monkeypatch.setattr(RUNTIME_TABLE.get(runtime), "open", lambda *_, **__: pytest.fail("the runtime saw it"))
-    with pytest.raises(fastast.ExportError, match=re.escape(f"{name} is {value!r}; give a whole number from 1")):
+    with pytest.raises(fastast.ExportError, match=re.escape(f"{name} is {value!r}; give a whole number of at least 1")):
         fastast.open_exported(tmp_path / "small.onnx", runtime=runtime, **{name: value})
 
 
@@ -112,7 +112,7 @@ def test_a_checkpoint_is_named_with_its_hash_and_the_model_in_memory_stays_as_it
         model.eval()
     with fastast.reduce(model, REDUCTION):
         attached = fastast.export(model, tmp_path / "attached.onnx")
-        with pytest.raises(fastast.ReductionError, match="reduced already"):
+        with pytest.raises(fastast.ReductionError, match="already has a reduction"):
             fastast.export(model, tmp_path / "twice.onnx", reduction=REDUCTION)
     assert attached.metadata.reduction == done.metadata.reduction
     assert model.attached is None
@@ -160,7 +160,7 @@ def test_the_checkpoint_that_is_exported_is_never_overwritten(model, in_memory: 
     weights = tmp_path / "model.bin"
     torch.save(model.state_dict(), weights)
     before = weights.read_bytes()
-    with pytest.raises(ValueError, match=r"model\.bin: it is "):
+    with pytest.raises(ValueError, match=r"model\.bin: (this is an input|exists without)"):
         fastast.export(model if in_memory else weights, tmp_path / "model.xml", format="openvino")
     assert weights.read_bytes() == before
     assert [child.name for child in tmp_path.iterdir()] == ["model.bin"]
@@ -222,7 +222,7 @@ def test_the_ending_of_another_format_names_it(model, tmp_path: Path, format: st
     with pytest.raises(fastast.ExportError) as caught:
         fastast.export(model, path, format=format, reduction=REDUCTION)
     assert str(caught.value) == (
-        f"{path}: a file of the format {format} must end in {wanted}, or give --format {other}"
+        f"{path}: the name of a file in format {format} must end in {wanted}, or give --format {other}"
     )
     with pytest.raises(fastast.ExportError, match=rf"must end in \{wanted}$"):
         fastast.export(model, tmp_path / "small.tflite", format=format, reduction=REDUCTION)

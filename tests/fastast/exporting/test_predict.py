@@ -48,7 +48,7 @@ def test_an_exported_file_predicts_what_its_checkpoint_does(checkpoint: Path, fo
     text = run("predict", EXAMPLE, "-m", out)
     assert "26 tokens merged to 14 by tome constant:6, on " in text
     for arguments, message in (
-        (("--schedule", "constant:6"), r"its schedule is in the file \(tome constant:6\)"),
+        (("--schedule", "constant:6"), r"its schedule is built into the file \(tome constant:6\)"),
         (("--engine", "plain"), "does not run in plain PyTorch"),
         (("--draw", tmp_path), "does not tell which tokens merged"),
     ):
@@ -248,7 +248,7 @@ def test_the_cache_tells_weights_reductions_and_labels_apart(model, made: list[P
     [
         ("gone.onnx", None, "there is no such file"),
         ("text.onnx", b"this is no graph", "not an ONNX file"),
-        ("alone.xml", b"<net></net>", "alone.bin: there is no such file; .*alone.xml needs it beside it"),
+        ("alone.xml", b"<net></net>", "alone.bin: there is no such file; .*alone.xml needs it in the same folder"),
     ],
 )
 def test_a_bad_file_is_named(name: str, content: bytes | None, message: str, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_file_of_somebody_elses_is_refused(tmp_path: Path) -> None:
 def test_a_runtime_that_does_not_read_the_format_says_which_does(tmp_path: Path, exported) -> None:
     if exported.path.suffix == ".onnx":
         pytest.skip("both runtimes read ONNX")
-    with pytest.raises(fastast.ExportError, match=r"onnxruntime reads \.onnx; run it by openvino"):
+    with pytest.raises(fastast.ExportError, match=r"onnxruntime reads \.onnx; run it with openvino"):
         fastast.open_exported(exported.path, runtime="onnxruntime")
 
 

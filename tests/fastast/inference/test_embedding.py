@@ -128,7 +128,7 @@ def test_a_table_of_no_vectors_is_refused_and_leaves_the_one_of_before(ending: s
     out = tmp_path / f"x.{ending}"
     out.write_text("of before")
     with (
-        pytest.raises(ValueError, match=f"x.{ending}: a table of no vectors was asked for"),
+        pytest.raises(ValueError, match=f"x.{ending}: there are no vectors to write"),
         write_embeddings(out) as to,
     ):
         to([])

@@ -53,7 +53,7 @@ def test_unmerged_every_window_is_an_event() -> None:
         ({"threshold": 1.5}, "threshold is 1.5; it must be a score"),
         ({"threshold": float("nan")}, "it must be a score"),
         ({"gap": -1.0}, "at least 0 seconds"),
-        ({"gap": 1.0, "merge": False}, "leave one of the two out"),
+        ({"gap": 1.0, "merge": False}, "not both"),
     ],
 )
 def test_a_rule_that_cannot_be_is_refused(options: dict[str, float], message: str) -> None:
@@ -104,7 +104,7 @@ def test_the_ending_says_the_format_unless_it_is_said() -> None:
     assert event_format(Path("a.NDJSON")) == "jsonl"
     assert event_format(Path("a.labels"), "audacity") == "audacity"
     with pytest.raises(
-        ValueError, match=r"a.xlsx: its ending does not say .* --events-format csv or jsonl or audacity"
+        ValueError, match=r"a.xlsx: the file name does not say .* --events-format csv or jsonl or audacity"
     ):
         event_format(Path("a.xlsx"))
     with pytest.raises(ValueError, match="Did you mean 'csv'"):

@@ -112,7 +112,7 @@ def test_a_microphone_that_is_ahead_has_windows_skipped_and_counted(predictor: P
     found = list(listen(predictor, FastSpeaker(), listening, skip=True))
     assert [heard.end for heard in found] == [5.0]
     assert listening.skipped == 4
-    assert "4 windows skipped, as the model was behind: give a longer --hop" in listening.describe()
+    assert "4 windows skipped, the model fell behind: give a longer --hop" in listening.describe()
     assert len(list(listen(predictor, FastSpeaker(), Listening(hop=1.0)))) == 5
 
 

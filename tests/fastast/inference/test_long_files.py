@@ -107,7 +107,7 @@ def test_several_files_share_a_table(late: Path, tmp_path: Path) -> None:
     [
         (("--gap", "1"), "--gap says what events are, and none are asked for; give --events FILE too"),
         (("--no-merge",), "--no-merge says what events are"),
-        (("--events", "a.xlsx"), "a.xlsx: its ending does not say"),
+        (("--events", "a.xlsx"), "a.xlsx: the file name does not say"),
         (("--events", "a.csv", "--threshold", "2"), "threshold is 2.0"),
         (("--events", "a.txt", "other.wav"), "belongs to one file"),
         (("--hop", "6"), "hop is 6 s; allowed: 0.01 to 5.135 s"),

@@ -93,7 +93,7 @@ def test_a_picture_is_a_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         path=EXAMPLE, seconds=5.0, num_windows=1, labels=predictor.labels, scores=scores, activation="sigmoid"
     )
     for name in ("picture.pdf", "picture", "picture.png.jpg"):
-        with pytest.raises(ValueError, match=rf"{name}: a picture is written as a PNG; name a file that ends in \.png"):
+        with pytest.raises(ValueError, match=rf"{name}: pictures are written as PNG; name a file that ends in \.png"):
             predictor.draw(found, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setitem(sys.modules, "fastast.viz", None)  # a PNG would be drawn by it
@@ -118,7 +118,7 @@ def test_the_command_passes_method_options_device_and_batch_on(files: list[Path]
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--device", "tpu-9"), "'tpu-9' is no device; there are: auto, cpu"),
+        (("--device", "tpu-9"), "'tpu-9' is not a device; there are: auto, cpu"),
         (("--method", "tome"), "nothing is merged without a schedule"),
         (("--schedule", "constant:4", "--option", "metric=key"), "allowed: keys, queries"),
         (("--schedule", "constant:4", "--method", "tomee"), "Did you mean 'tome'"),

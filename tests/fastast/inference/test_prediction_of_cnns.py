@@ -93,12 +93,12 @@ def test_a_file_that_does_not_say_how_long_its_clips_were_is_asked_for_it(tmp_pa
         (["predict", str(EXAMPLE), "--engine", "onnxruntime"], "regnetx_002 takes no runtime, only a transformer does"),
         (
             ["predict", str(EXAMPLE), "--geometry", "embed_dim=3"],
-            "regnetx_002 has no embed_dim; of a geometry it takes",
+            "regnetx_002 has no embed_dim; the only geometry field it takes",
         ),
-        (["predict", str(EXAMPLE), "--normalisation", "-4,2"], "its file says its normalisation"),
+        (["predict", str(EXAMPLE), "--normalisation", "-4,2"], "the file has its own normalisation"),
         (["predict", str(EXAMPLE), "--draw", "pictures"], "regnetx_002 has no tokens to draw; leave --draw out"),
         (["embed", str(EXAMPLE), "--out", "vectors.npz"], "regnetx_002 gives logits only; give a transformer"),
-        (["info"], "this is a teacher's file, a network without tokens to merge; `fastast predict`, `evaluate`"),
+        (["info"], "this is a teacher's file, a network without tokens to merge; use it with `fastast predict`"),
         (["export", "--out", "model.onnx"], "this is a teacher's file, a network without tokens to merge"),
     ],
 )

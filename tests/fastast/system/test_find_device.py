@@ -28,7 +28,7 @@ def test_auto_is_a_gpu_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
 def test_a_name_that_is_no_device_is_named(name: str) -> None:
-    with pytest.raises(ValueError, match=f"device: {name!r} is no device; there are: auto, cpu"):
+    with pytest.raises(ValueError, match=f"device: {name!r} is not a device; there are: auto, cpu"):
         find_device(name)
 
 

@@ -30,5 +30,5 @@ def test_one_process_or_one_item_is_worked_on_here(items: range, processes: int)
 
 
 def test_clips_whose_reader_is_ended_from_outside_do_not_hang() -> None:
-    with pytest.raises(RuntimeError, match="ended from outside"):
+    with pytest.raises(RuntimeError, match="was killed"):
         list(each(range(9), lambda _: os._exit(1), what="reading", processes=2, progress=False))

@@ -61,7 +61,7 @@ def test_what_cannot_be_averaged_is_refused(option: str, value: object) -> None:
 
 
 def test_a_network_without_a_map_of_features_is_refused() -> None:
-    with pytest.raises(TeacherError, match=r"no map.*take a CNN, such as resnet18"):
+    with pytest.raises(TeacherError, match=r"not a map.*use a CNN, such as resnet18"):
         create_teacher("swin_tiny_patch4_window7_224", 5)(torch.randn(1, 224, 224))
 
 

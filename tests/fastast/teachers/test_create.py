@@ -106,12 +106,12 @@ def test_an_embedded_model_is_a_teacher_as_it_is() -> None:
 
 
 def test_other_classes_are_refused_with_both_counts(tmp_path: Path) -> None:
-    with pytest.raises(TeacherError, match="has 64 classes, the student 527"):
+    with pytest.raises(TeacherError, match="has 64 classes, but the student has 527"):
         load_teacher("ast_tiny_soundscapes", num_classes=527)
-    with pytest.raises(TeacherError, match="has 64 classes, the student 10"):
+    with pytest.raises(TeacherError, match="has 64 classes, but the student has 10"):
         create_teacher("ast_tiny_soundscapes", 10)
     path = save_teacher(tmp_path / "t.safetensors", MAKERS["aisfx"]())
-    with pytest.raises(TeacherError, match="has 5 classes, the student 6"):
+    with pytest.raises(TeacherError, match="has 5 classes, but the student has 6"):
         load_teacher(path, num_classes=6)
 
 

@@ -103,14 +103,14 @@ def test_an_ast_and_a_cnn_answer_together() -> None:
     ("members", "message"),
     [
         (lambda: [cnn(0)], "1 member; give at least two"),
-        (lambda: [cnn(0, labels=None), cnn(1, labels=None, classes=4)], "has 4 classes, the first has 3"),
-        (lambda: [cnn(0), cnn(1, labels=None)], "member 2 .* does not say its classes, member 1 does"),
-        (lambda: [cnn(0, labels=None), cnn(1)], "member 1 .* does not say its classes, member 2 does"),
-        (lambda: [ast(48), cnn(0), ast(64)], "member 3 .* takes 64 frames, one before takes 48; no"),
-        (lambda: [ast(48), cnn(0), ast(48, bins=48)], "member 3 .* takes 48 mel bins, one before takes 64"),
-        (lambda: [cnn(0), ast(48), aisfx(bins=128)], "member 3 .* takes 128 mel bins, one before takes 64"),
+        (lambda: [cnn(0, labels=None), cnn(1, labels=None, classes=4)], "has 4 classes, but the first has 3"),
+        (lambda: [cnn(0), cnn(1, labels=None)], "member 2 .* does not say its classes, but member 1 does"),
+        (lambda: [cnn(0, labels=None), cnn(1)], "member 1 .* does not say its classes, but member 2 does"),
+        (lambda: [ast(48), cnn(0), ast(64)], "member 3 .* takes 64 frames, but an earlier one takes 48, so no"),
+        (lambda: [ast(48), cnn(0), ast(48, bins=48)], "member 3 .* takes 48 mel bins, but an earlier one takes 64"),
+        (lambda: [cnn(0), ast(48), aisfx(bins=128)], "member 3 .* takes 128 mel bins, but an earlier one takes 64"),
         (lambda: [cnn(0), cnn(1, labels=("dog", "rain", "cat"))], "member 2: .*cat"),
-        (lambda: [cnn(0), cnn(1, normalisation=None)], "member 2 .* says no normalisation"),
+        (lambda: [cnn(0), cnn(1, normalisation=None)], "member 2 .* does not say its normalisation"),
     ],
 )
 def test_members_that_do_not_fit_are_named(members, message: str) -> None:
@@ -121,9 +121,9 @@ def test_members_that_do_not_fit_are_named(members, message: str) -> None:
 def test_members_of_another_loss_are_refused() -> None:
     one, other = cnn(0), cnn(1)
     one.loss, other.loss = "bce", "ce"
-    with pytest.raises(TeacherError, match="loss ce, one before with bce"):
+    with pytest.raises(TeacherError, match="loss ce, but an earlier one with bce"):
         combine_teachers([one, other])
-    with pytest.raises(TeacherError, match=r"member 3 .* loss ce, one before with bce"):
+    with pytest.raises(TeacherError, match=r"member 3 .* loss ce, but an earlier one with bce"):
         combine_teachers([cnn(2), one, other])
     assert combine_teachers([cnn(2), one]).loss == "bce"
 

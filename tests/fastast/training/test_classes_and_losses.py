@@ -142,7 +142,7 @@ def test_a_model_trained_with_cross_entropy_predicts_a_softmax(
 def test_a_task_that_is_no_classification_is_refused(tmp_path: Path) -> None:
     folder = huggingface_folder(tmp_path / "hf", problem_type="regression")
     said = run("predict", tmp_path / "a.wav", "-m", folder, code=1)
-    assert "problem_type is 'regression'; FastAST knows models that classify: single_label_classification" in said
+    assert "problem_type is 'regression'; FastAST supports only classification: single_label_classification" in said
 
 
 def test_what_cross_entropy_trained_says_so_and_is_scored_so(recipe_file: Path, tmp_path: Path) -> None:

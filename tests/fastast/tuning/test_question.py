@@ -53,7 +53,7 @@ def test_a_target_of_speed_is_a_time() -> None:
     [
         ({"clips": 10}, "--clips is 10; it must be a whole number of at least 40"),
         ({"rounds": 3}, "--rounds is 3"),
-        ({"held_out": "val"}, "whose clips calibrate"),
+        ({"held_out": "val"}, "whose clips are used for calibration"),
     ],
 )
 def test_a_question_is_refused_with_what_is_allowed(values: dict[str, Any], words: str) -> None:
@@ -145,10 +145,10 @@ def test_a_journal_goes_on_and_measures_nothing_twice(tmp_path: Path) -> None:
 
 def test_a_journal_of_another_question_is_refused(tmp_path: Path) -> None:
     Journal(tmp_path / "a", {"model": "m"}).close()
-    with pytest.raises(TuningError, match="model was 'm' and is 'other'"):
+    with pytest.raises(TuningError, match="model was 'm' and is now 'other'"):
         Journal(tmp_path / "a", {"model": "other"})
     (tmp_path / "b").write_text("hello\n")
-    with pytest.raises(TuningError, match="no journal of `fastast tune`"):
+    with pytest.raises(TuningError, match="not a journal of `fastast tune`"):
         Journal(tmp_path / "b", {"model": "m"})
 
 
@@ -177,7 +177,7 @@ def test_what_files_of_before_do_not_say_is_as_it_was_then(
     assert differing_key(before, NOW | now) == key
     Journal(tmp_path / "a.journal", before).close()
     if key:
-        with pytest.raises(TuningError, match=f"is of another question: {key} was"):
+        with pytest.raises(TuningError, match=f"are for another question: {key} was"):
             Journal(tmp_path / "a.journal", NOW | now)
     else:
         Journal(tmp_path / "a.journal", NOW | now).close()
@@ -213,7 +213,7 @@ def test_what_is_published_is_the_answer_to_its_own_question(path: Path) -> None
 
 def test_a_journal_has_one_writer(tmp_path: Path) -> None:
     first = Journal(tmp_path / "a", {})
-    with pytest.raises(TuningError, match="another process tunes into this file"):
+    with pytest.raises(TuningError, match="another process is writing to this file"):
         Journal(tmp_path / "a", {})
     first.close()
 

@@ -56,7 +56,7 @@ def answer(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     out = tmp_path_factory.mktemp("tuned") / "tuned.toml"
     code, said = tune(checkpoint, out, "--clips-per-second", "1e-3", "--method", "topk")
     assert code == 1
-    assert "nothing is to be merged" in said
+    assert "nothing needs to be merged" in said
     out.with_name("tuned.toml.journal").unlink()
     code, said = tune(checkpoint, out, "--max-loss", "0.9", "--method", "topk")
     assert code == 0, said
@@ -71,7 +71,7 @@ def test_it_says_what_the_best_of_each_family_gives(answer: tuple[Path, str]) ->
         assert re.search(rf"^{row} +{interval} +{interval} +{interval} +{interval}$", said, re.M), said
     for name in ("constant", "decreasing"):
         assert re.search(
-            rf"^tuned against the best {name}: mAP {interval}, .*; time {interval} of its own$", said, re.M
+            rf"^tuned against the best {name}: mAP {interval}, .*; takes {interval} times as long$", said, re.M
         )
     assert re.search(r"^schedule: list:\d+,\d+,\d+$", said, re.M)
 
@@ -135,7 +135,7 @@ def test_other_weights_under_the_same_name_are_another_question(checkpoint: str,
     save_checkpoint(mine, other)
     code, said = tune(str(mine), out, "--max-loss", "0.9")
     assert code == 1
-    assert "what was measured there is of another question: weights_sha256 was" in said
+    assert "the measurements in it are for another question: weights_sha256 was" in said
 
 
 @pytest.mark.parametrize(("option", "key"), [("--activation", "activation"), ("--labels", "labels")])
@@ -145,7 +145,7 @@ def test_how_logits_are_read_is_part_of_the_question(
     value = "softmax" if key == "activation" else "data"
     code, said = tune(checkpoint, answer[0], "--max-loss", "0.9", "--method", "topk", option, value)
     assert code == 1
-    assert f"this is the answer to another question: {key} was '' and is '{value}'" in said
+    assert f"this is the answer to another question: {key} was '' and is now '{value}'" in said
 
 
 def test_another_processor_is_another_question(checkpoint: str, tmp_path: Path, monkeypatch) -> None:
@@ -160,7 +160,7 @@ def test_another_processor_is_another_question(checkpoint: str, tmp_path: Path, 
     monkeypatch.setattr("fastast.system.devices.processor_name", lambda: "Loongson-3A6000")
     code, said = tune(checkpoint, tmp_path / "tuned.toml", "--max-loss", "0.9")
     assert code == 1
-    assert "what was measured there is of another question: device was" in said
+    assert "the measurements in it are for another question: device was" in said
     assert "Elbrus-8S" in said
 
 
@@ -178,15 +178,15 @@ def test_times_of_another_version_are_not_gone_on_with(
     if name:
         was = str(importlib.import_module(name).__version__)
         monkeypatch.setattr(f"{name}.__version__", torch.torch_version.TorchVersion("97.1.0"))
-        wanted = rf"{key} was '{re.escape(was)}' and is '97\.1\.0'"
+        wanted = rf"{key} was '{re.escape(was)}' and is now '97\.1\.0'"
     else:  # of before there were such keys
         first, *more = journal.read_text().splitlines(keepends=True)
         question = {k: v for k, v in json.loads(first)["question"].items() if k not in ("torch", "fastast", "probed")}
         journal.write_text(json.dumps({"question": question}) + "\n" + "".join(more))
-        wanted = r"fastast was not noted, by an older FastAST, and is '.*Remove the file, or give another --out"
+        wanted = r"fastast was not recorded by an older FastAST and is now '.*Remove the file, or give another --out"
     code, said = tune(checkpoint, out, "--max-loss", "0.9")
     assert code == 1
-    assert re.search(f"of another question: {wanted}", " ".join(said.split())), said
+    assert re.search(f"for another question: {wanted}", " ".join(said.split())), said
 
 
 def test_an_interrupted_run_goes_on(checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +204,7 @@ def test_an_interrupted_run_goes_on(checkpoint: str, tmp_path: Path, monkeypatch
     monkeypatch.setattr("fastast.tuning.tune.measure_table", lambda *args, **kwargs: calls.append(args))
     code, said = tune(checkpoint, out, "--max-loss", "0.9")
     assert code == 0, said
-    assert "going on with" in said
+    assert "resuming from" in said
     assert not calls  # the table of before
 
 
@@ -213,7 +213,7 @@ def test_an_interrupted_run_goes_on(checkpoint: str, tmp_path: Path, monkeypatch
     [
         (["--speedup", "2", "--min-positives", "15"], "have fewer than 15 positive clips"),
         (["--speedup", "2", "--split", "nowhere"], "unknown split"),
-        (["--speedup", "2", "--held-out", "val"], "whose clips calibrate"),
+        (["--speedup", "2", "--held-out", "val"], "whose clips are used for calibration"),
         (["--speedup", "2", "--max-loss", "0.1"], "give one target"),
         (["--speedup", "2", "--method", "local", "--option", "time=90"], "time"),
         (["--speedup", "2", "--option", "axis=time"], "unknown option 'axis'"),
