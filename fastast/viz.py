@@ -33,7 +33,7 @@ def group_means(fbank: NDArray[np.floating], groups: NDArray[np.int64], geometry
     """
     wanted = (geometry.num_frames, geometry.num_mel_bins)
     if fbank.shape != wanted:
-        raise ValueError(f"viz: the spectrogram has shape {fbank.shape}; this model's input is {wanted}, frames by mels")
+        raise ValueError(f"viz: the spectrogram has shape {fbank.shape}; this model takes {wanted}, frames by mels")
     cells = np.empty(groups.shape)
     margin = tuple(max(0, geometry.patch_size - stride) // 2 for stride in (geometry.fstride, geometry.tstride))
     for i, j in np.ndindex(groups.shape):

@@ -45,7 +45,7 @@ def test_another_models_source_map_is_refused() -> None:
 
 @pytest.mark.parametrize("shape", [(45, 36), (46, 35), (36, 46)])
 def test_a_spectrogram_of_another_size_is_refused_and_not_drawn_with_holes(shape: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match="this model's input is .46, 36., frames by mels"):
+    with pytest.raises(ValueError, match="this model takes .46, 36., frames by mels"):
         draw_merges(np.zeros(shape), source(), SHAPE)
 
 
