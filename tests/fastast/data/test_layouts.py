@@ -673,6 +673,59 @@ def test_parquet_with_named_numbers_as_labels_is_read(tmp_path: Path) -> None:
         Parquet(root=str(tmp_path)).split("test")
 
 
+def write_shard(path: Path, clips: dict[str, str], names: list[str], file: str | None = None) -> None:
+    """As `datasets` writes one: numbers as labels, which its description names; every clip lies in `file`."""
+    import json
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from sound_files import encode
+
+    described = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    audio = [{"bytes": encode(sounds()[clip], 16_000, "WAV", "PCM_16"), "path": file} for clip in clips]
+    table = pa.table({"id": list(clips), "audio": audio, "label": [names.index(label) for label in clips.values()]})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(described)}), path)
+
+
+def test_shards_of_parquet_that_count_their_classes_in_different_ways_are_read_by_name(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    write_shard(tmp_path / "train-0.parquet", {"bird": "animal", "bell": "metal"}, ["animal", "drum", "metal"])
+    write_shard(tmp_path / "train-1.parquet", {"cymbal": "metal", "tabla": "drum"}, ["drum", "metal"])
+    write_shard(tmp_path / "test-0.parquet", {"cymbal": "metal", "bird": "animal"}, ["metal", "animal"])
+    options = Parquet(root=str(tmp_path), id="id", label="label")
+    train, test = options.split("train"), options.split("test")
+    assert labels_of(train) == [["animal"], ["metal"], ["metal"], ["drum"]]
+    assert labels_of(test) == [["metal"], ["animal"]]
+    assert train.classes == test.classes == ("animal", "drum", "metal")
+
+
+def test_a_number_without_a_name_is_no_label(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    write_shard(tmp_path / "test-0.parquet", {"bird": "animal", "tabla": "drum"}, ["animal", "drum"])
+    table = pq.read_table(tmp_path / "test-0.parquet")
+    pq.write_table(table.set_column(2, "label", pa.array([1, -1])), tmp_path / "test-0.parquet")
+    with pytest.raises(DataError, match=r"test-0.parquet, row 1: label is -1, which is no class of"):
+        Parquet(root=str(tmp_path), id="id", label="label").split("test")
+
+
+@pytest.mark.parametrize("file", [None, "audio.wav"])
+def test_clips_of_parquet_that_have_no_names_of_their_own_are_called_after_shard_and_row(
+    tmp_path: Path, file: str | None
+) -> None:
+    pytest.importorskip("pyarrow")
+    write_shard(tmp_path / "data/train-0.parquet", {"bird": "animal", "bell": "metal"}, ["animal", "metal"], file)
+    write_shard(tmp_path / "data/train-1.parquet", {"cymbal": "metal"}, ["animal", "metal"], file)
+    data = Parquet(root=str(tmp_path), id="", label="label").split("train")
+    assert what_is_heard(data) == {
+        "data/train-0.parquet:0": "bird",
+        "data/train-0.parquet:1": "bell",
+        "data/train-1.parquet:0": "cymbal",
+    }
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_hdf5_of_panns_and_passt_is_read(tmp_path: Path, packed: bool) -> None:
     pytest.importorskip("h5py")
