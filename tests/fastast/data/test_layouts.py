@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import resource
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -42,6 +44,7 @@ from fastast.data.layouts.recognise import recognise_set, without_refusals
 from fastast.data.layouts.speech_commands import WORDS, SpeechCommands
 from fastast.data.layouts.table import Table
 from fastast.data.sampling import all_labels
+from fastast.data.shards import OpenFiles
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning, SplitNotFoundError, all_ids
 
 
@@ -736,6 +739,20 @@ def test_hdf5_of_panns_and_passt_is_read(tmp_path: Path, packed: bool) -> None:
     assert what_is_heard(pickle.loads(pickle.dumps(test))) == {clip: name for clip, (name, _) in EVAL.items()}
     assert train.left_out == (0 if packed else 1)  # the row that PANNs leaves empty
     assert len(train.clip(0, 0)[0]) in (16_000, 16_000 + 1152)
+
+
+def test_more_shards_than_a_process_may_open_are_read(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.clips" for number in range(300)]
+    for path in paths:
+        path.write_text(path.name)
+    opened = OpenFiles(lambda path: io.FileIO(path))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 200, limits[1]))
+    try:
+        for path in [*paths, *paths]:
+            assert os.pread(opened(path).fileno(), 100, 0) == path.name.encode()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_shards_that_are_damaged_or_of_another_kind_are_named(tmp_path: Path) -> None:
