@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import shutil
 import tomllib
@@ -23,6 +24,7 @@ from layouts import (
     write_fsd50k,
     write_hdf5,
     write_parquet,
+    write_shard,
     write_speech_commands,
     write_table,
 )
@@ -39,8 +41,10 @@ from fastast.data.caching.cache import Cache
 from fastast.data.caching.making import make_cache
 from fastast.data.checking.check import FAULTS
 from fastast.data.layouts.esc50 import ESC50
+from fastast.data.layouts.parquet import Parquet
+from fastast.data.parallel import each
 from fastast.data.sampling import all_labels, in_order, load_batches
-from fastast.data.training_set import DataError, all_ids, read_clip
+from fastast.data.training_set import DataError, SplitNotFoundError, all_ids, read_clip
 from fastast.frontend import Frontend, Normalisation
 from fastast.geometry import Geometry
 from fastast.system.writing import write_whole
@@ -471,6 +475,65 @@ def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
     outcome = make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
     assert (outcome.made, outcome.kept) == (4, 1)  # the clips of a second part were there, but not their index
     assert len(Cache(root=str(out)).split("train")) == 8
+
+
+def test_a_cache_that_is_stopped_in_the_clips_of_two_splits_has_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, out = ESC50(root=str(write_esc50(tmp_path / "source"))), tmp_path / "cache"
+    make_cache("esc50", options, out)
+
+    def stop(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    os.utime(options.split("test").source(0), (1, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "write_whole", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make_cache("esc50", options, out, splits=["test"])
+    for split in ("val", "test"):  # which are the same clips
+        with pytest.raises(SplitNotFoundError, match=f"the cache has no split {split}; there is train. Go on making"):
+            Cache(root=str(out)).split(split)
+    make_cache("esc50", options, out)
+    assert [len(Cache(root=str(out)).split(split)) for split in ("train", "val", "test")] == [8, 2, 2]
+
+
+def test_a_split_gets_clips_of_its_own_where_the_cache_had_those_of_another(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    source, out = tmp_path / "source", tmp_path / "cache"
+    write_shard(source / "test-0.parquet", {"bird": "animal", "bell": "metal"}, ["animal", "metal"])
+    options = Parquet(root=str(source), id="id", label="label")
+    make_cache("parquet", options, out)
+    write_shard(source / "validation-0.parquet", {"tabla": "metal"}, ["animal", "metal"])
+    make_cache("parquet", options, out, splits=["test"])
+    assert all_ids(Cache(root=str(out)).split("val")) == ("tabla",)
+
+
+def test_two_runs_may_make_a_split_each_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options, out = ESC50(root=str(write_esc50(tmp_path / "source"))), tmp_path / "cache"
+
+    def after_another_run(*arguments: Any, **options_: Any) -> Any:
+        monkeypatch.setattr(making, "each", each)
+        make_cache("esc50", options, out, splits=["test"])
+        return each(*arguments, **options_)
+
+    monkeypatch.setattr(making, "each", after_another_run)
+    make_cache("esc50", options, out, splits=["train"])
+    assert [len(Cache(root=str(out)).split(split)) for split in ("train", "test")] == [8, 2]
+
+
+def test_a_shard_that_changes_costs_its_own_clips_alone(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    source, out = tmp_path / "source", tmp_path / "cache"
+    for number, clip in enumerate(("bird", "bell", "tabla")):
+        write_shard(source / f"train-{number}.parquet", {clip: "animal", "cymbal": "metal"}, ["animal", "metal"])
+    options = Parquet(root=str(source), id="", label="label")
+    make_cache("parquet", options, out, shard_clips=2)
+    write_shard(source / "train-1.parquet", {"tabla": "animal", "cymbal": "metal"}, ["animal", "metal"])
+    again = make_cache("parquet", options, out, shard_clips=2)
+    assert (again.made, again.kept) == (1, 2)
+    clip = Cache(root=str(out)).split("train").clip(2, 0)[0]
+    np.testing.assert_allclose(clip, sounds()["tabla"], atol=2**-15)
 
 
 def test_a_cache_of_other_labels_is_no_whole_cache_until_all_is_made_anew(

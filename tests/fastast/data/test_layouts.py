@@ -26,6 +26,7 @@ from layouts import (
     write_fsd50k,
     write_hdf5,
     write_parquet,
+    write_shard,
     write_speech_commands,
     write_table,
 )
@@ -674,21 +675,6 @@ def test_parquet_with_named_numbers_as_labels_is_read(tmp_path: Path) -> None:
     assert what_is_heard(data) == {"a.wav": "bird", "b.wav": "tabla"}
     with pytest.raises(DataError, match=r"no column 'video_id'; it has file, audio, category. Say which: -s data.id="):
         Parquet(root=str(tmp_path)).split("test")
-
-
-def write_shard(path: Path, clips: dict[str, str], names: list[str], file: str | None = None) -> None:
-    """As `datasets` writes one: numbers as labels, which its description names; every clip lies in `file`."""
-    import json
-
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-    from sound_files import encode
-
-    described = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
-    audio = [{"bytes": encode(sounds()[clip], 16_000, "WAV", "PCM_16"), "path": file} for clip in clips]
-    table = pa.table({"id": list(clips), "audio": audio, "label": [names.index(label) for label in clips.values()]})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps(described)}), path)
 
 
 def test_shards_of_parquet_that_count_their_classes_in_different_ways_are_read_by_name(tmp_path: Path) -> None:
