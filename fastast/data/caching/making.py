@@ -30,6 +30,7 @@ from fastast.data.folders import SPLITS, FolderSet, ListedSet, check_allowed, ch
 from fastast.data.identity import hash_ids
 from fastast.data.parallel import each
 from fastast.data.shards import ShardSet
+from fastast.data.splits import check_classes
 from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
 from fastast.system.writing import remove_leftovers, write_whole
 
@@ -99,6 +100,7 @@ def make_cache(
             same[split] = twin
     if not sets:
         raise absent["train"]
+    check_classes(sets)
     description = _describe(name, options, kind, shard_clips, sets, same)
     _open(out, description)
     jobs = [(split, number) for split, data in sets.items() for number in range(-(-len(data) // shard_clips))]
