@@ -30,7 +30,7 @@ from layouts import (
     write_speech_commands,
     write_table,
 )
-from sound_files import heard, sounds, write_sound
+from sound_files import encode, heard, sounds, write_sound
 
 from fastast.data.decoding import AudioError
 from fastast.data.layouts.ast_lists import ASTLists
@@ -363,6 +363,15 @@ def test_a_table_of_ones_own_is_read_by_its_columns(tmp_path: Path) -> None:
     assert (named.classes[0], all_labels(named).tolist()) == ("drum", [[1, 0, 0, 0, 0]])
 
 
+@pytest.mark.parametrize("ending", ["wav", "WAV"])
+def test_endings_in_capitals_may_be_left_out_as_well(tmp_path: Path, ending: str) -> None:
+    for name in ("bird", "bell"):
+        (tmp_path / f"{name}.{ending}").write_bytes(encode(sounds()[name], 16_000, "WAV", "PCM_16"))
+    (tmp_path / "all.csv").write_text("file,label\nbird,animal\nbell,metal\n")
+    called, options = recognise_set(tmp_path)
+    assert (called, what_is_heard(options.split("train"))) == ("table", {"bird": "bird", "bell": "bell"})
+
+
 def test_a_table_for_each_split_with_one_label_a_clip(tmp_path: Path) -> None:
     root = write_table(tmp_path)
     (root / "train.csv").write_text("file,label\nclips/bird.mp3,bird\nclips/bell.mp3,bell\n")
@@ -633,6 +642,31 @@ def test_links_that_lead_in_a_circle_end_and_folders_elsewhere_are_followed(tmp_
     data = AudioFolder(root=str(root)).split("train")
     assert len(data) == 41
     assert "bell/more/linked.ogg" in all_ids(data)
+    assert data.missing == ("bird/lost.ogg", "bird/self.ogg")
+
+
+def test_links_to_clips_that_were_not_fetched_are_clips_that_are_not_there(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path / "root")
+    for split, name in (("train", "tabla"), ("test", "bird"), ("test", "bell")):
+        (root / split / name).mkdir(exist_ok=True)
+        shutil.rmtree(root / split / name)
+        (root / split / name).mkdir()
+        (root / split / name / "0.ogg").symlink_to("../../.git/annex/objects/MD5E-s1--00.ogg")
+    options = AudioFolder(root=str(root))
+    train = options.split("train")
+    assert (len(train), train.missing) == (2, ("train/tabla/0.ogg",))
+    assert train.classes == ("bell", "bird", "tabla")  # whatever has been fetched
+    with pytest.raises(
+        SplitNotFoundError, match=r"bell/0.ogg: this clip of root is not there, and neither is any other of 2; fetch"
+    ):
+        options.split("test")
+
+
+@pytest.mark.parametrize(("ending", "kind"), [("aifc", "AIFF"), ("sph", "NIST"), ("VOC", "VOC"), ("rf64", "RF64")])
+def test_clips_of_rarer_kinds_are_not_passed_over(tmp_path: Path, ending: str, kind: str) -> None:
+    write_audio_folder(tmp_path)
+    (tmp_path / f"train/bird/9.{ending}").write_bytes(encode(sounds()["tabla"], 16_000, kind, "PCM_16"))
+    assert what_is_heard(AudioFolder(root=str(tmp_path)).split("train"))[f"train/bird/9.{ending}"] == "tabla"
 
 
 # Shards ---------------------------------------------------------------------------------------------------------------
@@ -658,7 +692,6 @@ def test_parquet_with_named_numbers_as_labels_is_read(tmp_path: Path) -> None:
     import json
 
     import pyarrow.parquet as pq
-    from sound_files import encode
 
     described = {"info": {"features": {"category": {"names": ["drum", "animal"], "_type": "ClassLabel"}}}}
     table = pa.table(
