@@ -44,8 +44,8 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
     """Return the features of clips for a model, computed once and kept in `cache`, float32 and exact.
 
     The file's name holds the hash of what the clips' audio hangs on, their labels, the front end's settings and its
-    code, so that none of them can change without the features being made again. A file that is not what was written is
-    named in a warning and made again.
+    code, so that none of them can change without the features being made again. A file that is not what was written, or
+    without a clip that can be read by now, is named in a warning and made again.
 
     Raises DataError where the clips are not those that the sweep asks for, or where none can be read.
     """
@@ -68,6 +68,9 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
     path = cache / "features" / f"{key}.npy"
     notes = found = _read_checked(path)
+    if found is not None and _reads_more(data, chosen, found.skipped):
+        warnings.warn(f"{path}: clips that could not be read can be now; the features are made again", stacklevel=2)
+        notes = found = None
     if notes is None:
         # What is wrong with a clip is said where it is read, with its name.
         front_end = frontend.Frontend(model.geometry, model.normalisation, check=False)
@@ -125,6 +128,11 @@ def _read_checked(path: Path) -> ClipNotes | None:
     size = path.stat().st_size
     warnings.warn(f"{path}: damaged ({size:,} bytes, hash differs); the features are made again", stacklevel=2)
     return None
+
+
+def _reads_more(data: TrainingSet, chosen: Sequence[int], skipped: Mapping[str, str]) -> bool:
+    """Whether a clip that was skipped can be read now: a disk is back, a library was installed."""
+    return any(read_clip(data, index, 0).waveform is not None for index in chosen if data.id(index) in skipped)
 
 
 class _Maker:
