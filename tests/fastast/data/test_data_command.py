@@ -670,6 +670,14 @@ def test_stats_leave_bad_clips_out_and_say_so(tmp_path: Path) -> None:
     assert np.isfinite([found["mean"], found["std"]]).all()
 
 
+def test_stats_of_other_mel_bins_than_a_cache_holds_are_refused(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path / "source")
+    cached(root, tmp_path / "fbank", "--kind", "fbank", "--processes", 1)
+    result = run("stats", tmp_path / "fbank", "--mel-bins", 64, "-q", "--processes", 1)
+    assert result.exit_code == 1
+    assert "a filterbank of 128 mel bins, and 64 are asked for; take the data set itself, or a cache" in result.output
+
+
 # The whole path -------------------------------------------------------------------------------------------------------
 
 
