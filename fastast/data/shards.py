@@ -54,12 +54,15 @@ class ShardSet(ListedSet[ShardRow]):
         return f"{row.shard}, row {row.index} ({row.id})"
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the ids, and of every shard's size and time of change."""
-        shards = dict.fromkeys(row.shard for row in self.entries)
+        """Return the SHA-256 of the ids, and of the size and time of change of every file that holds audio."""
         ids = " ".join(row.id for row in self.entries)
-        return fingerprint_of(
-            (f"{ids if not number else ''} {shard.name}", shard) for number, shard in enumerate(shards)
-        )
+        named = enumerate(self.files(range(len(self))))
+        return fingerprint_of((f"{ids if not number else ''} {name}", path) for number, (name, path) in named)
+
+    def files(self, indices: Sequence[int]) -> Iterator[tuple[str, Path]]:
+        """Yield name and path of the files that hold the audio of some clips: their shards, each once."""
+        for shard in dict.fromkeys(self.entries[index].shard for index in indices):
+            yield shard.name, shard
 
 
 class OpenFiles(Generic[Opened]):

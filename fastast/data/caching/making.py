@@ -254,7 +254,7 @@ def _source_of(data: ListedSet[Any], indices: range) -> str:
     if isinstance(data, FolderSet):
         files = fingerprint_of((data.id(index), data.entries[index].path) for index in indices)
     elif isinstance(data, ShardSet):  # those that hold these clips: another may change without costing this part
-        files = fingerprint_of((shard.name, shard) for shard in dict.fromkeys(data.entries[i].shard for i in indices))
+        files = fingerprint_of(data.files(indices))
     else:
         files = data.fingerprint()
     return hashlib.sha256(f"{labels} {files}".encode()).hexdigest()

@@ -5,9 +5,10 @@ Defaults are those of agkphysics/AudioSet: columns `video_id`, `audio` {bytes, p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -187,6 +188,25 @@ class ParquetSet(ShardSet):
         if not found.is_file():
             raise AudioError(f"{self.name(index)}: its audio is the file {found}, which is not there")
         return found
+
+    def files(self, indices: Sequence[int]) -> Iterator[tuple[str, Path]]:
+        """Yield name and path of the shards that hold some clips, and of the files that those name instead of audio."""
+        shards = list(super().files(indices))
+        yield from shards
+        naming = {shard for _, shard in shards if self._names_files(shard)}
+        for index in indices:
+            if self.entries[index].shard in naming:
+                with contextlib.suppress(AudioError):  # which is said where the clip is read
+                    if isinstance(source := self.source(index), Path):
+                        yield self.id(index), source
+
+    def _names_files(self, shard: Path) -> bool:
+        """Whether a row of a shard has no bytes, by the counts in its description."""
+        metadata = self._file(shard).metadata
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+        bytes_ = f"{self._audio}.bytes"
+        return any(c.path_in_schema == bytes_ and (not c.statistics or c.statistics.null_count) for c in chunks)
 
     def _read_group(self, shard: Path, group: int) -> Any:
         return self._file(shard).read_row_group(group, columns=[self._audio]).column(0)

@@ -536,6 +536,26 @@ def test_a_shard_that_changes_costs_its_own_clips_alone(tmp_path: Path) -> None:
     np.testing.assert_allclose(clip, sounds()["tabla"], atol=2**-15)
 
 
+def test_a_file_that_a_shard_names_and_that_changes_is_read_again(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    source, out = tmp_path / "source", tmp_path / "cache"
+    for name in ("bird", "bell"):
+        write_sound(source / f"{name}.wav", name)
+    files = pa.array([{"bytes": None, "path": f"{name}.wav"} for name in ("bird", "bell")])
+    files = files.cast(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"id": ["x", "y"], "audio": files, "label": ["a", "b"]}), source / "train-0.parquet")
+    options = Parquet(root=str(source), id="id", label="label")
+    before = options.split("train").fingerprint()
+    make_cache("parquet", options, out, shard_clips=1)
+    write_sound(source / "bell.wav", "tabla")
+    again = make_cache("parquet", options, out, shard_clips=1)
+    assert (again.made, again.kept) == (1, 1)
+    np.testing.assert_allclose(Cache(root=str(out)).split("train").clip(1, 0)[0], sounds()["tabla"], atol=2**-15)
+    assert options.split("train").fingerprint() != before
+
+
 def test_a_cache_of_other_labels_is_no_whole_cache_until_all_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
