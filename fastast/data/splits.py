@@ -11,7 +11,7 @@ from fastast.data.training_set import DataError, DataWarning, TrainingSet, all_i
 from fastast.names import counted
 
 
-def other_classes(name: str, data: TrainingSet, first: str, reference: TrainingSet) -> str:
+def difference_in_classes(name: str, data: TrainingSet, first: str, reference: TrainingSet) -> str:
     """Say how the classes of a split differ from those of another, as labels are columns; empty where they do not."""
     if tuple(data.classes) == tuple(reference.classes):
         return ""
@@ -26,7 +26,7 @@ def check_classes(splits: Mapping[str, TrainingSet]) -> None:
     """Raise DataError where two splits do not have the same classes in the same order."""
     first, reference = next(iter(splits.items()))
     for name, data in splits.items():
-        if difference := other_classes(name, data, first, reference):
+        if difference := difference_in_classes(name, data, first, reference):
             raise DataError(f"data: {difference}")
 
 

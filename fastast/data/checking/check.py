@@ -17,7 +17,7 @@ from fastast.data.folders import SPLITS, ListedSet
 from fastast.data.identity import hash_ids
 from fastast.data.layouts.recognise import without_refusals
 from fastast.data.parallel import each
-from fastast.data.splits import other_classes, shared_clips
+from fastast.data.splits import difference_in_classes, shared_clips
 from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
 
 FAULTS = ("missing", "unreadable", "too short", "too long", "wrong scale", "not a number")
@@ -155,7 +155,7 @@ def check_set(
     sets = {split: data for split, data in opened.items() if data is not None}
     for split in list(sets)[1:]:
         first = next(iter(sets))
-        if error := other_classes(split, sets[split], first, sets[first]):
+        if error := difference_in_classes(split, sets[split], first, sets[first]):
             found.splits[split].error = error
             del sets[split]
     if "val" in sets and "test" in sets and all_ids(sets["val"]) == all_ids(sets["test"]):
