@@ -45,7 +45,7 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
 
     The file's name is a hash of everything that the features depend on: the audio, the labels, the settings and the
     code of the front end. If any of these changes, the features are computed again. So they are, with a warning, if the
-    file is damaged.
+    file is damaged or lacks a clip that can be read by now.
 
     Raises DataError if the clips differ from those that the sweep asks for, or if none can be read.
     """
@@ -68,6 +68,9 @@ def prepare_features(ref: DataRef, model: AudioSpectrogramTransformer, cache: Pa
     key = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:20]
     path = cache / "features" / f"{key}.npy"
     notes = found = _read_checked(path)
+    if found is not None and _reads_more(data, chosen, found.skipped):
+        warnings.warn(f"{path}: clips that could not be read can be now; the features are made again", stacklevel=2)
+        notes = found = None
     if notes is None:
         # Problems of a clip are reported where it is read, with its name.
         front_end = frontend.Frontend(model.geometry, model.normalisation, check=False)
@@ -125,6 +128,11 @@ def _read_checked(path: Path) -> ClipNotes | None:
     size = path.stat().st_size
     warnings.warn(f"{path}: damaged ({size:,} bytes, hash differs); the features are made again", stacklevel=2)
     return None
+
+
+def _reads_more(data: TrainingSet, chosen: Sequence[int], skipped: Mapping[str, str]) -> bool:
+    """Whether a clip that was skipped can be read now: a disk is back, a library was installed."""
+    return any(read_clip(data, index, 0).waveform is not None for index in chosen if data.id(index) in skipped)
 
 
 class _Maker:

@@ -11,7 +11,7 @@ from fastast.data.training_set import DataError
 
 ENDINGS = (
     "wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "mp4", "webm", "mkv", "mka", "aac", "wma", "aif", "aiff", "au",
-    "caf", "w64",
+    "caf", "w64", "wave", "aifc", "rf64", "snd", "sph", "voc", "mp2", "ac3", "amr", "wv", "3gp",
 )  # fmt: skip
 """Endings of names that are taken for sound; of files that differ in nothing else, the first of these is taken."""
 _SKIPPED = ("__MACOSX",)
@@ -23,15 +23,16 @@ def is_clip(name: str) -> bool:
     return not name.startswith(".") and name.rpartition(".")[2].lower() in ENDINGS
 
 
-def clip_files(folder: Path) -> Iterator[Path]:
+def clip_files(folder: Path, *, lost: bool = False) -> Iterator[Path]:
     """Yield the clips below a folder, in the order of their names; links are followed, but never in a circle.
 
+    `lost`: yield links of a clip's name that lead nowhere too, such as those of a file that git-annex has not fetched.
     Raises DataError for a folder that cannot be read.
     """
-    yield from _below(folder, frozenset())
+    yield from _below(folder, frozenset(), ("file", "lost") if lost else ("file",))
 
 
-def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
+def _below(folder: Path, above: frozenset[tuple[int, int]], kinds: tuple[str, ...]) -> Iterator[Path]:
     """`above`: device and number of the folders that lead here."""
     try:
         status = folder.stat()
@@ -45,17 +46,19 @@ def _below(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
     for entry in entries:
         kind = _kind(entry)
         if kind == "folder" and not entry.name.startswith(".") and entry.name not in _SKIPPED:
-            yield from _below(folder / entry.name, above | {here})
-        elif kind == "file" and is_clip(entry.name):
+            yield from _below(folder / entry.name, above | {here}, kinds)
+        elif kind in kinds and is_clip(entry.name):
             yield folder / entry.name
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """Return file or folder, behind any links; empty for a link that leads nowhere, a pipe and the like."""
+    """Return file or folder, behind any links; lost for a link that leads nowhere; empty for a pipe and the like."""
     try:
-        return "folder" if entry.is_dir() else "file" if entry.is_file() else ""
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() else "" if os.path.exists(entry) else "lost"
     except OSError:  # a link to itself
-        return ""
+        return "lost"
 
 
 def subfolders(folder: Path) -> list[Path]:
@@ -70,8 +73,8 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def has_clips(folder: Path) -> bool:
-    """Whether a clip lies in a folder or below it."""
-    return next(clip_files(folder), None) is not None
+    """Whether a clip lies in a folder or below it, fetched or not."""
+    return next(clip_files(folder, lost=True), None) is not None
 
 
 def sole_folders(folder: Path, *, depth: int = 2) -> list[Path]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from fastast.data.clip_files import subfolders
 from fastast.data.folders import ListedSet, fingerprint_of
@@ -16,7 +17,18 @@ from fastast.data.split_names import split_of_path
 from fastast.data.training_set import DataError, SplitNotFoundError
 from fastast.names import in_one_line
 
-Opened = TypeVar("Opened")
+MOST_OPEN = 128
+"""Files that a thread keeps open: a process may often have 1,024, and AudioSet has 8,000 parts in a cache."""
+
+
+class Closable(Protocol):
+    """A file of any library."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+Opened = TypeVar("Opened", bound=Closable)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,30 +54,40 @@ class ShardSet(ListedSet[ShardRow]):
         return f"{row.shard}, row {row.index} ({row.id})"
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the ids, and of every shard's size and time of change."""
-        shards = dict.fromkeys(row.shard for row in self.entries)
+        """Return the SHA-256 of the ids, and of the size and time of change of every file that holds audio."""
         ids = " ".join(row.id for row in self.entries)
-        return fingerprint_of(
-            (f"{ids if not number else ''} {shard.name}", shard) for number, shard in enumerate(shards)
-        )
+        named = enumerate(self.files(range(len(self))))
+        return fingerprint_of((f"{ids if not number else ''} {name}", path) for number, (name, path) in named)
+
+    def files(self, indices: Sequence[int]) -> Iterator[tuple[str, Path]]:
+        """Yield name and path of the files that hold the audio of some clips: their shards, each once."""
+        for shard in dict.fromkeys(self.entries[index].shard for index in indices):
+            yield shard.name, shard
 
 
 class OpenFiles(Generic[Opened]):
-    """Files that stay open, one of each per thread and process: what was opened before a fork is not shared with it."""
+    """Files that stay open, one of each per thread and process: what was opened before a fork is not shared with it.
+
+    Of more than `MOST_OPEN` the one that was asked for longest ago is closed: use a file before asking for the next.
+    """
 
     def __init__(self, opener: Callable[[Path], Opened]) -> None:
         self._opener = opener
-        self._opened: dict[tuple[int, int, Path], Opened] = {}
+        self._opened: defaultdict[tuple[int, int], OrderedDict[Path, Opened]] = defaultdict(OrderedDict)
 
     def __call__(self, path: Path) -> Opened:
         """Return the open file."""
-        key = (os.getpid(), threading.get_ident(), path)
-        if key not in self._opened:
-            self._opened[key] = self._opener(path)
-        return self._opened[key]
+        mine = self._opened[os.getpid(), threading.get_ident()]
+        if path not in mine:
+            mine[path] = self._opener(path)
+            if len(mine) > MOST_OPEN:
+                _, oldest = mine.popitem(last=False)
+                oldest.close()
+        mine.move_to_end(path)
+        return mine[path]
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"_opener": self._opener, "_opened": {}}
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OpenFiles, (self._opener,)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import torch
 from fastast.data.datasets import open_split
 from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
+from fastast.data.splits import check_classes, warn_of_shared_clips
 from fastast.data.training_set import TrainingSet
 from fastast.training.checkpoint import ResumeError, State
 from fastast.training.distributed import World, open_world
@@ -37,12 +38,15 @@ def train(
     with open_world(device) as world, ExitStack() as held:
         part = recipe.data
         data, validation, test = (open_split(part.name, part.options, name) for name in ("train", "val", "test"))
+        splits = {"train": data, "val": validation, "test": test}
+        check_classes(splits)
+        if world.leads:
+            warn_of_shared_clips(splits)
         check_task(recipe, data)
         weights = balanced_weights(all_labels(data)) if recipe.data.sampler == "balanced" else None
         sampler = Sampler(num_clips=len(data), batch_size=recipe.batch_size, seed=recipe.seed, weights=weights)
         stored = recipe.distillation is not None and recipe.distillation.targets
         trainer = Trainer(recipe, data.classes, sampler, world, clips=identify(data) if stored else None)
-        splits = {"train": data, "val": validation, "test": test}
         check_clips(recipe, splits, trainer.frontend)
         check_network(recipe.model.name, trainer.model, trainer.frontend, trainer.part_size)
         state, finished = _open(folder, recipe, world, resume, splits, held)

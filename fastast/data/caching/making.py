@@ -29,6 +29,8 @@ from fastast.data.decoding import AudioError
 from fastast.data.folders import SPLITS, FolderSet, ListedSet, check_allowed, check_split, fingerprint_of
 from fastast.data.identity import hash_ids
 from fastast.data.parallel import each
+from fastast.data.shards import ShardSet
+from fastast.data.splits import check_classes
 from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
 from fastast.system.writing import remove_leftovers, write_whole
 
@@ -79,6 +81,7 @@ def make_cache(
     check_allowed("kind", kind, KINDS)
     for split in splits:
         check_split(split, "the data")
+    splits = [*splits, *_twins(out, splits)]
     sets: dict[str, ListedSet[Any]] = {}
     same: dict[str, str] = {}
     absent: dict[str, SplitNotFoundError] = {}
@@ -97,13 +100,14 @@ def make_cache(
             same[split] = twin
     if not sets:
         raise absent["train"]
+    check_classes(sets)
     description = _describe(name, options, kind, shard_clips, sets, same)
-    description = _open(out, description)
+    _open(out, description)
     jobs = [(split, number) for split, data in sets.items() for number in range(-(-len(data) // shard_clips))]
     maker = _ShardMaker(sets, out, kind, shard_clips)
     what = f"{out}: {len(jobs):,} parts of up to {shard_clips} clips"
     done = list(each(jobs, maker, what=what, processes=processes, progress=progress, chunk=1))
-    description.write(out)
+    _add_splits(out, description)
     return CacheOutcome(
         made=sum(made.is_new for made in done),
         kept=sum(not made.is_new for made in done),
@@ -140,8 +144,8 @@ def _describe(
     )
 
 
-def _open(out: Path, mine: CacheDescription) -> CacheDescription:
-    """Make the folder, or check that what is there can be gone on with; returns it with all splits, old and new."""
+def _open(out: Path, mine: CacheDescription) -> None:
+    """Make the folder, or check that what is there can be gone on with."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; name a folder for the cache with --out")
     remove_leftovers(out)
@@ -154,7 +158,7 @@ def _open(out: Path, mine: CacheDescription) -> CacheDescription:
         out.mkdir(parents=True, exist_ok=True)
         # Without splits, so that it is no whole cache yet, but can be gone on with.
         replace(mine, splits={}).write(out)
-        return mine
+        return
     theirs = CacheDescription.read(out)
     for field in ("kind", "data_set", "options", "classes", "task", "reading", "shard_clips"):
         here, there = getattr(mine, field), getattr(theirs, field)
@@ -166,7 +170,17 @@ def _open(out: Path, mine: CacheDescription) -> CacheDescription:
     others = {split: held for split, held in theirs.splits.items() if split not in mine.splits}
     if others != theirs.splits:  # not whole until all is made: a new part may stand beside some of the data as it was
         replace(theirs, splits=others).write(out)
-    return replace(mine, splits={**theirs.splits, **mine.splits})
+
+
+def _twins(out: Path, splits: Sequence[str]) -> list[str]:
+    """Return what is kept in a cache as another name for one of some splits; that may not be so any more."""
+    known = CacheDescription.read(out).splits if splits and (out / DESCRIPTION).is_file() else {}
+    return [split for split, held in known.items() if held.get("same_as") in splits and split not in splits]
+
+
+def _add_splits(out: Path, mine: CacheDescription) -> None:
+    """Write the description of splits that are whole now, beside that of others, which may just have been made."""
+    replace(mine, splits={**CacheDescription.read(out).splits, **mine.splits}).write(out)
 
 
 def _plain(value: Any) -> Any:
@@ -239,6 +253,8 @@ def _source_of(data: ListedSet[Any], indices: range) -> str:
     labels = hashlib.sha256(repr([(data.id(i), data.entries[i].columns) for i in indices]).encode()).hexdigest()
     if isinstance(data, FolderSet):
         files = fingerprint_of((data.id(index), data.entries[index].path) for index in indices)
+    elif isinstance(data, ShardSet):  # those that hold these clips: another may change without costing this part
+        files = fingerprint_of(data.files(indices))
     else:
         files = data.fingerprint()
     return hashlib.sha256(f"{labels} {files}".encode()).hexdigest()

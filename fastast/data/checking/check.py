@@ -13,10 +13,11 @@ from typing import Any
 
 from fastast.data.audio import AudioError
 from fastast.data.datasets import DataOptions
-from fastast.data.folders import SPLITS, FolderSet, ListedSet
+from fastast.data.folders import SPLITS, ListedSet
 from fastast.data.identity import hash_ids
 from fastast.data.layouts.recognise import without_refusals
 from fastast.data.parallel import each
+from fastast.data.splits import difference_in_classes, shared_clips
 from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
 
 FAULTS = ("missing", "unreadable", "too short", "too long", "wrong scale", "not a number")
@@ -152,6 +153,11 @@ def check_set(
     found = CheckedSet(name=name, options=options)
     opened = {split: _open(options, split, found, asked=bool(splits)) for split in splits or SPLITS}
     sets = {split: data for split, data in opened.items() if data is not None}
+    for split in list(sets)[1:]:
+        first = next(iter(sets))
+        if error := difference_in_classes(split, sets[split], first, sets[first]):
+            found.splits[split].error = error
+            del sets[split]
     if "val" in sets and "test" in sets and all_ids(sets["val"]) == all_ids(sets["test"]):
         found.same_as_test = True
         del sets["val"], found.splits["val"]
@@ -173,7 +179,7 @@ def check_set(
     names = list(sets)
     for index, one in enumerate(names):
         for other in names[index + 1 :]:
-            if shared := _shared(sets[one], sets[other]):
+            if shared := shared_clips(sets[one], sets[other]):
                 found.in_two_splits[f"{one} and {other}"] = shared
     return found
 
@@ -194,16 +200,6 @@ def _is_in_train(split: str, digests: dict[str, dict[str, _Heard]]) -> bool:
     """Whether a split holds no audio but that of clips in train."""
     there = [splits for splits in digests.values() if split in splits]
     return bool(there) and all("train" in splits for splits in there)
-
-
-def _shared(one: ListedSet[Any], other: ListedSet[Any]) -> list[str]:
-    """Return the ids that stand in both of two splits, and those that are one file by two names."""
-    found = sorted(set(all_ids(one)) & set(all_ids(other)))
-    if isinstance(one, FolderSet) and isinstance(other, FolderSet):
-        there = {entry.path: entry.id for entry in one.entries}
-        pairs = ((there.get(entry.path, entry.id), entry.id) for entry in other.entries)
-        found += [f"{mine} = {theirs}" for mine, theirs in pairs if mine != theirs]
-    return found
 
 
 def _open(options: DataOptions, split: str, found: CheckedSet, *, asked: bool) -> ListedSet[Any] | None:

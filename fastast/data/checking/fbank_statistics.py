@@ -43,7 +43,7 @@ def fbank_statistics(
 
     `num_frames`: clips are padded with zeros or cut to so many frames first, as AST's own numbers were made; else
     every clip counts with its own frames, and long ones count for more.
-    Raises DataError where no clip can be read.
+    Raises DataError where no clip can be read, and for a cache of filterbanks of other mel bins.
     """
     work = _Sums(data, num_mel_bins, num_frames)
     found = list(each(range(len(data)), work, what=what, processes=processes, progress=progress))
@@ -88,5 +88,10 @@ class _Sums:
 
         assert item.waveform is not None
         given = torch.from_numpy(item.waveform)
+        if given.ndim == 2 and given.shape[1] != self.num_mel_bins:
+            raise DataError(
+                f"{self.data.name(item.index)}: a filterbank of {given.shape[1]} mel bins, and {self.num_mel_bins} are "
+                "asked for; take the data set itself, or a cache of --kind flac"
+            )
         features = given[None] if given.ndim == 2 else fbank(given[None], num_mel_bins=self.num_mel_bins)  # (1, f, m)
         return (features if self.num_frames is None else pad_or_cut(features, self.num_frames))[0]

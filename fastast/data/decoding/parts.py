@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,10 @@ BLOCK = 1 << 18
 """Samples of all channels that are decoded at once: 1 MB."""
 _MISLEADING = (".mp1", ".mp2", ".mp3", ".m1a", ".m2a", ".raw", ".gsm", ".vox", ".vox6", ".vox8", ".au", ".snd")
 """Endings by which libsndfile would look for MPEG and print that there is none, or hear any bytes as samples."""
+_FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
+"""How a FLAC begins (RFC 9639, section 8)."""
+_FLAC_HEADER = 42
+"""Bytes of the shortest header of one."""
 
 
 def open_parts(source: Source) -> Iterator[Part]:
@@ -133,6 +138,11 @@ def _blocks(source: Source, file: soundfile.SoundFile, whole: Any) -> Iterator[N
         return  # of a FLAC of unknown length the end is an error to libsndfile
     if file.frames < UNKNOWN and done < file.frames:
         raise cut_off(source, f"{file.frames:,} samples", f"{done:,}")
+    if done >= file.frames and (error is not None or done % size == 0):
+        if _FLAC.search(source.content, _FLAC_HEADER):
+            raise AudioError(f"{source.name}: another FLAC is joined to it, which is not heard; cut them apart")
+        if done == file.frames:
+            return  # what stands behind the sound that the header counts, such as a tag, is none
     if error is not None:
         raise AudioError(
             f"{source.name}: begins as {file.format} but is cut off or damaged after {done / file.samplerate:.2f} s; "

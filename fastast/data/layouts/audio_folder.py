@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fastast.data.clip_files import clip_files, has_clips, sole_folders, subfolders
 from fastast.data.datasets import LATER
-from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split
+from fastast.data.folders import FolderSet, Recording, check_data_options, check_root, check_split, those_there
 from fastast.data.layouts.metadata_files import (
     METADATA,
     LabelledClip,
@@ -33,7 +33,7 @@ class AudioFolder:
     `train/dog/1.wav`, `test/dog/2.wav`, ...; or `dog/1.wav` without splits, of which shares are set apart; or, in any
     folder above the clips, `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`: the nearest
     says the labels of a clip and, where no folder does, in a column `split` or `subset` its split. All of it may lie a
-    level or two below `root`.
+    level or two below `root`. Links that lead nowhere are clips that are not there: they are left out and counted.
     """
 
     root: str = ""
@@ -82,9 +82,10 @@ class AudioFolder:
                 drawn = drew_none(self, name, sum(clip.drawn for clip in clips))
                 advice = drawn or f"{advice}, or set a share apart: -s data.{name}_share=0.1"
             raise SplitNotFoundError(f"{root}: no clip is in the {name} split; {advice}")
+        there, lost = those_there(recordings, "leave out", root, "fetch what these links lead to (git annex get)")
         several = self.several or any(len(clip.labels) != 1 for clip in clips)
         task: Task = "multi_label" if several else "single_label"
-        return FolderSet(classes, recordings, task=task, channels=self.channels)
+        return FolderSet(classes, there, task=task, missing=lost, channels=self.channels)
 
     def _clips(self, root: Path) -> list[_Clip]:
         splits = next(filter(None, map(_split_folders, sole_folders(root))), {})
@@ -112,7 +113,7 @@ class AudioFolder:
 
     def _read(self, root: Path, folder: Path, *, by_folder: bool) -> list[LabelledClip]:
         """Return every clip of a split; `by_folder`: its folder says that it is one."""
-        files = list(clip_files(folder))
+        files = list(clip_files(folder, lost=True))
         tables = metadata_of(root, folder, files, self.label)
         if not tables:
             return [LabelledClip(path=path, labels=(_class_folder(folder, path),)) for path in files]

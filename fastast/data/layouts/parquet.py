@@ -5,11 +5,12 @@ Defaults are those of agkphysics/AudioSet: columns `video_id`, `audio` {bytes, p
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ class Parquet:
     """The `[data]` of a recipe on Parquet shards.
 
     Labels are texts (machine ids or names of `class_labels_indices.csv`, where it is there), numbers with names in the
-    shard's own description (ClassLabel), one or a list a row. Reading at random decodes a whole group of rows for
-    every clip: to train on shards, make a cache first (`fastast data cache`).
+    shard's own description (ClassLabel; shards may count in different ways), one or a list a row. Reading at random
+    decodes a whole group of rows for every clip: to train on shards, make a cache first (`fastast data cache`).
     """
 
     root: str = ""
@@ -44,7 +45,8 @@ class Parquet:
     test: tuple[str, ...] = ()
     """Shards to test on."""
     id: str = "video_id"
-    """Column with the name of a clip. Empty: the path in the audio column."""
+    """Column with the name of a clip. Empty: the name of the file in the audio column; shard and row, where clips of
+    the split have none, or share one."""
     audio: str = "audio"
     """Column with the encoded audio."""
     label: str = "labels"
@@ -89,6 +91,8 @@ class Parquet:
                 rows.append(ShardRow(id=clip, shard=shard, index=index, columns=found))
         if not rows:
             raise SplitNotFoundError(f"{root}: no clip is in the {name} split")
+        if not self.id and len({row.id for row in rows} - {""}) < len(rows):
+            rows = [replace(row, id=f"{row.shard.relative_to(root).as_posix()}:{row.index}") for row in rows]
         task: Task = "multi_label" if several else "single_label"
         return ParquetSet(classes, rows, task=task, channels=self.channels, audio=self.audio)
 
@@ -101,9 +105,9 @@ class Parquet:
             raise
 
     def _rows(self, shard: Path) -> tuple[list[str], list[Any]]:
-        """Read names and labels of a shard, and none of its bytes."""
+        """Read names and labels of a shard, and none of its bytes; a number that has a name comes back as that."""
         file = _opened(shard)
-        names = file.schema_arrow.names
+        names, called = file.schema_arrow.names, _class_names(file.schema_arrow, self.label)
         columns = [name for name in (self.id, self.audio, self.label) if name]
         missing = [name for name in columns if name not in names]
         if missing:
@@ -113,27 +117,35 @@ class Parquet:
             )
         with _reading(shard):
             table = file.read(columns=[self.id or f"{self.audio}.path", self.label])
-            return _names(table, self.id), table.column(self.label).to_pylist()
+            labels = table.column(self.label).to_pylist()
+            return _names(table, self.id), [_named(value, called) for value in labels] if called else labels
 
     def _columns(self, root: Path, shards: Sequence[Path]) -> tuple[dict[Any, int], tuple[str, ...]]:
         """Return the column of every label, and the names of the classes."""
-        if names := _class_names(_opened(shards[0]).schema_arrow, self.label):
-            return {index: index for index in range(len(names))}, names
+        if _class_names(_opened(shards[0]).schema_arrow, self.label):
+            # A split that was written by itself counts its own classes.
+            all_shards = dict.fromkeys((*shards, *self._everywhere(root)))
+            lists = {_class_names(_opened(shard).schema_arrow, self.label) for shard in all_shards} - {()}
+            names = lists.pop() if len(lists) == 1 else tuple(sorted({name for one in lists for name in one}))
+            return {name: column for column, name in enumerate(names)}, names
         table = find_root(root, self.classes) / self.classes
         if table.is_file():
             ontology = read_ontology(table)
             by_name = {name: column for column, name in enumerate(ontology.classes)}
             return {**by_name, **ontology.columns}, ontology.classes
-        everywhere = {shard for split in NAMES for shard in self._if_any(root, split)}
         labels = {
             label
-            for shard in everywhere
+            for shard in self._everywhere(root)
             for value in self._rows(shard)[1]
             for label in (value if isinstance(value, list) else [value])
             if isinstance(label, str | int)
         }
         classes = tuple(sorted(labels, key=str))
         return {label: column for column, label in enumerate(classes)}, tuple(map(str, classes))
+
+    def _everywhere(self, root: Path) -> set[Path]:
+        """Return the shards of all splits that there are."""
+        return {shard for split in NAMES for shard in self._if_any(root, split)}
 
     def _if_any(self, root: Path, split: str) -> list[Path]:
         try:
@@ -177,6 +189,25 @@ class ParquetSet(ShardSet):
             raise AudioError(f"{self.name(index)}: its audio is the file {found}, which is not there")
         return found
 
+    def files(self, indices: Sequence[int]) -> Iterator[tuple[str, Path]]:
+        """Yield name and path of the shards that hold some clips, and of the files that those name instead of audio."""
+        shards = list(super().files(indices))
+        yield from shards
+        naming = {shard for _, shard in shards if self._names_files(shard)}
+        for index in indices:
+            if self.entries[index].shard in naming:
+                with contextlib.suppress(AudioError):  # which is said where the clip is read
+                    if isinstance(source := self.source(index), Path):
+                        yield self.id(index), source
+
+    def _names_files(self, shard: Path) -> bool:
+        """Whether a row of a shard has no bytes, by the counts in its description."""
+        metadata = self._file(shard).metadata
+        groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+        chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+        bytes_ = f"{self._audio}.bytes"
+        return any(c.path_in_schema == bytes_ and (not c.statistics or c.statistics.null_count) for c in chunks)
+
     def _read_group(self, shard: Path, group: int) -> Any:
         return self._file(shard).read_row_group(group, columns=[self._audio]).column(0)
 
@@ -215,11 +246,19 @@ def _reading(shard: Path) -> AbstractContextManager[None]:
 
 
 def _names(table: Any, column: str) -> list[str]:
-    """Return the ids of all rows: of a column, or of the path in the audio column without folder and ending."""
-    values = table.column(column).to_pylist() if column else table.column(0).to_pylist()
+    """Return the ids of all rows: of a column, or the name of the file in the audio column, empty where it is none."""
+    values = table.column(column or 0).to_pylist()
     if column:
         return [str(value) for value in values]
-    return [str(value["path"] if isinstance(value, dict) else value).rpartition("/")[2] for value in values]
+    paths = (value["path"] if isinstance(value, dict) else value for value in values)
+    return [str(path or "").rpartition("/")[2] for path in paths]
+
+
+def _named(value: Any, names: Sequence[str]) -> Any:
+    """Return a label, or a list of labels, with the names of its numbers; what has none stays, to be refused."""
+    if isinstance(value, list):
+        return [_named(one, names) for one in value]
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _class_names(schema: Any, label: str) -> tuple[str, ...]:

@@ -66,4 +66,5 @@ def with_ending(path: Path) -> Path:
     """Return the file that a table means where it leaves the ending out."""
     if path.is_file():
         return path
-    return next((p for ending in ENDINGS if (p := path.with_name(f"{path.name}.{ending}")).is_file()), path)
+    names = (f"{path.name}.{ending}" for written in (ENDINGS, map(str.upper, ENDINGS)) for ending in written)
+    return next((p for name in names if (p := path.with_name(name)).is_file()), path)

@@ -115,6 +115,23 @@ def test_what_making_features_took_is_kept_beside_them(
     assert (again.preparation, again.reused) == (found, True)
 
 
+def test_clips_that_could_not_be_read_and_can_be_now_are_not_left_out_for_good(
+    root: Path, tmp_path: Path, model: AudioSpectrogramTransformer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+
+        def without(data: TrainingSet, index: int, epoch: int) -> Item:
+            if index == 3:  # as an m4a where PyAV is not installed
+                return Item(index=index, waveform=None, labels=None, skipped=((data.name(index), "not readable"),))
+            return read_clip(data, index, epoch)
+
+        patch.setattr(features, "read_clip", without)
+        assert [len(prepared(clips_of(root), model, tmp_path).ids) for _ in range(2)] == [69, 69]
+    with pytest.warns(UserWarning, match="clips that could not be read can be now; the features are made again"):
+        again = prepared(clips_of(root), model, tmp_path)
+    assert (len(again.ids), again.skipped, again.reused) == (70, {}, False)
+
+
 def test_other_files_labels_or_settings_have_features_of_their_own(
     root: Path, tmp_path: Path, model: AudioSpectrogramTransformer
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shlex
 import shutil
 import tomllib
@@ -23,6 +24,7 @@ from layouts import (
     write_fsd50k,
     write_hdf5,
     write_parquet,
+    write_shard,
     write_speech_commands,
     write_table,
 )
@@ -39,8 +41,10 @@ from fastast.data.caching.cache import Cache
 from fastast.data.caching.making import make_cache
 from fastast.data.checking.check import FAULTS
 from fastast.data.layouts.esc50 import ESC50
+from fastast.data.layouts.parquet import Parquet
+from fastast.data.parallel import each
 from fastast.data.sampling import all_labels, in_order, load_batches
-from fastast.data.training_set import DataError, all_ids, read_clip
+from fastast.data.training_set import DataError, SplitNotFoundError, all_ids, read_clip
 from fastast.frontend import Frontend, Normalisation
 from fastast.geometry import Geometry
 from fastast.system.writing import write_whole
@@ -473,6 +477,85 @@ def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
     assert len(Cache(root=str(out)).split("train")) == 8
 
 
+def test_a_cache_that_is_stopped_in_the_clips_of_two_splits_has_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, out = ESC50(root=str(write_esc50(tmp_path / "source"))), tmp_path / "cache"
+    make_cache("esc50", options, out)
+
+    def stop(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    os.utime(options.split("test").source(0), (1, 1))
+    with monkeypatch.context() as patch:
+        patch.setattr(making, "write_whole", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make_cache("esc50", options, out, splits=["test"])
+    for split in ("val", "test"):  # which are the same clips
+        with pytest.raises(SplitNotFoundError, match=f"the cache has no split {split}; there is train. Go on making"):
+            Cache(root=str(out)).split(split)
+    make_cache("esc50", options, out)
+    assert [len(Cache(root=str(out)).split(split)) for split in ("train", "val", "test")] == [8, 2, 2]
+
+
+def test_a_split_gets_clips_of_its_own_where_the_cache_had_those_of_another(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    source, out = tmp_path / "source", tmp_path / "cache"
+    write_shard(source / "test-0.parquet", {"bird": "animal", "bell": "metal"}, ["animal", "metal"])
+    options = Parquet(root=str(source), id="id", label="label")
+    make_cache("parquet", options, out)
+    write_shard(source / "validation-0.parquet", {"tabla": "metal"}, ["animal", "metal"])
+    make_cache("parquet", options, out, splits=["test"])
+    assert all_ids(Cache(root=str(out)).split("val")) == ("tabla",)
+
+
+def test_two_runs_may_make_a_split_each_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options, out = ESC50(root=str(write_esc50(tmp_path / "source"))), tmp_path / "cache"
+
+    def after_another_run(*arguments: Any, **options_: Any) -> Any:
+        monkeypatch.setattr(making, "each", each)
+        make_cache("esc50", options, out, splits=["test"])
+        return each(*arguments, **options_)
+
+    monkeypatch.setattr(making, "each", after_another_run)
+    make_cache("esc50", options, out, splits=["train"])
+    assert [len(Cache(root=str(out)).split(split)) for split in ("train", "test")] == [8, 2]
+
+
+def test_a_shard_that_changes_costs_its_own_clips_alone(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    source, out = tmp_path / "source", tmp_path / "cache"
+    for number, clip in enumerate(("bird", "bell", "tabla")):
+        write_shard(source / f"train-{number}.parquet", {clip: "animal", "cymbal": "metal"}, ["animal", "metal"])
+    options = Parquet(root=str(source), id="", label="label")
+    make_cache("parquet", options, out, shard_clips=2)
+    write_shard(source / "train-1.parquet", {"tabla": "animal", "cymbal": "metal"}, ["animal", "metal"])
+    again = make_cache("parquet", options, out, shard_clips=2)
+    assert (again.made, again.kept) == (1, 2)
+    clip = Cache(root=str(out)).split("train").clip(2, 0)[0]
+    np.testing.assert_allclose(clip, sounds()["tabla"], atol=2**-15)
+
+
+def test_a_file_that_a_shard_names_and_that_changes_is_read_again(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    source, out = tmp_path / "source", tmp_path / "cache"
+    for name in ("bird", "bell"):
+        write_sound(source / f"{name}.wav", name)
+    files = pa.array([{"bytes": None, "path": f"{name}.wav"} for name in ("bird", "bell")])
+    files = files.cast(pa.struct([("bytes", pa.binary()), ("path", pa.string())]))
+    pq.write_table(pa.table({"id": ["x", "y"], "audio": files, "label": ["a", "b"]}), source / "train-0.parquet")
+    options = Parquet(root=str(source), id="id", label="label")
+    before = options.split("train").fingerprint()
+    make_cache("parquet", options, out, shard_clips=1)
+    write_sound(source / "bell.wav", "tabla")
+    again = make_cache("parquet", options, out, shard_clips=1)
+    assert (again.made, again.kept) == (1, 1)
+    np.testing.assert_allclose(Cache(root=str(out)).split("train").clip(1, 0)[0], sounds()["tabla"], atol=2**-15)
+    assert options.split("train").fingerprint() != before
+
+
 def test_a_cache_of_other_labels_is_no_whole_cache_until_all_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,6 +688,14 @@ def test_stats_leave_bad_clips_out_and_say_so(tmp_path: Path) -> None:
     found = json.loads(result.stdout)
     assert (found["clips"], len(found["skipped"])) == (8, 8)
     assert np.isfinite([found["mean"], found["std"]]).all()
+
+
+def test_stats_of_other_mel_bins_than_a_cache_holds_are_refused(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path / "source")
+    cached(root, tmp_path / "fbank", "--kind", "fbank", "--processes", 1)
+    result = run("stats", tmp_path / "fbank", "--mel-bins", 64, "-q", "--processes", 1)
+    assert result.exit_code == 1
+    assert "a filterbank of 128 mel bins, and 64 are asked for; take the data set itself, or a cache" in result.output
 
 
 # The whole path -------------------------------------------------------------------------------------------------------

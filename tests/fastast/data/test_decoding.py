@@ -18,6 +18,7 @@ from sound_files import by_ffmpeg, encode, likeness, mp3, recording, without_hea
 
 from fastast.data.audio import AudioError, AudioReader, AudioWarning, load_audio
 from fastast.data.decoding import media
+from fastast.data.decoding.parts import BLOCK
 
 FRAME = 1152
 """Samples of a frame of MPEG-1 audio."""
@@ -155,6 +156,23 @@ def test_a_flac_that_claims_a_little_more_is_cut_off() -> None:
 def test_a_flac_of_unknown_length_is_read_whole() -> None:
     """A streaming encoder writes 0 samples, which means unknown (RFC 9639, section 8.2)."""
     np.testing.assert_array_equal(native(flac_that_claims(0)), native(flac_that_claims(80_000)))
+
+
+BEHIND_A_FLAC = {"ID3v1": b"TAG" + b"a song".ljust(125, b"\0"), "APE": b"APETAGEX" + bytes(24), "zeros": bytes(1000)}
+
+
+@pytest.mark.parametrize("tag", BEHIND_A_FLAC)
+def test_a_tag_behind_the_sound_of_a_flac_is_no_damage(tag: str) -> None:
+    """Programs that know MP3 alone write tags there."""
+    content = encode(recording(5), 16_000, "FLAC", "PCM_16")
+    np.testing.assert_array_equal(native(content + BEHIND_A_FLAC[tag]), native(content))
+
+
+@pytest.mark.parametrize("samples", [80_000, BLOCK])
+def test_a_flac_that_is_joined_to_another_is_not_heard_in_part(samples: int) -> None:
+    content = encode(np.resize(recording(5), samples), 16_000, "FLAC", "PCM_16")
+    with pytest.raises(AudioError, match="another FLAC is joined to it, which is not heard; cut them apart"):
+        native(content + content)
 
 
 @pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
+import resource
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,10 +26,11 @@ from layouts import (
     write_fsd50k,
     write_hdf5,
     write_parquet,
+    write_shard,
     write_speech_commands,
     write_table,
 )
-from sound_files import heard, sounds, write_sound
+from sound_files import encode, heard, sounds, write_sound
 
 from fastast.data.decoding import AudioError
 from fastast.data.layouts.ast_lists import ASTLists
@@ -42,6 +45,7 @@ from fastast.data.layouts.recognise import recognise_set, without_refusals
 from fastast.data.layouts.speech_commands import WORDS, SpeechCommands
 from fastast.data.layouts.table import Table
 from fastast.data.sampling import all_labels
+from fastast.data.shards import OpenFiles
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning, SplitNotFoundError, all_ids
 
 
@@ -359,6 +363,15 @@ def test_a_table_of_ones_own_is_read_by_its_columns(tmp_path: Path) -> None:
     assert (named.classes[0], all_labels(named).tolist()) == ("drum", [[1, 0, 0, 0, 0]])
 
 
+@pytest.mark.parametrize("ending", ["wav", "WAV"])
+def test_endings_in_capitals_may_be_left_out_as_well(tmp_path: Path, ending: str) -> None:
+    for name in ("bird", "bell"):
+        (tmp_path / f"{name}.{ending}").write_bytes(encode(sounds()[name], 16_000, "WAV", "PCM_16"))
+    (tmp_path / "all.csv").write_text("file,label\nbird,animal\nbell,metal\n")
+    called, options = recognise_set(tmp_path)
+    assert (called, what_is_heard(options.split("train"))) == ("table", {"bird": "bird", "bell": "bell"})
+
+
 def test_a_table_for_each_split_with_one_label_a_clip(tmp_path: Path) -> None:
     root = write_table(tmp_path)
     (root / "train.csv").write_text("file,label\nclips/bird.mp3,bird\nclips/bell.mp3,bell\n")
@@ -629,6 +642,31 @@ def test_links_that_lead_in_a_circle_end_and_folders_elsewhere_are_followed(tmp_
     data = AudioFolder(root=str(root)).split("train")
     assert len(data) == 41
     assert "bell/more/linked.ogg" in all_ids(data)
+    assert data.missing == ("bird/lost.ogg", "bird/self.ogg")
+
+
+def test_links_to_clips_that_were_not_fetched_are_clips_that_are_not_there(tmp_path: Path) -> None:
+    root = write_audio_folder(tmp_path / "root")
+    for split, name in (("train", "tabla"), ("test", "bird"), ("test", "bell")):
+        (root / split / name).mkdir(exist_ok=True)
+        shutil.rmtree(root / split / name)
+        (root / split / name).mkdir()
+        (root / split / name / "0.ogg").symlink_to("../../.git/annex/objects/MD5E-s1--00.ogg")
+    options = AudioFolder(root=str(root))
+    train = options.split("train")
+    assert (len(train), train.missing) == (2, ("train/tabla/0.ogg",))
+    assert train.classes == ("bell", "bird", "tabla")  # whatever has been fetched
+    with pytest.raises(
+        SplitNotFoundError, match=r"bell/0.ogg: this clip of root is not there, and neither is any other of 2; fetch"
+    ):
+        options.split("test")
+
+
+@pytest.mark.parametrize(("ending", "kind"), [("aifc", "AIFF"), ("sph", "NIST"), ("VOC", "VOC"), ("rf64", "RF64")])
+def test_clips_of_rarer_kinds_are_not_passed_over(tmp_path: Path, ending: str, kind: str) -> None:
+    write_audio_folder(tmp_path)
+    (tmp_path / f"train/bird/9.{ending}").write_bytes(encode(sounds()["tabla"], 16_000, kind, "PCM_16"))
+    assert what_is_heard(AudioFolder(root=str(tmp_path)).split("train"))[f"train/bird/9.{ending}"] == "tabla"
 
 
 # Shards ---------------------------------------------------------------------------------------------------------------
@@ -654,7 +692,6 @@ def test_parquet_with_named_numbers_as_labels_is_read(tmp_path: Path) -> None:
     import json
 
     import pyarrow.parquet as pq
-    from sound_files import encode
 
     described = {"info": {"features": {"category": {"names": ["drum", "animal"], "_type": "ClassLabel"}}}}
     table = pa.table(
@@ -673,6 +710,44 @@ def test_parquet_with_named_numbers_as_labels_is_read(tmp_path: Path) -> None:
         Parquet(root=str(tmp_path)).split("test")
 
 
+def test_shards_of_parquet_that_count_their_classes_in_different_ways_are_read_by_name(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    write_shard(tmp_path / "train-0.parquet", {"bird": "animal", "bell": "metal"}, ["animal", "drum", "metal"])
+    write_shard(tmp_path / "train-1.parquet", {"cymbal": "metal", "tabla": "drum"}, ["drum", "metal"])
+    write_shard(tmp_path / "test-0.parquet", {"cymbal": "metal", "bird": "animal"}, ["metal", "animal"])
+    options = Parquet(root=str(tmp_path), id="id", label="label")
+    train, test = options.split("train"), options.split("test")
+    assert labels_of(train) == [["animal"], ["metal"], ["metal"], ["drum"]]
+    assert labels_of(test) == [["metal"], ["animal"]]
+    assert train.classes == test.classes == ("animal", "drum", "metal")
+
+
+def test_a_number_without_a_name_is_no_label(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    write_shard(tmp_path / "test-0.parquet", {"bird": "animal", "tabla": "drum"}, ["animal", "drum"])
+    table = pq.read_table(tmp_path / "test-0.parquet")
+    pq.write_table(table.set_column(2, "label", pa.array([1, -1])), tmp_path / "test-0.parquet")
+    with pytest.raises(DataError, match=r"test-0.parquet, row 1: label is -1, which is no class of"):
+        Parquet(root=str(tmp_path), id="id", label="label").split("test")
+
+
+@pytest.mark.parametrize("file", [None, "audio.wav"])
+def test_clips_of_parquet_that_have_no_names_of_their_own_are_called_after_shard_and_row(
+    tmp_path: Path, file: str | None
+) -> None:
+    pytest.importorskip("pyarrow")
+    write_shard(tmp_path / "data/train-0.parquet", {"bird": "animal", "bell": "metal"}, ["animal", "metal"], file)
+    write_shard(tmp_path / "data/train-1.parquet", {"cymbal": "metal"}, ["animal", "metal"], file)
+    data = Parquet(root=str(tmp_path), id="", label="label").split("train")
+    assert what_is_heard(data) == {
+        "data/train-0.parquet:0": "bird",
+        "data/train-0.parquet:1": "bell",
+        "data/train-1.parquet:0": "cymbal",
+    }
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_hdf5_of_panns_and_passt_is_read(tmp_path: Path, packed: bool) -> None:
     pytest.importorskip("h5py")
@@ -683,6 +758,20 @@ def test_hdf5_of_panns_and_passt_is_read(tmp_path: Path, packed: bool) -> None:
     assert what_is_heard(pickle.loads(pickle.dumps(test))) == {clip: name for clip, (name, _) in EVAL.items()}
     assert train.left_out == (0 if packed else 1)  # the row that PANNs leaves empty
     assert len(train.clip(0, 0)[0]) in (16_000, 16_000 + 1152)
+
+
+def test_more_shards_than_a_process_may_open_are_read(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.clips" for number in range(300)]
+    for path in paths:
+        path.write_text(path.name)
+    opened = OpenFiles(lambda path: io.FileIO(path))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 200, limits[1]))
+    try:
+        for path in [*paths, *paths]:
+            assert os.pread(opened(path).fileno(), 100, 0) == path.name.encode()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_shards_that_are_damaged_or_of_another_kind_are_named(tmp_path: Path) -> None:

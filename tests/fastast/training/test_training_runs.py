@@ -22,8 +22,9 @@ import torch
 from safetensors.torch import load_file
 
 from fastast.checkpoints import load_checkpoint, load_model
+from fastast.data.folders import FolderSet
 from fastast.data.layouts.esc50 import ESC50
-from fastast.data.training_set import DataError, DataNotFoundError
+from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
 from fastast.training.checkpoint import ResumeError, State, save_state
@@ -46,6 +47,31 @@ PATCHOUT = ("model.options.patchout_time=1",)
 
 def run(recipe: Path, folder: Path, *settings: str, resume: bool = False) -> dict[str, Any]:
     return train(load_recipe(str(recipe), settings), folder, resume=resume, device="cpu", quiet=True)
+
+
+def test_splits_of_other_classes_are_refused_and_shared_clips_are_warned_of(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ESC50.split
+
+    def split(self: ESC50, name: str) -> Any:
+        data = whole(self, "train")
+        return data if name == "train" else FolderSet(data.classes[::-1], data.entries[:1], task=data.task)
+
+    monkeypatch.setattr(ESC50, "split", split)
+    with pytest.raises(DataError, match="classes of the split val are not those of train: the same names in another"):
+        run(recipe_file, tmp_path / "run")
+    monkeypatch.setattr(ESC50, "split", lambda self, name: whole(self, "train"))
+    monkeypatch.setattr("fastast.training.loop.check_clips", refuse)
+    with (
+        pytest.warns(DataWarning, match="32 clips of the 32 in the split test are in train too"),
+        pytest.raises(DataError),
+    ):
+        run(recipe_file, tmp_path / "run")
+
+
+def refuse(*arguments: Any) -> None:
+    raise DataError("seen enough")
 
 
 @pytest.mark.parametrize(
