@@ -133,8 +133,8 @@ def _copy(
         if not isinstance(model, AudioSpectrogramTransformer):
             raise ExportError(
                 f"export: {type(model).__qualname__} is not a model of FastAST's own. Save Hugging Face's AST with "
-                "save_pretrained, feature extractor too, and give the folder; for any other model, use torch.onnx.export("
-                "dynamo=True) while the reduction is attached"
+                "save_pretrained, feature extractor too, and give the folder; for any other model, use "
+                "torch.onnx.export(dynamo=True) while the reduction is attached"
             )
         if any(module.training for module in model.modules()):
             raise ExportError("export: the model is in training mode; call model.eval() first")
