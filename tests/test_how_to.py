@@ -7,12 +7,16 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from bench.records.store import read_records
+from fastast.reduction.choosing.matching import bipartite_soft_matching
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,6 +87,16 @@ def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
         [sys.executable, "-c", ON_KERNELS], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "triton\n"), done.stderr
+
+
+def test_the_products_of_pairing_are_those_that_the_page_counts() -> None:
+    page = (ROOT / "docs" / "add_a_method.md").read_text(encoding="utf-8")
+    limit, macs = (eval(re.search(rf"`{name}=(lambda .*?)`[.:]", page).group(1)) for name in ("limit", "macs"))
+    shape = SimpleNamespace(num_free=11, encoder=SimpleNamespace(head_dim=8))
+    assert limit(shape, None) == 5
+    with FlopCounterMode(display=False) as counted:
+        bipartite_soft_matching(torch.randn(1, 2 + 11, 8), 3, num_protected=2)
+    assert 2 * macs(shape, 3, None) == counted.get_total_flops() > 0
 
 
 def test_a_data_set_goes_from_its_page_to_training_and_a_sweep(tmp_path: Path) -> None:

@@ -66,7 +66,10 @@ def no_fewer_tokens(planned: Sequence[int], measured: Sequence[int]) -> Gate:
 
 def macs_as_counted(formula: int, counted: int) -> Gate:
     """Compare the multiply-accumulates of the formula with PyTorch's count, operator by operator."""
-    return gate("macs", abs(formula - counted), 0, f"multiply-accumulates, formula {formula} against counted {counted}")
+    compared = f"multiply-accumulates, formula {formula} against counted {counted}"
+    if formula != counted:
+        compared += " (the macs= that a method is registered with counts every matrix product of its choice)"
+    return gate("macs", abs(formula - counted), 0, compared)
 
 
 def nothing_merged_is_unmerged(difference: float, dtype: str) -> Gate:

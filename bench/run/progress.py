@@ -141,6 +141,7 @@ def duration(seconds: float) -> str:
 
 def result_text(record: Record) -> str:
     """Return the result of a record in a few words, or what went wrong."""
+    reason = f", {record.message}" if record.status in ("implausible", "disturbed") else ""
     if record.performance is not None:
         ratio = speedup_over(record.performance, "unmerged") if "unmerged" in record.performance.arms else None
         text = "" if ratio is None else f": {ratio.value:.2f}x{_ends(ratio, record.performance.rounds)} of unmerged"
@@ -148,11 +149,11 @@ def result_text(record: Record) -> str:
             names, reasons = ", ".join(record.performance.left_out), dict.fromkeys(record.performance.left_out.values())
             text += f", left out: {names} ({'; '.join(reasons)})"
         noise = f", noise {record.performance.noise.value:.0%}" if record.status == "noisy" else ""
-        return text + noise + (f", {record.message}" if record.status in ("implausible", "disturbed") else "")
+        return text + noise + reason
     if record.quality is not None:
         part = record.quality
         name, value, (low, high) = "mAP", part.mAP, part.mAP_interval
         if part.accuracy is not None and part.accuracy_interval is not None:
             name, value, (low, high) = "accuracy", part.accuracy, part.accuracy_interval
-        return f": {name} {value:.4f} [{low:.4f}, {high:.4f}]"
+        return f": {name} {value:.4f} [{low:.4f}, {high:.4f}]{reason}"
     return f": {record.message}"

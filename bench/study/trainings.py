@@ -24,8 +24,10 @@ from bench.study.recipes import (
     weights,
 )
 from bench.study.study_file import Study, StudyArm
+from fastast.names import hub_hint, unknown_name
 from fastast.training.folder import RECIPE, RESULT
 from fastast.training.recipe import first_difference
+from fastast.zoo import TRAINED
 
 
 def commands(study: Study, arm: StudyArm, seed: int, out: Path) -> Iterator[list[str]]:
@@ -99,13 +101,15 @@ def _unscored(folder: Path, study: Study, arm: StudyArm) -> list[str]:
 def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> list[tuple[StudyArm, int]]:
     """Return what is neither trained in `out` nor published, in order, each after the arms whose weights it needs.
 
-    All recipes are read, so that errors are reported before anything runs.
+    All recipes are read, so that errors are reported before anything runs. Raises StudyError for weights that an arm
+    needs and that do not exist.
     """
     ordered: dict[tuple[str, int], StudyArm] = {}
 
     def add(arm: StudyArm, seed: int) -> None:
         if (arm.name, seed) in ordered or study.is_embedded(arm, seed) or is_trained(study, arm, seed, out):
             return
+        _check_given(study, arm, seed, out)
         for name in arm.teachers:
             if name in study.names:
                 add(study.arm(name), study.seeds_of(study.arm(name))[0])
@@ -120,6 +124,20 @@ def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> 
         if not is_published(study, arm, seed, published):
             add(arm, seed)
     return [(arm, seed) for (_, seed), arm in ordered.items()]
+
+
+def _check_given(study: Study, arm: StudyArm, seed: int, out: Path) -> None:
+    """Raise StudyError where weights that an arm is given are not there: its turn may be hours away."""
+    asked, earlier = recipe(study, arm, seed, out), study.names[: study.names.index(arm.name)]
+    given = [("teacher", name, earlier) for name in arm.teachers if name not in study.names]
+    if asked.distillation is not None and not arm.teacher:
+        given.append(("distillation.teacher", asked.distillation.teacher, []))
+    if not arm.average:
+        given.append(("model.checkpoint", asked.model.checkpoint, []))
+    for key, name, arms in given:
+        if name and name not in TRAINED and not Path(name).exists():
+            unknown = unknown_name("model", name, (*arms, *TRAINED))
+            raise StudyError(f"arm {arm.name!r}: {key}: no such file, and {unknown}{hub_hint(name)}")
 
 
 def run_study(

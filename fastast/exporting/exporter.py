@@ -26,6 +26,7 @@ from fastast.exporting.formats import find_format
 from fastast.exporting.graph import onnx_graph
 from fastast.exporting.metadata import ExportMetadata, Number, hash_weights
 from fastast.hosts import reduce
+from fastast.model import AudioSpectrogramTransformer
 from fastast.names import unknown_name
 from fastast.reduction import ReductionError, TokenReduction
 from fastast.zoo import trained_path
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from fastast.frontend import Normalisation
-    from fastast.model import AudioSpectrogramTransformer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +130,12 @@ def _copy(
     else:
         if geometry:
             raise ExportError("export: a model in memory has its own geometry; geometry= is only for checkpoints")
+        if not isinstance(model, AudioSpectrogramTransformer):
+            raise ExportError(
+                f"export: {type(model).__qualname__} is not one of FastAST's own models. Save Hugging Face's AST with "
+                "save_pretrained, its feature extractor too, and give the folder; for any other model, use "
+                "torch.onnx.export(dynamo=True) while the reduction is attached"
+            )
         if any(module.training for module in model.modules()):
             raise ExportError("export: the model is in training mode; call model.eval() first")
         twin = copy.deepcopy(model).to("cpu", torch.float32)

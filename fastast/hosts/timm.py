@@ -20,6 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from fastast.attention import proportional_attention
 from fastast.encoder import EncoderShape, Reads
 from fastast.hosts import timm_weights
+from fastast.hosts.attachment import Attachment
 from fastast.hosts.host import CheckpointedBlock, Host, HostBlock, weighted_mean
 from fastast.hosts.layers import BlockLayers, EndLayers, linear_macs
 from fastast.reduction import ReductionError
@@ -122,7 +123,10 @@ class TimmHost(Host):
     def embed(self, x: Tensor) -> Tensor:
         """Return the tokens of images that enter the first block, (b, channels, height, width) -> (b, n, d)."""
         model = self.model
-        return model.norm_pre(model.patch_drop(model._pos_embed(model.patch_embed(x))))
+        patches = model.patch_embed(x)  # (b, n, d), or (b, height, width, d) of a model with dynamic_img_size
+        if patches.ndim == 4:
+            self._refuse_other_grid(*patches.shape[1:3])
+        return model.norm_pre(model.patch_drop(model._pos_embed(patches)))
 
     def forward_features(self, x: Tensor, attn_mask: Tensor | None = None, is_causal: bool = False) -> Tensor:
         """Return the remaining tokens of images after the last norm, (b, p, d)."""
@@ -161,6 +165,16 @@ class TimmHost(Host):
             raise ReductionError("hosts: attn_mask and is_causal do not fit merged tokens; remove the reduction first")
         x, size = self.encode(self.embed(x))
         return self.model.norm(x), size
+
+    def _refuse_other_grid(self, height: int, width: int) -> None:
+        """Raise ReductionError for patches on another grid than methods see, even if they are as many."""
+        attachment = Attachment.of(self.model)
+        if attachment is not None and attachment.encoder.grid != (height, width):
+            rows, columns = attachment.encoder.grid
+            raise ReductionError(
+                f"hosts: the reduction is for pictures of {rows} by {columns} patches, but these have {height} by "
+                f"{width}. Remove the reduction, call model.set_input_size with the size of these, and attach it again"
+            )
 
     def _refuse_pooling(self, what: str, pool_type: str | None) -> None:
         attached = self.attached
@@ -234,6 +248,8 @@ def _culprit(model: nn.Module) -> str:
 
 def _grid(embed: Any) -> tuple[int, int]:
     """Return the number of patches along height and width, also where they overlap, as in an AST of timm's parts."""
+    if getattr(embed, "dynamic_img_pad", False):
+        return tuple(embed.dynamic_feat_size(embed.img_size))
     (height, width), (down, right) = embed.proj.kernel_size, embed.proj.stride
     if (height, width) == (down, right):
         return tuple(embed.grid_size)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.study.publish import publish_trainings
-from bench.study.recipes import recipe, run_folder
+from bench.study.recipes import StudyError, recipe, run_folder
 from bench.study.study_file import Study, StudyArm, load_study, study_names
 from bench.study.trainings import commands, is_published, missing
 from fastast.training.checks import RecipeError
@@ -95,6 +95,24 @@ def test_what_an_arm_says_wrong_is_said_before_anything_runs(tmp_path: Path) -> 
         missing(study, ("good",), tmp_path, tmp_path)
     study = small(good, StudyArm(name="bad", label="bad", set=SHORT, evaluate=("nonsense:3",)))
     with pytest.raises(RecipeError, match="nonsense"):
+        missing(study, (), tmp_path, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"teacher": "ast_tiny_soundscape"}, "teacher: no such file, .* Did you mean 'ast_tiny_soundscapes'"),
+        ({"teacher": ("good", "goods")}, "teacher: no such file, .* Did you mean 'good'"),
+        ({"set": (*SHORT, "model.checkpoint=nowhere.safetensors")}, "model.checkpoint: no such file, .*nowhere"),
+        ({"set": (*SHORT, "distillation.teacher=nobody")}, "distillation.teacher: no such file, .*nobody"),
+    ],
+)
+def test_weights_that_are_not_there_are_said_before_anything_runs(asked: dict, message: str, tmp_path: Path) -> None:
+    """A training in its own process would say so when its turn comes, after those before it."""
+    good = StudyArm(name="good", label="good", set=SHORT)
+    study = small(good, StudyArm(**({"name": "bad", "label": "bad", "set": SHORT} | asked)))
+    assert missing(study, ("good",), tmp_path, tmp_path)
+    with pytest.raises(StudyError, match=f"^arm 'bad': {message}"):
         missing(study, (), tmp_path, tmp_path)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from small_exports import FORMATS, REDUCTION, noise, small_model
+from timm.models.vision_transformer import VisionTransformer
 
 import fastast
 from fastast.exporting import exported as exporting
@@ -200,6 +201,13 @@ def test_a_model_of_unknown_normalisation_is_refused(tmp_path: Path) -> None:
     bare.normalisation = None
     with pytest.raises(fastast.ExportError, match="give normalisation="):
         fastast.export(bare, tmp_path / "small.onnx")
+
+
+def test_a_model_of_another_library_is_refused_with_its_own_way(tmp_path: Path) -> None:
+    """`reduce` and `compile` take it, so that a reader expects that this does too."""
+    vit = VisionTransformer(img_size=32, patch_size=8, embed_dim=16, depth=1, num_heads=2).eval()
+    with pytest.raises(fastast.ExportError, match=r"VisionTransformer is not .* use torch\.onnx\.export"):
+        fastast.export(vit, tmp_path / "vit.onnx", reduction=fastast.TokenReduction(schedule=Constant(2)))
 
 
 def test_a_missing_package_is_named_with_its_extra(model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

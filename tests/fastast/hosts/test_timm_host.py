@@ -295,15 +295,26 @@ def test_calls_that_fit_no_merged_token_are_refused(vit, picture) -> None:
     assert len(model.get_intermediate_layers(picture)) == 1
 
 
-def test_pictures_of_another_size_are_refused_rather_than_merged_by_the_wrong_numbers(vit, picture) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_pictures_of_another_size_are_refused_rather_than_merged_by_the_wrong_numbers(vit, picture, turned) -> None:
+    """Turned pictures have as many patches, but on another grid, which methods look at."""
     model = vit(dynamic_img_size=True)
-    larger = torch.cat([picture, picture], 3)
-    assert model(larger).shape == (2, 5)
-    with (
-        fastast.reduce(model, MERGE),
-        pytest.raises(ReductionError, match="49 tokens, as TimmHost.* 97 tokens"),
-    ):
-        model(larger)
+    other = picture.transpose(2, 3) if turned else torch.cat([picture, picture], 3)
+    assert model(other).shape == (2, 5)
+    has = "12 by 4" if turned else "4 by 24"
+    with fastast.reduce(model, MERGE), pytest.raises(ReductionError, match=f"4 by 12 patches, but these have {has}"):
+        model(other)
+    model.set_input_size(other.shape[2:])
+    with fastast.reduce(model, MERGE):
+        assert model(other).shape == (2, 5)
+
+
+def test_a_picture_that_the_model_pads_has_a_patch_for_the_rest(vit, picture) -> None:
+    model, cut = vit(img_size=(60, 190), dynamic_img_size=True, dynamic_img_pad=True), picture[..., :60, :190]
+    own = model(cut)
+    with fastast.reduce(model, NOTHING) as handle:
+        assert handle.tokens_per_block == (49, 49, 49)  # 60 / 16 and 190 / 16, rounded up: 4 by 12, and the class token
+        torch.testing.assert_close(model(cut), own, atol=1e-5, rtol=1e-5)
 
 
 def test_dropout_and_stochastic_depth_stay_those_of_the_host(vit, picture) -> None:
