@@ -34,8 +34,9 @@ class Quantity(BaseModel):
     """Name of an answer of `fastast tune` in `results/tuning`, whose rows are the table."""
     file: str | None = None
     """CSV file beside the claims, without suffix: what others published, readings by hand, or replaced records."""
-    table: Literal["arms", "families", "times"] = "arms"
-    """Table of the study; `times`: seconds after which each training is as good as the reference at its end."""
+    table: Literal["arms", "families", "progress", "times"] = "arms"
+    """Table of the study. `progress`: every validation, by clips and seconds of training. `times`: seconds after which
+    each training is as good as the reference at its end."""
     column: str
     """Column of the table."""
     where: dict[str, str | float | bool | list[str | float]] = {}

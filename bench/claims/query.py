@@ -108,7 +108,7 @@ class Tables:
 
     def _read_study(self, name: str, table: str) -> pd.DataFrame:
         from bench.study.families import families
-        from bench.study.report import study_frame, times_to_reference
+        from bench.study.report import study_frame, times_to_reference, validations
         from bench.study.study_file import load_study
 
         study, trainings = load_study(name), self._results / "studies"
@@ -116,6 +116,8 @@ class Tables:
             return families(study, trainings)
         if table == "times":
             return times_to_reference(study, trainings, self._records())
+        if table == "progress":
+            return validations(study, trainings, self._records())
         return study_frame(study, trainings, self._records())
 
     def _read_ablation(self, sweep: str) -> pd.DataFrame:

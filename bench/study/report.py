@@ -82,8 +82,13 @@ def times_to_reference(study: Study, trainings: Path, records: Sequence[Record])
 
     Seconds are NaN if it never is.
     """
+    return _times(study, validations(study, trainings, records))
+
+
+def validations(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
+    """Return every validation of every training, as `bench.study.progress.progress` does."""
     _, steps = _speeds(study, trainings, records)
-    return _times(study, progress(study, trainings, steps))
+    return progress(study, trainings, steps)
 
 
 def _speeds(study: Study, trainings: Path, records: Sequence[Record]) -> tuple[Speeds, Speeds]:
