@@ -46,7 +46,7 @@ def test_a_record_cannot_name_a_folder_elsewhere(tmp_path, name, place):
         raw["sweep"] = name
     (source / path.name).write_text(json.dumps(raw))
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(GatherError, match="is no name of a folder"):
+    with pytest.raises(GatherError, match="cannot be the name of a folder"):
         gather_results([tmp_path / "theirs"], tmp_path / "ours")
     assert sorted(tmp_path.rglob("*")) == before
 

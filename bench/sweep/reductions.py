@@ -30,7 +30,7 @@ class Reductions:
         """Return the reduction of a point. Raises ValueError for an option's value that its method refuses."""
         key = self.key(point)
         if key not in self._made:
-            self._made[key] = None if is_unmerged(point) else _reduction(point, self._config)
+            self._made[key] = None if _is_unmerged(point) else _reduction(point, self._config)
         return self._made[key]
 
     def key(self, point: Mapping[str, Any]) -> Hashable:
@@ -38,7 +38,7 @@ class Reductions:
         return tuple((type(point[name]), point[name]) for name in self._axes)
 
 
-def is_unmerged(point: Mapping[str, Any]) -> bool:
+def _is_unmerged(point: Mapping[str, Any]) -> bool:
     """Return whether a point is the unmerged model: with r = 0, whatever the other axes of the reduction say."""
     return getattr(parse_schedule(schedule_text(point["schedule"], point["r"])), "r", None) == 0
 

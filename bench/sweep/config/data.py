@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from bench.sweep.complaints import at, at_path, one_of, unknown_key
-from bench.sweep.config.part import Part
+from bench.sweep.config.part import ConfigPart
 
 if TYPE_CHECKING:
     from fastast.data.datasets import DataOptions
@@ -17,7 +17,7 @@ MIXED_CLIPS = 1000
 """Default number of clips for a data set that is mixed to any size."""
 
 
-class DataConfig(Part):
+class DataConfig(ConfigPart):
     """What quality is measured on: a data set of `fastast train`, with that set's own options besides these keys."""
 
     model_config = ConfigDict(extra="allow")

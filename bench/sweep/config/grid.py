@@ -9,10 +9,10 @@ from pydantic_core import PydanticCustomError
 
 from bench.sweep.axes import allowed_values, check_schedule, is_gpu_type, option_problem
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
-from bench.sweep.config.part import Part
+from bench.sweep.config.part import ConfigPart
 
 
-class GridConfig(Part):
+class GridConfig(ConfigPart):
     """The axes; the cells are their Cartesian product.
 
     Any option of the grid's methods is an axis too, such as `metric`; a method that does not have it ignores the axis.

@@ -9,11 +9,11 @@ from pydantic_core import PydanticCustomError
 
 from bench.sweep.baselines import BASELINES, HOP_SECONDS, SCOPES
 from bench.sweep.complaints import as_toml, at_path, one_of
-from bench.sweep.config.part import Part
+from bench.sweep.config.part import ConfigPart
 from fastast.system.allocator import MemoryPolicy
 
 
-class MeasureConfig(Part):
+class MeasureConfig(ConfigPart):
     """How time is measured; see `bench.measure.timing.TimingRule`."""
 
     scope: str = "forward"

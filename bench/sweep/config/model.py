@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import Field, field_validator, model_validator
 
 from bench.sweep.complaints import as_toml, at, at_path, one_of, unknown_key
-from bench.sweep.config.part import Part
+from bench.sweep.config.part import ConfigPart
 
 
-class ModelConfig(Part):
+class ModelConfig(ConfigPart):
     """The model that is measured."""
 
     name: str = "ast_tiny_soundscapes"

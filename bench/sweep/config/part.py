@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict
 
 
-class Part(BaseModel):
+class ConfigPart(BaseModel):
     """A part of a sweep file: strict, frozen, and without unknown keys."""
 
     model_config = ConfigDict(

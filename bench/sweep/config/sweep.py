@@ -12,10 +12,10 @@ from bench.sweep.config.data import DataConfig
 from bench.sweep.config.grid import GridConfig
 from bench.sweep.config.measure import MeasureConfig
 from bench.sweep.config.model import ModelConfig
-from bench.sweep.config.part import Part
+from bench.sweep.config.part import ConfigPart
 
 
-class SweepConfig(Part):
+class SweepConfig(ConfigPart):
     """A whole sweep file."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")

@@ -105,7 +105,11 @@ def test_other_cells_have_no_distribution(tmp_path) -> None:
     [
         ({"threshold": [0.8]}, "performance", r"grid\.threshold\.0: each clip decides on its .* kinds = \['quality'\]"),
         ({"threshold": [-1, 0.8], "engine": ["triton"]}, "quality", r"grid\.threshold\.1: engine 'triton' must know"),
-        ({"threshold": [0.8], "method": ["pool"]}, "quality", "grid: reduction pool: threshold is 0.8, but none"),
+        (
+            {"threshold": [0.8], "method": ["pool"]},
+            "quality",
+            "grid: reduction pool: threshold is 0.8, but the method does not merge by one",
+        ),
     ],
 )
 def test_what_a_threshold_cannot_be_measured_for_is_said_up_front(grid, kind, message) -> None:

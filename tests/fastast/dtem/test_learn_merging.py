@@ -157,7 +157,7 @@ def test_too_few_validation_clips_are_noticed_before_the_first_step(
     monkeypatch.setattr(MergeLearner, "step", lambda *_: pytest.fail("a step was taken"))
     out = tmp_path / "merging.safetensors"
     for setting, message in (
-        ("data.val_clips=10", "val: 10 clips; give at least 20"),
+        ("data.val_clips=10", "val: 10 clips; at least 20 are needed"),
         ("data.train_clips=2", "2 clips"),
     ):
         code, said = learn(checkpoint, out, "-s", setting)

@@ -101,7 +101,7 @@ def test_a_file_that_claims_a_larger_network_than_it_holds_is_refused_before_it_
         header = file.metadata()[TEACHER].replace("resnet10t", "convnextv2_huge")  # 2.6 GB of weights
     save_file(load_file(path), path, {TEACHER: header})
     with pytest.raises(
-        TeacherError, match=r"says convnextv2_huge, which has 6\d\d,\d\d\d,\d\d\d numbers, and the file"
+        TeacherError, match=r"says convnextv2_huge, which has 6\d\d,\d\d\d,\d\d\d numbers, but the file"
     ):
         load_teacher(path)
 

@@ -179,7 +179,7 @@ def test_the_identity_knows_every_weight_and_statistic() -> None:
         (lambda: create_teacher("efficientnet_b0", 5, pooling="max"), "mean, attention"),
         (lambda: create_teacher("efficientnet_b0", 0), "num_classes is 0"),
         (lambda: create_teacher("ast_tiny", 5, pooling="mean"), "unknown field 'pooling'"),
-        (lambda: create_teacher("ast_tiny", 5, patchout_freq=12), "grid has 12 there, so it must be 0 to 11"),
+        (lambda: create_teacher("ast_tiny", 5, patchout_freq=12), "the grid has 12 such lines, so it must be 0 to 11"),
         (lambda: create_teacher("aisfx_cnn9", 5), "no normalisation"),
         (lambda: load_teacher("nowhere.safetensors", num_classes=5), "no such teacher.*ast_tiny_soundscapes"),
     ],

@@ -177,7 +177,7 @@ def test_answers_replace_nothing_that_the_recipe_reads(recipe_file: Path) -> Non
     for path in read:
         shown = CliRunner().invoke(app, ["record", str(recipe_file), "--out", str(path), "--k", "2"])
         assert shown.exit_code == 1
-        assert f"{path}: it is read, and would be replaced by what is made of it" in shown.output
+        assert f"{path}: this is an input, and the output would overwrite it" in shown.output
     assert [path.read_bytes() for path in read] == before
 
 
