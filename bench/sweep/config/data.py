@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from bench.sweep.complaints import at, at_path, one_of, unknown_key
-from bench.sweep.config.part import ConfigPart
+from bench.sweep.config.part import ConfigPart, as_tuple
 
 if TYPE_CHECKING:
     from fastast.data.datasets import DataOptions
@@ -59,7 +59,7 @@ class DataConfig(ConfigPart):
         from fastast.data.datasets import get_data_set
 
         extra = self.model_extra or {}
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in extra.items()}
+        given = {key: as_tuple(value) for key, value in extra.items()}
         sized = f"{self.split}_clips"  # of a set that is mixed to any size
         if any(field.name == sized for field in self._fields()):
             given[sized] = self.clips or MIXED_CLIPS

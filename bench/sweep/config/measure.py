@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from bench.sweep.baselines import BASELINES, HOP_SECONDS, SCOPES
 from bench.sweep.complaints import as_toml, at_path, one_of
-from bench.sweep.config.part import ConfigPart
+from bench.sweep.config.part import ConfigPart, as_tuple
 from fastast.system.allocator import MemoryPolicy
 
 
@@ -71,10 +71,7 @@ class MeasureConfig(ConfigPart):
     def _known_allocator(cls, value: str) -> str:
         return one_of("allocator", value, get_args(MemoryPolicy))
 
-    @field_validator("baselines", "where_installed", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    _lists = field_validator("baselines", "where_installed", mode="before")(as_tuple)
 
     @field_validator("baselines")
     @classmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 
 
@@ -16,3 +18,8 @@ class ConfigPart(BaseModel):
         use_attribute_docstrings=True,
         allow_inf_nan=False,  # they cannot be part of an id
     )
+
+
+def as_tuple(value: Any) -> Any:
+    """Return a list of the file as a tuple, and anything else as it is, for its type to judge."""
+    return tuple(value) if isinstance(value, list) else value

@@ -12,7 +12,7 @@ from bench.sweep.config.data import DataConfig
 from bench.sweep.config.grid import GridConfig
 from bench.sweep.config.measure import MeasureConfig
 from bench.sweep.config.model import ModelConfig
-from bench.sweep.config.part import ConfigPart
+from bench.sweep.config.part import ConfigPart, as_tuple
 
 
 class SweepConfig(ConfigPart):
@@ -38,10 +38,7 @@ class SweepConfig(ConfigPart):
     measure: MeasureConfig = MeasureConfig()
     """How time is measured, see below."""
 
-    @field_validator("kinds", "exclude", "priority", mode="before")
-    @classmethod
-    def _list(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
+    _lists = field_validator("kinds", "exclude", "priority", mode="before")(as_tuple)
 
     @field_validator("kinds")
     @classmethod
