@@ -399,7 +399,7 @@ def _cells(
 
     cells = expand(config, str(path), **({} if resolve is None else {"resolve": resolve}))
     if here:
-        from bench.sweep.feasible import check_machine
+        from bench.sweep.machine_limits import check_machine
 
         check_machine(config, cells, str(path))
     return config, cells

@@ -14,8 +14,8 @@ from bench.sweep.cells import Cell
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
-from bench.sweep.feasible import check_machine
 from bench.sweep.file import find_sweep, load_sweep
+from bench.sweep.machine_limits import check_machine
 from bench.sweep.possible import largest_r
 from fastast.scores import ACTIVATIONS
 

@@ -102,7 +102,7 @@ def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> 
     """Return what is neither trained in `out` nor published, in order, each after the arms whose weights it needs.
 
     All recipes are read, so that errors are reported before anything runs. Raises StudyError for weights that an arm
-    needs and that do not exist.
+    needs and that do not exist, and for an arm that merges as its model cannot.
     """
     ordered: dict[tuple[str, int], StudyArm] = {}
 
@@ -123,7 +123,9 @@ def missing(study: Study, arms: tuple[str, ...], out: Path, published: Path) -> 
     for arm, seed in study.trainings(arms):
         if not is_published(study, arm, seed, published):
             add(arm, seed)
-    return [(arm, seed) for (_, seed), arm in ordered.items()]
+    left = [(arm, seed) for (_, seed), arm in ordered.items()]
+    _check_reductions(study, left, out)
+    return left
 
 
 def _check_given(study: Study, arm: StudyArm, seed: int, out: Path) -> None:
@@ -145,11 +147,10 @@ def run_study(
 ) -> None:
     """Train what is neither trained nor published yet.
 
-    Raises StudyError before anything is trained if an arm merges as its model cannot, and with a training's own message
-    if it fails; earlier ones are kept, and the next call resumes.
+    Raises StudyError before anything is trained as `missing` does, and with a training's own message if it fails;
+    earlier ones are kept, and the next call resumes.
     """
     todo = missing(study, arms, out, published)
-    _check_reductions(study, todo, out)
     for place, (arm, seed) in enumerate(todo, 1):
         name = f"{place} of {len(todo)}: {arm.name}, seed {seed}"
         say(name)

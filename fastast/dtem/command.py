@@ -22,6 +22,7 @@ from fastast.data.augment import Augmentation
 from fastast.data.datasets import open_split
 from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, load_batches
+from fastast.data.splits import check_classes
 from fastast.dtem.learner import MergeLearner
 from fastast.dtem.question import LearnMergingError, MergingQuestion
 from fastast.hashing import hash_plain
@@ -86,6 +87,7 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
         recipe_identity=recipe_part(recipe),
     )
     data, validation = (open_split(recipe.data.name, recipe.data.options, split) for split in ("train", "val"))
+    check_classes({"train": data, "val": validation})
     question = replace(question, clips_sha256=hash_plain(identify(data)))
     network, columns = load_trained(question.model, data.classes, labels=question.labels)
     model = reducible(network)
@@ -105,12 +107,13 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
         first = _resume(learner, folder, say)
         workers = min(recipe.run.workers, max(0, (os.cpu_count() or 1) - 1))
         batches = load_batches(data, sampler.parts(first, question.steps), workers=workers, replace=True)
+        per = "class" if (model.loss or "bce") == "bce" else "clip"
         losses: list[float] = []
         for step, batch in enumerate(batches, start=first):
             losses.append(learner.step(step, Augmentation.plain(batch.to(place), frontend)))
             done = step + 1
             if done % SAY_EVERY == 0 or done == question.steps:
-                say(f"step {done} of {question.steps}: {np.mean(losses[-SAY_EVERY:]):.5f} nats per class")
+                say(f"step {done} of {question.steps}: {np.mean(losses[-SAY_EVERY:]):.5f} nats per {per}")
             if done % STATE_EVERY == 0 or done == question.steps:
                 save_state(folder, learner.state(done))
         return _finish(learner, clips, columns, out, folder)

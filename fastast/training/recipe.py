@@ -122,6 +122,11 @@ class Recipe:
                 "augmentation.mixup_labels is 'union', which gives a mixed clip two labels; with loss = 'ce' it has one"
                 ": say 'weighted'"
             )
+        if self.reduction is not None and self.run.evaluate_excess != RunPart.evaluate_excess:
+            raise RecipeError(
+                f"run.evaluate_excess is {self.run.evaluate_excess!r}, which is for recipes that train without "
+                "merging; this one has [reduction], which is evaluated as it trains: set reduction.excess instead"
+            )
         if self.distillation is not None:
             expected = ACTIVATIONS[self.loss]
             if self.distillation.activation != expected:

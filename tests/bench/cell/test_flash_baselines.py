@@ -17,8 +17,8 @@ from bench.run.progress import result_text
 from bench.sweep.cells import canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
-from bench.sweep.feasible import check_machine
 from bench.sweep.file import find_sweep, load_sweep
+from bench.sweep.machine_limits import check_machine
 from fastast.attention.flash import MissingAttentionError
 
 pytestmark = pytest.mark.slow

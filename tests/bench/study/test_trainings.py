@@ -60,6 +60,8 @@ def test_merging_that_an_arm_cannot_do_is_refused_before_anything_is_trained(stu
     with pytest.raises(StudyError, match=r"^arm 'greedy': .* can remove "):
         run_study(other, tmp_path, tmp_path / "nothing published", say=lambda _: None)
     assert not list(tmp_path.rglob("seed-*"))
+    with pytest.raises(StudyError, match=r"^arm 'greedy': .* can remove "):  # so does a dry run
+        missing(other, (), tmp_path, tmp_path / "nothing published")
 
 
 def test_every_arm_is_trained_under_its_seeds_and_only_once(study: Study, trained: Path) -> None:

@@ -18,7 +18,9 @@ import fastast.dtem.command as learning
 from fastast.checkpoints import load_checkpoint, load_model, save_checkpoint
 from fastast.checkpoints.files import read_tensors
 from fastast.cli import app
+from fastast.data.datasets import DataOptions
 from fastast.data.soundscapes.training import SoundscapesSet
+from fastast.data.training_set import TrainingSet
 from fastast.dtem.learner import MergeLearner, keys_of_blocks
 from fastast.dtem.question import LearnMergingError, MergingQuestion
 from fastast.frontend import Normalisation
@@ -164,6 +166,25 @@ def test_too_few_validation_clips_are_noticed_before_the_first_step(
         assert code == 1
         assert message in said
         assert list(tmp_path.iterdir()) == []
+
+
+def test_splits_of_other_classes_are_refused_before_the_first_step(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedding would be compared with ToMe on columns that mean other classes."""
+    monkeypatch.setattr(MergeLearner, "step", lambda *_: pytest.fail("a step was taken"))
+    opened = learning.open_split
+
+    def reversed_in_val(name: str, options: DataOptions, split: str) -> TrainingSet:
+        data = opened(name, options, split)
+        if split == "val":
+            monkeypatch.setattr(data, "classes", tuple(data.classes)[::-1])
+        return data
+
+    monkeypatch.setattr(learning, "open_split", reversed_in_val)
+    code, said = learn(checkpoint, tmp_path / "merging.safetensors")
+    assert code == 1
+    assert "the classes of the split val are not those of train" in " ".join(said.split())
 
 
 def test_classes_that_a_file_does_not_name_can_be_named(checkpoint: str, tmp_path: Path, monkeypatch) -> None:

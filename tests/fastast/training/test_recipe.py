@@ -342,6 +342,8 @@ def test_a_cap_merges_what_there_is_in_training_and_in_evaluation(recipe_file: P
     assert [r.removals(trainer.reducible.geometry) for r in trainer.reductions] == [(0, 0), (8, 4)]
     ((_, reduction),) = evaluation_reductions(trainer.recipe)
     assert reduction.removals(trainer.reducible.geometry) == (8, 4)
+    with pytest.raises(RecipeError, match=r"run\.evaluate_excess is 'cap', .* set reduction\.excess instead"):
+        load_recipe(str(recipe_file), [*asked, "run.evaluate_excess=cap"])
     unmerged = ["run.evaluate=['constant:9']", "run.evaluate_excess=cap"]
     ((_, reduction),) = evaluation_reductions(load_recipe(str(recipe_file), unmerged))
     assert reduction.removals(trainer.reducible.geometry) == (8, 4)

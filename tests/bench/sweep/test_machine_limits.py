@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bench.cli import app
-from bench.sweep.feasible import least_bytes
+from bench.sweep.machine_limits import least_bytes
 from fastast.geometry import Geometry
 from fastast.system.processors import most_threads
 
