@@ -9,6 +9,7 @@ import numpy as np
 from bench.compare.found import JUDGED, SLOWER, Row
 from bench.compare.samples import COMMON, Sample
 from bench.compare.statistics import samples_needed
+from fastast.names import counted
 
 Pair = tuple[str, Sample, Sample]
 _NOT_JUDGED: Mapping[str, str] = {
@@ -53,20 +54,23 @@ def _judged_by(rows: Sequence[Row], pairs: Sequence[Pair]) -> list[str]:
             for ends in ([row.ratio for row in both], [row.relative for row in both if row.relative is not None])
         ]
         said.append(
-            f"{len(both)} cells are judged by their times and by their ratios to {COMMON!r} of the same rounds: they "
-            f"are slower if both say so, or times alone by more than a quarter ({SLOWER[1]!r}). A smaller slowdown "
+            f"{counted(len(both), 'cell')} judged by times and by ratios to {COMMON!r} of the same rounds: slower "
+            f"where both say so, or times alone by more than a quarter ({SLOWER[1]!r}). A smaller slowdown "
             f"common to all arms, {COMMON!r} included, cannot be detected this way: over these cells the median of "
             f"B / A is {usual[0]:.3f} from times and {usual[1]:.3f} from ratios"
         )
     if ratios := sum(a.unit == "ratio" for _, a in timed):
-        said.append(f"{ratios} cells are judged by ratios alone: a slowdown common to both arms cannot be detected")
+        said.append(
+            f"{counted(ratios, 'cell')} judged by ratios alone: a slowdown common to both arms cannot be detected"
+        )
     if alone := sum(row.relative is None and a.unit != "ratio" and not a.of_launches for row, a in timed):
         said.append(
-            f"{alone} cells are judged by times alone: rounds of one process share how fast it happened to be, which "
-            "times cannot tell from the code, so that the same code can seem a few per cent slower"
+            f"{counted(alone, 'cell')} judged by times alone: rounds of one process share how fast it happened to be, "
+            "which times cannot tell from the code, so that the same code can seem a few per cent slower"
         )
     if launches := sum(a.of_launches for _, a in timed):
         said.append(
-            f"{launches} cells are judged by the medians of launches, as rounds of one process are not independent"
+            f"{counted(launches, 'cell')} judged by the medians of launches, as rounds of one process are not "
+            "independent"
         )
     return said

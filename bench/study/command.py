@@ -9,6 +9,7 @@ import typer
 
 from bench.command_line import for_people
 from bench.study import PUBLISHED, RUNS
+from fastast.names import counted
 
 app = typer.Typer(help="Train several models with several seeds and compare the results.", no_args_is_help=True)
 
@@ -36,7 +37,7 @@ def run(
             left = missing(wanted, arms, runs, published)
             for one, seed in left:
                 typer.echo(f"{one.name}, seed {seed}: {one.label}")
-            typer.echo(f"{len(left)} trainings are left")
+            typer.echo(f"{counted(len(left), 'training')} left")
             return
         run_study(wanted, runs, published, arms=arms, say=typer.echo)
 

@@ -200,7 +200,7 @@ class RayLauncher:
         for device in {job.cell.device for job in waiting} - there:
             if now - seen[device] > self._wait_s:
                 left = sum(job.cell.device == device for job in waiting)
-                raise RunError(f"{self._nodes.nobody(device)}, for {self._wait_s:g} s; {left} cells are left")
+                raise RunError(f"{self._nodes.nobody(device)}, for {self._wait_s:g} s; cells left: {left}")
             if device not in self._missed:
                 progress.say(f"{self._nodes.nobody(device)} any more; waiting up to {self._wait_s:g} s for one")
                 self._missed.add(device)

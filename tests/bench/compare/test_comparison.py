@@ -137,7 +137,7 @@ def test_a_cell_is_slower_where_its_times_and_its_ratios_say_so(relative: float,
     compared = compare_sides({key: beside(1.0, seed=0)}, {key: beside(relative, process, seed=1)})
     assert [row.outcome for row in compared.rows] == [outcome]
     assert compared.rows[0].relative.value == pytest.approx(relative, rel=0.02)
-    assert "judged by their times and by their ratios to 'unmerged'" in compared.notes[0]
+    assert "judged by times and by ratios to 'unmerged'" in compared.notes[0]
     times_alone = compare_sides(*({key: replace(one, relative=())} for one in (
         beside(1.0, seed=0), beside(relative, process, seed=1)
     )))  # fmt: skip
@@ -238,7 +238,7 @@ def test_relative_to_an_arm_drift_of_the_machine_does_not_count(tmp_path):
     write(b, {0: rounds(2.0, seed=2)}, unmerged=rounds(6.0, seed=3))
     alone = run(a, b, "--relative-to", "none")
     assert alone.exit_code == 1
-    assert "cells are judged by times alone" in alone.output
+    assert "judged by times alone" in alone.output
     both = run(a, b)
     assert both.exit_code == 1  # twice as slow, whatever did it, does not pass
     assert "slower with all arms" in both.output
@@ -340,8 +340,8 @@ def test_a_cell_that_is_not_judged_is_not_among_those_judged_by_times_alone(befo
     write_status(a, {0: "ok", 1: before})
     write_status(b, {0: "ok", 1: after})
     said = run(a, b, "--relative-to", "none").output
-    assert "1 cells are judged by times alone" in said
-    assert "1 cells are judged by their times and by their ratios" in run(a, b).output
+    assert "1 cell judged by times alone" in said
+    assert "1 cell judged by times and by ratios" in run(a, b).output
 
 
 def test_records_of_one_cell_are_put_together(tmp_path):
@@ -414,7 +414,7 @@ def test_revisions_are_timed_in_turns_and_the_slower_one_is_told(repository):
     done = run("quick", "slow", *options)
     assert done.exit_code == 1, done.output
     assert "1 cells: 1 slower in B" in done.output
-    assert "1 cells are judged by the medians of launches" in done.output
+    assert "1 cell judged by the medians of launches" in done.output
     single = run("quick", "slow", "--cell", "r0-batch1", "--launches", "1", "--rounds", "9")
     assert single.exit_code == 3, single.output
     assert "too few launches to show any difference" in single.output

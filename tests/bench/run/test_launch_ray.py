@@ -232,7 +232,7 @@ def test_a_device_that_stays_without_a_node_ends_the_run_and_keeps_its_records(e
         with (
             Progress(io.StringIO()) as progress,
             RayLauncher(runners=cluster_runners.RUNNERS, wait_s=patience) as launcher,
-            pytest.raises(RunError, match=f"no node of the cluster has H100, for {patience} s; 1 cells are left"),
+            pytest.raises(RunError, match=f"no node of the cluster has H100, for {patience} s; cells left: 1"),
         ):
             run_sweep("cheap", cells, Options(results=results, cache=results), progress=progress, launcher=launcher)
     finally:
