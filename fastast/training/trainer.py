@@ -33,6 +33,10 @@ from fastast.training.reductions import check_evaluation, reducible, training_re
 from fastast.training.weights.averaging import EpochMean, MovingAverage, interpolated
 from fastast.training.weights.build import build_recipe_model, recipe_frontend
 
+_LEAST_SCALE = 2.0**-10
+"""Scale of a float16 loss below which the gradients are taken to overflow at any scale: it begins at 65,536, each overflow
+halves it, and trainings that work settle far above 1."""
+
 
 class NotFiniteError(ValueError):
     """A loss that is NaN or infinite: training stops, and the last checkpoint stays."""
@@ -196,6 +200,11 @@ class Trainer:
         finite = torch.stack([value.isfinite().all() for value in self.model.state_dict().values()])
         if int(self.world.largest((~finite).any().long())):
             raise self._not_finite(done - 1, "the weights after it are")
+        if self.scaler.is_enabled() and self.scaler.get_scale() < _LEAST_SCALE:
+            raise NotFiniteError(
+                f"step {done - 1}: the gradients overflow float16 at every scale of the loss, so that no step changes "
+                'the weights; use precision = "bfloat16" or "float32", and begin anew with another --out'
+            )
 
     def _not_finite(self, step: int, what: str) -> NotFiniteError:
         return NotFiniteError(

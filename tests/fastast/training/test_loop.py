@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fastast.checkpoints import load_model
+from fastast.training import trainer
 from fastast.training.checkpoint import ResumeError
 from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.logging import read_log
@@ -265,6 +266,18 @@ def test_weights_that_are_not_finite_are_no_checkpoint(recipe_file: Path, tmp_pa
     with pytest.raises(NotFiniteError, match=r"^step 0: the weights after it are NaN or infinite; .* \(1e\+38\)"):
         run(recipe_file, folder, "optimiser.lr=1e38", "run.checkpoint_every=1", f"steps={steps}")
     assert list(folder.glob("state-*")) == []
+
+
+def test_gradients_that_overflow_float16_at_every_scale_stop_the_training(
+    recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss and the weights stay finite: the scaler leaves out every step."""
+    loss = trainer.label_loss
+    monkeypatch.setattr(trainer, "label_loss", lambda *asked: loss(*asked) * 1e30)
+    settings = ("precision=float16", "run.checkpoint_every=10")
+    run(recipe_file, tmp_path / "short", *settings, "steps=10")  # the scale may fall as far in a training that works
+    with pytest.raises(NotFiniteError, match=r"^step 27: the gradients overflow float16 at every scale of the loss"):
+        run(recipe_file, tmp_path / "run", *settings, "steps=40")
 
 
 def test_corrupt_clips_are_named_skipped_and_counted(
