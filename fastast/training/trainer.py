@@ -34,8 +34,8 @@ from fastast.training.weights.averaging import EpochMean, MovingAverage, interpo
 from fastast.training.weights.build import build_recipe_model, recipe_frontend
 
 _LEAST_SCALE = 2.0**-10
-"""Scale of a float16 loss below which the gradients are taken to overflow at any scale: it begins at 65,536, each overflow
-halves it, and trainings that work settle far above 1."""
+"""Scale of a float16 loss below which the gradients are taken to overflow at any scale: it begins at 65,536, each
+overflow halves it, and trainings that work settle far above 1."""
 
 
 class NotFiniteError(ValueError):
