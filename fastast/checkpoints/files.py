@@ -39,7 +39,10 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     The kind of file is recognised by its content, not its name. Raises CheckpointError for anything but tensors.
     """
     if not path.exists():
-        raise CheckpointNotFoundError(f"{path}: there is no such file or folder; {READABLE}{hub_hint(path)}")
+        from fastast.zoo import name_hint
+
+        hint = name_hint(path) or hub_hint(path)
+        raise CheckpointNotFoundError(f"{path}: there is no such file or folder; {READABLE}{hint}")
     if not path.is_file():
         raise CheckpointError(f"{path}: not a file; {READABLE}")
     with path.open("rb") as file:

@@ -1,0 +1,33 @@
+"""Names of models, given where they are of no use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import fastast
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ast_base", r"no such file or folder; .* use fastast\.create_model\('ast_base'\)$"),
+        ("ast_tiny_soundscapes", r"use fastast\.create_model\('ast_tiny_soundscapes'\)$"),
+        ("cnn_small_soundscapes", r"\. cnn_small_soundscapes is a CNN, .* fastast predict, listen or evaluate, or to"),
+        ("ast_base.pth", r"\(config\.json next to model\.safetensors\)$"),
+    ],
+)
+def test_a_name_in_the_place_of_a_path_says_where_it_belongs(
+    name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(fastast.CheckpointError, match=message):
+        fastast.load_model(name)
+
+
+def test_a_cnn_is_no_transformer_misspelt() -> None:
+    with pytest.raises(ValueError, match=r"^create_model builds transformers only; cnn_small_soundscapes is a CNN"):
+        fastast.create_model("cnn_small_soundscapes")
+    with pytest.raises(ValueError, match=r"unknown model 'ast_bse'\. Did you mean 'ast_base'"):
+        fastast.create_model("ast_bse")
