@@ -84,7 +84,7 @@ class CheckedSplit:
     error: str = ""
     """Why the split cannot be opened (the rest is then empty), or how its classes differ from another's; else empty."""
     absent: bool = False
-    """Whether the reason is that the set has no such split, and it was not requested by name."""
+    """Whether the set simply has no such split, and it was not requested by name; this is not a fault."""
 
     @property
     def is_sound(self) -> bool:
@@ -134,9 +134,9 @@ class CheckedSet:
 
     @property
     def is_sound(self) -> bool:
-        """Whether there is a split; all can be opened and all their clips used; no clip is in two of them, and no audio
-        with different labels; no split is entirely in train; a single-label set has more than one class; and train has
-        clips of every class of the others."""
+        """Whether the set has a split, every split can be opened and all its clips used, no clip is in two of them, nor
+        any audio with different labels, no split is entirely in train, a single-label set has more than one class, and
+        train has clips of every class in the other splits."""
         there = any(not split.absent for split in self.splits.values())
         whole = all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
         apart = not self.other_labels and not self.splits_in_train

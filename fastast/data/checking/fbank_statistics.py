@@ -64,7 +64,7 @@ def fbank_statistics(
 
 
 class _Sums:
-    """Returns, for one clip, the number of values, their sum, the sum of their squares and the frames; or its fault."""
+    """Reads a clip and returns its number of values, their sum, their sum of squares, and its frames; or its fault."""
 
     def __init__(self, data: TrainingSet, num_mel_bins: int, num_frames: int | None) -> None:
         self.data, self.num_mel_bins, self.num_frames = data, num_mel_bins, num_frames
