@@ -1,4 +1,4 @@
-"""Clips on disk: which files of a folder are sound, and where a data set begins below the folder that was named."""
+"""Clips on disk: which files of a folder are audio, and where a data set begins below a given folder."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ ENDINGS = (
     "wav", "flac", "ogg", "oga", "opus", "mp3", "m4a", "mp4", "webm", "mkv", "mka", "aac", "wma", "aif", "aiff", "au",
     "caf", "w64", "wave", "aifc", "rf64", "snd", "sph", "voc", "mp2", "ac3", "amr", "wv", "3gp",
 )  # fmt: skip
-"""Endings of names that are taken for sound; of files that differ in nothing else, the first of these is taken."""
+"""File extensions of audio; of files that differ only in the extension, the one that is first here is used."""
 _SKIPPED = ("__MACOSX",)
-"""Folders that archives of other systems bring along."""
+"""Folders to ignore, which archives made on macOS contain."""
 
 
 def is_clip(name: str) -> bool:
-    """Whether a file of that name may be a clip: `._a.wav` is none but a companion that macOS leaves beside `a.wav`."""
+    """Return whether a file name may be that of a clip: `._a.wav` is not, as macOS puts such files next to `a.wav`."""
     return not name.startswith(".") and name.rpartition(".")[2].lower() in ENDINGS
 
 
 def clip_files(folder: Path, *, lost: bool = False) -> Iterator[Path]:
-    """Yield the clips below a folder, in the order of their names; links are followed, but never in a circle.
+    """Yield the clips below a folder, sorted by name; links are followed, but never in a circle.
 
-    `lost`: yield links of a clip's name that lead nowhere too, such as those of a file that git-annex has not fetched.
+    With `lost`, also yield broken links with the name of a clip, such as those to files that git-annex has not fetched.
     Raises DataError for a folder that cannot be read.
     """
     yield from _below(folder, frozenset(), ("file", "lost") if lost else ("file",))
 
 
 def _below(folder: Path, above: frozenset[tuple[int, int]], kinds: tuple[str, ...]) -> Iterator[Path]:
-    """`above`: device and number of the folders that lead here."""
+    """Yield the clips below a folder; `above` holds device and inode of the folders that lead to it."""
     try:
         status = folder.stat()
         here = (status.st_dev, status.st_ino)
@@ -52,7 +52,7 @@ def _below(folder: Path, above: frozenset[tuple[int, int]], kinds: tuple[str, ..
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """Return file or folder, behind any links; lost for a link that leads nowhere; empty for a pipe and the like."""
+    """Return `file` or `folder`, following links; `lost` for a broken link; empty for a pipe and the like."""
     try:
         if entry.is_dir():
             return "folder"
@@ -62,7 +62,7 @@ def _kind(entry: os.DirEntry[str]) -> str:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Return the folders in a folder, by name, without hidden ones and links that lead back to where they lie."""
+    """Return the folders in a folder, sorted by name, without hidden ones and links to the folder or one above it."""
     try:
         own = folder.resolve()
         found = sorted(path for path in folder.iterdir() if path.is_dir())
@@ -73,14 +73,14 @@ def subfolders(folder: Path) -> list[Path]:
 
 
 def has_clips(folder: Path) -> bool:
-    """Whether a clip lies in a folder or below it, fetched or not."""
+    """Return whether there is a clip in a folder or below it, fetched or not."""
     return next(clip_files(folder, lost=True), None) is not None
 
 
 def sole_folders(folder: Path, *, depth: int = 2) -> list[Path]:
-    """Return a folder, and below it those that are the only one with clips, as unpacking adds them.
+    """Return a folder, and those below it that are each the only one with clips, as unpacking adds them.
 
-    Ends where clips lie in a folder themselves, and before a folder that is called like a split.
+    Stops at a folder that holds clips itself, and before one that is named like a split.
     """
     found = [folder]
     for _ in range(depth):
@@ -93,9 +93,10 @@ def sole_folders(folder: Path, *, depth: int = 2) -> list[Path]:
 
 
 def find_root(folder: Path, *marks: str, depth: int = 2) -> Path:
-    """Return where a data set begins: the folder, or the nearest below it, that holds one of the marks.
+    """Return where a data set begins: the folder, or the nearest one below it, that holds one of the marks.
 
-    Unpacking often adds a level or two. Where no folder does, it is the given one. Raises DataError where two do.
+    Unpacking often adds a level or two. If no folder holds a mark, return the given one. Raises DataError if two on one
+    level do.
     """
     level = [folder]
     for _ in range(depth + 1):

@@ -1,4 +1,4 @@
-"""The data sets that recipes and sweeps can name."""
+"""The registry of data sets that recipes and sweeps can name."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class DataOptions(Protocol):
 
 
 LATER = {"later": True}
-"""Metadata of an option that a data set did not always have: at its default it is left out of what is asked, so that
-the identities of recipes and sweeps from before stay."""
+"""Metadata of an option that was added later: at its default it is not part of a run's identity, so that older recipes
+and sweeps keep theirs."""
 
 
 def asked(options: DataOptions) -> Mapping[str, Any]:
-    """Return what of a data set's options decides which clips are heard: all but where they lie, and later defaults."""
+    """Return the options that identify the clips and how they are read: all but `root` and `LATER` ones at defaults."""
     values = {}
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value = getattr(options, field.name)
@@ -52,13 +52,14 @@ DATASETS: Registry[type[DataOptions]] = Registry(
     group="fastast.data_sets",
     error=DataError,
 )
-"""Name -> the frozen dataclass of its options, with a method `split`."""
+"""Name of a data set -> the frozen dataclass of its options, with a method `split`."""
 
 
 def get_data_set(name: str) -> type[DataOptions]:
-    """Return the options of the data set called `name`.
+    """Return the class of options of the data set called `name`.
 
-    Raises DataError with the nearest known name, or where what is registered is no frozen dataclass with a `split`.
+    Raises DataError for an unknown name, with the nearest known one, and where the registered value is not a frozen
+    dataclass with a method `split`.
     """
     kind = DATASETS.get(name)
     right = isinstance(kind, type) and dataclasses.is_dataclass(kind) and callable(getattr(kind, "split", None))
@@ -74,7 +75,8 @@ def get_data_set(name: str) -> type[DataOptions]:
 def open_split(name: str, options: DataOptions, split: str) -> TrainingSet:
     """Return a split of the data set called `name`.
 
-    Raises DataError where the data set does, and where what it returns lacks something that a split must have.
+    Raises DataError where the data set does, and where the returned object lacks a member of `TrainingSet` or has an
+    unknown task.
     """
     data = options.split(split)
     wanted = [one for one in vars(TrainingSet) if not one.startswith("_") or one == "__len__"]

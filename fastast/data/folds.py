@@ -1,4 +1,4 @@
-"""Folds of a table: which are tested on, which are validated on; all others are trained on."""
+"""Folds of a table: some for testing, some for validation, and all others for training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastast.data.training_set import DataError
 
 
 class Folds(Protocol):
-    """Options of a data set that has them."""
+    """Options of a data set that has folds."""
 
     @property
     def test_folds(self) -> tuple[str, ...]:
@@ -22,7 +22,7 @@ class Folds(Protocol):
 
 
 def as_folds(name: str, value: Any) -> tuple[str, ...]:
-    """Return folds as a table has them: a recipe may give them as numbers. Raises DataError for what is no list."""
+    """Return folds as strings, as in a table; a recipe may give numbers. Raises DataError for anything but a list."""
     kinds = {type(one) for one in value} if isinstance(value, list | tuple) else {None}
     if not kinds <= {int, str}:
         raise DataError(f"data: {name} is {value!r}; it must be a list of folds, such as [1]")
@@ -30,20 +30,20 @@ def as_folds(name: str, value: Any) -> tuple[str, ...]:
 
 
 def split_of_fold(fold: str, options: Folds) -> str:
-    """Return the split that a fold is in."""
+    """Return the split that a fold belongs to."""
     return "test" if fold in options.test_folds else "val" if fold in options.val_folds else "train"
 
 
 def check_folds(options: Folds, there: Iterable[str], where: str) -> None:
-    """Raise DataError for a fold that no clip has: those that were meant would be trained on."""
+    """Raise DataError for a fold without clips: the clips that were meant would be trained on."""
     known = sorted(set(there), key=by_number)
     for name, folds in (("test_folds", options.test_folds), ("val_folds", options.val_folds)):
         if absent := [fold for fold in folds if fold not in known]:
             raise DataError(
-                f"{where}: no clip is in fold {absent[0]}, which data.{name} names; there are {', '.join(known)}"
+                f"{where}: no clip is in fold {absent[0]}, which data.{name} names; the folds are {', '.join(known)}"
             )
 
 
 def by_number(fold: str) -> tuple[int, str]:
-    """Return what sorts fold 10 after fold 9."""
+    """Return a sort key that puts fold 10 after fold 9."""
     return (len(fold), fold) if fold.isdecimal() else (sys.maxsize, fold)

@@ -1,4 +1,4 @@
-"""What tells one list of clips from another: their ids."""
+"""Identity of a list of clips: a hash of their ids."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Iterable
 
 
 def hash_ids(ids: Iterable[str]) -> str:
-    """Return the SHA-256 of a list of clip ids, one a line."""
+    """Return the SHA-256 of a list of clip ids, one per line."""
     return hashlib.sha256(encode_ids(ids)).hexdigest()
 
 
 def encode_ids(ids: Iterable[str]) -> bytes:
-    """Return a list of clip ids as bytes, one a line.
+    """Return a list of clip ids as bytes, one per line.
 
-    Names of files need not be UTF-8: Python reads their other bytes as surrogates, which are kept as such.
+    File names need not be UTF-8: Python represents other bytes by surrogates, which become the original bytes again.
     """
     return "\n".join(ids).encode(errors="surrogateescape")
 
 
 def decode_ids(content: bytes) -> list[str]:
-    """Undo `encode_ids`."""
+    """Return the clip ids in bytes of `encode_ids`."""
     return content.decode(errors="surrogateescape").split("\n")

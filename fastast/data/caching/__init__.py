@@ -1,1 +1,1 @@
-"""A copy of a data set that is read fast: made once, checked, and resumed where it was cut off."""
+"""Caches: copies of data sets that are fast to read, made once, checksummed, and resumed after an interruption."""

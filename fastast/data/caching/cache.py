@@ -1,4 +1,4 @@
-"""A cache of another data set, made by `fastast data cache`: the same clips, read fast.
+"""A cache of another data set, made by `fastast data cache`: the same clips, but faster to read.
 
 Shapes: `s` samples of a clip, `f` frames, `m` mel bins, `c` classes.
 """
@@ -28,7 +28,7 @@ from fastast.data.training_set import DataError, SplitNotFoundError
 
 @dataclass(frozen=True, kw_only=True)
 class Cache:
-    """The `[data]` of a recipe on a cache."""
+    """The `[data]` section of a recipe for a cache."""
 
     root: str = ""
     """Folder of the cache."""
@@ -38,14 +38,14 @@ class Cache:
 
     @classmethod
     def recognise(cls, root: Path) -> Cache | None:
-        """Return the options that read a folder, None where it is no cache."""
+        """Return the options that read a folder; None where it is not a cache."""
         return cls(root=str(root)) if (root / DESCRIPTION).is_file() else None
 
     @property
     def holds(self) -> dict[str, Any]:
-        """What the cache is, wherever it lies: part of what is asked, as another kind or reading gives other numbers.
+        """What the cache holds, wherever it is: part of a run's identity, as another kind or reading changes results.
 
-        Empty where no cache is there.
+        Empty where there is no cache.
         """
         root = Path(self.root).expanduser()
         if not (root / DESCRIPTION).is_file():
@@ -55,14 +55,19 @@ class Cache:
         return {"kind": found.kind, "data_set": found.data_set, **options, "channels": found.reading["channels"]}
 
     def split(self, name: str) -> CachedSet:
-        """Return a split. Raises DataError where a shard of it is missing or damaged."""
+        """Return a split.
+
+        Raises SplitNotFoundError where the cache does not have it; DataError where a shard is missing or has the wrong
+        size, or an index is damaged or of another state of the data set.
+        """
         check_split(name, "the cache")
         root = check_root(self.root, "the cache", DESCRIPTION)
         description = CacheDescription.read(root)
         if name not in description.splits:
             there = ", ".join(description.splits) or "none"
             raise SplitNotFoundError(
-                f"{root}: the cache has no split {name}; there is {there}. Go on making it, with --split {name}"
+                f"{root}: the cache has no split {name}; it has {there}. Run fastast data cache again, "
+                f"with --split {name}"
             )
         known = description.splits[name]
         name = known.get("same_as", name)
@@ -75,14 +80,14 @@ class Cache:
             found = ShardIndex.read(index)
             size = sum(clip.size for clip in found.clips)
             if not path.is_file() or path.stat().st_size != size:
-                raise DataError(f"{path}: missing or cut off; go on making the cache, and this part is made again")
+                raise DataError(f"{path}: missing or truncated; run fastast data cache again to restore this part")
             clips += found.clips
             shards += [path] * len(found.clips)
             hashes.append(found.sha256)
         if hash_ids([clip.id for clip in clips]) != description.splits[name]["ids_sha256"]:
             raise DataError(
-                f"{root}: the parts of split {name} are of two states of the data set, as it was being made anew; go "
-                "on making the cache"
+                f"{root}: the parts of split {name} are from two states of the data set, as an update did not finish; "
+                "run fastast data cache again"
             )
         missing = description.splits[name]["missing"]
         return CachedSet(description, clips, shards=shards, hashes=hashes, missing=missing)
@@ -100,17 +105,17 @@ class CachedSet(ListedSet[CachedClip]):
         hashes: Sequence[str],
         missing: Sequence[str],
     ) -> None:
-        """`shards`: the file of every clip; `hashes`: of the shards."""
+        """`shards` holds the file of every clip, `hashes` the SHA-256 of every shard."""
         super().__init__(description.classes, clips, task=description.task, missing=missing)
         self.description = description
-        """How the cache came about."""
+        """Description of the cache and how it was made."""
         self._shards = shards
         self._hashes = hashes
         self._file = OpenFiles(_opened)
 
     @property
     def reading(self) -> dict[str, str]:
-        """How audio was read when the cache was made, and what it was kept as."""
+        """How audio was read when the cache was made, and the kind it was stored as."""
         return {**{key: str(value) for key, value in self.description.reading.items()}, "cache": self.description.kind}
 
     def name(self, index: int) -> str:
@@ -118,21 +123,23 @@ class CachedSet(ListedSet[CachedClip]):
         return f"{self._shards[index]} ({self.entries[index].id})"
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the shards', as they were written: a copy elsewhere has the same."""
+        """Return the SHA-256 of the shards' hashes as they were written, so that a copy elsewhere has the same."""
         return hashlib.sha256(" ".join(self._hashes).encode()).hexdigest()
 
     def source(self, index: int) -> bytes:
-        """Return the bytes of a clip. Raises AudioError where they are not those that were written, or never were."""
+        """Return the bytes of a clip. Raises AudioError where they have changed, or could never be made."""
         clip = self.entries[index]
         if clip.fault:
             raise AudioError(clip.fault)
         content = os.pread(self._file(self._shards[index]).fileno(), clip.size, clip.at)
         if zlib.crc32(content) != clip.crc:
-            raise AudioError(f"{self.name(index)}: damaged since it was written; make this part of the cache again")
+            raise AudioError(
+                f"{self.name(index)}: damaged since it was written; run fastast data cache again to restore this part"
+            )
         return content
 
     def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Read a clip: samples (s,), or of a cache of filterbanks those, (f, m); and labels (c,)."""
+        """Read a clip: samples (s,), or the filterbank (f, m) in a cache of those; and labels (c,)."""
         clip, content = self.entries[index], self.source(index)
         if self.description.kind == "fbank":
             values = np.frombuffer(content, "<f2").reshape(-1, clip.bins).astype(np.float32)  # (f, m)
@@ -141,7 +148,7 @@ class CachedSet(ListedSet[CachedClip]):
         return values, self.labels(index, epoch)
 
     def inspect(self, index: int) -> AudioFacts:
-        """Read a clip and return what was met. Raises AudioError where it cannot be used."""
+        """Read a clip and return its facts. Raises AudioError where it cannot be used."""
         if self.description.kind != "fbank":
             return super().inspect(index)
         features, _ = self.clip(index, 0)  # (f, m)

@@ -1,10 +1,10 @@
-"""Files of a cache: many clips in one file, an index beside it, and one description of the whole.
+"""Files of a cache: shards of many clips, each with an index, and one description of the whole.
 
-`cache.json` describes the set; `train-00000.clips` holds the clips of a shard, one after another, and
-`train-00000.json` where each begins, with its id, its labels and a checksum. A shard without a valid index is no shard:
-the index is written last. FLAC holds what was decoded, at 16 kHz, as integers of 16 or 24 bits; a clip that goes beyond
-full scale is halved until it fits, and the index says how often. A filterbank is that of `fastast.frontend.filterbank`,
-unpadded and not normalised, in float16 (the values are -16 to 12: they move by 0.004 at most).
+`cache.json` describes the cache. `train-00000.clips` holds the clips of a shard, one after another, and
+`train-00000.json` says where each begins, with its id, labels and checksum. The index is written last: a shard without
+a valid one does not count. FLAC holds the decoded audio at 16 kHz as integers of 16 or 24 bits; a clip beyond full
+scale is halved until it fits, and the index says how often. Filterbanks are those of `fastast.frontend.filterbank`,
+unpadded and not normalised, in float16 (values are -16 to 12 and change by at most 0.004).
 """
 
 from __future__ import annotations
@@ -22,38 +22,38 @@ from fastast.system.writing import write_whole
 DESCRIPTION = "cache.json"
 FORMAT = 1
 KINDS = ("flac", "flac24", "fbank")
-"""FLAC of 16 bits, FLAC of 24 bits, or the filterbank in float16."""
+"""Kinds of cache: FLAC with 16 bits, FLAC with 24 bits, or filterbanks in float16."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheDescription:
-    """What a cache holds, and how it came about."""
+    """What a cache holds, and how it was made."""
 
     kind: str
-    """One of KINDS."""
+    """Kind of the cache, one of KINDS."""
     data_set: str
-    """Name of the data set that it was made of."""
+    """Name of the data set that the cache was made from."""
     options: dict[str, Any]
-    """That set's options, but for where it lay."""
+    """Options of that data set, without its location and options added later that are at their defaults."""
     classes: tuple[str, ...]
     """Names of the classes."""
     task: Task
-    """How it is scored."""
+    """Task of the data set, which decides its metric."""
     reading: dict[str, Any]
-    """How audio was read: channels, resampler, decoder; of a filterbank its mel bins."""
+    """How audio was read: sample rate, channels, resampler, decoder; and the mel bins of filterbanks."""
     shard_clips: int
-    """Clips of a shard."""
+    """Most clips in a shard."""
     splits: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
-    """Of every split: `clips`, `ids_sha256` and `missing` (ids that were not there); or `same_as`, another split."""
+    """Split -> its `clips`, `ids_sha256` and `missing` (ids of missing clips); or `same_as`, a split of equal clips."""
 
     def write(self, folder: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the description, whole or not at all."""
         content = {"format": FORMAT, **dataclasses.asdict(self)}
         write_whole(folder / DESCRIPTION, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> CacheDescription:
-        """Read it. Raises DataError where it is not there, damaged, or of a later version."""
+        """Read the description. Raises DataError where it is missing, damaged, or in another format version."""
         path = folder / DESCRIPTION
         if not path.is_file():
             raise DataNotFoundError(
@@ -76,36 +76,36 @@ class CachedClip:
     """A clip in a shard."""
 
     id: str
-    """What the data set calls it."""
+    """Id of the clip in the data set."""
     columns: tuple[int, ...]
-    """Columns of its classes."""
+    """Columns of the clip's classes."""
     at: int = 0
-    """Where its bytes begin."""
+    """Offset of the clip's bytes in the shard."""
     size: int = 0
-    """How many there are."""
+    """Number of bytes."""
     crc: int = 0
-    """CRC-32 of them."""
+    """CRC-32 of the bytes."""
     halved: int = 0
-    """How often its samples were halved to fit."""
+    """Number of times the samples were halved to fit."""
     bins: int = 0
-    """Mel bins of a filterbank."""
+    """Mel bins of a filterbank; 0 for FLAC."""
     fault: str = ""
-    """Why it could not be read when the cache was made; it has no bytes then."""
+    """Why the clip could not be read when the cache was made (it then has no bytes); else empty."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardIndex:
-    """What a shard holds."""
+    """Index of a shard: what it was made from and where each clip is."""
 
     source: str
-    """Hash of what it was made of: names, sizes and times of change of the clips, and their labels."""
+    """Hash of what the shard was made from: ids and labels of the clips, and names, sizes and times of their files."""
     sha256: str
-    """Of the clips' file."""
+    """SHA-256 of the file of clips."""
     clips: tuple[CachedClip, ...]
-    """In the order of the set."""
+    """Clips of the shard, in the order of the set."""
 
     def write(self, path: Path) -> None:
-        """Write it, whole or not at all."""
+        """Write the index, whole or not at all."""
         rows = [
             {key: value for key, value in dataclasses.asdict(clip).items() if value not in (0, "")}
             for clip in self.clips
@@ -114,15 +114,17 @@ class ShardIndex:
 
     @classmethod
     def read(cls, path: Path) -> ShardIndex:
-        """Read it. Raises DataError where it is not there or damaged."""
+        """Read the index. Raises DataError where it is missing or damaged."""
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             clips = tuple(CachedClip(**{**row, "columns": tuple(row["columns"])}) for row in content["clips"])
             return cls(source=content["source"], sha256=content["sha256"], clips=clips)
         except FileNotFoundError as error:
-            raise DataNotFoundError(f"{path}: this part of the cache was never made; go on making it") from error
+            raise DataNotFoundError(
+                f"{path}: this part of the cache was never made; run fastast data cache again"
+            ) from error
         except (ValueError, KeyError, TypeError, OSError) as error:
-            raise DataError(f"{path}: damaged ({error}); delete it and go on making the cache") from error
+            raise DataError(f"{path}: damaged ({error}); delete it and run fastast data cache again") from error
 
 
 def shard_paths(folder: Path, split: str, number: int) -> tuple[Path, Path]:

@@ -1,4 +1,4 @@
-"""Making a cache: shards in parallel, each whole or not at all; what is there already is not made again.
+"""Makes caches: writes shards in parallel, each whole or not at all, and keeps those that are still valid.
 
 Shapes: `s` samples of a clip, `f` frames, `m` mel bins.
 """
@@ -35,30 +35,30 @@ from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError
 from fastast.system.writing import remove_leftovers, write_whole
 
 SHARD_CLIPS = 256
-"""Clips of a shard: 40 MB of ten seconds each."""
+"""Clips in a shard: 40 MB at ten seconds each."""
 MEL_BINS = 128
 
 
 @dataclass(frozen=True, kw_only=True)
 class CacheOutcome:
-    """What was done."""
+    """What a run of `make_cache` did."""
 
     made: int
-    """Shards that were written now."""
+    """Number of shards that this run wrote."""
     kept: int
-    """Shards that were there already."""
+    """Number of shards that were already there and are still valid."""
     clips: int
-    """Clips of all shards."""
+    """Number of clips in all shards."""
     skipped: tuple[str, ...]
-    """What is wrong with the clips that could not be read; they stay in the lists, without samples."""
+    """Faults of the clips that could not be read; these stay in the lists, without samples."""
     size: int
-    """Bytes of the cache."""
+    """Size of all shards in bytes."""
     absent: tuple[str, ...] = ()
-    """Splits that are not in it, as the data set does not have them, and why."""
+    """Splits that the data set does not have, each with the reason."""
 
     @property
     def is_empty(self) -> bool:
-        """Whether not one clip could be read."""
+        """Whether none of the clips could be read."""
         return len(self.skipped) == self.clips
 
 
@@ -73,10 +73,10 @@ def make_cache(
     progress: bool = False,
     shard_clips: int = SHARD_CLIPS,
 ) -> CacheOutcome:
-    """Write a cache of a data set's splits into `out`, or go on with one; returns what was done.
+    """Write a cache of a data set's splits into `out`, or continue one, and return what was done.
 
-    `splits`: those that must be there; empty: those that there are. Raises DataError where `out` holds something else,
-    or the cache of another data set or kind; SplitNotFoundError where none is there.
+    Each of `splits` must exist; if empty, all existing splits are cached. Raises DataError where `out` holds something
+    else, or the cache of another data set or kind; SplitNotFoundError where a requested split or every split is absent.
     """
     check_allowed("kind", kind, KINDS)
     for split in splits:
@@ -85,7 +85,7 @@ def make_cache(
     sets: dict[str, ListedSet[Any]] = {}
     same: dict[str, str] = {}
     absent: dict[str, SplitNotFoundError] = {}
-    for split in sorted(splits or SPLITS, key=("train", "test", "val").index):  # where val is test, it is called test
+    for split in sorted(splits or SPLITS, key=("train", "test", "val").index):  # if val is test, it is stored as test
         try:
             data: Any = options.split(split)
         except SplitNotFoundError as error:
@@ -145,18 +145,18 @@ def _describe(
 
 
 def _open(out: Path, mine: CacheDescription) -> None:
-    """Make the folder, or check that what is there can be gone on with."""
+    """Make the folder, or check that the cache in it can be continued."""
     if out.exists() and not out.is_dir():
         raise DataError(f"{out}: a file; name a folder for the cache with --out")
     remove_leftovers(out)
     held = sorted(path.name for path in out.iterdir()) if out.exists() else []
     if held and DESCRIPTION not in held:
         raise DataError(
-            f"{out}: not empty (it holds {', '.join(held[:4])}) and no cache; name another folder with --out"
+            f"{out}: not empty (it holds {', '.join(held[:4])}) and not a cache; name another folder with --out"
         )
     if not held:
         out.mkdir(parents=True, exist_ok=True)
-        # Without splits, so that it is no whole cache yet, but can be gone on with.
+        # Without splits, it is not a usable cache yet, but can be continued.
         replace(mine, splits={}).write(out)
         return
     theirs = CacheDescription.read(out)
@@ -164,22 +164,22 @@ def _open(out: Path, mine: CacheDescription) -> None:
         here, there = getattr(mine, field), getattr(theirs, field)
         if _plain(here) != _plain(there):
             raise DataError(
-                f"{out}: the cache there has another {field.replace('_', ' ')}: {_short(there)}, not {_short(here)}. "
+                f"{out}: the cache there differs in {field.replace('_', ' ')}: {_short(there)}, not {_short(here)}. "
                 "Name another folder with --out"
             )
     others = {split: held for split, held in theirs.splits.items() if split not in mine.splits}
-    if others != theirs.splits:  # not whole until all is made: a new part may stand beside some of the data as it was
+    if others != theirs.splits:  # unusable until all is made: new parts may mix with parts of the old data
         replace(theirs, splits=others).write(out)
 
 
 def _twins(out: Path, splits: Sequence[str]) -> list[str]:
-    """Return what is kept in a cache as another name for one of some splits; that may not be so any more."""
+    """Return the splits that the cache stores as equal to one of `splits`, as they may no longer be."""
     known = CacheDescription.read(out).splits if splits and (out / DESCRIPTION).is_file() else {}
     return [split for split, held in known.items() if held.get("same_as") in splits and split not in splits]
 
 
 def _add_splits(out: Path, mine: CacheDescription) -> None:
-    """Write the description of splits that are whole now, beside that of others, which may just have been made."""
+    """Add the splits that are now complete to the description, next to others that may just have been added."""
     replace(mine, splits={**CacheDescription.read(out).splits, **mine.splits}).write(out)
 
 
@@ -195,13 +195,13 @@ def _short(value: Any) -> str:
 
 
 class _ShardMaker:
-    """Writes shards, in any process."""
+    """Makes shards; can be called in any process."""
 
     def __init__(self, sets: dict[str, ListedSet[Any]], out: Path, kind: str, shard_clips: int) -> None:
         self._sets, self._out, self._kind, self._shard_clips = sets, out, kind, shard_clips
 
     def __call__(self, which: tuple[str, int]) -> _Made:
-        """Write a shard, unless it is there already, whole, and was made of the same clips as they can be read now."""
+        """Write a shard, unless an intact one made from the same clips exists and its faulty clips are still faulty."""
         split, number = which
         data = self._sets[split]
         indices = range(number * self._shard_clips, min((number + 1) * self._shard_clips, len(data)))
@@ -219,7 +219,7 @@ class _ShardMaker:
         )
 
     def _can_be_mended(self, data: ListedSet[Any], indices: range, index: ShardIndex) -> bool:
-        """Whether a clip that could not be read can be now: a disk is back, a library was installed."""
+        """Return whether a clip that could not be read now can be: a disk is back, or a library was installed."""
         faulty = [position for position, clip in zip(indices, index.clips, strict=True) if clip.fault]
         return any(not _encode(data, position, self._kind)[1].fault for position in faulty)
 
@@ -232,7 +232,7 @@ class _ShardMaker:
             at += len(content)
         whole = b"".join(contents)
         index = ShardIndex(source=source, sha256=hashlib.sha256(whole).hexdigest(), clips=tuple(clips))
-        index_path.unlink(missing_ok=True)  # an old one would describe other clips for a moment
+        index_path.unlink(missing_ok=True)  # an old one would describe the wrong clips for a moment
         write_whole(path, whole)
         index.write(index_path)
         return index
@@ -240,7 +240,7 @@ class _ShardMaker:
 
 @dataclass(frozen=True, kw_only=True)
 class _Made:
-    """What is to be said of a shard."""
+    """Outcome of one shard."""
 
     is_new: bool
     clips: int
@@ -249,11 +249,11 @@ class _Made:
 
 
 def _source_of(data: ListedSet[Any], indices: range) -> str:
-    """Return a hash of what a shard is made of, without reading audio."""
+    """Return a hash of what a shard is made from, without reading audio."""
     labels = hashlib.sha256(repr([(data.id(i), data.entries[i].columns) for i in indices]).encode()).hexdigest()
     if isinstance(data, FolderSet):
         files = fingerprint_of((data.id(index), data.entries[index].path) for index in indices)
-    elif isinstance(data, ShardSet):  # those that hold these clips: another may change without costing this part
+    elif isinstance(data, ShardSet):  # only files with these clips: others may change without invalidating this part
         files = fingerprint_of(data.files(indices))
     else:
         files = data.fingerprint()
@@ -261,7 +261,7 @@ def _source_of(data: ListedSet[Any], indices: range) -> str:
 
 
 def _kept(path: Path, index_path: Path, source: str) -> ShardIndex | None:
-    """Return the index of a shard that was made of the same clips, and whose bytes are those that were written."""
+    """Return the index of a shard that was made from the same clips and is undamaged; else None."""
     try:
         index = ShardIndex.read(index_path)
         if index.source != source or path.stat().st_size != sum(clip.size for clip in index.clips):
@@ -273,7 +273,7 @@ def _kept(path: Path, index_path: Path, source: str) -> ShardIndex | None:
 
 
 def _encode(data: ListedSet[Any], position: int, kind: str) -> tuple[bytes, CachedClip]:
-    """Return the bytes of a clip, and its entry; of one that cannot be read, none, and what is wrong with it."""
+    """Return the bytes of a clip and its entry; if it cannot be read, no bytes and an entry with the fault."""
     clip = CachedClip(id=data.id(position), columns=data.entries[position].columns)
     try:
         samples, _ = data.clip(position, 0)  # (s,)
@@ -290,7 +290,7 @@ def _encode(data: ListedSet[Any], position: int, kind: str) -> tuple[bytes, Cach
 
 
 def _filterbank(samples: NDArray[np.float32]) -> bytes:
-    """(s,) -> (f, m) in float16."""
+    """Return the filterbank (f, m) of samples (s,), as bytes of float16."""
     import torch
 
     from fastast.frontend.filterbank import fbank
@@ -300,7 +300,7 @@ def _filterbank(samples: NDArray[np.float32]) -> bytes:
 
 
 def _flac(samples: NDArray[np.float32], *, bits: int) -> tuple[bytes, int]:
-    """Return samples (s,) as FLAC, and how often they were halved to fit into its range."""
+    """Return samples (s,) as FLAC, and how often they were halved to fit its range."""
     import soundfile
 
     halved, scale = 0, 2.0 ** (bits - 1)

@@ -1,1 +1,1 @@
-"""What a data set holds before anything is trained on it: faults, statistics, and how fast it is read."""
+"""Checks of a data set before anything is trained on it: its faults, its statistics, and how fast it is read."""

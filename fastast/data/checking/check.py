@@ -1,4 +1,4 @@
-"""What is in a data set: every clip is decoded once, and whatever would cost a training or a number is counted."""
+"""Checks a data set: decodes every clip once, and counts whatever would waste a training run or spoil a result."""
 
 from __future__ import annotations
 
@@ -21,32 +21,32 @@ from fastast.data.splits import difference_in_classes, shared_clips
 from fastast.data.training_set import MIN_SAMPLES, DataError, SplitNotFoundError, all_ids
 
 FAULTS = ("missing", "unreadable", "too short", "too long", "wrong scale", "not a number")
-"""What makes a clip useless; it is skipped in training and left out in evaluation."""
+"""Faults that make a clip useless: it is skipped in training and left out in evaluation."""
 NOTES = ("silent", "clipped", "channels cancel", "header ends early")
-"""What a clip can be used with, but should not be."""
+"""Faults with which a clip can be used, but should not be."""
 _SILENT = 1 / 32_768
-"""Peak up to which a clip is digital silence: one step of 16 bits."""
+"""Peak up to which a clip counts as silent: one step of 16 bits."""
 _CLIPPED = 0.001
 """Share of samples at full scale from which a clip counts as clipped."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckedClip:
-    """What was found in one clip."""
+    """Findings on one clip."""
 
     id: str
     fault: str = ""
-    """One of FAULTS; empty where the clip is sound."""
+    """One of FAULTS; empty where the clip can be used."""
     message: str = ""
-    """What is wrong, with the clip's name."""
+    """What is wrong, with the clip's name; the name alone where the clip can be used."""
     notes: tuple[str, ...] = ()
-    """Some of NOTES."""
+    """Those of NOTES that apply to the clip."""
     seconds: float = 0.0
     rates: tuple[int, ...] = ()
     channels: int = 0
     codec: str = ""
     digest: str = ""
-    """Hash of the encoded bytes: the same audio under two names is found by it."""
+    """Hash of the encoded bytes, by which the same audio under two names is found; empty for a silent clip."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,74 +59,74 @@ class _Heard:
 
 @dataclass(kw_only=True)
 class CheckedSplit:
-    """What was found in one split."""
+    """Findings on one split."""
 
     clips: int = 0
-    """Clips that are there."""
+    """Number of clips that exist."""
     seconds: float = 0.0
-    """Of all clips that can be read."""
+    """Total length in seconds of the clips that can be used."""
     labels: dict[str, int] = field(default_factory=dict)
-    """Clips of every class, of those that are there."""
+    """Class -> number of existing clips that have it."""
     faults: dict[str, list[str]] = field(default_factory=dict)
-    """Messages of the clips that cannot be used, by kind of fault."""
+    """Fault -> messages on the clips that cannot be used because of it."""
     notes: dict[str, list[str]] = field(default_factory=dict)
-    """Names of the clips that should not be used as they are, by what is the matter."""
+    """Note -> names of the clips that should not be used as they are because of it."""
     rates: dict[int, int] = field(default_factory=dict)
-    """Clips of every sample rate (Hz)."""
+    """Sample rate (Hz) -> number of clips."""
     channels: dict[int, int] = field(default_factory=dict)
-    """Clips of every number of channels."""
+    """Number of channels -> number of clips."""
     codecs: dict[str, int] = field(default_factory=dict)
-    """Clips of every container and codec."""
+    """Container and codec -> number of clips."""
     ids_sha256: str = ""
-    """Hash of the list of ids: two numbers on the same hash were measured on the same clips."""
+    """Hash of the list of ids: two results with the same hash were measured on the same clips."""
     warnings: list[str] = field(default_factory=list)
-    """What the data set itself warns of."""
+    """Warnings that the data set itself gave when it was opened."""
     error: str = ""
-    """Why the split cannot be opened; the rest is empty then."""
+    """Why the split cannot be opened (the rest is then empty), or how its classes differ from another's; else empty."""
     absent: bool = False
-    """Whether it cannot as the set has no such split, and nobody asked for it by name."""
+    """Whether the set simply has no such split, and it was not requested by name; this is not a fault."""
 
     @property
     def is_sound(self) -> bool:
-        """Whether every clip of the tables is there and can be used."""
+        """Whether the split is absent, or can be opened and every clip of its tables exists and can be used."""
         return self.absent or not (self.error or self.faults)
 
 
 @dataclass(kw_only=True)
 class CheckedSet:
-    """What was found in a data set."""
+    """Findings on a data set."""
 
     name: str
-    """Its name in recipes."""
+    """Name of the data set in recipes."""
     options: DataOptions
-    """What it was opened with."""
+    """Options that the data set was opened with."""
     task: str = ""
-    """How it is scored."""
+    """Task of the data set, which decides its metric."""
     classes: tuple[str, ...] = ()
-    """Its classes, in order."""
+    """Names of the classes, in the order of the columns."""
     splits: dict[str, CheckedSplit] = field(default_factory=dict)
-    """What is in each."""
+    """Findings on each split, by name."""
     same_as_test: bool = False
-    """Whether val and test are the same clips, as the protocols of some sets have it; val was not read again then."""
+    """Whether val and test have the same clips, as some sets' protocols specify; val was then not read again."""
     in_two_splits: dict[str, list[str]] = field(default_factory=dict)
-    """Ids that stand in two splits, or two ids of one file (`0.wav = 0`), by the names of the splits."""
+    """Pair of splits -> ids that are in both, or pairs of ids of one file (`0.wav = 0`)."""
     twice: list[tuple[str, str]] = field(default_factory=list)
-    """Clips of different splits that hold the very same bytes; published sets have some."""
+    """Pairs of clips in different splits with identical bytes; published sets have some."""
     other_labels: list[tuple[str, str]] = field(default_factory=list)
-    """Those of them that have other labels in the one split than in the other."""
+    """Those of these pairs whose two clips have different labels."""
     splits_in_train: list[str] = field(default_factory=list)
-    """Splits of which every clip that can be used holds the bytes of one in train."""
+    """Splits in which every usable clip that is not silent has the same bytes as a clip in train."""
     median_seconds: float = 0.0
-    """Half of the clips that can be used, in all splits, last at least so long."""
+    """Median length of the usable clips of all splits, in seconds; at least half of them are this long."""
 
     @property
     def lone_class(self) -> str:
-        """The class of a set whose clips have one label each, and all the same: nothing can be told apart."""
+        """The only class of a single-label set, on which there is nothing to classify; else empty."""
         return self.classes[0] if self.task == "single_label" and len(self.classes) == 1 else ""
 
     @property
     def untrained(self) -> list[str]:
-        """The classes that are asked for elsewhere, without a clip to train on; none where there is no train split."""
+        """Classes that have clips in another split but none in train; empty if there is no train split."""
         train = self.splits.get("train")
         others = [split for name, split in self.splits.items() if name != "train"]
         asked = {name for split in others for name, count in split.labels.items() if count}
@@ -134,9 +134,9 @@ class CheckedSet:
 
     @property
     def is_sound(self) -> bool:
-        """Whether all splits that there are can be opened, every clip can be used, none stands in two splits, no audio
-        does with other labels, no whole split is in train, and there is more than one class, each with a clip to train
-        on where one asks for it."""
+        """Whether the set has a split, every split can be opened and all its clips used, no clip is in two of them, nor
+        any audio with different labels, no split is entirely in train, a single-label set has more than one class, and
+        train has clips of every class in the other splits."""
         there = any(not split.absent for split in self.splits.values())
         whole = all(split.is_sound for split in self.splits.values()) and not self.in_two_splits
         apart = not self.other_labels and not self.splits_in_train
@@ -146,9 +146,9 @@ class CheckedSet:
 def check_set(
     name: str, options: DataOptions, *, splits: Sequence[str] = (), processes: int = 1, progress: bool = False
 ) -> CheckedSet:
-    """Decode every clip of some splits, in several processes, and return what was found.
+    """Decode every clip of the splits and return the findings.
 
-    `splits`: those that must be there; empty: those that there are.
+    Each of `splits` must exist; if empty, all existing splits are checked.
     """
     found = CheckedSet(name=name, options=options)
     opened = {split: _open(options, split, found, asked=bool(splits)) for split in splits or SPLITS}
@@ -185,7 +185,7 @@ def check_set(
 
 
 def _compare(found: CheckedSet, before: dict[str, _Heard], split: str, clip: _Heard) -> None:
-    """Note a clip whose audio stands in another split; `before`: the first clip of that audio in each split."""
+    """Note a clip whose audio is in another split too; `before` holds the first clip with that audio in each split."""
     for other, heard in before.items():
         if other == split:
             continue
@@ -197,13 +197,13 @@ def _compare(found: CheckedSet, before: dict[str, _Heard], split: str, clip: _He
 
 
 def _is_in_train(split: str, digests: dict[str, dict[str, _Heard]]) -> bool:
-    """Whether a split holds no audio but that of clips in train."""
+    """Return whether all audio of a split, silent clips aside, is in train too."""
     there = [splits for splits in digests.values() if split in splits]
     return bool(there) and all("train" in splits for splits in there)
 
 
 def _open(options: DataOptions, split: str, found: CheckedSet, *, asked: bool) -> ListedSet[Any] | None:
-    """Open a split, perhaps `asked` for by name, and note what is known of it without reading audio."""
+    """Open a split and note what is known without reading audio; `asked` says that it was requested by name."""
     noted = found.splits[split] = CheckedSplit()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -224,7 +224,7 @@ def _open(options: DataOptions, split: str, found: CheckedSet, *, asked: bool) -
 
 
 class _Inspector:
-    """Looks at a clip of a set."""
+    """Decodes one clip of a set and returns the findings on it."""
 
     def __init__(self, data: ListedSet[Any]) -> None:
         self.data = data
@@ -236,7 +236,7 @@ class _Inspector:
             digest = _digest(data.source(index))
         except AudioError as error:
             return CheckedClip(id=clip, fault=error.fault, message=str(error))
-        except DataError as error:  # of what holds the clip: a damaged shard
+        except DataError as error:  # the file that holds the clip: a damaged shard
             return CheckedClip(id=clip, fault="unreadable", message=str(error))
         if facts.seconds * 16_000 < MIN_SAMPLES:
             message = f"{data.name(index)}: {1000 * facts.seconds:.3g} ms, less than one frame (25 ms)"

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a set's filterbank, which a model is fed with.
+"""Mean and standard deviation of a set's filterbanks, by which a model's input is normalised.
 
 Shapes: `s` samples of a clip, `f` frames, `m` mel bins.
 """
@@ -18,16 +18,16 @@ from fastast.data.training_set import DataError, Item, TrainingSet, read_clip
 
 @dataclass(frozen=True, kw_only=True)
 class FbankStatistics:
-    """Of all values of all frames of all clips."""
+    """Mean and standard deviation over all values of all frames of all clips."""
 
     mean: float
     std: float
     clips: int
-    """Clips that were read."""
+    """Number of clips that were read."""
     frames: int
-    """Frames of all clips."""
+    """Number of frames of all clips."""
     skipped: tuple[str, ...]
-    """What is wrong with the clips that could not be read."""
+    """Faults of the clips that could not be read."""
 
 
 def fbank_statistics(
@@ -41,9 +41,9 @@ def fbank_statistics(
 ) -> FbankStatistics:
     """Return mean and standard deviation of the log-mel filterbank, over every value of every clip.
 
-    `num_frames`: clips are padded with zeros or cut to so many frames first, as AST's own numbers were made; else
-    every clip counts with its own frames, and long ones count for more.
-    Raises DataError where no clip can be read, and for a cache of filterbanks of other mel bins.
+    With `num_frames`, clips are first padded with zeros or cut to that many frames, as for AST's own numbers; without
+    it, every clip contributes its own frames, and long clips count for more. Raises DataError where no clip can be
+    read, and for a cache of filterbanks with another number of mel bins.
     """
     work = _Sums(data, num_mel_bins, num_frames)
     found = list(each(range(len(data)), work, what=what, processes=processes, progress=progress))
@@ -53,7 +53,7 @@ def fbank_statistics(
         raise DataError("data: not one clip could be read" + f"; the first says: {skipped[0]}" * bool(skipped))
     values, total, squares, frames = sums.sum(axis=0)
     mean = total / values
-    # Around the mean of all: the squares are small enough in float64 that nothing is lost.
+    # E[x^2] - E[x]^2 is exact enough here: the values are small, and the sums are in float64.
     return FbankStatistics(
         mean=float(mean),
         std=math.sqrt(max(0.0, squares / values - mean**2)),
@@ -64,7 +64,7 @@ def fbank_statistics(
 
 
 class _Sums:
-    """Sums over one clip: values, their sum, the sum of their squares, frames; or what is wrong with it."""
+    """Reads a clip and returns its number of values, their sum, their sum of squares, and its frames; or its fault."""
 
     def __init__(self, data: TrainingSet, num_mel_bins: int, num_frames: int | None) -> None:
         self.data, self.num_mel_bins, self.num_frames = data, num_mel_bins, num_frames
@@ -90,8 +90,8 @@ class _Sums:
         given = torch.from_numpy(item.waveform)
         if given.ndim == 2 and given.shape[1] != self.num_mel_bins:
             raise DataError(
-                f"{self.data.name(item.index)}: a filterbank of {given.shape[1]} mel bins, and {self.num_mel_bins} are "
-                "asked for; take the data set itself, or a cache of --kind flac"
+                f"{self.data.name(item.index)}: a filterbank of {given.shape[1]} mel bins, but {self.num_mel_bins} "
+                "are requested; use the data set itself, or a cache of --kind flac"
             )
         features = given[None] if given.ndim == 2 else fbank(given[None], num_mel_bins=self.num_mel_bins)  # (1, f, m)
         return (features if self.num_frames is None else pad_or_cut(features, self.num_frames))[0]

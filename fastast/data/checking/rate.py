@@ -1,4 +1,4 @@
-"""How fast clips are read: decoding with resampling, and the filterbank, on one processor.
+"""Measures how fast one processor reads clips: decoding with resampling, and the filterbank.
 
 Shapes: `s` samples of a clip, `f` frames, `m` mel bins.
 """
@@ -14,7 +14,7 @@ from fastast.data.training_set import DataError, TrainingSet, read_clip
 from fastast.frontend.filterbank import SAMPLE_RATE, SHIFT_SECONDS, fbank
 
 _WARM_UP = 2
-"""Clips that are read before any is timed: the first ones load libraries."""
+"""Number of clips to read before timing, as the first ones load libraries."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,27 +22,27 @@ class LoadingRate:
     """Clips per second of one processor."""
 
     clips: int
-    """Clips that were timed."""
+    """Number of clips that were timed."""
     skipped: int
-    """Clips that cannot be used, and were not."""
+    """Number of selected clips that were not timed, as they cannot be used."""
     audio_seconds: float
-    """Sound in the timed clips, seconds."""
+    """Total length of the timed clips, in seconds."""
     read: float
-    """Clips per second from files to samples at 16 kHz; of a cache of filterbanks, to those."""
+    """Clips per second from files to samples at 16 kHz, or to filterbanks in a cache of those."""
     filterbank: float | None
-    """Clips per second from samples to filterbanks; None where the set holds filterbanks."""
+    """Clips per second from samples to filterbanks; None where the set already holds filterbanks."""
 
     @property
     def together(self) -> float:
-        """Clips per second of the one after the other."""
+        """Clips per second with both steps, one after the other."""
         return self.read if self.filterbank is None else 1 / (1 / self.read + 1 / self.filterbank)
 
 
 def measure_loading(data: TrainingSet, *, clips: int = 64, num_mel_bins: int = 128) -> LoadingRate:
-    """Read clips that are spread evenly over a split, one after another on one thread, and time both parts of it.
+    """Read clips spread evenly over a split, one after another on one thread, and time both steps.
 
-    The files are taken as they are: from the disk, or from memory where the system still has them there.
-    Raises DataError where not one clip can be used, or fewer than one is asked for.
+    Files are read as they are: from the disk, or from the system's file cache. Raises DataError where no clip can be
+    used, or `clips` is less than one.
     """
     if clips < 1:
         raise DataError(f"clips is {clips}; time at least one")
@@ -70,7 +70,7 @@ def measure_loading(data: TrainingSet, *, clips: int = 64, num_mel_bins: int = 1
 
 
 def _time_clip(data: TrainingSet, index: int, num_mel_bins: int) -> tuple[float, float, float] | str:
-    """Return the seconds of sound in a clip, of reading it and of its filterbank; or what is wrong with it."""
+    """Return the length of a clip and the times for reading it and for its filterbank, in seconds; or its fault."""
     start = time.perf_counter()
     item = read_clip(data, index, 0)
     seconds = time.perf_counter() - start

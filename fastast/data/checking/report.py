@@ -1,4 +1,4 @@
-"""What was found of a data set, in words and as plain values."""
+"""The findings of a check of a data set, as text and as plain values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fastast.data.layouts.table_columns import MARKS
 from fastast.names import counted
 
 _SHOWN = 5
-"""Clips of one kind of fault that are named, unless all are asked for."""
-_PROBLEMS = "problems found: what is named above drops clips or biases results"
+"""Number of clips to name per kind of fault, unless all are requested."""
+_PROBLEMS = "problems found: those named above drop clips or bias results"
 
 
 def as_dict(found: CheckedSet) -> dict[str, Any]:
-    """Return everything as plain values."""
+    """Return all findings as plain values."""
     values: dict[str, Any] = {
         "data_set": found.name,
         "options": dataclasses.asdict(found.options),  # type: ignore[call-overload]
@@ -39,7 +39,7 @@ def as_dict(found: CheckedSet) -> dict[str, Any]:
 
 
 def as_text(found: CheckedSet, *, everything: bool = False) -> str:
-    """Return what a person reads; `everything`: every clip that something is the matter with, and every class."""
+    """Return the findings as text; with `everything`, it names every clip with a fault and every class."""
     lines = [f"{found.name}: {len(found.classes)} classes, {found.task.replace('_', '-')}"]
     said = {warning for split in found.splits.values() for warning in split.warnings}
     lines += sorted(said)
@@ -47,9 +47,9 @@ def as_text(found: CheckedSet, *, everything: bool = False) -> str:
     for name, split in found.splits.items():
         lines += ["", *_split_lines(name, split, everything=everything)]
     if found.same_as_test:
-        lines += ["", "val is the same clips as test"]
+        lines += ["", "val has the same clips as test"]
     for pair, ids in found.in_two_splits.items():
-        lines += ["", f"in {pair} alike: {counted(len(ids), 'clip')}", *_some(ids, everything)]
+        lines += ["", f"in both {pair}: {counted(len(ids), 'clip')}", *_some(ids, everything)]
     if len(found.twice) > len(found.other_labels):
         lines += ["", f"the same audio in two splits: {counted(len(found.twice), 'clip')}"]
         lines += _some([f"{one} = {other}" for one, other in found.twice], everything)
@@ -57,26 +57,26 @@ def as_text(found: CheckedSet, *, everything: bool = False) -> str:
         lines += ["", f"the same audio in two splits with other labels: {counted(len(found.other_labels), 'clip')}"]
         lines += _some([f"{one} = {other}" for one, other in found.other_labels], everything)
     for name in found.splits_in_train:
-        lines += ["", f"all audio of {name} is in train too: what is measured on it says nothing of new clips"]
+        lines += ["", f"all audio of {name} is in train too: results on it say nothing about new clips"]
     if found.untrained:
         lines += ["", _classes_without("a clip to train on", found.untrained)]
     if found.lone_class:
         lines += [
             "",
-            f"{found.lone_class!r} is the only class, so that there is nothing to tell apart: name the folder that "
-            f"holds the folders of the classes, or the table that says them (--name table -s table={_table(found)})",
+            f"{found.lone_class!r} is the only class, so there is nothing to classify: name the folder that holds the "
+            f"class folders, or the table that gives the classes (--name table -s table={_table(found)})",
         ]
     lines += ["", "sound" if found.is_sound else _PROBLEMS]
     return "\n".join(lines)
 
 
 def _whole_names(found: CheckedSet) -> list[str]:
-    """Say of a table whose clips have one label each where that label may be several."""
+    """Return a remark on a table with one label per clip if a label looks like several."""
     name = next((name for name in found.classes for mark in MARKS if mark in name), None)
     if name is None or getattr(found.options, "several", None) != "":
         return []
     mark = next(mark for mark in MARKS if mark in name)
-    return [f"{name!r} is taken for the name of one class; if it is several: -s several={mark}"]
+    return [f"{name!r} is read as the name of one class; if it is several: -s several={mark}"]
 
 
 def _split_lines(name: str, split: CheckedSplit, *, everything: bool) -> list[str]:
@@ -107,7 +107,7 @@ def _duration(seconds: float) -> str:
 
 
 def _counts(counts: Mapping[Any, int], unit: str = "") -> str:
-    """Return what there is, most frequent first."""
+    """Return the counts as text, most frequent first."""
     shown = sorted(counts.items(), key=lambda item: (-item[1], str(item[0])))
     return ", ".join(f"{what:,}{unit} × {n:,}" if isinstance(what, int) else f"{what} × {n:,}" for what, n in shown)
 
@@ -129,14 +129,14 @@ def _label_line(labels: Mapping[str, int]) -> str:
 
 
 def _classes_without(what: str, classes: list[str]) -> str:
-    """Return how many classes lack something, and the first of them."""
+    """Return how many classes lack something, and the first few of them."""
     more = f" and {len(classes) - _SHOWN} more" if len(classes) > _SHOWN else ""
     count = "1 class" if len(classes) == 1 else f"{len(classes):,} classes"
     return f"{count} without {what}: {', '.join(classes[:_SHOWN])}{more}"
 
 
 def _table(found: CheckedSet) -> str:
-    """Return a table that may say the classes: the first that lies in the folder of the data set."""
+    """Return a table that may give the classes: the first one in the folder of the data set."""
     root = Path(getattr(found.options, "root", ""))
     return next((shlex.quote(path.name) for path in sorted(root.glob("*.csv"))), "FILE.csv")
 

@@ -1,1 +1,1 @@
-"""Data sets as others lay them out on disk, one file each, and telling which of them a folder is."""
+"""Readers of data sets in the layouts that others publish, one per file, and recognition of a folder's layout."""

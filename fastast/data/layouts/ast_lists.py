@@ -1,4 +1,4 @@
-"""Data as AST, SSAST, AudioMAE and PSLA read it: JSON lists of files with labels, and `class_labels_indices.csv`."""
+"""Data in the format of AST, SSAST, AudioMAE and PSLA: JSON lists of labelled files, and `class_labels_indices.csv`."""
 
 from __future__ import annotations
 
@@ -26,36 +26,37 @@ from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoun
 from fastast.metrics import Task
 
 _LIST = re.compile(rb'\s*\{\s*"data"\s*:\s*\[\s*\{')
-"""How a list begins."""
+"""Start of a list file, by which it is recognised."""
 TASKS: tuple[Task, ...] = ("multi_label", "single_label")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ASTLists:
-    """The `[data]` of a recipe on data in AST's own format.
+    """The `[data]` section of a recipe for data in AST's own format.
 
-    A list is `{"data": [{"wav": path, "labels": "/m/09x0r,/m/05zppz"}, ...]}`. Paths are as they stand, or below `root`
-    or the folder of the list; of a path from another machine the end counts: its last folders and name below `audio`.
+    A list is `{"data": [{"wav": path, "labels": "/m/09x0r,/m/05zppz"}, ...]}`. An absolute path that exists is
+    used as it is. Of any other, the longest tail that exists is used, below `audio` if that is set, else below `root`
+    or the list's folder, so that lists from other machines work unchanged.
     """
 
     root: str = ""
-    """Folder of the lists and the classes."""
+    """Folder that holds the lists and the table of classes."""
     train: str = ""
-    """List to train on, below `root`."""
+    """List of the training clips, below `root`."""
     val: str = ""
-    """List to validate on. Empty: that of `test`, as AST does on AudioSet."""
+    """List of the validation clips. Empty: the list of `test`, as AST does on AudioSet."""
     test: str = ""
-    """List to test on."""
+    """List of the test clips."""
     classes: str = LABELS
-    """Table of the classes: index, mid, display_name."""
+    """Table of the classes, with columns index, mid and display_name."""
     audio: str = ""
-    """Folder of the files, where it is not what the lists say."""
+    """Folder of the audio files, if the paths in the lists do not lead to them."""
     task: str = "multi_label"
-    """How it is scored: `multi_label` (mAP), or `single_label` (accuracy)."""
+    """Task, which decides the metric: `multi_label` (mAP) or `single_label` (accuracy)."""
     missing: str = "refuse"
-    """Clips that are not there: `refuse` to start, or `leave out` (the count is logged)."""
+    """What to do about missing clips: `refuse` to start, or `leave out` (the count is logged)."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
@@ -63,7 +64,7 @@ class ASTLists:
 
     @classmethod
     def recognise(cls, root: Path) -> ASTLists | None:
-        """Return the options that read a folder, None where there is no list in it, or no table of the classes."""
+        """Return the options that read a folder; None where it lacks a list or the table of classes."""
         lists: dict[str, str] = {}
         for folder in (root, *subfolders(root)):
             for path in sorted(folder.glob("*.json")):
@@ -76,7 +77,7 @@ class ASTLists:
         return cls(root=str(root), **lists) if lists and (classes / LABELS).is_file() else None
 
     def split(self, name: str) -> FolderSet:
-        """Return the clips of a list."""
+        """Return the clips that the list of a split names."""
         check_split(name, "the lists")
         root = check_root(self.root, "the data", f"JSON lists of files, and {LABELS}")
         given = getattr(self, name) or (self.test if name == "val" else "")
@@ -101,12 +102,12 @@ class ASTLists:
 
 
 def read_list(table: Path) -> list[tuple[str, str]]:
-    """Return path and labels of every entry. Raises DataError, naming the entry, where the file is no such list."""
+    """Return path and labels of every entry. Raises DataError, naming the entry, where the file is not such a list."""
     if not table.is_file():
         raise DataNotFoundError(f"{table}: there is no such list")
     try:
         content: Any = json.loads(table.read_text(encoding="utf-8-sig"))
-    except ValueError as error:  # of JSON, and of text that is not UTF-8
+    except ValueError as error:  # invalid JSON, or text that is not UTF-8
         raise DataError(f"{table}: not readable as JSON: {error}") from error
     entries = content.get("data") if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
@@ -121,7 +122,7 @@ def read_list(table: Path) -> list[tuple[str, str]]:
 
 
 def _locate(file: str, folders: list[Path]) -> Path:
-    """Return where a file of a list is: as it stands, or with as much of its path's end as there is below a folder."""
+    """Return where a listed file is: at its absolute path, else at the longest tail of it that is below a folder."""
     path = Path(file.replace("\\", "/"))
     if path.is_absolute() and path.is_file():
         return path

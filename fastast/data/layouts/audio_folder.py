@@ -1,4 +1,4 @@
-"""Audio folders as the `datasets` library has them: a folder per class, in a folder per split, or with a metadata file.
+"""Audio folders as in the `datasets` library: a folder per class, in a folder per split, or with a metadata file.
 
 https://huggingface.co/docs/datasets/audio_dataset#audiofolder
 """
@@ -28,28 +28,29 @@ from fastast.metrics import Task
 
 @dataclass(frozen=True, kw_only=True)
 class AudioFolder:
-    """The `[data]` of a recipe on audio folders.
+    """The `[data]` section of a recipe for audio folders.
 
-    `train/dog/1.wav`, `test/dog/2.wav`, ...; or `dog/1.wav` without splits, of which shares are set apart; or, in any
-    folder above the clips, `metadata.csv` or `metadata.jsonl` with the columns `file_name` and `label`: the nearest
-    says the labels of a clip and, where no folder does, in a column `split` or `subset` its split. All of it may lie a
-    level or two below `root`. Links that lead nowhere are clips that are not there: they are left out and counted.
+    Clips are `train/dog/1.wav`, `test/dog/2.wav`, ...; or `dog/1.wav` without splits, from which shares can be set
+    apart. Or any folder above the clips has a `metadata.csv` or `metadata.jsonl` with the columns `file_name` and
+    `label`: the nearest file gives a clip's labels and, where no folder is named after a split, its split, in a column
+    `split` or `subset`. All of this may be a level or two below `root`. Broken links are missing clips: they are left
+    out and counted.
     """
 
     root: str = ""
-    """Folder of the splits, or of the classes."""
+    """Folder that holds the folders of the splits, or those of the classes."""
     label: str = "label"
-    """Column of a metadata file with the class, or the classes."""
+    """Column of a metadata file with a clip's class or classes."""
     several: str = ""
-    """What stands between labels in a metadata file where a clip may have several, such as `,`. A list in a
-    `metadata.jsonl` needs none. Empty: every clip has one."""
+    """Separator of the labels of one clip in a metadata file, such as `,`; a list in a `metadata.jsonl` needs none.
+    Empty: every clip has one label."""
     val_share: float = 0.0
-    """Share of the clips to train on that are set apart to validate on, where no folder is; drawn by name, always the
-    same."""
+    """Share of the training clips set apart for validation where nothing assigns clips to val; drawn by a hash of the
+    path, so always the same clips."""
     test_share: float = 0.0
-    """Share of them to test on, likewise."""
+    """Share of the training clips set apart for testing, likewise."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
@@ -57,7 +58,7 @@ class AudioFolder:
 
     @classmethod
     def recognise(cls, root: Path) -> AudioFolder | None:
-        """Return the options that read a folder, None where no clip in it has a class by its folder or a table."""
+        """Return the options that read a folder; None where it has no metadata file and no subfolder with clips."""
         listed = metadata_in(root) is not None
         return cls(root=str(root)) if listed or any(map(has_clips, subfolders(root))) else None
 
@@ -76,8 +77,8 @@ class AudioFolder:
         if not recordings:
             found = ", ".join(sorted({clip.split for clip in clips})) or "none"
             table = metadata_in(root)
-            way = f"Make a folder {name}/" if table is None else f"Say {name} in a column split of {table.name}"
-            advice = f"there is {found}. {way}"
+            way = f"Make a folder {name}/" if table is None else f"Write {name} into a column split of {table.name}"
+            advice = f"splits found: {found}. {way}"
             if name != "train":
                 drawn = drew_none(self, name, sum(clip.drawn for clip in clips))
                 advice = drawn or f"{advice}, or set a share apart: -s data.{name}_share=0.1"
@@ -112,7 +113,7 @@ class AudioFolder:
         ]
 
     def _read(self, root: Path, folder: Path, *, by_folder: bool) -> list[LabelledClip]:
-        """Return every clip of a split; `by_folder`: its folder says that it is one."""
+        """Return every clip below `folder`; `by_folder` says that the folder's name gives the split."""
         files = list(clip_files(folder, lost=True))
         tables = metadata_of(root, folder, files, self.label)
         if not tables:
@@ -135,7 +136,7 @@ class AudioFolder:
 
 
 def _begin(root: Path) -> Path:
-    """Return where an audio folder begins: where a metadata file is, a split, or more than one folder with clips."""
+    """Return where an audio folder begins: at a metadata file, a split's folder, or several folders with clips."""
     for folder in sole_folders(root):
         below = [path for path in subfolders(folder) if has_clips(path)]
         if metadata_in(folder) or len(below) > 1 or any(split_of(path.name) for path in below):
@@ -144,10 +145,10 @@ def _begin(root: Path) -> Path:
 
 
 def _class_folder(folder: Path, path: Path) -> str:
-    """Return the class of a clip in the folder of a split."""
+    """Return the class of a clip: the first folder of its path below that of the split."""
     label = path.relative_to(folder).parts[0]
     if label == path.name:
-        raise DataError(f"{path}: in no folder of a class, and there is no {METADATA[0]} that gives its label")
+        raise DataError(f"{path}: not in a class folder, and no {METADATA[0]} gives its label")
     return label
 
 
@@ -156,14 +157,17 @@ def _names(root: Path, tables: dict[Path, Path]) -> str:
 
 
 def _split_folders(root: Path) -> dict[Path, str]:
-    """Return the folders of splits; none where one of several classes is but called like a split (train, say)."""
+    """Return the split of every folder that is one; empty where a single one, named `train`, say, is among classes.
+
+    Raises DataError where folders of several splits are mixed with others.
+    """
     below = [folder for folder in subfolders(root) if has_clips(folder)]
     splits = {folder: split for folder in below if (split := split_of(folder.name))}
     others = [folder for folder in below if folder not in splits]
     if others and len(splits) > 1:
         names = ", ".join(folder.name for folder in splits)
         raise DataError(
-            f"{others[0]}: is this a class, or not part of the data? Beside it are folders for splits ({names}); move "
+            f"{others[0]}: is this a class, or not part of the data? Next to it are folders of splits ({names}); move "
             "one or the other elsewhere"
         )
     return {} if others else splits
@@ -171,10 +175,10 @@ def _split_folders(root: Path) -> dict[Path, str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Clip:
-    """A file with its labels and split."""
+    """A clip with its labels and split."""
 
     id: str
     labels: tuple[str, ...]
     split: str
     drawn: bool
-    """Whether a share could have it."""
+    """Whether the clip is in the training clips that shares are drawn from."""

@@ -1,4 +1,4 @@
-"""AudioSet: the official tables of segments, and the clips as downloaders leave them (Gemmeke et al. 2017)."""
+"""AudioSet: the official segment tables, with the clips as download tools store them (Gemmeke et al. 2017)."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ FOLDERS = {
     "unbalanced_train_segments.csv": ("unbalanced_train_segments", "unbalanced_train", "unbal_train", "unbalanced"),
     "eval_segments.csv": ("eval_segments", "evaluation", "eval"),
 }
-"""Names of the folders with the clips of a table, as PANNs, CED and others have them."""
+"""Table -> names that PANNs, CED and others give to the folder with its clips."""
 _DEPTH = 3
-"""Levels below the root where such a folder is looked for."""
+"""Number of levels below the root that are searched for such a folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AudioSet:
-    """The `[data]` of a recipe on AudioSet.
+    """The `[data]` section of a recipe for AudioSet.
 
-    `root`, or a folder below it, holds `class_labels_indices.csv` and the tables of segments. The clips of a table lie
-    in a folder called after it (`eval_segments/`, `eval/`, `audios/eval_segments/`), or all below the root; in parts
-    or not. They are called ID, YID, ID_30.000_40.000, ID_30.000, ID_000030 and the like, in any format.
+    `root`, or a folder below it, holds `class_labels_indices.csv` and the segment tables. The clips of a table are in a
+    folder named after it (`eval_segments/`, `eval/`, `audios/eval_segments/`) or anywhere below the root, with or
+    without subfolders. They are called ID, YID, ID_30.000_40.000, ID_30.000, ID_000030 and the like, in any format.
     """
 
     root: str = ""
-    """Folder of tables and clips."""
+    """Folder that holds the tables and the clips."""
     subset: str = "balanced"
-    """What is trained on: `balanced` (20 k clips), or `full` (2 M clips, the balanced ones among them)."""
+    """Training set: `balanced` (20 k clips) or `full` (2 M clips, including the balanced ones)."""
     missing: str = "refuse"
-    """Clips that are not there, as many videos are no more: `refuse` to start, or `leave out` (the count is logged)."""
+    """What to do about missing clips (many videos are gone): `refuse` to start or `leave out` (the count is logged)."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
@@ -60,14 +60,14 @@ class AudioSet:
 
     @classmethod
     def recognise(cls, root: Path) -> AudioSet | None:
-        """Return the options that read a folder, None where it is none of this kind."""
+        """Return the options for a folder of this layout; None for any other folder."""
         if not any((find_root(root, table) / table).is_file() for table in FOLDERS):
             return None
         has_unbalanced = clip_folders(root, "unbalanced_train_segments.csv") != [root]
         return cls(root=str(root), subset="full" if has_unbalanced else "balanced")
 
     def split(self, name: str) -> FolderSet:
-        """Return train (the subset), or val, which is the same as test (the evaluation set)."""
+        """Return train (the subset), or val or test, which are the same (the evaluation set)."""
         check_split(name, "AudioSet")
         root = check_root(self.root, "AudioSet", f"{LABELS}, the tables of segments and the clips")
         ontology = read_ontology(find_root(root, LABELS) / LABELS)
@@ -96,37 +96,37 @@ class AudioSet:
                 recordings.append(Recording(id=segment.id, path=path, columns=columns))
         if missing and not recordings and self.missing != "refuse":
             raise SplitNotFoundError(
-                f"{folders[0] / missing[0]}.wav: this clip of {table.name} is not there, and neither is any other of "
-                f"{len(missing)}{names.describe(missing)}; fetch them",
+                f"{folders[0] / missing[0]}.wav: this clip of {table.name} is missing, as are all the others "
+                f"({len(missing)} in all){names.describe(missing)}; fetch them",
                 listed=True,
             )
         if missing and self.missing == "refuse":
             raise DataNotFoundError(
-                f"{folders[0] / missing[0]}.wav: this clip of {table.name} is not there, and {len(missing) - 1} more "
-                f"of {len(segments)} are not either{names.describe(missing)}; fetch them, or leave them out and count "
-                'them: -s data.missing="leave out"'
+                f"{folders[0] / missing[0]}.wav: this clip of {table.name} is missing, as are {len(missing) - 1} more "
+                f"of {len(segments)}{names.describe(missing)}; fetch them, or leave them out and count them: "
+                '-s data.missing="leave out"'
             )
         return recordings, missing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """A row of a table."""
+    """A row of a segment table."""
 
     line: int
-    """Its line."""
+    """Line of the row in the table."""
     id: str
-    """YouTube's id of the video."""
+    """YouTube id of the video."""
     start: float
-    """Where the clip begins in the video, in seconds."""
+    """Start of the clip in the video, in seconds."""
     end: float
-    """Where it ends."""
+    """End of the clip in the video, in seconds."""
     labels: tuple[str, ...]
-    """Machine ids of its classes."""
+    """Machine ids of the clip's classes, such as /m/09x0r."""
 
 
 def read_segments(table: Path) -> Iterator[Segment]:
-    """Yield every segment; lines that begin with # are comments. Raises DataError, naming the line, for another row."""
+    """Yield every segment, without comments (#). Raises DataError, naming the line, for a row that is not a segment."""
     for line, row in read_rows(table, "AudioSet"):
         if not row or row[0].startswith("#") or row[0] == "YTID":
             continue
@@ -137,11 +137,11 @@ def read_segments(table: Path) -> Iterator[Segment]:
         except DataError:
             raise
         except ValueError:
-            raise DataError(f'{where}: {row!r} is not: id, start, end, "labels"') from None
+            raise DataError(f'{where}: {row!r} must be id, start, end, "labels"') from None
 
 
 def clip_folders(root: Path, table: str) -> list[Path]:
-    """Return the folders nearest to the root that are called after a table; the root itself where none is."""
+    """Return the folders nearest to the root that are named after a table, or the root itself if none is."""
     level = [root]
     for _ in range(_DEPTH):
         level = [below for folder in level for below in subfolders(folder)]

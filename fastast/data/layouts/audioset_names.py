@@ -1,4 +1,4 @@
-"""What downloaders call the clips of AudioSet."""
+"""File names that download tools give to the clips of AudioSet."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _SPELLINGS: tuple[Callable[[float, float], str], ...] = (
     lambda start, end: f"_{start:.1f}_{end:.1f}",
     lambda start, end: f"_{1000 * start:.0f}_{1000 * end:.0f}",
 )
-"""What follows the id, given where the clip begins and ends in its video (seconds)."""
+"""What may follow the id in a name, as a function of the clip's start and end in its video (seconds)."""
 _SHOWN = 3
-"""Names that a message shows."""
+"""Number of names that a message shows."""
 
 
 class ClipNames:
-    """The clips of a folder by name, found by id and time."""
+    """Clips by file name, to be found by id and time."""
 
     def __init__(self, paths: Iterable[Path], ids: Iterable[str]) -> None:
-        """`ids`: all that will be looked for: Y and an id may be another one's name.
+        """`ids`: every id that will be looked for, as Y followed by one id may itself be another id.
 
-        Raises DataError where two folders hold a clip of one name.
+        Raises DataError where two folders hold a clip of the same name.
         """
         self._paths: dict[str, Path] = {}
         for path in paths:
@@ -39,8 +39,8 @@ class ClipNames:
         self._last = ("", _SPELLINGS[0])
 
     def find(self, clip: str, start: float, end: float) -> Path | None:
-        """Return the file of a clip, None where there is none."""
-        prefix, spelling = self._last  # all files of a folder are spelt alike
+        """Return the file of a clip; None where there is none."""
+        prefix, spelling = self._last  # the names in a folder are all spelt the same way
         if (path := self._paths.get(f"{prefix}{clip}{spelling(start, end)}")) is not None and self._may(prefix, clip):
             return path
         for prefix in ("", "Y"):
@@ -54,13 +54,13 @@ class ClipNames:
         return not prefix or prefix + clip not in self._ids
 
     def describe(self, missing: Sequence[str]) -> str:
-        """Say which names are there: those that are nearest to the missing ones, or the first."""
+        """Return a remark on the names that exist: those that contain a missing id, or else the first."""
         if not self._paths:
-            return " (no clip at all is there)"
+            return " (there are no clips at all)"
         near = [path.name for stem, path in self._paths.items() if any(clip in stem for clip in missing[:_SHOWN])]
         if near:
-            return f" (there is {', '.join(near[:_SHOWN])}: another part of the video, or a name that is not known)"
-        return f" (what is there is called {', '.join(path.name for path in list(self._paths.values())[:_SHOWN])})"
+            return f" (found {', '.join(near[:_SHOWN])}: another part of the video, or a name of an unknown form)"
+        return f" (the clips there are called {', '.join(path.name for path in list(self._paths.values())[:_SHOWN])})"
 
 
 def _better(one: Path, other: Path) -> Path:

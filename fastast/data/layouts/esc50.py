@@ -24,16 +24,16 @@ FOLDS = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True, kw_only=True)
 class ESC50:
-    """The `[data]` of a recipe on ESC-50; one fold is left out to test on."""
+    """The `[data]` section of a recipe for ESC-50; one fold is held out for testing."""
 
     root: str = ""
-    """The unpacked archive: holds `meta/esc50.csv` and `audio/`."""
+    """Folder of the unpacked archive, with `meta/esc50.csv` and `audio/`."""
     fold: int = 1
-    """Official fold, 1 to 5, that is tested on; the other four are trained on."""
+    """Official fold to test on, 1 to 5; the other four are for training."""
     missing: str = field(default="refuse", metadata=LATER)
-    """Clips that are not there: `refuse` to start, or `leave out` (the count is logged)."""
+    """What to do about missing clips: `refuse` to start, or `leave out` (the count is logged)."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
@@ -42,11 +42,11 @@ class ESC50:
 
     @classmethod
     def recognise(cls, root: Path) -> ESC50 | None:
-        """Return the options that read a folder, None where it is none of this kind."""
+        """Return the options for a folder of this layout; None for any other folder."""
         return cls(root=str(root)) if (find_root(root, TABLE) / TABLE).is_file() else None
 
     def split(self, name: str) -> FolderSet:
-        """Return train (four folds) or val, which is the same as test (the fold that is left out)."""
+        """Return train (four folds), or val or test, which are the same (the fold that is held out)."""
         check_split(name, "ESC-50")
         root = find_root(check_root(self.root, "ESC-50", f"{TABLE} and audio/"), TABLE)
         table = root / TABLE

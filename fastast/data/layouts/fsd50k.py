@@ -1,6 +1,6 @@
 """FSD50K as published on Zenodo: 200 classes of AudioSet's ontology, labels with their parents (Fonseca et al. 2022).
 
-The labels are scored as they stand in the tables. mAP is the mean over classes.
+Labels are scored exactly as the tables give them. mAP is the mean over classes.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ AUDIO = {"dev": "FSD50K.dev_audio", "eval": "FSD50K.eval_audio"}
 
 @dataclass(frozen=True, kw_only=True)
 class FSD50K:
-    """The `[data]` of a recipe on FSD50K: trained and validated on parts of its dev set, tested on its eval set."""
+    """The `[data]` section of a recipe for FSD50K: train and val are parts of its dev set, test is its eval set."""
 
     root: str = ""
-    """Holds `FSD50K.dev_audio/`, `FSD50K.eval_audio/` and `FSD50K.ground_truth/`, as unpacked."""
+    """Folder with `FSD50K.dev_audio/`, `FSD50K.eval_audio/` and `FSD50K.ground_truth/`, as unpacked."""
     missing: str = field(default="refuse", metadata=LATER)
-    """Clips that are not there: `refuse` to start, or `leave out` (the count is logged)."""
+    """What to do about missing clips: `refuse` to start, or `leave out` (the count is logged)."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
 
     @classmethod
     def recognise(cls, root: Path) -> FSD50K | None:
-        """Return the options that read a folder, None where it is none of this kind."""
+        """Return the options for a folder of this layout; None for any other folder."""
         return cls(root=str(root)) if (find_root(root, TABLES) / TABLES).is_dir() else None
 
     def split(self, name: str) -> FolderSet:
-        """Return train or val, the parts of the development set by its column `split`, or test, the eval set."""
+        """Return train or val, the parts of the dev set by its column `split`, or test, the eval set."""
         check_split(name, "FSD50K")
         root = find_root(check_root(self.root, "FSD50K", f"{TABLES}/, {' and '.join(AUDIO.values())}/"), TABLES)
         tables = find_root(root / TABLES, VOCABULARY, depth=1) if (root / TABLES).is_dir() else root / TABLES
@@ -72,18 +72,21 @@ class FSD50K:
 
 
 def _audio(root: Path, part: str) -> Path:
-    """Return the folder of clips; unpacking often makes one of the same name in it."""
+    """Return the folder of a part's clips; unpacking often nests it in a folder of the same name."""
     folder = root / AUDIO[part]
     if not folder.is_dir():
-        raise SplitNotFoundError(f"{folder}: there is no such folder; it holds the clips of {part}.csv", listed=True)
+        raise SplitNotFoundError(
+            f"{folder}: there is no such folder; it must hold the clips of {part}.csv", listed=True
+        )
     inner = folder / AUDIO[part]
     return inner if inner.is_dir() else folder
 
 
 def read_vocabulary(table: Path) -> tuple[str, ...]:
-    """Return the classes by index: rows of index, label and machine id, without a header.
+    """Return the classes in the order of their indices, from rows of index, label and machine id; skip a header.
 
-    Raises DataError, naming the line, for another row or an index that comes twice or leaves a gap.
+    Raises DataError, naming the line, for a malformed row and for an index or label that appears twice; or, naming the
+    table, for a gap in the indices.
     """
     names: dict[int, str] = {}
     for line, row in read_rows(table, "FSD50K"):
@@ -91,10 +94,10 @@ def read_vocabulary(table: Path) -> tuple[str, ...]:
             continue
         where = f"{table}, line {line}"
         if len(row) != 3:
-            raise DataError(f"{where}: {row!r} is not: index, label, mid")
+            raise DataError(f"{where}: {row!r} must be index, label, mid")
         index = read_whole(where, "index", row[0])
         if index in names or row[1] in names.values():
-            raise DataError(f"{where}: index {index} or label {row[1]!r} stands above already")
+            raise DataError(f"{where}: index {index} or label {row[1]!r} already appears above")
         names[index] = row[1]
     if sorted(names) != list(range(len(names))) or not names:
         raise DataError(f"{table}: indices must be 0 to {len(names) - 1} without a gap; found {sorted(names)[:8]}…")

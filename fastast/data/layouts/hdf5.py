@@ -1,7 +1,7 @@
-"""HDF5 as PANNs packs it (a waveform a row), or as PaSST does (an MP3 a row); `pip install 'fastast[data]'`.
+"""HDF5 files as packed by PANNs (a waveform per row) or PaSST (an MP3 per row); needs `pip install 'fastast[data]'`.
 
-Datasets of a file: `audio_name` and `target`, and `waveform` (int16, at the rate in the attribute `sample_rate`) or
-`mp3` (bytes). Kong et al. 2020; Koutini et al. 2022.
+A file holds the datasets `audio_name`, `target`, and `waveform` (int16, at the rate in the file's attribute
+`sample_rate`) or `mp3` (bytes). Kong et al. 2020; Koutini et al. 2022.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ ENDINGS = ("h5", "hdf5", "hdf")
 
 @dataclass(frozen=True, kw_only=True)
 class HDF5:
-    """The `[data]` of a recipe on HDF5 files; `root` holds them and `class_labels_indices.csv`."""
+    """The `[data]` section of a recipe for HDF5 files; `root` holds them and `class_labels_indices.csv`."""
 
     root: str = ""
-    """Folder of the files."""
+    """Folder that holds the files."""
     train: tuple[str, ...] = ()
-    """Files to train on, as patterns below `root`. Empty: those that are called after the split."""
+    """Files of the training clips, as patterns below `root`. Empty: the files named after the split."""
     val: tuple[str, ...] = ()
-    """Files to validate on. Empty: called after the split, or else those of `test`, as is done on AudioSet."""
+    """Files of the validation clips. Empty: those named after the split, else those of `test`, as on AudioSet."""
     test: tuple[str, ...] = ()
-    """Files to test on."""
+    """Files of the test clips. Empty: the files named after the split."""
     classes: str = LABELS
-    """Table of the classes: index, mid, display_name."""
+    """Table of the classes, with columns index, mid and display_name."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
 
     @classmethod
     def recognise(cls, root: Path) -> HDF5 | None:
-        """Return the options that read a folder, None where it is none of this kind."""
+        """Return the options for a folder of this layout; None for any other folder."""
         files = [path for path in shard_files(root, ENDINGS) if _is_packed(path)]
         return cls(root=str(root)) if files else None
 
     def split(self, name: str) -> HDF5Set:
-        """Return the clips of a split; rows that PANNs left empty, as their audio was missing, are counted."""
+        """Return the clips of a split; rows that PANNs left empty, as their audio was missing, count as missing."""
         check_split(name, "the HDF5 files")
         root = check_root(self.root, "the data", f"HDF5 files and {LABELS}")
         ontology = read_ontology(find_root(root, self.classes) / self.classes)
@@ -105,18 +105,19 @@ def _opened(path: Path) -> Any:
     try:
         import h5py
     except ImportError as error:
-        raise DataError(f"{path}: reading HDF5 takes h5py; install it: pip install 'fastast[data]'") from error
+        raise DataError(f"{path}: reading HDF5 requires h5py; install it: pip install 'fastast[data]'") from error
     with _reading(path):
         return h5py.File(path, "r")
 
 
 def _reading(shard: Path) -> AbstractContextManager[None]:
-    faults = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)  # h5py has no class of its own
+    # h5py has no exception class of its own.
+    faults = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
     return reading(shard, "HDF5", "HDF5", faults)
 
 
 def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], list[str]]:
-    """Return the rows of a file, and what those are called that hold nothing."""
+    """Return the rows of a file that hold a clip, and file and number of the empty ones."""
     with _opened(shard) as file, _reading(shard):
         audio = "mp3" if "mp3" in file else "waveform"
         missing = [name for name in ("audio_name", audio, "target") if name not in file]
@@ -148,12 +149,12 @@ def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], list[str]]:
 
 
 def _id(name: str) -> str:
-    """Return YouTube's id of what PANNs calls Y--4gqARaEJE.wav: the ids are those of every other copy of AudioSet."""
+    """Return the YouTube id in a name such as PANNs' Y--4gqARaEJE.wav, so that ids equal those of other copies."""
     stem = name.rpartition("/")[2].rpartition(".")[0] or name
     return stem[1:] if len(stem) == 12 and stem.startswith("Y") else stem
 
 
 def _is_packed(path: Path) -> bool:
-    """Whether a file is of this kind."""
+    """Return whether a file has the datasets that PANNs and PaSST write."""
     with _opened(path) as file, _reading(path):
         return "audio_name" in file and "target" in file

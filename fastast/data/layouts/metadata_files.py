@@ -1,4 +1,4 @@
-"""Metadata files of audio folders: `metadata.csv` or `metadata.jsonl`, which say the labels of the clips below them."""
+"""Metadata files of audio folders: `metadata.csv` or `metadata.jsonl`, which label the clips below their folder."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 
 METADATA = ("metadata.csv", "metadata.jsonl")
 FILE_NAME = "file_name"
-"""Their column with the path of a clip."""
+"""Column of a metadata file with the path of a clip."""
 _SPLITS = ("split", "subset")
-"""Their columns that may say the split of a clip, in any capitals."""
+"""Columns that may give the split of a clip, in upper or lower case."""
 _NO_SPLITS = ("fold",)
-"""Columns that say which clips are for what, in words that are none of a split."""
+"""Columns that divide the clips in other terms than splits."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,18 +29,18 @@ class LabelledClip:
     path: Path
     labels: tuple[str, ...]
     split: str = ""
-    """What its column says; empty where there is none."""
+    """Split that the file's column gives; empty if it has no such column."""
 
 
 def metadata_in(folder: Path) -> Path | None:
-    """Return the metadata file that lies in a folder; None where none does."""
+    """Return the metadata file in a folder itself; None where there is none."""
     return next((path for name in METADATA if (path := folder / name).is_file()), None)
 
 
 def metadata_of(top: Path, folder: Path, clips: Iterable[Path], label: str) -> dict[Path, Path]:
-    """Return folder -> metadata file in it, of all folders above (from `top`) and below `folder` that have labels.
+    """Return folder -> metadata file, for all folders from `top` to the clips of `folder` whose file has labels.
 
-    One in `folder` itself must have them; of another that has none a DataWarning says that it is not used.
+    A file in `folder` itself is always returned, as it must have labels; any other without them causes a DataWarning.
     """
     around = {folder, *(above for above in folder.parents if above.is_relative_to(top))}
     around |= {up for clip in clips for up in clip.parents if up.is_relative_to(folder)}
@@ -49,16 +49,16 @@ def metadata_of(top: Path, folder: Path, clips: Iterable[Path], label: str) -> d
 
 
 def nearest(clip: Path, tables: dict[Path, Path]) -> Path | None:
-    """Return the metadata file that says the labels of a clip: the nearest above it."""
+    """Return the metadata file that labels a clip: the nearest one above it."""
     return next((tables[folder] for folder in clip.parents if folder in tables), None)
 
 
 def read_labels_file(table: Path, label: str, several: str, *, by_folder: bool = False) -> list[LabelledClip]:
     """Return path, labels and split of every clip that a metadata file lists.
 
-    `label`: the column with them; `several`: what stands between them; `by_folder`: folders say the splits, and a
-    column none. Raises DataError, naming the line, for a path that leads out of the file's folder, a clip that is not
-    there, labels that are none, and a column that says the splits in words that are none.
+    `label` is the column of the labels and `several` separates them; with `by_folder`, folders give the splits and
+    columns do not. Raises DataError, naming the line, for a path that leads out of the file's folder, a missing clip,
+    invalid labels, and a column of splits whose values do not name splits.
     """
     is_json = table.suffix == ".jsonl"
     rows = _json_lines(table) if is_json else read_table(table, (FILE_NAME, label), options={"label": label})
@@ -71,7 +71,7 @@ def read_labels_file(table: Path, label: str, several: str, *, by_folder: bool =
             raise DataError(f"{where}: {FILE_NAME} is {name!r}; it must be a path below {table.parent}")
         path = table.parent / name
         if not path.is_file():
-            raise DataNotFoundError(f"{where}: {path}: this clip is not there; mend the table, or fetch the clip")
+            raise DataNotFoundError(f"{where}: {path}: this clip is missing; fix the table, or fetch the clip")
         labels = _labels(where, row, label, several)
         split = read_split(where, column, str(row.get(column))) if column else ""
         found.append(LabelledClip(path=path, labels=labels, split=split))
@@ -87,19 +87,19 @@ def _labels(where: str, row: dict[str, Any], label: str, several: str) -> tuple[
         return tuple(dict.fromkeys(value))
     if isinstance(value, str):
         return split_labels(where, value, several)
-    raise DataError(f"{where}: {label} is {value!r}; it must be text, or a list of texts")
+    raise DataError(f"{where}: {label} is {value!r}; it must be a string, or a list of strings")
 
 
 def _split_column(table: Path, rows: Sequence[tuple[int, dict[str, Any]]], label: str) -> str:
-    """Return the column that says the split of every clip; empty where no column is called as if it did.
+    """Return the column that gives the split of every clip; empty where no column has the name of one.
 
-    Raises DataError where one is that says it of no clip: all of them would be trained on.
+    Raises DataError where one has the name but gives a split for no clip: all clips would be trained on.
     """
     names = dict.fromkeys(name for _, row in rows for name in row if name != label)
     called = [name for known in _SPLITS for name in names if name.casefold() == known]
     for name in called:
         if any(split_of(str(row.get(name))) for _, row in rows):
-            return name  # a row of another word is refused where it is read
+            return name  # any other value is refused when its row is read
     called += [name for known in _NO_SPLITS for name in names if name.casefold() == known]
     if not called:
         return ""
@@ -112,8 +112,8 @@ def _split_column(table: Path, rows: Sequence[tuple[int, dict[str, Any]]], label
         if (fold := str(row[called[0]]).strip()).isdecimal():
             by_fold = f". To test on a fold: {as_table}{called[0]} -s test_folds=[{fold}]"
     raise DataError(
-        f"{table}, line {line}: {called[0]} is {row[called[0]]!r}, and all clips would be trained on; say train, val "
-        f"or test of each in a column split{by_fold}. To set shares apart instead: {without}"
+        f"{table}, line {line}: {called[0]} is {row[called[0]]!r}, and all clips would be trained on; mark each one as "
+        f"train, val or test in a column split{by_fold}. To set shares apart instead: {without}"
     )
 
 

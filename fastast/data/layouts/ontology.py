@@ -1,4 +1,4 @@
-"""AudioSet's list of classes, `class_labels_indices.csv`, which AST, PANNs and their kin read too."""
+"""AudioSet's table of classes, `class_labels_indices.csv`, as AST, PANNs and related code read it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Ontology:
     """Classes in the order of a model's outputs."""
 
     path: Path
-    """The file that they come from."""
+    """File of the table."""
     classes: tuple[str, ...]
-    """Their names."""
+    """Names of the classes."""
     columns: dict[str, int]
-    """Column of a class by its machine id, such as /m/09x0r."""
+    """Machine id of a class, such as /m/09x0r -> its column."""
 
     def find(self, where: str, labels: tuple[str, ...]) -> tuple[int, ...]:
-        """Return the columns of a clip's labels. Raises DataError, naming the place, for a label that is none."""
+        """Return the columns of a clip's labels. Raises DataError, naming `where`, for a label that is not a class."""
         for label in labels:
             if label not in self.columns:
                 raise DataError(
@@ -33,7 +33,7 @@ class Ontology:
 
 
 def read_ontology(table: Path) -> Ontology:
-    """Read the classes. Raises DataError, naming the line, where indices have gaps or anything comes twice."""
+    """Read the classes. Raises DataError, naming the line, for a gap in the indices and for a repeated index or mid."""
     mids: dict[str, int] = {}
     names: dict[int, str] = {}
     rows = read_table(table, ("index", "mid", "display_name"))
@@ -42,7 +42,7 @@ def read_ontology(table: Path) -> Ontology:
         if index in names or row["mid"] in mids or index >= len(rows):
             raise DataError(
                 f"{table}, line {line}: index is {index}, mid is {row['mid']!r}; indices must be 0 to "
-                f"{len(rows) - 1}, each once, and no mid may come twice"
+                f"{len(rows) - 1}, each once, and no mid may appear twice"
             )
         mids[row["mid"]], names[index] = index, row["display_name"]
     return Ontology(path=table, classes=tuple(names[index] for index in range(len(rows))), columns=mids)

@@ -1,6 +1,6 @@
-"""Parquet shards as the Hugging Face Hub has them: encoded audio and labels a row; `pip install 'fastast[data]'`.
+"""Parquet shards as on the Hugging Face Hub, each row encoded audio and labels; needs `pip install 'fastast[data]'`.
 
-Defaults are those of agkphysics/AudioSet: columns `video_id`, `audio` {bytes, path} and `labels`.
+The defaults fit agkphysics/AudioSet: columns `video_id`, `audio` {bytes, path} and `labels`.
 """
 
 from __future__ import annotations
@@ -29,39 +29,40 @@ ENDINGS = ("parquet",)
 
 @dataclass(frozen=True, kw_only=True)
 class Parquet:
-    """The `[data]` of a recipe on Parquet shards.
+    """The `[data]` section of a recipe for Parquet shards.
 
-    Labels are texts (machine ids or names of `class_labels_indices.csv`, where it is there), numbers with names in the
-    shard's own description (ClassLabel; shards may count in different ways), one or a list a row. Reading at random
-    decodes a whole group of rows for every clip: to train on shards, make a cache first (`fastast data cache`).
+    A row has one label or a list of them. Labels are strings (machine ids or names of `class_labels_indices.csv`, if
+    that file exists) or numbers, which a ClassLabel in a shard's metadata may name (shards may number their classes
+    differently). Random access decodes a whole row group per clip: to train on shards, make a cache first
+    (`fastast data cache`).
     """
 
     root: str = ""
-    """Folder of the shards."""
+    """Folder that holds the shards."""
     train: tuple[str, ...] = ()
-    """Shards to train on, as patterns below `root`. Empty: those that are called after the split."""
+    """Shards of the training clips, as patterns below `root`. Empty: the shards named after the split."""
     val: tuple[str, ...] = ()
-    """Shards to validate on. Empty: called after the split, or else those of `test`, as is done on AudioSet."""
+    """Shards of the validation clips. Empty: those named after the split, else those of `test`, as on AudioSet."""
     test: tuple[str, ...] = ()
-    """Shards to test on."""
+    """Shards of the test clips. Empty: the shards named after the split."""
     id: str = "video_id"
-    """Column with the name of a clip. Empty: the name of the file in the audio column; shard and row, where clips of
-    the split have none, or share one."""
+    """Column with the id of a clip. Empty: the file name in the audio column, or shard and row if any clip of the split
+    has no file name or shares it with another."""
     audio: str = "audio"
     """Column with the encoded audio."""
     label: str = "labels"
-    """Column with the label or the labels."""
+    """Column with the label or labels of a clip."""
     classes: str = LABELS
-    """Table of the classes, where labels are texts; without one, classes are what the shards name, by name."""
+    """Table of the classes, for labels that no ClassLabel names. Without it: all labels in the shards, sorted."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
 
     @classmethod
     def recognise(cls, root: Path) -> Parquet | None:
-        """Return the options that read a folder, None where no shard in it has encoded audio and labels."""
+        """Return the options that read a folder; None where no shard in it has encoded audio and labels."""
         for shard in shard_files(root, ENDINGS):
             names = _opened(shard).schema_arrow.names
             label = next((name for name in ("labels", "label", "category", "target", "classes") if name in names), None)
@@ -86,7 +87,7 @@ class Parquet:
                 labels = value if isinstance(value, list) else [value]
                 wrong = [label for label in labels if not isinstance(label, str | int) or label not in columns]
                 if wrong or not labels:
-                    raise DataError(f"{shard}, row {index}: {self.label} is {value!r}, which is no class of {root}")
+                    raise DataError(f"{shard}, row {index}: {self.label} is {value!r}, which is not a class of {root}")
                 found = tuple(dict.fromkeys(columns[label] for label in labels))
                 rows.append(ShardRow(id=clip, shard=shard, index=index, columns=found))
         if not rows:
@@ -105,7 +106,7 @@ class Parquet:
             raise
 
     def _rows(self, shard: Path) -> tuple[list[str], list[Any]]:
-        """Read names and labels of a shard, and none of its bytes; a number that has a name comes back as that."""
+        """Read ids and labels of a shard, but no audio; a label that is a number with a name becomes that name."""
         file = _opened(shard)
         names, called = file.schema_arrow.names, _class_names(file.schema_arrow, self.label)
         columns = [name for name in (self.id, self.audio, self.label) if name]
@@ -123,7 +124,7 @@ class Parquet:
     def _columns(self, root: Path, shards: Sequence[Path]) -> tuple[dict[Any, int], tuple[str, ...]]:
         """Return the column of every label, and the names of the classes."""
         if _class_names(_opened(shards[0]).schema_arrow, self.label):
-            # A split that was written by itself counts its own classes.
+            # A split that was written on its own may number its classes differently.
             all_shards = dict.fromkeys((*shards, *self._everywhere(root)))
             lists = {_class_names(_opened(shard).schema_arrow, self.label) for shard in all_shards} - {()}
             names = lists.pop() if len(lists) == 1 else tuple(sorted({name for one in lists for name in one}))
@@ -144,7 +145,7 @@ class Parquet:
         return {label: column for column, label in enumerate(classes)}, tuple(map(str, classes))
 
     def _everywhere(self, root: Path) -> set[Path]:
-        """Return the shards of all splits that there are."""
+        """Return the shards of all existing splits."""
         return {shard for split in NAMES for shard in self._if_any(root, split)}
 
     def _if_any(self, root: Path, split: str) -> list[Path]:
@@ -166,7 +167,7 @@ class ParquetSet(ShardSet):
     def source(self, index: int) -> bytes | Path:
         """Return the clip's encoded bytes, or the file that the shard names instead.
 
-        Raises AudioError where the row has neither, or the file is not there.
+        Raises AudioError where the row has neither, or the file does not exist.
         """
         row = self.entries[index]
         with _reading(row.shard):
@@ -182,26 +183,26 @@ class ParquetSet(ShardSet):
         path = value.get("path") if isinstance(value, dict) else None
         if content is not None or not isinstance(path, str):
             raise AudioError(
-                f"{self.name(index)}: {self._audio} is {value!r:.60}, neither encoded audio nor a path of a file"
+                f"{self.name(index)}: {self._audio} is {value!r:.60}, neither encoded audio nor the path of a file"
             )
         found = _beside(row.shard, path, self.name(index))
         if not found.is_file():
-            raise AudioError(f"{self.name(index)}: its audio is the file {found}, which is not there")
+            raise AudioError(f"{self.name(index)}: its audio is the file {found}, which does not exist")
         return found
 
     def files(self, indices: Sequence[int]) -> Iterator[tuple[str, Path]]:
-        """Yield name and path of the shards that hold some clips, and of the files that those name instead of audio."""
+        """Yield name and path of the clips' shards, and id and path of the files that rows name instead of audio."""
         shards = list(super().files(indices))
         yield from shards
         naming = {shard for _, shard in shards if self._names_files(shard)}
         for index in indices:
             if self.entries[index].shard in naming:
-                with contextlib.suppress(AudioError):  # which is said where the clip is read
+                with contextlib.suppress(AudioError):  # raised again when the clip is read
                     if isinstance(source := self.source(index), Path):
                         yield self.id(index), source
 
     def _names_files(self, shard: Path) -> bool:
-        """Whether a row of a shard has no bytes, by the counts in its description."""
+        """Return whether any row of a shard lacks encoded audio, or may lack it, by the statistics in its metadata."""
         metadata = self._file(shard).metadata
         groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
         chunks = (group.column(number) for group in groups for number in range(group.num_columns))
@@ -220,11 +221,11 @@ class ParquetSet(ShardSet):
 
 
 def _beside(shard: Path, path: str, name: str) -> Path:
-    """Return the file that a shard names. Raises DataError where that leads out of the shard's folder."""
+    """Return the file that a shard names. Raises DataError where the path leads out of the shard's folder."""
     found = (shard.parent / path).resolve()
     if not found.is_relative_to(shard.parent.resolve()):
         raise DataError(
-            f"{name}: its audio is a file elsewhere, {path!r}; put the audio into the shards, or the file below "
+            f"{name}: its audio is a file elsewhere, {path!r}; put the audio into the shards, or move the file below "
             f"{shard.parent}"
         )
     return found
@@ -234,7 +235,7 @@ def _opened(path: Path) -> Any:
     try:
         import pyarrow.parquet
     except ImportError as error:
-        raise DataError(f"{path}: reading Parquet takes pyarrow; install it: pip install 'fastast[data]'") from error
+        raise DataError(f"{path}: reading Parquet requires pyarrow; install it: pip install 'fastast[data]'") from error
     with _reading(path):
         return pyarrow.parquet.ParquetFile(path)
 
@@ -246,7 +247,7 @@ def _reading(shard: Path) -> AbstractContextManager[None]:
 
 
 def _names(table: Any, column: str) -> list[str]:
-    """Return the ids of all rows: of a column, or the name of the file in the audio column, empty where it is none."""
+    """Return the id of every row: from a column, or the file name in the audio column, empty where there is none."""
     values = table.column(column or 0).to_pylist()
     if column:
         return [str(value) for value in values]
@@ -255,14 +256,14 @@ def _names(table: Any, column: str) -> list[str]:
 
 
 def _named(value: Any, names: Sequence[str]) -> Any:
-    """Return a label, or a list of labels, with the names of its numbers; what has none stays, to be refused."""
+    """Replace a label that is a number, or those of a list, by its name; one without a name stays, to be refused."""
     if isinstance(value, list):
         return [_named(one, names) for one in value]
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value
 
 
 def _class_names(schema: Any, label: str) -> tuple[str, ...]:
-    """Return the names that `datasets` wrote into a shard for numbers as labels; empty where it did not."""
+    """Return the class names that `datasets` wrote into a shard for labels that are numbers; empty where it did not."""
     try:
         described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][label]
         if isinstance(described, list):

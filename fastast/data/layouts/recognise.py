@@ -1,4 +1,4 @@
-"""Which data set a folder is."""
+"""Recognition of the layout of a folder, and the settings that read it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from fastast.data.training_set import DataError, DataNotFoundError
 ORDER = (
     "cache", "esc50", "fsd50k", "speech_commands", "audioset", "hdf5", "parquet", "ast_lists", "table", "audio_folder",
 )  # fmt: skip
-"""What a folder is taken for first: published layouts before one's own, of which nearly every folder is one."""
+"""Order in which layouts are tried: published ones first, as nearly every folder fits one of the last two."""
 _SHOWN = 6
-"""Names in a folder that a message shows."""
+"""Number of a folder's entries that a message shows."""
 
 
 def recognise_set(root: Path) -> tuple[str, DataOptions]:
-    """Return name and options of the data set that a folder is.
+    """Return name and options of the data set in a folder.
 
-    Raises DataError where it is none that is known, with what is there.
+    Raises DataNotFoundError where there is no such folder; DataError, saying what it holds, where no layout fits.
     """
     if not root.is_dir():
         raise DataNotFoundError(f"{root}: there is no such folder")
@@ -35,19 +35,19 @@ def recognise_set(root: Path) -> tuple[str, DataOptions]:
     more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
     clips = sum(1 for _ in clip_files(root))
     raise DataError(
-        f"{root}: no data set that is known here. It holds {', '.join(there[:_SHOWN]) or 'nothing'}{more}; "
+        f"{root}: not a data set that FastAST recognises. It holds {', '.join(there[:_SHOWN]) or 'nothing'}{more}; "
         f"{clips:,} audio files in all. Say what it is: --name {'|'.join(ORDER[1:])}, with its options as -s KEY=VALUE"
     )
 
 
 def without_refusals(options: DataOptions) -> DataOptions:
-    """Return options that leave out the clips which are not there, so that the others can be looked at."""
+    """Return the options with missing clips left out, so that the others can be examined."""
     names = {field.name for field in dataclasses.fields(options)}  # type: ignore[arg-type]
     return dataclasses.replace(options, missing="leave out") if "missing" in names else options  # type: ignore[type-var]
 
 
 def set_values(options: DataOptions) -> dict[str, Any]:
-    """Return the values that are not at their default, without what is done about clips that are not there."""
+    """Return the options that are not at their default, except for `missing`."""
     values = {}
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
         value = getattr(options, field.name)
@@ -57,7 +57,7 @@ def set_values(options: DataOptions) -> dict[str, Any]:
 
 
 def setting_lines(name: str, options: DataOptions) -> list[str]:
-    """Return the settings of a recipe that name a data set, as `--set` takes them."""
+    """Return the recipe settings that select a data set, as `--set` takes them."""
     lines = [f"data.name={name}"]
     for key, value in set_values(options).items():
         text = json.dumps(list(value)) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Speech Commands V2 as published: a folder a word, and two lists of files (Warden 2018)."""
+"""Speech Commands V2 as published: a folder per word, and two lists of files (Warden 2018)."""
 
 from __future__ import annotations
 
@@ -20,38 +20,38 @@ WORDS = (
 )  # fmt: skip
 """The 35 words of version 2."""
 NEW_IN_V2 = ("backward", "follow", "forward", "learn", "visual")
-"""The words that version 1 does not have."""
+"""Words that version 1 lacks."""
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 _WHAT = "Speech Commands V2"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpeechCommands:
-    """The `[data]` of a recipe on Speech Commands V2."""
+    """The `[data]` section of a recipe for Speech Commands V2."""
 
     root: str = ""
-    """The unpacked archive: holds a folder a word, `validation_list.txt` and `testing_list.txt`."""
+    """Folder of the unpacked archive, with a folder per word, `validation_list.txt` and `testing_list.txt`."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
 
     def __post_init__(self) -> None:
         check_data_options(self)
 
     @classmethod
     def recognise(cls, root: Path) -> SpeechCommands | None:
-        """Return the options that read a folder, None where it is none of this kind."""
+        """Return the options for a folder of this layout; None for any other folder."""
         found = find_root(root, LISTS["test"])
         words = [word for word in WORDS if (found / word).is_dir()]
         return cls(root=str(root)) if words and (found / LISTS["test"]).is_file() else None
 
     def split(self, name: str) -> FolderSet:
-        """Return val or test as listed, or train: every other file of the 35 words.
+        """Return val or test as listed, or train, which is every other file of the 35 words.
 
-        Raises DataError where a line of a list is no clip that is there, as it would be trained on otherwise, or
-        stands twice. Warns where a word has no clip; the 30 words of version 1 are refused as such.
+        Raises DataError where a line of a list matches no clip, which would otherwise be trained on, or repeats one.
+        Warns where a word has no clip; a set with exactly the 30 words of version 1 is refused.
         """
         check_split(name, _WHAT)
-        root = find_root(check_root(self.root, _WHAT, "a folder a word and testing_list.txt"), LISTS["test"])
+        root = find_root(check_root(self.root, _WHAT, "a folder per word and testing_list.txt"), LISTS["test"])
         there = {file: None for word in WORDS for file in _clips(root, word)}
         listed = _read_lists(root, there)
         files = [file for file in there if listed.get(file, "train") == name]
@@ -65,14 +65,14 @@ class SpeechCommands:
 
 
 def _clips(root: Path, word: str) -> list[str]:
-    """Return the clips of a word, as the lists spell them."""
+    """Return the clips of a word as `word/name`, the form of the published lists."""
     folder = root / word
     names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     return [f"{word}/{name}" for name in names if is_clip(name) and name.lower().endswith(".wav")]
 
 
 def _read_lists(root: Path, there: dict[str, None]) -> dict[str, str]:
-    """Return the split of every file that a list names, whatever way its path is written."""
+    """Return file -> split for every file in a list, however the list spells its path."""
     spelt = {file.casefold(): file for file in there}
     splits: dict[str, str] = {}
     lines: dict[str, str] = {}
@@ -82,17 +82,17 @@ def _read_lists(root: Path, there: dict[str, None]) -> dict[str, str]:
                 continue
             where = f"{root / table}, line {number}"
             parts = [part for part in text.strip().replace("\\", "/").split("/") if part not in ("", ".")]
-            file = "/".join(parts[-2:])  # whatever stands before: ./, or the folder of the archive
+            file = "/".join(parts[-2:])  # drops any prefix: ./, or the folder of the archive
             word = parts[-2].lower() if len(parts) > 1 else ""
             if word not in WORDS:
                 raise DataError(f"{where}: {text.strip()!r}: {unknown_name(f'word of {_WHAT}', word, WORDS)}")
             found = file if file in there else spelt.get(file.casefold())
             if found is None:
                 raise DataNotFoundError(
-                    f"{root / file}: this clip of {table}, line {number}, is not there; unpack the whole archive"
+                    f"{root / file}: this clip of {table}, line {number}, is missing; unpack the whole archive"
                 )
             if found in lines:
-                raise DataError(f"{where}: {found!r} stands in {lines[found]} already; a clip is in one split, once")
+                raise DataError(f"{where}: {found!r} is already in {lines[found]}; a clip must be in one split, once")
             splits[found], lines[found] = split, where
     return splits
 
@@ -104,7 +104,7 @@ def _check_words(root: Path, present: set[str]) -> None:
     names = ", ".join(absent)
     if tuple(absent) == NEW_IN_V2:
         raise DataError(
-            f"{root}: this is version 1 of Speech Commands (30 words): {names} are absent, which version 2 has and "
-            "which the model would never learn; fetch version 2 (speech_commands_v0.02)"
+            f"{root}: this is version 1 of Speech Commands (30 words): it lacks {names}, which version 2 has and "
+            "the model would never learn; fetch version 2 (speech_commands_v0.02)"
         )
     warnings.warn(f"{root}: {len(absent)} of the 35 words have no clip: {names}", DataWarning, stacklevel=3)

@@ -1,4 +1,4 @@
-"""A folder of clips and CSV tables of one's own: which column holds what is told by options."""
+"""Your own folder of clips with CSV tables; options say which column holds what."""
 
 from __future__ import annotations
 
@@ -30,51 +30,51 @@ from fastast.data.training_set import DataError, DataNotFoundError, SplitNotFoun
 from fastast.metrics import Task
 
 NO_COLUMN = "none"
-"""What stands for the column that says the split where there is none."""
+"""Value of `split_column` where no column gives the split."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The `[data]` of a recipe on one's own clips: a table per split, or one with a column that says the split.
+    """The `[data]` section of a recipe for your own clips: a table per split, or one table with a column for the split.
 
-    Where nothing says it, all clips are to train on, and shares of them can be set apart.
+    Where nothing gives the split, all clips are for training, and shares of them can be set apart.
     """
 
     root: str = ""
-    """Folder that the paths in the tables begin at."""
+    """Folder that the paths in the tables are relative to."""
     table: str = ""
-    """One table of all clips, below `root`; the column `split` says train, val or test."""
+    """Table of all clips, below `root`; the column `split_column` says train, val or test."""
     train: str = ""
-    """Or a table for each split: the clips to train on,"""
+    """Table of the training clips, if each split has a table of its own instead of `table`."""
     val: str = ""
-    """to validate on,"""
+    """Table of the validation clips."""
     test: str = ""
-    """and to test on."""
+    """Table of the test clips."""
     file: str = "file"
-    """Column with the path of a clip below `root`, with or without ending."""
+    """Column with the path of a clip below `root`, with or without its file extension."""
     label: str = "label"
-    """Column with the name of its class, or the names of its classes."""
+    """Column with the name of a clip's class, or the names of its classes."""
     several: str = ""
-    """What stands between the labels of a clip that may have several, such as `,` or `;`. Empty: every clip has one."""
+    """Separator of the labels of one clip, such as `,` or `;`. Empty: every clip has one label."""
     split_column: str = "split"
-    """Column that says the split in `table`, or the fold, with `test_folds` or `val_folds`; `none` where none does."""
+    """Column of `table` with the split, or with the fold for `test_folds` and `val_folds`; `none` if there is none."""
     separator: str = "comma"
-    """What stands between columns: `comma`, `semicolon` or `tab`."""
+    """Separator of the columns: `comma`, `semicolon` or `tab`."""
     classes: tuple[str, ...] = ()
-    """Classes in the order of a model's outputs. Empty: all that the tables name, by name."""
+    """Classes in the order of a model's outputs. Empty: all classes in the tables, sorted by name."""
     missing: str = "refuse"
-    """Clips that are not there: `refuse` to start, or `leave out` (the count is logged)."""
+    """What to do about missing clips: `refuse` to start, or `leave out` (the count is logged)."""
     val_share: float = field(default=0.0, metadata=LATER)
-    """Share of the clips to train on that are set apart to validate on, where nothing else says which; drawn by name,
-    always the same."""
+    """Share of the training clips set apart for validation where nothing assigns clips to val; drawn by a hash of the
+    path, so always the same clips."""
     test_share: float = field(default=0.0, metadata=LATER)
-    """Share of them to test on, likewise."""
+    """Share of the training clips set apart for testing, likewise."""
     channels: str = field(default="average", metadata=LATER)
-    """What is made of several channels: `average`, or `first` as in AST's own code."""
+    """How several channels become one: `average`, or `first` as in AST's own code."""
     test_folds: tuple[str, ...] = field(default=(), metadata=LATER)
-    """Folds that are tested on, such as `[1]`; all that neither option names are trained on."""
+    """Folds to test on, such as `[1]`; folds in neither option are for training."""
     val_folds: tuple[str, ...] = field(default=(), metadata=LATER)
-    """Folds that are validated on."""
+    """Folds to validate on."""
 
     def __post_init__(self) -> None:
         for name in ("test_folds", "val_folds"):
@@ -111,7 +111,7 @@ class Table:
 
     @classmethod
     def recognise(cls, root: Path) -> Table | None:
-        """Return the options that read a folder, None where no table in it has a column that names clips in it."""
+        """Return the options that read a folder; None where no table in it has a column with paths of its clips."""
         return next(filter(None, map(cls._of, sole_folders(root))), None)
 
     @classmethod
@@ -130,7 +130,7 @@ class Table:
         return cls(root=str(root), **tables, **no_column | known)
 
     def split(self, name: str) -> FolderSet:
-        """Return the clips that a table, or the column in it, gives to a split."""
+        """Return the clips that the tables, a column of splits or folds, or a share assign to a split."""
         check_split(name, "the table")
         root = check_root(self.root, "the data", "the clips and their tables")
         tables = {given: root / getattr(self, given) for given in ("table", *NAMES) if getattr(self, given)}
@@ -149,7 +149,7 @@ class Table:
         columns = {label: column for column, label in enumerate(classes)}
         recordings: list[Recording] = []
         for row in rows:
-            found = index_labels(row.where, row.labels, columns, Path("data.classes"), "add it there, or mend the row")
+            found = index_labels(row.where, row.labels, columns, Path("data.classes"), "add it there, or fix the row")
             if row.split == name:
                 recordings.append(Recording(id=row.file, path=with_ending(root / row.file), columns=found))
         table = tables.get(name) or tables.get("table") or tables["train"]
@@ -161,7 +161,7 @@ class Table:
         return FolderSet(classes, there, task=task, missing=missing, channels=self.channels)
 
     def _how_to_have(self, name: str, tables: Iterable[str], rows: Iterable[_Row]) -> str:
-        """Return how to get clips into val or test, where there are none."""
+        """Return advice on how to get clips into val or test, where it has none."""
         if self._has_folds and not getattr(self, f"{name}_folds") and not getattr(self, f"{name}_share"):
             return f"name its folds, -s data.{name}_folds=[...], or set a share apart: -s data.{name}_share=0.1"
         if self._has_column and not self._has_folds:
@@ -170,7 +170,7 @@ class Table:
         return drew_none(self, name, drawn_from) or f"set a share apart: -s data.{name}_share=0.1"
 
     def _where_to_begin(self, root: Path, recordings: Sequence[Recording]) -> str:
-        """Return what to do about clips that are not there: often they are in a folder beside the table."""
+        """Return advice on missing clips: often they are in a folder next to the table."""
         folders = [] if any(recording.path.is_file() for recording in recordings) else subfolders(root)
         files = [recording.id for recording in recordings[:LOOKED_AT]]
         folder = next((folder for folder in folders if any(is_clip_under(folder, file) for file in files)), None)
@@ -178,7 +178,7 @@ class Table:
             return "check data.root and data.file"
         given = {key: getattr(self, key) for key in ("table", *NAMES) if getattr(self, key)}
         tables = " ".join(f"-s {key}={shlex.quote(os.path.join('..', path))}" for key, path in given.items())
-        return f"begin at the clips: {folder} with {tables}"
+        return f"start from the folder of the clips: {folder} with {tables}"
 
     def _rows(self, given: str, table: Path) -> Iterable[_Row]:
         by_column = given == "table" and self._has_column
@@ -191,7 +191,7 @@ class Table:
                 fold = row[self.split_column].strip()
                 split = split_of_fold(fold, self)
                 if not fold:
-                    raise DataError(f"{where}: {self.split_column} is empty; it must say the clip's fold")
+                    raise DataError(f"{where}: {self.split_column} is empty; it must give the clip's fold")
             elif by_column:
                 value = row[self.split_column].strip()
                 advice = (

@@ -230,7 +230,7 @@ def test_other_clips_than_a_sweep_asks_for_are_refused(
 def test_a_lost_file_stops_everything(root: Path, tmp_path: Path, model: AudioSpectrogramTransformer) -> None:
     asked = clips_of(root)
     (root / "audio" / "05.wav").unlink()
-    with pytest.raises(DataNotFoundError, match=r"05.wav: this clip of esc50.csv is not there"):
+    with pytest.raises(DataNotFoundError, match=r"05.wav: this clip of esc50.csv is missing"):
         prepared(asked, model, tmp_path)
 
 

@@ -108,7 +108,7 @@ def test_where_the_data_lies_is_no_part_of_the_question_and_which_clips_is(tmp_p
     [
         ('dataset = "esc50"\nfold = 7', "sweep.toml: data: fold is 7; ESC-50 has the folds 1, 2, 3, 4 and 5"),
         ('dataset = "esc50"\nfild = 2', "sweep.toml: data.fild: unknown key; did you mean 'fold'? Allowed: dataset, "),
-        ('dataset = "esc50"', "sweep.toml: data: root is not given; say where ESC-50 lies"),
+        ('dataset = "esc50"', "sweep.toml: data: root is not given; say where ESC-50 is"),
         ('dataset = "esc50"\nroot = "nowhere"', "sweep.toml: data: root: nowhere: there is no such folder"),
         ('dataset = "esc50"\nroot = "ROOT"\nclips = 9', "data: clips is 9; the test split of esc50 has 8"),
         ("test_clips = 9", "sweep.toml: data.test_clips: unknown key; did you mean 'clips'?"),

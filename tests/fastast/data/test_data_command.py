@@ -123,7 +123,7 @@ def test_a_split_that_a_set_does_not_have_is_no_fault_of_its_clips(tmp_path: Pat
     result = run("check", root, "-q", "--processes", 1)
     assert result.exit_code == 0, result.output
     assert "test: not there: " in result.output
-    assert "no clip is in the test split; there is train" in result.output
+    assert "no clip is in the test split; splits found: train" in result.output
     found = checked(root)
     assert found["suggestions"][0].endswith("--split train")
     assert found["suggestions"][1].endswith("--set data.val_share=0.1 --set data.test_share=0.1")
@@ -135,7 +135,7 @@ def test_a_split_that_a_set_does_not_have_is_no_fault_of_its_clips(tmp_path: Pat
     lost = run("check", whole, "-q", "--processes", 1, "-s", "subset=balanced")
     assert lost.exit_code == 1  # its tables name clips
     assert "train: " in lost.output
-    assert "this clip of balanced_train_segments.csv is not there, and neither is any other of 2" in lost.output
+    assert "this clip of balanced_train_segments.csv is missing, as are all the others (2 in all)" in lost.output
 
 
 def test_a_cache_holds_the_splits_that_there_are(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_cache_holds_the_splits_that_there_are(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert "not there: test: " in result.output
     assert len(Cache(root=str(out)).split("train")) == 2
-    with pytest.raises(DataError, match=r"the cache has no split test; there is train"):
+    with pytest.raises(DataError, match=r"the cache has no split test; it has train"):
         Cache(root=str(out)).split("test")
     assert run("check", out, "-q", "--processes", 1).exit_code == 0
     asked = run("cache", root, "--out", tmp_path / "other", "-q", "--split", "test")
@@ -160,7 +160,7 @@ def test_a_clip_that_is_lost_stops_a_cache_and_makes_no_split_absent(tmp_path: P
     next((root / "audio").glob("2-*")).unlink()
     result = run("cache", root, "--out", tmp_path / "cache", "-q")
     assert result.exit_code == 1
-    assert "this clip of esc50.csv is not there" in result.output
+    assert "this clip of esc50.csv is missing" in result.output
 
 
 def test_check_names_and_counts_every_fault(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_some_audio_in_two_splits_is_a_warning_and_a_whole_split_a_problem(tmp_p
     whole = run("check", root, "-q", "--processes", 1)
     assert whole.exit_code == 1
     assert "all audio of test is in train too" in whole.output
-    assert "problems found: what is named above drops clips or biases results" in whole.output
+    assert "problems found: those named above drop clips or bias results" in whole.output
 
 
 def test_a_class_without_a_clip_to_train_on_is_a_problem(tmp_path: Path) -> None:
@@ -286,7 +286,7 @@ def test_a_folder_that_is_no_data_set_is_described(tmp_path: Path) -> None:
     (tmp_path / "a.wav").write_bytes(b"")
     result = run("check", tmp_path)
     assert result.exit_code == 1
-    assert "no data set that is known here. It holds a.wav, notes.txt; 1 audio files in all" in result.output
+    assert "not a data set that FastAST recognises. It holds a.wav, notes.txt; 1 audio files in all" in result.output
     assert "--name esc50|" in result.output
     assert "there is no such folder" in run("check", tmp_path / "nowhere").output
     assert "unknown data set 'esc51'. Did you mean 'esc50'" in run("check", tmp_path, "--name", "esc51").output
@@ -449,7 +449,7 @@ def test_parts_of_two_states_of_a_data_set_are_no_split(tmp_path: Path) -> None:
     first = json.loads((out / "train-00000.json").read_text())
     other = first["clips"][0]["id"]
     (out / "train-00000.json").write_text((out / "train-00000.json").read_text().replace(other, "another"))
-    with pytest.raises(DataError, match="parts of split train are of two states .* go on making the cache"):
+    with pytest.raises(DataError, match="parts of split train are from two states .* run fastast data cache again"):
         Cache(root=str(out)).split("train")
 
 
@@ -470,7 +470,7 @@ def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
             patch.setattr(module, "write_whole", stop)
         with pytest.raises(KeyboardInterrupt):
             make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
-    with pytest.raises(DataError, match=r"the cache has no split train; there is none. Go on making it"):
+    with pytest.raises(DataError, match=r"the cache has no split train; it has none. Run fastast data cache again"):
         Cache(root=str(out)).split("train")
     outcome = make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
     assert (outcome.made, outcome.kept) == (4, 1)  # the clips of a second part were there, but not their index
@@ -492,7 +492,7 @@ def test_a_cache_that_is_stopped_in_the_clips_of_two_splits_has_neither(
         with pytest.raises(KeyboardInterrupt):
             make_cache("esc50", options, out, splits=["test"])
     for split in ("val", "test"):  # which are the same clips
-        with pytest.raises(SplitNotFoundError, match=f"the cache has no split {split}; there is train. Go on making"):
+        with pytest.raises(SplitNotFoundError, match=f"the cache has no split {split}; it has train. Run fastast"):
             Cache(root=str(out)).split(split)
     make_cache("esc50", options, out)
     assert [len(Cache(root=str(out)).split(split)) for split in ("train", "val", "test")] == [8, 2, 2]
@@ -577,7 +577,7 @@ def test_a_cache_of_other_labels_is_no_whole_cache_until_all_is_made_anew(
             patch.setattr(module, "write_whole", stop)
         with pytest.raises(KeyboardInterrupt):
             make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
-    with pytest.raises(DataError, match="Go on making it"):
+    with pytest.raises(DataError, match="Run fastast data cache again"):
         Cache(root=str(out)).split("train")
     make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
     assert [clip.columns for clip in Cache(root=str(out)).split("train").entries] == [
@@ -589,9 +589,9 @@ def test_a_cache_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     source, out = write_esc50(tmp_path / "source"), tmp_path / "cache"
     cached(source, out)
     for options, says in (
-        (("--kind", "fbank"), "has another kind: flac, not fbank. Name another folder"),
-        (("-s", "fold=2"), "has another options"),
-        (("-s", "channels=first"), "has another options"),
+        (("--kind", "fbank"), "differs in kind: flac, not fbank. Name another folder"),
+        (("-s", "fold=2"), "differs in options"),
+        (("-s", "channels=first"), "differs in options"),
     ):
         result = run("cache", source, "--out", out, "-q", *options)
         assert result.exit_code == 1
@@ -599,7 +599,8 @@ def test_a_cache_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.tex").write_text("x")
     assert (
-        "not empty (it holds thesis.tex) and no cache" in run("cache", source, "--out", tmp_path / "full", "-q").output
+        "not empty (it holds thesis.tex) and not a cache"
+        in run("cache", source, "--out", tmp_path / "full", "-q").output
     )
     assert "unknown kind 'flak'. Did you mean 'flac'" in run("cache", source, "--out", out, "--kind", "flak").output
 
@@ -618,7 +619,7 @@ def test_a_damaged_cache_is_named_by_check_and_skipped_in_reading(tmp_path: Path
     assert "1-100001-A-0.wav): damaged since it was written" in result.output
     assert [read_clip(Cache(root=str(out)).split("test"), i, 0).waveform is None for i in (0, 1)] == [True, False]
     path.write_bytes(content[:-1])
-    with pytest.raises(DataError, match=r"test-00000.clips: missing or cut off; go on making the cache"):
+    with pytest.raises(DataError, match=r"test-00000.clips: missing or truncated; run fastast data cache again"):
         Cache(root=str(out)).split("test")
     (out / "cache.json").write_text("{")
     with pytest.raises(DataError, match=r"cache.json: damaged"):
@@ -695,7 +696,7 @@ def test_stats_of_other_mel_bins_than_a_cache_holds_are_refused(tmp_path: Path) 
     cached(root, tmp_path / "fbank", "--kind", "fbank", "--processes", 1)
     result = run("stats", tmp_path / "fbank", "--mel-bins", 64, "-q", "--processes", 1)
     assert result.exit_code == 1
-    assert "a filterbank of 128 mel bins, and 64 are asked for; take the data set itself, or a cache" in result.output
+    assert "a filterbank of 128 mel bins, but 64 are requested; use the data set itself, or a cache" in result.output
 
 
 # The whole path -------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def test_another_part_of_a_video_is_no_clip_of_it_and_is_shown(tmp_path: Path) -
     root = write_audioset(tmp_path)
     path = root / "eval/testtesttes.wav"
     path.rename(path.with_name("testtesttes_0.000_10.000.wav"))
-    message = r"testtesttes.wav: this clip .* \(there is testtesttes_0.000_10.000.wav: another part of the video"
+    message = r"testtesttes.wav: this clip .* \(found testtesttes_0.000_10.000.wav: another part of the video"
     with pytest.raises(DataNotFoundError, match=message):
         AudioSet(root=str(root)).split("test")
     fewer = AudioSet(root=str(root), missing="leave out").split("test")
@@ -103,11 +103,11 @@ def test_another_part_of_a_video_is_no_clip_of_it_and_is_shown(tmp_path: Path) -
 
 def test_names_that_are_not_known_are_shown_even_where_clips_may_be_left_out(tmp_path: Path) -> None:
     root = write_audioset(tmp_path, "{table}/clip-{start:.0f}.wav")
-    with pytest.raises(DataNotFoundError, match=r"what is there is called clip-10.wav, clip-50.wav\)"):
+    with pytest.raises(DataNotFoundError, match=r"the clips there are called clip-10.wav, clip-50.wav\)"):
         AudioSet(root=str(root), missing="leave out").split("test")
     shutil.rmtree(root / "eval")
     (root / "eval").mkdir()
-    with pytest.raises(DataNotFoundError, match=r"no clip at all is there"):
+    with pytest.raises(DataNotFoundError, match=r"there are no clips at all"):
         AudioSet(root=str(root), missing="leave out").split("test")
 
 
@@ -154,7 +154,7 @@ def test_an_empty_label_and_a_clip_that_stands_twice_are_named(tmp_path: Path) -
     with pytest.raises(DataError, match=r"eval_segments.csv, line 6: an empty label in '/m/09x0r,'"):
         AudioSet(root=str(root)).split("test")
     table.write_text(whole + whole)
-    with pytest.raises(DataError, match=r"the clip 'testtesttes' stands twice"):
+    with pytest.raises(DataError, match=r"the clip 'testtesttes' appears twice"):
         AudioSet(root=str(root)).split("test")
 
 
@@ -229,13 +229,13 @@ def test_no_spelling_of_a_list_puts_test_clips_into_training(tmp_path: Path, spe
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        ("yes/5_nohash_0.wav", r"yes/5_nohash_0.wav: this clip of testing_list.txt, line 3, is not there"),
+        ("yes/5_nohash_0.wav", r"yes/5_nohash_0.wav: this clip of testing_list.txt, line 3, is missing"),
         ("yes", r"testing_list.txt, line 3: 'yes': unknown word"),
         ("yess/1_nohash_0.wav", r"line 3: 'yess/1_nohash_0.wav': unknown word .* 'yess'. Did you mean 'yes'"),
-        ("yes/0_nohash_0.wav", r"line 3: 'yes/0_nohash_0.wav' stands in .*testing_list.txt, line 1 already"),
+        ("yes/0_nohash_0.wav", r"line 3: 'yes/0_nohash_0.wav' is already in .*testing_list.txt, line 1;"),
         (
             "./no/1_nohash_0.wav",
-            r"line 3: 'no/1_nohash_0.wav' stands in .*validation_list.txt, line 2",
+            r"line 3: 'no/1_nohash_0.wav' is already in .*validation_list.txt, line 2",
         ),
     ],
 )
@@ -250,7 +250,7 @@ def test_a_line_that_is_no_clip_stops_every_split(tmp_path: Path, split: str, li
 def test_version_1_is_named_for_what_it_is(tmp_path: Path) -> None:
     new = ("backward", "follow", "forward", "learn", "visual")
     root = write_speech_commands(tmp_path, tuple(word for word in WORDS if word not in new), clips=3)
-    message = r"version 1 of Speech Commands \(30 words\): backward, follow, forward, learn, visual are absent"
+    message = r"version 1 of Speech Commands \(30 words\): it lacks backward, follow, forward, learn, visual"
     for split in ("train", "test"):
         with pytest.raises(DataError, match=message):
             SpeechCommands(root=str(root)).split(split)
@@ -297,10 +297,10 @@ def test_fsd50k_is_read_as_on_zenodo(tmp_path: Path, nested: bool) -> None:
         ("dev.csv", "16401,Bell", "16401,Bel", r"dev.csv, line 4: label 'Bel' is not in .*vocabulary.csv"),
         ("dev.csv", ",val", ",valid", r"dev.csv, line 4: split is 'valid'; it must be train or val"),
         ("dev.csv", '"Tabla,Percussion"', "Tabla,Percussion", r"dev.csv, line 3: .* must be 4 values"),
-        ("vocabulary.csv", "1,Bird", "2,Bird", r"vocabulary.csv, line 3: index 2 or label 'Percussion' stands above"),
+        ("vocabulary.csv", "1,Bird", "2,Bird", r"csv, line 3: index 2 or label 'Percussion' already appears"),
         ("vocabulary.csv", "3,Tabla", "4,Tabla", r"vocabulary.csv: indices must be 0 to 3 without a gap"),
-        ("vocabulary.csv", "3,Tabla,", "3,", r"vocabulary.csv, line 4: .* is not: index, label, mid"),
-        ("dev.csv", "64760", "64761", r"64761.wav: this clip of dev.csv is not there, .*unpack all parts"),
+        ("vocabulary.csv", "3,Tabla,", "3,", r"vocabulary.csv, line 4: .* must be index, label, mid"),
+        ("dev.csv", "64760", "64761", r"64761.wav: this clip of dev.csv is missing, .*unpack all parts"),
     ],
 )
 def test_what_is_wrong_with_fsd50k_is_named(tmp_path: Path, file: str, old: str, new: str, says: str) -> None:
@@ -385,7 +385,7 @@ def test_a_table_for_each_split_with_one_label_a_clip(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("clips/tabla;", "clips/tablas;", r"clips/tablas: this clip of all.csv is not there, .*data.missing"),
+        ("clips/tabla;", "clips/tablas;", r"clips/tablas: this clip of all.csv is missing, .*data.missing"),
         ("clips/tabla;", "../tabla;", r"all.csv, line 5: path is '../tabla'; it must be a path below"),
         ("drum;test", "drum;tests", r"all.csv, line 5: part is 'tests'; it must be one of train, training"),
         ("drum;test", ";test", r"all.csv, line 5: an empty label in ''"),
@@ -423,7 +423,7 @@ def test_shares_of_a_folder_without_splits_are_set_apart_by_name(tmp_path: Path)
     assert all(4 <= len(splits[split]) <= 16 for split in ("val", "test"))
     write_sound(root / "bird/new.ogg", "bird")
     assert all(splits[split] <= set(all_ids(options.split(split))) for split in splits)
-    with pytest.raises(DataNotFoundError, match=r"no clip is in the test split; there is train. .*data.test_share=0.1"):
+    with pytest.raises(DataNotFoundError, match=r"in the test split; splits found: train. .*data.test_share=0.1"):
         AudioFolder(root=str(root)).split("test")
 
 
@@ -571,7 +571,7 @@ def test_clips_to_validate_on_are_drawn_from_folds_that_are_neither(tmp_path: Pa
     [
         (
             {"test_folds": (7,)},
-            r"csv, column fold: no clip is in fold 7, which data.test_folds names; there are 1, 2, 10",
+            r"csv, column fold: no clip is in fold 7, which data.test_folds names; the folds are 1, 2, 10",
         ),
         ({"test_folds": (1,), "val_folds": ("1",)}, r"fold 1 is in test_folds and in val_folds"),
         ({"test_folds": (1,), "split_column": "none"}, r"test_folds needs the table and the column"),
@@ -592,7 +592,7 @@ def test_folds_that_cannot_be_are_refused(tmp_path: Path, given: dict[str, Any],
 
 def test_a_clip_of_no_fold_is_refused(tmp_path: Path) -> None:
     root = str(write_folds(tmp_path, [1, "", 2]))
-    with pytest.raises(DataError, match=r"clips.csv, line 3: fold is empty; it must say the clip's fold"):
+    with pytest.raises(DataError, match=r"clips.csv, line 3: fold is empty; it must give the clip's fold"):
         Table(root=root, **FOLDS, test_folds=(1,)).split("train")
 
 
@@ -609,7 +609,7 @@ def test_metadata_files_of_audio_folders_are_read(tmp_path: Path) -> None:
     assert list(what_is_heard(options.split("test")).values()) == ["bell", "bird"]
     assert labels_of(options.split("test")) == [["bell", "drum"], ["animal"]]
     (tmp_path / "test/metadata.jsonl").write_text('{"file_name": "a/no.flac", "label": "x"}\n')
-    with pytest.raises(DataNotFoundError, match=r"metadata.jsonl, line 1: .*no.flac: this clip is not there"):
+    with pytest.raises(DataNotFoundError, match=r"metadata.jsonl, line 1: .*no.flac: this clip is missing"):
         options.split("test")
 
 
@@ -627,7 +627,7 @@ def test_a_class_that_is_called_like_a_split_is_a_class(tmp_path: Path) -> None:
         write_sound(tmp_path / name / "0.wav", "bird")
     assert AudioFolder(root=str(tmp_path)).split("train").classes == ("dog", "rain", "train")
     write_sound(tmp_path / "test/0.wav", "bird")
-    with pytest.raises(DataError, match=r"is this a class, or not part of the data\? Beside it are .*\(test, train\)"):
+    with pytest.raises(DataError, match=r"is this a class, or not part of the data\? Next to it are .*\(test, train\)"):
         AudioFolder(root=str(tmp_path)).split("train")
 
 
@@ -657,7 +657,7 @@ def test_links_to_clips_that_were_not_fetched_are_clips_that_are_not_there(tmp_p
     assert (len(train), train.missing) == (2, ("train/tabla/0.ogg",))
     assert train.classes == ("bell", "bird", "tabla")  # whatever has been fetched
     with pytest.raises(
-        SplitNotFoundError, match=r"bell/0.ogg: this clip of root is not there, and neither is any other of 2; fetch"
+        SplitNotFoundError, match=r"bell/0.ogg: this clip of root is missing, as are all the others \(2 in all\); fetch"
     ):
         options.split("test")
 
@@ -729,7 +729,7 @@ def test_a_number_without_a_name_is_no_label(tmp_path: Path) -> None:
     write_shard(tmp_path / "test-0.parquet", {"bird": "animal", "tabla": "drum"}, ["animal", "drum"])
     table = pq.read_table(tmp_path / "test-0.parquet")
     pq.write_table(table.set_column(2, "label", pa.array([1, -1])), tmp_path / "test-0.parquet")
-    with pytest.raises(DataError, match=r"test-0.parquet, row 1: label is -1, which is no class of"):
+    with pytest.raises(DataError, match=r"test-0.parquet, row 1: label is -1, which is not a class of"):
         Parquet(root=str(tmp_path), id="id", label="label").split("test")
 
 
@@ -853,9 +853,9 @@ def test_a_row_of_parquet_without_audio_costs_that_row_alone(tmp_path: Path) -> 
     clips = check_set("parquet", options, splits=("test",)).splits["test"]
     assert clips.clips - len(clips.faults["unreadable"]) == 1
     none, gone = clips.faults["unreadable"]
-    assert "row 1 (b): audio is {'bytes': None, 'path': None}, neither encoded audio nor a path" in none
+    assert "row 1 (b): audio is {'bytes': None, 'path': None}, neither encoded audio nor the path" in none
     assert "row 2 (c): its audio is the file " in gone
-    assert "gone.wav, which is not there" in gone
+    assert "gone.wav, which does not exist" in gone
     assert make_cache("parquet", options, tmp_path / "cache", splits=("test",)).skipped == (none, gone)
 
 

@@ -126,13 +126,13 @@ def test_a_set_of_one_class_is_not_sound(tmp_path: Path) -> None:
     write(tmp_path, {"dog/0.wav": "bird", "dog/1.wav": "bell"}, {})
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "-q", "--processes", "1"])
     assert result.exit_code == 1
-    assert "'dog' is the only class, so that there is nothing to tell apart" in result.output
-    assert "problems found: what is named above drops clips or biases results" in result.output
+    assert "'dog' is the only class, so there is nothing to classify" in result.output
+    assert "problems found: those named above drop clips or bias results" in result.output
 
 
 def test_clips_in_no_folder_and_no_table_are_refused(tmp_path: Path) -> None:
     write(tmp_path, {"train/0.wav": "bird", "test/0.wav": "bell"}, {})
-    with pytest.raises(DataError, match=r"in no folder of a class, and there is no metadata.csv"):
+    with pytest.raises(DataError, match=r"not in a class folder, and no metadata.csv"):
         AudioFolder(root=str(tmp_path)).split("train")
 
 
@@ -148,7 +148,7 @@ def test_one_file_by_two_names_in_two_splits_is_not_sound(tmp_path: Path) -> Non
     tables = {"train.csv": "file,label\n0.wav,bird\n1.wav,bell\n", "test.csv": "file,label\n0,bird\n2.wav,bell\n"}
     write(tmp_path, {"0.wav": "bird", "1.wav": "bell", "2.wav": "bell"}, tables)
     result = CliRunner().invoke(app, ["data", "check", str(tmp_path), "-q", "--processes", "1"])
-    assert "in train and test alike: 1 clip\n    0.wav = 0\n" in result.output
+    assert "in both train and test: 1 clip\n    0.wav = 0\n" in result.output
     assert result.exit_code == 1
 
 
@@ -225,7 +225,9 @@ def test_a_key_of_another_name_is_named_with_the_setting_that_reads_it(tmp_path:
         AudioFolder(root=str(tmp_path)).split("train")
     options = AudioFolder(root=str(tmp_path), label="labels")
     assert read(options, "train") == {"0.wav": "bird"}
-    with pytest.raises(SplitNotFoundError, match=r"there is train. Say val in a column split of metadata.jsonl, or"):
+    with pytest.raises(
+        SplitNotFoundError, match=r"splits found: train. Write val into a column split of metadata.jsonl"
+    ):
         options.split("val")
 
 
@@ -252,7 +254,7 @@ def test_errors_of_a_table_beside_its_clips_lead_to_the_options_that_read_it(tmp
     given = dict(word.split("=") for word in str(one.value).partition("name yours: ")[2].split() if "=" in word)
     for missing in ("refuse", "leave out"):
         options = Table(root=str(tmp_path), table="meta.csv", missing=missing, **given)
-        with pytest.raises(DataError, match=rf"begin at the clips: {tmp_path}/wavs with -s table=../meta.csv"):
+        with pytest.raises(DataError, match=rf"folder of the clips: {tmp_path}/wavs with -s table=../meta.csv"):
             options.split("train")
     assert read(Table(root=str(tmp_path / "wavs"), table="../meta.csv", **given), "train") == {
         "0.wav": "bird", "1.wav": "bell",

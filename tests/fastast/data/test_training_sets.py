@@ -94,7 +94,7 @@ def test_a_file_that_changes_changes_the_fingerprint_and_a_lost_one_is_named(tmp
 
 def test_what_is_wrong_with_audioset_is_named(audioset: Path) -> None:
     (audioset / "balanced_train" / "Yxyz.flac").unlink()
-    with pytest.raises(FileNotFoundError, match=r"xyz.wav: this clip .* not there, .*data.missing=\"leave out\""):
+    with pytest.raises(FileNotFoundError, match=r"xyz.wav: this clip .* is missing, .*data.missing=\"leave out\""):
         AudioSet(root=str(audioset)).split("train")
     fewer = AudioSet(root=str(audioset), missing="leave out").split("train")
     assert (len(fewer), fewer.left_out) == (1, 1)
@@ -117,7 +117,7 @@ ONTOLOGY, SEGMENTS = "class_labels_indices.csv", "balanced_train_segments.csv"
         (ONTOLOGY, b"2,/t/", b"x,/t/", r"indices.csv, line 4: index is 'x'; it must be a whole number of at least 0"),
         (ONTOLOGY, b"2,/t/", b"1,/t/", r"indices.csv, line 4: index is 1, .*; indices must be 0 to 2, each once"),
         (ONTOLOGY, b"2,/t/", b"3,/t/", r"indices.csv, line 4: index is 3, .*; indices must be 0 to 2, each once"),
-        (ONTOLOGY, b"/t/dd00003", b"/m/09x0r", r"indices.csv, line 4: .* '/m/09x0r'; .* no mid may come twice"),
+        (ONTOLOGY, b"/t/dd00003", b"/m/09x0r", r"indices.csv, line 4: .* '/m/09x0r'; .* no mid may appear twice"),
         (
             ONTOLOGY,
             b'"Male speech, man speaking"',
@@ -127,7 +127,7 @@ ONTOLOGY, SEGMENTS = "class_labels_indices.csv", "balanced_train_segments.csv"
         (ONTOLOGY, b"Bark", "Bêle".encode("latin-1"), r"indices.csv, line 4: b'\\xea' is not UTF-8"),
         (ONTOLOGY, b"index,", b"number,", r"indices.csv: no column 'index'; it must have index, mid, display_name"),
         (SEGMENTS, b"# YTID", b"# \xff\xfe", r"segments.csv, line 3: b'\\xff\\xfe' is not UTF-8"),
-        (SEGMENTS, b"0.000, 10.000, ", b"10.000, ", r"segments.csv, line 5: .* is not: id, start, end, \"labels\""),
+        (SEGMENTS, b"0.000, 10.000, ", b"10.000, ", r"segments.csv, line 5: .* must be id, start, end, \"labels\""),
         (SEGMENTS, b"xyz, ", b"x" * 140_000, r"segments.csv, line 5: field larger than .* a table must be CSV"),
     ],
 )
@@ -192,7 +192,7 @@ def test_esc50_leaves_its_fold_out(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"line 12: target 0 is 'cat' here and 'dog' above"):
         ESC50(root=str(tmp_path)).split("train")
     table.write_text("\n".join([*rows, "lost.wav,2,0,dog,True,1,A"]))
-    with pytest.raises(FileNotFoundError, match=r"lost.wav: this clip of esc50.csv is not there"):
+    with pytest.raises(FileNotFoundError, match=r"lost.wav: this clip of esc50.csv is missing"):
         ESC50(root=str(tmp_path)).split("train")
 
 
