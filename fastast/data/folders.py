@@ -202,8 +202,11 @@ def check_data_options(options: Any) -> None:
         if field.type == "str" and not isinstance(value, str):
             kind = "text, the path of a folder" if field.name == "root" else "text"
             raise DataError(f"data: {field.name} is {value!r}; it must be {kind}")
-        if field.type == "tuple[str, ...]" and not all(isinstance(text, str) and text for text in value):
-            raise DataError(f"data: {field.name} is {list(value)!r}; it must be a list of strings")
+        if field.type == "tuple[str, ...]" and not (
+            isinstance(value, tuple | list) and all(isinstance(text, str) and text for text in value)
+        ):
+            shown = list(value) if isinstance(value, tuple) else value
+            raise DataError(f"data: {field.name} is {shown!r}; it must be a list of strings")
         check_allowed(field.name, value, {"channels": CHANNELS, "missing": MISSING}.get(field.name, (value,)))
 
 
@@ -236,8 +239,8 @@ def those_there(
         )
     if lost and missing == "refuse":
         raise DataNotFoundError(
-            f"{lost[0].path}: this clip of {table.name} is missing, as are {len(lost) - 1} more of {len(recordings)}; "
-            f'{advice}, or leave them out: -s data.missing="leave out"'
+            f"{lost[0].path}: this clip of {table.name} is missing (clips missing: {len(lost)} of "
+            f'{len(recordings)}); {advice}, or leave them out: -s data.missing="leave out"'
         )
     gone = {recording.id for recording in lost}
     return [recording for recording in recordings if recording.id not in gone], [recording.id for recording in lost]

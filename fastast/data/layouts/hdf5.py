@@ -150,7 +150,8 @@ def _read(shard: Path, num_classes: int) -> tuple[list[ShardRow], list[str]]:
 
 def _id(name: str) -> str:
     """Return the YouTube id in a name such as PANNs' Y--4gqARaEJE.wav, so that ids equal those of other copies."""
-    stem = name.rpartition("/")[2].rpartition(".")[0] or name
+    file = name.rpartition("/")[2]
+    stem = file.rpartition(".")[0] or file
     return stem[1:] if len(stem) == 12 and stem.startswith("Y") else stem
 
 

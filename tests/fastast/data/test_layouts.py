@@ -323,7 +323,10 @@ def test_asts_lists_from_another_machine_are_read(tmp_path: Path) -> None:
     assert labels_of(train) == [["Bird"], ["Bell, small"]]
     assert (list(what_is_heard(test).values()), labels_of(test)) == (["tabla"], [["Tabla"]])
     shutil.move(root / "audio_16k", tmp_path / "elsewhere")
-    with pytest.raises(DataNotFoundError, match=r"/data/sls/.*bird.flac: this clip of train.json .*data.audio="):
+    with pytest.raises(
+        DataNotFoundError,
+        match=r"/data/sls/.*bird.flac: this clip of train.json is missing \(clips missing: \d of \d\); .*data.audio=",
+    ):
         options.split("train")
     moved = ASTLists(root=str(root), test="datafiles/eval.json", audio=str(tmp_path / "elsewhere"))
     assert list(what_is_heard(moved.split("test")).values()) == ["tabla"]
@@ -891,3 +894,19 @@ def test_hdf5_whose_parts_do_not_fit_together_is_said(tmp_path: Path, change: di
             file[name] = np.resize(values, (count, *values.shape[1:])) if name == "target" else values
     with pytest.raises(DataError, match=message.replace("3", str(count))):
         HDF5(root=str(tmp_path)).split("test")
+
+
+@pytest.mark.parametrize("name", ["audios/Y--4gqARaEJE.wav", "audios/Y--4gqARaEJE", "Y--4gqARaEJE", "--4gqARaEJE.wav"])
+def test_hdf5_ids_leave_out_folder_ending_and_the_y_of_panns(name: str, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_hdf5(tmp_path)
+    with h5py.File(tmp_path / "eval.h5", "r+") as file:
+        del file["audio_name"]
+        file["audio_name"] = [name.encode(), b"", b""]
+    assert HDF5(root=str(tmp_path)).split("test").id(0) == "--4gqARaEJE"
+
+
+@pytest.mark.parametrize("value", ["mix", ("a", ""), 3])
+def test_lists_of_strings_in_options_are_lists_of_strings(value: object, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^data: train is .*; it must be a list of strings$"):
+        HDF5(root=str(write_hdf5(tmp_path)), train=value).split("train")
