@@ -336,7 +336,7 @@ def test_processes_and_parts_share_the_clips_of_a_step_and_a_run_goes_on_anywher
         shared = [clip for share in shares for part in share[2 * step : 2 * step + 2] for clip in part]
         assert sorted(shared) == sorted(clips)
     assert list(sampler.parts(5, 9)) == whole[5:]
-    with pytest.raises(ValueError, match=r"7 clips make no batch of 8"):
+    with pytest.raises(ValueError, match=r"7 clips do not fill a batch of 8"):
         Sampler(num_clips=7, batch_size=8, seed=0)
 
 
