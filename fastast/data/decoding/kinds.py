@@ -89,7 +89,7 @@ _OTHERS = (
     (b"\x89HDF", "an HDF5 file; fastast data check says whether it is a data set"),
     (b"PAR1", "a Parquet file; fastast data check says whether it is a data set"),
     (b"MThd", "MIDI, which holds notes, not sound; render it"),
-    (b"<", "HTML or XML text, perhaps a web page saved in its place"),
+    (b"<", "HTML or XML text, perhaps a web page that was saved in its place"),
 )
 _SOUND = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"FORM")
 """First bytes of files that libsndfile reads."""

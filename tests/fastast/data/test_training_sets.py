@@ -397,7 +397,7 @@ def test_training_mixes_new_soundscapes_every_epoch() -> None:
     for wrong in (0, 1.5, True):
         with pytest.raises(ValueError, match="repeats is"):
             Soundscapes(repeats=wrong)
-    with pytest.raises(ValueError, match="give one of them"):
+    with pytest.raises(ValueError, match="set only one of them"):
         Soundscapes(repeats=2, fresh=False)
     with pytest.raises(ValueError, match="Did you mean 'Music'"):
         Soundscapes(classes=("Musik",))
