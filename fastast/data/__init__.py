@@ -1,1 +1,1 @@
-"""Sound: reading files, data sets to train and measure with, batches of them, and their augmentation."""
+"""Read audio files and data sets, and make and augment batches for training and measuring."""

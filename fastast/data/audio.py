@@ -1,4 +1,4 @@
-"""Audio file -> one channel of float32 samples at a known rate.
+"""Read an audio file as one channel of float32 samples at a known rate.
 
 Shapes: `s` samples, `k` channels.
 """
@@ -32,49 +32,49 @@ if TYPE_CHECKING:
 __all__ = ["AudioError", "AudioFacts", "AudioNotFoundError", "AudioReader", "AudioWarning", "load_audio"]
 
 RESAMPLER = "soxr HQ"
-"""The resampler, for records: another one moves log-mel features by up to 1e-2."""
+"""Resampler, named in records because another one changes log-mel features by up to 1e-2."""
 CHANNELS = ("average", "first")
-"""What is made of several channels: their mean, or the first one alone, which is all that AST's own code hears."""
+"""Ways to turn several channels into one: average them, or take the first alone, as AST's own code does."""
 FULL_SCALE = 0.999
-"""From here on a sample counts as clipped."""
+"""Absolute value from which a sample counts as clipped."""
 _CANCELS = 0.01
-"""Share of the channels' energy (20 dB down) below which their mean has lost the sound."""
+"""Share of the channels' energy (20 dB down) below which averaging counts as having cancelled them out."""
 
 
 class AudioWarning(UserWarning):
-    """An audio file that can be used, but perhaps not in this way."""
+    """An audio file that can be used, but may not be what it seems."""
 
 
 @dataclass(kw_only=True)
 class AudioFacts:
-    """What was met while a file was read."""
+    """Facts collected while a file is read."""
 
     rates: tuple[int, ...] = ()
     """Sample rate (Hz) of every part; all but joined files have one part."""
     channels: int = 0
-    """Most channels of any part."""
+    """Largest number of channels of any part."""
     codec: str = ""
     """Container and codec of the first part."""
     seconds: float = 0.0
-    """Length of what was decoded."""
+    """Length of the decoded audio in seconds."""
     samples: int = 0
-    """Samples per channel that were decoded."""
+    """Number of samples decoded per channel."""
     peak: float = 0.0
     """Largest absolute sample of any channel."""
     clipped: float = 0.0
-    """Samples at full scale, mean over channels."""
+    """Number of samples at full scale, averaged over channels."""
     channel_energy: float = 0.0
-    """Sum of squares, mean over channels."""
+    """Sum of squares of the samples, averaged over the channels that are used."""
     energy: float = 0.0
-    """Sum of squares of what was made of the channels."""
+    """Sum of squares of the single channel that results."""
     integral: bool = True
     """Whether every sample is a whole number."""
     unheard: str = ""
-    """What of the file was not heard, and why."""
+    """Warning about bytes that were not read but may be audio; empty where there are none."""
 
     @property
     def rms(self) -> float:
-        """Root mean square of what was made of the channels."""
+        """Root mean square of the single channel that results."""
         return math.sqrt(self.energy / self.samples) if self.samples else 0.0
 
     @property
@@ -84,12 +84,12 @@ class AudioFacts:
 
     @property
     def cancels(self) -> bool:
-        """Whether averaging the channels lost the sound."""
+        """Whether averaging the channels cancelled them out."""
         return self.energy < _CANCELS * self.channel_energy
 
 
 class AudioReader:
-    """The samples of one file, block by block in bounded memory, as one channel at one rate."""
+    """The samples of one file as one channel at one rate, block by block in bounded memory."""
 
     def __init__(
         self,
@@ -100,10 +100,10 @@ class AudioReader:
         channels: str = "average",
         max_seconds: float | None = None,
     ) -> None:
-        """`where`: a path, or the bytes of an encoded file that errors call `name`.
+        """`where`: a path, or the bytes of an encoded file, which error messages call `name`.
 
-        `sample_rate`: Hz; None: the file's own. `channels`: `average`, or `first` as in AST's own code. A file longer
-        than `max_seconds` is refused.
+        `sample_rate`: in Hz, or None for the file's own. `channels`: `average`, or `first` as in AST's own code. A file
+        longer than `max_seconds` is refused.
         """
         if channels not in CHANNELS:
             raise ValueError(unknown_name("rule for channels", channels, CHANNELS))
@@ -112,18 +112,19 @@ class AudioReader:
         self.channels = channels
         self.max_seconds = max_seconds
         self.facts = AudioFacts()
-        """What was met so far."""
+        """Facts collected so far."""
 
     @property
     def name(self) -> str:
-        """What errors call it."""
+        """Name of the file in error messages."""
         return self._name or ("sound in memory" if isinstance(self._where, bytes) else str(self._where))
 
     def __iter__(self) -> Iterator[NDArray[np.float32]]:
         """Yield blocks (s,), float32, nominally in [-1, 1].
 
-        Raises AudioError for a path that is missing or no file, and for a file that is empty, cut off, of another
-        format, or holds NaN or samples on another scale. Some of that shows at the end only, after all blocks.
+        Raises AudioError for a path that does not exist or is not a file, and for a file that is empty, cut off, of
+        another format or longer than `max_seconds`, or that holds NaN or samples on another scale. Some of this shows
+        only at the end, after all blocks.
         """
         self.facts = AudioFacts()
         with self._open() as parts:
@@ -138,14 +139,14 @@ class AudioReader:
 
     @contextmanager
     def _open(self) -> Iterator[Iterator[Part]]:
-        """Give the parts of the sound, in order, for the time that it is open."""
+        """Open the file, and give an iterator over its parts, in order, while it is open."""
         from fastast.data.decoding import open_parts, open_source
 
         with open_source(self._where, self._name) as source:
             yield open_parts(source)
 
     def _mono(self, blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
-        """Look at blocks (s, k) and yield one channel, (s,)."""
+        """Check blocks (s, k), note facts about them, and yield one channel, (s,)."""
         facts, name = self.facts, self.name
         for block in blocks:
             peak = float(max(block.max(), -block.min()))
@@ -172,7 +173,7 @@ class AudioReader:
             yield mono
 
     def _resampled(self, blocks: Iterator[NDArray[np.float32]], rate: int) -> Iterator[NDArray[np.float32]]:
-        """Bring blocks to the reader's rate; a stream in blocks has the very samples of one that is whole."""
+        """Resample blocks to the reader's rate; the samples do not depend on how the stream is cut into blocks."""
         if self.sample_rate in (None, rate):
             yield from blocks
             return
@@ -184,27 +185,27 @@ class AudioReader:
         yield stream.resample_chunk(np.empty(0, np.float32), last=True)
 
     def check_heard(self, samples: int) -> None:
-        """Raise AudioError where the file, read to its end, gave no samples.
+        """Raise AudioError where the file, once read to its end, gave no samples.
 
-        Warns where averaging cancels channels, and where not all was heard.
+        Warns where averaging cancels the channels out, and where bytes that may be audio were not read.
         """
         name, facts = self.name, self.facts
         if not facts.samples:
             raise AudioError(f"{name}: a {facts.codec or 'sound'} file without a single sample; leave it out")
         if not samples:
             raise AudioError(
-                f"{name}: {facts.samples} samples at {facts.rates[0]} Hz are none at {self.sample_rate} Hz; "
+                f"{name}: {facts.samples} samples at {facts.rates[0]} Hz resample to none at {self.sample_rate} Hz; "
                 "leave it out"
             )
         if facts.unheard:
             warnings.warn(f"{name}: {facts.unheard}", AudioWarning, stacklevel=3)
         if facts.cancels:
             text = f"{name}: averaging its {facts.channels} channels cancels them out; take the first: "
-            text += "channels='first', on the command line --mix first"
+            text += "channels='first', or --mix first on the command line"
             warnings.warn(text, AudioWarning, stacklevel=3)
 
     def warn_of_silence(self) -> None:
-        """Warn where every sample of the file, read to its end, is 0."""
+        """Warn where every sample of the file, once read to its end, is 0."""
         if self.facts.peak == 0:
             warnings.warn(f"{self.name}: silent: every sample is 0", AudioWarning, stacklevel=3)
 
@@ -224,13 +225,13 @@ def load_audio(
 
     Reads wav, flac, ogg, opus and mp3 whatever the file is called, and m4a, webm and more where PyAV is installed
     (`pip install 'fastast[media]'`). Channels are averaged, or with `channels="first"` the first one is taken, as in
-    AST's own code. `path` may be the bytes of an encoded file, which errors call `name`.
+    AST's own code. `path` may be the bytes of an encoded file, which error messages call `name`.
 
-    Raises AudioError for a path that is missing or a folder, and for a file that is empty, cut off, of another format,
-    longer than `max_seconds`, or holds no samples, NaN or samples on the scale of integers. A cut at the very border
-    of two Ogg pages, or in an MP3 whose header does not count its frames, cannot be seen: what is there is returned.
-    Warns with AudioWarning where averaging cancels the channels out, and where a WAV goes on behind the end that its
-    header tells.
+    Raises AudioError for a path that does not exist or is a folder, and for a file that is empty, cut off, of another
+    format or longer than `max_seconds`, or that holds no samples, NaN or samples on the scale of integers. A cut
+    exactly between two Ogg pages, or in an MP3 whose header does not count its frames, cannot be detected: whatever is
+    left is returned. Warns with AudioWarning where averaging cancels the channels out, and where a WAV continues after
+    the end that its header states.
     """
     reader = AudioReader(path, name=name, sample_rate=sample_rate, channels=channels, max_seconds=max_seconds)
     blocks = list(reader)

@@ -1,4 +1,4 @@
-"""Augmentation as a value: what is done to a batch before the model sees it, in which order, with which seed.
+"""Define augmentation as a value: what is done to a batch before the model sees it, in which order and with which seed.
 
 Shapes: `b` batch, `s` samples of a clip, `f` frames, `m` mel bins, `c` classes.
 """
@@ -20,13 +20,13 @@ from fastast.frontend.filterbank import fbank
 
 MASK_FILLS = ("zero", "mean")
 SMALLEST_ALPHA, LARGEST_ALPHA = 0.05, 1e6
-"""Below, Gamma variables are less than any float32 so often that half and half would be drawn far too often."""
+"""Range of `mixup_alpha`: below it, Gamma variables underflow float32 so often that lambda is 0.5 far too often."""
 
 
 def step_seed(seed: int, step: int, rank: int = 0) -> int:
     """Return the seed of one batch's augmentation, so that any step can be replayed without the steps before it.
 
-    `step` counts batches from the start of training, `rank` is the process. Seeds lie below 2**63 and collide with the
+    `step` counts batches from the start of training, `rank` is the process. Seeds are below 2**63 and collide with the
     probability of a 63-bit hash.
     """
     digest = hashlib.sha256(f"fastast augmentation {seed} {step} {rank}".encode()).digest()
@@ -35,27 +35,27 @@ def step_seed(seed: int, step: int, rank: int = 0) -> int:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is done to a batch before the model sees it; the default does nothing."""
+    """Augmentation of a batch before the model sees it; with the defaults, none."""
 
     mixup_rate: float = 0.0
-    """Share of the clips that are mixed with another (AST: 0.5 for AudioSet, 0.6 for Speech Commands)."""
+    """Share of the clips that are mixed with another clip (AST: 0.5 for AudioSet, 0.6 for Speech Commands)."""
     mixup_alpha: float = 10.0
-    """Both parameters of the Beta distribution of lambda."""
+    """Both parameters of the Beta distribution that lambda is drawn from."""
     mixup_labels: str = "weighted"
-    """`weighted` by lambda as in AST, or `union`: what is heard in either clip counts in full."""
+    """Mixing of labels: `weighted` by lambda as in AST, or `union`, where the classes of both clips count in full."""
     gain_db: float = 0.0
-    """Loudness changes by up to so many dB either way, before mixing."""
+    """Largest change in loudness before mixing, in dB either way."""
     freq_mask: int = 0
-    """Mel bins that SpecAugment masks at most, plus one (AST: 48 of 128 for AudioSet)."""
+    """Upper bound, exclusive, on the mel bins that SpecAugment masks (AST: 48 of 128 for AudioSet)."""
     time_mask: int = 0
-    """Frames that SpecAugment masks at most, plus one (AST: 192 of 1,024 for AudioSet)."""
+    """Upper bound, exclusive, on the frames that SpecAugment masks (AST: 192 of 1,024 for AudioSet)."""
     mask_fill: str = "zero"
-    """What masks are filled with: `zero`, before normalisation as in AST, where it is a loud sound; or the `mean` of
-    the training set."""
+    """Value of masked bins before normalisation: `zero` as in AST, which is a loud sound, or the `mean` of the training
+    set."""
     noise: float = 0.0
-    """Largest level of the noise on the normalised filterbank (AST: 0.1 for Speech Commands)."""
+    """Largest level of the noise added to the normalised filterbank (AST: 0.1 for Speech Commands)."""
     shift_frames: int = 0
-    """Frames that a clip is rolled by at most (AST: 10 for Speech Commands)."""
+    """Largest number of frames that a clip is rolled by (AST: 10 for Speech Commands)."""
 
     def __post_init__(self) -> None:
         for name in ("mixup_rate", "mixup_alpha", "gain_db", "noise"):
@@ -67,7 +67,7 @@ class Augmentation:
             if isinstance(value, bool) or not isinstance(value, int) or value < 0:
                 raise ValueError(f"augmentation: {name} is {value!r}; it must be a whole number of at least 0")
         if self.mixup_rate > 1:
-            raise ValueError(f"augmentation: mixup_rate is {self.mixup_rate!r}; it is a share, from 0 to 1")
+            raise ValueError(f"augmentation: mixup_rate is {self.mixup_rate!r}; it must be a share from 0 to 1")
         if not SMALLEST_ALPHA <= self.mixup_alpha <= LARGEST_ALPHA:
             raise ValueError(
                 f"augmentation: mixup_alpha is {self.mixup_alpha!r}; it must be from {SMALLEST_ALPHA:g} to "
@@ -81,7 +81,7 @@ class Augmentation:
             )
 
     def question(self) -> dict[str, object]:
-        """Return all values as plain ones; `mask_fill` only where it is not AST's, as before there was a choice."""
+        """Return the settings as plain values; omit `mask_fill` where it is AST's, so that older recipes stay equal."""
         values = dataclasses.asdict(self)
         if self.mask_fill == Augmentation.mask_fill:
             del values["mask_fill"]
@@ -89,15 +89,16 @@ class Augmentation:
 
     @torch.no_grad()
     def apply(self, batch: Batch, generator: torch.Generator, frontend: Frontend) -> tuple[Tensor, Tensor]:
-        """Augment a batch: the normalised filterbank (b, f, m) and the labels (b, c).
+        """Augment a batch and return its normalised filterbank (b, f, m) and its labels (b, c).
 
-        In AST's order: gain, mixing, filterbank, padding, masks, normalisation, noise, shift. `frontend` says the
-        model's frames, mel bins and normalisation. Raises ValueError where a mask is wider than the filterbank.
+        The order is AST's: gain, mixing, filterbank, padding, masks, normalisation, noise, shift. `frontend` gives the
+        model's frames, mel bins and normalisation. Raises ValueError where a mask is wider than the filterbank, and
+        where the batch holds filterbanks that this augmentation or the model cannot use.
         """
         waveforms, labels = batch.waveforms, batch.labels
         if batch.features is not None and (self.gain_db or self.mixup_rate):
             raise ValueError(
-                "augmentation: gain_db and mixup_rate change samples, and this cache holds filterbanks; make one with "
+                "augmentation: gain_db and mixup_rate change samples, but this cache holds filterbanks; make one with "
                 "--kind flac, or set both to 0"
             )
         if self.gain_db:
@@ -125,17 +126,17 @@ class Augmentation:
     @staticmethod
     @torch.no_grad()
     def plain(batch: Batch, frontend: Frontend) -> Tensor:
-        """The normalised filterbank (b, f, m) of a batch without any augmentation, as in evaluation."""
+        """Return the normalised filterbank (b, f, m) of a batch without any augmentation, as in evaluation."""
         return frontend.normalisation(_features(batch, batch.waveforms, frontend))
 
 
 def _features(batch: Batch, waveforms: Tensor, frontend: Frontend) -> Tensor:
-    """The filterbank (b, f, m) of a batch: computed, or as it came from a cache."""
+    """Return the filterbank (b, f, m) of a batch, computed or from a cache, with the model's number of frames."""
     if batch.features is None:
         features = fbank(waveforms, num_mel_bins=frontend.num_mel_bins, lengths=batch.lengths, check=frontend.check)
     elif (features := batch.features).shape[2] != frontend.num_mel_bins:
         raise ValueError(
-            f"data: the cache holds filterbanks of {features.shape[2]} mel bins, the model takes "
+            f"data: the cache holds filterbanks of {features.shape[2]} mel bins, but the model takes "
             f"{frontend.num_mel_bins}; make a cache with --kind flac"
         )
     return pad_or_cut(features, frontend.num_frames)  # (b, f, m)

@@ -1,4 +1,4 @@
-"""The same work on every clip of a set, in several processes, with a bar."""
+"""Do the same work on every clip of a set, in several processes, with a progress bar."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def each(
 ) -> Iterator[Result]:
     """Yield the results of `work`, in the order of `items`, with a bar called `what` on stderr.
 
-    Raises what `work` raises. With one process nothing is forked.
+    Raises what `work` raises. With one process, nothing is forked.
     """
     with progress_bar(what, len(items), shown=progress) as advance:
         for result in in_processes(work, items, processes, chunk=chunk, begin=_one_thread):

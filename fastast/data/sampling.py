@@ -1,8 +1,8 @@
-"""Which clips a step sees: the order of an epoch, its division into steps, processes and parts, and the loader.
+"""Choose and load the clips of every step: the order of an epoch, and its division into steps, processes and parts.
 
-Shapes: `k` clips of an epoch, `c` classes, `b` clips of a step, over all processes and parts.
+Shapes: `k` clips of an epoch, `c` classes, `b` clips of a step over all processes and parts.
 
-Everything here is a function of seed, epoch and step; nothing is remembered, so that a run goes on at any step.
+Everything here is a function of seed, epoch and step; no state is kept, so that a run can resume at any step.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fastast.data.training_set import Batch, DataError, Item, TrainingSet, colla
 
 SAMPLERS = ("shuffle", "balanced")
 Position = tuple[int, int]
-"""Index of a clip, and the epoch it is read in."""
+"""Index of a clip, and the epoch in which it is read."""
 _BLOCK = 4096
-"""Clips whose labels are looked at at once."""
+"""Number of clips whose labels are processed at a time."""
 
 
 def draw_seed(seed: int, *words: object) -> int:
@@ -41,39 +41,39 @@ def balanced_weights(labels: NDArray[Any]) -> NDArray[np.float64]:
     """
     weights = np.empty(len(labels), np.float64)
     of_label = 1000.0 / (labels.sum(axis=0, dtype=np.float64) + 0.01)  # (c,)
-    for some in _blocks(len(labels)):  # never all labels as float64: of AudioSet they are 8 GB
+    for some in _blocks(len(labels)):  # never all labels as float64: for AudioSet they take 8 GB
         weights[some] = labels[some].astype(np.float64) @ of_label
     return weights
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """The order of the clips of every epoch, cut into steps; what is left over at an epoch's end is dropped."""
+    """The order of the clips in every epoch, cut into steps; an incomplete step at an epoch's end is dropped."""
 
     num_clips: int
-    """Clips of an epoch, k."""
+    """Number of clips in an epoch, k."""
     batch_size: int
-    """Clips of a step over all processes and parts, b."""
+    """Number of clips in a step over all processes and parts, b."""
     seed: int
-    """Of the order."""
+    """Seed for the order of the clips."""
     weights: NDArray[np.float64] | None = None
-    """(k,): clips are drawn with replacement in proportion to it; None: every clip once."""
+    """Weights, (k,), in proportion to which clips are drawn with replacement; None to take every clip once."""
 
     def __post_init__(self) -> None:
         if self.num_clips < self.batch_size:
             raise DataError(
-                f"data: {self.num_clips} clips make no batch of {self.batch_size}; lower batch_size or give more clips"
+                f"data: {self.num_clips} clips do not fill a batch of {self.batch_size}; lower batch_size or add clips"
             )
         if self.weights is not None and not self.weights.any():
             raise DataError("data: sampler 'balanced' finds no label on any clip; use sampler = \"shuffle\"")
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches of an epoch."""
+        """Number of full batches in an epoch."""
         return self.num_clips // self.batch_size
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Return the indices of an epoch, (k,)."""
+        """Return the indices of the clips in the order of an epoch, (k,)."""
         generator = torch.Generator().manual_seed(draw_seed(self.seed, "order", epoch))
         if self.weights is None:
             return torch.randperm(self.num_clips, generator=generator).numpy()
@@ -83,7 +83,7 @@ class Sampler:
     def parts(
         self, first_step: int, last_step: int, *, rank: int = 0, world_size: int = 1, accumulation: int = 1
     ) -> Iterator[list[Position]]:
-        """Yield, from a step to another, what one process reads: `accumulation` lists a step, each of equal size.
+        """Yield what one process reads from `first_step` to before `last_step`: `accumulation` equal lists a step.
 
         The clips of a step are the same however many processes and parts share them.
         """
@@ -99,7 +99,7 @@ class Sampler:
 
 
 class _Reader(Dataset[Item | Exception]):
-    """A data set by position, for torch's loader."""
+    """A data set indexed by position, for torch's loader."""
 
     def __init__(self, data: TrainingSet, *, replace: bool) -> None:
         self.data = data
@@ -110,7 +110,7 @@ class _Reader(Dataset[Item | Exception]):
         try:
             return read_or_replace(self.data, index, epoch) if self.replace else read_clip(self.data, index, epoch)
         except (ValueError, OSError) as error:
-            # Handed over as it is: what a worker raises, torch turns into the text of a traceback.
+            # Returned, not raised: torch would turn an error raised in a worker into the text of its traceback.
             if get_worker_info() is not None:
                 error.add_note("".join(traceback.format_exception(error)))  # a traceback itself cannot be sent
             return error
@@ -138,7 +138,7 @@ def load_batches(
 ) -> Iterator[Batch]:
     """Yield one batch for each list of positions, in order; `workers` processes read ahead (0: this process reads).
 
-    With `replace` the next sound clip takes a corrupt one's place; without, a batch is smaller by it.
+    With `replace`, the next intact clip takes the place of a corrupt one; without, the batch is one clip smaller.
     Raises what reading a clip raises (DataError, ...), whichever process reads.
     """
     if workers:
@@ -150,7 +150,7 @@ def load_batches(
         collate_fn=partial(_collate, num_classes=len(data.classes)),
         pin_memory=pin_memory,
         worker_init_fn=_one_thread if workers else None,
-        # What the parent has prepared is shared by fork, and by no other way.
+        # Only fork shares what the parent has prepared.
         multiprocessing_context="fork" if workers else None,
     )
     for batch in loader:
@@ -164,14 +164,14 @@ def _one_thread(worker: int) -> None:
 
 
 def in_order(count: int, batch_size: int, *, rank: int = 0, world_size: int = 1) -> Iterator[list[Position]]:
-    """Yield every clip once, in order, in batches: what one of several processes evaluates."""
+    """Yield what one of several processes evaluates, in order and in batches; together they take every clip once."""
     mine = range(rank, count, world_size)
     for start in range(0, len(mine), batch_size):
         yield [(index, 0) for index in mine[start : start + batch_size]]
 
 
 def all_labels(data: TrainingSet, epoch: int = 0) -> NDArray[np.uint8]:
-    """Return the labels of every clip, (k, c): 0 or 1, a byte each, as AudioSet has 2 million clips of 527 classes.
+    """Return the labels of every clip, (k, c), as bytes of 0 or 1, as AudioSet has 2 million clips and 527 classes.
 
     Raises DataError for a label that is neither.
     """
@@ -185,6 +185,6 @@ def all_labels(data: TrainingSet, epoch: int = 0) -> NDArray[np.uint8]:
 
 
 def _blocks(count: int) -> Iterator[slice]:
-    """Yield slices of a few thousand that cover `count`."""
+    """Yield slices of at most 4,096 clips that together cover `count`."""
     for start in range(0, count, _BLOCK):
         yield slice(start, min(count, start + _BLOCK))

@@ -1,4 +1,4 @@
-"""Clips in large files that hold thousands: which of them make a split, and rows of them as a data set."""
+"""Read clips from large files of thousands (shards): find those of a split, and use their rows as a data set."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fastast.data.training_set import DataError, SplitNotFoundError
 from fastast.names import in_one_line
 
 MOST_OPEN = 128
-"""Files that a thread keeps open: a process may often have 1,024, and AudioSet has 8,000 parts in a cache."""
+"""Most files that a thread keeps open: a process is often allowed 1,024, and a cache of AudioSet has 8,000."""
 
 
 class Closable(Protocol):
-    """A file of any library."""
+    """An open file of any library."""
 
     def close(self) -> None:
         """Close it."""
@@ -36,39 +36,39 @@ class ShardRow:
     """A clip in a shard, with its labels."""
 
     id: str
-    """What the data set calls it."""
+    """Id of the clip in its data set."""
     shard: Path
-    """The file."""
+    """Path of the shard."""
     index: int
-    """Its row there."""
+    """Row of the clip in the shard."""
     columns: tuple[int, ...]
-    """Columns of the classes it has."""
+    """Label columns of the clip's classes."""
 
 
 class ShardSet(ListedSet[ShardRow]):
     """Clips that are rows of shards."""
 
     def name(self, index: int) -> str:
-        """Return file, row and id of the clip."""
+        """Return the file, row and id of the clip."""
         row = self.entries[index]
         return f"{row.shard}, row {row.index} ({row.id})"
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of the ids, and of the size and time of change of every file that holds audio."""
+        """Return the SHA-256 of the ids, and of the size and modification time of every file with audio."""
         ids = " ".join(row.id for row in self.entries)
         named = enumerate(self.files(range(len(self))))
         return fingerprint_of((f"{ids if not number else ''} {name}", path) for number, (name, path) in named)
 
     def files(self, indices: Sequence[int]) -> Iterator[tuple[str, Path]]:
-        """Yield name and path of the files that hold the audio of some clips: their shards, each once."""
+        """Yield the name and path of every file that holds audio of these clips: their shards, once each."""
         for shard in dict.fromkeys(self.entries[index].shard for index in indices):
             yield shard.name, shard
 
 
 class OpenFiles(Generic[Opened]):
-    """Files that stay open, one of each per thread and process: what was opened before a fork is not shared with it.
+    """Files that stay open, opened once per thread and process, so that none is shared across a fork.
 
-    Of more than `MOST_OPEN` the one that was asked for longest ago is closed: use a file before asking for the next.
+    With more than `MOST_OPEN`, the least recently requested is closed: finish with a file before requesting the next.
     """
 
     def __init__(self, opener: Callable[[Path], Opened]) -> None:
@@ -92,7 +92,7 @@ class OpenFiles(Generic[Opened]):
 
 @contextmanager
 def reading(shard: Path, kind: str, library: str, faults: tuple[type[Exception], ...]) -> Iterator[None]:
-    """Raise DataError, naming the shard, for whatever a library finds wrong with it; a DataError stays as it is."""
+    """Turn a library's errors about a shard into a DataError that names it; let a DataError pass."""
     try:
         yield
     except DataError:
@@ -104,9 +104,9 @@ def reading(shard: Path, kind: str, library: str, faults: tuple[type[Exception],
 
 
 def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequence[str]) -> list[Path]:
-    """Return the shards of a split, by name: those that match a pattern below the root, or that are called after it.
+    """Return the shards of a split, sorted: those that match a pattern or, without patterns, are named after it.
 
-    Raises SplitNotFoundError where there is none; DataError where folders of several names could be meant.
+    Raises SplitNotFoundError where there is none, and DataError where several folders or names could be meant.
     """
     if patterns:
         found = sorted({path for pattern in patterns for path in root.glob(pattern) if path.is_file()})
@@ -117,8 +117,8 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
     groups = _groups(root, found)
     if not found:
         raise SplitNotFoundError(
-            f"{root}: no file is called after the split {split}; say which they are: -s data.{split}=PATTERN, such as "
-            f"data/{split}-*.{endings[0]}"
+            f"{root}: no file is named after the split {split}; say which files it has: -s data.{split}=PATTERN, such "
+            f"as data/{split}-*.{endings[0]}"
         )
     if len(groups) > 1:
         raise DataError(
@@ -129,7 +129,7 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
 
 
 def split_is_clear(root: Path, split: str, endings: Sequence[str]) -> bool:
-    """Whether the names of shards leave no doubt which make a split."""
+    """Return whether the names of shards leave no doubt about which make up a split."""
     found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
     return len(_groups(root, found)) <= 1
 
@@ -139,12 +139,12 @@ def _groups(root: Path, found: Sequence[Path]) -> list[Path]:
 
 
 def _stem(path: Path) -> Path:
-    """Return the name of a shard without what counts it: train-00000-of-00012 is train."""
+    """Return the name of a shard without its number: train for train-00000-of-00012."""
     return Path(path.stem.rstrip("0123456789-_of"))
 
 
 def shard_files(folder: Path, endings: Sequence[str]) -> Iterator[Path]:
-    """Yield the files below a folder with one of some endings, by name."""
+    """Yield the files below a folder that have one of these extensions, sorted by name within each folder."""
     yield from sorted(
         path
         for path in folder.iterdir()

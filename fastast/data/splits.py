@@ -1,4 +1,4 @@
-"""What the splits of a data set must have in common, their classes, and what they should not: clips."""
+"""Compare the splits of a data set: they must have the same classes, and should not share clips."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fastast.names import counted
 
 
 def difference_in_classes(name: str, data: TrainingSet, first: str, reference: TrainingSet) -> str:
-    """Say how the classes of a split differ from those of another, as labels are columns; empty where they do not."""
+    """Say how the classes of a split, one per label column, differ from those of another; empty where they do not."""
     if tuple(data.classes) == tuple(reference.classes):
         return ""
     difference = describe_difference(reference.classes, data.classes, first, name) or "the same names in another order"
     return (
-        f"the classes of the split {name} are not those of {first}: {difference}. Every split must have the classes of "
-        "all, in one order"
+        f"the classes of the split {name} are not those of {first}: {difference}. Every split must have all "
+        "classes, in the same order"
     )
 
 
@@ -31,7 +31,7 @@ def check_classes(splits: Mapping[str, TrainingSet]) -> None:
 
 
 def shared_clips(one: TrainingSet, other: TrainingSet) -> list[str]:
-    """Return the ids that stand in both of two splits, and those that are one file by two names (`0.wav = 0`)."""
+    """Return the ids that are in both splits, and pairs of ids that are the same file (`0.wav = 0`)."""
     found = sorted(set(all_ids(one)) & set(all_ids(other)))
     if isinstance(one, FolderSet) and isinstance(other, FolderSet):
         there = {entry.path: entry.id for entry in one.entries}
@@ -41,7 +41,7 @@ def shared_clips(one: TrainingSet, other: TrainingSet) -> list[str]:
 
 
 def warn_of_shared_clips(splits: Mapping[str, TrainingSet]) -> None:
-    """Warn of clips to train on that are in another split too: results there say little about new clips."""
+    """Warn of training clips that are in another split too: results on them say nothing about new clips."""
     for name, data in splits.items():
         if name != "train" and (shared := shared_clips(splits["train"], data)):
             warnings.warn(

@@ -1,4 +1,4 @@
-"""Reading of the tables and lists that come with data sets: CSV in UTF-8, each fault named with file and line."""
+"""Read the tables and lists that come with data sets: CSV in UTF-8, with errors that name the file and line."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from pathlib import Path, PurePosixPath
 from fastast.data.training_set import DataError, DataNotFoundError
 
 _NOT_UTF8 = re.compile("[\udc80-\udcff]+")
-"""What Python's `surrogateescape` makes of bytes that are not UTF-8."""
+"""Characters that Python's `surrogateescape` puts in place of bytes that are not UTF-8."""
 _MOST_DIGITS = 9
-"""Of a number in a table: no index of a class is longer."""
+"""Most digits of a number in a table; no class index is longer."""
 LABELS = ("label", "labels", "class", "classes", "category", "tag", "tags", "target", "word")
-"""What columns with labels are often called."""
+"""Common names of columns with labels."""
 _CALLED = {
     "file": ("file", "file_name", "filename", "fname", "path", "file_path", "filepath", "audio", "clip", "wav"),
     "label": LABELS,
     "split_column": ("split", "subset"),
 }
-"""Option of a data set that names a column -> what that column is often called."""
+"""Option of a data set that names a column -> common names of that column."""
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What spreadsheets write instead of commas."""
+"""Separators that spreadsheets write instead of commas."""
 
 
 def read_lines(path: Path, origin: str = "the data set") -> Iterator[tuple[int, str]]:
-    """Yield number and text of every line, without a byte-order mark.
+    """Yield the number and text of every line, without a byte-order mark.
 
-    Raises DataError, naming the line, for one that is not UTF-8; DataNotFoundError where there is no file.
+    Raises DataError for UTF-16 and, naming the line, for bytes that are not UTF-8; DataNotFoundError where there is no
+    file.
     """
     if not path.is_file():
         raise DataNotFoundError(f"{path}: there is no such file; it comes with {origin}")
@@ -45,7 +46,7 @@ def read_lines(path: Path, origin: str = "the data set") -> Iterator[tuple[int, 
 
 
 def read_rows(path: Path, origin: str = "the data set", *, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
-    """Yield line and values of every row of a CSV file. Raises DataError, naming the line, where it is none."""
+    """Yield the line and values of every row of a CSV file. Raises DataError, naming the line, where it is not CSV."""
     lines = (text for _, text in read_lines(path, origin))
     reader = csv.reader(lines, skipinitialspace=True, delimiter=separator)
     try:
@@ -58,10 +59,11 @@ def read_rows(path: Path, origin: str = "the data set", *, separator: str = ",")
 def read_table(
     path: Path, columns: Sequence[str], *, separator: str = ",", options: Mapping[str, str] | None = None
 ) -> list[tuple[int, dict[str, str]]]:
-    """Read a CSV file with a header that has at least these columns: the line of every row, and its values.
+    """Return the line and values of every row of a CSV file whose header has at least these columns.
 
-    A column may be written in capitals. `options`: option -> column, of those that a person may name. Raises DataError
-    naming the line, the column that is missing or stands twice, or the character that separates columns instead.
+    Capitals in column names do not matter. `options`: option -> column, for columns whose names the user can set.
+    Raises DataError naming the line, the column that is missing or duplicated, or the separator used instead, and where
+    there are no rows.
     """
     rows = ((line, row) for line, row in read_rows(path, separator=separator) if row)
     _, names = next(rows, (0, []))
@@ -88,16 +90,16 @@ def read_table(
 
 
 def name_columns(options: Iterable[str], names: Iterable[str]) -> str:
-    """Return the settings that name columns of a table for options: those that are often called so."""
+    """Return the settings that give each option its column in a table, recognised by common names, else COLUMN."""
     there = {name.casefold(): name for name in names}
     found = {option: next((there[name] for name in _CALLED[option] if name in there), "COLUMN") for option in options}
     if found.get("split_column") == "COLUMN":
-        found["split_column"] = "none (where no column says it)"
+        found["split_column"] = "none (if no column gives it)"
     return " ".join(f"-s {option}={name}" for option, name in found.items())
 
 
 def _as_asked(names: Sequence[str], columns: Sequence[str]) -> list[str]:
-    """Return the names of a header with those of the columns for what differs from one in nothing but capitals."""
+    """Return a header's names, spelled as in `columns` where they differ only in capitals and are unambiguous."""
     asked = {name.casefold(): name for name in columns if name not in names}
     only = Counter(name.casefold() for name in names)
     return [asked.get(name.casefold(), name) if only[name.casefold()] == 1 else name for name in names]
@@ -114,14 +116,14 @@ def _refuse_other_separators(path: Path, names: Sequence[str], columns: Sequence
 
 
 def read_whole(where: str, name: str, text: str) -> int:
-    """Return a table's whole number. Raises DataError that names place, column and value."""
+    """Return a field's whole number. Raises DataError, naming place, column and value, where it is not one."""
     if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise DataError(f"{where}: {name} is {text!r}; it must be a whole number of at least 0")
     return int(text)
 
 
 def split_labels(where: str, text: str, separator: str = ",") -> tuple[str, ...]:
-    """Split a field with several labels, with or without spaces between them. Raises DataError for an empty one."""
+    """Return the distinct labels of a field, without surrounding spaces. Raises DataError for an empty label."""
     labels = tuple(label.strip() for label in text.split(separator)) if separator else (text.strip(),)
     if "" in labels:
         raise DataError(f"{where}: an empty label in {text!r}")
@@ -129,5 +131,5 @@ def split_labels(where: str, text: str, separator: str = ",") -> tuple[str, ...]
 
 
 def leads_out(path: str) -> bool:
-    """Whether a path in a table leads out of the folder that it is read from."""
+    """Return whether a path in a table leads out of the folder that it is relative to."""
     return PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts

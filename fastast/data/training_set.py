@@ -1,9 +1,9 @@
-"""What every data set looks like to training and evaluation, and the batches that are made of it.
+"""Define what training and evaluation require of a data set, and make batches of its clips.
 
-Shapes: `b` batch, `s` samples of a clip, `c` classes.
+Shapes: `b` batch, `s` samples of a clip, `f` frames, `m` mel bins, `c` classes.
 
-A clip is a pure function of its index and the epoch, so that any batch of any step can be made again: by another
-process, after a kill, or on another machine.
+A clip is a pure function of its index and the epoch, so that any batch of any step can be remade: by another process,
+after a kill, or on another machine.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fastast.data.audio import AudioError
 from fastast.metrics import Task
 
 MIN_SAMPLES = 400
-"""Samples (25 ms at 16 kHz) of one frame of the filterbank: a shorter clip has no feature."""
+"""Samples in one frame of the filterbank (25 ms at 16 kHz); a shorter clip has no features."""
 MAX_CORRUPT_IN_A_ROW = 100
-"""Corrupt clips one after another before training gives up: then it is not a clip that is broken but the set."""
+"""Successive corrupt clips at which training gives up: then the whole set is broken, not just a clip."""
 
 
 class DataError(ValueError):
@@ -33,20 +33,20 @@ class DataError(ValueError):
 
 
 class DataNotFoundError(DataError, FileNotFoundError):
-    """A file or folder of a data set that is not there."""
+    """A file or folder of a data set that does not exist."""
 
 
 class SplitNotFoundError(DataNotFoundError):
-    """A split that a data set does not have, or of which not one clip is there."""
+    """A split that a data set does not have, or of which no clip exists."""
 
     def __init__(self, message: str, *, listed: bool = False) -> None:
         super().__init__(message)
         self.listed = listed
-        """Whether its tables list clips for it: then the set is not whole."""
+        """Whether the tables list clips for the split, so that the set is incomplete."""
 
 
 class DataWarning(UserWarning):
-    """A data set that can be used, but that is not all that it seems to be."""
+    """A data set that can be used, but is not quite what it seems."""
 
 
 class TrainingSet(Protocol):
@@ -54,33 +54,33 @@ class TrainingSet(Protocol):
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of the outputs."""
+        """Names of the classes, in the order of the model's outputs."""
 
     @property
     def task(self) -> Task:
-        """How the set is scored."""
+        """Task, which determines how the set is scored."""
 
     def __len__(self) -> int:
-        """Clips of an epoch."""
+        """Return the number of clips in an epoch."""
 
     def id(self, index: int) -> str:
-        """What the clip is called wherever the data lies: two runs on the same ids were tested on the same clips."""
+        """Return the clip's id, wherever the data is stored: runs with the same ids were tested on the same clips."""
 
     def name(self, index: int) -> str:
-        """What a person here calls the clip, in messages: its file, or its id."""
+        """Return the clip's name for messages: its file, or its id."""
 
     def fingerprint(self) -> str:
-        """Hash of what the audio hangs on, without reading it: other files or another mixer have another one."""
+        """Return a hash of what the audio depends on, without reading it: it changes with the files or the mixer."""
 
     def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Samples (s,) at 16 kHz, or the filterbank (f, m) of a cache of those, unpadded and not normalised; and labels
-        (c,). Raises AudioError for a clip that cannot be used."""
+        """Return a clip and its labels (c,): samples (s,) at 16 kHz or, from a cache of filterbanks, (f, m), unpadded
+        and not normalised. Raises AudioError for a clip that cannot be used."""
 
     def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
-        """The labels (c,) alone, without reading audio."""
+        """Return the labels (c,) alone, without reading audio."""
 
     def prepare(self) -> None:
-        """Do now what all processes that read clips can share."""
+        """Do in advance the work that all processes that read clips can share."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,19 +88,19 @@ class Batch:
     """Clips of one step, padded with zeros to one length."""
 
     waveforms: Tensor
-    """(b, s) float32 in [-1, 1]; empty where the set holds filterbanks."""
+    """Samples, (b, s) float32 in [-1, 1]; empty where the set holds filterbanks."""
     lengths: Tensor
-    """(b,) valid samples of every clip; valid frames, where the set holds filterbanks."""
+    """Number of valid samples of every clip, (b,), or of valid frames where the set holds filterbanks."""
     labels: Tensor
-    """(b, c) in [0, 1]."""
+    """Labels, (b, c) in [0, 1]."""
     indices: Tensor
-    """(b,) position of every clip in its set."""
+    """Position of every clip in its set, (b,)."""
     skipped: tuple[tuple[str, str], ...] = ()
-    """Name and fault of every corrupt clip that was skipped on the way."""
+    """Name and error of every corrupt clip that was skipped."""
     features: Tensor | None = None
-    """(b, f, m) filterbanks, padded with zeros, where the set holds those; not normalised."""
+    """Filterbanks, (b, f, m), padded with zeros and not normalised, where the set holds those."""
     seconds: float = 0.0
-    """What reading the clips took, whichever processes did."""
+    """Time spent reading the clips, in seconds, summed over clips whichever processes read them."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
@@ -117,20 +117,20 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A clip as a worker hands it over."""
+    """A clip as a worker returns it."""
 
     index: int
     waveform: NDArray[np.float32] | None
-    """(s,) samples or (f, m) filterbank, None where the clip is corrupt and nothing stands in for it."""
+    """Samples (s,) or filterbank (f, m); None where the clip is corrupt and not replaced by another."""
     labels: NDArray[np.float32] | None
-    """(c,)"""
+    """Labels, (c,); None likewise."""
     skipped: tuple[tuple[str, str], ...] = ()
     seconds: float = 0.0
-    """What reading it took."""
+    """Time spent reading the clip, in seconds."""
 
 
 def read_clip(data: TrainingSet, index: int, epoch: int) -> Item:
-    """Read one clip; a corrupt one comes back without samples, with its name and fault."""
+    """Read one clip; return a corrupt one without samples, but with its name and error."""
     start = time.perf_counter()
     try:
         waveform, labels = data.clip(index, epoch)
@@ -143,10 +143,10 @@ def read_clip(data: TrainingSet, index: int, epoch: int) -> Item:
 
 
 def read_or_replace(data: TrainingSet, index: int, epoch: int) -> Item:
-    """Read one clip for training; where it is corrupt the next sound one takes its place, so that batches keep
-    their size (and every process of a parallel run its number of steps).
+    """Read one clip for training, or the next intact one where it is corrupt, so that batches keep their size (and
+    every process of a parallel run its number of steps).
 
-    Raises DataError where many are corrupt in a row.
+    Raises DataError where 100 clips in a row, or all, are corrupt.
     """
     skipped: tuple[tuple[str, str], ...] = ()
     seconds = 0.0
@@ -163,7 +163,7 @@ def read_or_replace(data: TrainingSet, index: int, epoch: int) -> Item:
 
 
 def collate(items: Sequence[Item], num_classes: int) -> Batch:
-    """Make a batch of those items that have samples; it may be empty."""
+    """Return a batch of the items that have samples; it may be empty."""
     skipped = tuple(entry for item in items for entry in item.skipped)
     clips = [(item.index, item.waveform, item.labels) for item in items]
     whole = [(i, w, y) for i, w, y in clips if w is not None and y is not None]
@@ -187,7 +187,7 @@ def collate(items: Sequence[Item], num_classes: int) -> Batch:
 
 
 def reading_of(data: TrainingSet) -> dict[str, str]:
-    """Return how the files of a set are read, for records: channels, resampler, decoder. Mixtures have no files."""
+    """Return how the files of a set are read, for records: channels, resampler, decoder; empty for mixtures."""
     return dict(getattr(data, "reading", {}))
 
 

@@ -1,9 +1,9 @@
-"""What augmentation is made of: each function changes a whole batch, on its device.
+"""Implement the steps of augmentation; each function transforms a whole batch, on its device.
 
 Shapes: `b` batch, `s` samples of a clip, `f` frames, `m` mel bins, `c` classes.
 
-All chance comes from an explicit `torch.Generator`. It may live on another device than the clips: a generator on the
-CPU gives the same augmentation on every device, one on a GPU draws there without a copy.
+All randomness comes from an explicit `torch.Generator`, which may be on another device than the clips: a generator on
+the CPU gives the same augmentation on every device, and one on a GPU draws there without a copy.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ def mix_up(
     lengths: Tensor | None = None,
     mixed_labels: str = "weighted",
 ) -> tuple[Tensor, Tensor]:
-    """Mix every clip, with probability `rate`, with another of its batch.
+    """Mix every clip, with probability `rate`, with another clip of its batch.
 
-    Both lose their mean, then the clip is lambda * first + (1 - lambda) * second less its own mean, with lambda drawn
-    from Beta(alpha, alpha); the second is cut, or padded with zeros, to the first's length. Labels are mixed with the
-    same lambda (`weighted`), or are the larger of both (`union`). A clip that is not mixed comes back unchanged, and
-    so does a batch of one, which has no other clip.
+    Both have their mean removed; the result is lambda * first + (1 - lambda) * second, again with its mean removed,
+    where lambda is drawn from Beta(alpha, alpha). The second clip is cut, or padded with zeros, to the length of the
+    first. Labels are mixed with the same lambda (`weighted`), or are the maximum of the two (`union`). A clip that is
+    not mixed is returned unchanged, and so is a batch of one, which has no other clip.
 
-    waveforms: (b, s), lengths: (b,) valid samples or None where all are, labels: (b, c). Returns both in those shapes.
-    This is mixup on waveforms as AST has it (Gong et al. 2021, section 3.1; Tokozume et al. 2018), where the second
-    clip comes from the whole set rather than from the batch.
+    waveforms: (b, s), lengths: (b,) valid samples or None where all are, labels: (b, c). Returns waveforms and labels
+    in those shapes. This is AST's mixup on waveforms (Gong et al. 2021, section 3.1; Tokozume et al. 2018), except that
+    AST takes the second clip from the whole set.
     """
     if mixed_labels not in MIXED_LABELS:
         raise ValueError(f"mix_up: mixed_labels is {mixed_labels!r}; it must be one of {', '.join(MIXED_LABELS)}")
     b, s = waveforms.shape
     device = waveforms.device
-    # Drawn in this order and always in full, so that a generator's state says how many batches it has seen.
+    # Drawn in this order and always in full, so that a generator's state reflects how many batches it has seen.
     chosen = _uniform((b,), generator, device) < rate  # (b,)
     first_share = _beta(b, alpha, generator, device)[:, None]  # (b, 1)
     step = torch.randint(1, max(2, b), (b,), generator=generator, device=generator.device).to(device)
@@ -62,7 +62,7 @@ def mix_up(
 
 
 def random_gain(waveforms: Tensor, *, gain_db: float, generator: torch.Generator) -> Tensor:
-    """Make every clip (b, s) louder or softer by a number of dB drawn evenly from -gain_db to gain_db."""
+    """Make every clip (b, s) louder or softer by a number of dB drawn uniformly from -gain_db to gain_db."""
     decibels = (2 * _uniform((len(waveforms), 1), generator, waveforms.device) - 1) * gain_db
     return waveforms * torch.pow(10.0, decibels / 20)
 
@@ -73,9 +73,9 @@ def spec_augment(
     """Set one random band of mel bins and one of frames of every clip to `value` (SpecAugment, Park et al. 2019).
 
     features: (b, f, m), before normalisation as in AST. The masks are those of torchaudio's FrequencyMasking and
-    TimeMasking: a width drawn evenly from [0, mask), rounded down, so up to mask - 1 bins, and a start drawn evenly
-    from [0, size - width), rounded down. 0 leaves an axis alone.
-    Raises ValueError where a mask is wider than its axis.
+    TimeMasking: a width drawn uniformly from [0, mask), rounded down, so up to mask - 1 bins, and a start drawn
+    uniformly from [0, size - width), rounded down. A mask of 0 leaves its axis unchanged. Raises ValueError where a
+    mask is wider than its axis.
     """
     _, f, m = features.shape
     for name, mask, size, axis in (
@@ -84,7 +84,7 @@ def spec_augment(
     ):
         if not 0 <= mask <= size:
             raise ValueError(
-                f"augmentation.{name} is {mask}; the filterbank has {size} {axis}, so it must be 0 to {size}"
+                f"augmentation.{name} is {mask}; the filterbank has {size} {axis}, so it must be from 0 to {size}"
             )
     if freq_mask:
         masked = _span(len(features), freq_mask, m, generator, features.device)  # (b, m)
@@ -96,18 +96,18 @@ def spec_augment(
 
 
 def add_noise(features: Tensor, *, amplitude: float, generator: torch.Generator) -> Tensor:
-    """Add even noise in [0, level) to every value, with a level for each clip drawn evenly from [0, amplitude).
+    """Add uniform noise in [0, level) to every value, with a level for each clip drawn uniformly from [0, amplitude).
 
-    features: (b, f, m), normalised. AST's Speech Commands recipe has amplitude 0.1.
+    features: (b, f, m), normalised. AST's Speech Commands recipe uses amplitude 0.1.
     """
     level = _uniform((len(features), 1, 1), generator, features.device) * amplitude
     return features + level * _uniform(tuple(features.shape), generator, features.device)
 
 
 def time_shift(features: Tensor, *, frames: int, generator: torch.Generator) -> Tensor:
-    """Roll every clip (b, f, m) along time by -frames to frames - 1 frames; what leaves one end enters the other.
+    """Roll every clip (b, f, m) along time by -frames to frames - 1 frames; what leaves at one end enters at the other.
 
-    AST's Speech Commands recipe has 10 frames (100 ms).
+    AST's Speech Commands recipe uses 10 frames (100 ms).
     """
     if frames == 0:
         return features
@@ -122,15 +122,15 @@ def _uniform(shape: tuple[int, ...], generator: torch.Generator, device: torch.d
 
 
 def _beta(count: int, alpha: float, generator: torch.Generator, device: torch.device) -> Tensor:
-    """(count,) from Beta(alpha, alpha): X / (X + Y) of two Gamma(alpha) variables."""
+    """Return (count,) draws from Beta(alpha, alpha), as X / (X + Y) of two Gamma(alpha) variables."""
     shape = torch.full((2, count), float(alpha), device=generator.device)
-    # torch.distributions takes no generator; this is the operator it draws with, which does.
+    # torch.distributions takes no generator; the operator that it draws with does.
     x, y = torch._standard_gamma(shape, generator=generator)
     return (x / (x + y)).to(device)
 
 
 def _span(count: int, mask: int, size: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    """(count, size), true within one random span a row."""
+    """Return a mask (count, size) that is true within one random span per row."""
     width, start = _uniform((2, count, 1), generator, device)
     width = width * mask
     first = (start * (size - width)).long()
@@ -145,7 +145,7 @@ def _valid(lengths: Tensor | None, s: int, waveforms: Tensor) -> Tensor | None:
 
 
 def _less_mean(waveforms: Tensor, valid: Tensor | None) -> Tensor:
-    """(b, s) less each clip's mean over its valid samples; zeros beyond them."""
+    """Return (b, s) minus each clip's mean over its valid samples, with zeros beyond them."""
     if valid is None:
         return waveforms - waveforms.mean(1, keepdim=True)
     waveforms = waveforms * valid

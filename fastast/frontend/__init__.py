@@ -1,4 +1,4 @@
-"""Waveforms -> what an AST takes: Kaldi's filterbank, cut or padded, and normalised."""
+"""Turn waveforms into the input of an AST: Kaldi's filterbank, cut or padded, and normalised."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""Waveform -> Kaldi's log-mel filterbank, batched and on any device.
+"""Compute Kaldi's log-mel filterbank of waveforms, batched and on any device.
 
 Shapes: `b` batch, `f` frames (25 ms long, every 10 ms), `w` samples of one frame, `k` bins of the power spectrum,
 `m` mel bins.
 
 AST was trained on the filterbank of Kaldi (`compute-fbank-feats --htk-compat --window-type=hanning`), which other
-front ends do not reproduce: frames are neither centred nor padded, each loses its mean, the window is symmetric.
+front ends do not reproduce: frames are neither centred nor padded, each has its mean removed, and the window is
+symmetric.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from fastast.scale import MAX_PEAK, describe_peak
 from fastast.system.compiling import constant_result
 
 SAMPLE_RATE = 16_000
-"""Samples a second (Hz) that every published AST was trained with."""
+"""Sample rate (Hz) that every published AST was trained with."""
 FRAME_SECONDS, SHIFT_SECONDS = 0.025, 0.010
 PRE_EMPHASIS = 0.97
 LOWEST_HZ = 20.0
 FLOOR = float(torch.finfo(torch.float32).eps)
-"""Energies below it are raised to it before the logarithm, as Kaldi does."""
+"""Lowest energy: smaller ones are raised to it before the logarithm, as in Kaldi."""
 
 
 def num_frames(samples: int, *, sample_rate: int = SAMPLE_RATE) -> int:
@@ -45,17 +46,17 @@ def fbank(
     """Compute Kaldi's log-mel filterbank of a batch of waveforms, in float32.
 
     waveforms: (b, samples), floating point in [-1, 1]. lengths: (b,) valid samples of every clip, for clips padded to
-    one length; the padding then changes nothing, and frames that do not lie within the clip are 0.
-    Returns (b, f, m), natural logarithm of the energy; f = 1 + (samples - 400) // 160 at 16 kHz.
+    one length; the padding then has no effect, and frames that extend beyond the clip are 0.
+    Returns (b, f, m), the natural logarithm of the energy; f = 1 + (samples - 400) // 160 at 16 kHz.
 
-    Raises ValueError for another shape, clips shorter than a frame, NaN and infinities, or samples far beyond [-1, 1],
-    naming the clip. The values are not looked at with `check=False` (looking makes the host wait for the device) or
+    Raises ValueError for another shape or type, clips shorter than a frame, NaN and infinities, or samples far beyond
+    [-1, 1], naming the clip. Values are not checked with `check=False` (checking makes the host wait for the device) or
     inside a compiled graph.
     """
     window_length, shift = _frame_length(sample_rate)
     _check_shapes(waveforms, lengths, window_length, sample_rate)
     device = waveforms.device
-    # Autocast would take the energies in 8 bits of mantissa.
+    # Autocast would compute the energies with a mantissa of 8 bits.
     with torch.autocast(device.type, enabled=False):
         x = waveforms.to(torch.float32)
         if lengths is None:
@@ -70,12 +71,12 @@ def fbank(
         frames = x.unfold(1, window_length, shift)  # (b, f, w)
         frames = frames - frames.mean(-1, keepdim=True)
         previous = torch.cat([frames[..., :1], frames[..., :-1]], -1)
-        # What is made while tracing belongs to the trace: only constants for ordinary tensors are kept.
+        # Tensors made while tracing belong to the trace, so only constants for ordinary tensors are cached.
         constants = _kept_constants if type(waveforms) is Tensor else _constants
         window, mel = constants(window_length, num_mel_bins, sample_rate, device)
         frames = (frames - PRE_EMPHASIS * previous) * window
         power = torch.fft.rfft(frames, 2 * (mel.shape[0] - 1)).abs().square()  # (b, f, k)
-        # `mel` is float64 on CUDA, where a float32 product may silently be one of TF32 (3 digits).
+        # `mel` is float64 on CUDA, where a float32 product may silently be computed in TF32 (3 digits).
         energy = (power.to(mel.dtype) @ mel).to(torch.float32)  # (b, f, m)
         features = energy.clamp_min(FLOOR).log()
         if lengths is not None:
@@ -86,9 +87,9 @@ def fbank(
 
 
 def check_waveforms(waveforms: Tensor, lengths: Tensor | None, *, values: bool = True) -> None:
-    """Raise the ValueErrors of `fbank` without computing it, for clips (b, samples) at 16 kHz that were padded with 0.
+    """Raise the ValueErrors of `fbank` without computing it, for clips (b, samples) at 16 kHz, padded with zeros.
 
-    With `values` the samples are looked at too, for which the host waits for the device.
+    With `values`, the samples are checked too, for which the host waits for the device.
     """
     window, _ = _frame_length(SAMPLE_RATE)
     _check_shapes(waveforms, lengths, window, SAMPLE_RATE)
@@ -102,9 +103,9 @@ def _frame_length(sample_rate: int) -> tuple[int, int]:
 
 
 def _constants(window_length: int, num_mel_bins: int, sample_rate: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Window (w,) and mel filters (k, m) on a device."""
+    """Return the window (w,) and the mel filters (k, m) on a device."""
     with torch.inference_mode(False):  # a tensor made in inference mode could never be used in training
-        # Rounded as torchaudio's: the last bit of the window shows in a quiet bin beside a loud one (5e-3).
+        # Rounded as in torchaudio: the window's last bit shows in a quiet bin next to a loud one (5e-3).
         window = torch.hann_window(window_length, periodic=False)
         mel = torch.from_numpy(mel_filters(num_mel_bins, sample_rate, fft_length=_power_of_two(window_length)))
         mel_dtype = torch.float64 if device.type == "cuda" else torch.float32
@@ -118,7 +119,7 @@ _cached_constants = functools.lru_cache(maxsize=16)(_constants)
 def _kept_constants(
     window_length: int, num_mel_bins: int, sample_rate: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The same tensors for the same settings; a constant to the compiler."""
+    """Return the same tensors for the same settings; the compiler treats them as constants."""
     return _cached_constants(window_length, num_mel_bins, sample_rate, device)
 
 
@@ -166,7 +167,7 @@ def _check_shapes(waveforms: Tensor, lengths: Tensor | None, window: int, sample
 
 
 def _check_values(peaks: Tensor, lengths: Tensor | None, width: int, window: int, sample_rate: int) -> None:
-    """peaks: (b,) largest absolute sample of every clip."""
+    """Raise ValueError for wrong lengths or samples; peaks: (b,) largest absolute sample of every clip."""
     if lengths is not None and bool(((lengths < window) | (lengths > width)).any()):
         index = int(((lengths < window) | (lengths > width)).nonzero()[0])
         raise ValueError(

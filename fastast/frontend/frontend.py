@@ -1,4 +1,4 @@
-"""Clips -> what an AST takes: the filterbank of `fastast.frontend.filterbank`, cut or padded and normalised.
+"""Turn clips into the input of an AST: the filterbank of `fastast.frontend.filterbank`, cut or padded, and normalised.
 
 Shapes: `b` batch, `f` frames, `m` mel bins.
 """
@@ -20,27 +20,27 @@ from fastast.frontend.filterbank import FRAME_SECONDS, SHIFT_SECONDS, fbank
 
 
 class TakesClips(Protocol):
-    """Anything that says how large its input is, such as a `Geometry`."""
+    """Anything that states the size of its input, such as a `Geometry`."""
 
     @property
     def num_frames(self) -> int:
-        """Frames, f."""
+        """Number of frames, f."""
         ...
 
     @property
     def num_mel_bins(self) -> int:
-        """Mel bins, m."""
+        """Number of mel bins, m."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Normalisation:
-    """What is done to a log-mel filterbank before an AST sees it: (x - mean) / (2 * std)."""
+    """Normalisation of a log-mel filterbank before an AST sees it: (x - mean) / (2 * std)."""
 
     mean: float
     """Mean of the training set's filterbank."""
     std: float
-    """Standard deviation of the training set's filterbank; half of what AST divides by."""
+    """Standard deviation of the training set's filterbank; AST divides by twice as much."""
 
     def __post_init__(self) -> None:
         for name, value in (("mean", self.mean), ("std", self.std)):
@@ -54,32 +54,32 @@ class Normalisation:
         return (features - self.mean) / (2 * self.std)
 
     def undo(self, features: Tensor) -> Tensor:
-        """Return the filterbank that was normalised."""
+        """Return a normalised filterbank as it was before."""
         return features * (2 * self.std) + self.mean
 
 
 AUDIOSET = Normalisation(mean=-4.2677393, std=4.5689974)
-"""Of the AudioSet recipes of AST (Gong et al. 2021); also Hugging Face's default."""
+"""Normalisation of AST's AudioSet recipes (Gong et al. 2021), and the default of Hugging Face Transformers."""
 ESC50 = Normalisation(mean=-6.6268077, std=5.358466)
-"""Of the ESC-50 recipe of AST."""
+"""Normalisation of AST's ESC-50 recipe."""
 SPEECH_COMMANDS = Normalisation(mean=-6.845978, std=5.5654526)
-"""Of the Speech Commands V2 recipe of AST."""
+"""Normalisation of AST's Speech Commands V2 recipe."""
 
 
 def pad_or_cut(features: Tensor, num_frames: int) -> Tensor:
-    """Bring a filterbank (b, f, m) to (b, num_frames, m): zeros at the end, or the end cut off.
+    """Pad a filterbank (b, f, m) with zeros at the end, or cut its end off, and return (b, num_frames, m).
 
-    AST pads before it normalises, so that padding is not 0 but -mean / (2 * std) to the model.
+    AST pads before it normalises, so the model sees padding as -mean / (2 * std), not as 0.
     """
     missing = num_frames - features.shape[1]
     return F.pad(features, (0, 0, 0, missing)) if missing > 0 else features[:, :num_frames]
 
 
 class Frontend(nn.Module):
-    """Waveforms -> normalised filterbank of a model's input shape. It has no weights and follows its input's device."""
+    """Turns waveforms into the normalised filterbank that a model takes, without weights, on the input's device."""
 
     def __init__(self, geometry: TakesClips, normalisation: Normalisation | None, *, check: bool = True) -> None:
-        """Raises ValueError where there is no normalisation, as in the original AST's checkpoints."""
+        """`check`: as in `fbank`. Raises ValueError where `normalisation` is None, as for original AST checkpoints."""
         super().__init__()
         if normalisation is None:
             raise ValueError(
@@ -93,7 +93,7 @@ class Frontend(nn.Module):
 
     @property
     def seconds(self) -> float:
-        """What of a clip is heard at most."""
+        """Longest part of a clip that the model hears, in seconds."""
         return FRAME_SECONDS + (self.num_frames - 1) * SHIFT_SECONDS
 
     def extra_repr(self) -> str:
@@ -101,9 +101,9 @@ class Frontend(nn.Module):
         return f"num_frames={self.num_frames}, num_mel_bins={self.num_mel_bins}, {self.normalisation}"
 
     def forward(self, waveforms: Tensor | Sequence[Tensor | NDArray[np.generic]]) -> Tensor:
-        """(b, samples) at 16 kHz, or a list of clips of any lengths -> (b, num_frames, num_mel_bins).
+        """Turn (b, samples) at 16 kHz, or a list of clips of any lengths, into (b, num_frames, num_mel_bins).
 
-        Samples are floating point in [-1, 1], or int16. Raises ValueError as `fbank` does.
+        Samples are floating point in [-1, 1], or int16. Raises ValueError as `one_batch` and `fbank` do.
         """
         waveforms, lengths = one_batch(waveforms)
         features = fbank(waveforms, num_mel_bins=self.num_mel_bins, lengths=lengths, check=self.check)  # (b, f, m)
@@ -111,9 +111,10 @@ class Frontend(nn.Module):
 
 
 def one_batch(clips: Tensor | Sequence[Tensor | NDArray[np.generic]]) -> tuple[Tensor, Tensor | None]:
-    """Return what `Frontend` takes as waveforms (b, samples), and of a list the clips' lengths (b,).
+    """Return what `Frontend` takes as waveforms (b, samples), and the lengths (b,) of clips in a list, else None.
 
-    int16 becomes float32 in [-1, 1]. Raises ValueError for an empty list, or clips of a list that do not fit together.
+    int16 becomes float32 in [-1, 1]. Raises ValueError for an empty list, and for clips in a list that are of different
+    types or not one-dimensional.
     """
     waveforms, lengths = (clips, None) if isinstance(clips, Tensor) else _stack(clips)
     if waveforms.dtype == torch.int16:
@@ -122,7 +123,7 @@ def one_batch(clips: Tensor | Sequence[Tensor | NDArray[np.generic]]) -> tuple[T
 
 
 def _stack(clips: Sequence[Tensor | NDArray[np.generic]]) -> tuple[Tensor, Tensor]:
-    """Pad clips to (b, samples) and return their lengths (b,)."""
+    """Return clips padded to (b, samples), and their lengths (b,)."""
     tensors = [torch.as_tensor(clip) for clip in clips]
     if not tensors:
         raise ValueError("front end: an empty list of clips; give at least one")
@@ -130,7 +131,7 @@ def _stack(clips: Sequence[Tensor | NDArray[np.generic]]) -> tuple[Tensor, Tenso
         if clip.ndim != 1 or clip.dtype != tensors[0].dtype:
             raise ValueError(
                 f"front end: clip {index} of the list is {clip.dtype} of shape {tuple(clip.shape)}; every clip must be "
-                f"one channel, (samples,), and of the first one's type ({tensors[0].dtype})"
+                f"one channel, (samples,), and of the same type as the first ({tensors[0].dtype})"
             )
     lengths = torch.tensor([len(clip) for clip in tensors], device=tensors[0].device)
     return nn.utils.rnn.pad_sequence(tensors, batch_first=True), lengths

@@ -1,4 +1,4 @@
-"""Audio files of every kind -> blocks of samples, in bounded memory."""
+"""Decode audio files of every supported kind into blocks of samples, in bounded memory."""
 
 from fastast.data.decoding.errors import AudioError, AudioNotFoundError
 from fastast.data.decoding.part import Part

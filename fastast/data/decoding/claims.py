@@ -1,8 +1,8 @@
-"""What a header tells of, against what is there: a file that is cut off must not be heard as a shorter clip.
+"""Compare what a header claims with what the file holds: a truncated file must not pass for a shorter clip.
 
-WAV, AIFF, AU, SVX, W64, RF64, VOC, WVE, AVR, MPC and MAT are held to what libsndfile notes of their headers while it
-opens them; CAF and NIST to their own bytes, as it notes nothing there. IRCAM, PVF and PAF tell of no length; of a MIDI
-dump (SDS) what is lost is read as silence.
+WAV, AIFF, AU, SVX, W64, RF64, VOC, WVE, AVR, MPC and MAT are checked against what libsndfile logs about their headers
+while it opens them; CAF and NIST against their own bytes, as libsndfile logs nothing about those. IRCAM, PVF and PAF
+state no length; what is missing from a MIDI sample dump (SDS) is read as silence.
 """
 
 from __future__ import annotations
@@ -18,33 +18,34 @@ if TYPE_CHECKING:
     import soundfile
 
 UNKNOWN = 1 << 62
-"""Samples that libsndfile reports at least, and bytes of 64 bits that a header claims at least, where it tells none."""
+"""Where no length is stated, libsndfile reports at least this many samples, and a 64-bit header claims at least this
+many bytes."""
 _STREAMED = 0x7FFF_F000
-"""Bytes that a header of 32 bits claims at least whose length was not known when it was begun."""
+"""Bytes that a 32-bit header claims at least, if it was written before the length was known."""
 _MOST_SAMPLES_PER_BYTE = 65_535 // 10
-"""Of silence in FLAC, the densest of all formats: 65,535 samples per frame of 10 bytes or more."""
+"""Most samples that a byte can hold: silence in FLAC, the densest format, has 65,535 per frame of 10 bytes or more."""
 _BYTES = re.compile(
     r"^ *(data|SSND|BODY|Data Size|riff|Riff size|Data length)[ :]*(\d+) (?:\(should be|should be) (\d+)"
 )
-"""How libsndfile notes a part that is longer than the file: `data : 96000 (should be 47978)`."""
+"""How libsndfile logs a chunk that is longer than the file: `data : 96000 (should be 47978)`."""
 _OF_64_BITS = ("riff", "Riff size")
-"""Those parts whose length has 64 bits."""
+"""Chunks in such a line whose length has 64 bits."""
 _SAMPLES = {name: re.compile(r"^ *Frames *: (\d+)") for name in ("AVR", "MPC2K")}
 _SAMPLES |= {name: re.compile(r"^ *(?:Rows : \d+ *)?Cols *: (\d+)") for name in ("MAT4", "MAT5")}
-"""By format, how it notes the samples that the header counts; the last one is meant."""
+"""How libsndfile logs the header's sample count, by format; the last match counts."""
 _TRUNCATED = "Seems to be a truncated file"
-"""How it notes a VOC that is cut off."""
+"""How libsndfile logs a VOC file that is cut off."""
 
 
 def check_bytes(source: Source) -> None:
-    """Raise AudioError for a CAF or NIST whose header tells of more than there is. Reads but the head of others."""
+    """Raise AudioError for a CAF or NIST file that is shorter than its header claims. Reads only the head of others."""
     for claimed in _caf_end(source.content) if source.head[:4] == b"caff" else _nist_end(source.head):
         if source.size < claimed < UNKNOWN:
             raise cut_off(source, f"{claimed:,} bytes", f"{source.size:,}")
 
 
 def check_notes(source: Source, file: soundfile.SoundFile) -> None:
-    """Raise AudioError for a file that tells of more than it has, before anything is read."""
+    """Raise AudioError, before any audio is read, for a file whose header claims more than the file holds."""
     size = source.size
     if file.format not in ("MP3", "OGG") and size * _MOST_SAMPLES_PER_BYTE < file.frames < UNKNOWN:
         raise AudioError(
@@ -64,15 +65,15 @@ def check_notes(source: Source, file: soundfile.SoundFile) -> None:
 
 
 def cut_off(source: Source, claimed: str, there: str) -> AudioError:
-    """Return the error for a file whose header claims something, of which less is there."""
+    """Return the error for a file whose header claims more than is there."""
     return AudioError(
-        f"{source.name}: the file is cut off: its header claims {claimed}, {there} are there. Fetch it again, or cut "
-        "it properly with an audio tool"
+        f"{source.name}: the file is cut off: its header claims {claimed} but only {there} are there. Fetch it again, "
+        "or cut it properly with an audio tool"
     )
 
 
 def _caf_end(content: Content) -> Iterator[int]:
-    """Yield where the audio of a CAF ends by its header: parts of 4 bytes of name, 8 of size, and so many more."""
+    """Yield where the audio of a CAF ends by its header. Its chunks are 4 bytes of name, 8 of size, and the content."""
     at = 8
     while at + 12 <= len(content):
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 12], "big")
@@ -82,7 +83,7 @@ def _caf_end(content: Content) -> Iterator[int]:
 
 
 def _nist_end(head: bytes) -> Iterator[int]:
-    """Yield where a NIST SPHERE file of whole samples ends by its header; nothing for other files."""
+    """Yield where a NIST SPHERE file ends by its header; nothing for other files, or if the header lacks a count."""
     if not head.startswith(b"NIST_1A"):
         return
     values = {name: value for name, value in re.findall(rb"^(\w+) -\S+ (\S+)", head, re.MULTILINE)}

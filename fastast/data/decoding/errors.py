@@ -1,4 +1,4 @@
-"""What is raised for an audio file that cannot be used; `fault` sorts them for reports."""
+"""Errors for audio files that cannot be used; `fault` is the category that reports sort them by."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ class AudioError(ValueError):
 
 
 class AudioNotFoundError(AudioError, FileNotFoundError):
-    """An audio file that is not there."""
+    """An audio file that does not exist."""
 
     fault = "missing"
 
 
 class AudioScaleError(AudioError):
-    """Samples that are not in [-1, 1] but, say, on the scale of integers."""
+    """Samples far outside [-1, 1], such as integers stored as floating point."""
 
     fault = "wrong scale"
 
@@ -28,6 +28,6 @@ class AudioValueError(AudioError):
 
 
 class AudioTooLongError(AudioError):
-    """A file that is too long for a clip."""
+    """A file that is longer than a clip may be."""
 
     fault = "too long"

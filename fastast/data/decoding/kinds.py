@@ -1,4 +1,4 @@
-"""What a file is that libsndfile cannot read, by its first bytes, and what to do about it."""
+"""Identify files that libsndfile cannot read by their first bytes, and say what to do about them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMATS = (
     "FastAST reads wav, flac, ogg (Vorbis or Opus), opus and mp3, and with PyAV "
     "(pip install 'fastast[media]') m4a, webm and other containers"
 )
-"""The last sentence of a refusal."""
+"""Last sentence of the error for a file that cannot be read."""
 
 CODECS = {
     0x0022: "TrueSpeech",
@@ -44,7 +44,7 @@ CODECS = {
     0xF1AC: "FLAC",
     0xFFFE: "a codec that only its GUID names",
 }
-"""Codecs in WAV by their format tag, without those that libsndfile reads."""
+"""Codecs in WAV by their format tag, except those that libsndfile reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +52,10 @@ class FileKind:
     """A container that PyAV reads."""
 
     name: str
-    """What people call it."""
+    """Name of the format in messages."""
     demuxer: str
-    """What FFmpeg calls it. Always given: a file that FFmpeg may guess could be a playlist, which opens others."""
+    """FFmpeg's name of the format. It is always passed on: if FFmpeg had to guess, it could take a file for a playlist,
+    which opens other files."""
 
 
 _PACKAGES = (
@@ -84,18 +85,18 @@ _OTHERS = (
     (b"%PDF", "a PDF document"),
     (b"PK", "a zip archive; unpack it"),
     (b"\x1f\x8b", "a gzip archive; unpack it"),
-    (b"\x00\x05\x16\x07", "an AppleDouble companion of a file, which holds no audio; leave it out"),
+    (b"\x00\x05\x16\x07", "an AppleDouble companion file, which holds no audio; leave it out"),
     (b"\x89HDF", "an HDF5 file; fastast data check says whether it is a data set"),
     (b"PAR1", "a Parquet file; fastast data check says whether it is a data set"),
-    (b"MThd", "MIDI, which holds notes and no sound; render it"),
+    (b"MThd", "MIDI, which holds notes, not sound; render it"),
     (b"<", "HTML or XML text, perhaps a web page that was saved in its place"),
 )
 _SOUND = (b"RIFF", b"RF64", b"fLaC", b"OggS", b"ID3", b"\xff\xfb", b"\xff\xfa", b"\xff\xf3", b"\xff\xf2", b"FORM")
-"""How files begin that libsndfile reads."""
+"""First bytes of files that libsndfile reads."""
 
 
 def packaged_codec(content: Content) -> FileKind | None:
-    """Return the container that a file begins as, if PyAV may be able to read what libsndfile cannot."""
+    """Return the container by a file's first bytes, if it is one that libsndfile cannot read but PyAV may."""
     head = content[:16]
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE":
         name = _wav_codec(content)
@@ -114,7 +115,7 @@ def packaged_codec(content: Content) -> FileKind | None:
 
 
 def describe_file(content: Content, name: str) -> str:
-    """Say what a file looks like that could not be read, and what to do."""
+    """Say what a file that could not be read looks like, and what to do."""
     head, path = content[:64], Path(name)
     if (kind := packaged_codec(content)) is not None:
         return (
@@ -128,11 +129,11 @@ def describe_file(content: Content, name: str) -> str:
         return "begins as an audio file but is cut off or damaged; fetch it again"
     if all(byte in b"\t\n\r\f" or 32 <= byte < 127 for byte in head):
         return f"not audio but text that begins with {head[:24]!r}"
-    return f"not an audio format that is known here; it begins with the bytes {head[:8]!r}"
+    return f"not an audio format that FastAST knows; it begins with the bytes {head[:8]!r}"
 
 
 def _wav_codec(content: Content) -> str:
-    """Name the codec in a WAV that libsndfile does not read; empty where that is not what is wrong."""
+    """Name the codec of a WAV if libsndfile does not read it; empty where the codec is not the problem."""
     if content[:4] == b"BW64":
         return "a BW64 file, a WAV for broadcasters"
     at = 12
@@ -144,10 +145,10 @@ def _wav_codec(content: Content) -> str:
                 tag = int.from_bytes(content[at + 32 : at + 34], "little")
             if tag in CODECS:
                 return f"{CODECS[tag]} in a WAV (format tag 0x{tag:04x})"
-            return "" if tag in _READ else f"a codec that is not known here in a WAV (format tag 0x{tag:04x})"
+            return "" if tag in _READ else f"an unknown codec in a WAV (format tag 0x{tag:04x})"
         at += 8 + size + size % 2
     return ""
 
 
 _READ = (0x0001, 0x0002, 0x0003, 0x0006, 0x0007, 0x0011, 0x0031, 0x0038, 0x0040, 0x0055)
-"""Format tags that libsndfile reads: where one of these fails, the file is damaged."""
+"""Format tags that libsndfile reads: a file with one of these that fails to open is damaged."""

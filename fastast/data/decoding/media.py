@@ -1,4 +1,4 @@
-"""m4a, video and whatever else FFmpeg decodes, through PyAV (`pip install 'fastast[media]'`).
+"""Decode m4a, video and whatever else FFmpeg reads, through PyAV (`pip install 'fastast[media]'`).
 
 Shapes: `s` samples of a block, `k` channels.
 """
@@ -20,29 +20,29 @@ from fastast.data.decoding.source import Content, Pieces, Source
 
 
 def is_installed() -> bool:
-    """Whether PyAV is there."""
+    """Return whether PyAV is installed."""
     return find_spec("av") is not None
 
 
 def open_media(source: Source, kind: FileKind) -> Part:
-    """Open the first audio stream of a file. Raises AudioError where there is none, or it is cut off or damaged."""
+    """Open a file's first audio stream. Raises AudioError where it has none, or is cut off or damaged."""
     import av
 
     if kind.demuxer == "mov":
         _check_boxes(source)
-    av.logging.set_level(av.logging.PANIC)  # what is wrong is said once, by us
+    av.logging.set_level(av.logging.PANIC)  # errors are reported once, by us
     file = io.BufferedReader(Pieces([(source.content, 0, len(source.content))]))
     try:
         container = av.open(file, format=kind.demuxer)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise AudioError(f"{source.name}: begins as {kind.name} but is cut off or damaged; fetch it again") from error
     if not container.streams.audio:
-        raise AudioError(f"{source.name}: {kind.name} without a sound track; leave it out")
+        raise AudioError(f"{source.name}: {kind.name} without an audio track; leave it out")
     stream = container.streams.audio[0]
-    context = stream.codec_context  # None of a codec that FFmpeg does not know
+    context = stream.codec_context  # None for a codec that FFmpeg does not know
     rate, channels = (context.sample_rate, context.channels) if context else (0, 0)
     if not rate or not channels:
-        raise AudioError(f"{source.name}: {kind.name} whose sound FFmpeg cannot decode; convert it, or leave it out")
+        raise AudioError(f"{source.name}: {kind.name} whose audio FFmpeg cannot decode; convert it, or leave it out")
     return Part(
         rate=check_rate(source.name, rate),
         channels=channels,
@@ -52,14 +52,14 @@ def open_media(source: Source, kind: FileKind) -> Part:
 
 
 def _exact_length(kind: FileKind, stream: Any, rate: int) -> int | None:
-    """Return the samples of an MPEG-4 track without the encoder's padding, which its edit list tells."""
+    """Return the number of samples of an MPEG-4 track without the encoder's padding, from its edit list."""
     if kind.demuxer != "mov" or not stream.duration or not stream.time_base:
         return None
     return round(stream.duration * stream.time_base * rate)
 
 
 def _blocks(source: Source, container: Any, stream: Any, length: int | None) -> Iterator[NDArray[np.float32]]:
-    """Yield all samples of a stream, (s, k); of padding at the end, at most a few frames, nothing."""
+    """Yield all samples of a stream, (s, k), without the padding at its end (a few frames at most)."""
     import av
 
     done = 0
@@ -82,7 +82,7 @@ def _blocks(source: Source, container: Any, stream: Any, length: int | None) -> 
 
 
 def _check_boxes(source: Source) -> None:
-    """Raise AudioError where a box of an MPEG-4 file goes on beyond its end (ISO/IEC 14496-12, section 4.2)."""
+    """Raise AudioError where a box of an MPEG-4 file extends beyond its end (ISO/IEC 14496-12, section 4.2)."""
     content: Content = source.content
     at = 0
     while at + 8 <= len(content):
@@ -93,7 +93,7 @@ def _check_boxes(source: Source) -> None:
             return
         if size < 8 or at + size > len(content):
             raise AudioError(
-                f"{source.name}: the file is cut off or damaged: a part of it claims {size:,} bytes, "
-                f"{len(content) - at:,} are there. Fetch it again"
+                f"{source.name}: the file is cut off or damaged: a part of it claims {size:,} bytes "
+                f"but only {len(content) - at:,} are there. Fetch it again"
             )
         at += size

@@ -1,8 +1,8 @@
-"""MPEG audio (mp3): where its frames are, so that every one of them is decoded and the length is a count, no estimate.
+"""Find the frames of MPEG audio (mp3), so that every one is decoded and the length is a count, not an estimate.
 
-A decoder that is not told how many frames there are estimates it from the first frame's bit rate and the file's size.
-Of a variable bit rate, of files joined together, of pictures and tags in the file the estimate is wrong by any factor,
-and decoders stop there. Layout of a frame: ISO/IEC 11172-3, section 2.4; of the tag in a first frame: Xing, LAME, VBRI.
+A decoder that is not given the number of frames estimates it from the first frame's bit rate and the file's size, and
+stops there. With a variable bit rate, joined files, or pictures and tags in the file, the estimate may be wrong by any
+factor. Layout of a frame: ISO/IEC 11172-3, section 2.4; of the tag in a first frame: Xing, LAME, VBRI.
 """
 
 from __future__ import annotations
@@ -20,66 +20,66 @@ _KBITS = {
     (2, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
     (2, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-"""Bit rates by version (2 is 2.5 too) and layer; layer 3 of version 2 has those of layer 2."""
+"""Bit rates (kbit/s) by version (2 stands for 2.5 too) and layer; layer 3 of version 2 has those of layer 2."""
 _RATES = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
-"""Sample rates by the two bits of the version."""
+"""Sample rates (Hz) by the header's two version bits."""
 _SLACK = 1
 """Frames by which a header's count may be too high: some encoders count the frame that holds the count."""
 _LARGEST_FRAME = 2881
-"""Bytes."""
+"""Largest size of a frame, in bytes."""
 _MOST_ZEROS = 1 << 16
-"""Bytes of padding before the first frame."""
+"""Most zero bytes that may precede the first frame."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Header:
-    """What the four bytes at a frame's start say."""
+    """Contents of the four bytes at a frame's start."""
 
     kind: tuple[int, int, int, int]
-    """Version, layer, rate and channels: where one of them changes, another decoder must go on."""
+    """Version, layer, rate and channels; where one of them changes, a new decoder must take over."""
     length: int
-    """Bytes of the frame."""
+    """Length of the frame in bytes."""
     tag: int
-    """Where a Xing or LAME tag stands in a first frame."""
+    """Offset of a Xing or LAME tag in a first frame, in bytes."""
 
 
 @dataclass(kw_only=True)
 class MpegPart:
-    """Frames of one kind, one after another: one encoder's output."""
+    """Successive frames of one kind: the output of one encoder."""
 
     content: Content
     kind: tuple[int, int, int, int]
     ranges: list[tuple[int, int]] = field(default_factory=list)
-    """Where the frames are; what lies between is no audio."""
+    """Start and end of each run of frames; bytes between runs are not audio."""
     frames: int = 0
-    """Frames that are there, without the one that holds a tag."""
+    """Number of frames found, without the one that holds a tag."""
     tagged: int = 0
-    """Bytes of the frame that holds a tag, the first of `ranges`; 0: there is none."""
+    """Bytes of the frame that holds a tag, which begins the first of `ranges`; 0 where there is none."""
     claimed: int = 0
-    """Frames that the tag tells of; 0: it does not say."""
+    """Number of frames according to the tag; 0 where it does not say."""
 
     def file(self, name: str) -> Pieces:
-        """Return what a decoder shall read. Raises AudioError where frames that the tag counts are not there."""
+        """Return the bytes to decode, as a file. Raises AudioError where there are fewer frames than the tag claims."""
         if self.frames < self.claimed - _SLACK:
             raise AudioError(
-                f"{name}: the file is cut off or damaged: its header claims {self.claimed:,} frames, {self.frames:,} "
-                "are there. Fetch it again, or cut it properly with an audio tool"
+                f"{name}: the file is cut off or damaged: its header claims {self.claimed:,} frames but only "
+                f"{self.frames:,} are there. Fetch it again, or cut it properly with an audio tool"
             )
         ranges = list(self.ranges)
         if self.frames <= self.claimed:
             return Pieces([(self.content, *some) for some in ranges])
-        if self.tagged:  # its count is wrong, and a decoder would believe it
+        if self.tagged:  # a decoder would rely on its count, which is too low or missing
             ranges[0] = (ranges[0][0] + self.tagged, ranges[0][1])
         return Pieces([(self.content, *some) for some in ranges], pretended=2 * _LARGEST_FRAME * (self.frames + 1))
 
 
 def may_be_mpeg(head: bytes) -> bool:
-    """Whether a file may be MPEG audio, by its first bytes."""
+    """Return whether a file may be MPEG audio, by its first bytes."""
     return head[:3] == b"ID3" or head[:1] in (b"\xff", b"\0")
 
 
 def is_mpeg(content: Content) -> bool:
-    """Whether a file begins as MPEG audio, after ID3 tags and zeros if any."""
+    """Return whether a file begins as MPEG audio, after any ID3 tags and zeros."""
     at = _after_tags(content, 0)
     zeros = content[at : at + _MOST_ZEROS]
     at += len(zeros) - len(zeros.lstrip(b"\0"))
@@ -87,7 +87,7 @@ def is_mpeg(content: Content) -> bool:
 
 
 def mpeg_parts(content: Content) -> list[MpegPart]:
-    """Find every frame; a new part begins where the kind of frame changes, and where another file was joined on."""
+    """Find every frame; a new part begins where the kind of frame changes, and where another file was appended."""
     parts: list[MpegPart] = []
     at, end, in_step = 0, len(content), False
     while at + 4 <= end:
@@ -96,7 +96,7 @@ def mpeg_parts(content: Content) -> list[MpegPart]:
             at, in_step = _next_sync(content, at), False
             continue
         if at + header.length > end:
-            break  # the last frame is incomplete: it cannot be decoded
+            break  # the last frame is incomplete and cannot be decoded
         tag, claimed = _tag(content, at, header)
         if tag or not parts or parts[-1].kind != header.kind:
             parts.append(MpegPart(content=content, kind=header.kind))
@@ -115,7 +115,7 @@ def mpeg_parts(content: Content) -> list[MpegPart]:
 
 @functools.lru_cache(maxsize=4096)
 def _header(head: bytes) -> _Header | None:
-    """Read a frame's header; None where it is none, or of free format."""
+    """Read a frame's header; return None where the bytes are not one, or its bit rate is "free"."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
@@ -136,7 +136,7 @@ def _header(head: bytes) -> _Header | None:
 
 
 def _is_confirmed(content: Content, at: int, header: _Header) -> bool:
-    """Whether another frame, a tag or the end follows: a header by itself is soon found in any data."""
+    """Return whether another frame, a tag or the end follows: a lone header soon turns up by chance in any data."""
     after = at + header.length
     following = content[after : after + 4]
     another = _header(following)
@@ -148,7 +148,7 @@ def _is_confirmed(content: Content, at: int, header: _Header) -> bool:
 
 
 def _tag(content: Content, at: int, header: _Header) -> tuple[bool, int]:
-    """Return whether a frame holds a tag instead of audio, and the number of frames that it tells of."""
+    """Return whether a frame holds a tag instead of audio, and the number of frames that the tag claims."""
     if header.kind[1] != 3:
         return False, 0
     xing = at + header.tag
@@ -170,7 +170,7 @@ def _after_tags(content: Content, at: int) -> int:
 
 
 def _next_sync(content: Content, at: int) -> int:
-    """Return where the next frame may begin, beyond `at`."""
+    """Return where the next frame after `at` may begin."""
     if (after := _after_tags(content, at)) > at:
         return after
     found = content.find(b"\xff", at + 1)

@@ -1,6 +1,6 @@
-"""Ogg (Vorbis, Opus): its pages, so that chained files are read whole and files that were never finished are read.
+"""Find the pages of Ogg files (Vorbis, Opus), so that chained files are read whole, and unfinished ones at all.
 
-Layout of a page: RFC 3533, section 6. A chained file is several ones after another ("links"); Opus: RFC 7845.
+Layout of a page: RFC 3533, section 6. A chained file consists of several files in a row ("links"). Opus: RFC 7845.
 """
 
 from __future__ import annotations
@@ -12,51 +12,51 @@ from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.source import Content, Pieces
 
 _HEADER = 27
-"""Bytes of a page before its table of segments."""
+"""Bytes of a page before its segment table."""
 _BEGINS, _ENDS = 2, 4
 """Flags of a stream's first and last page."""
 
 
 @dataclass(kw_only=True)
 class OggLink:
-    """One file of a chain."""
+    """One of the files in a chain."""
 
     content: Content
     start: int
-    """Where its first page begins."""
+    """Offset at which its first page begins."""
     end: int
-    """Where its last page ends."""
+    """Offset at which its last page ends."""
     last: int
-    """Where its last page begins."""
+    """Offset at which its last page begins."""
     opening: bool = True
-    """Whether only the first pages of its streams were met so far."""
+    """Whether only the first pages of its streams have been found so far."""
 
     @property
     def is_finished(self) -> bool:
-        """Whether its last page says that it is the last."""
+        """Whether its last page is flagged as the last."""
         return bool(self.content[self.last + 5] & _ENDS)
 
     def file(self) -> Pieces:
-        """Return what a decoder shall read: the link, its last page marked as such."""
+        """Return the link as a file to decode, with its last page flagged as the last."""
         if self.is_finished:
             return Pieces([(self.content, self.start, self.end)])
         page = bytearray(self.content[self.last : self.end])
-        page[5] |= _ENDS  # decoders trim the last page's padding only then, and libsndfile refuses Opus without
+        page[5] |= _ENDS  # without it, decoders keep the padding and libsndfile refuses Opus
         page[22:26] = bytes(4)
         page[22:26] = _checksum(bytes(page)).to_bytes(4, "little")
         return Pieces([(self.content, self.start, self.last), (bytes(page), 0, len(page))])
 
 
 def is_ogg(content: Content) -> bool:
-    """Whether a file begins as Ogg."""
+    """Return whether a file begins as Ogg."""
     return content[:4] == b"OggS"
 
 
 def ogg_links(content: Content, name: str) -> list[OggLink]:
-    """Find the links of a file. Raises AudioError where its last page goes on beyond the end of the file.
+    """Return the links of a file. Raises AudioError where its last page extends beyond the end of the file.
 
-    A file that ends with a whole page is taken as whole, though it may have been cut there: recorders of streams
-    end so.
+    A file that ends with a complete page is accepted although it may have been cut there, because stream recorders end
+    files that way.
     """
     links: list[OggLink] = []
     at = 0
@@ -89,7 +89,7 @@ def _checksums() -> tuple[int, ...]:
 
 
 def _checksum(page: bytes) -> int:
-    """CRC-32 of a page, with the polynomial 0x04c11db7, without reflection (RFC 3533, section 6)."""
+    """Return the CRC-32 of a page: polynomial 0x04c11db7, no reflection (RFC 3533, section 6)."""
     table, value = _checksums(), 0
     for byte in page:
         value = (value << 8 & 0xFFFF_FFFF) ^ table[value >> 24 ^ byte]

@@ -1,4 +1,4 @@
-"""A part of an audio file that one decoder reads.
+"""Define a part of an audio file: what one decoder reads of it.
 
 Shapes: `s` samples of a block, `k` channels.
 """
@@ -14,26 +14,27 @@ from numpy.typing import NDArray
 from fastast.data.decoding.errors import AudioError
 
 LOWEST_RATE, HIGHEST_RATE = 1_000, 1_000_000
-"""Hz: what a header may claim."""
+"""Range of sample rates (Hz) that a header may claim."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """What one decoder reads of a file; all but a few files have one."""
+    """What one decoder reads of a file; nearly all files have a single part."""
 
     rate: int
-    """Samples per second."""
+    """Sample rate (Hz)."""
     channels: int
     codec: str
     """Container and codec, such as WAV PCM_16."""
     blocks: Iterator[NDArray[np.float32]]
-    """(s, k) float32, nominally in [-1, 1]. Raises AudioError where the file turns out to be cut off or damaged."""
+    """Blocks of samples, (s, k) float32, nominally in [-1, 1]. Raises AudioError where the file proves to be cut off or
+    damaged."""
     unheard: str = ""
-    """What of the file was not heard, and why; empty where all was."""
+    """Warning about bytes that are not read but may be audio; empty where there are none."""
 
 
 def check_rate(name: str, rate: int) -> int:
-    """Return a sample rate. Raises AudioError where no recording has it."""
+    """Return a sample rate. Raises AudioError where no recording could have it."""
     if not LOWEST_RATE <= rate <= HIGHEST_RATE:
         raise AudioError(
             f"{name}: its header claims {rate:,} samples per second; FastAST reads {LOWEST_RATE:,} to "

@@ -1,4 +1,4 @@
-"""An audio file -> parts that one decoder reads each, and their samples in blocks.
+"""Split an audio file into parts, each read by one decoder, and yield their samples in blocks.
 
 Shapes: `s` samples of a block, `k` channels.
 """
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     import soundfile
 
 BLOCK = 1 << 18
-"""Samples of all channels that are decoded at once: 1 MB."""
+"""Samples, counted over all channels, that are decoded at a time: 1 MB."""
 _MISLEADING = (".mp1", ".mp2", ".mp3", ".m1a", ".m2a", ".raw", ".gsm", ".vox", ".vox6", ".vox8", ".au", ".snd")
-"""Endings by which libsndfile would look for MPEG and print that there is none, or hear any bytes as samples."""
+"""Extensions that would make libsndfile look for MPEG and print that it found none, or take any bytes for samples."""
 _FLAC = re.compile(rb"fLaC[\0\x80]\0\0\x22")
-"""How a FLAC begins (RFC 9639, section 8)."""
+"""First bytes of a FLAC file (RFC 9639, section 8)."""
 _FLAC_HEADER = 42
-"""Bytes of the shortest header of one."""
+"""Bytes of the shortest FLAC header."""
 
 
 def open_parts(source: Source) -> Iterator[Part]:
-    """Yield the parts of a file, in order; each must be read before the next is asked for.
+    """Yield the parts of a file, in order; read each before taking the next.
 
-    Raises AudioError, in constant time and memory, for a file of another kind, one that is cut off as far as its
-    header can tell, and one whose header tells of more samples than its size can hold.
+    Raises AudioError, in constant time and memory, for a file of another kind, one that its header shows to be cut off,
+    and one whose header claims more samples than its size can hold.
     """
     import soundfile
 
@@ -53,7 +53,7 @@ def open_parts(source: Source) -> Iterator[Part]:
         links = ogg_links(source.content, source.name)
         files = [_name_of(source)] if len(links) == 1 and links[0].is_finished else [link.file() for link in links]
     elif _is_flac_of_unknown_length(source):
-        files = [None]  # read by us, so that its end is seen
+        files = [None]  # read through `Pieces`, which knows when it is exhausted
     else:
         named = None if source.name.lower().endswith(_MISLEADING) else _name_of(source)
         files = [open_ended(source) or named]
@@ -69,17 +69,17 @@ def open_parts(source: Source) -> Iterator[Part]:
 
 
 def _name_of(source: Source) -> bytes | None:
-    """Return a file's name as the system has it, which need not be UTF-8; None of bytes in memory."""
+    """Return a file's name as the system stores it, which need not be UTF-8; None for bytes in memory."""
     return os.fsencode(source.path) if source.path else None
 
 
 @functools.cache
 def _sequential() -> Any:
-    """Return the class that files are opened with."""
+    """Return the class that opens files; made on first use, as soundfile is imported late."""
     import soundfile
 
     class SequentialFile(soundfile.SoundFile):
-        """A file without seeking: after every block soundfile seeks to where it is, and MP3 then loses a frame."""
+        """A file that denies being seekable: otherwise soundfile seeks after every block, and MP3 loses a frame."""
 
         def seekable(self) -> bool:
             return False
@@ -88,13 +88,13 @@ def _sequential() -> Any:
 
 
 def _is_flac_of_unknown_length(source: Source) -> bool:
-    """Whether a FLAC tells of no samples, as encoders that write to a pipe leave it (RFC 9639, section 8.2)."""
+    """Return whether a FLAC states no length, as after encoding to a pipe (RFC 9639, section 8.2)."""
     total = int.from_bytes(source.head[18:26], "big") & (1 << 36) - 1
     return source.head[:4] == b"fLaC" and total == 0
 
 
 def _otherwise(source: Source, error: Exception) -> Iterator[Part]:
-    """Yield what PyAV makes of a file that libsndfile cannot open."""
+    """Yield what PyAV decodes of a file that libsndfile cannot open. Raises AudioError where PyAV cannot help."""
     kind = packaged_codec(source.content)
     if kind is not None and media.is_installed():
         yield media.open_media(source, kind)
@@ -114,13 +114,13 @@ def _part(source: Source, file: soundfile.SoundFile, whole: Any) -> Part:
 
 
 def _blocks(source: Source, file: soundfile.SoundFile, whole: Any) -> Iterator[NDArray[np.float32]]:
-    """Yield all samples of a file, (s, k). Raises AudioError where there are fewer than the header tells of."""
+    """Yield all samples of a file, (s, k). Raises AudioError where there are fewer than the header claims."""
     import soundfile
 
     size = max(1, BLOCK // file.channels)
     done, error = 0, None
     while error is None:
-        # What a decoder does not fill stays NaN: an error at the end must not cost the samples before it.
+        # Samples that the decoder does not fill stay NaN: an error at the end must not cost the samples before it.
         block = np.full((size, file.channels), np.nan, np.float32)  # (s, k)
         try:
             count = len(file.read(out=block))
@@ -133,16 +133,16 @@ def _blocks(source: Source, file: soundfile.SoundFile, whole: Any) -> Iterator[N
         if count < size:
             break
     if file.format == "MP3":
-        return  # its frames were counted
+        return  # its frames have been counted
     if error is not None and file.frames >= UNKNOWN and isinstance(whole, Pieces) and whole.exhausted:
-        return  # of a FLAC of unknown length the end is an error to libsndfile
+        return  # libsndfile reports the end of a FLAC of unknown length as an error
     if file.frames < UNKNOWN and done < file.frames:
         raise cut_off(source, f"{file.frames:,} samples", f"{done:,}")
     if done >= file.frames and (error is not None or done % size == 0):
         if _FLAC.search(source.content, _FLAC_HEADER):
-            raise AudioError(f"{source.name}: another FLAC is joined to it, which is not heard; cut them apart")
+            raise AudioError(f"{source.name}: another FLAC is appended to it, which would not be read; split the file")
         if done == file.frames:
-            return  # what stands behind the sound that the header counts, such as a tag, is none
+            return  # whatever follows the samples that the header counts, such as a tag, is not audio
     if error is not None:
         raise AudioError(
             f"{source.name}: begins as {file.format} but is cut off or damaged after {done / file.samplerate:.2f} s; "

@@ -1,4 +1,4 @@
-"""The bytes of an audio file, on disk or in memory."""
+"""Access the bytes of an audio file, on disk or in memory."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from fastast.data.decoding.errors import AudioError, AudioNotFoundError
 
 Content = bytes | mmap.mmap
 _HEAD = 4096
-"""Bytes that tell most formats."""
+"""Bytes that suffice to recognise most formats."""
 _MAPPED = 1 << 28
-"""Bytes from which a file is mapped: to read it would take as much memory."""
+"""Size in bytes above which a file is memory-mapped, as reading it would take that much memory."""
 
 
 class Source:
-    """An encoded file; its bytes are read when they are asked for."""
+    """An encoded file, whose bytes are read on first use."""
 
     def __init__(self, name: str, where: Path | bytes, file: io.BufferedReader | None = None) -> None:
         self.name = name
-        """What errors call it: its path, or the row of a table that it comes from."""
+        """Name in error messages: the file's path, or the table row that it comes from."""
         self.path = where if isinstance(where, Path) else None
-        """Where it lies; None for bytes in memory."""
+        """Path of the file; None for bytes in memory."""
         self._where, self._file = where, file
         self.size = len(where) if isinstance(where, bytes) else os.fstat(file.fileno()).st_size  # type: ignore[union-attr]
-        """Bytes."""
+        """Size in bytes."""
 
     @cached_property
     def head(self) -> bytes:
-        """Its first bytes."""
+        """First bytes of the file, up to 4,096."""
         return self._where[:_HEAD] if self._file is None else self._read(_HEAD)  # type: ignore[index]
 
     @cached_property
     def content(self) -> Content:
-        """All of its bytes; those of a file that is very long are mapped."""
+        """All bytes of the file, memory-mapped where it is large."""
         if self._file is None:
             return self._where  # type: ignore[return-value]
         if self.size > _MAPPED:
@@ -57,9 +57,10 @@ class Source:
 
 @contextmanager
 def open_source(where: str | Path | bytes, name: str = "") -> Iterator[Source]:
-    """Open a path, or the bytes of an encoded file that errors call `name`.
+    """Open a path, or the bytes of an encoded file, which error messages call `name`.
 
-    Raises AudioError for a path that is missing, no plain file, unreadable or empty.
+    Raises AudioError for a path that does not exist or is not a regular file, and for a file that is unreadable or
+    empty.
     """
     if isinstance(where, bytes):
         _check_size(name, len(where))
@@ -80,27 +81,27 @@ def _size(path: Path) -> int:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError) as error:
         if path.is_symlink():
-            raise AudioError(f"{path}: a link to a file that is not there") from error
+            raise AudioError(f"{path}: a link to a file that does not exist") from error
         raise AudioNotFoundError(f"{path}: there is no such file") from error
-    except OSError as error:  # a link that leads to itself, a folder that may not be entered
+    except OSError as error:  # a link to itself, a folder that may not be entered
         raise AudioError(f"{path}: cannot be read: {error.strerror or error}") from error
     if stat.S_ISDIR(status.st_mode):
         raise AudioError(f"{path}: not a file but a folder; give its files, such as {path}/*.wav")
     if not stat.S_ISREG(status.st_mode):
-        raise AudioError(f"{path}: not a plain file but a pipe, socket or device; give an audio file")
+        raise AudioError(f"{path}: not a regular file but a pipe, socket or device; give an audio file")
     return status.st_size
 
 
 def _check_size(name: str, size: int) -> None:
     if size == 0:
-        raise AudioError(f"{name}: the file is empty (0 bytes), perhaps a download that broke off; fetch it again")
+        raise AudioError(f"{name}: the file is empty (0 bytes), perhaps an interrupted download; fetch it again")
 
 
 class Pieces(io.RawIOBase):
-    """Ranges of buffers, one after another, as a file for decoders.
+    """Ranges of buffers, concatenated into a file for decoders.
 
-    With `pretended` bytes, the end seems to lie that much further: a decoder that estimates a length from the size of
-    the file then estimates too much rather than too little, and reads until there is really no more.
+    With `pretended`, the file seems to be that many bytes longer: a decoder that estimates the length from the size of
+    the file then estimates too much rather than too little, and reads to the actual end.
     """
 
     def __init__(self, pieces: list[tuple[Content, int, int]], *, pretended: int = 0) -> None:
@@ -114,7 +115,7 @@ class Pieces(io.RawIOBase):
 
     @property
     def exhausted(self) -> bool:
-        """Whether everything that is there has been read."""
+        """Whether all bytes have been read."""
         return self._at >= self._starts[-1]
 
     def readable(self) -> bool:
@@ -145,7 +146,7 @@ class Pieces(io.RawIOBase):
             self._at += count
             done += count
         if not done and self._pretended and self._at >= self._starts[-1] + self._pretended - _TAG:
-            # Decoders look there for a tag before they begin.
+            # Decoders look for a tag here before they begin.
             done = min(size, self._starts[-1] + self._pretended - self._at)
             view[:done] = bytes(done)
             self._at += done
@@ -153,4 +154,4 @@ class Pieces(io.RawIOBase):
 
 
 _TAG = 128
-"""Bytes of an ID3v1 tag, at the very end of a file."""
+"""Bytes of an ID3v1 tag, which is at the very end of a file."""

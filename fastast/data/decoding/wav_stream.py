@@ -1,6 +1,6 @@
-"""The header of a WAV that comes through a pipe: it cannot be read twice, and may not know how long the sound is.
+"""Read the header of a WAV from a pipe, which can be read only once and may not state how long the audio is.
 
-libsndfile wants to seek in what is not a file, and Python's `wave` knows no floating point.
+libsndfile would have to seek, and Python's `wave` does not read floating point.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from fastast.data.decoding.part import check_rate
 from fastast.data.decoding.pcm import SAMPLE_BYTES, PcmStream
 
 Read = Callable[[int], bytes]
-"""Returns as many bytes as there are, at most so many, and none at the end."""
+"""Function that reads up to a number of bytes: returns those that have come, and none at the end of the stream."""
 STREAMED = 0x7FFF_F000
-"""Bytes that a WAV claims at least whose length was not known when it was begun."""
+"""Bytes that a WAV claims at least, if its header was written before the length was known."""
 _ENCODINGS = {
     (1, 8): "u8",
     (1, 16): "s16le",
@@ -25,41 +25,41 @@ _ENCODINGS = {
     (3, 32): "f32le",
     (3, 64): "f64le",
 }
-"""By format tag and bits of a sample."""
+"""Encodings by format tag and bits per sample."""
 _EXTENSIBLE = 0xFFFE
 _LONGEST_FORMAT = 1 << 16
 _PIECE = 1 << 16
 
 HEAD_BYTES = 12
-"""By which a WAV is told from anything else."""
+"""Bytes that suffice to recognise a WAV."""
 
 
 def is_wav(head: bytes) -> bool:
-    """Whether a file or stream begins as a WAV of any kind."""
+    """Return whether a file or stream begins as a WAV of any kind."""
     return head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"
 
 
 def read_wav_header(read: Read, name: str) -> PcmStream:
-    """Read a stream up to its first sample and return what its samples are.
+    """Read a stream up to its first sample and return the format of its samples.
 
-    A length of 0, or of about 2 or 4 GB, is what programs write that do not know it: `num_bytes` is then None. Raises
-    AudioError, which begins with `name`, for a stream that is no WAV, one of another codec, and one that ends too soon.
+    Programs that do not know the length write 0, or about 2 or 4 GB: `num_bytes` is then None. Raises AudioError, whose
+    message begins with `name`, for a stream that is not a WAV, has another codec, is damaged, or ends in its header.
     """
     head = exactly(read, HEAD_BYTES)
     if not head:
         raise AudioError(f"{name}: the stream ended before a single byte came")
     if not is_wav(head):
         raise AudioError(
-            f"{name}: begins with the bytes {head!r}, which is no WAV. A pipe takes WAV (ffmpeg -i FILE -f wav - | "
+            f"{name}: begins with the bytes {head!r}, which is not a WAV. A pipe takes WAV (ffmpeg -i FILE -f wav - | "
             "...), or samples without a header: --rate, --format and --channels say what they are"
         )
     found: PcmStream | None = None
-    length: int | None = None  # of the data, where 32 bits do not hold it
+    length: int | None = None  # of the samples, where 32 bits cannot hold it
     while len(header := exactly(read, 8)) == 8:
         chunk, size = struct.unpack("<4sI", header)
         if chunk == b"data":
             if found is None:
-                raise AudioError(f"{name}: its samples come before what they are; write the WAV again")
+                raise AudioError(f"{name}: its samples come before their format; write the WAV again")
             size = length if size == 0xFFFF_FFFF and length is not None else size
             known = 0 < size < (1 << 62) and (length is not None or size < STREAMED)
             return PcmStream(
@@ -97,7 +97,7 @@ def _format(body: bytes, name: str) -> PcmStream:
 
 
 def exactly(read: Read, size: int) -> bytes:
-    """Read so many bytes, however slowly they come; fewer only at the end of the stream."""
+    """Read exactly `size` bytes, however slowly they come; fewer only at the end of the stream."""
     found = b""
     while len(found) < size and (more := read(size - len(found))):
         found += more

@@ -1,4 +1,4 @@
-"""Soundscapes, the embedded data set: recordings mixed into scenes, for measuring and for training."""
+"""Soundscapes, the built-in data set: recordings mixed into scenes, for measuring and training."""
 
 from __future__ import annotations
 

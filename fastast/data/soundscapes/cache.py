@@ -1,9 +1,10 @@
-"""Mixed clips on disk, in blocks that are written whole or not at all.
+"""Store mixed clips on disk, in blocks that are written whole or not at all.
 
 Shapes: `c` clips, `w` samples of a clip, `k` classes.
 
-A block is the SHA-256 of the rest, then a record per clip: its samples (int16, little-endian) and its labels (a byte a
-class). A clip's bytes do not depend on how many were asked for, so a block of a large set serves a small one.
+A block consists of the SHA-256 of the rest, then one record per clip: its samples (int16, little-endian) and its labels
+(one byte per class). A clip's bytes do not depend on how many were requested, so a block of a large set serves a small
+one too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from fastast.system.writing import remove_leftovers, write_whole
 
 BLOCK_CLIPS = 100
-"""Clips of a full block; what a killed process loses at most."""
+"""Clips in a full block, and the most that a killed process loses."""
 _DIGEST_BYTES = hashlib.sha256().digest_size
 
 
@@ -33,7 +34,7 @@ def default_folder() -> Path:
 
 
 def record_type(samples: int, classes: int) -> np.dtype[np.void]:
-    """Return the layout of one clip with its labels."""
+    """Return the data type of a record: one clip with its labels."""
     return np.dtype([("waveform", "<i2", (samples,)), ("labels", "u1", (classes,))])
 
 
@@ -42,16 +43,16 @@ class BlockStore:
     """The blocks of one split, length and version."""
 
     folder: Path
-    """Where the blocks lie."""
+    """Folder that holds the blocks."""
     record: np.dtype[np.void]
-    """Layout of a clip."""
+    """Data type of a clip's record."""
 
     def path(self, block: int) -> Path:
-        """Return a block's file."""
+        """Return the path of a block."""
         return self.folder / f"{block:05d}.clips"
 
     def read(self, block: int) -> NDArray[np.void]:
-        """Return a block's records, (c,), none if there are none; a damaged file is reported and counts as none."""
+        """Return a block's records, (c,): none where its file is missing, or, with a warning, unreadable or damaged."""
         path = self.path(block)
         try:
             content = path.read_bytes()
@@ -67,16 +68,16 @@ class BlockStore:
         return np.frombuffer(payload, self.record)
 
     def write(self, block: int, records: NDArray[np.void]) -> bool:
-        """Replace a block: a reader sees the old file or the new one. Says so and returns False if the disk refuses."""
+        """Replace a block atomically: readers see the old file or the new one. On failure, warn and return False."""
         payload, path = records.tobytes(), self.path(block)
         try:
             remove_leftovers(self.folder)
-            # Processes that mix the same clips at once replace whole files by equal ones.
+            # Processes that mix the same clips concurrently replace whole files with identical ones.
             write_whole(path, hashlib.sha256(payload).digest() + payload)
         except OSError as error:
             warnings.warn(
                 f"{path}: cannot be kept ({error.strerror}), so these clips are mixed again next time; "
-                "free some space, or set FASTAST_CACHE to a folder that can be written",
+                "free some space, or set FASTAST_CACHE to a writable folder",
                 stacklevel=2,
             )
             return False

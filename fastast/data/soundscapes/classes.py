@@ -1,9 +1,9 @@
-"""What can be heard in a soundscape: the classes, the parents above them, and how each kind of sound behaves."""
+"""Define what can be heard in a soundscape: the classes, their parents, and how each kind of sound behaves."""
 
 from __future__ import annotations
 
 DRUMS = ("Bass drum", "Snare drum", "Hi-hat", "Cymbal", "Tom", "Hand drum")
-"""Drawn only as a loop of one drum kit; the order fixes what the mixer draws."""
+"""Drums, drawn only as a loop of one kit; their order determines what the mixer draws."""
 
 INSTRUMENTS = (
     "Piano",
@@ -22,7 +22,7 @@ INSTRUMENTS = (
     "Flute",
     "Synthesizer",
 )
-"""Sampled instruments that can play in an ensemble; the order fixes what the mixer draws."""
+"""Sampled instruments that can play in an ensemble; their order determines what the mixer draws."""
 
 CHILDREN: dict[str, tuple[str, ...]] = {
     "Speech": ("Female speech", "Male speech"),
@@ -73,16 +73,16 @@ PARENTS: dict[str, tuple[str, ...]] = {
     leaf: tuple(parent for parent, leaves in CHILDREN.items() if leaf in leaves)
     for leaf in sorted({leaf for leaves in CHILDREN.values() for leaf in leaves})
 }
-"""The parents of a class: a clip that has the class has them too. Classes that are not here have none."""
+"""Parents of each leaf class: a clip that has the class has them too. Classes that are not listed have none."""
 
 LEAVES: tuple[str, ...] = tuple(sorted({*PARENTS, *ALONE}))
 """The 59 classes that recordings belong to."""
 
 CLASSES: tuple[str, ...] = tuple(sorted({*LEAVES, *CHILDREN}))
-"""All 64 classes, in the order of the columns of the labels."""
+"""All 64 classes, in the order of the label columns."""
 
 BEDS = ("Wind", "Water", "Fire", "Crowd", "Machinery", "Music track", "Bird song", "Insects", "Engine")
-"""Classes that can lie under a whole scene, softly; the order fixes what the mixer draws."""
+"""Classes that can be the soft background of a whole scene; their order determines what the mixer draws."""
 
 REPEATS: dict[str, tuple[float, float]] = {
     "Footsteps": (0.32, 0.65),
@@ -110,7 +110,7 @@ REPEATS: dict[str, tuple[float, float]] = {
     "Female speech": (0.15, 0.5),
     "Male speech": (0.15, 0.5),
 }
-"""Short sounds that come several times in a row, and the pause between two, from and to, in seconds."""
+"""Classes whose sounds come several times in a row, with the shortest and longest pause between two, in seconds."""
 
 HITS: dict[str, float] = {
     "Bass drum": 0.3,
@@ -120,7 +120,7 @@ HITS: dict[str, float] = {
     "Tom": 0.15,
     "Hand drum": 0.45,
 }
-"""How likely a drum is struck on each of the 16 steps of a bar."""
+"""Probability that a drum is struck on each of the 16 steps of a bar."""
 
 
 def with_parents(leaves: set[str]) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""Soundscapes: the embedded data set. Real recordings, mixed into multi-label clips on first use.
+"""Load Soundscapes, the built-in data set: real recordings, mixed into multi-label clips on first use.
 
 Shapes: `c` clips, `w` samples of a clip, `k` classes (64: 59 leaves and 5 parents).
 
-The recordings are real, the scenes are synthetic mixtures: say so wherever a number from this set stands. No recording,
-and no group of related recordings, is in two splits. Licences and authors are in `assets/soundscapes/`.
+The recordings are real, but the scenes are synthetic mixtures: say so wherever you report a number from this set. No
+recording, and no group of related recordings, is in two splits. Licences and authors are in `assets/soundscapes/`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ __all__ = ["CLASSES", "DEFAULT_COUNTS", "LEAVES", "PARENTS", "SoundscapeClips", 
 
 DEFAULT_COUNTS = {"train": 10_000, "val": 1_000, "test": 2_000}
 MAX_COUNT = 100_000
-"""Clips of a split at most: beyond, the seeds of one split would be those of the next."""
+"""Most clips of a split: with more, its seeds would overlap those of the next split."""
 MIN_SECONDS, MAX_SECONDS = 2.0, 60.0
 MAX_TOTAL_SECONDS = 500_000
-"""Seconds of one set at most: 16 GB of samples."""
+"""Most seconds of one set: 16 GB of samples."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +38,25 @@ class SoundscapeClips:
     """A set of mixed clips with their labels."""
 
     split: str
-    """train, val or test."""
+    """Name of the split: train, val or test."""
     seconds: float
-    """Length of a clip."""
+    """Length of every clip in seconds."""
     ids: tuple[str, ...]
-    """Name of every clip, such as test_00042."""
+    """Id of every clip, such as test_00042."""
     waveforms: NDArray[np.int16]
     """Samples, (c, w); 32767 is full scale."""
     labels: NDArray[np.uint8]
-    """1 where a class is heard in a clip, (c, k)."""
+    """Labels, (c, k): 1 where a class is heard in a clip."""
     classes: tuple[str, ...] = CLASSES
-    """Name of every column of `labels`."""
+    """Class of every column of `labels`."""
     sample_rate: int = SAMPLE_RATE
-    """Samples a second (Hz)."""
+    """Sample rate (Hz)."""
     sha256: str
-    """Of every clip's samples (int16, little-endian) followed by its labels (a byte a class), clip after clip."""
+    """SHA-256 of all clips in order, each as its samples (int16, little-endian) and its labels (one byte per class)."""
     recipe_sha256: str
-    """Of the recipes' text, a line per clip: the same on every platform."""
+    """SHA-256 of the recipes' text, one line per clip, which is the same on every platform."""
     matches_reference: bool | None
-    """Whether the audio is bit for bit the committed one, as far as it reaches; None where no hash is committed."""
+    """Whether the first clips are bit-identical to those with a committed hash; None where no hash is committed."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -73,13 +73,14 @@ def load(
 ) -> SoundscapeClips:
     """Return the first `count` clips of a split, mixed on first use and cached.
 
-    `split` is train, val or test; `count` is 10,000, 1,000 or 2,000 unless told; `seconds` (2 to 60, whole
-    milliseconds) is the length of a clip. The clips are the same whatever `count`, `workers` (threads) and cache are.
-    With `progress`, a bar on stderr says what is mixed. They are cached in `cache_dir`, `$FASTAST_CACHE`, or the
-    user's cache folder; 1,000 clips of 5 s take 160 MB there and in memory.
+    `split` is train, val or test, and `count` defaults to 10,000, 1,000 or 2,000 respectively; `seconds` (2 to 60, in
+    whole milliseconds) is the length of a clip. The clips do not depend on `count`, `workers` (threads) or the cache.
+    With `progress`, a bar on stderr shows what is being mixed. Clips are cached in `cache_dir`, else in
+    `$FASTAST_CACHE`, else in the user's cache folder; 1,000 clips of 5 s take 160 MB there and in memory.
 
-    Raises SoundscapesError for an argument that is not allowed, for audio that is missing or damaged (FileNotFoundError
-    too, if missing), and if the recipes are not the committed ones. Warns if the audio is not, bit for bit.
+    Raises SoundscapesError for an argument that is not allowed, for audio that is missing (also a FileNotFoundError) or
+    damaged, and if the recipes are not the committed ones. Warns if the audio is not bit-identical to the committed
+    one.
     """
     count = _check_arguments(split, count, seconds, workers)
     recipes = check_recipes(split, seconds, count)
@@ -104,7 +105,7 @@ def load(
 
 
 def _check_arguments(split: str, count: int | None, seconds: float, workers: int | None) -> int:
-    """Return how many clips are wanted."""
+    """Return the number of clips. Raises SoundscapesError for an argument that is not allowed."""
     if split not in FIRST_SEED:
         raise SoundscapesError(unknown_name("split of the soundscapes", split, FIRST_SEED))
     count = DEFAULT_COUNTS[split] if count is None else count

@@ -1,4 +1,4 @@
-"""Mixing the clips that are not cached yet, on several threads, block by block.
+"""Mix the clips that are not cached yet, on several threads, block by block.
 
 Shapes: `c` clips, `w` samples of a clip, `k` classes.
 """
@@ -22,11 +22,11 @@ from fastast.data.soundscapes.reference import recipe_hashes
 from fastast.system.progress import progress_bar
 
 VERSION = 1
-"""To be raised when a clip's samples change although pool and recipes do not."""
+"""Version of the mixer, to be raised when samples change although pool and recipes do not."""
 
 
 def mixer_hash(split: str, seconds: float) -> str:
-    """Return the SHA-256 of whatever could change a sample: the pool, the recipes, the mixer and the decoder."""
+    """Return the SHA-256 of everything that could change a sample: the pool, the recipes, the mixer and the decoder."""
     import soundfile
 
     pool = cast(dict[str, str], committed()["pool"])["sha256"]
@@ -36,11 +36,11 @@ def mixer_hash(split: str, seconds: float) -> str:
 
 
 def open_store(split: str, seconds: float, cache_dir: Path | None) -> BlockStore:
-    """Return where clips are kept: a folder of their own for whatever could change a sample."""
+    """Return the store for these clips: a separate folder for everything that could change a sample."""
     key = mixer_hash(split, seconds)[:12]
     folder = Path(cache_dir) if cache_dir is not None else default_folder()
     if folder.exists() and not folder.is_dir():
-        raise SoundscapesError(f"{folder}: a file, but mixed clips are cached in a folder; name another one")
+        raise SoundscapesError(f"{folder}: a file, but mixed clips are cached in a folder; give another path")
     return BlockStore(
         folder=folder / "soundscapes" / f"{split}-{round(seconds * 1000)}ms-{key}",
         record=record_type(clip_samples(seconds), len(CLASSES)),
@@ -48,7 +48,7 @@ def open_store(split: str, seconds: float, cache_dir: Path | None) -> BlockStore
 
 
 def read_cached(store: BlockStore, waveforms: NDArray[np.int16], labels: NDArray[np.uint8]) -> list[range]:
-    """Fill in the clips that are cached; return the others, a range a block."""
+    """Fill in the clips that are cached; return the others as one range per block."""
     missing = []
     for start in range(0, len(labels), BLOCK_CLIPS):
         stop = min(start + BLOCK_CLIPS, len(labels))
@@ -71,7 +71,7 @@ def mix_missing(
     progress: bool,
     workers: int,
 ) -> None:
-    """Mix the missing clips and keep each block as soon as it is whole."""
+    """Mix the missing clips and store each block as soon as it is complete."""
     pool, sources = Pool(split, pool_path()), catalogue(split)
     columns = {name: column for column, name in enumerate(CLASSES)}
 

@@ -1,12 +1,12 @@
-"""Mixing recordings into multi-label clips: first a recipe of whole numbers and levels, then its samples.
+"""Mix recordings into multi-label clips: first a recipe of integers and levels, then its samples.
 
-Shapes: `w` samples of a clip.
+Shapes: `w` samples of a clip or source.
 
 A clip is a scene (62 %), an ensemble of instruments (23 %) or a scene where anything goes (15 %), after URBAN-SED
 (Salamon et al. 2017) and FUSS (Wisdom et al. 2021): one to three kinds of sound, perhaps a drum loop, perhaps a soft
-bed, and a noise floor. A recipe needs no audio, only how long each source is. Every draw comes from the
-`numpy.random.RandomState` that is passed in, whose stream NumPy keeps frozen; **the order of the draws is the data
-set**: a change of it is caught by the recipes' committed hash.
+bed, and a noise floor. A recipe needs no audio, only the length of each source. Every draw comes from the
+`numpy.random.RandomState` that is passed in, whose stream NumPy keeps frozen. **The order of the draws defines the data
+set**: the recipes' committed hash catches any change to it.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from fastast.data.soundscapes.classes import BEDS, DRUMS, HITS, INSTRUMENTS, PARENTS, REPEATS, with_parents
 
 SAMPLE_RATE = 16_000
-"""Samples a second (Hz) of every source and clip."""
+"""Sample rate (Hz) of every source and clip."""
 FOREGROUND_DB = -24.0
-"""Level that events are drawn around: RMS of their active parts, in dB below full scale."""
+"""Reference for the levels of events: RMS of their active parts, in dB relative to full scale."""
 NOISE_DB = (-66.0, -48.0)
 PEAK = 0.97
 FADE_SAMPLES = 80
@@ -35,7 +35,7 @@ KINDS = (0.62, 0.23, 0.15)
 SCENE, ENSEMBLE, ANYTHING = range(3)
 
 SampleSource = Callable[[str], NDArray[np.float32]]
-"""Gives a source's samples, float32 (w,) in [-1, 1], by its name."""
+"""Function that returns a source's samples, float32 (w,) in [-1, 1], by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,14 @@ class Catalogue:
     """The sources of one split, without their audio."""
 
     classes: Mapping[str, Mapping[str, Sequence[str]]]
-    """Class -> recording group -> names of sources; the order of the classes fixes what the mixer draws."""
+    """Class -> recording group -> names of sources; the order of the classes determines what the mixer draws."""
     samples: Mapping[str, int]
-    """Length of every source in samples."""
+    """Number of samples of every source."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SoundEvent:
-    """One source at one place in a clip."""
+    """One source at one position in a clip."""
 
     sound_class: str
     """A leaf class."""
@@ -61,21 +61,21 @@ class SoundEvent:
     offset: int
     """First sample of the source that is used."""
     length: int
-    """Samples that are used; where the source is shorter it is repeated, where the clip ends it is cut."""
+    """Number of samples used; a shorter source is repeated, and the end of the clip cuts it off."""
     level_db: float
-    """RMS of its active parts in the clip, in dB below full scale."""
+    """RMS of its active parts in the clip, in dB relative to full scale."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipRecipe:
-    """All that a clip is made of, but for the noise's samples."""
+    """Everything that defines a clip, except the samples of its noise."""
 
     samples: int
-    """Length of the clip."""
+    """Length of the clip in samples."""
     events: tuple[SoundEvent, ...]
-    """What is added up, in this order."""
+    """Sounds in the order in which they are added up."""
     noise_db: float
-    """RMS of the white noise floor, in dB below full scale."""
+    """RMS of the white noise floor, in dB relative to full scale."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class ClipRecipe:
 
 
 def clip_samples(seconds: float) -> int:
-    """Return the samples of a clip of that length."""
+    """Return the number of samples of a clip."""
     return round(seconds * SAMPLE_RATE)
 
 
@@ -104,9 +104,9 @@ def plan(random: RandomState, catalogue: Catalogue, seconds: float) -> ClipRecip
 
 
 def render_clip(random: RandomState, recipe: ClipRecipe, source: SampleSource) -> NDArray[np.int16]:
-    """Add up a recipe's events and its noise, which continues the recipe's random stream: int16 (w,).
+    """Return the clip of a recipe, int16 (w,): its events plus its noise, drawn from `random` after the recipe.
 
-    `source` may change what it gives (a training augmentation, say); the recipe does not change with it.
+    `source` may alter the sounds (to augment training clips, say) without changing the recipe.
     """
     clip = np.zeros(recipe.samples, np.float32)  # (w,)
     for event in recipe.events:
@@ -162,8 +162,8 @@ def _ensemble(random: RandomState, catalogue: Catalogue, seconds: float) -> list
 def _occurrences(
     random: RandomState, catalogue: Catalogue, seconds: float, name: str, level: float
 ) -> list[SoundEvent]:
-    """Draw one class: one long sound, or short ones in a row, all of one recording group."""
-    # A group first and then a source of it, so that large groups do not drown small ones.
+    """Draw the events of one class: one long sound, or short ones in a row, all from one recording group."""
+    # First a group, then a source in it, so that large groups do not crowd out small ones.
     groups = catalogue.classes[name]
     sources = groups[_pick(random, sorted(groups))]
     if name in REPEATS:
@@ -248,7 +248,7 @@ def _add(clip: NDArray[np.float32], event: SoundEvent, source: NDArray[np.float3
 
 
 def active_rms(sound: NDArray[np.float32], frame: int = 400) -> float:
-    """Return the RMS of the frames (25 ms) that are within 30 dB of the loudest one; a sound of less is repeated."""
+    """Return the RMS of the frames (25 ms) that are within 30 dB of the loudest; a shorter sound is repeated."""
     frames = max(1, len(sound) // frame)
     whole = np.resize(sound, frame) if len(sound) < frame else sound[: frames * frame]
     power = (whole.reshape(frames, frame) ** 2).mean(1)

@@ -1,9 +1,10 @@
-"""What soundscapes are compared with: the committed hashes of recipes and of mixed clips.
+"""Compare soundscapes with the committed hashes of their recipes and mixed clips.
 
 Shapes: `c` clips, `w` samples of a clip, `k` classes.
 
-A recipe is drawn with integers and IEEE arithmetic, so another hash means another data set: an error. Samples come out
-of an Opus decoder, which may round differently on another processor: a warning, and a flag in the result.
+A recipe is drawn with integers and IEEE arithmetic, so a different hash means a different data set and is an error.
+Samples come from an Opus decoder, which may round differently on another processor, so a different hash only causes a
+warning and a flag in the result.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fastast.data.soundscapes.pool import FIRST_SEED, SoundscapesError, catalogu
 
 
 class Reference(TypedDict):
-    """A committed hash: what the first `count` clips of a split were when the data set was made."""
+    """Committed hashes of the first `count` clips of a split, computed when the data set was made."""
 
     split: str
     seconds: float
@@ -32,7 +33,7 @@ class Reference(TypedDict):
 
 
 def furthest(split: str, seconds: float, count: int) -> Reference | None:
-    """Return the committed hash that reaches furthest into these clips."""
+    """Return the committed hashes that cover the most of these clips; None where there are none."""
     entries = [
         entry
         for entry in cast(list[Reference], committed()["sets"])
@@ -42,7 +43,7 @@ def furthest(split: str, seconds: float, count: int) -> Reference | None:
 
 
 def recipe_hashes(split: str, seconds: float, count: int, at: Container[int] = ()) -> dict[int, str]:
-    """Return the SHA-256 of the recipes of the first `count` clips, and of the first n for every n of `at`."""
+    """Return the SHA-256 of the recipes of the first `count` clips, and of the first n for every n in `at`."""
     sources, running, hashes = catalogue(split), hashlib.sha256(), {}
     for index in range(count):
         recipe = plan(RandomState(FIRST_SEED[split] + index), sources, seconds)
@@ -53,7 +54,7 @@ def recipe_hashes(split: str, seconds: float, count: int, at: Container[int] = (
 
 
 def audio_hashes(waveforms: NDArray[np.int16], labels: NDArray[np.uint8], at: Container[int] = ()) -> dict[int, str]:
-    """Return the SHA-256 of clips (c, w) with their labels (c, k), and of the first n of them for every n of `at`."""
+    """Return the SHA-256 of clips (c, w) with their labels (c, k), and of the first n for every n in `at`."""
     running, hashes = hashlib.sha256(), {}
     for index, (waveform, label) in enumerate(zip(waveforms, labels, strict=True)):
         running.update(waveform.astype("<i2", copy=False).tobytes() + label.tobytes())
@@ -63,7 +64,7 @@ def audio_hashes(waveforms: NDArray[np.int16], labels: NDArray[np.uint8], at: Co
 
 
 def check_recipes(split: str, seconds: float, count: int) -> str:
-    """Return the recipes' hash; raises SoundscapesError if they are not the committed ones."""
+    """Return the recipes' hash. Raises SoundscapesError if they are not the committed ones."""
     known = furthest(split, seconds, count)
     hashes = recipe_hashes(split, seconds, count, at=() if known is None else (known["count"],))
     if known is not None and hashes[known["count"]] != known["recipe_sha256"]:
@@ -79,7 +80,7 @@ def check_recipes(split: str, seconds: float, count: int) -> str:
 def check_audio(
     split: str, seconds: float, waveforms: NDArray[np.int16], labels: NDArray[np.uint8]
 ) -> tuple[str, bool | None]:
-    """Return the clips' hash and whether they are the committed ones; warns if they are not."""
+    """Return the clips' hash and whether they are the committed ones (None if unknown). Warns if they are not."""
     known = furthest(split, seconds, len(labels))
     hashes = audio_hashes(waveforms, labels, at=() if known is None else (known["count"],))
     if known is None:

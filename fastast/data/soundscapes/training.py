@@ -1,4 +1,4 @@
-"""Soundscapes for training: mixed on the fly, new mixtures every epoch, from the recordings of one split.
+"""Mix soundscapes for training on the fly: new mixtures every epoch, from the recordings of one split.
 
 Shapes: `s` samples of a clip or a source, `c` classes.
 """
@@ -34,26 +34,26 @@ _OPENING = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Soundscapes:
-    """The `[data]` of a recipe on soundscapes. Train mixes its own clips; val and test are the published ones."""
+    """Keys of `[data]` for soundscapes. Training mixes clips of its own; val and test are the published ones."""
 
     seconds: float = 5.0
-    """Length of a clip."""
+    """Length of a clip in seconds."""
     train_clips: int = 10_000
-    """Clips of an epoch."""
+    """Number of training clips per epoch."""
     val_clips: int = 1_000
-    """Clips of the validation set: the first so many of the published ones."""
+    """Number of validation clips: the first of the published ones."""
     test_clips: int = 2_000
-    """Clips of the test set, likewise."""
+    """Number of test clips: the first of the published ones."""
     fresh: bool = True
-    """New mixtures every epoch; if false, every epoch has the clips of the first, which are kept in memory (160 MB for
-    1,000 clips of 5 s, in each reading process). Clips of val and test are kept always."""
+    """Whether every epoch has new mixtures. If false, every epoch has the clips of the first, which are kept in memory
+    (160 MB for 1,000 clips of 5 s, in each reading process). Clips of val and test are always kept."""
     repeats: int = field(default=1, metadata=LATER)
-    """Epochs in a row that have the same mixtures, before new ones are made: mixing costs as much as a small network's
-    step. Mixtures are kept in memory as with `fresh = false`; mixup and masks are other ones every time."""
+    """Number of successive epochs that share their mixtures, as mixing a clip costs as much as a small network's step.
+    Mixtures are kept in memory as with `fresh = false`; mixup and masks still differ every time."""
     speed_share: float = 0.0
-    """Share of the sources that are played faster or slower, by 0.85 to 1.18 (training only)."""
+    """Share of the sources that are played at 0.85 to 1.18 times their speed (training only)."""
     classes: tuple[str, ...] = ()
-    """Classes that count; the mixtures are the same. Empty: all 64."""
+    """Classes to be labelled; the mixtures stay the same. Empty for all 64."""
 
     def __post_init__(self) -> None:
         number = isinstance(self.seconds, int | float) and not isinstance(self.seconds, bool)
@@ -71,11 +71,11 @@ class Soundscapes:
             raise DataError(f"data: repeats is {self.repeats!r}; it must be a whole number of at least 1")
         if self.repeats > 1 and not self.fresh:
             raise DataError(
-                "data: repeats says when mixtures are made anew, and fresh = false never does; give one of them"
+                "data: repeats says how often new mixtures are made, but fresh = false makes none; set only one of them"
             )
         share = self.speed_share
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-            raise DataError(f"data: speed_share is {share!r}; it is a share, from 0 to 1")
+            raise DataError(f"data: speed_share is {share!r}; it must be a share from 0 to 1")
         if not isinstance(self.fresh, bool):
             raise DataError(f"data: fresh is {self.fresh!r}; it must be true or false")
         for name in self.classes:
@@ -92,7 +92,7 @@ class Soundscapes:
 
 
 class SoundscapesSet:
-    """One split, mixed when asked for."""
+    """One split, mixed on demand."""
 
     task: Task = "multi_label"
 
@@ -115,20 +115,21 @@ class SoundscapesSet:
         return f"{self.split}_{index:05d}"
 
     def name(self, index: int) -> str:
-        """Return the clip's id: it has no file."""
+        """Return the clip's id, as a mixture has no file."""
         return self.id(index)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of what is mixed and how, in the first epoch."""
+        """Return the SHA-256 of everything that determines the mixtures of the first epoch, except their number."""
         speed = self.options.speed_share if self.split == "train" else 0
         said = f"{mixer_hash(self.split, self.options.seconds)} {self.split} {self.options.seconds:g} {speed:g}"
         return hashlib.sha256(said.encode()).hexdigest()
 
     def reference(self) -> tuple[int, str] | None:
-        """Return how many of the first clips have a committed hash, and that; None where none is committed.
+        """Return how many of the first clips have a committed hash, and the hash.
 
-        The hash is of every clip's samples (int16, little-endian) and labels (a byte a class), clip after clip. Raises
-        SoundscapesError where the recipes are not the committed ones, so that these are other clips.
+        It covers every clip's samples (int16, little-endian) and labels (one byte per class), clip after clip. None
+        where none is committed, or where `classes` or `speed_share` changes the clips. Raises SoundscapesError where
+        the recipes, and so the clips, are not the committed ones.
         """
         seconds = float(self.options.seconds)
         check_recipes(self.split, seconds, self._count)
@@ -137,7 +138,7 @@ class SoundscapesSet:
         return None if known is None or altered else (known["count"], known["sha256"])
 
     def seed(self, index: int, epoch: int) -> int:
-        """Return the seed of a mixture: no two of a run are the same, and none is one of another split."""
+        """Return the seed of a mixture, which no other mixture of the run or of another split has."""
         if self.split == "train" and self.options.fresh:
             index += epoch // self.options.repeats * self._count
         seed = FIRST_SEED[self.split] + index
@@ -148,7 +149,7 @@ class SoundscapesSet:
         return seed
 
     def clip(self, index: int, epoch: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Mix a clip: samples (s,) and labels (c,)."""
+        """Return a clip, mixed now or kept from before: samples (s,) and labels (c,)."""
         seed = self.seed(index, epoch)
         if index in self._kept and self._kept[index][0] == seed:
             _, samples, labels = self._kept[index]
@@ -166,19 +167,19 @@ class SoundscapesSet:
         return samples, self._encode(recipe.labels)
 
     def labels(self, index: int, epoch: int) -> NDArray[np.float32]:
-        """The labels (c,) of a clip, from its recipe alone."""
+        """Return the labels (c,) of a clip, from its recipe alone."""
         recipe = plan(RandomState(self.seed(index, epoch)), self._catalogue, self.options.seconds)
         return self._encode(recipe.labels)
 
     def prepare(self) -> None:
-        """Decode every source now, on several threads, for the processes that will mix."""
+        """Decode every source now, on several threads, so that the processes that will mix share them."""
         pool = self._opened()
         with ThreadPoolExecutor() as executor:
             for _ in executor.map(pool, self._catalogue.samples):
                 pass
 
     def _opened(self) -> Pool:
-        with _OPENING:  # by one of the threads that ask at once
+        with _OPENING:  # only one of several concurrent threads opens it
             if self._pool is None:
                 self._pool = Pool(self.split, pool_path())
         return self._pool
@@ -190,11 +191,11 @@ class SoundscapesSet:
 
 
 def _floating(samples: NDArray[np.int16]) -> NDArray[np.float32]:
-    return np.divide(samples, 32768, dtype=np.float32)  # as the front end reads int16
+    return np.divide(samples, 32768, dtype=np.float32)  # as the front end converts int16
 
 
 class _Resampled:
-    """Gives some sources faster or slower than they are, the same for the same clip."""
+    """Plays some sources faster or slower, always in the same way for the same clip."""
 
     def __init__(self, source: SampleSource, share: float, seed: int) -> None:
         self._source = source

@@ -363,12 +363,12 @@ def test_filterbanks_of_a_cache_are_those_of_the_front_end(tmp_path: Path) -> No
     batch = next(
         iter(load_batches(Cache(root=str(tmp_path / "cache")).split("test"), in_order(2, 2), workers=0, replace=False))
     )
-    with pytest.raises(ValueError, match=r"mixup_rate change samples, and this cache holds filterbanks"):
+    with pytest.raises(ValueError, match=r"mixup_rate change samples, but this cache holds filterbanks"):
         Augmentation(mixup_rate=0.5).apply(batch, torch.Generator(), frontend)
     mine, _ = Augmentation().apply(batch, torch.Generator(), frontend)
     torch.testing.assert_close(mine, features["cache"])
     few = Frontend(dataclasses.replace(geometry, num_mel_bins=48), frontend.normalisation)
-    with pytest.raises(ValueError, match=r"filterbanks of 128 mel bins, the model takes 48"):
+    with pytest.raises(ValueError, match=r"filterbanks of 128 mel bins, but the model takes 48"):
         Augmentation.plain(batch, few)
 
 

@@ -114,7 +114,7 @@ def test_layer_2_without_any_length_is_read_whole() -> None:
 
 def test_an_mp3_that_counts_its_frames_is_held_to_them() -> None:
     content = mp3(recording(3, 44_100))
-    with pytest.raises(AudioError, match=r"clip: the file is cut off or damaged: its header claims 116 frames, \d+"):
+    with pytest.raises(AudioError, match=r"clip: the file is cut off or damaged: its header claims 116 .* only \d+"):
         native(content[:-5_000])
     too_low = bytearray(content)
     at = max(content.find(b"Xing"), content.find(b"Info")) + 8
@@ -149,7 +149,7 @@ def test_a_flac_that_claims_more_than_its_bytes_can_hold_is_refused_in_constant_
 
 
 def test_a_flac_that_claims_a_little_more_is_cut_off() -> None:
-    with pytest.raises(AudioError, match=r"cut off: its header claims 90,000 samples, 80,000 are there"):
+    with pytest.raises(AudioError, match=r"cut off: its header claims 90,000 samples but only 80,000 are there"):
         native(flac_that_claims(90_000))
 
 
@@ -171,7 +171,7 @@ def test_a_tag_behind_the_sound_of_a_flac_is_no_damage(tag: str) -> None:
 @pytest.mark.parametrize("samples", [80_000, BLOCK])
 def test_a_flac_that_is_joined_to_another_is_not_heard_in_part(samples: int) -> None:
     content = encode(np.resize(recording(5), samples), 16_000, "FLAC", "PCM_16")
-    with pytest.raises(AudioError, match="another FLAC is joined to it, which is not heard; cut them apart"):
+    with pytest.raises(AudioError, match="another FLAC is appended to it, which would not be read; split the file"):
         native(content + content)
 
 
@@ -218,7 +218,7 @@ def test_an_ogg_that_claims_years_is_refused(subtype: str) -> None:
     def claim(page: bytearray) -> None:
         page[6:14] = struct.pack("<q", 2**50)
 
-    with pytest.raises(AudioError, match=r"cut off: its header claims [\d,]{19,} samples, 80,\d\d\d are there"):
+    with pytest.raises(AudioError, match=r"cut off: its header claims [\d,]{19,} samples but only 80,\d\d\d are there"):
         native(with_last_page(encode(recording(5), 16_000, "OGG", subtype), claim))
 
 
@@ -230,7 +230,7 @@ def wav_that_claims(channels: int = 1, rate: int = 16_000, bits: int = 16, data:
 
 
 def test_a_wav_that_claims_more_than_there_is_is_refused() -> None:
-    with pytest.raises(AudioError, match=r"its header claims 2,000,000,000 bytes of audio, 8,000 are there"):
+    with pytest.raises(AudioError, match=r"its header claims 2,000,000,000 bytes of audio but only 8,000 are there"):
         native(wav_that_claims(data=2_000_000_000))
 
 
@@ -462,8 +462,8 @@ def test_what_is_no_file_is_named_and_nothing_hangs(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     for name, says in {
         "loop.wav": "cannot be read: Too many levels of symbolic links",
-        "lost.wav": "a link to a file that is not there",
-        "pipe.wav": "not a plain file but a pipe, socket or device",
+        "lost.wav": "a link to a file that does not exist",
+        "pipe.wav": "not a regular file but a pipe, socket or device",
     }.items():
         with pytest.raises(ValueError, match=says):
             load_audio(tmp_path / name)

@@ -791,7 +791,7 @@ def test_shards_that_are_damaged_or_of_another_kind_are_named(tmp_path: Path) ->
     (tmp_path / "test.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"test.parquet: not readable as Parquet"):
         Parquet(root=str(tmp_path)).split("test")
-    with pytest.raises(DataNotFoundError, match=r"no file is called after the split train; .*-s data.train=PATTERN"):
+    with pytest.raises(DataNotFoundError, match=r"no file is named after the split train; .*-s data.train=PATTERN"):
         Parquet(root=str(tmp_path)).split("train")
 
 

@@ -142,9 +142,9 @@ def test_an_end_before_the_one_in_the_header_is_told() -> None:
         (b"", "-: the stream ended before a single byte came"),
         (b"RIFF\0\0\0\0WAVEfmt ", "ended within its header"),
         (encode(recording(0.1), 16_000, "WAV", "PCM_16")[:30], "ended within its header"),
-        (encode(recording(0.1), 16_000, "OGG", "VORBIS"), "begins with the bytes b'OggS.* no WAV.* --rate, --format"),
+        (encode(recording(0.1), 16_000, "OGG", "VORBIS"), "with the bytes b'OggS.* not a WAV.* --rate, --format"),
         (encode(recording(0.1), 16_000, "WAV", "ULAW"), "0x0007 with 8 bits"),
-        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "samples come before what they are"),
+        (b"RIFF\0\0\0\0WAVEdata\0\0\0\0", "samples come before their format"),
         (b"RIFF\0\0\0\0WAVEjunk\xff\xff\xff\xff", "claims 4,294,967,295 bytes"),
         (with_size(encode(np.full(9, np.nan, np.float32), 16_000, "WAV", "FLOAT"), 0), "NaN"),
     ],
@@ -208,7 +208,7 @@ def test_a_whole_wav_is_heard_though_who_wrote_it_keeps_the_pipe_open(behind: by
     assert not waiting
     np.testing.assert_allclose(found[0], samples, atol=1 / 32_768)
     told = [str(one.message) for one in said if issubclass(one.category, AudioWarning)]
-    assert [text.startswith("-: bytes came behind the end that its header tells") for text in told] == [
+    assert [text.startswith("-: bytes came after the end that its header states") for text in told] == [
         True for _ in behind[2:3] if behind[:1] == b"\1"
     ]
 

@@ -336,7 +336,7 @@ def test_processes_and_parts_share_the_clips_of_a_step_and_a_run_goes_on_anywher
         shared = [clip for share in shares for part in share[2 * step : 2 * step + 2] for clip in part]
         assert sorted(shared) == sorted(clips)
     assert list(sampler.parts(5, 9)) == whole[5:]
-    with pytest.raises(ValueError, match=r"7 clips make no batch of 8"):
+    with pytest.raises(ValueError, match=r"7 clips do not fill a batch of 8"):
         Sampler(num_clips=7, batch_size=8, seed=0)
 
 
@@ -397,7 +397,7 @@ def test_training_mixes_new_soundscapes_every_epoch() -> None:
     for wrong in (0, 1.5, True):
         with pytest.raises(ValueError, match="repeats is"):
             Soundscapes(repeats=wrong)
-    with pytest.raises(ValueError, match="give one of them"):
+    with pytest.raises(ValueError, match="set only one of them"):
         Soundscapes(repeats=2, fresh=False)
     with pytest.raises(ValueError, match="Did you mean 'Music'"):
         Soundscapes(classes=("Musik",))
