@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -114,7 +115,7 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
             raise SplitNotFoundError(f"{root}: nothing matches data.{split}, {', '.join(patterns)}")
         return found
     found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
-    groups = _groups(root, found)
+    groups = {_pattern(root, path): None for path in found}
     if not found:
         raise SplitNotFoundError(
             f"{root}: no file is named after the split {split}; say which files it has: -s data.{split}=PATTERN, such "
@@ -122,8 +123,7 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
         )
     if len(groups) > 1:
         raise DataError(
-            f"{root}: the split {split} could be {' or '.join(map(str, groups))}; say which: "
-            f"-s data.{split}={groups[0]}/*"
+            f"{root}: the split {split} could be {' or '.join(groups)}; say which: -s data.{split}={next(iter(groups))}"
         )
     return found
 
@@ -131,16 +131,14 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
 def split_is_clear(root: Path, split: str, endings: Sequence[str]) -> bool:
     """Return whether the names of shards leave no doubt about which make up a split."""
     found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
-    return len(_groups(root, found)) <= 1
+    return len({_pattern(root, path) for path in found}) <= 1
 
 
-def _groups(root: Path, found: Sequence[Path]) -> list[Path]:
-    return sorted({path.parent.relative_to(root) if path.parent != root else _stem(path) for path in found})
-
-
-def _stem(path: Path) -> Path:
-    """Return the name of a shard without its number: train for train-00000-of-00012."""
-    return Path(path.stem.rstrip("0123456789-_of"))
+def _pattern(root: Path, path: Path) -> str:
+    """Return a pattern for a shard and those that belong with it: `train-*.parquet` in the root, else `folder/*`."""
+    if path.parent != root:
+        return f"{path.parent.relative_to(root)}/*"
+    return re.sub(r"\d+([-_]of[-_]\d+)?$", "*", path.stem) + path.suffix
 
 
 def shard_files(folder: Path, endings: Sequence[str]) -> Iterator[Path]:

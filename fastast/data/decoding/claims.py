@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.source import Content, Source
+from fastast.data.decoding.wav_stream import STREAMED
 
 if TYPE_CHECKING:
     import soundfile
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 UNKNOWN = 1 << 62
 """Where no length is stated, libsndfile reports at least this many samples, and a 64-bit header claims at least this
 many bytes."""
-_STREAMED = 0x7FFF_F000
-"""Bytes that a 32-bit header claims at least, if it was written before the length was known."""
 _MOST_SAMPLES_PER_BYTE = 65_535 // 10
 """Most samples that a byte can hold: silence in FLAC, the densest format, has 65,535 per frame of 10 bytes or more."""
 _BYTES = re.compile(
@@ -54,7 +53,7 @@ def check_notes(source: Source, file: soundfile.SoundFile) -> None:
         )
     lines = file.extra_info.splitlines()
     for part, declared, there in (found.groups() for line in lines if (found := _BYTES.match(line))):
-        if int(there) < int(declared) < (UNKNOWN if part in _OF_64_BITS else _STREAMED):
+        if int(there) < int(declared) < (UNKNOWN if part in _OF_64_BITS else STREAMED):
             raise cut_off(source, f"{int(declared):,} bytes of audio", f"{int(there):,}")
     pattern = _SAMPLES.get(file.format)
     counts = [int(found[1]) for line in lines if pattern and (found := pattern.match(line))]

@@ -45,7 +45,7 @@ from fastast.data.layouts.recognise import recognise_set, without_refusals
 from fastast.data.layouts.speech_commands import WORDS, SpeechCommands
 from fastast.data.layouts.table import Table
 from fastast.data.sampling import all_labels
-from fastast.data.shards import OpenFiles
+from fastast.data.shards import OpenFiles, find_shards
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning, SplitNotFoundError, all_ids
 
 
@@ -679,7 +679,10 @@ def test_clips_of_rarer_kinds_are_not_passed_over(tmp_path: Path, ending: str, k
 def test_parquet_of_the_hub_is_read(tmp_path: Path, rows_per_group: int) -> None:
     pytest.importorskip("pyarrow")
     root = str(write_parquet(tmp_path, rows_per_group=rows_per_group))
-    with pytest.raises(DataError, match=r"could be data/bal_train or data/unbal_train; say which: -s data.train="):
+    with pytest.raises(
+        DataError,
+        match=r"could be data/bal_train/\* or data/unbal_train/\*; say which: -s data.train=data/bal_train/\*$",
+    ):
         Parquet(root=root).split("train")
     train = Parquet(root=root, train=("data/bal_train/*",)).split("train")
     assert what_is_heard(train) == {clip: name for clip, (name, _) in BALANCED.items()}
@@ -761,6 +764,22 @@ def test_hdf5_of_panns_and_passt_is_read(tmp_path: Path, packed: bool) -> None:
     assert what_is_heard(pickle.loads(pickle.dumps(test))) == {clip: name for clip, (name, _) in EVAL.items()}
     assert train.left_out == (0 if packed else 1)  # the row that PANNs leaves empty
     assert len(train.clip(0, 0)[0]) in (16_000, 16_000 + 1152)
+
+
+def test_names_that_could_both_be_a_split_come_with_a_pattern_that_tells_them_apart(tmp_path: Path) -> None:
+    """Shards of `proof` and of `pr` are not one set, though both end in letters of `of`."""
+    names = ["train_proof-000-of-002.h5", "train_proof-001-of-002.h5", "train_pr-000.h5", "train_pr.h5"]
+    for name in names:
+        (tmp_path / name).touch()
+    with pytest.raises(
+        DataError, match=r"could be train_pr-\*.h5 or train_pr.h5 or train_proof-\*.h5; say which: "
+    ) as said:
+        find_shards(tmp_path, "train", (), ["h5"])
+    pattern = str(said.value).rpartition("-s data.train=")[2]
+    assert [path.name for path in find_shards(tmp_path, "train", [pattern], ["h5"])] == ["train_pr-000.h5"]
+    for name in names[2:]:
+        (tmp_path / name).unlink()
+    assert [path.name for path in find_shards(tmp_path, "train", (), ["h5"])] == names[:2]
 
 
 def test_more_shards_than_a_process_may_open_are_read(tmp_path: Path) -> None:
