@@ -225,7 +225,7 @@ def rate(
 ) -> None:
     """Measure how many clips per second one processor reads: decoding and resampling, filterbank, and both.
 
-    Give a data set and its caches to see what they save. Several processors read about that many times faster.
+    Give a data set and its caches to see what they save. With n processors, reading is about n times as fast.
     """
     with errors_for_people():
         import dataclasses

@@ -157,7 +157,7 @@ ChannelsOption = Annotated[
 ]
 MixOption = Annotated[
     Literal["average", "first"],
-    typer.Option("--mix", help="How to reduce several channels to one: average, or first alone, as AST does."),
+    typer.Option("--mix", help="What to make of several channels: their average, or the first alone, as in AST."),
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU if there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

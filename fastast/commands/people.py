@@ -54,7 +54,7 @@ def say_error(error: Exception | str) -> None:
 
 
 def set_up_process() -> None:
-    """Set up this process for computing; call it before importing PyTorch, which reads then how threads wait."""
+    """Set up this process for computing; call it before PyTorch is imported, as how threads wait is read then."""
     from fastast.system.runtime import set_up
 
     set_up()

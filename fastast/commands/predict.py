@@ -99,7 +99,7 @@ def predict(
 ) -> None:
     """Print the labels of audio files. A file longer than the model's input is cut into windows, all of which are used.
 
-    Hours of audio take no more memory than seconds. On a GPU the model is compiled, as with `fastast.compile`.
+    Files of many hours take no more memory than shorter ones. On a GPU the model is compiled (`fastast.compile`).
     """
     set_up_process()
     from fastast.checkpoints.said import read_said

@@ -114,7 +114,7 @@ def record(
     processes: Annotated[int, typer.Option(min=1, help="Number of processes that will train.")] = 1,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Store the answers of a recipe's teacher to every batch of the training, which then need not run the teacher.
+    """Store the teacher's answers to every batch of a recipe's training, so that the training need not run the teacher.
 
     Name the file in the recipe's distillation.targets. The device must be of the kind that will train.
     """

@@ -22,7 +22,7 @@ def average(
         Literal["float32", "float16", "bfloat16"], typer.Option(help="Data type of the weights in the file.")
     ] = "float32",
 ) -> None:
-    """Average the weights of models trained on from the same weights into one, which is often better than each."""
+    """Average the weights of models fine-tuned from the same weights into one model, often better than each of them."""
     with errors_for_people():
         import torch
 

@@ -280,7 +280,7 @@ def load_targets(
     if difference := _difference(plain, header.question):
         why = _WHY.get(difference.partition(" is ")[0].partition(".")[0], "")
         raise DistillationError(
-            f"{path}: recorded for another training: {difference}. {why}{'; record' if why else 'Record'} it again, or "
-            "change the recipe back"
+            f"{path}: recorded for another training: {difference}. {why}{'; record' if why else 'Record'} the answers "
+            "again, or change the recipe back"
         )
     return StoredTargets(header, tensors, path)
