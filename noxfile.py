@@ -1,8 +1,8 @@
-"""The jobs: `nox -s bench`, `paper`, `report`, `tests`, `slow`, `docs`, `lint`, `oracles`, `regression`, `soak`,
-`faults`, `fuzz`, `scale`, `gpu`; `everything` sets up what they all take.
+"""The project's jobs: `nox -s bench`, `paper`, `report`, `tests`, `slow`, `docs`, `lint`, `oracles`, `regression`,
+`soak`, `faults`, `fuzz`, `scale`, `gpu`; `everything` sets up what all but `gpu` need.
 
-All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB; whichever nox runs this file,
-the project is installed there and nowhere else.
+All sessions share one environment, `.venv`, because torch and torchvision take 5.5 GB. Whichever nox runs this file,
+the project is installed only there.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PYTHON = str(BIN / "python")
 
 
 def prepare(session: nox.Session, *groups: str) -> None:
-    """Install the project, the harness's packages and dependency groups, once while these stay the same."""
+    """Install the project, the harness's packages and dependency groups, unless that is already done."""
     files = (ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__))
     stamp = VENV / f".installed-{hashlib.sha256(b''.join(path.read_bytes() for path in files)).hexdigest()[:12]}"
     installed = set(stamp.read_text().split()) if stamp.exists() else set()
@@ -41,7 +41,7 @@ def prepare(session: nox.Session, *groups: str) -> None:
 
 
 def marked(*words: str) -> list[str]:
-    """Return the files of tests that have one of these marks: to collect all the others takes half a minute."""
+    """Return the test files that use one of these marks, as collecting all the others takes half a minute."""
     marks = tuple(f"mark.{word}" for word in words)
     files = sorted((ROOT / "tests").rglob("test_*.py"))
     found = [path for path in files if any(mark in path.read_text(encoding="utf-8") for mark in marks)]
@@ -49,23 +49,23 @@ def marked(*words: str) -> list[str]:
 
 
 def side_by_side(session: nox.Session, expression: str, *files: str) -> None:
-    """Run tests on every core, those of a file on one, and then those that time something, alone."""
+    """Run tests on all cores, each file on one core, and then, one at a time, those that time something."""
     pytest = (PYTHON, "-m", "pytest")
     session.run(*pytest, "-n", "auto", "--dist", "loadfile", "-m", f"{expression} and not alone", *files)
     alone = [file for file in marked("alone") if not files or file in files]
-    session.run(*pytest, "-m", f"{expression} and alone", *alone, success_codes=[0, 5])  # 5: there is none
+    session.run(*pytest, "-m", f"{expression} and alone", *alone, success_codes=[0, 5])  # 5: no tests were selected
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Measure a sweep and draw its report: `nox -s bench -- --sweep NAME`, more as of `python -m bench run`."""
+    """Measure a sweep and draw its report: `nox -s bench -- --sweep NAME`, plus options of `python -m bench run`."""
     prepare(session)
     options = list(session.posargs)
     sweep = "default"
     if "--sweep" in options:
         at = options.index("--sweep")
         if at + 1 == len(options):
-            session.error("--sweep needs a name of bench/sweeps, or a TOML file")
+            session.error("--sweep needs the name of a sweep in bench/sweeps, or a TOML file")
         sweep = options.pop(at + 1)
         options.pop(at)
     session.run(PYTHON, "-m", "bench", "run", sweep, "--reports", "build/reports", *options)
@@ -73,14 +73,14 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def report(session: nox.Session) -> None:
-    """Render all that is published from `results`: reports, README, the numbers of the documents."""
+    """Render everything that is published from `results`: reports, README, and the numbers in the documents."""
     prepare(session)
     session.run(PYTHON, "-m", "bench", "render", *session.posargs)
 
 
 @nox.session
 def paper(session: nox.Session) -> None:
-    """Measure what you have of the paper's data and models: `nox -s paper -- --data DIR --checkpoints DIR`."""
+    """Measure the paper's data and models, as far as you have them: `nox -s paper -- --data DIR --checkpoints DIR`."""
     prepare(session)
     session.run(PYTHON, "-m", "bench", "paper", *session.posargs)
 
@@ -89,7 +89,7 @@ def paper(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests on the CPU: `nox -s tests -- PYTEST-ARGUMENTS`.
 
-    Without arguments, files of tests run side by side, one per core, and then those that time something, alone.
+    Without arguments, test files run in parallel, one per core, and then, one at a time, tests that time something.
     """
     prepare(session, "test")
     if session.posargs:
@@ -100,14 +100,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the tests that take long, such as those that kill and resume, or do all that a page of `docs` says."""
+    """Run the slow tests, such as those that kill and resume runs, or do everything that a page of `docs` says."""
     prepare(session, "test")
     side_by_side(session, "slow and not soak and not oracle", *marked("slow"))
 
 
 @nox.session
 def everything(session: nox.Session) -> None:
-    """Set up what all sessions take: then none of them installs anything, and several can run at once."""
+    """Set up the environment for all sessions but `gpu`, so that they install nothing and several can run at once."""
     prepare(session, "test", "oracle", "docs", "fuzz", "lint")
 
 
@@ -120,7 +120,10 @@ def oracles(session: nox.Session) -> None:
 
 @nox.session
 def soak(session: nox.Session) -> None:
-    """Run what takes long or a quiet machine, such as drivers ended at random: `nox -s soak -- PYTEST-ARGUMENTS`."""
+    """Run the tests that take very long or need a quiet machine: `nox -s soak -- PYTEST-ARGUMENTS`.
+
+    Some of them end drivers of sweeps at random.
+    """
     prepare(session, "test")
     places = ("tests/soak", "tests/bench/measure", "tests/bench/regression")
     session.run(PYTHON, "-m", "pytest", "-m", "soak", "--timeout", "1800", *places, *session.posargs)
@@ -128,21 +131,24 @@ def soak(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Let every change that FastAST makes to a disk fail in every way, and print what becomes of it: `-- --update`."""
+    """Make every change that FastAST makes to a disk fail in every way, and print the outcomes.
+
+    `nox -s faults -- --update` also writes them into `docs/interruptions.md`.
+    """
     prepare(session, "test")
     session.run(PYTHON, "tests/faults/every_fault.py", *session.posargs)
 
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Open broken and hostile files at every door: `nox -s fuzz -- --inputs 100000`."""
+    """Open broken and hostile files in every way that FastAST reads files: `nox -s fuzz -- --inputs 100000`."""
     prepare(session, "test", "fuzz")
     session.run(PYTHON, "tests/fuzz/fuzz.py", *session.posargs)
 
 
 @nox.session
 def scale(session: nox.Session) -> None:
-    """Time the harness's commands where there are 1,000 and 10,000 records."""
+    """Measure the time and memory of the harness's commands with 1,000 and 10,000 records."""
     prepare(session, "test")
     session.run(PYTHON, "tests/scale/measure_scale.py", *session.posargs)
 
@@ -151,7 +157,7 @@ def scale(session: nox.Session) -> None:
 def regression(session: nox.Session) -> None:
     """Gate this build: ratios measured in the run, counts, and times against this machine's own baseline.
 
-    `nox -s regression -- bench/regression/test_proxies.py` looks at the counts only, which need no quiet machine.
+    `nox -s regression -- bench/regression/test_proxies.py` checks only the counts, which need no quiet machine.
     """
     prepare(session, "test")
     session.run(PYTHON, "-m", "pytest", *(session.posargs or ["bench/regression"]))
@@ -159,7 +165,7 @@ def regression(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the pages of `docs` and the reference into `build/docs`; a warning fails."""
+    """Build the pages of `docs` and the reference into `build/docs`; a warning is an error."""
     prepare(session, "docs")
     session.run(PYTHON, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "build/docs")
 
@@ -168,9 +174,9 @@ def docs(session: nox.Session) -> None:
 def gpu(session: nox.Session) -> None:
     """Test, measure and profile the engine on a GPU, into one archive: `nox -s gpu -- --minutes 10`.
 
-    The minutes count from when the environment is there. `--rehearse` does without a GPU.
+    The minutes count once the environment is ready. `--rehearse` needs no GPU.
     """
-    prepare(session, "test", "oracle", "gpu")  # of the oracles, transformers is a baseline
+    prepare(session, "test", "oracle", "gpu")  # oracle: transformers is a baseline
     session.run(PYTHON, "-m", "bench", "gpu", *session.posargs)
 
 

@@ -84,9 +84,9 @@ def run(
         float | None,
         typer.Option(help="Start only cells that are expected to end within this many minutes; print those left."),
     ] = None,
-    redo: Annotated[bool, typer.Option("--redo", help="Measure cells again that already have a record.")] = False,
+    redo: Annotated[bool, typer.Option("--redo", help="Also measure cells again that have a record.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
+        bool, typer.Option("--retry-failed", help="Also measure cells again whose record is not ok.")
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells and stop.")] = False,
     reports: Annotated[Path | None, typer.Option(help="Draw the report into this folder when done.")] = None,
@@ -111,14 +111,14 @@ def run(
     ray_wait: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Ray: end the run when a device has had no node for this long, seconds. Not given: 600."
+            min=0, help="Ray: end the run when a device has had no node for this many seconds. Not given: 600."
         ),
     ] = None,
     slurm_config: Annotated[
-        Path | None, typer.Option(help="Slurm: a TOML file with partition and resources of each device.")
+        Path | None, typer.Option(help="Slurm: a TOML file with the partition and resources of each device.")
     ] = None,
 ) -> None:
-    """Measure every cell of a sweep that has no record yet. Interrupt at will: the same command resumes."""
+    """Measure every cell of a sweep that has no record yet. After an interruption, the same command resumes."""
     with for_people(), ExitStack() as stack:
         from bench.run.launchers.choose import choose_launcher
 
@@ -199,7 +199,7 @@ def export(
         Path | None, typer.Option("--out", "-o", help="The CSV file to write. Not given: cells.csv in --results.")
     ] = None,
 ) -> None:
-    """Write one CSV row for every record below a folder."""
+    """Write a CSV file with one row for every record below a folder."""
     with for_people():
         from bench.records.store import record_paths
         from bench.records.table import write_rows
@@ -213,14 +213,14 @@ def export(
 
 @app.command()
 def gather(
-    sources: Annotated[list[Path], typer.Argument(help="Folders of results, or of one machine or one sweep of them.")],
+    sources: Annotated[list[Path], typer.Argument(help="Folders of results, or of one machine or sweep in them.")],
     into: Annotated[Path, typer.Option(help="Root folder of results to gather into.")] = RESULTS,
     keep: Annotated[
-        Keep | None, typer.Option(help="Which record to keep where two of the same cell and machine differ.")
+        Keep | None, typer.Option(help="Which record to keep if two of the same cell and machine differ.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, write nothing.")] = False,
 ) -> None:
-    """Copy the records of other machines into one folder of results. Only --keep replaces a record that differs."""
+    """Copy the records of other machines into one folder of results. A different record is replaced only by --keep."""
     with for_people():
         from bench.records.gather import gather_results
 
@@ -231,7 +231,7 @@ def gather(
 
 @app.command("merge", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def merge_is_gather_now() -> None:
-    """Tell the command's new name."""
+    """Print the new name of the command."""
     typer.echo("bench: merge is now called gather: python -m bench gather SOURCES... --into RESULTS", err=True)
     raise typer.Exit(2)
 
@@ -301,7 +301,7 @@ def gpu(
         bool, typer.Option("--rehearse", help="Run the steps without a GPU: on stand-ins and in Triton's interpreter.")
     ] = False,
 ) -> None:
-    """Test, measure and profile the engine on a GPU, most telling steps first; pack records and logs in an archive."""
+    """Test, measure and profile the engine on a GPU, most telling steps first; archive the records and logs."""
     with for_people():
         from bench.gpu.session import archive_of, run_session
         from bench.gpu.steps import gpu_steps
@@ -327,7 +327,7 @@ def compare(
     relative_to: Annotated[
         str | None,
         typer.Option(
-            help="Folders: judge only ratios to this arm of the same rounds (unmerged, slice), or with none only "
+            help="Folders: judge only ratios to this arm of the same rounds (unmerged, slice), or, with none, only "
             "times. Not given: both times and ratios to unmerged, which must agree."
         ),
     ] = None,
@@ -344,14 +344,14 @@ def compare(
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Revisions: rounds per pair of processes. Not given: 4.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Revisions: threads of PyTorch. Not given: 1.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Revisions: PyTorch threads. Not given: 1.")] = None,
     device: Annotated[str | None, typer.Option(help="Revisions: cpu, cuda, auto. Not given: cpu.")] = None,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Largest Holm-corrected p-value that counts.")] = 0.002,
     threshold: Annotated[float, typer.Option(min=0, help="Smallest difference that counts; 0.03 is 3 %.")] = 0.03,
     csv: Annotated[Path | None, typer.Option(help="Also write the table to this CSV file.")] = None,
     markdown: Annotated[Path | None, typer.Option(help="Also write the table to this Markdown file.")] = None,
 ) -> None:
-    """Tell whether B is slower than A, cell by cell.
+    """Judge, cell by cell, whether B is slower than A.
 
     Exit code 1 if a cell is slower or failed only in B, 2 if they cannot be compared, 3 if no cell could be judged.
     """

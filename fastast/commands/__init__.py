@@ -1,1 +1,1 @@
-"""The commands of `fastast`. Each imports what it works with when it is called, so that `--help` is quick."""
+"""The commands of `fastast`. Each imports its dependencies only when it is called, so that `--help` is fast."""

@@ -1,4 +1,4 @@
-"""`fastast data`: what is in a data set, its mean and deviation, and a cache of it."""
+"""`fastast data`: check a data set, compute its mean and standard deviation, cache it, and time reading it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from fastast.data.datasets import DataOptions
 
 data_app = typer.Typer(
-    help="Look into a data set on disk, compute its mean and deviation, or make a cache of it.", no_args_is_help=True
+    help="Check a data set on disk, compute its mean and standard deviation, cache it, or time reading it.",
+    no_args_is_help=True,
 )
 
-RootArgument = Annotated[Path, typer.Argument(help="The folder of a data set.", metavar="DIR")]
+RootArgument = Annotated[Path, typer.Argument(help="Folder of the data set.", metavar="DIR")]
 NameOption = Annotated[
-    str, typer.Option("--name", help="What the folder is (esc50, table, ...). Not given: what it looks like.")
+    str, typer.Option("--name", help="Type of the data set (esc50, table, ...). Not given: recognised by its files.")
 ]
 DataSetOption = Annotated[
     list[str] | None,
@@ -30,10 +31,10 @@ DataSetOption = Annotated[
     ),
 ]
 ProcessesOption = Annotated[
-    int, typer.Option("--processes", min=0, help="Processes that read clips. 0: one for each processor.")
+    int, typer.Option("--processes", min=0, help="Number of processes that read clips. 0: one per processor.")
 ]
 SplitsOption = Annotated[
-    list[str] | None, typer.Option("--split", help="train, val or test; repeatable. Not given: those that there are.")
+    list[str] | None, typer.Option("--split", help="train, val or test; repeatable. Not given: all that the set has.")
 ]
 
 
@@ -44,14 +45,14 @@ def check(
     settings: DataSetOption = None,
     splits: SplitsOption = None,
     processes: ProcessesOption = 0,
-    everything: Annotated[bool, typer.Option("--all", help="Name every clip and every class, not the first.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Name every clip and class, not just the first.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Say what a folder is, decode every clip, and count what is missing, broken, silent, or on the wrong scale.
+    """Recognise a data set, decode every clip, and count those that are missing, broken, silent or wrongly scaled.
 
-    Exit code 0: every clip of the tables is there and can be used, and no split gives another away. 1: something is the
-    matter, or nothing is known.
+    Exit code 0: every listed clip can be used, none is listed in two splits, and every class that is evaluated has
+    clips to train on. 1: there is a problem, or the folder is not a known data set.
     """
     with errors_for_people():
         from fastast.commands.next_steps import next_steps, suggestions, sweep_part
@@ -78,9 +79,10 @@ def check(
 
 
 def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tuple[str, DataOptions]:
-    """Return name and options of the data set in a folder: as told, or as it looks.
+    """Return the name and options of the data set in a folder, recognised by its files where `name` is empty.
 
-    Raises ValueError for an option that the data set does not have, or a value that is not allowed.
+    Raises ValueError for an option that the data set does not have, a value that is not allowed, and a folder that is
+    not recognised.
     """
     import dataclasses
 
@@ -106,12 +108,12 @@ def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tu
 @data_app.command()
 def cache(
     root: RootArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the cache; an unfinished one is continued.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the cache; an unfinished one is continued.")],
     kind: Annotated[
         str,
         typer.Option(
-            help="flac: 16 kHz, 16 bits; flac24: 24 bits, as exact as decoding itself; fbank: the filterbank in "
-            "float16, the fastest, for evaluation and for training that mixes no samples."
+            help="flac: 16 kHz, 16 bits; flac24: 24 bits, as exact as decoding itself; fbank: filterbanks in float16, "
+            "the fastest, for evaluation and for training without mixup, which needs samples."
         ),
     ] = "flac",
     name: NameOption = "",
@@ -121,11 +123,11 @@ def cache(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Decode a data set once: to FLAC at 16 kHz, or to filterbanks, in checksummed files of a few hundred clips.
+    """Decode a data set once, to FLAC at 16 kHz or to filterbanks, in checksummed files of a few hundred clips each.
 
-    Stop it at any time and run it again: what is there is not made again. Train and measure on the cache with
-    data.name=cache. A clip that cannot be read stays in its lists, and is named and skipped as before; the next run
-    tries it again. Exit code 1: not one clip could be read.
+    You can stop it at any time: running it again continues where it stopped. Train and evaluate on the cache with
+    data.name=cache. A clip that cannot be read stays in the cache's lists, and is named and skipped as in the set
+    itself; the next run tries it again. Exit code 1: not one clip could be read.
     """
     with errors_for_people():
         import dataclasses
@@ -148,10 +150,10 @@ def cache(
         else:
             lines = [
                 f"{out}: {outcome.clips:,} clips of {called} in {outcome.made + outcome.kept:,} parts, "
-                f"{outcome.size / 1e6:,.1f} MB; {outcome.made:,} parts were made now, {outcome.kept:,} were there",
+                f"{outcome.size / 1e6:,.1f} MB; {outcome.made:,} parts were made now, {outcome.kept:,} before",
                 *(f"  left out: {fault}" for fault in outcome.skipped),
                 *(f"  not there: {split}" for split in outcome.absent),
-                "not one clip could be read; mend what is named above and run this again"
+                "not one clip could be read; fix the problems listed above and run this again"
                 if outcome.is_empty
                 else f"use it with: -s data.name=cache -s {shlex.quote(f'data.root={out}')}",
             ]
@@ -169,7 +171,9 @@ def stats(
     frames: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Pad or cut every clip to so many frames first, as AST did for its own numbers. Not given: no."
+            min=1,
+            help="Pad or cut every clip to this many frames first, as AST did for its own statistics. Not given: every "
+            "clip keeps its length.",
         ),
     ] = None,
     mel_bins: Annotated[int, typer.Option(min=1, help="Mel bins of the filterbank.")] = 128,
@@ -177,7 +181,7 @@ def stats(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Compute mean and standard deviation of a set's filterbank: a recipe's part `normalisation`."""
+    """Compute the mean and standard deviation of a set's filterbanks: the `normalisation` section of a recipe."""
     with errors_for_people():
         import dataclasses
 
@@ -210,18 +214,18 @@ def stats(
 @data_app.command()
 def rate(
     roots: Annotated[
-        list[Path], typer.Argument(help="Folders of data sets, or of caches of them, to compare.", metavar="DIR...")
+        list[Path], typer.Argument(help="Folders of data sets or of their caches, to compare.", metavar="DIR...")
     ],
     name: NameOption = "",
     settings: DataSetOption = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
-    clips: Annotated[int, typer.Option(min=1, help="Clips to read, spread evenly over the split.")] = 64,
+    clips: Annotated[int, typer.Option(min=1, help="Number of clips to read, spread evenly over the split.")] = 64,
     mel_bins: Annotated[int, typer.Option(min=1, help="Mel bins of the filterbank.")] = 128,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure how many clips per second one processor reads: decoding with resampling, filterbank, both.
+    """Measure how many clips per second one processor reads: decoding and resampling, filterbank, and both.
 
-    Give a data set and its caches to see what they save. As many processors read about as many times as fast.
+    Give a data set and its caches to see what they save. With n processors, reading is about n times as fast.
     """
     with errors_for_people():
         import dataclasses
@@ -241,7 +245,7 @@ def rate(
             ]
             typer.echo(utf8_json(rows))
             return
-        typer.echo("clips per second and processor: read (decode, resample), filterbank, both")
+        typer.echo("clips per second per processor: read (decode, resample), filterbank, both")
         for folder, (what, one) in found.items():
             computed = "        -" if one.filterbank is None else f"{one.filterbank:9,.1f}"
             lost = f", {one.skipped} left out" if one.skipped else ""

@@ -1,4 +1,4 @@
-"""The texts of `fastast info`."""
+"""The text that `fastast info` prints."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
 
 
 def describe_all() -> str:
-    """Return what there is to choose from: models and methods."""
+    """Return a list of all models and methods."""
     next_ = "Next: fastast info ast_tiny_soundscapes --schedule constant:40, or fastast info --method tome"
     return "\n\n".join([describe_zoo(), describe_methods(), next_])
 
 
 def describe_methods() -> str:
-    """Return a table of the methods of reduction."""
+    """Return a table of the reduction methods."""
     from fastast.reduction import get_method, method_names
 
     return "\n".join(["Methods (--method):", *(f"  {name:31s}{get_method(name).summary}" for name in method_names())])
 
 
 def describe_method(name: str) -> str:
-    """Return what a method does, and every option of it. Raises ValueError for a name that is none."""
+    """Return what a method does and all its options. Raises ValueError for an unknown name."""
     from fastast.reduction import TokenReduction, get_method
     from fastast.reduction.options import allowed_text, option_docs, option_types
 
     method = get_method(name)
     traits = [
-        *(["the tokens that stay keep their order"] if method.keeps_order else []),
-        *(["draws with a seed" + (", by some options" if callable(method.random) else "")] if method.random else []),
-        *(["a limit to compare with"] if method.oracle else []),
+        *(["the remaining tokens keep their order"] if method.keeps_order else []),
+        *(["draws from a seed" + (", with some options" if callable(method.random) else "")] if method.random else []),
+        *(["a bound to compare with"] if method.oracle else []),
         *(
-            ["can choose at the input, with place=before" + (", by some options" if callable(method.at_input) else "")]
+            ["can choose at the input, with place=before" + (" and some options" if callable(method.at_input) else "")]
             if method.at_input
             else []
         ),
         *(
-            ["goes by a threshold" + (", by some options" if callable(method.thresholds) else "")]
+            ["can use a threshold" + (", with some options" if callable(method.thresholds) else "")]
             if method.thresholds
             else []
         ),
         *([f"fastast.compile cannot run it: {method.cannot}"] if method.cannot else []),
     ]
     lines = [f"{name}: {method.summary}", *(f"  ({trait})" for trait in traits)]
-    for title, kind in ((f"Options of {name}:", method.options), ("Of every method:", TokenReduction)):
+    for title, kind in ((f"Options of {name}:", method.options), ("Options of every method:", TokenReduction)):
         docs, types = option_docs(kind), option_types(kind)
         shown = [one for one in dataclasses.fields(kind) if one.name not in ("schedule", "method", "options")]
         lines += ["", title] if shown else []
@@ -65,7 +65,7 @@ def describe_method(name: str) -> str:
 
 
 def describe_zoo() -> str:
-    """Return a table of the models there are."""
+    """Return a table of the models: those with weights, and the architectures."""
     from fastast.teachers.files import read_teacher_header
 
     lines = ["Trained models that come with FastAST:"]
@@ -77,12 +77,12 @@ def describe_zoo() -> str:
         )
     for name, path in CNNS.items():
         header = read_teacher_header(path)
-        assert header is not None, "a teacher's file"
+        assert header is not None, "not a teacher's file"
         lines.append(
-            f"  {name:31s}{header['name']}, a CNN to teach with, no tokens to merge, {header['num_classes']} classes, "
+            f"  {name:31s}{header['name']}, a CNN teacher without tokens to merge, {header['num_classes']} classes, "
             f"{path.stat().st_size / 1e6:.1f} MB"
         )
-    lines.append("Architectures (random weights, or a checkpoint of yours):")
+    lines.append("Architectures (with random weights, or your own checkpoint):")
     for name, size in ARCHITECTURES.items():
         width, heads = SIZES[size]
         shape = geometry(size)
@@ -101,9 +101,10 @@ def describe_model(
     stride: int | None = None,
     said: Mapping[str, object] | None = None,
 ) -> str:
-    """Return the tokens and MACs of every block; `said` as for `model_geometry`.
+    """Return a table of the tokens and MACs of every block; `said` as for `model_geometry`.
 
-    Raises ValueError for a bad name, number of frames or stride, or a reduction that is impossible."""
+    Raises ValueError for an unknown name, an impossible number of frames or stride, or an impossible reduction.
+    """
     own = model_geometry(name, said)
     if frames is not None:
         own = dataclasses.replace(own, num_frames=frames)
@@ -116,7 +117,7 @@ def describe_model(
         f"{name}: {shape.num_mel_bins} mel bins x {shape.num_frames} frames, patches of {shape.patch_size} at stride "
         f"{shape.fstride} x {shape.tstride}: {rows} x {columns} patches, {shape.num_tokens} tokens",
         str(reduction) if reduction else "no merging (give --schedule)",
-        *(["the most that can go of a clip: how many of its pairs are similar enough is up to it"] if adaptive else []),
+        *(["at most this many are removed: how many pairs are similar enough depends on the clip"] if adaptive else []),
         *(
             []
             if shape == own
@@ -141,9 +142,9 @@ def describe_model(
 
 
 def model_geometry(name: str, said: Mapping[str, object] | None = None) -> Geometry:
-    """Return the geometry of a name of the zoo or of a checkpoint file. Raises ValueError for neither.
+    """Return the geometry of a zoo model or a checkpoint file. Raises ValueError where `name` is neither.
 
-    `said`: fields that the file does not say, as for `load_checkpoint`, or that a shape without weights is to have.
+    `said`: fields that the file does not state, as for `load_checkpoint`, or fields of an architecture to override.
     """
     if name in ARCHITECTURES:
         return geometry(ARCHITECTURES[name], **dict(said or {}))
@@ -152,7 +153,7 @@ def model_geometry(name: str, said: Mapping[str, object] | None = None) -> Geome
     path = TRAINED.get(name, Path(name))
     if name not in TRAINED and not path.exists():
         known = ", ".join(model_names())
-        raise ValueError(f"no model {name!r}: neither a file nor a name of the zoo ({known}){hub_hint(name)}")
+        raise ValueError(f"no model {name!r}: neither a file nor a model of the zoo ({known}){hub_hint(name)}")
     return load_checkpoint(path, geometry=said).geometry
 
 
@@ -161,6 +162,6 @@ def _plain(value: object) -> str:
 
 
 def _choices(text: str) -> str:
-    """Return what is allowed as the value of an option: `keys|queries`, `NUMBER`."""
+    """Return the allowed values of an option as a placeholder: `keys|queries`, `NUMBER`."""
     kinds = {"a whole number": "WHOLE NUMBER", "a number": "NUMBER", "a text": "TEXT", "true or false": "true|false"}
     return kinds.get(text, text.replace(", ", "|"))

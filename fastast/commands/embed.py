@@ -1,4 +1,4 @@
-"""`fastast embed`: audio files as vectors."""
+"""`fastast embed`: turn audio files into vectors."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def embed(
     out: OutOption,
     per: Annotated[
         Literal["clip", "window"],
-        typer.Option(help="One vector per file, the mean over its windows, or one per window."),
+        typer.Option(help="clip: one vector per file, the mean over its windows; window: one per window."),
     ] = "clip",
     model: ModelOption = DEFAULT_MODEL,
     schedule: ScheduleOption = None,
@@ -46,7 +46,9 @@ def embed(
     geometry: GeometryOption = None,
     normalisation: NormalisationOption = "",
     device: DeviceOption = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows to run at once, of one file or several.")] = 8,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Number of windows to run at once, from one or several files.")
+    ] = 8,
     hop: HopOption = None,
     own_length: OwnLengthOption = False,
     rate: RateOption = None,
@@ -54,9 +56,9 @@ def embed(
     channels: ChannelsOption = None,
     mix: MixOption = "average",
 ) -> None:
-    """Write a vector of every audio file, or of every window: what the model's head reads.
+    """Write a vector for every audio file or window: the input of the model's head.
 
-    The table has file, start and end (seconds) and vector: .parquet, .npz or .csv.
+    The table (.parquet, .npz or .csv) has the columns file, start and end (seconds), and vector.
     """
     set_up_process()
     from fastast.checkpoints.said import read_said
@@ -78,7 +80,7 @@ def embed(
             model,
             reduction,
             **read_said(geometry or (), normalisation),
-            device="cpu",  # nothing is compiled: it gives logits
+            device="cpu",  # not compiled: compiled models return logits only
             batch_size=batch_size,
             own_length=own_length,
         )

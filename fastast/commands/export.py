@@ -1,4 +1,4 @@
-"""`fastast export`: a model as a file for other runtimes."""
+"""`fastast export`: write a model as a file for other runtimes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def export(
     out: OutOption,
     format: Annotated[
         Literal["onnx", "openvino"],
-        typer.Option(help="onnx: a file that ends in .onnx; openvino: one in .xml, with a .bin beside it."),
+        typer.Option(help="onnx: an .onnx file; openvino: an .xml file with a .bin file next to it."),
     ] = "onnx",
     schedule: ScheduleOption = None,
     method: MethodOption = None,
@@ -33,20 +33,23 @@ def export(
     geometry: GeometryOption = None,
     normalisation: NormalisationOption = "",
     dtype: Annotated[
-        Literal["float32", "int8"], typer.Option(help="Type of the blocks' products; int8 needs --calibrate.")
+        Literal["float32", "int8"],
+        typer.Option(help="Type of the blocks' matrix products; int8 needs --calibrate."),
     ] = "float32",
     calibrate: Annotated[
         str | None,
         typer.Option(
             metavar="RECIPE",
-            help="A recipe whose training clips int8 is calibrated on: a file, or a name such as soundscapes_tiny.",
+            help="A recipe on whose training clips int8 is calibrated: a file, or a name such as soundscapes_tiny.",
         ),
     ] = None,
-    clips: Annotated[int, typer.Option(min=2, help="How many of them, spread evenly over the training set.")] = 64,
+    clips: Annotated[
+        int, typer.Option(min=2, help="Number of clips to calibrate on, spread evenly over the training set.")
+    ] = 64,
 ) -> None:
-    """Write a model, merged or not, as a file for other runtimes; it takes any batch.
+    """Write a model, merged or not, as a file for other runtimes that takes batches of any size.
 
-    The file is kept only where its logits agree with PyTorch's on real sound. `fastast predict -m FILE` runs it.
+    The file is kept only if its logits agree with PyTorch's on real sound. `fastast predict -m FILE` runs it.
     """
     set_up_process()
     from fastast.checkpoints.said import read_said

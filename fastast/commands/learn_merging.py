@@ -1,4 +1,4 @@
-"""`fastast learn-merging`: what tokens of a model are compared by, learned."""
+"""`fastast learn-merging`: learn an embedding by which a model's tokens are compared."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def learn_merging(
     model: TrainedArgument,
     data: Annotated[
         str,
-        typer.Option("--data", help="A recipe whose data is used: a file, or a name of FastAST's."),
+        typer.Option("--data", help="A recipe whose data is used: a file, or the name of one of FastAST's."),
     ],
     out: OutOption,
     settings: SetOption = None,
@@ -22,30 +22,33 @@ def learn_merging(
         list[str] | None,
         typer.Option(
             "--schedule",
-            help="Schedule during learning. Not given: decreasing:48. With several, each step draws one; repeatable.",
+            help="Schedule during training. Not given: decreasing:48. Of several, each step draws one; repeatable.",
         ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps.")] = 400,
+    steps: Annotated[int, typer.Option(help="Number of training steps.")] = 400,
     batch_size: Annotated[int, typer.Option(help="Clips per step.")] = 8,
-    lr: Annotated[float, typer.Option(help="Learning rate of Adam at the beginning; it falls to 0.")] = 1e-3,
+    lr: Annotated[float, typer.Option(help="Initial learning rate of Adam; it falls to 0.")] = 1e-3,
     temperature: Annotated[
         float,
         typer.Option(
-            help="Of the relaxed matching, in cosines: the smaller, the nearer to inference, and 0.01 hardly teaches."
+            help="Temperature of the relaxed matching, in cosines: smaller is closer to inference, but 0.01 hardly "
+            "teaches."
         ),
     ] = 0.1,
     precision: Annotated[
-        str, typer.Option(help="Of the model: float32, bfloat16 or float16; the embedding's is float32.")
+        str, typer.Option(help="Precision of the model: float32, bfloat16 or float16; the embedding's is float32.")
     ] = "float32",
-    seed: Annotated[int, typer.Option(help="Seed of the order of clips.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the order of clips and the draws of schedules.")] = 0,
     labels: LabelsOption = "",
-    clips: Annotated[int, typer.Option(help="Validation clips on which the result is compared with ToMe.")] = 200,
+    clips: Annotated[
+        int, typer.Option(help="Number of validation clips on which the result is compared with ToMe.")
+    ] = 200,
     device: DeviceOption = "auto",
     quiet: QuietOption = False,
 ) -> None:
-    """Learn what tokens are compared by when they merge (--method dtem); the model's own weights stay as they are.
+    """Learn an embedding by which tokens are compared for merging (--method dtem); the model's weights do not change.
 
-    An interrupted run goes on where it stopped.
+    An interrupted run resumes where it stopped.
     """
     set_up_process()
     with errors_for_people():

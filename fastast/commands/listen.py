@@ -1,4 +1,4 @@
-"""`fastast listen`: labels of a microphone or a stream while it is heard."""
+"""`fastast listen`: label the sound of a microphone or a pipe as it arrives."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ def listen(
     device: DeviceOption = "auto",
     engine: Annotated[
         Literal["plain", "onnxruntime", "openvino"] | None,
-        typer.Option(help="What runs the model on a CPU, as for `fastast predict`."),
+        typer.Option(help="Runtime for the model on a CPU, as for `fastast predict`."),
     ] = None,
     hop: Annotated[
-        float, typer.Option("--hop", metavar="SECONDS", help="Seconds of sound between one line and the next.")
+        float, typer.Option("--hop", metavar="SECONDS", help="Seconds of sound from one line to the next.")
     ] = 1.0,
     threshold: Annotated[float, typer.Option(min=0, max=1, help="Lowest score at which a label is printed.")] = 0.3,
-    top: Annotated[int, typer.Option(min=1, help="Labels to print at most.")] = 5,
+    top: Annotated[int, typer.Option(min=1, help="Maximum number of labels to print.")] = 5,
     microphone: Annotated[
-        str, typer.Option(help="Part of the name of an input of sound, or its number. Not given: the system's own.")
+        str, typer.Option(help="Part of an input device's name, or its number. Not given: the system's default.")
     ] = "",
     rate: RateOption = None,
     encoding: EncodingOption = None,
@@ -63,9 +63,9 @@ def listen(
     mix: MixOption = "average",
     as_json: JsonOption = False,
 ) -> None:
-    """Print what a microphone or a pipe hears, while it does, each line with the delay that its labels have.
+    """Print the labels of a microphone or a pipe as the sound arrives, each line with the delay of its labels.
 
-    Every line is of the last window of the model's input length. It ends with the stream, or with Ctrl-C.
+    Each line describes the latest window, as long as the model's input. Listening ends with the stream or with Ctrl-C.
     """
     set_up_process()
     from fastast.checkpoints.said import read_said
@@ -112,10 +112,10 @@ def _reader(
     raw = raw_stream(rate, encoding, channels)
     if stream is None:
         if raw is not None:
-            raise ValueError("--rate, --format and --channels say what samples on a pipe are; give - for one")
+            raise ValueError("--rate, --format and --channels describe raw samples from a pipe; give - for one")
         return Microphone(microphone)
     if microphone:
-        raise ValueError("--microphone names an input of sound, and - is a pipe; give one of the two")
+        raise ValueError("--microphone names an input device, and - is a pipe; give one of the two")
     return PipeReader(standard_input(), raw, live=True, channels=mix)
 
 

@@ -1,4 +1,4 @@
-"""What can be done with a data set that `fastast data check` looked at: commands, and the part of a sweep's file."""
+"""Next steps for a data set that `fastast data check` has checked: commands, and the section for a sweep's file."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from fastast.frontend.filterbank import SHIFT_SECONDS
 from fastast.training.recipe_file import load_recipe
 
 _RECIPES = {"audioset": "audioset_balanced", "esc50": "esc50", "fsd50k": "fsd50k", "speech_commands": "speech_commands"}
-"""Recipes of data sets that have one."""
+"""Data set -> its recipe, for those that have one."""
 _LIKE = {"multi_label": "fsd50k", "single_label": "speech_commands"}
-"""For other sets, the recipe of one that is scored alike."""
+"""Task -> recipe of a data set that is scored the same way, for all other sets."""
 _SHARES = (0.1, 0.2, 0.3)
-"""Shares to set apart, of which the least is suggested that draws a clip."""
+"""Shares to hold out for a missing split; the smallest one that leaves no split empty is suggested."""
 _FRAMES_STEP = 128
-"""Frames of a longer input are a multiple of it, as AST's own are."""
+"""A longer input is a multiple of this many frames, as AST's own are."""
 _OWN = {"audioset_balanced": "subset", "audioset_full": "subset", "esc50": "fold"}
-"""Settings in recipes that no other data set has."""
+"""Recipe -> an option it sets that other data sets do not have."""
 _RECIPE_OF = {"audioset_full": "audioset", **{recipe: name for name, recipe in _RECIPES.items()}}
+"""Recipe -> its data set."""
 
 
 def next_steps(found: CheckedSet) -> str:
-    """Return all of it in words."""
+    """Return the suggested commands and the section for a sweep's file as text."""
     lines = suggestions(found)
     if part := sweep_part(found):
         lines += [
-            "throughput and accuracy over merge ratios: python -m bench run FILE, a sweep in whose file stands",
+            "throughput and accuracy over merge ratios: python -m bench run FILE, where FILE is a sweep with",
             part,
         ]
     return "\n".join(lines)
 
 
 def sweep_part(found: CheckedSet) -> str:
-    """Return the part of a sweep's file that names the set; empty where it has no split to measure on."""
+    """Return the section of a sweep's file that names the set; empty where it has no split to measure on."""
     splits = [name for name in ("test", "val", "train") if name in found.splits and not found.splits[name].error]
     if not splits:
         return ""
@@ -56,17 +57,17 @@ def sweep_part(found: CheckedSet) -> str:
 
 
 def _lacks_clips(found: CheckedSet) -> bool:
-    """Whether some clips have to be left out, and can be."""
+    """Return whether clips are missing that the data set can leave out."""
     missing = any(split.faults.get("missing") for split in found.splits.values())
     return missing and hasattr(found.options, "missing")
 
 
 def suggestions(found: CheckedSet) -> list[str]:
-    """Return commands that measure a model on the set, and train one."""
+    """Return commands that measure a model on the set and train one."""
     if not found.task:
         return []
     holds = getattr(found.options, "holds", {})
-    made_of = holds.get("data_set", found.name)  # a cache is trained on as what it was made of
+    made_of = holds.get("data_set", found.name)  # a cache takes the recipe of the set it was made from
     recipe = _RECIPES.get(made_of, _LIKE[found.task])
     if getattr(found.options, "subset", "") == "full":
         recipe = "audioset_full"
@@ -78,7 +79,7 @@ def suggestions(found: CheckedSet) -> list[str]:
     needed = [name for name in ("val", "test") if name in found.splits and name not in opened]
     if "train" not in opened or not all(hasattr(found.options, f"{name}_share") for name in needed):
         return [measure]
-    options = _with_shares(found.options, needed)  # a training has all three
+    options = _with_shares(found.options, needed)  # training needs all three splits
     if options is None:
         return [measure, f"train a model:    not yet, as there are no clips for {' and '.join(needed)}"]
     train = f"train a model:    fastast train {recipe} {_settings(found, recipe, options)}"
@@ -89,13 +90,13 @@ def suggestions(found: CheckedSet) -> list[str]:
     return [
         measure,
         f"{train} --set model.options.num_frames={frames}",
-        f"by itself {recipe} hears {heard:.2f} s of a clip, and half of these last {found.median_seconds:.2f} s or "
-        "more: their ends are not heard without the last setting, which costs time and memory",
+        f"by default {recipe} hears {heard:.2f} s of a clip, but half of the clips last {found.median_seconds:.2f} s "
+        "or more; the last setting lets it hear the rest, at a cost in time and memory",
     ]
 
 
 def _settings(found: CheckedSet, recipe: str, options: DataOptions) -> str:
-    """Return the settings that read the set in place of a recipe's own."""
+    """Return the `--set` options that replace a recipe's own data set by this one."""
     settings = setting_lines(found.name, options)
     if found.name == _RECIPE_OF.get(recipe):
         settings = settings[1:]
@@ -104,12 +105,12 @@ def _settings(found: CheckedSet, recipe: str, options: DataOptions) -> str:
     if _lacks_clips(found):
         settings.append("data.missing=leave out")
     if getattr(options, "holds", {}).get("kind") == "fbank":
-        settings.append("augmentation.mixup_rate=0")  # which takes samples
+        settings.append("augmentation.mixup_rate=0")  # mixup needs samples
     return " ".join(f"--set {shlex.quote(setting)}" for setting in settings)
 
 
 def _with_shares(options: DataOptions, needed: Sequence[str]) -> DataOptions | None:
-    """Return options that set the least shares apart for which no split is empty; None where none do."""
+    """Return options with the smallest held-out shares that leave no split empty; None if all leave one empty."""
     if not needed:
         return options
     for share in _SHARES:

@@ -1,6 +1,6 @@
-"""The options that several commands have: one spelling, one meaning, one help text.
+"""Options shared by several commands: one spelling, one meaning, one help text.
 
-`-s` is `--set KEY=VALUE` everywhere, here and in `python -m bench`, `-o` is `--out`, and schedules have no short form.
+Everywhere, here and in `python -m bench`, `-s` is `--set KEY=VALUE` and `-o` is `--out`; schedules have no short form.
 """
 
 from __future__ import annotations
@@ -14,24 +14,24 @@ import typer
 DEFAULT_MODEL = "ast_tiny_soundscapes_taught"
 
 Excess = Literal["refuse", "cap"]
-"""As in `fastast.reduction.spec`, which takes torch."""
+"""As in `fastast.reduction.spec`, which is not imported because it needs torch."""
 _SCHEDULES = (
     "constant:R, decreasing:R, increasing:R, linear:R:INFLECTION, early:R, late:R, first:R, list:R1,R2,..., "
-    "keep:RATIO, speedup:X[:INFLECTION], or a file of `fastast tune`"
+    "keep:RATIO, speedup:X[:INFLECTION], or a file written by `fastast tune`"
 )
 
 
 def complete_method(incomplete: str) -> Iterator[str]:
-    """Yield the names of methods that start so."""
+    """Yield the names of methods that start with `incomplete`."""
     from fastast.reduction import method_names
 
     yield from (name for name in method_names() if name.startswith(incomplete))
 
 
 def runtime_of(engine: str | None, model: str) -> str:
-    """Return the runtime that `--engine` names, empty where the model's own is meant.
+    """Return the runtime that `--engine` names; empty for PyTorch and for the default.
 
-    Raises ValueError for an exported file that is to run in plain PyTorch.
+    Raises ValueError where an exported file is to run in plain PyTorch.
     """
     from fastast.exporting import is_exported
 
@@ -45,11 +45,11 @@ ModelOption = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help="A name of the zoo (see `fastast info`), a checkpoint file or folder, or a file of `fastast export`.",
+        help="A zoo model (see `fastast info`), a checkpoint file or folder, or a file written by `fastast export`.",
     ),
 ]
 TrainedArgument = Annotated[
-    str, typer.Argument(help="A name of the zoo with weights, or a checkpoint file or folder.", metavar="MODEL")
+    str, typer.Argument(help="A zoo model with weights, or a checkpoint file or folder.", metavar="MODEL")
 ]
 RecipeArgument = Annotated[
     str, typer.Argument(help="A recipe file (TOML), or the name of one that comes with FastAST.", metavar="RECIPE")
@@ -62,19 +62,19 @@ SetOption = Annotated[
 ]
 ScheduleOption = Annotated[
     str | None,
-    typer.Option("--schedule", help=f"Tokens each block removes: {_SCHEDULES}. Not given: no merging."),
+    typer.Option("--schedule", help=f"Number of tokens each block removes: {_SCHEDULES}. Not given: no merging."),
 ]
 SchedulesOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--schedule", help=f"Tokens each block removes: {_SCHEDULES}; repeatable. Not given: the model unmerged."
+        "--schedule", help=f"Number of tokens each block removes: {_SCHEDULES}; repeatable. Not given: no merging."
     ),
 ]
 MethodOption = Annotated[
     str | None,
     typer.Option(
         "--method",
-        help="Which tokens go: a method that `fastast info` lists. Not given: tome, or what the recipe says.",
+        help="Which tokens go: a method listed by `fastast info`. Not given: tome, or what the recipe says.",
         autocompletion=complete_method,
     ),
 ]
@@ -90,16 +90,16 @@ ExcessOption = Annotated[
     Excess | None,
     typer.Option(
         "--excess",
-        help="Where a block has fewer tokens than the schedule removes: refuse, or cap to as many as can be merged. "
-        "Not given: refuse, or what the recipe says.",
+        help="What to do if a block cannot remove as many tokens as the schedule says: refuse, or cap to the most that "
+        "it can. Not given: refuse, or what the recipe says.",
     ),
 ]
 ActivationOption = Annotated[
     str,
     typer.Option(
         "--activation",
-        help="sigmoid (of each class, whether it is there) or softmax (which class it is). Not given: by the loss the "
-        "model was trained with, sigmoid where its file does not say.",
+        help="sigmoid (whether each class is present) or softmax (which class it is). Not given: the one for the loss "
+        "that the model was trained with, or sigmoid if its file does not state the loss.",
     ),
 ]
 GeometryOption = Annotated[
@@ -107,7 +107,8 @@ GeometryOption = Annotated[
     typer.Option(
         "--geometry",
         metavar="NAME=VALUE",
-        help="What a checkpoint does not say of its shape, such as num_frames=312 or fstride=10; repeatable.",
+        help="A field of the model's shape that a checkpoint does not state, such as num_frames=312 or fstride=10; "
+        "repeatable.",
     ),
 ]
 NormalisationOption = Annotated[
@@ -116,15 +117,15 @@ NormalisationOption = Annotated[
         "--normalisation",
         metavar="MEAN,STD",
         help="Mean and standard deviation of the filterbank that the model was trained with, such as "
-        "-4.2677393,4.5689974. Of an AST it stands in for what its file says; other files that say it refuse it.",
+        "-4.2677393,4.5689974. Overrides what an AST's file states; other files that state it refuse another.",
     ),
 ]
 LabelsOption = Annotated[
     str,
     typer.Option(
         "--labels",
-        help="Classes of a model whose file does not name them: a file with a name per line in the order of its "
-        "outputs, or data where that is the order of the data's classes.",
+        help="Classes of a model whose file does not name them: a file with one name per line in the order of the "
+        "outputs, or data if the outputs are in the order of the data's classes.",
     ),
 ]
 HopOption = Annotated[
@@ -132,31 +133,33 @@ HopOption = Annotated[
     typer.Option(
         "--hop",
         metavar="SECONDS",
-        help="Seconds between the starts of two windows; they overlap if it is shorter than the model's input.",
+        help="Seconds from the start of one window to the next; windows overlap if it is less than their length.",
     ),
 ]
 OwnLengthOption = Annotated[
     bool,
     typer.Option(
         "--own-length",
-        help="Run clips that are shorter than the model's input at their own length, with fewer tokens, in place of "
+        help="Run clips that are shorter than the model's input at their own length, with fewer tokens, instead of "
         "padding them.",
     ),
 ]
 RateOption = Annotated[
     int | None,
-    typer.Option("--rate", help="Sample rate, in Hz, of a pipe of raw samples without a WAV header."),
+    typer.Option("--rate", help="Sample rate, in Hz, of raw samples, without a WAV header, from a pipe."),
 ]
 EncodingOption = Annotated[
     Literal["u8", "s16le", "s24le", "s32le", "f32le", "f64le"] | None,
-    typer.Option("--format", help="Format of raw samples, by FFmpeg's name. Not given: s16le."),
+    typer.Option("--format", help="Format of raw samples, as FFmpeg names it. Not given: s16le."),
 ]
-ChannelsOption = Annotated[int | None, typer.Option("--channels", help="Channels of raw samples. Not given: 1.")]
+ChannelsOption = Annotated[
+    int | None, typer.Option("--channels", help="Number of channels of raw samples. Not given: 1.")
+]
 MixOption = Annotated[
     Literal["average", "first"],
-    typer.Option("--mix", help="What is made of several channels: their average, or the first alone, as AST has it."),
+    typer.Option("--mix", help="What to make of several channels: their average, or the first alone, as in AST."),
 ]
-DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU where there is one.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, or auto: a GPU if there is one.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors and the result.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and the result.")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="The file to write.")]

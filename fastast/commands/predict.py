@@ -1,4 +1,4 @@
-"""`fastast predict` and `fastast info`: labels of audio files, and what a schedule does to a model."""
+"""`fastast predict` and `fastast info`: label audio files, and show what a schedule does to a model."""
 
 from __future__ import annotations
 
@@ -54,33 +54,36 @@ def predict(
     engine: Annotated[
         Literal["plain", "onnxruntime", "openvino"] | None,
         typer.Option(
-            help="What runs the model on a CPU: plain PyTorch, or another runtime, for which it is exported once. Not "
-            "given: PyTorch, and of a file of `fastast export` the runtime that suits it."
+            help="Runtime for the model on a CPU: plain PyTorch, or another, for which it is exported once. Not given: "
+            "PyTorch, or the runtime for a file written by `fastast export`."
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows to score at once, of one file or several.")] = 8,
-    top: Annotated[int, typer.Option(min=1, help="Labels to print per file.")] = 5,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Number of windows to score at once, from one or several files.")
+    ] = 8,
+    top: Annotated[int, typer.Option(min=1, help="Number of labels to print per file.")] = 5,
     draw: Annotated[
-        Path | None, typer.Option(help="Write a picture of the merged tokens of each file into this folder.")
+        Path | None, typer.Option(help="Draw a picture of each file's merged tokens into this folder.")
     ] = None,
     hop: HopOption = None,
     events: Annotated[
         Path | None,
         typer.Option(
-            help="Write what is heard, and from when to when, into this table: .csv, .jsonl (JSON lines) or .txt "
-            "(label track of Audacity). Windows then overlap by half, unless --hop says otherwise."
+            help="Write the labels heard, with their start and end times, to this table: .csv, .jsonl (JSON lines) or "
+            ".txt (Audacity label track). Windows then overlap by half, unless --hop says otherwise."
         ),
     ] = None,
     events_format: Annotated[
-        Literal["csv", "jsonl", "audacity"] | None, typer.Option(help="What the table is, where not by its ending.")
+        Literal["csv", "jsonl", "audacity"] | None,
+        typer.Option(help="Format of the table. Not given: by the ending of its name."),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Lowest score at which a label in a window counts as an event. Not given: 0.5.")
+        float | None, typer.Option(help="Minimum score for a label in a window to count as an event. Not given: 0.5.")
     ] = None,
     merge: Annotated[
         bool,
         typer.Option(
-            "--merge/--no-merge", help="Join a label's events in overlapping or adjacent windows into one, or not."
+            "--merge/--no-merge", help="Whether to join a label's events in overlapping or adjacent windows into one."
         ),
     ] = True,
     gap: Annotated[
@@ -94,9 +97,9 @@ def predict(
     mix: MixOption = "average",
     as_json: JsonOption = False,
 ) -> None:
-    """Print the labels of audio files. A file longer than the model's input is cut into windows, all of them used.
+    """Print the labels of audio files. A file longer than the model's input is cut into windows, all of which are used.
 
-    Files of hours take no more memory than others. On a GPU the model runs compiled, as by `fastast.compile`.
+    Files of many hours take no more memory than shorter ones. On a GPU the model is compiled (`fastast.compile`).
     """
     set_up_process()
     from fastast.checkpoints.said import read_said
@@ -113,7 +116,7 @@ def predict(
         rule, form = _events(events, events_format, threshold, gap, merge=merge, files=len(files))
         sources = read_sources(files, rate=rate, encoding=encoding, channels=channels, mix=mix)
         if draw and Path("-") in files:
-            raise ValueError("--draw reads a sound again, and a pipe is gone; give a file")
+            raise ValueError("--draw reads the sound a second time, and by then a pipe is gone; give a file")
         if draw:
             check_folder(draw)
         if events:
@@ -159,7 +162,7 @@ def predict(
 def _events(
     path: Path | None, form: str | None, threshold: float | None, gap: float | None, *, merge: bool, files: int
 ) -> tuple[EventRule | None, str]:
-    """Return what an event is and the format of their table; raises ValueError for what does not go together."""
+    """Return the rule for events and the format of their table; raise ValueError for options that contradict."""
     from fastast.inference.event_files import event_format
     from fastast.inference.events import EventRule
 
@@ -167,11 +170,11 @@ def _events(
         asked = {"--events-format": form, "--threshold": threshold, "--gap": gap, "--no-merge": None if merge else True}
         for name, value in asked.items():
             if value is not None:
-                raise ValueError(f"{name} says what events are, and none are asked for; give --events FILE too")
+                raise ValueError(f"{name} applies to events, and none were requested; give --events FILE too")
         return None, ""
     found = event_format(path, form or "")
     if found == "audacity" and files > 1:
-        raise ValueError(f"{path}: a label track of Audacity belongs to one file; give one, or write .csv or .jsonl")
+        raise ValueError(f"{path}: an Audacity label track belongs to one file; give one, or write .csv or .jsonl")
     usual = EventRule()
     rule = EventRule(
         threshold=usual.threshold if threshold is None else threshold,
@@ -182,7 +185,7 @@ def _events(
 
 
 def _picture(folder: Path, path: Path, drawn: set[Path]) -> Path:
-    """Return what a file's picture is called: as the file, with a number where another file had that name before."""
+    """Return the path of a file's picture: the file's name, numbered where an earlier file has the same name."""
     names = itertools.chain([path.stem], (f"{path.stem}-{number}" for number in itertools.count(2)))
     target = next(target for name in names if (target := folder / f"{name}.png") not in drawn)
     drawn.add(target)
@@ -203,7 +206,9 @@ def _show(found: Prediction, top: int, *, as_json: bool, events: bool, picture: 
 
 
 def info(
-    model: Annotated[str | None, typer.Argument(help="A name of the zoo, or a checkpoint. Not given: the zoo.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="A zoo model or a checkpoint. Not given: list the models and methods.")
+    ] = None,
     schedule: ScheduleOption = None,
     method: MethodOption = None,
     options: OptionOption = None,
@@ -213,11 +218,11 @@ def info(
     ] = None,
     stride: Annotated[
         int | None,
-        typer.Option(help="Step between patches along both axes; 16 makes fewer tokens. Not given: the model's own."),
+        typer.Option(help="Step between patches on both axes; 16 gives fewer tokens. Not given: the model's own."),
     ] = None,
     geometry: GeometryOption = None,
 ) -> None:
-    """List models and methods; or show a method's options, or the tokens and MACs of a model under a schedule."""
+    """List models and methods, or show a method's options, or a model's tokens and MACs under a schedule."""
     from fastast.checkpoints.said import read_said
     from fastast.commands.describe import describe_all, describe_method, describe_model
     from fastast.reduction.text import read_reduction

@@ -1,4 +1,4 @@
-"""`fastast train`, `evaluate`, `record` and `summary`: what recipes say is done."""
+"""`fastast train`, `evaluate`, `record` and `summary`: the commands that follow recipes."""
 
 from __future__ import annotations
 
@@ -32,15 +32,13 @@ from fastast.inference.file_names import utf8_json
 def train(
     recipe: RecipeArgument,
     settings: SetOption = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Folder of the run; runs/RECIPE if not given.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the run. Not given: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in that folder, if there is one.")] = False,
     device: DeviceOption = "auto",
     check: Annotated[bool, typer.Option("--check", help="Print the whole recipe and stop.")] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Train a model by a recipe. Start it under torchrun to use several GPUs, or several processes on a CPU."""
+    """Train a model by a recipe. Start it with torchrun to use several GPUs, or several processes on a CPU."""
     with errors_for_people():
         set_up_process()
         from fastast.training.recipe_file import load_recipe, recipe_path
@@ -74,9 +72,9 @@ def evaluate(
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Measure mAP, AUC and accuracy of a model on the data of a recipe, unmerged or merged by schedules.
+    """Measure the mAP, AUC and accuracy of a model on the data of a recipe, unmerged or merged by schedules.
 
-    Where the recipe has a part `reduction`, what it says holds for the schedules too, unless it is overridden here.
+    If the recipe has a `reduction` section, its settings apply to the schedules too, unless overridden here.
     """
     with errors_for_people():
         set_up_process()
@@ -106,14 +104,19 @@ def evaluate(
 def record(
     recipe: RecipeArgument,
     out: OutOption,
-    k: Annotated[int, typer.Option("--k", min=1, help="Logits to keep of each clip; all classes: nothing is lost.")],
+    k: Annotated[
+        int,
+        typer.Option(
+            "--k", min=1, help="Number of logits to keep per clip; with as many as there are classes, nothing is lost."
+        ),
+    ],
     settings: SetOption = None,
-    processes: Annotated[int, typer.Option(min=1, help="Number of processes of the training.")] = 1,
+    processes: Annotated[int, typer.Option(min=1, help="Number of processes that will train.")] = 1,
     device: DeviceOption = "cpu",
 ) -> None:
-    """Store what a recipe's teacher answers to every batch of its training, so that the training need not ask it.
+    """Store the teacher's answers to every batch of a recipe's training, so that the training need not run the teacher.
 
-    The file is the recipe's distillation.targets then. The device must be of the kind that will train.
+    Name the file in the recipe's distillation.targets. The device must be of the kind that will train.
     """
     with errors_for_people():
         set_up_process()
@@ -127,10 +130,10 @@ def record(
 
 
 def summary(
-    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs that differ in seed and fold only.")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs that differ only in seed and fold.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Print mean and spread over runs of one recipe: the folds of ESC-50, or seeds."""
+    """Print the mean and spread of test scores over runs of one recipe: the folds of ESC-50, or several seeds."""
     with errors_for_people():
         import dataclasses
 

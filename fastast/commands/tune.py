@@ -1,4 +1,4 @@
-"""`fastast tune`: the schedule with the best accuracy at a speed, or the fastest within a loss."""
+"""`fastast tune`: find the schedule with the best accuracy at a given speed, or the fastest within a given loss."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def tune(
     model: TrainedArgument,
     data: Annotated[
         str,
-        typer.Option("--data", help="A recipe whose data is used: a file, or a name of FastAST's."),
+        typer.Option("--data", help="A recipe whose data is used: a file, or the name of one of FastAST's."),
     ],
     settings: SetOption = None,
     speedup: Annotated[
         float | None,
         typer.Option(
-            help="Target: the most accurate schedule that is at least so many times as fast as the unmerged model."
+            help="Target: the most accurate schedule that is at least this many times as fast as the unmerged model."
         ),
     ] = None,
     clips_per_second: Annotated[
@@ -38,25 +38,26 @@ def tune(
         typer.Option(help="Target: the most accurate schedule with at least this throughput, in clips per second."),
     ] = None,
     max_loss: Annotated[
-        float | None, typer.Option(help="Target: the fastest schedule that loses at most so much mAP (or accuracy).")
+        float | None, typer.Option(help="Target: the fastest schedule that loses at most this much mAP (or accuracy).")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, which ends in .toml.")] = Path(
-        "tuned.toml"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .toml file to write.")] = Path("tuned.toml"),
     method: MethodOption = None,
     options: OptionOption = None,
-    split: Annotated[str, typer.Option(help="train, val or test: whose clips calibrate.")] = "val",
+    split: Annotated[str, typer.Option(help="Split with the calibration clips: train, val or test.")] = "val",
     held_out: Annotated[
-        str, typer.Option(help="Split whose clips check the answer. Not given: half of --split, not used to calibrate.")
+        str,
+        typer.Option(
+            help="Split with the clips that check the answer. Not given: half of --split, not used to calibrate."
+        ),
     ] = "",
-    clips: Annotated[int, typer.Option(help="Maximum number of clips of a split, spread evenly over it.")] = 1000,
+    clips: Annotated[int, typer.Option(help="Maximum number of clips from a split, spread evenly over it.")] = 1000,
     min_positives: Annotated[
-        int, typer.Option(help="Minimum number of positive clips per class; with fewer, nothing is tuned.")
+        int, typer.Option(help="Minimum number of positive clips per class; with fewer, tuning is refused.")
     ] = 5,
     batch_size: Annotated[int, typer.Option(help="Batch size at which time is measured.")] = 8,
-    rounds: Annotated[int, typer.Option(help="Rounds in which finalists are timed against each other.")] = 15,
+    rounds: Annotated[int, typer.Option(help="Number of rounds that time the finalists against each other.")] = 15,
     evaluations: Annotated[
-        int, typer.Option(help="Maximum number of schedules to measure on the clips at one speed.")
+        int, typer.Option(help="Maximum number of schedules to measure on the clips per time limit.")
     ] = 40,
     labels: LabelsOption = "",
     activation: ActivationOption = "",
@@ -65,8 +66,8 @@ def tune(
 ) -> None:
     """Find how many tokens each block should remove: the best schedule at a speed, or the fastest within a loss.
 
-    An interrupted run goes on where it stopped. The file stands wherever a schedule may: --schedule FILE, in a sweep,
-    in a recipe.
+    An interrupted run resumes where it stopped. Use the file wherever a schedule is allowed: as --schedule FILE, in a
+    sweep, or in a recipe.
     """
     set_up_process()
     with errors_for_people():

@@ -1,4 +1,4 @@
-"""`fastast average`, `ensemble` and `convert`: one model of several, and of any format in FastAST's own."""
+"""`fastast average`, `ensemble` and `convert`: combine several models into one, and convert other file formats."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ from fastast.commands.people import errors_for_people, say_error
 
 
 def average(
-    models: Annotated[
-        list[str], typer.Argument(help="Two models or more: names of the zoo with weights, or checkpoints.")
-    ],
+    models: Annotated[list[str], typer.Argument(help="Two or more models: zoo models with weights, or checkpoints.")],
     out: OutOption,
     share: Annotated[
         list[float] | None,
-        typer.Option(help="Share of each model, in their order, together 1; repeatable. Not given: equal ones."),
+        typer.Option(help="Share of each model, in their order, with a sum of 1; repeatable. Not given: equal shares."),
     ] = None,
     dtype: Annotated[
-        Literal["float32", "float16", "bfloat16"], typer.Option(help="Type of the numbers in the file.")
+        Literal["float32", "float16", "bfloat16"], typer.Option(help="Data type of the weights in the file.")
     ] = "float32",
 ) -> None:
-    """Average the weights of models that went on from the same weights: one model, often better than each of them."""
+    """Average the weights of models fine-tuned from the same weights into one model, often better than each of them."""
     with errors_for_people():
         import torch
 
@@ -40,11 +38,11 @@ def average(
 def ensemble(
     teachers: Annotated[
         list[str],
-        typer.Argument(help="Two teachers or more: files of trained ones, names of the zoo with weights."),
+        typer.Argument(help="Two or more trained teachers: files, or zoo models with weights."),
     ],
     out: OutOption,
 ) -> None:
-    """Write several trained teachers as one that answers with the mean of their logits: a recipe's `teacher`."""
+    """Combine trained teachers into one, whose logits are the mean of theirs, for use as a recipe's `teacher`."""
     with errors_for_people():
         from fastast.checkpoints.targets import check_model_target
         from fastast.teachers import combine_teachers, load_teacher, save_teacher
@@ -60,14 +58,14 @@ def convert(
     geometry: GeometryOption = None,
     normalisation: NormalisationOption = "",
     labels: Annotated[
-        Path | None, typer.Option(help="Classes: a file with a name per line, in the order of the outputs.")
+        Path | None, typer.Option(help="Classes: a file with one name per line, in the order of the outputs.")
     ] = None,
     loss: Annotated[
         Literal["bce", "ce"] | None,
-        typer.Option(help="Loss that it was trained with, which decides how logits become scores."),
+        typer.Option(help="Loss that the model was trained with, which decides how logits become scores."),
     ] = None,
 ) -> None:
-    """Write a checkpoint to FastAST's own format with what its file does not say, so that every command takes it."""
+    """Write a checkpoint in FastAST's own format with what its file does not state, so that every command takes it."""
     with errors_for_people():
         from fastast.checkpoints import load_checkpoint, save_checkpoint
         from fastast.checkpoints.said import read_said
@@ -80,4 +78,4 @@ def convert(
         typer.echo(save_checkpoint(out, found, loss=loss))
         known = {"--normalisation": found.normalisation, "--labels": found.labels}
         if missing := [option for option, value in known.items() if value is None]:
-            say_error(f"{out}: says nothing of {' and '.join(missing)}, which other commands need; give them here")
+            say_error(f"{out}: written without {' and '.join(missing)}, which other commands need; give them here")

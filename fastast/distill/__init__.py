@@ -1,4 +1,4 @@
-"""Cross-model knowledge distillation (CMKD): losses, the frozen teacher, and its answers stored for later.
+"""Cross-model knowledge distillation (CMKD): losses, the frozen teacher, and its stored answers.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """

@@ -1,4 +1,4 @@
-"""What a recipe says about distillation, and the loss that follows from it.
+"""The `distillation` section of a recipe, and its loss.
 
 Shapes: `b` batch, `c` classes.
 """
@@ -26,7 +26,7 @@ _LOSSES: dict[tuple[str, str], Callable[[Tensor, Tensor, float], Tensor]] = {
 
 
 class DistillationError(ValueError):
-    """Distillation that cannot be: a wrong setting, a teacher or stored answers that do not fit."""
+    """Distillation is impossible: a setting is invalid, or a teacher or stored answers do not fit."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,31 +37,31 @@ class Distillation:
     """
 
     teacher: str
-    """A trained teacher: the name of an embedded model (`ast_tiny_soundscapes`), or the path of a file that
-    `fastast.teachers.save_teacher` or `fastast.save_checkpoint` wrote, or any AST checkpoint."""
+    """A trained teacher: the name of an embedded model (`ast_tiny_soundscapes`), or the path of a file written by
+    `fastast.teachers.save_teacher` or `fastast.save_checkpoint`, or of any AST checkpoint."""
     label_weight: float = 0.5
     """Lambda: weight of the loss against the labels, 0 to 1 (CMKD: 0.5; the code of Behera et al.: 0.1)."""
     temperature: float = 1.0
-    """Tau, which divides the teacher's logits, and the teacher's only."""
+    """Tau, which divides only the teacher's logits."""
     form: str = "kl"
     """`kl`: the divergence, as in CMKD; `bce`: cross-entropy against the teacher's probabilities, as in FastAST's
-    published code. Their gradients are the same; they differ by the teacher's entropy, which training cannot
+    published code. Their gradients are the same, as they differ by the teacher's entropy, which training cannot
     change."""
     activation: str = "sigmoid"
     """`sigmoid` where a clip can have several labels, `softmax` where it has exactly one."""
     consistent: bool = True
-    """Consistent teaching: the teacher sees the very spectrogram the student sees, augmented and mixed. If false, it
-    sees the clip without augmentation."""
+    """Consistent teaching: the teacher sees the same augmented and mixed spectrogram as the student. If false, it sees
+    the clip without augmentation."""
     labels: str = ""
-    """Names of the teacher's classes where its file has none, or others: a file with a name per line in the order of
-    its outputs, or `data` where that is the order of the data's classes."""
+    """Names of the teacher's classes if its file has none or other names: a file with one name per line in the order of
+    its outputs, or `data` if the outputs are in the order of the data's classes."""
     targets: str = ""
-    """A file of stored answers (`fastast record` writes it) to learn from instead of running the teacher."""
+    """A file of stored answers, written by `fastast record`, to learn from instead of running the teacher."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.teacher, str) or not self.teacher:
             raise DistillationError(
-                f"distillation: teacher is {self.teacher!r}; give the name of an embedded model or a file's path"
+                f"distillation: teacher is {self.teacher!r}; give the name of an embedded model or the path of a file"
             )
         for name, low, high in (("label_weight", 0.0, 1.0), ("temperature", 1e-3, 1e3)):
             value = getattr(self, name)
@@ -79,16 +79,15 @@ class Distillation:
         for name in ("labels", "targets"):
             value = getattr(self, name)
             if not isinstance(value, str):
-                raise DistillationError(f"distillation: {name} is {value!r}; it must be a file's path, or empty")
+                raise DistillationError(f"distillation: {name} is {value!r}; it must be the path of a file, or empty")
 
     def loss(
         self, student_logits: Tensor, labels: Tensor, *, teacher_logits: Tensor, base_loss: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Return the scalars `loss` (to differentiate), `label_loss` (L_g) and `teacher_loss` (L_d), both detached.
+        """Return the scalars `loss` (to differentiate) and, both detached, `label_loss` (L_g) and `teacher_loss` (L_d).
 
-        Logits and labels: (b, c). `base_loss`: L_g where the caller has computed it already (class weights and the
-        like); else binary cross-entropy, or cross-entropy for `softmax`.
-        Raises ValueError where the logits' shapes differ.
+        Logits and labels: (b, c). `base_loss`: L_g if the caller has computed its own, such as one with class weights;
+        otherwise it is `label_loss`. Raises ValueError where the logits differ in shape.
         """
         label_loss = self.label_loss(student_logits, labels) if base_loss is None else base_loss
         teacher_loss = _LOSSES[self.activation, self.form](student_logits, teacher_logits, self.temperature)
@@ -96,7 +95,7 @@ class Distillation:
         return {"loss": loss, "label_loss": label_loss.detach(), "teacher_loss": teacher_loss.detach()}
 
     def label_loss(self, student_logits: Tensor, labels: Tensor) -> Tensor:
-        """L_g: binary cross-entropy for `sigmoid`, cross-entropy with labels as probabilities for `softmax`."""
+        """Return L_g: binary cross-entropy for `sigmoid`; cross-entropy, labels as probabilities, for `softmax`."""
         with torch.autocast(student_logits.device.type, enabled=False):
             logits = student_logits.to(torch.float64 if student_logits.dtype == torch.float64 else torch.float32)
             if self.activation == "sigmoid":

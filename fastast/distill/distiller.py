@@ -1,4 +1,4 @@
-"""The frozen teacher beside a student in training.
+"""The frozen teacher of a student in training.
 
 Shapes: `b` batch, `f` frames, `m` mel bins, `c` classes.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class FrozenTeacher:
-    """A teacher that answers and never learns: in evaluation mode, without gradients, its statistics untouched."""
+    """A teacher that never changes: in evaluation mode, without gradients, its batch-norm statistics fixed."""
 
     def __init__(
         self,
@@ -33,9 +33,9 @@ class FrozenTeacher:
         normalisation: Normalisation | None = None,
         columns: Sequence[int] | None = None,
     ) -> None:
-        """`normalisation` is the one of the spectrograms to come; where the teacher has another, they are converted.
+        """`normalisation`: that of the spectrograms it will get; they are converted if the teacher's own is another.
 
-        `columns`: which of the teacher's outputs each class of the student is; None where the order is the same.
+        `columns`: index of the teacher's output for each class of the student; None where the order is the same.
         """
         self.model = model.eval().requires_grad_(False)
         self.columns = None if columns is None or is_same_order(columns) else tuple(columns)
@@ -46,7 +46,7 @@ class FrozenTeacher:
 
     @torch.inference_mode()
     def _answer(self, fbank: Tensor) -> Tensor:
-        # A student in float64 has its spectrograms so; under autocast both are float32. Stored answers are to float32.
+        # A float64 student has float64 spectrograms; the teacher keeps its own precision, and its answers are float32.
         fbank = fbank if self._dtype is None else fbank.to(self._dtype)
         if self._from is not None and self._to is not None:
             fbank = self._to(self._from.undo(fbank))
@@ -55,24 +55,27 @@ class FrozenTeacher:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of all that decides the answers, the order of the classes among it."""
+        """SHA-256 of everything that decides the answers, including the order of the classes."""
         from fastast.teachers import teacher_identity
 
         own = teacher_identity(self.model)
         return own if self.columns is None else hashlib.sha256(f"{own} {self.columns}".encode()).hexdigest()
 
     def __call__(self, fbank: Tensor) -> Tensor:
-        """(b, f, m) -> float32 logits (b, c), under the autocast of the caller."""
+        """Map spectrograms (b, f, m) to float32 logits (b, c), under the caller's autocast.
+
+        Raises DistillationError where the teacher has been put in training mode.
+        """
         if self.model.training:
             raise DistillationError(
                 "distillation: the teacher is in training mode, so dropout and batch statistics would change its "
-                "answers; leave it in eval() and out of what the loop trains"
+                "answers; leave it in eval(), and do not train it in the loop"
             )
-        return self._answer(fbank).float().clone()  # an ordinary tensor: one of inference mode stops the backward pass
+        return self._answer(fbank).float().clone()  # an ordinary tensor: autograd cannot save one of inference mode
 
 
 class Distiller:
-    """A `Distillation` with its teacher, or with the answers the teacher gave before."""
+    """A `Distillation` with its teacher, or with the teacher's stored answers."""
 
     def __init__(
         self,
@@ -82,14 +85,14 @@ class Distiller:
         targets: StoredTargets | None = None,
     ) -> None:
         if (teacher is None) == (targets is None):
-            raise DistillationError("distillation: give a teacher or stored targets, and not both")
+            raise DistillationError("distillation: give either a teacher or stored targets, not both")
         self.distillation = distillation
         self.teacher = teacher
         self.targets = targets
 
     @property
     def needs_plain_fbank(self) -> bool:
-        """Whether `loss` wants the clips without augmentation too, as `plain_fbank`."""
+        """Whether `loss` also needs the clips without augmentation, as `plain_fbank`."""
         return self.teacher is not None and not self.distillation.consistent
 
     def teacher_logits(
@@ -100,18 +103,18 @@ class Distiller:
         plain_fbank: Tensor | None = None,
         seed: int | None = None,
     ) -> Tensor:
-        """What the teacher says to a batch, (b, c) float32; see `loss` for the arguments."""
+        """Return the teacher's logits for a batch, (b, c) float32; arguments and errors as for `loss`."""
         if self.targets is not None:
             if indices is None:
-                raise DistillationError("distillation: stored targets are found by the clips' indices; pass indices=")
+                raise DistillationError("distillation: stored targets are looked up by clip index; pass indices=")
             return self.targets.logits(indices, seed=seed).to(fbank.device)
         assert self.teacher is not None
         if self.distillation.consistent:
             return self.teacher(fbank)
         if plain_fbank is None:
             raise DistillationError(
-                "distillation: without consistent teaching the teacher sees clips that are not augmented; pass "
-                "plain_fbank= (Augmentation.plain makes it)"
+                "distillation: without consistent teaching the teacher sees the clips without augmentation; pass "
+                "plain_fbank= (made by Augmentation.plain)"
             )
         return self.teacher(plain_fbank)
 
@@ -128,8 +131,9 @@ class Distiller:
     ) -> dict[str, Tensor]:
         """Return the scalars `loss`, `label_loss` and `teacher_loss` of a batch, as `Distillation.loss` does.
 
-        student_logits, labels: (b, c). fbank: (b, f, m), what the student saw. plain_fbank: the same clips without
-        augmentation, where `needs_plain_fbank`. indices: (b,) and seed, the augmentation's: for stored targets.
+        student_logits, labels: (b, c). fbank: (b, f, m), the spectrograms that the student saw. plain_fbank: the same
+        clips without augmentation, where `needs_plain_fbank`. For stored targets, indices: (b,), the clips', and seed:
+        the augmentation's. Raises DistillationError where an argument is needed but missing, or answers are not stored.
         """
         teacher_logits = self.teacher_logits(fbank=fbank, indices=indices, plain_fbank=plain_fbank, seed=seed)
         return self.distillation.loss(student_logits, labels, teacher_logits=teacher_logits, base_loss=base_loss)
@@ -145,30 +149,30 @@ def create_distiller(
     device: torch.device | str = "cpu",
     question: Mapping[str, Any] | None = None,
 ) -> Distiller:
-    """Load what a `Distillation` names: its teacher onto `device`, or its stored targets.
+    """Load the teacher of a `Distillation` onto `device`, or its stored targets.
 
     `num_classes`, `normalisation`, `shape` (frames, mel bins) and `labels` (names of the classes) are the student's.
-    With `shape` the teacher is tried on an empty clip, with `labels` its classes are matched by name (its outputs are
-    then in the student's order), so that what does not fit is reported before the training starts. `question` says
-    which clips, in which batches and with which augmentation (`targets_question`); stored targets of another are
-    refused.
-    Raises DistillationError, TeacherError or CheckpointError (all ValueError) where teacher or targets do not fit,
-    FileNotFoundError where there are none.
+    To report a misfit before training starts, the teacher runs on an empty clip of that `shape`, and its classes are
+    matched by name to `labels`; its outputs are then in the student's order. `question` states which clips are seen, in
+    which batches and with which augmentation (`targets_question`); stored targets for another question are refused.
+
+    Raises DistillationError, TeacherError, CheckpointError or ClassesError (all ValueError) where teacher or targets do
+    not fit, FileNotFoundError where there are none.
     """
     from fastast.teachers import load_teacher
 
     model = load_teacher(distillation.teacher, num_classes=num_classes if labels is None else None)
     if model.loss is not None and ACTIVATIONS[model.loss] != distillation.activation:
         raise DistillationError(
-            f"{distillation.teacher}: this teacher was trained with loss {model.loss!r}, so its answers are a "
-            f"{ACTIVATIONS[model.loss]}; distillation.activation is {distillation.activation!r}. Take a teacher that "
-            f"was trained with the student's loss, or train the student with loss = {model.loss!r}"
+            f"{distillation.teacher}: this teacher was trained with loss {model.loss!r}, so its logits are meant for "
+            f"{ACTIVATIONS[model.loss]}, but distillation.activation is {distillation.activation!r}. Use a teacher "
+            f"trained with the student's loss, or train the student with loss = {model.loss!r}"
         )
     columns = None if labels is None else match_teacher(distillation, model, labels)
     if model.normalisation is None:
         raise DistillationError(
-            f"{distillation.teacher}: nothing says with which normalisation this teacher was trained; write it anew "
-            "with it, as in fastast.save_checkpoint(path, model, normalisation=fastast.frontend.AUDIOSET)"
+            f"{distillation.teacher}: nothing says which normalisation this teacher was trained with; save it again "
+            "with one, as in fastast.save_checkpoint(path, model, normalisation=fastast.frontend.AUDIOSET)"
         )
     if distillation.targets:
         from fastast.distill.targets import load_targets
@@ -195,7 +199,10 @@ def create_distiller(
 
 
 def match_teacher(distillation: Distillation, teacher: Teacher, classes: Sequence[str]) -> tuple[int, ...]:
-    """Return which of a teacher's outputs each class of the student is. Raises ClassesError where it has others."""
+    """Return the index of the teacher's output for each of the student's `classes`.
+
+    Raises ClassesError where the teacher's classes differ or are unknown.
+    """
     return match_classes(
         distillation.teacher,
         teacher.labels,
@@ -204,5 +211,5 @@ def match_teacher(distillation: Distillation, teacher: Teacher, classes: Sequenc
         stated=distillation.labels,
         option="distillation.labels",
         advice=f"train a teacher on them: create_teacher(name, {len(classes)}, checkpoint=..., new_head=True) keeps "
-        "all weights but the last layer's",
+        "all weights except the last layer's",
     )

@@ -2,9 +2,9 @@
 
 Shapes: `b` batch, `c` classes.
 
-All take raw logits of both, compute in float32 whatever the autocast, and return the mean over clips. The temperature
-divides the teacher's logits only, and nothing is multiplied by its square, as in CMKD (Gong et al. 2022, arXiv
-2203.06760): the student is trained to answer as it will be used.
+All take raw logits, compute in float32 regardless of autocast (float64 for a float64 student), and return the mean over
+clips. The temperature divides only the teacher's logits, and the loss is not multiplied by its square, as in CMKD (Gong
+et al. 2022, arXiv 2203.06760): the student is trained to answer at the temperature at which it will be used.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch import Tensor
 
 
 def bernoulli_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL divergence of the student from the teacher, every class a Bernoulli variable of its own (multi-label).
+    """Return the KL divergence of the student from the teacher, with each class a Bernoulli variable (multi-label).
 
     sum_c p log(p / q) + (1 - p) log((1 - p) / (1 - q)), p = sigmoid(teacher / temperature), q = sigmoid(student),
-    divided by the number of classes as binary cross-entropy is. Logits (b, c) -> a scalar.
+    divided by the number of classes, as binary cross-entropy is. Logits (b, c) -> a scalar.
     """
     student, teacher = _prepare(student, teacher, temperature)
     with torch.autocast(student.device.type, enabled=False):
@@ -29,10 +29,10 @@ def bernoulli_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> 
 
 
 def binary_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Binary cross-entropy of the student against sigmoid(teacher / temperature), the mean over clips and classes.
+    """Return the binary cross-entropy of the student against sigmoid(teacher / temperature), averaged over classes too.
 
     It is `bernoulli_kl` plus the teacher's entropy, so its gradient is the same. Logits (b, c) -> a scalar. FastAST's
-    published code has this form.
+    published code uses this form.
     """
     student, teacher = _prepare(student, teacher, temperature)
     with torch.autocast(student.device.type, enabled=False):
@@ -40,7 +40,7 @@ def binary_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 
 
 
 def softmax_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """KL divergence of the student from the teacher over classes that exclude each other (single-label).
+    """Return the KL divergence of the student from the teacher over mutually exclusive classes (single-label).
 
     sum_c p log(p / q), p = softmax(teacher / temperature), q = softmax(student). Logits (b, c) -> a scalar.
     """
@@ -50,7 +50,10 @@ def softmax_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Te
 
 
 def softmax_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
-    """Cross-entropy of the student against softmax(teacher / temperature): `softmax_kl` plus the teacher's entropy."""
+    """Return the cross-entropy of the student against softmax(teacher / temperature).
+
+    It is `softmax_kl` plus the teacher's entropy, so its gradient is the same. Logits (b, c) -> a scalar.
+    """
     student, teacher = _prepare(student, teacher, temperature)
     with torch.autocast(student.device.type, enabled=False):
         return F.cross_entropy(student, teacher.softmax(-1))

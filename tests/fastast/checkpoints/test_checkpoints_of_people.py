@@ -99,7 +99,7 @@ def test_a_converted_file_tells_what_it_does_not_say(tmp_path: Path) -> None:
         assert shown.exit_code == 0, shown.output
         return shown.stderr
 
-    silent = "own.safetensors: says nothing of {}, which other commands need; give them here"
+    silent = "own.safetensors: written without {}, which other commands need; give them here"
     assert silent.format("--normalisation and --labels") in said()
     assert silent.format("--labels") in said("--normalisation=-6.5,5.25")
     assert silent.format("--normalisation") in said("--labels", str(tmp_path / "names.txt"))

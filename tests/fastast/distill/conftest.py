@@ -1,4 +1,4 @@
-"""One thread: these networks are too small for two, which only wait for each other on a busy machine."""
+"""One thread for all tests: these networks are too small for two, which only wait for each other on a busy machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe says about distillation, and the teacher beside the student."""
+"""The distillation section of a recipe, and the frozen teacher of a student in training."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def student(small_model: AudioSpectrogramTransformer) -> AudioSpectrogramTransfo
 
 @pytest.fixture
 def cnn() -> nn.Module:
-    """A small CNN with batch norm and dropout, five classes: everything that must stand still in a teacher."""
+    """A small CNN of five classes with batch norm and dropout, all that must not change in a teacher."""
     torch.manual_seed(1)
     return nn.Sequential(
         nn.Unflatten(1, (1, -1)),
@@ -108,7 +108,7 @@ def test_the_loss_reaches_the_student_as_finite_differences_say(cnn: nn.Module, 
 
 
 class Listening(nn.Module):
-    """A teacher that remembers what it was shown."""
+    """A teacher that remembers the spectrograms it has seen."""
 
     def __init__(self) -> None:
         super().__init__()

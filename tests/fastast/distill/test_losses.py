@@ -1,4 +1,4 @@
-"""The losses, against torch.distributions, SciPy, NumPy and finite differences."""
+"""The distillation losses against torch.distributions, SciPy, NumPy and finite differences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOSSES: tuple[Loss, ...] = (bernoulli_kl, binary_cross_entropy, softmax_kl, soft
 
 @pytest.fixture
 def logits() -> tuple[Tensor, Tensor]:
-    """Student and teacher, six clips of seven classes."""
+    """Logits of a student and a teacher for six clips and seven classes."""
     generator = torch.Generator().manual_seed(3)
     student, teacher = 3 * torch.randn(2, 6, 7, generator=generator, dtype=torch.float64)
     return student, teacher

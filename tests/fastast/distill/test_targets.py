@@ -1,4 +1,4 @@
-"""Stored answers: the same training as with the teacher beside it, and nothing else accepted."""
+"""Stored answers give the same training as running the teacher, and those of another training are refused."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ FRONTEND = Frontend(GEOMETRY, AUDIOSET)
 AUGMENTATION = Augmentation(mixup_rate=0.7, freq_mask=10, time_mask=12, noise=0.05)
 QUESTION = targets_question(AUGMENTATION, FRONTEND, data="noise", batch_size=4, seed=5)
 HASH_OF_BEFORE = "bb2ed027b91e76390cf71cda4b03b4f780c38b240512de979cf8eae187f77870"
-"""What `targets_recipe_hash`, which files of version 1 hold, made of that."""
+"""The hash of QUESTION in files of version 1, computed by the function `targets_recipe_hash` of that time."""
 
 
 def batches(epochs: int = 2) -> Iterator[tuple[int, Batch]]:
-    """Ten clips in shuffled batches of four, the last one of two, each with the seed of its step."""
+    """Yield ten clips per epoch in shuffled batches of four, the last of two, each with the seed of its step."""
     generator = torch.Generator().manual_seed(8)
     waveforms = 0.1 * torch.randn(10, 5_500, generator=generator)
     labels = (torch.rand(10, 9, generator=generator) < 0.3).float()
@@ -96,7 +96,7 @@ def load(path: Path, teacher: FrozenTeacher, **changes: object) -> StoredTargets
 
 
 def train(distiller: Distiller) -> tuple[list[Tensor], dict[str, Tensor]]:
-    """Losses and weights of a student that is trained for two epochs."""
+    """Return the losses and weights of a student trained for two epochs."""
     torch.manual_seed(0)
     student = AudioSpectrogramTransformer(GEOMETRY)
     optimiser = torch.optim.AdamW(student.parameters(), 1e-3)
@@ -133,9 +133,9 @@ def test_so_it_is_without_consistent_teaching(tmp_path: Path, teacher: FrozenTea
     distillation = Distillation(teacher="x", consistent=False)
     losses, _ = train(Distiller(distillation, teacher=teacher))
     targets = record(tmp_path / "targets.safetensors", teacher, consistent=False)
-    assert len(targets) == 10  # a clip once, whatever the epochs
+    assert len(targets) == 10  # each clip once, regardless of the number of epochs
     stored_losses, _ = train(Distiller(distillation, targets=targets))
-    torch.testing.assert_close(losses, stored_losses, atol=1e-5, rtol=0)  # other batches round otherwise
+    torch.testing.assert_close(losses, stored_losses, atol=1e-5, rtol=0)  # other batches round differently
 
 
 @pytest.mark.parametrize("activation", ["sigmoid", "softmax"])
@@ -246,7 +246,7 @@ def test_a_file_of_before_is_taken_with_a_notice(tmp_path: Path, teacher: Frozen
     del header["question"]
     header |= {"version": 1, "recipe_hash": HASH_OF_BEFORE}
     save_file(tensors, path, {"fastast_targets": json.dumps(header)})
-    assert "before files said of which clips" in load(path, teacher).notice
+    assert "before files stated their clips" in load(path, teacher).notice
     with pytest.raises(DistillationError, match="for other data, .* number of processes, .* of version 1"):
         load(path, teacher, question=QUESTION | {"seed": 6})
 
@@ -256,12 +256,12 @@ def test_other_clips_than_the_stored_are_refused(tmp_path: Path, teacher: Frozen
     seed, batch = next(batches())
     with pytest.raises(DistillationError, match="sampler and batch size"):
         targets.logits(batch.indices.flip(0), seed=seed)
-    with pytest.raises(DistillationError, match="no batch of augmentation seed 1 "):
+    with pytest.raises(DistillationError, match="no batch with augmentation seed 1 "):
         targets.logits(batch.indices, seed=1)
     with pytest.raises(DistillationError, match="pass seed="):
         targets.logits(batch.indices)
     plain = record(tmp_path / "plain.safetensors", teacher, consistent=False)
-    with pytest.raises(DistillationError, match="nothing is stored for clip 77"):
+    with pytest.raises(DistillationError, match="no answer is stored for clip 77"):
         plain.logits(torch.tensor([0, 77]))
 
 
@@ -288,7 +288,7 @@ def test_a_damaged_file_is_refused(tmp_path: Path, teacher: FrozenTeacher) -> No
     record(path, teacher)
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(DistillationError, match=r"targets\.safetensors: not a whole file"):
+    with pytest.raises(DistillationError, match=r"targets\.safetensors: not a complete file"):
         load(path, teacher)
     save_teacher(path, create_teacher("ast_tiny", 9, num_frames=32, num_mel_bins=48, depth=1))
     with pytest.raises(DistillationError, match="not a file of stored answers"):

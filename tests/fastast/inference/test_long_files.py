@@ -105,13 +105,13 @@ def test_several_files_share_a_table(late: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--gap", "1"), "--gap says what events are, and none are asked for; give --events FILE too"),
-        (("--no-merge",), "--no-merge says what events are"),
+        (("--gap", "1"), "--gap applies to events, and none were requested; give --events FILE too"),
+        (("--no-merge",), "--no-merge applies to events"),
         (("--events", "a.xlsx"), "a.xlsx: the file name does not say"),
         (("--events", "a.csv", "--threshold", "2"), "threshold is 2.0"),
         (("--events", "a.txt", "other.wav"), "belongs to one file"),
         (("--hop", "6"), "hop is 6 s; allowed: 0.01 to 5.135 s"),
-        (("--rate", "16000"), "give - in the place of a file"),
+        (("--rate", "16000"), "give - in place of a file"),
         (("--format", "s16le"), "give --rate"),
         (("-", "-"), "give it once"),
         (("-", "--draw", "pictures"), "a pipe is gone"),

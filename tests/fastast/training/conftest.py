@@ -1,4 +1,4 @@
-"""A data set of a few short tones in ESC-50's own layout, and a recipe on it that trains in a second."""
+"""A data set of a few short tones in ESC-50's layout, and a recipe that trains on it in a second."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ checkpoint_every = 100
 
 
 def write_esc50(root: Path, *, clips_per_fold: int = 2) -> Path:
-    """Four categories, five folds; every category a tone of its own in noise."""
+    """Write five folds of four categories, each a different tone in noise, and return the folder."""
     random = np.random.default_rng(0)
     (root / "audio").mkdir(parents=True)
     (root / "meta").mkdir()
@@ -58,7 +58,7 @@ def write_esc50(root: Path, *, clips_per_fold: int = 2) -> Path:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """Tensors this small are no work for two threads; on a busy machine they wait for each other."""
+    """Run on one thread: tensors are too small for two, which would wait for each other on a busy machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -78,7 +78,7 @@ def recipe_file(tmp_path: Path, esc50_root: Path) -> Path:
 
 
 def stopped(recipe: Path, folder: Path, *settings: str, at: int, patch: pytest.MonkeyPatch) -> None:
-    """Train until the state after `at` steps is written, and no further."""
+    """Train until the state after `at` steps is written, then stop as if interrupted."""
 
     def stop(path: Path, state: State) -> None:
         save_state(path, state)

@@ -1,4 +1,4 @@
-"""Weights that a training begins with."""
+"""The model of a recipe and its initial weights."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from fastast.zoo import create_model
 
 
 def test_a_model_can_begin_with_an_image_transformer() -> None:
-    """Beside timm's own forward: on one patch grid and a grey picture, the first block sees the same tokens."""
+    """Compared with timm's forward: for the same patch grid and a grey picture, the features are the same."""
     torch.manual_seed(0)
     image = timm.create_model("deit_tiny_distilled_patch16_224").eval()
     model = create_model("ast_tiny", num_classes=3, num_mel_bins=224, num_frames=224, fstride=16, tstride=16).eval()
     head = model.head.linear.weight.clone()
     start_from_imagenet(model, image.state_dict())
-    picture = torch.randn(2, 224, 224)  # (b, f, m); frequency is the picture's height
+    picture = torch.randn(2, 224, 224)  # (b, f, m); frequency is the height of the picture
     expected = image.forward_features(picture.transpose(1, 2)[:, None].expand(-1, 3, -1, -1))
     torch.testing.assert_close(model.forward_features(picture), expected, rtol=1e-4, atol=1e-4)
     assert torch.equal(model.head.linear.weight, head)
@@ -140,7 +140,7 @@ def test_a_head_learns_on_features_that_stay(part: ModelPart) -> None:
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
     model(torch.randn(4, 64, 128)).square().sum().backward()
     optimiser.step()
-    # Statistics of batch norms are part of the state.
+    # The state includes batch-norm statistics.
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert changed
     assert all(".head" in f".{key}" or ".pooling" in f".{key}" for key in changed), changed

@@ -1,4 +1,4 @@
-"""Models whose outputs are in another order than the data's classes, or were trained with another loss, as typed."""
+"""Commands on models whose outputs are ordered differently from the data's classes, or trained with another loss."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def run(*arguments: object, code: int = 0) -> str:
 
 @pytest.fixture(scope="module")
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Speech Commands with one test clip of every word: tones."""
+    """Speech Commands with one test clip per word, a tone."""
     root = tmp_path_factory.mktemp("speech_commands")
     time = np.arange(16_000) / 16_000
     for index, word in enumerate(WORDS):
@@ -52,7 +52,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def knows_all(words: Path) -> dict[str, Tensor]:
-    """Weights that name all 35 tones: a head solved for their features, its outputs in another order than WORDS."""
+    """Weights that classify all 35 tones: a head solved for their features, with outputs in the order of SHUFFLED."""
     model = small_model(dataclasses.replace(SMALL, num_classes=35))
     frontend = Frontend(SMALL, SPEECH_COMMANDS)
     clips = [torch.from_numpy(soundfile.read(words / word / "a.wav", dtype="float32")[0]) for word in WORDS]
@@ -130,7 +130,7 @@ def test_a_model_trained_with_cross_entropy_predicts_a_softmax(
     save_file(huggingface_names(model.state_dict()), folder / "model.safetensors")
     preprocessor = {"mean": -4.0, "std": 4.0}
     (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
-    quiet = np.full(16_000, 1e-3, np.float32)  # of nothing at all it would be said that nothing is heard
+    quiet = np.full(16_000, 1e-3, np.float32)  # digital silence would give a warning
     soundfile.write(tmp_path / "a.wav", quiet, 16_000)
     found = json.loads(run("predict", tmp_path / "a.wav", "-m", folder, "--json"))
     assert [label["score"] for label in found["labels"]] == pytest.approx(expected, abs=5e-4)
@@ -152,7 +152,7 @@ def test_what_cross_entropy_trained_says_so_and_is_scored_so(recipe_file: Path, 
         run("train", recipe_file, "--out", out, "--device", "cpu", "-q", "-s", f"loss={loss}", *settings)
         result = json.loads((out / "result.json").read_text())
         assert result["activation"] == activation
-        # The recipe's loss is not asked for here: the file knows.
+        # The loss is not given here: it comes from the model's file, not from the recipe.
         found = json.loads(run("evaluate", out / "model.safetensors", recipe_file, "--device", "cpu", "--json"))
         assert found["activation"] == activation
         assert found["metrics"] == result["test"]

@@ -1,4 +1,4 @@
-"""`fastast train` and `fastast evaluate`, as they are typed."""
+"""`fastast train` and `fastast evaluate` as typed on the command line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(*arguments: object, code: int = 0) -> str:
 
 
 def said(*arguments: object) -> str:
-    """What a command that fails says: one line."""
+    """Return the message of a command that fails, after checking that it is one line."""
     out = run(*arguments, code=1)
     assert out.startswith("fastast: ")
     assert out.count("\n") == 1, out
@@ -39,7 +39,7 @@ def said(*arguments: object) -> str:
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
-    """An AST that knows the four tones' names and nothing else. It has 18 tokens."""
+    """An untrained AST of 18 tokens whose classes are the four tones."""
     model = create_model("ast_tiny", num_classes=4, **SHAPE)
     return save_checkpoint(tmp_path / "ast.safetensors", model, labels=CLASSES, normalisation=NORMALISATION)
 
@@ -76,7 +76,8 @@ def test_a_setting_of_the_model_that_evaluation_would_ignore_is_refused(recipe_f
 
 
 def test_evaluation_merges_as_the_recipe_does(recipe_file: Path, weights: Path) -> None:
-    asked = ("evaluate", weights, recipe_file, "--device", "cpu", "--schedule", "constant:9")  # of 16 tokens, 8 can go
+    # Of 16 unprotected tokens, 8 can be removed.
+    asked = ("evaluate", weights, recipe_file, "--device", "cpu", "--schedule", "constant:9")
     assert "can remove 8, not 9" in said(*asked)
     merged = {
         name: json.loads(run(*asked, "--json", *settings))["metrics"]["constant:9"]
@@ -129,8 +130,8 @@ def test_corrupt_clips_in_a_worker_are_named_replaced_and_counted(
 ) -> None:
     root = tmp_path / "broken"
     shutil.copytree(esc50_root, root)
-    (root / "audio" / "2-1-0.wav").write_bytes(b"RIFFhalf")  # of training
-    (root / "audio" / "1-0-0.wav").write_bytes(b"")  # of the fold that is tested
+    (root / "audio" / "2-1-0.wav").write_bytes(b"RIFFhalf")  # in the training set
+    (root / "audio" / "1-0-0.wav").write_bytes(b"")  # in the test fold
     settings = ("-s", f"data.root={root}", "-s", "run.workers=1", "-s", "steps=0", "-s", "epochs=2")
     out = run("train", recipe_file, "--out", tmp_path / "run", "--device", "cpu", "-q", *settings)
     result = json.loads(out.splitlines()[-1])
@@ -162,7 +163,7 @@ def test_an_evaluation_says_that_clips_had_their_own_length(recipe_file: Path, w
 
 
 def test_an_evaluation_says_how_many_clips_are_longer_than_the_input(recipe_file: Path, tmp_path: Path) -> None:
-    """A quarter of a second has 23 frames: 1 + (4,000 - 400) // 160, rounded down. 0.205 s are 19 of them."""
+    """A quarter of a second has 1 + (4,000 - 400) // 160 = 23 frames; 0.205 s has 19."""
 
     def evaluated(frames: int, *more: str) -> str:
         model = create_model("ast_tiny", num_classes=4, **SHAPE | {"num_frames": frames})

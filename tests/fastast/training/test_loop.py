@@ -1,4 +1,4 @@
-"""Runs: going on after a kill, several processes, parts of a step, and what stops one."""
+"""Training runs: resuming after a kill, several processes, steps in parts, and errors that stop a run."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def start(recipe: Path, folder: Path, *settings: str) -> subprocess.Popen[bytes]
 
 
 def kill_after(process: subprocess.Popen[bytes], folder: Path, step: int) -> int:
-    """Kill a run as soon as its log tells of a step; returns the steps of the state that is left."""
+    """Kill a run as soon as its log reaches a step; return the number of steps in the last state it left."""
     deadline = time.monotonic() + 120
     try:
         while time.monotonic() < deadline and process.poll() is None:
@@ -87,7 +87,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(recipe_file: Path,
     assert left < 32, f"killed after step {step}, and it was done"
     assert same(run(recipe_file, folder, *settings, resume=True), whole), f"killed at {step}, went on at {left}"
     events = read_log(folder)
-    # Every step is in the log once, and what the killed run had written is what a whole one writes.
+    # The log has every step once, and the steps that the killed run had written are those of an uninterrupted run.
     losses = [(event["step"], event["loss"]) for event in events if event["event"] == "train"]
     expected = read_log(tmp_path / "whole")
     assert losses == [(event["step"], event["loss"]) for event in expected if event["event"] == "train"]
@@ -113,12 +113,12 @@ def test_memory_is_that_of_training_in_all_processes_that_went_on(
     monkeypatch.setattr("fastast.training.run.peak_memory_mib", lambda device: peaks["now"])
 
     def evaluated(*arguments: Any, **options: Any) -> Any:
-        peaks["now"] = 5_000  # what an evaluation takes is on top
+        peaks["now"] = 5_000  # memory that the evaluation takes on top
         return evaluate(*arguments, **options)
 
     monkeypatch.setattr("fastast.training.run.evaluate", evaluated)
     stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
-    peaks["now"] = 100  # the process that goes on has two steps left
+    peaks["now"] = 100  # the process that resumes has two steps left
     run(recipe_file, tmp_path / "run", *settings, resume=True)
     assert json.loads((tmp_path / "run" / "result.json").read_text())["peak_memory_mib"] == 900
 
@@ -154,7 +154,7 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe_file: Path, tmp_pat
         command, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    assert json.loads(done.stdout)["steps"] == 12  # printed once
+    assert json.loads(done.stdout)["steps"] == 12  # printed by one process only
     both = load_file(tmp_path / "two" / "model.safetensors")
     for key, value in alone.items():
         torch.testing.assert_close(both[key], value, rtol=1e-6, atol=1e-7)
@@ -166,7 +166,7 @@ def test_two_processes_are_one_with_the_doubled_batch(recipe_file: Path, tmp_pat
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
 def test_the_mean_of_epochs_is_the_mean_of_their_weights(recipe_file: Path, tmp_path: Path, precision: str) -> None:
-    """Against runs of 1, 2 and 3 epochs with the same rate, each of which ends at one of the averaged epochs."""
+    """Compared with runs of 1, 2 and 3 epochs at the same rate, two of which end at the averaged epochs."""
     settings = ("steps=0", "optimiser.name=adam", f"precision={precision}")
     ends = [run(recipe_file, tmp_path / f"{n}", *settings, f"epochs={n}") for n in (1, 2, 3)]
     mean = run(recipe_file, tmp_path / "mean", *settings, "epochs=3", "average_epochs=[2, 3]")
@@ -178,7 +178,7 @@ def test_the_mean_of_epochs_is_the_mean_of_their_weights(recipe_file: Path, tmp_
 def test_what_is_kept_lies_on_the_line_to_the_start(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Against the same run that keeps its own weights; one that goes on has the same start."""
+    """Compared with the same run that keeps its own weights; a resumed run has the same start."""
     start = run(recipe_file, tmp_path / "start")
     settings = (f"model.checkpoint={tmp_path / 'start' / 'model.safetensors'}", "ema_decay=0.9", "seed=1")
     end = run(recipe_file, tmp_path / "end", *settings)
@@ -223,7 +223,7 @@ def test_nothing_is_overwritten(recipe_file: Path, tmp_path: Path) -> None:
         run(recipe_file, folder, "steps=2")
     with pytest.raises(ResumeError, match=r"another recipe: optimiser.lr is 0.1, there it is 0.003"):
         run(recipe_file, folder, "steps=2", "optimiser.lr=0.1", resume=True)
-    assert run(recipe_file, folder, "steps=2", "run.workers=1", resume=True)  # finished: nothing is left to do
+    assert run(recipe_file, folder, "steps=2", "run.workers=1", resume=True)  # finished, so nothing is left to do
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     other = tmp_path / "other"
     other.mkdir()
@@ -261,7 +261,7 @@ def test_a_loss_that_is_not_finite_stops_with_one_message(recipe_file: Path, tmp
 
 @pytest.mark.parametrize("steps", [1, 12], ids=["at the end", "on the way"])
 def test_weights_that_are_not_finite_are_no_checkpoint(recipe_file: Path, tmp_path: Path, steps: int) -> None:
-    """The first step's loss is finite; what it makes of the weights is not."""
+    """The first step's loss is finite, but the weights after it are not."""
     folder = tmp_path / "run"
     with pytest.raises(NotFiniteError, match=r"^step 0: the weights after it are NaN or infinite; .* \(1e\+38\)"):
         run(recipe_file, folder, "optimiser.lr=1e38", "run.checkpoint_every=1", f"steps={steps}")
@@ -285,13 +285,13 @@ def test_corrupt_clips_are_named_skipped_and_counted(
 ) -> None:
     root = tmp_path / "broken"
     shutil.copytree(esc50_root, root)
-    (root / "audio" / "2-1-0.wav").write_bytes(b"RIFFhalf")  # of training
-    (root / "audio" / "1-0-0.wav").write_bytes(b"")  # of the fold that is tested
+    (root / "audio" / "2-1-0.wav").write_bytes(b"RIFFhalf")  # in the training set
+    (root / "audio" / "1-0-0.wav").write_bytes(b"")  # in the test fold
     settings = (f"data.root={root}", "steps=0", "epochs=3")
     train(load_recipe(str(recipe_file), settings), tmp_path / "run", device="cpu")
     events = read_log(tmp_path / "run")
     named = [event for event in events if event["event"] == "corrupt" and "split" not in event]
-    assert [Path(event["clip"]).name for event in named] == ["2-1-0.wav"]  # once, though it is met every epoch
+    assert [Path(event["clip"]).name for event in named] == ["2-1-0.wav"]  # once, though every epoch meets it
     assert "cut off or damaged" in named[0]["fault"]
     assert [event["corrupt"] for event in events if event["event"] == "epoch"] == [1, 1, 1]
     result = json.loads((tmp_path / "run" / "result.json").read_text())

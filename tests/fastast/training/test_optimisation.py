@@ -1,4 +1,4 @@
-"""Learning rates against tables made by hand, averages against numpy."""
+"""Learning rates against tables made by hand and PyTorch, averages of weights against NumPy."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_adams_decay_is_in_the_gradient_and_adamws_is_not() -> None:
         layer.weight.grad = torch.zeros_like(layer.weight)
         optimiser.step()
         found[name] = layer.weight.item()
-    assert found["adam"] == pytest.approx(2.0 - 0.1)  # the decay is the gradient, its size is lost
+    assert found["adam"] == pytest.approx(2.0 - 0.1)  # the decay is the whole gradient, which Adam normalises to 1
     assert found["adamw"] == pytest.approx(2.0 * (1 - 0.1 * 0.5))
 
 

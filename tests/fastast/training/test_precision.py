@@ -1,4 +1,4 @@
-"""What is said of a precision that the processor does not compute in."""
+"""The warning about a precision for which the processor has no instructions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which side of an evaluation limits it."""
+"""The rates of an evaluation, and whether reading or the model limits it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recipes: what is read, and what is said about one that is wrong."""
+"""Recipes: reading them, and the messages about those that are wrong."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ WRONG = ("3", "-1.5", "nan", "true", "'x'", "[]", "[1]", "[['x']]", "{a = 1}", "
 
 
 def refusal(recipe: Path, *settings: str) -> str | None:
-    """What is said about the last setting; None where it is taken. Any other error than the recipe's goes on."""
+    """Return the message about the last setting, None where it is accepted; raise any error but RecipeError."""
     try:
         load_recipe(str(recipe), settings).question()
     except RecipeError as error:
@@ -138,7 +138,7 @@ def refusal(recipe: Path, *settings: str) -> str | None:
 
 @pytest.mark.parametrize("part", PARTS)
 def test_a_value_of_any_type_is_taken_or_refused_with_one_message(recipe_file: Path, part: str) -> None:
-    """Whatever TOML can say: never an error that is not the recipe's own, and the key is in it."""
+    """Whatever TOML can express, the only error is the recipe's own, and it names the key."""
     table, _, data_set = part.partition(" ")
     for field in dataclasses.fields(PARTS[part]):
         base = {"distillation": ["distillation.teacher=x"], "reduction": ["reduction.r=1"]}.get(part, [])
@@ -228,7 +228,7 @@ def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
         "excess": "'cap'", "combine": "'mean'", "seed": "3", "heads": "'concat'", "distance": "'dot'",
         "partition": "'time'", "place": "'after'", "weighted_pooling": "false",
     }  # fmt: skip
-    assert set(reduction_keys("tome")) == {"schedule", "threshold", *other}  # no threshold decides with these others
+    assert set(reduction_keys("tome")) == {"schedule", "threshold", *other}  # a threshold excludes these others
     above = load_recipe(str(recipe_file), ["reduction.r=3", "reduction.threshold=0.9"])
     assert above.reduction is not None
     assert above.reduction.reductions() == (TokenReduction(schedule=Constant(3), threshold=0.9),)
@@ -263,7 +263,7 @@ PUBLISHED = sorted((Path(__file__).parents[3] / "results" / "studies").glob("*/*
 
 @pytest.mark.skipif(not PUBLISHED, reason="the results come with the repository only")
 def test_published_trainings_are_still_those_of_their_recipes() -> None:
-    """A new key of a recipe must not change what recipes without it are called: their runs could not go on."""
+    """A new key must not change the identity of recipes without it, or their runs could not be resumed."""
     for path in PUBLISHED:
         published = json.loads(path.read_text(encoding="utf-8"))
         question = published["question"]
@@ -278,7 +278,7 @@ def test_published_trainings_are_still_those_of_their_recipes() -> None:
 
 
 def test_asts_recipes_are_asts() -> None:
-    """Against the table of the published run scripts (egs/*/run*.sh), typed in here once more."""
+    """Compared with the values of the published run scripts (egs/*/run*.sh), copied here by hand."""
     published = {
         "audioset_full": (
             1e-5, 5, 12, 2, 1, 0.5, 1000, 48, 192, 0.5, 1024, -4.2677393, 4.5689974, (1, 5), "bce", "mAP",
@@ -311,9 +311,9 @@ def test_asts_recipes_are_asts() -> None:
         assert r.augmentation.mixup_labels == "weighted"
         assert r.schedule.name == "multistep"
         assert r.schedule.warmup_stair == (50 if name.startswith("audioset") else 1)  # 1,000 steps in stairs of 50
-        assert r.precision == "float16"  # autocast with a scaled gradient
+        assert r.precision == "float16"  # autocast with gradient scaling
         assert r.model.name == "ast_base"
-        # ESC-50 goes on from AudioSet, with a last layer of its own; the others begin with ImageNet.
+        # ESC-50 continues from AudioSet with a new last layer; the others begin with ImageNet's weights.
         began = ("", True, True) if name == "esc50" else ("download", False, False)
         assert (r.model.imagenet, bool(r.model.checkpoint), r.model.new_head) == began
         if isinstance(r.data.options, AudioSet):
@@ -337,7 +337,7 @@ def test_a_cap_merges_what_there_is_in_training_and_in_evaluation(recipe_file: P
     sampler = Sampler(num_clips=8, batch_size=8, seed=0)
     asked = ["reduction.r=[0, 9]", "reduction.excess=cap", "run.evaluate=['constant:9']"]
     trainer = Trainer(load_recipe(str(recipe_file), asked), ("a", "b"), sampler, World())
-    # A grid of 8 by 2 patches and two protected tokens: half of 16 can go, then half of what is left.
+    # A grid of 8 by 2 patches and two protected tokens: half of the 16 can be removed, then half of the rest.
     assert trainer.reducible.geometry.num_tokens == 18
     assert [r.removals(trainer.reducible.geometry) for r in trainer.reductions] == [(0, 0), (8, 4)]
     ((_, reduction),) = evaluation_reductions(trainer.recipe)

@@ -1,4 +1,4 @@
-"""A recipe's training with stored answers is its training with the teacher, bit for bit."""
+"""Training with stored answers gives the weights of training with the teacher; answers that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CATEGORIES = ("dog", "rain", "siren")
 
 @pytest.fixture(scope="module")
 def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ESC-50's layout with a few clips of noise, a teacher that was never trained, and a recipe for both."""
+    """A recipe, with a data set in ESC-50's layout of a few clips of noise and an untrained teacher."""
     folder = tmp_path_factory.mktemp("record")
     random = np.random.default_rng(0)
     (folder / "esc50/audio").mkdir(parents=True)
@@ -67,7 +67,7 @@ def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "esc50/meta/esc50.csv").write_text("\n".join(lines) + "\n")
     torch.manual_seed(0)
     teacher = create_teacher("efficientnet_b0", 3, normalisation=Normalisation(mean=-6.0, std=5.0))
-    teacher(torch.randn(4, 32, 128))  # moves the batch statistics
+    teacher(torch.randn(4, 32, 128))  # updates the batch-norm statistics
     with torch.no_grad():
         teacher.pooling.linear.weight.mul_(1e5)  # type: ignore[union-attr, operator]
     saved = save_teacher(folder / "teacher.safetensors", teacher, labels=sorted(CATEGORIES))
@@ -89,7 +89,7 @@ def test_training_with_stored_answers_gives_the_same_weights(
     for key, weight in online.items():
         if consistent:
             assert torch.equal(weight, offline[key]), key
-        else:  # the teacher saw the clips in other batches, which round otherwise
+        else:  # the teacher saw the clips in other batches, which round differently
             torch.testing.assert_close(weight, offline[key], atol=1e-3, rtol=0)
 
 
@@ -104,7 +104,7 @@ def test_the_teacher_makes_a_difference(recipe_file: Path, tmp_path: Path) -> No
 def test_every_process_finds_its_own_batches(recipe_file: Path, tmp_path: Path) -> None:
     path = record_recipe(load_recipe(str(recipe_file)), tmp_path / "targets.safetensors", k=1, processes=2)
     stored = load_file(path)
-    # 9 clips in 3 of ESC-50's folds: one step of 8 an epoch, 2 epochs, 2 parts and 2 processes: 8 batches of 2 clips.
+    # 9 clips in 3 of ESC-50's folds make one step of 8 per epoch: 2 epochs, 2 parts, 2 processes, 8 batches of 2 clips.
     assert stored["seeds"].tolist() == [step_seed(0, number, rank) for rank in range(2) for number in range(4)]
     assert stored["starts"].tolist() == list(range(0, 17, 2))
     batches = stored["indices"].view(2, 2, 2, 2)  # rank, epoch, part, clip
@@ -132,12 +132,12 @@ def test_answers_to_other_clips_of_the_same_names_are_refused(recipe_file: Path,
     targets = f"distillation.targets={path.as_posix()}"
     root = Path(load_recipe(str(recipe_file)).data.options.root)  # type: ignore[attr-defined]
     copy = tmp_path / "copy"
-    shutil.copytree(root, copy, copy_function=shutil.copyfile)  # with other times of change
+    shutil.copytree(root, copy, copy_function=shutil.copyfile)  # with other modification times
     settings = [targets, f"data.root={copy.as_posix()}"]
     train(load_recipe(str(recipe_file), settings), tmp_path / "copied", device="cpu", quiet=True)
     for clip in (copy / "audio").iterdir():
         samples, rate = soundfile.read(clip)
-        soundfile.write(clip, samples[::-1], rate)  # of the same size
+        soundfile.write(clip, samples[::-1], rate)  # a file of the same size
     with pytest.raises(DistillationError, match=r"clips\.sounds is .* under the same names"):
         train(load_recipe(str(recipe_file), settings), tmp_path / "other", device="cpu", quiet=True)
 
@@ -182,7 +182,7 @@ def test_answers_replace_nothing_that_the_recipe_reads(recipe_file: Path) -> Non
 
 
 def test_a_teacher_of_another_loss_is_refused(recipe_file: Path, tmp_path: Path) -> None:
-    """By a student that the teacher stands beside, and where its answers are stored."""
+    """It is refused both in training and when its answers are recorded."""
     teacher = load_teacher(load_recipe(str(recipe_file)).distillation.teacher)  # type: ignore[union-attr]
     teacher.loss = "bce"
     told = save_teacher(tmp_path / "bce.safetensors", teacher)

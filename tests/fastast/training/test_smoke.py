@@ -1,4 +1,4 @@
-"""The smoke recipe on real recordings: it learns, and with a teacher too."""
+"""The smoke recipe learns on real recordings, and students follow their teachers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.fastast.training.conftest import CATEGORIES
 real = pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")
 
 MARGIN = 0.1
-"""mAP above chance that the smoke recipe must reach on its test clips."""
+"""How far above chance the smoke recipe's mAP must be on its test clips."""
 
 
 def losses(folder: Path, name: str = "loss") -> list[float]:
@@ -36,7 +36,7 @@ def test_the_smoke_recipe_learns(tmp_path: Path) -> None:
         assert measured["mAP"] > measured["chance"] + MARGIN, schedule
     found = losses(tmp_path / "run")
     assert sum(found[-3:]) / 3 < 0.75 * found[0]
-    # What the run says of its weights, the command says of its file.
+    # The command measures the same for the model's file as the run did for its weights.
     settings = ()
     text = evaluate_command(
         str(tmp_path / "run" / "model.safetensors"), "smoke", settings, ("constant:8",), split="test", device="cpu",
@@ -48,7 +48,7 @@ def test_the_smoke_recipe_learns(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("direction", ["a CNN teaches an AST", "an AST teaches a CNN"])
 def test_a_distilled_run_follows_its_teacher(recipe_file: Path, tmp_path: Path, direction: str) -> None:
-    """A teacher that says the same to every clip: its student must come to say it, against the labels."""
+    """The teacher gives the same answer to every clip, and its student must learn it in spite of the labels."""
     shape = {"embed_dim": 16, "depth": 1, "num_heads": 1, "num_frames": 32, "fstride": 16, "tstride": 16}
     cnn = direction.startswith("a CNN")
     name, options = ("efficientnet_b0", {}) if cnn else ("ast_tiny", shape)

@@ -1,4 +1,4 @@
-"""Two processes in the folder of one run."""
+"""Two processes that train in the same folder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_second_process_is_kept_off_a_run_until_it_ends(
         with pytest.raises(KeyboardInterrupt):
             train(recipe, tmp_path / "run", device="cpu", quiet=True)
     assert seen == [f"{tmp_path / 'run'}: another process is training in it; wait for it, or end it"] * 2
-    (tmp_path / "run" / ".lock").touch()  # what a killed process leaves is no lock
+    (tmp_path / "run" / ".lock").touch()  # a killed process leaves the file but no lock
     train(recipe, tmp_path / "run", resume=True, device="cpu", quiet=True)
     assert not (tmp_path / "run" / ".lock").exists()
-    train(recipe, tmp_path / "run", resume=True, device="cpu", quiet=True)  # finished: its result is read, nothing else
+    train(recipe, tmp_path / "run", resume=True, device="cpu", quiet=True)  # finished, so it only reads the result

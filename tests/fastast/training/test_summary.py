@@ -1,4 +1,4 @@
-"""Mean and spread over the folds of a cross-validation whose trainings are run for real."""
+"""Mean and spread over the folds of a cross-validation, from real training runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_the_mean_over_five_folds_is_that_of_their_scores(folds: list[Path]) -> 
     kept = [load_file(folder / "scores.safetensors") for folder in folds]
     (name,) = [key for key in kept[0] if key.startswith("logits")]
     labels, scores = (np.stack([one[key] for one in kept]) for key in ("labels", name))
-    assert labels.shape == (5, 8, 4)  # every clip of the data once
+    assert labels.shape == (5, 8, 4)  # every clip of the data set once
     found = summarise_runs(folds)
     assert found.runs == tuple({"seed": 0, "fold": fold} for fold in range(1, 6))
     by_fold = [average_precision_score(labels[fold], scores[fold], average="macro") for fold in range(5)]
@@ -51,13 +51,13 @@ def test_the_mean_over_five_folds_is_that_of_their_scores(folds: list[Path]) -> 
     assert (spread.mean, spread.sd) == pytest.approx((np.mean(by_fold), np.std(by_fold, ddof=1)))
     assert (spread.low, spread.high) == pytest.approx((min(by_fold), max(by_fold)))
     assert spread.sd > 0
-    # Folds of one size: the mean of their accuracies is the accuracy over all clips, which ESC-50 is quoted by.
+    # All folds have the same size, so the mean of their accuracies is that over all clips, as quoted for ESC-50.
     truth, said = labels.reshape(40, 4).argmax(1), scores.reshape(40, 4).argmax(1)
     assert found.test["unmerged"]["accuracy"].mean == pytest.approx(accuracy_score(truth, said))
 
 
 def test_the_best_epoch_is_that_of_the_mean_and_not_of_every_fold(folds: list[Path], tmp_path: Path) -> None:
-    """Two curves that are best at different steps; their mean is best at a third."""
+    """Two curves are best at different steps, and their mean is best at a third."""
     for folder, curve in zip(folds[:2], ((0.9, 0.8, 0.1), (0.1, 0.7, 0.75)), strict=True):
         shutil.copytree(folder, tmp_path / folder.name)
         events = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -104,7 +104,7 @@ def test_every_fold_may_have_its_own_teacher(folds: list[Path], tmp_path: Path) 
 def test_a_score_that_a_run_has_not_leaves_no_mean(folds: list[Path], tmp_path: Path) -> None:
     copies = [shutil.copytree(folder, tmp_path / folder.name) for folder in folds]
     result = json.loads((copies[0] / "result.json").read_text())
-    result["test"]["unmerged"]["AUC"] = None  # of a class that no clip has
+    result["test"]["unmerged"]["AUC"] = None  # as for a class without clips
     (copies[0] / "result.json").write_text(json.dumps(result))
     assert math.isnan(summarise_runs(copies).test["unmerged"]["AUC"].mean)
     assert CliRunner().invoke(app, ["summary", *map(str, copies)]).exit_code == 0
@@ -126,7 +126,7 @@ def test_the_command_prints_what_was_computed(folds: list[Path]) -> None:
 
 @pytest.fixture(scope="module")
 def seeds(folds: list[Path], esc50_root: Path) -> list[Path]:
-    """Three runs of one fold; one of them could not read a clip of its test set, one was tested on another copy."""
+    """Three runs of one fold: the second could not read a test clip, and in the third's data a clip is renamed."""
     out = folds[0].parent
     recipe = str(out / "tones.toml")
     for seed in (1, 2, 3):
@@ -159,7 +159,7 @@ def test_runs_tested_on_other_clips_are_refused_with_the_difference(seeds: list[
         (folder / "test_ids.txt").unlink()
     with pytest.raises(RecipeError, match=r"7 clips \(ids [0-9a-f]{12}\), there 8 \(ids [0-9a-f]{12}\)$"):
         summarise_runs(without)
-    for folder in without:  # as they were once
+    for folder in without:  # as in results of older versions
         result = json.loads((folder / "result.json").read_text())
         del result["test_ids_sha256"]
         (folder / "result.json").write_text(json.dumps(result))

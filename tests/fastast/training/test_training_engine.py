@@ -1,4 +1,4 @@
-"""Training on the kernels: the weights of plain torch, in one process and in several, or a refusal that says why."""
+"""Training on the kernels: the weights of plain PyTorch, in one or several processes, or a refusal with a reason."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def run(recipe: Path, folder: Path, device: torch.device, *settings: str) -> dic
 def test_the_kernels_make_the_weights_that_plain_torch_makes(
     recipe_file: Path, tmp_path: Path, device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # in which a GPU's patch convolution would be
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # else a GPU's patch convolution would use it
     settings = (*SETTINGS, "precision=float64" if device.type == "cpu" else "precision=float32")
-    # Adam divides by the gradient's size: rounding of a gradient that is nearly zero is a step like any other.
+    # Adam divides by the gradient's size, so rounding errors of a nearly zero gradient make steps of full size.
     tolerance = {"rtol": 1e-6, "atol": 1e-7} if device.type == "cpu" else {"rtol": 1e-3, "atol": 1e-3}
     plain = run(recipe_file, tmp_path / "plain", device, *settings, "optimiser.name=adam")
     triton = run(recipe_file, tmp_path / "triton", device, *settings, "optimiser.name=adam", "engine=triton")
@@ -47,7 +47,7 @@ def test_the_kernels_make_the_weights_that_plain_torch_makes(
 @pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_learns(recipe_file: Path, device, precision: str) -> None:
-    """One batch again and again; the scaler of float16 sees the kernels' gradients."""
+    """Train on one batch repeatedly; float16's gradient scaler sees the kernels' gradients."""
     settings = [*SETTINGS, f"precision={precision}", "engine=triton", "optimiser.lr=1e-2", "batch_size=2"]
     recipe = load_recipe(str(recipe_file), settings)
     data = recipe.data.options.split("train")
@@ -101,6 +101,6 @@ def test_the_engine_is_part_of_a_recipes_identity_and_the_default_is_not(recipe_
     assert load_recipe(str(recipe_file), ["engine=plain"]).identity == base.identity
     assert load_recipe(str(recipe_file), ["engine=triton"]).identity != base.identity
     for name in recipe_names():
-        assert "engine" not in load_recipe(name).question()  # so that runs of before the key was there go on
+        assert "engine" not in load_recipe(name).question()  # so that runs from before the key existed can resume
     with pytest.raises(RecipeError, match=r"engine: unknown value 'tritn'. Did you mean 'triton'"):
         load_recipe(str(recipe_file), ["engine=tritn"])

@@ -1,4 +1,4 @@
-"""What a run refuses before its first step, and what its log, times and count of corrupt clips are after a stop."""
+"""Runs that are refused before the first step, resumed runs (inputs, log, times, corrupt clips), and damaged files."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_a_model_with_patchout_is_measured_merged(recipe_file: Path, tmp_path: P
 def test_attention_in_proportion_to_size_is_a_choice_of_training_and_evaluation(
     recipe_file: Path, tmp_path: Path
 ) -> None:
-    """From one start, one step apart: tokens of the second block have sizes."""
+    """One step from the same initial weights differs, as tokens have sizes in the second block."""
     settings = ("reduction.r=4", "steps=1")
     weighted, plain = (
         (run(recipe_file, tmp_path / name, *settings, *more), load_file(tmp_path / name / "model.safetensors"))
@@ -210,7 +210,7 @@ def test_other_labels_and_other_audio_under_the_same_names_are_refused(
         path.write_bytes(whole.replace(old, new))
         with pytest.raises(ResumeError, match=rf"other files under the same names: data\.{split}_{part} is "):
             run(recipe_file, tmp_path / "run", *settings, resume=True)
-        path.write_bytes(whole)  # at another time, which is not looked at
+        path.write_bytes(whole)  # the modification time changes, but does not count
     assert run(recipe_file, tmp_path / "run", *settings, resume=True)["steps"] == 12
 
 
@@ -263,7 +263,7 @@ def test_a_corrupt_clip_is_counted_though_the_run_stopped_before_its_line(
 def test_time_of_training_is_that_of_training(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    passed = [0.0]  # by a minute with the evaluation after the first epoch: those at the end are after the training
+    passed = [0.0]  # seconds added to the clock: a minute from the evaluation after the first epoch on
 
     def slowly(*arguments: Any, **options: Any) -> Any:
         passed[0] = 60.0
@@ -294,7 +294,7 @@ def test_the_board_has_every_step_of_a_run_that_went_on(
 
 @pytest.mark.slow
 def test_two_processes_measure_the_weights_that_are_kept(recipe_file: Path, tmp_path: Path) -> None:
-    """Batch norm's running statistics differ between processes; those of the first one are written."""
+    """Batch-norm statistics differ between processes; those of the first are measured and written."""
     folder = tmp_path / "two"
     options = [word for setting in (*CNN, "steps=4", "optimiser.lr=1e-2") for word in ("-s", setting)]
     command = [
@@ -318,7 +318,7 @@ def test_two_processes_measure_the_weights_that_are_kept(recipe_file: Path, tmp_
 
 
 def test_stored_answers_by_clip_need_none_to_a_corrupt_one(recipe_file: Path, esc50_root: Path, tmp_path: Path) -> None:
-    """The clip that takes its place is the one that is asked for."""
+    """The teacher's answer is looked up for the clip that takes the corrupt one's place."""
     root = tmp_path / "broken"
     shutil.copytree(esc50_root, root)
     (root / "audio" / "2-1-0.wav").write_bytes(b"RIFFhalf")
@@ -335,7 +335,7 @@ def test_stored_answers_by_clip_need_none_to_a_corrupt_one(recipe_file: Path, es
 
 
 def test_a_cnn_that_goes_on_comes_to_the_same_weights(recipe_file: Path, tmp_path: Path) -> None:
-    """Its weights lie in memory channels last, where fused optimisers walk; files hold rows one after another."""
+    """Its weights are channels-last in memory, the order in which fused optimisers work, but row-major in files."""
     settings = ("model={name='resnet10t', options={num_frames=100}}", "steps=4", "run.checkpoint_every=1")
     run(recipe_file, tmp_path / "whole", *settings)
     stopped(recipe_file, tmp_path / "stopped", *settings, at=2, patch=pytest.MonkeyPatch())
@@ -366,7 +366,7 @@ def test_a_schedule_that_is_named_twice_is_measured_once(recipe_file: Path, tmp_
 
 
 def have_had_the_best(folder: Path) -> None:
-    """Have the state of a run say that its best score was higher than any can be."""
+    """Set the best score in a run's state to more than any score can be."""
     (path,) = folder.glob("state-*/state.json")
     state = json.loads(path.read_text())
     state["notes"]["best"] = 2.0
@@ -376,7 +376,7 @@ def have_had_the_best(folder: Path) -> None:
 def test_the_best_weights_are_chosen_anew_under_another_schedule(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The score that chose before is higher than any: under the schedule of before it would stay."""
+    """The earlier best score is higher than any can be, so under the earlier schedule it would stay."""
     settings = ("steps=8", "run.checkpoint_every=2", "run.evaluate_every=2")
 
     def goes_on(name: str, first: str) -> dict[str, Any]:
@@ -396,13 +396,13 @@ def test_the_best_weights_are_chosen_anew_under_another_schedule(
 def test_the_best_weights_are_those_that_the_result_names(
     recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed behind an evaluation that no state knows of, a run goes on without evaluating there again."""
+    """A run is killed after an evaluation that no state records, and resumes without evaluating at that step again."""
     folder, often = tmp_path / "run", ("steps=12", "run.checkpoint_every=4")
     validate = Run.validate
 
     def killed(self: Run, done: int) -> None:
         if done == 6:
-            self.best = None  # whatever the scores are on this machine
+            self.best = None  # so that this step is the best, whatever the scores on this machine
         validate(self, done)
         if done == 6:
             raise KeyboardInterrupt
@@ -445,7 +445,7 @@ def test_what_would_fail_in_the_first_step_is_refused_before(
 def test_a_split_of_which_nothing_can_be_scored_is_refused(recipe_file: Path, esc50_root: Path, tmp_path: Path) -> None:
     root = tmp_path / "data"
     shutil.copytree(esc50_root, root)
-    for clip in (root / "audio").glob("1-*"):  # the fold that is tested
+    for clip in (root / "audio").glob("1-*"):  # the test fold
         clip.write_bytes(b"RIFFhalf")
     with pytest.raises(DataError, match=r"the split val of esc50 has no clip .* label, .*the first says: .*1-0-0\.wav"):
         run(recipe_file, tmp_path / "run", f"data.root={root}")
@@ -465,7 +465,7 @@ def test_cross_entropy_is_for_clips_of_one_label(recipe_file: Path, tmp_path: Pa
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are text")
 def test_names_that_are_not_utf8_are_names(esc50_root: Path, recipe_file: Path, tmp_path: Path) -> None:
-    """Of a class, and of clips in every split, one of them corrupt and one with a separator of lines in its name."""
+    """Names of a class and of clips in every split; two corrupt clips, one with a line separator in its name."""
     for split in ("train", "val", "test"):
         for folder, category in ((b"dog", 0), (b"caf\xe9", 1)):
             place = os.path.join(os.fsencode(tmp_path / "data" / split), folder)
@@ -583,7 +583,7 @@ def test_a_log_on_a_full_disk_says_what_to_do_and_closing_it_says_nothing_else(t
 
 
 def test_a_training_says_how_many_clips_were_cut(recipe_file: Path, tmp_path: Path) -> None:
-    """A quarter of a second has 23 frames: 1 + (4,000 - 400) // 160, rounded down."""
+    """A quarter of a second has 1 + (4,000 - 400) // 160 = 23 frames."""
 
     def cut(name: str, *settings: str) -> list[dict[str, Any]]:
         run(recipe_file, tmp_path / name, "steps=1", *settings)
