@@ -144,7 +144,7 @@ def test_corrupt_clips_in_a_worker_are_named_replaced_and_counted(
         clip.write_bytes(b"")
     empty = said(*asked)
     first = root / "audio" / "1-0-0.wav"
-    assert f"not one clip could be read; the first says: {first}: the file is empty (0 bytes)" in empty
+    assert f"no clip could be read; the first says: {first}: the file is empty (0 bytes)" in empty
     assert empty.count(str(first)) == 1
 
 
