@@ -78,7 +78,7 @@ def _open(
         try:
             state = open_folder(folder, recipe, resume=resume, splits=splits)
             if (path := folder / RESULT).is_file():
-                finished = read_run_file(path, "test", advice="move it away, and the run goes on from its last state")
+                finished = read_run_file(path, "test", advice="move it away to resume the run from its last state")
             else:
                 held.enter_context(sole_run(folder))
         except ValueError as found:

@@ -419,7 +419,7 @@ def test_the_best_weights_are_those_that_the_result_names(
     found = json.loads(evaluate_command(str(best), str(recipe_file), (), (), split="val", device="cpu", as_json=True))
     assert found["metrics"]["unmerged"]["mAP"] == result["best_val"]
     warnings = [event["text"] for event in read_log(folder) if event["event"] == "warning"]
-    assert [text for text in warnings if "holds the weights after step 6, which the run has yet to" in text] != []
+    assert [text for text in warnings if "holds the weights after step 6, which this run has yet to" in text] != []
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_cross_entropy_is_for_clips_of_one_label(recipe_file: Path, tmp_path: Pa
         RecipeError, match=r"loss is 'ce', for clips with one label; those of soundscapes can have several"
     ):
         run(recipe_file, tmp_path / "run", *several)
-    with pytest.raises(RecipeError, match=r"augmentation\.mixup_labels is 'union', .* with loss = 'ce' it has one"):
+    with pytest.raises(RecipeError, match=r"augmentation\.mixup_labels is 'union', .* but loss = 'ce' allows one"):
         load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5, mixup_labels='union'}"])
     assert load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5}"])
 
@@ -512,7 +512,7 @@ STATE = b'{"version": 1, "step": %s, "tensors": ["model", "optimiser"], "notes":
         ("recipe.json", b"\xff", r"recipe\.json: damaged .*--out"),
         ("recipe.json", b"{}", r"recipe\.json: damaged \(it lacks question\)"),
         ("recipe.json", b'{"question": []}', r"recipe\.json: damaged \(question and inputs must be tables\)"),
-        ("result.json", b"{", r"result\.json: damaged .*move it away, and the run goes on from its last state"),
+        ("result.json", b"{", r"result\.json: damaged .*move it away to resume the run from its last state"),
         ("result.json", b"[]", r"result\.json: damaged \(it lacks test\)"),
     ],
 )
