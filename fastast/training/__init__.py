@@ -1,1 +1,1 @@
-"""Training by recipe: the loop, its parts, evaluation, and recording of what a teacher answers."""
+"""Train models by recipes: the loop, its parts, evaluation, and recording of a teacher's answers."""

@@ -1,4 +1,4 @@
-"""The best weights of a run so far: their file, and whether what a run goes on from still speaks of it."""
+"""The best weights of a run so far: their file, and whether it matches the state that the run resumes from."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BEST = "best.safetensors"
 
 
 def step_of_best(folder: Path) -> int | None:
-    """Return the step after which the best weights in the folder of a run were written; None where there are none."""
+    """Return the step after which the best weights in a run's folder were taken; None without a readable file."""
     try:
         with safe_open(folder / BEST, framework="pt") as file:
             said = file.metadata()
@@ -26,20 +26,21 @@ def step_of_best(folder: Path) -> int | None:
 
 
 def why_anew(notes: Mapping[str, Any], best_by: str, written: int | None) -> str:
-    """Say why the best weights have to be chosen anew; empty where those of before stay, or there were none.
+    """Return why the best weights must be chosen anew; empty if the previous ones remain valid or there were none.
 
-    `notes`: of the state that a run goes on from; `best_by`: what chooses now; `written`: `step_of_best`. A run that
-    is killed between an evaluation and its next state leaves weights that this state knows nothing of.
+    `notes`: notes of the state that the run resumes from; `best_by`: how the best weights are chosen now (`chosen_by`);
+    `written`: what `step_of_best` returned. A run that is killed between an evaluation and its next checkpoint leaves a
+    file of weights that its last state does not know about.
     """
     if notes.get("best") is None:
         return ""
-    was_by = notes.get("best_by", best_by)  # older states do not say
+    was_by = notes.get("best_by", best_by)  # older states do not record it
     if was_by != best_by:
-        why = f"the best weights were chosen {was_by} so far, and are {best_by} from here on"
+        why = f"the best weights were chosen {was_by} until now, and are chosen {best_by} from here on"
     elif written is None:
-        why = f"the best weights so far, those after step {notes['best_step']}, are not there"
+        why = f"the best weights so far, those after step {notes['best_step']}, are missing"
     elif written != notes["best_step"]:
-        why = f"{BEST} holds the weights after step {written}, which the run has yet to take again"
+        why = f"{BEST} holds the weights after step {written}, which this run has yet to repeat"
     else:
         return ""
-    return f"{why}: {BEST} will hold the best of what follows"
+    return f"{why}: {BEST} will hold the best weights from here on"

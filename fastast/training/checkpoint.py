@@ -1,8 +1,9 @@
-"""The state of a run on disk: written whole or not at all, enough to go on to the very same weights.
+"""The state of a run on disk: written whole or not at all, and enough to resume and reach the very same weights.
 
-A state is a folder `state-<step>` of safetensors and JSON; nothing in it is ever run. It is written beside its place
-and renamed: a kill leaves the state before or the new one. Random numbers need no state of their own: everything that
-is drawn in a step is drawn from a seed made of the recipe's and the step's number.
+A state is a folder `state-<step>` of safetensors and JSON; nothing in it is ever executed. It is written under a
+temporary name and then renamed, so that a kill leaves either the previous state or the new one. Random number
+generators need no state: the seed of everything that a step draws is derived from the recipe's seed and the step's
+number.
 """
 
 from __future__ import annotations
@@ -29,31 +30,31 @@ VERSION = 1
 
 
 class ResumeError(ValueError):
-    """A run that cannot go on, or a folder that holds another; nothing was written."""
+    """A run that cannot be resumed, or a folder that holds another run; nothing was written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """All that a run is after a step."""
+    """Complete state of a run after a step."""
 
     step: int
-    """Steps that are done."""
+    """Number of steps done."""
     notes: Mapping[str, Any]
     """Counters and scores, as JSON."""
     tensors: Mapping[str, Mapping[str, Tensor]]
-    """`model`, `optimiser`, and `ema` or `mean` where the recipe has them; each by key, on the CPU."""
+    """Tensors by key of `model`, `optimiser`, and, if the recipe has them, `ema` or `mean`; on the CPU once loaded."""
 
 
 def latest(folder: Path) -> Path | None:
-    """Return the folder of the state with the most steps, None where there is none."""
+    """Return the folder of the state with the most steps; None if there is no state."""
     found = [path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdecimal()]
     return max(found, key=lambda path: int(path.name.removeprefix(PREFIX)), default=None)
 
 
 def save_state(folder: Path, state: State) -> Path:
-    """Write a state, then remove the older ones. Returns its folder."""
+    """Write a state, remove all others, and return its folder."""
     target = folder / f"{PREFIX}{state.step:09d}"
-    for left in folder.glob(f".{PREFIX}*.tmp"):  # of a run that was killed
+    for left in folder.glob(f".{PREFIX}*.tmp"):  # left by a run that was killed
         shutil.rmtree(left)
     if not target.exists():
         _write(state, folder / f".{target.name}.{os.getpid()}.tmp", target)
@@ -64,7 +65,7 @@ def save_state(folder: Path, state: State) -> Path:
 
 
 def _write(state: State, temporary: Path, target: Path) -> None:
-    said = "" if latest(target.parent) is None else ", the one before is there"
+    said = "" if latest(target.parent) is None else ", but the previous one is still there"
     try:
         temporary.mkdir(parents=True)
         for name, tensors in state.tensors.items():
@@ -73,7 +74,7 @@ def _write(state: State, temporary: Path, target: Path) -> None:
         notes = {"version": VERSION, "step": state.step, "tensors": sorted(state.tensors), "notes": dict(state.notes)}
         (temporary / "state.json").write_text(json.dumps(notes), encoding="utf-8")
         place_whole(temporary, target)
-    except (SafetensorError, OSError) as error:  # a full disk comes out of safetensors as an error of its own
+    except (SafetensorError, OSError) as error:  # safetensors raises its own error if the disk is full
         number = re.search(r"os error (\d+)", str(error))
         code = error.errno if isinstance(error, OSError) else int(number[1]) if number else None
         what = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -81,11 +82,13 @@ def _write(state: State, temporary: Path, target: Path) -> None:
 
 
 def load_state(path: Path) -> State:
-    """Read a state. Raises ResumeError where a file of it is missing or damaged."""
+    """Read a state. Raises ResumeError if its version is another one, or a file of it is missing or damaged."""
     try:
         content = json.loads((path / "state.json").read_text(encoding="utf-8"))
         if content["version"] != VERSION:
-            raise ResumeError(f"{path}: a state of version {content['version']}; this FastAST reads {VERSION}")
+            raise ResumeError(
+                f"{path}: this state has version {content['version']}; this FastAST reads version {VERSION}"
+            )
         tensors = {}
         for name in content["tensors"]:
             with safe_open(path / f"{name}.safetensors", framework="pt") as file:
@@ -103,7 +106,7 @@ def load_state(path: Path) -> State:
 
 
 def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Return the optimiser's running means by `<parameter>.<name>`."""
+    """Return the optimiser's state, running means and step counters, by `<parameter>.<name>`."""
     return {
         f"{index}.{name}": value
         for index, entry in optimiser.state_dict()["state"].items()
@@ -112,10 +115,10 @@ def optimiser_tensors(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give the optimiser its running means back; its groups are those of the recipe.
+    """Restore the optimiser's state; its parameter groups stay those of the recipe.
 
-    Files hold rows one after another, whatever the parameter's own order in memory (channels last), and fused
-    optimisers walk memory: every mean takes its parameter's order again.
+    Files hold tensors row by row, whatever the parameter's memory format (such as channels last), whereas fused
+    optimisers go through memory in order: every mean is brought back into its parameter's memory format.
     """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -126,7 +129,7 @@ def load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tenso
 
 
 def _in_order_of(parameter: Tensor, value: Tensor) -> Tensor:
-    """Return `value` in the memory format of a parameter of its shape; a counter of steps stays as it is."""
+    """Return `value` in the memory format of a parameter of the same shape; a step counter is returned as it is."""
     if value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device, requires_grad=False).copy_(value)

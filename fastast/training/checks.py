@@ -1,4 +1,4 @@
-"""Checks of a recipe's values, with one wording."""
+"""Checks of a recipe's values, with consistent messages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastast.names import unknown_name
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be followed; the message names the key, what it is and what is allowed."""
+    """A recipe that cannot be followed; the message names the key, its value and what is allowed."""
 
 
 def check_whole(key: str, value: object, *, low: int, high: int | None = None) -> None:
@@ -21,7 +21,7 @@ def check_whole(key: str, value: object, *, low: int, high: int | None = None) -
 
 
 def check_number(key: str, value: object, *, low: float, high: float = math.inf, more: bool = False) -> None:
-    """Raise RecipeError unless `value` is a finite number from `low` to `high`, above `low` with `more`."""
+    """Raise RecipeError unless `value` is a finite number from `low` to `high`; with `more`, it must exceed `low`."""
     if not is_number(value) or not low <= value <= high or (more and value == low):
         limit = (f"more than {low:g}" if more else f"at least {low:g}") + (
             "" if math.isinf(high) else f", at most {high:g}"
@@ -30,7 +30,7 @@ def check_number(key: str, value: object, *, low: float, high: float = math.inf,
 
 
 def _shown(value: object) -> str:
-    """Return a value as a message has it; of a number of hundreds of digits, how long it is."""
+    """Return a value as messages show it; for an integer too large for a float, only its number of digits."""
     return f"a number of {len(str(value))} digits" if isinstance(value, int) and not is_number(value) else repr(value)
 
 
@@ -54,14 +54,14 @@ def check_text(key: str, value: object) -> None:
 
 
 def check_texts(key: str, values: Iterable[object], example: str) -> None:
-    """Raise RecipeError unless all of `values` are text."""
+    """Raise RecipeError unless all `values` are text; the message gives `example`."""
     for value in values:
         if not isinstance(value, str):
             raise RecipeError(f"{key} is {value!r}; it must be text such as {example!r}, or a list of such")
 
 
 def check_options(key: str, value: object, example: str) -> None:
-    """Raise RecipeError unless `value` is a table of plain values."""
+    """Raise RecipeError unless `value` is a table of plain values; the message gives `example`."""
     if not isinstance(value, Mapping):
         raise RecipeError(f"{key} is {value!r}; it must be a table, such as {example}")
     for name, option in value.items():

@@ -18,28 +18,28 @@ from fastast.system.devices import find_device
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Where this process stands among those of the run."""
+    """The place of this process among those of the run."""
 
     rank: int = 0
-    """Number of this process; 0 writes files and talks."""
+    """Number of this process; process 0 writes files and messages."""
     size: int = 1
-    """Processes."""
+    """Number of processes."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    """What this one computes on."""
+    """Device that this process computes on."""
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes and talks."""
+        """Whether this process writes files and messages."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Return the model whose gradients are averaged over the processes."""
+        """Return the model wrapped so that its gradients are averaged over the processes."""
         if self.size == 1:
             return model
         return DistributedDataParallel(model, device_ids=[self.device] if self.device.type == "cuda" else None)
 
     def gather(self, value: Any) -> list[Any]:
-        """Return every process's value, in the order of the ranks."""
+        """Return the values of all processes, in the order of their ranks."""
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
@@ -51,34 +51,34 @@ class World:
         return self.gather(value)[0]
 
     def leaders(self, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Give every process the tensors of process 0, in place."""
+        """Copy the tensors of process 0 into those of every other process, in place, and return them."""
         if self.size > 1:
             for tensor in tensors.values():
                 dist.broadcast(tensor, 0)
         return tensors
 
     def largest(self, value: Tensor) -> Tensor:
-        """Return the elementwise largest of every process's tensor."""
+        """Return the elementwise maximum over the tensors of all processes, in place."""
         if self.size > 1:
             dist.all_reduce(value, dist.ReduceOp.MAX)
         return value
 
 
 def is_one_of_several() -> bool:
-    """Return whether torchrun started this process, perhaps beside others."""
+    """Return whether torchrun started this process, possibly as one of several."""
     return "WORLD_SIZE" in os.environ and "RANK" in os.environ
 
 
 def prints() -> bool:
-    """Return whether this process prints what all of them know: it is alone, or the first of those of torchrun."""
+    """Return whether this process prints what all processes know: it runs alone, or torchrun gave it rank 0."""
     return not is_one_of_several() or int(os.environ["RANK"]) == 0
 
 
 @contextmanager
 def open_world(device: str = "auto") -> Iterator[World]:
-    """Join the processes that torchrun started, or be alone; gloo on a CPU, NCCL on GPUs.
+    """Join the processes that torchrun started, or run alone; the backend is gloo on a CPU, NCCL on GPUs.
 
-    Raises ValueError for a GPU that is not there.
+    Raises ValueError for an unknown device or a GPU that is not here.
     """
     found = find_device(device)
     cuda = found.type == "cuda"

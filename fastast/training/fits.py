@@ -1,4 +1,4 @@
-"""What a recipe asks of clips and networks, held against both before a folder is made."""
+"""Check that clips and networks suit a recipe, before a folder is made."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from fastast.training.reductions import reducible
 
 
 def check_task(recipe: Recipe, data: TrainingSet) -> None:
-    """Raise RecipeError for cross-entropy on clips that have several labels or none."""
+    """Raise RecipeError for cross-entropy on clips that can have several labels or none."""
     if recipe.loss == "ce" and data.task == "multi_label":
         raise RecipeError(
-            f"loss is 'ce', for clips of one label; those of {recipe.data.name} can have several or none: say "
+            f"loss is 'ce', for clips with one label; those of {recipe.data.name} can have several or none: set "
             "loss = 'bce'"
         )
 
 
 def check_clips(recipe: Recipe, splits: Mapping[str, TrainingSet], frontend: Frontend) -> None:
-    """Augment a clip of `train`, and find one in every other split that can be scored.
+    """Augment a clip of `train`, and look in every other split for a clip that can be scored.
 
-    Raises RecipeError for an augmentation that cannot be applied, DataError for a split without such a clip.
+    Raises RecipeError if the augmentation cannot be applied, DataError if a split has no such clip.
     """
     data = splits["train"]
     batch = collate([read_or_replace(data, 0, 0)], len(data.classes))
@@ -52,9 +52,10 @@ def _can_be_scored(data: TrainingSet, index: int, faults: list[str]) -> bool:
 
 
 def check_network(name: str, model: nn.Module, frontend: Frontend, clips: int) -> None:
-    """Take `clips` empty clips through a network of timm without computing anything (an AST's geometry says it all).
+    """Pass the shapes of `clips` clips through a timm network without computing anything.
 
-    Raises RecipeError where it cannot learn from filterbanks of this shape, or from so few at once.
+    An AST is not tried, because its geometry suffices. Raises RecipeError if the network cannot be trained on
+    filterbanks of this shape, or on so few at once.
     """
     if hasattr(reducible(model), "geometry"):
         return
@@ -64,7 +65,7 @@ def check_network(name: str, model: nn.Module, frontend: Frontend, clips: int) -
         torch.func.functional_call(model, state, (torch.empty(shape, device="meta", dtype=_float_type(model)),))
     except (RuntimeError, ValueError, AssertionError, TypeError) as error:
         if isinstance(error, NotImplementedError) or "meta" in str(error):
-            return  # it computes with more than shapes: the first step will say
+            return  # it needs more than shapes: the first step will tell
         raise RecipeError(
             f"model.name: {name} cannot be trained on {clips} clips at once of {frontend.num_frames} frames and "
             f"{frontend.num_mel_bins} mel bins: {error}; take a CNN, such as resnet18, longer clips or a larger batch"

@@ -1,4 +1,4 @@
-"""The folder of a run: what may be begun, gone on with, and what must not be overwritten."""
+"""The folder of a run: start or resume a run in it, and never overwrite another one."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
 def open_folder(
     folder: Path, recipe: Recipe, *, resume: bool, splits: Mapping[str, TrainingSet] | None = None
 ) -> State | None:
-    """Make the folder of a new run, or return the state that an old one goes on from (None: from the beginning).
+    """Make the folder of a new run, or return the state that a run in it resumes from (None: from the beginning).
 
-    `splits`: what is trained, validated and tested on, by name. Raises ResumeError where the folder holds something and
-    `resume` is not asked for, or holds the run of another recipe, or of other files under the same names; then nothing
-    is written.
+    `splits`: the data to train, validate and test on, by name. Raises ResumeError if the folder is not empty and
+    `resume` is false, or if it holds a run of another recipe, or of other files under the same names; nothing is
+    written then.
     """
     if folder.exists() and not folder.is_dir():
-        raise ResumeError(f"{folder}: a file; name a folder for the run with --out")
+        raise ResumeError(f"{folder}: this is a file; name a folder for the run with --out")
     held = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     held = [name for name in held if not (name.startswith(".") and name.endswith(".tmp"))]
     if held and not resume:
         raise ResumeError(
-            f"{folder}: not empty (it holds {', '.join(held[:4])}); nothing is overwritten. Go on with that run by "
+            f"{folder}: not empty (it holds {', '.join(held[:4])}); nothing is overwritten. Resume that run with "
             "--resume, or name another folder with --out"
         )
     if held:
@@ -52,7 +52,7 @@ def open_folder(
 
 @contextmanager
 def sole_run(folder: Path) -> Iterator[None]:
-    """Keep a second process off the folder of a run. Raises ResumeError where another trains in it already."""
+    """Keep other processes out of a run's folder. Raises ResumeError if one is already training in it."""
     path = folder / LOCK
     if (descriptor := take_lock(path)) is None:
         raise ResumeError(f"{folder}: another process is training in it; wait for it, or end it")
@@ -64,7 +64,7 @@ def sole_run(folder: Path) -> Iterator[None]:
 
 
 def named_files(recipe: Recipe) -> dict[str, Path]:
-    """Return the files and folders that a recipe names beside its data, by key: those of weights, teacher and names."""
+    """Return the files and folders that a recipe names besides its data, by key: weights, teacher, answers, names."""
     named = {
         "model.name": str(TRAINED.get(recipe.model.name, "")),
         "model.checkpoint": recipe.model.checkpoint,
@@ -82,9 +82,9 @@ def named_files(recipe: Recipe) -> dict[str, Path]:
 
 
 def named_inputs(recipe: Recipe, splits: Mapping[str, TrainingSet]) -> dict[str, Any]:
-    """Return what a recipe only names: SHA-256 of the files of its weights and teacher, and of what its data is.
+    """Return what identifies the inputs that a recipe only names: SHA-256 of its `named_files`, and hashes of its data.
 
-    Of audio that is a sample (`fastast.data.same_clips.identify`).
+    Of the audio, only a sample is hashed (`fastast.data.same_clips.identify`).
     """
     files = named_files(recipe)
     inputs: dict[str, Any] = {key: sha256_of_path(path) for key, path in files.items() if path.exists()}
@@ -101,7 +101,7 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
     path = folder / RECIPE
     if not path.is_file():
         raise ResumeError(
-            f"{folder}: no {RECIPE} is there, so this is no run of FastAST; name another folder with --out"
+            f"{folder}: there is no {RECIPE} in it, so this is not a run of FastAST; name another folder with --out"
         )
     content = read_run_file(path, "question")
     question, before = content["question"], content.get("inputs", inputs)
@@ -109,28 +109,28 @@ def _check_same(folder: Path, recipe: Recipe, inputs: dict[str, Any]) -> None:
         raise ResumeError(
             f"{path}: damaged (question and inputs must be tables); start anew in another folder with --out"
         )
-    inputs = {key: value for key, value in inputs.items() if key in before}  # older runs noted fewer
-    if difference := first_difference(recipe.question(), question):  # not the hashes: 1 and 1.0 have two
+    inputs = {key: value for key, value in inputs.items() if key in before}  # older runs recorded fewer
+    if difference := first_difference(recipe.question(), question):  # not by hash: those of 1 and 1.0 differ
         raise ResumeError(
-            f"{folder}: this is the run of another recipe: {difference}. Go on with the recipe it was begun with, or "
-            "begin a new run in another folder with --out"
+            f"{folder}: the run in that folder has another recipe: {difference}. Resume it with the recipe that it was "
+            "started with, or start a new run in another folder with --out"
         )
     if changed := first_difference(inputs, before):
         raise ResumeError(
-            f"{folder}: this run was begun with other files under the same names: {changed}. Bring those back, or "
-            "begin a new run in another folder with --out"
+            f"{folder}: the run in that folder was started with other files under the same names: {changed}. Restore "
+            "those, or start a new run in another folder with --out"
         )
 
 
 def read_run_file(path: Path, *keys: str, advice: str = "start anew in another folder with --out") -> dict[str, Any]:
-    """Read a table that `write_json` wrote. Raises ResumeError where it is damaged, or has not all of some keys."""
+    """Read a table that `write_json` wrote. Raises ResumeError if it is damaged or lacks one of `keys`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ResumeError(f"{path}: damaged ({error}); {advice}") from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
     if not isinstance(content, dict) or missing:
-        raise ResumeError(f"{path}: damaged (it does not say {', '.join(missing) or 'anything'}); {advice}")
+        raise ResumeError(f"{path}: damaged (it lacks {', '.join(missing) or 'a table'}); {advice}")
     return content
 
 

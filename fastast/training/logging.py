@@ -1,4 +1,4 @@
-"""What a run says: one line of JSON per event, TensorBoard where it is installed, and a bar or lines on stderr."""
+"""Log a run: one line of JSON per event, TensorBoard if installed, and a progress bar or lines on stderr."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from fastast.training.distributed import World
 
 
 class RunLog:
-    """The log of a run; every process but the first one is silent."""
+    """The log of a run; only the first process writes it."""
 
     def __init__(self, folder: Path, world: World, *, total_steps: int, step: int, quiet: bool = False) -> None:
-        """Open the log at a step; lines of later steps, which a killed run wrote, are taken back."""
+        """Open the log at a step; lines of later steps, written by a run that was killed, are removed."""
         self._active = world.leads
         self._quiet = quiet or not world.leads
         self._bar: Any = None
@@ -32,21 +32,27 @@ class RunLog:
         self._file = self._path.open("a", encoding="utf-8")
         self._board = _board(folder / "tensorboard", step)
         if self._board is None and not self._quiet:
-            print("TensorBoard is not installed (pip install tensorboard): log.jsonl alone has it all", file=sys.stderr)
+            print(
+                "TensorBoard is not installed (pip install tensorboard): log.jsonl still has everything",
+                file=sys.stderr,
+            )
         if not self._quiet and sys.stderr.isatty():
             self._bar = _bar(total_steps, step)
 
     def event(self, kind: str, step: int, **values: Any) -> None:
-        """Write an event; numbers go to TensorBoard too, where it is installed, under `kind/name`."""
+        """Write an event; its numbers also go to TensorBoard, if installed, as `kind/name`.
+
+        Raises OSError, naming the file, if it cannot be written.
+        """
         if not self._active:
             return
         try:
             self._file.write(json.dumps({"event": kind, "step": step, **plain(values)}) + "\n")
             self._file.flush()
-        except OSError as error:  # which names no file
+        except OSError as error:  # it does not name the file
             with suppress(OSError):
-                self._file.close()  # which would write what is left, and fail again
-            what = f"{error.strerror or error}: the run stopped after step {step}; make room, and go on by --resume"
+                self._file.close()  # closing writes the rest, and may fail again
+            what = f"{error.strerror or error}: the run stopped after step {step}; make room, and resume with --resume"
             raise OSError(error.errno, what, str(self._path)) from None
         for name, value in values.items():
             if self._board is not None and is_number(value):
@@ -55,12 +61,12 @@ class RunLog:
             self._say(kind, step, values)
 
     def advance(self, step: int) -> None:
-        """Move the bar."""
+        """Move the progress bar to a step."""
         if self._bar is not None:
             self._bar.update(self._bar.task_ids[0], completed=step)
 
     def close(self) -> None:
-        """Close files and bar."""
+        """Close files and progress bar."""
         if not self._active:
             return
         if self._bar is not None:
@@ -83,7 +89,7 @@ class RunLog:
 
 
 def _board(folder: Path, step: int) -> Any:
-    """Return a writer for TensorBoard that continues at a step; None where TensorBoard is not installed."""
+    """Return a TensorBoard writer that continues at a step; None if TensorBoard is not installed."""
     if find_spec("tensorboard") is None:
         return None
     from torch.utils.tensorboard import SummaryWriter
@@ -92,17 +98,17 @@ def _board(folder: Path, step: int) -> Any:
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values that JSON knows: what is not finite becomes null."""
+    """Return the values with those that are not finite, which JSON lacks, as None."""
     return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:
     """Return the events of a run, without a last line that a kill cut short.
 
-    Raises ResumeError, with file and line, where another line is no event.
+    Raises ResumeError, naming file and line, if any other line is not an event.
     """
     path = folder / "log.jsonl"
-    lines = path.read_bytes().split(b"\n")  # not by `splitlines`: names may hold what some call an end of a line
+    lines = path.read_bytes().split(b"\n")  # `splitlines` would also split at separators that names may contain
     events = []
     for number, line in enumerate(lines[:-1], 1):
         try:
@@ -111,8 +117,8 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
             event = None
         if not isinstance(event, dict) or not isinstance(event.get("step"), int) or "event" not in event:
             raise ResumeError(
-                f"{path}: line {number} is no event of a run, {line[:40]!r}: the log is damaged; take the line out, or "
-                "move the file away: the run goes on without its history"
+                f"{path}: line {number} is not an event of a run, {line[:40]!r}: the log is damaged; remove the line, "
+                "or move the file away: the run then resumes without its history"
             )
         events.append(event)
     return events

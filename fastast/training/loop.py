@@ -1,4 +1,4 @@
-"""Training from a recipe to a file of weights: what a folder holds is opened or gone on with."""
+"""Train from a recipe to a file of weights, in a new folder or by resuming the run in an old one."""
 
 from __future__ import annotations
 
@@ -27,13 +27,12 @@ from fastast.training.trainer import Trainer
 def train(
     recipe: Recipe, folder: Path, *, resume: bool = False, device: str = "auto", quiet: bool = False
 ) -> dict[str, Any]:
-    """Follow a recipe and return what `result.json` in `folder` says.
+    """Follow a recipe and return the content of `result.json` in `folder`.
 
-    Under torchrun every process calls this. With `resume`, a run that was stopped goes on to the weights it would have
-    had (bit for bit on a CPU with the same number of threads and processes).
+    Under torchrun, every process calls this. With `resume`, a stopped run ends at the weights that it would have
+    reached without the stop (bit for bit on a CPU with the same number of threads and processes).
 
-    Raises ValueError (RecipeError, DataError, ResumeError, NotFiniteError, ...) with one message; what was written
-    before stays.
+    Raises ValueError (RecipeError, DataError, ResumeError, NotFiniteError, ...); what was written before it stays.
     """
     with open_world(device) as world, ExitStack() as held:
         part = recipe.data
@@ -69,15 +68,17 @@ def train(
 def _open(
     folder: Path, recipe: Recipe, world: World, resume: bool, splits: Mapping[str, TrainingSet], held: ExitStack
 ) -> tuple[State | None, dict[str, Any] | None]:
-    """Open the folder in one process and keep others off it; every process gets the state and the result, if there is
-    one, or the error."""
+    """Open the folder in the first process and keep other runs out; return its state and, if any, its result.
+
+    Every process gets both, or the error.
+    """
     error: ValueError | None = None
     state = finished = None
     if world.leads:
         try:
             state = open_folder(folder, recipe, resume=resume, splits=splits)
             if (path := folder / RESULT).is_file():
-                finished = read_run_file(path, "test", advice="move it away, and the run goes on from its last state")
+                finished = read_run_file(path, "test", advice="move it away to resume the run from its last state")
             else:
                 held.enter_context(sole_run(folder))
         except ValueError as found:
@@ -88,11 +89,11 @@ def _open(
 
 
 def _load(trainer: Trainer, state: State, folder: Path) -> None:
-    """Have a trainer go on from a state. Raises ResumeError for one that is whole, but not of this training."""
+    """Load a state into a trainer. Raises ResumeError if it is intact but not one of this training."""
     try:
         trainer.load(state)
     except torch.OutOfMemoryError:
-        raise  # which says nothing of the state
+        raise  # the state is not to blame
     except (RuntimeError, LookupError, ValueError, TypeError) as error:
         raise ResumeError(
             f"{folder}: the state after step {state.step} is not one of this training ({error}); start anew in another "

@@ -14,7 +14,10 @@ _UNDECAYED = ("cls_token", "dist_token", "pos_embed")
 
 
 def parameter_groups(model: nn.Module, part: OptimiserPart) -> list[dict[str, object]]:
-    """Return the parameters that learn, with their decay: all alike, or matrices and kernels apart from the rest."""
+    """Return groups of trainable parameters with their weight decay: one for all, or one with and one without decay.
+
+    Without `decay_all`, only matrices and kernels decay: not biases, norms, tokens and position embeddings.
+    """
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if part.decay_all:
         return [{"params": [parameter for _, parameter in named], "weight_decay": part.weight_decay}]
@@ -29,21 +32,21 @@ def parameter_groups(model: nn.Module, part: OptimiserPart) -> list[dict[str, ob
 
 
 def build_optimiser(model: nn.Module, part: OptimiserPart) -> torch.optim.Optimizer:
-    """Return the optimiser of a recipe over a model's parameters; their device must not change afterwards."""
-    kind: Any = OPTIMISERS.get(part.name)  # torch's base class takes no learning rate
+    """Return a recipe's optimiser for a model's parameters, whose device must not change afterwards."""
+    kind: Any = OPTIMISERS.get(part.name)  # Any, as torch's base class takes no learning rate
     groups = parameter_groups(model, part)
     return kind(groups, lr=part.lr, betas=(part.betas[0], part.betas[1]), fused=fuses(model))
 
 
 def fuses(model: nn.Module) -> bool:
-    """Return whether torch has its optimisers in one pass over the weights there: else every operation is one."""
+    """Return whether torch has fused optimisers, which update all weights in one pass, for the model's parameters."""
     return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in model.parameters())
 
 
 def rate_factor(part: SchedulePart, step: int, *, steps_per_epoch: int, total_steps: int) -> float:
-    """Return what the learning rate is multiplied by in a step; steps and epochs count from 0.
+    """Return the factor of the learning rate in a step; steps and epochs count from 0.
 
-    Warm-up is a rise from 0 in stairs: AST's is 1,000 steps in stairs of 50, the first of which learn nothing.
+    Warm-up rises from 0 in stairs: AST's takes 1,000 steps in stairs of 50, and its first 50 steps learn nothing.
     Multistep is AST's MultiStepLR: epoch `start` is the first one below the full rate.
     """
     factor = 1.0

@@ -1,4 +1,4 @@
-"""The parts of a recipe: model, merging, optimiser, schedule of the learning rate, and how a run behaves."""
+"""The parts of a recipe: model, merging, normalisation, optimiser, learning rate schedule, and how a run proceeds."""
 
 from __future__ import annotations
 
@@ -37,27 +37,28 @@ TRAINED = ("all", "head")
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPart:
-    """What is trained."""
+    """The model to train, and the weights it starts from."""
 
     name: str = "ast_tiny"
-    """A name of the zoo (`fastast info`), or of a CNN or teacher (`cnn_small_soundscapes`, `efficientnet_b2`)."""
+    """Name of a model in the zoo (`fastast info`), or of a CNN or teacher (`cnn_small_soundscapes`,
+    `efficientnet_b2`)."""
     checkpoint: str = ""
-    """Weights to begin with: any checkpoint that `fastast.load_model` reads; of a CNN, a file that FastAST trained.
-    Empty: the zoo's own, or random."""
+    """Weights to start from: any checkpoint that `fastast.load_model` reads; for a CNN, a file that FastAST trained.
+    Empty: the zoo's own weights, or random ones."""
     labels: str = ""
-    """Names of the checkpoint's classes where its file has none, or others: a file with a name per line in the order of
-    the outputs, or `data` where that is the order of the data's classes."""
+    """Names of the checkpoint's classes if its file has none or different ones: a file with one name per line, in the
+    order of the outputs; or `data` if the unnamed outputs are in the order of the data's classes."""
     new_head: bool = False
-    """Begin with a new last layer, where the checkpoint has other classes."""
+    """Start with a new last layer, for a checkpoint with other classes."""
     imagenet: str = ""
-    """Begin, as AST does, with a vision transformer trained on ImageNet: `download` for timm's distilled DeiT of the
+    """Start, as AST does, from a vision transformer trained on ImageNet: `download` for timm's distilled DeiT of the
     model's size, or the path of its weights."""
     trained: str = "all"
-    """What learns: `all`, or the `head` alone on features that stay as they are."""
+    """Which weights are trained: `all`, or only those of the `head`, on frozen features."""
     drop_path_rate: float = 0.0
-    """Stochastic depth of the last block; linear from 0."""
+    """Stochastic depth: drop rate of the last block; the rates rise linearly from 0 at the first block."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of `Geometry` such as `num_frames`; for a teacher, its options in `create_teacher`."""
+    """Fields of `Geometry`, such as `num_frames`; for a teacher or CNN, its options in `create_teacher`."""
 
     def __post_init__(self) -> None:
         for name in ("name", "checkpoint", "labels", "imagenet"):
@@ -66,55 +67,60 @@ class ModelPart:
         check_choice("model.trained", self.trained, TRAINED)
         check_number("model.drop_path_rate", self.drop_path_rate, low=0, high=0.99)
         check_options("model.options", self.options, "{ num_frames = 512 }")
-        if "num_frames" in self.options:  # a CNN has no geometry that would check it
+        if "num_frames" in self.options:  # a CNN has no geometry to check it
             check_whole("model.options.num_frames", self.options["num_frames"], low=1)
         for option, said in _SAID_ELSEWHERE.items():
             if option in self.options:
                 raise RecipeError(f"model.options.{option}: {said}; take it out")
         if self.trained == "head" and self.drop_path_rate:
             raise RecipeError(
-                f"model.drop_path_rate is {self.drop_path_rate:g}, and model.trained is 'head': blocks that do not "
-                "learn drop nothing; take one of them out"
+                f"model.drop_path_rate is {self.drop_path_rate:g}, and model.trained is 'head': frozen blocks drop "
+                "nothing; take one of the two out"
             )
         if self.checkpoint and self.imagenet:
-            raise RecipeError("model: checkpoint and imagenet are both given; weights begin in one place")
+            raise RecipeError(
+                "model: checkpoint and imagenet are both given; a model starts from one of the two: take the other out"
+            )
         if self.imagenet and self.name in WITH_WEIGHTS:
             raise RecipeError(
-                f"model.imagenet: {self.name} begins with its own weights; name an architecture, or take it out"
+                f"model.imagenet: {self.name} has weights of its own; name an architecture, or take model.imagenet out"
             )
         if self.labels and not self.begins_trained:
-            raise RecipeError("model.labels names a checkpoint's outputs, and this model begins without; take it out")
+            raise RecipeError(
+                "model.labels names outputs of trained weights, but this model's last layer is new; take it out"
+            )
 
     @property
     def begins_trained(self) -> bool:
-        """Whether all of its weights, the last layer's too, were trained before."""
+        """Whether all weights that it starts with, including the last layer's, are trained ones."""
         return bool(self.checkpoint or self.name in WITH_WEIGHTS) and not self.new_head
 
 
 _SAID_ELSEWHERE = {
     "num_classes": "the classes are those of the data",
-    "normalisation": "the part [normalisation] says it",
-} | {key: f"model.{key} says it" for key in ("name", "checkpoint", "labels", "new_head", "imagenet", "trained")}
-"""What builders of models take too: as an option, weights would begin with their classes not matched by name."""
+    "normalisation": "the part [normalisation] sets it",
+} | {key: f"model.{key} sets it" for key in ("name", "checkpoint", "labels", "new_head", "imagenet", "trained")}
+"""Options that model builders take but other keys set; as options, they would bypass matching classes by name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReductionPart:
-    """Merging in training: one schedule, or several of which each step draws one."""
+    """Merging in training: one schedule, or several from which each step draws one."""
 
     r: tuple[int, ...] = ()
-    """Tokens merged in every block; of several, each step draws one, so that one set of weights serves them all."""
+    """Number of tokens merged in every block; of several numbers, each step draws one, so that one set of weights
+    serves them all."""
     schedule: tuple[str, ...] = ()
-    """Any schedule, as text (`decreasing:40`); in place of `r`."""
+    """Any schedule, as text (`decreasing:40`), instead of `r`; of several, each step draws one."""
     shared: Mapping[str, Any] = field(default_factory=dict)
-    """What the schedules have in common: any other field of `TokenReduction`, and the options of its method."""
+    """What all schedules share: any other field of `TokenReduction`, and the options of its method."""
 
     def __post_init__(self) -> None:
         for r in self.r:
             check_whole("reduction.r", r, low=0)
         check_texts("reduction.schedule", self.schedule, "decreasing:40")
         if bool(self.r) == bool(self.schedule):
-            raise RecipeError("reduction: give r (a number, or several) or schedule (text, or several), one of the two")
+            raise RecipeError("reduction: give one of the two: r (a number, or several) or schedule (text, or several)")
         check_text("reduction.method", self.shared.get("method", "tome"))
         check_flag("reduction.proportional", self.shared.get("proportional", True))
         if self.shared.get("num_protected") is not None:
@@ -123,13 +129,13 @@ class ReductionPart:
 
     @classmethod
     def from_table(cls, values: Mapping[str, Any]) -> ReductionPart:
-        """Make the part of what a recipe's table says; a schedule that is a file brings what it was tuned for.
+        """Make the part from a recipe's table; a schedule file brings the method and options that it was tuned for.
 
-        Raises RecipeError for a key that the method does not have, and for a file beside other schedules.
+        Raises RecipeError for a key that the method does not have, and for a file among several schedules.
         """
         schedule = values.get("schedule")
         if isinstance(schedule, list) and any(map(is_schedule_file, schedule)):
-            raise RecipeError(f"reduction.schedule: {schedule!r}: a file stands alone; give its list beside others")
+            raise RecipeError(f"reduction.schedule: {schedule!r}: a schedule file must be the only one; give its list")
         try:
             values = with_file(values)
         except ValueError as error:
@@ -153,18 +159,18 @@ class ReductionPart:
         return tuple(str(Constant(r)) for r in self.r) or self.schedule
 
     def reductions(self) -> tuple[TokenReduction, ...]:
-        """Return what a step can have; checks schedules and names."""
+        """Return the reductions that a step can draw. Raises RecipeError for a wrong schedule, name or value."""
         try:
             return tuple(self.reduction(text) for text in self.texts())
         except ValueError as error:
             raise RecipeError(f"reduction: {error}") from error
 
     def reduction(self, schedule: str) -> TokenReduction:
-        """Return the reduction with another schedule, as when measuring."""
+        """Return the reduction with a given schedule, such as one to evaluate."""
         return TokenReduction.from_dict({**self.shared, "schedule": schedule})
 
     def question(self) -> dict[str, Any]:
-        """Return the part as plain values, as in the recipes of before a method had options: their runs can go on."""
+        """Return the part as plain values, in the form of older recipes, so that their runs can be resumed."""
         first = self.reductions()[0]
         values = first.to_dict() | {"excess": first.excess, "schedule": self.schedule, "r": self.r}
         if values.get("order") == "tome":
@@ -174,12 +180,12 @@ class ReductionPart:
 
 @dataclass(frozen=True, kw_only=True)
 class NormalisationPart:
-    """Mean and deviation of the training set's filterbank."""
+    """Mean and standard deviation of the training set's filterbank."""
 
     mean: float
     """Mean of the log-mel filterbank, as `fastast data stats` prints it."""
     std: float
-    """Its standard deviation; AST divides by twice this."""
+    """Standard deviation of that filterbank; AST divides by twice this value."""
 
     def __post_init__(self) -> None:
         check_number("normalisation.mean", self.mean, low=-1e3, high=1e3)
@@ -187,26 +193,26 @@ class NormalisationPart:
 
     @property
     def applied(self) -> Normalisation:
-        """What a front end does with them."""
+        """Normalisation that a front end applies with these values."""
         return Normalisation(mean=self.mean, std=self.std)
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimiserPart:
-    """Adam as AST has it, or AdamW."""
+    """Adam, as in AST, or AdamW."""
 
     lr: float
-    """Learning rate, before schedule and warm-up."""
+    """Learning rate before schedule and warm-up."""
     name: str = "adam"
-    """`adam` (decay is part of the gradient) or `adamw` (decay apart)."""
+    """`adam` (weight decay is added to the gradient) or `adamw` (decoupled weight decay)."""
     weight_decay: float = 0.0
     """Weight decay."""
     betas: tuple[float, ...] = (0.9, 0.999)
-    """Of the running means of gradient and square."""
+    """Decay rates of the running means of the gradient and of its square."""
     decay_all: bool = True
-    """Decay every parameter, as AST does; if false, not biases, norms, tokens and positions."""
+    """Decay every parameter, as AST does; if false, all but biases, norms, tokens and position embeddings."""
     clip_norm: float = 0.0
-    """Largest norm of the gradient; 0: as it comes."""
+    """Norm to which larger gradients are scaled down; 0: no clipping."""
 
     def __post_init__(self) -> None:
         check_choice("optimiser.name", self.name, OPTIMISERS)
@@ -222,22 +228,22 @@ class OptimiserPart:
 
 @dataclass(frozen=True, kw_only=True)
 class SchedulePart:
-    """How the learning rate changes. Epochs count from 0."""
+    """How the learning rate changes over time. Epochs count from 0."""
 
     name: str = "constant"
-    """`constant`, `multistep` (times `factor` at epoch `start` and each `every` after it) or `cosine`."""
+    """`constant`, `multistep` (times `factor` at epoch `start` and every `every` epochs after it) or `cosine`."""
     start: int = 1
-    """Multistep: epochs at the full rate."""
+    """Multistep: number of epochs at the full rate."""
     every: int = 1
-    """Multistep: epochs between two changes."""
+    """Multistep: number of epochs from one change to the next."""
     factor: float = 0.5
-    """Multistep: what a change multiplies by."""
+    """Multistep: factor by which each change multiplies the rate."""
     floor: float = 0.0
-    """Cosine: share of the rate that is left at the end."""
+    """Cosine: share of the full rate that is left at the end."""
     warmup_steps: int = 0
-    """Steps of a rise from 0 to the full rate; the other schedule runs meanwhile."""
+    """Number of steps in which the rate rises from 0 to its full value; the schedule already runs meanwhile."""
     warmup_stair: int = 1
-    """Steps between two rises (AST: 50 of 1,000)."""
+    """Number of steps from one rise of the warm-up to the next (AST: 50, for 1,000 steps of warm-up)."""
 
     def __post_init__(self) -> None:
         check_choice("schedule.name", self.name, SCHEDULES)
@@ -250,18 +256,18 @@ class SchedulePart:
         for key, name in _OF_SCHEDULE.items():
             if self.name != name and (value := getattr(self, key)) != getattr(SchedulePart, key):
                 raise RecipeError(
-                    f"schedule.{key} is {value!r}, which is for {name!r} alone, and schedule.name is {self.name!r}; "
-                    f"take it out (-s schedule.{key}=), or say schedule.name = {name!r}"
+                    f"schedule.{key} is {value!r}, which is only for {name!r}, but schedule.name is {self.name!r}; "
+                    f"take it out (-s schedule.{key}=), or set schedule.name = {name!r}"
                 )
         if self.warmup_stair > max(1, self.warmup_steps):
             raise RecipeError(
                 f"schedule.warmup_stair is {self.warmup_stair}, and schedule.warmup_steps is {self.warmup_steps}: a "
-                "stair is a part of the warm-up; make it shorter, or the warm-up longer"
+                "stair cannot be longer than the warm-up; make it shorter, or the warm-up longer"
             )
 
 
 _OF_SCHEDULE = {"start": "multistep", "every": "multistep", "factor": "multistep", "floor": "cosine"}
-"""Keys that one schedule alone looks at."""
+"""Keys that apply to only one schedule, with its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,22 +275,22 @@ class RunPart:
     """What affects how a run proceeds but not the resulting weights; may differ when a run is resumed."""
 
     workers: int = 0
-    """Processes that read clips ahead; 0: the training process reads."""
+    """Number of processes that read clips ahead; 0: the training process reads them itself."""
     log_every: int = 50
-    """Steps between two lines of the log."""
+    """Number of steps between two lines of the log."""
     checkpoint_every: int = 500
-    """Steps between two checkpoints; there is one at each epoch's end too."""
+    """Number of steps between two checkpoints; one is also written at the end of each epoch."""
     evaluate_every: int = 0
-    """Steps between two evaluations on the validation set; 0: at each epoch's end."""
+    """Number of steps between two evaluations on the validation set; 0: at the end of each epoch."""
     evaluate: tuple[str, ...] = ()
-    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights (where a run
-    goes on with another first one, the best from there on). Empty: as trained."""
+    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights (if a run resumes
+    with a different first one, they are chosen anew from then on). Empty: as trained."""
     evaluate_excess: str = "refuse"
-    """As `reduction.excess`, for the schedules of `evaluate` in a recipe that trains without merging."""
+    """Same as `reduction.excess`, for the schedules in `evaluate` of a recipe that trains without merging."""
     eval_batch: int = 32
-    """Clips of a batch in evaluation, on each process."""
+    """Number of clips per batch in evaluation, in each process."""
     keep_scores: bool = False
-    """Write the labels and the scores of every test clip, from which intervals can be had later."""
+    """Write the labels and logits of every test clip, from which confidence intervals can be computed later."""
 
     def __post_init__(self) -> None:
         check_whole("run.workers", self.workers, low=0)

@@ -1,4 +1,4 @@
-"""A recipe: everything that decides which weights come out of a training, as one value."""
+"""A recipe: everything that determines the weights that a training produces, as one value."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ ENGINES = ("plain", "triton")
 
 @dataclass(frozen=True, kw_only=True)
 class DataPart:
-    """What is trained on."""
+    """Data set to train on, and how its clips are drawn."""
 
     name: str
     """Name of the data set."""
     options: DataOptions
-    """Its own options."""
+    """Options of that data set."""
     sampler: str = "shuffle"
-    """`shuffle`: every clip once an epoch; `balanced`: with replacement, rare classes more often (AST)."""
+    """`shuffle`: every clip once per epoch; `balanced`: with replacement, rare classes more often (AST)."""
 
     def __post_init__(self) -> None:
         check_choice("data.name", self.name, DATASETS)
@@ -48,50 +48,51 @@ class DataPart:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A training, whole: the same recipe on the same machine makes the same weights."""
+    """Complete description of a training: the same recipe on the same machine makes the same weights."""
 
     data: DataPart
-    """Clips and their order."""
+    """Data set and the order of its clips."""
     normalisation: NormalisationPart
-    """Of the filterbank."""
+    """Normalisation of the filterbank."""
     optimiser: OptimiserPart
-    """Optimiser and its rate."""
+    """Optimiser and its learning rate."""
     batch_size: int
-    """Clips of an optimiser step, over all processes and parts: the recipe does not change with the machine."""
+    """Number of clips per optimiser step, over all processes and parts: the same on every machine."""
     model: ModelPart = field(default_factory=ModelPart)
-    """What is trained."""
+    """Model to train."""
     reduction: ReductionPart | None = None
-    """Merging in training."""
+    """Merging in training; None: no merging."""
     schedule: SchedulePart = field(default_factory=SchedulePart)
-    """Learning rate over time."""
+    """Schedule of the learning rate."""
     augmentation: Augmentation | None = None
-    """What is done to clips."""
+    """Augmentation of the clips; None: none."""
     distillation: Distillation | None = None
-    """A teacher."""
+    """How to learn from a teacher; None: from the labels only."""
     run: RunPart = field(default_factory=RunPart)
-    """How the run goes; not part of the recipe's identity."""
+    """How the run proceeds; not part of the recipe's identity."""
     epochs: int = 0
-    """Length in epochs; or give steps."""
+    """Length of the training in epochs; give this or `steps`."""
     steps: int = 0
-    """Length in steps; or give epochs."""
+    """Length of the training in steps; give this or `epochs`."""
     accumulation: int = 1
-    """Parts that a step is computed in, one after another, where it does not fit into memory."""
+    """Number of parts in which a step is computed, one after another, if it does not fit into memory."""
     precision: str = "float32"
-    """`float32`; `bfloat16` or `float16` (autocast; float16 with a scaled loss); `float64` for tests."""
+    """`float32`; `bfloat16` or `float16` (autocast; float16 with loss scaling); `float64` for tests."""
     engine: str = "plain"
-    """What the steps run on: `plain`, the model in plain torch, or `triton`, the GPU kernels there and back. It rounds
-    differently; what is evaluated is the model either way."""
+    """What the steps run on: `plain`, the model in plain PyTorch, or `triton`, the GPU kernels in the forward and the
+    backward pass, which round differently. Evaluation always runs the plain model."""
     loss: Loss = "bce"
-    """`bce`: a clip can have several labels; `ce`: it has one."""
+    """`bce` if a clip can have several labels, `ce` if it has exactly one."""
     metric: str = "mAP"
-    """What chooses the best weights: `mAP` or `accuracy`."""
+    """Metric that chooses the best weights: `mAP` or `accuracy`."""
     ema_decay: float = 0.0
-    """Of the exponential moving average of the weights (0.999); it is what is evaluated and kept. 0: none."""
+    """Decay of an exponential moving average of the weights (such as 0.999), which is evaluated and kept instead of
+    them. 0: no average."""
     average_epochs: tuple[int, ...] = ()
-    """AST's weight averaging: mean of the weights after each of the epochs a to b, counted from 1: [a, b]."""
+    """AST's weight averaging, as [a, b]: mean of the weights after each of the epochs a to b, counted from 1."""
     start_share: float = 0.0
-    """Share of the weights that training begins with in those that are evaluated and kept, the rest being what it came
-    to (weight-space ensembling, Wortsman et al. 2022, arXiv 2109.01903). 0: none."""
+    """Share of the initial weights in the mean that is evaluated and kept; the rest is the trained weights' share
+    (weight-space ensembling, Wortsman et al. 2022, arXiv 2109.01903). 0: trained weights only."""
     seed: int = 0
     """Seed of all random draws."""
 
@@ -115,12 +116,12 @@ class Recipe:
         if self.start_share and not self.model.begins_trained:
             raise RecipeError(
                 f"start_share is {self.start_share:g}, but {self.model.name} begins with random weights, or a random "
-                "last layer; begin with a checkpoint of the same classes, or take start_share out"
+                "last layer; start from a checkpoint with the same classes, or take start_share out"
             )
         if self.loss == "ce" and self.augmentation is not None and self.augmentation.mixup_labels == "union":
             raise RecipeError(
-                "augmentation.mixup_labels is 'union', which gives a mixed clip two labels; with loss = 'ce' it has one"
-                ": say 'weighted'"
+                "augmentation.mixup_labels is 'union', which gives a mixed clip two labels, but loss = 'ce' allows "
+                "one: set it to 'weighted'"
             )
         if self.reduction is not None and self.run.evaluate_excess != RunPart.evaluate_excess:
             raise RecipeError(
@@ -141,22 +142,24 @@ class Recipe:
         for epoch in self.average_epochs:
             check_whole("average_epochs", epoch, low=1)
         if len(self.average_epochs) != 2 or self.average_epochs[0] > self.average_epochs[1]:
-            raise RecipeError(f"average_epochs is {list(self.average_epochs)}; it must be [first, last], from 1")
+            raise RecipeError(
+                f"average_epochs is {list(self.average_epochs)}; it must be [first, last], counted from 1"
+            )
         if not self.epochs or self.average_epochs[1] > self.epochs:
             raise RecipeError(
-                f"average_epochs is {list(self.average_epochs)}, but epochs is {self.epochs}; the last one averaged "
-                "must be one that is trained"
+                f"average_epochs is {list(self.average_epochs)}, but epochs is {self.epochs}; the last epoch to "
+                "average must be one that is trained"
             )
         if self.ema_decay:
             raise RecipeError("average_epochs and ema_decay are both given; a run keeps one kind of averaged weights")
 
     def question(self) -> dict[str, Any]:
-        """Return everything that decides the weights, as plain values: all but `run` and where the data lies."""
+        """Return everything that determines the weights, as plain values: all but `run` and the data's location."""
         values = dataclasses.asdict(self)
         del values["run"]
         for key in ("engine", "start_share"):
             if values[key] == getattr(Recipe, key):
-                del values[key]  # as in the recipes of before there was a choice: their runs can go on
+                del values[key]  # as in older recipes, so that their runs can be resumed
         values["reduction"] = None if self.reduction is None else self.reduction.question()
         for part in ("model", "distillation"):
             if values[part] and not values[part]["labels"]:
@@ -168,17 +171,17 @@ class Recipe:
 
     @property
     def identity(self) -> str:
-        """SHA-256 of the question: two recipes with one identity make the same weights."""
+        """SHA-256 of the question: recipes with the same identity make the same weights."""
         return hash_plain(self.question())
 
 
 def first_difference(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> str:
-    """Say where two questions differ first; empty where they do not."""
+    """Return the first difference between two questions, as text; empty if there is none."""
     for key in sorted({*mine, *theirs}):
-        here, there = mine.get(key, "not there"), theirs.get(key, "not there")
+        here, there = mine.get(key, "absent"), theirs.get(key, "absent")
         if isinstance(here, dict) and isinstance(there, dict):
             if deeper := first_difference(here, there, f"{path}{key}."):
                 return deeper
         elif here != there:
-            return f"{path}{key} is {here!r}, there it is {there!r}"
+            return f"{path}{key} is {here!r} here, but {there!r} there"
     return ""

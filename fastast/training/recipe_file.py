@@ -1,4 +1,4 @@
-"""TOML -> Recipe, with errors that name file, key, value and what is allowed."""
+"""Read recipes from TOML, with errors that name file, key, value and what is allowed."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ FOLDER = Path(__file__).parent / "recipes"
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Return the recipes that come with the package."""
+    """Return the names of the recipes that come with the package."""
     return tuple(sorted(path.stem for path in FOLDER.glob("*.toml")))
 
 
 def recipe_path(name: str) -> Path:
-    """Return the file of a shipped recipe, or `name` itself as a path. Raises RecipeError where there is none."""
+    """Return the file of a shipped recipe, or `name` itself as a path. Raises RecipeError if there is no such file."""
     if name in recipe_names():
         return FOLDER / f"{name}.toml"
     path = Path(name)
@@ -42,11 +42,11 @@ def recipe_path(name: str) -> Path:
 
 
 def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
-    """Read a recipe by name or path, with `key=value` settings that override the file's.
+    """Read a recipe by name or path; `key=value` settings override the file's values.
 
-    A value is TOML (`optimiser.lr=1e-4`, `reduction.r=[0,20]`); what is not TOML is text. A part is taken out with
-    an empty value: `distillation=`. With another `data.name`, the options of the file's data set are left out.
-    Raises RecipeError naming file, key, value, what is allowed and the nearest known key.
+    A value is TOML (`optimiser.lr=1e-4`, `reduction.r=[0,20]`), or else text. An empty value removes a key or a part:
+    `distillation=`. With another `data.name`, the options of the file's data set are left out.
+    Raises RecipeError, naming file, key, value, what is allowed and the nearest known key.
     """
     path = recipe_path(name)
     try:
@@ -62,7 +62,7 @@ def load_recipe(name: str, settings: Sequence[str] = ()) -> Recipe:
 
 
 def _forget_other_data(values: dict[str, Any], settings: Sequence[str]) -> None:
-    """Take the options of the file's data set out where settings name another: they do not outlive it."""
+    """Remove the options of the file's data set if the settings name another data set."""
     named = [text for key, _, text in (setting.partition("=") for setting in settings) if key.strip() == "data.name"]
     data = values.get("data")
     if named and isinstance(data, dict) and read_value(named[-1]) != data.get("name"):
@@ -86,7 +86,7 @@ def _set(values: dict[str, Any], setting: str) -> None:
 
 
 def read_value(text: str) -> Any:
-    """Return what a value on the command line means: TOML, or the text itself."""
+    """Return the value of a text on the command line: as TOML, or else the text itself."""
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -94,7 +94,7 @@ def read_value(text: str) -> Any:
 
 
 def parse_recipe(values: Mapping[str, Any], where: str) -> Recipe:
-    """Make a recipe of what a TOML file says; `where` is named in errors."""
+    """Make a recipe from the content of a TOML file; errors begin with `where`."""
     from fastast.data.augment import Augmentation
     from fastast.distill import Distillation
 
@@ -137,17 +137,17 @@ def _build_data(values: Any) -> DataPart:
     options = build(kind, rest, "data", also=("name", "sampler"))
     if own.get("sampler") == "balanced" and getattr(options, "fresh", False):
         raise RecipeError(
-            'data.sampler is "balanced", but data.fresh mixes other clips in every epoch, and weights are those of the '
-            'first; set data.fresh = false, or data.sampler = "shuffle"'
+            'data.sampler is "balanced", but data.fresh mixes other clips in every epoch, and the weights are those of '
+            'the first; set data.fresh = false, or data.sampler = "shuffle"'
         )
     return DataPart(options=options, **own)
 
 
 def build(kind: type, values: Any, part: str, *, also: tuple[str, ...] = ()) -> Any:
-    """Make a dataclass of a table. Raises RecipeError for a key it does not have, or one that is missing."""
+    """Make a dataclass from a table. Raises RecipeError for an unknown key (not in `also`), or a missing one."""
     prefix = f"{part}." if part else ""
     if not isinstance(values, Mapping):
-        raise RecipeError(f"{part} is {values!r}; it must be a part of the recipe: [{part}] and its keys below")
+        raise RecipeError(f"{part} is {values!r}; it must be a part of the recipe: [{part}] with its keys below it")
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key in values:
         if key not in fields:
@@ -159,7 +159,7 @@ def build(kind: type, values: Any, part: str, *, also: tuple[str, ...] = ()) -> 
     ]
     if missing:
         raise RecipeError(f"{prefix}{missing[0]} is missing")
-    # A tuple in a recipe may be written as one value.
+    # A tuple of one may be written in a recipe as a single value.
     several = {name for name, field in fields.items() if str(field.type).startswith("tuple")}
     plain = {
         key: (tuple(value) if isinstance(value, list) else (value,)) if key in several else value

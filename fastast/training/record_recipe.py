@@ -1,4 +1,4 @@
-"""Storing a teacher's answers for the whole training that a recipe describes."""
+"""Store a teacher's answers for the whole training that a recipe describes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,19 @@ from fastast.training.weights.build import build_recipe_model, recipe_frontend
 
 
 def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cpu", processes: int = 1) -> Path:
-    """Run a recipe's teacher over all the batches of its training and store the k best logits of every clip.
+    """Run a recipe's teacher over all batches of its training, store each clip's k best logits, and return the path.
 
-    One process does it, for a training of `processes` on this kind of device. The file then is the recipe's
-    `distillation.targets`. Without consistent teaching every clip of the set is asked once.
+    A single process does this, for a training by `processes` processes on this kind of device. The file is then the
+    recipe's `distillation.targets`. Without consistent teaching, the teacher sees every clip of the set once.
 
-    Raises DistillationError for a recipe without a teacher, a k that is too large, and clips that are mixed anew in
-    every epoch where the teacher is to see them without augmentation; other ValueErrors where parts of the recipe or
+    Raises DistillationError for a recipe without a teacher, a k that is too large, a batch that cannot be divided, or
+    clips that are mixed anew in every epoch without consistent teaching; other ValueErrors if parts of the recipe or
     the teacher do not fit, or `path` is a file that the recipe reads.
     """
     if recipe.distillation is None:
-        raise DistillationError("recipe: it has no [distillation] part, so there is no teacher whose answers to store")
+        raise DistillationError(
+            "recipe: it has no [distillation] part, and thus no teacher whose answers could be stored"
+        )
     read = [file for key, file in named_files(recipe).items() if key != "distillation.targets"]
     check_model_target(Path(path), read)
     if recipe.batch_size % (processes * recipe.accumulation):
@@ -46,7 +48,7 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
     consistent = recipe.distillation.consistent
     if not consistent and getattr(recipe.data.options, "fresh", False):
         raise DistillationError(
-            "recipe: data.fresh mixes other clips in every epoch, so an answer cannot be found by its clip; use "
+            "recipe: data.fresh mixes other clips in every epoch, so an answer cannot be found by its clip; set "
             "data.fresh = false, or distillation.consistent = true"
         )
     place = find_device(device)
@@ -72,7 +74,7 @@ def record_recipe(recipe: Recipe, path: str | Path, *, k: int, device: str = "cp
         steps = recipe.steps or recipe.epochs * sampler.steps_per_epoch
         for rank in range(processes):
             parts = sampler.parts(0, steps, rank=rank, world_size=processes, accumulation=recipe.accumulation)
-            if not consistent:  # no batch matters, only that every clip comes once
+            if not consistent:  # batches do not matter, only that every clip comes once
                 parts = in_order(len(data), recipe.batch_size, rank=rank, world_size=processes)
             for number, batch in enumerate(load_batches(data, parts, workers=recipe.run.workers, replace=True)):
                 yield step_seed(recipe.seed, number, rank), batch.to(place)

@@ -1,4 +1,4 @@
-"""Running a teacher over the batches of a training to come, and storing what it says.
+"""Run a teacher over the batches of a future training, and store its answers.
 
 Shapes: `b` batch, `c` classes, `k` stored classes of a clip.
 """
@@ -40,12 +40,13 @@ def record_targets(
 ) -> Path:
     """Store the teacher's answers to the batches of a training, whole or not at all, and return the path.
 
-    `batches`: every batch with the seed its augmentation will have (`step_seed`), as the training will see them; the
-    `generator` is set to that seed before each, as the training does. Without consistent teaching seeds do not matter,
-    and a clip that comes again is not asked again. `question`: what `targets_question` makes of all that, and what a
-    training must have to use the file. `k`: logits to keep of a clip.
-    The autocast in force is the teacher's: use the training's.
-    Raises DistillationError for a k that is too large, or for a seed that comes twice.
+    `batches`: every batch as the training will see it, with the seed of its augmentation (`step_seed`); `generator` is
+    set to that seed before each batch, as the training does. Without consistent teaching, the seeds do not matter, and
+    only the first answer to a clip is stored. `question`: the description of all that (`targets_question`), which a
+    training must match in order to use the file. `k`: number of logits to keep for each clip.
+    The teacher runs under the autocast in force: use the training's.
+    Raises DistillationError for a k that is too large, a seed that occurs twice, a teacher with another number of
+    classes than `num_classes`, or if there are no batches.
     """
     path = Path(path)
     seeds: list[int] = []
@@ -56,7 +57,7 @@ def record_targets(
         indices = batch.indices.cpu().long()
         if consistent:
             if seed in known:
-                raise DistillationError(f"{path}: augmentation seed {seed} comes twice; give every step its own")
+                raise DistillationError(f"{path}: augmentation seed {seed} comes twice; give every batch its own")
             known.add(seed)
             generator.manual_seed(seed)
             fbank, _ = augmentation.apply(batch, generator, frontend)
@@ -68,7 +69,7 @@ def record_targets(
         logits = teacher(fbank).cpu()
         if logits.shape[1] != num_classes:
             raise DistillationError(
-                f"{path}: the teacher answers with {logits.shape[1]} classes, the student has {num_classes}"
+                f"{path}: the teacher answers with {logits.shape[1]} classes, but the student has {num_classes}"
             )
         values, classes, rest = compress(logits, k, activation)
         found = {"indices": indices, "values": values, "classes": classes.to(torch.int32), "rest": rest}
@@ -95,7 +96,7 @@ def record_targets(
 def recipe_question(
     recipe: Recipe, frontend: Frontend, *, processes: int, device: torch.device, clips: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return what decides the answers of a recipe's teacher to `clips`, in so many processes on a device."""
+    """Return what determines the answers of a recipe's teacher to `clips` in a training by `processes` on `device`."""
     return targets_question(
         recipe.augmentation or Augmentation(),
         frontend,

@@ -1,4 +1,4 @@
-"""What a recipe merges, in training and in evaluation, held against the model before anything runs."""
+"""The reductions of a recipe, in training and in evaluation, checked against the model before anything runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from fastast.training.recipe import Recipe
 
 
 def reducible(model: nn.Module) -> Any:
-    """Return what tokens are merged in: the model, or the one inside of a teacher."""
+    """Return the model in which tokens are merged: the model itself, or the one inside a teacher."""
     return getattr(model, "model", model)
 
 
 def training_reductions(recipe: Recipe, model: nn.Module) -> tuple[TokenReduction, ...]:
-    """Return what a step can merge; none for a recipe that does not.
+    """Return the reductions that a step can draw; none for a recipe that does not merge.
 
-    Raises RecipeError for a model without tokens, or one that drops patches; ReductionError where a block has too few.
+    Raises RecipeError if the model has no tokens or drops patches (patchout), ReductionError if a block has too few
+    tokens.
     """
     if recipe.reduction is None:
         return ()
@@ -35,7 +36,7 @@ def training_reductions(recipe: Recipe, model: nn.Module) -> tuple[TokenReductio
 
 
 def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction | None]]:
-    """Return the named reductions that a recipe is evaluated under, each once: twice in `r` weights what steps draw."""
+    """Return the named reductions to evaluate, each once: repeating an `r` only makes steps draw it more often."""
     texts = tuple(dict.fromkeys(recipe.run.evaluate or (recipe.reduction.texts() if recipe.reduction else ())))
     if not texts:
         return (("", None),)
@@ -46,13 +47,13 @@ def evaluation_reductions(recipe: Recipe) -> Sequence[tuple[str, TokenReduction 
 
 
 def chosen_by(recipe: Recipe) -> str:
-    """Say under which reduction the best weights are chosen: scores of two are not to be compared."""
+    """Return under which reduction the best weights are chosen, as text: scores under two cannot be compared."""
     text, reduction = evaluation_reductions(recipe)[0]
     return "unmerged" if reduction is None else f"under {text} with excess {reduction.excess}"
 
 
 def check_evaluation(recipe: Recipe, model: nn.Module) -> None:
-    """Raise RecipeError where the model cannot be evaluated as the recipe says: better now than after the last step."""
+    """Raise RecipeError, before training and not after it, if the model cannot be evaluated as the recipe says."""
     for text, reduction in evaluation_reductions(recipe):
         if reduction is None:
             continue

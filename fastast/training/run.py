@@ -1,4 +1,4 @@
-"""A run of training in one process: its steps, and what is logged, evaluated and written between them."""
+"""A training run in one process: its steps, and what is logged, evaluated and written between them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MODEL, SCORES = "model.safetensors", "scores.safetensors"
 
 
 class Run:
-    """The steps of one process, and what is done between them."""
+    """The steps of one process, and what happens between them."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Run:
         self._logged_at = self._epoch_at = self._began = time.perf_counter()
 
     def announce(self, first: int, *, resumed: bool) -> None:
-        """Say what is trained on what."""
+        """Log what is trained, on which data and with which settings, and any warnings."""
         self.log.event(
             "resume" if resumed else "start",
             first,
@@ -82,14 +82,14 @@ class Run:
             self.log.event("warning", first, text=text)
 
     def _attention(self) -> str:
-        """Return the kernel that the steps attend with; empty of a CNN, and of an engine, which has its own."""
+        """Return the attention kernel of the steps; empty for a CNN, and for an engine, which has its own."""
         kernel = getattr(reducible(self.trainer.model), "attention_kernel", None)
         if kernel is None or self.recipe.engine != "plain":
             return ""
         return resolve_kernel(kernel, self.world.device, HALF.get(self.recipe.precision), training=True)
 
     def steps(self, first: int, sampler: Sampler) -> None:
-        """Train from a step to the last."""
+        """Train from step `first` to the last one."""
         trainer, recipe, run = self.trainer, self.recipe, self.recipe.run
         trainer.model.train()
         parts = sampler.parts(
@@ -113,7 +113,7 @@ class Run:
             self._after(step + 1)
 
     def _after(self, done: int) -> None:
-        """Log, evaluate and write what is due after so many steps."""
+        """Log, evaluate and write whatever is due after `done` steps."""
         run, trainer = self.recipe.run, self.trainer
         epoch, rest = divmod(done, trainer.steps_per_epoch)
         ends, finished = rest == 0, done == trainer.total_steps
@@ -126,7 +126,7 @@ class Run:
                 trainer.mean.add(trainer.model)
             self._log_epoch(done, epoch)
         due = done % run.evaluate_every == 0 if run.evaluate_every else ends
-        if due and not finished:  # the last evaluation is that of the finished weights
+        if due and not finished:  # `finish` evaluates the finished weights
             began = time.perf_counter()
             self.validate(done)
             self._skip_time(time.perf_counter() - began)
@@ -134,12 +134,12 @@ class Run:
             self._checkpoint(done)
 
     def _note_memory(self) -> None:
-        """Keep the most memory that training took, which is known until this process evaluates on top."""
+        """Record the peak memory of training, which can be told only until this process evaluates."""
         if not self._evaluated:
             self.memory = max(self.memory, peak_memory_mib(self.world.device))
 
     def _skip_time(self, seconds: float) -> None:
-        """Leave time out that was not training."""
+        """Exclude seconds that were not spent on training from all rates and durations."""
         self._began += seconds
         self._epoch_at += seconds
         self._logged_at += seconds
@@ -185,7 +185,7 @@ class Run:
         self._epoch_at = now
 
     def validate(self, done: int) -> None:
-        """Evaluate on the validation set; keep the weights if they are the best so far."""
+        """Evaluate on the validation set, and save the weights if they are the best so far."""
         self.trainer.check_weights(done)
         found = self._evaluate(self.validation, "val", done)
         score = float(getattr(next(iter(found.metrics.values())), self.recipe.metric))
@@ -197,7 +197,7 @@ class Run:
     def _evaluate(self, data: TrainingSet, split: str, done: int) -> Evaluation:
         self._note_memory()
         self._evaluated = True
-        # Batch norm's statistics are each process's own: all measure the weights that are kept, the leader's.
+        # Batch norm statistics differ between processes: all evaluate the weights that are saved, the leader's.
         with self.trainer.with_weights(self.world.leaders(self.trainer.best_weights())) as model:
             found = evaluate(
                 model,
@@ -228,7 +228,7 @@ class Run:
 
     def _checkpoint(self, done: int) -> None:
         self.trainer.check_weights(done)
-        self._log_corrupt(done)  # a run that goes on from here does not read those clips again
+        self._log_corrupt(done)  # a run that resumes from here does not read those clips again
         self._note_memory()
         if self.world.leads:
             notes = {
@@ -242,7 +242,7 @@ class Run:
             save_state(self.folder, self.trainer.state(done, notes))
 
     def finish(self, test: TrainingSet) -> dict[str, Any]:
-        """Evaluate and write the finished weights."""
+        """Evaluate the finished weights, write them and the result, and return the result."""
         done = self.trainer.total_steps
         seconds = self.seconds + time.perf_counter() - self._began
         self.validate(done)
@@ -272,20 +272,20 @@ class Run:
 
 
 def _grouped(batches: Any, size: int) -> Any:
-    """Yield lists of `size` batches."""
+    """Yield lists of `size` batches; the last one may be shorter."""
     while group := list(itertools.islice(batches, size)):
         yield group
 
 
 def peak_memory_mib(device: torch.device) -> int:
-    """Return the most memory used so far: of the GPU's allocator, or of this process."""
+    """Return the peak memory so far, in MiB: that of PyTorch's GPU allocator or, on a CPU, of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) >> 20
     return peak_resident_bytes() >> 20
 
 
 def _runtime() -> dict[str, Any]:
-    """Return what a step's time hangs on beside the recipe, for the log."""
+    """Return, for the log, what a step's time depends on besides the recipe."""
     found = describe_runtime()
     waiting = " ".join(f"{name}={value}" for name, value in found.waiting.items())
     memory = f"{found.memory} by {found.allocator}"

@@ -1,9 +1,9 @@
-"""One training in memory: model, optimiser, averages and teacher, and what a step does to them.
+"""A training in memory: model, optimiser, averages and teacher, and what a step does to them.
 
-Shapes: `b` clips of a part of a step, `f` frames, `m` mel bins, `c` classes.
+Shapes: `b` clips of a part of a step, `s` samples, `f` frames, `m` mel bins, `c` classes.
 
-Everything that is drawn in a step has a seed made of the recipe's seed, the step's and part's number and the process:
-so a step does the same whether the steps before it ran in this process or in one that was killed.
+The seed of everything that a step draws is derived from the recipe's seed and the numbers of step, part and process, so
+that a step does the same whether the steps before it ran in this process or in one that was killed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ overflow halves it, and trainings that work settle far above 1."""
 
 
 class NotFiniteError(ValueError):
-    """A loss that is NaN or infinite: training stops, and the last checkpoint stays."""
+    """A loss or weight that is NaN or infinite: training stops, and the last checkpoint is kept."""
 
 
 class Trainer:
-    """What a recipe trains, between two steps."""
+    """A recipe's training between two steps."""
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class Trainer:
         *,
         clips: Mapping[str, str] | None = None,
     ) -> None:
-        """Build everything on the world's device. Raises ValueError where parts of the recipe do not fit together.
+        """Build everything on the world's device. Raises ValueError if parts of the recipe do not fit together.
 
-        `clips`: what the training set is (`fastast.data.same_clips.identify`), for a teacher's stored answers.
+        `clips`: hashes that identify the training set (`fastast.data.same_clips.identify`), for stored answers.
         """
         self.recipe = recipe
         self.world = world
@@ -90,9 +90,9 @@ class Trainer:
         self.wrapped = world.wrap(self._stepped())
 
     def _stepped(self) -> nn.Module:
-        """Return the module that steps go through: the model, or the same parameters under the kernels' forward.
+        """Return the module that steps call: the model, or a module that runs its parameters on the kernels.
 
-        The module and not only its function, as several processes average gradients by the module that is called.
+        It must be a module, not just a function, as several processes average the gradients of the module they call.
         """
         if self.recipe.engine == "plain":
             return self.model
@@ -100,7 +100,7 @@ class Trainer:
 
         for reduction in self.reductions or (None,):
             if reason := why_not_differentiable(self.reducible, reduction):
-                raise RecipeError(f"engine is 'triton', but {reason}; say engine = \"plain\" to train in plain torch")
+                raise RecipeError(f"engine is 'triton', but {reason}; set engine = \"plain\" to train in plain PyTorch")
         return differentiable_forward(self.reducible)
 
     def _distiller(
@@ -128,17 +128,17 @@ class Trainer:
         return distiller
 
     def reduction_of(self, step: int) -> TokenReduction | None:
-        """Return the reduction of a step: the same in every process; None for no merging."""
+        """Return the reduction of a step, the same in every process; None without merging."""
         if not self.reductions:
             return None
         return self.reductions[draw_seed(self.recipe.seed, "reduction", step) % len(self.reductions)]
 
     def augmentation_seed(self, step: int, part: int) -> int:
-        """Return the seed of the augmentation of one part of a step in this process."""
+        """Return the augmentation seed of one part of a step in this process."""
         return step_seed(self.recipe.seed, step * self.recipe.accumulation + part, self.world.rank)
 
     def step(self, step: int, parts: Sequence[Batch]) -> dict[str, Tensor]:
-        """Learn from the parts of one step; returns the mean losses (this process's), detached."""
+        """Train on the parts of one step, and return their mean losses in this process, detached."""
         factor = rate_factor(
             self.recipe.schedule, step, steps_per_epoch=self.steps_per_epoch, total_steps=self.total_steps
         )
@@ -152,7 +152,7 @@ class Trainer:
                 for name, value in found.items():
                     losses[name] = losses.get(name, 0) + value.detach() / len(parts)
         if self.world.device.type != "cuda":
-            self.check_finite()  # on a GPU looking makes the host wait; there the loop looks now and then
+            self.check_finite()  # on a GPU, where checking makes the host wait, the loop does so now and then
         self.scaler.unscale_(self.optimiser)
         if self.recipe.optimiser.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimiser.clip_norm)
@@ -164,10 +164,10 @@ class Trainer:
         return losses
 
     def _learn(self, batch: Batch, step: int, part: int) -> dict[str, Tensor]:
-        """Run one part forward and back. Waveforms (b, s) -> filterbank (b, f, m) -> logits (b, c) -> losses."""
+        """Run one part's forward and backward pass: waveforms (b, s), filterbank (b, f, m), logits (b, c), losses."""
         seed = self.augmentation_seed(step, part)
         self._generator.manual_seed(seed)
-        torch.manual_seed(draw_seed(seed, "model"))  # stochastic depth, dropout and patchout draw from the global one
+        torch.manual_seed(draw_seed(seed, "model"))  # stochastic depth, dropout and patchout use the global generator
         fbank, labels = self.augmentation.apply(batch, self._generator, self.frontend)
         if self.recipe.precision == "float64":
             fbank, labels = fbank.double(), labels.double()
@@ -186,7 +186,7 @@ class Trainer:
         return losses
 
     def check_finite(self) -> None:
-        """Raise NotFiniteError in every process if the loss was not finite in any."""
+        """Raise NotFiniteError in every process if the loss was not finite in any of them."""
         step = int(self.world.largest(self._bad_step.clone()))
         if step >= 0:
             raise self._not_finite(step, "the loss is")
@@ -194,7 +194,8 @@ class Trainer:
     def check_weights(self, done: int) -> None:
         """Raise NotFiniteError in every process if a loss was not finite, or the weights after `done` steps are not.
 
-        A finite loss can have a gradient that is not, which the next loss would show: too late for a checkpoint.
+        A finite loss can have a gradient that is not finite, which only the next loss would show: too late for a
+        checkpoint.
         """
         self.check_finite()
         finite = torch.stack([value.isfinite().all() for value in self.model.state_dict().values()])
@@ -208,13 +209,13 @@ class Trainer:
 
     def _not_finite(self, step: int, what: str) -> NotFiniteError:
         return NotFiniteError(
-            f"step {step}: {what} NaN or infinite; training stopped, and the checkpoint before it stays. "
+            f"step {step}: {what} NaN or infinite; training stopped, and the checkpoint before it is kept. "
             f"Lower optimiser.lr ({self.recipe.optimiser.lr:g}), set optimiser.clip_norm, warm up longer, or use "
-            'precision = "float32", and begin anew with another --out: going on takes the same steps again'
+            'precision = "float32", and start anew with another --out: resuming would repeat the same steps'
         )
 
     def best_weights(self) -> dict[str, Tensor]:
-        """Return the weights to evaluate and keep now: averaged ones where there are, on the way back to the start."""
+        """Return the weights to evaluate and save: averages, if any, with `start_share` of the initial weights."""
         weights = dict(self.model.state_dict())
         if self.mean is not None and self.mean.count:
             weights = self.mean.mean(weights)
@@ -224,7 +225,7 @@ class Trainer:
 
     @contextlib.contextmanager
     def with_weights(self, weights: dict[str, Tensor]) -> Iterator[nn.Module]:
-        """Put other weights into the model for the time of the block."""
+        """Put other weights into the model for the duration of the block."""
         own = {key: value.clone() for key, value in self.model.state_dict().items()}
         self.model.load_state_dict(weights)
         try:
@@ -233,7 +234,7 @@ class Trainer:
             self.model.load_state_dict(own)
 
     def state(self, step: int, notes: Mapping[str, object]) -> State:
-        """Return all that the training is after `step` steps."""
+        """Return the complete state of the training after `step` steps."""
         tensors = {"model": self.model.state_dict(), "optimiser": optimiser_tensors(self.optimiser)}
         notes = {**notes, "scaler": self.scaler.state_dict()}
         if self.ema is not None:
@@ -245,7 +246,7 @@ class Trainer:
         return State(step=step, notes=notes, tensors=tensors)
 
     def load(self, state: State) -> None:
-        """Become what `state` was taken from."""
+        """Restore the training from a state."""
         self.model.load_state_dict(dict(state.tensors["model"]))
         load_optimiser(self.optimiser, state.tensors["optimiser"])
         if self.scaler.is_enabled():
@@ -258,7 +259,7 @@ class Trainer:
 
 
 def label_loss(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """Return the loss of logits (b, c) against labels (b, c) in [0, 1]: `bce`, or `ce` with labels as probabilities."""
+    """Return the loss, `bce` or `ce`, of logits (b, c) against labels (b, c) in [0, 1], as probabilities for `ce`."""
     with torch.autocast(logits.device.type, enabled=False):
         logits = logits if logits.dtype == torch.float64 else logits.float()
         labels = labels.to(logits.dtype)

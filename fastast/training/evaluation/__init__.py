@@ -1,1 +1,1 @@
-"""How good trained models are: scores under several schedules, how fast they came, and summaries over runs."""
+"""Evaluate trained models: scores under several schedules, clips per second, and summaries over runs."""

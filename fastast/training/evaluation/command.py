@@ -1,4 +1,4 @@
-"""What `fastast evaluate` does."""
+"""Implement `fastast evaluate`."""
 
 from __future__ import annotations
 
@@ -45,13 +45,14 @@ def evaluate_command(
     geometry: Sequence[str] = (),
     own_length: bool = False,
 ) -> str:
-    """Measure a model or a teacher on a split of a recipe's data and return what to print.
+    """Evaluate a model or a teacher on a split of a recipe's data and return the text to print.
 
-    `schedules` are those of the recipe's reduction, if it has one; `method`, `options` (texts `name=value`) and
-    `excess` override what the recipe says of it. `labels` names the model's outputs (`fastast.classes`), `activation`
-    overrides what its loss says (`fastast.scores`), `geometry` (texts `name=value`) is what its file does not say.
-    `own_length` runs clips that are shorter than the model's input as they are (`fastast.own_length`).
-    Raises ValueError where the model has other classes than the data, or anything cannot be read.
+    `schedules` apply to the recipe's reduction, if it has one; `method`, `options` (texts `name=value`) and `excess`
+    override the recipe's. `labels` names the model's outputs (`fastast.classes`), `activation` overrides the one that
+    follows from its loss (`fastast.scores`), and `geometry` (texts `name=value`) gives what its file does not state.
+    With `own_length`, clips shorter than the model's input run unpadded (`fastast.own_length`).
+    Raises ValueError if the model's classes differ from the data's, an argument does not apply to the model, or
+    something cannot be read.
     """
     recipe = load_recipe(recipe_name, settings)
     data = open_split(recipe.data.name, recipe.data.options, split)
@@ -60,9 +61,9 @@ def evaluate_command(
     frontend = recipe_frontend(network, recipe.model, getattr(network, "normalisation", None) or default)
     target = reducible(network)
     asked = [setting for setting in settings if setting.strip().startswith("model.")]
-    if asked and hasattr(target, "geometry"):  # a CNN takes any length, which the recipe says
+    if asked and hasattr(target, "geometry"):  # a CNN takes any length: the recipe states it
         raise RecipeError(
-            f"--set {asked[0]}: evaluate measures {model} as its file has it, and would not look at this; leave it out"
+            f"--set {asked[0]}: evaluate measures {model} as its file describes it and would ignore this; leave it out"
         )
     if schedules and not hasattr(target, "attached"):
         raise RecipeError(f"{model}: this model has no tokens to merge; leave --schedule out")
@@ -106,9 +107,9 @@ def load_trained(
     geometry: Mapping[str, object] | None = None,
     normalisation: Normalisation | None = None,
 ) -> tuple[AudioSpectrogramTransformer | Teacher, tuple[int, ...]]:
-    """Load an AST or a teacher in evaluation mode, and say which of its outputs each of the classes is.
+    """Return an AST or a teacher in evaluation mode, and the index of its output for each class.
 
-    Raises ClassesError where its classes are not these, or are not known and `labels` does not say.
+    Raises ClassesError if its classes are not these, or are unknown and `labels` does not name them.
     """
     network = open_network(model, {}, geometry=geometry, normalisation=normalisation)
     return network, match_classes(model, network.labels, class_count(network), classes, stated=labels)
@@ -117,11 +118,11 @@ def load_trained(
 def _reductions(
     recipe: Recipe, schedules: Sequence[str], *, method: str | None, options: Sequence[str], excess: str | None
 ) -> Sequence[tuple[str, TokenReduction | None]]:
-    """Return what to measure under: the recipe's reduction with each schedule; without one, the model unmerged."""
+    """Return the reductions to evaluate: the recipe's with each schedule; without schedules, None (unmerged)."""
     if not schedules:
         return (("", read_reduction(None, method=method, options=options, excess=excess)),)
     for text in schedules:
-        parse_schedule(text)  # its own words, without the key of a recipe
+        parse_schedule(text)  # so that its error does not name a recipe's key
     run = dataclasses.replace(recipe.run, evaluate=tuple(schedules))
     found = evaluation_reductions(dataclasses.replace(recipe, run=run))
     return [
@@ -153,5 +154,5 @@ def _table(found: Evaluation, split: str, same_order: bool, *, own_length: bool,
         f"{rates.filterbank:,.1f}"
     )
     for name, rate in rates.model.items():
-        lines.append(f"  {name or 'unmerged':{width}}  {rate:,.1f} by the model; {rates.limits(name)} limits")
+        lines.append(f"  {name or 'unmerged':{width}}  {rate:,.1f} by the model; bottleneck: {rates.limits(name)}")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""Logits and metrics of a model on a split, under several schedules at once.
+"""Compute logits and metrics of a model on a split, under several schedules at once.
 
-Shapes: `b` batch, `k` clips, `c` classes.
+Shapes: `b` batch, `f` frames, `m` mel bins, `k` clips, `c` classes.
 """
 
 from __future__ import annotations
@@ -36,36 +36,36 @@ from fastast.training.reductions import reducible
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """What came out on a split."""
+    """Result of evaluating a model on a split."""
 
     metrics: dict[str, Metrics]
-    """By schedule; the empty text is the model unmerged."""
+    """Metrics by schedule; the empty text stands for the unmerged model."""
     clips: int
-    """Clips that were scored."""
+    """Number of clips scored."""
     skipped: tuple[tuple[str, str], ...]
-    """Name and fault of every corrupt clip that was left out."""
+    """Name and fault of each corrupt clip that was left out."""
     labels: NDArray[np.float32]
-    """(k, c), in the order of the split."""
+    """Labels (k, c), in the order of the split."""
     logits: dict[str, NDArray[np.float32]]
-    """(k, c), by schedule, in the order of the data's classes."""
+    """Logits (k, c) by schedule, in the order of the split and of the data's classes."""
     activation: Activation
-    """What turns them into scores; the metrics are those of the scores, without their saturation."""
+    """Activation that turns logits into scores; the metrics are those of the scores, but without ties by saturation."""
     cut: int
-    """Clips longer than the model's input, whose ends were not heard."""
+    """Number of clips longer than the model's input, whose ends were not heard."""
     ids: tuple[str, ...]
-    """Of the clips that were scored, in the order of the split."""
+    """Ids of the clips scored, in the order of the split."""
     rates: Rates
-    """Clips per second of reading and of the model."""
+    """Clips per second that were read, and that the model processed."""
 
     @property
     def ids_sha256(self) -> str:
-        """Hash of the ids: evaluations of one hash were made on the same clips."""
+        """SHA-256 of the ids: evaluations with equal hashes scored the same clips."""
         return hash_ids(self.ids)
 
 
 @contextmanager
 def merged(model: nn.Module, reduction: TokenReduction | None) -> Iterator[None]:
-    """Attach a reduction for the time of the block; None leaves the model as it is."""
+    """Attach a reduction for the duration of the block; None leaves the model as it is."""
     if reduction is None:
         yield
         return
@@ -87,18 +87,18 @@ def evaluate(
     precision: str = "float32",
     own_length: bool = False,
 ) -> Evaluation:
-    """Score a split under every named reduction; the clips are read once. Corrupt ones are named and left out.
+    """Score a split under every named reduction, reading each clip once; corrupt clips are named and left out.
 
-    `activation` follows the loss the model was trained with; `columns`: which of the model's outputs each class of the
-    data is (`fastast.classes`), None where the order is the same. Every process of `world` scores its share, and all
-    of them get the result. The model is left in its mode. `own_length`: run clips that are shorter than the model's
-    input as they are, with fewer tokens, in place of padding them (`fastast.own_length`).
-    Raises ValueError where no clip could be scored, scores are not finite, or two reductions have one name;
-    ReductionError where a clip at its own length has too few tokens for a reduction.
+    `activation` is the one that belongs to the loss the model was trained with; `columns` gives the index of the
+    model's output for each class of the data (`fastast.classes`), None if the order is the same. Every process of
+    `world` scores its share, and all of them get the result. The model keeps its mode. With `own_length`, clips shorter
+    than the model's input run with fewer tokens instead of being padded (`fastast.own_length`).
+    Raises ValueError if no clip can be scored, scores are not finite, or two reductions have the same name;
+    ReductionError if a clip at its own length has too few tokens for a reduction.
     """
     names = [name for name, _ in reductions]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"evaluate: {twice[0] or 'unmerged'!r} is asked for twice; name every reduction once")
+        raise ValueError(f"evaluate: {twice[0] or 'unmerged'!r} is given twice; give every reduction its own name")
     world = world or World()
     training = model.training
     model.eval()
@@ -139,8 +139,8 @@ def evaluate(
     flat_labels = [part for share in shares for part in share[0]]
     if not flat_labels:
         faults = [describe_fault(*entry) for share in shares for entry in share[3]]
-        raise ValueError("evaluate: not one clip could be read" + f"; the first says: {faults[0]}" * bool(faults))
-    # In the order of the set: equal scores, and so the metrics, do not depend on the number of processes.
+        raise ValueError("evaluate: no clip could be read" + f"; the first says: {faults[0]}" * bool(faults))
+    # In the order of the split, so that ties, and thus metrics, do not depend on the number of processes.
     places = np.concatenate([part for share in shares for part in share[1]])
     order = np.argsort(places, kind="stable")
     truth = np.concatenate(flat_labels)[order]
@@ -159,7 +159,7 @@ def evaluate(
 
 
 def _frames(batch: Batch) -> list[int]:
-    """Return the frames of every clip of a batch, before any padding."""
+    """Return the number of frames of each clip of a batch, before any padding."""
     counts = [int(length) for length in batch.lengths]
     return [num_frames(count) for count in counts] if batch.features is None else counts
 
@@ -167,7 +167,7 @@ def _frames(batch: Batch) -> list[int]:
 def _at_own_lengths(
     lengths: OwnLengths, fbank: Tensor, frames: list[int], reduction: TokenReduction | None
 ) -> NDArray[np.float32]:
-    """Run clips of so many frames each, padded to (b, f, m), without their padding; returns logits (b, c)."""
+    """Return the logits (b, c) of clips with the given `frames`, run without their padding in `fbank` (b, f, m)."""
     rows, parts = [], []
     for length, group in lengths.groups(frames):
         model = lengths.model(length)
@@ -178,14 +178,14 @@ def _at_own_lengths(
 
 
 def describe_fault(name: str, fault: str) -> str:
-    """Return what is wrong with a clip, with its name once: most faults begin with it."""
+    """Return a clip's name and fault as one text; most faults already begin with the name."""
     return fault if fault.startswith(name) else f"{name}: {fault}"
 
 
 def save_scores(path: Path, found: Evaluation) -> Path:
-    """Write `labels` (uint8) and `logits SCHEDULE` (float32), each (k, c), whole or not at all.
+    """Write `labels` (uint8) and `logits SCHEDULE` (float32), each (k, c), whole or not at all, and return the path.
 
-    The header has the `activation` that makes scores of them. Files of before had `scores SCHEDULE`, sigmoids.
+    The header states the `activation` that turns logits into scores. Older files hold sigmoids, `scores SCHEDULE`.
     """
     tensors = {"labels": torch.from_numpy(found.labels.astype(np.uint8))}
     tensors |= {f"logits {name or 'unmerged'}": torch.from_numpy(values) for name, values in found.logits.items()}

@@ -1,4 +1,4 @@
-"""How fast both sides of an evaluation are, reading and model, and which of them it waits for.
+"""Measure how fast the two sides of an evaluation are, reading and model, and which of them limits it.
 
 Shapes: none; everything is counted in clips per second.
 """
@@ -16,23 +16,23 @@ import torch
 
 @dataclass(frozen=True, kw_only=True)
 class Rates:
-    """Clips per second of an evaluation, of all its processes together."""
+    """Clips per second of an evaluation, over all its processes together."""
 
     reading: float
-    """That the readers can hand over: the rate of one, times their number."""
+    """Clips per second that the readers can deliver: the rate of one, times their number."""
     readers: int
-    """Processes that read: the workers, or those that run the model where there are none."""
+    """Number of processes that read: the workers or, without workers, the processes that run the model."""
     filterbank: float
-    """That the front end makes of samples, or takes over from a cache."""
+    """Clips per second that the front end computes from samples, or takes from a cache."""
     model: dict[str, float]
-    """Of the model, by schedule; the empty text is the model unmerged."""
+    """Clips per second of the model by schedule; the empty text stands for the unmerged model."""
 
     def limits(self, schedule: str) -> str:
-        """Return the side that is slower under a schedule: `reading`, or `model` with its front end."""
+        """Return the slower side under a schedule: `reading`, or `model` (with its front end)."""
         return "reading" if self.reading < 1 / (1 / self.filterbank + 1 / self.model[schedule]) else "model"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return everything as plain values."""
+        """Return all rates, and the slower side by schedule, as plain values."""
         named = {name or "unmerged": rate for name, rate in self.model.items()}
         limits = {name or "unmerged": self.limits(name) for name in self.model}
         return {
@@ -47,9 +47,9 @@ class Rates:
 
 @dataclass
 class Stopwatch:
-    """Seconds of a process by part, and the clips that they took.
+    """Time that a process spends on each part, and the number of clips it covers.
 
-    The first batch counts only where there is no second: in it kernels are chosen and buffers made.
+    The first batch, in which kernels are chosen and buffers allocated, counts only if there is no second one.
     """
 
     device: torch.device
@@ -59,7 +59,7 @@ class Stopwatch:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add what the block takes to a part."""
+        """Add the duration of the block to a part."""
         start = time.perf_counter()
         yield
         if self.device.type == "cuda":
@@ -71,19 +71,19 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def end_batch(self, clips: int) -> None:
-        """Count the clips of a batch."""
+        """Count the clips of a finished batch."""
         if self.first is None:
             self.first, self.clips, self.seconds = (clips, self.seconds), 0, {}
         else:
             self.clips += clips
 
     def result(self) -> tuple[int, dict[str, float]]:
-        """Return clips and seconds."""
+        """Return the number of clips, and the seconds by part."""
         return (self.clips, self.seconds) if self.clips or self.first is None else self.first
 
 
 def rates_of(shares: list[tuple[int, dict[str, float]]], schedules: list[str], *, workers: int) -> Rates:
-    """Return the rates of what the processes of an evaluation counted; `workers` are those of each."""
+    """Return the rates from the processes' stopwatch results; `workers` is the number of workers of each process."""
     shares = [share for share in shares if share[0]]
 
     def rate(part: str) -> float:

@@ -1,4 +1,4 @@
-"""Mean and spread over runs of one recipe: the folds of a cross-validation, seeds, or both."""
+"""Summarise runs of one recipe, over the folds of a cross-validation, seeds, or both, by mean and spread."""
 
 from __future__ import annotations
 
@@ -21,55 +21,56 @@ METRICS = ("mAP", "AUC", "accuracy")
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Of one metric over the runs."""
+    """Mean and spread of one metric over the runs."""
 
     mean: float
     sd: float
-    """Standard deviation of a run, with n - 1."""
+    """Standard deviation over runs, with n - 1."""
     low: float
     high: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """When the mean of the validation scores was best: how AST's ESC-50 script quotes five folds."""
+    """Best mean validation score over the runs, and its step: what AST's ESC-50 script reports for five folds."""
 
     step: int
     score: float
     """Mean over the runs of the recipe's metric, under the first schedule evaluated."""
     last_score: float
-    """The same at the end of training."""
+    """The same mean at the last step that all runs validated."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunsSummary:
-    """Runs of one recipe taken together."""
+    """Summary of several runs of one recipe."""
 
     runs: tuple[dict[str, int], ...]
-    """Seed of each, and fold where the data has folds."""
+    """Seed of each run, and its fold if the data has folds."""
     clips: tuple[int, ...]
-    """Clips that each was tested on."""
+    """Number of clips that each run was tested on."""
     ids_sha256: tuple[str | None, ...]
-    """Hash of their ids, the same for all runs of one fold; None where a result of before does not have it."""
+    """Hash of the ids of those clips, the same for all runs of a fold; None for older results without it."""
     metric: str
-    """What chooses the best weights of this recipe."""
+    """Metric by which the recipe chooses the best weights."""
     test: dict[str, dict[str, Spread]]
-    """By schedule (`unmerged` where none was asked for) and metric; the weights at the end of training."""
+    """Test scores of the weights at the end of training, by schedule (`unmerged` if there was none) and metric."""
     best: Best
 
 
 def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
-    """Return mean and spread of the test scores of finished runs, which differ in seed and fold only.
+    """Return mean and spread of the test scores of finished runs that differ only in seed and fold.
 
-    Raises RecipeError for fewer than two runs, one that is not finished, two of one seed and fold, and runs of other
-    recipes, or tested under other schedules or on other clips.
+    Raises RecipeError for fewer than two runs, unfinished runs, two runs with the same seed and fold, and runs that
+    differ in their recipe, or in the schedules, activation or clips that they were tested with; ResumeError for a
+    damaged file of a run.
     """
     if len(folders) < 2:
-        raise RecipeError(f"a summary takes two runs or more, not {len(folders)}; name their folders")
+        raise RecipeError(f"a summary takes two runs or more, not {len(folders)}; give their folders")
     results, recipes = [], []
     for folder in folders:
         if not (folder / RESULT).is_file():
-            raise RecipeError(f"{folder}: no finished run is there (no {RESULT}); go on with it by --resume")
+            raise RecipeError(f"{folder}: no finished run here (no {RESULT}); finish it with --resume")
         advice = "fetch it again, or leave this run out"
         results.append(read_run_file(folder / RESULT, "test", "test_clips", advice=advice))
         recipes.append(_whole_question(read_run_file(folder / RECIPE, "question", advice=advice), folder / RECIPE))
@@ -90,7 +91,7 @@ def summarise_runs(folders: Sequence[Path]) -> RunsSummary:
 
 
 def _whole_question(content: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Return the recipe of a run. Raises RecipeError where its file lacks what a summary looks at."""
+    """Return a run's recipe. Raises RecipeError if its file lacks what a summary needs."""
     question = content["question"]
     data = question.get("data") if isinstance(question, dict) else None
     if not isinstance(data, dict) or "options" not in data or not {"seed", "metric", "distillation"} <= question.keys():
@@ -99,9 +100,9 @@ def _whole_question(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _apart(recipe: dict[str, Any]) -> tuple[dict[str, int], dict[str, Any]]:
-    """Split a recipe's question into what tells runs apart, and what must be the same.
+    """Split a recipe's question into the values that distinguish runs, and those that must be equal.
 
-    Every fold or seed may have a teacher of its own, and stored answers of it.
+    Every fold or seed may have its own teacher, and its own stored answers.
     """
     rest = copy.deepcopy(recipe)
     apart = {"seed": rest.pop("seed")}
@@ -122,21 +123,21 @@ def _check_alike(
                 f"{folder}: another recipe than {folders[0]}: {difference}; runs may differ in seed and fold only"
             )
         if (words := _words(apart)) in first:
-            raise RecipeError(f"{folder}: {words}, as {first[words]} has; every run counts once")
+            raise RecipeError(f"{folder}: {words}, the same as {first[words]}; every run counts once")
         first[words] = folder
         if list(result["test"]) != list(results[0]["test"]):
             raise RecipeError(
                 f"{folder}: tested under {', '.join(result['test'])}; {folders[0]} under "
                 f"{', '.join(results[0]['test'])}. Use fastast evaluate"
             )
-        scored = [one.get("activation", "sigmoid") for one in (result, results[0])]  # before there was a choice
+        scored = [one.get("activation", "sigmoid") for one in (result, results[0])]  # older results do not state it
         if scored[0] != scored[1]:
             raise RecipeError(f"{folder}: scored by {scored[0]}; {folders[0]} by {scored[1]}. Use fastast evaluate")
 
 
 def _spread(scores: Sequence[float | None]) -> Spread:
     values = [math.nan if score is None else score for score in scores]  # JSON has no NaN
-    if any(map(math.isnan, values)):  # of which Python 3.11 has no deviation
+    if any(map(math.isnan, values)):  # Python 3.11 computes no deviation of NaN
         return Spread(mean=math.nan, sd=math.nan, low=math.nan, high=math.nan)
     return Spread(mean=fmean(values), sd=stdev(values), low=min(values), high=max(values))
 
@@ -155,7 +156,9 @@ def _best(folders: Sequence[Path], metric: str) -> Best:
         curves.append(curve)
     steps = sorted(set.intersection(*map(set, curves)))
     if not steps:
-        raise RecipeError(f"{folders[0]}: no validation is in its log that all runs have; was log.jsonl cut?")
+        raise RecipeError(
+            f"{folders[0]}: its log has no validation at a step that all runs validated; was log.jsonl truncated?"
+        )
     means = {step: fmean(curve[step] for curve in curves) for step in steps}
     best = max(steps, key=lambda step: (means[step], -step))
     return Best(step=best, score=means[best], last_score=means[steps[-1]])
@@ -166,7 +169,7 @@ def _words(apart: dict[str, int]) -> str:
 
 
 def _clips_words(summary: RunsSummary) -> str:
-    """Say on how many clips runs were tested, and on which where all have the same."""
+    """Return the number of clips that the runs were tested on, and the hash of their ids if all have the same."""
     fewest, most = min(summary.clips), max(summary.clips)
     count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
     same = set(summary.ids_sha256)

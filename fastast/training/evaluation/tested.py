@@ -1,4 +1,4 @@
-"""The clips that runs were tested on: kept beside their results, and compared before anything is averaged."""
+"""The clips that runs were tested on: stored with the results, and compared before anything is averaged."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from fastast.system.writing import write_whole
 from fastast.training.checks import RecipeError
 
 TEST_IDS = "test_ids.txt"
-"""In the folder of a run: the id of every clip that was scored, one a line, whose hash the result has."""
+"""File in a run's folder with the id of every clip that was scored, one per line; the result holds their hash."""
 
 
 def write_test_ids(folder: Path, ids: Sequence[str]) -> Path:
-    """Write the ids of the clips that a run was tested on, whole or not at all."""
+    """Write the ids of the clips that a run was tested on, whole or not at all, and return the path."""
     write_whole(folder / TEST_IDS, encode_ids(ids))
     return folder / TEST_IDS
 
 
 def check_tested(folders: Sequence[Path], folds: Sequence[int | None], results: Sequence[Mapping[str, Any]]) -> None:
-    """Raise RecipeError, with the difference, where runs were tested on clips whose scores cannot be averaged.
+    """Raise RecipeError, stating the difference, if the clips that runs were tested on do not allow averaging.
 
-    Runs of one fold (or of data without folds) must have the same clips; different folds must have other ones, and each
-    all of its own. Of results of before their ids were kept, the number of clips is all that can be compared.
+    Runs of one fold (or of data without folds) must share the same clips; different folds must have no clip in common,
+    and each must have been scored completely. For older results without ids, only the number of clips is compared.
     """
     first: dict[int | None, int] = {}
     for place, fold in enumerate(folds):
@@ -38,8 +38,8 @@ def check_tested(folders: Sequence[Path], folds: Sequence[int | None], results: 
     for place in first.values():
         if skipped := results[place].get("test_skipped", 0):
             raise RecipeError(
-                f"{folders[place]}: {skipped} clips of its fold could not be read, so that its score is of others than "
-                "the fold's; mend or fetch them, and test it again"
+                f"{folders[place]}: {skipped} clips of its fold could not be read, so its score does not cover the "
+                "whole fold; mend or fetch them, and test it again"
             )
         for name in _ids(folders[place]):
             if name in seen:
@@ -50,17 +50,17 @@ def check_tested(folders: Sequence[Path], folds: Sequence[int | None], results: 
 
 
 def _difference(folders: Sequence[Path], results: Sequence[Mapping[str, Any]], mine: int, other: int) -> str:
-    """Say which clips only one of two runs was tested on; empty where they are the same."""
+    """Return which clips only one of two runs was tested on, as text; empty if there are none."""
     counts = [results[place]["test_clips"] for place in (mine, other)]
     hashes = [str(results[place].get("test_ids_sha256", "")) for place in (mine, other)]
     if not all(hashes):
-        return "" if counts[0] == counts[1] else f"{counts[1]} of them, there {counts[0]}"
+        return "" if counts[0] == counts[1] else f"{counts[1]} clips, not {counts[0]}"
     if hashes[0] == hashes[1]:
         return ""
     there, here = (_ids(folders[place]) for place in (mine, other))
     if not here or not there:
-        return f"{counts[1]} clips (ids {hashes[1][:12]}), there {counts[0]} (ids {hashes[0][:12]})"
-    return describe_difference(here, there, "the former", "the latter") or "the same ones in another order"
+        return f"{counts[1]} clips (ids {hashes[1][:12]}), not {counts[0]} (ids {hashes[0][:12]})"
+    return describe_difference(here, there, "the former", "the latter") or "the same clips in another order"
 
 
 def _ids(folder: Path) -> list[str]:

@@ -1,1 +1,1 @@
-"""Weights: those that a training begins with, what of them learns, their averages, and the file in the end."""
+"""Weights: those that a training starts from, which of them are trained, their averages, and the file at the end."""

@@ -1,4 +1,4 @@
-"""The model of a recipe, and writing it to a file again.
+"""Build the model of a recipe, and write it to a file.
 
 Shapes: `d` width, `f'` and `t'` patches along frequency and time, `c` classes.
 """
@@ -34,7 +34,7 @@ DEIT = {
     "small": "deit_small_distilled_patch16_224",
     "base": "deit_base_distilled_patch16_384",
 }
-"""What AST begins with, by size (Gong et al. 2021, section 2.2): timm's names."""
+"""Weights that AST starts from, by size (Gong et al. 2021, section 2.2), as timm names them."""
 _ONLY_TEACHERS = ("patchout_freq", "patchout_time")
 CNN_FRAMES = 1024
 
@@ -47,13 +47,13 @@ def build_recipe_model(
     say: Callable[[str], None] | None = None,
     kept_by: Loss | None = None,
 ) -> nn.Module:
-    """Build what a recipe trains, for these classes, with the weights it begins with.
+    """Build the model that a recipe trains, for the given classes, with its initial weights.
 
-    Outputs of trained weights are brought into the order of the classes, by name; `say` hears where that moved any.
-    `kept_by`: the loss of a training that keeps a share of these weights.
-    Raises RecipeError for a name that is not known, keys that the weights would not follow, or weights of another loss
-    to be kept; CheckpointError or TeacherError for weights that do not fit, ClassesError for weights of other classes,
-    or of unknown ones.
+    Outputs of trained weights are brought into the order of the classes, by name; `say` gets a message if any of them
+    moved. `kept_by`: the loss of a training that keeps a share of these weights, None if it keeps none.
+    Raises RecipeError for an unknown name, keys that contradict the weights, or weights with another loss of which a
+    share would be kept; CheckpointError or TeacherError for weights that do not fit; ClassesError for weights whose
+    classes are different or unknown.
     """
     model = _build(part, classes, normalisation)
     if part.begins_trained:
@@ -64,7 +64,7 @@ def build_recipe_model(
             f"loss is {kept_by!r}, and their logits have no mean: take start_share out, or train with the same loss"
         )
     model.labels, model.normalisation = classes, normalisation
-    model.loss = None  # of what comes out, the recipe's
+    model.loss = None  # the result's loss is the recipe's
     return freeze_all_but_head(model.train()) if part.trained == "head" else model.train()
 
 
@@ -82,7 +82,7 @@ def _build(
     options = dict(part.options)
     transformer = part.name in (*ARCHITECTURES, *EMBEDDED)
     if transformer and "drop_path_rate" in options:
-        raise RecipeError("model.options.drop_path_rate: of a transformer, model.drop_path_rate says it; take it out")
+        raise RecipeError("model.options.drop_path_rate: for a transformer, model.drop_path_rate sets it; take it out")
     if not transformer or any(option in options for option in _ONLY_TEACHERS):
         return _teacher(part, classes, normalisation, options, transformer)
     if part.checkpoint or part.name in EMBEDDED:
@@ -113,7 +113,7 @@ def _teacher(
         if part.checkpoint:
             options["checkpoint"] = part.checkpoint
     elif part.imagenet:
-        raise RecipeError(f"model: {part.name} takes no imagenet; say model.options.pretrained = true")
+        raise RecipeError(f"model.imagenet: {part.name} does not take it; set model.options.pretrained = true instead")
     teacher = create_teacher(part.name, len(classes), normalisation=normalisation, **options)
     if isinstance(teacher, TransformerTeacher):
         _check_size(part, teacher.model)
@@ -123,13 +123,13 @@ def _teacher(
 
 
 def _check_size(part: ModelPart, model: AudioSpectrogramTransformer) -> None:
-    """Raise RecipeError where weights are of another size than the recipe names; `ast_tiny` may be the default."""
+    """Raise RecipeError if weights have another size than the recipe names; `ast_tiny`, the default, is not checked."""
     if not part.checkpoint or part.name not in ARCHITECTURES or part.name == ModelPart.name:
         return
     if model.geometry.embed_dim != (width := SIZES[ARCHITECTURES[part.name]][0]):
         raise RecipeError(
             f"model.name is {part.name}, which is {width} wide, and {part.checkpoint} is {model.geometry.embed_dim}: "
-            "the weights say how the model is built; name their architecture, or other weights"
+            "the weights determine how the model is built; name their architecture, or other weights"
         )
 
 
@@ -146,15 +146,15 @@ def _imagenet_weights(part: ModelPart) -> Mapping[str, Tensor]:
     except Exception as error:  # whatever the hub's client raises
         raise RecipeError(
             f"model.imagenet: {DEIT[size]} could not be fetched ({error}); fetch its weights elsewhere and name the "
-            "file: -s model.imagenet=FILE, or begin at random: -s model.imagenet="
+            "file: -s model.imagenet=FILE, or start from random weights: -s model.imagenet="
         ) from error
 
 
 def start_from_imagenet(model: AudioSpectrogramTransformer, weights: Mapping[str, Tensor]) -> None:
     """Give a model the weights of a distilled vision transformer (timm's keys), as AST does (section 2.2).
 
-    The patch embedding is the sum over the three colours; position embeddings are cut or interpolated to the patch
-    grid; the head stays as it is. Raises RecipeError where a weight is missing or of another shape.
+    The patch embedding is summed over the three colours; position embeddings are cut or interpolated to the patch
+    grid; the head stays as it is. Raises RecipeError if a weight is missing or has another shape.
     """
     state = model.state_dict()
     fitted: dict[str, Tensor] = {}
@@ -163,7 +163,7 @@ def start_from_imagenet(model: AudioSpectrogramTransformer, weights: Mapping[str
             fitted[key] = own
             continue
         if key not in weights:
-            raise RecipeError(f"model.imagenet: weight {key!r} is missing; it must be a distilled DeiT of timm")
+            raise RecipeError(f"model.imagenet: weight {key!r} is missing; give a distilled DeiT of timm")
         value = weights[key].to(own.dtype)
         if key == "patch_embed.proj.weight":
             value = value.sum(1, keepdim=True)  # (d, 1, p, p)
@@ -179,10 +179,10 @@ def start_from_imagenet(model: AudioSpectrogramTransformer, weights: Mapping[str
 
 
 def recipe_frontend(model: nn.Module, part: ModelPart, normalisation: Normalisation) -> Frontend:
-    """Return the front end that makes the model's input; lengths are checked where clips are read."""
+    """Return the front end that makes the model's input; it does not check lengths, which reading the clips does."""
     inner = getattr(model, "model", model)
     geometry = getattr(inner, "geometry", None)
-    if geometry is None:  # a CNN takes any length: the recipe's, else that which it was trained on
+    if geometry is None:  # a CNN takes any length: the recipe's, or else the one it was trained on
         frames = int(part.options.get("num_frames") or getattr(inner, "num_frames", None) or CNN_FRAMES)
         bins = getattr(inner, "num_mel_bins", None) or ClipShape.num_mel_bins
         geometry = ClipShape(num_frames=frames, num_mel_bins=bins)
@@ -198,7 +198,7 @@ def save_model(
     *,
     loss: Loss | None = None,
 ) -> Path:
-    """Write weights of a model trained with a loss, whole or not at all, in the format of its kind."""
+    """Write weights of a model trained with `loss`, whole or not at all, in the format of its kind; return the path."""
     if isinstance(model, Teacher):
         model.loss = loss
         current = {key: value.clone() for key, value in model.state_dict().items()}

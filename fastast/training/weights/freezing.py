@@ -1,4 +1,4 @@
-"""Training only the head of a model whose other weights stay as they are (a linear probe)."""
+"""Train only the head of a model and freeze its other weights (a linear probe)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from fastast.training.checks import RecipeError
 from fastast.training.reductions import reducible
 
 HEADS = ("head", "pooling")
-"""What the models and teachers here call the layers behind their features."""
+"""Names that FastAST's models and teachers give the layers after their features."""
 
 
 def freeze_all_but_head(model: nn.Module) -> nn.Module:
-    """Freeze all but the head, in evaluation mode for good: batch norms keep their statistics, nothing is dropped.
+    """Freeze all but the head and return the model; frozen layers stay in evaluation mode for good.
 
-    Raises RecipeError for a model whose head is not known.
+    Batch norms thus keep their statistics, and nothing is dropped. Raises RecipeError for a model without a known head.
     """
     inner = reducible(model)
     if not any(isinstance(getattr(inner, name, None), nn.Module) for name in HEADS):

@@ -1,4 +1,4 @@
-"""Trained weights to begin with, and their last layer: for these classes, in the data's order, or new."""
+"""Trained weights to start from, and their last layer: reordered to the data's classes, or new."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from fastast.zoo import CNNS
 
 
 def trained_cnn(part: ModelPart, num_classes: int, options: Mapping[str, Any]) -> CnnTeacher:
-    """Return a trained CNN, embedded or of a file that FastAST wrote; its file says how it is built.
+    """Return a trained CNN, embedded or from a file that FastAST wrote; its file determines how it is built.
 
-    Raises RecipeError where the file is another network's, or where options would have it built otherwise; TeacherError
-    for a file that is no teacher's.
+    Raises RecipeError if the file is missing or another network's, or if options contradict it; TeacherError or
+    CheckpointError for a file that is damaged or of another kind.
     """
     source = part.checkpoint or part.name
     try:
@@ -32,17 +32,19 @@ def trained_cnn(part: ModelPart, num_classes: int, options: Mapping[str, Any]) -
     except FileNotFoundError as error:
         raise RecipeError(f"model.checkpoint: {error}") from error
     if not isinstance(teacher, CnnTeacher) and teacher.name == part.name:
-        raise RecipeError(f"model.name: {teacher.name} teaches and is not trained on; begin with a CNN of timm")
+        raise RecipeError(
+            f"model.name: {teacher.name} can only teach, not be trained further; start from a CNN of timm"
+        )
     if not isinstance(teacher, CnnTeacher) or (part.name not in CNNS and teacher.name != part.name):
         raise RecipeError(
-            f"model.checkpoint: {source} is {teacher.name}, and model.name says {part.name}; a CNN begins with weights "
+            f"model.checkpoint: {source} is {teacher.name}, and model.name says {part.name}; a CNN starts from weights "
             "of its own kind"
         )
     for option, value in options.items():
         if teacher.options.get(option, _DEFAULTS.get(option)) != value:
             raise RecipeError(
                 f"model.options.{option} is {value!r}, and {source} was trained otherwise; take it out: the weights "
-                "say how the network is built"
+                "determine how the network is built"
             )
     if part.new_head:
         teacher.pooling = teacher.pooling.again(num_classes)
@@ -51,13 +53,13 @@ def trained_cnn(part: ModelPart, num_classes: int, options: Mapping[str, Any]) -
 
 
 _DEFAULTS = {"average_frames": 1, "average_bins": 1}
-"""Of options that a teacher's file has where they are others only."""
+"""Defaults of options that a teacher's file states only if they differ."""
 
 
 def with_new_head(
     model: AudioSpectrogramTransformer, part: ModelPart, classes: tuple[str, ...]
 ) -> AudioSpectrogramTransformer:
-    """Return a model with the same weights but for its last layer, which begins at random."""
+    """Return a model with the same weights, except for its last layer, which is random."""
     geometry = dataclasses.replace(model.geometry, num_classes=len(classes))
     fitted = AudioSpectrogramTransformer(geometry, drop_path_rate=part.drop_path_rate)
     state = model.state_dict() | {k: v for k, v in fitted.state_dict().items() if k.startswith("head.linear.")}
@@ -71,9 +73,9 @@ def match_head(
     classes: tuple[str, ...],
     say: Callable[[str], None] | None,
 ) -> None:
-    """Bring the outputs of trained weights into the order of the data's classes; `say` hears where that moved any.
+    """Bring the outputs of trained weights into the order of the data's classes; `say` gets a message if any moved.
 
-    Raises ClassesError for weights of other classes, or of unknown ones.
+    Raises ClassesError for weights whose classes are different or unknown.
     """
     core = model.model if isinstance(model, TransformerTeacher) else model
     source = part.checkpoint or part.name
@@ -84,7 +86,7 @@ def match_head(
         classes,
         stated=part.labels,
         option="model.labels",
-        advice="or say model.new_head = true to begin with a new last layer",
+        advice="or set model.new_head = true to start with a new last layer",
     )
     if is_same_order(columns):
         return

@@ -97,7 +97,7 @@ def test_several_teachers_are_made_one_before_they_are_asked(study: Study, train
 
 def test_another_recipe_in_the_folder_is_refused_with_the_difference(study: Study, trained: Path) -> None:
     other = StudyArm(name="ast", label="AST", set=(*SHORT, "reduction=", "optimiser.lr=0.5"))
-    with pytest.raises(StudyError, match=r"optimiser\.lr is 0\.5, there it is 0\.002"):
+    with pytest.raises(StudyError, match=r"optimiser\.lr is 0\.5 here, but 0\.002 there"):
         is_trained(study, other, 0, trained)
 
 

@@ -269,7 +269,7 @@ def test_what_cannot_be_recorded_leaves_no_file(tmp_path: Path, teacher: FrozenT
     path = tmp_path / "targets.safetensors"
     with pytest.raises(DistillationError, match="k is 10; the teacher has 9 classes"):
         record(path, teacher, k=10)
-    with pytest.raises(DistillationError, match="9 classes, the student has 5"):
+    with pytest.raises(DistillationError, match="9 classes, but the student has 5"):
         record_targets(
             path, teacher, batches(), augmentation=AUGMENTATION, frontend=FRONTEND, generator=torch.Generator(),
             question={}, num_classes=5, k=2,

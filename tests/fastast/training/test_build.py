@@ -66,9 +66,9 @@ def test_a_checkpoint_with_other_classes_needs_a_new_head(
     patchout = dataclasses.replace(part, options={"patchout_time": 1})
     both = "only the data has 'x', 'y'; only the model has 'a', 'b', 'c', 'd' and 1 more"
     for classes, difference in (("xy", both), ("abcxd", "only the data has 'x'; only the model has 'e'")):
-        with pytest.raises(ValueError, match=rf"{difference}; or say model.new_head = true"):
+        with pytest.raises(ValueError, match=rf"{difference}; or set model.new_head = true"):
             build_recipe_model(part, tuple(classes), AUDIOSET)
-    with pytest.raises(ValueError, match=r"only the data has 'x'; only the model has 'e'; or say model.new_head"):
+    with pytest.raises(ValueError, match=r"only the data has 'x'; only the model has 'e'; or set model.new_head"):
         build_recipe_model(patchout, tuple("abcxd"), AUDIOSET)
     fitted = build_recipe_model(ModelPart(name="ast_tiny", checkpoint=str(path), new_head=True), ("x", "y"), AUDIOSET)
     state, old = fitted.state_dict(), small_model.state_dict()
@@ -95,7 +95,7 @@ def test_weights_without_names_do_not_begin_unless_they_are_stated(
 ) -> None:
     path = save_checkpoint(tmp_path / "a.safetensors", small_model, normalisation=AUDIOSET)
     part = ModelPart(name="ast_tiny", checkpoint=str(path))
-    with pytest.raises(ValueError, match=r"nothing says .* model.labels FILE .*; or say model.new_head = true"):
+    with pytest.raises(ValueError, match=r"nothing says .* model.labels FILE .*; or set model.new_head = true"):
         build_recipe_model(part, tuple("cabed"), AUDIOSET)
     own = small_model(small_fbank)
     as_data = build_recipe_model(dataclasses.replace(part, labels="data"), tuple("cabed"), AUDIOSET).eval()
@@ -105,7 +105,9 @@ def test_weights_without_names_do_not_begin_unless_they_are_stated(
     torch.testing.assert_close(
         build_recipe_model(named, tuple("cabed"), AUDIOSET).eval()(small_fbank), own[:, [2, 0, 1, 4, 3]]
     )
-    with pytest.raises(ValueError, match=r"model.labels names a checkpoint's outputs, and this model begins without"):
+    with pytest.raises(
+        ValueError, match=r"model.labels names outputs of trained weights, but this model's last layer is new"
+    ):
         ModelPart(name="ast_tiny", labels="data")
 
 
@@ -158,7 +160,7 @@ def test_a_trained_cnn_begins_with_its_weights(pooling: str, tmp_path: Path) -> 
     torch.testing.assert_close(begun(fbank), cnn(fbank)[:, [2, 0, 1]])
     assert said == [f"{path}: its classes are the data's in another order; the outputs were matched by name"]
     with pytest.raises(
-        ValueError, match=r"only the data has 'x'; only the model has 'c'; or say model.new_head = true"
+        ValueError, match=r"only the data has 'x'; only the model has 'c'; or set model.new_head = true"
     ):
         build_recipe_model(part, tuple("abx"), AUDIOSET)
     fitted = build_recipe_model(dataclasses.replace(part, new_head=True), ("x", "y"), AUDIOSET)
@@ -195,14 +197,14 @@ def test_a_cnn_of_another_kind_or_shape_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("part", "message"),
     [
-        ({"name": "ast_tiny_soundscapes", "imagenet": "deit.pth"}, "begins with its own weights"),
-        ({"name": "cnn_small_soundscapes", "imagenet": "deit.pth"}, "begins with its own weights"),
+        ({"name": "ast_tiny_soundscapes", "imagenet": "deit.pth"}, "has weights of its own"),
+        ({"name": "cnn_small_soundscapes", "imagenet": "deit.pth"}, "has weights of its own"),
         ({"name": "resnet18", "drop_path_rate": 0.3}, r"drop_path_rate is 0.3, which is for transformers"),
         ({"name": "cnn_small_soundscapes", "drop_path_rate": 0.3}, r"drop_path_rate is 0.3, which is for transformers"),
-        ({"name": "ast_tiny", "options": {"drop_path_rate": 0.3}}, r"of a transformer, model\.drop_path_rate says it"),
+        ({"name": "ast_tiny", "options": {"drop_path_rate": 0.3}}, r"for a transformer, model\.drop_path_rate sets it"),
         (
             {"name": "ast_tiny", "options": {"drop_path_rate": 0.3, "patchout_time": 1}},
-            r"model\.options\.drop_path_rate: of a transformer, model\.drop_path_rate says it",
+            r"model\.options\.drop_path_rate: for a transformer, model\.drop_path_rate sets it",
         ),
     ],
 )

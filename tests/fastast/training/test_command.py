@@ -72,7 +72,7 @@ def test_a_recipe_can_be_looked_at_and_a_wrong_one_is_one_line(recipe_file: Path
 def test_a_setting_of_the_model_that_evaluation_would_ignore_is_refused(recipe_file: Path, weights: Path) -> None:
     refused = said("evaluate", weights, recipe_file, "--device", "cpu", "--set", "model.options.num_frames=64")
     assert "--set model.options.num_frames=64: evaluate measures" in refused
-    assert "as its file has it" in refused
+    assert "as its file describes it" in refused
 
 
 def test_evaluation_merges_as_the_recipe_does(recipe_file: Path, weights: Path) -> None:
@@ -145,7 +145,7 @@ def test_corrupt_clips_in_a_worker_are_named_replaced_and_counted(
         clip.write_bytes(b"")
     empty = said(*asked)
     first = root / "audio" / "1-0-0.wav"
-    assert f"not one clip could be read; the first says: {first}: the file is empty (0 bytes)" in empty
+    assert f"no clip could be read; the first says: {first}: the file is empty (0 bytes)" in empty
     assert empty.count(str(first)) == 1
 
 

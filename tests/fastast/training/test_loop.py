@@ -221,14 +221,14 @@ def test_nothing_is_overwritten(recipe_file: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     with pytest.raises(ResumeError, match=r"not empty .* --resume, or name another folder with --out"):
         run(recipe_file, folder, "steps=2")
-    with pytest.raises(ResumeError, match=r"another recipe: optimiser.lr is 0.1, there it is 0.003"):
+    with pytest.raises(ResumeError, match=r"another recipe: optimiser.lr is 0.1 here, but 0.003 there"):
         run(recipe_file, folder, "steps=2", "optimiser.lr=0.1", resume=True)
     assert run(recipe_file, folder, "steps=2", "run.workers=1", resume=True)  # finished, so nothing is left to do
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine")
-    with pytest.raises(ResumeError, match=r"no recipe.json is there, so this is no run"):
+    with pytest.raises(ResumeError, match=r"there is no recipe.json in it, so this is not a run"):
         run(recipe_file, other, resume=True)
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
 

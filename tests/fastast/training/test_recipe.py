@@ -81,19 +81,19 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
         ("model.options.depth=[2]", r"model.options.depth is \[2\]; it must be text, a number, or true or false"),
         ("model.options.num_frames=x", r"model.options.num_frames is 'x'; it must be a whole number of at least 1"),
         ("model.options.num_classes=3", r"model.options.num_classes: the classes are those of the data"),
-        ("model.options.checkpoint=a.pth", r"model\.options\.checkpoint: model\.checkpoint says it; take it out"),
-        ("model.options.new_head=true", r"model\.options\.new_head: model\.new_head says it"),
-        ("model={name='resnet10t', options={name='x'}}", r"model\.options\.name: model\.name says it"),
-        ("model.options.normalisation=1", r"model\.options\.normalisation: the part \[normalisation\] says it"),
+        ("model.options.checkpoint=a.pth", r"model\.options\.checkpoint: model\.checkpoint sets it; take it out"),
+        ("model.options.new_head=true", r"model\.options\.new_head: model\.new_head sets it"),
+        ("model={name='resnet10t', options={name='x'}}", r"model\.options\.name: model\.name sets it"),
+        ("model.options.normalisation=1", r"model\.options\.normalisation: the part \[normalisation\] sets it"),
         (f"optimiser.lr={10**400}", r"optimiser\.lr is a number of 401 digits; it must be a number, more than 0"),
         (
             "schedule={name='cosine', factor=0.1}",
-            r"schedule\.factor is 0\.1, which is for 'multistep' alone, .*'cosine'",
+            r"schedule\.factor is 0\.1, which is only for 'multistep', .*'cosine'",
         ),
-        ("schedule={name='constant', every=2}", r"schedule\.every is 2, .* say schedule\.name = 'multistep'"),
+        ("schedule={name='constant', every=2}", r"schedule\.every is 2, .* set schedule\.name = 'multistep'"),
         (
             "schedule.floor=0.1",
-            r"schedule\.floor is 0\.1, which is for 'cosine' alone, and schedule\.name is 'constant'",
+            r"schedule\.floor is 0\.1, which is only for 'cosine', but schedule\.name is 'constant'",
         ),
         (
             "schedule={warmup_steps=5, warmup_stair=50}",
@@ -215,7 +215,7 @@ def test_identity_is_what_decides_the_weights_and_no_more(recipe_file: Path, tmp
     for other in ("seed=1", "optimiser.lr=1e-3", "data.fold=2", "model.options.depth=1", "augmentation.gain_db=1.0"):
         assert load_recipe(str(recipe_file), [other]).identity != base.identity
     other_lr = load_recipe(str(recipe_file), ["optimiser.lr=1e-3"])
-    assert first_difference(base.question(), other_lr.question()) == "optimiser.lr is 0.003, there it is 0.001"
+    assert first_difference(base.question(), other_lr.question()) == "optimiser.lr is 0.003 here, but 0.001 there"
 
 
 def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:

@@ -74,17 +74,17 @@ def test_the_best_epoch_is_that_of_the_mean_and_not_of_every_fold(folds: list[Pa
 def test_runs_that_cannot_be_taken_together_are_refused(folds: list[Path], tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="two runs or more, not 1"):
         summarise_runs(folds[:1])
-    with pytest.raises(RecipeError, match=r"fold-1: seed 0, fold 1, as .*fold-1 has; every run counts once"):
+    with pytest.raises(RecipeError, match=r"fold-1: seed 0, fold 1, the same as .*fold-1; every run counts once"):
         summarise_runs([folds[0], folds[1], Path(folds[0])])
     with pytest.raises(RecipeError, match="every run counts once"):
         summarise_runs([folds[0], folds[0]])
-    with pytest.raises(RecipeError, match=r"nowhere: no finished run is there \(no result.json\)"):
+    with pytest.raises(RecipeError, match=r"nowhere: no finished run here \(no result.json\)"):
         summarise_runs([folds[0], tmp_path / "nowhere"])
     shutil.copytree(folds[1], tmp_path / "other")
     recipe = json.loads((tmp_path / "other" / "recipe.json").read_text())
     recipe["question"]["optimiser"]["lr"] = 0.5
     (tmp_path / "other" / "recipe.json").write_text(json.dumps(recipe))
-    with pytest.raises(RecipeError, match=r"other: another recipe than .*fold-1: optimiser.lr is 0.5, there"):
+    with pytest.raises(RecipeError, match=r"other: another recipe than .*fold-1: optimiser.lr is 0.5 here, but"):
         summarise_runs([folds[0], tmp_path / "other"])
 
 
@@ -157,13 +157,13 @@ def test_runs_tested_on_other_clips_are_refused_with_the_difference(seeds: list[
     without = [shutil.copytree(folder, tmp_path / folder.name) for folder in seeds[:2]]
     for folder in without:
         (folder / "test_ids.txt").unlink()
-    with pytest.raises(RecipeError, match=r"7 clips \(ids [0-9a-f]{12}\), there 8 \(ids [0-9a-f]{12}\)$"):
+    with pytest.raises(RecipeError, match=r"7 clips \(ids [0-9a-f]{12}\), not 8 \(ids [0-9a-f]{12}\)$"):
         summarise_runs(without)
     for folder in without:  # as in results of older versions
         result = json.loads((folder / "result.json").read_text())
         del result["test_ids_sha256"]
         (folder / "result.json").write_text(json.dumps(result))
-    with pytest.raises(RecipeError, match=r"seed-2: tested on other clips than .*seed-1: 7 of them, there 8$"):
+    with pytest.raises(RecipeError, match=r"seed-2: tested on other clips than .*seed-1: 7 clips, not 8$"):
         summarise_runs(without)
 
 
@@ -204,11 +204,11 @@ def test_scores_of_another_kind_are_refused(folds: list[Path], tmp_path: Path) -
     ("name", "content", "message"),
     [
         ("result.json", b"{", r"fold-2.result\.json: damaged"),
-        ("result.json", b"[]", r"fold-2.result\.json: damaged \(it does not say test, test_clips\)"),
-        ("recipe.json", b"{}", r"fold-2.recipe\.json: damaged \(it does not say question\)"),
+        ("result.json", b"[]", r"fold-2.result\.json: damaged \(it lacks test, test_clips\)"),
+        ("recipe.json", b"{}", r"fold-2.recipe\.json: damaged \(it lacks question\)"),
         ("recipe.json", b'{"question": {}}', r"fold-2.recipe\.json: damaged: its question lacks data"),
         ("recipe.json", None, r"fold-2.recipe\.json: damaged .*No such file"),
-        ("log.jsonl", b"[1]\n", r"fold-2.log\.jsonl: line 1 is no event of a run"),
+        ("log.jsonl", b"[1]\n", r"fold-2.log\.jsonl: line 1 is not an event of a run"),
         ("log.jsonl", b'{"event": "val", "step": 4}\n', r"fold-2.log\.jsonl: the val of step 4 lacks accuracy"),
     ],
 )

@@ -80,7 +80,7 @@ def test_two_processes_on_the_kernels_are_one_in_plain_torch(recipe_file: Path, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ((), r"engine is 'triton', but Triton has no code for a cpu device .*; say engine = \"plain\""),
+        ((), r"engine is 'triton', but Triton has no code for a cpu device .*; set engine = \"plain\""),
         (("precision=float64",), r"engine is 'triton', but the kernels do not support float64"),
         (("reduction={r=[0, 2], combine='norm'}",), r"the kernel of combine='norm' has no backward pass"),
         (("model.name=aisfx_cnn9", "model.options={}"), r"not for Aisfx"),

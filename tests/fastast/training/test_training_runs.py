@@ -169,7 +169,7 @@ def test_other_files_under_the_same_names_are_refused(
     table = root / "meta" / "esc50.csv"
     whole = table.read_text()
     table.write_text("\n".join(line for line in whole.splitlines() if not line.startswith("5-3-")))
-    with pytest.raises(ResumeError, match=r"data\.clips is 30, there it is 32"):
+    with pytest.raises(ResumeError, match=r"data\.clips is 30 here, but 32 there"):
         run(recipe_file, folder, *settings, resume=True)
     table.write_text(whole)
     assert run(recipe_file, folder, *settings, resume=True)["steps"] == 12
@@ -361,7 +361,7 @@ def test_a_schedule_that_is_named_twice_is_measured_once(recipe_file: Path, tmp_
     assert next(said)["metrics"] == next(said)["metrics"] == once
     model = load_model(trained[0])
     data = load_recipe(str(recipe_file)).data.options.split("test")
-    with pytest.raises(ValueError, match=r"evaluate: 'a' is asked for twice"):
+    with pytest.raises(ValueError, match=r"evaluate: 'a' is given twice"):
         evaluate(model, data, Frontend(model.geometry, model.normalisation, check=False), [("a", None), ("a", None)])
 
 
@@ -419,7 +419,7 @@ def test_the_best_weights_are_those_that_the_result_names(
     found = json.loads(evaluate_command(str(best), str(recipe_file), (), (), split="val", device="cpu", as_json=True))
     assert found["metrics"]["unmerged"]["mAP"] == result["best_val"]
     warnings = [event["text"] for event in read_log(folder) if event["event"] == "warning"]
-    assert [text for text in warnings if "holds the weights after step 6, which the run has yet to" in text] != []
+    assert [text for text in warnings if "holds the weights after step 6, which this run has yet to" in text] != []
 
 
 @pytest.mark.parametrize(
@@ -455,10 +455,10 @@ def test_a_split_of_which_nothing_can_be_scored_is_refused(recipe_file: Path, es
 def test_cross_entropy_is_for_clips_of_one_label(recipe_file: Path, tmp_path: Path) -> None:
     several = ["loss=ce", "data={name='soundscapes', train_clips=8, val_clips=2, test_clips=2}"]
     with pytest.raises(
-        RecipeError, match=r"loss is 'ce', for clips of one label; those of soundscapes can have several"
+        RecipeError, match=r"loss is 'ce', for clips with one label; those of soundscapes can have several"
     ):
         run(recipe_file, tmp_path / "run", *several)
-    with pytest.raises(RecipeError, match=r"augmentation\.mixup_labels is 'union', .* with loss = 'ce' it has one"):
+    with pytest.raises(RecipeError, match=r"augmentation\.mixup_labels is 'union', .* but loss = 'ce' allows one"):
         load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5, mixup_labels='union'}"])
     assert load_recipe(str(recipe_file), ["loss=ce", "augmentation={mixup_rate=0.5}"])
 
@@ -502,18 +502,18 @@ STATE = b'{"version": 1, "step": %s, "tensors": ["model", "optimiser"], "notes":
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("log.jsonl", b"[1]\n", r"log\.jsonl: line 1 is no event of a run, .*move the file away"),
-        ("log.jsonl", b'{"event": "train", "step": 2}\n\xff\xfe\n', r"log\.jsonl: line 2 is no event of a run"),
+        ("log.jsonl", b"[1]\n", r"log\.jsonl: line 1 is not an event of a run, .*move the file away"),
+        ("log.jsonl", b'{"event": "train", "step": 2}\n\xff\xfe\n', r"log\.jsonl: line 2 is not an event of a run"),
         ("state.json", b"\xff", r"state-000000004: the state of the run is damaged .*--out"),
         ("state.json", b"[]", r"state-000000004: the state of the run is damaged"),
         ("state.json", STATE % (b'"4"', b"{}"), r"damaged \(step is '4', notes are {}\)"),
         ("state.json", STATE % (b"4", b"[]"), r"damaged \(step is 4, notes are \[\]\)"),
         ("model.safetensors", b"xx", r"state-000000004: the state of the run is damaged"),
         ("recipe.json", b"\xff", r"recipe\.json: damaged .*--out"),
-        ("recipe.json", b"{}", r"recipe\.json: damaged \(it does not say question\)"),
+        ("recipe.json", b"{}", r"recipe\.json: damaged \(it lacks question\)"),
         ("recipe.json", b'{"question": []}', r"recipe\.json: damaged \(question and inputs must be tables\)"),
-        ("result.json", b"{", r"result\.json: damaged .*move it away, and the run goes on from its last state"),
-        ("result.json", b"[]", r"result\.json: damaged \(it does not say test\)"),
+        ("result.json", b"{", r"result\.json: damaged .*move it away to resume the run from its last state"),
+        ("result.json", b"[]", r"result\.json: damaged \(it lacks test\)"),
     ],
 )
 def test_a_damaged_file_of_a_run_is_named(
@@ -565,7 +565,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
     save_state(tmp_path, state)
     with monkeypatch.context() as context:
         context.setattr(Path, "write_text", full)
-        with pytest.raises(OSError, match=r"was not saved, the one before is there: '.*state-000000002'"):
+        with pytest.raises(OSError, match=r"was not saved, but the previous one is still there: '.*state-000000002'"):
             save_state(tmp_path, dataclasses.replace(state, step=2))
     log = RunLog(tmp_path, World(), total_steps=1, step=0, quiet=True)
     log._file = SimpleNamespace(write=full, flush=full, close=full)  # type: ignore[assignment]
@@ -577,7 +577,7 @@ def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.M
 def test_a_log_on_a_full_disk_says_what_to_do_and_closing_it_says_nothing_else(tmp_path: Path) -> None:
     log = RunLog(tmp_path, World(), total_steps=9, step=0, quiet=True)
     log._file.close()
-    said = r"No space left on device: the run stopped after step 7; make room, and go on by --resume: '.*log\.jsonl'"
+    said = r"No space left on device: the run stopped after step 7; make room, and resume with --resume: '.*log\.jsonl'"
     with Path("/dev/full").open("w", encoding="utf-8") as log._file, pytest.raises(OSError, match=said), closing(log):
         log.event("train", 7)
 
