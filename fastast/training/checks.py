@@ -31,7 +31,8 @@ def check_number(key: str, value: object, *, low: float, high: float = math.inf,
 
 def _shown(value: object) -> str:
     """Return a value as messages show it; for an integer too large for a float, only its number of digits."""
-    return f"a number of {len(str(value))} digits" if isinstance(value, int) and not is_number(value) else repr(value)
+    too_large = isinstance(value, int) and not isinstance(value, bool) and not is_number(value)
+    return f"a number of {len(str(value))} digits" if too_large else repr(value)
 
 
 def check_choice(key: str, value: object, allowed: Iterable[str]) -> None:

@@ -192,9 +192,9 @@ class Trainer:
             raise self._not_finite(step, "the loss is")
 
     def check_weights(self, done: int) -> None:
-        """Raise NotFiniteError in every process if a loss was not finite, or the weights after `done` steps are not.
+        """Raise NotFiniteError in every process where a loss or the weights after `done` steps are not finite.
 
-        A finite loss can have a gradient that is not finite, which only the next loss would show: too late for a
+        It is also raised where gradients overflow float16 at every scale. A finite loss can have a gradient that is not finite, which only the next loss would show: too late for a
         checkpoint.
         """
         self.check_finite()
@@ -204,7 +204,7 @@ class Trainer:
         if self.scaler.is_enabled() and self.scaler.get_scale() < _LEAST_SCALE:
             raise NotFiniteError(
                 f"step {done - 1}: the gradients overflow float16 at every scale of the loss, so that no step changes "
-                'the weights; use precision = "bfloat16" or "float32", and begin anew with another --out'
+                'the weights; use precision = "bfloat16" or "float32", and start anew with another --out'
             )
 
     def _not_finite(self, step: int, what: str) -> NotFiniteError:

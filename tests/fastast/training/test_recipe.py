@@ -38,6 +38,7 @@ def test_every_shipped_recipe_can_be_read(name: str) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
+        ("optimiser.lr=true", r"optimiser.lr is True; it must be a number, more than 0"),
         ("optimiser.lr=-1", r"optimiser.lr is -1; it must be a number, more than 0"),
         ("optimiser.weight_decey=0.1", r"optimiser.weight_decey: unknown key .* mean 'weight_decay'"),
         ("optimiser.name=adamww", r"optimiser.name: unknown value 'adamww'. Did you mean 'adamw'"),
