@@ -194,8 +194,8 @@ class Trainer:
     def check_weights(self, done: int) -> None:
         """Raise NotFiniteError in every process where a loss or the weights after `done` steps are not finite.
 
-        It is also raised where gradients overflow float16 at every scale. A finite loss can have a gradient that is not finite, which only the next loss would show: too late for a
-        checkpoint.
+        It is also raised where gradients overflow float16 at every scale. A finite loss can have a gradient that is not
+        finite, which only the next loss would show: too late for a checkpoint.
         """
         self.check_finite()
         finite = torch.stack([value.isfinite().all() for value in self.model.state_dict().values()])
