@@ -17,6 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.records.store import read_records
 from fastast.reduction.choosing.matching import bipartite_soft_matching
+from tests.fastast.kernels.interpreter import skip_without_interpreter
 
 ROOT = Path(__file__).parents[1]
 
@@ -81,7 +82,7 @@ print(engine.path)
 
 @pytest.mark.slow
 def test_the_same_method_runs_on_the_kernels(tmp_path: Path) -> None:
-    pytest.importorskip("triton")
+    skip_without_interpreter()
     environment = install("add_a_method.md", tmp_path) | {"TRITON_INTERPRET": "1"}
     done = subprocess.run(
         [sys.executable, "-c", ON_KERNELS], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

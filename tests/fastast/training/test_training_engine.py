@@ -20,6 +20,7 @@ from fastast.training.loop import train
 from fastast.training.recipe_file import load_recipe, recipe_names
 from fastast.training.trainer import Trainer
 from tests.fastast.kernels.conftest import device as device
+from tests.fastast.kernels.interpreter import skip_without_interpreter
 
 SETTINGS = ("model.drop_path_rate=0.2", "reduction.r=[2, 4]", "optimiser.clip_norm=1.0", "steps=3", "ema_decay=0.9")
 
@@ -61,7 +62,7 @@ def test_half_precision_learns(recipe_file: Path, device, precision: str) -> Non
 
 @pytest.mark.slow
 def test_two_processes_on_the_kernels_are_one_in_plain_torch(recipe_file: Path, tmp_path: Path) -> None:
-    pytest.importorskip("triton", reason="Triton is not installed")
+    skip_without_interpreter()
     settings = ("precision=float64", "reduction.r=[3]", "accumulation=2", "steps=2")
     alone = run(recipe_file, tmp_path / "alone", torch.device("cpu"), *settings)
     options = [word for setting in (*settings, "engine=triton") for word in ("-s", setting)]
