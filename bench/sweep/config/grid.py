@@ -41,7 +41,8 @@ class GridConfig(ConfigPart):
     the schedule's; -1 for exactly the schedule's. Quality only: speed is timed on noise, whose tokens are less similar
     than those of real sounds."""
     excess: tuple[str, ...] = ("refuse",)
-    """What to do where a block has too few tokens for `r`: `refuse` the sweep, or `cap` the block's `r` as ToMe does."""
+    """What to do where a block has too few tokens for `r`: `refuse` the sweep, or `cap` the block's `r` as ToMe
+    does."""
     draw: tuple[int, ...] = (-1,)
     """Seeds for everything a method draws at random; -1 for the sweep's `seed`. A method that draws nothing ignores
     them."""
