@@ -37,7 +37,7 @@ COLUMNS: dict[str, str] = {
     "engine_path": "what really ran: the engine, or plain where the kernels could not; empty for plain",
     "attention": "attention kernel asked for",
     "attention_kernel": "attention kernel that this resolved to",
-    "attention_backend": "PyTorch backend that ran",
+    "attention_backend": "what computed attention: a PyTorch backend, or an engine's own",
     "tokens_in": "tokens that enter the first block",
     "tokens_out": "tokens that left the last block",
     "tokens_per_block": "tokens that left each block as measured, separated by spaces",

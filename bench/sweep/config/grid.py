@@ -28,9 +28,10 @@ class GridConfig(ConfigPart):
     method: tuple[str, ...] = ("tome",)
     """Methods that `fastast info` lists."""
     proportional: tuple[bool, ...] = (True,)
-    """Whether a token is weighted by its size in attention."""
+    """Weight a token by its size in attention."""
     combine: tuple[str, ...] = ("method",)
-    """How the tokens of a slot are combined into one."""
+    """How merged tokens become one: `method` (the method's own way), `size` (mean weighted by size), `mean`, `norm` (as
+    `size`, scaled to the norm of the longest), or `keep` (one of them alone)."""
     place: tuple[str, ...] = ("between",)
     """Where in a block tokens are removed: `between` attention and MLP, `before` attention, or `after` the MLP."""
     num_protected: tuple[int, ...] = (-1,)
@@ -40,7 +41,8 @@ class GridConfig(ConfigPart):
     the schedule's; -1 for exactly the schedule's. Quality only: speed is timed on noise, whose tokens are less similar
     than those of real sounds."""
     excess: tuple[str, ...] = ("refuse",)
-    """What to do with an `r` that a block has too few tokens for: `refuse` it, or `cap` it as ToMe does."""
+    """What to do where a block has too few tokens for `r`: `refuse` the sweep, or `cap` the block's `r` as ToMe
+    does."""
     draw: tuple[int, ...] = (-1,)
     """Seeds for everything a method draws at random; -1 for the sweep's `seed`. A method that draws nothing ignores
     them."""

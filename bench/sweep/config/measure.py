@@ -14,7 +14,7 @@ from fastast.system.allocator import MemoryPolicy
 
 
 class MeasureConfig(ConfigPart):
-    """How time is measured; see `bench.measure.timing.TimingRule`."""
+    """How time is measured."""
 
     scope: str = "forward"
     """`forward`: filterbanks to logits. `waveform`: the front end too. `training_step`: forward, loss, backward and
