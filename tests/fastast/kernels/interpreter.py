@@ -21,11 +21,11 @@ _interpreted: dict[int, Any] = {}
 def skip_without_interpreter() -> None:
     """Skip a test where Triton is not installed, or is one whose interpreter does not run with this NumPy.
 
-    NumPy 2.5 no longer converts arrays of one element to integers, as Triton 3.6 did for every `range` in a kernel.
+    NumPy 2.4 no longer converts arrays of one element to integers, as Triton 3.6 did for every `range` in a kernel.
     """
     triton = pytest.importorskip("triton", reason="Triton is not installed")
-    if Version(triton.__version__) < Version("3.8") and Version(np.__version__) >= Version("2.5"):
-        pytest.skip("Triton before 3.8 does not interpret kernels with NumPy 2.5 or newer")
+    if Version(triton.__version__) < Version("3.8") and Version(np.__version__) >= Version("2.4"):
+        pytest.skip("Triton before 3.8 does not interpret kernels with NumPy 2.4 or newer")
 
 
 def interpret(monkeypatch: pytest.MonkeyPatch) -> None:
