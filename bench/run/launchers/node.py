@@ -6,6 +6,7 @@ Both functions run in a Ray worker or a Slurm job, which itself never touches Py
 from __future__ import annotations
 
 import fcntl
+import functools
 import hashlib
 import os
 import tempfile
@@ -56,6 +57,8 @@ class CellOrder:
     """Id and predictions of the unmerged model's cell; the node need not have access to the results."""
     cache: Path | None
     """Folder for clips and features; None for the node's own."""
+    code: str
+    """Digest of the driver's code."""
     runners: Runners
 
 
@@ -73,15 +76,7 @@ class Report:
 
 def inspect(question: Question) -> NodeFacts:
     """Describe this node. Raises RunError where it cannot, or its code or weights differ from the driver's."""
-    if code_digest() != question.code:
-        raise RunError("its FastAST differs from the driver's; give all nodes the same checkout")
-    model = question.model
-    if model.sha256 is not None:
-        path = weights_path(model)
-        if not path.exists():
-            raise RunError(f"it has no checkpoint {path}; put it on every node at that path")
-        if hash_checkpoint(path) != model.sha256:
-            raise RunError(f"its checkpoint {path} differs from the driver's")
+    _check_like_driver(question.code, question.model)
     outcome = _facts(question.runners, question.device, question.threads)
     if outcome.status != "ok":
         raise RunError(f"it could not be described: {outcome.message}")
@@ -90,9 +85,17 @@ def inspect(question: Question) -> NodeFacts:
 
 
 def work(order: CellOrder) -> Report:
-    """Run a cell and report how it ended, however that is; features that the node's cache lacks are made first."""
+    """Run a cell and report how it ended, however that is; features that the node's cache lacks are made first.
+
+    A node that has never described itself can be given a cell too: its code and weights are checked here as well.
+    """
     cell = order.cell
-    prepared = _prepare(order)
+    try:
+        _check_like_driver(order.code, cell.model)
+    except RunError as error:
+        prepared = Outcome(status="error", message=f"a node of {cell.device} cannot run this cell: {error}")
+    else:
+        prepared = _prepare(order)
     started, before = datetime.now(UTC), load_average()
     if prepared.status != "ok":
         outcome = prepared
@@ -108,12 +111,25 @@ def work(order: CellOrder) -> Report:
     return Report(outcome=outcome, facts=facts, started=started, finished=finished, load=(before, after))
 
 
+@functools.cache
 def code_digest() -> str:
-    """Return the SHA-256 of the code that measures: every Python file of `fastast` and `bench`."""
+    """Return the SHA-256 of the code that measures, every Python file of `fastast` and `bench`, at the first call."""
     digest = hashlib.sha256()
     for path in sorted(path for package in ("fastast", "bench") for path in (ROOT / package).rglob("*.py")):
         digest.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def _check_like_driver(code: str, model: ModelRef) -> None:
+    """Raise RunError where this node's code or weights differ from the driver's."""
+    if code_digest() != code:
+        raise RunError("its FastAST differs from the driver's; give all nodes the same checkout")
+    if model.sha256 is not None:
+        path = weights_path(model)
+        if not path.exists():
+            raise RunError(f"it has no checkpoint {path}; put it on every node at that path")
+        if hash_checkpoint(path) != model.sha256:
+            raise RunError(f"its checkpoint {path} differs from the driver's")
 
 
 def weights_path(model: ModelRef) -> Path:

@@ -36,6 +36,7 @@ def order(job: Job, cache: Path | None, runners: Runners) -> CellOrder:
         cell=replace(job.cell, device=on_node(job.cell.device), model=_model(job.cell.model)),
         reference=None if reference is None else (reference[0], reference[1].read_bytes()),
         cache=None if cache is None else cache.resolve(),
+        code=code_digest(),
         runners=runners,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -10,6 +11,7 @@ import stat
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +26,7 @@ from bench.run.driver import Options, run_sweep
 from bench.run.isolation import Outcome
 from bench.run.launchers import Job, RunError
 from bench.run.launchers.choose import choose_launcher
-from bench.run.launchers.node import NodeFacts, Report
+from bench.run.launchers.node import CellOrder, NodeFacts, Report, code_digest, work
 from bench.run.progress import Progress
 from bench.sweep.complaints import ConfigError
 from fastast.system.writing import write_whole
@@ -194,6 +196,24 @@ def test_a_job_leaves_word_that_it_began_before_its_first_cell(tmp_path, monkeyp
     with pytest.raises(MemoryError, match="first"):
         work_all(["first", "second"], tmp_path / "reports")
     assert [path.name for path in (tmp_path / "reports").iterdir()] == ["begun"]
+
+
+def test_a_node_that_was_not_asked_before_checks_code_and_weights(tmp_path):
+    """Slurm asks one node of a device; a job may run on another."""
+    fine = cell("fine", 0, log=tmp_path / "log", device="cpu")
+    weights = tmp_path / "weights.safetensors"
+    weights.write_bytes(b"other weights")
+    trained = replace(fine, model=replace(fine.model, path=weights, sha256=hashlib.sha256(b"weights").hexdigest()))
+    known = {"reference": None, "cache": None, "runners": cluster_runners.RUNNERS}
+    for one, code, why in (
+        (fine, "0" * 64, "its FastAST differs from the driver's"),
+        (trained, code_digest(), "weights.safetensors differs from the driver's"),
+    ):
+        report = work(CellOrder(cell=one, code=code, **known))
+        assert (report.outcome.status, why in report.outcome.message) == ("error", True)
+        assert report.facts is not None, "the record names the machine"
+    assert not (tmp_path / "log").exists()
+    assert work(CellOrder(cell=fine, code=code_digest(), **known)).outcome.status == "ok"
 
 
 FAKE_SBATCH = """#!/bin/sh
