@@ -38,24 +38,24 @@ class Augmentation:
     """Augmentation of a batch before the model sees it; with the defaults, none."""
 
     mixup_rate: float = 0.0
-    """Share of the clips that are mixed with another clip (AST: 0.5 for AudioSet, 0.6 for Speech Commands)."""
+    """Probability that a clip is mixed with another of its batch (AST: 0.5 for AudioSet, 0.6 for Speech Commands)."""
     mixup_alpha: float = 10.0
-    """Both parameters of the Beta distribution that lambda is drawn from."""
+    """Both parameters of the Beta distribution from which lambda is drawn, the weight of the first clip (AST: 10)."""
     mixup_labels: str = "weighted"
-    """Mixing of labels: `weighted` by lambda as in AST, or `union`, where the classes of both clips count in full."""
+    """Labels of a mixed clip: `weighted` by lambda as in AST, or `union`, all labels of both clips in full."""
     gain_db: float = 0.0
     """Largest change in loudness before mixing, in dB either way."""
     freq_mask: int = 0
-    """Upper bound, exclusive, on the mel bins that SpecAugment masks (AST: 48 of 128 for AudioSet)."""
+    """Number of mel bins that SpecAugment masks, exclusive upper bound (AST: 48 of 128 for AudioSet). 0: none."""
     time_mask: int = 0
-    """Upper bound, exclusive, on the frames that SpecAugment masks (AST: 192 of 1,024 for AudioSet)."""
+    """Number of frames that SpecAugment masks, exclusive upper bound (AST: 192 of 1,024 for AudioSet). 0: none."""
     mask_fill: str = "zero"
     """Value of masked bins before normalisation: `zero` as in AST, which is a loud sound, or the `mean` of the training
     set."""
     noise: float = 0.0
-    """Largest level of the noise added to the normalised filterbank (AST: 0.1 for Speech Commands)."""
+    """Largest level of the uniform noise added to the normalised filterbank (AST: 0.1 for Speech Commands)."""
     shift_frames: int = 0
-    """Largest number of frames that a clip is rolled by (AST: 10 for Speech Commands)."""
+    """Largest number of frames by which a clip is rolled along time, either way (AST: 10 for Speech Commands)."""
 
     def __post_init__(self) -> None:
         for name in ("mixup_rate", "mixup_alpha", "gain_db", "noise"):

@@ -40,21 +40,21 @@ class Distillation:
     """A trained teacher: the name of an embedded model (`ast_tiny_soundscapes`), or the path of a file written by
     `fastast.teachers.save_teacher` or `fastast.save_checkpoint`, or of any AST checkpoint."""
     label_weight: float = 0.5
-    """Lambda: weight of the loss against the labels, 0 to 1 (CMKD: 0.5; the code of Behera et al.: 0.1)."""
+    """Lambda, the weight of the loss against the labels, from 0 to 1 (CMKD: 0.5; code of Behera et al.: 0.1)."""
     temperature: float = 1.0
-    """Tau, which divides only the teacher's logits."""
+    """Tau, by which the teacher's logits, and only those, are divided."""
     form: str = "kl"
-    """`kl`: the divergence, as in CMKD; `bce`: cross-entropy against the teacher's probabilities, as in FastAST's
-    published code. Their gradients are the same, as they differ by the teacher's entropy, which training cannot
-    change."""
+    """`kl`: the divergence, as in CMKD; `bce`: cross-entropy against the teacher's probabilities, as in the
+    published code of Behera et al. Their gradients are the same: they differ by the teacher's entropy, which does not
+    depend on the student."""
     activation: str = "sigmoid"
-    """`sigmoid` where a clip can have several labels, `softmax` where it has exactly one."""
+    """`sigmoid` if a clip can have several labels (`loss = "bce"`), `softmax` if it has exactly one (`loss = "ce"`)."""
     consistent: bool = True
     """Consistent teaching: the teacher sees the same augmented and mixed spectrogram as the student. If false, it sees
     the clip without augmentation."""
     labels: str = ""
-    """Names of the teacher's classes if its file has none or other names: a file with one name per line in the order of
-    its outputs, or `data` if the outputs are in the order of the data's classes."""
+    """Names of the teacher's classes if its file has none or other names: a file with one name per line, in the order
+    of its outputs, or `data` if the outputs are unnamed and in the order of the data's classes."""
     targets: str = ""
     """A file of stored answers, written by `fastast record`, to learn from instead of running the teacher."""
 

@@ -31,8 +31,8 @@ def bernoulli_kl(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> 
 def binary_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """Return the binary cross-entropy of the student against sigmoid(teacher / temperature), averaged over classes too.
 
-    It is `bernoulli_kl` plus the teacher's entropy, so its gradient is the same. Logits (b, c) -> a scalar. FastAST's
-    published code uses this form.
+    It is `bernoulli_kl` plus the teacher's entropy, so its gradient is the same. Logits (b, c) -> a scalar. The
+    published code of Behera et al. (arXiv 2406.07676) uses this form.
     """
     student, teacher = _prepare(student, teacher, temperature)
     with torch.autocast(student.device.type, enabled=False):

@@ -69,17 +69,17 @@ class TokenReduction:
     size), mean, norm (mean weighted by size, scaled to the norm of the longest), keep (one of them alone). The method's
     own way is stored as method, because it is the same reduction."""
     num_protected: int | None = None
-    """Number of leading tokens that stay alone; None protects all prefix tokens (class and distillation)."""
+    """Number of leading tokens that stay alone. Not given: all prefix tokens (class and distillation)."""
     place: BlockPlace = "between"
-    """Where in a block tokens are removed: between attention and MLP (ToMe), before attention (by what the previous
-    block computed; in the first block, by the tokens alone), or after the MLP."""
+    """Where in a block tokens are removed: `between` attention and MLP (ToMe), `before` attention (by what the previous
+    block computed; in the first block, by the tokens alone), or `after` the MLP."""
     weighted_pooling: bool = True
     """Weight a token by its size where the head averages or pools tokens; false is refused for heads that pool none."""
     threshold: float | None = None
     """Least cosine at which a pair merges, above -1 and up to 1: every clip then merges only the pairs that reach it,
-    at most as many as the schedule says. None: as many as the schedule says, however similar."""
+    at most as many as the schedule says. Not given: as many as the schedule says, however similar."""
     excess: Excess = "refuse"
-    """What to do where a block has too few tokens for its `r`: refuse up front, or cap as ToMe does."""
+    """What to do if a block has too few tokens for its `r`: `refuse` up front, or `cap` r as ToMe does."""
     seed: int = 0
     """Seed for methods that draw random numbers."""
 

@@ -40,23 +40,23 @@ class ModelPart:
     """The model to train, and the weights it starts from."""
 
     name: str = "ast_tiny"
-    """Name of a model in the zoo (`fastast info`), or of a CNN or teacher (`cnn_small_soundscapes`,
-    `efficientnet_b2`)."""
+    """Name of an AST (`fastast info` lists them), of any CNN of timm (`efficientnet_b2`), or of another teacher
+    (`cnn_small_soundscapes`)."""
     checkpoint: str = ""
     """Weights to start from: any checkpoint that `fastast.load_model` reads; for a CNN, a file that FastAST trained.
-    Empty: the zoo's own weights, or random ones."""
+    Empty: the weights that come with the model, or random ones."""
     labels: str = ""
-    """Names of the checkpoint's classes if its file has none or different ones: a file with one name per line, in the
-    order of the outputs; or `data` if the unnamed outputs are in the order of the data's classes."""
+    """Names of the checkpoint's classes if its file has none or other names: a file with one name per line, in the
+    order of the outputs, or `data` if the outputs are unnamed and in the order of the data's classes."""
     new_head: bool = False
-    """Start with a new last layer, for a checkpoint with other classes."""
+    """Start with a new, random last layer, for a checkpoint with other classes."""
     imagenet: str = ""
-    """Start, as AST does, from a vision transformer trained on ImageNet: `download` for timm's distilled DeiT of the
-    model's size, or the path of its weights."""
+    """Start, as AST does, from a vision transformer trained on ImageNet: `download` fetches timm's distilled DeiT of
+    the model's size, and a path names its weights on disk."""
     trained: str = "all"
     """Which weights are trained: `all`, or only those of the `head`, on frozen features."""
     drop_path_rate: float = 0.0
-    """Stochastic depth: drop rate of the last block; the rates rise linearly from 0 at the first block."""
+    """Stochastic depth: drop rate of the last block of a transformer; rates rise linearly from 0 at the first."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `Geometry`, such as `num_frames`; for a teacher or CNN, its options in `create_teacher`."""
 
@@ -108,10 +108,10 @@ class ReductionPart:
     """Merging in training: one schedule, or several from which each step draws one."""
 
     r: tuple[int, ...] = ()
-    """Number of tokens merged in every block; of several numbers, each step draws one, so that one set of weights
-    serves them all."""
+    """Number of tokens merged in every block, or a list of which each step draws one, so that one set of weights serves
+    them all."""
     schedule: tuple[str, ...] = ()
-    """Any schedule, as text (`decreasing:40`), instead of `r`; of several, each step draws one."""
+    """Any schedule instead of `r`, as text (`decreasing:40`), or a list of which each step draws one."""
     shared: Mapping[str, Any] = field(default_factory=dict)
     """What all schedules share: any other field of `TokenReduction`, and the options of its method."""
 
@@ -183,9 +183,9 @@ class NormalisationPart:
     """Mean and standard deviation of the training set's filterbank."""
 
     mean: float
-    """Mean of the log-mel filterbank, as `fastast data stats` prints it."""
+    """Mean of the log-mel filterbank, as `fastast data stats` computes it."""
     std: float
-    """Standard deviation of that filterbank; AST divides by twice this value."""
+    """Standard deviation of that filterbank. As in AST, inputs are divided by twice this value."""
 
     def __post_init__(self) -> None:
         check_number("normalisation.mean", self.mean, low=-1e3, high=1e3)
@@ -202,17 +202,18 @@ class OptimiserPart:
     """Adam, as in AST, or AdamW."""
 
     lr: float
-    """Learning rate before schedule and warm-up."""
+    """Learning rate at its full value, by which schedule and warm-up are multiplied."""
     name: str = "adam"
     """`adam` (weight decay is added to the gradient) or `adamw` (decoupled weight decay)."""
     weight_decay: float = 0.0
-    """Weight decay."""
+    """Strength of the weight decay."""
     betas: tuple[float, ...] = (0.9, 0.999)
     """Decay rates of the running means of the gradient and of its square."""
     decay_all: bool = True
-    """Decay every parameter, as AST does; if false, all but biases, norms, tokens and position embeddings."""
+    """Decay every parameter, as AST does; if false, all but biases, norms, the class and distillation tokens, and
+    position embeddings."""
     clip_norm: float = 0.0
-    """Norm to which larger gradients are scaled down; 0: no clipping."""
+    """Norm of all gradients together to which larger ones are scaled down. 0: no clipping."""
 
     def __post_init__(self) -> None:
         check_choice("optimiser.name", self.name, OPTIMISERS)
@@ -231,19 +232,20 @@ class SchedulePart:
     """How the learning rate changes over time. Epochs count from 0."""
 
     name: str = "constant"
-    """`constant`, `multistep` (times `factor` at epoch `start` and every `every` epochs after it) or `cosine`."""
+    """`constant`, `multistep` (multiplied by `factor` at epoch `start` and every `every` epochs after it) or `cosine`
+    (half a cosine from the full rate down to `floor`)."""
     start: int = 1
-    """Multistep: number of epochs at the full rate."""
+    """For `multistep`: number of epochs at the full rate."""
     every: int = 1
-    """Multistep: number of epochs from one change to the next."""
+    """For `multistep`: number of epochs between changes."""
     factor: float = 0.5
-    """Multistep: factor by which each change multiplies the rate."""
+    """For `multistep`: factor by which each change multiplies the rate."""
     floor: float = 0.0
-    """Cosine: share of the full rate that is left at the end."""
+    """For `cosine`: share of the full rate that is left at the end."""
     warmup_steps: int = 0
-    """Number of steps in which the rate rises from 0 to its full value; the schedule already runs meanwhile."""
+    """Number of steps in which the rate rises linearly from 0 to that of the schedule, which runs meanwhile."""
     warmup_stair: int = 1
-    """Number of steps from one rise of the warm-up to the next (AST: 50, for 1,000 steps of warm-up)."""
+    """Number of steps between rises of the warm-up (AST: 50 in a warm-up of 1,000 steps)."""
 
     def __post_init__(self) -> None:
         check_choice("schedule.name", self.name, SCHEDULES)
@@ -272,7 +274,7 @@ _OF_SCHEDULE = {"start": "multistep", "every": "multistep", "factor": "multistep
 
 @dataclass(frozen=True, kw_only=True)
 class RunPart:
-    """What affects how a run proceeds but not the resulting weights; may differ when a run is resumed."""
+    """How a run proceeds, without effect on the weights at its end; it may change when a run is resumed."""
 
     workers: int = 0
     """Number of processes that read clips ahead; 0: the training process reads them itself."""
@@ -283,14 +285,14 @@ class RunPart:
     evaluate_every: int = 0
     """Number of steps between two evaluations on the validation set; 0: at the end of each epoch."""
     evaluate: tuple[str, ...] = ()
-    """Schedules to evaluate under, such as `constant:0`; the first one chooses the best weights (if a run resumes
-    with a different first one, they are chosen anew from then on). Empty: as trained."""
+    """Schedules to evaluate under, such as `constant:0`. The best weights are chosen under the first one; if it changes
+    when a run is resumed, they are chosen anew from then on. Empty: those of `[reduction]`, or unmerged without it."""
     evaluate_excess: str = "refuse"
-    """Same as `reduction.excess`, for the schedules in `evaluate` of a recipe that trains without merging."""
+    """`reduction.excess` for the schedules in `evaluate`, if the recipe trains without merging."""
     eval_batch: int = 32
     """Number of clips per batch in evaluation, in each process."""
     keep_scores: bool = False
-    """Write the labels and logits of every test clip, from which confidence intervals can be computed later."""
+    """Write the labels and logits of all test clips to `scores.safetensors`, for confidence intervals, for example."""
 
     def __post_init__(self) -> None:
         check_whole("run.workers", self.workers, low=0)

@@ -57,7 +57,7 @@ class Recipe:
     optimiser: OptimiserPart
     """Optimiser and its learning rate."""
     batch_size: int
-    """Number of clips per optimiser step, over all processes and parts: the same on every machine."""
+    """Number of clips per optimiser step, over all processes and parts, so that it is the same on every machine."""
     model: ModelPart = field(default_factory=ModelPart)
     """Model to train."""
     reduction: ReductionPart | None = None
@@ -75,19 +75,22 @@ class Recipe:
     steps: int = 0
     """Length of the training in steps; give this or `epochs`."""
     accumulation: int = 1
-    """Number of parts in which a step is computed, one after another, if it does not fit into memory."""
+    """Number of parts that a step is computed in, one after another, if it does not fit into memory; it must divide
+    `batch_size`."""
     precision: str = "float32"
-    """`float32`; `bfloat16` or `float16` (autocast; float16 with loss scaling); `float64` for tests."""
+    """Precision of the steps: `float32`; `bfloat16` or `float16` (autocast; float16 with loss scaling); `float64` for
+    tests."""
     engine: str = "plain"
-    """What the steps run on: `plain`, the model in plain PyTorch, or `triton`, the GPU kernels in the forward and the
-    backward pass, which round differently. Evaluation always runs the plain model."""
+    """Implementation of the steps: `plain` PyTorch, or `triton`, GPU kernels in the forward and backward pass, which
+    round differently. Evaluation always runs the plain model."""
     loss: Loss = "bce"
-    """`bce` if a clip can have several labels, `ce` if it has exactly one."""
+    """Loss against the labels: `bce` (binary cross-entropy) if a clip can have several labels, `ce` (cross-entropy) if
+    it has exactly one."""
     metric: str = "mAP"
-    """Metric that chooses the best weights: `mAP` or `accuracy`."""
+    """Validation metric that chooses the best weights: `mAP` or `accuracy`."""
     ema_decay: float = 0.0
-    """Decay of an exponential moving average of the weights (such as 0.999), which is evaluated and kept instead of
-    them. 0: no average."""
+    """Decay, such as 0.999, of an exponential moving average of the weights, which is evaluated and kept in their
+    place. 0: no average."""
     average_epochs: tuple[int, ...] = ()
     """AST's weight averaging, as [a, b]: mean of the weights after each of the epochs a to b, counted from 1."""
     start_share: float = 0.0
