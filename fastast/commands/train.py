@@ -35,7 +35,7 @@ def train(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the run. Not given: runs/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run in that folder, if there is one.")] = False,
     device: DeviceOption = "auto",
-    check: Annotated[bool, typer.Option("--check", help="Print what in the recipe decides the weights, and stop.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Print what decides the weights, and stop.")] = False,
     quiet: QuietOption = False,
 ) -> None:
     """Train a model by a recipe. Start it with torchrun to use several GPUs, or several processes on a CPU."""
