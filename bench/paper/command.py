@@ -49,7 +49,7 @@ def paper(
     """Measure every checkpoint on the data set of its classes, as far as both are there, and draw the reports.
 
     Nothing is downloaded: what is missing is listed, with where its owners publish it. Every checkpoint has its own
-    sweep and report. Interrupt at will: the same command resumes.
+    sweep and report. Interrupt it whenever you like: the same command resumes.
     """
     with for_people():
         from bench.paper.plan import make_plan
