@@ -26,6 +26,11 @@ def hub_hint(name: str | Path) -> str:
     return f". If it is a model on the Hugging Face Hub: hf download {name} --local-dir {model}, then give {model}"
 
 
+def name_hint(path: str | Path) -> str:
+    """Return where the name of a model belongs, for a missing path that may be one; else an empty text."""
+    return ". If it is the name of a model, give it to fastast.create_model" if re.fullmatch(r"\w+", str(path)) else ""
+
+
 def in_one_line(said: object) -> str:
     """Return a library's error message in one line, however many it spans."""
     return " ".join(str(said).split())

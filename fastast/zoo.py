@@ -30,11 +30,6 @@ TRAINED = EMBEDDED | CNNS
 ARCHITECTURES: dict[str, str] = {f"ast_{size}": size for size in SIZES}
 """Architectures without weights, by name, and their sizes: weights are random or from a checkpoint of your own."""
 
-_CNN = (
-    "{name} is a CNN, without tokens to merge: give its name to fastast predict, listen or evaluate, or to a recipe as "
-    "its teacher"
-)
-
 
 def model_names() -> tuple[str, ...]:
     """Return all names that `create_model` accepts."""
@@ -50,14 +45,6 @@ def trained_path(name: str) -> Path:
     if name not in TRAINED and not Path(name).exists():
         raise ValueError(f"no such file, and {unknown_name('model', name, (*model_names(), *CNNS))}{hub_hint(name)}")
     return TRAINED.get(name, Path(name))
-
-
-def name_hint(path: str | Path) -> str:
-    """Return advice where the path of a file that does not exist is the name of a model; empty text otherwise."""
-    name = str(path)
-    if name in CNNS:
-        return f". {_CNN.format(name=name)}"
-    return f". It is the name of a model: use fastast.create_model({name!r})" if name in model_names() else ""
 
 
 def create_model(
@@ -82,7 +69,10 @@ def create_model(
         checkpoint = EMBEDDED[name] if checkpoint is None else checkpoint
     elif name not in ARCHITECTURES:
         if name in CNNS:
-            raise ValueError(f"create_model builds transformers only; {_CNN.format(name=name)}")
+            raise ValueError(
+                f"{name} is a CNN, and create_model builds transformers only; give its name to fastast predict, listen "
+                "or evaluate, or to a recipe as its teacher"
+            )
         raise ValueError(unknown_name("model", name, model_names()))
     overrides = with_stride(stride, overrides)
     if checkpoint is None:

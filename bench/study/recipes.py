@@ -31,19 +31,17 @@ def settings(study: Study, arm: StudyArm, seed: int, out: Path) -> list[str]:
     Paths under the working folder are relative to it, so that the recipe does not depend on how `--out` is written.
     """
     out = Path(os.path.relpath(out)) if out.absolute().is_relative_to(Path.cwd()) else out
-    own = (*study.set, *arm.set)
-    chosen = [f"seed={seed}", "run.keep_scores=true", *own]
+    chosen = [f"seed={seed}", "run.keep_scores=true", *study.set, *arm.set]
     if arm.average:
         chosen.append(_beginning(study, arm, seed, out))
-    schedules = study.schedules_of(arm)
-    if schedules:
+    if schedules := study.schedules_of(arm):
         chosen.append(f"run.evaluate={json.dumps(schedules)}")
-        if not any(text.startswith("reduction.") for text in own):
-            chosen.append(f"run.evaluate_excess={study.excess}")
     if arm.teacher:
         chosen.append(f"distillation.teacher={teacher(study, arm, out)}")
         if arm.stored:
             chosen.append(f"distillation.targets={answers(study, arm, seed, out)}")
+    if schedules and load_recipe(study.recipe, chosen).reduction is None:  # else it is evaluated as it trains
+        chosen.append(f"run.evaluate_excess={study.excess}")
     return chosen
 
 

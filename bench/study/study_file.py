@@ -103,7 +103,8 @@ class Study(_Part):
     evaluate: tuple[str, ...] = ("constant:0",)
     """Schedules under which the test set is scored."""
     excess: str = "cap"
-    """How evaluation treats a schedule that asks for more tokens than there are: refuse or cap."""
+    """How evaluation treats a schedule that asks for more tokens than there are: refuse or cap. An arm that trains with
+    merging is evaluated under its own `reduction.excess`."""
     reference: str
     """Arm with whose first schedule all others are compared."""
     speed: str = ""

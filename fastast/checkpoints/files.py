@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fastast.checkpoints.checkpoint import CheckpointError, CheckpointNotFoundError
 from fastast.checkpoints.prefixes import unnest
-from fastast.names import hub_hint
+from fastast.names import hub_hint, name_hint
 
 READABLE = (
     "FastAST reads .safetensors files, PyTorch state dicts (.pth, .pt, .bin) and folders in Hugging Face's layout "
@@ -39,8 +39,6 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     The kind of file is recognised by its content, not its name. Raises CheckpointError for anything but tensors.
     """
     if not path.exists():
-        from fastast.zoo import name_hint
-
         hint = name_hint(path) or hub_hint(path)
         raise CheckpointNotFoundError(f"{path}: there is no such file or folder; {READABLE}{hint}")
     if not path.is_file():

@@ -27,7 +27,7 @@ def test_a_training_of_another_recipe_is_not_drawn_under_an_arm_s_name() -> None
     other = study.model_copy(update={"arms": arms})
     for ask in (study_frame, times_to_reference):
         with pytest.raises(
-            StudyError, match=r"ast/seed-0 was trained by a recipe other than .* optimiser\.lr is 0\.5, there"
+            StudyError, match=r"ast/seed-0 was trained by a recipe other than .* optimiser\.lr is 0\.5 here, but"
         ):
             ask(other, PUBLISHED, [])
 
