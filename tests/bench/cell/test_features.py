@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -73,7 +72,9 @@ def test_features_are_those_of_the_front_end_and_computed_once(
         warnings.simplefilter("error")
         again = prepared(clips_of(root), model, tmp_path)
     assert (again.path, again.path.stat().st_mtime_ns) == (first.path, written)
-    assert again == dataclasses.replace(first, labels=again.labels, reused=True)
+    np.testing.assert_array_equal(again.labels, first.labels)
+    ours, before = (vars(one) | {"labels": None} for one in (again, first))
+    assert ours == before | {"reused": True}
     read = [soundfile.read(root / "audio" / f"{index:02d}.wav", dtype="float32")[0] for index in range(70)]
     expected = Frontend(model.geometry, model.normalisation)(torch.from_numpy(np.stack(read)))
     np.testing.assert_allclose(first.open(), expected, atol=1e-5)

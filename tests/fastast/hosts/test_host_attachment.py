@@ -331,7 +331,8 @@ def test_a_check_of_a_host_leaves_the_random_numbers_of_gpus_alone(vit, monkeypa
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_compiled_copy_attends_as_the_reduced_model_did(vit) -> None:
+def test_a_compiled_copy_attends_as_the_reduced_model_did(vit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fastast.engine.compilation._SAID", set())  # a fallback is told of once per process
     model = vit()
     fastast.reduce(model, TokenReduction(schedule=Constant(2)), attention="math")
     with pytest.warns(EngineFallbackWarning):
