@@ -114,7 +114,7 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
         if not found:
             raise SplitNotFoundError(f"{root}: nothing matches data.{split}, {', '.join(patterns)}")
         return found
-    found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
+    found = _named_after(split, root, endings)
     groups = {_pattern(root, path): None for path in found}
     if not found:
         raise SplitNotFoundError(
@@ -130,8 +130,11 @@ def find_shards(root: Path, split: str, patterns: Sequence[str], endings: Sequen
 
 def split_is_clear(root: Path, split: str, endings: Sequence[str]) -> bool:
     """Return whether the names of shards leave no doubt about which make up a split."""
-    found = [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
-    return len({_pattern(root, path) for path in found}) <= 1
+    return len({_pattern(root, path) for path in _named_after(split, root, endings)}) <= 1
+
+
+def _named_after(split: str, root: Path, endings: Sequence[str]) -> list[Path]:
+    return [path for path in shard_files(root, endings) if split_of_path(path.relative_to(root)) == split]
 
 
 def _pattern(root: Path, path: Path) -> str:

@@ -107,7 +107,7 @@ def learn_merging_command(question: MergingQuestion, out: Path, *, device: str, 
         first = _resume(learner, folder, say)
         workers = min(recipe.run.workers, max(0, (os.cpu_count() or 1) - 1))
         batches = load_batches(data, sampler.parts(first, question.steps), workers=workers, replace=True)
-        per = "class" if (model.loss or "bce") == "bce" else "clip"
+        per = "class" if learner.loss == "bce" else "clip"
         losses: list[float] = []
         for step, batch in enumerate(batches, start=first):
             losses.append(learner.step(step, Augmentation.plain(batch.to(place), frontend)))

@@ -54,7 +54,7 @@ class MergeLearner:
         Raises ReductionError if a schedule removes more tokens than a block can.
         """
         self.question, self.device = question, device
-        self.model = model.requires_grad_(False)
+        self.model, self.loss = model.requires_grad_(False), model.loss or "bce"
         self._attached = [
             AttachedReduction.of(TokenReduction(schedule=text), model.encoder)  # type: ignore[arg-type]
             for text in question.schedules
@@ -72,21 +72,20 @@ class MergeLearner:
         asked = self.question
         for group in self.optimiser.param_groups:
             group["lr"] = asked.lr * 0.5 * (1 + math.cos(math.pi * step / asked.steps))
-        loss_of = self.model.loss or "bce"
         attached = self._attached[draw_seed(asked.seed, "schedule", step) % len(self._attached)]
         fbank = fbank.to(self.device)
         with autocast(self.device, asked.precision):
             with torch.no_grad():
                 unmerged = self.model(fbank).float()  # (b, c)
-                wanted = unmerged.sigmoid() if loss_of == "bce" else unmerged.softmax(-1)
+                wanted = unmerged.sigmoid() if self.loss == "bce" else unmerged.softmax(-1)
             merged = soft_forward(self.model, fbank, attached, self._embed, temperature=asked.temperature)  # (b, c)
-        loss = label_loss(merged, wanted, loss_of)
+        loss = label_loss(merged, wanted, self.loss)
         if not torch.isfinite(loss):
             raise NotFiniteError(f"learn-merging: step {step}: the loss is NaN or infinite; lower --lr ({asked.lr:g})")
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()
-        return float(loss.detach() - label_loss(unmerged, wanted, loss_of))
+        return float(loss.detach() - label_loss(unmerged, wanted, self.loss))
 
     def result(self, training: Mapping[str, Any]) -> MergeEmbedding:
         """Return the current embedding; `training`: notes to store with it."""

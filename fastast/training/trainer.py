@@ -39,7 +39,7 @@ overflow halves it, and trainings that work settle far above 1."""
 
 
 class NotFiniteError(ValueError):
-    """A loss or weight that is NaN or infinite: training stops, and the last checkpoint is kept."""
+    """A loss, weight or gradient that is NaN or infinite: training stops, and the last checkpoint is kept."""
 
 
 class Trainer:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.source import Content, Source
-from fastast.data.decoding.wav_stream import STREAMED
 
 if TYPE_CHECKING:
     import soundfile
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 UNKNOWN = 1 << 62
 """Where no length is stated, libsndfile reports at least this many samples, and a 64-bit header claims at least this
 many bytes."""
+STREAMED = 0x7FFF_F000
+"""Bytes that a 32-bit header claims at least, if it was written before the length was known."""
 _MOST_SAMPLES_PER_BYTE = 65_535 // 10
 """Most samples that a byte can hold: silence in FLAC, the densest format, has 65,535 per frame of 10 bytes or more."""
 _BYTES = re.compile(

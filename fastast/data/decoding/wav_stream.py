@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
+from fastast.data.decoding.claims import STREAMED, UNKNOWN
 from fastast.data.decoding.errors import AudioError
 from fastast.data.decoding.kinds import CODECS
 from fastast.data.decoding.part import check_rate
@@ -15,8 +16,6 @@ from fastast.data.decoding.pcm import SAMPLE_BYTES, PcmStream
 
 Read = Callable[[int], bytes]
 """Function that reads up to a number of bytes: returns those that have come, and none at the end of the stream."""
-STREAMED = 0x7FFF_F000
-"""Bytes that a WAV claims at least, if its header was written before the length was known."""
 _ENCODINGS = {
     (1, 8): "u8",
     (1, 16): "s16le",
@@ -61,7 +60,7 @@ def read_wav_header(read: Read, name: str) -> PcmStream:
             if found is None:
                 raise AudioError(f"{name}: its samples come before their format; write the WAV again")
             size = length if size == 0xFFFF_FFFF and length is not None else size
-            known = 0 < size < (1 << 62) and (length is not None or size < STREAMED)
+            known = 0 < size < UNKNOWN and (length is not None or size < STREAMED)
             return PcmStream(
                 rate=found.rate, encoding=found.encoding, channels=found.channels, num_bytes=size if known else None
             )

@@ -374,7 +374,6 @@ def test_where_the_engine_falls_back_the_plain_forward_is_profiled_and_said(cell
 
 
 def test_in_the_interpreter_there_are_stages_and_no_shares(cell, tmp_path, monkeypatch):
-    pytest.importorskip("triton", reason="Triton is not installed")
     if torch.cuda.is_available():
         pytest.skip("the interpreter is for machines without a CUDA device")
     from tests.fastast.kernels.interpreter import interpret

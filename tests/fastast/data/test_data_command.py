@@ -269,7 +269,9 @@ def test_clips_that_are_longer_than_a_recipe_hears_are_named_with_the_setting_th
     found = checked(root)
     assert found["median_seconds"] == 2.0
     _, train, note = found["suggestions"]
-    assert note.startswith("by default speech_commands hears 1.28 s of a clip, but half of the clips last 2.00 s or ")
+    assert note.startswith(
+        "by default speech_commands hears 1.28 s of a clip, but half of the clips last 2.00 s or more"
+    )
     words = shlex.split(train)
     recipe = load_recipe("speech_commands", [words[i + 1] for i, word in enumerate(words) if word == "--set"])
     assert recipe.model.options["num_frames"] == 256

@@ -114,7 +114,8 @@ def test_layer_2_without_any_length_is_read_whole() -> None:
 
 def test_an_mp3_that_counts_its_frames_is_held_to_them() -> None:
     content = mp3(recording(3, 44_100))
-    with pytest.raises(AudioError, match=r"clip: the file is cut off or damaged: its header claims 116 .* only \d+"):
+    message = r"clip: the file is cut off or damaged: its header claims 116 frames but only \d+ are there"
+    with pytest.raises(AudioError, match=message):
         native(content[:-5_000])
     too_low = bytearray(content)
     at = max(content.find(b"Xing"), content.find(b"Info")) + 8

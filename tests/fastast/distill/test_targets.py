@@ -246,7 +246,7 @@ def test_a_file_of_before_is_taken_with_a_notice(tmp_path: Path, teacher: Frozen
     del header["question"]
     header |= {"version": 1, "recipe_hash": HASH_OF_BEFORE}
     save_file(tensors, path, {"fastast_targets": json.dumps(header)})
-    assert "before files stated their clips" in load(path, teacher).notice
+    assert "before files stated their clips and precision" in load(path, teacher).notice
     with pytest.raises(DistillationError, match="for other data, .* number of processes, .* of version 1"):
         load(path, teacher, question=QUESTION | {"seed": 6})
 
