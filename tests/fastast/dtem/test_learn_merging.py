@@ -23,10 +23,12 @@ from fastast.data.soundscapes.training import SoundscapesSet
 from fastast.data.training_set import TrainingSet
 from fastast.dtem.learner import MergeLearner, keys_of_blocks
 from fastast.dtem.question import LearnMergingError, MergingQuestion
+from fastast.dtem.soft import soft_forward
 from fastast.frontend import Normalisation
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction.embedding import ENTRY, merge_embedding
+from fastast.scores import Loss
 
 CLASSES = ("Music", "Percussion", "Speech", "Hi-hat", "Snare drum", "Typing")
 FEW = ["--data", "smoke", "-s", "data.val_clips=40", "--schedule", "constant:12", "--steps", "6", "--batch-size", "4"]
@@ -166,6 +168,39 @@ def test_too_few_validation_clips_are_noticed_before_the_first_step(
         assert code == 1
         assert message in said
         assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("loss", "unit"), [(None, "class"), ("bce", "class"), ("ce", "clip")])
+def test_the_loss_is_that_of_the_weights_and_said_in_its_unit(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loss: Loss | None, unit: str
+) -> None:
+    """The loss is a Kullback-Leibler divergence: of every class by itself, or of the classes of a clip."""
+    found, own = load_checkpoint(checkpoint), str(tmp_path / "own.safetensors")
+    save_checkpoint(
+        own, found.state, geometry=found.geometry, labels=CLASSES, normalisation=found.normalisation, loss=loss
+    )
+    assert re.search(rf"step 6 of 6: \S+ nats per {unit}\n", learn(own, tmp_path / "merging.safetensors")[1])
+
+    logits: list[torch.Tensor] = []
+
+    def kept(*asked: Any, **how: Any) -> torch.Tensor:
+        logits.append(soft_forward(*asked, **how))
+        return logits[0]
+
+    monkeypatch.setattr("fastast.dtem.learner.soft_forward", kept)
+    model = load_model(own).eval()
+    fbank = torch.randn(2, 192, 128, generator=torch.Generator().manual_seed(1))
+    question = MergingQuestion(model=own, data="smoke", schedules=("constant:12",))
+    excess = MergeLearner(question, model, torch.device("cpu")).step(0, fbank)
+    both = [one.detach().double() for one in (model(fbank), logits[0])]
+    if unit == "clip":
+        p, q = (one.softmax(-1) for one in both)
+        expected = (p * (p / q).log()).sum(-1).mean()
+    else:
+        p, q = (one.sigmoid() for one in both)
+        expected = (p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()).mean()
+    assert excess == pytest.approx(float(expected), rel=1e-2)
+    assert expected > 1e-4
 
 
 def test_splits_of_other_classes_are_refused_before_the_first_step(
