@@ -31,6 +31,7 @@ import fastast
 import fastast.cli
 from bench.records.columns import COLUMNS
 from bench.records.schema import Record
+from bench.study import families, frame, progress
 
 ROOT = Path(__file__).parents[1]
 DIRECTIVES = {"index.md", "api.md"}
@@ -131,6 +132,14 @@ def test_every_column_and_every_part_of_a_record_is_documented() -> None:
         assert f"| `{name}` | {meaning} |" in text
     for name in Record.model_fields:
         assert f"`{name}`" in text, name
+
+
+def test_every_column_of_a_study_is_documented() -> None:
+    text = (ROOT / "docs/study_files.md").read_text(encoding="utf-8")
+    for name, meaning in frame.COLUMNS.items():
+        assert f"| `{name}` | {meaning} |" in text
+    for name in (*families.COLUMNS, *progress.COLUMNS):
+        assert f"`{name}`" in text.partition("## The CSV files")[2], name
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
