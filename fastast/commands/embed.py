@@ -66,7 +66,7 @@ def embed(
     from fastast.inference.embedding import embed_files
     from fastast.inference.embedding_files import write_embeddings
     from fastast.inference.hearing import Unread
-    from fastast.inference.prediction import Predictor
+    from fastast.inference.predictor import Predictor
     from fastast.reduction.text import read_reduction
     from fastast.system.devices import find_device
     from fastast.system.writing import check_target

@@ -71,7 +71,7 @@ def listen(
     from fastast.checkpoints.said import read_said
     from fastast.inference.listening import Listening
     from fastast.inference.listening import listen as follow
-    from fastast.inference.prediction import Predictor
+    from fastast.inference.predictor import Predictor
     from fastast.inference.windows import hop_samples
     from fastast.reduction.text import read_reduction
 

@@ -104,9 +104,10 @@ def predict(
     set_up_process()
     from fastast.checkpoints.said import read_said
     from fastast.commands.pipes import read_sources
+    from fastast.inference import drawing
     from fastast.inference.event_files import write_events
     from fastast.inference.hearing import Unread
-    from fastast.inference.prediction import Predictor
+    from fastast.inference.predictor import Predictor
     from fastast.reduction.text import read_reduction
     from fastast.system.writing import check_folder, check_target
 
@@ -133,7 +134,7 @@ def predict(
             say=say_error,
         )
         if draw:
-            predictor.drawn_model()
+            drawing.drawn_model(predictor)
         predictions = predictor.predict(sources, events=rule, hop=hop, channels=mix)
         if not as_json:
             typer.echo(predictor.describe())
@@ -148,7 +149,7 @@ def predict(
                 write(found.path, found.events)
             picture = _picture(draw, found.path, drawn) if draw else None
             try:
-                picture = predictor.draw(found, picture, mix) if picture else None
+                picture = drawing.draw(predictor, found, picture, mix) if picture else None
             except (ValueError, OSError, RuntimeError) as error:
                 say_error(f"{picture}: no picture: {error}")
                 picture, undrawn = None, undrawn + 1

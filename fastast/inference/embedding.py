@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from fastast.inference.hearing import SoundSource, Unread, hear
-from fastast.inference.prediction import Predictor
+from fastast.inference.predictor import Predictor
 from fastast.inference.time_mean import TimeMean
 from fastast.inference.windows import hop_samples
 

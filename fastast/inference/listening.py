@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastast.data.training_set import MIN_SAMPLES
 from fastast.inference.live import LiveReader
-from fastast.inference.prediction import Predictor
+from fastast.inference.predictor import Predictor
 from fastast.inference.windows import SAMPLE_RATE, check_length, hop_samples, trail
 from fastast.scores import to_scores
 

@@ -16,7 +16,9 @@ from fastast.data.layouts.table import Table
 from fastast.frontend import Frontend
 from fastast.geometry import geometry
 from fastast.hosts import reduce
-from fastast.inference.prediction import Prediction, Predictor, Unread
+from fastast.inference.hearing import Unread
+from fastast.inference.prediction import Prediction
+from fastast.inference.predictor import Predictor
 from fastast.own_length import OwnLengths, at_length, bucket_frames
 from fastast.reduction import TokenReduction
 from fastast.training.evaluation.evaluate import evaluate

@@ -36,7 +36,7 @@ from bench.sweep.data import resolve_data
 from fastast import AudioSpectrogramTransformer, save_checkpoint
 from fastast.cli import app
 from fastast.data.augment import Augmentation
-from fastast.data.caching import files, making
+from fastast.data.caching import files, making, shard_maker
 from fastast.data.caching.cache import Cache
 from fastast.data.caching.making import make_cache
 from fastast.data.checking.check import FAULTS
@@ -468,7 +468,7 @@ def test_a_cache_that_is_stopped_leaves_whole_parts_and_is_no_whole_cache(
         written.append(path)
 
     with monkeypatch.context() as patch:
-        for module in (making, files):
+        for module in (shard_maker, files):
             patch.setattr(module, "write_whole", stop)
         with pytest.raises(KeyboardInterrupt):
             make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)
@@ -490,7 +490,7 @@ def test_a_cache_that_is_stopped_in_the_clips_of_two_splits_has_neither(
 
     os.utime(options.split("test").source(0), (1, 1))
     with monkeypatch.context() as patch:
-        patch.setattr(making, "write_whole", stop)
+        patch.setattr(shard_maker, "write_whole", stop)
         with pytest.raises(KeyboardInterrupt):
             make_cache("esc50", options, out, splits=["test"])
     for split in ("val", "test"):  # which are the same clips
@@ -575,7 +575,7 @@ def test_a_cache_of_other_labels_is_no_whole_cache_until_all_is_made_anew(
         write_whole(path, content)
 
     with monkeypatch.context() as patch:
-        for module in (making, files):
+        for module in (shard_maker, files):
             patch.setattr(module, "write_whole", stop)
         with pytest.raises(KeyboardInterrupt):
             make_cache("esc50", ESC50(root=str(source)), out, shard_clips=2)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import fastast
 from fastast.cli import app
 from fastast.exporting import cache, export_to_cache
-from fastast.inference.prediction import Predictor
+from fastast.inference.predictor import Predictor
 from fastast.reduction.registry import METHODS
 
 EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"

@@ -26,7 +26,7 @@ from fastast.data.decoding.pcm import PcmStream
 from fastast.inference.feed import Feed
 from fastast.inference.listening import Listening, listen
 from fastast.inference.live import LiveReader, PipeReader
-from fastast.inference.prediction import Predictor
+from fastast.inference.predictor import Predictor
 
 ROOT = Path(__file__).parents[3]
 EXAMPLE = ROOT / "fastast/assets/examples/bird_and_water.ogg"

@@ -24,7 +24,8 @@ from fastast.checkpoints import save_checkpoint
 from fastast.cli import app
 from fastast.frontend import Normalisation
 from fastast.inference.events import EventRule
-from fastast.inference.prediction import Prediction, Predictor
+from fastast.inference.prediction import Prediction
+from fastast.inference.predictor import Predictor
 from fastast.zoo import create_model
 
 ROOT = Path(__file__).parents[3]
@@ -191,7 +192,7 @@ MEASURE = """
 import re, sys
 from pathlib import Path
 from fastast.inference.events import EventRule
-from fastast.inference.prediction import Predictor
+from fastast.inference.predictor import Predictor
 predictor = Predictor(sys.argv[1], device="cpu")
 before = 0
 for path in sys.argv[2:]:

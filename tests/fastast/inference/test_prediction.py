@@ -15,7 +15,10 @@ from typer.testing import CliRunner
 from fastast import load_audio
 from fastast.cli import app
 from fastast.commands.options import DEFAULT_MODEL
-from fastast.inference.prediction import Prediction, Predictor, Unread
+from fastast.inference.drawing import draw
+from fastast.inference.hearing import Unread
+from fastast.inference.prediction import Prediction
+from fastast.inference.predictor import Predictor
 from fastast.reduction import TokenReduction
 from fastast.schedule import Constant
 
@@ -94,11 +97,11 @@ def test_a_picture_is_a_png(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     )
     for name in ("picture.pdf", "picture", "picture.png.jpg"):
         with pytest.raises(ValueError, match=rf"{name}: pictures are written as PNG; name a file that ends in \.png"):
-            predictor.draw(found, tmp_path / name)
+            draw(predictor, found, tmp_path / name)
     assert list(tmp_path.iterdir()) == []
     monkeypatch.setitem(sys.modules, "fastast.viz", None)  # a PNG would be drawn by it
     with pytest.raises(ImportError, match=r"fastast\.viz"):
-        predictor.draw(found, tmp_path / "picture.PNG")
+        draw(predictor, found, tmp_path / "picture.PNG")
 
 
 def test_the_command_passes_method_options_device_and_batch_on(files: list[Path]) -> None:

@@ -14,7 +14,7 @@ from fastast import load_audio
 from fastast.cli import app
 from fastast.frontend import Normalisation
 from fastast.frontend.filterbank import fbank
-from fastast.inference.prediction import Predictor
+from fastast.inference.predictor import Predictor
 from fastast.teachers import Teacher, combine_teachers, create_teacher, load_teacher, save_teacher
 
 EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"

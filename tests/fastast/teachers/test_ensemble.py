@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from fastast.cli import app
 from fastast.data.audio import load_audio
 from fastast.frontend import AUDIOSET, ESC50, Frontend
-from fastast.inference.prediction import Predictor
+from fastast.inference.predictor import Predictor
 from fastast.teachers import (
     Teacher,
     TeacherError,
