@@ -16,7 +16,7 @@ from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
 from bench.sweep.machine_limits import check_machine
-from bench.sweep.possible import largest_r
+from bench.sweep.grid_checks import largest_r
 from fastast.scores import ACTIVATIONS
 
 

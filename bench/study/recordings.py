@@ -36,11 +36,13 @@ def recording_shares(data: Mapping[str, Any]) -> tuple[NDArray[np.float64], ...]
     if data["name"] != "soundscapes":
         return ()
     options = data["options"]
-    return _shares(options["seconds"], options["test_clips"], tuple(options["classes"] or CLASSES))
+    first = options.get("first_test_clip", 0)  # missing in older recipes
+    clips = range(first, first + options["test_clips"])
+    return _shares(options["seconds"], clips, tuple(options["classes"] or CLASSES))
 
 
 @cache
-def _shares(seconds: float, clips: int, classes: tuple[str, ...]) -> tuple[NDArray[np.float64], ...]:
+def _shares(seconds: float, clips: range, classes: tuple[str, ...]) -> tuple[NDArray[np.float64], ...]:
     """Return the shares of a test set, planning its scenes once for all trainings that are tested on them."""
     group_of = {
         source: (name, group)  # a group is of one leaf class

@@ -50,7 +50,7 @@ def run_understanding(
     frontend = fastast.Frontend(model.geometry, model.normalisation)
     waveforms = torch.from_numpy(loaded.waveforms.astype(np.float32) / 32768)  # (c, s)
     features = torch.cat([frontend(part) for part in waveforms.split(64)])  # (c, f, m)
-    events = sounding(scene_recipes(SPLIT, SECONDS, clips), model.geometry)  # (c, t')
+    events = sounding(scene_recipes(SPLIT, SECONDS, range(clips)), model.geometry)  # (c, t')
     shown = choose_picture(events)
     notes, removed = [], parse_schedule(schedule)
     for one in methods or known:

@@ -17,10 +17,10 @@ HOP_S = 0.01
 """Seconds between frames of the filterbank."""
 
 
-def scene_recipes(split: str, seconds: float, count: int) -> list[ClipRecipe]:
-    """Return the recipes by which the first clips of a split are mixed."""
+def scene_recipes(split: str, seconds: float, clips: range) -> list[ClipRecipe]:
+    """Return the recipes by which these clips of a split are mixed."""
     sources = catalogue(split)
-    return [plan(RandomState(FIRST_SEED[split] + index), sources, seconds) for index in range(count)]
+    return [plan(RandomState(FIRST_SEED[split] + index), sources, seconds) for index in clips]
 
 
 def sounding(recipes: list[ClipRecipe], geometry: Geometry) -> NDArray[np.bool_]:

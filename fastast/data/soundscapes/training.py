@@ -44,6 +44,9 @@ class Soundscapes:
     """Number of validation clips: the first of the published ones."""
     test_clips: int = 2_000
     """Number of test clips: the first of the published ones."""
+    first_test_clip: int = field(default=0, metadata=LATER)
+    """Index of the first test clip. From 2,000 on, test clips are other mixtures of the same recordings than those of
+    the published results."""
     fresh: bool = True
     """Whether every epoch has new mixtures. If false, every epoch has the clips of the first, which are kept in memory
     (160 MB for 1,000 clips of 5 s, in each reading process). Clips of val and test are always kept."""
@@ -67,6 +70,12 @@ class Soundscapes:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1 or (most and value > most):
                 limit = "of at least 1" if most is None else f"from 1 to {most:,}"
                 raise DataError(f"data: {name} is {value!r}; it must be a whole number {limit}")
+        first, last = self.first_test_clip, MAX_COUNT - self.test_clips
+        if isinstance(first, bool) or not isinstance(first, int) or not 0 <= first <= last:
+            raise DataError(
+                f"data: first_test_clip is {first!r}; with {self.test_clips:,} test clips, it must be a whole number "
+                f"from 0 to {last:,}"
+            )
         if isinstance(self.repeats, bool) or not isinstance(self.repeats, int) or self.repeats < 1:
             raise DataError(f"data: repeats is {self.repeats!r}; it must be a whole number of at least 1")
         if self.repeats > 1 and not self.fresh:
@@ -102,6 +111,7 @@ class SoundscapesSet:
         self.classes: tuple[str, ...] = tuple(options.classes) or CLASSES
         self._columns = {name: column for column, name in enumerate(self.classes)}
         self._count = int(getattr(options, f"{split}_clips"))
+        self._first = options.first_test_clip if split == "test" else 0
         self._catalogue = catalogue(split)
         self._pool: Pool | None = None
         self._keeps = split != "train" or not options.fresh or options.repeats > 1
@@ -112,7 +122,7 @@ class SoundscapesSet:
 
     def id(self, index: int) -> str:
         """Return the clip's id, such as test_00042."""
-        return f"{self.split}_{index:05d}"
+        return f"{self.split}_{self._first + index:05d}"
 
     def name(self, index: int) -> str:
         """Return the clip's id, as a mixture has no file."""
@@ -122,26 +132,27 @@ class SoundscapesSet:
         """Return the SHA-256 of everything that determines the mixtures of the first epoch, except their number."""
         speed = self.options.speed_share if self.split == "train" else 0
         said = f"{mixer_hash(self.split, self.options.seconds)} {self.split} {self.options.seconds:g} {speed:g}"
+        said += f" from {self._first}" if self._first else ""
         return hashlib.sha256(said.encode()).hexdigest()
 
     def reference(self) -> tuple[int, str] | None:
         """Return how many of the first clips have a committed hash, and the hash.
 
         It covers every clip's samples (int16, little-endian) and labels (one byte per class), clip after clip. None
-        where none is committed, or where `classes` or `speed_share` changes the clips. Raises SoundscapesError where
-        the recipes, and so the clips, are not the committed ones.
+        where none is committed, or where `classes`, `speed_share` or `first_test_clip` changes the clips. Raises
+        SoundscapesError where the recipes, and so the clips, are not the committed ones.
         """
         seconds = float(self.options.seconds)
-        check_recipes(self.split, seconds, self._count)
+        check_recipes(self.split, seconds, self._first + self._count)
         known = furthest(self.split, seconds, self._count)
-        altered = self.classes != CLASSES or (self.split == "train" and self.options.speed_share)
+        altered = self.classes != CLASSES or self._first or (self.split == "train" and self.options.speed_share)
         return None if known is None or altered else (known["count"], known["sha256"])
 
     def seed(self, index: int, epoch: int) -> int:
         """Return the seed of a mixture, which no other mixture of the run or of another split has."""
         if self.split == "train" and self.options.fresh:
             index += epoch // self.options.repeats * self._count
-        seed = FIRST_SEED[self.split] + index
+        seed = FIRST_SEED[self.split] + self._first + index
         if seed > _LAST_SEED:
             raise DataError(
                 f"data: clip {index:,} is beyond the mixer's seeds; train fewer epochs, or fewer clips each"

@@ -24,6 +24,9 @@ def test_a_clip_has_shares_of_the_classes_that_it_is_labelled_with() -> None:
         np.testing.assert_allclose(share.sum(axis=1), labels[:, column])
     leaf = CLASSES.index("Typing")
     assert 1 < shares[leaf].shape[1] <= len(catalogue("test").classes["Typing"])
+    later = recording_shares({**DATA, "options": {**DATA["options"], "test_clips": 40, "first_test_clip": 80}})
+    for column, share in enumerate(later):
+        np.testing.assert_allclose(share.sum(axis=1), labels[80:, column])
     assert recording_shares({"name": "esc50", "options": {}}) == ()
 
 

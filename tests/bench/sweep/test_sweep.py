@@ -20,7 +20,7 @@ from bench.sweep.config import DataConfig, MeasureConfig
 from bench.sweep.data import resolve_data
 from bench.sweep.expansion import expand
 from bench.sweep.file import SWEEPS, find_sweep, load_sweep
-from bench.sweep.possible import largest_r
+from bench.sweep.grid_checks import largest_r
 from fastast.geometry import geometry
 from fastast.reduction import TokenReduction, reduction_method
 from fastast.reduction.registry import METHODS, all_free

@@ -357,6 +357,28 @@ def test_soundscapes_for_evaluation_are_the_published_ones(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")
+def test_other_test_clips_go_on_where_the_first_ones_end(tmp_path: Path) -> None:
+    published = soundscapes.load("test", count=5, seconds=2.0, cache_dir=tmp_path, progress=False)
+    options = Soundscapes(seconds=2.0, test_clips=2, first_test_clip=3)
+    others = options.split("test")
+    assert all_ids(others) == published.ids[3:] == ("test_00003", "test_00004")
+    for index in range(2):
+        waveform, labels = others.clip(index, epoch=0)
+        np.testing.assert_array_equal(waveform, published.waveforms[3 + index].astype(np.float32) / 32768)
+        assert labels.tolist() == published.labels[3 + index].tolist() == others.labels(index, 0).tolist()
+    first = Soundscapes(seconds=2.0, test_clips=2)
+    assert others.fingerprint() != first.split("test").fingerprint()
+    for split in ("train", "val"):
+        assert options.split(split).fingerprint() == first.split(split).fingerprint()
+        assert options.split(split).id(0) == f"{split}_00000"
+    assert Soundscapes(test_clips=2000).split("test").reference() is not None
+    assert Soundscapes(test_clips=2000, first_test_clip=1).split("test").reference() is None
+    for wrong in (-1, 1.0, True, 99_999):
+        with pytest.raises(ValueError, match="first_test_clip is .* with 2 test clips, it must be .* 0 to 99,998"):
+            Soundscapes(test_clips=2, first_test_clip=wrong)
+
+
+@pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")
 def test_soundscapes_know_what_their_audio_hangs_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def fingerprint(**options: object) -> str:
         return Soundscapes(**options).split("test").fingerprint()
