@@ -15,8 +15,8 @@ from bench.sweep.complaints import ConfigError
 from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
 from bench.sweep.file import find_sweep, load_sweep
-from bench.sweep.machine_limits import check_machine
 from bench.sweep.grid_checks import largest_r
+from bench.sweep.machine_limits import check_machine
 from fastast.scores import ACTIVATIONS
 
 

@@ -12,8 +12,8 @@ from bench.sweep.cells import Cell, ModelRef
 from bench.sweep.complaints import ConfigError
 from bench.sweep.config import GridConfig, SweepConfig
 from bench.sweep.data import DataRef
-from bench.sweep.lengths import clip_frames
 from bench.sweep.grid_checks import Points, check_engines, check_hop, check_reductions
+from bench.sweep.lengths import clip_frames
 from bench.sweep.reductions import Reductions
 from bench.sweep.resolving import resolve_calibration, resolve_model, resolve_quality
 from bench.sweep.strides import check_strides, other_stride
