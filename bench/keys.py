@@ -18,6 +18,7 @@ from bench.study.study_file import Claim, Contrast, Study, StudyArm
 from bench.sweep.complaints import as_toml
 from bench.sweep.config import DataConfig, GridConfig, MeasureConfig, ModelConfig, SweepConfig
 from fastast.data.augment import Augmentation
+from fastast.data.soundscapes.training import Soundscapes
 from fastast.distill import Distillation
 from fastast.reduction import TokenReduction
 from fastast.reduction.options import option_docs
@@ -46,6 +47,7 @@ PAGES: Mapping[str, Mapping[str, type]] = {
     "recipes.md": {
         "": Recipe,
         "[data]": DataPart,
+        '[data], name = "soundscapes"': Soundscapes,
         "[model]": ModelPart,
         "[reduction]": ReductionPart,
         "[normalisation]": NormalisationPart,

@@ -34,7 +34,7 @@ _OPENING = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class Soundscapes:
-    """Keys of `[data]` for soundscapes. Training mixes clips of its own; val and test are the published ones."""
+    """Keys of `[data]` for the soundscapes. Training mixes clips of its own; val and test have the published ones."""
 
     seconds: float = 5.0
     """Length of a clip in seconds."""
