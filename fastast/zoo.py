@@ -18,8 +18,8 @@ EMBEDDED: dict[str, Path] = {
     for name in ("ast_tiny_soundscapes", "ast_tiny_soundscapes_merged", "ast_tiny_soundscapes_taught")
 }
 """Trained models that come with the package. The second continued the training of the first with strong merging and is
-meant for r of 100 and more; the third continued it merged and taught by the CNN, gains at every r and most where much is
-merged, and is the default of commands."""
+meant for r of 100 and more; the third continued it merged and taught by the CNN, gains most where much is merged, and
+is the default of commands."""
 
 CNNS: dict[str, Path] = {"cnn_small_soundscapes": ASSETS / "cnn_small_soundscapes.safetensors"}
 """CNNs trained on the same sounds: teachers, which have no tokens to merge."""
