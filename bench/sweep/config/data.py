@@ -47,7 +47,8 @@ class DataConfig(ConfigPart):
         allowed = [field.name for field in self._fields() if not field.name.endswith("_clips")]
         for key in self.model_extra or {}:
             if key not in allowed:
-                raise at_path(key, unknown_key(key, (*type(self).model_fields, *allowed)))
+                meant = "clips" if key.endswith("_clips") else key  # the key of a recipe
+                raise at_path(key, unknown_key(meant, (*type(self).model_fields, *allowed)))
         try:
             self.build()
         except (ValueError, TypeError) as error:

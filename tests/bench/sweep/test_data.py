@@ -172,6 +172,12 @@ def test_soundscapes_are_the_first_so_many() -> None:
     assert resolve_data(DataConfig()).clips == 1000
 
 
+def test_soundscapes_may_be_other_test_clips_and_the_question_says_which() -> None:
+    first, others = (resolve_data(DataConfig(clips=3, **more)) for more in ({}, {"first_test_clip": 2000}))
+    assert others.question() == first.question() | {"first_test_clip": 2000}
+    assert all_ids(others.open()[0]) == ("test_02000", "test_02001", "test_02002")
+
+
 def test_the_same_classes_in_another_order_are_matched_by_name(tmp_path: Path, esc50: Path) -> None:
     data = f'dataset = "esc50"\nroot = "{esc50}"'
     (usual,) = cells(sweep(tmp_path, checkpoint(tmp_path, "abcd"), data))
