@@ -104,7 +104,10 @@ def _times(study: Study, by_time: pd.DataFrame) -> pd.DataFrame:
 
 def map_words(study: Study, rows: pd.DataFrame) -> str:
     """Return what mAP was measured on."""
-    return f"mAP on {rows['clips'].iloc[0]} test clips of {_data_words(study)}"
+    count = rows["clips"].iloc[0]
+    first = getattr(_recipe(study).data.options, "first_test_clip", 0)
+    clips = f"test clips {first} to {first + count - 1}" if first else f"{count} test clips"
+    return f"mAP on {clips} of {_data_words(study)}"
 
 
 def validation_words(study: Study) -> str:

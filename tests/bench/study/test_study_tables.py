@@ -11,6 +11,7 @@ from report.records import record as invented
 
 from bench.study.frame import CLAIM
 from bench.study.groups import groups
+from bench.study.report import map_words
 from bench.study.speeds import Speeds, speeds_of, speeds_words
 from bench.study.study_file import load_study, study_names
 from bench.study.tables import study_latex, study_markdown, study_text
@@ -100,6 +101,13 @@ def test_speeds_name_their_machine_format_and_batch() -> None:
     assert speeds_words(Speeds(), found[1]).endswith("threads: a training step in bfloat16, batch size 16.")
     assert speeds_words(Speeds()) == ""
     assert speeds_words(replace(found[0]), None).endswith("threads: a forward in float32, batch size 8.")
+
+
+def test_captions_say_which_test_clips_they_are_when_not_the_first() -> None:
+    held = pd.DataFrame({"clips": [2000, 2000]})
+    said = " of soundscapes (synthetic scenes of real recordings)"
+    assert map_words(load_study("soundscapes_taught"), held) == "mAP on 2000 test clips" + said
+    assert map_words(load_study("soundscapes_others_taught"), held) == "mAP on test clips 2000 to 3999" + said
 
 
 @pytest.mark.parametrize("name", study_names())
