@@ -114,7 +114,7 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=len(FAMILIES))
     spread = "; bars: lowest to highest seed" if rows["seeds"].max() > 1 else ", of one seed"
     base = f"“{rows['against'].iloc[0]}”, {schedule_words(rows['against_schedule'].iloc[0])}"
-    footnote(figure, f"Average precision {notes}; difference to {base}; mean over the classes of a family{spread}.")
+    footnote(figure, f"{notes}; difference to {base}; mean over the classes of a family{spread}.")
     return figure
 
 

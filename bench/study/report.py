@@ -49,7 +49,7 @@ def write_study_report(
             "claim": lambda: claim_figure(rows, words, speeds_words(forward)),
             "contrasts": lambda: contrast_figure(rows, words),
             "ablations": lambda: ablation_figure(rows, words),
-            "families": lambda: family_figure(by_family, words.removeprefix("mAP ")),
+            "families": lambda: family_figure(by_family, words.replace("mAP", "Average precision", 1)),
             "curves": lambda: curves_figure(training_curves(study, trainings)),
             "progress": lambda: progress_figure(
                 by_time, study.reference, validation_words(study), speeds_words(Speeds(), steps)
