@@ -52,7 +52,7 @@ def schedule_text(schedule: str, r: int) -> str:
 def check_schedule(value: str, index: int) -> None:
     """Raise where `value` is neither a family nor a whole schedule."""
     from fastast.schedule import ScheduleError, parse_schedule
-    from fastast.schedule_file import ScheduleFileError, is_schedule_file
+    from fastast.schedule.file import ScheduleFileError, is_schedule_file
 
     names = tuple(dict.fromkeys(form.partition(":")[0] for form in WHOLE))
     name = value.partition(":")[0]

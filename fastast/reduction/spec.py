@@ -23,7 +23,7 @@ from fastast.reduction.options import (
 )
 from fastast.reduction.registry import BlockShape, ReductionMethod, get_method
 from fastast.schedule import Schedule, count_tokens, parse_schedule
-from fastast.schedule_file import is_schedule_file, read_schedule_file
+from fastast.schedule.file import is_schedule_file, read_schedule_file
 
 Excess = Literal["refuse", "cap"]
 

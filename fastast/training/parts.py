@@ -14,7 +14,7 @@ from fastast.reduction import TokenReduction, method_names
 from fastast.reduction.spec import Excess, reduction_keys, with_file
 from fastast.registry import Registry
 from fastast.schedule import Constant, parse_schedule
-from fastast.schedule_file import is_schedule_file
+from fastast.schedule.file import is_schedule_file
 from fastast.training.checks import (
     RecipeError,
     check_choice,

@@ -10,7 +10,7 @@ from bench.sweep.file import load_sweep
 from fastast.reduction import ReductionError, TokenReduction, get_method
 from fastast.reduction.text import read_reduction
 from fastast.schedule import PerBlock, parse_schedule
-from fastast.schedule_file import ScheduleFileError
+from fastast.schedule.file import ScheduleFileError
 from fastast.training.parts import RecipeError, ReductionPart
 
 LIST = "list:" + ",".join(["30"] * 6 + ["0"] * 6)
