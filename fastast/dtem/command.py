@@ -38,9 +38,9 @@ from fastast.training.precision import slow_precision
 from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import reducible
 from fastast.training.weights.build import recipe_frontend
-from fastast.tuning.clips import TuningClips, read_clips, spread
+from fastast.tuning.measuring.clips import TuningClips, read_clips, spread
+from fastast.tuning.measuring.scoring import divergences, predict
 from fastast.tuning.question import recipe_part
-from fastast.tuning.scoring import divergences, predict
 from fastast.zoo import trained_path
 
 STATE_EVERY, SAY_EVERY = 25, 25

@@ -10,10 +10,10 @@ from typing import Any
 
 from fastast.schedule import PerBlock
 from fastast.statistics import Estimate, side_of_zero
-from fastast.tuning.clips import TuningClips
+from fastast.tuning.measuring.clips import TuningClips
 from fastast.tuning.question import TuningQuestion, differing_key
+from fastast.tuning.result import TunedRow, Tuning
 from fastast.tuning.target import TuningError
-from fastast.tuning.tune import TunedRow, Tuning
 
 
 def answer_toml(

@@ -22,12 +22,13 @@ from fastast.training.recipe_file import load_recipe
 from fastast.training.reductions import reducible
 from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.answer import answer_text, answer_toml, read_answer
-from fastast.tuning.clips import TuningClips, check_positives, read_clips, spread, two_halves
-from fastast.tuning.journal import Journal
+from fastast.tuning.measuring.clips import TuningClips, check_positives, read_clips, spread, two_halves
+from fastast.tuning.measuring.journal import Journal
+from fastast.tuning.measuring.measurements import Measurements, probed_clips
+from fastast.tuning.measuring.scoring import Scorer
 from fastast.tuning.question import TuningQuestion, recipe_part
-from fastast.tuning.scoring import Scorer
 from fastast.tuning.target import TuningError
-from fastast.tuning.tune import Tuner, probed_clips
+from fastast.tuning.tune import Tuner
 from fastast.zoo import trained_path
 
 
@@ -68,8 +69,9 @@ def tune_command(question: TuningQuestion, out: Path, *, device: str, say: Calla
     try:
         if journal.found:
             say(f"{journal.path}: resuming from {journal.found} measurements")
-        tuner = Tuner(question, model.to(place).eval(), calibration, held_out, scorer, columns, place, journal, say)
-        found = tuner.run()
+        asked_of = (question, model.to(place).eval(), calibration, held_out)
+        measured = Measurements(*asked_of, scorer, columns, place, journal, say)
+        found = Tuner(question, measured, say).run()
         text = answer_text(found, question, calibration, held_out, where, metric)
         content = answer_toml(question, found, calibration, held_out, where, metric, text)
         write_whole(out, content.encode())

@@ -13,13 +13,12 @@ from dataclasses import dataclass, replace
 from fastast.encoder import EncoderShape
 from fastast.reduction import ReductionError, TokenReduction
 from fastast.schedule import Constant, Linear, ScheduleError
-from fastast.tuning.latency import LatencyTable, cost_matrices
+from fastast.tuning.measuring.latency import LatencyTable, cost_matrices
+from fastast.tuning.measuring.sensitivity import Sensitivity
+from fastast.tuning.measuring.timing import Counts
 from fastast.tuning.search import FrontPoint, search_front
-from fastast.tuning.sensitivity import Sensitivity
 from fastast.tuning.target import TuningError
 
-Counts = tuple[int, ...]
-"""Tokens that each block removes."""
 FAMILIES = {"constant": 0.0, "decreasing": -1.0, "linear:-0.5": -0.5, "increasing": 1.0}
 """Inflection of the schedules that are tried first, by name; an answer is compared with the first two."""
 _LEVELS = 80

@@ -34,7 +34,7 @@ from fastast.training.checkpoint import State, latest, load_state, save_state
 from fastast.training.distributed import World
 from fastast.training.folder import sole_run, write_json
 from fastast.training.logging import RunLog, read_log
-from fastast.tuning.journal import Journal
+from fastast.tuning.measuring.journal import Journal
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,8 @@ import pytest
 from fastast.encoder import EncoderShape
 from fastast.reduction import TokenReduction
 from fastast.tuning.explore import Counts, Explorer
-from fastast.tuning.latency import Curve, LatencyTable
-from fastast.tuning.sensitivity import Sensitivity
+from fastast.tuning.measuring.latency import Curve, LatencyTable
+from fastast.tuning.measuring.sensitivity import Sensitivity
 from fastast.tuning.target import TuningError
 
 SHAPE = EncoderShape(embed_dim=8, depth=3, num_heads=2, mlp_dim=16, num_prefix_tokens=2, grid=(4, 6))  # 26 tokens

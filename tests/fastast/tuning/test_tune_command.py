@@ -24,7 +24,7 @@ from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction.text import read_reduction
 from fastast.training.recipe_file import load_recipe
 from fastast.training.weights.build import recipe_frontend
-from fastast.tuning.clips import read_clips, two_halves
+from fastast.tuning.measuring.clips import read_clips, two_halves
 
 CLASSES = ("Music", "Percussion", "Speech", "Hi-hat", "Snare drum", "Typing")
 FEW = ["--data", "smoke", "-s", "data.val_clips=40", "--min-positives", "0", "--evaluations", "5", "--rounds", "5"]
@@ -128,7 +128,7 @@ def test_other_weights_under_the_same_name_are_another_question(checkpoint: str,
         raise OSError("the power went away")
 
     with monkeypatch.context() as killed:
-        killed.setattr("fastast.tuning.tune.measure_table", die)
+        killed.setattr("fastast.tuning.measuring.measurements.measure_table", die)
         assert tune(str(mine), out, "--max-loss", "0.9")[0] == 1
     other = load_model(mine)
     torch.nn.init.zeros_(other.blocks[0].mlp.fc1.weight)
@@ -154,7 +154,7 @@ def test_another_processor_is_another_question(checkpoint: str, tmp_path: Path, 
     def die(*args: object, **kwargs: object) -> None:
         raise OSError("the power went away")
 
-    monkeypatch.setattr("fastast.tuning.tune.measure_table", die)
+    monkeypatch.setattr("fastast.tuning.measuring.measurements.measure_table", die)
     monkeypatch.setattr("fastast.system.devices.processor_name", lambda: "Elbrus-8S")
     assert tune(checkpoint, tmp_path / "tuned.toml", "--max-loss", "0.9")[0] == 1
     monkeypatch.setattr("fastast.system.devices.processor_name", lambda: "Loongson-3A6000")
@@ -173,7 +173,7 @@ def test_times_of_another_version_are_not_gone_on_with(
     def die(*args: object, **kwargs: object) -> None:
         raise OSError("the power went away")
 
-    monkeypatch.setattr("fastast.tuning.tune.measure_table", die)
+    monkeypatch.setattr("fastast.tuning.measuring.measurements.measure_table", die)
     assert tune(checkpoint, out, "--max-loss", "0.9")[0] == 1
     if name:
         was = str(importlib.import_module(name).__version__)
@@ -197,11 +197,13 @@ def test_an_interrupted_run_goes_on(checkpoint: str, tmp_path: Path, monkeypatch
         raise OSError("the power went away")
 
     with monkeypatch.context() as killed:
-        killed.setattr("fastast.tuning.tune.time_reductions", die)
+        killed.setattr("fastast.tuning.measuring.measurements.time_reductions", die)
         code, said = tune(checkpoint, out, "--max-loss", "0.9")
         assert code == 1
         assert "the power went away" in said
-    monkeypatch.setattr("fastast.tuning.tune.measure_table", lambda *args, **kwargs: calls.append(args))
+    monkeypatch.setattr(
+        "fastast.tuning.measuring.measurements.measure_table", lambda *args, **kwargs: calls.append(args)
+    )
     code, said = tune(checkpoint, out, "--max-loss", "0.9")
     assert code == 0, said
     assert "resuming from" in said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastast.tuning.sensitivity import Sensitivity, probe_removals
+from fastast.tuning.measuring.sensitivity import Sensitivity, probe_removals
 
 
 def power(exponents: tuple[float, ...], scale: float = 1e-3) -> Sensitivity:

@@ -19,7 +19,7 @@ from fastast.reduction import TokenReduction
 from fastast.scores import Activation, to_ranking
 from fastast.statistics import Estimate, basic_interval, clip_weights
 from fastast.training.evaluation.evaluate import merged
-from fastast.tuning.clips import TuningClips
+from fastast.tuning.measuring.clips import TuningClips
 
 Floats = NDArray[np.float64]
 

@@ -7,17 +7,9 @@ import pytest
 import torch
 
 from fastast.encoder import EncoderShape
-from fastast.tuning.latency import (
-    BlockTimes,
-    Curve,
-    LatencyTable,
-    StageClock,
-    cost_matrices,
-    measure_table,
-    probe_counts,
-    table_of,
-)
-from fastast.tuning.timing import engine_of
+from fastast.tuning.measuring.block_times import StageClock, measure_table, probe_counts
+from fastast.tuning.measuring.latency import BlockTimes, Curve, LatencyTable, cost_matrices, table_of
+from fastast.tuning.measuring.timing import engine_of
 from fastast.zoo import create_model
 
 SHAPE = EncoderShape(embed_dim=8, depth=3, num_heads=2, mlp_dim=16, num_prefix_tokens=2, grid=(7, 14))  # 100 tokens

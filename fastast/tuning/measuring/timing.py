@@ -21,6 +21,8 @@ from fastast.statistics import Estimate, ratio_of_medians
 from fastast.system.clocks import Clock, CudaClock, WallClock, rotated
 
 Floats = NDArray[np.float64]
+Counts = tuple[int, ...]
+"""Tokens that each block removes."""
 WARM_UP = 2
 """Calls of each arm before the rounds that count."""
 
@@ -93,3 +95,8 @@ def engine_of(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", EngineFallbackWarning)
         return compile(model, reduction, device=device, batch_size=batch_size)
+
+
+def arm_name(counts: Counts | None) -> str:
+    """Return the name of a schedule's arm; None is the model without merging."""
+    return "unmerged" if counts is None else ",".join(map(str, counts))

@@ -1,0 +1,1 @@
+"""What is measured of a model to tune its schedule, each measurement once."""
