@@ -47,6 +47,8 @@ class Quantity(BaseModel):
     """How several rows give one number; `only` refuses more or fewer than one, `list` writes the names of all."""
     name: str = ""
     """Column whose text is written instead of the number: the name of the row that was taken, or of all."""
+    lead: str = ""
+    """Text before a list of names; where there are none, nothing is written, not even this text."""
     words: tuple[str, str, str] | None = None
     """Texts written instead of the number if its interval is below zero, includes zero, or is above zero."""
     times: float = 1.0
@@ -63,6 +65,8 @@ class Quantity(BaseModel):
             raise ValueError("needs one of sweep, study, ablation, tuning and file")
         if self.take == "list" and not self.name:
             raise ValueError("takes a list, but does not say of what; set name to a column")
+        if self.lead and self.take != "list":
+            raise ValueError(f"has a lead, which goes before a list, but takes {self.take!r}")
         if self.words is not None and self.take != "only":
             raise ValueError(f"has words, which need the interval of a single row, but takes {self.take!r}")
         if self.interval and self.take not in ("only", "list"):

@@ -48,7 +48,8 @@ class Value:
             below, zero, above = number.words
             return (zero, above, below)[side_of_zero(number.times * self.low, number.times * self.high)]
         if number.name:
-            return listed(self._names(number)) or NOBODY
+            names = listed(self._names(number))
+            return f"{number.lead}{names}" if names else "" if number.lead else NOBODY
         if number.interval:
             return _with_interval(number, self.rows.iloc[0])
         return written(number.times * self.value, number.form)

@@ -24,6 +24,11 @@ LATER = {"later": True}
 and sweeps keep theirs."""
 
 
+def only_in(*splits: str) -> Mapping[str, Any]:
+    """Return the metadata of an option that changes only the clips of these splits."""
+    return {"splits": splits}
+
+
 def asked(options: DataOptions) -> Mapping[str, Any]:
     """Return the options that identify the clips and how they are read: all but `root` and `LATER` ones at defaults."""
     values = {}

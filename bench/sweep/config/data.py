@@ -44,11 +44,14 @@ class DataConfig(ConfigPart):
 
     @model_validator(mode="after")
     def _options_fit(self) -> DataConfig:
-        allowed = [field.name for field in self._fields() if not field.name.endswith("_clips")]
+        allowed = {field.name: field for field in self._fields() if not field.name.endswith("_clips")}
         for key in self.model_extra or {}:
             if key not in allowed:
                 meant = "clips" if key.endswith("_clips") else key  # the key of a recipe
                 raise at_path(key, unknown_key(meant, (*type(self).model_fields, *allowed)))
+            splits = allowed[key].metadata.get("splits", (self.split,))
+            if self.split not in splits:
+                raise at_path(key, f"it changes only clips of {' and '.join(splits)}, not of {self.split}; delete it")
         try:
             self.build()
         except (ValueError, TypeError) as error:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import RandomState
 from numpy.typing import NDArray
 
-from fastast.data.datasets import LATER
+from fastast.data.datasets import LATER, only_in
 from fastast.data.soundscapes import MAX_COUNT, MAX_SECONDS, MIN_SECONDS
 from fastast.data.soundscapes.classes import CLASSES
 from fastast.data.soundscapes.generate import mixer_hash
@@ -44,16 +44,16 @@ class Soundscapes:
     """Number of validation clips: the first of the published ones."""
     test_clips: int = 2_000
     """Number of test clips: the first of the published ones."""
-    first_test_clip: int = field(default=0, metadata=LATER)
+    first_test_clip: int = field(default=0, metadata={**LATER, **only_in("test")})
     """Index of the first test clip. From 2,000 on, test clips are other mixtures of the same recordings than those of
     the published results."""
-    fresh: bool = True
+    fresh: bool = field(default=True, metadata=only_in("train"))
     """Whether every epoch has new mixtures. If false, every epoch has the clips of the first, which are kept in memory
     (160 MB for 1,000 clips of 5 s, in each reading process). Clips of val and test are always kept."""
-    repeats: int = field(default=1, metadata=LATER)
+    repeats: int = field(default=1, metadata={**LATER, **only_in("train")})
     """Number of successive epochs that share their mixtures, as mixing a clip costs as much as a small network's step.
     Mixtures are kept in memory as with `fresh = false`; mixup and masks still differ every time."""
-    speed_share: float = 0.0
+    speed_share: float = field(default=0.0, metadata=only_in("train"))
     """Share of the sources that are played at 0.85 to 1.18 times their speed (training only)."""
     classes: tuple[str, ...] = ()
     """Classes to be labelled; the mixtures stay the same. Empty for all 64."""

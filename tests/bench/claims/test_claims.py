@@ -78,6 +78,8 @@ def said(one: DocumentClaim, table: pd.DataFrame = TABLE) -> str:
         ({"where": {"r": "> 0"}, "take": "list", "name": "schedule"}, "constant:20 and constant:40 times"),
         ({"where": {}, "take": "list", "name": "schedule"}, "none, constant:20 and constant:40 times"),
         ({"where": {"r": "> 40"}, "take": "list", "name": "schedule"}, "none times"),
+        ({"where": {"r": "> 40"}, "take": "list", "name": "schedule", "lead": "not by: "}, " times"),
+        ({"where": {"r": "> 20"}, "take": "list", "name": "schedule", "lead": "not by: "}, "not by: constant:40 times"),
         ({"column": "delta", "where": {"delta": "missing"}, "take": "list", "name": "schedule"}, "none times"),
         ({"where": {"delta": "missing"}, "take": "count", "form": "{:.0f}"}, "1 times"),
         ({"where": {"speedup": "missing"}, "take": "count", "form": "{:.0f}"}, "0 times"),

@@ -113,6 +113,11 @@ def test_where_the_data_lies_is_no_part_of_the_question_and_which_clips_is(tmp_p
         ('dataset = "esc50"\nroot = "ROOT"\nclips = 9', "data: clips is 9; the test split of esc50 has 8"),
         ("test_clips = 9", "sweep.toml: data.test_clips: unknown key; did you mean 'clips'?"),
         ("clips = 100000000", "sweep.toml: data: test_clips is 100000000; it must be a whole number from 1 to 100,000"),
+        ("speed_share = 0.5", "sweep.toml: data.speed_share: it changes only clips of train, not of test; delete it"),
+        (
+            'split = "val"\nfirst_test_clip = 9',
+            "sweep.toml: data.first_test_clip: it changes only clips of test, not of val; delete it",
+        ),
         ("seconds = 0.001", "sweep.toml: data: seconds is 0.001; it must be a number from 2 to 60"),
     ],
 )
@@ -176,6 +181,11 @@ def test_soundscapes_may_be_other_test_clips_and_the_question_says_which() -> No
     first, others = (resolve_data(DataConfig(clips=3, **more)) for more in ({}, {"first_test_clip": 2000}))
     assert others.question() == first.question() | {"first_test_clip": 2000}
     assert all_ids(others.open()[0]) == ("test_02000", "test_02001", "test_02002")
+
+
+def test_an_option_of_some_splits_is_allowed_in_a_sweep_of_one_of_them() -> None:
+    played_fast = DataConfig(split="train", clips=3, speed_share=0.5, fresh=False)
+    assert resolve_data(played_fast).question()["speed_share"] == 0.5
 
 
 def test_the_same_classes_in_another_order_are_matched_by_name(tmp_path: Path, esc50: Path) -> None:
