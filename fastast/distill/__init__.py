@@ -8,7 +8,9 @@ from __future__ import annotations
 from fastast.distill.distillation import Distillation, DistillationError
 from fastast.distill.distiller import Distiller, FrozenTeacher, create_distiller
 from fastast.distill.losses import bernoulli_kl, binary_cross_entropy, softmax_cross_entropy, softmax_kl
-from fastast.distill.targets import StoredTargets, load_targets, targets_question
+from fastast.distill.targets import StoredTargets
+from fastast.distill.targets_file import load_targets
+from fastast.distill.targets_question import targets_question
 
 __all__ = [
     "Distillation",

@@ -175,7 +175,7 @@ def create_distiller(
             "with one, as in fastast.save_checkpoint(path, model, normalisation=fastast.frontend.AUDIOSET)"
         )
     if distillation.targets:
-        from fastast.distill.targets import load_targets
+        from fastast.distill.targets_file import load_targets
 
         targets = load_targets(
             Path(distillation.targets),

@@ -16,9 +16,12 @@ from safetensors.torch import save
 
 from fastast.data.augment import Augmentation
 from fastast.data.training_set import Batch
+from fastast.distill.compression import compress
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import FrozenTeacher
-from fastast.distill.targets import ENTRY, TargetsHeader, compress, targets_question
+from fastast.distill.targets import TargetsHeader
+from fastast.distill.targets_file import ENTRY
+from fastast.distill.targets_question import targets_question
 from fastast.frontend import Frontend
 from fastast.system.writing import write_whole
 from fastast.training.recipe import Recipe

@@ -26,7 +26,8 @@ from fastast.distill import (
     load_targets,
     targets_question,
 )
-from fastast.distill.targets import StoredTargets, compress, decompress
+from fastast.distill.compression import compress, decompress
+from fastast.distill.targets import StoredTargets
 from fastast.frontend import AUDIOSET, Frontend
 from fastast.geometry import Geometry
 from fastast.model import AudioSpectrogramTransformer
