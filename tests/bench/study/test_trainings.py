@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
-from bench.study.figures import claim_figure
+from bench.study.figures.claim import claim_figure
 from bench.study.frame import frame
 from bench.study.publish import publish_trainings
 from bench.study.recipes import StudyError, run_folder, settings, teacher, weights

@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics import average_precision_score
 
-from bench.study.families import FAMILIES, families, family_figure
+from bench.study.figures.families import FAMILIES, families, family_figure
 from bench.study.groups import ranked
 from bench.study.recipes import run_folder
 from bench.study.scores import REPLICATES, read_replicates, write_replicates
