@@ -18,8 +18,8 @@ from bench.study.frame import frame
 from bench.study.publish import publish_trainings
 from bench.study.recipes import StudyError, run_folder, settings, teacher, weights
 from bench.study.report import write_study_report
-from bench.study.scores import read_replicates
 from bench.study.speeds import Speeds
+from bench.study.statistics.scores import read_replicates
 from bench.study.study_file import Claim, Contrast, Study, StudyArm
 from bench.study.trainings import commands, is_published, is_trained, missing, run_study
 from fastast.cli import app
