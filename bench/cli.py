@@ -7,8 +7,6 @@ sweep or the command line is wrong, 3 `compare` could judge nothing, 130 interru
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import typer
 
 from bench.ablation.command import ablation, thin_sweep
@@ -30,30 +28,24 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-COMMANDS: dict[str, Callable[..., None]] = {
-    "claims": claims,
-    "ablation": ablation,
-    "thin": thin_sweep,
-    "render": render_all,
-    "page": explore,
-    "share": share_results,
-    "paper": paper,
-    "understand": understand,
-    "run": run.run,
-    "status": status.status,
-    "export": export.export,
-    "gather": gather.gather,
-    "report": report.report,
-    "profile": profile.profile,
-    "gpu": gpu.gpu,
-    "compare": compare.compare,
-    "completion": completion.show_completion,
-}
-"""The commands, by name and in the order of `--help`."""
-
-for name, command in COMMANDS.items():
-    app.command(name)(command)
 app.add_typer(study, name="study")
+app.command()(claims)
+app.command()(ablation)
+app.command("thin")(thin_sweep)
+app.command("render")(render_all)
+app.command("page")(explore)
+app.command("share")(share_results)
+app.command()(paper)
+app.command()(understand)
+app.command()(run.run)
+app.command()(status.status)
+app.command()(export.export)
+app.command()(gather.gather)
 app.command("merge", hidden=True, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     gather.merge_is_gather_now
 )
+app.command()(report.report)
+app.command()(profile.profile)
+app.command()(gpu.gpu)
+app.command()(compare.compare)
+app.command("completion")(completion.show_completion)
