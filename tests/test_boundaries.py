@@ -117,7 +117,14 @@ def test_training_knows_distillation_and_never_the_reverse() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["fastast.cli", "--help"], ["fastast.cli", "predict", "--help"], ["fastast.cli", "export", "--help"]]
+    "arguments",
+    [
+        ["fastast.cli", "--help"],
+        ["fastast.cli", "predict", "--help"],
+        ["fastast.cli", "export", "--help"],
+        ["bench", "--help"],
+        ["bench", "run", "--help"],
+    ],
 )
 def test_help_does_not_import_torch(arguments: list[str]) -> None:
     code = (

@@ -31,7 +31,8 @@ import fastast
 import fastast.cli
 from bench.records.columns import COLUMNS
 from bench.records.schema import Record
-from bench.study import families, frame, progress
+from bench.study import frame
+from bench.study.figures import families, progress
 
 ROOT = Path(__file__).parents[1]
 DIRECTIVES = {"index.md", "api.md"}

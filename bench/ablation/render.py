@@ -16,7 +16,7 @@ from bench.ablation.published import hash_of_records
 from bench.records.schema import Record
 from bench.report.drawing.files import FORMATS, write_figures
 from bench.report.frame import MEASURED
-from bench.report.tables import in_markdown
+from bench.report.tables.markdown import in_markdown
 from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:

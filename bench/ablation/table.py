@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.latex import booktabs, emphasised, escape, stacked
-from bench.report.markdown import markdown_table
+from bench.report.tables.latex import booktabs, emphasised, escape, stacked
+from bench.report.tables.markdown import markdown_table
 
 BETTER, WORSE = "▲", "▼"
 """Marks after a number whose difference to the reference has an interval that excludes zero."""

@@ -12,7 +12,7 @@ from bench.claims.claim import ClaimError, DocumentClaim, read_claims
 from bench.claims.documents import documents, fill, unused
 from bench.claims.query import Tables, Value, broken, look_up, sentence_of
 from bench.report.frame import ReportError
-from bench.report.markdown import markdown_table
+from bench.report.tables.markdown import markdown_table
 from fastast.system.writing import write_whole
 
 _HEADS = ("number", "value", "from", "machine or source", "commit or date")

@@ -108,7 +108,7 @@ class Tables:
         return join(records)
 
     def _read_study(self, name: str, table: str) -> pd.DataFrame:
-        from bench.study.families import families
+        from bench.study.figures.families import families
         from bench.study.report import study_frame, times_to_reference, validations
         from bench.study.study_file import load_study
 

@@ -20,7 +20,7 @@ from bench.gpu.counted import COUNTED, counted_csv
 from bench.gpu.parts import KernelPart, forward_parts
 from bench.gpu.peaks import H100_SXM, MEASURED_MATRIX, NEAR, Peaks
 from bench.marks import around_marks
-from bench.report.markdown import markdown_table
+from bench.report.tables.markdown import markdown_table
 from fastast.commands.describe import model_geometry
 
 PAGE = Path(__file__).parents[2] / "docs" / "kernels.md"

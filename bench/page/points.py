@@ -13,7 +13,7 @@ from bench.report.drawing.series import series_of
 from bench.report.figures.pareto import with_drawn
 from bench.report.frame import MEASURED, join
 from bench.report.panels import panels
-from bench.report.tables import LATENCY_MEANS, explain
+from bench.report.tables.columns import LATENCY_MEANS, explain
 from bench.report.words import (
     BEST_BATCH,
     FAILURES,

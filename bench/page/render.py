@@ -15,7 +15,7 @@ from bench.records.schema import Record
 from bench.records.store import read_records
 from bench.report.drawing.style import COLOURS
 from bench.report.frame import ReportError
-from bench.report.tables import DISTURBED_MEANS, MARKS, NOISY_MEANS
+from bench.report.tables.columns import DISTURBED_MEANS, MARKS, NOISY_MEANS
 from fastast import __version__
 from fastast.system.writing import write_whole
 

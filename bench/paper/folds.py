@@ -9,7 +9,7 @@ import pandas as pd
 
 from bench.records.store import read_records
 from bench.report.frame import join
-from bench.report.markdown import markdown_table
+from bench.report.tables.markdown import markdown_table
 from bench.report.words import batch_words, device_name, number, series_name
 from fastast.system.writing import write_whole
 

@@ -16,7 +16,8 @@ from bench.report.figures import FIGURES
 from bench.report.loading import loading_text
 from bench.report.panels import panels
 from bench.report.published.figures import TITLE, about_published, published, published_table
-from bench.report.tables import WORDS, columns_of, explain, panel_name, readable
+from bench.report.tables.cells import panel_name, readable
+from bench.report.tables.columns import WORDS, columns_of, explain
 from bench.report.words import FAILURES, NOT_MEASURED, runtime_words
 
 

@@ -11,11 +11,11 @@ from bench.report.drawing.files import FORMATS, printable, write_figures
 from bench.report.drawing.style import DOUBLE, WIDTHS
 from bench.report.figures import draws
 from bench.report.frame import ReportError, join, problems
-from bench.report.latex import latex
 from bench.report.loading import loading_text
 from bench.report.page import page
 from bench.report.published.figures import published, published_markdown
-from bench.report.tables import markdown
+from bench.report.tables.latex import latex
+from bench.report.tables.markdown import markdown
 from bench.sweep.file import load_sweep
 from fastast.names import unknown_name
 from fastast.system.writing import write_whole

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.study.difference import difference
 from bench.study.recipes import StudyError, run_folder
-from bench.study.scores import Replicates, read_replicates
 from bench.study.speeds import Speeds
+from bench.study.statistics.difference import difference
+from bench.study.statistics.scores import Replicates, read_replicates
 from bench.study.study_file import Study, StudyArm
 from fastast.schedule import Constant
 from fastast.training.folder import RECIPE, RESULT

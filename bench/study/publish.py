@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from bench.study.recipes import StudyError, run_folder
-from bench.study.recordings import recording_shares
-from bench.study.scores import REPLICATES, write_replicates
+from bench.study.statistics.recordings import recording_shares
+from bench.study.statistics.scores import REPLICATES, write_replicates
 from bench.study.study_file import Study
 from fastast.system.writing import write_whole
 from fastast.training.folder import RECIPE, RESULT

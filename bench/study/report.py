@@ -12,11 +12,14 @@ from bench.records.store import read_records
 from bench.report.drawing.files import write_figures
 from bench.report.words import DATASET_NOTES
 from bench.study import RUNS
-from bench.study.curves import curves_figure, training_curves
-from bench.study.families import families, family_figure
-from bench.study.figures import ablation_figure, claim_figure, contrast_figure, speed_figure
+from bench.study.figures.ablation import ablation_figure
+from bench.study.figures.claim import claim_figure
+from bench.study.figures.contrast import contrast_figure
+from bench.study.figures.curves import curves_figure, training_curves
+from bench.study.figures.families import families, family_figure
+from bench.study.figures.progress import end_of, progress, progress_figure, seconds_to
+from bench.study.figures.speed import speed_figure
 from bench.study.frame import frame
-from bench.study.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.recipes import recipe, refuse_other_recipes
 from bench.study.speeds import Speeds, speeds_of, speeds_words
 from bench.study.study_file import Study
@@ -86,7 +89,7 @@ def times_to_reference(study: Study, trainings: Path, records: Sequence[Record])
 
 
 def validations(study: Study, trainings: Path, records: Sequence[Record]) -> pd.DataFrame:
-    """Return every validation of every training, as `bench.study.progress.progress` does."""
+    """Return every validation of every training, as `bench.study.figures.progress.progress` does."""
     _, steps = _speeds(study, trainings, records)
     return progress(study, trainings, steps)
 

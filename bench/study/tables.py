@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.latex import booktabs, emphasised, escape, stacked
-from bench.report.markdown import markdown_table
+from bench.report.tables.latex import booktabs, emphasised, escape, stacked
+from bench.report.tables.markdown import markdown_table
 from bench.report.words import interval, number
 from bench.study.groups import against, groups, held_against, mixed, ranked, schedule_words
 from bench.study.speeds import UNMERGED

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from bench.report.frame import ReportError
-from bench.report.markdown import markdown_table
+from bench.report.tables.markdown import markdown_table
 from bench.report.words import number
 from fastast.statistics import side_of_zero
 from fastast.system.writing import write_whole

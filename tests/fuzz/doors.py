@@ -30,7 +30,7 @@ from bench.claims.claim import ClaimError, read_claims
 from bench.records.predictions import Predictions, PredictionsError, encode_predictions
 from bench.records.replicates import ScoreReplicates, encode_replicates, read_kept
 from bench.records.store import RecordError, read_head, read_record
-from bench.run.launchers.slurm import load_slurm_config
+from bench.run.launchers.slurm_config import load_slurm_config
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand
 from bench.sweep.file import load_sweep

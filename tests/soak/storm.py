@@ -197,7 +197,8 @@ def main(arguments: list[str]) -> int:
 
                 launcher = RayLauncher(address=where, cache=cache, runners=runners, wait_s=120)
             elif kind == "slurm":
-                from bench.run.launchers.slurm import Place, SlurmConfig, SlurmLauncher
+                from bench.run.launchers.slurm import SlurmLauncher
+                from bench.run.launchers.slurm_config import Place, SlurmConfig
 
                 settings = SlurmConfig(folder=where, cluster="local", cells_per_job=20, devices={"cpu": Place()})
                 launcher = SlurmLauncher(settings, cache=cache, poll_s=0.2, runners=runners)

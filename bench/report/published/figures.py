@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bench.report.markdown import markdown_table
+from bench.report.tables.markdown import markdown_table
 
 FILE = Path(__file__).parent / "published.toml"
 TITLE = "Published elsewhere"

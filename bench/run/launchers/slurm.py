@@ -16,19 +16,17 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from bench.measure.devices import resolve_among
 from bench.measure.machine import Machine, Software
 from bench.run.isolation import scrub
 from bench.run.launchers import RUNNERS, CellKey, Ended, Job, RunError, Runners, node, remote
 from bench.run.launchers.node import CellOrder, NodeFacts, Report
+from bench.run.launchers.slurm_config import SlurmConfig, load_slurm_config
 from bench.run.progress import Progress
 from bench.sweep.cells import Cell
-from bench.sweep.complaints import ConfigError, problem_words
-from bench.sweep.file import read_toml
+from bench.sweep.complaints import ConfigError
 from fastast.system.writing import write_whole
 
 if TYPE_CHECKING:
@@ -39,47 +37,6 @@ _OVERHEAD_MIN = 10
 
 _BEGUN = "begun"
 """File that a job writes before its first cell."""
-
-
-class Place(BaseModel):
-    """What a device's jobs ask Slurm for."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    partition: str | None = None
-    gres: str | None = None
-    constraint: str | None = None
-    account: str | None = None
-    qos: str | None = None
-    nodelist: str | None = None
-    exclusive: bool | None = None
-    """Whether to take whole nodes, so that nothing else disturbs a measurement; only `false` shares them."""
-    cpus_per_task: int | None = Field(default=None, ge=1)
-    mem_gb: int | None = Field(default=None, ge=1)
-    setup: list[str] | None = None
-    """Shell lines to run before the job, such as `module load cuda`."""
-
-
-class SlurmConfig(BaseModel):
-    """The file of `--slurm-config`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    folder: str = "build/slurm"
-    """Folder that nodes and driver share, for jobs and their reports."""
-    cells_per_job: int = Field(default=1, ge=1)
-    cluster: Literal["slurm", "local", "debug"] = "slurm"
-    """`local` runs the jobs as processes of this machine, `debug` in this process."""
-    devices: dict[str, Place] = Field(min_length=1)
-    """What to ask Slurm for, by GPU type or `cpu`."""
-
-
-def load_slurm_config(path: Path) -> SlurmConfig:
-    """Read a file of `--slurm-config`. Raises ConfigError with file, key and what is wrong."""
-    try:
-        return SlurmConfig.model_validate(read_toml(path))
-    except ValidationError as error:
-        raise ConfigError(problem_words(path, error, SlurmConfig)) from None
 
 
 @dataclass

@@ -17,7 +17,8 @@ from bench.cell.answers import Context
 from bench.records.export import to_frame
 from bench.report.frame import join
 from bench.report.panels import panels
-from bench.report.tables import markdown, panel_name, readable
+from bench.report.tables.cells import panel_name, readable
+from bench.report.tables.markdown import markdown
 from bench.sweep.cells import canonical
 from bench.sweep.complaints import ConfigError
 from bench.sweep.expansion import expand

@@ -17,9 +17,9 @@ from bench.report import ReportError, render
 from bench.report.drawing.style import colour_of
 from bench.report.figures import FIGURES, merging_figure, pareto_figure
 from bench.report.frame import join
-from bench.report.latex import latex
 from bench.report.render import OPERATING_POINTS, write_report
-from bench.report.tables import markdown
+from bench.report.tables.latex import latex
+from bench.report.tables.markdown import markdown
 from bench.report.words import device_name, facts_line, number
 from bench.sweep.file import find_sweep
 

@@ -12,9 +12,10 @@ import records as made
 
 from bench.report.figures import FIGURES, merging_figure, pareto_figure
 from bench.report.frame import join
-from bench.report.latex import escape, latex, stacked
 from bench.report.page import page
-from bench.report.tables import markdown, readable
+from bench.report.tables.cells import readable
+from bench.report.tables.latex import escape, latex, stacked
+from bench.report.tables.markdown import markdown
 from bench.report.words import FAILURES
 from bench.study.recipes import StudyError
 from bench.study.speeds import speeds_of

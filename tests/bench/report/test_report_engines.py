@@ -16,10 +16,12 @@ from bench.report.drawing.style import COLOURS
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.figures.batches import batches_figure
 from bench.report.frame import join
-from bench.report.latex import latex
 from bench.report.panels import panels
 from bench.report.render import write_report
-from bench.report.tables import columns_of, markdown, panel_name, readable
+from bench.report.tables.cells import panel_name, readable
+from bench.report.tables.columns import columns_of
+from bench.report.tables.latex import latex
+from bench.report.tables.markdown import markdown
 from bench.report.words import software_line
 
 UNMERGED = {("plain", "float32"): 1.0, ("openvino", "float32"): 0.8, ("openvino", "int8"): 0.5}

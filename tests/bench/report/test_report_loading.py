@@ -15,7 +15,7 @@ from bench.records.schema import Record
 from bench.report.frame import join
 from bench.report.loading import loading_text
 from bench.report.render import write_report
-from bench.report.tables import markdown
+from bench.report.tables.markdown import markdown
 
 MADE = Preparation(
     source="files", clips=1000, readers=2, seconds=2.5, core_seconds=4.0, read_core_seconds=3.0

@@ -12,10 +12,12 @@ import records as made
 
 from bench.report.figures import merging_figure
 from bench.report.frame import join
-from bench.report.latex import latex
 from bench.report.panels import panels
 from bench.report.render import write_report
-from bench.report.tables import columns_of, markdown, panel_name, readable
+from bench.report.tables.cells import panel_name, readable
+from bench.report.tables.columns import columns_of
+from bench.report.tables.latex import latex
+from bench.report.tables.markdown import markdown
 
 
 def scoped():

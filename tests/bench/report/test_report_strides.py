@@ -14,9 +14,9 @@ from bench.records.store import to_frame
 from bench.report.drawing.style import COLOURS
 from bench.report.figures import merging_figure, pareto_figure
 from bench.report.frame import join
-from bench.report.latex import latex
 from bench.report.page import _asked
-from bench.report.tables import markdown
+from bench.report.tables.latex import latex
+from bench.report.tables.markdown import markdown
 from bench.report.words import series_name
 from bench.run.panels import far_cells
 

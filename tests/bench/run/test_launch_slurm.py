@@ -33,7 +33,8 @@ from fastast.system.writing import write_whole
 
 pytest.importorskip("submitit", reason="submitit is an extra: pip install 'fastast[slurm]'")
 
-from bench.run.launchers.slurm import Place, SlurmConfig, SlurmLauncher, load_slurm_config, work_all
+from bench.run.launchers.slurm import SlurmLauncher, work_all
+from bench.run.launchers.slurm_config import Place, SlurmConfig, load_slurm_config
 
 HERE = Path(__file__).parents[1]
 pytestmark = pytest.mark.timeout(240)

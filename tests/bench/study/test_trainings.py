@@ -13,13 +13,13 @@ from safetensors.numpy import load_file
 from sklearn.metrics import average_precision_score
 from typer.testing import CliRunner
 
-from bench.study.figures import claim_figure
+from bench.study.figures.claim import claim_figure
 from bench.study.frame import frame
 from bench.study.publish import publish_trainings
 from bench.study.recipes import StudyError, run_folder, settings, teacher, weights
 from bench.study.report import write_study_report
-from bench.study.scores import read_replicates
 from bench.study.speeds import Speeds
+from bench.study.statistics.scores import read_replicates
 from bench.study.study_file import Claim, Contrast, Study, StudyArm
 from bench.study.trainings import commands, is_published, is_trained, missing, run_study
 from fastast.cli import app

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_ind, ttest_rel
 
-from bench.study.difference import difference
 from bench.study.frame import frame
 from bench.study.speeds import Speeds
+from bench.study.statistics.difference import difference
 from bench.study.study_file import load_study
 
 MINE = np.array([0.468, 0.471, 0.463])
@@ -86,7 +86,7 @@ def test_the_interval_covers_what_it_promises() -> None:
 
 def test_untrained_weights_of_one_seed_count_once_however_many_they_stand_beside() -> None:
     study = load_study("soundscapes_taught")
-    rows = frame(study, Path(__file__).parents[3] / "results" / "studies", Speeds())
+    rows = frame(study, Path(__file__).parents[4] / "results" / "studies", Speeds())
     held = rows[(rows["group"] == "contrast") & (rows["against"] == study.arm("shipped").label)]
     assert study.arm("shipped").untrained
     assert set(held["against_seeds"]) == {1}
@@ -96,7 +96,7 @@ def test_untrained_weights_of_one_seed_count_once_however_many_they_stand_beside
 
 def test_weights_that_were_not_trained_took_no_memory_in_training() -> None:
     study = load_study("soundscapes_taught")
-    rows = frame(study, Path(__file__).parents[3] / "results" / "studies", Speeds())
+    rows = frame(study, Path(__file__).parents[4] / "results" / "studies", Speeds())
     untrained = {arm.name for arm in study.arms if arm.untrained}
     assert {"shipped", "tome_cmkd_half", "teacher"} <= untrained
     memory = rows.set_index("arm")["peak_memory_mib"]

@@ -19,7 +19,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from bench.study.recipes import StudyError
-from bench.study.recordings import precisions_over_recordings
+from bench.study.statistics.recordings import precisions_over_recordings
 from fastast.metrics import average_precisions, mean_average_precisions
 from fastast.scores import activation_of, to_ranking
 from fastast.statistics import clip_weights

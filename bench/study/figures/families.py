@@ -18,7 +18,7 @@ from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.groups import merges_nothing, schedule_words
 from bench.study.recipes import run_folder
-from bench.study.scores import read_replicates
+from bench.study.statistics.scores import read_replicates
 from bench.study.study_file import Study, StudyArm
 from fastast.data.soundscapes.classes import ALONE, CHILDREN, CLASSES, DRUMS, INSTRUMENTS
 

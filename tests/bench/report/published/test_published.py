@@ -13,7 +13,7 @@ from bench.report.published.figures import FILE, Published, published
 from bench.report.render import write_report
 from bench.sweep.file import find_sweep, load_sweep
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 SWEEPS = ("paper_audioset", "paper_esc50", "paper_speechcommands", "paper_fsd50k")
 
 

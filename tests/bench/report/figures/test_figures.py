@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import records as made
 
 from bench.records.schema import Record
@@ -26,7 +26,7 @@ from bench.report.frame import join
 from bench.report.published.models import drawn_models, published_figure
 from bench.report.words import row_name
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def changed(record: Record, **performance: object) -> Record:

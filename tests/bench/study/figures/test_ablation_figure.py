@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from bench.report.drawing.style import paper_style
-from bench.study.figures import ablation_figure
+from bench.study.figures.ablation import ablation_figure
 from bench.study.groups import held_against, mixed
 from bench.study.words import chance_words
 

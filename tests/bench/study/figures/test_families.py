@@ -10,10 +10,10 @@ import pytest
 from safetensors.numpy import save_file
 from sklearn.metrics import average_precision_score
 
-from bench.study.families import FAMILIES, families, family_figure
+from bench.study.figures.families import FAMILIES, families, family_figure
 from bench.study.groups import ranked
 from bench.study.recipes import run_folder
-from bench.study.scores import REPLICATES, read_replicates, write_replicates
+from bench.study.statistics.scores import REPLICATES, read_replicates, write_replicates
 from bench.study.study_file import Claim, Study, StudyArm
 from fastast.data.soundscapes.classes import CHILDREN, CLASSES, LEAVES
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from bench.study.recordings import precisions_over_recordings, recording_shares
+from bench.study.statistics.recordings import precisions_over_recordings, recording_shares
 from fastast.data.soundscapes.classes import CLASSES
 from fastast.data.soundscapes.pool import catalogue
 from fastast.statistics import clip_weights

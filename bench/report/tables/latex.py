@@ -11,16 +11,14 @@ import numpy as np
 import pandas as pd
 
 from bench.report.panels import panels
-from bench.report.tables import (
+from bench.report.tables.cells import best_rows, panel_name, readable
+from bench.report.tables.columns import (
     DISTURBED,
     DISTURBED_MEANS,
     FEW_MEANS,
     NOISY,
     NOISY_MEANS,
-    best_rows,
     columns_of,
-    panel_name,
-    readable,
     with_score,
 )
 from bench.report.words import FAILURES, NOT_MEASURED, facts_line, is_denominator, score_word

@@ -6,8 +6,9 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from bench.study.families import FAMILIES, family_figure
-from bench.study.figures import claim_figure, speed_figure
+from bench.study.figures.claim import claim_figure
+from bench.study.figures.families import FAMILIES, family_figure
+from bench.study.figures.speed import speed_figure
 from bench.study.frame import CLAIM
 
 SPEEDS = {"constant:300": 5.5, "constant:60": 2.2, "constant:100": 3.3}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.study.curves import LOG, curves_figure, training_curves
+from bench.study.figures.curves import LOG, curves_figure, training_curves
 from bench.study.recipes import run_folder
 from bench.study.study_file import Study, StudyArm
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.study.curves import LOG
-from bench.study.progress import end_of, progress, progress_figure, seconds_to
+from bench.study.figures.curves import LOG
+from bench.study.figures.progress import end_of, progress, progress_figure, seconds_to
 from bench.study.recipes import StudyError, run_folder
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm

@@ -11,15 +11,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 import records as made
 
 from bench.ablation.table import BETTER, WORSE, AblationTable
 from bench.ablation.tables import CHOSEN
 from bench.report.frame import join
-from bench.report.latex import booktabs, emphasised, escape, in_two_lines, latex
+from bench.report.tables.latex import booktabs, emphasised, escape, in_two_lines, latex
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 AWKWARD = r"a\b^c~d<e>f%g|h{i}\#j&k_$ λ τ Δ Σ ε Α ς ± × → ≥ “q” 10 µs ↑ ↓"
 PAPER = r"""\documentclass[twocolumn]{article}
 \usepackage[textwidth=6.75in]{geometry}

@@ -16,7 +16,7 @@ import pandas as pd
 
 from bench.report.drawing.layout import footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
-from bench.study.curves import log_events
+from bench.study.figures.curves import log_events
 from bench.study.frame import step_seconds
 from bench.study.groups import merges_nothing, schedule_words
 from bench.study.recipes import StudyError, run_folder

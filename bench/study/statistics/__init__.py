@@ -1,0 +1,1 @@
+"""How certain the results of a study are: bootstrap replicates of its scores, and intervals of differences."""
