@@ -35,8 +35,8 @@ from fastast.training.checkpoint import ResumeError, latest, load_state, save_st
 from fastast.training.evaluation.command import load_trained
 from fastast.training.folder import sole_run
 from fastast.training.precision import slow_precision
-from fastast.training.recipe_file import load_recipe
-from fastast.training.reductions import reducible
+from fastast.training.recipe.file import load_recipe
+from fastast.training.recipe.reductions import reducible
 from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.clips import TuningClips, read_clips, spread
 from fastast.tuning.question import recipe_part

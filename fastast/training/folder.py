@@ -16,7 +16,7 @@ from fastast.data.training_set import TrainingSet
 from fastast.system.locking import release_lock, take_lock
 from fastast.system.writing import remove_leftovers, write_whole
 from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
-from fastast.training.recipe import Recipe, first_difference
+from fastast.training.recipe.recipe import Recipe, first_difference
 from fastast.zoo import TRAINED
 
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"

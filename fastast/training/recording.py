@@ -21,7 +21,7 @@ from fastast.distill.distiller import FrozenTeacher
 from fastast.distill.targets import ENTRY, TargetsHeader, compress, targets_question
 from fastast.frontend import Frontend
 from fastast.system.writing import write_whole
-from fastast.training.recipe import Recipe
+from fastast.training.recipe.recipe import Recipe
 
 
 def record_targets(

@@ -23,7 +23,7 @@ from fastast.training.evaluation.tested import write_test_ids
 from fastast.training.folder import RESULT, write_json
 from fastast.training.logging import RunLog, plain
 from fastast.training.precision import HALF, slow_precision
-from fastast.training.reductions import chosen_by, evaluation_reductions, reducible
+from fastast.training.recipe.reductions import chosen_by, evaluation_reductions, reducible
 from fastast.training.trainer import Trainer
 from fastast.training.weights.build import save_model
 

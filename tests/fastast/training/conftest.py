@@ -13,7 +13,7 @@ import torch
 
 from fastast.training.checkpoint import State, save_state
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 
 SAMPLES = 4_000
 CATEGORIES = ("dog", "rain", "clock_tick", "siren")

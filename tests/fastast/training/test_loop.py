@@ -23,7 +23,7 @@ from fastast.training.checkpoint import ResumeError
 from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.logging import read_log
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 from fastast.training.trainer import NotFiniteError, Trainer
 from tests.fastast.training.conftest import stopped
 

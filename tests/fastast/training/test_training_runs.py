@@ -28,14 +28,14 @@ from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
 from fastast.training.checkpoint import ResumeError, State, save_state
-from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
 from fastast.training.evaluation.command import evaluate_command
 from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.evaluation.summary import summarise_runs
 from fastast.training.logging import RunLog, read_log
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe
 from fastast.training.record_recipe import record_recipe
 from fastast.training.run import Run
 from fastast.training.trainer import Trainer

@@ -13,7 +13,7 @@ import torch
 
 from fastast.hosts import reduce
 from fastast.reduction import TokenReduction
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 from fastast.tuning.answer import read_answer
 from fastast.tuning.clips import TuningClips, check_positives, spread, two_halves
 from fastast.tuning.journal import Journal
