@@ -19,7 +19,7 @@ from bench.study.scores import Replicates, read_replicates
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
 from fastast.schedule import Constant
-from fastast.training.folder import RECIPE, RESULT
+from fastast.training.run_folder.folder import RECIPE, RESULT
 
 COLUMNS: dict[str, str] = {
     "arm": "name of the arm",

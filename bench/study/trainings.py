@@ -25,8 +25,8 @@ from bench.study.recipes import (
 )
 from bench.study.study_file import Study, StudyArm
 from fastast.names import hub_hint, unknown_name
-from fastast.training.folder import RECIPE, RESULT
 from fastast.training.recipe.recipe import first_difference
+from fastast.training.run_folder.folder import RECIPE, RESULT
 from fastast.zoo import TRAINED
 
 

@@ -16,14 +16,14 @@ from fastast.data.training_set import TrainingSet, reading_of
 from fastast.scores import ACTIVATIONS
 from fastast.system.resident import peak_resident_bytes
 from fastast.system.runtime import describe_runtime
-from fastast.training.best import BEST, step_of_best, why_anew
-from fastast.training.checkpoint import save_state
 from fastast.training.evaluation.evaluate import Evaluation, evaluate, save_scores
 from fastast.training.evaluation.tested import write_test_ids
-from fastast.training.folder import RESULT, write_json
-from fastast.training.logging import RunLog, plain
 from fastast.training.precision import HALF, slow_precision
 from fastast.training.recipe.reductions import chosen_by, evaluation_reductions, reducible
+from fastast.training.run_folder.best import BEST, step_of_best, why_anew
+from fastast.training.run_folder.checkpoint import save_state
+from fastast.training.run_folder.folder import RESULT, write_json
+from fastast.training.run_folder.logging import RunLog, plain
 from fastast.training.trainer import Trainer
 from fastast.training.weights.build import save_model
 

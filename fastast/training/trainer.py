@@ -21,7 +21,6 @@ from fastast.data.training_set import Batch
 from fastast.distill import Distiller, create_distiller
 from fastast.frontend import Normalisation
 from fastast.reduction import TokenReduction
-from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.distributed import World
 from fastast.training.evaluation.evaluate import merged
 from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
@@ -30,6 +29,7 @@ from fastast.training.recipe.checks import RecipeError
 from fastast.training.recipe.recipe import Recipe
 from fastast.training.recipe.reductions import check_evaluation, reducible, training_reductions
 from fastast.training.recording import recipe_question
+from fastast.training.run_folder.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.weights.averaging import EpochMean, MovingAverage, interpolated
 from fastast.training.weights.build import build_recipe_model, recipe_frontend
 

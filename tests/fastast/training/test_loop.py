@@ -19,11 +19,11 @@ from torch import Tensor
 
 from fastast.checkpoints import load_model
 from fastast.training import trainer
-from fastast.training.checkpoint import ResumeError
 from fastast.training.evaluation.evaluate import evaluate
-from fastast.training.logging import read_log
 from fastast.training.loop import train
 from fastast.training.recipe.file import load_recipe
+from fastast.training.run_folder.checkpoint import ResumeError
+from fastast.training.run_folder.logging import read_log
 from fastast.training.trainer import NotFiniteError, Trainer
 from tests.fastast.training.conftest import stopped
 

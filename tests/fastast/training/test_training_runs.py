@@ -27,17 +27,17 @@ from fastast.data.layouts.esc50 import ESC50
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
-from fastast.training.checkpoint import ResumeError, State, save_state
 from fastast.training.distributed import World
 from fastast.training.evaluation.command import evaluate_command
 from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.evaluation.summary import summarise_runs
-from fastast.training.logging import RunLog, read_log
 from fastast.training.loop import train
 from fastast.training.recipe.checks import RecipeError
 from fastast.training.recipe.file import load_recipe
 from fastast.training.record_recipe import record_recipe
 from fastast.training.run import Run
+from fastast.training.run_folder.checkpoint import ResumeError, State, save_state
+from fastast.training.run_folder.logging import RunLog, read_log
 from fastast.training.trainer import Trainer
 from tests.fastast.training.conftest import stopped
 
