@@ -11,8 +11,7 @@ from bench.study import RUNS
 from bench.study.study_file import Study, StudyArm
 from fastast.training.recipe.file import load_recipe
 from fastast.training.recipe.recipe import Recipe, first_difference
-from fastast.training.run import MODEL
-from fastast.training.run_folder.folder import RECIPE, RESULT
+from fastast.training.run_folder.folder import MODEL, RECIPE, RESULT
 from fastast.zoo import EMBEDDED
 
 

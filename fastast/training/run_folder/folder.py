@@ -20,6 +20,7 @@ from fastast.training.run_folder.checkpoint import ResumeError, State, latest, l
 from fastast.zoo import TRAINED
 
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
+MODEL, SCORES = "model.safetensors", "scores.safetensors"
 
 
 def open_folder(
