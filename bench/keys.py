@@ -23,15 +23,14 @@ from fastast.distill import Distillation
 from fastast.reduction import TokenReduction
 from fastast.reduction.options import option_docs
 from fastast.reduction.spec import FIELDS
-from fastast.training.parts import (
-    ModelPart,
-    NormalisationPart,
-    OptimiserPart,
-    ReductionPart,
-    RunPart,
-    SchedulePart,
-)
-from fastast.training.recipe import DataPart, Recipe
+from fastast.training.recipe.parts.data import DataPart
+from fastast.training.recipe.parts.model import ModelPart
+from fastast.training.recipe.parts.normalisation import NormalisationPart
+from fastast.training.recipe.parts.optimiser import OptimiserPart
+from fastast.training.recipe.parts.reduction import ReductionPart
+from fastast.training.recipe.parts.run import RunPart
+from fastast.training.recipe.parts.schedule import SchedulePart
+from fastast.training.recipe.recipe import Recipe
 
 DOCS = Path(__file__).parents[1] / "docs"
 MARKS = ("<!-- keys: written by python -m bench.keys -->", "<!-- end of keys -->")

@@ -19,7 +19,7 @@ from bench.study.statistics.difference import difference
 from bench.study.statistics.scores import Replicates, read_replicates
 from bench.study.study_file import Study, StudyArm
 from fastast.schedule import Constant
-from fastast.training.folder import RECIPE, RESULT
+from fastast.training.run_folder.folder import RECIPE, RESULT
 
 COLUMNS: dict[str, str] = {
     "arm": "name of the arm",

@@ -14,8 +14,7 @@ from bench.study.statistics.recordings import recording_shares
 from bench.study.statistics.scores import REPLICATES, write_replicates
 from bench.study.study_file import Study
 from fastast.system.writing import write_whole
-from fastast.training.folder import RECIPE, RESULT
-from fastast.training.run import SCORES
+from fastast.training.run_folder.folder import RECIPE, RESULT, SCORES
 
 KEPT = (RECIPE, "log.jsonl", RESULT)
 

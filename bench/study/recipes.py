@@ -9,10 +9,9 @@ from typing import Any
 
 from bench.study import RUNS
 from bench.study.study_file import Study, StudyArm
-from fastast.training.folder import RECIPE, RESULT
-from fastast.training.recipe import Recipe, first_difference
-from fastast.training.recipe_file import load_recipe
-from fastast.training.run import MODEL
+from fastast.training.recipe.file import load_recipe
+from fastast.training.recipe.recipe import Recipe, first_difference
+from fastast.training.run_folder.folder import MODEL, RECIPE, RESULT
 from fastast.zoo import EMBEDDED
 
 

@@ -26,7 +26,7 @@ from bench.study.study_file import Study
 from bench.study.tables import tables
 from bench.study.words import TableWords
 from fastast.system.writing import write_whole
-from fastast.training.recipe import Recipe
+from fastast.training.recipe.recipe import Recipe
 
 
 def write_study_report(

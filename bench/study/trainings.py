@@ -25,8 +25,8 @@ from bench.study.recipes import (
 )
 from bench.study.study_file import Study, StudyArm
 from fastast.names import hub_hint, unknown_name
-from fastast.training.folder import RECIPE, RESULT
-from fastast.training.recipe import first_difference
+from fastast.training.recipe.recipe import first_difference
+from fastast.training.run_folder.folder import RECIPE, RESULT
 from fastast.zoo import TRAINED
 
 
@@ -162,7 +162,7 @@ def run_study(
 
 def _check_reductions(study: Study, todo: Sequence[tuple[StudyArm, int]], out: Path) -> None:
     """Raise StudyError for an arm that merges as its model cannot; those that start from a checkpoint are skipped."""
-    from fastast.training.reductions import check_evaluation, training_reductions
+    from fastast.training.recipe.reductions import check_evaluation, training_reductions
     from fastast.training.weights.build import build_recipe_model
 
     for name, seed in {arm.name: seed for arm, seed in reversed(todo)}.items():

@@ -89,7 +89,7 @@ def open_set(root: Path, name: str, settings: list[str] | tuple[str, ...]) -> tu
     from fastast.data.datasets import get_data_set
     from fastast.data.layouts.recognise import recognise_set
     from fastast.data.training_set import DataError
-    from fastast.training.recipe_file import build, read_value
+    from fastast.training.recipe.file import build, read_value
 
     given: dict[str, Any] = {}
     for setting in settings:

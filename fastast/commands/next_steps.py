@@ -14,7 +14,7 @@ from fastast.data.datasets import DataOptions
 from fastast.data.layouts.recognise import set_values, setting_lines, without_refusals
 from fastast.data.training_set import DataError
 from fastast.frontend.filterbank import SHIFT_SECONDS
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 
 _RECIPES = {"audioset": "audioset_balanced", "esc50": "esc50", "fsd50k": "fsd50k", "speech_commands": "speech_commands"}
 """Data set -> its recipe, for those that have one."""

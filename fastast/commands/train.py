@@ -41,7 +41,7 @@ def train(
     """Train a model by a recipe. Start it with torchrun to use several GPUs, or several processes on a CPU."""
     with errors_for_people():
         set_up_process()
-        from fastast.training.recipe_file import load_recipe, recipe_path
+        from fastast.training.recipe.file import load_recipe, recipe_path
 
         wanted = load_recipe(recipe, settings or ())
         if check:
@@ -121,7 +121,7 @@ def record(
     with errors_for_people():
         set_up_process()
         from fastast.system.writing import check_target
-        from fastast.training.recipe_file import load_recipe, recipe_path
+        from fastast.training.recipe.file import load_recipe, recipe_path
         from fastast.training.record_recipe import record_recipe
 
         wanted = load_recipe(recipe, settings or ())

@@ -31,12 +31,12 @@ from fastast.reduction import TokenReduction
 from fastast.scores import activation_of
 from fastast.statistics import clip_weights, percentile_interval
 from fastast.system.devices import find_device
-from fastast.training.checkpoint import ResumeError, latest, load_state, save_state
 from fastast.training.evaluation.command import load_trained
-from fastast.training.folder import sole_run
 from fastast.training.precision import slow_precision
-from fastast.training.recipe_file import load_recipe
-from fastast.training.reductions import reducible
+from fastast.training.recipe.file import load_recipe
+from fastast.training.recipe.reductions import reducible
+from fastast.training.run_folder.checkpoint import ResumeError, latest, load_state, save_state
+from fastast.training.run_folder.folder import sole_run
 from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.measuring.clips import TuningClips, read_clips, spread
 from fastast.tuning.measuring.scoring import divergences, predict

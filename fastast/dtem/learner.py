@@ -22,9 +22,10 @@ from fastast.dtem.soft import soft_forward
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction import AttachedReduction, TokenReduction
 from fastast.reduction.embedding import MergeEmbedding, embedded
-from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
+from fastast.training.not_finite import NotFiniteError
 from fastast.training.precision import autocast
-from fastast.training.trainer import NotFiniteError, label_loss
+from fastast.training.run_folder.checkpoint import State, load_optimiser, optimiser_tensors
+from fastast.training.trainer import label_loss
 
 
 def keys_of_blocks(model: AudioSpectrogramTransformer) -> tuple[Tensor, Tensor]:

@@ -36,7 +36,7 @@ def export_command(
     find_format(format, out).check_files(out, [trained_path(model)])
     calibration = None
     if recipe is not None:
-        from fastast.training.recipe_file import load_recipe
+        from fastast.training.recipe.file import load_recipe
 
         data = load_recipe(recipe, ()).data.options.split("train")
         network = load_model(trained_path(model), geometry=geometry, normalisation=normalisation)

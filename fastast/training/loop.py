@@ -14,13 +14,13 @@ from fastast.data.same_clips import identify
 from fastast.data.sampling import Sampler, all_labels, balanced_weights
 from fastast.data.splits import check_classes, warn_of_shared_clips
 from fastast.data.training_set import TrainingSet
-from fastast.training.checkpoint import ResumeError, State
 from fastast.training.distributed import World, open_world
-from fastast.training.fits import check_clips, check_network, check_task
-from fastast.training.folder import RESULT, open_folder, read_run_file, sole_run
-from fastast.training.logging import RunLog
-from fastast.training.recipe import Recipe
+from fastast.training.recipe.fits import check_clips, check_network, check_task
+from fastast.training.recipe.recipe import Recipe
 from fastast.training.run import Run
+from fastast.training.run_folder.checkpoint import ResumeError, State
+from fastast.training.run_folder.folder import RESULT, open_folder, read_run_file, sole_run
+from fastast.training.run_folder.logging import RunLog
 from fastast.training.trainer import Trainer
 
 

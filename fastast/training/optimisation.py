@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fastast.training.parts import OPTIMISERS, OptimiserPart, SchedulePart
+from fastast.training.recipe.parts.optimiser import OPTIMISERS, OptimiserPart
+from fastast.training.recipe.parts.schedule import SchedulePart
 
 _UNDECAYED = ("cls_token", "dist_token", "pos_embed")
 

@@ -16,11 +16,11 @@ from fastast.data.training_set import Batch
 from fastast.distill.distillation import DistillationError
 from fastast.distill.distiller import create_distiller
 from fastast.system.devices import find_device
-from fastast.training.fits import check_task
-from fastast.training.folder import named_files
 from fastast.training.precision import autocast
-from fastast.training.recipe import Recipe
+from fastast.training.recipe.fits import check_task
+from fastast.training.recipe.recipe import Recipe
 from fastast.training.recording import recipe_question, record_targets
+from fastast.training.run_folder.folder import named_files
 from fastast.training.weights.build import build_recipe_model, recipe_frontend
 
 

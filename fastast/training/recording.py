@@ -24,7 +24,7 @@ from fastast.distill.targets_file import ENTRY
 from fastast.distill.targets_question import targets_question
 from fastast.frontend import Frontend
 from fastast.system.writing import write_whole
-from fastast.training.recipe import Recipe
+from fastast.training.recipe.recipe import Recipe
 
 
 def record_targets(

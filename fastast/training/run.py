@@ -1,33 +1,27 @@
-"""A training run in one process: its steps, and what is logged, evaluated and written between them."""
+"""A training run in one process: its steps, and when what they reached is logged, evaluated and written."""
 
 from __future__ import annotations
 
 import itertools
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from fastast.attention import resolve_kernel
 from fastast.data.sampling import Sampler, load_batches
 from fastast.data.training_set import TrainingSet, reading_of
-from fastast.scores import ACTIVATIONS
-from fastast.system.resident import peak_resident_bytes
 from fastast.system.runtime import describe_runtime
-from fastast.training.best import BEST, step_of_best, why_anew
-from fastast.training.checkpoint import save_state
-from fastast.training.evaluation.evaluate import Evaluation, evaluate, save_scores
+from fastast.training.evaluation.evaluate import save_scores
 from fastast.training.evaluation.tested import write_test_ids
-from fastast.training.folder import RESULT, write_json
-from fastast.training.logging import RunLog, plain
 from fastast.training.precision import HALF, slow_precision
-from fastast.training.reductions import chosen_by, evaluation_reductions, reducible
+from fastast.training.progress import Progress
+from fastast.training.recipe.reductions import reducible
+from fastast.training.run_folder.checkpoint import save_state
+from fastast.training.run_folder.folder import MODEL, RESULT, SCORES, write_json
+from fastast.training.run_folder.logging import RunLog, plain
+from fastast.training.scoring import Scoring
 from fastast.training.trainer import Trainer
-from fastast.training.weights.build import save_model
-
-MODEL, SCORES = "model.safetensors", "scores.safetensors"
 
 
 class Run:
@@ -43,21 +37,9 @@ class Run:
         notes: dict[str, Any],
     ) -> None:
         self.trainer, self.recipe, self.world = trainer, trainer.recipe, trainer.world
-        self.data, self.validation = data, validation
-        self.folder, self.log = folder, log
-        self.best_by = chosen_by(self.recipe)
-        written = self.world.from_leader(step_of_best(folder) if self.world.leads else None)
-        self._anew = why_anew(notes, self.best_by, written)
-        self.best: float | None = None if self._anew else notes.get("best")
-        self.best_step: int = 0 if self._anew else notes.get("best_step", 0)
-        self.corrupt: dict[str, str] = notes.get("corrupt", {})
-        self.seconds: float = notes.get("seconds", 0.0)
-        self._evaluated = False
-        self.memory: int = notes.get("memory", 0)
-        self._new_corrupt: dict[str, str] = {}
-        self._sums: dict[str, Tensor] = {}
-        self._counted = 0
-        self._logged_at = self._epoch_at = self._began = time.perf_counter()
+        self.data, self.folder, self.log = data, folder, log
+        self.progress = Progress(trainer, log, notes)
+        self.scoring = Scoring(trainer, validation, folder, log, self.progress, notes)
 
     def announce(self, first: int, *, resumed: bool) -> None:
         """Log what is trained, on which data and with which settings, and any warnings."""
@@ -78,7 +60,7 @@ class Run:
             **_runtime(),
         )
         slow = slow_precision(self.world.device, self.recipe.precision)
-        for text in filter(None, (*self.trainer.notices, slow, self._anew)):
+        for text in filter(None, (*self.trainer.notices, slow, self.scoring.anew)):
             self.log.event("warning", first, text=text)
 
     def _attention(self) -> str:
@@ -101,15 +83,9 @@ class Run:
         )
         pinned = self.world.device.type == "cuda"
         batches = load_batches(self.data, parts, workers=run.workers, replace=True, pin_memory=pinned)
-        if pinned:
-            torch.cuda.reset_peak_memory_stats(self.world.device)
-        self._counted = first
-        self._logged_at = self._epoch_at = self._began = time.perf_counter()
+        self.progress.begin(first)
         for step, some in enumerate(_grouped(batches, recipe.accumulation), start=first):
-            for batch in some:
-                self._new_corrupt |= {k: v for k, v in batch.skipped if k not in self.corrupt}
-            for name, value in trainer.step(step, some).items():
-                self._sums[name] = self._sums.get(name, 0) + value
+            self.progress.count(trainer.step(step, some), some)
             self._after(step + 1)
 
     def _after(self, done: int) -> None:
@@ -118,143 +94,41 @@ class Run:
         epoch, rest = divmod(done, trainer.steps_per_epoch)
         ends, finished = rest == 0, done == trainer.total_steps
         self.log.advance(done)
-        if (done % run.log_every == 0 or ends or finished) and done > self._counted:
-            self._log_losses(done)
+        if done % run.log_every == 0 or ends or finished:
+            self.progress.log_losses(done)
         if ends:
             average = self.recipe.average_epochs
             if trainer.mean is not None and average[0] <= epoch <= average[1]:
                 trainer.mean.add(trainer.model)
-            self._log_epoch(done, epoch)
+            self.progress.log_epoch(done, epoch)
         due = done % run.evaluate_every == 0 if run.evaluate_every else ends
         if due and not finished:  # `finish` evaluates the finished weights
-            began = time.perf_counter()
-            self.validate(done)
-            self._skip_time(time.perf_counter() - began)
+            with self.progress.paused():
+                self.scoring.validate(done)
         if done % run.checkpoint_every == 0 or ends or finished:
             self._checkpoint(done)
 
-    def _note_memory(self) -> None:
-        """Record the peak memory of training, which can be told only until this process evaluates."""
-        if not self._evaluated:
-            self.memory = max(self.memory, peak_memory_mib(self.world.device))
-
-    def _skip_time(self, seconds: float) -> None:
-        """Exclude seconds that were not spent on training from all rates and durations."""
-        self._began += seconds
-        self._epoch_at += seconds
-        self._logged_at += seconds
-
-    def _log_corrupt(self, done: int) -> None:
-        for found in self.world.gather(self._new_corrupt):
-            for name, fault in found.items():
-                if name not in self.corrupt:
-                    self.corrupt[name] = fault
-                    self.log.event("corrupt", done, clip=name, fault=fault)
-        self._new_corrupt = {}
-
-    def _log_losses(self, done: int) -> None:
-        self.trainer.check_finite()
-        self._log_corrupt(done)
-        now, steps = time.perf_counter(), done - self._counted
-        self._counted = done
-        means = {name: float(value) / max(1, steps) for name, value in self._sums.items()}
-        shares = self.world.gather(means)
-        self._sums = {}
-        reduction = self.trainer.reduction_of(done - 1)
-        self.log.event(
-            "train",
-            done,
-            **{name: sum(share[name] for share in shares) / len(shares) for name in means},
-            lr=self.trainer.optimiser.param_groups[0]["lr"],
-            merging="" if reduction is None else str(reduction.schedule),
-            clips_per_second=round(steps * self.recipe.batch_size / (now - self._logged_at), 1),
-            corrupt=len(self.corrupt),
-        )
-        self._logged_at = now
-
-    def _log_epoch(self, done: int, epoch: int) -> None:
-        now = time.perf_counter()
-        self.log.event(
-            "epoch",
-            done,
-            epoch=epoch,
-            seconds=round(now - self._epoch_at, 2),
-            peak_memory_mib=peak_memory_mib(self.world.device),
-            corrupt=len(self.corrupt),
-        )
-        self._epoch_at = now
-
-    def validate(self, done: int) -> None:
-        """Evaluate on the validation set, and save the weights if they are the best so far."""
-        self.trainer.check_weights(done)
-        found = self._evaluate(self.validation, "val", done)
-        score = float(getattr(next(iter(found.metrics.values())), self.recipe.metric))
-        if self.best is None or score > self.best:
-            self.best, self.best_step = score, done
-            if self.world.leads:
-                self._save(BEST, done)
-
-    def _evaluate(self, data: TrainingSet, split: str, done: int) -> Evaluation:
-        self._note_memory()
-        self._evaluated = True
-        # Batch norm statistics differ between processes: all evaluate the weights that are saved, the leader's.
-        with self.trainer.with_weights(self.world.leaders(self.trainer.best_weights())) as model:
-            found = evaluate(
-                model,
-                data,
-                self.trainer.frontend,
-                evaluation_reductions(self.recipe),
-                activation=ACTIVATIONS[self.recipe.loss],
-                world=self.world,
-                batch_size=self.recipe.run.eval_batch,
-                workers=self.recipe.run.workers,
-                precision=self.recipe.precision,
-            )
-        for name, fault in found.skipped:
-            self.log.event("corrupt", done, clip=name, fault=fault, split=split)
-        for schedule, metrics in found.metrics.items():
-            kind = f"{split} {schedule}".strip()
-            self.log.event(kind, done, **metrics.scalars(), clips=found.clips, skipped=len(found.skipped))
-        if found.cut:
-            heard = round(self.trainer.frontend.seconds, 3)
-            self.log.event("cut", done, split=split, clips=found.cut, of=found.clips, heard_seconds=heard)
-        return found
-
-    def _save(self, name: str, done: int) -> None:
-        notes = {"recipe": self.recipe.question(), "identity": self.recipe.identity, "step": done}
-        trainer = self.trainer
-        loss, weights = self.recipe.loss, trainer.best_weights()
-        save_model(self.folder / name, trainer.model, weights, self.data.classes, notes, loss=loss)
-
     def _checkpoint(self, done: int) -> None:
-        self.trainer.check_weights(done)
-        self._log_corrupt(done)  # a run that resumes from here does not read those clips again
-        self._note_memory()
+        self.trainer.finite.check_weights(done)
+        self.progress.log_corrupt(done)  # a run that resumes from here does not read those clips again
+        self.progress.note_memory()
         if self.world.leads:
-            notes = {
-                "best": self.best,
-                "best_step": self.best_step,
-                "best_by": self.best_by,
-                "corrupt": self.corrupt,
-                "seconds": self.seconds + time.perf_counter() - self._began,
-                "memory": self.memory,
-            }
-            save_state(self.folder, self.trainer.state(done, notes))
+            save_state(self.folder, self.trainer.state(done, self.scoring.notes() | self.progress.notes()))
 
     def finish(self, test: TrainingSet) -> dict[str, Any]:
         """Evaluate the finished weights, write them and the result, and return the result."""
         done = self.trainer.total_steps
-        seconds = self.seconds + time.perf_counter() - self._began
-        self.validate(done)
-        found = self._evaluate(test, "test", done)
+        seconds = self.progress.seconds
+        self.scoring.validate(done)
+        found = self.scoring.evaluate(test, "test", done)
         result = {
             "identity": self.recipe.identity,
             "steps": done,
             "seconds": round(seconds, 1),
-            "peak_memory_mib": self.memory,
-            "best_val": self.best,
-            "best_step": self.best_step,
-            "corrupt": self.corrupt,
+            "peak_memory_mib": self.progress.memory,
+            "best_val": self.scoring.best,
+            "best_step": self.scoring.best_step,
+            "corrupt": self.progress.corrupt,
             "test": {name or "unmerged": plain(m.scalars()) for name, m in found.metrics.items()},
             "activation": found.activation,
             "test_clips": found.clips,
@@ -263,7 +137,7 @@ class Run:
             "test_skipped": len(found.skipped),
         }
         if self.world.leads:
-            self._save(MODEL, done)
+            self.scoring.save(MODEL, done)
             write_test_ids(self.folder, found.ids)
             if self.recipe.run.keep_scores:
                 save_scores(self.folder / SCORES, found)
@@ -275,13 +149,6 @@ def _grouped(batches: Any, size: int) -> Any:
     """Yield lists of `size` batches; the last one may be shorter."""
     while group := list(itertools.islice(batches, size)):
         yield group
-
-
-def peak_memory_mib(device: torch.device) -> int:
-    """Return the peak memory so far, in MiB: that of PyTorch's GPU allocator or, on a CPU, of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) >> 20
-    return peak_resident_bytes() >> 20
 
 
 def _runtime() -> dict[str, Any]:

@@ -21,25 +21,18 @@ from fastast.data.training_set import Batch
 from fastast.distill import Distiller, create_distiller
 from fastast.frontend import Normalisation
 from fastast.reduction import TokenReduction
-from fastast.training.checkpoint import State, load_optimiser, optimiser_tensors
-from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
 from fastast.training.evaluation.evaluate import merged
+from fastast.training.not_finite import FiniteCheck
 from fastast.training.optimisation import build_optimiser, rate_factor, set_rate
 from fastast.training.precision import autocast
-from fastast.training.recipe import Recipe
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.recipe import Recipe
+from fastast.training.recipe.reductions import check_evaluation, reducible, training_reductions
 from fastast.training.recording import recipe_question
-from fastast.training.reductions import check_evaluation, reducible, training_reductions
+from fastast.training.run_folder.checkpoint import State, load_optimiser, optimiser_tensors
 from fastast.training.weights.averaging import EpochMean, MovingAverage, interpolated
 from fastast.training.weights.build import build_recipe_model, recipe_frontend
-
-_LEAST_SCALE = 2.0**-10
-"""Scale of a float16 loss below which the gradients are taken to overflow at any scale: it begins at 65,536, each
-overflow halves it, and trainings that work settle far above 1."""
-
-
-class NotFiniteError(ValueError):
-    """A loss, weight or gradient that is NaN or infinite: training stops, and the last checkpoint is kept."""
 
 
 class Trainer:
@@ -86,7 +79,7 @@ class Trainer:
         self.start = {k: v.clone() for k, v in self.model.state_dict().items()} if recipe.start_share else None
         self.distiller = self._distiller(classes, normalisation, clips or {})
         self._generator = torch.Generator(world.device)
-        self._bad_step = torch.full((), -1, dtype=torch.int64, device=world.device)
+        self.finite = FiniteCheck(self.model, self.scaler, world, lr=recipe.optimiser.lr)
         self.wrapped = world.wrap(self._stepped())
 
     def _stepped(self) -> nn.Module:
@@ -152,7 +145,7 @@ class Trainer:
                 for name, value in found.items():
                     losses[name] = losses.get(name, 0) + value.detach() / len(parts)
         if self.world.device.type != "cuda":
-            self.check_finite()  # on a GPU, where checking makes the host wait, the loop does so now and then
+            self.finite.check_loss()  # on a GPU, where checking makes the host wait, the loop does so now and then
         self.scaler.unscale_(self.optimiser)
         if self.recipe.optimiser.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optimiser.clip_norm)
@@ -180,39 +173,9 @@ class Trainer:
                 losses = self.distiller.loss(
                     logits, labels, fbank=fbank, indices=batch.indices, base_loss=base, plain_fbank=plain, seed=seed
                 )
-        bad = ~losses["loss"].detach().isfinite() & (self._bad_step < 0)
-        self._bad_step = torch.where(bad, step, self._bad_step)
+        self.finite.note_loss(step, losses["loss"])
         self.scaler.scale(losses["loss"] / self.recipe.accumulation).backward()
         return losses
-
-    def check_finite(self) -> None:
-        """Raise NotFiniteError in every process if the loss was not finite in any of them."""
-        step = int(self.world.largest(self._bad_step.clone()))
-        if step >= 0:
-            raise self._not_finite(step, "the loss is")
-
-    def check_weights(self, done: int) -> None:
-        """Raise NotFiniteError in every process where a loss or the weights after `done` steps are not finite.
-
-        It is also raised where gradients overflow float16 at every scale. A finite loss can have a gradient that is not
-        finite, which only the next loss would show: too late for a checkpoint.
-        """
-        self.check_finite()
-        finite = torch.stack([value.isfinite().all() for value in self.model.state_dict().values()])
-        if int(self.world.largest((~finite).any().long())):
-            raise self._not_finite(done - 1, "the weights after it are")
-        if self.scaler.is_enabled() and self.scaler.get_scale() < _LEAST_SCALE:
-            raise NotFiniteError(
-                f"step {done - 1}: the gradients overflow float16 at every scale of the loss, so that no step changes "
-                'the weights; use precision = "bfloat16" or "float32", and start anew with another --out'
-            )
-
-    def _not_finite(self, step: int, what: str) -> NotFiniteError:
-        return NotFiniteError(
-            f"step {step}: {what} NaN or infinite; training stopped, and the checkpoint before it is kept. "
-            f"Lower optimiser.lr ({self.recipe.optimiser.lr:g}), set optimiser.clip_norm, warm up longer, or use "
-            'precision = "float32", and start anew with another --out: resuming would repeat the same steps'
-        )
 
     def best_weights(self) -> dict[str, Tensor]:
         """Return the weights to evaluate and save: averages, if any, with `start_share` of the initial weights."""

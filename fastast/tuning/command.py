@@ -17,9 +17,9 @@ from fastast.scores import activation_of
 from fastast.system.devices import describe_device, find_device
 from fastast.system.writing import write_whole
 from fastast.training.evaluation.command import load_trained
-from fastast.training.recipe import Recipe
-from fastast.training.recipe_file import load_recipe
-from fastast.training.reductions import reducible
+from fastast.training.recipe.file import load_recipe
+from fastast.training.recipe.recipe import Recipe
+from fastast.training.recipe.reductions import reducible
 from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.answer import answer_text, answer_toml, read_answer
 from fastast.tuning.measuring.clips import TuningClips, check_positives, read_clips, spread, two_halves

@@ -12,7 +12,7 @@ from fastast.reduction import TokenReduction
 from fastast.tuning.target import Target, TuningError
 
 if TYPE_CHECKING:
-    from fastast.training.recipe import Recipe
+    from fastast.training.recipe.recipe import Recipe
 
 _LATER = {"weights_sha256": None, "recipe_identity": None, "labels": "", "activation": ""}
 """Keys that older files lack, with the value that their absence means; None: the value is unknown."""

@@ -15,7 +15,7 @@ from bench.study.study_file import load_study
 from bench.sweep.config import SweepConfig
 from bench.sweep.expansion import expand
 from fastast.schedule import parse_schedule
-from fastast.training.recipe_file import FOLDER, load_recipe, parse_recipe, recipe_names
+from fastast.training.recipe.file import FOLDER, load_recipe, parse_recipe, recipe_names
 
 
 def text_of(name: str) -> str:

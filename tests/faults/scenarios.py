@@ -30,10 +30,10 @@ from fastast.data.layouts.audio_folder import AudioFolder
 from fastast.data.soundscapes.cache import BlockStore, record_type
 from fastast.exporting.formats import FORMATS
 from fastast.system.writing import place_whole, write_whole
-from fastast.training.checkpoint import State, latest, load_state, save_state
 from fastast.training.distributed import World
-from fastast.training.folder import sole_run, write_json
-from fastast.training.logging import RunLog, read_log
+from fastast.training.run_folder.checkpoint import State, latest, load_state, save_state
+from fastast.training.run_folder.folder import sole_run, write_json
+from fastast.training.run_folder.logging import RunLog, read_log
 from fastast.tuning.measuring.journal import Journal
 
 ROOT = Path(__file__).parents[2]
@@ -192,7 +192,8 @@ def old_log(folder: Path) -> None:
 
 
 def taken_back(folder: Path) -> None:
-    with sole_run(folder), mock.patch("fastast.training.logging.find_spec", return_value=None):  # no TensorBoard
+    without_board = mock.patch("fastast.training.run_folder.logging.find_spec", return_value=None)
+    with sole_run(folder), without_board:
         RunLog(folder, World(), total_steps=9, step=2, quiet=True).close()
 
 

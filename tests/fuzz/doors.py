@@ -48,8 +48,8 @@ from fastast.data.training_set import DataError
 from fastast.reduction import ReductionError
 from fastast.reduction.embedding import MergeEmbedding, identified, merge_embedding
 from fastast.schedule.file import ScheduleFileError, read_schedule_file
-from fastast.training.checks import RecipeError
-from fastast.training.recipe_file import load_recipe, recipe_path
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe, recipe_path
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from bench.report.drawing.layout import balanced, fix_layout
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.study.recipes import run_folder
 from bench.study.study_file import Study
-from fastast.training.logging import read_log
+from fastast.training.run_folder.logging import read_log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -23,7 +23,7 @@ from bench.study.recipes import StudyError, run_folder
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
 from bench.study.words import points_words
-from fastast.training.folder import RECIPE
+from fastast.training.run_folder.folder import RECIPE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -18,13 +18,13 @@ from fastast.schedule import parse_schedule
 from fastast.scores import activation_of
 from fastast.teachers import Teacher
 from fastast.teachers.clip_models import class_count, open_network
-from fastast.training.checks import RecipeError
 from fastast.training.distributed import open_world
 from fastast.training.evaluation.evaluate import Evaluation, describe_fault, evaluate
-from fastast.training.logging import plain
-from fastast.training.recipe import Recipe
-from fastast.training.recipe_file import load_recipe
-from fastast.training.reductions import evaluation_reductions, reducible
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe
+from fastast.training.recipe.recipe import Recipe
+from fastast.training.recipe.reductions import evaluation_reductions, reducible
+from fastast.training.run_folder.logging import plain
 from fastast.training.weights.build import recipe_frontend
 
 

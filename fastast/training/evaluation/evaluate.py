@@ -31,7 +31,7 @@ from fastast.system.writing import write_whole
 from fastast.training.distributed import World
 from fastast.training.evaluation.rates import Rates, Stopwatch, rates_of
 from fastast.training.precision import autocast
-from fastast.training.reductions import reducible
+from fastast.training.recipe.reductions import reducible
 
 
 @dataclass(frozen=True, kw_only=True)

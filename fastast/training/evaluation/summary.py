@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from fastast.training.checks import RecipeError
 from fastast.training.evaluation.tested import check_tested
-from fastast.training.folder import RECIPE, RESULT, read_run_file
-from fastast.training.logging import read_log
-from fastast.training.recipe import first_difference
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.recipe import first_difference
+from fastast.training.run_folder.folder import RECIPE, RESULT, read_run_file
+from fastast.training.run_folder.logging import read_log
 
 METRICS = ("mAP", "AUC", "accuracy")
 

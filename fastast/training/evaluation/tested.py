@@ -9,7 +9,7 @@ from typing import Any
 from fastast.classes import describe_difference
 from fastast.data.identity import decode_ids, encode_ids
 from fastast.system.writing import write_whole
-from fastast.training.checks import RecipeError
+from fastast.training.recipe.checks import RecipeError
 
 TEST_IDS = "test_ids.txt"
 """File in a run's folder with the id of every clip that was scored, one per line; the result holds their hash."""

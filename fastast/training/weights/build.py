@@ -23,8 +23,8 @@ from fastast.teachers import Teacher, create_teacher, save_teacher, teacher_name
 from fastast.teachers.clip_models import ClipShape
 from fastast.teachers.create import is_teacher_name
 from fastast.teachers.transformer import TransformerTeacher
-from fastast.training.checks import RecipeError
-from fastast.training.parts import ModelPart
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.parts.model import ModelPart
 from fastast.training.weights.freezing import freeze_all_but_head
 from fastast.training.weights.heads import match_head, trained_cnn, with_new_head
 from fastast.zoo import ARCHITECTURES, CNNS, EMBEDDED, TRAINED, create_model, model_names

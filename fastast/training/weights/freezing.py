@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
-from fastast.training.checks import RecipeError
-from fastast.training.reductions import reducible
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.reductions import reducible
 
 HEADS = ("head", "pooling")
 """Names that FastAST's models and teachers give the layers after their features."""

@@ -15,8 +15,8 @@ from fastast.teachers.clip_models import class_count
 from fastast.teachers.cnn import CnnTeacher
 from fastast.teachers.pooling import reorder_outputs
 from fastast.teachers.transformer import TransformerTeacher
-from fastast.training.checks import RecipeError
-from fastast.training.parts import ModelPart
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.parts.model import ModelPart
 from fastast.zoo import CNNS
 
 

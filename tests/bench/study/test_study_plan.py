@@ -11,7 +11,7 @@ from bench.study.publish import publish_trainings
 from bench.study.recipes import StudyError, recipe, run_folder
 from bench.study.study_file import Study, StudyArm, load_study, study_names
 from bench.study.trainings import commands, is_published, missing
-from fastast.training.checks import RecipeError
+from fastast.training.recipe.checks import RecipeError
 
 SHORT = ("steps=3", "reduction=")
 

@@ -131,7 +131,7 @@ def test_the_embedded_model_holds_the_trained_weights() -> None:
 
 
 def test_the_weights_that_were_trained_merged_are_those_of_their_log() -> None:
-    from fastast.training.recipe_file import load_recipe
+    from fastast.training.recipe.file import load_recipe
     from fastast.zoo import EMBEDDED
 
     path = EMBEDDED["ast_tiny_soundscapes_merged"]
@@ -148,7 +148,7 @@ def test_the_weights_that_were_trained_merged_are_those_of_their_log() -> None:
 
 
 def test_the_weights_that_the_cnn_taught_are_of_their_recipe_and_have_the_scores_of_the_study() -> None:
-    from fastast.training.recipe_file import load_recipe
+    from fastast.training.recipe.file import load_recipe
     from fastast.zoo import EMBEDDED
 
     path = EMBEDDED["ast_tiny_soundscapes_taught"]

@@ -48,7 +48,7 @@ from fastast.data.training_set import DataError, SplitNotFoundError, all_ids, re
 from fastast.frontend import Frontend, Normalisation
 from fastast.geometry import Geometry
 from fastast.system.writing import write_whole
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 
 LAYOUTS: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "audioset": ("audioset", lambda root: write_audioset(root, "audios/{table}_segments/Y{id}.wav")),

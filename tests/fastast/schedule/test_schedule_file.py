@@ -11,7 +11,8 @@ from fastast.reduction import ReductionError, TokenReduction, get_method
 from fastast.reduction.text import read_reduction
 from fastast.schedule import PerBlock, parse_schedule
 from fastast.schedule.file import ScheduleFileError
-from fastast.training.parts import RecipeError, ReductionPart
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.parts.reduction import ReductionPart
 
 LIST = "list:" + ",".join(["30"] * 6 + ["0"] * 6)
 

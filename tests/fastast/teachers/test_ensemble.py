@@ -24,7 +24,7 @@ from fastast.teachers import (
     teacher_identity,
 )
 from fastast.teachers.clip_models import ClipShape
-from fastast.training.parts import ModelPart
+from fastast.training.recipe.parts.model import ModelPart
 from fastast.training.weights.build import recipe_frontend
 
 EXAMPLE = Path(__file__).parents[3] / "fastast/assets/examples/bird_and_water.ogg"

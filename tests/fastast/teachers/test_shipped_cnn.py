@@ -14,7 +14,7 @@ from fastast.checkpoints import load_checkpoint
 from fastast.cli import app
 from fastast.teachers import load_teacher
 from fastast.teachers.files import read_teacher_header
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 from fastast.zoo import CNNS, EMBEDDED
 
 NAME = "cnn_small_soundscapes"

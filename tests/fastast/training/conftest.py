@@ -11,9 +11,9 @@ import pytest
 import soundfile
 import torch
 
-from fastast.training.checkpoint import State, save_state
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
+from fastast.training.run_folder.checkpoint import State, save_state
 
 SAMPLES = 4_000
 CATEGORIES = ("dog", "rain", "clock_tick", "siren")

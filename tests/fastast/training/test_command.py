@@ -14,7 +14,7 @@ from fastast.cli import app
 from fastast.data.soundscapes.pool import pool_path
 from fastast.frontend import Normalisation
 from fastast.teachers import create_teacher, save_teacher
-from fastast.training.logging import read_log
+from fastast.training.run_folder.logging import read_log
 from fastast.zoo import create_model
 
 real = pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")

@@ -19,12 +19,13 @@ from torch import Tensor
 
 from fastast.checkpoints import load_model
 from fastast.training import trainer
-from fastast.training.checkpoint import ResumeError
 from fastast.training.evaluation.evaluate import evaluate
-from fastast.training.logging import read_log
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
-from fastast.training.trainer import NotFiniteError, Trainer
+from fastast.training.not_finite import NotFiniteError
+from fastast.training.recipe.file import load_recipe
+from fastast.training.run_folder.checkpoint import ResumeError
+from fastast.training.run_folder.logging import read_log
+from fastast.training.trainer import Trainer
 from tests.fastast.training.conftest import stopped
 
 EVERYTHING = (
@@ -110,13 +111,13 @@ def test_memory_is_that_of_training_in_all_processes_that_went_on(
 ) -> None:
     settings = ("steps=6", "run.checkpoint_every=2", "run.evaluate_every=3")
     peaks = {"now": 900}
-    monkeypatch.setattr("fastast.training.run.peak_memory_mib", lambda device: peaks["now"])
+    monkeypatch.setattr("fastast.training.progress.peak_memory_mib", lambda device: peaks["now"])
 
     def evaluated(*arguments: Any, **options: Any) -> Any:
         peaks["now"] = 5_000  # memory that the evaluation takes on top
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr("fastast.training.run.evaluate", evaluated)
+    monkeypatch.setattr("fastast.training.scoring.evaluate", evaluated)
     stopped(recipe_file, tmp_path / "run", *settings, at=4, patch=monkeypatch)
     peaks["now"] = 100  # the process that resumes has two steps left
     run(recipe_file, tmp_path / "run", *settings, resume=True)

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from fastast.training.optimisation import build_optimiser, parameter_groups, rate_factor
-from fastast.training.parts import OptimiserPart, SchedulePart
+from fastast.training.recipe.parts.optimiser import OptimiserPart
+from fastast.training.recipe.parts.schedule import SchedulePart
 from fastast.training.weights.averaging import EpochMean, MovingAverage
 
 

@@ -17,9 +17,9 @@ from fastast.data.augment import step_seed
 from fastast.distill import DistillationError
 from fastast.frontend import Normalisation
 from fastast.teachers import create_teacher, load_teacher, save_teacher
-from fastast.training.checks import RecipeError
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe
 from fastast.training.record_recipe import record_recipe
 
 RECIPE = """

@@ -12,9 +12,9 @@ from fastast.data.soundscapes.pool import pool_path
 from fastast.frontend import Normalisation
 from fastast.teachers import create_teacher, load_teacher, save_teacher
 from fastast.training.evaluation.command import evaluate_command
-from fastast.training.logging import read_log
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
+from fastast.training.run_folder.logging import read_log
 from tests.fastast.training.conftest import CATEGORIES
 
 real = pytest.mark.skipif(not pool_path().exists(), reason="the recordings come with the repository only")

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from fastast.data.sampling import Sampler, load_batches
 from fastast.engine.differentiable import DifferentiableForward
-from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe, recipe_names
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe, recipe_names
 from fastast.training.trainer import Trainer
 from tests.fastast.kernels.conftest import device as device
 from tests.fastast.kernels.interpreter import skip_without_interpreter

@@ -27,17 +27,17 @@ from fastast.data.layouts.esc50 import ESC50
 from fastast.data.training_set import DataError, DataNotFoundError, DataWarning
 from fastast.frontend import Frontend
 from fastast.teachers import load_teacher
-from fastast.training.checkpoint import ResumeError, State, save_state
-from fastast.training.checks import RecipeError
 from fastast.training.distributed import World
 from fastast.training.evaluation.command import evaluate_command
 from fastast.training.evaluation.evaluate import evaluate
 from fastast.training.evaluation.summary import summarise_runs
-from fastast.training.logging import RunLog, read_log
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe
 from fastast.training.record_recipe import record_recipe
-from fastast.training.run import Run
+from fastast.training.run_folder.checkpoint import ResumeError, State, save_state
+from fastast.training.run_folder.logging import RunLog, read_log
+from fastast.training.scoring import Scoring
 from fastast.training.trainer import Trainer
 from tests.fastast.training.conftest import stopped
 
@@ -270,8 +270,8 @@ def test_time_of_training_is_that_of_training(
         return evaluate(*arguments, **options)
 
     clock = SimpleNamespace(perf_counter=lambda: time.perf_counter() + passed[0])
-    monkeypatch.setattr("fastast.training.run.time", clock)
-    monkeypatch.setattr("fastast.training.run.evaluate", slowly)
+    monkeypatch.setattr("fastast.training.progress.time", clock)
+    monkeypatch.setattr("fastast.training.scoring.evaluate", slowly)
     result = run(recipe_file, tmp_path / "run", "steps=0", "epochs=2", "run.log_every=1")
     events = read_log(tmp_path / "run")
     assert result["seconds"] < 60
@@ -398,9 +398,9 @@ def test_the_best_weights_are_those_that_the_result_names(
 ) -> None:
     """A run is killed after an evaluation that no state records, and resumes without evaluating at that step again."""
     folder, often = tmp_path / "run", ("steps=12", "run.checkpoint_every=4")
-    validate = Run.validate
+    validate = Scoring.validate
 
-    def killed(self: Run, done: int) -> None:
+    def killed(self: Scoring, done: int) -> None:
         if done == 6:
             self.best = None  # so that this step is the best, whatever the scores on this machine
         validate(self, done)
@@ -408,7 +408,7 @@ def test_the_best_weights_are_those_that_the_result_names(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "validate", killed)
+        patch.setattr(Scoring, "validate", killed)
         with pytest.raises(KeyboardInterrupt):
             run(recipe_file, folder, *often, "run.evaluate_every=1")
     have_had_the_best(folder)

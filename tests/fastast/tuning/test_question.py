@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fastast.reduction import TokenReduction
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 from fastast.tuning.answer import read_answer
 from fastast.tuning.measuring.journal import Journal
 from fastast.tuning.question import TuningQuestion, differing_key, recipe_part

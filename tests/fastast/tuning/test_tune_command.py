@@ -22,7 +22,7 @@ from fastast.geometry import Geometry
 from fastast.hosts import reduce
 from fastast.model import AudioSpectrogramTransformer
 from fastast.reduction.text import read_reduction
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
 from fastast.training.weights.build import recipe_frontend
 from fastast.tuning.measuring.clips import read_clips, two_halves
 

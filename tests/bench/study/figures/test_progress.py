@@ -13,7 +13,7 @@ from bench.study.figures.progress import end_of, progress, progress_figure, seco
 from bench.study.recipes import StudyError, run_folder
 from bench.study.speeds import Speeds
 from bench.study.study_file import Study, StudyArm
-from fastast.training.folder import RECIPE
+from fastast.training.run_folder.folder import RECIPE
 
 STEPS = Speeds(ratios={"constant:10": (2.0, 1.9, 2.1), "constant:30": (4.0, 3.9, 4.1)}, unmerged_seconds=0.2)
 

@@ -13,8 +13,8 @@ from typing import Any
 
 from fastast.finite import is_number
 from fastast.system.writing import write_whole
-from fastast.training.checkpoint import ResumeError
 from fastast.training.distributed import World
+from fastast.training.run_folder.checkpoint import ResumeError
 
 
 class RunLog:

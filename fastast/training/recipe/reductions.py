@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from fastast.reduction import TokenReduction
-from fastast.training.checks import RecipeError
-from fastast.training.recipe import Recipe
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.recipe import Recipe
 
 
 def reducible(model: nn.Module) -> Any:

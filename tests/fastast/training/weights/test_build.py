@@ -16,8 +16,8 @@ from fastast.data.soundscapes import CLASSES
 from fastast.frontend import AUDIOSET
 from fastast.model import AudioSpectrogramTransformer
 from fastast.teachers import create_teacher, load_teacher, save_teacher
-from fastast.training.checks import RecipeError
-from fastast.training.parts import ModelPart
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.parts.model import ModelPart
 from fastast.training.weights.build import build_recipe_model, recipe_frontend, save_model, start_from_imagenet
 from fastast.zoo import create_model
 

@@ -10,9 +10,9 @@ from torch import nn
 from fastast.data.augment import Augmentation
 from fastast.data.training_set import DataError, TrainingSet, collate, read_clip, read_or_replace
 from fastast.frontend import Frontend
-from fastast.training.checks import RecipeError
-from fastast.training.recipe import Recipe
-from fastast.training.reductions import reducible
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.recipe import Recipe
+from fastast.training.recipe.reductions import reducible
 
 
 def check_task(recipe: Recipe, data: TrainingSet) -> None:

@@ -16,17 +16,16 @@ from fastast.distill import Distillation
 from fastast.reduction import TokenReduction
 from fastast.reduction.spec import reduction_keys
 from fastast.schedule import Constant
-from fastast.training.checks import RecipeError
-from fastast.training.parts import (
-    ModelPart,
-    NormalisationPart,
-    OptimiserPart,
-    ReductionPart,
-    RunPart,
-    SchedulePart,
-)
-from fastast.training.recipe import DataPart, Recipe, first_difference
-from fastast.training.recipe_file import load_recipe, parse_recipe, recipe_names
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe, parse_recipe, recipe_names
+from fastast.training.recipe.parts.data import DataPart
+from fastast.training.recipe.parts.model import ModelPart
+from fastast.training.recipe.parts.normalisation import NormalisationPart
+from fastast.training.recipe.parts.optimiser import OptimiserPart
+from fastast.training.recipe.parts.reduction import ReductionPart
+from fastast.training.recipe.parts.run import RunPart
+from fastast.training.recipe.parts.schedule import SchedulePart
+from fastast.training.recipe.recipe import Recipe, first_difference
 from fastast.training.trainer import Trainer
 
 
@@ -259,7 +258,7 @@ def test_a_recipe_can_have_any_reduction(recipe_file: Path) -> None:
     assert len(identities | {base.identity}) == len(settings)
 
 
-PUBLISHED = sorted((Path(__file__).parents[3] / "results" / "studies").glob("*/*/seed-*/recipe.json"))
+PUBLISHED = sorted((Path(__file__).parents[4] / "results" / "studies").glob("*/*/seed-*/recipe.json"))
 
 
 @pytest.mark.skipif(not PUBLISHED, reason="the results come with the repository only")
@@ -333,7 +332,7 @@ def test_a_merging_that_a_model_cannot_do_is_refused_before_training(recipe_file
 def test_a_cap_merges_what_there_is_in_training_and_in_evaluation(recipe_file: Path) -> None:
     from fastast.data.sampling import Sampler
     from fastast.training.distributed import World
-    from fastast.training.reductions import evaluation_reductions
+    from fastast.training.recipe.reductions import evaluation_reductions
 
     sampler = Sampler(num_clips=8, batch_size=8, seed=0)
     asked = ["reduction.r=[0, 9]", "reduction.excess=cap", "run.evaluate=['constant:9']"]

@@ -10,18 +10,17 @@ from typing import Any
 
 from fastast.data.datasets import DATASETS, get_data_set
 from fastast.names import unknown_name
-from fastast.training.checks import RecipeError
-from fastast.training.parts import (
-    ModelPart,
-    NormalisationPart,
-    OptimiserPart,
-    ReductionPart,
-    RunPart,
-    SchedulePart,
-)
-from fastast.training.recipe import DataPart, Recipe
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.parts.data import DataPart
+from fastast.training.recipe.parts.model import ModelPart
+from fastast.training.recipe.parts.normalisation import NormalisationPart
+from fastast.training.recipe.parts.optimiser import OptimiserPart
+from fastast.training.recipe.parts.reduction import ReductionPart
+from fastast.training.recipe.parts.run import RunPart
+from fastast.training.recipe.parts.schedule import SchedulePart
+from fastast.training.recipe.recipe import Recipe
 
-FOLDER = Path(__file__).parent / "recipes"
+FOLDER = Path(__file__).parents[1] / "recipes"
 
 
 def recipe_names() -> tuple[str, ...]:

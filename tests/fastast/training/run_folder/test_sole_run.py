@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fastast.training.checkpoint import State, save_state
-from fastast.training.folder import ResumeError
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.file import load_recipe
+from fastast.training.run_folder.checkpoint import ResumeError, State, save_state
 
 
 def test_a_second_process_is_kept_off_a_run_until_it_ends(

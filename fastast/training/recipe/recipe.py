@@ -7,19 +7,17 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fastast.data.datasets import DATASETS, DataOptions, asked
-from fastast.data.sampling import SAMPLERS
+from fastast.data.datasets import asked
 from fastast.hashing import hash_plain
 from fastast.scores import ACTIVATIONS, LOSSES, Loss
-from fastast.training.checks import RecipeError, check_choice, check_number, check_whole
-from fastast.training.parts import (
-    ModelPart,
-    NormalisationPart,
-    OptimiserPart,
-    ReductionPart,
-    RunPart,
-    SchedulePart,
-)
+from fastast.training.recipe.checks import RecipeError, check_choice, check_number, check_whole
+from fastast.training.recipe.parts.data import DataPart
+from fastast.training.recipe.parts.model import ModelPart
+from fastast.training.recipe.parts.normalisation import NormalisationPart
+from fastast.training.recipe.parts.optimiser import OptimiserPart
+from fastast.training.recipe.parts.reduction import ReductionPart
+from fastast.training.recipe.parts.run import RunPart
+from fastast.training.recipe.parts.schedule import SchedulePart
 
 if TYPE_CHECKING:
     from fastast.data.augment import Augmentation
@@ -28,22 +26,6 @@ if TYPE_CHECKING:
 PRECISIONS = ("float32", "bfloat16", "float16", "float64")
 METRICS = ("mAP", "accuracy")
 ENGINES = ("plain", "triton")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataPart:
-    """Data set to train on, and how its clips are drawn."""
-
-    name: str
-    """Name of the data set."""
-    options: DataOptions
-    """Options of that data set."""
-    sampler: str = "shuffle"
-    """`shuffle`: every clip once per epoch; `balanced`: with replacement, rare classes more often (AST)."""
-
-    def __post_init__(self) -> None:
-        check_choice("data.name", self.name, DATASETS)
-        check_choice("data.sampler", self.sampler, SAMPLERS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,12 @@ from fastast.data.same_clips import identify
 from fastast.data.training_set import TrainingSet
 from fastast.system.locking import release_lock, take_lock
 from fastast.system.writing import remove_leftovers, write_whole
-from fastast.training.checkpoint import PREFIX, ResumeError, State, latest, load_state
-from fastast.training.recipe import Recipe, first_difference
+from fastast.training.recipe.recipe import Recipe, first_difference
+from fastast.training.run_folder.checkpoint import ResumeError, State, latest, load_state
 from fastast.zoo import TRAINED
 
 RECIPE, RESULT, LOCK = "recipe.json", "result.json", ".lock"
+MODEL, SCORES = "model.safetensors", "scores.safetensors"
 
 
 def open_folder(
@@ -137,6 +138,3 @@ def read_run_file(path: Path, *keys: str, advice: str = "start anew in another f
 def write_json(path: Path, content: Any) -> None:
     """Write JSON, whole or not at all."""
     write_whole(path, (json.dumps(content, indent=1) + "\n").encode())
-
-
-__all__ = ["PREFIX", "RECIPE", "RESULT", "open_folder", "read_run_file", "sole_run", "write_json"]

@@ -15,10 +15,10 @@ from sklearn.metrics import accuracy_score, average_precision_score
 from typer.testing import CliRunner
 
 from fastast.cli import app
-from fastast.training.checks import RecipeError
 from fastast.training.evaluation.summary import runs_table, summarise_runs
 from fastast.training.loop import train
-from fastast.training.recipe_file import load_recipe
+from fastast.training.recipe.checks import RecipeError
+from fastast.training.recipe.file import load_recipe
 from tests.fastast.training.conftest import RECIPE
 
 

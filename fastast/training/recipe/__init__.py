@@ -1,0 +1,1 @@
+"""Recipes: their parts, their files, and what checks them."""

@@ -1,0 +1,1 @@
+"""The parts of a recipe, each a table of its file."""

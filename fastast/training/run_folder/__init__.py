@@ -1,0 +1,1 @@
+"""The folder of a run: its recipe, its state, its best weights and its log."""
