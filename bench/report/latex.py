@@ -94,8 +94,8 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         ranked = bool(best_rows(panel))
         text = text.map(escape).map(stacked)
         for rank, command in ((0, "textbf"), (1, "underline")):
-            for column, index in best_rows(panel, rank).items():
-                text.loc[index, column] = emphasised(str(text.loc[index, column]), command)
+            for column, rows in best_rows(panel, rank).items():
+                text.loc[rows, column] = [emphasised(cell, command) for cell in text.loc[rows, column]]
         front = (panel["standing"] == "front").to_numpy()
         text.loc[front, "configuration"] += "$^\\dagger$"
         text["configuration"] = text["configuration"].map(in_two_lines)
