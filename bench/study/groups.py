@@ -77,6 +77,11 @@ def held_against(rows: pd.DataFrame) -> str:
     return f"Difference to “{held['against'].iloc[0]}”, {schedule}."
 
 
+def named_after_parts(rows: pd.DataFrame) -> bool:
+    """Return whether a group's rows are contrasts, which have the name of a part and the mAP of a model with it."""
+    return bool((rows["group"] == CONTRAST).all())
+
+
 def ranked(rows: pd.DataFrame, place: int) -> list[int]:
     """Return the positions of the best mAPs (or the next ones, by `place`) of the schedules that several rows share.
 
