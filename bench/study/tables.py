@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.latex import booktabs, emphasised, escape, stacked
+from bench.report.latex import emphasised, escape, stacked
+from bench.report.latex_page import booktabs
 from bench.report.markdown import markdown_table
 from bench.report.words import interval, number
 from bench.study.groups import against, groups, held_against, mixed, named_after_parts, ranked, schedule_words
@@ -32,7 +33,7 @@ NARROW = HEADS | {
 """Heads of tables that have to fit a page of two columns."""
 WORDS = ("label", "schedule", "against")
 """Columns of text, which are aligned left; numbers are aligned right."""
-_MOST_ROWS = 26
+_MOST_LINES = 26
 """Most rows of a LaTeX table on a page, as captions are long and some names take two lines."""
 _PART = {"label": "Part"}
 _OF_PARTS = "mAP: of the model with that part."
@@ -117,8 +118,8 @@ def study_latex(rows: pd.DataFrame, title: str, notes: TableWords) -> str:
             text.loc[at, "mAP"] = [emphasised(cell, command) for cell in text.loc[at, "mAP"]]
         long = "p{4.6cm}"
         if "against" in text:  # two columns of names leave less room, and throughput only repeats the speed-up
-            text, long = text.drop(columns="clips", errors="ignore"), "p{3cm}"
-        columns = "".join("l" if column == "schedule" else long if column in WORDS else "r" for column in text)
+            text, long = text.drop(columns="clips", errors="ignore"), "p{2.7cm}"
+        forms = ["l" if column == "schedule" else long if column in WORDS else "r" for column in text]
         shown = list(text)
         parted = named_after_parts(part)
         heads = NARROW | (_PART if parted else {})
@@ -127,7 +128,7 @@ def study_latex(rows: pd.DataFrame, title: str, notes: TableWords) -> str:
         said = [f"{name}.", held_against(part), _OF_PARTS * parted, notes.of(part, set(shown), narrow=True), bold]
         caption = " ".join(filter(None, said))
         label = f"tab:{title}-{place}"
-        parts.append(booktabs(text, columns, caption=caption, label=label, most_rows=_MOST_ROWS))
+        parts.append(booktabs(text, forms, caption=escape(caption), label=label, most_lines=_MOST_LINES))
     return "\n".join(parts)
 
 
