@@ -135,6 +135,14 @@ def test_every_column_and_every_part_of_a_record_is_documented() -> None:
         assert f"`{name}`" in text, name
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "reports").glob("*/table.csv")), ids=lambda path: path.parent.name)
+def test_every_column_of_a_published_table_is_documented(path: Path) -> None:
+    header = path.read_text(encoding="utf-8").partition("\n")[0].split(",")
+    page = ROOT / "docs" / ("study_files.md" if "arm" in header else "records.md")
+    told = set(re.findall(r"^\| `(\w+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(header) - told == set()
+
+
 def test_every_column_of_a_study_is_documented() -> None:
     text = (ROOT / "docs/study_files.md").read_text(encoding="utf-8")
     for name, meaning in frame.COLUMNS.items():

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.tables.latex import booktabs, emphasised, escape, stacked
+from bench.report.tables.latex import emphasised, escape, stacked
+from bench.report.tables.latex_page import booktabs
 from bench.report.tables.markdown import markdown_table
 
 BETTER, WORSE = "▲", "▼"
@@ -58,7 +59,7 @@ class AblationTable:
         cells.insert(0, text.columns[0], [_bold(name) for name in names])
         cells.columns = pd.Index([escape(head) for head in self.heads])
         caption = " ".join(filter(None, [f"{self.title}: {where}.", self.note, self._marks_mean(bool(marked)), facts]))
-        return booktabs(cells, "l" + "r" * len(numbers.columns), caption=caption, label=label)
+        return booktabs(cells, ["l", *["r"] * len(numbers.columns)], caption=escape(caption), label=label)
 
     def _marks_mean(self, marked: bool) -> str:
         """Return what bold and underlined mean in this table."""

@@ -7,6 +7,7 @@ import math
 import pandas as pd
 
 from bench.records.export import split_schedule
+from bench.report.tables.cells import in_place
 from bench.study.frame import CLAIM, CONTRAST
 from bench.study.speeds import UNMERGED
 
@@ -76,14 +77,18 @@ def held_against(rows: pd.DataFrame) -> str:
     return f"Difference to “{held['against'].iloc[0]}”, {schedule}."
 
 
+def named_after_parts(rows: pd.DataFrame) -> bool:
+    """Return whether a group's rows are contrasts, which have the name of a part and the mAP of a model with it."""
+    return bool((rows["group"] == CONTRAST).all())
+
+
 def ranked(rows: pd.DataFrame, place: int) -> list[int]:
-    """Return the positions of the best mAPs (or the next ones, by `place`) of the schedules that several rows share."""
-    frame = rows.reset_index(drop=True).dropna(subset=["mAP"])
-    found = []
-    for _, same in frame.groupby("schedule", sort=False):
-        order = same["mAP"].sort_values(ascending=False, kind="stable").index
-        found += [int(order[place])] if len(order) > max(1, place) else []
-    return found
+    """Return the positions of the best mAPs (or the next ones, by `place`) of the schedules that several rows share.
+
+    Equal values share their place: a table of contrasts names an arm once for each of its parts.
+    """
+    shared = rows.reset_index(drop=True).groupby("schedule", sort=False)["mAP"]
+    return [row for _, same in shared if same.nunique() > 1 for row in in_place(same, place)]
 
 
 def merges_nothing(schedule: str) -> bool:

@@ -132,17 +132,15 @@ def _recipe(study: Study) -> Recipe:
 
 def of_tables(study: Study, words: str, speeds: str) -> TableWords:
     """Return the notes on tables; `words`: what mAP was measured on; `speeds`: what speeds were measured on."""
-    speed = (
-        "Speed-up of the forward over the unmerged model's, interleaved: "
-        f"records of the sweep {study.speed}; clips/s: that speed-up times the unmerged model's."
-    )
+    speed = f"Speed-up of the forward over the unmerged model's, interleaved: records of the sweep {study.speed}"
     training = (
-        "Training: seconds of the steps for 1,000 clips, on the mean over the schedules that steps draw, without a "
-        f"teacher's answers: records of {study.training_speed}."
+        "seconds of the steps for 1,000 clips, on the mean over the schedules that steps draw, without a teacher's "
+        f"answers: records of {study.training_speed}"
     )
     return TableWords(
         scores=words,
         speed=speed if study.speed else "",
+        clips="clips/s: that speed-up times the unmerged model's",
         training=training if study.training_speed else "",
         speeds=speeds or "Speeds are of no machine yet.",
     )

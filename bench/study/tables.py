@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pandas as pd
 
-from bench.report.tables.latex import booktabs, emphasised, escape, stacked
+from bench.report.tables.latex import emphasised, escape, stacked
+from bench.report.tables.latex_page import booktabs
 from bench.report.tables.markdown import markdown_table
 from bench.report.words import interval, number
-from bench.study.groups import against, groups, held_against, mixed, ranked, schedule_words
+from bench.study.groups import against, groups, held_against, mixed, named_after_parts, ranked, schedule_words
 from bench.study.speeds import UNMERGED
 from bench.study.words import TableWords
 
@@ -26,15 +27,17 @@ HEADS: dict[str, str] = {
 NARROW = HEADS | {
     "schedule": "Merging",
     "delta": "Δ mAP ↑",
-    "against": "to",
     "training": "s/1k ↓",
     "peak_memory_mib": "MiB ↓",
 }
 """Heads of tables that have to fit a page of two columns."""
 WORDS = ("label", "schedule", "against")
 """Columns of text, which are aligned left; numbers are aligned right."""
-_MOST_ROWS = 26
+_MOST_LINES = 26
 """Most rows of a LaTeX table on a page, as captions are long and some names take two lines."""
+_PART = {"label": "Part"}
+_OF_PARTS = "mAP: of the model with that part."
+"""Head and note of tables whose rows are named after a part."""
 _BOLD = "Bold: the best mAP under its schedule, where several rows have it{}"
 
 
@@ -84,11 +87,13 @@ def study_markdown(rows: pd.DataFrame, notes: TableWords) -> str:
         best = ranked(part, 0)
         text.loc[best, "mAP"] = "**" + text.loc[best, "mAP"] + "**"
         bold |= bool(best)
+        parted = named_after_parts(part)
+        heads = HEADS | (_PART if parted else {})
         lines = [
-            f"**{title}**" + (f" · {held_against(part)}" if held_against(part) else ""),
+            " · ".join([f"**{title}**", *filter(None, [held_against(part), _OF_PARTS * parted])]),
             "",
             markdown_table(
-                [HEADS[column] for column in text],
+                [heads[column] for column in text],
                 text.itertuples(index=False, name=None),
                 words=[number for number, column in enumerate(text) if column in WORDS],
             ),
@@ -113,15 +118,17 @@ def study_latex(rows: pd.DataFrame, title: str, notes: TableWords) -> str:
             text.loc[at, "mAP"] = [emphasised(cell, command) for cell in text.loc[at, "mAP"]]
         long = "p{4.6cm}"
         if "against" in text:  # two columns of names leave less room, and throughput only repeats the speed-up
-            text, long = text.drop(columns="clips", errors="ignore"), "p{3cm}"
-        columns = "".join("l" if column == "schedule" else long if column in WORDS else "r" for column in text)
+            text, long = text.drop(columns="clips", errors="ignore"), "p{2.7cm}"
+        forms = ["l" if column == "schedule" else long if column in WORDS else "r" for column in text]
         shown = list(text)
-        text.columns = pd.Index([escape(NARROW[column]) for column in shown])
+        parted = named_after_parts(part)
+        heads = NARROW | (_PART if parted else {})
+        text.columns = pd.Index([escape(heads[column]) for column in shown])
         bold = _BOLD.format("; underlined: the second.") if best else ""
-        said = [f"{name}.", held_against(part), notes.of(part, set(shown), stacked=True), bold]
+        said = [f"{name}.", held_against(part), _OF_PARTS * parted, notes.of(part, set(shown), narrow=True), bold]
         caption = " ".join(filter(None, said))
         label = f"tab:{title}-{place}"
-        parts.append(booktabs(text, columns, caption=caption, label=label, most_rows=_MOST_ROWS))
+        parts.append(booktabs(text, forms, caption=escape(caption), label=label, most_lines=_MOST_LINES))
     return "\n".join(parts)
 
 

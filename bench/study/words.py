@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-_MEMORY = "Memory: the most that the process of a training held, validations and libraries included."
+_MEMORY = "the most that the process of a training held, validations and libraries included."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,22 +17,29 @@ class TableWords:
     scores: str
     """What mAP was measured on."""
     speed: str = ""
-    """Sentences on the speed of a forward."""
+    """What speed-ups of a forward are."""
+    clips: str = ""
+    """What its throughput is."""
     training: str = ""
-    """Sentences on the speed of training."""
+    """What times of training are."""
     speeds: str = ""
     """Where both were measured."""
 
-    def of(self, rows: pd.DataFrame, columns: Container[str], *, stacked: bool = False) -> str:
-        """Return all notes for rows and columns. `stacked`: whether the ends of intervals are below and above them."""
-        ends = ", their ends below and above" * stacked
+    def of(self, rows: pd.DataFrame, columns: Container[str], *, narrow: bool = False) -> str:
+        """Return all notes for rows and columns.
+
+        narrow: whether the table is one in which the ends of intervals are below and above them, and heads are units.
+        """
+        ends = ", their ends below and above" * narrow
         held = f"; differences{_of_means(rows)}, with their 95 % interval over {chance_words(rows)}{ends}"
+        training, memory = ("s/1k (training)", "MiB (memory)") if narrow else ("Training", "Memory")
+        speed = "; ".join(filter(None, [self.speed, self.clips if "clips" in columns else ""]))
         sentences = (
             f"{self.scores}{_of_seeds(rows)}{held if rows['delta'].notna().any() else ''}.",
-            self.speed if "speedup" in columns else "",
-            self.training if "training" in columns else "",
+            f"{speed}." if self.speed and "speedup" in columns else "",
+            f"{training}: {self.training}." if self.training and "training" in columns else "",
             self.speeds if "speedup" in columns or "training" in columns else "",
-            _MEMORY if "peak_memory_mib" in columns else "",
+            f"{memory}: {_MEMORY}" if "peak_memory_mib" in columns else "",
         )
         return " ".join(filter(None, sentences))
 
@@ -43,7 +50,8 @@ def _of_seeds(rows: pd.DataFrame) -> str:
 
 def _of_means(rows: pd.DataFrame) -> str:
     several = rows[["delta_seeds", "against_seeds"]].max(axis=None) > 1
-    return " of these means, seed by seed where both sides have the same seeds" if several else ""
+    means = "these means" if _of_seeds(rows) else "means over the seeds"
+    return f" of {means}, seed by seed where both sides have the same seeds" if several else ""
 
 
 def chance_words(rows: pd.DataFrame) -> str:

@@ -79,11 +79,11 @@ def brief(panel: pd.DataFrame, most: int) -> pd.DataFrame:
     return pd.concat([panel[panel["method"] == "none"], chosen])
 
 
-def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
+def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, list[int]]:
     """Return the rows with the best values of throughput, speed-up and score, or with the next best ones, by `place`.
 
     A disturbed speed is never the best. Rows are positions in the panel. Ties in what is printed are broken by the
-    values themselves.
+    values themselves; equal values share their place.
     """
     reset = panel.reset_index(drop=True)
     found = {}
@@ -93,10 +93,15 @@ def best_rows(panel: pd.DataFrame, place: int = 0) -> dict[str, int]:
         compared = values.dropna()
         # A speed-up that makes nothing faster is not the best.
         eligible = compared[compared > 1] if column == "speedup" else compared
-        ranked = eligible.sort_values(ascending=False, kind="stable")
-        if len(ranked) > place and len(compared) > 1:
-            found[column] = int(ranked.index[place])
+        if compared.nunique() > 1 and (rows := in_place(eligible, place)):
+            found[column] = rows
     return found
+
+
+def in_place(values: pd.Series, place: int) -> list[int]:
+    """Return the index of the largest values, or of the next ones, by `place`; two equal best ones leave no second."""
+    ranks = values.rank(ascending=False, method="min")
+    return [int(index) for index in ranks.index[ranks == place + 1]]
 
 
 def _marked(cells: Mapping[str, str], mark: str, *, bare: Container[str]) -> dict[str, str]:

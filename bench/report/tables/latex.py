@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 import re
 import unicodedata
 
-import numpy as np
 import pandas as pd
 
 from bench.report.panels import panels
@@ -21,6 +18,7 @@ from bench.report.tables.columns import (
     columns_of,
     with_score,
 )
+from bench.report.tables.latex_page import above_each_other, booktabs, in_lines, room_for_names
 from bench.report.words import FAILURES, NOT_MEASURED, facts_line, is_denominator, score_word
 
 LATEX_COLUMNS: dict[str, str] = {
@@ -50,14 +48,6 @@ SHORT = {NOT_MEASURED: "n.m.", FAILURES["oom"]: "OOM", FAILURES["timeout"]: "tim
 """Abbreviations for narrow tables."""
 MARKED = ((NOISY, NOISY_MEANS), (DISTURBED, DISTURBED_MEANS))
 """Marks before times, with their meanings."""
-_CAPTION = "\\setlength{\\belowcaptionskip}{4pt}"
-"""Space below the caption: the usual classes leave none between a caption and the table below it."""
-_ROWS = "\\footnotesize\\setlength{\\tabcolsep}{2.7pt}\\renewcommand{\\arraystretch}{1.2}"
-"""Columns closer than usual, and rows further apart, as the ends of intervals are stacked."""
-_MOST_ROWS = 44
-"""Most rows, of one line each, that fit on a page with their caption; a longer table is continued in another."""
-_LETTERS = 50
-"""Most characters of a name that fit on one line with its dagger."""
 _COMMANDS = {
     **{character: f"\\{character}" for character in "&%$#_{}"},
     "\\": "\\textbackslash{}", "^": "\\textasciicircum{}", "~": "\\textasciitilde{}",
@@ -90,20 +80,24 @@ def latex(joined: pd.DataFrame, sweep: str) -> str:
         marks = [f"{mark}: {means}." for mark, means in MARKED if any(mark in cell for cell in text.to_numpy().flat)]
         columns = list(text.columns)
         ranked = bool(best_rows(panel))
-        text = text.map(escape).map(stacked)
-        for rank, command in ((0, "textbf"), (1, "underline")):
-            for column, index in best_rows(panel, rank).items():
-                text.loc[index, column] = emphasised(str(text.loc[index, column]), command)
-        front = (panel["standing"] == "front").to_numpy()
-        text.loc[front, "configuration"] += "$^\\dagger$"
-        text["configuration"] = text["configuration"].map(in_two_lines)
         word = score_word(panel)
-        text.columns = pd.Index([escape(with_score(LATEX_COLUMNS[column], word)) for column in text.columns])
+        heads = [with_score(LATEX_COLUMNS[column], word) for column in columns]
+        room = room_for_names(text.set_axis(heads, axis=1))
+        front = panel["standing"] == "front"
+        names = [
+            above_each_other([*map(escape, in_lines(name, room))], "$^\\dagger$" * on_front)
+            for name, on_front in zip(text["configuration"], front, strict=True)
+        ]
+        text = text.map(escape).map(stacked).assign(configuration=names)
+        for rank, command in ((0, "textbf"), (1, "underline")):
+            for column, rows in best_rows(panel, rank).items():
+                text.loc[rows, column] = [emphasised(cell, command) for cell in text.loc[rows, column]]
+        text.columns = pd.Index(map(escape, heads))
         facts = f"{panel_name(panel)}. {facts_line(panel)}, their ends below and above."
         dagger = ["Dagger: on the Pareto front."] if front.any() else []
         caption = " ".join([facts, *_meanings(panel, columns), *[RANKS] * ranked, *dagger, *marks, *gaps])
-        form = "l" + "r" * (len(columns) - 1)
-        parts.append(booktabs(text, form, caption=caption, label=f"tab:{sweep}-{place}"))
+        forms = ["l", *["r"] * (len(columns) - 1)]
+        parts.append(booktabs(text, forms, caption=escape(caption), label=f"tab:{sweep}-{place}"))
     return "\n".join(parts)
 
 
@@ -113,36 +107,6 @@ def _meanings(panel: pd.DataFrame, columns: list[str]) -> list[str]:
     others = panel[~panel.apply(is_denominator, axis=1).astype(bool)]
     few = others["speedup_unmerged"].notna() & others["speedup_unmerged_low"].isna()
     return [*(text for name, text in means.items() if name in columns), *[FEW_MEANS] * bool(few.any())]
-
-
-def booktabs(text: pd.DataFrame, columns: str, *, caption: str, label: str, most_rows: int = _MOST_ROWS) -> str:
-    """Return a table of LaTeX cells, as wide as a page of two columns; `caption` is plain text.
-
-    A table of more than `most_rows`, which would not fit on a page, is split into tables of about the same length, each
-    of which begins with a row that has a name.
-    """
-    parts = math.ceil(len(text) / most_rows)
-    named = np.flatnonzero(text.iloc[:, 0] != "")
-    ideal = [round(part * len(text) / parts) for part in range(1, parts)]
-    cuts = [0, *(int(named[np.abs(named - place).argmin()]) for place in ideal), len(text)]
-    title = f"{caption.partition('. ')[0]}, continued."
-    pages = [text.iloc[start:end] for start, end in itertools.pairwise(cuts)]
-    captions = [caption, *[title] * (len(pages) - 1)]
-    labels = [label, *(f"{label}-{number}" for number in range(2, len(pages) + 1))]
-    return "".join(_float(*page, columns) for page in zip(pages, captions, labels, strict=True))
-
-
-def _float(text: pd.DataFrame, caption: str, label: str, columns: str) -> str:
-    body = text.style.hide(axis="index").to_latex(
-        hrules=True,
-        column_format=f"@{{}}{columns}@{{}}",
-        caption=escape(caption),
-        label=label,
-        position="t",
-        position_float="centering",
-    )
-    body = body.replace("{table}", "{table*}").replace("\\caption", f"{_CAPTION}\n\\caption", 1)
-    return body.replace("\\begin{tabular}", f"{_ROWS}\n\\begin{{tabular}}", 1)
 
 
 def narrow(panel: pd.DataFrame) -> pd.DataFrame:
@@ -163,15 +127,6 @@ def stacked(text: str) -> str:
         return text
     value, low, high = found.group(1), *(end.replace("$-$", "-") for end in found.groups()[1:])
     return f"{value}$_{{{low}}}^{{{high}}}$"
-
-
-def in_two_lines(name: str) -> str:
-    """Split a name that would make its column too wide into two lines, at the comma nearest to its middle."""
-    if len(name) <= _LETTERS or ", " not in name:
-        return name
-    commas = [found.end() for found in re.finditer(", ", name)]
-    at = min(commas, key=lambda end: abs(end - len(name) / 2))
-    return f"\\begin{{tabular}}{{@{{}}l@{{}}}}{name[:at].rstrip()}\\\\ {name[at:]}\\end{{tabular}}"
 
 
 def escape(text: str) -> str:

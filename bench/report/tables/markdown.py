@@ -21,8 +21,8 @@ def markdown(joined: pd.DataFrame, *, most: int | None = None, about: str = "") 
     shown = [whole if most is None else brief(whole, most) for _, whole in panels(joined)]
     for panel in shown:
         text, best, heads = readable(panel), best_rows(panel), columns_of(panel)
-        for column, index in best.items():
-            text.loc[index, column] = f"**{text.loc[index, column]}**"
+        for column, rows in best.items():
+            text.loc[rows, column] = [f"**{cell}**" for cell in text.loc[rows, column]]
         lines = [
             f"**{in_markdown(panel_name(panel))}**",
             "",

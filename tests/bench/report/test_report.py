@@ -269,6 +269,20 @@ def test_what_makes_nothing_faster_is_not_the_best(seconds: tuple[float, float],
     assert all(f"{best:.2f}" in text for text in speedups if "**" in text)
 
 
+@pytest.mark.parametrize(
+    ("qualities", "bold", "underlined"),
+    [((0.4, 0.5, 0.5), 2, 0), ((0.5, 0.4, 0.4), 1, 2), ((0.5, 0.5, 0.5), 0, 0), ((0.5, 0.4, 0.3), 1, 1)],
+)
+def test_equal_scores_share_a_place(qualities: tuple[float, ...], bold: int, underlined: int) -> None:
+    schedules = ("constant:20", "constant:40", "decreasing:40")
+    joined = join([made.record("quality", one, quality=value) for one, value in zip(schedules, qualities, strict=True)])
+    scores = [line.split("|")[5] for line in markdown(joined).splitlines() if line.startswith("| ToMe")]
+    assert [f"{value:.3f}" in text for value, text in zip(qualities, scores, strict=True)] == [True] * 3
+    assert sum("**" in text for text in scores) == bold
+    cells = latex(joined, "invented")
+    assert (cells.count("\\textbf{"), cells.count("\\underline{")) == (bold, underlined)
+
+
 def test_one_thread_is_one_thread() -> None:
     row = join([made.record("performance")]).iloc[0]
     assert "1 thread" in device_name(row.copy() if row["threads"] == 1 else row.where(row.index != "threads", 1))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from report.records import record as invented
 
-from bench.study.frame import CLAIM
+from bench.study.frame import CLAIM, CONTRAST
 from bench.study.groups import groups
 from bench.study.report import map_words
 from bench.study.speeds import Speeds, speeds_of, speeds_words
@@ -17,7 +17,9 @@ from bench.study.study_file import load_study, study_names
 from bench.study.tables import study_latex, study_markdown, study_text
 from bench.study.words import TableWords
 
-NOTES = TableWords(scores="mAP on 8 clips", speed="Speed-up: so.", training="Training: so.", speeds="Speeds are of X.")
+NOTES = TableWords(
+    scores="mAP on 8 clips", speed="Speed-up: so", clips="clips/s: so", training="so", speeds="Speeds are of X."
+)
 AST = {"arm": "ast", "label": "AST", "group": "main", "against": "", "against_schedule": "", "mAP": 0.4}
 AST |= {"schedule": "constant:0", "speedup": 1.0, "mAP_sd": 0.01, "seeds": 3, "clips_per_second": 10.0}
 AST |= {"delta": math.nan, "delta_low": math.nan, "delta_high": math.nan, "delta_seeds": 0, "against_seeds": 0}
@@ -79,15 +81,40 @@ def test_every_caption_says_what_its_columns_marks_and_ends_are() -> None:
     first, second = (line for line in tex.splitlines() if "caption{" in line)
     assert "mAP on 8 clips, mean $\\pm$ standard deviation over the seeds; differences of these means" in first
     assert (
-        "95 \\% interval over seeds and clips, their ends below and above. Speed-up: so. Training: so. Speeds are"
-        in first
+        "95 \\% interval over seeds and clips, their ends below and above. Speed-up: so; clips/s: so. s/1k (training): "
+        "so. Speeds are of X. MiB (memory): the most that" in first
     )
     assert first.endswith("Bold: the best mAP under its schedule, where several rows have it; underlined: the second.}")
     assert "mAP on 8 clips; differences, with their 95 \\% interval over clips of one seed, their ends below" in second
     for absent in ("Speed", "Training", "Memory", "Bold", "pm"):
         assert absent not in second
     said = study_markdown(rows_of(AST, TOME, alone), NOTES).splitlines()[-1]
+    assert "Speed-up: so; clips/s: so. Training: so. Speeds are of X. Memory: the most" in said
     assert said.endswith("Bold: the best mAP under its schedule, where several rows have it.")
+
+
+def test_a_caption_says_nothing_of_columns_that_its_table_leaves_out() -> None:
+    other = TOME | {"label": "ToFu", "against": "CNN"}  # two columns of names leave no room for throughput
+    (caption,) = (line for line in study_latex(rows_of(TOME, other), "t", NOTES).splitlines() if "caption{" in line)
+    assert "Speed-up: so. s/1k" in caption
+    assert "clips/s" not in caption
+
+
+def test_means_are_named_where_no_column_has_their_spread() -> None:
+    one = TOME | {"seeds": 1, "delta_seeds": 1, "mAP_sd": math.nan}
+    said = study_markdown(rows_of(one), NOTES).splitlines()[-1]
+    assert "mAP on 8 clips; differences of means over the seeds, seed by seed" in said
+
+
+def test_a_row_that_is_named_after_a_part_has_the_score_of_the_model_with_it() -> None:
+    parts = [row | {"group": CONTRAST, "label": "A teacher"} for row in (TOME, TOME | {"against": "CNN"})]
+    text = study_markdown(rows_of(*parts), NOTES)
+    assert "**What each part adds** · mAP: of the model with that part." in text
+    assert "| Part | Held against |" in text
+    tex = study_latex(rows_of(*parts), "t", NOTES)
+    assert "What each part adds. mAP: of the model with that part. mAP on 8 clips" in tex
+    assert "Part & Held against &" in tex
+    assert "Part" not in study_latex(rows_of(TOME), "t", NOTES)
 
 
 def test_speeds_name_their_machine_format_and_batch() -> None:

@@ -17,12 +17,12 @@ import records as made
 from bench.ablation.table import BETTER, WORSE, AblationTable
 from bench.ablation.tables import CHOSEN
 from bench.report.frame import join
-from bench.report.tables.latex import booktabs, emphasised, escape, in_two_lines, latex
+from bench.report.tables.latex import emphasised, escape, latex
+from bench.report.tables.latex_page import WIDTH, aligned, booktabs, in_lines, room_for_names
 
 ROOT = Path(__file__).parents[4]
 AWKWARD = r"a\b^c~d<e>f%g|h{i}\#j&k_$ λ τ Δ Σ ε Α ς ± × → ≥ “q” 10 µs ↑ ↓"
 PAPER = r"""\documentclass[twocolumn]{article}
-\usepackage[textwidth=6.75in]{geometry}
 \usepackage{booktabs}
 \begin{document}
 \input{table}
@@ -32,7 +32,7 @@ needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pd
 
 
 def compiled(table: str, folder: Path) -> str:
-    """Return what pdflatex says of a paper of two columns with nothing but this in it."""
+    """Return what pdflatex says of a paper of two columns, on its own small page, with nothing but this in it."""
     (folder / "table.tex").write_text(table, encoding="utf-8")
     (folder / "paper.tex").write_text(PAPER)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
@@ -89,11 +89,11 @@ def test_a_table_of_alternatives_marks_best_and_second_of_every_column() -> None
     (tofu,) = [row for row in rows if row.startswith("$\\lambda$-ToFu")]
     (topk,) = [row for row in rows if row.startswith("Top-K")]
     cells = [[cell.strip(" \\") for cell in row.split("&")[1:]] for row in (tome, tofu, topk)]
-    assert [cell[0].split("{")[0] for cell in cells] == ["underline", "textbf", "$-$0.0300$_"]
-    assert cells[0][1].startswith("textbf{$-$0.0100}$_{-0.0150}^{-0.0050}$")
-    assert cells[1][1] == "not reached"
-    assert [cell[2] for cell in cells] == ["underline{2.50}", "1.90", "textbf{$\\ge$ 3.10}"]
-    assert cells[1][0].endswith("$^{\\bigtriangleup}$")
+    assert [cell[0].split("{")[0] for cell in cells] == ["underline", "textbf", "$-$0.0300"]
+    assert cells[0][2:4] == ["textbf{$-$0.0100}", "$_{-0.0150}^{-0.0050}$"]
+    assert cells[1][2] == "multicolumn{2}{r}{not reached}"
+    assert [cell[-1] for cell in cells] == ["underline{2.50}", "1.90", "textbf{$\\ge$ 3.10}"]
+    assert cells[1][1].endswith("$^{\\bigtriangleup}$")
     assert "Abacus, float32" in " ".join(rows)
 
 
@@ -105,7 +105,7 @@ def test_a_table_of_alternatives_compiles(tmp_path: Path) -> None:
 def test_a_table_that_is_longer_than_a_page_goes_on_in_another_where_a_name_begins() -> None:
     names = [f"model {row // 5}" if row % 5 == 0 else "" for row in range(45)]
     text = pd.DataFrame({"name": names, "value": [f"{row} of 45" for row in range(45)]})
-    found = booktabs(text, "lr", caption="All models. What it means.", label="tab:all", most_rows=30)
+    found = booktabs(text, ["l", "r"], caption="All models. What it means.", label="tab:all", most_lines=30)
     first, second = found.split("\\end{table*}")[:2]
     assert found.count("\\begin{table*}") == 2
     assert "\\caption{All models. What it means.}" in first
@@ -114,7 +114,38 @@ def test_a_table_that_is_longer_than_a_page_goes_on_in_another_where_a_name_begi
     rows = [re.findall(r"(\d+) of 45", part) for part in (first, second)]
     assert [int(row) for part in rows for row in part] == list(range(45))
     assert int(rows[1][0]) == 20  # where a model begins, nearest to the middle
-    assert booktabs(text.head(30), "lr", caption="All.", label="tab:all").count("\\begin{table*}") == 1
+    assert booktabs(text.head(30), ["l", "r"], caption="All.", label="tab:all").count("\\begin{table*}") == 1
+
+
+@needs_latex
+@pytest.mark.parametrize(("rows", "name"), [(44, "ToMe"), (44, "ToMe,\\\\ constant r"), (37, "ToMe")])
+def test_a_table_of_any_length_fits_the_page_under_its_caption(rows: int, name: str, tmp_path: Path) -> None:
+    cell = name if "," not in name else f"\\begin{{tabular}}{{@{{}}l@{{}}}}{name}\\end{{tabular}}"
+    text = pd.DataFrame({"name": [cell] * rows, "value": ["0.494$_{0.453}^{0.506}$"] * rows})
+    said = compiled(booktabs(text, ["l", "r"], caption="What it means, at length. " * 20, label="tab:x"), tmp_path)
+    assert "too large" not in said
+
+
+def test_last_digits_stand_below_each_other_whatever_hangs_behind_them() -> None:
+    column = [
+        "0.4754",
+        "0.4655$_{\\pm 0.0038}$",
+        "\\textbf{0.5}$_{0.1}^{0.6}$$^{\\bigtriangleup}$",
+        "n.m.",
+        "$\\approx$1.20",
+    ]
+    text = pd.DataFrame({"name": list("abcde"), "r": list("12345"), "mAP": column, "last": column})
+    found, form = aligned(text, ["l", "r", "r", "r"])
+    assert form == "lrr@{}lr@{}l"
+    assert list(found) == ["name", "r", "\\multicolumn{2}{r}{mAP}", "\\multicolumn{2}{r@{}}{last}"]
+    assert list(found.iloc[:, 2]) == [
+        "0.4754 &",
+        "0.4655 & $_{\\pm 0.0038}$",
+        "\\textbf{0.5} & $_{0.1}^{0.6}$$^{\\bigtriangleup}$",
+        "\\multicolumn{2}{r}{n.m.}",
+        "$\\approx$1.20 &",
+    ]
+    assert list(found["r"]) == list("12345")
 
 
 @needs_latex
@@ -145,11 +176,12 @@ def test_a_caption_defines_columns_and_marks() -> None:
     assert "A speed-up without an interval comes from fewer than 5 rounds." in latex(join(few), "invented")
 
 
-def test_a_long_name_takes_two_lines() -> None:
+def test_a_name_takes_as_many_lines_as_the_other_columns_leave_it_room_for() -> None:
     long = "ToMe, decreasing r, by tokens after attention, placed before attention"
-    assert in_two_lines(long) == (
-        "\\begin{tabular}{@{}l@{}}ToMe, decreasing r, by tokens after attention,\\\\ "
-        "placed before attention\\end{tabular}"
-    )
-    assert in_two_lines("ToMe, decreasing r") == "ToMe, decreasing r"
-    assert "\\begin{tabular}{@{}l@{}}ToMe, constant r, sets" not in latex(join(made.sweep()), "invented")
+    assert in_lines(long, 300) == [long]
+    assert in_lines(long, 190) == ["ToMe, decreasing r, by tokens after attention,", "placed before attention"]
+    assert in_lines(long, 100) == ["ToMe, decreasing r,", "by tokens after attention,", "placed before attention"]
+    assert in_lines("a name without a comma", 10) == ["a name without a comma"]
+    one = pd.DataFrame({"name": ["x"], "mAP": ["0.490 [0.440, 0.502]"]})
+    assert room_for_names(one.assign(other="0.49")) < room_for_names(one) < WIDTH
+    assert room_for_names(one) < room_for_names(one.assign(mAP="0.490"))

@@ -104,6 +104,12 @@ def test_the_best_of_a_schedule_is_told_among_those_that_several_arms_have() -> 
     assert sorted(ranked(rows, 1)) == [1, 2]
 
 
+def test_an_arm_that_is_named_twice_is_not_second_to_itself() -> None:
+    rows = pd.DataFrame({"schedule": ["constant:60"] * 4, "mAP": [0.46, 0.465, 0.44, 0.465]})
+    assert (ranked(rows, 0), ranked(rows, 1)) == ([1, 3], [])
+    assert ranked(rows.iloc[[1, 3]], 0) == []  # nor the best of nothing but itself
+
+
 def test_what_has_no_schedules_may_be_held_against(study: Study, tmp_path: Path) -> None:
     cnn = StudyArm(name="ast", label="CNN", seeds=(0,), evaluate=())
     assert families(study.model_copy(update={"arms": (cnn, study.arms[1])}), tmp_path).empty
