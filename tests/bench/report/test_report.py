@@ -114,7 +114,8 @@ def test_a_table_has_no_columns_that_nothing_in_it_was_asked_for() -> None:
     assert ("Speed-up:" in scored, "Difference in mAP:" in scored, "Pareto:" in scored) == (False, True, False)
     for text in (latex(join(speed), "speed"), latex(join(quality), "quality")):
         assert "Dagger" not in text
-        assert len({line.count("&") for line in text.splitlines() if "&" in line}) == 1
+        rows = [line for line in text.splitlines() if "&" in line]
+        assert len({line.count("&") + line.count("\\multicolumn{2}") for line in rows}) == 1
 
 
 def test_a_table_without_oracle_and_unmerged_model_has_no_columns_of_theirs() -> None:
@@ -360,7 +361,9 @@ def test_a_report_of_clips_with_one_label_speaks_of_accuracy():
     assert "0.800" in table
     assert "Difference in accuracy: on the same clips, paired." in table
     assert "mAP" not in table
-    assert "Accuracy $\\uparrow$ & $\\Delta$ accuracy $\\uparrow$" in latex(joined, "invented")
+    assert re.search(
+        r"\{Accuracy \$\\uparrow\$\} & .*\{\$\\Delta\$ accuracy \$\\uparrow\$\}", latex(joined, "invented")
+    )
     figure = pareto_figure(joined)
     assert figure.axes[0].get_ylabel() == "Top-1 accuracy"
     assert "accuracy minus unmerged" in {axis.get_ylabel() for axis in merging_figure(joined).axes}

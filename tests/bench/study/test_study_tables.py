@@ -71,7 +71,7 @@ def test_plus_minus_is_of_seeds_and_intervals_are_ends() -> None:
     tex = study_latex(rows_of(AST, TOME), "t", NOTES)
     (row,) = (line for line in tex.splitlines() if "ToMe" in line and "&" in line)
     assert row.count("pm") == 1
-    assert "\\underline{0.3000}$_{\\pm 0.0100}$ & $-$0.1000$_{-0.2500}^{+0.0700}$" in row
+    assert "\\underline{0.3000} & $_{\\pm 0.0100}$ & $-$0.1000 & $_{-0.2500}^{+0.0700}$" in row
 
 
 def test_every_caption_says_what_its_columns_marks_and_ends_are() -> None:
