@@ -1,8 +1,8 @@
 """What the documents say exists, does, and what they say to type, works.
 
 A `console` block is run as it stands: here, or by what `RUN_BY` and `CI_RUNS` name. An `sh` block is not run, and the
-line above it says why: `<!-- not run: REASON -->`. A `python` block is run unless that line is there. What is not run
-must exist all the same, with its options.
+line above it says why: `<!-- not run: REASON -->`. A `python` block is run unless that line is there. A `latex` block
+is compiled by `bench/report/tables/test_latex.py`. What is not run must exist all the same, with its options.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ def test_a_block_runs_or_says_why_not(path: Path) -> None:
     text, blocks = path.read_text(encoding="utf-8"), blocks_of(path)
     assert len(re.findall(r"```|~~~", text)) == 2 * len(blocks), "a fence that this test does not read"
     assert text.count("<!-- not run") == sum(block.reason is not None for block in blocks), "a reason without a block"
-    assert {block.language for block in blocks} <= {"console", "sh", "python", "toml", "text"}
+    assert {block.language for block in blocks} <= {"console", "sh", "python", "toml", "text", "latex"}
     for block in blocks:
         allowed = {"sh": (True,), "python": (True, False)}.get(block.language, (False,))
         assert (block.reason is not None) in allowed, block

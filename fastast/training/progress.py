@@ -16,7 +16,7 @@ from fastast.training.run_folder.logging import RunLog
 from fastast.training.trainer import Trainer
 
 
-class Progress:
+class TrainingProgress:
     """The counts of one process; what they add up to in a run goes into its states."""
 
     def __init__(self, trainer: Trainer, log: RunLog, notes: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from fastast.system.runtime import describe_runtime
 from fastast.training.evaluation.evaluate import save_scores
 from fastast.training.evaluation.tested import write_test_ids
 from fastast.training.precision import HALF, slow_precision
-from fastast.training.progress import Progress
+from fastast.training.progress import TrainingProgress
 from fastast.training.recipe.reductions import reducible
 from fastast.training.run_folder.checkpoint import save_state
 from fastast.training.run_folder.folder import MODEL, RESULT, SCORES, write_json
@@ -38,7 +38,7 @@ class Run:
     ) -> None:
         self.trainer, self.recipe, self.world = trainer, trainer.recipe, trainer.world
         self.data, self.folder, self.log = data, folder, log
-        self.progress = Progress(trainer, log, notes)
+        self.progress = TrainingProgress(trainer, log, notes)
         self.scoring = Scoring(trainer, validation, folder, log, self.progress, notes)
 
     def announce(self, first: int, *, resumed: bool) -> None:

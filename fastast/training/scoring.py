@@ -9,7 +9,7 @@ from typing import Any
 from fastast.data.training_set import TrainingSet
 from fastast.scores import ACTIVATIONS
 from fastast.training.evaluation.evaluate import Evaluation, evaluate
-from fastast.training.progress import Progress
+from fastast.training.progress import TrainingProgress
 from fastast.training.recipe.reductions import chosen_by, evaluation_reductions
 from fastast.training.run_folder.best import BEST, step_of_best, why_anew
 from fastast.training.run_folder.logging import RunLog
@@ -26,7 +26,7 @@ class Scoring:
         validation: TrainingSet,
         folder: Path,
         log: RunLog,
-        progress: Progress,
+        progress: TrainingProgress,
         notes: Mapping[str, Any],
     ) -> None:
         self.trainer, self.recipe, self.world = trainer, trainer.recipe, trainer.world

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastast.data.clip_files import clip_files, find_root, subfolders
-from fastast.data.datasets import LATER, only_in
+from fastast.data.datasets import LATER
 from fastast.data.folders import (
     FolderSet,
     Recording,
@@ -47,7 +47,7 @@ class AudioSet:
 
     root: str = ""
     """Folder that holds the tables and the clips."""
-    subset: str = field(default="balanced", metadata=only_in("train"))
+    subset: str = "balanced"
     """Training set: `balanced` (20 k clips) or `full` (2 M clips, including the balanced ones)."""
     missing: str = "refuse"
     """What to do about missing clips (many videos are gone): `refuse` to start or `leave out` (the count is logged)."""

@@ -178,7 +178,7 @@ def test_ends_of_intervals_stand_in_latex_as_they_are():
     text = latex(join(made.sweep()), "invented")
     assert "±" not in text
     assert "\\pm" not in text
-    assert "0.470$_{0.450}^{0.490}$" in text
+    assert "0.470 & $_{0.450}^{0.490}$" in text
 
 
 def test_an_older_interval_that_leaves_its_value_out_is_widened_to_hold_it():

@@ -95,7 +95,7 @@ def test_the_time_over_the_model_alone_is_a_column_where_it_was_measured() -> No
     assert text.count("Time over model alone ↓ |") == 1
     assert "Time over model alone: from waveforms to labels" in text
     assert "MACs are those of its forward" in text
-    assert latex(joined, "x").count("& Over model $") == 1
+    assert latex(joined, "x").count("{Over model $") == 1
     plain = markdown(join([record for record in scoped() if "measure" not in record.cell.question]))
     assert "model alone" not in plain
     assert "Training step" not in plain

@@ -28,13 +28,21 @@ PAPER = r"""\documentclass[twocolumn]{article}
 \input{table}
 \end{document}
 """
+ONE_COLUMN = r"""\documentclass{article}
+PREAMBLE
+\begin{document}
+Before.
+BODY
+After.
+\end{document}
+"""
 needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex")
 
 
-def compiled(table: str, folder: Path) -> str:
-    """Return what pdflatex says of a paper of two columns, on its own small page, with nothing but this in it."""
+def compiled(table: str, folder: Path, paper: str = PAPER) -> str:
+    """Return what pdflatex says of a paper, by default of two columns on its own small page, with this table in it."""
     (folder / "table.tex").write_text(table, encoding="utf-8")
-    (folder / "paper.tex").write_text(PAPER)
+    (folder / "paper.tex").write_text(paper)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
     assert done.returncode == 0, done.stdout[-2000:]
@@ -155,6 +163,19 @@ def test_last_digits_stand_below_each_other_whatever_hangs_behind_them() -> None
 def test_committed_tables_compile_and_fit_a_page_of_two_columns(path: Path, tmp_path: Path) -> None:
     said = compiled(path.read_text(encoding="utf-8"), tmp_path)
     assert re.findall(r"Overfull \\hbox.*|.*too large.*", said) == []
+
+
+@needs_latex
+@pytest.mark.parametrize("name", ["default/table", "cpu_engines/table", "ablation_methods/ablation"])
+def test_the_page_on_figures_says_how_one_column_has_room_for_a_table(name: str, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "figures.md").read_text(encoding="utf-8")
+    preamble, body = page.split("```latex\n")[1].split("```")[0].split("\n\n")
+    body = body.replace("\\input{reports/default/table}", "\\input{table}")
+    table = (ROOT / "reports" / f"{name}.tex").read_text(encoding="utf-8")
+    roomy = ONE_COLUMN.replace("PREAMBLE", preamble).replace("BODY", body)
+    assert "Overfull" not in compiled(table, tmp_path, roomy)
+    usual = ONE_COLUMN.replace("PREAMBLE", preamble).replace("BODY", "\\input{table}")
+    assert "Overfull" in compiled(table, tmp_path, usual)
 
 
 def test_a_caption_defines_columns_and_marks() -> None:
