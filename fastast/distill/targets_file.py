@@ -17,7 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from fastast.distill.distillation import DistillationError
 from fastast.distill.targets import VERSION, StoredTargets, TargetsHeader
-from fastast.distill.targets_question import hash_before, question_difference
+from fastast.distill.targets_question import hash_before
+from fastast.hashing import differing_values
 
 ENTRY = "fastast_targets"
 _WHY = {
@@ -81,10 +82,11 @@ def load_targets(
         notice = "recorded before files stated their clips and precision; record it again to have these checked"
         return StoredTargets(header, tensors, path, notice=f"{path}: {notice}")
     plain = json.loads(json.dumps(question, default=list))
-    if difference := question_difference(plain, header.question):
-        why = _WHY.get(difference.partition(" is ")[0].partition(".")[0], "")
+    if found_difference := next(differing_values(plain, header.question), None):
+        keys, asked, stored = found_difference
+        why = _WHY.get(keys[0], "")
         raise DistillationError(
-            f"{path}: recorded for another training: {difference}. {why}{'; record' if why else 'Record'} the answers "
-            "again, or change the recipe back"
+            f"{path}: recorded for another training: {'.'.join(keys)} is {stored!r}, this run's is {asked!r}. "
+            f"{why}{'; record' if why else 'Record'} the answers again, or change the recipe back"
         )
     return StoredTargets(header, tensors, path)

@@ -51,15 +51,3 @@ def hash_before(question: Mapping[str, Any]) -> str:
     before["data"] = data if isinstance(data, str) else json.dumps(data, sort_keys=True)
     before["frontend"] = [question[key] for key in ("num_frames", "num_mel_bins", "normalisation")]
     return hash_plain(before)
-
-
-def question_difference(mine: Mapping[str, Any], theirs: Mapping[str, Any], path: str = "") -> str:
-    """Return the first key in which two questions differ, with both values, as text; empty where they agree."""
-    for key in {**mine, **theirs}:
-        stored, asked = theirs.get(key), mine.get(key)
-        if isinstance(stored, Mapping) and isinstance(asked, Mapping):
-            if deeper := question_difference(asked, stored, f"{path}{key}."):
-                return deeper
-        elif stored != asked:
-            return f"{path}{key} is {stored!r}, this run's is {asked!r}"
-    return ""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fastast.data.datasets import asked
-from fastast.hashing import hash_plain
+from fastast.hashing import differing_values, hash_plain
 from fastast.scores import ACTIVATIONS, LOSSES, Loss
 from fastast.training.recipe.checks import RecipeError, check_choice, check_number, check_whole
 from fastast.training.recipe.parts.data import DataPart
@@ -160,13 +160,10 @@ class Recipe:
         return hash_plain(self.question())
 
 
-def first_difference(mine: dict[str, Any], theirs: dict[str, Any], path: str = "") -> str:
-    """Return the first difference between two questions, as text; empty if there is none."""
-    for key in sorted({*mine, *theirs}):
-        here, there = mine.get(key, "absent"), theirs.get(key, "absent")
-        if isinstance(here, dict) and isinstance(there, dict):
-            if deeper := first_difference(here, there, f"{path}{key}."):
-                return deeper
-        elif here != there:
-            return f"{path}{key} is {here!r} here, but {there!r} there"
-    return ""
+def first_difference(mine: dict[str, Any], theirs: dict[str, Any]) -> str:
+    """Return the first difference between two questions, by the order of their keys, as text; empty if none."""
+    found = min(differing_values(mine, theirs, "absent"), key=lambda one: one[0], default=None)
+    if found is None:
+        return ""
+    keys, here, there = found
+    return f"{'.'.join(keys)} is {here!r} here, but {there!r} there"
