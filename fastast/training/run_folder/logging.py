@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastast.finite import is_number
+from fastast.system.progress import make_bar
 from fastast.system.writing import write_whole
 from fastast.training.distributed import World
 from fastast.training.run_folder.checkpoint import ResumeError
@@ -37,7 +38,8 @@ class RunLog:
                 file=sys.stderr,
             )
         if not self._quiet and sys.stderr.isatty():
-            self._bar = _bar(total_steps, step)
+            self._bar = make_bar("training", total_steps, step)
+            self._bar.start()
 
     def event(self, kind: str, step: int, **values: Any) -> None:
         """Write an event; its numbers also go to TensorBoard, if installed, as `kind/name`.
@@ -129,14 +131,3 @@ def _take_back(path: Path, step: int) -> None:
         return
     kept = [event for event in read_log(path.parent) if event["step"] <= step]
     write_whole(path, "".join(json.dumps(event) + "\n" for event in kept).encode())
-
-
-def _bar(total: int, step: int) -> Any:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("training"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True))
-    bar.add_task("training", total=total, completed=step)
-    bar.start()
-    return bar
