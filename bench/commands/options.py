@@ -27,4 +27,11 @@ SweepSetOption = Annotated[
         help="Override a value of the sweep, in TOML, such as grid.r=[4]; repeatable.",
     ),
 ]
+CacheOption = Annotated[
+    Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
+]
+MinutesOption = Annotated[
+    float | None,
+    typer.Option(help="Start only cells that are expected to end within this many minutes; print those left."),
+]
 ResultsOption = Annotated[Path, typer.Option(help="Root folder of results; the published ones are in results.")]

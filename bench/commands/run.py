@@ -14,7 +14,7 @@ import typer
 from bench import completion
 from bench.command_line import command_line, for_people
 from bench.commands.cells import cells_of
-from bench.commands.options import RESULTS, ResultsOption, SweepArgument, SweepSetOption
+from bench.commands.options import RESULTS, CacheOption, MinutesOption, ResultsOption, SweepArgument, SweepSetOption
 
 if TYPE_CHECKING:
     from bench.sweep.cells import Cell
@@ -24,13 +24,8 @@ def run(
     sweep: SweepArgument,
     overrides: SweepSetOption = None,
     results: ResultsOption = RESULTS,
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Start only cells that are expected to end within this many minutes; print those left."),
-    ] = None,
+    cache: CacheOption = None,
+    minutes: MinutesOption = None,
     redo: Annotated[bool, typer.Option("--redo", help="Also measure cells again that have a record.")] = False,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also measure cells again whose record is not ok.")

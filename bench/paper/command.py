@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bench.command_line import command_line, for_people
+from bench.commands.options import REPORTS, RESULTS, CacheOption, MinutesOption
 from fastast.names import counted
 
 if TYPE_CHECKING:
@@ -32,15 +33,10 @@ def paper(
             help="Override a value of every sweep, in TOML, such as grid.r=[4]; repeatable.",
         ),
     ] = None,
-    results: Annotated[Path, typer.Option(help="Root folder of results.")] = Path("build/results"),
-    reports: Annotated[Path, typer.Option(help="Draw the reports into this folder.")] = Path("build/reports"),
-    cache: Annotated[
-        Path | None, typer.Option(help="Folder for clips and features. Not given: FASTAST_CACHE, or your cache folder.")
-    ] = None,
-    minutes: Annotated[
-        float | None,
-        typer.Option(help="Start only cells that are expected to end within this many minutes; print those left."),
-    ] = None,
+    results: Annotated[Path, typer.Option(help="Root folder of results.")] = RESULTS,
+    reports: Annotated[Path, typer.Option(help="Draw the reports into this folder.")] = REPORTS,
+    cache: CacheOption = None,
+    minutes: MinutesOption = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Measure cells again whose record is not ok.")
     ] = False,
