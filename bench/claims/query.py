@@ -49,7 +49,8 @@ class Value:
             return (zero, above, below)[side_of_zero(number.times * self.low, number.times * self.high)]
         if number.name:
             names = listed(self._names(number))
-            return f"{number.lead}{names}" if names else "" if number.lead else NOBODY
+            nobody = "" if number.lead else NOBODY
+            return number.lead + names if names else nobody
         if number.interval:
             return _with_interval(number, self.rows.iloc[0])
         return written(number.times * self.value, number.form)
