@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from bench.ablation.series import Alternatives, Series
 from bench.ablation.tables import fronts_of
 from bench.report.drawing.labels import Label, place_labels
 from bench.report.drawing.layout import balanced, fix_layout, footnote
+from bench.report.drawing.side_by_side import side_by_side
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY, GUIDE
 
 if TYPE_CHECKING:
@@ -41,41 +41,28 @@ def facets(found: Alternatives, word: str, *notes: str) -> Figure:
     no point, and where panels are cut. notes: lines of the footnote. Raises ValueError if no alternative has both speed
     and quality.
     """
-    import matplotlib.pyplot as plt
-
     fronts = fronts_of(found, by_speed)
     shown = [one for one in found.series if one.name in fronts]
     if not shown:
         raise ValueError("no alternative has both a speed and a quality record")
-    rows = math.ceil(len(shown) / COLUMNS)
     columns = min(COLUMNS, len(shown))
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(DOUBLE, 0.8 + 1.65 * rows), sharex=True, sharey=True, squeeze=False
-    )
+    figure, axes = side_by_side(len(shown), columns, row=1.65, around=0.8, xlabel="Speed-up over unmerged")
     placed = {one.name: [(r, *_place(point, found)) for point, r in _measured(one)] for one in shown}
     lines: dict[str, _Lines] = {}
-    for place, axis in enumerate(axes.flat):
-        if place >= len(shown):
-            axis.set_visible(False)
-            continue
-        one = shown[place]
+    for axis, one in zip(axes, shown, strict=True):
         lines[one.name] = _draw_lines(axis, one.name, fronts, found.reference.name)
         _draw_points(axis, placed[one.name])
         axis.set_title(one.name, loc="left", size=8)
-        if place + columns >= len(shown):
-            axis.tick_params(labelbottom=True)
-        if place // columns == rows - 1:
-            axis.set_xlabel("Speed-up over unmerged", size=7)
     figure.supylabel(f"{word} minus unmerged", fontsize=8)
     footnote(figure, *notes, _BARS.format(word))
     dashed = [f"dashed: {found.reference.name}"] if found.reference.name in fronts else []
     strides = ", or strides" if any(one.points[0].reduction is None for one in shown) else ""
     said = ["; ".join([*dashed, "grey: the others", f"numbers: tokens removed per block, mean (r){strides}"])]
     said += _absent(found, fronts)
-    said += _cut(axes[0, 0], {name: np.stack([y for _, _, y in points]) for name, points in placed.items()})
+    said += _cut(axes[0], {name: np.stack([y for _, _, y in points]) for name, points in placed.items()})
     figure.suptitle("\n".join(balanced(line, _LETTERS) for line in said), fontsize=7, color=GREY)
     fix_layout(figure)  # labels need to know where things are
-    for one, axis in zip(shown, axes.flat, strict=False):
+    for one, axis in zip(shown, axes, strict=True):
         _label(axis, placed[one.name], lines[one.name])
     return figure
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.report.drawing.layout import fix_layout, footnote
-from bench.report.drawing.style import COLOURS, DOUBLE, GREY
+from bench.report.drawing.side_by_side import side_by_side
+from bench.report.drawing.style import COLOURS, GREY
 from bench.report.words import listed
 from bench.understanding.record import BlockNotes, MethodNotes, Understanding
 from bench.understanding.said import draws_once, in_percent, observed_facts
@@ -101,25 +101,13 @@ def _facets(
     about: str,
 ) -> Figure:
     """Draw a panel per method, with `said` above and `about` below. Raises ValueError if there are no methods."""
-    import matplotlib.pyplot as plt
-
     if not shown:
         raise ValueError("understanding: no method has anything to draw")
-    columns = min(COLUMNS, len(shown))
-    rows = math.ceil(len(shown) / columns)
-    size = (DOUBLE, 0.9 + 1.45 * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for place, axis in enumerate(axes.flat):
-        if place >= len(shown):
-            axis.set_visible(False)
-            continue
-        draw(axis, shown[place])
-        axis.set_title(labels.get(shown[place].method, shown[place].method), loc="left", size=8)
-        axis.set_xticks(range(1, len(shown[place].blocks) + 1, 3))
-        if place + columns >= len(shown):
-            axis.tick_params(labelbottom=True)
-        if place // columns == rows - 1:
-            axis.set_xlabel("Block", size=7)
+    figure, axes = side_by_side(len(shown), min(COLUMNS, len(shown)), row=1.45, around=0.9, xlabel="Block")
+    for axis, one in zip(axes, shown, strict=True):
+        draw(axis, one)
+        axis.set_title(labels.get(one.method, one.method), loc="left", size=8)
+        axis.set_xticks(range(1, len(one.blocks) + 1, 3))
     figure.supylabel(quantity, fontsize=8)
     footnote(figure, about)
     figure.suptitle(said, fontsize=7, color=GREY)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bench.report.drawing.layout import fix_layout, footnote
-from bench.report.drawing.style import DOUBLE, GREY
+from bench.report.drawing.side_by_side import side_by_side
+from bench.report.drawing.style import GREY
 from bench.understanding.picture import gone_blocks, pixels_of
 from bench.understanding.record import Understanding
 from bench.understanding.said import observed_facts
@@ -23,30 +23,19 @@ _SOUNDS = "#D55E00"
 
 def merges_figure(found: Understanding, labels: dict[str, str]) -> Figure:
     """Draw one clip once per method: its spectrogram in grey, and patches whose token goes coloured by block."""
-    import matplotlib.pyplot as plt
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     names = [f"the clip: {found.picture.clip}", *(labels.get(one.method, one.method) for one in found.methods)]
-    rows = math.ceil(len(names) / COLUMNS)
-    figure, axes = plt.subplots(
-        rows, COLUMNS, figsize=(DOUBLE, 1.0 + 1.0 * rows), sharex=True, sharey=True, squeeze=False
-    )
+    figure, axes = side_by_side(len(names), COLUMNS, row=1.0, around=1.0, xlabel="Time (s)")
     depth = max(len(one.blocks) for one in found.methods)
     scale = ScalarMappable(Normalize(1, depth), "viridis")
-    for place, axis in enumerate(axes.flat):
-        if place >= len(names):
-            axis.set_visible(False)
-            continue
+    for place, (axis, name) in enumerate(zip(axes, names, strict=True)):
         _clip(axis, found)
-        axis.set_title(names[place], loc="left", size=8)
+        axis.set_title(name, loc="left", size=8)
         if place:
             _patches(axis, found, place - 1, scale)
-        if place + COLUMNS >= len(names):
-            axis.tick_params(labelbottom=True)
-        if place // COLUMNS == rows - 1:
-            axis.set_xlabel("Time (s)", size=7)
-    figure.colorbar(scale, ax=axes, label="Block", pad=0.01, aspect=40)
+    figure.colorbar(scale, ax=figure.axes, label="Block", pad=0.01, aspect=40)
     footnote(
         figure,
         observed_facts(found),

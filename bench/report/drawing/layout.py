@@ -73,6 +73,11 @@ def error_bar(row: pd.Series, name: str, *, ends: str | None = None) -> list[lis
     return None if pd.isna([low, high]).any() else [[max(0.0, row[name] - low)], [max(0.0, high - row[name])]]
 
 
+def error_bars(rows: pd.DataFrame, name: str) -> np.ndarray:
+    """Return how far the ends of a column's intervals are below and above its values, (2, rows)."""
+    return np.abs(rows[[f"{name}_low", f"{name}_high"]].to_numpy().T - rows[name].to_numpy())
+
+
 def grid(
     rows: pd.DataFrame, heights: Sequence[float], *, width: float = DOUBLE
 ) -> tuple[Figure, list[tuple[tuple[Axes, ...], pd.DataFrame]], list[Axes]]:

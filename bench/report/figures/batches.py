@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bench.report.drawing.labels import Label, about_labels, place_labels
-from bench.report.drawing.layout import about_left_out, device_line, fix_layout, footnote, legend
+from bench.report.drawing.layout import about_left_out, device_line, error_bars, fix_layout, footnote, legend
 from bench.report.drawing.series import is_starred, star, style_of, styles_of, unmerged_keys
 from bench.report.drawing.style import DOUBLE
 from bench.report.panels import PANEL
@@ -49,7 +49,7 @@ def batches_figure(joined: pd.DataFrame, *, width: float = DOUBLE) -> Figure:
         lines = [line.sort_values("batch_size") for _, line in group.groupby(group.apply(row_name, axis=1), sort=False)]
         for line in lines:
             colour, marker = style_of(line.iloc[0], styles)
-            ends = np.abs(line[["throughput_low", "throughput_high"]].to_numpy().T - line["throughput"].to_numpy())
+            ends = error_bars(line, "throughput")
             axis.errorbar(
                 *(line["batch_size"], line["throughput"]),
                 yerr=np.nan_to_num(ends),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from bench.report.drawing.layout import footnote
+from bench.report.drawing.layout import error_bars, footnote
 from bench.report.drawing.style import DOUBLE, GREY
 from bench.study.groups import GROUPS, groups, held_against, schedule_words
 from bench.study.words import chance_words, mean_words
@@ -43,7 +43,7 @@ def ablation_figure(rows: pd.DataFrame, notes: str) -> Figure:
     )
     for axis, title, named, (_, part) in zip(axes[:, 0], titles, names, asked, strict=True):
         places = np.arange(len(part))[::-1]
-        bars = np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy())
+        bars = error_bars(part, "delta")
         axis.errorbar(part["mAP"], places, xerr=bars, color="black", linestyle="none", marker="o", capsize=2)
         axis.plot(part["against_mAP"], places, color=GREY, linestyle="none", marker="o", fillstyle="none", zorder=0)
         axis.set_yticks(places, named)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from bench.report.drawing.layout import footnote
+from bench.report.drawing.layout import error_bars, footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.frame import CLAIM
 from bench.study.groups import merges_nothing, schedule_words
@@ -39,7 +38,7 @@ def claim_figure(rows: pd.DataFrame, notes: str, speeds: str = "") -> Figure:
         axis.errorbar(
             part["schedule"].map(places) + 0.12 * (arm - (len(styles) - 1) / 2),
             part["delta"],
-            yerr=np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy()),
+            yerr=error_bars(part, "delta"),
             color=colour,
             marker=marker,
             linewidth=0.6,

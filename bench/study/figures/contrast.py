@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from bench.report.drawing.layout import footnote
+from bench.report.drawing.layout import error_bars, footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.frame import CONTRAST
 from bench.study.groups import schedule_words
@@ -36,7 +35,7 @@ def contrast_figure(rows: pd.DataFrame, notes: str) -> Figure:
         axis.errorbar(
             [schedules.index(name) + shift for name in part["schedule"]],
             part["delta"],
-            yerr=np.abs(part[["delta_low", "delta_high"]].to_numpy().T - part["delta"].to_numpy()),
+            yerr=error_bars(part, "delta"),
             color=colour,
             marker=marker,
             linestyle="none",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from bench.report.drawing.layout import balanced, fix_layout
+from bench.report.drawing.side_by_side import side_by_side
 from bench.report.drawing.style import COLOURS, DOUBLE, GREY
 from bench.study.recipes import run_folder
 from bench.study.study_file import Study
@@ -56,8 +57,6 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
 
     Raises ValueError if no log has enough steps for a curve.
     """
-    import matplotlib.pyplot as plt
-
     counts = curves.groupby("arm", sort=False)["step"].nunique()
     shown = [arm for arm, count in counts.items() if count >= _FEWEST]
     if not shown:
@@ -67,14 +66,8 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     parts = {arm: curves[curves["arm"] == arm] for arm in shown}
     means = {arm: part.groupby("step")["loss"].mean() for arm, part in parts.items()}
     columns = min(COLUMNS, len(shown))
-    rows = math.ceil(len(shown) / columns)
-    size = (DOUBLE, 0.6 + 1.5 * rows)
-    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, sharey=True, squeeze=False)
-    for place, axis in enumerate(axes.flat):
-        if place >= len(shown):
-            axis.set_visible(False)
-            continue
-        arm = shown[place]
+    figure, axes = side_by_side(len(shown), columns, row=1.5, around=0.6)
+    for axis, arm in zip(axes, shown, strict=True):
         for other, mean in means.items():
             if other != arm:
                 axis.plot(mean.index, mean, color=_OTHERS, linewidth=0.6, zorder=1)
@@ -84,8 +77,6 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
         axis.set_title(balanced(parts[arm]["label"].iloc[0], _LETTERS // columns), loc="left", size=6.5)
         axis.set_xscale("log" if lengths.max() > _LENGTHS * lengths.min() else "linear")
         axis.xaxis.set_major_formatter("{x:g}")
-        if place + columns >= len(shown):
-            axis.tick_params(labelbottom=True)
     figure.supylabel("Loss on the labels", fontsize=8)
     figure.supxlabel("Step", fontsize=8)
     several = max(part["seed"].nunique() for part in parts.values()) > 1
@@ -94,7 +85,7 @@ def curves_figure(curves: pd.DataFrame) -> Figure:
     said = [f"{lines}{others}. A point is the mean since the one before it"]
     top = 1.15 * max(mean.iloc[1:].max() for mean in means.values())
     if far := [arm for arm, mean in means.items() if mean.iloc[0] > top]:  # random weights would flatten the rest
-        axes[0, 0].set_ylim(top=top)
+        axes[0].set_ylim(top=top)
         said.append(f"cut at {top:.2f}: {_beginnings(curves, means, far)}")
     letters = int(DOUBLE / 0.052)  # at 7 pt
     figure.suptitle("\n".join(balanced(line, letters) for line in said), fontsize=7, color=GREY)

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.records.export import split_schedule
-from bench.report.drawing.layout import footnote
+from bench.report.drawing.layout import error_bars, footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.groups import merges_nothing, schedule_words
 from bench.study.recipes import run_folder
@@ -98,7 +98,7 @@ def family_figure(rows: pd.DataFrame, notes: str) -> Figure:
             colour, marker = styles[str(family)]
             axis.errorbar(
                 *(line["place"], line["delta"]),
-                yerr=np.abs(line[["delta_low", "delta_high"]].to_numpy().T - line["delta"].to_numpy()),
+                yerr=error_bars(line, "delta"),
                 color=colour,
                 marker=marker,
                 capsize=2,

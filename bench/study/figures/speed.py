@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from bench.report.drawing.layout import footnote
+from bench.report.drawing.layout import error_bars, footnote
 from bench.report.drawing.style import DOUBLE, GREY, GUIDE, colour_of
 from bench.study.groups import merges_nothing, schedule_words
 from bench.study.words import points_words
@@ -32,7 +31,7 @@ def speed_figure(rows: pd.DataFrame, reference: str, notes: str, speeds: str = "
     for label, part in main.groupby("label", sort=False):
         part = part.sort_values("speedup")
         colour, marker = styles[str(label)]
-        bars = np.abs(part[["mAP_low", "mAP_high"]].to_numpy().T - part["mAP"].to_numpy())
+        bars = error_bars(part, "mAP")
         axis.errorbar(
             *(part["speedup"], part["mAP"]),
             yerr=bars,
